@@ -1,0 +1,2 @@
+//! Traffic for the benchmarks.
+#![forbid(unsafe_code)]

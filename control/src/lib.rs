@@ -1,0 +1,2 @@
+//! The control plane of Sluice.
+#![forbid(unsafe_code)]

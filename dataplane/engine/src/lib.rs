@@ -1,0 +1,2 @@
+//! Worker lcores and their run-to-completion loop.
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! Huge-page arenas and prefetch.

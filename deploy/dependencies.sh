@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that a purpose needs: dependencies.sh PURPOSE ...
+# Prints nothing and asks for no rights where all of them are there already.
+set -euo pipefail
+
+build="libdpdk-dev dpdk libclang-dev libpcap-dev pkg-config"
+test="iproute2 ethtool nftables conntrack python3-scapy valgrind"
+
+packages=""
+for purpose in "$@"; do
+    packages+=" ${!purpose:?unknown purpose $purpose}"
+done
+
+missing=""
+for package in $packages; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=" $package"
+done
+[ -z "$missing" ] && exit 0
+
+echo "Installing$missing"
+sudo=""
+[ "$(id -u)" = 0 ] || sudo=sudo
+export DEBIAN_FRONTEND=noninteractive
+$sudo apt-get update -qq
+# shellcheck disable=SC2086 # word splitting is what makes the list
+$sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
