@@ -1,2 +1,24 @@
 //! Connection tracking: bytes and a time in, a verdict out.
+//!
+//! The crate knows no threads, no devices, no wall clock and no file formats. A worker, a test, a
+//! fuzzer and a simulation are callers like any other: they hand a burst of [`Frame`]s and the
+//! time to a shard and get one [`Verdict`] for each frame.
+//!
+//! A packet's way through the crate is one file; everything it calls is below.
 #![forbid(unsafe_code)]
+
+pub mod entry;
+pub mod frame;
+pub mod headers;
+pub mod policy;
+pub mod settings;
+pub mod time;
+pub mod tracker;
+pub mod tuple;
+pub mod verdict;
+pub mod wire;
+
+pub use frame::{Checksum, Frame, PortId};
+pub use time::Instant;
+pub use tuple::{Direction, Tuple};
+pub use verdict::{DropReason, InvalidReason, State, Verdict};

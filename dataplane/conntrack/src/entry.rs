@@ -1,0 +1,200 @@
+//! The entry: all that is remembered of one connection, in two cache lines.
+//!
+//! The first line is what every packet touches: tuple, deadline, status, counters. The second belongs to
+//! the protocol's tracker and the timer wheel. An IPv4 entry is whole; an IPv6 entry keeps its addresses
+//! in a line beside (see [`crate::entries`]).
+
+use crate::time::Tick;
+use crate::tuple::{Direction, Selector};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Names an entry for as long as it lives: a number that is used again later, and the generation that
+/// tells its users apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId {
+    /// Place in the arena.
+    pub index: u32,
+    /// How often that place has been taken.
+    pub generation: u32,
+}
+
+/// Status bits of an entry, with Linux's meanings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
+pub struct Status(u16);
+
+impl Status {
+    /// A packet of the reply direction has passed.
+    pub const SEEN_REPLY: Self = Self(1 << 1);
+    /// Never evicted under pressure.
+    pub const ASSURED: Self = Self(1 << 2);
+    /// In the table: its first packet has left.
+    pub const CONFIRMED: Self = Self(1 << 3);
+
+    /// Whether all bits of `other` are set.
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Sets the bits of `other`.
+    pub const fn set(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    /// Clears the bits of `other`.
+    pub const fn clear(&mut self, other: Self) {
+        self.0 &= !other.0;
+    }
+}
+
+/// Packets and bytes of one direction: 40 bits of packets and 56 bits of bytes in twelve bytes. At
+/// 100 Gbit/s the bytes wrap after two months of one connection, the packets after two hours of 64-byte frames
+/// at 148 million a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Counter {
+    bytes_low: u32,
+    packets_low: u32,
+    bytes_high: [u8; 3],
+    packets_high: u8,
+}
+
+impl Counter {
+    /// Counts one packet of `bytes`.
+    pub fn add(&mut self, bytes: u32) {
+        let (low, carry) = self.bytes_low.overflowing_add(bytes);
+        self.bytes_low = low;
+        if carry {
+            let [a, b, c] = self.bytes_high;
+            let [a, b, c, _] = u32::from_le_bytes([a, b, c, 0]).wrapping_add(1).to_le_bytes();
+            self.bytes_high = [a, b, c];
+        }
+        let (low, carry) = self.packets_low.overflowing_add(1);
+        self.packets_low = low;
+        self.packets_high = self.packets_high.wrapping_add(u8::from(carry));
+    }
+
+    /// Packets counted.
+    pub const fn packets(&self) -> u64 {
+        (self.packets_high as u64) << 32 | self.packets_low as u64
+    }
+
+    /// Bytes counted.
+    pub const fn bytes(&self) -> u64 {
+        let [a, b, c] = self.bytes_high;
+        u32::from_le_bytes([a, b, c, 0]) as u64 * (1 << 32) + self.bytes_low as u64
+    }
+}
+
+/// Bytes that a tracker has in an entry for itself.
+pub const TRACKER_BYTES: usize = 52;
+
+/// What a protocol's tracker remembers: raw bytes here, a type of its own there. All zeros at birth.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(4))]
+pub struct TrackerBytes([u8; TRACKER_BYTES]);
+
+impl TrackerBytes {
+    /// These bytes as a tracker's own type, which must be exactly as large.
+    pub fn get<T: FromBytes + Immutable + KnownLayout>(&self) -> &T {
+        const { assert!(size_of::<T>() == TRACKER_BYTES && align_of::<T>() <= 4) };
+        zerocopy::transmute_ref!(self)
+    }
+
+    /// These bytes as a tracker's own type, to be changed.
+    pub fn get_mut<T: FromBytes + IntoBytes + Immutable + KnownLayout>(&mut self) -> &mut T {
+        const { assert!(size_of::<T>() == TRACKER_BYTES && align_of::<T>() <= 4) };
+        zerocopy::transmute_mut!(self)
+    }
+}
+
+/// The policy's cached judgement on the established packets of each direction. It holds while the policy's
+/// generation and the port that the packet came in by are those it was made for.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Judged {
+    /// Policy generation, never 0.
+    pub generation: u16,
+    /// Ingress port for which each direction was judged.
+    pub ingress: [u8; 2],
+    /// Deciding rule of each direction, as [`crate::policy::Decision`] numbers it.
+    pub decision: [u16; 2],
+}
+
+/// Places in a doubly linked list of entries.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Links {
+    /// The next entry, or none.
+    pub next: u32,
+    /// The entry before, or the slot whose first entry this is.
+    pub previous: u32,
+}
+
+/// One connection.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(64))]
+pub struct Entry {
+    /// Original tuple but for its addresses.
+    pub selector: Selector,
+    /// Original source and destination address of an IPv4 entry; zeros in an IPv6 entry.
+    pub addresses: [u32; 2],
+    /// When it ends unless refreshed.
+    pub deadline: Tick,
+    /// Status bits.
+    pub status: Status,
+    /// The tracker's state number, for protocols that have states.
+    pub state: u8,
+    /// Spare room for the tracker, zero at birth.
+    pub detail: u8,
+    /// The policy's judgement on its established packets, by direction.
+    pub judged: Judged,
+    /// Packets and bytes of the original and the reply direction.
+    pub counters: [Counter; 2],
+    /// Neighbours on its timer wheel slot.
+    pub links: Links,
+    /// The tracker's memory.
+    pub tracker: TrackerBytes,
+    /// Connection mark.
+    pub mark: u32,
+    /// Second of its birth, since the shard's epoch.
+    pub born_s: u32,
+    /// How often this place has been taken; odd while it is in use.
+    pub generation: u32,
+}
+
+const _: () = assert!(size_of::<Entry>() == 128, "an entry is two cache lines");
+
+impl Entry {
+    /// IP protocol number.
+    pub const fn protocol(&self) -> u8 {
+        self.selector.protocol()
+    }
+
+    /// The counter of a direction.
+    pub const fn counter(&mut self, direction: Direction) -> &mut Counter {
+        &mut self.counters[direction as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_carries_past_32_bits() {
+        let mut counter = Counter { bytes_low: u32::MAX - 1, packets_low: u32::MAX, ..Counter::default() };
+        counter.add(1500);
+        assert_eq!(counter.packets(), 1 << 32);
+        assert_eq!(counter.bytes(), u64::from(u32::MAX) - 1 + 1500);
+    }
+
+    #[test]
+    fn status_bits_are_independent() {
+        let mut status = Status::default();
+        status.set(Status::ASSURED);
+        assert!(status.has(Status::ASSURED) && !status.has(Status::SEEN_REPLY));
+        status.clear(Status::ASSURED);
+        assert_eq!(status, Status::default());
+    }
+}

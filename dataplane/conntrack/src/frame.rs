@@ -1,0 +1,68 @@
+//! What the crate asks of whoever holds a packet: an mbuf, a vector in a test, a capture's record.
+
+/// A port of the box, by its place in the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortId(pub u8);
+
+/// What the receiving device found out about a checksum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Checksum {
+    /// Nothing: verify it in software.
+    #[default]
+    Unknown,
+    /// The device verified it.
+    Good,
+    /// The device found it wrong.
+    Bad,
+}
+
+/// One Ethernet frame, in one or more segments.
+///
+/// Headers are read in the first segment only: a frame whose headers do not fit there is treated as cut off.
+pub trait Frame {
+    /// The port it came in by.
+    fn port(&self) -> PortId;
+
+    /// The first segment.
+    fn head(&self) -> &[u8];
+
+    /// The first segment, to be edited in place.
+    fn head_mut(&mut self) -> &mut [u8];
+
+    /// The later segments, in order.
+    fn tail(&self) -> impl Iterator<Item = &[u8]>;
+
+    /// Bytes in all segments together.
+    fn len_bytes(&self) -> usize {
+        self.head().len() + self.tail().map(<[u8]>::len).sum::<usize>()
+    }
+
+    /// What the device says about the IPv4 header checksum.
+    fn l3_checksum(&self) -> Checksum {
+        Checksum::Unknown
+    }
+
+    /// What the device says about the TCP, UDP or SCTP checksum.
+    fn l4_checksum(&self) -> Checksum {
+        Checksum::Unknown
+    }
+}
+
+/// A frame in one piece of ordinary memory, with the port it came in by.
+impl Frame for (PortId, Vec<u8>) {
+    fn port(&self) -> PortId {
+        self.0
+    }
+
+    fn head(&self) -> &[u8] {
+        &self.1
+    }
+
+    fn head_mut(&mut self) -> &mut [u8] {
+        &mut self.1
+    }
+
+    fn tail(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::empty()
+    }
+}

@@ -1,0 +1,289 @@
+//! Policy: ordered rules, the first that decides wins, a default at the end.
+//!
+//! Rules are plain data that the control plane lowers its YAML to. [`Policy::judge`] walks them for
+//! packets that have no cached judgement; an established packet of a judged connection skips the walk.
+
+use crate::entry::Status;
+use crate::frame::PortId;
+use crate::tuple::{Direction, Family, Zone};
+use crate::verdict::{RuleId, State};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+/// A set of states.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateSet(u8);
+
+impl StateSet {
+    /// The same set with `state` in it.
+    #[must_use]
+    pub const fn with(self, state: State) -> Self {
+        Self(self.0 | 1 << state as u8)
+    }
+
+    /// Whether `state` is in it.
+    pub const fn contains(self, state: State) -> bool {
+        self.0 & 1 << state as u8 != 0
+    }
+}
+
+impl FromIterator<State> for StateSet {
+    fn from_iter<I: IntoIterator<Item = State>>(states: I) -> Self {
+        states.into_iter().fold(Self::default(), Self::with)
+    }
+}
+
+/// An address prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefix {
+    family: Family,
+    network: u128,
+    mask: u128,
+}
+
+impl Prefix {
+    /// The prefix of `length` bits around `address`; a length beyond the family's is its longest.
+    pub fn new(address: IpAddr, length: u8) -> Self {
+        let (family, bits) = match address {
+            IpAddr::V4(_) => (Family::V4, 32),
+            IpAddr::V6(_) => (Family::V6, 128),
+        };
+        let host = bits - u32::from(length).min(bits);
+        let all = u128::MAX >> (128 - bits);
+        let mask = if host == 128 { 0 } else { all >> host << host };
+        Self { family, network: crate::tuple::number(address) & mask, mask }
+    }
+
+    /// Whether an address, given as its number, lies in it.
+    pub const fn contains(&self, family: Family, address: u128) -> bool {
+        family as u8 == self.family as u8 && address & self.mask == self.network
+    }
+}
+
+/// TCP flags to look for: of the flags in `mask`, exactly those in `value` are set, or, inverted, they are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpFlags {
+    /// Flags looked at, as in byte 13 of the TCP header.
+    pub mask: u8,
+    /// Flags of those that must be set.
+    pub value: u8,
+    /// Whether the whole match is inverted.
+    pub invert: bool,
+}
+
+/// What a rule looks at. An empty list and `None` match everything; all parts must match.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Match {
+    /// States, any of them.
+    pub states: Option<StateSet>,
+    /// Ingress ports, any of them.
+    pub ingress: Vec<PortId>,
+    /// Egress ports, any of them.
+    pub egress: Vec<PortId>,
+    /// Address family.
+    pub family: Option<Family>,
+    /// Source prefixes, any of them.
+    pub source: Vec<Prefix>,
+    /// Destination prefixes, any of them.
+    pub destination: Vec<Prefix>,
+    /// IP protocol numbers, any of them.
+    pub protocols: Vec<u8>,
+    /// Source ports, any of the ranges.
+    pub source_ports: Vec<RangeInclusive<u16>>,
+    /// Destination ports, any of the ranges.
+    pub destination_ports: Vec<RangeInclusive<u16>>,
+    /// ICMP or ICMPv6 types, with a code or any code.
+    pub icmp_types: Vec<(u8, Option<u8>)>,
+    /// TCP flags.
+    pub tcp_flags: Option<TcpFlags>,
+    /// Connection mark: value and mask.
+    pub mark: Option<(u32, u32)>,
+    /// Connection zone.
+    pub zone: Option<Zone>,
+    /// Direction within the connection.
+    pub direction: Option<Direction>,
+    /// Status bits of the entry that must all be set.
+    pub status: Option<Status>,
+}
+
+/// What a rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleAction {
+    /// The packet passes.
+    Accept,
+    /// The packet is dropped.
+    Drop,
+    /// The packet is dropped and its sender told.
+    Reject,
+    /// The connection gets this mark; the walk goes on.
+    Mark(u32),
+    /// The packet is logged, within the rate limit; the walk goes on.
+    Log,
+}
+
+/// One rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Its name in listings and metrics, if it has one.
+    pub name: Option<String>,
+    /// When it applies.
+    pub matches: Match,
+    /// What it does.
+    pub action: RuleAction,
+}
+
+/// What ends a walk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outcome {
+    /// The packet passes.
+    Accept,
+    /// The packet is dropped.
+    #[default]
+    Drop,
+    /// The packet is dropped and its sender told.
+    Reject,
+}
+
+/// The rules of the box.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Packets that are not tracked. Looked at before tracking: only what the packet itself says can match.
+    pub untracked: Vec<Match>,
+    /// Zones by rule, first match; packets without one have the zone of their ingress port.
+    pub zones: Vec<(Match, Zone)>,
+    /// The rules, in order.
+    pub rules: Vec<Rule>,
+    /// What happens where no rule decides.
+    pub default: Outcome,
+}
+
+/// Everything a rule can look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// The packet's state; `None` before tracking.
+    pub state: Option<State>,
+    /// The packet's direction, if it belongs to an entry.
+    pub direction: Option<Direction>,
+    /// Ingress port.
+    pub ingress: PortId,
+    /// Egress port; `None` where there is none (yet).
+    pub egress: Option<PortId>,
+    /// Address family.
+    pub family: Family,
+    /// Source address as a number.
+    pub source: u128,
+    /// Destination address as a number.
+    pub destination: u128,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Source port; 0 where the protocol has none.
+    pub source_port: u16,
+    /// Destination port; ICMP: `type << 8 | code`.
+    pub destination_port: u16,
+    /// TCP flags byte, 0 for other protocols.
+    pub tcp_flags: u8,
+    /// Connection mark.
+    pub mark: u32,
+    /// Connection zone.
+    pub zone: Zone,
+    /// Status of the entry.
+    pub status: Status,
+}
+
+/// The outcome of a walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// What happens to the packet.
+    pub outcome: Outcome,
+    /// The rule that decided; `None` is the default.
+    pub rule: Option<RuleId>,
+    /// The mark that the connection has now.
+    pub mark: u32,
+    /// The first rule passed that wants the packet logged.
+    pub log: Option<RuleId>,
+    /// Whether every further established packet of the connection's direction would be judged alike.
+    pub repeats: bool,
+}
+
+fn any<T>(list: &[T], test: impl FnMut(&T) -> bool) -> bool {
+    list.is_empty() || list.iter().any(test)
+}
+
+impl Match {
+    /// Whether all of it applies.
+    pub fn applies(&self, facts: &Facts) -> bool {
+        let ports = matches!(facts.protocol, 6 | 17 | 33 | 132 | 136);
+        let [icmp_type, icmp_code] = facts.destination_port.to_be_bytes();
+        self.states.is_none_or(|set| facts.state.is_some_and(|state| set.contains(state)))
+            && self.direction.is_none_or(|direction| facts.direction == Some(direction))
+            && any(&self.ingress, |port| *port == facts.ingress)
+            && any(&self.egress, |port| Some(*port) == facts.egress)
+            && self.family.is_none_or(|family| family == facts.family)
+            && any(&self.protocols, |number| *number == facts.protocol)
+            && any(&self.source, |prefix| prefix.contains(facts.family, facts.source))
+            && any(&self.destination, |prefix| prefix.contains(facts.family, facts.destination))
+            && any(&self.source_ports, |range| ports && range.contains(&facts.source_port))
+            && any(&self.destination_ports, |range| ports && range.contains(&facts.destination_port))
+            && any(&self.icmp_types, |(kind, code)| {
+                matches!(facts.protocol, 1 | 58)
+                    && *kind == icmp_type
+                    && code.is_none_or(|code| code == icmp_code)
+            })
+            && self.tcp_flags.is_none_or(|flags| {
+                facts.protocol == 6 && (facts.tcp_flags & flags.mask == flags.value) != flags.invert
+            })
+            && self.mark.is_none_or(|(value, mask)| facts.mark & mask == value)
+            && self.zone.is_none_or(|zone| facts.zone == zone)
+            && self.status.is_none_or(|status| facts.status.has(status))
+    }
+
+    /// Whether it applies to all packets of one direction of a connection alike, or to none.
+    const fn repeats(&self) -> bool {
+        self.tcp_flags.is_none() && self.status.is_none() && self.icmp_types.is_empty()
+    }
+}
+
+impl Policy {
+    /// Walks the rules for one packet.
+    pub fn judge(&self, facts: &Facts) -> Judgement {
+        let mut facts = *facts;
+        let mut judgement =
+            Judgement { outcome: self.default, rule: None, mark: facts.mark, log: None, repeats: true };
+        for (number, rule) in self.rules.iter().enumerate() {
+            judgement.repeats &= rule.matches.repeats();
+            if !rule.matches.applies(&facts) {
+                continue;
+            }
+            let id = Some(RuleId(number as u16));
+            judgement.outcome = match rule.action {
+                RuleAction::Accept => Outcome::Accept,
+                RuleAction::Drop => Outcome::Drop,
+                RuleAction::Reject => Outcome::Reject,
+                RuleAction::Mark(mark) => {
+                    judgement.repeats &= facts.mark == mark;
+                    facts.mark = mark;
+                    judgement.mark = mark;
+                    continue;
+                }
+                RuleAction::Log => {
+                    judgement.log = judgement.log.or(id);
+                    judgement.repeats = false;
+                    continue;
+                }
+            };
+            judgement.rule = id;
+            break;
+        }
+        judgement
+    }
+
+    /// Whether a packet is exempt from tracking.
+    pub fn is_untracked(&self, facts: &Facts) -> bool {
+        self.untracked.iter().any(|m| m.applies(facts))
+    }
+
+    /// The zone that a rule gives to a packet.
+    pub fn zone(&self, facts: &Facts) -> Option<Zone> {
+        self.zones.iter().find(|(m, _)| m.applies(facts)).map(|(_, zone)| *zone)
+    }
+}

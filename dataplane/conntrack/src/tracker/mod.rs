@@ -1,0 +1,70 @@
+//! Protocol trackers: what a packet does to the entry it belongs to.
+//!
+//! One file per protocol. Each has `open`, which judges the first packet and fills a blank entry, and
+//! `update`, which judges a further one. Both see only packets whose headers and checksum are good.
+
+pub mod generic;
+pub mod gre;
+pub mod icmp;
+pub mod sctp;
+pub mod tcp;
+pub mod udp;
+
+use crate::entry::Entry;
+use crate::headers::Packet;
+use crate::settings::Settings;
+use crate::time::Tick;
+use crate::tuple::{Direction, protocol};
+use crate::verdict::InvalidReason;
+
+/// What a tracker may know besides the packet and the entry.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The settings in force.
+    pub settings: &'a Settings,
+    /// The time.
+    pub now: Tick,
+}
+
+/// What a tracker makes of a further packet of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// Belongs to the connection: it is counted, and the entry lives this much longer.
+    Refresh {
+        /// Milliseconds from now to the entry's new deadline.
+        timeout_ms: u32,
+    },
+    /// Passes, but is not counted and changes nothing.
+    Ignore,
+    /// Does not fit.
+    Invalid(InvalidReason),
+    /// Passes and is counted as the last one: the entry ends with it.
+    End,
+    /// Opens a new connection in place of this one, which ends before the packet is looked at again.
+    Reopen,
+}
+
+/// Fills `entry`, whose tuple is set and whose tracker bytes are zero, from the first packet of a
+/// connection. Returns the entry's first timeout in milliseconds, or why the packet is INVALID.
+pub fn open(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry) -> Result<u32, InvalidReason> {
+    match packet.headers.protocol {
+        protocol::TCP => tcp::open(context, packet, entry),
+        protocol::UDP | protocol::UDPLITE => udp::open(context, entry),
+        protocol::ICMP | protocol::ICMPV6 => icmp::open(context, packet),
+        protocol::SCTP => sctp::open(context, packet, entry),
+        protocol::GRE => gre::open(context, entry),
+        _ => generic::open(context),
+    }
+}
+
+/// Judges a further packet of `entry` that goes in `direction`.
+pub fn update(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direction: Direction) -> Update {
+    match packet.headers.protocol {
+        protocol::TCP => tcp::update(context, packet, entry, direction),
+        protocol::UDP | protocol::UDPLITE => udp::update(context, entry, direction),
+        protocol::ICMP | protocol::ICMPV6 => icmp::update(context, packet, direction),
+        protocol::SCTP => sctp::update(context, packet, entry, direction),
+        protocol::GRE => gre::update(context, entry, direction),
+        _ => generic::update(context),
+    }
+}

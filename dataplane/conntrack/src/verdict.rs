@@ -1,0 +1,198 @@
+//! What is said about a packet: its state, and whether and why it leaves or ends here.
+
+use crate::entry::EntryId;
+use crate::frame::PortId;
+use crate::tuple::Direction;
+
+/// The conntrack state of a packet, in Linux's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum State {
+    /// First packet of a connection, or a further one that has seen no answer.
+    New,
+    /// Belongs to a connection that has seen packets both ways, or is its first answer.
+    Established,
+    /// Opens a connection that was expected, or is an ICMP error about a known one.
+    Related,
+    /// Cannot be part of any connection.
+    Invalid,
+    /// Exempt from tracking.
+    Untracked,
+}
+
+impl State {
+    /// All states, in the order of their numbers.
+    pub const ALL: [Self; 5] = [Self::New, Self::Established, Self::Related, Self::Invalid, Self::Untracked];
+
+    /// Linux's name in capitals.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::New => "NEW",
+            Self::Established => "ESTABLISHED",
+            Self::Related => "RELATED",
+            Self::Invalid => "INVALID",
+            Self::Untracked => "UNTRACKED",
+        }
+    }
+}
+
+macro_rules! reasons {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $label:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+
+        impl $name {
+            /// All reasons, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The metric label.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$variant => $label,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why a packet was dropped. The same reasons stand in `sluice drops` and in the label of
+    /// `sluice_packet_drops_total`.
+    DropReason {
+        /// The frame is shorter than its headers say.
+        Truncated = "truncated",
+        /// The IPv4 or IPv6 header contradicts itself: version, header length, total length.
+        IpHeader = "ip-header",
+        /// The IPv4 header checksum is wrong.
+        IpChecksum = "ip-checksum",
+        /// The source address cannot be one: multicast, broadcast.
+        IpSource = "ip-source",
+        /// TTL or hop limit ran out here.
+        TtlExceeded = "ttl-exceeded",
+        /// Larger than the MTU of the egress port, and must not be fragmented.
+        TooBig = "too-big",
+        /// No route to the destination.
+        NoRoute = "no-route",
+        /// The next hop did not answer ARP or neighbour discovery.
+        NoNeighbour = "no-neighbour",
+        /// Addressed to the box itself, which offers nothing there.
+        Local = "local",
+        /// A rule of the policy, or its default, says drop.
+        Policy = "policy",
+        /// A rule of the policy says reject; the sender was told, unless the rate limit forbade it.
+        Reject = "reject",
+        /// The table is full of assured entries.
+        TableFull = "table-full",
+        /// The egress queue was full.
+        TxFull = "tx-full",
+    }
+}
+
+reasons! {
+    /// Why a packet is INVALID: the label of `sluice_conntrack_invalid_packets_total`.
+    InvalidReason {
+        /// An L4 header that is cut off.
+        ShortHeader = "short-header",
+        /// A length field that contradicts the packet: TCP data offset, UDP length, UDP-Lite coverage.
+        BadLength = "bad-length",
+        /// The L4 checksum is wrong.
+        BadChecksum = "bad-checksum",
+        /// A fragment, which alone cannot be tracked.
+        Fragment = "fragment",
+        /// TCP flags that are no legal combination.
+        TcpFlags = "tcp-flags",
+        /// A TCP segment that cannot begin a connection.
+        TcpNotNew = "tcp-not-new",
+        /// A TCP segment that does not fit the state of its connection.
+        TcpState = "tcp-state",
+        /// TCP sequence number beyond the window.
+        TcpWindow = "tcp-window",
+        /// TCP acknowledgement of data never sent.
+        TcpAck = "tcp-ack",
+        /// TCP reset that does not match the expected sequence number (RFC 5961).
+        TcpReset = "tcp-reset",
+        /// An ICMP type that is neither query, answer nor error.
+        IcmpType = "icmp-type",
+        /// An ICMP answer nobody asked for.
+        IcmpUnsolicited = "icmp-unsolicited",
+        /// An ICMP error whose quote belongs to no entry, or contradicts the error.
+        IcmpQuote = "icmp-quote",
+        /// An SCTP chunk that does not fit the state of its association.
+        SctpChunk = "sctp-chunk",
+        /// An SCTP verification tag that is not the association's.
+        SctpTag = "sctp-tag",
+    }
+}
+
+/// A rule of the policy, by its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleId(pub u16);
+
+/// How a sender is told that its packet was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// A TCP reset.
+    TcpReset,
+    /// ICMP destination unreachable, administratively prohibited (RFC 1812, RFC 4443).
+    Prohibited,
+    /// ICMP destination unreachable, port unreachable.
+    PortUnreachable,
+    /// ICMP destination unreachable, no route.
+    NoRoute,
+    /// ICMP time exceeded in transit.
+    TimeExceeded,
+    /// ICMP fragmentation needed, or packet too big, with the MTU of the next hop in bytes.
+    TooBig(u16),
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Leaves by this port.
+    Forward(PortId),
+    /// Is for the box itself.
+    Deliver,
+    /// Ends here.
+    Drop(DropReason),
+    /// Ends here, and its sender is told.
+    Reject(DropReason, Rejection),
+}
+
+/// Everything that was decided about one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// What becomes of it.
+    pub action: Action,
+    /// Its state; `None` where it ended before tracking.
+    pub state: Option<State>,
+    /// Its direction, where it belongs to an entry.
+    pub direction: Option<Direction>,
+    /// Why it is INVALID.
+    pub invalid: Option<InvalidReason>,
+    /// The rule that decided, if not the policy's default.
+    pub rule: Option<RuleId>,
+    /// The entry it belongs to.
+    pub entry: Option<EntryId>,
+}
+
+impl Verdict {
+    /// The verdict on a packet that ends before tracking.
+    pub const fn dropped(reason: DropReason) -> Self {
+        Self {
+            action: Action::Drop(reason),
+            state: None,
+            direction: None,
+            invalid: None,
+            rule: None,
+            entry: None,
+        }
+    }
+
+    /// The reason of the drop, if it is one.
+    pub const fn drop_reason(&self) -> Option<DropReason> {
+        match self.action {
+            Action::Forward(_) | Action::Deliver => None,
+            Action::Drop(reason) | Action::Reject(reason, _) => Some(reason),
+        }
+    }
+}
