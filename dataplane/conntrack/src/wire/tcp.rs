@@ -1,0 +1,246 @@
+//! TCP segments (RFC 9293) with the options that a middlebox reads: window scale (RFC 7323) and SACK
+//! (RFC 2018).
+
+use super::bytes::{u16_at, u32_at};
+use crate::headers::Packet;
+
+/// Bytes of a header without options.
+pub const HEADER_BYTES: usize = 20;
+
+/// The control bits, byte 13 of the header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Flags(pub u8);
+
+impl Flags {
+    /// No more data from the sender.
+    pub const FIN: Self = Self(0x01);
+    /// Synchronise sequence numbers.
+    pub const SYN: Self = Self(0x02);
+    /// Reset.
+    pub const RST: Self = Self(0x04);
+    /// Push.
+    pub const PSH: Self = Self(0x08);
+    /// The acknowledgement number counts.
+    pub const ACK: Self = Self(0x10);
+    /// The urgent pointer counts.
+    pub const URG: Self = Self(0x20);
+    /// ECN echo (RFC 3168).
+    pub const ECE: Self = Self(0x40);
+    /// Congestion window reduced (RFC 3168).
+    pub const CWR: Self = Self(0x80);
+
+    /// Whether all flags of `other` are set.
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// These flags without those of `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+}
+
+impl std::ops::BitOr for Flags {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// A segment: its header's fields in host order, its options unread.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment<'a> {
+    /// Source port.
+    pub sport: u16,
+    /// Destination port.
+    pub dport: u16,
+    /// Sequence number of the first byte, or of the SYN.
+    pub seq: u32,
+    /// Acknowledgement number.
+    pub ack: u32,
+    /// Control bits.
+    pub flags: Flags,
+    /// Window as it stands in the header, not scaled.
+    pub window: u16,
+    /// Header with options in bytes, 20 to 60.
+    pub header_len: u8,
+    /// Payload in bytes, as the IP header says; it may lie in later segments of the frame.
+    pub payload_len: u32,
+    options: &'a [u8],
+}
+
+impl<'a> Segment<'a> {
+    /// Reads the header of a TCP packet. `None` where it is cut off or its data offset is impossible, which
+    /// no packet of [`crate::headers::Kind::Tracked`] is.
+    #[inline]
+    pub fn parse(packet: &Packet<'a>) -> Option<Self> {
+        let l4 = packet.l4();
+        let header: &[u8; HEADER_BYTES] = l4.first_chunk()?;
+        let header_len = data_offset(header);
+        let options = l4.get(HEADER_BYTES..header_len)?;
+        Some(Self {
+            sport: u16_at(header, 0),
+            dport: u16_at(header, 2),
+            seq: u32_at(header, 4),
+            ack: u32_at(header, 8),
+            flags: Flags(header[13]),
+            window: u16_at(header, 14),
+            header_len: header_len as u8,
+            payload_len: packet.headers.l4_len - header_len as u32,
+            options,
+        })
+    }
+
+    /// Sequence number right behind this segment: SYN and FIN count as one byte each.
+    pub const fn end(&self) -> u32 {
+        let controls = self.flags.has(Flags::SYN) as u32 + self.flags.has(Flags::FIN) as u32;
+        self.seq.wrapping_add(self.payload_len).wrapping_add(controls)
+    }
+
+    /// The options, in order, up to the end of the list or the first one that is damaged.
+    pub const fn options(&self) -> Options<'a> {
+        Options { rest: self.options }
+    }
+
+    /// The blocks of all SACK options: each the first sequence number of a block and the one behind it.
+    pub fn sack_blocks(&self) -> impl Iterator<Item = (u32, u32)> + use<'a> {
+        let blocks = self.options().flat_map(|option| match option {
+            TcpOption::Sack(blocks) => blocks,
+            _ => &[],
+        });
+        blocks.map(|block| (u32_at(block, 0), u32_at(block, 4)))
+    }
+}
+
+/// Header length in bytes as the data offset field says, options included; not checked.
+#[inline]
+pub(super) const fn data_offset(header: &[u8; HEADER_BYTES]) -> usize {
+    (header[12] >> 4) as usize * 4
+}
+
+/// One option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcpOption<'a> {
+    /// Window scale, as sent: RFC 7323 takes anything above 14 for 14.
+    WindowScale(u8),
+    /// SACK may be used.
+    SackPermitted,
+    /// SACK blocks: left and right edge in network order.
+    Sack(&'a [[u8; 8]]),
+    /// Any other, or one of these with a length it cannot have.
+    Other {
+        /// Its kind.
+        kind: u8,
+    },
+}
+
+/// Iterator over options: see [`Segment::options`].
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Options<'a> {
+    type Item = TcpOption<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        const END: u8 = 0;
+        const NO_OPERATION: u8 = 1;
+        loop {
+            let (&kind, rest) = self.rest.split_first()?;
+            match kind {
+                END => return None,
+                NO_OPERATION => self.rest = rest,
+                _ => {
+                    let (&length, _) = rest.split_first()?;
+                    let value = self.rest.get(2..usize::from(length))?;
+                    self.rest = &self.rest[usize::from(length)..];
+                    return Some(TcpOption::from_parts(kind, value));
+                }
+            }
+        }
+    }
+}
+
+impl<'a> TcpOption<'a> {
+    fn from_parts(kind: u8, value: &'a [u8]) -> Self {
+        match (kind, value) {
+            (3, &[shift]) => Self::WindowScale(shift),
+            (4, []) => Self::SackPermitted,
+            (5, blocks) => match blocks.as_chunks() {
+                (blocks @ [_, ..], []) => Self::Sack(blocks),
+                _ => Self::Other { kind },
+            },
+            _ => Self::Other { kind },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::headers::Headers;
+
+    /// A segment with these options (padded by the caller) and five bytes of payload.
+    fn bytes(options: &[u8]) -> Vec<u8> {
+        let mut segment = vec![0x12, 0x34, 0, 80, 0, 0, 0, 7, 0, 0, 1, 0, 0, 0x12, 0x20, 0, 0, 0, 0, 0];
+        segment[12] = (((HEADER_BYTES + options.len()) / 4) << 4) as u8;
+        segment.extend_from_slice(options);
+        segment.extend_from_slice(b"hello");
+        segment
+    }
+
+    fn headers(head: &[u8]) -> Headers {
+        Headers { l4_len: head.len() as u32, ..Headers::default() }
+    }
+
+    fn options(options: &[u8]) -> Vec<TcpOption<'_>> {
+        Options { rest: options }.collect()
+    }
+
+    #[test]
+    fn fields_are_read_in_host_order() {
+        let head = bytes(&[2, 4, 5, 180]);
+        let headers = headers(&head);
+        let segment = Segment::parse(&Packet { headers: &headers, head: &head }).unwrap();
+        assert_eq!((segment.sport, segment.dport), (0x1234, 80));
+        assert_eq!((segment.seq, segment.ack, segment.window), (7, 256, 0x2000));
+        assert_eq!((segment.header_len, segment.payload_len), (24, 5));
+        assert_eq!(segment.flags, Flags::SYN | Flags::ACK);
+        assert_eq!(segment.end(), 7 + 5 + 1);
+    }
+
+    #[test]
+    fn impossible_headers_are_refused() {
+        let good = bytes(&[]);
+        for length in 0..HEADER_BYTES {
+            let head = &good[..length];
+            assert!(Segment::parse(&Packet { headers: &headers(head), head }).is_none());
+        }
+        for offset in [0u8, 4, 7, 15] {
+            let mut head = good.clone();
+            head[12] = offset << 4;
+            assert!(Segment::parse(&Packet { headers: &headers(&head), head: &head }).is_none(), "{offset}");
+        }
+    }
+
+    #[test]
+    fn options_end_where_they_are_damaged() {
+        use TcpOption::{Other, SackPermitted, WindowScale};
+        assert_eq!(options(&[1, 3, 3, 7, 4, 2, 0, 3, 3, 9]), [WindowScale(7), SackPermitted]);
+        assert_eq!(options(&[2, 4, 5, 180, 3, 4, 7, 7]), [Other { kind: 2 }, Other { kind: 3 }]);
+        for damaged in [&[3][..], &[3, 0, 7], &[3, 1, 7], &[3, 4, 7], &[8, 255]] {
+            assert_eq!(options(damaged), [], "{damaged:?}");
+        }
+    }
+
+    #[test]
+    fn sack_blocks_of_all_options_are_found() {
+        let head = bytes(&[1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 9, 5, 10, 0, 0, 1, 0, 0, 0, 2, 0, 5, 2]);
+        let headers = headers(&head);
+        let segment = Segment::parse(&Packet { headers: &headers, head: &head }).unwrap();
+        assert_eq!(segment.sack_blocks().collect::<Vec<_>>(), [(1, 9), (256, 512)]);
+    }
+}
