@@ -5,6 +5,8 @@ set -euo pipefail
 
 build="libdpdk-dev dpdk libclang-dev libpcap-dev pkg-config"
 test="iproute2 ethtool nftables conntrack python3-scapy valgrind"
+record="bind9-dnsutils curl dnsmasq-base ethtool iproute2 iputils-ping nftables ngircd procps python3 tcpdump"
+record+=" tftp-hpa tftpd-hpa traceroute vsftpd"
 
 packages=""
 for purpose in "$@"; do
