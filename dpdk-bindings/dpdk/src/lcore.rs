@@ -1,0 +1,134 @@
+//! Workers on cores of their own, and the processor's clock.
+
+use std::ffi::c_int;
+use std::mem;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use crate::{DpdkError, Eal};
+
+/// A running worker.
+#[derive(Debug)]
+pub struct Lcore<T> {
+    thread: JoinHandle<Option<T>>,
+}
+
+impl<T> Lcore<T> {
+    /// Waits for the worker's result; an `Err` is the payload of its panic.
+    pub fn join(self) -> thread::Result<T> {
+        self.thread.join().map(|value| value.expect("a worker that could not start is no Lcore"))
+    }
+
+    /// Whether the worker has ended.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+/// Runs `work` on a new thread that is pinned to `core` and registered with DPDK, so that it has its own
+/// cache in every pool.
+///
+/// # Errors
+/// The core does not exist or is not allowed, or DPDK has no lcore left (it has 128).
+pub fn launch<T: Send + 'static>(
+    _eal: &Eal,
+    core: usize,
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<Lcore<T>, DpdkError> {
+    let (ready, started) = mpsc::sync_channel(1);
+    let thread = thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            let registered = pin(core).and_then(|()| Registered::new(core));
+            let (lcore, status) = match registered {
+                Ok(lcore) => (Some(lcore), Ok(())),
+                Err(error) => (None, Err(error)),
+            };
+            // launch waits for this, so it is there to receive it.
+            ready.send(status).ok();
+            let _lcore = lcore?;
+            Some(work())
+        })
+        .map_err(|error| DpdkError::refused(&format!("core {core}"), format!("no thread: {error}")))?;
+    started
+        .recv()
+        .unwrap_or_else(|_| Err(DpdkError::refused(&format!("core {core}"), "thread ended early")))?;
+    Ok(Lcore { thread })
+}
+
+/// This thread's place among DPDK's lcores, until it is dropped.
+struct Registered;
+
+impl Registered {
+    fn new(core: usize) -> Result<Self, DpdkError> {
+        // SAFETY: EAL runs (launch had the token) and this thread is new, so it is not registered yet.
+        match unsafe { dpdk_sys::rte_thread_register() } {
+            0 => Ok(Self),
+            _ => Err(DpdkError::last("rte_thread_register", &format!("core {core}"))),
+        }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        // SAFETY: this thread was registered by `new`: the value never leaves launch's closure.
+        unsafe { dpdk_sys::rte_thread_unregister() }
+    }
+}
+
+/// Pins this thread to `core`.
+fn pin(core: usize) -> Result<(), DpdkError> {
+    let subject = format!("core {core}");
+    if core >= libc::CPU_SETSIZE as usize {
+        return Err(DpdkError::refused(&subject, "there is no such core"));
+    }
+    // SAFETY: an all-zero cpu_set_t is the empty set.
+    let mut cores: libc::cpu_set_t = unsafe { mem::zeroed() };
+    // SAFETY: the core is below CPU_SETSIZE; the kernel reads a set of the size it is told.
+    let status = unsafe {
+        libc::CPU_SET(core, &mut cores);
+        libc::sched_setaffinity(0, mem::size_of::<libc::cpu_set_t>(), &cores)
+    };
+    os_result("sched_setaffinity", &subject, status)
+}
+
+/// The cores that this thread may run on.
+pub fn allowed_cores() -> Result<Vec<usize>, DpdkError> {
+    // SAFETY: an all-zero cpu_set_t is the empty set.
+    let mut cores: libc::cpu_set_t = unsafe { mem::zeroed() };
+    // SAFETY: the kernel writes a set of the size it is told.
+    let status = unsafe { libc::sched_getaffinity(0, mem::size_of::<libc::cpu_set_t>(), &mut cores) };
+    os_result("sched_getaffinity", "", status)?;
+    // SAFETY: every core asked for is below CPU_SETSIZE.
+    Ok((0..libc::CPU_SETSIZE as usize).filter(|&core| unsafe { libc::CPU_ISSET(core, &cores) }).collect())
+}
+
+fn os_result(call: &'static str, subject: &str, status: c_int) -> Result<(), DpdkError> {
+    match status {
+        0 => Ok(()),
+        _ => Err(DpdkError::Call {
+            call,
+            subject: subject.to_owned(),
+            errno: std::io::Error::last_os_error().raw_os_error().unwrap_or(0),
+        }),
+    }
+}
+
+/// The processor's time-stamp counter, in cycles.
+pub fn tsc() -> u64 {
+    // SAFETY: reads a counter.
+    unsafe { dpdk_sys::rte_rdtsc() }
+}
+
+/// Cycles of [`tsc`] in a second, as EAL measured them when it started.
+pub fn tsc_hz(_eal: &Eal) -> u64 {
+    // SAFETY: EAL runs (the token), so the frequency is known.
+    unsafe { dpdk_sys::rte_get_tsc_hz() }
+}
+
+/// Tells the processor that this is a spin loop.
+pub fn pause() {
+    // SAFETY: a hint without effect on memory.
+    unsafe { dpdk_sys::rte_pause() }
+}

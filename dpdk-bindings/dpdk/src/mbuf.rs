@@ -1,0 +1,283 @@
+//! One packet: a chain of one or more segments, owned by whoever holds the [`Mbuf`].
+//!
+//! The head segment carries the packet's facts (length, checksum flags, RSS hash); its bytes are what the
+//! parser sees. A frame longer than a segment goes on in the later ones.
+//!
+//! Every `unsafe` block below rests on the invariant of [`Mbuf::from_raw`].
+
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ptr::{self, NonNull};
+use std::slice;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use dpdk_sys::rte_mbuf;
+
+use crate::DpdkError;
+
+/// A packet. Dropping it gives its segments back to their pool.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct Mbuf {
+    head: NonNull<rte_mbuf>,
+}
+
+// SAFETY: an Mbuf is the only reference to its chain, and pools take mbufs back from any thread.
+unsafe impl Send for Mbuf {}
+
+/// What the device found out about a checksum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checksum {
+    /// Not looked at, or left for software to complete (a virtual device's `NONE`): compute it.
+    Unknown,
+    /// Right.
+    Good,
+    /// Wrong.
+    Bad,
+}
+
+impl Mbuf {
+    /// # Safety
+    /// `head` is the head of a chain of direct mbufs from live pools; each has a reference count of one,
+    /// `data_off + data_len <= buf_len`, and initialised memory; `pkt_len` and `nb_segs` describe the
+    /// chain. The caller gives its only pointer to it away. Pools and drivers keep this for what they
+    /// hand out, and the methods below preserve it.
+    pub(crate) unsafe fn from_raw(head: NonNull<rte_mbuf>) -> Self {
+        Self { head }
+    }
+
+    fn raw(&self) -> &rte_mbuf {
+        // SAFETY: the head is live and nobody else points to it (from_raw).
+        unsafe { self.head.as_ref() }
+    }
+
+    fn raw_mut(&mut self) -> &mut rte_mbuf {
+        // SAFETY: the head is live and nobody else points to it (from_raw).
+        unsafe { self.head.as_mut() }
+    }
+
+    /// The last segment: the head itself in most packets.
+    fn last(&mut self) -> &mut rte_mbuf {
+        let mut last = self.head;
+        // SAFETY: `next` is null or the next live segment of a chain that only this Mbuf points to.
+        while let Some(next) = NonNull::new(unsafe { last.as_ref() }.next) {
+            last = next;
+        }
+        // SAFETY: as above; the borrow of self covers the whole chain.
+        unsafe { last.as_mut() }
+    }
+
+    /// The bytes of the head segment.
+    pub fn head(&self) -> &[u8] {
+        segment_bytes(self.raw())
+    }
+
+    /// The bytes of the head segment, to rewrite in place.
+    pub fn head_mut(&mut self) -> &mut [u8] {
+        let raw = self.raw_mut();
+        let (buffer, offset, len) =
+            (raw.buf_addr.cast::<u8>(), usize::from(raw.data_off), usize::from(raw.data_len));
+        // SAFETY: offset + len lie inside the initialised buffer, which only this Mbuf points to (from_raw).
+        unsafe { slice::from_raw_parts_mut(buffer.add(offset), len) }
+    }
+
+    /// The bytes of the segments after the head, in order.
+    pub fn segments(&self) -> Segments<'_> {
+        Segments { next: self.raw().next, packet: PhantomData }
+    }
+
+    /// The number of segments, the head included.
+    pub fn segment_count(&self) -> u16 {
+        self.raw().nb_segs
+    }
+
+    /// Bytes of the whole packet.
+    pub fn packet_len(&self) -> usize {
+        self.raw().pkt_len as usize
+    }
+
+    /// Bytes of the head segment.
+    pub fn data_len(&self) -> usize {
+        usize::from(self.raw().data_len)
+    }
+
+    /// Copies packet bytes from `offset` on, across segments, into `out`; returns how many there were.
+    pub fn copy_to(&self, mut offset: usize, out: &mut [u8]) -> usize {
+        let mut copied = 0;
+        for segment in std::iter::once(self.head()).chain(self.segments()) {
+            let piece = &segment[offset.min(segment.len())..];
+            offset -= segment.len() - piece.len();
+            let len = piece.len().min(out.len() - copied);
+            out[copied..copied + len].copy_from_slice(&piece[..len]);
+            copied += len;
+        }
+        copied
+    }
+
+    /// Makes the packet `len` bytes longer at its end, inside the last segment; returns the new bytes, which
+    /// hold whatever was there, or `None` where there is no room.
+    pub fn append(&mut self, len: usize) -> Option<&mut [u8]> {
+        let packet_len = self.raw().pkt_len.checked_add(u32::try_from(len).ok()?)?;
+        let last = self.last();
+        let used = usize::from(last.data_off) + usize::from(last.data_len);
+        if len > usize::from(last.buf_len) - used {
+            return None;
+        }
+        last.data_len += len as u16;
+        let buffer = last.buf_addr.cast::<u8>();
+        self.raw_mut().pkt_len = packet_len;
+        // SAFETY: used + len <= buf_len, so the bytes lie inside the initialised buffer, which only this Mbuf
+        // points to (from_raw).
+        Some(unsafe { slice::from_raw_parts_mut(buffer.add(used), len) })
+    }
+
+    /// Makes the packet `len` bytes longer at its start; returns the new bytes, which hold whatever was there,
+    /// or `None` where the headroom is too small.
+    pub fn prepend(&mut self, len: usize) -> Option<&mut [u8]> {
+        let raw = self.raw_mut();
+        let data_off = usize::from(raw.data_off).checked_sub(len)?;
+        raw.pkt_len = raw.pkt_len.checked_add(len as u32)?;
+        raw.data_off = data_off as u16;
+        raw.data_len += len as u16; // data_off + data_len, at most buf_len, stays the same
+        Some(&mut self.head_mut()[..len])
+    }
+
+    /// Takes `len` bytes off the start; false, and no change, where the head segment has fewer.
+    #[must_use]
+    pub fn adjust(&mut self, len: usize) -> bool {
+        let raw = self.raw_mut();
+        let fits = len <= usize::from(raw.data_len);
+        if fits {
+            raw.data_off += len as u16;
+            raw.data_len -= len as u16;
+            raw.pkt_len -= len as u32;
+        }
+        fits
+    }
+
+    /// Takes `len` bytes off the end; false, and no change, where the last segment has fewer.
+    #[must_use]
+    pub fn trim(&mut self, len: usize) -> bool {
+        let last = self.last();
+        let fits = len <= usize::from(last.data_len);
+        if fits {
+            last.data_len -= len as u16;
+            self.raw_mut().pkt_len -= len as u32;
+        }
+        fits
+    }
+
+    /// Chains `segment` right behind the head; gives it back where the packet would get too long or too
+    /// many segments, or where it is itself a chain.
+    pub(crate) fn insert_second(&mut self, segment: Mbuf) -> Result<(), Mbuf> {
+        let head = self.raw_mut();
+        let len = head.pkt_len.checked_add(segment.raw().pkt_len);
+        let (Some(len), true) = (len, segment.segment_count() == 1 && head.nb_segs < u16::MAX) else {
+            return Err(segment);
+        };
+        let mut segment = segment.into_raw();
+        head.pkt_len = len;
+        head.nb_segs += 1;
+        // SAFETY: into_raw gave up the only owner of a one-segment chain; it now belongs to this packet.
+        unsafe { segment.as_mut() }.next = head.next;
+        head.next = segment.as_ptr();
+        Ok(())
+    }
+
+    /// Gives the chain away without freeing it.
+    fn into_raw(self) -> NonNull<rte_mbuf> {
+        ManuallyDrop::new(self).head
+    }
+
+    /// What the device says of the IPv4 header checksum.
+    pub fn ip_checksum(&self) -> Checksum {
+        match self.raw().ol_flags & u64::from(dpdk_sys::RTE_MBUF_F_RX_IP_CKSUM_MASK) {
+            flags if flags == u64::from(dpdk_sys::RTE_MBUF_F_RX_IP_CKSUM_GOOD) => Checksum::Good,
+            flags if flags == u64::from(dpdk_sys::RTE_MBUF_F_RX_IP_CKSUM_BAD) => Checksum::Bad,
+            _ => Checksum::Unknown,
+        }
+    }
+
+    /// What the device says of the TCP, UDP or SCTP checksum.
+    pub fn l4_checksum(&self) -> Checksum {
+        match self.raw().ol_flags & u64::from(dpdk_sys::RTE_MBUF_F_RX_L4_CKSUM_MASK) {
+            flags if flags == u64::from(dpdk_sys::RTE_MBUF_F_RX_L4_CKSUM_GOOD) => Checksum::Good,
+            flags if flags == u64::from(dpdk_sys::RTE_MBUF_F_RX_L4_CKSUM_BAD) => Checksum::Bad,
+            _ => Checksum::Unknown,
+        }
+    }
+
+    /// The hash by which the device chose the queue.
+    pub fn rss_hash(&self) -> Option<u32> {
+        let raw = self.raw();
+        if raw.ol_flags & u64::from(dpdk_sys::RTE_MBUF_F_RX_RSS_HASH) == 0 {
+            return None;
+        }
+        // SAFETY: every reading of the union is a plain integer; the flag says that the hash was written.
+        Some(unsafe { raw.__bindgen_anon_2.hash.rss })
+    }
+
+    /// When the packet was captured, in nanoseconds since the Unix epoch. Only a capture read by `net_pcap`
+    /// has it (in microseconds, so the last three digits are zero).
+    pub fn capture_time_ns(&self) -> Option<u64> {
+        let raw = self.raw();
+        if raw.ol_flags & CAPTURE_TIME_FLAG.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let offset = CAPTURE_TIME_OFFSET.load(Ordering::Relaxed);
+        // SAFETY: DPDK gave out the offset of an aligned 8-byte field inside the mbuf, and the flag, which is
+        // known only after the offset, says that the driver filled it.
+        let time_us = unsafe { ptr::from_ref(raw).byte_add(offset).cast::<u64>().read() };
+        time_us.checked_mul(1000)
+    }
+}
+
+impl Drop for Mbuf {
+    fn drop(&mut self) {
+        // SAFETY: the chain is live, and its only owner ends here (from_raw).
+        unsafe { dpdk_sys::rte_pktmbuf_free(self.head.as_ptr()) }
+    }
+}
+
+/// The later segments of a packet, each as its bytes.
+#[derive(Debug, Clone)]
+pub struct Segments<'a> {
+    next: *const rte_mbuf,
+    packet: PhantomData<&'a Mbuf>,
+}
+
+impl<'a> Iterator for Segments<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        // SAFETY: null, or a live segment of the packet that is borrowed for 'a (from_raw).
+        let segment: &'a rte_mbuf = unsafe { self.next.as_ref() }?;
+        self.next = segment.next;
+        Some(segment_bytes(segment))
+    }
+}
+
+fn segment_bytes(segment: &rte_mbuf) -> &[u8] {
+    // SAFETY: data_off + data_len lie inside the initialised buffer, and the chain is borrowed as long as
+    // its segment is (from_raw).
+    unsafe {
+        let data = segment.buf_addr.cast::<u8>().add(usize::from(segment.data_off));
+        slice::from_raw_parts(data, usize::from(segment.data_len))
+    }
+}
+
+/// Where net_pcap puts the capture time, and the flag by which it says so; no flag before EAL has started.
+/// No port asks for the hardware's timestamps, so nothing else sets the flag.
+static CAPTURE_TIME_OFFSET: AtomicUsize = AtomicUsize::new(0);
+static CAPTURE_TIME_FLAG: AtomicU64 = AtomicU64::new(0);
+
+/// Asks DPDK for the place of the capture time; called once, when EAL has started.
+pub(crate) fn register_capture_time() -> Result<(), DpdkError> {
+    let (mut offset, mut flag) = (0, 0);
+    // SAFETY: EAL runs, and both places are ours.
+    let status = unsafe { dpdk_sys::rte_mbuf_dyn_rx_timestamp_register(&mut offset, &mut flag) };
+    DpdkError::check("rte_mbuf_dyn_rx_timestamp_register", "", status)?;
+    CAPTURE_TIME_OFFSET.store(offset as usize, Ordering::Relaxed);
+    CAPTURE_TIME_FLAG.store(flag, Ordering::Relaxed);
+    Ok(())
+}

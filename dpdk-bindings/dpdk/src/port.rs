@@ -1,0 +1,321 @@
+//! A running Ethernet device: how it is set up, what it tells, and how it ends.
+
+use std::mem;
+use std::sync::Arc;
+
+use crate::device::Attached;
+use crate::{Device, DeviceInfo, DpdkError, Mempool, RxQueue, TxQueue};
+
+/// How a port is set up.
+#[derive(Debug, Clone)]
+pub struct PortOptions {
+    /// Receive queues. With more than one, the device spreads flows over them by their RSS hash.
+    pub rx_queues: u16,
+    /// Transmit queues.
+    pub tx_queues: u16,
+    /// Descriptors in each receive queue; rounded to what the device takes.
+    pub rx_descriptors: u16,
+    /// Descriptors in each transmit queue; rounded to what the device takes.
+    pub tx_descriptors: u16,
+    /// The longest packet after the Ethernet header, in bytes; `None` leaves the device's own.
+    pub mtu: Option<u16>,
+    /// Whether packets for other MAC addresses are received as well.
+    pub promiscuous: bool,
+}
+
+impl Default for PortOptions {
+    fn default() -> Self {
+        Self {
+            rx_queues: 1,
+            tx_queues: 1,
+            rx_descriptors: 1024,
+            tx_descriptors: 1024,
+            mtu: None,
+            promiscuous: true,
+        }
+    }
+}
+
+/// Work that a device may take off the processor. All are asked for; [`Port::missing_offloads`] tells which the
+/// device does not offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offload {
+    /// Checks IPv4 header checksums ([`crate::Mbuf::ip_checksum`]).
+    Ipv4Checksum,
+    /// Checks TCP checksums ([`crate::Mbuf::l4_checksum`]).
+    TcpChecksum,
+    /// Checks UDP checksums ([`crate::Mbuf::l4_checksum`]).
+    UdpChecksum,
+    /// Checks SCTP checksums ([`crate::Mbuf::l4_checksum`]).
+    SctpChecksum,
+    /// Puts its hash into the mbuf ([`crate::Mbuf::rss_hash`]).
+    RssHash,
+}
+
+const OFFLOADS: [(Offload, u64); 5] = [
+    (Offload::Ipv4Checksum, dpdk_sys::DPDK_RX_OFFLOAD_IPV4_CKSUM),
+    (Offload::TcpChecksum, dpdk_sys::DPDK_RX_OFFLOAD_TCP_CKSUM),
+    (Offload::UdpChecksum, dpdk_sys::DPDK_RX_OFFLOAD_UDP_CKSUM),
+    (Offload::SctpChecksum, dpdk_sys::DPDK_RX_OFFLOAD_SCTP_CKSUM),
+    (Offload::RssHash, dpdk_sys::DPDK_RX_OFFLOAD_RSS_HASH),
+];
+
+const RSS_TYPES: u64 =
+    dpdk_sys::DPDK_RSS_IP | dpdk_sys::DPDK_RSS_TCP | dpdk_sys::DPDK_RSS_UDP | dpdk_sys::DPDK_RSS_SCTP;
+
+/// The Ethernet header with two VLAN tags, and the checksum behind the packet.
+const FRAME_OVERHEAD_BYTES: u32 = 14 + 8 + 4;
+
+/// The state of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// Whether there is one.
+    pub up: bool,
+    /// Its speed in Mbit/s, where the device knows it.
+    pub speed_mbps: Option<u32>,
+}
+
+/// What a port has counted since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PortStats {
+    /// Packets received.
+    pub rx_packets: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Packets that the device dropped because its queues were full.
+    pub rx_missed: u64,
+    /// Packets that arrived broken.
+    pub rx_errors: u64,
+    /// Packets dropped because the pool was empty.
+    pub rx_nombuf: u64,
+    /// Packets transmitted.
+    pub tx_packets: u64,
+    /// Bytes transmitted.
+    pub tx_bytes: u64,
+    /// Packets that could not be transmitted.
+    pub tx_errors: u64,
+}
+
+/// A running port. The device goes away when it and all its queues are dropped.
+#[derive(Debug)]
+pub struct Port {
+    attached: Arc<Attached>,
+    info: DeviceInfo,
+    mtu: u16,
+    promiscuous: bool,
+    missing_offloads: Vec<Offload>,
+}
+
+impl Device {
+    /// Sets the device up and starts it; received packets come from `pool`. Gives the port and each of its
+    /// queues, in order.
+    ///
+    /// # Errors
+    /// The device cannot have so many queues or such an MTU, or it refuses; it is detached then.
+    pub fn start(
+        self,
+        options: &PortOptions,
+        pool: &Mempool,
+    ) -> Result<(Port, Vec<RxQueue>, Vec<TxQueue>), DpdkError> {
+        let (attached, info) = self.into_parts();
+        check_limits(&info, options)?;
+        configure(&attached, &info, options, pool)?;
+        set_up_queues(&attached, options, pool)?;
+        let name = attached.name();
+        if let Some(mtu) = options.mtu {
+            // SAFETY: the port is attached.
+            optional("rte_eth_dev_set_mtu", name, unsafe {
+                dpdk_sys::rte_eth_dev_set_mtu(attached.id(), mtu)
+            })?;
+        }
+        // SAFETY: the port is configured and its queues are set up.
+        DpdkError::check("rte_eth_dev_start", name, unsafe { dpdk_sys::rte_eth_dev_start(attached.id()) })?;
+        let promiscuous = options.promiscuous
+            // SAFETY: the port runs.
+            && optional("rte_eth_promiscuous_enable", name, unsafe {
+                dpdk_sys::rte_eth_promiscuous_enable(attached.id())
+            })?;
+        let mut mtu = 0;
+        // SAFETY: the port runs, and `mtu` is ours to write.
+        DpdkError::check("rte_eth_dev_get_mtu", name, unsafe {
+            dpdk_sys::rte_eth_dev_get_mtu(attached.id(), &mut mtu)
+        })?;
+
+        let attached = Arc::new(attached);
+        let rx = (0..options.rx_queues).map(|queue| RxQueue::new(Arc::clone(&attached), queue)).collect();
+        let tx = (0..options.tx_queues).map(|queue| TxQueue::new(Arc::clone(&attached), queue)).collect();
+        let missing_offloads = OFFLOADS
+            .iter()
+            .filter(|(_, flag)| info.rx_offloads & flag == 0)
+            .map(|&(offload, _)| offload)
+            .collect();
+        Ok((Port { attached, info, mtu, promiscuous, missing_offloads }, rx, tx))
+    }
+}
+
+fn check_limits(info: &DeviceInfo, options: &PortOptions) -> Result<(), DpdkError> {
+    let limits = [
+        ("receive queues", options.rx_queues, info.max_rx_queues),
+        ("transmit queues", options.tx_queues, info.max_tx_queues),
+    ];
+    for (what, wanted, most) in limits {
+        if wanted > most {
+            return Err(DpdkError::refused(
+                &info.name,
+                format!("{wanted} {what} are wanted, {} offers {most}", info.driver),
+            ));
+        }
+    }
+    match options.mtu {
+        Some(mtu) if !info.mtus.contains(&mtu) => Err(DpdkError::refused(
+            &info.name,
+            format!(
+                "an MTU of {mtu} is wanted, {} takes {} to {}",
+                info.driver,
+                info.mtus.start(),
+                info.mtus.end()
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn configure(
+    attached: &Attached,
+    info: &DeviceInfo,
+    options: &PortOptions,
+    pool: &Mempool,
+) -> Result<(), DpdkError> {
+    // SAFETY: plain data for which zero is a value, DPDK's default.
+    let mut conf: dpdk_sys::rte_eth_conf = unsafe { mem::zeroed() };
+    conf.rxmode.offloads = OFFLOADS.iter().fold(0, |all, (_, flag)| all | flag);
+    if let Some(mtu) = options.mtu {
+        conf.rxmode.mtu = u32::from(mtu);
+        if u32::from(mtu) + FRAME_OVERHEAD_BYTES > u32::from(pool.segment_bytes()) {
+            conf.rxmode.offloads |= dpdk_sys::DPDK_RX_OFFLOAD_SCATTER;
+        }
+    }
+    if options.rx_queues > 1 && info.rss_types & RSS_TYPES != 0 {
+        conf.rxmode.mq_mode = dpdk_sys::rte_eth_rx_mq_mode_RTE_ETH_MQ_RX_RSS;
+        conf.rx_adv_conf.rss_conf.rss_hf = info.rss_types & RSS_TYPES;
+    } else {
+        // The hash comes with RSS alone.
+        conf.rxmode.offloads &= !dpdk_sys::DPDK_RX_OFFLOAD_RSS_HASH;
+    }
+    conf.rxmode.offloads &= info.rx_offloads;
+    conf.txmode.offloads = dpdk_sys::DPDK_TX_OFFLOAD_MULTI_SEGS & info.tx_offloads;
+    // SAFETY: the port is attached and does not run; `conf` is copied.
+    let status = unsafe {
+        dpdk_sys::rte_eth_dev_configure(attached.id(), options.rx_queues, options.tx_queues, &conf)
+    };
+    DpdkError::check("rte_eth_dev_configure", attached.name(), status).map(drop)
+}
+
+fn set_up_queues(attached: &Attached, options: &PortOptions, pool: &Mempool) -> Result<(), DpdkError> {
+    let (id, name) = (attached.id(), attached.name());
+    let (mut rx_descriptors, mut tx_descriptors) = (options.rx_descriptors, options.tx_descriptors);
+    // SAFETY: the port is configured; both numbers are ours to write.
+    let status =
+        unsafe { dpdk_sys::rte_eth_dev_adjust_nb_rx_tx_desc(id, &mut rx_descriptors, &mut tx_descriptors) };
+    DpdkError::check("rte_eth_dev_adjust_nb_rx_tx_desc", name, status)?;
+    // SAFETY: the port is attached.
+    let socket = unsafe { dpdk_sys::rte_eth_dev_socket_id(id) }.cast_unsigned();
+    for queue in 0..options.rx_queues {
+        // SAFETY: the port is configured with this queue; null stands for the driver's own settings; the pool
+        // lives for ever.
+        let status = unsafe {
+            dpdk_sys::rte_eth_rx_queue_setup(
+                id,
+                queue,
+                rx_descriptors,
+                socket,
+                std::ptr::null(),
+                pool.as_ptr(),
+            )
+        };
+        DpdkError::check("rte_eth_rx_queue_setup", name, status)?;
+    }
+    for queue in 0..options.tx_queues {
+        // SAFETY: the port is configured with this queue; null stands for the driver's own settings.
+        let status =
+            unsafe { dpdk_sys::rte_eth_tx_queue_setup(id, queue, tx_descriptors, socket, std::ptr::null()) };
+        DpdkError::check("rte_eth_tx_queue_setup", name, status)?;
+    }
+    Ok(())
+}
+
+/// A call that a driver need not support: whether it did.
+fn optional(call: &'static str, subject: &str, status: i32) -> Result<bool, DpdkError> {
+    if status == -libc::ENOTSUP {
+        return Ok(false);
+    }
+    DpdkError::check(call, subject, status).map(|_| true)
+}
+
+impl Port {
+    /// What the device is and offers.
+    pub fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    /// The longest packet after the Ethernet header, in bytes.
+    pub fn mtu(&self) -> u16 {
+        self.mtu
+    }
+
+    /// Whether packets for other MAC addresses are filtered no more. A virtual device may not know such a mode; it
+    /// hands over all packets.
+    pub fn promiscuous(&self) -> bool {
+        self.promiscuous
+    }
+
+    /// What the device does not offer, so that software must do it.
+    pub fn missing_offloads(&self) -> &[Offload] {
+        &self.missing_offloads
+    }
+
+    /// The link, as the device knows it now.
+    pub fn link(&self) -> Result<Link, DpdkError> {
+        // SAFETY: plain data for which zero is a value.
+        let mut link: dpdk_sys::rte_eth_link = unsafe { mem::zeroed() };
+        // SAFETY: the port is attached, and `link` is ours to write.
+        let status = unsafe { dpdk_sys::rte_eth_link_get_nowait(self.attached.id(), &mut link) };
+        DpdkError::check("rte_eth_link_get_nowait", self.attached.name(), status)?;
+        let known = link.link_speed != 0 && link.link_speed != u32::MAX;
+        Ok(Link {
+            up: u32::from(link.link_status()) == dpdk_sys::RTE_ETH_LINK_UP,
+            speed_mbps: known.then_some(link.link_speed),
+        })
+    }
+
+    /// The device's counters. Any thread may ask while others poll.
+    pub fn stats(&self) -> Result<PortStats, DpdkError> {
+        // SAFETY: plain data for which zero is a value.
+        let mut raw: dpdk_sys::rte_eth_stats = unsafe { mem::zeroed() };
+        // SAFETY: the port is attached, and `raw` is ours to write.
+        let status = unsafe { dpdk_sys::rte_eth_stats_get(self.attached.id(), &mut raw) };
+        DpdkError::check("rte_eth_stats_get", self.attached.name(), status)?;
+        Ok(PortStats {
+            rx_packets: raw.ipackets,
+            rx_bytes: raw.ibytes,
+            rx_missed: raw.imissed,
+            rx_errors: raw.ierrors,
+            rx_nombuf: raw.rx_nombuf,
+            tx_packets: raw.opackets,
+            tx_bytes: raw.obytes,
+            tx_errors: raw.oerrors,
+        })
+    }
+
+    /// Stops the port and detaches its device, which may then be attached anew.
+    ///
+    /// # Errors
+    /// Some queue of it is still held: the device goes away when the last one is dropped. Or the device could
+    /// not be stopped or removed.
+    pub fn close(self) -> Result<(), DpdkError> {
+        match Arc::into_inner(self.attached) {
+            Some(attached) => attached.detach(),
+            None => Err(DpdkError::refused(&self.info.name, "its queues are still held")),
+        }
+    }
+}

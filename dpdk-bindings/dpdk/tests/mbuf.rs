@@ -1,0 +1,110 @@
+//! Packets and bursts by themselves: room at both ends, chains, ownership, and a pool that runs dry.
+
+mod common;
+
+use common::{eal, frame};
+use dpdk::{Burst, Checksum, Mbuf, Mempool, MempoolOptions};
+
+#[test]
+fn packets_and_bursts() {
+    let eal = eal();
+    let options = MempoolOptions { mbufs: 255, cache: 0, ..MempoolOptions::default() };
+    let pool = Mempool::new(&eal, "packets", &options).unwrap();
+
+    grows_and_shrinks(&pool);
+    chains(&pool);
+    bursts(&pool);
+    runs_dry(&pool);
+
+    let error = Mempool::new(&eal, "packets", &options).unwrap_err().to_string();
+    assert_eq!(error, "packets: rte_pktmbuf_pool_create: File exists (errno 17)");
+}
+
+fn grows_and_shrinks(pool: &Mempool) {
+    let mut mbuf = pool.alloc().unwrap();
+    assert_eq!((mbuf.packet_len(), mbuf.data_len(), mbuf.segment_count()), (0, 0, 1));
+    assert_eq!((mbuf.ip_checksum(), mbuf.l4_checksum()), (Checksum::Unknown, Checksum::Unknown));
+    assert_eq!((mbuf.rss_hash(), mbuf.capture_time_ns()), (None, None));
+
+    mbuf.append(4).unwrap().copy_from_slice(b"body");
+    mbuf.prepend(5).unwrap().copy_from_slice(b"head ");
+    mbuf.append(5).unwrap().copy_from_slice(b" tail");
+    assert_eq!(mbuf.head(), b"head body tail");
+    assert!(mbuf.adjust(5) && mbuf.trim(5));
+    assert_eq!((mbuf.head(), mbuf.packet_len()), (&b"body"[..], 4));
+    assert!(!mbuf.adjust(5) && !mbuf.trim(5));
+    assert_eq!(mbuf.head(), b"body");
+
+    // The headroom of 128 bytes and the 2048 of the segment, and not one more.
+    assert_eq!(mbuf.prepend(129), None);
+    assert_eq!(mbuf.prepend(128).map(|room| room.len()), Some(128));
+    assert_eq!(mbuf.append(2045), None);
+    assert_eq!(mbuf.append(2044).map(|room| room.len()), Some(2044));
+    assert_eq!((mbuf.packet_len(), mbuf.append(1)), (128 + 2048, None));
+    assert_eq!(mbuf.append(usize::MAX), None);
+    assert_eq!(mbuf.prepend(usize::MAX), None);
+}
+
+fn chains(pool: &Mempool) {
+    let all = pool.available();
+    let bytes = frame(9, 5000);
+    let mut mbuf = pool.copy_from(&bytes).unwrap();
+    assert_eq!(pool.available(), all - 3);
+    assert_eq!((mbuf.packet_len(), mbuf.data_len(), mbuf.segment_count()), (5000, 2048, 3));
+    assert_eq!(mbuf.segments().map(<[u8]>::len).collect::<Vec<_>>(), [2048, 904]);
+    assert_eq!(mbuf.segments().next(), Some(&bytes[2048..4096]));
+
+    let mut out = [0; 100];
+    assert_eq!(mbuf.copy_to(2000, &mut out), 100);
+    assert_eq!(out[..], bytes[2000..2100]);
+    assert_eq!(mbuf.copy_to(4950, &mut out), 50);
+    assert_eq!(out[..50], bytes[4950..]);
+    assert_eq!(mbuf.copy_to(5000, &mut out), 0);
+    assert_eq!(mbuf.copy_to(usize::MAX, &mut out), 0);
+
+    // The start is the head's, the end is the last segment's.
+    assert!(mbuf.adjust(48) && mbuf.trim(4) && !mbuf.trim(901));
+    mbuf.append(2).unwrap().copy_from_slice(b"zz");
+    assert_eq!((mbuf.packet_len(), mbuf.data_len()), (4950, 2000));
+    assert_eq!(mbuf.segments().last().unwrap().last_chunk(), Some(b"zz"));
+    drop(mbuf);
+    assert_eq!(pool.available(), all);
+    assert_eq!(pool.copy_from(&[]).map(|mbuf| mbuf.packet_len()), Some(0));
+}
+
+fn bursts(pool: &Mempool) {
+    let all = pool.available();
+    let numbered = |i: usize| pool.copy_from(&[i as u8]).unwrap();
+    let number = |mbuf: &Mbuf| usize::from(mbuf.head()[0]);
+
+    let mut burst = Burst::new();
+    for i in 0..Burst::CAPACITY {
+        burst.push(numbered(i)).unwrap();
+    }
+    assert_eq!(burst.push(numbered(99)).map_err(|mbuf| number(&mbuf)), Err(99));
+    burst.iter_mut().for_each(|mbuf| mbuf.head_mut()[0] += 100);
+    assert_eq!(burst.swap_remove(3).map(|mbuf| number(&mbuf)), Some(103));
+    assert_eq!(number(&burst.as_slice()[3]), 163);
+    assert!(burst.swap_remove(63).is_none());
+
+    let mut other = Burst::new();
+    for mbuf in burst.drain().take(10) {
+        other.push(mbuf).unwrap();
+    }
+    assert!(burst.is_empty());
+    assert_eq!(pool.available(), all - 10, "those not taken are freed");
+    assert_eq!(other.iter().map(number).take(4).collect::<Vec<_>>(), [100, 101, 102, 163]);
+    drop(other);
+    assert_eq!(pool.available(), all);
+}
+
+fn runs_dry(pool: &Mempool) {
+    let all = pool.available();
+    let taken: Vec<Mbuf> = std::iter::from_fn(|| pool.alloc()).collect();
+    assert_eq!((taken.len(), pool.available()), (255, 0));
+    assert!(pool.copy_from(b"x").is_none());
+    drop(taken);
+    // A chain for which the pool is too small leaves nothing behind.
+    assert!(pool.copy_from(&vec![0; 256 * 2048]).is_none());
+    assert_eq!(pool.available(), all);
+}
