@@ -7,10 +7,21 @@
 //! ```
 
 use std::error::Error;
+use std::process::ExitCode;
 
 use dpdk::{Burst, Device, Eal, EalOptions, Mempool, MempoolOptions, PortOptions, lcore};
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match forward() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("forward: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn forward() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [from, to, seconds @ ..] = &arguments[..] else {
         return Err("usage: forward FROM TO [SECONDS]".into());

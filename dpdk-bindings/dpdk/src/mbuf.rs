@@ -38,10 +38,10 @@ pub enum Checksum {
 
 impl Mbuf {
     /// # Safety
-    /// `head` is the head of a chain of direct mbufs from live pools; each has a reference count of one,
-    /// `data_off + data_len <= buf_len`, and initialised memory; `pkt_len` and `nb_segs` describe the
-    /// chain. The caller gives its only pointer to it away. Pools and drivers keep this for what they
-    /// hand out, and the methods below preserve it.
+    /// `head` is the head of a chain of mbufs from live pools; each has a reference count of one,
+    /// `data_off + data_len <= buf_len`, and a buffer that is initialised and no other mbuf's; `pkt_len` and
+    /// `nb_segs` describe the chain. The caller gives its only pointer to it away. Pools and drivers keep this
+    /// for what they hand out, and the methods below preserve it.
     pub(crate) unsafe fn from_raw(head: NonNull<rte_mbuf>) -> Self {
         Self { head }
     }

@@ -263,8 +263,8 @@ impl Port {
         self.mtu
     }
 
-    /// Whether packets for other MAC addresses are filtered no more. A virtual device may not know such a mode; it
-    /// hands over all packets.
+    /// Whether the device was put into its promiscuous mode. A virtual device may have none: it hands over all
+    /// packets anyway.
     pub fn promiscuous(&self) -> bool {
         self.promiscuous
     }
