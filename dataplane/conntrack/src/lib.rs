@@ -10,6 +10,7 @@
 pub mod entry;
 pub mod frame;
 pub mod headers;
+pub mod listing;
 pub mod policy;
 pub mod settings;
 pub mod time;

@@ -13,3 +13,18 @@ pub fn open(context: Context<'_>) -> Result<u32, InvalidReason> {
 pub fn update(context: Context<'_>) -> Update {
     Update::Refresh { timeout_ms: context.settings.timeouts.generic_ms }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Preset, Settings};
+    use crate::time::Tick;
+
+    #[test]
+    fn every_packet_leaves_it_ten_minutes() {
+        let settings = Settings::of(Preset::Linux, 1);
+        let context = Context { settings: &settings, now: Tick::default() };
+        assert_eq!(open(context), Ok(600_000));
+        assert_eq!(update(context), Update::Refresh { timeout_ms: 600_000 });
+    }
+}

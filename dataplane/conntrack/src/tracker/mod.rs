@@ -61,10 +61,10 @@ pub fn open(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry) -> Resu
 pub fn update(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direction: Direction) -> Update {
     match packet.headers.protocol {
         protocol::TCP => tcp::update(context, packet, entry, direction),
-        protocol::UDP | protocol::UDPLITE => udp::update(context, entry, direction),
+        protocol::UDP | protocol::UDPLITE => udp::update(context, entry),
         protocol::ICMP | protocol::ICMPV6 => icmp::update(context, packet, direction),
         protocol::SCTP => sctp::update(context, packet, entry, direction),
-        protocol::GRE => gre::update(context, entry, direction),
+        protocol::GRE => gre::update(entry),
         _ => generic::update(context),
     }
 }
