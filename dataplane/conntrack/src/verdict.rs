@@ -121,6 +121,8 @@ reasons! {
         SctpChunk = "sctp-chunk",
         /// An SCTP verification tag that is not the association's.
         SctpTag = "sctp-tag",
+        /// Enhanced GRE (version 1) that does not carry PPP.
+        GreProtocol = "gre-protocol",
     }
 }
 

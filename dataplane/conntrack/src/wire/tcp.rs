@@ -3,6 +3,7 @@
 
 use super::bytes::{u16_at, u32_at};
 use crate::headers::Packet;
+use crate::verdict::InvalidReason;
 
 /// Bytes of a header without options.
 pub const HEADER_BYTES: usize = 20;
@@ -114,9 +115,20 @@ impl<'a> Segment<'a> {
     }
 }
 
+/// Checks a header: it must hold its options and the packet must hold it.
+#[inline]
+pub(super) fn check(l4: &[u8], l4_len: usize) -> Result<(), InvalidReason> {
+    let header: &[u8; HEADER_BYTES] = l4.first_chunk().ok_or(InvalidReason::ShortHeader)?;
+    match data_offset(header) {
+        offset if offset < HEADER_BYTES || offset > l4_len => Err(InvalidReason::BadLength),
+        offset if offset > l4.len() => Err(InvalidReason::ShortHeader),
+        _ => Ok(()),
+    }
+}
+
 /// Header length in bytes as the data offset field says, options included; not checked.
 #[inline]
-pub(super) const fn data_offset(header: &[u8; HEADER_BYTES]) -> usize {
+const fn data_offset(header: &[u8; HEADER_BYTES]) -> usize {
     (header[12] >> 4) as usize * 4
 }
 

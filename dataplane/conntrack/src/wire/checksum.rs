@@ -1,0 +1,181 @@
+//! Checksums: the internet checksum (RFC 1071), its incremental update (RFC 1624), and the CRC32c of SCTP
+//! (RFC 9260 appendix A).
+
+/// A one's complement sum in the making. Bytes are added in memory order and 32 bits at a time: the sum does
+/// not care about the byte order as long as it is kept (RFC 1071 section 2).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sum {
+    total: u64,
+    /// Whether an odd number of bytes has been added.
+    odd: bool,
+}
+
+impl Sum {
+    /// Adds bytes behind those already added, as if all stood in one row.
+    #[must_use]
+    pub fn bytes(self, bytes: &[u8]) -> Self {
+        let (words, rest) = bytes.as_chunks::<4>();
+        let mut sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
+        let mut last = [0; 4];
+        last[..rest.len()].copy_from_slice(rest);
+        sum += u64::from(u32::from_ne_bytes(last));
+        let sum = fold(sum);
+        let sum = if self.odd { sum.swap_bytes() } else { sum };
+        Self { total: self.total + u64::from(sum), odd: self.odd ^ (bytes.len() % 2 == 1) }
+    }
+
+    /// Adds the pseudo header: `addresses` are source and destination as they stand in the IP header. IPv4's
+    /// (RFC 9293 section 3.1) and IPv6's (RFC 8200 section 8.1) differ only in zeros, which add nothing.
+    #[must_use]
+    pub fn pseudo_header(self, addresses: &[u8], protocol: u8, length: u32) -> Self {
+        let [a, b, c, d] = length.to_be_bytes();
+        self.bytes(addresses).bytes(&[a, b, c, d, 0, 0, 0, protocol])
+    }
+
+    /// Whether the bytes added, with a checksum among them, are undamaged.
+    pub const fn is_valid(self) -> bool {
+        fold(self.total) == u16::MAX
+    }
+
+    /// The checksum of the bytes added, in host order: what belongs in a checksum field that was added as zero.
+    pub const fn checksum(self) -> u16 {
+        !u16::from_be(fold(self.total))
+    }
+}
+
+/// The 16-bit one's complement of a sum.
+const fn fold(sum: u64) -> u16 {
+    let sum = (sum >> 32) + (sum & 0xffff_ffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    sum as u16
+}
+
+/// The checksum after a 16-bit word that it covers has changed from `old` to `new` (RFC 1624, equation 3).
+/// All in host order.
+pub const fn update(checksum: u16, old: u16, new: u16) -> u16 {
+    !fold(!checksum as u64 + !old as u64 + new as u64)
+}
+
+/// Tables for eight bytes at a time: entry `[n][b]` is the remainder of byte `b` with `n` zero bytes behind it.
+static CRC32C: [[u32; 256]; 8] = crc32c_tables();
+
+const fn crc32c_tables() -> [[u32; 256]; 8] {
+    const POLYNOMIAL: u32 = 0x82f6_3b78;
+    let mut tables = [[0; 256]; 8];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut remainder = byte as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            remainder = remainder >> 1 ^ if remainder & 1 == 1 { POLYNOMIAL } else { 0 };
+            bit += 1;
+        }
+        tables[0][byte] = remainder;
+        byte += 1;
+    }
+    let mut zeros = 1;
+    while zeros < 8 {
+        let mut byte = 0;
+        while byte < 256 {
+            let before: u32 = tables[zeros - 1][byte];
+            tables[zeros][byte] = before >> 8 ^ tables[0][(before & 0xff) as usize];
+            byte += 1;
+        }
+        zeros += 1;
+    }
+    tables
+}
+
+/// A CRC32c in the making.
+#[derive(Clone, Copy, Debug)]
+pub struct Crc32c(u32);
+
+impl Default for Crc32c {
+    fn default() -> Self {
+        Self(u32::MAX)
+    }
+}
+
+impl Crc32c {
+    /// Adds bytes behind those already added.
+    #[must_use]
+    pub fn bytes(self, bytes: &[u8]) -> Self {
+        let (chunks, rest) = bytes.as_chunks::<8>();
+        let crc = chunks.iter().fold(self.0, |crc, chunk| {
+            let word = u64::from_le_bytes(*chunk) ^ u64::from(crc);
+            word.to_le_bytes()
+                .iter()
+                .zip(CRC32C.iter().rev())
+                .fold(0, |crc, (&byte, table)| crc ^ table[usize::from(byte)])
+        });
+        let crc = rest.iter().fold(crc, |crc, &byte| crc >> 8 ^ CRC32C[0][usize::from(crc as u8 ^ byte)]);
+        Self(crc)
+    }
+
+    /// The CRC, as SCTP sends it: least significant byte first.
+    pub const fn to_wire(self) -> [u8; 4] {
+        (!self.0).to_le_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
+
+    /// RFC 1071 word by word.
+    fn slow(bytes: &[u8]) -> u16 {
+        let words = bytes.chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(*w.get(1).unwrap_or(&0)));
+        let mut sum: u32 = words.sum();
+        while sum > 0xffff {
+            sum = (sum >> 16) + (sum & 0xffff);
+        }
+        !(sum as u16)
+    }
+
+    #[test]
+    fn the_example_of_rfc_1071() {
+        let sum = Sum::default().bytes(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]);
+        assert_eq!(sum.checksum(), !0xddf2);
+    }
+
+    #[test]
+    fn the_example_of_rfc_1624() {
+        assert_eq!(update(0xdd2f, 0x5555, 0x3285), 0x0000);
+    }
+
+    #[test]
+    fn crc32c_of_the_examples_of_rfc_3720() {
+        let crc = |bytes: &[u8]| Crc32c::default().bytes(bytes).to_wire();
+        assert_eq!(crc(&[0; 32]), [0xaa, 0x36, 0x91, 0x8a]);
+        assert_eq!(crc(&[0xff; 32]), [0x43, 0xab, 0xa8, 0x62]);
+        assert_eq!(crc(&(0..32).collect::<Vec<_>>()), [0x4e, 0x79, 0xdd, 0x46]);
+        assert_eq!(crc(b"123456789"), 0xe306_9283u32.to_le_bytes());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn slices_of_any_length_add_up(slices in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..70), 0..6)) {
+            let whole = slices.concat();
+            let sum = slices.iter().fold(Sum::default(), |sum, slice| sum.bytes(slice));
+            prop_assert_eq!(sum.checksum(), slow(&whole));
+            let crc = slices.iter().fold(Crc32c::default(), |crc, slice| crc.bytes(slice));
+            prop_assert_eq!(crc.to_wire(), Crc32c::default().bytes(&whole).to_wire());
+        }
+
+        #[test]
+        fn an_update_is_the_checksum_of_the_changed_bytes(mut words in prop::collection::vec(any::<u16>(), 2..20), new: u16) {
+            let bytes = |words: &[u16]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<_>>();
+            words[0] |= 1; // An all-zero header has two checksums.
+            let before = slow(&bytes(&words));
+            let last = words.len() - 1;
+            let old = std::mem::replace(&mut words[last], new);
+            prop_assert_eq!(update(before, old, new), slow(&bytes(&words)));
+        }
+    }
+}

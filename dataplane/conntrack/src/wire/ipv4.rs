@@ -1,0 +1,86 @@
+//! IPv4 headers (RFC 791).
+
+use super::bytes::{u16_at, u32_at};
+use super::checksum::Sum;
+use super::{Datagram, Fragment};
+use crate::frame::Checksum;
+use crate::tuple::Family;
+use crate::verdict::DropReason;
+
+/// Bytes of a header without options.
+pub const HEADER_BYTES: usize = 20;
+
+/// Reads and checks the header at the start of `bytes`, as IP input does before anything else sees the
+/// packet (RFC 1812 section 5.2.2). `frame_len` is what the frame has from there on, later segments included.
+#[inline]
+pub(super) fn parse(bytes: &[u8], frame_len: usize, checksum: Checksum) -> Result<Datagram<'_>, DropReason> {
+    let header: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(DropReason::Truncated)?;
+    let header_len = header_len(header);
+    let total_len = usize::from(u16_at(header, 2));
+    if header[0] >> 4 != 4 || header_len < HEADER_BYTES || total_len < header_len {
+        return Err(DropReason::IpHeader);
+    }
+    if total_len > frame_len {
+        return Err(DropReason::Truncated);
+    }
+    let whole = bytes.get(..header_len).ok_or(DropReason::Truncated)?;
+    let good = match checksum {
+        Checksum::Unknown if header_len == HEADER_BYTES => Sum::default().bytes(header).is_valid(),
+        Checksum::Unknown => Sum::default().bytes(whole).is_valid(),
+        Checksum::Good => true,
+        Checksum::Bad => false,
+    };
+    if !good {
+        return Err(DropReason::IpChecksum);
+    }
+    Ok(datagram(header, bytes, header_len, total_len))
+}
+
+/// Reads the header of a datagram that an ICMP error quotes. Routers on the way have changed it and quoted
+/// only its beginning, so that its version, lengths and checksum say nothing. `None` where it is cut off.
+pub(super) fn quoted(bytes: &[u8]) -> Option<Datagram<'_>> {
+    let header: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
+    let header_len = header_len(header);
+    (HEADER_BYTES..=bytes.len())
+        .contains(&header_len)
+        .then(|| datagram(header, bytes, header_len, bytes.len()))
+}
+
+const fn header_len(header: &[u8; HEADER_BYTES]) -> usize {
+    (header[0] & 0xf) as usize * 4
+}
+
+#[inline]
+fn datagram<'a>(
+    header: &[u8; HEADER_BYTES],
+    bytes: &'a [u8],
+    header_len: usize,
+    total_len: usize,
+) -> Datagram<'a> {
+    const MORE_FRAGMENTS: u16 = 0x2000;
+    const OFFSET: u16 = 0x1fff;
+    let fragment = match u16_at(header, 6) & (MORE_FRAGMENTS | OFFSET) {
+        0 => Fragment::Whole,
+        MORE_FRAGMENTS => Fragment::First,
+        _ => Fragment::Later,
+    };
+    Datagram {
+        family: Family::V4,
+        src: u128::from(u32_at(header, 12)),
+        dst: u128::from(u32_at(header, 16)),
+        ttl: header[8],
+        total_len,
+        protocol: header[9],
+        l4_offset: header_len,
+        l4: bytes.get(header_len..total_len.min(bytes.len())).unwrap_or_default(),
+        fragment,
+        complete: true,
+    }
+}
+
+/// Whether no packet to be forwarded can come from this address: this network, loopback, multicast, limited
+/// broadcast (RFC 1812 section 5.3.7).
+pub(super) const fn is_martian(source: u32) -> bool {
+    let [first, ..] = source.to_be_bytes();
+    matches!(first, 0 | 127 | 224..=239) || source == u32::MAX
+}

@@ -1,0 +1,129 @@
+//! IPv6 headers and their chain of extension headers (RFC 8200).
+
+use super::bytes::{u16_at, u128_at};
+use super::{Datagram, Fragment};
+use crate::tuple::{Family, protocol};
+use crate::verdict::DropReason;
+
+/// Bytes of the fixed header.
+pub const HEADER_BYTES: usize = 40;
+
+/// Extension headers that are walked. RFC 8200 section 4.1 has a use for seven.
+const MAX_EXTENSIONS: usize = 16;
+
+/// The numbers of extension headers.
+mod next_header {
+    pub const HOP_BY_HOP: u8 = 0;
+    pub const ROUTING: u8 = 43;
+    pub const FRAGMENT: u8 = 44;
+    pub const AUTHENTICATION: u8 = super::protocol::AH;
+    pub const NONE: u8 = 59;
+    pub const DESTINATION: u8 = 60;
+}
+
+/// Reads and checks the headers at the start of `bytes`. `frame_len` is what the frame has from there on,
+/// later segments included.
+#[inline]
+pub(super) fn parse(bytes: &[u8], frame_len: usize) -> Result<Datagram<'_>, DropReason> {
+    let header: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(DropReason::Truncated)?;
+    let total_len = HEADER_BYTES + usize::from(u16_at(header, 4));
+    if header[0] >> 4 != 6 {
+        return Err(DropReason::IpHeader);
+    }
+    if total_len > frame_len {
+        return Err(DropReason::Truncated);
+    }
+    if is_impossible(u128_at(header, 8)) {
+        return Err(DropReason::IpSource);
+    }
+    Ok(datagram(header, bytes, total_len))
+}
+
+/// Reads the headers of a datagram that an ICMPv6 error quotes, of which only the beginning is there. `None`
+/// where the fixed header is cut off.
+pub(super) fn quoted(bytes: &[u8]) -> Option<Datagram<'_>> {
+    bytes.first_chunk().map(|header| datagram(header, bytes, bytes.len()))
+}
+
+#[inline]
+fn datagram<'a>(header: &[u8; HEADER_BYTES], bytes: &'a [u8], total_len: usize) -> Datagram<'a> {
+    let bytes = bytes.get(..total_len).unwrap_or(bytes);
+    let chain = walk(bytes, header[6]);
+    Datagram {
+        family: Family::V6,
+        src: u128_at(header, 8),
+        dst: u128_at(header, 24),
+        ttl: header[7],
+        total_len,
+        protocol: chain.protocol,
+        l4_offset: chain.offset,
+        l4: bytes.get(chain.offset..).unwrap_or_default(),
+        fragment: chain.fragment,
+        complete: chain.complete,
+    }
+}
+
+/// Where a chain of extension headers ends.
+struct Chain {
+    protocol: u8,
+    offset: usize,
+    fragment: Fragment,
+    complete: bool,
+}
+
+/// Walks the chain to the L4 header, or to the fragment header of a fragment that does not hold it.
+#[inline]
+fn walk(bytes: &[u8], first: u8) -> Chain {
+    let mut chain =
+        Chain { protocol: first, offset: HEADER_BYTES, fragment: Fragment::Whole, complete: true };
+    for _ in 0..MAX_EXTENSIONS {
+        let unit_bytes = match chain.protocol {
+            next_header::HOP_BY_HOP | next_header::ROUTING | next_header::DESTINATION => 8,
+            next_header::AUTHENTICATION => 4,
+            next_header::FRAGMENT => 0,
+            next_header::NONE => break,
+            _ => return chain,
+        };
+        let rest = bytes.get(chain.offset..).unwrap_or_default();
+        let Some(extension) = rest.first_chunk::<8>() else { break };
+        // Beyond its first 8 bytes an extension header is counted in units of 8, an authentication header
+        // in units of 4 (RFC 4302 section 2.2); a fragment header has no more than those 8.
+        let extension_len = 8 + usize::from(extension[1]) * unit_bytes;
+        if chain.protocol == next_header::FRAGMENT {
+            chain.fragment = Fragment::of_ipv6(u16_at(extension, 2));
+        }
+        if extension_len > rest.len() {
+            break;
+        }
+        chain.protocol = extension[0];
+        chain.offset += extension_len;
+        if chain.fragment == Fragment::Later {
+            return chain;
+        }
+    }
+    chain.complete = false;
+    chain
+}
+
+impl Fragment {
+    /// From the offset field of a fragment header. A fragment that is first and last is none: an atomic
+    /// fragment (RFC 6946).
+    const fn of_ipv6(field: u16) -> Self {
+        match (field & 0xfff8, field & 1) {
+            (0, 0) => Self::Whole,
+            (0, _) => Self::First,
+            _ => Self::Later,
+        }
+    }
+}
+
+/// Whether IP input refuses the source: multicast (RFC 4291 section 2.7) and loopback (section 2.5.3).
+const fn is_impossible(source: u128) -> bool {
+    source >> 120 == 0xff || source == 1
+}
+
+/// Whether no packet to be forwarded can come from this address: besides those that IP input refuses,
+/// unspecified and link-local (RFC 4291 sections 2.5.2 and 2.5.6).
+pub(super) const fn is_martian(source: u128) -> bool {
+    is_impossible(source) || source == 0 || source >> 118 == 0xfe80 >> 6
+}

@@ -1,0 +1,485 @@
+//! Tests of the parser as a whole: what each kind of packet comes to.
+
+mod properties;
+
+use super::*;
+use crate::frame::{Checksum, PortId};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// A frame in segments, with what a device says about it.
+#[derive(Clone, Debug)]
+struct Segments {
+    segments: Vec<Vec<u8>>,
+    l3: Checksum,
+    l4: Checksum,
+}
+
+impl Frame for Segments {
+    fn port(&self) -> PortId {
+        PortId(0)
+    }
+
+    fn head(&self) -> &[u8] {
+        &self.segments[0]
+    }
+
+    fn head_mut(&mut self) -> &mut [u8] {
+        &mut self.segments[0]
+    }
+
+    fn tail(&self) -> impl Iterator<Item = &[u8]> {
+        self.segments[1..].iter().map(Vec::as_slice)
+    }
+
+    fn l3_checksum(&self) -> Checksum {
+        self.l3
+    }
+
+    fn l4_checksum(&self) -> Checksum {
+        self.l4
+    }
+}
+
+fn frame(bytes: &[u8]) -> Segments {
+    split(bytes, &[])
+}
+
+/// A frame cut before each of these offsets.
+fn split(bytes: &[u8], cuts: &[usize]) -> Segments {
+    let mut segments = vec![];
+    let mut start = 0;
+    for &cut in cuts {
+        let cut = cut.clamp(start, bytes.len());
+        segments.push(bytes[start..cut].to_vec());
+        start = cut;
+    }
+    segments.push(bytes[start..].to_vec());
+    Segments { segments, l3: Checksum::Unknown, l4: Checksum::Unknown }
+}
+
+const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
+const ROUTER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 254);
+const CLIENT6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 2);
+const SERVER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 9, 0, 0, 0, 0, 2);
+const ROUTER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 9, 0, 0, 0, 0, 0xfe);
+
+/// An IPv4 packet without Ethernet, its header checksum right.
+fn ipv4(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, l4: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x45, 0, 0, 0, 0, 1, 0, 0, 64, protocol, 0, 0];
+    packet.extend_from_slice(&src.octets());
+    packet.extend_from_slice(&dst.octets());
+    packet.extend_from_slice(l4);
+    let total = packet.len() as u16;
+    packet[2..4].copy_from_slice(&total.to_be_bytes());
+    seal(packet)
+}
+
+/// Puts the right header checksum into an IPv4 packet.
+fn seal(mut packet: Vec<u8>) -> Vec<u8> {
+    let header_len = usize::from(packet[0] & 0xf) * 4;
+    packet[10..12].fill(0);
+    let sum = checksum::Sum::default().bytes(&packet[..header_len]).checksum();
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet
+}
+
+/// An IPv6 packet without Ethernet.
+fn ipv6(src: Ipv6Addr, dst: Ipv6Addr, next_header: u8, payload: &[u8]) -> Vec<u8> {
+    let [a, b] = (payload.len() as u16).to_be_bytes();
+    let mut packet = vec![0x60, 0, 0, 0, a, b, next_header, 64];
+    packet.extend_from_slice(&src.octets());
+    packet.extend_from_slice(&dst.octets());
+    packet.extend_from_slice(payload);
+    packet
+}
+
+/// Puts an IP packet into a frame.
+fn ethernet(packet: &[u8]) -> Segments {
+    let ethertype: [u8; 2] = if packet[0] >> 4 == 6 { [0x86, 0xdd] } else { [8, 0] };
+    frame(&[&[2; 12], &ethertype[..], packet].concat())
+}
+
+fn parsed(packet: &[u8]) -> Headers {
+    parse(&ethernet(packet)).expect("IP is fine")
+}
+
+fn kind4(protocol: u8, l4: &[u8]) -> Kind {
+    parsed(&ipv4(CLIENT, SERVER, protocol, l4)).kind
+}
+
+fn kind6(next_header: u8, payload: &[u8]) -> Kind {
+    parsed(&ipv6(CLIENT6, SERVER6, next_header, payload)).kind
+}
+
+fn icmp(kind: u8, code: u8, rest: &[u8]) -> Vec<u8> {
+    [&[kind, code, 0, 0][..], rest].concat()
+}
+
+const SHORT: Kind = Kind::Invalid(InvalidReason::ShortHeader);
+const QUOTE: Kind = Kind::Invalid(InvalidReason::IcmpQuote);
+const UDP: [u8; 12] = [0x9c, 0x40, 0, 80, 0, 12, 0, 0, b'p', b'i', b'n', b'g'];
+
+#[test]
+fn damage_to_ip_ends_a_packet() {
+    let good = ipv4(CLIENT, SERVER, protocol::UDP, &UDP);
+    let changed = |offset: usize, value: u8| {
+        let mut packet = good.clone();
+        packet[offset] = value;
+        parse(&frame(&[&[2; 12], &[8, 0][..], &seal(packet)].concat())).map(|headers| headers.kind)
+    };
+    assert_eq!(changed(8, 9), Ok(Kind::Tracked));
+    assert_eq!(changed(0, 0x65), Err(DropReason::IpHeader));
+    assert_eq!(changed(0, 0x44), Err(DropReason::IpHeader));
+    assert_eq!(changed(3, 16), Err(DropReason::IpHeader));
+    assert_eq!(changed(3, 255), Err(DropReason::Truncated));
+    let mut packet = good.clone();
+    packet[10] ^= 0xff;
+    assert_eq!(parse(&ethernet(&packet)).map(|h| h.kind), Err(DropReason::IpChecksum));
+    let believed = Segments { l3: Checksum::Good, ..ethernet(&packet) };
+    assert_eq!(parse(&believed).map(|h| h.kind), Ok(Kind::Tracked));
+    let refused = Segments { l3: Checksum::Bad, ..ethernet(&good) };
+    assert_eq!(parse(&refused).map(|h| h.kind), Err(DropReason::IpChecksum));
+
+    let six = ipv6(CLIENT6, SERVER6, protocol::UDP, &UDP);
+    let mut version = frame(&[&[2; 12], &[0x86, 0xdd][..], &six].concat());
+    version.head_mut()[14] = 0x45;
+    assert_eq!(parse(&version).map(|h| h.kind), Err(DropReason::IpHeader));
+    assert_eq!(parse(&ethernet(&six[..six.len() - 1])).map(|h| h.kind), Err(DropReason::Truncated));
+    for source in ["ff02::1", "::1"] {
+        let packet = ipv6(source.parse().unwrap(), SERVER6, protocol::UDP, &UDP);
+        assert_eq!(parse(&ethernet(&packet)).map(|h| h.kind), Err(DropReason::IpSource));
+    }
+}
+
+#[test]
+fn a_martian_source_is_seen_but_for_tracking_no_damage() {
+    for (source, expected) in [
+        ("127.0.0.5", true),
+        ("0.0.0.0", true),
+        ("224.0.0.1", true),
+        ("255.255.255.255", true),
+        ("10.0.0.2", false),
+        ("240.0.0.1", false),
+    ] {
+        let frame = ethernet(&ipv4(source.parse().unwrap(), SERVER, protocol::UDP, &UDP));
+        let headers = parse(&frame).unwrap();
+        assert_eq!(headers.kind, Kind::Tracked);
+        assert_eq!(has_martian_source(&frame, &headers), expected, "{source}");
+    }
+    for (source, expected) in [("::", true), ("fe80::1", true), ("fec0::1", false), ("2001:db8::1", false)] {
+        let frame = ethernet(&ipv6(source.parse().unwrap(), SERVER6, protocol::UDP, &UDP));
+        let headers = parse(&frame).unwrap();
+        assert_eq!(has_martian_source(&frame, &headers), expected, "{source}");
+    }
+}
+
+#[test]
+fn what_is_not_ip_is_not_looked_at() {
+    for ethertype in [0x0806u16, 0x8847, 0x88cc, 46, 0x0600] {
+        let headers = parse(&frame(&[&[2; 12], &ethertype.to_be_bytes()[..], &[0; 40]].concat())).unwrap();
+        assert_eq!(headers.kind, Kind::NotIp);
+        assert_eq!(headers.family(), None);
+    }
+}
+
+#[test]
+fn ethernet_padding_is_no_payload() {
+    let mut padded = ipv4(CLIENT, SERVER, protocol::UDP, &UDP);
+    padded.resize(46, 0xaa);
+    let headers = parsed(&padded);
+    assert_eq!((headers.kind, headers.l3_len, headers.l4_len), (Kind::Tracked, 32, 12));
+}
+
+#[test]
+fn short_l4_headers_are_invalid_but_show_their_ports() {
+    let mut tcp = [0; 24];
+    tcp[..4].copy_from_slice(&[0x9c, 0x40, 0, 80]);
+    tcp[12] = 5 << 4;
+    for length in 0..20 {
+        let headers = parsed(&ipv4(CLIENT, SERVER, protocol::TCP, &tcp[..length]));
+        assert_eq!(headers.kind, SHORT);
+        let ports = if length < 4 { (0, 0) } else { (40000, 80) };
+        assert_eq!((headers.tuple.selector.sport(), headers.tuple.selector.dport()), ports, "{length}");
+    }
+    assert_eq!(kind4(protocol::TCP, &tcp[..20]), Kind::Tracked);
+    for (offset, expected) in [(0, false), (4, false), (5, true), (6, true), (7, false), (15, false)] {
+        tcp[12] = offset << 4;
+        let wanted = if expected { Kind::Tracked } else { Kind::Invalid(InvalidReason::BadLength) };
+        assert_eq!(kind4(protocol::TCP, &tcp), wanted, "{offset}");
+    }
+    for (protocol, needed) in [(protocol::UDP, 8), (protocol::SCTP, 12), (protocol::ICMP, 8)] {
+        let l4 = [8, 0, 0, 0, 0, 8, 0, 1, 0, 0, 0, 0];
+        for length in 0..needed {
+            assert_eq!(kind4(protocol, &l4[..length]), SHORT, "{protocol} {length}");
+        }
+        assert_eq!(kind4(protocol, &l4[..needed]), Kind::Tracked, "{protocol}");
+    }
+}
+
+#[test]
+fn protocols_without_ports_are_tracked_by_address() {
+    for protocol in [0, 2, 4, protocol::DCCP, protocol::ESP, protocol::AH, 89, 253, 255] {
+        let headers = parsed(&ipv4(CLIENT, SERVER, protocol, &[]));
+        assert_eq!(headers.kind, Kind::Tracked);
+        assert_eq!(headers.tuple, Tuple::new(CLIENT.into(), SERVER.into(), protocol, 0, 0));
+    }
+    let pptp = parsed(&ipv4(CLIENT, SERVER, protocol::GRE, b"\x20\x01\x88\x0b\x00\x04\x00\x07abcd"));
+    assert_eq!(pptp.tuple, Tuple::new(CLIENT.into(), SERVER.into(), protocol::GRE, 0, 7));
+    let other = kind4(protocol::GRE, b"\x20\x01\x08\x00\x00\x04\x00\x07abcd");
+    assert_eq!(other, Kind::Invalid(InvalidReason::GreProtocol));
+}
+
+#[test]
+fn ipv4_options_are_skipped() {
+    let mut packet = ipv4(CLIENT, SERVER, protocol::UDP, &[&[1; 8][..], &UDP].concat());
+    packet[0] = 0x47;
+    let headers = parsed(&seal(packet));
+    assert_eq!((headers.l4_offset, headers.l4_len, headers.kind), (14 + 28, 12, Kind::Tracked));
+    assert_eq!(headers.tuple, Tuple::new(CLIENT.into(), SERVER.into(), protocol::UDP, 40000, 80));
+}
+
+#[test]
+fn ipv4_fragments_keep_what_is_known() {
+    for (field, ports) in [(0x2000u16, (40000, 80)), (0x2001, (0, 0)), (0x0001, (0, 0))] {
+        let mut packet = ipv4(CLIENT, SERVER, protocol::UDP, &UDP);
+        packet[6..8].copy_from_slice(&field.to_be_bytes());
+        let headers = parsed(&seal(packet));
+        assert!(headers.fragment);
+        assert_eq!(headers.kind, Kind::Invalid(InvalidReason::Fragment));
+        assert_eq!(headers.tuple, Tuple::new(CLIENT.into(), SERVER.into(), protocol::UDP, ports.0, ports.1));
+    }
+    let mut unfragmented = ipv4(CLIENT, SERVER, protocol::UDP, &UDP);
+    unfragmented[6] = 0x40;
+    assert_eq!(parsed(&seal(unfragmented)).kind, Kind::Tracked);
+}
+
+#[test]
+fn ipv6_extension_headers_are_walked() {
+    let options = |next| [next, 0, 1, 4, 0, 0, 0, 0];
+    let chain = [&options(43)[..], &options(60), &options(51), &[17, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &UDP];
+    let headers = parsed(&ipv6(CLIENT6, SERVER6, 0, &chain.concat()));
+    assert_eq!((headers.kind, headers.protocol), (Kind::Tracked, protocol::UDP));
+    assert_eq!((headers.l4_offset, headers.l4_len), (14 + 40 + 24 + 12, 12));
+    assert_eq!(headers.tuple, Tuple::new(CLIENT6.into(), SERVER6.into(), protocol::UDP, 40000, 80));
+
+    assert_eq!(kind6(59, &[]), SHORT, "no next header");
+    assert_eq!(kind6(60, &options(59)), SHORT, "no next header behind options");
+    assert_eq!(kind6(60, &options(17)), SHORT, "nothing behind options");
+    assert_eq!(kind6(0, &[17, 0, 1]), SHORT, "options cut off");
+    assert_eq!(kind6(60, &[17, 9, 0, 0, 0, 0, 0, 0]), SHORT, "options longer than the packet");
+    let endless = [options(60); 17].concat();
+    assert_eq!(kind6(60, &endless), SHORT, "more options than anybody sends");
+    assert_eq!(kind6(protocol::ESP, &[]), Kind::Tracked);
+}
+
+#[test]
+fn an_atomic_ipv6_fragment_is_no_fragment() {
+    let fragment = |field: u16, next| {
+        let [a, b] = field.to_be_bytes();
+        parsed(&ipv6(CLIENT6, SERVER6, 44, &[&[next, 0, a, b, 0, 0, 0, 85][..], &UDP].concat()))
+    };
+    let atomic = fragment(0, protocol::UDP);
+    assert_eq!((atomic.kind, atomic.fragment), (Kind::Tracked, false));
+    assert_eq!(atomic.tuple.selector.dport(), 80);
+    let first = fragment(1, protocol::UDP);
+    assert_eq!((first.kind, first.fragment), (Kind::Invalid(InvalidReason::Fragment), true));
+    assert_eq!(first.tuple.selector.dport(), 80);
+    let later = fragment(0x00c9, 60);
+    assert_eq!((later.kind, later.fragment), (Kind::Invalid(InvalidReason::Fragment), true));
+    assert_eq!((later.protocol, later.tuple.selector.dport(), later.l4_offset), (60, 0, 14 + 48));
+}
+
+#[test]
+fn icmp_types_are_told_apart() {
+    let echo = icmp(8, 1, &[0, 77, 0, 1]);
+    let headers = parsed(&ipv4(CLIENT, SERVER, protocol::ICMP, &echo));
+    assert_eq!(headers.kind, Kind::Tracked);
+    assert_eq!(headers.tuple, Tuple::new(CLIENT.into(), SERVER.into(), protocol::ICMP, 77, 8 << 8 | 1));
+    for kind in [6, 7, 9, 10, 19, 30, 37, 40, 42, 255] {
+        assert_eq!(kind4(protocol::ICMP, &icmp(kind, 0, &[0; 8])), Kind::Invalid(InvalidReason::IcmpType));
+    }
+    for kind in [130, 131, 132, 133, 134, 135, 136, 143, 151] {
+        assert_eq!(kind6(protocol::ICMPV6, &icmp(kind, 0, &[0; 20])), Kind::Untracked);
+    }
+    for kind in [138, 141, 148] {
+        assert_eq!(kind6(protocol::ICMPV6, &icmp(kind, 0, &[0; 20])), Kind::Invalid(InvalidReason::IcmpType));
+    }
+    assert_eq!(kind6(protocol::ICMP, &echo), Kind::Invalid(InvalidReason::IcmpType));
+    assert_eq!(kind4(protocol::ICMPV6, &icmp(128, 0, &[0; 4])), Kind::Invalid(InvalidReason::IcmpType));
+}
+
+/// An ICMPv4 error to the client that quotes these bytes.
+fn error4(quote: &[u8]) -> Headers {
+    parsed(&ipv4(ROUTER, CLIENT, protocol::ICMP, &icmp(3, 1, &[&[0; 4][..], quote].concat())))
+}
+
+#[test]
+fn an_error_has_the_tuple_of_an_answer_to_its_quote() {
+    let quote = ipv4(CLIENT, SERVER, protocol::TCP, &[0x9c, 0x40, 0, 80, 0, 0, 0, 1]);
+    let answer = Tuple::new(SERVER.into(), CLIENT.into(), protocol::TCP, 80, 40000);
+    for length in 24..=28 {
+        let headers = error4(&quote[..length]);
+        assert_eq!((headers.kind, headers.tuple), (Kind::Error, answer), "{length}");
+        assert_eq!(headers.protocol, protocol::ICMP);
+    }
+    for length in 0..24 {
+        assert_eq!(error4(&quote[..length]).kind, QUOTE, "{length}");
+    }
+    let echo = ipv4(CLIENT, SERVER, protocol::ICMP, &icmp(8, 0, &[0, 77, 0, 1]));
+    assert_eq!(error4(&echo).tuple, Tuple::new(SERVER.into(), CLIENT.into(), protocol::ICMP, 77, 0));
+    assert_eq!(error4(&echo[..27]).kind, QUOTE);
+}
+
+#[test]
+fn a_quote_is_forgiven_what_routers_change() {
+    let mut quote = ipv4(CLIENT, SERVER, protocol::UDP, &UDP);
+    quote[0] = 0x65;
+    quote[8] = 0;
+    quote[10] ^= 0xff;
+    quote[2..4].fill(0);
+    assert_eq!(error4(&quote).kind, Kind::Error);
+}
+
+#[test]
+fn a_quote_that_contradicts_its_error_is_invalid() {
+    let good = ipv4(CLIENT, SERVER, protocol::UDP, &UDP);
+    let changed = |offset: usize, value: u8| {
+        let mut quote = good.clone();
+        quote[offset] = value;
+        error4(&quote).kind
+    };
+    assert_eq!(changed(1, 0xb8), Kind::Error);
+    assert_eq!(changed(0, 0x44), QUOTE, "header length 16");
+    assert_eq!(changed(0, 0x4f), QUOTE, "header longer than the quote");
+    assert_eq!(changed(7, 1), QUOTE, "later fragment");
+    assert_eq!(changed(6, 0x20), Kind::Error, "first fragment");
+    assert_eq!(changed(15, 9), QUOTE, "not the sender");
+    let error = ipv4(CLIENT, SERVER, protocol::ICMP, &icmp(3, 3, &[0; 4]));
+    assert_eq!(error4(&error).kind, QUOTE, "error about an error");
+    let discovery = ipv4(CLIENT, SERVER, protocol::ICMP, &icmp(9, 0, &[0; 4]));
+    assert_eq!(error4(&discovery).kind, QUOTE, "neither asks nor answers");
+}
+
+#[test]
+fn icmpv6_errors_quote_like_icmpv4_ones() {
+    let error = |kind, code, quote: &[u8]| {
+        let message = icmp(kind, code, &[&[0; 4][..], quote].concat());
+        parsed(&ipv6(ROUTER6, CLIENT6, protocol::ICMPV6, &message))
+    };
+    let quote = ipv6(CLIENT6, SERVER6, 60, &[&[17, 0, 1, 4, 0, 0, 0, 0][..], &UDP].concat());
+    for kind in [1, 2, 3, 4] {
+        let headers = error(kind, 0, &quote);
+        assert_eq!(headers.kind, Kind::Error);
+        assert_eq!(headers.tuple, Tuple::new(SERVER6.into(), CLIENT6.into(), protocol::UDP, 80, 40000));
+    }
+    assert_eq!(error(1, 0, &quote[..52]).kind, Kind::Error);
+    assert_eq!(error(1, 0, &quote[..51]).kind, QUOTE);
+    let to_other = ipv6(ROUTER6, SERVER6, protocol::UDP, &UDP);
+    assert_eq!(error(1, 0, &to_other).kind, QUOTE);
+    let solicitation = ipv6(CLIENT6, SERVER6, protocol::ICMPV6, &icmp(135, 0, &[0; 4]));
+    assert_eq!(error(1, 0, &solicitation).kind, QUOTE);
+}
+
+#[test]
+fn a_redirect_quotes_in_its_option_and_comes_from_the_link() {
+    let quote = ipv6(CLIENT6, SERVER6, protocol::UDP, &UDP);
+    let redirect = |source: &str, hop_limit, code, option: u8| {
+        let body = [&[0; 36][..], &[option, 9, 0, 0, 0, 0, 0, 0], &quote].concat();
+        let mut packet = ipv6(source.parse().unwrap(), CLIENT6, protocol::ICMPV6, &icmp(137, code, &body));
+        packet[7] = hop_limit;
+        parsed(&packet).kind
+    };
+    assert_eq!(redirect("fe80::1", 255, 0, 4), Kind::Error);
+    assert_eq!(redirect("2001:db8::1", 255, 0, 4), QUOTE);
+    assert_eq!(redirect("fe80::1", 254, 0, 4), QUOTE);
+    assert_eq!(redirect("fe80::1", 255, 1, 4), QUOTE);
+    assert_eq!(redirect("fe80::1", 255, 0, 2), QUOTE);
+    assert_eq!(kind6(protocol::ICMPV6, &icmp(137, 0, &[0; 20])), QUOTE, "short");
+}
+
+/// Whether the checksum of an IP packet's L4 part is good.
+fn verified(packet: &[u8]) -> bool {
+    let frame = ethernet(packet);
+    verify_checksum(&frame, &parse(&frame).unwrap())
+}
+
+/// The packet with the right checksum at `offset` of its L4 part, which covers `covered` of its bytes.
+fn with_checksum(mut packet: Vec<u8>, offset: usize, covered: usize, length: usize) -> Vec<u8> {
+    let headers = parsed(&packet);
+    let l4 = usize::from(headers.l4_offset) - 14;
+    let (addresses, l4_end) =
+        if packet[0] >> 4 == 4 { (12..20, l4 + covered) } else { (8..40, l4 + covered) };
+    let sum = checksum::Sum::default().pseudo_header(&packet[addresses], headers.protocol, length as u32);
+    let sum = sum.bytes(&packet[l4..l4_end]).checksum();
+    packet[l4 + offset..l4 + offset + 2].copy_from_slice(&sum.to_be_bytes());
+    packet
+}
+
+#[test]
+fn udp_without_a_checksum_is_good() {
+    assert!(verified(&ipv4(CLIENT, SERVER, protocol::UDP, &UDP)));
+    assert!(verified(&ipv6(CLIENT6, SERVER6, protocol::UDP, &UDP)));
+    let bad = [&UDP[..6], &[0x12, 0x34], &UDP[8..]].concat();
+    assert!(!verified(&ipv4(CLIENT, SERVER, protocol::UDP, &bad)));
+}
+
+#[test]
+fn udp_is_good_by_its_own_length_or_by_its_packets() {
+    let short = ipv4(CLIENT, SERVER, protocol::UDP, &[&UDP[..], b"options"].concat());
+    assert!(verified(&with_checksum(short.clone(), 6, 12, 12)));
+    assert!(verified(&with_checksum(short.clone(), 6, 19, 19)));
+    assert!(!verified(&with_checksum(short, 6, 18, 19)));
+}
+
+#[test]
+fn udplite_covers_what_it_says() {
+    let mut l4 = UDP;
+    l4[5] = 8;
+    let mut packet = with_checksum(ipv4(CLIENT, SERVER, protocol::UDPLITE, &l4), 6, 8, 12);
+    assert!(verified(&packet));
+    packet[31] ^= 1;
+    assert!(verified(&packet), "not covered");
+    packet[21] ^= 1;
+    assert!(!verified(&packet), "covered");
+}
+
+#[test]
+fn a_packet_that_is_not_yet_at_its_destination_has_a_bad_checksum() {
+    let routing: Vec<u8> =
+        [&[17, 2, 0, 1, 0, 0, 0, 0][..], &ROUTER6.octets(), &[0x9c, 0x41, 0, 53, 0, 9, 0, 0, b'x']].concat();
+    let mut packet = ipv6(CLIENT6, ROUTER6, 43, &routing);
+    packet = with_checksum(packet, 6, 9, 9);
+    packet[24..40].copy_from_slice(&SERVER6.octets());
+    assert_eq!(parsed(&packet).kind, Kind::Tracked);
+    assert!(!verified(&packet));
+}
+
+#[test]
+fn the_device_is_believed() {
+    let bad = [&UDP[..6], &[0x12, 0x34], &UDP[8..]].concat();
+    let said = |packet: &[u8], l4| {
+        let frame = Segments { l4, ..ethernet(packet) };
+        verify_checksum(&frame, &parse(&frame).unwrap())
+    };
+    let bad = ipv4(CLIENT, SERVER, protocol::UDP, &bad);
+    assert!(said(&bad, Checksum::Good));
+    assert!(!said(&with_checksum(bad, 6, 0, 0), Checksum::Bad));
+    let none = ipv4(CLIENT, SERVER, protocol::UDP, &UDP);
+    assert!(said(&none, Checksum::Bad), "no checksum cannot be bad");
+    let echo = ipv4(CLIENT, SERVER, protocol::ICMP, &icmp(8, 0, &[0, 77, 0, 1]));
+    assert!(!said(&echo, Checksum::Good), "no device checks ICMP");
+}
+
+#[test]
+fn sctp_has_a_crc() {
+    // A SHUTDOWN COMPLETE of another implementation's making.
+    let l4 = *b"\x13\x88\x17\x70\x00\x00\x22\x22\x87\x3c\x81\xd2\x0e\x00\x00\x04";
+    let packet = ipv4(CLIENT, SERVER, protocol::SCTP, &l4);
+    assert!(verified(&packet));
+    for offset in 20..packet.len() {
+        let mut damaged = packet.clone();
+        damaged[offset] ^= 0x10;
+        assert!(!verified(&damaged), "{offset}");
+    }
+}
