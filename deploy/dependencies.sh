@@ -5,8 +5,12 @@ set -euo pipefail
 
 build="libdpdk-dev dpdk libclang-dev libpcap-dev pkg-config"
 test="iproute2 ethtool nftables conntrack python3-scapy valgrind"
+<<<<<<< HEAD
 record="bind9-dnsutils curl dnsmasq-base ethtool iproute2 iputils-ping nftables ngircd procps python3 tcpdump"
 record+=" tftp-hpa tftpd-hpa traceroute vsftpd"
+=======
+bench="openvswitch-switch-dpdk valgrind"
+>>>>>>> e2f8fa6 (Generate the benchmark's traffic and measure OVS-DPDK)
 
 packages=""
 for purpose in "$@"; do
@@ -22,6 +26,14 @@ done
 echo "Installing$missing"
 sudo=""
 [ "$(id -u)" = 0 ] || sudo=sudo
+
+# It is programs that are needed, not services: keep a package from starting one.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap '$sudo rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' | $sudo install -m 755 /dev/stdin "$policy"
+fi
+
 export DEBIAN_FRONTEND=noninteractive
 $sudo apt-get update -qq
 # shellcheck disable=SC2086 # word splitting is what makes the list

@@ -1,2 +1,11 @@
-//! Traffic for the benchmarks.
+//! The benchmarks: their traffic, and the program that Sluice is measured beside.
 #![forbid(unsafe_code)]
+
+pub mod capture;
+pub mod connection;
+pub mod figures;
+pub mod huge_pages;
+pub mod interrupt;
+pub mod opponent;
+pub mod ovs;
+pub mod traffic;

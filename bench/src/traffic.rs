@@ -1,0 +1,168 @@
+//! The captures that every program under the macro-benchmark is fed with: each connection's opening, the
+//! packets of open connections in both directions, and connections never seen before. Flows come in
+//! random order, another for each capture: one flow over and over, or flows in the order of their making,
+//! hides the cache misses that a real box has.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use crate::capture::CaptureWriter;
+use crate::connection::{Connection, Frame, Step};
+
+/// Frames built at a time, which bounds the memory that a capture of any length takes.
+const FRAMES_AT_A_TIME: usize = 1 << 16;
+
+/// What to generate.
+#[derive(Clone, Copy, Debug)]
+pub struct Traffic {
+    /// Connections in `setup` and `established`.
+    pub connections: u32,
+    /// Further connections, in `new`.
+    pub new_connections: u32,
+    /// How many in a hundred are UDP; the rest is TCP.
+    pub udp_percent: u8,
+    /// The same seed makes the same files.
+    pub seed: u64,
+}
+
+/// Where the captures are.
+#[derive(Clone, Debug)]
+pub struct Captures {
+    /// Both directions: all first packets, then all answers, then the third ones.
+    pub setup: PathBuf,
+    /// One packet of each connection from inside, valid however often it is replayed.
+    pub established_inside: PathBuf,
+    /// The same from outside.
+    pub established_outside: PathBuf,
+    /// First packets of connections that are in no other capture.
+    pub new_inside: PathBuf,
+}
+
+impl Captures {
+    /// The captures' names in `directory`.
+    pub fn at(directory: &Path) -> Self {
+        Captures {
+            setup: directory.join("setup.pcap"),
+            established_inside: directory.join("established-inside.pcap"),
+            established_outside: directory.join("established-outside.pcap"),
+            new_inside: directory.join("new-inside.pcap"),
+        }
+    }
+}
+
+impl Traffic {
+    /// Writes the captures into `directory`, which must be there.
+    pub fn write(&self, directory: &Path) -> io::Result<Captures> {
+        let captures = Captures::at(directory);
+        let open = 0..self.connections;
+        let new = self.connections..self.connections.saturating_add(self.new_connections);
+        self.write_capture(&captures.setup, open.clone(), &[Step::Open, Step::Answer, Step::Original])?;
+        self.write_capture(&captures.established_inside, open.clone(), &[Step::Original])?;
+        self.write_capture(&captures.established_outside, open, &[Step::Reply])?;
+        self.write_capture(&captures.new_inside, new, &[Step::Open])?;
+        Ok(captures)
+    }
+
+    fn write_capture(&self, path: &Path, indices: std::ops::Range<u32>, steps: &[Step]) -> io::Result<()> {
+        let mut writer = CaptureWriter::create(path)?;
+        let mut indices: Vec<u32> = indices.collect();
+        for &step in steps {
+            indices.shuffle(&mut self.order(step));
+            for some in indices.chunks(FRAMES_AT_A_TIME) {
+                let frames: Vec<Frame> =
+                    some.par_iter().map(|&index| self.connection(index).frame(step)).collect();
+                frames.iter().try_for_each(|frame| writer.write(frame))?;
+            }
+        }
+        writer.finish()?;
+        Ok(())
+    }
+
+    fn connection(&self, index: u32) -> Connection {
+        Connection::new(self.seed, index, self.udp_percent)
+    }
+
+    /// Decides the order of a step's packets, by a stream that no connection uses.
+    fn order(&self, step: Step) -> ChaCha8Rng {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        rng.set_stream(u64::from(u32::MAX) + 1 + step as u64);
+        rng
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::connection::FRAME_BYTES;
+
+    const TRAFFIC: Traffic = Traffic { connections: 3000, new_connections: 2000, udp_percent: 25, seed: 11 };
+
+    fn frames(path: &Path) -> Vec<Frame> {
+        let bytes = std::fs::read(path).unwrap();
+        bytes[24..].chunks(16 + FRAME_BYTES).map(|record| record[16..].try_into().unwrap()).collect()
+    }
+
+    /// Source and destination address and port, and the protocol.
+    fn tuple(frame: &Frame) -> (Vec<u8>, Vec<u8>, u8) {
+        let end =
+            |address: usize, port: usize| [&frame[address..address + 4], &frame[port..port + 2]].concat();
+        (end(26, 34), end(30, 36), frame[23])
+    }
+
+    fn inverted(tuple: (Vec<u8>, Vec<u8>, u8)) -> (Vec<u8>, Vec<u8>, u8) {
+        (tuple.1, tuple.0, tuple.2)
+    }
+
+    #[test]
+    fn both_directions_of_every_connection_are_there_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let captures = TRAFFIC.write(directory.path()).unwrap();
+        let inside: Vec<_> = frames(&captures.established_inside).iter().map(tuple).collect();
+        let outside: Vec<_> = frames(&captures.established_outside).iter().map(tuple).map(inverted).collect();
+        assert_eq!((inside.len(), outside.len()), (3000, 3000));
+        assert_ne!(inside, outside, "each direction has its own order");
+        let known: HashSet<_> = inside.into_iter().collect();
+        assert_eq!(known.len(), 3000);
+        assert_eq!(known, outside.into_iter().collect());
+
+        let new: HashSet<_> = frames(&captures.new_inside).iter().map(tuple).collect();
+        assert_eq!(new.len(), 2000);
+        assert!(new.is_disjoint(&known));
+    }
+
+    #[test]
+    fn a_handshake_is_in_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let captures = TRAFFIC.write(directory.path()).unwrap();
+        let setup = frames(&captures.setup);
+        let known: HashSet<_> = frames(&captures.established_inside).iter().map(tuple).collect();
+        assert_eq!(setup.len(), 9000);
+        let tuples = |range: std::ops::Range<usize>| setup[range].iter().map(tuple);
+        assert_eq!(tuples(0..3000).collect::<HashSet<_>>(), known);
+        assert_eq!(tuples(3000..6000).map(inverted).collect::<HashSet<_>>(), known);
+        assert_eq!(tuples(6000..9000).collect::<HashSet<_>>(), known);
+    }
+
+    #[test]
+    fn the_order_is_random_but_seeded() {
+        let order = |seed| {
+            let directory = tempfile::tempdir().unwrap();
+            let captures = Traffic { seed, ..TRAFFIC }.write(directory.path()).unwrap();
+            frames(&captures.established_inside)
+        };
+        assert_eq!(order(1), order(1));
+
+        let in_order: Vec<Frame> =
+            (0..3000).map(|index| TRAFFIC.connection(index).frame(Step::Original)).collect();
+        let shuffled = order(TRAFFIC.seed);
+        let in_place = in_order.iter().zip(&shuffled).filter(|(a, b)| a == b).count();
+        assert!(in_place < 20, "{in_place} of 3000 packets are where they would be unshuffled");
+    }
+}
