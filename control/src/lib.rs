@@ -1,2 +1,6 @@
 //! The control plane of Sluice.
 #![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod config;
+pub mod host;

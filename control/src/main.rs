@@ -1,6 +1,6 @@
 //! The `sluice` command.
 #![forbid(unsafe_code)]
 
-fn main() {
-    println!("sluice {}", env!("CARGO_PKG_VERSION"));
+fn main() -> std::process::ExitCode {
+    sluice::cli::main()
 }

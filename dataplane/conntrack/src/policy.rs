@@ -71,6 +71,17 @@ pub struct TcpFlags {
     pub invert: bool,
 }
 
+/// A type of ICMP or ICMPv6, whose numbers differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IcmpType {
+    /// IP protocol number of the one or the other.
+    pub protocol: u8,
+    /// The type.
+    pub kind: u8,
+    /// The code; `None` is any.
+    pub code: Option<u8>,
+}
+
 /// What a rule looks at. An empty list and `None` match everything; all parts must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
@@ -92,8 +103,8 @@ pub struct Match {
     pub source_ports: Vec<RangeInclusive<u16>>,
     /// Destination ports, any of the ranges.
     pub destination_ports: Vec<RangeInclusive<u16>>,
-    /// ICMP or ICMPv6 types, with a code or any code.
-    pub icmp_types: Vec<(u8, Option<u8>)>,
+    /// ICMP and ICMPv6 types, any of them.
+    pub icmp_types: Vec<IcmpType>,
     /// TCP flags.
     pub tcp_flags: Option<TcpFlags>,
     /// Connection mark: value and mask.
@@ -224,10 +235,10 @@ impl Match {
             && any(&self.destination, |prefix| prefix.contains(facts.family, facts.destination))
             && any(&self.source_ports, |range| ports && range.contains(&facts.source_port))
             && any(&self.destination_ports, |range| ports && range.contains(&facts.destination_port))
-            && any(&self.icmp_types, |(kind, code)| {
-                matches!(facts.protocol, 1 | 58)
-                    && *kind == icmp_type
-                    && code.is_none_or(|code| code == icmp_code)
+            && any(&self.icmp_types, |wanted| {
+                wanted.protocol == facts.protocol
+                    && wanted.kind == icmp_type
+                    && wanted.code.is_none_or(|code| code == icmp_code)
             })
             && self.tcp_flags.is_none_or(|flags| {
                 facts.protocol == 6 && (facts.tcp_flags & flags.mask == flags.value) != flags.invert

@@ -1,0 +1,196 @@
+//! The arguments of the commands that move packets or ask a running daemon.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::config::{Mark, Prefix, Protocol};
+
+/// Run the middlebox
+#[derive(Clone, Debug, Args)]
+pub struct Run {
+    /// Configuration file
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Captures in, captures out, in capture time
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sluice replay -c box.yaml --in inside=a.pcap --in outside=b.pcap --out /tmp/result
+  sluice replay -c box.yaml --in inside=both.pcap --client-side inside -o extended
+  sluice replay -c box.yaml --in inside=a.pcap --report report.json --trace trace.jsonl
+
+Standard output ends with the table as of the last packet; standard error has states and drops by reason.")]
+pub struct Replay {
+    /// Configuration file; its devices are not opened
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// What comes in by an interface; may be given once for each
+    #[arg(long = "in", value_name = "NAME=FILE", required = true)]
+    pub inputs: Vec<ReplayInput>,
+
+    /// Where the output captures go, one for each interface
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// How the table is printed
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Listing>,
+
+    /// Write packets, states, drops and entries as JSON
+    #[arg(long, value_name = "FILE.json")]
+    pub report: Option<PathBuf>,
+
+    /// Write one JSON line for each input packet
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub trace: Option<PathBuf>,
+
+    /// With a single capture of both directions: the interface of each connection's first sender
+    #[arg(long, value_name = "NAME")]
+    pub client_side: Option<String>,
+}
+
+/// A capture and the interface that it comes in by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplayInput {
+    /// Name of the interface.
+    pub interface: String,
+    /// The capture file.
+    pub file: PathBuf,
+}
+
+impl std::str::FromStr for ReplayInput {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ReplayInput, String> {
+        match text.split_once('=') {
+            Some((interface, file)) if !interface.is_empty() && !file.is_empty() => {
+                Ok(ReplayInput { interface: interface.to_owned(), file: file.into() })
+            }
+            _ => Err("expected NAME=FILE, such as inside=a.pcap".to_owned()),
+        }
+    }
+}
+
+/// The layouts of a listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Listing {
+    /// conntrack(8)'s, with the family in front
+    Extended,
+    /// One JSON object a line
+    Json,
+    /// /proc/net/ip_conntrack's
+    Proc,
+}
+
+/// The tracked connections of a running daemon, as conntrack(8) shows them
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sluice conntrack -L                          every entry
+  sluice conntrack -L -p tcp --state SYN_SENT  connections that nobody answers
+  sluice conntrack -L -s 10.0.0.5 -o extended  those of one host
+  sluice conntrack -C                          how many there are
+  sluice conntrack -S                          counters of each shard")]
+pub struct ConntrackArgs {
+    /// What to do
+    #[command(flatten)]
+    pub command: ConntrackCommand,
+
+    /// Which entries
+    #[command(flatten)]
+    pub filter: ConntrackFilter,
+
+    /// How entries are printed
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Listing>,
+
+    /// The daemon's control socket
+    #[arg(long, value_name = "PATH", default_value = "/run/sluice/control.sock")]
+    pub socket: PathBuf,
+}
+
+/// conntrack(8)'s commands; exactly one.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct ConntrackCommand {
+    /// List the entries
+    #[arg(short = 'L', long)]
+    pub dump: bool,
+
+    /// Count the entries
+    #[arg(short = 'C', long)]
+    pub count: bool,
+
+    /// Show the counters
+    #[arg(short = 'S', long)]
+    pub stats: bool,
+}
+
+/// conntrack(8)'s filters: an entry is shown if it fits all that are given.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ConntrackFilter {
+    /// Protocol, by name or number
+    #[arg(short = 'p', long, value_name = "PROTO")]
+    pub proto: Option<Protocol>,
+
+    /// Source address or prefix of the original direction
+    #[arg(short = 's', long, visible_alias = "orig-src", value_name = "PREFIX")]
+    pub src: Option<Prefix>,
+
+    /// Destination address or prefix of the original direction
+    #[arg(short = 'd', long, visible_alias = "orig-dst", value_name = "PREFIX")]
+    pub dst: Option<Prefix>,
+
+    /// Source port of the original direction
+    #[arg(long, visible_alias = "orig-port-src", value_name = "PORT")]
+    pub sport: Option<u16>,
+
+    /// Destination port of the original direction
+    #[arg(long, visible_alias = "orig-port-dst", value_name = "PORT")]
+    pub dport: Option<u16>,
+
+    /// State, such as ESTABLISHED or TIME_WAIT
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<String>,
+
+    /// Mark, or value/mask
+    #[arg(short = 'm', long, value_name = "MARK")]
+    pub mark: Option<Mark>,
+
+    /// Zone
+    #[arg(short = 'w', long, value_name = "ZONE")]
+    pub zone: Option<u16>,
+
+    /// Family
+    #[arg(short = 'f', long, value_name = "FAMILY")]
+    pub family: Option<Family>,
+
+    /// Status; several, separated by commas, must all hold
+    #[arg(short = 'u', long, value_name = "STATUS", value_delimiter = ',', ignore_case = true)]
+    pub status: Vec<EntryStatus>,
+}
+
+/// Address families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Family {
+    /// IPv4
+    Ipv4,
+    /// IPv6
+    Ipv6,
+}
+
+/// What conntrack(8) can ask of an entry's status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum EntryStatus {
+    /// Packets went both ways, lastingly
+    Assured,
+    /// The reply direction has been seen
+    SeenReply,
+    /// It has not
+    Unreplied,
+}

@@ -1,0 +1,49 @@
+//! `sluice check`: is the file right, what comes of it, and is the machine ready for it?
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::{config, host};
+
+/// Validates a configuration.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sluice check box.yaml           prints the configuration with every default written out
+  sluice check --host box.yaml    also looks at huge pages, drivers, cores and limits of this machine
+
+Everything that is wrong is shown at once, each with its file, line and column. Exit status 1 if the file is
+wrong or the machine cannot run it; what only slows it down is a warning.")]
+pub struct Check {
+    /// Also check this machine, and print the command that mends each finding
+    #[arg(long)]
+    host: bool,
+
+    /// Configuration file
+    file: PathBuf,
+}
+
+impl Check {
+    /// Does it.
+    pub fn run(&self) -> ExitCode {
+        let config = match config::read(&self.file) {
+            Ok(config) => config,
+            Err(error) => return super::refuse(&error),
+        };
+        let printed = super::print(&config::to_yaml(&config.clone().resolved()));
+        if !self.host {
+            return printed;
+        }
+        let findings = host::inspect(&config, std::path::Path::new("/"));
+        findings.iter().for_each(|finding| super::say(&finding.to_string()));
+        match findings.iter().any(|finding| finding.fatal) {
+            true => ExitCode::FAILURE,
+            false => {
+                super::say("host: ready");
+                printed
+            }
+        }
+    }
+}

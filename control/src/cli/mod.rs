@@ -1,0 +1,118 @@
+//! The command line: what can be asked, and who answers.
+
+mod args;
+mod check;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use args::{
+    ConntrackArgs, ConntrackCommand, ConntrackFilter, EntryStatus, Family, Listing, Replay, ReplayInput, Run,
+};
+
+use crate::config;
+
+/// A stateful middlebox: Linux-style connection tracking on DPDK.
+#[derive(Debug, Parser)]
+#[command(name = "sluice", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  sluice reference > /etc/sluice/sluice.yaml   begin with every key, its meaning and its default
+  sluice check /etc/sluice/sluice.yaml         is the file right, and what comes of it?
+  sluice check --host /etc/sluice/sluice.yaml  is this machine ready for it?
+
+Exit status: 0 if all is well, 1 if something is wrong, 2 if the command line is.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Validate a configuration and print it with every default written out
+    Check(check::Check),
+    /// Print the reference configuration: every key, its meaning, its default
+    Reference {
+        /// Print the JSON schema instead, for editors and other tools
+        #[arg(long)]
+        schema: bool,
+    },
+    /// Print the completion script of a shell
+    #[command(after_help = "Example:\n  sluice completions bash > /etc/bash_completion.d/sluice")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, in roff
+    #[command(after_help = "Example:\n  sluice man > /usr/share/man/man8/sluice.8")]
+    Man,
+}
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Check(check) => check.run(),
+        Command::Reference { schema: false } => print(&config::reference_yaml()),
+        Command::Reference { schema: true } => print(&config::json_schema()),
+        Command::Completions { shell } => completions(shell),
+        Command::Man => manual(),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> ExitCode {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "sluice", &mut script);
+    print(&String::from_utf8_lossy(&script))
+}
+
+fn manual() -> ExitCode {
+    let mut page = Vec::new();
+    match clap_mangen::Man::new(Cli::command()).section("8").render(&mut page) {
+        Ok(()) => print(&String::from_utf8_lossy(&page)),
+        Err(error) => fail(&format!("cannot write the manual page: {error}")),
+    }
+}
+
+/// Writes to standard output. A reader that has gone away (`sluice ... | head`) is no error.
+pub fn print(text: &str) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            fail(&format!("cannot write: {error}"))
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Says what went wrong.
+pub fn fail(text: &str) -> ExitCode {
+    say(&format!("sluice: {text}"));
+    ExitCode::FAILURE
+}
+
+/// Shows everything that is wrong with a configuration.
+pub fn refuse(error: &config::ConfigError) -> ExitCode {
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    say(&error.render(colour));
+    ExitCode::FAILURE
+}
+
+/// Writes a line to standard error, if anybody still reads it.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,142 @@
+//! Serde's messages in the words of the person who writes the file, with the nearest valid key.
+
+use super::path::{Path, Problem};
+
+/// Keys that later versions will know. They are refused by name, so that nobody believes in them.
+const NOT_YET: [&str; 3] = ["helpers", "helper", "nat"];
+
+/// What other firewalls call a key of ours.
+const SYNONYMS: [(&str, &str); 16] = [
+    ("src", "source"),
+    ("saddr", "source"),
+    ("from", "source"),
+    ("dst", "destination"),
+    ("daddr", "destination"),
+    ("sport", "source-port"),
+    ("dport", "destination-port"),
+    ("proto", "protocol"),
+    ("iif", "in"),
+    ("iifname", "in"),
+    ("oif", "out"),
+    ("oifname", "out"),
+    ("gateway", "via"),
+    ("verdict", "action"),
+    ("jump", "action"),
+    ("allow", "accept"),
+];
+
+/// Serde's phrases for what it wanted or got, and ours.
+const PHRASES: [(&str, &str); 16] = [
+    ("u8", "a whole number from 0 to 255"),
+    ("u16", "a whole number from 0 to 65535"),
+    ("u32", "a whole number"),
+    ("a boolean", "true or false"),
+    ("a sequence", "a list"),
+    ("a map", "a mapping"),
+    ("path string", "a path"),
+    ("a string", "text"),
+    ("map", "a mapping"),
+    ("sequence", "a list"),
+    ("unit value", "nothing"),
+    ("IP address", "an IP address"),
+    ("socket address", "an address and port such as 127.0.0.1:9464"),
+    ("invalid socket address syntax", "an address and port such as 127.0.0.1:9464"),
+    ("invalid IP address syntax", "an IP address such as 203.0.113.254"),
+    ("unit variant", "one of the words"),
+];
+
+/// What serde found wrong at this path.
+pub(super) fn explain(path: Path, message: &str) -> Problem {
+    let (what, expected) = match message.rsplit_once(", expected ") {
+        Some((what, expected)) => (what, Some(expected)),
+        None => (message, None),
+    };
+    if let Some(key) = quoted_after(what, "unknown field ") {
+        return unknown_key(path, key, expected.unwrap_or(""));
+    }
+    if let Some(key) = quoted_after(what, "missing field ") {
+        let place = if path.is_empty() { "the file".to_owned() } else { format!("`{path}`") };
+        return Problem::at(path, format!("{place} lacks the key `{key}`")).on_key();
+    }
+    if let Some(word) = quoted_after(what, "unknown variant ") {
+        let words = quoted_words(expected.unwrap_or(""));
+        let problem = Problem::at(path, format!("`{word}` is not known here")).expected(one_of(&words));
+        return problem.help(nearest(word, &words).map(|near| format!("did you mean `{near}`?")));
+    }
+    if let Some((_, ours)) = PHRASES.iter().find(|(serde, _)| *serde == what) {
+        return Problem::at(path, "the value has the wrong form".to_owned()).expected((*ours).to_owned());
+    }
+    let what = match what.split_once(": ") {
+        Some(("invalid type", got)) => format!("wrong type: {}", ours(got)),
+        Some(("invalid value", got)) => format!("wrong value: {}", ours(got)),
+        _ => what.to_owned(),
+    };
+    match expected {
+        Some(expected) => Problem::at(path, what).expected(ours(expected).to_owned()),
+        None => Problem::at(path, what),
+    }
+}
+
+fn unknown_key(container: Path, key: &str, expected: &str) -> Problem {
+    // Serde's path ends in the unknown key itself; a message of our own may stop before it.
+    let path = if container.ends_with(key) { container } else { container.join(key) };
+    if NOT_YET.contains(&key) {
+        return Problem::at(path, format!("`{key}` is not available in this version"))
+            .help(Some("remove it: this version tracks and filters, without helpers and NAT".to_owned()))
+            .on_key();
+    }
+    let keys = quoted_words(expected);
+    let help = match nearest(key, &keys) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("valid keys here: {}", keys.join(", ")),
+    };
+    Problem::at(path, format!("unknown key `{key}`")).help(Some(help)).on_key()
+}
+
+fn ours(phrase: &str) -> &str {
+    PHRASES.iter().find(|(serde, _)| *serde == phrase).map_or(phrase, |(_, ours)| ours)
+}
+
+fn one_of(words: &[&str]) -> String {
+    match words {
+        [] => "nothing".to_owned(),
+        [only] => format!("`{only}`"),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+    }
+}
+
+/// The word in backquotes after this prefix.
+fn quoted_after<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    text.strip_prefix(prefix)?.strip_prefix('`')?.strip_suffix('`')
+}
+
+/// Every word in backquotes.
+fn quoted_words(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+/// The candidate that was probably meant: the field's other name for it, or one a few letters away.
+pub(super) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    let synonym = SYNONYMS.iter().find(|(theirs, _)| *theirs == word).map(|(_, ours)| *ours);
+    if let Some(known) = candidates.iter().find(|candidate| Some(**candidate) == synonym) {
+        return Some(known);
+    }
+    let word = word.to_lowercase();
+    let distance = |candidate: &str| strsim::damerau_levenshtein(&word, candidate);
+    let close = |candidate: &&&str| word.len() < 64 && distance(candidate) <= (candidate.len() / 3).max(1);
+    candidates.iter().filter(close).min_by_key(|candidate| distance(candidate)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_key_is_found_by_letters_and_by_other_names() {
+        let keys = ["source", "destination", "source-port", "destination-port", "protocol"];
+        assert_eq!(nearest("sorce", &keys), Some("source"));
+        assert_eq!(nearest("destination_port", &keys), Some("destination-port"));
+        assert_eq!(nearest("dport", &keys), Some("destination-port"));
+        assert_eq!(nearest("colour", &keys), None);
+    }
+}

@@ -1,0 +1,205 @@
+//! From the file's types to the plain data that the tracking crate takes.
+
+use ipnet::IpNet;
+use sluice_conntrack::tracker::sctp::SctpState;
+use sluice_conntrack::tracker::tcp::TcpState;
+use sluice_conntrack::{Direction, PortId, State, policy, settings};
+
+use super::path::{Path, Problem};
+use super::rules::no_interface;
+use super::schema::Config;
+use super::schema_conntrack::{Conntrack, Preset, Timeouts};
+use super::schema_policy::{self as schema, DefaultAction, Rule};
+use super::values::{List, Seconds};
+use super::values_net::{IcmpType, Prefix, Protocol};
+
+/// A timeout in the file, and the same in the settings.
+type Timeout = (fn(&mut Timeouts) -> &mut Option<Seconds>, fn(&mut settings::Timeouts) -> &mut u32);
+
+#[rustfmt::skip]
+const TIMEOUTS: [Timeout; 26] = [
+    (|t| &mut t.tcp.none, |s| &mut s.tcp_ms[TcpState::None as usize]),
+    (|t| &mut t.tcp.syn_sent, |s| &mut s.tcp_ms[TcpState::SynSent as usize]),
+    (|t| &mut t.tcp.syn_recv, |s| &mut s.tcp_ms[TcpState::SynRecv as usize]),
+    (|t| &mut t.tcp.established, |s| &mut s.tcp_ms[TcpState::Established as usize]),
+    (|t| &mut t.tcp.fin_wait, |s| &mut s.tcp_ms[TcpState::FinWait as usize]),
+    (|t| &mut t.tcp.close_wait, |s| &mut s.tcp_ms[TcpState::CloseWait as usize]),
+    (|t| &mut t.tcp.last_ack, |s| &mut s.tcp_ms[TcpState::LastAck as usize]),
+    (|t| &mut t.tcp.time_wait, |s| &mut s.tcp_ms[TcpState::TimeWait as usize]),
+    (|t| &mut t.tcp.close, |s| &mut s.tcp_ms[TcpState::Close as usize]),
+    (|t| &mut t.tcp.syn_sent2, |s| &mut s.tcp_ms[TcpState::SynSent2 as usize]),
+    (|t| &mut t.tcp.max_retrans, |s| &mut s.tcp_max_retrans_ms),
+    (|t| &mut t.tcp.unacknowledged, |s| &mut s.tcp_unacknowledged_ms),
+    (|t| &mut t.udp.unreplied, |s| &mut s.udp_unreplied_ms),
+    (|t| &mut t.udp.stream, |s| &mut s.udp_stream_ms),
+    (|t| &mut t.icmp, |s| &mut s.icmp_ms),
+    (|t| &mut t.icmpv6, |s| &mut s.icmpv6_ms),
+    (|t| &mut t.sctp.closed, |s| &mut s.sctp_ms[SctpState::Closed as usize]),
+    (|t| &mut t.sctp.cookie_wait, |s| &mut s.sctp_ms[SctpState::CookieWait as usize]),
+    (|t| &mut t.sctp.cookie_echoed, |s| &mut s.sctp_ms[SctpState::CookieEchoed as usize]),
+    (|t| &mut t.sctp.established, |s| &mut s.sctp_ms[SctpState::Established as usize]),
+    (|t| &mut t.sctp.shutdown_sent, |s| &mut s.sctp_ms[SctpState::ShutdownSent as usize]),
+    (|t| &mut t.sctp.shutdown_recd, |s| &mut s.sctp_ms[SctpState::ShutdownRecd as usize]),
+    (|t| &mut t.sctp.shutdown_ack_sent, |s| &mut s.sctp_ms[SctpState::ShutdownAckSent as usize]),
+    (|t| &mut t.sctp.heartbeat_sent, |s| &mut s.sctp_ms[SctpState::HeartbeatSent as usize]),
+    (|t| &mut t.gre.unreplied, |s| &mut s.gre_unreplied_ms),
+    (|t| &mut t.gre.stream, |s| &mut s.gre_stream_ms),
+];
+const GENERIC: Timeout = (|t| &mut t.generic, |s| &mut s.generic_ms);
+
+fn all_timeouts() -> impl Iterator<Item = Timeout> {
+    TIMEOUTS.into_iter().chain([GENERIC])
+}
+
+impl Conntrack {
+    /// The settings of tracking: the preset's, with what the file says otherwise.
+    pub fn settings(&self) -> settings::Settings {
+        let preset = match self.preset {
+            Preset::Classic => settings::Preset::Classic,
+            Preset::Linux => settings::Preset::Linux,
+        };
+        let max_entries = u32::try_from(self.max_entries.0).unwrap_or(u32::MAX);
+        let mut settings = settings::Settings {
+            tcp: settings::TcpOptions {
+                loose: self.tcp.loose,
+                be_liberal: self.tcp.be_liberal,
+                ignore_invalid_rst: self.tcp.ignore_invalid_rst,
+                max_retrans: self.tcp.max_retrans,
+                window_tracking: self.tcp.window_tracking,
+            },
+            checksum: self.checksum,
+            accounting: self.accounting,
+            timestamp: self.timestamp,
+            ..settings::Settings::of(preset, max_entries)
+        };
+        let mut written = self.timeouts.clone();
+        for (in_file, in_settings) in all_timeouts() {
+            if let Some(Seconds(seconds)) = *in_file(&mut written) {
+                *in_settings(&mut settings.timeouts) = seconds.saturating_mul(1000);
+            }
+        }
+        settings
+    }
+}
+
+impl Config {
+    /// The same with everything written out that is otherwise filled in: forwarding, and the preset's timeouts.
+    #[must_use]
+    pub fn resolved(mut self) -> Config {
+        self.forwarding = Some(self.forwarding());
+        let mut settings = self.conntrack.settings();
+        for (in_file, in_settings) in all_timeouts() {
+            let seconds = *in_settings(&mut settings.timeouts) / 1000;
+            *in_file(&mut self.conntrack.timeouts) = (seconds > 0).then_some(Seconds(seconds));
+        }
+        self
+    }
+
+    /// The number of an interface: its place among their names in alphabetical order.
+    pub fn port(&self, name: &str) -> Option<PortId> {
+        let place = self.interfaces.keys().position(|key| key == name)?;
+        u8::try_from(place).ok().map(PortId)
+    }
+
+    /// The rules. Fails only for a configuration that [`super::check`] refuses.
+    pub fn policy(&self) -> Result<policy::Policy, Problem> {
+        let section = Path::root().join("untracked");
+        let untracked = self.untracked.iter().enumerate();
+        let untracked = untracked.map(|(index, rule)| self.matches(rule, &section.join(index)));
+        let section = Path::root().join("policy").join("rules");
+        let rules = self.policy.rules.iter().enumerate();
+        let rules = rules.map(|(index, rule)| self.rule(rule, &section.join(index)));
+        Ok(policy::Policy {
+            untracked: untracked.collect::<Result<_, _>>()?,
+            zones: Vec::new(),
+            rules: rules.collect::<Result<_, _>>()?,
+            default: match self.policy.default {
+                DefaultAction::Accept => policy::Outcome::Accept,
+                DefaultAction::Drop => policy::Outcome::Drop,
+                DefaultAction::Reject => policy::Outcome::Reject,
+            },
+        })
+    }
+
+    fn rule(&self, rule: &Rule, place: &Path) -> Result<policy::Rule, Problem> {
+        use policy::RuleAction;
+        let action = match rule.action {
+            Some(schema::Action::Accept) => RuleAction::Accept,
+            Some(schema::Action::Drop) => RuleAction::Drop,
+            Some(schema::Action::Reject) => RuleAction::Reject,
+            Some(schema::Action::Mark(mark)) => RuleAction::Mark(mark),
+            Some(schema::Action::Log) => RuleAction::Log,
+            None => return Err(Problem::at(place.clone(), format!("`{place}` lacks the key `action`"))),
+        };
+        Ok(policy::Rule { name: rule.name.clone(), matches: self.matches(rule, place)?, action })
+    }
+
+    fn matches(&self, rule: &Rule, place: &Path) -> Result<policy::Match, Problem> {
+        let ports = |key: &str, names: &Option<List<String>>| {
+            let port =
+                |name: &String| self.port(name).ok_or_else(|| no_interface(name, self, place.join(key)));
+            values(names).map(port).collect::<Result<Vec<_>, _>>()
+        };
+        Ok(policy::Match {
+            states: rule.state.as_ref().map(|states| states.iter().map(state).collect()),
+            ingress: ports("in", &rule.in_)?,
+            egress: ports("out", &rule.out)?,
+            family: None,
+            source: values(&rule.source).map(prefix).collect(),
+            destination: values(&rule.destination).map(prefix).collect(),
+            protocols: values(&rule.protocol).map(|protocol| protocol.0).collect(),
+            source_ports: values(&rule.source_port).map(|range| range.first..=range.last).collect(),
+            destination_ports: values(&rule.destination_port).map(|range| range.first..=range.last).collect(),
+            icmp_types: values(&rule.icmp_type).flat_map(|kind| icmp_types(*kind, rule)).collect(),
+            tcp_flags: rule.tcp_flags.map(|flags| policy::TcpFlags {
+                mask: flags.mask,
+                value: flags.set,
+                invert: flags.negated,
+            }),
+            mark: rule.mark.map(|mark| (mark.value & mark.mask, mark.mask)),
+            zone: rule.zone,
+            direction: rule.direction.map(|direction| match direction {
+                schema::Direction::Original => Direction::Original,
+                schema::Direction::Reply => Direction::Reply,
+            }),
+            status: None,
+        })
+    }
+}
+
+fn values<T>(list: &Option<List<T>>) -> impl Iterator<Item = &T> {
+    list.iter().flat_map(List::iter)
+}
+
+fn state(state: &schema::State) -> State {
+    match state {
+        schema::State::New => State::New,
+        schema::State::Established => State::Established,
+        schema::State::Related => State::Related,
+        schema::State::Invalid => State::Invalid,
+        schema::State::Untracked => State::Untracked,
+    }
+}
+
+fn prefix(prefix: &Prefix) -> policy::Prefix {
+    let Prefix(net) = prefix;
+    match net {
+        IpNet::V4(v4) => policy::Prefix::new(v4.addr().into(), v4.prefix_len()),
+        IpNet::V6(v6) => policy::Prefix::new(v6.addr().into(), v6.prefix_len()),
+    }
+}
+
+/// A type of the protocols that the rule names; without one, a name means both families and a number ICMP.
+fn icmp_types(kind: IcmpType, rule: &Rule) -> Vec<policy::IcmpType> {
+    let named = matches!(kind, IcmpType::Named(_));
+    let wanted = |protocol: Protocol| match &rule.protocol {
+        Some(list) => list.iter().any(|listed| *listed == protocol),
+        None => named || protocol == Protocol::ICMP,
+    };
+    let in_family = |protocol: Protocol, kind: Option<(u8, Option<u8>)>| {
+        let (kind, code) = kind.filter(|_| wanted(protocol))?;
+        Some(policy::IcmpType { protocol: protocol.0, kind, code })
+    };
+    let both = [in_family(Protocol::ICMP, kind.icmp()), in_family(Protocol::ICMPV6, kind.icmpv6())];
+    both.into_iter().flatten().collect()
+}

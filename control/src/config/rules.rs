@@ -1,0 +1,293 @@
+//! What the types alone cannot say: names that must exist, values that must not meet, keys that need others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use garde::Validate;
+
+use super::explain::nearest;
+use super::path::{Path, Problem, Step};
+use super::schema::{Config, Forwarding};
+use super::schema_policy::{Rule, State};
+use super::values::List;
+use super::values_net::{Device, Protocol};
+
+/// As many ports as DPDK 22.11 opens.
+const MAX_INTERFACES: usize = 32;
+
+/// Everything that is wrong with a configuration whose types are right.
+pub fn check(config: &Config) -> Vec<Problem> {
+    let mut problems = field_rules(config);
+    problems.extend(cores(config));
+    problems.extend(interfaces(config));
+    problems.extend(forwarding(config));
+    problems.extend(routes(config));
+    let section = Path::root().join("untracked");
+    for (index, rule) in config.untracked.iter().enumerate() {
+        problems.extend(untracked_rule(rule, &section.join(index)));
+        problems.extend(matches(rule, config, &section.join(index)));
+    }
+    let section = Path::root().join("policy").join("rules");
+    for (index, rule) in config.policy.rules.iter().enumerate() {
+        problems.extend(policy_rule(rule, &section.join(index)));
+        problems.extend(matches(rule, config, &section.join(index)));
+    }
+    problems.extend(rule_names(config));
+    problems
+}
+
+/// Whether this can be a name: of an interface, of a rule, in a metric's label, in a file's name.
+pub(super) fn is_name(text: &str, longest: usize) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    text.len() <= longest && text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain)
+}
+
+/// The bounds that stand at the fields themselves.
+fn field_rules(config: &Config) -> Vec<Problem> {
+    let Err(report) = config.validate() else { return Vec::new() };
+    let problem = |(path, error): (garde::Path, garde::Error)| {
+        let steps = path.__iter().rev().map(|(kind, text)| match (kind, text.parse()) {
+            (garde::error::Kind::Index, Ok(index)) => Step::Index(index),
+            _ => Step::Key(text.to_string()),
+        });
+        let mut last_is_map = false;
+        let steps = steps.map(|step| match step {
+            // Field names are in Rust's spelling; the keys of `interfaces` are the user's own.
+            Step::Key(name) if !last_is_map => {
+                last_is_map = name == "interfaces";
+                Step::Key(name.trim_end_matches('_').replace('_', "-"))
+            }
+            other => {
+                last_is_map = false;
+                other
+            }
+        });
+        Problem::at(steps.collect(), error.message().to_owned())
+    };
+    report.into_inner().into_iter().map(problem).collect()
+}
+
+fn cores(config: &Config) -> Vec<Problem> {
+    let workers = Path::root().join("system").join("cores").join("workers");
+    match config.system.cores.workers.len() {
+        0 | 1 => Vec::new(),
+        n => vec![
+            Problem::at(workers, format!("{n} workers, but this version runs one"))
+                .expected("a list of one core".to_owned()),
+        ],
+    }
+}
+
+fn interfaces(config: &Config) -> Vec<Problem> {
+    let section = Path::root().join("interfaces");
+    let mut problems = Vec::new();
+    match config.interfaces.len() {
+        0 => problems.push(Problem::at(section.clone(), "there is no interface".to_owned()).on_key()),
+        n if n > MAX_INTERFACES => {
+            problems.push(
+                Problem::at(section.clone(), format!("{n} interfaces; at most {MAX_INTERFACES}")).on_key(),
+            );
+        }
+        _ => {}
+    }
+    let mut devices: BTreeMap<String, &str> = BTreeMap::new();
+    let mut networks: Vec<(ipnet::IpNet, &str, u16)> = Vec::new();
+    for (name, interface) in &config.interfaces {
+        let place = section.join(name.as_str());
+        if !is_name(name, 15) {
+            let message = format!("`{name}` cannot be an interface's name");
+            let expected = "1 to 15 letters, digits, `-`, `_` and `.`, a letter or digit first".to_owned();
+            problems.push(Problem::at(place.clone(), message).expected(expected).on_key());
+        }
+        if let Some(other) = devices.insert(device_name(&interface.device), name) {
+            let message = format!("interface `{other}` has this device already");
+            problems.push(Problem::at(place.join("device"), message));
+        }
+        for (index, address) in interface.addresses.iter().enumerate() {
+            let here = place.join("addresses").join(index);
+            let meets = |net: &&(ipnet::IpNet, &str, u16)| {
+                net.2 == interface.zone && (net.0.contains(&address.0) || address.0.contains(&net.0))
+            };
+            match networks.iter().find(meets) {
+                Some((net, other, _)) if net.addr() == address.0.addr() => {
+                    problems.push(Problem::at(
+                        here,
+                        format!("interface `{other}` has the address {} already", net.addr()),
+                    ));
+                }
+                Some((net, other, _)) if other != name => {
+                    let message = format!("{address} overlaps with {net} of interface `{other}`");
+                    let help = "give each interface its own network, or keep them apart by zone";
+                    problems.push(Problem::at(here, message).help(Some(help.to_owned())));
+                }
+                _ => {}
+            }
+            networks.push((address.0, name, interface.zone));
+        }
+    }
+    problems
+}
+
+/// What makes two devices the same: the PCI address, or the virtual device's name.
+fn device_name(device: &Device) -> String {
+    match device {
+        Device::Pci(address) => address.to_lowercase(),
+        Device::Vdev(spec) => spec.split(',').next().unwrap_or(spec).to_owned(),
+    }
+}
+
+fn forwarding(config: &Config) -> Vec<Problem> {
+    if config.forwarding != Some(Forwarding::Wire) {
+        return Vec::new();
+    }
+    let mut problems = Vec::new();
+    if config.interfaces.len() != 2 {
+        let message = format!("`wire` joins two interfaces, but there are {}", config.interfaces.len());
+        problems.push(Problem::at(Path::root().join("forwarding"), message));
+    }
+    if !config.routes.is_empty() {
+        let help = "remove the routes, or write `forwarding: routed`".to_owned();
+        let problem =
+            Problem::at(Path::root().join("routes"), "`forwarding: wire` has no use for routes".to_owned());
+        problems.push(problem.on_key().help(Some(help)));
+    }
+    problems
+}
+
+fn routes(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (index, route) in config.routes.iter().enumerate() {
+        let place = Path::root().join("routes").join(index);
+        if !seen.insert(route.to.0) {
+            problems.push(Problem::at(place.join("to"), format!("there is a route to {} already", route.to)));
+        }
+        let Some(interface) = config.interfaces.get(&route.dev) else {
+            problems.push(no_interface(&route.dev, config, place.join("dev")));
+            continue;
+        };
+        let Some(via) = route.via else { continue };
+        if via.is_ipv4() != route.to.0.addr().is_ipv4() {
+            let message = format!("{via} is not of the same family as {}", route.to);
+            problems.push(Problem::at(place.join("via"), message));
+        } else if interface.addresses.iter().any(|own| own.0.addr() == via) {
+            problems.push(Problem::at(place.join("via"), format!("{via} is the box itself")));
+        } else if !is_link_local(via) && !interface.addresses.iter().any(|own| own.0.contains(&via)) {
+            let message = format!("{via} is in no network of interface `{}`", route.dev);
+            problems.push(Problem::at(place.join("via"), message));
+        }
+    }
+    problems
+}
+
+fn is_link_local(address: std::net::IpAddr) -> bool {
+    matches!(address, std::net::IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
+pub(super) fn no_interface(name: &str, config: &Config, place: Path) -> Problem {
+    let names: Vec<&str> = config.interfaces.keys().map(String::as_str).collect();
+    let help = match nearest(name, &names) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("the interfaces are: {}", names.join(", ")),
+    };
+    Problem::at(place, format!("there is no interface `{name}`")).help(Some(help))
+}
+
+/// Before tracking there is no state, no connection and no way out yet.
+fn untracked_rule(rule: &Rule, place: &Path) -> Vec<Problem> {
+    let later = [
+        ("state", rule.state.is_some()),
+        ("out", rule.out.is_some()),
+        ("mark", rule.mark.is_some()),
+        ("direction", rule.direction.is_some()),
+        ("action", rule.action.is_some()),
+    ];
+    let problem = |(key, _): &(&str, bool)| {
+        let why = match *key {
+            "action" => "a rule of `untracked` has no action: what it matches is not tracked".to_owned(),
+            _ => format!("a rule of `untracked` cannot match `{key}`: it is looked at before tracking"),
+        };
+        Problem::at(place.join(*key), why).on_key()
+    };
+    later.iter().filter(|(_, present)| *present).map(problem).collect()
+}
+
+fn policy_rule(rule: &Rule, place: &Path) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if rule.action.is_none() {
+        let message = format!("`{place}` lacks the key `action`");
+        let expected = "`action: accept`, drop, reject, log or { mark: NUMBER }".to_owned();
+        problems.push(Problem::at(place.clone(), message).expected(expected));
+    }
+    let stateless = rule
+        .state
+        .as_ref()
+        .is_some_and(|states| states.iter().all(|state| matches!(state, State::Untracked | State::Invalid)));
+    if stateless && (rule.mark.is_some() || rule.direction.is_some()) {
+        let key = if rule.mark.is_some() { "mark" } else { "direction" };
+        let message = format!("packets of this state belong to no connection, so none has a `{key}`");
+        problems.push(Problem::at(place.join(key), message).on_key());
+    }
+    problems
+}
+
+/// What holds for the matches of any rule.
+fn matches(rule: &Rule, config: &Config, place: &Path) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (key, names) in [("in", &rule.in_), ("out", &rule.out)] {
+        for (index, name) in names.iter().flat_map(List::iter).enumerate() {
+            if !config.interfaces.contains_key(name) {
+                let list = place.join(key);
+                let place =
+                    if names.as_ref().is_some_and(|l| l.iter().len() > 1) { list.join(index) } else { list };
+                problems.push(no_interface(name, config, place));
+            }
+        }
+    }
+    let protocols = |fits: fn(Protocol) -> bool| {
+        rule.protocol.as_ref().is_some_and(|protocols| protocols.iter().all(|protocol| fits(*protocol)))
+    };
+    let needs: [Need; 4] = [
+        ("source-port", rule.source_port.is_some(), Protocol::has_ports, PORTED),
+        ("destination-port", rule.destination_port.is_some(), Protocol::has_ports, PORTED),
+        ("icmp-type", rule.icmp_type.is_some(), Protocol::is_icmp, "`protocol: icmp` or `protocol: icmpv6`"),
+        ("tcp-flags", rule.tcp_flags.is_some(), |protocol| protocol == Protocol::TCP, "`protocol: tcp`"),
+    ];
+    for (key, present, fits, expected) in needs {
+        let implied = key != "source-port" && key != "destination-port" && rule.protocol.is_none();
+        if present && !implied && !protocols(fits) {
+            let message = match rule.protocol {
+                Some(_) => format!("`{key}` does not go with this protocol"),
+                None => format!("`{key}` needs a protocol"),
+            };
+            problems.push(Problem::at(place.join(key), message).expected(expected.to_owned()).on_key());
+        }
+    }
+    problems.extend(families(rule, place));
+    problems
+}
+
+/// A match, whether the rule has it, the protocols it goes with, and those in words.
+type Need = (&'static str, bool, fn(Protocol) -> bool, &'static str);
+
+const PORTED: &str = "`protocol:` with tcp, udp, sctp, dccp or udplite";
+
+/// Addresses of different families never meet in one packet.
+fn families(rule: &Rule, place: &Path) -> Option<Problem> {
+    let (source, destination) = (rule.source.as_ref()?, rule.destination.as_ref()?);
+    let meet = source.iter().any(|from| destination.iter().any(|to| from.is_ipv4() == to.is_ipv4()));
+    let message = "no packet has a source and a destination of different families".to_owned();
+    (!meet).then(|| Problem::at(place.join("destination"), message))
+}
+
+fn rule_names(config: &Config) -> Vec<Problem> {
+    let mut seen = BTreeSet::new();
+    let mut problems = Vec::new();
+    for (index, rule) in config.policy.rules.iter().enumerate() {
+        let Some(name) = &rule.name else { continue };
+        if !seen.insert(name) {
+            let place = Path::root().join("policy").join("rules").join(index).join("name");
+            problems.push(Problem::at(place, format!("another rule is named `{name}` already")));
+        }
+    }
+    problems
+}

@@ -1,0 +1,248 @@
+//! Rules: what they match and what they do, shared by `policy` and `untracked`.
+
+use std::fmt;
+
+use garde::Validate;
+use schemars::JsonSchema;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::schema::MAX_RULES;
+use super::values::List;
+use super::values_net::{IcmpType, Mark, PortRange, Prefix, Protocol, TcpFlags};
+
+/// What may pass: ordered rules, the first match decides, the default where none matches.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a mapping (default, rules)")]
+pub struct Policy {
+    /// What happens to a packet that no rule matches.
+    #[garde(skip)]
+    pub default: DefaultAction,
+
+    /// The rules, in order. `accept`, `drop` and `reject` decide; `mark` and `log` do their work and go on.
+    #[garde(length(max = MAX_RULES), dive)]
+    pub rules: Vec<Rule>,
+}
+
+/// What happens to a packet that no rule matches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DefaultAction {
+    /// It passes.
+    Accept,
+    /// It does not, and nobody is told.
+    #[default]
+    Drop,
+    /// It does not, and its sender is told.
+    Reject,
+}
+
+/// One rule: it matches a packet that every given key matches. A list matches if any of its values does.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a rule (matches and an action)"
+)]
+pub struct Rule {
+    /// Name for counters, metrics and the log; letters, digits, `-`, `_` and `.`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(inner(custom(sensible_name)))]
+    #[schemars(example = &"web")]
+    pub name: Option<String>,
+
+    /// States: new, established, related, invalid, untracked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = State::New)]
+    pub state: Option<List<State>>,
+
+    /// Interfaces the packet came in by.
+    #[serde(rename = "in", skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = &"inside")]
+    pub in_: Option<List<String>>,
+
+    /// Interfaces the packet is about to leave by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = &"outside")]
+    pub out: Option<List<String>>,
+
+    /// Source addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = "10.0.0.0/8")]
+    pub source: Option<List<Prefix>>,
+
+    /// Destination addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = "198.51.100.7")]
+    pub destination: Option<List<Prefix>>,
+
+    /// Protocols, by name or number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = &"tcp")]
+    pub protocol: Option<List<Protocol>>,
+
+    /// Source ports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = "1024-65535")]
+    pub source_port: Option<List<PortRange>>,
+
+    /// Destination ports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = 80)]
+    pub destination_port: Option<List<PortRange>>,
+
+    /// ICMP types. Without a protocol, a name means both families, a number means ICMP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = "echo-request")]
+    pub icmp_type: Option<List<IcmpType>>,
+
+    /// TCP flags that are set. `syn` is the opening segment (ACK, RST and FIN clear), `!syn` any other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = "!syn")]
+    pub tcp_flags: Option<TcpFlags>,
+
+    /// The connection's mark.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = 7)]
+    pub mark: Option<Mark>,
+
+    /// Conntrack zone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = 1)]
+    pub zone: Option<u16>,
+
+    /// The packet's direction within its connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = Direction::Original)]
+    pub direction: Option<Direction>,
+
+    /// What to do: accept, drop, reject, log, or `mark:` with the mark to set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = Action::Accept)]
+    pub action: Option<Action>,
+}
+
+fn sensible_name(name: &String, _: &()) -> garde::Result {
+    match super::rules::is_name(name, 63) {
+        true => Ok(()),
+        false => Err(garde::Error::new(format!(
+            "`{name}` cannot be a name; use 1 to 63 letters, digits, `-`, `_` and `.`, a letter or digit first"
+        ))),
+    }
+}
+
+/// What connection tracking makes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It would open a connection.
+    New,
+    /// It belongs to a connection that has been answered, or is the answer.
+    Established,
+    /// It belongs to another connection: an ICMP error about it, or what a helper expected.
+    Related,
+    /// It cannot be made sense of.
+    Invalid,
+    /// It is not tracked.
+    Untracked,
+}
+
+/// A packet's direction within its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// As the first packet went.
+    Original,
+    /// The other way.
+    Reply,
+}
+
+/// What a rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+pub enum Action {
+    /// The packet passes.
+    Accept,
+    /// It does not, and nobody is told.
+    Drop,
+    /// It does not, and its sender is told: a TCP reset, or ICMP unreachable.
+    Reject,
+    /// Set the connection's mark, and go on with the next rule.
+    Mark(u32),
+    /// Write a line to the log, rate-limited, and go on with the next rule.
+    Log,
+}
+
+impl Action {
+    /// The actions that are one word.
+    const WORDS: [(&'static str, Action); 4] = [
+        ("accept", Action::Accept),
+        ("drop", Action::Drop),
+        ("reject", Action::Reject),
+        ("log", Action::Log),
+    ];
+}
+
+impl<'de> Deserialize<'de> for Action {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Action, D::Error> {
+        from.deserialize_any(ActionVisitor)
+    }
+}
+
+struct ActionVisitor;
+
+impl<'de> Visitor<'de> for ActionVisitor {
+    type Value = Action;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("accept, drop, reject, log or { mark: NUMBER }")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Action, E> {
+        let known = Action::WORDS.iter().find(|(word, _)| *word == text);
+        match (known, text) {
+            (Some((_, action)), _) => Ok(*action),
+            (None, "mark") => Err(E::custom("`mark` lacks the mark to set, expected { mark: NUMBER }")),
+            (None, _) => Err(E::unknown_variant(text, &["accept", "drop", "reject", "log", "mark"])),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Action, A::Error> {
+        let mut mark = None;
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "mark" => mark = Some(map.next_value()?),
+                other => return Err(A::Error::unknown_field(other, &["mark"])),
+            }
+        }
+        mark.map(Action::Mark).ok_or_else(|| A::Error::missing_field("mark"))
+    }
+}
+
+impl Serialize for Action {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if let Action::Mark(mark) = self {
+            let mut map = to.serialize_map(Some(1))?;
+            map.serialize_entry("mark", mark)?;
+            return map.end();
+        }
+        let word = Action::WORDS.iter().find(|(_, action)| action == self);
+        to.serialize_str(word.map_or("", |(word, _)| word))
+    }
+}

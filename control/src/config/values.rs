@@ -1,0 +1,338 @@
+//! Scalars with units: durations, counts, sizes; and the list that may be written as one value.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Error as _, SeqAccess, Visitor, value::SeqAccessDeserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A YAML scalar that is read from, and written as, its text.
+///
+/// A number in the file is read as its decimal digits, and a value whose text is a number is written as one.
+pub(super) trait Scalar: FromStr<Err: fmt::Display> + fmt::Display {
+    /// What a valid value looks like; completes "expected ...".
+    const EXPECTED: &'static str;
+}
+
+struct ScalarVisitor<T>(PhantomData<T>);
+
+impl<T: Scalar> Visitor<'_> for ScalarVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(T::EXPECTED)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(|why| E::custom(format_args!("{why}, expected {}", T::EXPECTED)))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+}
+
+/// Reads a [`Scalar`].
+pub(super) fn read_scalar<'de, T: Scalar, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    from.deserialize_any(ScalarVisitor(PhantomData))
+}
+
+/// Writes a [`Scalar`].
+pub(super) fn write_scalar<T: Scalar, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+    let text = value.to_string();
+    match text.parse::<u64>() {
+        Ok(number) if number.to_string() == text => to.serialize_u64(number),
+        _ => to.serialize_str(&text),
+    }
+}
+
+/// Gives each type its serde and JSON schema halves; `type` is the JSON type of what may be written.
+macro_rules! scalars {
+    ($($name:ident: $json_type:tt, $expected:literal;)*) => {$(
+        impl $crate::config::values::Scalar for $name {
+            const EXPECTED: &'static str = $expected;
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                $crate::config::values::read_scalar(from)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                $crate::config::values::write_scalar(self, to)
+            }
+        }
+
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": $json_type, "description": concat!("Written as ", $expected, ".") })
+            }
+        }
+    )*};
+}
+pub(super) use scalars;
+
+scalars! {
+    Seconds: ["string", "integer"], "a duration such as 90s, 2m, 1h30m or 5d (a plain number is seconds)";
+    Count: ["string", "integer"], "a count such as 65536, 500K or 4M (K, M, G are powers of 1000; Ki, Mi, Gi of 1024)";
+    Size: ["string", "integer"], "a size such as 512M or 1G (bytes; K, M, G are powers of 1024)";
+}
+
+/// A duration in whole seconds, the resolution of every timeout of connection tracking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seconds(pub u32);
+
+const TIME_UNITS: [(&str, u64); 5] = [("w", 604_800), ("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+
+impl FromStr for Seconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Seconds, String> {
+        let wrong = || format!("`{text}` is not a duration");
+        let mut total = 0u64;
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (number, after) = leading_number(rest).ok_or_else(wrong)?;
+            let unit_len = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+            let (unit, next) = after.split_at(unit_len);
+            let scale = match unit {
+                "" if rest.len() == text.len() => 1, // a plain number, and nothing else
+                _ => TIME_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?.1,
+            };
+            total = number
+                .checked_mul(scale)
+                .and_then(|seconds| total.checked_add(seconds))
+                .ok_or_else(|| format!("`{text}` is too long a duration"))?;
+            rest = next;
+        }
+        if text.is_empty() {
+            return Err(wrong());
+        }
+        u32::try_from(total).map(Seconds).map_err(|_| format!("`{text}` is too long a duration"))
+    }
+}
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 {
+            return f.write_str("0s");
+        }
+        let mut rest = u64::from(self.0);
+        for (unit, scale) in &TIME_UNITS[1..] {
+            if rest >= *scale {
+                write!(f, "{}{unit}", rest / scale)?;
+                rest %= scale;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A number of things. The suffixes K, M and G are powers of 1000, as people count connections; Ki, Mi and Gi
+/// are powers of 1024.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Count(pub u64);
+
+impl FromStr for Count {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Count, String> {
+        const UNITS: [(&str, u64); 7] = [
+            ("", 1),
+            ("K", 1_000),
+            ("M", 1_000_000),
+            ("G", 1_000_000_000),
+            ("Ki", 1 << 10),
+            ("Mi", 1 << 20),
+            ("Gi", 1 << 30),
+        ];
+        with_suffix(text, &UNITS).map(Count).ok_or_else(|| format!("`{text}` is not a count"))
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            n if n > 0 && n % 1_000_000 == 0 => write!(f, "{}M", n / 1_000_000),
+            n => write!(f, "{n}"),
+        }
+    }
+}
+
+/// An amount of memory in bytes. The suffixes are powers of 1024, as in the kernel's `hugepagesz=1G`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+const SIZE_UNITS: [(&str, u64); 4] = [("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10), ("", 1)];
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Size, String> {
+        with_suffix(text, &SIZE_UNITS).map(Size).ok_or_else(|| format!("`{text}` is not a size"))
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exact = SIZE_UNITS.iter().find(|(_, scale)| self.0 > 0 && self.0.is_multiple_of(*scale));
+        let (unit, scale) = exact.unwrap_or(&("", 1));
+        write!(f, "{}{unit}", self.0 / scale)
+    }
+}
+
+fn leading_number(text: &str) -> Option<(u64, &str)> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, rest) = text.split_at(digits);
+    Some((number.parse().ok()?, rest))
+}
+
+fn with_suffix(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let (number, suffix) = leading_number(text)?;
+    let (_, scale) = units.iter().find(|(unit, _)| *unit == suffix)?;
+    number.checked_mul(*scale)
+}
+
+/// One value, or a list of them; never empty, since a match against nothing is a mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List<T>(Vec<T>);
+
+impl<T> List<T> {
+    /// The list of one.
+    pub fn one(value: T) -> List<T> {
+        List(vec![value])
+    }
+
+    /// The values, in the order written.
+    pub fn iter(&self) -> std::slice::Iter<'_, T> {
+        self.0.iter()
+    }
+}
+
+impl<T> From<Vec<T>> for List<T> {
+    fn from(values: Vec<T>) -> List<T> {
+        List(values)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<List<T>, D::Error> {
+        from.deserialize_any(ListVisitor(PhantomData))
+    }
+}
+
+struct ListVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
+    type Value = List<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value or a list of values")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, values: A) -> Result<List<T>, A::Error> {
+        let values = Vec::deserialize(SeqAccessDeserializer::new(values))?;
+        if values.is_empty() {
+            return Err(A::Error::custom("an empty list matches nothing, expected at least one value"));
+        }
+        Ok(List(values))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<List<T>, E> {
+        T::deserialize(serde::de::value::StrDeserializer::new(text)).map(List::one)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<List<T>, E> {
+        T::deserialize(serde::de::value::U64Deserializer::new(number)).map(List::one)
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<List<T>, E> {
+        T::deserialize(serde::de::value::I64Deserializer::new(number)).map(List::one)
+    }
+}
+
+impl<T: Serialize> Serialize for List<T> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [only] => only.serialize(to),
+            several => several.serialize(to),
+        }
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for List<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("ListOf{}", T::schema_name()).into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_and_write() {
+        for (text, seconds) in [
+            ("0", 0),
+            ("30", 30),
+            ("90s", 90),
+            ("2m", 120),
+            ("1h30m", 5_400),
+            ("5d", 432_000),
+            ("1w", 604_800),
+        ] {
+            assert_eq!(text.parse(), Ok(Seconds(seconds)), "{text}");
+        }
+        assert_eq!(Seconds(432_000).to_string(), "5d");
+        assert_eq!(Seconds(90).to_string(), "1m30s");
+        for text in ["", "d", "5x", "-3", "1.5h", "5 d", "30s15", "1m30", "99999999999999999999", "200000d"] {
+            assert!(text.parse::<Seconds>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_duration_survives_a_round_trip() {
+        for seconds in (0..2_000_000).step_by(7).chain([u32::MAX]) {
+            assert_eq!(Seconds(seconds).to_string().parse(), Ok(Seconds(seconds)));
+        }
+    }
+
+    #[test]
+    fn counts_are_decimal_and_sizes_binary() {
+        assert_eq!("4M".parse(), Ok(Count(4_000_000)));
+        assert_eq!("4Mi".parse(), Ok(Count(4 << 20)));
+        assert_eq!("65536".parse(), Ok(Count(65_536)));
+        assert_eq!("1G".parse(), Ok(Size(1 << 30)));
+        assert_eq!(Size(512 << 20).to_string(), "512M");
+        assert_eq!(Count(4_000_000).to_string(), "4M");
+        for text in ["", "M", "4 M", "4MB", "-1", "1.5M", "99999999999G"] {
+            assert!(text.parse::<Count>().is_err(), "{text}");
+        }
+    }
+}
