@@ -38,6 +38,14 @@ pub enum Update {
     Ignore,
     /// Does not fit.
     Invalid(InvalidReason),
+    /// Does not fit either, but lets suspect that the connection is over: it is INVALID, is not counted, and
+    /// the entry lives only this much longer.
+    Suspect {
+        /// Why it is INVALID.
+        reason: InvalidReason,
+        /// Milliseconds from now to the entry's new, earlier deadline.
+        timeout_ms: u32,
+    },
     /// Passes and is counted as the last one: the entry ends with it.
     End,
     /// Opens a new connection in place of this one, which ends before the packet is looked at again.

@@ -1,23 +1,346 @@
 //! The TCP tracker (RFC 9293, RFC 5961, RFC 7323, RFC 2018; G. van Rooij, "Real Stateful TCP Packet
 //! Filtering in IP Filter").
+//!
+//! A segment is judged in four steps: are its flags legal, what does the table say, is it one of the few
+//! cases in which the state alone does not tell (a SYN into an old connection, a reset), does it fit the
+//! windows. Then the entry takes its state and its timeout from it.
 
 mod state;
+mod table;
+mod window;
 
 pub use state::TcpState;
 
 use super::{Context, Update};
-use crate::entry::Entry;
+use crate::entry::{Entry, Status};
 use crate::headers::Packet;
+use crate::settings::{Preset, Settings, TcpOptions};
 use crate::tuple::Direction;
 use crate::verdict::InvalidReason;
+use crate::wire::tcp::{Flags, Segment};
+use table::{Kind, Move};
+use window::{Fit, Mark, Memory, Traits, before};
 
 /// Judges the first segment of a connection.
-pub fn open(context: Context<'_>, _packet: Packet<'_>, entry: &mut Entry) -> Result<u32, InvalidReason> {
-    entry.state = TcpState::SynSent as u8;
-    Ok(context.settings.timeouts.tcp_ms[TcpState::SynSent as usize])
+pub fn open(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry) -> Result<u32, InvalidReason> {
+    let settings = context.settings;
+    let segment = Segment::parse(&packet).ok_or(InvalidReason::ShortHeader)?;
+    let kind = kind(segment.flags, &settings.tcp).ok_or(InvalidReason::TcpFlags)?;
+    let Move::To(state) = table::step(Direction::Original, kind, TcpState::None) else {
+        return Err(InvalidReason::TcpNotNew);
+    };
+    if !may_be_new(kind, settings) {
+        return Err(InvalidReason::TcpNotNew);
+    }
+    let memory: &mut Memory = entry.tracker.get_mut();
+    memory.begin(kind, &segment);
+    if kind != Kind::Syn && settings.tcp.window_tracking {
+        memory.judge(&segment, kind, Direction::Original, TcpState::None, true);
+    }
+    memory.last = Mark::of(kind, Direction::Original);
+    if state == TcpState::FinWait {
+        memory.traits[Direction::Original as usize].set(Traits::CLOSED_FIRST);
+    }
+    // The handshake of a SYN/ACK is completed by the reply direction, as when both ends open at once.
+    entry.detail = if kind == Kind::SynAck { Offer::CROSSED.0 } else { 0 };
+    entry.state = state as u8;
+    Ok(cap_unreplied(timeout_ms(settings, memory, state, kind), state, settings))
+}
+
+/// Which first segments are NEW.
+///
+/// Without `loose` only a SYN. With it also a plain ACK, and as in the Iptables Tutorial anything that
+/// may be followed by more: a SYN/ACK, a FIN/ACK. Without window tracking anything at all.
+fn may_be_new(kind: Kind, settings: &Settings) -> bool {
+    match kind {
+        Kind::Syn => true,
+        _ if !settings.tcp.loose => false,
+        _ if !settings.tcp.window_tracking => true,
+        Kind::Ack => true,
+        Kind::SynAck | Kind::Fin => settings.preset == Preset::Classic,
+        Kind::Rst | Kind::None => false,
+    }
+}
+
+/// The kind of a segment, if its flags are legal. Without window tracking flags are not checked.
+#[inline]
+fn kind(flags: Flags, options: &TcpOptions) -> Option<Kind> {
+    if options.window_tracking { Kind::of_legal(flags) } else { Some(Kind::of(flags)) }
+}
+
+/// What is remembered of a SYN that passed without being understood: the low half is its window scale.
+/// One byte, [`Entry::detail`].
+#[derive(Clone, Copy)]
+struct Offer(u8);
+
+impl Offer {
+    const SCALE: u8 = 0x0f;
+    /// It offered window scaling.
+    const SCALES: Self = Self(1 << 4);
+    /// It permitted SACK.
+    const SACK: Self = Self(1 << 5);
+    /// It came in LAST_ACK: the next ACK may be a challenge (RFC 5961 section 4) and not the last one.
+    const CHALLENGED: Self = Self(1 << 6);
+    /// Both ends have sent a SYN.
+    const CROSSED: Self = Self(1 << 7);
+
+    const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    fn of(segment: &Segment<'_>, state: TcpState) -> Self {
+        let (scale, traits) = window::options(segment);
+        let scales = if traits.has(Traits::SCALES) { Self::SCALES.0 } else { 0 };
+        let sack = if traits.has(Traits::SACK) { Self::SACK.0 } else { 0 };
+        let challenged = if state == TcpState::LastAck { Self::CHALLENGED.0 } else { 0 };
+        Self(scale | scales | sack | challenged)
+    }
+
+    fn traits(self) -> Traits {
+        let mut traits = Traits::default();
+        if self.has(Self::SCALES) {
+            traits.set(Traits::SCALES);
+        }
+        if self.has(Self::SACK) {
+            traits.set(Traits::SACK);
+        }
+        traits
+    }
+}
+
+/// What a segment that is neither ignored nor INVALID does.
+struct Step {
+    /// The state after it.
+    to: TcpState,
+    /// Whether it must fit the windows.
+    in_window: bool,
 }
 
 /// Judges a further segment.
-pub fn update(context: Context<'_>, _packet: Packet<'_>, entry: &mut Entry, _direction: Direction) -> Update {
-    Update::Refresh { timeout_ms: context.settings.timeouts.tcp_ms[usize::from(entry.state)] }
+pub fn update(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direction: Direction) -> Update {
+    let settings = context.settings;
+    let Some(segment) = Segment::parse(&packet) else { return Update::Invalid(InvalidReason::ShortHeader) };
+    let Some(kind) = kind(segment.flags, &settings.tcp) else {
+        return Update::Invalid(InvalidReason::TcpFlags);
+    };
+    let from = TcpState::from_number(entry.state);
+    let step = match table::step(direction, kind, from) {
+        Move::To(to @ TcpState::Established) => Step { to, in_window: true },
+        Move::Invalid => return Update::Invalid(InvalidReason::TcpState),
+        other => match special(&segment, kind, direction, from, other, settings, entry) {
+            Ok(step) => step,
+            Err(update) => return update,
+        },
+    };
+
+    let memory: &mut Memory = entry.tracker.get_mut();
+    if step.in_window && settings.tcp.window_tracking {
+        match memory.judge(&segment, kind, direction, from, settings.tcp.be_liberal) {
+            Fit::Fits => {}
+            Fit::Stray => return Update::Ignore,
+            Fit::Invalid(reason) => return misfit(reason, kind, direction, entry, context),
+        }
+    }
+    memory.last = Mark::of(kind, direction);
+    if step.to == TcpState::FinWait && from != TcpState::FinWait {
+        memory.traits[direction as usize].set(Traits::CLOSED_FIRST);
+    }
+    let timeout_ms = timeout_ms(settings, memory, step.to, kind);
+    entry.state = step.to as u8;
+    conclude(entry, kind, from, step.to, timeout_ms, settings)
+}
+
+/// The cases in which the table does not tell all.
+#[cold]
+fn special(
+    segment: &Segment<'_>,
+    kind: Kind,
+    direction: Direction,
+    from: TcpState,
+    step: Move,
+    settings: &Settings,
+    entry: &mut Entry,
+) -> Result<Step, Update> {
+    let offer = Offer(entry.detail);
+    let memory: &mut Memory = entry.tracker.get_mut();
+    let challenged = memory.last == Mark::of(Kind::Syn, direction.invert());
+    let to = match step {
+        Move::Invalid => return Err(Update::Invalid(InvalidReason::TcpState)),
+        // The answer to a SYN that was ignored: both ends agree, and the box follows them.
+        Move::Ignore if kind == Kind::SynAck && challenged && segment.ack == memory.last_end => {
+            memory.synchronise(direction, offer.0 & Offer::SCALE, offer.traits());
+            entry.detail &= !Offer::CHALLENGED.0;
+            TcpState::SynRecv
+        }
+        // Nobody but its own ends can have closed it: by a FIN, or by a reset of the SYN's sender.
+        Move::Reopen
+            if memory.traits.iter().any(|t| t.has(Traits::CLOSED_FIRST))
+                || memory.last == Mark::of(Kind::Rst, direction) =>
+        {
+            return Err(Update::Reopen);
+        }
+        Move::Ignore | Move::Reopen => {
+            memory.note(segment, Mark::of(kind, direction));
+            if kind == Kind::Syn && direction == Direction::Original {
+                entry.detail = Offer::of(segment, from).0;
+            }
+            if kind == Kind::Ack && from == TcpState::SynSent {
+                memory.last_ack = segment.ack;
+            }
+            return Err(Update::Ignore);
+        }
+        Move::To(TcpState::TimeWait)
+            if kind == Kind::Ack
+                && from == TcpState::LastAck
+                && challenged
+                && offer.has(Offer::CHALLENGED) =>
+        {
+            entry.detail &= !Offer::CHALLENGED.0;
+            return Err(Update::Ignore);
+        }
+        Move::To(TcpState::SynSent2) => {
+            entry.detail |= Offer::CROSSED.0;
+            TcpState::SynSent2
+        }
+        Move::To(TcpState::SynRecv)
+            if kind == Kind::Ack && direction == Direction::Reply && offer.has(Offer::CROSSED) =>
+        {
+            TcpState::Established
+        }
+        Move::To(TcpState::Close) if kind == Kind::Rst && settings.tcp.window_tracking => {
+            return reset(segment, direction, from, settings, entry.status, memory);
+        }
+        Move::To(to) => to,
+    };
+    Ok(Step { to, in_window: true })
+}
+
+/// A reset (RFC 5961 section 3): only one with exactly the sequence number that the peer expects ends an
+/// assured connection. One that may be right does not, but shortens its life.
+fn reset(
+    segment: &Segment<'_>,
+    direction: Direction,
+    from: TcpState,
+    settings: &Settings,
+    status: Status,
+    memory: &Memory,
+) -> Result<Step, Update> {
+    let close = |in_window| Ok(Step { to: TcpState::Close, in_window });
+    if from.is_closing() {
+        // It may be about the next connection between these ports: what is known of this one is no test.
+        return close(false);
+    }
+    let challenge = Mark::of(Kind::Ack, Direction::Reply);
+    if from == TcpState::SynSent
+        && direction == Direction::Original
+        && memory.last == challenge
+        && segment.seq == memory.last_ack
+    {
+        // Refuses the challenge that its SYN has met.
+        return close(false);
+    }
+    let settled = from == TcpState::Established && status.has(Status::ASSURED);
+    let peer = direction.invert() as usize;
+    let mut to = TcpState::Close;
+    if memory.traits[peer].has(Traits::ACKED) && !memory.last.is(Kind::Syn) {
+        let expected = memory.sides[peer].max_ack;
+        if segment.seq == 0 && !settled {
+            // Refuses a SYN that came later.
+            return close(true);
+        }
+        if before(segment.seq, expected) && !settings.tcp.ignore_invalid_rst {
+            return Err(Update::Invalid(InvalidReason::TcpReset));
+        }
+        let follows_own_data =
+            memory.last == Mark::of(Kind::Ack, direction) && segment.seq == memory.last_end;
+        if !settled || segment.seq == expected || follows_own_data {
+            return close(true);
+        }
+        to = from;
+    }
+    // The answer to a SYN or an ACK that was ignored: it may acknowledge what was never seen.
+    let answers_ignored = memory.last.is(Kind::Syn) && status.has(Status::SEEN_REPLY)
+        || memory.last.is(Kind::Ack) && !status.has(Status::ASSURED);
+    Ok(Step { to, in_window: !(answers_ignored && segment.ack == memory.last_end) })
+}
+
+/// A connection that is to live at least this long is cut short if both ends seem to have closed it.
+const SHORTENED_FROM_MS: i32 = 120_000;
+
+/// A segment outside the windows. If both ends of an assured connection send a FIN or a reset there, the box
+/// has lost track of it, and it is over.
+#[cold]
+fn misfit(
+    reason: InvalidReason,
+    kind: Kind,
+    direction: Direction,
+    entry: &mut Entry,
+    context: Context<'_>,
+) -> Update {
+    if entry.status.has(Status::ASSURED) && matches!(kind, Kind::Fin | Kind::Rst) {
+        let memory: &mut Memory = entry.tracker.get_mut();
+        let other = direction.invert();
+        if memory.last != Mark::of(Kind::Fin, other) && memory.last != Mark::of(Kind::Rst, other) {
+            memory.last = Mark::of(kind, direction);
+            return Update::Invalid(reason);
+        }
+        let left_ms = entry.deadline.since_ms(context.now);
+        let timeout_ms = context.settings.timeouts.tcp_unacknowledged_ms;
+        if left_ms >= SHORTENED_FROM_MS && i64::from(left_ms) > i64::from(timeout_ms) {
+            return Update::Suspect { reason, timeout_ms };
+        }
+    }
+    Update::Invalid(reason)
+}
+
+/// What becomes of the entry after a segment that belongs to it.
+#[inline]
+fn conclude(
+    entry: &mut Entry,
+    kind: Kind,
+    from: TcpState,
+    to: TcpState,
+    timeout_ms: u32,
+    settings: &Settings,
+) -> Update {
+    if !entry.status.has(Status::SEEN_REPLY) {
+        return match kind {
+            // The only answer is a reset: there never was a connection.
+            Kind::Rst => Update::End,
+            // A SYN sent over and over must not keep the entry, and with it a translation, alive.
+            Kind::Syn if from == TcpState::SynSent => Update::Ignore,
+            _ => Update::Refresh { timeout_ms: cap_unreplied(timeout_ms, to, settings) },
+        };
+    }
+    if to == TcpState::Established && matches!(from, TcpState::SynRecv | TcpState::Established) {
+        entry.status.set(Status::ASSURED);
+    }
+    Update::Refresh { timeout_ms }
+}
+
+/// A connection picked up in mid-stream must be answered before it is believed for days.
+fn cap_unreplied(timeout_ms: u32, state: TcpState, settings: &Settings) -> u32 {
+    if state == TcpState::Established {
+        timeout_ms.min(settings.timeouts.tcp_unacknowledged_ms)
+    } else {
+        timeout_ms
+    }
+}
+
+/// How long an entry in `state` lives after a segment of `kind`.
+#[inline]
+fn timeout_ms(settings: &Settings, memory: &Memory, state: TcpState, kind: Kind) -> u32 {
+    let timeouts = &settings.timeouts;
+    let full = timeouts.tcp_ms[state as usize];
+    let retrying = timeouts.tcp_max_retrans_ms;
+    if memory.retransmissions >= settings.tcp.max_retrans && full > retrying {
+        return retrying;
+    }
+    if kind == Kind::Rst {
+        return timeouts.tcp_ms[TcpState::Close as usize];
+    }
+    if memory.traits.iter().any(|t| t.has(Traits::UNACKNOWLEDGED)) && full > timeouts.tcp_unacknowledged_ms {
+        return timeouts.tcp_unacknowledged_ms;
+    }
+    if memory.last_window == 0 && full > retrying { retrying } else { full }
 }

@@ -44,6 +44,17 @@ impl TcpState {
         Self::SynSent2,
     ];
 
+    /// The state of an entry's number; numbers that are none are [`TcpState::None`].
+    #[inline]
+    pub const fn from_number(number: u8) -> Self {
+        if (number as usize) < Self::COUNT { Self::ALL[number as usize] } else { Self::None }
+    }
+
+    /// Whether its ends are done with it, or nearly.
+    pub const fn is_closing(self) -> bool {
+        matches!(self, Self::FinWait | Self::CloseWait | Self::LastAck | Self::TimeWait | Self::Close)
+    }
+
     /// The name in listings.
     pub const fn name(self) -> &'static str {
         match self {
