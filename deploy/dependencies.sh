@@ -5,12 +5,9 @@ set -euo pipefail
 
 build="libdpdk-dev dpdk libclang-dev libpcap-dev pkg-config"
 test="iproute2 ethtool nftables conntrack python3-scapy valgrind"
-<<<<<<< HEAD
 record="bind9-dnsutils curl dnsmasq-base ethtool iproute2 iputils-ping nftables ngircd procps python3 tcpdump"
 record+=" tftp-hpa tftpd-hpa traceroute vsftpd"
-=======
 bench="openvswitch-switch-dpdk valgrind"
->>>>>>> e2f8fa6 (Generate the benchmark's traffic and measure OVS-DPDK)
 
 packages=""
 for purpose in "$@"; do
