@@ -300,7 +300,7 @@ const fn protocol_name(number: u8) -> Option<&'static str> {
 fn state_name(number: u8, state: u8) -> Option<&'static str> {
     match number {
         protocol::TCP => TcpState::ALL.get(usize::from(state)).map(|state| state.name()),
-        protocol::SCTP => SctpState::NAMES.get(usize::from(state)).copied(),
+        protocol::SCTP => SctpState::ALL.get(usize::from(state)).map(|state| state.name()),
         _ => None,
     }
 }
