@@ -14,7 +14,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct EntryId {
     /// Place in the arena.
     pub index: u32,
-    /// How often that place has been taken.
+    /// Changes whenever the place is taken again.
     pub generation: u32,
 }
 
@@ -159,13 +159,26 @@ pub struct Entry {
     pub mark: u32,
     /// Second of its birth, since the shard's epoch.
     pub born_s: u32,
-    /// How often this place has been taken; odd while it is in use.
-    pub generation: u32,
+    /// How often this place has been taken.
+    pub generation: u16,
+    /// The timer wheel slot it hangs on.
+    pub slot: u16,
 }
 
 const _: () = assert!(size_of::<Entry>() == 128, "an entry is two cache lines");
 
 impl Entry {
+    /// The generation that an [`EntryId`] carries: how often the place was taken, and when. The same place would
+    /// have to be taken 65,536 times and at the same second to be mistaken.
+    pub const fn generation(&self) -> u32 {
+        (self.born_s << 16) | self.generation as u32
+    }
+
+    /// Whether a connection lives here.
+    pub const fn is_used(&self) -> bool {
+        self.status.has(Status::CONFIRMED)
+    }
+
     /// IP protocol number.
     pub const fn protocol(&self) -> u8 {
         self.selector.protocol()

@@ -7,9 +7,12 @@
 //! A packet's way through the crate is one file; everything it calls is below.
 #![forbid(unsafe_code)]
 
+pub mod counters;
+pub mod entries;
 pub mod entry;
 pub mod frame;
 pub mod headers;
+pub mod index;
 pub mod listing;
 pub mod policy;
 pub mod settings;
@@ -17,6 +20,7 @@ pub mod time;
 pub mod tracker;
 pub mod tuple;
 pub mod verdict;
+pub mod wheel;
 pub mod wire;
 
 pub use frame::{Checksum, Frame, PortId};

@@ -1,0 +1,282 @@
+//! The index: from a tuple to the number of its entry.
+//!
+//! A fixed array of buckets, one cache line each, with ten tags and ten entry numbers. A tuple has two
+//! buckets; it goes to its first while that is fairly empty, else to the emptier of the two, and the first one
+//! counts how many of its own it has sent away, so that the second is looked at only when it may matter. With six
+//! of ten places taken when the table is full, both buckets full is a matter of one in many millions.
+//!
+//! A connection and its inverse have one hash, made from the lesser of the two tuples, so that one place serves
+//! both directions. The hash is keyed at random: nobody outside can aim at a bucket.
+
+use crate::tuple::{Family, Tuple};
+use ahash::RandomState;
+use sluice_memory::{Arena, Pages};
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Places in a bucket: what fits into a cache line.
+const PLACES: usize = 10;
+
+/// Places per bucket that are taken, on average, when the table is full.
+const LOAD: usize = 6;
+
+/// From this many on, a bucket sends newcomers to their other bucket if that is emptier.
+const CROWDED: usize = 8;
+
+/// Buckets that are searched for an entry to evict.
+const NEIGHBOURHOOD: usize = 8;
+
+/// One cache line of the index.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(64))]
+struct Bucket {
+    /// Sixteen bits of each entry's hash, never 0; 0 is a free place.
+    tags: [u16; PLACES],
+    /// How many entries have this as their first bucket and lie in their second.
+    sent_away: u16,
+    spare: u16,
+    entries: [u32; PLACES],
+}
+
+const _: () = assert!(size_of::<Bucket>() == 64, "a bucket is a cache line");
+
+impl Bucket {
+    /// A bit for each place that has this tag.
+    #[inline]
+    fn places_of(&self, tag: u16) -> u32 {
+        let mut places = 0;
+        for (place, other) in self.tags.iter().enumerate() {
+            places |= u32::from(*other == tag) << place;
+        }
+        places
+    }
+
+    fn taken(&self) -> usize {
+        PLACES - self.places_of(0).count_ones() as usize
+    }
+}
+
+/// The hash of a connection, the same for both of its directions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hash(u64);
+
+impl Hash {
+    const fn tag(self) -> u16 {
+        let tag = self.0 as u16;
+        if tag == 0 { 1 } else { tag }
+    }
+}
+
+/// The index of a shard.
+#[derive(Debug)]
+pub struct Index {
+    buckets: Arena<Bucket>,
+    key: RandomState,
+}
+
+impl Index {
+    /// An index for `capacity` entries, keyed by `seed`.
+    ///
+    /// # Errors
+    /// When the host has not enough memory.
+    pub fn new(capacity: u32, seed: [u64; 4], pages: Pages) -> io::Result<Self> {
+        let [a, b, c, d] = seed;
+        let buckets = (capacity as usize).div_ceil(LOAD).max(2);
+        Ok(Self { buckets: Arena::new(buckets, pages)?, key: RandomState::with_seeds(a, b, c, d) })
+    }
+
+    /// Bytes of memory that it takes.
+    pub const fn memory_bytes(&self) -> usize {
+        self.buckets.mapped_bytes()
+    }
+
+    /// The hash of a tuple and its inverse.
+    #[inline]
+    pub fn hash(&self, tuple: &Tuple, inverse: &Tuple) -> Hash {
+        let canonical = tuple.min(inverse);
+        let mut hasher = self.key.build_hasher();
+        match canonical.family() {
+            Family::V4 => hasher.write_u64((canonical.src as u64) << 32 | canonical.dst as u64),
+            Family::V6 => {
+                hasher.write_u128(canonical.src);
+                hasher.write_u128(canonical.dst);
+            }
+        }
+        hasher.write_u64(canonical.selector.as_u64());
+        Hash(hasher.finish())
+    }
+
+    fn scale(&self, bits: u32) -> usize {
+        ((u64::from(bits) * self.buckets.len() as u64) >> 32) as usize
+    }
+
+    fn first(&self, hash: Hash) -> usize {
+        self.scale((hash.0 >> 32) as u32)
+    }
+
+    fn second(&self, hash: Hash) -> usize {
+        let second = self.scale((hash.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32);
+        if second == self.first(hash) { (second + 1) % self.buckets.len() } else { second }
+    }
+
+    /// Fetches the bucket of a hash ahead of its use.
+    #[inline]
+    pub fn prefetch(&self, hash: Hash) {
+        self.buckets.prefetch(self.first(hash));
+    }
+
+    /// The entry that a look-up of this hash will most probably find, to be fetched ahead. Fetches the second
+    /// bucket where the answer may lie there.
+    #[inline]
+    pub fn candidate(&self, hash: Hash) -> Option<u32> {
+        let bucket = &self.buckets[self.first(hash)];
+        let places = bucket.places_of(hash.tag());
+        if bucket.sent_away != 0 {
+            self.buckets.prefetch(self.second(hash));
+        }
+        (places != 0).then(|| bucket.entries[places.trailing_zeros() as usize])
+    }
+
+    /// The first entry of this hash that `test` accepts, with what `test` made of it.
+    #[inline]
+    pub fn find<T>(&self, hash: Hash, mut test: impl FnMut(u32) -> Option<T>) -> Option<(u32, T)> {
+        let first = &self.buckets[self.first(hash)];
+        let found = Self::find_in(first, hash.tag(), &mut test);
+        if found.is_some() || first.sent_away == 0 {
+            return found;
+        }
+        Self::find_in(&self.buckets[self.second(hash)], hash.tag(), &mut test)
+    }
+
+    #[inline]
+    fn find_in<T>(bucket: &Bucket, tag: u16, test: &mut impl FnMut(u32) -> Option<T>) -> Option<(u32, T)> {
+        let mut places = bucket.places_of(tag);
+        while places != 0 {
+            let entry = bucket.entries[places.trailing_zeros() as usize];
+            if let Some(answer) = test(entry) {
+                return Some((entry, answer));
+            }
+            places &= places - 1;
+        }
+        None
+    }
+
+    /// Adds an entry under a hash; false when both of its buckets are full.
+    pub fn insert(&mut self, hash: Hash, entry: u32) -> bool {
+        let (first, second) = (self.first(hash), self.second(hash));
+        let taken = self.buckets[first].taken();
+        let away = taken >= CROWDED && self.buckets[second].taken() < taken;
+        let bucket = &mut self.buckets[if away { second } else { first }];
+        let free = bucket.places_of(0);
+        if free == 0 {
+            return false;
+        }
+        let place = free.trailing_zeros() as usize;
+        bucket.tags[place] = hash.tag();
+        bucket.entries[place] = entry;
+        if away {
+            self.buckets[first].sent_away += 1;
+        }
+        true
+    }
+
+    /// Takes an entry out from under the hash it was added with.
+    pub fn remove(&mut self, hash: Hash, entry: u32) {
+        let (first, second) = (self.first(hash), self.second(hash));
+        for (number, away) in [(first, false), (second, true)] {
+            let bucket = &mut self.buckets[number];
+            let of_tag = bucket.places_of(hash.tag());
+            let place = (0..PLACES).find(|place| of_tag & 1 << place != 0 && bucket.entries[*place] == entry);
+            if let Some(place) = place {
+                bucket.tags[place] = 0;
+                self.buckets[first].sent_away -= u16::from(away);
+                return;
+            }
+        }
+    }
+
+    /// The entries around a hash, its own bucket's first: where to look for one to evict.
+    pub fn neighbours(&self, hash: Hash) -> impl Iterator<Item = u32> + '_ {
+        let count = self.buckets.len();
+        let first = self.first(hash);
+        (0..NEIGHBOURHOOD.min(count)).flat_map(move |step| {
+            let bucket = &self.buckets[(first + step) % count];
+            (0..PLACES).filter(|place| bucket.tags[*place] != 0).map(|place| bucket.entries[place])
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index(capacity: u32) -> Index {
+        Index::new(capacity, [1, 2, 3, 4], Pages::Ordinary).unwrap()
+    }
+
+    fn tuple(n: u32) -> Tuple {
+        let host = std::net::Ipv4Addr::from(0x0a00_0000 | n);
+        Tuple::new(host.into(), [198, 51, 100, 1].into(), 6, (n % 60_000) as u16, 80)
+    }
+
+    fn hash(index: &Index, n: u32) -> Hash {
+        index.hash(&tuple(n), &tuple(n).invert())
+    }
+
+    #[test]
+    fn both_directions_have_one_hash() {
+        let index = index(10);
+        let v6 = Tuple::new("fd00::1".parse().unwrap(), "2001:db8::1".parse().unwrap(), 17, 1, 2);
+        for t in [tuple(1), v6] {
+            assert_eq!(index.hash(&t, &t.invert()), index.hash(&t.invert(), &t));
+        }
+        assert_ne!(hash(&index, 1), hash(&index, 2));
+    }
+
+    #[test]
+    fn a_full_table_finds_every_entry_and_loses_each_that_is_removed() {
+        let mut index = index(60_000);
+        for n in 0..60_000 {
+            assert!(index.insert(hash(&index, n), n), "no room for entry {n}");
+        }
+        let away: u32 = index.buckets.iter().map(|bucket| u32::from(bucket.sent_away)).sum();
+        assert!(away > 1000, "the second bucket was put to use");
+        for n in 0..60_000 {
+            assert_eq!(index.find(hash(&index, n), |e| (e == n).then_some(())), Some((n, ())));
+        }
+        for n in (0..60_000).step_by(2) {
+            index.remove(hash(&index, n), n);
+        }
+        for n in 0..60_000 {
+            let found = index.find(hash(&index, n), |e| (e == n).then_some(())).is_some();
+            assert_eq!(found, n % 2 == 1);
+        }
+        for n in (1..60_000).step_by(2) {
+            index.remove(hash(&index, n), n);
+        }
+        assert!(index.buckets.iter().all(|bucket| bucket.tags == [0; PLACES] && bucket.sent_away == 0));
+    }
+
+    #[test]
+    fn two_full_buckets_refuse() {
+        let mut index = index(1);
+        let same = hash(&index, 1);
+        let taken = (0..100).take_while(|n| index.insert(same, *n)).count();
+        assert_eq!(taken, 2 * PLACES);
+    }
+
+    #[test]
+    fn neighbours_are_few_and_begin_at_home() {
+        let mut index = index(1000);
+        for n in 0..1000 {
+            index.insert(hash(&index, n), n);
+        }
+        let around: Vec<_> = index.neighbours(hash(&index, 5)).collect();
+        assert!(around.len() <= NEIGHBOURHOOD * PLACES && !around.is_empty());
+        assert!(
+            around[..PLACES.min(around.len())].contains(&5)
+                || index.buckets[index.first(hash(&index, 5))].sent_away > 0
+        );
+    }
+}
