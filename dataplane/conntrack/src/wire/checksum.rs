@@ -13,15 +13,26 @@ pub struct Sum {
 impl Sum {
     /// Adds bytes behind those already added, as if all stood in one row.
     #[must_use]
+    #[inline]
     pub fn bytes(self, bytes: &[u8]) -> Self {
         let (words, rest) = bytes.as_chunks::<4>();
-        let mut sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
-        let mut last = [0; 4];
-        last[..rest.len()].copy_from_slice(rest);
-        sum += u64::from(u32::from_ne_bytes(last));
-        let sum = fold(sum);
-        let sum = if self.odd { sum.swap_bytes() } else { sum };
-        Self { total: self.total + u64::from(sum), odd: self.odd ^ (bytes.len() % 2 == 1) }
+        let mut sum = Self::words(words).total;
+        if !rest.is_empty() {
+            let mut last = [0; 4];
+            last[..rest.len()].copy_from_slice(rest);
+            sum += u64::from(u32::from_ne_bytes(last));
+        }
+        if self.odd {
+            sum = u64::from(fold(sum).swap_bytes());
+        }
+        Self { total: self.total + sum, odd: self.odd ^ (bytes.len() % 2 == 1) }
+    }
+
+    /// The sum over whole words. A million of them do not overflow it.
+    #[inline(always)]
+    pub(super) fn words(words: &[[u8; 4]]) -> Self {
+        let total = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
+        Self { total, odd: false }
     }
 
     /// Adds the pseudo header: `addresses` are source and destination as they stand in the IP header. IPv4's
@@ -33,8 +44,11 @@ impl Sum {
     }
 
     /// Whether the bytes added, with a checksum among them, are undamaged.
+    ///
+    /// They are if the sum folds to all ones: if it is a multiple of that, but not zero.
+    #[inline(always)]
     pub const fn is_valid(self) -> bool {
-        fold(self.total) == u16::MAX
+        self.total.is_multiple_of(u16::MAX as u64) && self.total != 0
     }
 
     /// The checksum of the bytes added, in host order: what belongs in a checksum field that was added as zero.

@@ -1,18 +1,20 @@
 //! GRE: version 0 (RFC 2784, RFC 2890), and version 1, which carries PPTP (RFC 2637).
 
 use super::bytes::u16_at;
+use crate::verdict::InvalidReason;
 
 /// The call id of a PPTP packet, which stands in the tuple for the destination port. Version 0 has none, its
 /// key is not looked at; neither is a packet too short to tell. Those have 0: one entry per address pair.
-/// `None` where version 1 carries anything but PPP, which it cannot.
-pub(super) fn call_id(l4: &[u8]) -> Option<u16> {
+/// [`InvalidReason::GreProtocol`] where version 1 carries anything but PPP, which it cannot.
+pub(super) fn call_id(l4: &[u8]) -> Result<u16, InvalidReason> {
     const VERSION: u16 = 0x0007;
     const PPP: u16 = 0x880b;
     match l4.first_chunk::<8>() {
-        Some(header) if u16_at(header, 0) & VERSION == 1 => {
-            (u16_at(header, 2) == PPP).then(|| u16_at(header, 6))
-        }
-        _ => Some(0),
+        Some(header) if u16_at(header, 0) & VERSION == 1 => match u16_at(header, 2) {
+            PPP => Ok(u16_at(header, 6)),
+            _ => Err(InvalidReason::GreProtocol),
+        },
+        _ => Ok(0),
     }
 }
 
@@ -22,10 +24,10 @@ mod tests {
 
     #[test]
     fn only_pptp_has_a_call_id() {
-        assert_eq!(call_id(b"\x20\x01\x88\x0b\x00\x04\x00\x07abcd"), Some(7));
-        assert_eq!(call_id(b"\x20\x01\x08\x00\x00\x04\x00\x07abcd"), None);
-        assert_eq!(call_id(b"\x20\x00\x08\x00\x00\x00\x00\x2a"), Some(0));
-        assert_eq!(call_id(b"\x20\x01\x88\x0b"), Some(0));
-        assert_eq!(call_id(b""), Some(0));
+        assert_eq!(call_id(b"\x20\x01\x88\x0b\x00\x04\x00\x07abcd"), Ok(7));
+        assert_eq!(call_id(b"\x20\x01\x08\x00\x00\x04\x00\x07abcd"), Err(InvalidReason::GreProtocol));
+        assert_eq!(call_id(b"\x20\x00\x08\x00\x00\x00\x00\x2a"), Ok(0));
+        assert_eq!(call_id(b"\x20\x01\x88\x0b"), Ok(0));
+        assert_eq!(call_id(b""), Ok(0));
     }
 }

@@ -1,8 +1,8 @@
 //! ICMP (RFC 792) and ICMPv6 (RFC 4443) messages.
 
-use super::{Datagram, Fragment, ipv4, ipv6, ports};
+use super::{Datagram, Fragment, Ports, ipv4, ipv6, readable_ports};
 use crate::headers::Kind;
-use crate::tuple::{Family, Selector, Tuple, protocol};
+use crate::tuple::{Family, Tuple, protocol};
 use crate::verdict::InvalidReason;
 
 /// Bytes of a message's header.
@@ -111,24 +111,33 @@ pub fn invert_type(family: Family, kind: u8) -> u8 {
     lookup(family, kind).inverse
 }
 
-/// How a message is treated, and the tuple it is looked up by where that is not its own.
-pub(super) fn judge(datagram: &Datagram<'_>) -> (Kind, Option<Tuple>) {
-    let Some(&[kind, code, ..]) = datagram.l4.first_chunk::<HEADER_BYTES>() else {
-        return (Kind::Invalid(InvalidReason::ShortHeader), None);
+/// How a message is treated, and its identifier and type in place of ports. Whether an error is good, its quote
+/// says: [`answer_to_quote`].
+#[inline(never)]
+pub(super) fn classify(family: Family, protocol: u8, l4: &[u8]) -> (Ports, Kind) {
+    let Some(&[kind, code, _, _, id @ .., _, _]) = l4.first_chunk::<HEADER_BYTES>() else {
+        return ((0, 0), Kind::Invalid(InvalidReason::ShortHeader));
     };
-    if datagram.protocol != protocol_of(datagram.family) {
-        return (Kind::Invalid(InvalidReason::IcmpType), None);
+    let ports = (u16::from_be_bytes(id), u16::from_be_bytes([kind, code]));
+    if protocol != protocol_of(family) {
+        return (ports, Kind::Invalid(InvalidReason::IcmpType));
     }
-    match class(datagram.family, kind) {
-        Class::Query | Class::Answer => (Kind::Tracked, None),
-        Class::Untracked => (Kind::Untracked, None),
-        Class::Other => (Kind::Invalid(InvalidReason::IcmpType), None),
-        Class::Error => match quote(datagram, kind, code).and_then(quoted_tuple) {
-            // Whoever is told about a packet must be the one who sent it.
-            Some(quoted) if quoted.src == datagram.dst => (Kind::Error, Some(quoted.invert())),
-            _ => (Kind::Invalid(InvalidReason::IcmpQuote), None),
-        },
-    }
+    let kind = match class(family, kind) {
+        Class::Query | Class::Answer => Kind::Tracked,
+        Class::Error => Kind::Error,
+        Class::Untracked => Kind::Untracked,
+        Class::Other => Kind::Invalid(InvalidReason::IcmpType),
+    };
+    (ports, kind)
+}
+
+/// The tuple of an answer to the packet that an error quotes; `own` is the error's own tuple. `None` where the
+/// quote is no good, or is of a packet that the one who is told about it did not send.
+#[cold]
+#[inline(never)]
+pub(super) fn answer_to_quote(own: Tuple, ttl: u8, l4: &[u8]) -> Option<Tuple> {
+    let quoted = quoted_tuple(quote(own, ttl, l4)?)?;
+    (quoted.src == own.dst).then(|| quoted.invert())
 }
 
 /// The protocol of a family's own ICMP.
@@ -140,24 +149,26 @@ const fn protocol_of(family: Family) -> u8 {
 }
 
 /// The datagram that an error quotes.
-fn quote<'a>(error: &Datagram<'a>, kind: u8, code: u8) -> Option<Datagram<'a>> {
-    match error.family {
-        Family::V4 => ipv4::quoted(error.l4.get(HEADER_BYTES..)?),
-        Family::V6 if kind == REDIRECT_V6 => redirected(error, code),
-        Family::V6 => ipv6::quoted(error.l4.get(HEADER_BYTES..)?),
+fn quote(own: Tuple, ttl: u8, l4: &[u8]) -> Option<Datagram<'_>> {
+    let [kind, code] = own.selector.dport().to_be_bytes();
+    let rest = l4.get(HEADER_BYTES..)?;
+    match own.family() {
+        Family::V4 => ipv4::quoted(rest),
+        Family::V6 if kind == REDIRECT_V6 => {
+            let valid = code == 0 && ttl == 255 && ipv6::is_link_local(own.src);
+            if valid { redirected(rest) } else { None }
+        }
+        Family::V6 => ipv6::quoted(rest),
     }
 }
 
-/// The datagram that a redirect quotes in its first option, if the redirect comes from a router on the link:
-/// RFC 4861 section 8.1.
-fn redirected<'a>(error: &Datagram<'a>, code: u8) -> Option<Datagram<'a>> {
+/// The datagram that a redirect, valid by RFC 4861 section 8.1, quotes in its first option, behind target and
+/// destination.
+fn redirected(rest: &[u8]) -> Option<Datagram<'_>> {
     const TARGET_AND_DESTINATION_BYTES: usize = 32;
     const REDIRECTED_HEADER: u8 = 4;
-    let options = error.l4.get(HEADER_BYTES + TARGET_AND_DESTINATION_BYTES..)?;
-    let (option, quote) = options.split_first_chunk::<8>()?;
-    let from_link = error.ttl == 255 && error.src >> 118 == 0xfe80 >> 6;
-    let good = from_link && code == 0 && option[0] == REDIRECTED_HEADER && option[1] > 0;
-    good.then(|| ipv6::quoted(quote)).flatten()
+    let (option, quote) = rest.get(TARGET_AND_DESTINATION_BYTES..)?.split_first_chunk::<8>()?;
+    if option[0] == REDIRECTED_HEADER && option[1] > 0 { ipv6::quoted(quote) } else { None }
 }
 
 /// The tuple of a quoted datagram. `None` where too little of it is quoted, or where it cannot have been part
@@ -166,16 +177,15 @@ fn quoted_tuple(quote: Datagram<'_>) -> Option<Tuple> {
     if quote.fragment == Fragment::Later || !quote.complete {
         return None;
     }
-    let (sport, dport) = ports(quote.protocol, quote.l4)?;
+    let ports = readable_ports(quote.protocol, quote.l4)?;
     if matches!(quote.protocol, protocol::ICMP | protocol::ICMPV6) {
-        let [kind, _] = dport.to_be_bytes();
+        let [kind, _] = ports.1.to_be_bytes();
         let asks_or_answers = matches!(class(quote.family, kind), Class::Query | Class::Answer);
         if quote.protocol != protocol_of(quote.family) || !asks_or_answers {
             return None;
         }
     }
-    let selector = Selector::new(quote.family, quote.protocol, 0, sport, dport);
-    Some(Tuple { src: quote.src, dst: quote.dst, selector })
+    Some(quote.tuple(ports))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub const HEADER_BYTES: usize = 20;
 
 /// Reads and checks the header at the start of `bytes`, as IP input does before anything else sees the
 /// packet (RFC 1812 section 5.2.2). `frame_len` is what the frame has from there on, later segments included.
-#[inline]
+#[inline(always)]
 pub(super) fn parse(bytes: &[u8], frame_len: usize, checksum: Checksum) -> Result<Datagram<'_>, DropReason> {
     let header: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(DropReason::Truncated)?;
     let header_len = header_len(header);
@@ -23,12 +23,12 @@ pub(super) fn parse(bytes: &[u8], frame_len: usize, checksum: Checksum) -> Resul
     if total_len > frame_len {
         return Err(DropReason::Truncated);
     }
-    let whole = bytes.get(..header_len).ok_or(DropReason::Truncated)?;
-    let good = match checksum {
-        Checksum::Unknown if header_len == HEADER_BYTES => Sum::default().bytes(header).is_valid(),
-        Checksum::Unknown => Sum::default().bytes(whole).is_valid(),
-        Checksum::Good => true,
-        Checksum::Bad => false,
+    let (words, _) = bytes.get(..header_len).ok_or(DropReason::Truncated)?.as_chunks();
+    let good = match (checksum, header.as_chunks()) {
+        (Checksum::Good, _) => true,
+        (Checksum::Bad, _) => false,
+        (Checksum::Unknown, (fixed, _)) if header_len == HEADER_BYTES => Sum::words(fixed).is_valid(),
+        (Checksum::Unknown, _) => Sum::words(words).is_valid(),
     };
     if !good {
         return Err(DropReason::IpChecksum);
@@ -50,7 +50,7 @@ const fn header_len(header: &[u8; HEADER_BYTES]) -> usize {
     (header[0] & 0xf) as usize * 4
 }
 
-#[inline]
+#[inline(always)]
 fn datagram<'a>(
     header: &[u8; HEADER_BYTES],
     bytes: &'a [u8],

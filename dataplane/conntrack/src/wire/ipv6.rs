@@ -123,7 +123,12 @@ const fn is_impossible(source: u128) -> bool {
 }
 
 /// Whether no packet to be forwarded can come from this address: besides those that IP input refuses,
-/// unspecified and link-local (RFC 4291 sections 2.5.2 and 2.5.6).
+/// unspecified and link-local (RFC 4291 section 2.5.2).
 pub(super) const fn is_martian(source: u128) -> bool {
-    is_impossible(source) || source == 0 || source >> 118 == 0xfe80 >> 6
+    is_impossible(source) || source == 0 || is_link_local(source)
+}
+
+/// Whether an address is good on one link only (RFC 4291 section 2.5.6).
+pub(super) const fn is_link_local(address: u128) -> bool {
+    address >> 118 == 0xfe80 >> 6
 }

@@ -47,6 +47,19 @@ struct Datagram<'a> {
     complete: bool,
 }
 
+impl Datagram<'_> {
+    /// L4 header and payload in bytes.
+    const fn l4_len(&self) -> usize {
+        self.total_len - self.l4_offset
+    }
+
+    /// Its own tuple.
+    const fn tuple(&self, (sport, dport): Ports) -> Tuple {
+        let selector = Selector::new(self.family, self.protocol, 0, sport, dport);
+        Tuple { src: self.src, dst: self.dst, selector }
+    }
+}
+
 /// Which part of a datagram a packet is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fragment {
@@ -66,12 +79,15 @@ pub fn parse<F: Frame>(frame: &F) -> Result<Headers, DropReason> {
     let (ethertype, l3_offset) = ethernet::payload(head)?;
     let bytes = head.get(l3_offset..).unwrap_or_default();
     let frame_len = || frame.len_bytes() - l3_offset;
-    let datagram = match ethertype {
-        ethernet::IPV4 => ipv4::parse(bytes, frame_len(), frame.l3_checksum())?,
-        ethernet::IPV6 => ipv6::parse(bytes, frame_len())?,
-        _ => return Ok(Headers { l3_offset: l3_offset as u16, ..Headers::default() }),
-    };
-    Ok(classify(&datagram, l3_offset))
+    // One copy of what follows for each family: with its constants known it is half as long.
+    match ethertype {
+        ethernet::IPV4 => {
+            let datagram = ipv4::parse(bytes, frame_len(), frame.l3_checksum())?;
+            Ok(headers(datagram, l3_offset))
+        }
+        ethernet::IPV6 => Ok(headers(ipv6::parse(bytes, frame_len())?, l3_offset)),
+        _ => Ok(Headers { l3_offset: l3_offset as u16, ..Headers::default() }),
+    }
 }
 
 /// Whether no packet to be forwarded can come from this packet's source address (RFC 1812 section 5.3.7).
@@ -90,58 +106,60 @@ pub fn has_martian_source<F: Frame>(frame: &F, headers: &Headers) -> bool {
     }
 }
 
-#[inline]
-fn classify(datagram: &Datagram<'_>, l3_offset: usize) -> Headers {
-    let own = if datagram.fragment == Fragment::Later { None } else { ports(datagram.protocol, datagram.l4) };
-    let (sport, dport) = own.unwrap_or_default();
-    let selector = Selector::new(datagram.family, datagram.protocol, 0, sport, dport);
+#[inline(always)]
+fn headers(datagram: Datagram<'_>, l3_offset: usize) -> Headers {
+    let (ports, kind) = classify(datagram);
     let mut headers = Headers {
-        tuple: Tuple { src: datagram.src, dst: datagram.dst, selector },
-        kind: Kind::Tracked,
+        tuple: datagram.tuple(ports),
+        kind,
         l3_offset: l3_offset as u16,
         l4_offset: (l3_offset + datagram.l4_offset) as u16,
         l3_len: datagram.total_len as u32,
-        l4_len: (datagram.total_len - datagram.l4_offset) as u32,
+        l4_len: datagram.l4_len() as u32,
         protocol: datagram.protocol,
         ttl: datagram.ttl,
         fragment: datagram.fragment != Fragment::Whole,
     };
-    if headers.fragment {
-        headers.kind = Kind::Invalid(InvalidReason::Fragment);
-        return headers;
-    }
-    if !datagram.complete || own.is_none() {
-        let reason = match datagram.protocol {
-            protocol::GRE => InvalidReason::GreProtocol,
-            _ => InvalidReason::ShortHeader,
-        };
-        headers.kind = Kind::Invalid(reason);
-        return headers;
-    }
-    let l4_len = headers.l4_len as usize;
-    let checked = match datagram.protocol {
-        protocol::TCP => tcp::check(datagram.l4, l4_len),
-        protocol::UDP => udp::check(datagram.l4, l4_len),
-        protocol::UDPLITE => udp::check_lite(datagram.l4, l4_len),
-        protocol::SCTP => sctp::check(datagram.l4),
-        protocol::ICMP | protocol::ICMPV6 => {
-            let (kind, tuple) = icmp::judge(datagram);
-            headers.kind = kind;
-            headers.tuple = tuple.unwrap_or(headers.tuple);
-            return headers;
+    if kind == Kind::Error {
+        match icmp::answer_to_quote(headers.tuple, datagram.ttl, datagram.l4) {
+            Some(tuple) => headers.tuple = tuple,
+            None => headers.kind = Kind::Invalid(InvalidReason::IcmpQuote),
         }
-        _ => Ok(()),
-    };
-    if let Err(reason) = checked {
-        headers.kind = Kind::Invalid(reason);
     }
     headers
 }
 
-/// What stands in the tuple for source and destination port. `None` where the L4 header is cut off before it,
+/// Decides how a datagram is treated by its L4 header alone, and finds its ports: all that can be read of
+/// them if it is invalid.
+#[inline(always)]
+fn classify(datagram: Datagram<'_>) -> (Ports, Kind) {
+    let Datagram { protocol, l4, .. } = datagram;
+    let checked = match protocol {
+        _ if datagram.fragment == Fragment::Later => return ((0, 0), Kind::Invalid(InvalidReason::Fragment)),
+        _ if datagram.fragment == Fragment::First => Err(InvalidReason::Fragment),
+        _ if !datagram.complete => Err(InvalidReason::ShortHeader),
+        protocol::TCP => tcp::ports(l4, datagram.l4_len()),
+        protocol::UDP => udp::ports(l4, datagram.l4_len()),
+        protocol::UDPLITE => udp::ports_lite(l4, datagram.l4_len()),
+        protocol::SCTP => sctp::ports(l4),
+        protocol::GRE => gre::call_id(l4).map(|call_id| (0, call_id)),
+        protocol::ICMP | protocol::ICMPV6 => return icmp::classify(datagram.family, protocol, l4),
+        _ => Ok((0, 0)),
+    };
+    match checked {
+        Ok(ports) => (ports, Kind::Tracked),
+        Err(reason) => (readable_ports(protocol, l4).unwrap_or_default(), Kind::Invalid(reason)),
+    }
+}
+
+/// What stands in a tuple for source and destination port.
+type Ports = (u16, u16);
+
+/// The ports of a packet whose L4 header may be damaged behind them. `None` where it is cut off before them,
 /// or is of a kind of GRE that has none.
-#[inline]
-fn ports(protocol: u8, l4: &[u8]) -> Option<(u16, u16)> {
+#[cold]
+#[inline(never)]
+fn readable_ports(protocol: u8, l4: &[u8]) -> Option<Ports> {
     match protocol {
         protocol::TCP | protocol::UDP | protocol::UDPLITE | protocol::SCTP => {
             l4.first_chunk::<4>().map(|ports| (u16_at(ports, 0), u16_at(ports, 2)))
@@ -149,7 +167,7 @@ fn ports(protocol: u8, l4: &[u8]) -> Option<(u16, u16)> {
         protocol::ICMP | protocol::ICMPV6 => {
             l4.first_chunk::<{ icmp::HEADER_BYTES }>().map(|header| (u16_at(header, 4), u16_at(header, 0)))
         }
-        protocol::GRE => gre::call_id(l4).map(|call_id| (0, call_id)),
+        protocol::GRE => gre::call_id(l4).ok().map(|call_id| (0, call_id)),
         _ => Some((0, 0)),
     }
 }

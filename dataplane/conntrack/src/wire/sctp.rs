@@ -1,5 +1,6 @@
 //! SCTP packets and their chunks (RFC 9260).
 
+use super::Ports;
 use super::bytes::{u16_at, u32_at};
 use crate::headers::Packet;
 use crate::verdict::InvalidReason;
@@ -54,9 +55,10 @@ impl<'a> SctpPacket<'a> {
     }
 }
 
-/// Checks that the common header is there.
-pub(super) const fn check(l4: &[u8]) -> Result<(), InvalidReason> {
-    if l4.len() < HEADER_BYTES { Err(InvalidReason::ShortHeader) } else { Ok(()) }
+/// The ports of a common header that is whole.
+pub(super) fn ports(l4: &[u8]) -> Result<Ports, InvalidReason> {
+    let header: &[u8; HEADER_BYTES] = l4.first_chunk().ok_or(InvalidReason::ShortHeader)?;
+    Ok((u16_at(header, 0), u16_at(header, 2)))
 }
 
 /// One chunk.

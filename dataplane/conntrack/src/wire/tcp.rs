@@ -1,6 +1,7 @@
 //! TCP segments (RFC 9293) with the options that a middlebox reads: window scale (RFC 7323) and SACK
 //! (RFC 2018).
 
+use super::Ports;
 use super::bytes::{u16_at, u32_at};
 use crate::headers::Packet;
 use crate::verdict::InvalidReason;
@@ -115,14 +116,14 @@ impl<'a> Segment<'a> {
     }
 }
 
-/// Checks a header: it must hold its options and the packet must hold it.
-#[inline]
-pub(super) fn check(l4: &[u8], l4_len: usize) -> Result<(), InvalidReason> {
+/// The ports of a good header: one that holds its options, in a packet that holds it.
+#[inline(always)]
+pub(super) fn ports(l4: &[u8], l4_len: usize) -> Result<Ports, InvalidReason> {
     let header: &[u8; HEADER_BYTES] = l4.first_chunk().ok_or(InvalidReason::ShortHeader)?;
     match data_offset(header) {
         offset if offset < HEADER_BYTES || offset > l4_len => Err(InvalidReason::BadLength),
         offset if offset > l4.len() => Err(InvalidReason::ShortHeader),
-        _ => Ok(()),
+        _ => Ok((u16_at(header, 0), u16_at(header, 2))),
     }
 }
 
