@@ -191,7 +191,9 @@ fn scan(text: &str) -> Result<(), Finding> {
     let (message, help) = match what {
         _ if what.contains("recursion limit") => ("nested too deeply".to_owned(), None),
         _ if what.contains("repetition limit") => {
-            ("anchors and aliases (&name, *name) are not supported".to_owned(), None)
+            let span = text.find('&').map(|start| start..start + 1);
+            let message = "anchors and aliases (&name, *name) are not supported".to_owned();
+            return Err(Finding { span, ..no_place(message) });
         }
         _ if what.contains("more than one document") => {
             ("more than one YAML document".to_owned(), Some("remove the `---` lines between them".to_owned()))

@@ -45,25 +45,31 @@ pub(super) fn is_name(text: &str, longest: usize) -> bool {
 fn field_rules(config: &Config) -> Vec<Problem> {
     let Err(report) = config.validate() else { return Vec::new() };
     let problem = |(path, error): (garde::Path, garde::Error)| {
-        let steps = path.__iter().rev().map(|(kind, text)| match (kind, text.parse()) {
-            (garde::error::Kind::Index, Ok(index)) => Step::Index(index),
-            _ => Step::Key(text.to_string()),
-        });
-        let mut last_is_map = false;
-        let steps = steps.map(|step| match step {
-            // Field names are in Rust's spelling; the keys of `interfaces` are the user's own.
-            Step::Key(name) if !last_is_map => {
-                last_is_map = name == "interfaces";
-                Step::Key(name.trim_end_matches('_').replace('_', "-"))
+        // Of a list and of a number, garde says only how it compares to the bound.
+        let message = match error.message() {
+            text if text.starts_with("length is") => text.replacen("length", "the number of elements", 1),
+            text if text.starts_with("lower") || text.starts_with("greater") => {
+                format!("the value is {text}")
             }
-            other => {
-                last_is_map = false;
-                other
-            }
-        });
-        Problem::at(steps.collect(), error.message().to_owned())
+            text => text.to_owned(),
+        };
+        Problem::at(path_of(&path), message)
     };
     report.into_inner().into_iter().map(problem).collect()
+}
+
+/// Garde's path with the file's keys for Rust's field names; the names of interfaces are the user's own.
+fn path_of(path: &garde::Path) -> Path {
+    let mut steps = Vec::new();
+    for (kind, text) in path.__iter().rev() {
+        let is_field = steps.last() != Some(&Step::from("interfaces"));
+        steps.push(match (kind, text.parse()) {
+            (garde::error::Kind::Index, Ok(index)) => Step::Index(index),
+            _ if is_field => Step::Key(text.replace('_', "-")),
+            _ => Step::Key(text.to_string()),
+        });
+    }
+    steps.into_iter().collect()
 }
 
 fn cores(config: &Config) -> Vec<Problem> {

@@ -49,7 +49,7 @@ pub enum DefaultAction {
 pub struct Rule {
     /// Name for counters, metrics and the log; letters, digits, `-`, `_` and `.`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(inner(custom(sensible_name)))]
+    #[garde(custom(sensible_name))]
     #[schemars(example = &"web")]
     pub name: Option<String>,
 
@@ -138,12 +138,12 @@ pub struct Rule {
     pub action: Option<Action>,
 }
 
-fn sensible_name(name: &String, _: &()) -> garde::Result {
-    match super::rules::is_name(name, 63) {
-        true => Ok(()),
-        false => Err(garde::Error::new(format!(
+fn sensible_name(name: &Option<String>, _: &()) -> garde::Result {
+    match name {
+        Some(name) if !super::rules::is_name(name, 63) => Err(garde::Error::new(format!(
             "`{name}` cannot be a name; use 1 to 63 letters, digits, `-`, `_` and `.`, a letter or digit first"
         ))),
+        _ => Ok(()),
     }
 }
 

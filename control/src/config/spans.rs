@@ -69,7 +69,11 @@ impl<'a> Spans<'a> {
         if let Node::Scalar(scalar) = node {
             return self.scalar(scalar);
         }
-        let start = self.lines.byte(node.span().start()?);
+        let first_key =
+            node.as_mapping().and_then(|map| map.keys().next()).and_then(|key| key.span().start());
+        // A mapping written over several lines is reported to start behind its first key.
+        let start =
+            [node.span().start(), first_key].into_iter().flatten().map(|at| self.lines.byte(at)).min()?;
         let end = node.span().end().map_or(start, |end| self.lines.byte(end) + 1);
         Some(start..end.max(start + 1).min(self.lines.end_of_line(start)))
     }
@@ -86,6 +90,11 @@ fn refused(lines: &Lines<'_>, error: LoadError) -> Finding {
         let start = lines.byte(marker);
         Some(start..start + 1)
     };
+    // What an anchor or a tag is about is reported; the sign itself stands before it.
+    let sign = |sign: char, marker: &Marker| {
+        let start = lines.text[..lines.byte(marker)].rfind(sign)?;
+        Some(start..start + 1)
+    };
     let (span, message, help) = match &error {
         LoadError::DuplicateKey(keys) => {
             let first = keys.prev_key.span().start().map_or(0, Marker::line);
@@ -96,11 +105,13 @@ fn refused(lines: &Lines<'_>, error: LoadError) -> Finding {
         }
         LoadError::UnexpectedAnchor(marker) => {
             let help = "write the value out wherever it is wanted".to_owned();
-            (at(marker), "anchors and aliases (&name, *name) are not supported".to_owned(), Some(help))
+            (sign('&', marker), "anchors and aliases (&name, *name) are not supported".to_owned(), Some(help))
         }
-        LoadError::UnexpectedTag(marker) => {
-            (at(marker), "tags (!name) are not supported".to_owned(), Some("remove the tag".to_owned()))
-        }
+        LoadError::UnexpectedTag(marker) => (
+            sign('!', marker),
+            "tags (!name) are not supported".to_owned(),
+            Some("remove the tag".to_owned()),
+        ),
         LoadError::TopLevelMustBeMapping(marker) | LoadError::TopLevelMustBeSequence(marker) => {
             let help = "a configuration starts with `version: 1`".to_owned();
             (at(marker), "not a configuration: the file is not a mapping of sections".to_owned(), Some(help))

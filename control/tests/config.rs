@@ -1,0 +1,151 @@
+//! The configuration from outside: what files are taken, what is said about those that are not.
+
+use sluice::config::{self, Config};
+
+/// Two interfaces and whatever follows.
+fn with(rest: &str) -> String {
+    format!(
+        "version: 1\ninterfaces: {{a: {{device: 'vdev:net_null0'}}, b: {{device: 'vdev:net_null1'}}}}\n{rest}"
+    )
+}
+
+fn parse(text: &str) -> Result<Config, String> {
+    config::parse("test.yaml", text.as_bytes()).map_err(|error| error.to_string())
+}
+
+fn refusal(text: &str) -> String {
+    parse(text).expect_err("this file is wrong")
+}
+
+/// `TRYCMD=overwrite cargo test -p sluice --test config` writes the answers anew.
+#[test]
+fn messages_are_as_written_down() {
+    let cases = trycmd::TestCases::new();
+    cases.case("tests/config/*.md");
+}
+
+#[test]
+fn the_reference_file_and_the_schema_are_current() {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
+    for (file, current) in
+        [("reference.yaml", config::reference_yaml()), ("config.schema.json", config::json_schema())]
+    {
+        let written = std::fs::read_to_string(format!("{docs}/{file}")).unwrap_or_default();
+        assert!(written == current, "docs/{file} is out of date; `sluice reference` prints it");
+    }
+}
+
+#[test]
+fn the_reference_file_equals_the_defaults() {
+    let reference = parse(&config::reference_yaml()).unwrap();
+    let defaults = Config::new(reference.interfaces.clone());
+    assert_eq!(reference, defaults.resolved());
+}
+
+#[test]
+fn the_resolved_configuration_reads_as_itself() {
+    for preset in ["classic", "linux"] {
+        let resolved = parse(&with(&format!("conntrack: {{preset: {preset}}}"))).unwrap().resolved();
+        assert_eq!(parse(&config::to_yaml(&resolved)), Ok(resolved));
+    }
+}
+
+#[test]
+fn every_example_in_the_schema_is_one() {
+    let schema: serde_json::Value = serde_json::from_str(&config::json_schema()).unwrap();
+    let rule = schema["$defs"]["Rule"]["properties"].as_object().unwrap();
+    assert!(rule.len() > 10);
+    for (key, property) in rule {
+        let protocol = if key.ends_with("-port") { "protocol: tcp, " } else { "" };
+        let action = if key == "action" { "" } else { "action: accept, " };
+        let example = &property["examples"][0];
+        let interfaces = "version: 1\ninterfaces: {inside: {device: 'vdev:net_null0'}, outside: {device: 'vdev:net_null1'}}";
+        let text = format!("{interfaces}\npolicy: {{rules: [{{{protocol}{action}{key}: {example}}}]}}");
+        assert!(parse(&text).is_ok(), "{text}\n{}", refusal(&text));
+    }
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    for (open, close) in [("[", "]"), ("{a: ", "}"), ("- ", "")] {
+        for depth in [130, 300, 5_000] {
+            let text = format!("version: 1\npolicy:\n  {}x{}\n", open.repeat(depth), close.repeat(depth));
+            let message = refusal(&text);
+            assert!(message.contains("nested too deeply") || message.contains("not YAML"), "{message}");
+        }
+    }
+}
+
+#[test]
+fn too_many_rules_are_refused() {
+    let rule = "    - { state: new, action: accept }\n";
+    assert!(parse(&with(&format!("policy:\n  rules:\n{}", rule.repeat(10_000)))).is_ok());
+    let message = refusal(&with(&format!("policy:\n  rules:\n{}", rule.repeat(10_001))));
+    assert!(message.contains("the number of elements is greater than 10000"), "{message}");
+    assert!(message.contains("test.yaml:4:3"), "{message}");
+}
+
+#[test]
+fn too_large_a_file_is_refused() {
+    let text = "# remark\n".repeat(1 << 20);
+    assert!(refusal(&text).contains("larger than 8 MiB"));
+}
+
+#[test]
+fn a_hundred_mistakes_are_not_all_shown() {
+    let rules = "    - { state: nwe, action: accept }\n".repeat(100);
+    let error =
+        config::parse("test.yaml", with(&format!("policy:\n  rules:\n{rules}")).as_bytes()).unwrap_err();
+    assert_eq!(error.findings().len(), 32);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = config::read(std::path::Path::new("/nonexistent/box.yaml")).unwrap_err();
+    assert!(error.to_string().contains("/nonexistent/box.yaml: cannot read the file: No such file"));
+    let error = config::read(std::path::Path::new("/")).unwrap_err();
+    assert!(error.to_string().contains("cannot read the file"));
+}
+
+#[test]
+fn wide_characters_do_not_shift_the_place() {
+    let message = refusal(&with("policy: { rules: [ { name: \"Zürich €\", action: acept } ] }"));
+    assert!(message.contains("test.yaml:3:48"), "{message}");
+}
+
+/// No input may panic: every sample with bytes changed, taken out, doubled.
+#[test]
+fn damaged_files_are_refused_or_read() {
+    let reference = config::reference_yaml();
+    let small = with(
+        "policy: { rules: [ { state: [new], protocol: tcp, destination-port: [80, 1-9], action: {mark: 7} } ] }",
+    );
+    let words = [
+        "- ", ": ", "{", "}", "[", "]", "&a ", "*a", "!x ", "'", "\"", "\n", "\t", "|", ">", "~", "é", "\0",
+        "--- ", "#",
+    ];
+    let mut random = 0x5eed_u64;
+    let mut next = |below: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % below
+    };
+    for round in 0..3_000 {
+        let source = if round % 10 == 0 { &reference } else { &small };
+        let mut bytes = source.clone().into_bytes();
+        for _ in 0..1 + next(3) {
+            let at = next(bytes.len());
+            match next(4) {
+                0 => bytes[at] = next(256) as u8,
+                1 => drop(bytes.drain(at..bytes.len().min(at + 1 + next(20)))),
+                2 => drop(bytes.splice(at..at, words[next(words.len())].bytes())),
+                _ => drop(bytes.splice(at..at, source.bytes().skip(next(source.len())).take(30))),
+            }
+            if bytes.is_empty() {
+                break;
+            }
+        }
+        if let Err(error) = config::parse("damaged.yaml", &bytes) {
+            assert!(!error.to_string().is_empty());
+        }
+    }
+}
