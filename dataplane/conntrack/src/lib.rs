@@ -16,6 +16,8 @@ pub mod index;
 pub mod listing;
 pub mod policy;
 pub mod settings;
+#[cfg(test)]
+mod testing;
 pub mod time;
 pub mod tracker;
 pub mod tuple;

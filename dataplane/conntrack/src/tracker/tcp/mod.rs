@@ -5,8 +5,12 @@
 //! cases in which the state alone does not tell (a SYN into an old connection, a reset), does it fit the
 //! windows. Then the entry takes its state and its timeout from it.
 
+mod offer;
+mod reset;
 mod state;
 mod table;
+#[cfg(test)]
+mod tests;
 mod window;
 
 pub use state::TcpState;
@@ -18,8 +22,10 @@ use crate::settings::{Preset, Settings, TcpOptions};
 use crate::tuple::Direction;
 use crate::verdict::InvalidReason;
 use crate::wire::tcp::{Flags, Segment};
+use offer::Offer;
+use reset::{misfit, reset};
 use table::{Kind, Move};
-use window::{Fit, Mark, Memory, Traits, before};
+use window::{Fit, Mark, Memory, Traits};
 
 /// Judges the first segment of a connection.
 pub fn open(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry) -> Result<u32, InvalidReason> {
@@ -34,7 +40,9 @@ pub fn open(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry) -> Resu
     }
     let memory: &mut Memory = entry.tracker.get_mut();
     memory.begin(kind, &segment);
-    if kind != Kind::Syn && settings.tcp.window_tracking {
+    if !settings.tcp.window_tracking {
+        memory.lose_track();
+    } else if kind != Kind::Syn {
         memory.judge(&segment, kind, Direction::Original, TcpState::None, true);
     }
     memory.last = Mark::of(kind, Direction::Original);
@@ -68,46 +76,6 @@ fn kind(flags: Flags, options: &TcpOptions) -> Option<Kind> {
     if options.window_tracking { Kind::of_legal(flags) } else { Some(Kind::of(flags)) }
 }
 
-/// What is remembered of a SYN that passed without being understood: the low half is its window scale.
-/// One byte, [`Entry::detail`].
-#[derive(Clone, Copy)]
-struct Offer(u8);
-
-impl Offer {
-    const SCALE: u8 = 0x0f;
-    /// It offered window scaling.
-    const SCALES: Self = Self(1 << 4);
-    /// It permitted SACK.
-    const SACK: Self = Self(1 << 5);
-    /// It came in LAST_ACK: the next ACK may be a challenge (RFC 5961 section 4) and not the last one.
-    const CHALLENGED: Self = Self(1 << 6);
-    /// Both ends have sent a SYN.
-    const CROSSED: Self = Self(1 << 7);
-
-    const fn has(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    fn of(segment: &Segment<'_>, state: TcpState) -> Self {
-        let (scale, traits) = window::options(segment);
-        let scales = if traits.has(Traits::SCALES) { Self::SCALES.0 } else { 0 };
-        let sack = if traits.has(Traits::SACK) { Self::SACK.0 } else { 0 };
-        let challenged = if state == TcpState::LastAck { Self::CHALLENGED.0 } else { 0 };
-        Self(scale | scales | sack | challenged)
-    }
-
-    fn traits(self) -> Traits {
-        let mut traits = Traits::default();
-        if self.has(Self::SCALES) {
-            traits.set(Traits::SCALES);
-        }
-        if self.has(Self::SACK) {
-            traits.set(Traits::SACK);
-        }
-        traits
-    }
-}
-
 /// What a segment that is neither ignored nor INVALID does.
 struct Step {
     /// The state after it.
@@ -134,7 +102,9 @@ pub fn update(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direc
     };
 
     let memory: &mut Memory = entry.tracker.get_mut();
-    if step.in_window && settings.tcp.window_tracking {
+    if !settings.tcp.window_tracking {
+        memory.lose_track();
+    } else if step.in_window {
         match memory.judge(&segment, kind, direction, from, settings.tcp.be_liberal) {
             Fit::Fits => {}
             Fit::Stray => return Update::Ignore,
@@ -168,7 +138,7 @@ fn special(
         Move::Invalid => return Err(Update::Invalid(InvalidReason::TcpState)),
         // The answer to a SYN that was ignored: both ends agree, and the box follows them.
         Move::Ignore if kind == Kind::SynAck && challenged && segment.ack == memory.last_end => {
-            memory.synchronise(direction, offer.0 & Offer::SCALE, offer.traits());
+            memory.synchronise(direction, offer.scale(), offer.traits());
             entry.detail &= !Offer::CHALLENGED.0;
             TcpState::SynRecv
         }
@@ -215,84 +185,6 @@ fn special(
     Ok(Step { to, in_window: true })
 }
 
-/// A reset (RFC 5961 section 3): only one with exactly the sequence number that the peer expects ends an
-/// assured connection. One that may be right does not, but shortens its life.
-fn reset(
-    segment: &Segment<'_>,
-    direction: Direction,
-    from: TcpState,
-    settings: &Settings,
-    status: Status,
-    memory: &Memory,
-) -> Result<Step, Update> {
-    let close = |in_window| Ok(Step { to: TcpState::Close, in_window });
-    if from.is_closing() {
-        // It may be about the next connection between these ports: what is known of this one is no test.
-        return close(false);
-    }
-    let challenge = Mark::of(Kind::Ack, Direction::Reply);
-    if from == TcpState::SynSent
-        && direction == Direction::Original
-        && memory.last == challenge
-        && segment.seq == memory.last_ack
-    {
-        // Refuses the challenge that its SYN has met.
-        return close(false);
-    }
-    let settled = from == TcpState::Established && status.has(Status::ASSURED);
-    let peer = direction.invert() as usize;
-    let mut to = TcpState::Close;
-    if memory.traits[peer].has(Traits::ACKED) && !memory.last.is(Kind::Syn) {
-        let expected = memory.sides[peer].max_ack;
-        if segment.seq == 0 && !settled {
-            // Refuses a SYN that came later.
-            return close(true);
-        }
-        if before(segment.seq, expected) && !settings.tcp.ignore_invalid_rst {
-            return Err(Update::Invalid(InvalidReason::TcpReset));
-        }
-        let follows_own_data =
-            memory.last == Mark::of(Kind::Ack, direction) && segment.seq == memory.last_end;
-        if !settled || segment.seq == expected || follows_own_data {
-            return close(true);
-        }
-        to = from;
-    }
-    // The answer to a SYN or an ACK that was ignored: it may acknowledge what was never seen.
-    let answers_ignored = memory.last.is(Kind::Syn) && status.has(Status::SEEN_REPLY)
-        || memory.last.is(Kind::Ack) && !status.has(Status::ASSURED);
-    Ok(Step { to, in_window: !(answers_ignored && segment.ack == memory.last_end) })
-}
-
-/// A connection that is to live at least this long is cut short if both ends seem to have closed it.
-const SHORTENED_FROM_MS: i32 = 120_000;
-
-/// A segment outside the windows. If both ends of an assured connection send a FIN or a reset there, the box
-/// has lost track of it, and it is over.
-#[cold]
-fn misfit(
-    reason: InvalidReason,
-    kind: Kind,
-    direction: Direction,
-    entry: &mut Entry,
-    context: Context<'_>,
-) -> Update {
-    if entry.status.has(Status::ASSURED) && matches!(kind, Kind::Fin | Kind::Rst) {
-        let memory: &mut Memory = entry.tracker.get_mut();
-        let other = direction.invert();
-        if memory.last != Mark::of(Kind::Fin, other) && memory.last != Mark::of(Kind::Rst, other) {
-            memory.last = Mark::of(kind, direction);
-            return Update::Invalid(reason);
-        }
-        let left_ms = entry.deadline.since_ms(context.now);
-        let timeout_ms = context.settings.timeouts.tcp_unacknowledged_ms;
-        if left_ms >= SHORTENED_FROM_MS && i64::from(left_ms) > i64::from(timeout_ms) {
-            return Update::Suspect { reason, timeout_ms };
-        }
-    }
-    Update::Invalid(reason)
-}
-
 /// What becomes of the entry after a segment that belongs to it.
 #[inline]
 fn conclude(
@@ -333,6 +225,9 @@ fn timeout_ms(settings: &Settings, memory: &Memory, state: TcpState, kind: Kind)
     let timeouts = &settings.timeouts;
     let full = timeouts.tcp_ms[state as usize];
     let retrying = timeouts.tcp_max_retrans_ms;
+    if !settings.tcp.window_tracking {
+        return if kind == Kind::Rst { timeouts.tcp_ms[TcpState::Close as usize] } else { full };
+    }
     if memory.retransmissions >= settings.tcp.max_retrans && full > retrying {
         return retrying;
     }

@@ -41,7 +41,7 @@ impl Traits {
     pub const SCALES: Self = Self(1 << 0);
     /// Its SYN permitted SACK.
     pub const SACK: Self = Self(1 << 1);
-    /// Picked up without its SYN: its scale is unknown, so segments outside the window pass.
+    /// Segments of it were not seen, its SYN for one: those outside the window pass.
     pub const LIBERAL: Self = Self(1 << 2);
     /// Its FIN was the first.
     pub const CLOSED_FIRST: Self = Self(1 << 3);
@@ -188,27 +188,30 @@ impl Memory {
         let with_options = matches!(kind, Kind::Syn | Kind::SynAck);
         (self.scale[0], self.traits[0]) = if with_options { options(segment) } else { Default::default() };
         if kind != Kind::Syn {
-            for traits in &mut self.traits {
-                traits.set(Traits::SACK);
-                traits.set(Traits::LIBERAL);
-            }
+            // Whether its SYN permitted SACK is unknown too.
+            self.traits.iter_mut().for_each(|traits| traits.set(Traits::SACK));
+            self.lose_track();
         }
+    }
+
+    /// Segments pass unseen: what is known of the windows is no measure for those that come after.
+    pub fn lose_track(&mut self) {
+        self.traits.iter_mut().for_each(|traits| traits.set(Traits::LIBERAL));
     }
 
     /// Begins the sender's side anew with its SYN.
     #[cold]
     fn begin_side(&mut self, segment: &Segment<'_>, numbers: &Numbers, direction: Direction) {
         let own = direction as usize;
-        let window = u32::from(numbers.window).max(1);
-        let (scale, traits) = options(segment);
-        let liberal = self.traits[own].has(Traits::LIBERAL);
         self.sides[own].end = numbers.end;
         self.sides[own].max_end = numbers.end;
-        self.sides[own].max_window = window;
-        self.scale[own] = scale;
-        self.traits[own] = traits;
-        if liberal {
-            self.traits[own].set(Traits::LIBERAL);
+        self.sides[own].max_window = u32::from(numbers.window).max(1);
+        if usize::from(segment.header_len) > HEADER_BYTES {
+            let liberal = self.traits[own].has(Traits::LIBERAL);
+            (self.scale[own], self.traits[own]) = options(segment);
+            if liberal {
+                self.traits[own].set(Traits::LIBERAL);
+            }
         }
         // Scaling holds only if both ends offer it (RFC 7323 section 2.2).
         if direction == Direction::Reply && !self.traits.iter().all(|t| t.has(Traits::SCALES)) {

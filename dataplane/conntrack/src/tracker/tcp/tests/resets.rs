@@ -1,0 +1,115 @@
+//! Resets (RFC 5961) and other segments that claim the connection is over.
+
+use super::*;
+
+/// Established; the client has acknowledged everything up to 6001.
+fn acknowledged() -> Talk {
+    let mut talk = Talk::established();
+    talk.reply(segment("PA", 5001, 1001).payload(1000));
+    talk.original(segment("A", 1001, 6001));
+    talk
+}
+
+#[test]
+fn only_the_exact_reset_closes() {
+    for (seq, closes) in [(6001, true), (6002, false), (16_000, false), (16_001, false)] {
+        let mut talk = acknowledged();
+        assert_eq!(talk.reply(segment("R", seq, 0)), Update::Refresh { timeout_ms: 10_000 }, "{seq}");
+        assert_eq!(talk.state() == TcpState::Close, closes, "{seq}");
+    }
+    for seq in [6000, 5001, 0] {
+        let mut talk = acknowledged();
+        assert_invalid(talk.reply(segment("R", seq, 0)), InvalidReason::TcpReset);
+        assert_eq!(talk.state(), TcpState::Established);
+    }
+    assert_invalid(acknowledged().reply(segment("R", 1_000_000, 0)), InvalidReason::TcpWindow);
+}
+
+#[test]
+fn an_old_reset_passes_if_invalid_ones_are_ignored() {
+    let mut talk = acknowledged();
+    talk.settings.tcp.ignore_invalid_rst = true;
+    assert_eq!(talk.reply(segment("R", 6000, 0)), Update::Refresh { timeout_ms: 10_000 });
+    assert_eq!(talk.state(), TcpState::Established);
+}
+
+#[test]
+fn a_reset_may_follow_its_senders_own_data() {
+    let mut talk = acknowledged();
+    assert_passes(talk.reply(segment("PA", 6001, 1001).payload(4)));
+    assert_passes(talk.reply(segment("R", 6005, 0)));
+    assert_eq!(talk.state(), TcpState::Close);
+    // But not once the other end has spoken.
+    let mut talk = acknowledged();
+    talk.reply(segment("PA", 6001, 1001).payload(4));
+    talk.original(segment("A", 1001, 6001));
+    talk.reply(segment("R", 6005, 0));
+    assert_eq!(talk.state(), TcpState::Established);
+}
+
+#[test]
+fn any_reset_closes_a_connection_that_is_closing() {
+    let mut talk = acknowledged();
+    assert_passes(talk.reply(segment("FA", 6001, 1001)));
+    assert_passes(talk.reply(segment("R", 3_000_000_000, 0)));
+    assert_eq!(talk.state(), TcpState::Close);
+}
+
+#[test]
+fn a_refused_connection_ends_at_once() {
+    for refusal in [segment("RA", 0, 1001), segment("R", 777_777, 0), segment("RA", 77, 0)] {
+        let mut talk = Talk::after([(Original, segment("S", 1000, 0))]);
+        assert_eq!(talk.reply(refusal), Update::End);
+    }
+    let mut talk = Talk::after([(Original, segment("S", 1000, 0))]);
+    assert_invalid(talk.reply(segment("RA", 0, 5000)), InvalidReason::TcpAck);
+    let mut talk = Talk::after([(Original, segment("S", 1000, 0))]);
+    assert_eq!(talk.original(segment("R", 1001, 0)), Update::End, "the client gives up");
+}
+
+/// The server takes the SYN for one of an old connection and challenges it. The client resets that one.
+#[test]
+fn a_challenged_syn_may_be_reset_by_its_sender() {
+    let mut talk = Talk::after([(Original, segment("S", 1000, 0))]);
+    assert_eq!(talk.reply(segment("A", 145_824_453, 643_160_523)), Update::Ignore);
+    assert_passes(talk.original(segment("R", 643_160_523, 0)));
+    assert_eq!(talk.state(), TcpState::Close);
+    assert_eq!(talk.original(segment("S", 1000, 0)), Update::Reopen);
+}
+
+#[test]
+fn a_reset_may_answer_a_syn_that_was_ignored() {
+    let mut talk = acknowledged();
+    assert_eq!(talk.original(segment("S", 900_000, 0)), Update::Ignore);
+    assert_passes(talk.reply(segment("RA", 0, 900_001)));
+    assert_eq!(talk.state(), TcpState::Close);
+    // Not by the SYN's own sender.
+    let mut talk = acknowledged();
+    assert_eq!(talk.original(segment("S", 900_000, 0)), Update::Ignore);
+    assert_invalid(talk.original(segment("RA", 3_000_000, 900_001)), InvalidReason::TcpWindow);
+}
+
+#[test]
+fn a_liberal_box_lets_a_reset_pass_but_does_not_believe_it() {
+    let mut talk = acknowledged();
+    talk.settings.tcp.be_liberal = true;
+    assert_eq!(talk.reply(segment("R", 500_000, 0)), Update::Refresh { timeout_ms: 10_000 });
+    assert_eq!(talk.state(), TcpState::Established);
+}
+
+#[test]
+fn ends_that_both_close_out_of_the_window_shorten_the_entrys_life() {
+    let mut talk = acknowledged();
+    assert_invalid(talk.original(segment("FA", 500_000, 6001)), InvalidReason::TcpWindow);
+    assert_eq!(
+        talk.reply(segment("FA", 900_000, 1001)),
+        Update::Suspect { reason: InvalidReason::TcpWindow, timeout_ms: 300_000 }
+    );
+    assert_eq!(talk.left_ms(), 300_000);
+    assert_invalid(talk.reply(segment("FA", 900_000, 1001)), InvalidReason::TcpWindow);
+    // One end alone does not.
+    let mut talk = acknowledged();
+    for _ in 0..3 {
+        assert_invalid(talk.original(segment("FA", 500_000, 6001)), InvalidReason::TcpWindow);
+    }
+}
