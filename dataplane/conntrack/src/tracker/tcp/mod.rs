@@ -5,6 +5,7 @@
 //! cases in which the state alone does not tell (a SYN into an old connection, a reset), does it fit the
 //! windows. Then the entry takes its state and its timeout from it.
 
+mod memory;
 mod offer;
 mod reset;
 mod state;
@@ -22,10 +23,11 @@ use crate::settings::{Preset, Settings, TcpOptions};
 use crate::tuple::Direction;
 use crate::verdict::InvalidReason;
 use crate::wire::tcp::{Flags, Segment};
+use memory::{Mark, Memory, Traits};
 use offer::Offer;
 use reset::{misfit, reset};
 use table::{Kind, Move};
-use window::{Fit, Mark, Memory, Traits};
+use window::Fit;
 
 /// Judges the first segment of a connection.
 pub fn open(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry) -> Result<u32, InvalidReason> {
@@ -107,7 +109,7 @@ pub fn update(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direc
     } else if step.in_window {
         match memory.judge(&segment, kind, direction, from, settings.tcp.be_liberal) {
             Fit::Fits => {}
-            Fit::Stray => return Update::Ignore,
+            Fit::Old | Fit::Overshoot => return Update::Ignore,
             Fit::Invalid(reason) => return misfit(reason, kind, direction, entry, context),
         }
     }

@@ -1,7 +1,7 @@
 //! What a SYN offered that passed without being understood, in one byte of the entry.
 
 use super::TcpState;
-use super::window::{self, Traits};
+use super::memory::{self, Traits};
 use crate::wire::tcp::Segment;
 
 /// What is remembered of the last such SYN: [`crate::entry::Entry::detail`]. The low half is its window scale.
@@ -26,7 +26,7 @@ impl Offer {
 
     /// What a SYN offers that is ignored in `state`.
     pub fn of(segment: &Segment<'_>, state: TcpState) -> Self {
-        let (scale, traits) = window::options(segment);
+        let (scale, traits) = memory::options(segment);
         let scales = if traits.has(Traits::SCALES) { Self::SCALES.0 } else { 0 };
         let sack = if traits.has(Traits::SACK) { Self::SACK.0 } else { 0 };
         let challenged = if state == TcpState::LastAck { Self::CHALLENGED.0 } else { 0 };

@@ -1,7 +1,8 @@
 //! Resets, and other segments that claim that a connection is over (RFC 5961).
 
+use super::memory::{Mark, Memory, Traits};
 use super::table::Kind;
-use super::window::{Mark, Memory, Traits, before};
+use super::window::before;
 use super::{Step, TcpState};
 use crate::entry::{Entry, Status};
 use crate::settings::Settings;

@@ -5,110 +5,14 @@
 //! their receiver does and learns of losses late, so the bounds are wider than an endpoint's.
 
 use super::TcpState;
+use super::memory::{Memory, Side, Traits, options};
 use super::table::Kind;
 use crate::tuple::Direction;
 use crate::verdict::InvalidReason;
-use crate::wire::tcp::{Flags, HEADER_BYTES, Segment, TcpOption};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use crate::wire::tcp::{Flags, HEADER_BYTES, Segment};
 
 /// How far behind an acknowledgement may be at least: a window of the days before scaling.
 const OLD_ACK_BYTES: u32 = 66_000;
-
-/// The largest window scale (RFC 7323 section 2.3): a larger one counts as this.
-const MAX_SCALE: u8 = 14;
-
-/// What one end has sent and said. Sequence numbers of its own but for `max_ack`.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct Side {
-    /// Right behind the last byte it has sent.
-    pub end: u32,
-    /// Right behind the last byte that its peer has room for.
-    pub max_end: u32,
-    /// The largest window it has announced, in bytes; 0 until it has sent anything.
-    pub max_window: u32,
-    /// The highest acknowledgement it has sent.
-    pub max_ack: u32,
-}
-
-/// Properties of one end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(transparent)]
-pub struct Traits(u8);
-
-impl Traits {
-    /// Its SYN offered window scaling.
-    pub const SCALES: Self = Self(1 << 0);
-    /// Its SYN permitted SACK.
-    pub const SACK: Self = Self(1 << 1);
-    /// Segments of it were not seen, its SYN for one: those outside the window pass.
-    pub const LIBERAL: Self = Self(1 << 2);
-    /// Its FIN was the first.
-    pub const CLOSED_FIRST: Self = Self(1 << 3);
-    /// It has sent data that is not acknowledged yet.
-    pub const UNACKNOWLEDGED: Self = Self(1 << 4);
-    /// `max_ack` is known.
-    pub const ACKED: Self = Self(1 << 5);
-
-    /// Whether all of `other` are set.
-    pub const fn has(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Sets those of `other`.
-    pub const fn set(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    const fn clear(&mut self, other: Self) {
-        self.0 &= !other.0;
-    }
-}
-
-/// Which segment came last: its kind and direction in one byte.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(transparent)]
-pub struct Mark(u8);
-
-impl Mark {
-    /// The mark of a segment.
-    pub const fn of(kind: Kind, direction: Direction) -> Self {
-        Self((kind as u8) << 1 | direction as u8)
-    }
-
-    /// Whether it marks a segment of this kind, of either direction.
-    pub const fn is(self, kind: Kind) -> bool {
-        self.0 >> 1 == kind as u8
-    }
-
-    const fn direction_bit(self) -> u8 {
-        self.0 & 1
-    }
-}
-
-/// All that the tracker remembers of a connection.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct Memory {
-    /// Both ends, by the direction they send in.
-    pub sides: [Side; 2],
-    /// Sequence number of the last ACK or ignored segment.
-    pub last_seq: u32,
-    /// Acknowledgement number of the last ACK, or of the last challenge ACK.
-    pub last_ack: u32,
-    /// Right behind the last ACK or ignored segment.
-    pub last_end: u32,
-    /// Window of that segment, not scaled.
-    pub last_window: u16,
-    /// Window scale of each end.
-    pub scale: [u8; 2],
-    /// Properties of each end.
-    pub traits: [Traits; 2],
-    /// The last segment.
-    pub last: Mark,
-    /// How often the last ACK has come again.
-    pub retransmissions: u8,
-}
 
 /// The numbers of one segment. Numbers that the box has shifted are shifted back.
 #[derive(Clone, Copy, Debug)]
@@ -132,9 +36,11 @@ pub struct Numbers {
 pub enum Fit {
     /// It belongs to the connection.
     Fits,
-    /// It may belong to it, but is old or slightly out of bounds: it passes and is not counted.
-    Stray,
-    /// It does not belong to it.
+    /// It may be a copy from long ago: it passes and is not counted.
+    Old,
+    /// It goes a little beyond the window, as some stacks do: it passes and is not counted.
+    Overshoot,
+    /// It does not belong to the connection.
     Invalid(InvalidReason),
 }
 
@@ -144,21 +50,53 @@ pub const fn before(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) < 0
 }
 
-/// The window scale and the traits that the options of a SYN bring.
-pub fn options(segment: &Segment<'_>) -> (u8, Traits) {
-    let mut scale = 0;
-    let mut traits = Traits::default();
-    for option in segment.options() {
-        match option {
-            TcpOption::WindowScale(shift) => {
-                scale = shift.min(MAX_SCALE);
-                traits.set(Traits::SCALES);
+impl Numbers {
+    /// The numbers as the conditions need them in `state`.
+    #[inline]
+    fn completed(mut self, state: TcpState, sender: &Side, receiver: &Side) -> Self {
+        let rst = self.flags.has(Flags::RST);
+        if !self.flags.has(Flags::ACK) || (rst && self.ack == 0) {
+            // Nothing is acknowledged; some stacks set ACK in a reset all the same.
+            self.ack = receiver.end;
+            self.sack = receiver.end;
+        }
+        if rst && self.seq == 0 && state == TcpState::SynSent {
+            // Refuses a SYN: its sender has no sequence number yet.
+            self.seq = sender.end;
+            self.end = sender.end;
+        }
+        self
+    }
+
+    /// Checks the four conditions.
+    #[inline]
+    fn fit(&self, sender: &Side, receiver: &Side) -> Fit {
+        // I, upper bound of data: it begins in the receiver's window, or right behind it.
+        let in_window = !before(sender.max_end, self.seq);
+        // II, lower bound of data: it ends within the last window that the receiver had.
+        let not_old =
+            receiver.max_window == 0 || !before(self.end, sender.end.wrapping_sub(receiver.max_window));
+        // III, upper bound of acknowledgements: only what was sent.
+        let was_sent = !before(receiver.end, self.sack);
+        // IV, lower bound of acknowledgements: not older than a window.
+        let oldest_ack = receiver.end.wrapping_sub(sender.max_window.max(OLD_ACK_BYTES));
+        let ack_not_old = !before(self.sack, oldest_ack);
+
+        match (in_window, was_sent, not_old && ack_not_old) {
+            (true, true, true) => Fit::Fits,
+            (true, true, false) => Fit::Old,
+            (true, false, _) => Fit::Invalid(InvalidReason::TcpAck),
+            (false, true, true) => {
+                let beyond = self.end.wrapping_sub(sender.max_end).wrapping_add(1);
+                if beyond <= receiver.max_window {
+                    Fit::Overshoot
+                } else {
+                    Fit::Invalid(InvalidReason::TcpWindow)
+                }
             }
-            TcpOption::SackPermitted => traits.set(Traits::SACK),
-            TcpOption::Sack(_) | TcpOption::Other { .. } => {}
+            (false, ..) => Fit::Invalid(InvalidReason::TcpWindow),
         }
     }
-    (scale, traits)
 }
 
 impl Memory {
@@ -179,24 +117,45 @@ impl Memory {
         Numbers { flags, seq, end: segment.end(), ack, sack, window }
     }
 
-    /// Begins with the first segment seen, which goes in the original direction.
-    pub fn begin(&mut self, kind: Kind, segment: &Segment<'_>) {
-        let end = segment.end();
-        let window = u32::from(segment.window).max(1);
-        let room = if kind == Kind::Syn { 0 } else { window };
-        self.sides[0] = Side { end, max_end: end.wrapping_add(room), max_window: window, ..Side::default() };
-        let with_options = matches!(kind, Kind::Syn | Kind::SynAck);
-        (self.scale[0], self.traits[0]) = if with_options { options(segment) } else { Default::default() };
-        if kind != Kind::Syn {
-            // Whether its SYN permitted SACK is unknown too.
-            self.traits.iter_mut().for_each(|traits| traits.set(Traits::SACK));
-            self.lose_track();
+    /// Judges a segment of a connection in `state`, and learns from one that fits. With `liberal` all pass
+    /// that do not fit, and nothing is learnt from them.
+    #[inline]
+    pub fn judge(
+        &mut self,
+        segment: &Segment<'_>,
+        kind: Kind,
+        direction: Direction,
+        state: TcpState,
+        liberal: bool,
+    ) -> Fit {
+        let (own, peer) = (direction as usize, direction.invert() as usize);
+        let n = self.numbers(segment, direction);
+        let unheard = self.sides[own].max_window == 0;
+        if n.flags.has(Flags::SYN) {
+            let opening = matches!(state, TcpState::SynSent | TcpState::SynRecv);
+            if unheard || opening && before(self.sides[own].end, n.end) {
+                self.begin_side(segment, &n, direction);
+                if kind == Kind::Syn && direction == Direction::Reply {
+                    return Fit::Fits;
+                }
+            }
+        } else if unheard {
+            self.guess_side(&n, direction);
         }
-    }
 
-    /// Segments pass unseen: what is known of the windows is no measure for those that come after.
-    pub fn lose_track(&mut self) {
-        self.traits.iter_mut().for_each(|traits| traits.set(Traits::LIBERAL));
+        let [sender, receiver] = [self.sides[own], self.sides[peer]];
+        let n = n.completed(state, &sender, &receiver);
+        let fit = n.fit(&sender, &receiver);
+        match fit {
+            Fit::Fits => self.learn(&n, kind, direction),
+            Fit::Overshoot => {
+                // Should the receiver take it, its acknowledgement must fit.
+                self.sides[own].end = n.end;
+                self.traits[own].set(Traits::UNACKNOWLEDGED);
+            }
+            Fit::Old | Fit::Invalid(_) => {}
+        }
+        if liberal || self.traits[own].has(Traits::LIBERAL) { Fit::Fits } else { fit }
     }
 
     /// Begins the sender's side anew with its SYN.
@@ -207,11 +166,9 @@ impl Memory {
         self.sides[own].max_end = numbers.end;
         self.sides[own].max_window = u32::from(numbers.window).max(1);
         if usize::from(segment.header_len) > HEADER_BYTES {
-            let liberal = self.traits[own].has(Traits::LIBERAL);
+            let liberal = self.traits[own].only(Traits::LIBERAL);
             (self.scale[own], self.traits[own]) = options(segment);
-            if liberal {
-                self.traits[own].set(Traits::LIBERAL);
-            }
+            self.traits[own].set(liberal);
         }
         // Scaling holds only if both ends offer it (RFC 7323 section 2.2).
         if direction == Direction::Reply && !self.traits.iter().all(|t| t.has(Traits::SCALES)) {
@@ -237,100 +194,6 @@ impl Memory {
             // The answer to a keep-alive probe, whose byte was never sent.
             peer.end = numbers.sack;
         }
-    }
-
-    /// Takes over the numbers of a SYN that was ignored, because a SYN/ACK in `direction` answers it.
-    #[cold]
-    pub fn synchronise(&mut self, direction: Direction, scale: u8, traits: Traits) {
-        let (own, peer) = (direction as usize, direction.invert() as usize);
-        self.sides[peer].end = self.last_end;
-        self.sides[peer].max_end = self.last_end;
-        self.sides[peer].max_window = u32::from(self.last_window).max(1);
-        self.scale[peer] = scale;
-        self.traits[peer] = traits;
-        self.sides[own] = Side::default();
-        self.scale[own] = 0;
-        self.traits[own] = Traits::default();
-    }
-
-    /// Remembers a segment that passes without belonging to the connection.
-    pub fn note(&mut self, segment: &Segment<'_>, mark: Mark) {
-        self.last = mark;
-        self.last_seq = segment.seq;
-        self.last_end = segment.end();
-        self.last_window = segment.window;
-    }
-
-    /// Judges a segment of a connection in `state`, and learns from one that fits. With `liberal` all pass
-    /// that are not in order, without anything learnt from them.
-    #[inline]
-    pub fn judge(
-        &mut self,
-        segment: &Segment<'_>,
-        kind: Kind,
-        direction: Direction,
-        state: TcpState,
-        liberal: bool,
-    ) -> Fit {
-        let (own, peer) = (direction as usize, direction.invert() as usize);
-        let mut n = self.numbers(segment, direction);
-        let opening = matches!(state, TcpState::SynSent | TcpState::SynRecv);
-        let syn = n.flags.has(Flags::SYN);
-        let ack = n.flags.has(Flags::ACK);
-
-        if self.sides[own].max_window == 0 && !syn {
-            self.guess_side(&n, direction);
-        } else if syn && (self.sides[own].max_window == 0 || opening && before(self.sides[own].end, n.end)) {
-            self.begin_side(segment, &n, direction);
-            if !ack && direction == Direction::Reply {
-                return Fit::Fits;
-            }
-        }
-
-        let [sender, receiver] = [self.sides[own], self.sides[peer]];
-        if !ack || (n.flags.has(Flags::RST) && n.ack == 0) {
-            // Nothing is acknowledged; some stacks set ACK in a reset all the same.
-            n.ack = receiver.end;
-            n.sack = receiver.end;
-        }
-        if n.flags.has(Flags::RST) && n.seq == 0 && state == TcpState::SynSent {
-            // Refuses a SYN: its sender has no sequence number yet.
-            n.seq = sender.end;
-            n.end = sender.end;
-        }
-
-        // II, lower bound of data: it ends within the last window that the receiver had.
-        let data_not_old =
-            receiver.max_window == 0 || !before(n.end, sender.end.wrapping_sub(receiver.max_window));
-        // III, upper bound of acknowledgements: only what was sent.
-        let ack_not_beyond = !before(receiver.end, n.sack);
-        // IV, lower bound of acknowledgements: not older than a window.
-        let oldest_ack = receiver.end.wrapping_sub(sender.max_window.max(OLD_ACK_BYTES));
-        let ack_not_old = !before(n.sack, oldest_ack);
-
-        let liberal = liberal || self.traits[own].has(Traits::LIBERAL);
-        // I, upper bound of data: it begins in the receiver's window, or right behind it.
-        let fit = if before(sender.max_end, n.seq) {
-            let overshoot = n.end.wrapping_sub(sender.max_end).wrapping_add(1);
-            let slight = overshoot <= receiver.max_window;
-            if slight && data_not_old && ack_not_beyond && ack_not_old {
-                // Some stacks send more than the window. Should the receiver take it, its
-                // acknowledgement must fit.
-                self.sides[own].end = n.end;
-                self.traits[own].set(Traits::UNACKNOWLEDGED);
-                Fit::Stray
-            } else {
-                Fit::Invalid(InvalidReason::TcpWindow)
-            }
-        } else if !ack_not_beyond {
-            Fit::Invalid(InvalidReason::TcpAck)
-        } else if !data_not_old || !ack_not_old {
-            Fit::Stray
-        } else {
-            self.learn(&n, kind, direction);
-            Fit::Fits
-        };
-        if liberal { Fit::Fits } else { fit }
     }
 
     /// Learns from a segment that fits.
