@@ -194,3 +194,59 @@ pub enum EntryStatus {
     /// It has not
     Unreplied,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Conntrack {
+        #[command(flatten)]
+        args: ConntrackArgs,
+    }
+
+    #[derive(Parser)]
+    struct Replays {
+        #[command(flatten)]
+        args: Replay,
+    }
+
+    fn conntrack(line: &str) -> Result<ConntrackArgs, clap::Error> {
+        Conntrack::try_parse_from(line.split(' ')).map(|parsed| parsed.args)
+    }
+
+    #[test]
+    fn what_conntrack_takes_is_taken() {
+        let args = conntrack(
+            "conntrack -L -p tcp -s 10.0.0.5 --dport 80 -m 0x10/0xf0 -u assured,SEEN_REPLY -f ipv4",
+        )
+        .unwrap();
+        assert!(args.command.dump && !args.command.count);
+        assert_eq!(args.filter.proto, Some(Protocol::TCP));
+        assert_eq!(args.filter.src.map(|prefix| prefix.to_string()), Some("10.0.0.5/32".to_owned()));
+        assert_eq!(args.filter.dport, Some(80));
+        assert_eq!(args.filter.status, [EntryStatus::Assured, EntryStatus::SeenReply]);
+        assert!(conntrack("conntrack -C").unwrap().command.count);
+        assert_eq!(conntrack("conntrack --dump -o json").unwrap().output, Some(Listing::Json));
+    }
+
+    #[test]
+    fn exactly_one_command_is_wanted() {
+        assert!(conntrack("conntrack -L -C").is_err());
+        assert!(conntrack("conntrack -p tcp").is_err());
+    }
+
+    #[test]
+    fn a_replay_names_its_captures() {
+        let line = "replay -c box.yaml --in inside=a.pcap --in outside=dir/b=c.pcap --client-side inside";
+        let args = Replays::try_parse_from(line.split(' ')).map(|parsed| parsed.args).unwrap();
+        assert_eq!(
+            args.inputs[1],
+            ReplayInput { interface: "outside".to_owned(), file: "dir/b=c.pcap".into() }
+        );
+        for wrong in ["inside", "=a.pcap", "inside="] {
+            assert!(Replays::try_parse_from(["replay", "-c", "box.yaml", "--in", wrong]).is_err());
+        }
+    }
+}

@@ -5,6 +5,9 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, renderer::DecorStyle};
 
+/// More findings than this help nobody.
+pub(super) const MAX_FINDINGS: usize = 32;
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -30,6 +33,7 @@ impl ConfigError {
     /// The findings about this text of this file.
     pub(super) fn new(file: &str, text: &str, mut findings: Vec<Finding>) -> ConfigError {
         findings.sort_by_key(|finding| finding.span.as_ref().map(|span| span.start));
+        findings.truncate(MAX_FINDINGS);
         ConfigError { file: file.to_owned(), text: text.to_owned(), findings }
     }
 
@@ -44,8 +48,10 @@ impl ConfigError {
         let renderer = renderer.decor_style(DecorStyle::Ascii);
         let shown: Vec<String> = self.findings.iter().map(|finding| self.show(finding, &renderer)).collect();
         let mut text = shown.join("\n\n");
-        if let n @ 2.. = self.findings.len() {
-            text.push_str(&format!("\n\n{}: {n} errors", self.file));
+        match self.findings.len() {
+            0 | 1 => {}
+            MAX_FINDINGS => text.push_str(&format!("\n\n{}: the first {MAX_FINDINGS} errors", self.file)),
+            n => text.push_str(&format!("\n\n{}: {n} errors", self.file)),
         }
         text
     }

@@ -9,7 +9,7 @@ use std::io::Read;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_yaml::Value;
 
-use super::error::{ConfigError, Finding};
+use super::error::{ConfigError, Finding, MAX_FINDINGS};
 use super::explain::explain;
 use super::path::{Path, Problem, Step};
 use super::rules;
@@ -18,9 +18,6 @@ use super::spans::{Lines, Spans};
 
 /// A rule set of the largest size allowed fits many times over.
 const MAX_FILE_BYTES: u64 = 8 << 20;
-
-/// More findings than this help nobody.
-const MAX_FINDINGS: usize = 32;
 
 /// Reads and checks a configuration file.
 pub fn read(path: &std::path::Path) -> Result<Config, ConfigError> {

@@ -11,7 +11,8 @@ use super::schema::Config;
 use super::schema_conntrack::{Conntrack, Preset, Timeouts};
 use super::schema_policy::{self as schema, DefaultAction, Rule};
 use super::values::{List, Seconds};
-use super::values_net::{IcmpType, Prefix, Protocol};
+use super::values_match::IcmpType;
+use super::values_net::{Prefix, Protocol};
 
 /// A timeout in the file, and the same in the settings.
 type Timeout = (fn(&mut Timeouts) -> &mut Option<Seconds>, fn(&mut settings::Timeouts) -> &mut u32);
@@ -202,4 +203,80 @@ fn icmp_types(kind: IcmpType, rule: &Rule) -> Vec<policy::IcmpType> {
     };
     let both = [in_family(Protocol::ICMP, kind.icmp()), in_family(Protocol::ICMPV6, kind.icmpv6())];
     both.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(rest: &str) -> Config {
+        let interfaces = "{inside: {device: 'vdev:net_null0'}, outside: {device: 'vdev:net_null1'}}";
+        let text = format!("version: 1\ninterfaces: {interfaces}\n{rest}");
+        super::super::parse("test", text.as_bytes()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn only_match(rule: &str) -> policy::Match {
+        let config = config(&format!("policy: {{rules: [{{action: accept, {rule}}}]}}"));
+        config.policy().unwrap().rules.remove(0).matches
+    }
+
+    #[test]
+    fn an_empty_file_gives_the_presets() {
+        for (name, preset) in [("classic", settings::Preset::Classic), ("linux", settings::Preset::Linux)] {
+            let config = config(&format!("conntrack: {{preset: {name}, max-entries: 500K}}"));
+            assert_eq!(config.conntrack.settings(), settings::Settings::of(preset, 500_000));
+        }
+        assert_eq!(config("").policy().unwrap(), policy::Policy::default());
+    }
+
+    #[test]
+    fn each_timeout_lands_in_a_place_of_its_own() {
+        let mut file = Timeouts::default();
+        for (number, (in_file, _)) in all_timeouts().enumerate() {
+            *in_file(&mut file) = Some(Seconds(1000 + number as u32));
+        }
+        let settings = Conntrack { timeouts: file, ..Conntrack::default() }.settings();
+        for (number, (_, in_settings)) in all_timeouts().enumerate() {
+            assert_eq!(*in_settings(&mut settings.timeouts.clone()), 1_000_000 + 1000 * number as u32);
+        }
+    }
+
+    #[test]
+    fn a_timeout_keeps_its_name() {
+        let config = config("conntrack: {timeouts: {tcp: {close-wait: 7s}, sctp: {established: 9s}}}");
+        let timeouts = config.conntrack.settings().timeouts;
+        assert_eq!(timeouts.tcp_ms[TcpState::CloseWait as usize], 7_000);
+        assert_eq!(timeouts.sctp_ms[SctpState::Established as usize], 9_000);
+    }
+
+    #[test]
+    fn matches_become_plain_data() {
+        let lowered = only_match("state: [new, related], in: outside, out: [inside, outside]");
+        assert_eq!(lowered.states, Some([State::New, State::Related].into_iter().collect()));
+        assert_eq!((lowered.ingress, lowered.egress), (vec![PortId(1)], vec![PortId(0), PortId(1)]));
+
+        let lowered = only_match("protocol: tcp, destination-port: [22, 8000-8080], tcp-flags: '!syn'");
+        assert_eq!((lowered.protocols, lowered.destination_ports), (vec![6], vec![22..=22, 8000..=8080]));
+        assert_eq!(lowered.tcp_flags, Some(policy::TcpFlags { mask: 0x17, value: 0x02, invert: true }));
+
+        let lowered = only_match("source: 10.1.2.3/8, mark: 0xff/0xf0, zone: 3, direction: reply");
+        assert_eq!(lowered.source, [policy::Prefix::new([10, 0, 0, 0].into(), 8)]);
+        assert_eq!((lowered.mark, lowered.zone), (Some((0xf0, 0xf0)), Some(3)));
+        assert_eq!(lowered.direction, Some(Direction::Reply));
+    }
+
+    #[test]
+    fn icmp_types_have_the_numbers_of_their_family() {
+        let numbers = |rule: &str| {
+            let types = only_match(rule).icmp_types;
+            types.iter().map(|t| (t.protocol, t.kind, t.code)).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers("icmp-type: echo-request"), [(1, 8, None), (58, 128, None)]);
+        assert_eq!(numbers("icmp-type: echo-request, protocol: icmpv6"), [(58, 128, None)]);
+        assert_eq!(
+            numbers("icmp-type: [port-unreachable, 3/4], protocol: icmp"),
+            [(1, 3, Some(3)), (1, 3, Some(4))]
+        );
+        assert_eq!(numbers("icmp-type: 8"), [(1, 8, None)]);
+    }
 }

@@ -17,6 +17,7 @@ mod schema_conntrack;
 mod schema_policy;
 mod spans;
 mod values;
+mod values_match;
 mod values_net;
 
 pub use error::{ConfigError, Finding};
@@ -30,4 +31,5 @@ pub use schema_conntrack::{
 };
 pub use schema_policy::{Action, DefaultAction, Direction, Policy, Rule, State};
 pub use values::{Count, List, Seconds, Size};
-pub use values_net::{Device, IcmpType, InterfaceAddress, Mark, PortRange, Prefix, Protocol, TcpFlags};
+pub use values_match::{IcmpType, Mark, TcpFlags};
+pub use values_net::{Device, InterfaceAddress, PortRange, Prefix, Protocol};

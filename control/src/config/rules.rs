@@ -9,6 +9,7 @@ use super::path::{Path, Problem, Step};
 use super::schema::{Config, Forwarding};
 use super::schema_policy::{Rule, State};
 use super::values::List;
+use super::values_match::IcmpType;
 use super::values_net::{Device, Protocol};
 
 /// As many ports as DPDK 22.11 opens.
@@ -269,7 +270,22 @@ fn matches(rule: &Rule, config: &Config, place: &Path) -> Vec<Problem> {
         }
     }
     problems.extend(families(rule, place));
+    problems.extend(icmp_names(rule, place));
     problems
+}
+
+/// A name that only the other family has would match nothing.
+fn icmp_names(rule: &Rule, place: &Path) -> Vec<Problem> {
+    let Some(protocols) = &rule.protocol else { return Vec::new() };
+    let has = |protocol| protocols.iter().any(|listed| *listed == protocol);
+    let fits = |kind: &IcmpType| {
+        has(Protocol::ICMP) && kind.icmp().is_some() || has(Protocol::ICMPV6) && kind.icmpv6().is_some()
+    };
+    let is_icmp = protocols.iter().all(|protocol| protocol.is_icmp());
+    let foreign = rule.icmp_type.iter().flat_map(List::iter).filter(|kind| is_icmp && !fits(kind));
+    foreign
+        .map(|kind| Problem::at(place.join("icmp-type"), format!("{kind} is no type of this protocol")))
+        .collect()
 }
 
 /// A match, whether the rule has it, the protocols it goes with, and those in words.

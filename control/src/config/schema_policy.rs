@@ -10,7 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::schema::MAX_RULES;
 use super::values::List;
-use super::values_net::{IcmpType, Mark, PortRange, Prefix, Protocol, TcpFlags};
+use super::values_match::{IcmpType, Mark, TcpFlags};
+use super::values_net::{PortRange, Prefix, Protocol};
 
 /// What may pass: ordered rules, the first match decides, the default where none matches.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
