@@ -22,7 +22,8 @@ Examples:
   sluice replay -c box.yaml --in inside=both.pcap --client-side inside -o extended
   sluice replay -c box.yaml --in inside=a.pcap --report report.json --trace trace.jsonl
 
-Standard output ends with the table as of the last packet; standard error has states and drops by reason.")]
+Standard output ends with the table as of the last packet; standard error has
+states and drops by reason.")]
 pub struct Replay {
     /// Configuration file; its devices are not opened
     #[arg(short, long, value_name = "FILE")]

@@ -11,11 +11,12 @@ use crate::{config, host};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  sluice check box.yaml           prints the configuration with every default written out
-  sluice check --host box.yaml    also looks at huge pages, drivers, cores and limits of this machine
+  sluice check box.yaml         print the configuration with every default
+  sluice check --host box.yaml  look at huge pages, drivers, cores and limits too
 
-Everything that is wrong is shown at once, each with its file, line and column. Exit status 1 if the file is
-wrong or the machine cannot run it; what only slows it down is a warning.")]
+Everything that is wrong is shown at once, each with file, line and column.
+Exit status 1 if the file is wrong or the machine cannot run it; what only
+slows it down is a warning.")]
 pub struct Check {
     /// Also check this machine, and print the command that mends each finding
     #[arg(long)]
