@@ -106,13 +106,11 @@ impl<'a> Segment<'a> {
         Options { rest: self.options }
     }
 
-    /// The blocks of all SACK options: each the first sequence number of a block and the one behind it.
-    pub fn sack_blocks(&self) -> impl Iterator<Item = (u32, u32)> + use<'a> {
-        let blocks = self.options().flat_map(|option| match option {
-            TcpOption::Sack(blocks) => blocks,
-            _ => &[],
-        });
-        blocks.map(|block| (u32_at(block, 0), u32_at(block, 4)))
+    /// Whether there are options besides a lone timestamp as most stacks lay it out (RFC 7323 appendix A).
+    #[inline]
+    pub fn may_have_sack(&self) -> bool {
+        const TIMESTAMP: [u8; 4] = [1, 1, 8, 10];
+        !self.options.is_empty() && !(self.options.len() == 12 && self.options.starts_with(&TIMESTAMP))
     }
 }
 
@@ -153,6 +151,17 @@ pub enum TcpOption<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Options<'a> {
     rest: &'a [u8],
+}
+
+impl<'a> Options<'a> {
+    /// The blocks of all SACK options: each the first sequence number of a block and the one behind it.
+    pub fn sack_blocks(self) -> impl Iterator<Item = (u32, u32)> + use<'a> {
+        let blocks = self.flat_map(|option| match option {
+            TcpOption::Sack(blocks) => blocks,
+            _ => &[],
+        });
+        blocks.map(|block| (u32_at(block, 0), u32_at(block, 4)))
+    }
 }
 
 impl<'a> Iterator for Options<'a> {
@@ -254,6 +263,6 @@ mod tests {
         let head = bytes(&[1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 9, 5, 10, 0, 0, 1, 0, 0, 0, 2, 0, 5, 2]);
         let headers = headers(&head);
         let segment = Segment::parse(&Packet { headers: &headers, head: &head }).unwrap();
-        assert_eq!(segment.sack_blocks().collect::<Vec<_>>(), [(1, 9), (256, 512)]);
+        assert_eq!(segment.options().sack_blocks().collect::<Vec<_>>(), [(1, 9), (256, 512)]);
     }
 }

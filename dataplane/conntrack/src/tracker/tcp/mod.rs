@@ -78,6 +78,41 @@ fn kind(flags: Flags, options: &TcpOptions) -> Option<Kind> {
     if options.window_tracking { Kind::of_legal(flags) } else { Some(Kind::of(flags)) }
 }
 
+/// Judges a further segment.
+#[inline]
+pub fn update(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direction: Direction) -> Update {
+    match in_stream(context.settings, &packet, entry, direction) {
+        Some(timeout_ms) => Update::Refresh { timeout_ms },
+        None => by_the_rules(context, packet, entry, direction),
+    }
+}
+
+/// The common case, and the rules' answer to it: data or an acknowledgement that fits an established
+/// connection. Returns the entry's new timeout in milliseconds; `None` leaves the segment to the rules.
+#[inline]
+fn in_stream(
+    settings: &Settings,
+    packet: &Packet<'_>,
+    entry: &mut Entry,
+    direction: Direction,
+) -> Option<u32> {
+    let answered = entry.status.has(Status::SEEN_REPLY);
+    if entry.state != TcpState::Established as u8 || !answered || !settings.tcp.window_tracking {
+        return None;
+    }
+    let segment = Segment::parse(packet)?;
+    if !Kind::is_plain_ack(segment.flags) {
+        return None;
+    }
+    let memory: &mut Memory = entry.tracker.get_mut();
+    if !memory.follow(&segment, direction) {
+        return None;
+    }
+    memory.last = Mark::of(Kind::Ack, direction);
+    entry.status.set(Status::ASSURED);
+    Some(timeout_ms(settings, memory, TcpState::Established, Kind::Ack))
+}
+
 /// What a segment that is neither ignored nor INVALID does.
 struct Step {
     /// The state after it.
@@ -86,8 +121,9 @@ struct Step {
     in_window: bool,
 }
 
-/// Judges a further segment.
-pub fn update(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direction: Direction) -> Update {
+/// Judges any segment.
+#[inline(never)]
+fn by_the_rules(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direction: Direction) -> Update {
     let settings = context.settings;
     let Some(segment) = Segment::parse(&packet) else { return Update::Invalid(InvalidReason::ShortHeader) };
     let Some(kind) = kind(segment.flags, &settings.tcp) else {
@@ -95,7 +131,6 @@ pub fn update(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direc
     };
     let from = TcpState::from_number(entry.state);
     let step = match table::step(direction, kind, from) {
-        Move::To(to @ TcpState::Established) => Step { to, in_window: true },
         Move::Invalid => return Update::Invalid(InvalidReason::TcpState),
         other => match special(&segment, kind, direction, from, other, settings, entry) {
             Ok(step) => step,
@@ -123,7 +158,6 @@ pub fn update(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direc
 }
 
 /// The cases in which the table does not tell all.
-#[cold]
 fn special(
     segment: &Segment<'_>,
     kind: Kind,

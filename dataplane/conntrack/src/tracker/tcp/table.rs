@@ -44,6 +44,12 @@ impl Kind {
         }
     }
 
+    /// Whether a segment is legal and of kind [`Self::Ack`].
+    #[inline]
+    pub const fn is_plain_ack(flags: Flags) -> bool {
+        flags.0 & (Flags::FIN.0 | Flags::SYN.0 | Flags::RST.0 | Flags::ACK.0) == Flags::ACK.0
+    }
+
     /// The kind of a segment with a legal set of flags.
     #[inline]
     pub const fn of_legal(flags: Flags) -> Option<Self> {
@@ -251,6 +257,7 @@ mod tests {
         for flags in (0..64).map(Flags) {
             if let Some(kind) = Kind::of_legal(flags) {
                 assert_eq!(kind, Kind::of(flags));
+                assert_eq!(Kind::is_plain_ack(flags), kind == Kind::Ack);
                 assert_ne!(kind, Kind::None);
             }
         }

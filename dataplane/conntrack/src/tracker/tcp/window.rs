@@ -9,7 +9,7 @@ use super::memory::{Memory, Side, Traits, options};
 use super::table::Kind;
 use crate::tuple::Direction;
 use crate::verdict::InvalidReason;
-use crate::wire::tcp::{Flags, HEADER_BYTES, Segment};
+use crate::wire::tcp::{Flags, HEADER_BYTES, Options, Segment};
 
 /// How far behind an acknowledgement may be at least: a window of the days before scaling.
 const OLD_ACK_BYTES: u32 = 66_000;
@@ -48,6 +48,12 @@ pub enum Fit {
 #[inline]
 pub const fn before(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) < 0
+}
+
+/// The highest byte that a segment with these options acknowledges, selectively or not.
+#[inline(never)]
+fn highest_sack(options: Options<'_>, ack: u32) -> u32 {
+    options.sack_blocks().fold(ack, |sack, (_, right)| if before(sack, right) { right } else { sack })
 }
 
 impl Numbers {
@@ -104,17 +110,28 @@ impl Memory {
     /// permitted any.
     #[inline]
     pub fn numbers(&self, segment: &Segment<'_>, direction: Direction) -> Numbers {
-        let mut sack = segment.ack;
         let permitted = self.traits[direction.invert() as usize].has(Traits::SACK);
-        if permitted && usize::from(segment.header_len) > HEADER_BYTES {
-            for (_, right) in segment.sack_blocks() {
-                if before(sack, right) {
-                    sack = right;
-                }
-            }
-        }
+        let sack = if permitted && segment.may_have_sack() {
+            highest_sack(segment.options(), segment.ack)
+        } else {
+            segment.ack
+        };
         let Segment { flags, seq, ack, window, .. } = *segment;
         Numbers { flags, seq, end: segment.end(), ack, sack, window }
+    }
+
+    /// Learns from an ACK if it fits a connection that both ends have been heard of; says whether.
+    #[inline]
+    pub fn follow(&mut self, segment: &Segment<'_>, direction: Direction) -> bool {
+        let (own, peer) = (direction as usize, direction.invert() as usize);
+        let n = self.numbers(segment, direction);
+        let [sender, receiver] = [&self.sides[own], &self.sides[peer]];
+        let heard = sender.max_window != 0 && receiver.max_window != 0;
+        let fits = heard && n.fit(sender, receiver) == Fit::Fits;
+        if fits {
+            self.learn(&n, Kind::Ack, direction);
+        }
+        fits
     }
 
     /// Judges a segment of a connection in `state`, and learns from one that fits. With `liberal` all pass
