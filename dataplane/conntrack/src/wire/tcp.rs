@@ -106,11 +106,16 @@ impl<'a> Segment<'a> {
         Options { rest: self.options }
     }
 
-    /// Whether there are options besides a lone timestamp as most stacks lay it out (RFC 7323 appendix A).
+    /// Whether there are options, and other ones than a lone timestamp as most stacks lay it out (RFC 7323
+    /// appendix A).
     #[inline]
     pub fn may_have_sack(&self) -> bool {
         const TIMESTAMP: [u8; 4] = [1, 1, 8, 10];
-        !self.options.is_empty() && !(self.options.len() == 12 && self.options.starts_with(&TIMESTAMP))
+        match self.options.len() {
+            0 => false,
+            12 => !self.options.starts_with(&TIMESTAMP),
+            _ => true,
+        }
     }
 }
 

@@ -206,3 +206,36 @@ fn segments_may_be_reordered() {
         assert_passes(talk.reply(segment("A", 5001, acknowledged)));
     }
 }
+
+/// Whatever comes, in whatever order and under whatever settings, is judged and leaves a state that can be
+/// listed.
+#[test]
+fn random_segments_are_all_judged() {
+    let mut seed = 1u64;
+    let mut random = |below: u32| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as u32 % below
+    };
+    for _ in 0..200 {
+        let mut talk = Talk::of(if random(2) == 0 { Preset::Linux } else { Preset::Classic });
+        talk.settings.tcp.be_liberal = random(4) == 0;
+        let mut closed = false;
+        for _ in 0..100 {
+            talk.settings.tcp.window_tracking = random(8) != 0;
+            let flags = ["S", "SA", "A", "A", "A", "FA", "R", "RA", "", "SF"][random(10) as usize];
+            let near = [0, 1, 1000, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff][random(6) as usize];
+            let options: Vec<u8> = (0..random(41)).map(|_| random(12) as u8).collect();
+            let segment = segment(flags, random(3000).wrapping_add(near), random(3000).wrapping_add(near))
+                .window(random(65_536) as u16)
+                .payload(random(1500) as usize)
+                .options(&options[..options.len() & !3]);
+            let update = talk.send(if random(2) == 0 || !talk.open { Original } else { Reply }, &segment);
+            closed |= matches!(update, Update::End | Update::Reopen);
+            assert!(usize::from(talk.entry.state) < TcpState::COUNT);
+            assert!(!talk.is_assured() || talk.entry.status.has(Status::SEEN_REPLY));
+            if closed {
+                break;
+            }
+        }
+    }
+}
