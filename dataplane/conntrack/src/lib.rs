@@ -2,20 +2,25 @@
 //!
 //! The crate knows no threads, no devices, no wall clock and no file formats. A worker, a test, a
 //! fuzzer and a simulation are callers like any other: they hand a burst of [`Frame`]s and the
-//! time to a shard and get one [`Verdict`] for each frame.
+//! time to a [`Shard`] and get one [`Verdict`] for each frame.
 //!
-//! A packet's way through the crate is one file; everything it calls is below.
+//! A packet's way through the crate is one file, [`pipeline`]; everything it calls is below.
 #![forbid(unsafe_code)]
 
 pub mod counters;
 pub mod entries;
 pub mod entry;
+pub mod forward;
 pub mod frame;
 pub mod headers;
 pub mod index;
+mod judge;
 pub mod listing;
+pub mod log;
+pub mod pipeline;
 pub mod policy;
 pub mod settings;
+pub mod shard;
 #[cfg(test)]
 mod testing;
 pub mod time;
@@ -25,7 +30,9 @@ pub mod verdict;
 pub mod wheel;
 pub mod wire;
 
+pub use forward::Forwarding;
 pub use frame::{Checksum, Frame, PortId};
+pub use shard::{Capacity, Configuration, Shard};
 pub use time::Instant;
 pub use tuple::{Direction, Tuple};
 pub use verdict::{DropReason, InvalidReason, State, Verdict};

@@ -201,13 +201,34 @@ pub struct Facts {
     pub status: Status,
 }
 
-/// The outcome of a walk.
+/// Who decided about a packet: a rule by its number, or the policy's default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision(Option<RuleId>);
+
+impl Decision {
+    /// The number that an entry remembers it by; 0 is no decision.
+    pub(crate) const fn as_u16(self) -> u16 {
+        match self.0 {
+            None => 1,
+            Some(RuleId(number)) => number.saturating_add(2),
+        }
+    }
+
+    /// The decision of a number.
+    pub(crate) const fn from_u16(number: u16) -> Option<Self> {
+        match number {
+            0 => None,
+            1 => Some(Self(None)),
+            _ => Some(Self(Some(RuleId(number - 2)))),
+        }
+    }
+}
+
+/// What a walk through the rules came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Judgement {
-    /// What happens to the packet.
-    pub outcome: Outcome,
-    /// The rule that decided; `None` is the default.
-    pub rule: Option<RuleId>,
+    /// Who decided.
+    pub decision: Decision,
     /// The mark that the connection has now.
     pub mark: u32,
     /// The first rule passed that wants the packet logged.
@@ -259,33 +280,48 @@ impl Policy {
     pub fn judge(&self, facts: &Facts) -> Judgement {
         let mut facts = *facts;
         let mut judgement =
-            Judgement { outcome: self.default, rule: None, mark: facts.mark, log: None, repeats: true };
-        for (number, rule) in self.rules.iter().enumerate() {
+            Judgement { decision: Decision(None), mark: facts.mark, log: None, repeats: true };
+        for (number, rule) in (0..).zip(&self.rules) {
             judgement.repeats &= rule.matches.repeats();
             if !rule.matches.applies(&facts) {
                 continue;
             }
-            let id = Some(RuleId(number as u16));
-            judgement.outcome = match rule.action {
-                RuleAction::Accept => Outcome::Accept,
-                RuleAction::Drop => Outcome::Drop,
-                RuleAction::Reject => Outcome::Reject,
+            match rule.action {
+                RuleAction::Accept | RuleAction::Drop | RuleAction::Reject => {
+                    judgement.decision = Decision(Some(RuleId(number)));
+                    break;
+                }
                 RuleAction::Mark(mark) => {
                     judgement.repeats &= facts.mark == mark;
                     facts.mark = mark;
                     judgement.mark = mark;
-                    continue;
                 }
                 RuleAction::Log => {
-                    judgement.log = judgement.log.or(id);
+                    judgement.log = judgement.log.or(Some(RuleId(number)));
                     judgement.repeats = false;
-                    continue;
                 }
-            };
-            judgement.rule = id;
-            break;
+            }
         }
         judgement
+    }
+
+    /// What a decision comes to, and the rule behind it.
+    pub fn outcome(&self, decision: Decision) -> (Outcome, Option<RuleId>) {
+        let Decision(rule) = decision;
+        let action =
+            rule.and_then(|RuleId(number)| self.rules.get(usize::from(number))).map(|rule| rule.action);
+        let outcome = match action {
+            Some(RuleAction::Accept) => Outcome::Accept,
+            Some(RuleAction::Drop) => Outcome::Drop,
+            Some(RuleAction::Reject) => Outcome::Reject,
+            Some(RuleAction::Mark(_) | RuleAction::Log) | None => self.default,
+        };
+        (outcome, rule)
+    }
+
+    /// Whether packets are looked at before tracking: for a rule's zone, or to be left untracked.
+    pub const fn looks_ahead(&self) -> bool {
+        !self.untracked.is_empty() || !self.zones.is_empty()
     }
 
     /// Whether a packet is exempt from tracking.

@@ -105,6 +105,15 @@ pub fn class(family: Family, kind: u8) -> Class {
     lookup(family, kind).class
 }
 
+/// Whether an ICMP error says that its destination cannot be reached.
+pub fn is_unreachable(packet: crate::headers::Packet<'_>) -> bool {
+    let unreachable = match packet.headers.tuple.family() {
+        Family::V4 => 3,
+        Family::V6 => 1,
+    };
+    packet.l4().first() == Some(&unreachable)
+}
+
 /// The type that answers a query of `kind`, and the query that an answer of `kind` belongs to; any other
 /// type is its own inverse.
 pub fn invert_type(family: Family, kind: u8) -> u8 {

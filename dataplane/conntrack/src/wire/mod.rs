@@ -106,6 +106,18 @@ pub fn has_martian_source<F: Frame>(frame: &F, headers: &Headers) -> bool {
     }
 }
 
+/// Source and destination of a packet whose IP header was parsed, whatever its tuple says.
+pub fn addresses(head: &[u8], headers: &Headers) -> (u128, u128) {
+    let header = head.get(usize::from(headers.l3_offset)..).unwrap_or_default();
+    let addresses = match headers.tuple.family() {
+        Family::V4 => header
+            .first_chunk()
+            .map(|h: &[u8; 20]| (u128::from(bytes::u32_at(h, 12)), u128::from(bytes::u32_at(h, 16)))),
+        Family::V6 => header.first_chunk().map(|h: &[u8; 40]| (bytes::u128_at(h, 8), bytes::u128_at(h, 24))),
+    };
+    addresses.unwrap_or_default()
+}
+
 #[inline(always)]
 fn headers(datagram: Datagram<'_>, l3_offset: usize) -> Headers {
     let (ports, kind) = classify(datagram);

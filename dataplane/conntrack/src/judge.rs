@@ -1,0 +1,159 @@
+//! What the policy says about a packet: from the memory of its entry where that holds, else by a walk.
+
+use crate::entry::Judged;
+use crate::frame::PortId;
+use crate::headers::{Kind, Packet};
+use crate::log::LogRecord;
+use crate::pipeline::{Place, Tracked};
+use crate::policy::{Decision, Facts, Outcome};
+use crate::shard::Shard;
+use crate::tuple::{Direction, Family, protocol};
+use crate::verdict::{Action, DropReason, Rejection, RuleId, State, Verdict};
+use crate::wire;
+
+impl Facts {
+    /// What a packet itself shows, before tracking.
+    pub(crate) fn of_packet(packet: Packet<'_>, ingress: PortId) -> Self {
+        let Packet { headers, head } = packet;
+        let l4 = packet.l4();
+        let tcp_flags = if headers.protocol == protocol::TCP { l4.get(13).copied().unwrap_or(0) } else { 0 };
+        // The tuple of an error is that of the packet it quotes: look at the error itself.
+        let (source, destination, source_port, destination_port) = match headers.kind {
+            Kind::Error => {
+                let (source, destination) = wire::addresses(head, headers);
+                (source, destination, 0, l4.first_chunk().map_or(0, |kind| u16::from_be_bytes(*kind)))
+            }
+            _ => {
+                let tuple = headers.tuple;
+                (tuple.src, tuple.dst, tuple.selector.sport(), tuple.selector.dport())
+            }
+        };
+        Self {
+            state: None,
+            direction: None,
+            ingress,
+            egress: None,
+            family: headers.family().unwrap_or(Family::V4),
+            source,
+            destination,
+            protocol: headers.protocol,
+            source_port,
+            destination_port,
+            tcp_flags,
+            mark: 0,
+            zone: headers.tuple.selector.zone(),
+            status: crate::entry::Status::default(),
+        }
+    }
+}
+
+impl Judged {
+    /// The decision on a direction's packets, if it still holds.
+    fn get(&self, generation: u16, direction: Direction, ingress: PortId) -> Option<Decision> {
+        let place = direction as usize;
+        let holds = self.generation == generation && self.ingress[place] == ingress.0;
+        holds.then(|| Decision::from_u16(self.decision[place])).flatten()
+    }
+
+    /// Remembers the decision on a direction's packets.
+    fn set(&mut self, generation: u16, direction: Direction, ingress: PortId, decision: Decision) {
+        if self.generation != generation {
+            *self = Self { generation, ..Self::default() };
+        }
+        self.ingress[direction as usize] = ingress.0;
+        self.decision[direction as usize] = decision.as_u16();
+    }
+}
+
+impl Shard {
+    /// The verdict of the policy on a tracked packet.
+    pub(crate) fn judge(
+        &mut self,
+        packet: Packet<'_>,
+        tracked: &mut Tracked,
+        ingress: PortId,
+        egress: PortId,
+    ) -> Verdict {
+        let entry = match &tracked.place {
+            Place::None | Place::New(_) => None,
+            Place::Table(index) | Place::Ending(index) => Some(*index),
+        };
+        let cached = entry.zip(tracked.direction).filter(|_| tracked.state == State::Established);
+        let remembered = cached.and_then(|(index, direction)| {
+            self.entries.at(index).judged.get(self.generation, direction, ingress)
+        });
+        let decision = match remembered {
+            Some(decision) => decision,
+            None => self.walk(packet, tracked, entry, ingress, egress),
+        };
+        let (outcome, rule) = self.configuration.policy.outcome(decision);
+        let bytes = u64::from(packet.headers.l3_len);
+        let counters = &mut self.configuration.rule_counters;
+        let place = rule.map_or(counters.len().saturating_sub(1), |RuleId(number)| usize::from(number));
+        if let Some(counter) = counters.get_mut(place) {
+            counter.packets += 1;
+            counter.bytes += bytes;
+        }
+        let action = match outcome {
+            Outcome::Accept => Action::Forward(egress),
+            Outcome::Drop => Action::Drop(DropReason::Policy),
+            Outcome::Reject if packet.headers.protocol == protocol::TCP => {
+                Action::Reject(DropReason::Reject, Rejection::TcpReset)
+            }
+            Outcome::Reject => Action::Reject(DropReason::Reject, Rejection::Prohibited),
+        };
+        Verdict {
+            action,
+            state: Some(tracked.state),
+            direction: tracked.direction,
+            invalid: tracked.invalid,
+            rule,
+            entry: entry.map(|index| self.entries.id(index)),
+        }
+    }
+
+    /// Walks the rules, gives the connection its mark, and remembers the decision where it will be the same again.
+    fn walk(
+        &mut self,
+        packet: Packet<'_>,
+        tracked: &mut Tracked,
+        entry: Option<u32>,
+        ingress: PortId,
+        egress: PortId,
+    ) -> Decision {
+        let (mark, status) = match (&tracked.place, entry) {
+            (Place::New(entry), _) => (entry.mark, entry.status),
+            (_, Some(index)) => (self.entries.at(index).mark, self.entries.at(index).status),
+            _ => Default::default(),
+        };
+        let facts = Facts {
+            state: Some(tracked.state),
+            direction: tracked.direction,
+            egress: Some(egress),
+            mark,
+            status,
+            ..Facts::of_packet(packet, ingress)
+        };
+        let judgement = self.configuration.policy.judge(&facts);
+        if let Some(rule) = judgement.log
+            && !self.log.push(LogRecord { at: self.now, rule, facts })
+        {
+            self.counters.log_lost += 1;
+        }
+        let entry = match (&mut tracked.place, entry) {
+            (Place::New(entry), _) => Some(entry),
+            (_, Some(index)) => Some(self.entries.at_mut(index)),
+            _ => None,
+        };
+        if let Some(entry) = entry {
+            entry.mark = judgement.mark;
+            if tracked.state == State::Established
+                && judgement.repeats
+                && let Some(direction) = tracked.direction
+            {
+                entry.judged.set(self.generation, direction, ingress, judgement.decision);
+            }
+        }
+        judgement.decision
+    }
+}

@@ -1,0 +1,283 @@
+//! The shard: everything one worker knows. Table, timers and counters, owned by nobody else.
+
+use crate::counters::{Counters, ProtocolLabel, RuleCounter};
+use crate::entries::Entries;
+use crate::entry::{Entry, EntryId, Status};
+use crate::forward::{Forwarding, MAX_PORTS};
+use crate::index::{Hash, Index};
+use crate::listing::EntrySnapshot;
+use crate::log::Log;
+use crate::policy::Policy;
+use crate::settings::Settings;
+use crate::time::{Instant, Tick};
+use crate::tuple::{Direction, Tuple, Zone};
+use crate::wheel::{self, Wheel};
+use sluice_memory::Pages;
+use std::io;
+
+/// Everything that a reload replaces.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// Settings of tracking.
+    pub settings: Settings,
+    /// The rules.
+    pub policy: Policy,
+    /// Where packets leave.
+    pub forwarding: Forwarding,
+    /// The zone of each port.
+    pub zones: [Zone; MAX_PORTS],
+    /// What each rule has decided; the last one is the default's. Begins anew with each configuration.
+    pub rule_counters: Vec<RuleCounter>,
+}
+
+impl Configuration {
+    /// A configuration whose ports are all in zone 0.
+    pub fn new(settings: Settings, policy: Policy, forwarding: Forwarding) -> Self {
+        let rule_counters = vec![RuleCounter::default(); policy.rules.len() + 1];
+        Self { settings, policy, forwarding, zones: [0; MAX_PORTS], rule_counters }
+    }
+}
+
+/// What a shard is made with and keeps for life.
+#[derive(Clone, Copy, Debug)]
+pub struct Capacity {
+    /// Places for entries.
+    pub entries: u32,
+    /// Key of the index, which must be random and secret outside of tests.
+    pub seed: [u64; 4],
+    /// The largest pages to use.
+    pub pages: Pages,
+}
+
+/// Why an entry ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Its time is over.
+    Expired,
+    /// Evicted for a new one.
+    Evicted,
+    /// Deleted by the operator.
+    Deleted,
+    /// Its protocol says so: reset, reopened, answered.
+    Closed,
+}
+
+/// One worker's table, timers and counters.
+#[derive(Debug)]
+pub struct Shard {
+    pub(crate) configuration: Box<Configuration>,
+    /// Tells judgements of this configuration from older ones; never 0.
+    pub(crate) generation: u16,
+    pub(crate) entries: Entries,
+    pub(crate) index: Index,
+    pub(crate) wheel: Wheel,
+    pub(crate) counters: Counters,
+    pub(crate) log: Log,
+    /// The latest time seen: time never runs backwards here.
+    pub(crate) now: Instant,
+}
+
+impl Shard {
+    /// An empty shard at `now`.
+    ///
+    /// # Errors
+    /// When the host has not enough memory for `capacity`, or when that is more than a shard can number.
+    pub fn new(capacity: Capacity, configuration: Box<Configuration>, now: Instant) -> io::Result<Self> {
+        if capacity.entries >= wheel::MAX_ENTRIES {
+            let text = format!("a shard holds less than {} entries", wheel::MAX_ENTRIES);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        Ok(Self {
+            configuration,
+            generation: 1,
+            entries: Entries::new(capacity.entries, capacity.pages)?,
+            index: Index::new(capacity.entries, capacity.seed, capacity.pages)?,
+            wheel: Wheel::new(Tick::at(now)),
+            counters: Counters::default(),
+            log: Log::default(),
+            now,
+        })
+    }
+
+    /// Puts a new configuration in force and gives the old one back. Entries stay, and each connection is judged
+    /// anew at its next packet.
+    pub fn configure(&mut self, configuration: Box<Configuration>) -> Box<Configuration> {
+        self.generation = self.generation.checked_add(1).unwrap_or(1);
+        std::mem::replace(&mut self.configuration, configuration)
+    }
+
+    /// The configuration in force.
+    pub fn configuration(&self) -> &Configuration {
+        &self.configuration
+    }
+
+    /// What has been counted.
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The records of `log` rules.
+    pub const fn log(&mut self) -> &mut Log {
+        &mut self.log
+    }
+
+    /// Entries in the table.
+    pub const fn len(&self) -> u32 {
+        self.entries.len()
+    }
+
+    /// Whether the table is empty.
+    pub const fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of memory for entries, index and timers, all told.
+    pub fn memory_bytes(&self) -> usize {
+        self.entries.memory_bytes() + self.index.memory_bytes() + size_of::<Self>()
+    }
+
+    /// The pages that the entries lie on.
+    pub const fn pages(&self) -> Pages {
+        self.entries.pages()
+    }
+
+    /// Most entries allowed now.
+    pub(crate) fn limit(&self) -> u32 {
+        self.configuration.settings.max_entries.min(self.entries.capacity())
+    }
+
+    /// Moves the clock and ends what has come to its time, at most `budget` steps of it: slots of the wheel and
+    /// entries on them. False when there is more to do.
+    pub fn expire(&mut self, now: Instant, mut budget: u32) -> bool {
+        self.advance(now);
+        let tick = Tick::at(self.now);
+        while let Some(index) = self.wheel.next_due(&mut self.entries, tick, &mut budget) {
+            if self.entries.at(index).deadline.is_due(tick) {
+                self.remove_disarmed(index, End::Expired);
+            } else {
+                self.wheel.arm(&mut self.entries, index);
+            }
+        }
+        self.wheel.is_done(tick)
+    }
+
+    /// Moves the clock. A leap too wide for the 32-bit tick, as between two packets of an old capture, is made in
+    /// steps, each of which ends what is due.
+    pub(crate) fn advance(&mut self, now: Instant) {
+        const STEP: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+        while now.since(self.now) > STEP {
+            self.now = self.now.after(STEP);
+            if self.is_empty() {
+                // Nothing can be due: cross the rest at once.
+                self.now = now.max(self.now);
+                self.wheel = Wheel::new(Tick::at(self.now));
+                return;
+            }
+            self.expire(self.now, u32::MAX);
+        }
+        self.now = self.now.max(now);
+    }
+
+    /// Finds the live entry of a tuple, and the direction in which the tuple belongs to it. An entry whose time is
+    /// over ends here if the wheel has not come to it yet.
+    pub(crate) fn find(&mut self, hash: Hash, tuple: &Tuple, inverse: &Tuple) -> Option<(u32, Direction)> {
+        let entries = &self.entries;
+        let found = self.index.find(hash, |index| entries.direction(index, tuple, inverse));
+        let Some((index, _)) = found else {
+            self.counters.missed += 1;
+            return None;
+        };
+        if entries.at(index).deadline.is_due(Tick::at(self.now)) {
+            self.counters.missed += 1;
+            self.remove(index, End::Expired);
+            return None;
+        }
+        self.counters.found += 1;
+        found
+    }
+
+    /// The unassured entry to evict for a newcomer of this hash.
+    pub(crate) fn evictable(&self, hash: Hash) -> Option<u32> {
+        self.index.neighbours(hash).find(|index| !self.entries.at(*index).status.has(Status::ASSURED))
+    }
+
+    /// Puts an entry into the table; `None` when there is no room left near its hash.
+    pub(crate) fn insert(&mut self, hash: Hash, tuple: &Tuple, entry: Entry) -> Option<u32> {
+        let index = self.entries.insert(tuple, entry)?;
+        if !self.index.insert(hash, index) {
+            self.entries.remove(index);
+            return None;
+        }
+        self.wheel.arm(&mut self.entries, index);
+        self.counters.inserts += 1;
+        *self.gauge(index) += 1;
+        Some(index)
+    }
+
+    /// The gauge of live entries that an entry counts in.
+    pub(crate) fn gauge(&mut self, index: u32) -> &mut u64 {
+        let entry = self.entries.at(index);
+        &mut self.counters.entries[ProtocolLabel::of(entry.protocol()) as usize][usize::from(entry.state)]
+    }
+
+    /// Ends an entry.
+    pub(crate) fn remove(&mut self, index: u32, end: End) {
+        self.wheel.disarm(&mut self.entries, index);
+        self.remove_disarmed(index, end);
+    }
+
+    fn remove_disarmed(&mut self, index: u32, end: End) {
+        *self.gauge(index) -= 1;
+        let tuple = self.entries.tuple(index);
+        let entry = self.entries.at(index);
+        let state = usize::from(entry.state);
+        match end {
+            End::Expired => {
+                self.counters.expired[ProtocolLabel::of(tuple.protocol()) as usize][state] += 1;
+            }
+            End::Evicted => self.counters.early_drops += 1,
+            End::Deleted => self.counters.deletes += 1,
+            End::Closed => {}
+        }
+        self.index.remove(self.index.hash(&tuple, &tuple.invert()), index);
+        self.entries.remove(index);
+    }
+
+    /// The entry of that name, if it lives.
+    pub fn entry(&self, id: EntryId) -> Option<&Entry> {
+        self.entries.get(id)
+    }
+
+    /// Walks the table from the place `cursor`, at most `most` entries; gives the place to go on from, or `None` at
+    /// the end. Entries whose time is over are passed over.
+    pub fn list(&self, cursor: u32, most: u32, mut visit: impl FnMut(EntryId, EntrySnapshot)) -> Option<u32> {
+        let now = Tick::at(self.now);
+        let mut next = self.entries.next_used(cursor);
+        for _ in 0..most {
+            let index = next?;
+            if !self.entries.at(index).deadline.is_due(now) {
+                visit(self.entries.id(index), self.snapshot(index));
+            }
+            next = self.entries.next_used(index + 1);
+        }
+        next
+    }
+
+    fn snapshot(&self, index: u32) -> EntrySnapshot {
+        let settings = &self.configuration.settings;
+        EntrySnapshot::of(self.entries.at(index), self.entries.tuple(index), settings, self.now)
+    }
+
+    /// Deletes the entries that `wanted` says; gives how many those were.
+    pub fn delete(&mut self, mut wanted: impl FnMut(&EntrySnapshot) -> bool) -> u32 {
+        let before = self.len();
+        let mut next = self.entries.next_used(0);
+        while let Some(index) = next {
+            if wanted(&self.snapshot(index)) {
+                self.remove(index, End::Deleted);
+            }
+            next = self.entries.next_used(index + 1);
+        }
+        before - self.len()
+    }
+}
