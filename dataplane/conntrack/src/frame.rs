@@ -4,6 +4,11 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortId(pub u8);
 
+impl PortId {
+    /// The box itself: where packets to its own addresses "leave".
+    pub const LOCAL: Self = Self(u8::MAX);
+}
+
 /// What the receiving device found out about a checksum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Checksum {

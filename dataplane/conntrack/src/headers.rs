@@ -20,6 +20,18 @@ pub enum Kind {
     Invalid(InvalidReason),
 }
 
+/// Which part of a datagram a packet is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fragment {
+    /// All of it; an atomic IPv6 fragment (RFC 6946) is that, too.
+    #[default]
+    Whole,
+    /// The fragment that begins it.
+    First,
+    /// Any other fragment.
+    Later,
+}
+
 /// The parsed headers of one frame. Offsets count from the start of the frame's first segment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Headers {
@@ -39,8 +51,8 @@ pub struct Headers {
     pub protocol: u8,
     /// TTL or hop limit.
     pub ttl: u8,
-    /// Whether the datagram is a fragment (an atomic IPv6 fragment is none).
-    pub fragment: bool,
+    /// Which part of a datagram it is.
+    pub fragment: Fragment,
 }
 
 impl Headers {

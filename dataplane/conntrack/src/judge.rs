@@ -1,6 +1,7 @@
 //! What the policy says about a packet: from the memory of its entry where that holds, else by a walk.
 
 use crate::entry::Judged;
+use crate::forward::Egress;
 use crate::frame::PortId;
 use crate::headers::{Kind, Packet};
 use crate::log::LogRecord;
@@ -72,19 +73,16 @@ impl Shard {
         packet: Packet<'_>,
         tracked: &mut Tracked,
         ingress: PortId,
-        egress: PortId,
+        egress: Egress,
     ) -> Verdict {
-        let entry = match &tracked.place {
-            Place::None | Place::New(_) => None,
-            Place::Table(index) | Place::Ending(index) => Some(*index),
-        };
+        let entry = tracked.entry();
         let cached = entry.zip(tracked.direction).filter(|_| tracked.state == State::Established);
         let remembered = cached.and_then(|(index, direction)| {
             self.entries.at(index).judged.get(self.generation, direction, ingress)
         });
         let decision = match remembered {
             Some(decision) => decision,
-            None => self.walk(packet, tracked, entry, ingress, egress),
+            None => self.walk(packet, tracked, ingress, egress.port),
         };
         let (outcome, rule) = self.configuration.policy.outcome(decision);
         let bytes = u64::from(packet.headers.l3_len);
@@ -95,20 +93,26 @@ impl Shard {
             counter.bytes += bytes;
         }
         let action = match outcome {
-            Outcome::Accept => Action::Forward(egress),
+            Outcome::Accept => egress.action(),
             Outcome::Drop => Action::Drop(DropReason::Policy),
             Outcome::Reject if packet.headers.protocol == protocol::TCP => {
                 Action::Reject(DropReason::Reject, Rejection::TcpReset)
             }
             Outcome::Reject => Action::Reject(DropReason::Reject, Rejection::Prohibited),
         };
+        Verdict { rule, gateway: egress.gateway, ..self.verdict(tracked, action) }
+    }
+
+    /// The verdict on a tracked packet about which no rule decides.
+    pub(crate) fn verdict(&self, tracked: &Tracked, action: Action) -> Verdict {
         Verdict {
             action,
+            gateway: None,
             state: Some(tracked.state),
             direction: tracked.direction,
             invalid: tracked.invalid,
-            rule,
-            entry: entry.map(|index| self.entries.id(index)),
+            rule: None,
+            entry: tracked.entry().map(|index| self.entries.id(index)),
         }
     }
 
@@ -117,10 +121,10 @@ impl Shard {
         &mut self,
         packet: Packet<'_>,
         tracked: &mut Tracked,
-        entry: Option<u32>,
         ingress: PortId,
         egress: PortId,
     ) -> Decision {
+        let entry = tracked.entry();
         let (mark, status) = match (&tracked.place, entry) {
             (Place::New(entry), _) => (entry.mark, entry.status),
             (_, Some(index)) => (self.entries.at(index).mark, self.entries.at(index).status),

@@ -6,7 +6,7 @@
 //! translation between tracking and policy.
 
 use crate::entry::{Entry, Status};
-use crate::forward::MAX_PORTS;
+use crate::forward::{MAX_PORTS, Way};
 use crate::frame::Frame;
 use crate::headers::{Headers, Kind, Packet};
 use crate::index::Hash;
@@ -16,7 +16,7 @@ use crate::shard::{End, Shard};
 use crate::time::{Instant, Tick};
 use crate::tracker::{self, Context, Update};
 use crate::tuple::{Direction, Tuple};
-use crate::verdict::{Action, DropReason, InvalidReason, State, Verdict};
+use crate::verdict::{DropReason, InvalidReason, State, Verdict};
 use crate::wire;
 use zerocopy::FromZeros;
 
@@ -59,6 +59,14 @@ impl Tracked {
     const fn invalid(reason: InvalidReason) -> Self {
         Self { invalid: Some(reason), ..Self::without_entry(State::Invalid) }
     }
+
+    /// The packet's entry in the table.
+    pub(crate) const fn entry(&self) -> Option<u32> {
+        match self.place {
+            Place::None | Place::New(_) => None,
+            Place::Table(index) | Place::Ending(index) => Some(index),
+        }
+    }
 }
 
 impl Shard {
@@ -87,6 +95,9 @@ impl Shard {
         }
         for ((slot, frame), verdict) in slots.iter().zip(frames).zip(verdicts) {
             *verdict = self.decide(frame, slot);
+            if let Ok(headers) = &slot.parsed {
+                verdict.action = self.configuration.forwarding.finish(frame, headers, verdict.action);
+            }
             self.count(verdict);
         }
     }
@@ -95,10 +106,14 @@ impl Shard {
     fn parse<F: Frame>(&self, slot: &mut Slot, frame: &F) {
         slot.parsed = wire::parse(frame);
         let Ok(headers) = &mut slot.parsed else { return };
+        let configuration = &*self.configuration;
+        if !configuration.forwarding.is_for_box(frame, headers) {
+            slot.parsed = Err(DropReason::OtherHost);
+            return;
+        }
         if headers.kind == Kind::NotIp {
             return;
         }
-        let configuration = &*self.configuration;
         let port = frame.port();
         let mut exempt = false;
         let mut zone = configuration.zones[usize::from(port.0) % MAX_PORTS];
@@ -133,17 +148,8 @@ impl Shard {
             Err(reason) => return Verdict::dropped(*reason),
         };
         let packet = Packet { headers, head: frame.head() };
-        let ingress = frame.port();
-        let egress = self.configuration.forwarding.egress(ingress);
         let mut tracked = match headers.kind {
-            Kind::NotIp => {
-                return Verdict {
-                    action: Action::Forward(egress),
-                    state: Some(State::Untracked),
-                    ..Verdict::dropped(DropReason::Policy)
-                };
-            }
-            Kind::Untracked => Tracked::without_entry(State::Untracked),
+            Kind::NotIp | Kind::Untracked => Tracked::without_entry(State::Untracked),
             Kind::Invalid(reason) => Tracked::invalid(reason),
             Kind::Error => self.relate(slot, packet),
             Kind::Tracked => self.track(slot, packet),
@@ -155,7 +161,10 @@ impl Shard {
             self.counters.insert_failures += 1;
             return self.table_full();
         }
-        let verdict = self.judge(packet, &mut tracked, ingress, egress);
+        let verdict = match self.configuration.forwarding.way(frame, headers) {
+            Way::Open(egress) => self.judge(packet, &mut tracked, frame.port(), egress),
+            Way::Closed(action) => self.verdict(&tracked, action),
+        };
         let passed = verdict.drop_reason().is_none();
         match tracked.place {
             Place::New(entry) if passed => match self.confirm(slot, &headers.tuple, entry) {

@@ -54,6 +54,24 @@ impl Prefix {
         Self { family, network: crate::tuple::number(address) & mask, mask }
     }
 
+    /// The family of its addresses.
+    pub const fn family(&self) -> Family {
+        self.family
+    }
+
+    /// The number of its first address.
+    pub const fn first(&self) -> u128 {
+        self.network
+    }
+
+    /// The number of its last address.
+    pub const fn last(&self) -> u128 {
+        match self.family {
+            Family::V4 => self.network | (!self.mask & u32::MAX as u128),
+            Family::V6 => self.network | !self.mask,
+        }
+    }
+
     /// Whether an address, given as its number, lies in it.
     pub const fn contains(&self, family: Family, address: u128) -> bool {
         family as u8 == self.family as u8 && address & self.mask == self.network

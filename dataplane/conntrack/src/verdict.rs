@@ -1,6 +1,7 @@
 //! What is said about a packet: its state, and whether and why it leaves or ends here.
 
 use crate::entry::EntryId;
+use crate::forward::GatewayId;
 use crate::frame::PortId;
 use crate::tuple::Direction;
 
@@ -65,8 +66,14 @@ reasons! {
         IpHeader = "ip-header",
         /// The IPv4 header checksum is wrong.
         IpChecksum = "ip-checksum",
-        /// The source address cannot be one: multicast, broadcast.
+        /// The source address cannot be one: multicast, broadcast, loopback, or the box's own.
         IpSource = "ip-source",
+        /// Sent to another station on the link, or into a VLAN that the port is not part of.
+        OtherHost = "other-host",
+        /// Neither IP nor ARP, which a router does not pass on.
+        NotIp = "not-ip",
+        /// To many: broadcast or multicast, which is not forwarded.
+        Multicast = "multicast",
         /// TTL or hop limit ran out here.
         TtlExceeded = "ttl-exceeded",
         /// Larger than the MTU of the egress port, and must not be fragmented.
@@ -139,6 +146,8 @@ pub enum Rejection {
     Prohibited,
     /// ICMP destination unreachable, port unreachable.
     PortUnreachable,
+    /// ICMP destination unreachable, protocol unreachable; ICMPv6 parameter problem, unrecognized next header.
+    ProtocolUnreachable,
     /// ICMP destination unreachable, no route.
     NoRoute,
     /// ICMP time exceeded in transit.
@@ -150,7 +159,7 @@ pub enum Rejection {
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Leaves by this port.
+    /// Leaves by this port, on a routed box to [`Verdict::gateway`].
     Forward(PortId),
     /// Is for the box itself.
     Deliver,
@@ -165,6 +174,8 @@ pub enum Action {
 pub struct Verdict {
     /// What becomes of it.
     pub action: Action,
+    /// The router it goes to next; `None` where its destination is on the link, and on a wire.
+    pub gateway: Option<GatewayId>,
     /// Its state; `None` where it ended before tracking.
     pub state: Option<State>,
     /// Its direction, where it belongs to an entry.
@@ -182,6 +193,7 @@ impl Verdict {
     pub const fn dropped(reason: DropReason) -> Self {
         Self {
             action: Action::Drop(reason),
+            gateway: None,
             state: None,
             direction: None,
             invalid: None,

@@ -9,6 +9,8 @@ pub const HEADER_BYTES: usize = 14;
 pub const TAG_BYTES: usize = 4;
 /// Ethertype of IPv4.
 pub const IPV4: u16 = 0x0800;
+/// Ethertype of ARP.
+pub const ARP: u16 = 0x0806;
 /// Ethertype of IPv6.
 pub const IPV6: u16 = 0x86dd;
 

@@ -1,7 +1,7 @@
 //! ICMP (RFC 792) and ICMPv6 (RFC 4443) messages.
 
-use super::{Datagram, Fragment, Ports, ipv4, ipv6, readable_ports};
-use crate::headers::Kind;
+use super::{Datagram, Ports, ipv4, ipv6, readable_ports};
+use crate::headers::{Fragment, Kind};
 use crate::tuple::{Family, Tuple, protocol};
 use crate::verdict::InvalidReason;
 

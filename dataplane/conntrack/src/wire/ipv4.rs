@@ -1,9 +1,10 @@
 //! IPv4 headers (RFC 791).
 
+use super::Datagram;
 use super::bytes::{u16_at, u32_at};
 use super::checksum::Sum;
-use super::{Datagram, Fragment};
 use crate::frame::Checksum;
+use crate::headers::Fragment;
 use crate::tuple::Family;
 use crate::verdict::DropReason;
 

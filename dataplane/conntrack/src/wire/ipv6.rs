@@ -1,7 +1,8 @@
 //! IPv6 headers and their chain of extension headers (RFC 8200).
 
+use super::Datagram;
 use super::bytes::{u16_at, u128_at};
-use super::{Datagram, Fragment};
+use crate::headers::Fragment;
 use crate::tuple::{Family, protocol};
 use crate::verdict::DropReason;
 

@@ -22,7 +22,7 @@ mod verify;
 pub use verify::verify_checksum;
 
 use crate::frame::Frame;
-use crate::headers::{Headers, Kind};
+use crate::headers::{Fragment, Headers, Kind};
 use crate::tuple::{Family, Selector, Tuple, protocol};
 use crate::verdict::{DropReason, InvalidReason};
 use bytes::u16_at;
@@ -58,14 +58,6 @@ impl Datagram<'_> {
         let selector = Selector::new(self.family, self.protocol, 0, sport, dport);
         Tuple { src: self.src, dst: self.dst, selector }
     }
-}
-
-/// Which part of a datagram a packet is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fragment {
-    Whole,
-    First,
-    Later,
 }
 
 /// Parses a frame: any bytes at all.
@@ -130,7 +122,7 @@ fn headers(datagram: Datagram<'_>, l3_offset: usize) -> Headers {
         l4_len: datagram.l4_len() as u32,
         protocol: datagram.protocol,
         ttl: datagram.ttl,
-        fragment: datagram.fragment != Fragment::Whole,
+        fragment: datagram.fragment,
     };
     if kind == Kind::Error {
         match icmp::answer_to_quote(headers.tuple, datagram.ttl, datagram.l4) {

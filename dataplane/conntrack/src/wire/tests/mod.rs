@@ -245,7 +245,7 @@ fn ipv4_fragments_keep_what_is_known() {
         let mut packet = ipv4(CLIENT, SERVER, protocol::UDP, &UDP);
         packet[6..8].copy_from_slice(&field.to_be_bytes());
         let headers = parsed(&seal(packet));
-        assert!(headers.fragment);
+        assert_ne!(headers.fragment, Fragment::Whole);
         assert_eq!(headers.kind, Kind::Invalid(InvalidReason::Fragment));
         assert_eq!(headers.tuple, Tuple::new(CLIENT.into(), SERVER.into(), protocol::UDP, ports.0, ports.1));
     }
@@ -280,13 +280,13 @@ fn an_atomic_ipv6_fragment_is_no_fragment() {
         parsed(&ipv6(CLIENT6, SERVER6, 44, &[&[next, 0, a, b, 0, 0, 0, 85][..], &UDP].concat()))
     };
     let atomic = fragment(0, protocol::UDP);
-    assert_eq!((atomic.kind, atomic.fragment), (Kind::Tracked, false));
+    assert_eq!((atomic.kind, atomic.fragment), (Kind::Tracked, Fragment::Whole));
     assert_eq!(atomic.tuple.selector.dport(), 80);
     let first = fragment(1, protocol::UDP);
-    assert_eq!((first.kind, first.fragment), (Kind::Invalid(InvalidReason::Fragment), true));
+    assert_eq!((first.kind, first.fragment), (Kind::Invalid(InvalidReason::Fragment), Fragment::First));
     assert_eq!(first.tuple.selector.dport(), 80);
     let later = fragment(0x00c9, 60);
-    assert_eq!((later.kind, later.fragment), (Kind::Invalid(InvalidReason::Fragment), true));
+    assert_eq!((later.kind, later.fragment), (Kind::Invalid(InvalidReason::Fragment), Fragment::Later));
     assert_eq!((later.protocol, later.tuple.selector.dport(), later.l4_offset), (60, 0, 14 + 48));
 }
 

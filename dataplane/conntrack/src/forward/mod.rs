@@ -1,0 +1,102 @@
+//! Where a packet leaves: over a wire to the other port, or by a router's decision.
+
+pub mod router;
+pub mod table;
+#[cfg(test)]
+mod tests;
+
+pub use router::{GatewayId, Interface, MacAddress, Route, Router};
+
+use crate::frame::{Frame, PortId};
+use crate::headers::{Headers, Kind};
+use crate::verdict::Action;
+
+/// Most ports of a box.
+pub const MAX_PORTS: usize = 16;
+
+/// How packets pass from port to port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Forwarding {
+    /// A wire: what comes in by a port leaves by its peer, untouched.
+    Wire {
+        /// The peer of each port.
+        peers: [PortId; MAX_PORTS],
+    },
+    /// A router: packets leave by their destination address.
+    Routed(Router),
+}
+
+/// The way out of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Egress {
+    /// The port it leaves by; [`PortId::LOCAL`] if it stays.
+    pub port: PortId,
+    /// The router it goes to next; `None` where its destination is on the link, and on a wire.
+    pub gateway: Option<GatewayId>,
+}
+
+impl Egress {
+    /// The way to a port's own link.
+    pub const fn link(port: PortId) -> Self {
+        Self { port, gateway: None }
+    }
+
+    /// What becomes of a packet that may go this way.
+    pub const fn action(self) -> Action {
+        match self.port {
+            PortId::LOCAL => Action::Deliver,
+            port => Action::Forward(port),
+        }
+    }
+}
+
+/// What forwarding says about a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// It would leave so, if the policy lets it.
+    Open(Egress),
+    /// This becomes of it, whatever the policy says.
+    Closed(Action),
+}
+
+impl Forwarding {
+    /// A wire between ports 0 and 1.
+    pub const fn wire() -> Self {
+        let mut peers = [PortId(0); MAX_PORTS];
+        peers[0] = PortId(1);
+        Self::Wire { peers }
+    }
+
+    /// Whether a frame concerns the box at all. On a wire every frame does.
+    #[inline]
+    pub fn is_for_box<F: Frame>(&self, frame: &F, headers: &Headers) -> bool {
+        match self {
+            Self::Wire { .. } => true,
+            Self::Routed(router) => router.is_for_box(frame, headers),
+        }
+    }
+
+    /// The way of a frame that was parsed.
+    #[inline]
+    pub fn way<F: Frame>(&self, frame: &F, headers: &Headers) -> Way {
+        match self {
+            Self::Wire { peers } => {
+                let peer = peers.get(usize::from(frame.port().0)).copied().unwrap_or_default();
+                match headers.kind {
+                    Kind::NotIp => Way::Closed(Action::Forward(peer)),
+                    _ => Way::Open(Egress::link(peer)),
+                }
+            }
+            Self::Routed(router) => router.way(frame, headers),
+        }
+    }
+
+    /// Does to a frame what its forwarding or delivery asks for, and says what becomes of it now.
+    #[inline]
+    pub fn finish<F: Frame>(&self, frame: &mut F, headers: &Headers, action: Action) -> Action {
+        match self {
+            Self::Wire { .. } => action,
+            Self::Routed(router) => router.finish(frame, headers, action),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The router's decision about a packet (RFC 1812 section 5, RFC 8200): for the box itself, to a next hop, or
+//! nowhere.
+//!
+//! The order is Linux's: a packet was tracked before it is routed, and the policy judges it afterwards. So one that
+//! goes nowhere has a state and refreshes its entry, but makes none.
+
+use super::table::Table;
+use super::{Egress, MAX_PORTS, Way};
+use crate::frame::{Frame, PortId};
+use crate::headers::{Headers, Kind};
+use crate::policy::Prefix;
+use crate::tuple::{Family, protocol};
+use crate::verdict::{Action, DropReason, Rejection};
+use crate::wire::{self, checksum, ethernet};
+use std::net::IpAddr;
+
+/// A link-layer address.
+pub type MacAddress = [u8; 6];
+
+/// A next router, by its place in the router's list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GatewayId(pub u16);
+
+/// What the router knows about a port.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// The box's own addresses there, with the lengths of their networks' prefixes.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// The largest IP packet that the link takes, in bytes.
+    pub mtu: u16,
+}
+
+/// One route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Destinations it is the way to.
+    pub to: Prefix,
+    /// The next router; `None` where the destinations are on the link.
+    pub via: Option<IpAddr>,
+    /// The port that packets leave by.
+    pub port: PortId,
+}
+
+/// What stands behind a destination.
+type Target = Result<Egress, DropReason>;
+
+/// Interfaces and routes, ready for look-ups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Router {
+    table: Table<Target>,
+    gateways: Vec<IpAddr>,
+    interfaces: Vec<Interface>,
+    /// The link-layer address of each port. What is sent to another is none of the box's business; a port without
+    /// one takes everything.
+    macs: [Option<MacAddress>; MAX_PORTS],
+    /// The box's own addresses, sorted.
+    own: Vec<IpAddr>,
+}
+
+/// Destinations that no packet is forwarded to: this network, loopback, multicast and limited broadcast (RFC 1812
+/// section 5.3.7), and what is good on one link only (RFC 4291 section 2.5.6).
+const RESERVED: [(&str, u8, DropReason); 8] = [
+    ("0.0.0.0", 8, DropReason::NoRoute),
+    ("127.0.0.0", 8, DropReason::NoRoute),
+    ("224.0.0.0", 4, DropReason::Multicast),
+    ("255.255.255.255", 32, DropReason::Multicast),
+    ("::", 128, DropReason::NoRoute),
+    ("::1", 128, DropReason::NoRoute),
+    ("fe80::", 10, DropReason::NoRoute),
+    ("ff00::", 8, DropReason::Multicast),
+];
+
+impl Router {
+    /// The router of these ports, in the order of their numbers, and routes. Networks that the ports have addresses
+    /// in are routes themselves. Routes over ports that there are not are left out, and so are gateways beyond
+    /// 65,535.
+    pub fn new(interfaces: Vec<Interface>, routes: &[Route]) -> Self {
+        let mut gateways: Vec<IpAddr> = routes.iter().filter_map(|route| route.via).collect();
+        gateways.sort_unstable();
+        gateways.dedup();
+        let mut own: Vec<IpAddr> =
+            interfaces.iter().flat_map(|i| &i.addresses).map(|(own, _)| *own).collect();
+        own.sort_unstable();
+        own.dedup();
+
+        // Of equal prefixes the later counts: nothing can take the box's own addresses away.
+        let mut prefixes: Vec<(Prefix, Target)> = Vec::new();
+        for route in routes.iter().filter(|route| usize::from(route.port.0) < interfaces.len()) {
+            let gateway = route.via.map(|via| gateways.binary_search(&via).unwrap_or_default());
+            let Ok(gateway) = gateway.map(u16::try_from).transpose() else { continue };
+            prefixes.push((route.to, Ok(Egress { port: route.port, gateway: gateway.map(GatewayId) })));
+        }
+        let reserved = RESERVED.iter().filter_map(|(address, length, reason)| {
+            Some((Prefix::new(address.parse().ok()?, *length), Err(*reason)))
+        });
+        let links = (0..).map(PortId).zip(&interfaces);
+        let links =
+            links.flat_map(|(port, i)| i.addresses.iter().map(move |(own, length)| (port, *own, *length)));
+        let links: Vec<_> = links.filter(|(_, own, _)| !is_link_local(*own)).collect();
+        prefixes.extend(
+            links.iter().map(|(port, own, length)| (Prefix::new(*own, *length), Ok(Egress::link(*port)))),
+        );
+        prefixes.extend(
+            links
+                .iter()
+                .filter_map(|(_, own, length)| broadcast(*own, *length))
+                .map(|broadcast| (broadcast, Err(DropReason::Multicast))),
+        );
+        prefixes.extend(reserved);
+        prefixes.extend(own.iter().map(|own| (Prefix::new(*own, u8::MAX), Ok(Egress::link(PortId::LOCAL)))));
+        Self { table: Table::new(&prefixes), gateways, interfaces, macs: [None; MAX_PORTS], own }
+    }
+
+    /// Says what link-layer address a port has.
+    pub fn set_mac(&mut self, port: PortId, mac: MacAddress) {
+        if let Some(place) = self.macs.get_mut(usize::from(port.0)) {
+            *place = Some(mac);
+        }
+    }
+
+    /// The link-layer address of a port.
+    pub fn mac(&self, port: PortId) -> Option<MacAddress> {
+        self.macs.get(usize::from(port.0)).copied().flatten()
+    }
+
+    /// The address of a gateway.
+    pub fn gateway(&self, gateway: GatewayId) -> Option<IpAddr> {
+        self.gateways.get(usize::from(gateway.0)).copied()
+    }
+
+    /// Whether an address is the box's own, on whatever port.
+    pub fn is_own(&self, address: IpAddr) -> bool {
+        self.own.binary_search(&address).is_ok()
+    }
+
+    /// The address that the box speaks from at a port: one of its own there, else any of its own.
+    pub fn source(&self, port: PortId, family: Family) -> Option<IpAddr> {
+        let of_family = |address: &IpAddr| address.is_ipv4() == (family == Family::V4);
+        let here = self.interfaces.get(usize::from(port.0)).into_iter().flat_map(|i| &i.addresses);
+        here.map(|(own, _)| *own)
+            .chain(self.own.iter().copied())
+            .filter(|own| !is_link_local(*own))
+            .find(of_family)
+    }
+
+    /// Whether a frame was sent to the box or to all, and untagged: the box has no other networks on a port.
+    pub(super) fn is_for_box<F: Frame>(&self, frame: &F, headers: &Headers) -> bool {
+        let Some(destination) = frame.head().first_chunk::<6>() else { return false };
+        let for_port = self.mac(frame.port()).is_none_or(|mac| mac == *destination || is_group(destination));
+        for_port && usize::from(headers.l3_offset) == ethernet::HEADER_BYTES
+    }
+
+    /// The way of a packet.
+    pub(super) fn way<F: Frame>(&self, frame: &F, headers: &Headers) -> Way {
+        let head = frame.head();
+        let drop = |reason| Way::Closed(Action::Drop(reason));
+        let Some(family) = headers.family() else {
+            let is_arp = head.get(12..14) == Some(&ethernet::ARP.to_be_bytes());
+            return if is_arp { Way::Closed(Action::Deliver) } else { drop(DropReason::NotIp) };
+        };
+        if is_neighbour_discovery(head, headers) {
+            return Way::Closed(Action::Deliver);
+        }
+        let (source, destination) = wire::addresses(head, headers);
+        if wire::has_martian_source(frame, headers) || self.is_own(crate::tuple::address(family, source)) {
+            return drop(DropReason::IpSource);
+        }
+        let reject = |reason, rejection| Way::Closed(Action::Reject(reason, rejection));
+        let egress = match self.table.get(family, destination) {
+            None => return reject(DropReason::NoRoute, Rejection::NoRoute),
+            Some(Err(reason)) => return drop(reason),
+            Some(Ok(egress)) => egress,
+        };
+        let Some(interface) = self.interfaces.get(usize::from(egress.port.0)) else {
+            return Way::Open(egress);
+        };
+        if head.first_chunk().is_some_and(is_group) {
+            drop(DropReason::Multicast)
+        } else if headers.ttl <= 1 {
+            reject(DropReason::TtlExceeded, Rejection::TimeExceeded)
+        } else if headers.l3_len <= u32::from(interface.mtu) {
+            Way::Open(egress)
+        } else if may_fragment(head, headers) {
+            drop(DropReason::TooBig)
+        } else {
+            reject(DropReason::TooBig, Rejection::TooBig(interface.mtu))
+        }
+    }
+
+    /// Takes one from the TTL of what leaves, and refuses what the box does not offer to those who may reach it.
+    pub(super) fn finish<F: Frame>(&self, frame: &mut F, headers: &Headers, action: Action) -> Action {
+        match action {
+            Action::Forward(_) => {
+                decrement_ttl(frame.head_mut(), headers);
+                action
+            }
+            Action::Deliver => refusal(headers).unwrap_or(action),
+            Action::Drop(_) | Action::Reject(..) => action,
+        }
+    }
+}
+
+/// The directed broadcast address of a network, which one of two addresses or less has not (RFC 3021).
+fn broadcast(own: IpAddr, length: u8) -> Option<Prefix> {
+    let IpAddr::V4(_) = own else { return None };
+    let last = Prefix::new(own, length).last();
+    (length < 31).then(|| Prefix::new(crate::tuple::address(Family::V4, last), u8::MAX))
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
+/// Whether a link-layer address is that of many (IEEE 802 section 8.2).
+pub(crate) const fn is_group(mac: &MacAddress) -> bool {
+    mac[0] & 1 == 1
+}
+
+/// Whether this is a message of neighbour discovery that no router has passed on (RFC 4861 section 3.1). Such
+/// messages are the link's own business, which no policy judges.
+fn is_neighbour_discovery(head: &[u8], headers: &Headers) -> bool {
+    const SOLICITATION: u8 = 135;
+    const ADVERTISEMENT: u8 = 136;
+    headers.kind == Kind::Untracked
+        && headers.protocol == protocol::ICMPV6
+        && headers.ttl == u8::MAX
+        && matches!(head.get(usize::from(headers.l4_offset)), Some(&(SOLICITATION | ADVERTISEMENT)))
+}
+
+/// Whether a router may cut a packet into pieces: an IPv4 packet that does not forbid it.
+fn may_fragment(head: &[u8], headers: &Headers) -> bool {
+    const DONT_FRAGMENT: u8 = 0x40;
+    let flags = head.get(usize::from(headers.l3_offset) + 6);
+    headers.family() == Some(Family::V4) && flags.is_some_and(|flags| flags & DONT_FRAGMENT == 0)
+}
+
+/// Takes one from the TTL or hop limit, which must not be zero. The IPv4 header checksum follows (RFC 1624).
+fn decrement_ttl(head: &mut [u8], headers: &Headers) {
+    let l3 = head.get_mut(usize::from(headers.l3_offset)..).unwrap_or_default();
+    match headers.family() {
+        Some(Family::V4) => {
+            let Some([ttl, protocol, high, low]) = l3.get_mut(8..12).and_then(<[u8]>::first_chunk_mut) else {
+                return;
+            };
+            let old = u16::from_be_bytes([*ttl, *protocol]);
+            *ttl = ttl.saturating_sub(1);
+            let new = u16::from_be_bytes([*ttl, *protocol]);
+            let sum = u16::from_be_bytes([*high, *low]);
+            [*high, *low] = checksum::update(sum, old, new).to_be_bytes();
+        }
+        Some(Family::V6) => {
+            if let Some(limit) = l3.get_mut(7) {
+                *limit = limit.saturating_sub(1);
+            }
+        }
+        None => {}
+    }
+}
+
+/// How the box refuses a packet to itself, as a host without servers does (RFC 1122 section 3.2.2.1). ICMP is never
+/// refused: the box answers echo, and other messages tell it something or nothing.
+fn refusal(headers: &Headers) -> Option<Action> {
+    let rejection = match headers.protocol {
+        _ if headers.family().is_none() => return None,
+        protocol::ICMP | protocol::ICMPV6 => return None,
+        protocol::TCP => Rejection::TcpReset,
+        protocol::UDP | protocol::UDPLITE => Rejection::PortUnreachable,
+        _ => Rejection::ProtocolUnreachable,
+    };
+    Some(Action::Reject(DropReason::Local, rejection))
+}

@@ -1,0 +1,259 @@
+//! A routed box seen from its ports: frames in, verdicts and edited frames out.
+
+use super::*;
+use crate::policy::{Match, Outcome, Policy, Prefix, Rule, RuleAction};
+use crate::settings::{Preset, Settings};
+use crate::shard::{Capacity, Configuration, Shard};
+use crate::time::Instant;
+use crate::verdict::{DropReason, Rejection, State, Verdict};
+use etherparse::{PacketBuilder, PacketBuilderStep};
+use sluice_memory::Pages;
+use std::net::IpAddr;
+
+const INSIDE: PortId = PortId(0);
+const OUTSIDE: PortId = PortId(1);
+const BOX_MAC: MacAddress = [2, 0, 0, 0, 0, 1];
+const HOST_MAC: MacAddress = [2, 0, 0, 0, 0, 2];
+
+fn router() -> Router {
+    let own = |address: &str, length| (address.parse::<IpAddr>().unwrap(), length);
+    let to = |to: &str, length, via: &str| Route {
+        to: Prefix::new(to.parse().unwrap(), length),
+        via: Some(via.parse().unwrap()),
+        port: OUTSIDE,
+    };
+    let inside = Interface { addresses: vec![own("10.0.0.1", 24), own("fd00:1::1", 64)], mtu: 1500 };
+    let outside = Interface { addresses: vec![own("203.0.113.1", 24), own("2001:db8:2::1", 64)], mtu: 1400 };
+    let routes = [to("198.51.0.0", 16, "203.0.113.254"), to("2001:db8::", 32, "2001:db8:2::fe")];
+    Router::new(vec![inside, outside], &routes)
+}
+
+fn shard(rules: Vec<(Match, RuleAction)>, default: Outcome) -> Shard {
+    let rules = rules.into_iter().map(|(matches, action)| Rule { name: None, matches, action });
+    let policy = Policy { rules: rules.collect(), default, ..Policy::default() };
+    let settings = Settings::of(Preset::Linux, 100);
+    let mut router = router();
+    router.set_mac(INSIDE, BOX_MAC);
+    let configuration = Configuration::new(settings, policy, Forwarding::Routed(router));
+    let capacity = Capacity { entries: 100, seed: [1, 2, 3, 4], pages: Pages::Ordinary };
+    Shard::new(capacity, Box::new(configuration), Instant::from_ns(0)).unwrap()
+}
+
+fn open() -> Shard {
+    shard(vec![], Outcome::Accept)
+}
+
+fn ip(from: &str, to: &str, ttl: u8) -> PacketBuilderStep<etherparse::IpHeaders> {
+    let ethernet = PacketBuilder::ethernet2(HOST_MAC, BOX_MAC);
+    match (from.parse().unwrap(), to.parse().unwrap()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => ethernet.ip(etherparse::IpHeaders::Ipv4(
+            etherparse::Ipv4Header {
+                dont_fragment: true,
+                ..etherparse::Ipv4Header::new(0, ttl, etherparse::IpNumber::UDP, from.octets(), to.octets())
+                    .unwrap()
+            },
+            Default::default(),
+        )),
+        (IpAddr::V6(from), IpAddr::V6(to)) => ethernet.ipv6(from.octets(), to.octets(), ttl),
+        _ => panic!("two families"),
+    }
+}
+
+fn udp_of(from: &str, to: &str, ttl: u8, payload_len: usize) -> Vec<u8> {
+    let mut frame = Vec::new();
+    ip(from, to, ttl).udp(4000, 53).write(&mut frame, &vec![7; payload_len]).unwrap();
+    frame
+}
+
+fn udp(from: &str, to: &str) -> Vec<u8> {
+    udp_of(from, to, 64, 10)
+}
+
+/// What the shard says about a frame, and what it has made of it.
+fn send(shard: &mut Shard, port: PortId, frame: Vec<u8>) -> (Verdict, Vec<u8>) {
+    let mut frames = [(port, frame)];
+    let mut verdicts = [Verdict::dropped(DropReason::Truncated)];
+    shard.process(Instant::from_ns(1), &mut frames, &mut verdicts);
+    let [(_, frame)] = frames;
+    (verdicts[0], frame)
+}
+
+fn action(shard: &mut Shard, frame: Vec<u8>) -> Action {
+    send(shard, INSIDE, frame).0.action
+}
+
+#[test]
+fn the_way_is_by_destination() {
+    for (from, to, port, gateway) in [
+        ("10.0.0.2", "203.0.113.9", OUTSIDE, None),
+        ("10.0.0.2", "10.0.0.7", INSIDE, None),
+        ("10.0.0.2", "198.51.100.2", OUTSIDE, Some("203.0.113.254")),
+        ("fd00:1::2", "2001:db8:2::9", OUTSIDE, None),
+        ("fd00:1::2", "2001:db8:9::2", OUTSIDE, Some("2001:db8:2::fe")),
+    ] {
+        let mut shard = open();
+        let (verdict, _) = send(&mut shard, INSIDE, udp(from, to));
+        assert_eq!((verdict.action, verdict.state), (Action::Forward(port), Some(State::New)), "{to}");
+        let via = verdict.gateway.map(|gateway| router().gateway(gateway).unwrap());
+        assert_eq!(via, gateway.map(|gateway| gateway.parse().unwrap()));
+        assert_eq!(shard.len(), 1);
+    }
+}
+
+#[test]
+fn ttl_is_less_by_one_and_the_header_still_good() {
+    for (from, to) in [("10.0.0.2", "198.51.100.2"), ("fd00:1::2", "2001:db8:9::2")] {
+        for ttl in 2..=255 {
+            let (verdict, frame) = send(&mut open(), INSIDE, udp_of(from, to, ttl, 3));
+            assert_eq!(verdict.action, Action::Forward(OUTSIDE));
+            assert_eq!(frame, udp_of(from, to, ttl - 1, 3));
+        }
+    }
+}
+
+#[test]
+fn a_packet_at_the_end_of_its_ttl_refreshes_but_makes_no_entry() {
+    for (from, to) in [("10.0.0.2", "198.51.100.2"), ("fd00:1::2", "2001:db8:9::2")] {
+        let mut shard = open();
+        let exceeded = Action::Reject(DropReason::TtlExceeded, Rejection::TimeExceeded);
+        for ttl in [0, 1] {
+            let (verdict, frame) = send(&mut shard, INSIDE, udp_of(from, to, ttl, 3));
+            assert_eq!((verdict.action, verdict.state), (exceeded, Some(State::New)));
+            assert_eq!(frame, udp_of(from, to, ttl, 3), "an answer quotes it as it came");
+            assert_eq!(shard.len(), 0);
+        }
+        let (made, _) = send(&mut shard, INSIDE, udp_of(from, to, 2, 3));
+        let (verdict, _) = send(&mut shard, INSIDE, udp_of(from, to, 1, 3));
+        assert_eq!((verdict.action, verdict.entry), (exceeded, made.entry));
+        let counted = shard.entry(made.entry.unwrap()).unwrap().counters[0].packets();
+        assert_eq!((counted, shard.counters().drops[DropReason::TtlExceeded as usize]), (2, 3));
+    }
+}
+
+#[test]
+fn what_goes_nowhere_is_classified_and_dropped() {
+    let drop = Action::Drop;
+    let no_route = Action::Reject(DropReason::NoRoute, Rejection::NoRoute);
+    for (from, to, expected) in [
+        ("10.0.0.2", "192.0.2.1", no_route),
+        ("fd00:1::2", "3fff::1", no_route),
+        ("10.0.0.2", "127.0.0.1", drop(DropReason::NoRoute)),
+        ("10.0.0.2", "0.0.0.0", drop(DropReason::NoRoute)),
+        ("fd00:1::2", "fe80::1", drop(DropReason::NoRoute)),
+        ("10.0.0.2", "224.0.0.251", drop(DropReason::Multicast)),
+        ("10.0.0.2", "255.255.255.255", drop(DropReason::Multicast)),
+        ("10.0.0.2", "10.0.0.255", drop(DropReason::Multicast)),
+        ("fd00:1::2", "ff02::fb", drop(DropReason::Multicast)),
+        ("127.0.0.5", "198.51.100.2", drop(DropReason::IpSource)),
+        ("0.0.0.0", "255.255.255.255", drop(DropReason::IpSource)),
+        ("10.0.0.1", "198.51.100.2", drop(DropReason::IpSource)),
+        ("203.0.113.1", "10.0.0.7", drop(DropReason::IpSource)),
+        ("fe80::9", "2001:db8:9::2", drop(DropReason::IpSource)),
+    ] {
+        let mut shard = open();
+        let (verdict, _) = send(&mut shard, INSIDE, udp(from, to));
+        assert_eq!((verdict.action, verdict.state), (expected, Some(State::New)), "{from} > {to}");
+        assert_eq!(shard.len(), 0, "{from} > {to}");
+    }
+}
+
+#[test]
+fn the_mtu_is_that_of_the_egress_port() {
+    let mut shard = open();
+    let udp_bytes = 8;
+    for (from, to, header_bytes) in [("10.0.0.2", "198.51.100.2", 20), ("fd00:1::2", "2001:db8:9::2", 40)] {
+        let fits = 1400 - header_bytes - udp_bytes;
+        assert_eq!(action(&mut shard, udp_of(from, to, 64, fits)), Action::Forward(OUTSIDE));
+        let too_big = Action::Reject(DropReason::TooBig, Rejection::TooBig(1400));
+        assert_eq!(action(&mut shard, udp_of(from, to, 64, fits + 1)), too_big);
+    }
+    let mut frame = udp_of("10.0.0.2", "198.51.100.2", 64, 1400);
+    frame[20] &= !0x40;
+    let sum = u16::from_be_bytes([frame[24], frame[25]]);
+    frame[24..26].copy_from_slice(&crate::wire::checksum::update(sum, 0x4000, 0).to_be_bytes());
+    assert_eq!(action(&mut shard, frame), Action::Drop(DropReason::TooBig));
+}
+
+#[test]
+fn local_packets_are_judged_on_their_way_to_the_box() {
+    let to_box = Match { egress: vec![PortId::LOCAL], ..Match::default() };
+    let mut closed = shard(vec![(to_box, RuleAction::Drop)], Outcome::Accept);
+    let policy = Action::Drop(DropReason::Policy);
+    for own in ["10.0.0.1", "203.0.113.1"] {
+        assert_eq!(action(&mut closed, udp("10.0.0.2", own)), policy);
+    }
+    assert_eq!(action(&mut closed, udp("fd00:1::2", "2001:db8:2::1")), policy);
+    assert_eq!(action(&mut closed, udp("10.0.0.2", "10.0.0.7")), Action::Forward(INSIDE));
+    assert_eq!(closed.len(), 1);
+}
+
+#[test]
+fn the_box_takes_echo_and_refuses_the_rest() {
+    let mut shard = open();
+    let mut echo = Vec::new();
+    ip("10.0.0.2", "10.0.0.1", 1).icmpv4_echo_request(3, 1).write(&mut echo, b"box?").unwrap();
+    assert_eq!(action(&mut shard, echo), Action::Deliver);
+    let mut echo = Vec::new();
+    ip("fd00:1::2", "fd00:1::1", 1).icmpv6_echo_request(3, 1).write(&mut echo, b"box?").unwrap();
+    assert_eq!(action(&mut shard, echo), Action::Deliver);
+    let mut syn = Vec::new();
+    ip("10.0.0.2", "10.0.0.1", 64).tcp(4000, 22, 5, 100).syn().write(&mut syn, &[]).unwrap();
+    assert_eq!(action(&mut shard, syn), Action::Reject(DropReason::Local, Rejection::TcpReset));
+    let port = Action::Reject(DropReason::Local, Rejection::PortUnreachable);
+    assert_eq!(action(&mut shard, udp("10.0.0.2", "10.0.0.1")), port);
+    assert_eq!(shard.len(), 4, "all were accepted");
+}
+
+#[test]
+fn frames_for_others_end_before_tracking() {
+    let mut shard = open();
+    let mut frame = udp("10.0.0.2", "198.51.100.2");
+    frame[5] = 9;
+    let (verdict, _) = send(&mut shard, INSIDE, frame.clone());
+    assert_eq!(verdict, Verdict::dropped(DropReason::OtherHost));
+    // A port that knows no address of its own takes everything.
+    let (verdict, _) = send(&mut shard, OUTSIDE, frame);
+    assert_eq!(verdict.action, Action::Forward(OUTSIDE));
+
+    let mut tagged = udp("10.0.0.2", "198.51.100.2");
+    tagged.splice(12..12, [0x81, 0, 0, 7]);
+    assert_eq!(action(&mut shard, tagged), Action::Drop(DropReason::OtherHost));
+    // A packet to one station in a frame to all.
+    let mut shouted = udp("10.0.0.2", "198.51.100.3");
+    shouted[..6].fill(0xff);
+    assert_eq!(action(&mut shard, shouted), Action::Drop(DropReason::Multicast));
+}
+
+#[test]
+fn the_links_own_protocols_are_delivered_whatever_the_policy() {
+    let mut shard = shard(vec![], Outcome::Drop);
+    let mut arp = vec![0xff; 6];
+    arp.extend_from_slice(&HOST_MAC);
+    arp.extend_from_slice(&[8, 6]);
+    arp.resize(60, 0);
+    assert_eq!(action(&mut shard, arp.clone()), Action::Deliver);
+    arp[13] = 7;
+    assert_eq!(action(&mut shard, arp), Action::Drop(DropReason::NotIp));
+
+    let solicitation = |hop_limit| {
+        let mut frame = Vec::new();
+        let kind = etherparse::Icmpv6Type::Unknown { type_u8: 135, code_u8: 0, bytes5to8: [0; 4] };
+        ip("fe80::2", "ff02::1:ff00:1", hop_limit).icmpv6(kind).write(&mut frame, &[0; 16]).unwrap();
+        frame
+    };
+    assert_eq!(action(&mut shard, solicitation(255)), Action::Deliver);
+    assert_eq!(action(&mut shard, solicitation(254)), Action::Drop(DropReason::IpSource));
+}
+
+#[test]
+fn the_box_speaks_from_an_address_of_the_port() {
+    let own = |address: &str| address.parse::<IpAddr>().ok();
+    assert_eq!(router().source(INSIDE, crate::tuple::Family::V4), own("10.0.0.1"));
+    assert_eq!(router().source(OUTSIDE, crate::tuple::Family::V6), own("2001:db8:2::1"));
+    let bare = Router::new(
+        vec![Interface::default(), Interface { addresses: vec![(own("10.0.0.1").unwrap(), 8)], mtu: 1500 }],
+        &[],
+    );
+    assert_eq!(bare.source(INSIDE, crate::tuple::Family::V4), own("10.0.0.1"));
+    assert_eq!(bare.source(INSIDE, crate::tuple::Family::V6), None);
+}
