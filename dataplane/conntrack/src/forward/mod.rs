@@ -23,7 +23,7 @@ pub enum Forwarding {
         peers: [PortId; MAX_PORTS],
     },
     /// A router: packets leave by their destination address.
-    Routed(Router),
+    Routed(Box<Router>),
 }
 
 /// The way out of a packet.

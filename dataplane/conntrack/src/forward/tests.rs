@@ -34,7 +34,7 @@ fn shard(rules: Vec<(Match, RuleAction)>, default: Outcome) -> Shard {
     let settings = Settings::of(Preset::Linux, 100);
     let mut router = router();
     router.set_mac(INSIDE, BOX_MAC);
-    let configuration = Configuration::new(settings, policy, Forwarding::Routed(router));
+    let configuration = Configuration::new(settings, policy, Forwarding::Routed(Box::new(router)));
     let capacity = Capacity { entries: 100, seed: [1, 2, 3, 4], pages: Pages::Ordinary };
     Shard::new(capacity, Box::new(configuration), Instant::from_ns(0)).unwrap()
 }
