@@ -11,6 +11,7 @@ use crate::policy::Policy;
 use crate::settings::Settings;
 use crate::time::{Instant, Tick};
 use crate::tuple::{Direction, Tuple, Zone};
+use crate::verdict::DropReason;
 use crate::wheel::{self, Wheel};
 use sluice_memory::Pages;
 use std::io;
@@ -114,6 +115,17 @@ impl Shard {
     /// What has been counted.
     pub const fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Counts drops that a worker finds out about when the verdicts have been given: a full transmit queue, a port
+    /// that there is not.
+    pub const fn count_drops(&mut self, reason: DropReason, packets: u64) {
+        self.counters.drops[reason as usize] += packets;
+    }
+
+    /// The latest time that the shard was told.
+    pub const fn now(&self) -> Instant {
+        self.now
     }
 
     /// The records of `log` rules.
