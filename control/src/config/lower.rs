@@ -1,9 +1,10 @@
 //! From the file's types to the plain data that the tracking crate takes.
 
 use ipnet::IpNet;
+use sluice_conntrack::forward::MAX_PORTS;
 use sluice_conntrack::tracker::sctp::SctpState;
 use sluice_conntrack::tracker::tcp::TcpState;
-use sluice_conntrack::{Direction, PortId, State, policy, settings};
+use sluice_conntrack::{Configuration, Direction, Forwarding, PortId, State, policy, settings};
 
 use super::path::{Path, Problem};
 use super::rules::no_interface;
@@ -100,6 +101,16 @@ impl Config {
     pub fn port(&self, name: &str) -> Option<PortId> {
         let place = self.interfaces.keys().position(|key| key == name)?;
         u8::try_from(place).ok().map(PortId)
+    }
+
+    /// All that a shard works by. Fails only for a configuration that [`super::check`] refuses.
+    pub fn configuration(&self) -> Result<Configuration, Problem> {
+        let mut zones = [0; MAX_PORTS];
+        for (zone, interface) in zones.iter_mut().zip(self.interfaces.values()) {
+            *zone = interface.zone;
+        }
+        let settings = self.conntrack.settings();
+        Ok(Configuration { zones, ..Configuration::new(settings, self.policy()?, Forwarding::wire()) })
     }
 
     /// The rules. Fails only for a configuration that [`super::check`] refuses.
