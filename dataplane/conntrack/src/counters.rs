@@ -79,6 +79,8 @@ pub struct Counters {
     pub early_drops: u64,
     /// Entries deleted by the operator.
     pub deletes: u64,
+    /// Entries that a packet ended: a reset, an answer, an error, a connection opened anew.
+    pub closed: u64,
     /// Entries that came to their time, by protocol and last state.
     pub expired: ByState,
     /// Entries alive, by protocol and state.
@@ -99,6 +101,7 @@ impl Default for Counters {
             insert_failures: 0,
             early_drops: 0,
             deletes: 0,
+            closed: 0,
             expired: ByState::default(),
             entries: ByState::default(),
             log_lost: 0,

@@ -91,6 +91,11 @@ impl Index {
         self.buckets.mapped_bytes()
     }
 
+    /// Places taken. Looks at every bucket.
+    pub(crate) fn len(&self) -> usize {
+        self.buckets.iter().map(Bucket::taken).sum()
+    }
+
     /// The hash of a tuple and its inverse.
     #[inline]
     pub fn hash(&self, tuple: &Tuple, inverse: &Tuple) -> Hash {

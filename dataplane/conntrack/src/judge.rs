@@ -150,7 +150,11 @@ impl Shard {
             _ => None,
         };
         if let Some(entry) = entry {
-            entry.mark = judgement.mark;
+            if entry.mark != judgement.mark {
+                entry.mark = judgement.mark;
+                // Rules may look at the mark: what was decided about either direction no longer holds.
+                entry.judged = Judged::default();
+            }
             if tracked.state == State::Established
                 && judgement.repeats
                 && let Some(direction) = tracked.direction

@@ -249,7 +249,7 @@ impl Shard {
             }
             End::Evicted => self.counters.early_drops += 1,
             End::Deleted => self.counters.deletes += 1,
-            End::Closed => {}
+            End::Closed => self.counters.closed += 1,
         }
         self.index.remove(self.index.hash(&tuple, &tuple.invert()), index);
         self.entries.remove(index);

@@ -147,17 +147,40 @@ impl Wheel {
         self.turn == turn_of(now)
     }
 
+    /// Walks all slots: each entry must hang on one that comes up by its deadline. Gives how many hang.
+    pub(crate) fn check(&self, entries: &Entries) -> Result<usize, String> {
+        let mut count = 0;
+        for slot in 0..LEVELS * SLOTS {
+            let mut previous = SLOT | slot as u32;
+            let mut index = self.first[slot];
+            while index != NONE {
+                let entry = entries.at(index);
+                let ahead = turn_of(entry.deadline).wrapping_sub(self.turn) & TURN_MASK;
+                let coming = self.slots_of_turn().contains(&Some(slot)) || self.turns_until(slot) <= ahead;
+                if !entry.is_used() || entry.links.previous != previous || usize::from(entry.slot) != slot {
+                    return Err(format!("entry {index} does not hang on slot {slot}"));
+                }
+                if !coming {
+                    return Err(format!("entry {index} hangs on slot {slot}, which comes up after its time"));
+                }
+                (previous, index) = (index, entry.links.next);
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
     /// The first entry on the slots of this turn: those of higher levels that begin now are spread over the lower
     /// ones first.
     fn first_due(&self) -> Option<u32> {
+        self.slots_of_turn().into_iter().flatten().map(|slot| self.first[slot]).find(|index| *index != NONE)
+    }
+
+    fn slots_of_turn(&self) -> [Option<usize>; LEVELS] {
         let turn = self.turn as usize;
         let far = turn.is_multiple_of(SLOTS * SLOTS).then_some(2 * SLOTS + (turn >> 16) % SLOTS);
         let middle = turn.is_multiple_of(SLOTS).then_some(SLOTS + (turn >> 8) % SLOTS);
         [far, middle, Some(turn % SLOTS)]
-            .into_iter()
-            .flatten()
-            .map(|slot| self.first[slot])
-            .find(|index| *index != NONE)
     }
 }
 

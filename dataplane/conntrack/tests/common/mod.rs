@@ -1,0 +1,173 @@
+//! A middlebox as tests see it: packets and time in, verdicts, entries and counters out.
+#![allow(dead_code, reason = "each test binary uses some of it")]
+
+pub mod frame;
+
+pub use frame::{Packet, Pair};
+
+use sluice_conntrack::counters::ByState;
+use sluice_conntrack::entry::EntryId;
+use sluice_conntrack::listing::{EntrySnapshot, Layout};
+use sluice_conntrack::policy::{Match, Outcome, Policy, Rule, RuleAction};
+use sluice_conntrack::settings::{Preset, Settings};
+use sluice_conntrack::{
+    Capacity, Configuration, DropReason, Forwarding, Instant, PortId, Shard, State, Verdict,
+};
+use std::time::Duration;
+
+pub const INSIDE: PortId = PortId(0);
+pub const OUTSIDE: PortId = PortId(1);
+
+/// Entries that fit into a box of these tests unless they say otherwise.
+pub const ROOM: u32 = 1024;
+
+pub const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+pub const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// A shard, its clock and what has been asked of it.
+#[derive(Debug)]
+pub struct Middlebox {
+    pub shard: Shard,
+    pub now: Instant,
+    verdicts: Vec<Verdict>,
+    packets: u64,
+    drops: u64,
+}
+
+impl Middlebox {
+    /// A box that lets everything pass.
+    pub fn of(preset: Preset) -> Self {
+        Self::with(Settings::of(preset, ROOM), accept_all())
+    }
+
+    pub fn with(settings: Settings, policy: Policy) -> Self {
+        Self::starting(Instant::from_ns(0), ROOM, configuration(settings, policy))
+    }
+
+    pub fn starting(now: Instant, room: u32, configuration: Configuration) -> Self {
+        let capacity = Capacity { entries: room, seed: [1, 2, 3, 4], pages: sluice_memory::Pages::Ordinary };
+        let shard = Shard::new(capacity, Box::new(configuration), now).expect("memory for a test");
+        Self { shard, now, verdicts: vec![], packets: 0, drops: 0 }
+    }
+
+    /// The verdict on a packet from inside.
+    pub fn inside(&mut self, packet: &Packet) -> Verdict {
+        self.one(INSIDE, packet)
+    }
+
+    /// The verdict on a packet from outside.
+    pub fn outside(&mut self, packet: &Packet) -> Verdict {
+        self.one(OUTSIDE, packet)
+    }
+
+    fn one(&mut self, port: PortId, packet: &Packet) -> Verdict {
+        self.burst(&mut [(port, packet.frame())])[0]
+    }
+
+    /// The verdicts on frames that come in together.
+    pub fn burst(&mut self, frames: &mut [(PortId, Vec<u8>)]) -> &[Verdict] {
+        self.verdicts.clear();
+        self.verdicts.resize(frames.len(), Verdict::dropped(DropReason::Truncated));
+        self.shard.process(self.now, frames, &mut self.verdicts);
+        self.packets += frames.len() as u64;
+        self.drops += self.verdicts.iter().filter(|verdict| verdict.drop_reason().is_some()).count() as u64;
+        &self.verdicts
+    }
+
+    /// Lets time pass, and ends what has come to its end.
+    pub fn pass(&mut self, time: Duration) {
+        self.now = self.now.after(time);
+        assert!(self.shard.expire(self.now, u32::MAX), "an unbounded budget does all there is to do");
+    }
+
+    /// Every entry alive, as a listing shows it.
+    pub fn entries(&self) -> Vec<(EntryId, EntrySnapshot)> {
+        let mut entries = vec![];
+        let end = self.shard.list(0, u32::MAX, |id, entry| entries.push((id, entry)));
+        assert_eq!(end, None);
+        entries
+    }
+
+    /// The entries in the layout of the preset's own file in /proc.
+    pub fn lines(&self) -> Vec<String> {
+        let layout = Layout::proc(self.shard.configuration().settings.preset);
+        let line = |entry: &EntrySnapshot| {
+            let mut line = String::new();
+            entry.write(layout, &mut line).map(|()| line).expect("a string takes everything")
+        };
+        self.entries().iter().map(|(_, entry)| line(entry)).collect()
+    }
+
+    /// The only entry.
+    pub fn entry(&self) -> EntrySnapshot {
+        let entries = self.entries();
+        assert_eq!(entries.len(), 1, "{:?}", self.lines());
+        entries[0].1
+    }
+
+    pub fn drops(&self, reason: DropReason) -> u64 {
+        self.shard.counters().drops[reason as usize]
+    }
+
+    /// Changes the rules and keeps the rest.
+    pub fn reload(&mut self, policy: Policy) {
+        let settings = self.shard.configuration().settings.clone();
+        self.shard.configure(Box::new(configuration(settings, policy)));
+    }
+
+    /// What must hold whatever has happened.
+    pub fn check(&self) {
+        let counters = self.shard.counters();
+        let before_tracking: u64 = self.packets - counters.packets.iter().sum::<u64>();
+        let drops: u64 = counters.drops.iter().sum();
+        assert_eq!(drops, self.drops, "each drop has one reason");
+        assert!(before_tracking <= drops, "a packet without state is a drop");
+        let invalid: u64 = counters.invalid.iter().sum();
+        assert!(
+            invalid <= counters.packets[State::Invalid as usize],
+            "an INVALID packet has one reason at most"
+        );
+        let ended = total(&counters.expired) + counters.early_drops + counters.deletes + counters.closed;
+        assert_eq!(counters.inserts - ended, u64::from(self.shard.len()), "entries are made and end");
+        assert_eq!(total(&counters.entries), u64::from(self.shard.len()), "gauges count the entries");
+        let listed = self.entries().len();
+        assert!(listed <= self.shard.len() as usize, "a listing shows what is there");
+        self.shard.check_invariants().unwrap();
+    }
+}
+
+fn total(by_state: &ByState) -> u64 {
+    by_state.iter().flatten().sum()
+}
+
+/// Inside and outside joined by a wire.
+pub fn configuration(settings: Settings, policy: Policy) -> Configuration {
+    Configuration::new(settings, policy, Forwarding::wire())
+}
+
+pub fn accept_all() -> Policy {
+    Policy { default: Outcome::Accept, ..Policy::default() }
+}
+
+/// A policy of these rules that drops all else.
+pub fn rules<const N: usize>(rules: [(Match, RuleAction); N]) -> Policy {
+    let rule = |(matches, action)| Rule { name: None, matches, action };
+    Policy { rules: rules.into_iter().map(rule).collect(), ..Policy::default() }
+}
+
+/// What a firewall usually has: answers pass, and what inside begins.
+pub fn firewall() -> Policy {
+    rules([
+        (states([State::Established, State::Related]), RuleAction::Accept),
+        (Match { ingress: vec![INSIDE], ..states([State::New]) }, RuleAction::Accept),
+    ])
+}
+
+pub fn states<const N: usize>(states: [State; N]) -> Match {
+    Match { states: Some(states.into_iter().collect()), ..Match::default() }
+}

@@ -1,0 +1,11 @@
+//! The shard from outside: packets and time in, verdicts, entries and counters out.
+#![forbid(unsafe_code)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod listing;
+mod pressure;
+mod rules;
+mod states;
+mod timers;

@@ -1,0 +1,139 @@
+//! A full table: who is evicted, who is refused, and what is counted.
+
+use crate::common::*;
+use sluice_conntrack::entry::Status;
+use sluice_conntrack::policy::Policy;
+use sluice_conntrack::settings::{Preset, Settings};
+use sluice_conntrack::{DropReason, Instant, InvalidReason, State};
+
+fn limited(preset: Preset, limit: u32) -> Middlebox {
+    Middlebox::starting(Instant::from_ns(0), limit, configuration(Settings::of(preset, limit), accept_all()))
+}
+
+/// A UDP stream that both sides have kept up: assured.
+fn assure(it: &mut Middlebox, pair: Pair) {
+    it.inside(&pair.udp(1));
+    it.outside(&pair.inverse().udp(1));
+    it.pass(secs(3));
+    it.inside(&pair.udp(1));
+}
+
+#[test]
+fn a_newcomer_takes_the_place_of_an_unassured_entry() {
+    for v6 in [false, true] {
+        let mut it = limited(Preset::Linux, 10);
+        for sport in 0..1000 {
+            let pair = Pair::both(sport, 53)[usize::from(v6)];
+            assert_eq!(it.inside(&pair.udp(1)).state, Some(State::New));
+            assert!(it.shard.len() <= 10);
+        }
+        assert_eq!(it.shard.counters().early_drops, 990);
+        assert_eq!(it.shard.counters().insert_failures, 0);
+        it.check();
+    }
+}
+
+#[test]
+fn assured_entries_are_spared() {
+    for preset in [Preset::Classic, Preset::Linux] {
+        let mut it = limited(preset, 8);
+        for sport in 0..8 {
+            assure(&mut it, Pair::both(sport, 53)[usize::from(sport % 2)]);
+        }
+        let names: Vec<_> = it.entries().iter().map(|(id, _)| *id).collect();
+        assert!(it.entries().iter().all(|(_, entry)| entry.status.has(Status::ASSURED)));
+        for pair in Pair::both(1000, 53) {
+            let verdict = it.inside(&pair.udp(1));
+            assert_eq!(verdict.drop_reason(), Some(DropReason::TableFull));
+            assert_eq!(verdict.entry, None);
+            assert_eq!(verdict.state, (preset == Preset::Classic).then_some(State::Invalid));
+        }
+        assert_eq!(it.drops(DropReason::TableFull), 2);
+        assert_eq!(it.shard.counters().insert_failures, 2);
+        // Who is in goes on.
+        assert_eq!(it.inside(&Pair::v4(0, 53).udp(1)).state, Some(State::Established));
+        assert_eq!(it.entries().iter().map(|(id, _)| *id).collect::<Vec<_>>(), names);
+        it.check();
+    }
+}
+
+#[test]
+fn a_full_table_refuses_before_the_rules_look() {
+    let mut it = limited(Preset::Linux, 0);
+    it.inside(&Pair::v4(1, 53).udp(1));
+    assert!(it.shard.configuration().rule_counters.iter().all(|rule| rule.packets == 0));
+    assert_eq!(it.drops(DropReason::TableFull), 1);
+    assert_eq!(it.inside(&Pair::v4(1, 53).udp(1).spoilt()).invalid, Some(InvalidReason::BadChecksum));
+}
+
+#[test]
+fn a_packet_that_the_rules_drop_evicts_nobody() {
+    let mut it = limited(Preset::Linux, 1);
+    it.inside(&Pair::v4(1, 53).udp(1));
+    let name = it.entries()[0].0;
+    it.reload(Policy::default());
+    assert_eq!(it.inside(&Pair::v4(2, 53).udp(1)).drop_reason(), Some(DropReason::Policy));
+    assert!(it.shard.entry(name).is_some());
+    it.check();
+}
+
+#[test]
+fn a_lower_limit_counts_from_the_next_newcomer_on() {
+    let mut it = limited(Preset::Linux, 20);
+    for sport in 0..20 {
+        it.inside(&Pair::v4(sport, 53).udp(1));
+    }
+    let lower = configuration(Settings::of(Preset::Linux, 5), accept_all());
+    it.shard.configure(Box::new(lower));
+    assert_eq!(it.shard.len(), 20, "a reload ends no entry");
+    for sport in 100..200 {
+        it.inside(&Pair::v4(sport, 53).udp(1));
+        assert!(it.shard.len() <= 20);
+    }
+    it.check();
+}
+
+#[test]
+fn a_limit_above_the_capacity_is_the_capacity() {
+    let settings = Settings::of(Preset::Linux, 1_000_000);
+    let mut it = Middlebox::starting(Instant::from_ns(0), 64, configuration(settings, accept_all()));
+    for sport in 0..1000 {
+        it.inside(&Pair::v4(sport, 53).udp(1));
+        assert!(it.shard.len() <= 64);
+    }
+    it.check();
+}
+
+#[test]
+fn places_are_used_again() {
+    let mut it = limited(Preset::Linux, 64);
+    for round in 0..50 {
+        for sport in 0..64 {
+            let pair = Pair::both(sport, 1000 + round)[usize::from((sport + round) % 2)];
+            it.inside(&pair.udp(1));
+        }
+        it.pass(secs(31));
+        assert!(it.shard.is_empty());
+        it.check();
+    }
+    assert_eq!(it.shard.counters().insert_failures, 0);
+}
+
+#[test]
+fn memory_is_taken_once() {
+    let mut it = Middlebox::of(Preset::Linux);
+    let before = it.shard.memory_bytes();
+    for sport in 0..5000 {
+        it.inside(&Pair::v4(sport, 53).udp(1));
+    }
+    assert_eq!(it.shard.memory_bytes(), before);
+}
+
+#[test]
+fn a_shard_without_places_refuses_everything_politely() {
+    let settings = Settings::of(Preset::Linux, 10);
+    let mut it = Middlebox::starting(Instant::from_ns(0), 0, configuration(settings, accept_all()));
+    assert_eq!(it.inside(&Pair::v4(1, 2).udp(1)).drop_reason(), Some(DropReason::TableFull));
+    it.pass(secs(1));
+    it.check();
+}
