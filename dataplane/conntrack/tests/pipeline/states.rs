@@ -2,10 +2,11 @@
 
 use crate::common::*;
 use sluice_conntrack::entry::Status;
+use sluice_conntrack::forward::MAX_PORTS;
 use sluice_conntrack::policy::{Match, Outcome, Policy, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::Action;
-use sluice_conntrack::{Direction, DropReason, Forwarding, Instant, InvalidReason, State, Verdict};
+use sluice_conntrack::{Direction, DropReason, Forwarding, Instant, InvalidReason, PortId, State, Verdict};
 use std::net::IpAddr;
 
 const PRESETS: [Preset; 2] = [Preset::Classic, Preset::Linux];
@@ -208,20 +209,21 @@ fn zones_keep_the_same_addresses_apart() {
     for pair in Pair::both(4000, 53) {
         let mut configuration = configuration(Settings::of(Preset::Linux, ROOM), accept_all());
         // Two customers on one box: ports 0 and 1, ports 2 and 3.
-        let Forwarding::Wire { peers } = &mut configuration.forwarding;
-        (peers[2], peers[3]) = (sluice_conntrack::PortId(3), sluice_conntrack::PortId(2));
+        let mut peers = [PortId(0); MAX_PORTS];
+        peers[..4].copy_from_slice(&[1, 0, 3, 2].map(PortId));
+        configuration.forwarding = Forwarding::Wire { peers };
         configuration.zones[2..4].fill(7);
         let mut it = Middlebox::starting(Instant::from_ns(0), ROOM, configuration);
         let [first, second] = [0, 2].map(|port| {
-            let verdict = it.burst(&mut [(sluice_conntrack::PortId(port), pair.udp(1).frame())])[0];
+            let verdict = it.burst(&mut [(PortId(port), pair.udp(1).frame())])[0];
             assert_eq!(verdict.state, Some(State::New));
             verdict.entry.unwrap()
         });
         assert_ne!(first, second);
-        let answer = it.burst(&mut [(sluice_conntrack::PortId(3), pair.inverse().udp(1).frame())])[0];
+        let answer = it.burst(&mut [(PortId(3), pair.inverse().udp(1).frame())])[0];
         assert_eq!((answer.state, answer.entry), (Some(State::Established), Some(second)));
         let error = pair.udp(1).time_exceeded(router(pair)).frame();
-        assert_eq!(it.burst(&mut [(sluice_conntrack::PortId(1), error)])[0].entry, Some(first));
+        assert_eq!(it.burst(&mut [(PortId(1), error)])[0].entry, Some(first));
         let zones: Vec<_> = it.entries().iter().map(|(_, entry)| entry.zone()).collect();
         assert!(zones.contains(&0) && zones.contains(&7));
         it.check();
