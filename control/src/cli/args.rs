@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
 
-use crate::config::{Mark, Prefix, Protocol};
+use crate::socket::Filter;
 
 /// Run the middlebox
 #[derive(Clone, Debug, Args)]
@@ -77,7 +78,8 @@ impl std::str::FromStr for ReplayInput {
 }
 
 /// The layouts of a listing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Listing {
     /// conntrack(8)'s, with the family in front
     Extended,
@@ -103,7 +105,7 @@ pub struct ConntrackArgs {
 
     /// Which entries
     #[command(flatten)]
-    pub filter: ConntrackFilter,
+    pub filter: Filter,
 
     /// How entries are printed
     #[arg(short, long, value_name = "FORMAT")]
@@ -131,74 +133,11 @@ pub struct ConntrackCommand {
     pub stats: bool,
 }
 
-/// conntrack(8)'s filters: an entry is shown if it fits all that are given.
-#[derive(Clone, Debug, Default, Args)]
-pub struct ConntrackFilter {
-    /// Protocol, by name or number
-    #[arg(short = 'p', long, value_name = "PROTO")]
-    pub proto: Option<Protocol>,
-
-    /// Source address or prefix of the original direction
-    #[arg(short = 's', long, visible_alias = "orig-src", value_name = "PREFIX")]
-    pub src: Option<Prefix>,
-
-    /// Destination address or prefix of the original direction
-    #[arg(short = 'd', long, visible_alias = "orig-dst", value_name = "PREFIX")]
-    pub dst: Option<Prefix>,
-
-    /// Source port of the original direction
-    #[arg(long, visible_alias = "orig-port-src", value_name = "PORT")]
-    pub sport: Option<u16>,
-
-    /// Destination port of the original direction
-    #[arg(long, visible_alias = "orig-port-dst", value_name = "PORT")]
-    pub dport: Option<u16>,
-
-    /// State, such as ESTABLISHED or TIME_WAIT
-    #[arg(long, value_name = "STATE")]
-    pub state: Option<String>,
-
-    /// Mark, or value/mask
-    #[arg(short = 'm', long, value_name = "MARK")]
-    pub mark: Option<Mark>,
-
-    /// Zone
-    #[arg(short = 'w', long, value_name = "ZONE")]
-    pub zone: Option<u16>,
-
-    /// Family
-    #[arg(short = 'f', long, value_name = "FAMILY")]
-    pub family: Option<Family>,
-
-    /// Status; several, separated by commas, must all hold
-    #[arg(short = 'u', long, value_name = "STATUS", value_delimiter = ',', ignore_case = true)]
-    pub status: Vec<EntryStatus>,
-}
-
-/// Address families.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Family {
-    /// IPv4
-    Ipv4,
-    /// IPv6
-    Ipv6,
-}
-
-/// What conntrack(8) can ask of an entry's status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum EntryStatus {
-    /// Packets went both ways, lastingly
-    Assured,
-    /// The reply direction has been seen
-    SeenReply,
-    /// It has not
-    Unreplied,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Protocol;
+    use crate::socket::EntryStatus;
     use clap::Parser;
 
     #[derive(Parser)]

@@ -8,9 +8,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-pub use args::{
-    ConntrackArgs, ConntrackCommand, ConntrackFilter, EntryStatus, Family, Listing, Replay, ReplayInput, Run,
-};
+pub use args::{ConntrackArgs, ConntrackCommand, Listing, Replay, ReplayInput, Run};
 
 use crate::config;
 

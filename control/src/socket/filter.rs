@@ -1,0 +1,217 @@
+//! Which entries a command is about: conntrack(8)'s filters, on the command line and on the socket alike.
+
+use std::net::IpAddr;
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use sluice_conntrack::entry::Status;
+use sluice_conntrack::listing::EntrySnapshot;
+use sluice_conntrack::tuple;
+
+use crate::config::{Mark, Prefix, Protocol};
+
+/// conntrack(8)'s filters: an entry is shown if it fits all that are given.
+#[derive(Clone, Debug, Default, PartialEq, Args, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Filter {
+    /// Protocol, by name or number
+    #[arg(short = 'p', long, value_name = "PROTO")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proto: Option<Protocol>,
+
+    /// Source address or prefix of the original direction
+    #[arg(short = 's', long, visible_alias = "orig-src", value_name = "PREFIX")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub src: Option<Prefix>,
+
+    /// Destination address or prefix of the original direction
+    #[arg(short = 'd', long, visible_alias = "orig-dst", value_name = "PREFIX")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dst: Option<Prefix>,
+
+    /// Source address or prefix of the reply direction
+    #[arg(short = 'r', long, value_name = "PREFIX")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_src: Option<Prefix>,
+
+    /// Destination address or prefix of the reply direction
+    #[arg(short = 'q', long, value_name = "PREFIX")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_dst: Option<Prefix>,
+
+    /// Source port of the original direction
+    #[arg(long, visible_alias = "orig-port-src", value_name = "PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sport: Option<u16>,
+
+    /// Destination port of the original direction
+    #[arg(long, visible_alias = "orig-port-dst", value_name = "PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dport: Option<u16>,
+
+    /// State, such as ESTABLISHED or TIME_WAIT
+    #[arg(long, value_name = "STATE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+
+    /// Mark, or value/mask
+    #[arg(short = 'm', long, value_name = "MARK")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
+
+    /// Zone
+    #[arg(short = 'w', long, value_name = "ZONE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<u16>,
+
+    /// Family
+    #[arg(short = 'f', long, value_name = "FAMILY")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<Family>,
+
+    /// Status; several, separated by commas, must all hold
+    #[arg(short = 'u', long, value_name = "STATUS", value_delimiter = ',', ignore_case = true)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub status: Vec<EntryStatus>,
+}
+
+/// Address families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// IPv4
+    Ipv4,
+    /// IPv6
+    Ipv6,
+}
+
+/// What conntrack(8) can ask of an entry's status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[value(rename_all = "SCREAMING_SNAKE_CASE")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum EntryStatus {
+    /// Packets went both ways, lastingly
+    Assured,
+    /// The reply direction has been seen
+    SeenReply,
+    /// It has not
+    Unreplied,
+}
+
+impl Filter {
+    /// Whether an entry fits.
+    pub fn matches(&self, entry: &EntrySnapshot) -> bool {
+        let (original, reply) = (&entry.original, &entry.reply);
+        let within = |prefix: &Prefix, address: IpAddr| prefix.0.contains(&address);
+        let has_ports = Protocol(original.protocol()).has_ports();
+        self.proto.is_none_or(|protocol| protocol.0 == original.protocol())
+            && self.src.is_none_or(|prefix| within(&prefix, original.source()))
+            && self.dst.is_none_or(|prefix| within(&prefix, original.destination()))
+            && self.reply_src.is_none_or(|prefix| within(&prefix, reply.source()))
+            && self.reply_dst.is_none_or(|prefix| within(&prefix, reply.destination()))
+            && self.sport.is_none_or(|port| has_ports && original.selector.sport() == port)
+            && self.dport.is_none_or(|port| has_ports && original.selector.dport() == port)
+            && self
+                .state
+                .as_ref()
+                .is_none_or(|name| entry.state.is_some_and(|s| s.eq_ignore_ascii_case(name)))
+            && self.mark.is_none_or(|Mark { value, mask }| entry.mark & mask == value & mask)
+            && self.zone.is_none_or(|zone| entry.zone() == zone)
+            && self.family.is_none_or(|family| family.is(original.family()))
+            && self.status.iter().all(|status| status.holds(entry.status))
+    }
+}
+
+impl Family {
+    fn is(self, family: tuple::Family) -> bool {
+        match self {
+            Family::Ipv4 => family == tuple::Family::V4,
+            Family::Ipv6 => family == tuple::Family::V6,
+        }
+    }
+}
+
+impl EntryStatus {
+    fn holds(self, status: Status) -> bool {
+        match self {
+            EntryStatus::Assured => status.has(Status::ASSURED),
+            EntryStatus::SeenReply => status.has(Status::SEEN_REPLY),
+            EntryStatus::Unreplied => !status.has(Status::SEEN_REPLY),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_conntrack::Tuple;
+
+    fn entry(source: &str, destination: &str, protocol: u8) -> EntrySnapshot {
+        let (source, destination) = (source.parse().unwrap(), destination.parse().unwrap());
+        let original = Tuple::new(source, destination, protocol, 40_000, 80);
+        let mut status = Status::default();
+        status.set(Status::SEEN_REPLY);
+        EntrySnapshot {
+            original,
+            reply: original.invert(),
+            state: (protocol == 6).then_some("ESTABLISHED"),
+            remaining_s: 100,
+            status,
+            traffic: None,
+            gre_timeouts: None,
+            mark: 0x12,
+            age_s: None,
+            helper: None,
+            master: None,
+            uses: 1,
+        }
+    }
+
+    /// Whether the entry fits a filter written in JSON.
+    fn fits(entry: &EntrySnapshot, filter: &str) -> bool {
+        let filter: Filter = serde_json::from_str(filter).unwrap();
+        filter.matches(entry)
+    }
+
+    #[test]
+    fn each_part_tells_entries_apart() {
+        let tcp = entry("10.0.0.5", "192.0.2.1", 6);
+        let udp = entry("2001:db8::5", "2001:db8:1::1", 17);
+        for filter in [
+            r#"{"proto":"tcp"}"#,
+            r#"{"src":"10.0.0.0/8"}"#,
+            r#"{"dst":"192.0.2.1"}"#,
+            r#"{"reply-src":"192.0.2.0/24"}"#,
+            r#"{"reply-dst":"10.0.0.5"}"#,
+            r#"{"state":"established"}"#,
+            r#"{"family":"ipv4"}"#,
+        ] {
+            assert!(fits(&tcp, filter) && !fits(&udp, filter), "{filter}");
+        }
+    }
+
+    #[test]
+    fn all_parts_must_fit() {
+        let tcp = entry("10.0.0.5", "192.0.2.1", 6);
+        assert!(fits(&tcp, "{}"));
+        assert!(fits(
+            &tcp,
+            r#"{"sport":40000,"dport":80,"mark":"0x2/0xf","zone":0,"status":["SEEN_REPLY"]}"#
+        ));
+        for filter in [
+            r#"{"sport":40000,"dport":81}"#,
+            r#"{"sport":40001}"#,
+            r#"{"mark":2}"#,
+            r#"{"zone":1}"#,
+            r#"{"status":["SEEN_REPLY","ASSURED"]}"#,
+            r#"{"status":["UNREPLIED"]}"#,
+        ] {
+            assert!(!fits(&tcp, filter), "{filter}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_a_query_is_no_port() {
+        assert!(!fits(&entry("10.0.0.5", "192.0.2.1", 1), r#"{"sport":40000}"#));
+    }
+}

@@ -1,0 +1,20 @@
+//! The control socket: how `sluice conntrack` and its like speak to a running daemon.
+//!
+//! A Unix socket, mode 0660; each request is one line of JSON, and so is its answer. `protocol` is what can be
+//! asked and answered, `filter` which entries are meant, `server` the daemon's end, `client` the other. To try it
+//! by hand: `echo '{"request":"count"}' | socat - UNIX:/run/sluice/control.sock`.
+
+mod client;
+mod filter;
+pub mod protocol;
+mod server;
+
+pub use client::Client;
+pub use filter::{EntryStatus, Family, Filter};
+pub use server::{Call, Server};
+
+/// Longest request in bytes, the newline included.
+pub const MAX_REQUEST_BYTES: usize = 16 << 10;
+
+/// Clients served at one time; one more is told so and sent away.
+pub const MAX_CLIENTS: usize = 16;

@@ -1,0 +1,220 @@
+//! What is said on the control socket: one JSON object a line, a request from the client, its answer from the daemon.
+//!
+//! Nobody keeps anything for a client between two requests: a listing is asked for page by page, each request with
+//! the place where the last page ended.
+
+use serde::{Deserialize, Serialize};
+
+use super::Filter;
+use crate::cli::Listing;
+
+/// What a client asks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// A page of the table.
+    Entries {
+        /// Which entries.
+        #[serde(default)]
+        filter: Filter,
+        /// How they are written; conntrack(8)'s way unless told otherwise.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        format: Option<Listing>,
+        /// Where the page begins.
+        #[serde(default)]
+        from: Cursor,
+    },
+    /// How many entries there are.
+    Count,
+    /// Each shard's counters, in conntrack(8)'s words.
+    Shards,
+    /// The daemon at a glance.
+    Statistics,
+    /// Drops by reason.
+    Drops,
+    /// Read the configuration file anew and put it in force.
+    Reload,
+    /// All timeouts.
+    Timeouts,
+    /// Change a timeout until the next reload.
+    SetTimeout {
+        /// Its name, as [`Timeout::name`].
+        name: String,
+        /// Its value, as in the configuration file: `90`, `5m`, `5d`.
+        value: String,
+    },
+}
+
+/// A place in the table. An entry that is there throughout a listing is listed exactly once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cursor {
+    /// The shard.
+    pub shard: u16,
+    /// The place in its table.
+    pub place: u32,
+}
+
+/// What the daemon answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Answer {
+    /// A page of the table. It may have no lines and yet not be the last one.
+    Entries {
+        /// One entry a line.
+        lines: Vec<String>,
+        /// Where the next page begins; left out at the end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<Cursor>,
+    },
+    /// How many entries there are.
+    Count {
+        /// Entries of all shards.
+        entries: u64,
+    },
+    /// Each shard's counters.
+    Shards {
+        /// In the order of their numbers.
+        shards: Vec<ShardCounters>,
+    },
+    /// The daemon at a glance.
+    Statistics(Statistics),
+    /// Drops by reason.
+    Drops {
+        /// Packets that ended here, by every reason there is.
+        drops: Vec<Counted>,
+        /// INVALID packets, which the policy judges, by every reason there is.
+        invalid: Vec<Counted>,
+    },
+    /// The new configuration is in force.
+    Reloaded {
+        /// How many configurations have been in force since the start.
+        revision: u64,
+    },
+    /// Timeouts, all of them or the one that was set.
+    Timeouts {
+        /// In the order of the configuration file.
+        timeouts: Vec<Timeout>,
+    },
+    /// The request could not be served, and nothing was changed.
+    Error {
+        /// Why, for the user's eyes.
+        message: String,
+    },
+}
+
+/// Counters of one shard, named as `conntrack -S` names them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardCounters {
+    /// The shard.
+    pub shard: u16,
+    /// Look-ups that found an entry.
+    pub found: u64,
+    /// INVALID packets.
+    pub invalid: u64,
+    /// Entries put into the table.
+    pub insert: u64,
+    /// Entries refused because the table was full of assured ones.
+    pub insert_failed: u64,
+    /// Packets dropped because tracking could not take them.
+    pub drop: u64,
+    /// Entries evicted for a new one.
+    pub early_drop: u64,
+}
+
+/// A name and how often it was counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// A state, a reason, a rule.
+    pub name: String,
+    /// Packets.
+    pub packets: u64,
+}
+
+/// The daemon at a glance.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statistics {
+    /// Its version.
+    pub version: String,
+    /// Seconds since its start.
+    pub uptime_s: u64,
+    /// How many configurations have been in force since the start.
+    pub revision: u64,
+    /// Entries in the table.
+    pub entries: u64,
+    /// Most entries allowed.
+    pub entries_limit: u64,
+    /// Packets by state.
+    pub packets: Vec<Counted>,
+    /// The ports, in the order of their names.
+    pub ports: Vec<PortStatistics>,
+}
+
+/// What a port's device has counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortStatistics {
+    /// Name of the interface.
+    pub name: String,
+    /// Packets received.
+    pub rx_packets: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Packets the device dropped because its queue was full.
+    pub rx_missed: u64,
+    /// Packets dropped because the pool was empty.
+    pub rx_nombuf: u64,
+    /// Packets sent.
+    pub tx_packets: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+}
+
+/// A timeout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeout {
+    /// Its keys in the configuration file below `conntrack.timeouts`: `tcp.established`, `icmp`.
+    pub name: String,
+    /// Seconds.
+    pub seconds: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(line: &str) -> Result<Request, String> {
+        serde_json::from_str(line).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn requests_are_plain_to_write_by_hand() {
+        assert_eq!(request(r#"{"request":"count"}"#), Ok(Request::Count));
+        let entries = Request::Entries { filter: Filter::default(), format: None, from: Cursor::default() };
+        assert_eq!(request(r#"{"request":"entries"}"#), Ok(entries));
+        let filtered = r#"{"request":"entries","filter":{"proto":"tcp","dport":80},"format":"json"}"#;
+        let Ok(Request::Entries { filter, format, .. }) = request(filtered) else { panic!() };
+        assert_eq!((filter.dport, format), (Some(80), Some(Listing::Json)));
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        assert!(request(r#"{"request":"explode"}"#).unwrap_err().contains("explode"));
+        assert!(request(r#"{"request":"entries","fliter":{}}"#).unwrap_err().contains("fliter"));
+        assert!(request(r#"{"request":"entries","filter":{"prot":6}}"#).unwrap_err().contains("prot"));
+        assert!(request("[]").is_err() && request("").is_err());
+    }
+
+    #[test]
+    fn answers_survive_the_way() {
+        let answers = [
+            Answer::Entries { lines: vec!["a \"b\"".to_owned()], next: Some(Cursor { shard: 1, place: 9 }) },
+            Answer::Statistics(Statistics { uptime_s: 3, ..Statistics::default() }),
+            Answer::Error { message: "two\nlines".to_owned() },
+        ];
+        for answer in answers {
+            let line = serde_json::to_string(&answer).unwrap();
+            assert!(!line.contains('\n'));
+            assert_eq!(serde_json::from_str::<Answer>(&line).unwrap(), answer);
+        }
+    }
+}

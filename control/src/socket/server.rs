@@ -1,0 +1,349 @@
+//! The daemon's end: a thread that accepts, and one for each client.
+//!
+//! A client's thread reads a line, hands the request to whoever serves it and writes the answer. A slow client, or
+//! one that talks nonsense, keeps nobody waiting but itself.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, SyncSender};
+use std::thread;
+use std::time::Duration;
+
+use super::protocol::{Answer, Request};
+use super::{MAX_CLIENTS, MAX_REQUEST_BYTES};
+
+/// A client that says nothing, or takes nothing, for so long is sent away, so that it holds no other one's place.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Root and the group may ask; nobody else.
+const SOCKET_MODE: u32 = 0o660;
+const DIRECTORY_MODE: u32 = 0o750;
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+pub struct Call {
+    /// What is asked.
+    pub request: Request,
+    /// Where the answer goes. It holds one, so sending it never waits.
+    pub reply: SyncSender<Answer>,
+}
+
+/// The socket, until it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    path: PathBuf,
+    /// The directory, where it had to be made.
+    made: Option<PathBuf>,
+}
+
+/// Why there is no socket.
+#[derive(Debug)]
+pub enum SocketError {
+    /// Somebody answers there.
+    InUse(PathBuf),
+    /// Something that is not a socket is there.
+    NotASocket(PathBuf),
+    /// The system says no.
+    Io(PathBuf, io::Error),
+}
+
+impl fmt::Display for SocketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SocketError::InUse(path) => write!(
+                f,
+                "control socket {}: another sluice listens there; stop it, or choose another path under control.socket",
+                path.display()
+            ),
+            SocketError::NotASocket(path) => {
+                write!(f, "control socket {}: a file that is no socket is in the way", path.display())
+            }
+            SocketError::Io(path, error) => write!(f, "control socket {}: {error}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for SocketError {}
+
+impl Server {
+    /// Listens at `path` and passes every request to `serve`, which says whether it still takes some.
+    ///
+    /// A socket that a dead process left is replaced; the directory is made if there is none.
+    ///
+    /// # Errors
+    /// Somebody listens there, another kind of file is there, or the system refuses.
+    pub fn start<F>(path: &Path, serve: F) -> Result<Server, SocketError>
+    where
+        F: Fn(Call) -> bool + Send + Sync + 'static,
+    {
+        let failed = |error| SocketError::Io(path.to_owned(), error);
+        let made = make_directory(path).map_err(failed)?;
+        check_free(path)?;
+        let listener = bind(path).map_err(failed)?;
+        let server = Server { path: path.to_owned(), made };
+        thread::Builder::new()
+            .name("control-accept".to_owned())
+            .spawn(move || accept(&listener, &Arc::new(serve)))
+            .map_err(failed)?;
+        Ok(server)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Whoever is connected keeps the connection until the process ends.
+        let _ = fs::remove_file(&self.path);
+        if let Some(directory) = &self.made {
+            let _ = fs::remove_dir(directory);
+        }
+    }
+}
+
+fn make_directory(path: &Path) -> io::Result<Option<PathBuf>> {
+    match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() && !directory.exists() => {
+            fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
+            Ok(Some(directory.to_owned()))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn check_free(path: &Path) -> Result<(), SocketError> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(SocketError::Io(path.to_owned(), error)),
+        Ok(found) if !found.file_type().is_socket() => Err(SocketError::NotASocket(path.to_owned())),
+        Ok(_) => match UnixStream::connect(path) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+            Err(error) => Err(SocketError::Io(path.to_owned(), error)),
+            Ok(_) => Err(SocketError::InUse(path.to_owned())),
+        },
+    }
+}
+
+/// The socket gets its mode under another name: by its own, nobody ever finds it with a wrong one. Renaming also
+/// replaces what a dead process left.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    let mut nascent = path.as_os_str().to_owned();
+    nascent.push(".new");
+    let nascent = PathBuf::from(nascent);
+    match fs::remove_file(&nascent) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&nascent)?;
+    let named = fs::set_permissions(&nascent, fs::Permissions::from_mode(SOCKET_MODE))
+        .and_then(|()| fs::rename(&nascent, path));
+    if let Err(error) = named {
+        let _ = fs::remove_file(&nascent);
+        return Err(error);
+    }
+    Ok(listener)
+}
+
+fn accept<F>(listener: &UnixListener, serve: &Arc<F>)
+where
+    F: Fn(Call) -> bool + Send + Sync + 'static,
+{
+    // Each client's thread holds one more reference.
+    let places = Arc::new(());
+    loop {
+        let Ok((stream, _)) = listener.accept() else {
+            // Out of descriptors, most likely: wait for some client to leave.
+            thread::sleep(Duration::from_millis(100));
+            continue;
+        };
+        if Arc::strong_count(&places) > MAX_CLIENTS {
+            turn_away(&stream);
+            continue;
+        }
+        let (place, serve) = (Arc::clone(&places), Arc::clone(serve));
+        let client = move || {
+            let _place = place;
+            // A client that has gone away is no error of ours.
+            let _ = attend(&stream, &*serve);
+        };
+        // Without a thread the stream is closed, which tells the client.
+        let _ = thread::Builder::new().name("control-client".to_owned()).spawn(client);
+    }
+}
+
+fn turn_away(mut stream: &UnixStream) {
+    let message = format!("{MAX_CLIENTS} clients are connected already; try again");
+    // The kernel's buffer of a new connection takes one line, so this never waits.
+    let _ = stream.set_nonblocking(true);
+    let _ = stream.write_all(&line_of(&Answer::Error { message }));
+}
+
+fn attend(mut stream: &UnixStream, serve: &impl Fn(Call) -> bool) -> io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut reader = BufReader::new(stream);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let most = MAX_REQUEST_BYTES as u64;
+        if reader.by_ref().take(most).read_until(b'\n', &mut line)? == 0 {
+            return Ok(());
+        }
+        let too_long = line.len() == MAX_REQUEST_BYTES && line.last() != Some(&b'\n');
+        let answer = match too_long {
+            true => Answer::Error { message: format!("a request has at most {MAX_REQUEST_BYTES} bytes") },
+            false => answer(&line, serve),
+        };
+        stream.write_all(&line_of(&answer))?;
+        if too_long {
+            return Ok(());
+        }
+    }
+}
+
+fn answer(line: &[u8], serve: &impl Fn(Call) -> bool) -> Answer {
+    let request = match serde_json::from_slice(line) {
+        Ok(request) => request,
+        Err(error) => return Answer::Error { message: format!("not a request: {error}") },
+    };
+    let (reply, answers) = mpsc::sync_channel(1);
+    let taken = serve(Call { request, reply });
+    match answers.recv() {
+        Ok(answer) if taken => answer,
+        _ => Answer::Error { message: "the daemon is stopping".to_owned() },
+    }
+}
+
+fn line_of(answer: &Answer) -> Vec<u8> {
+    let mut line =
+        serde_json::to_vec(answer).unwrap_or_else(|_| br#"{"answer":"error","message":""}"#.to_vec());
+    line.push(b'\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Client, protocol::Cursor};
+    use super::*;
+
+    /// A directory of its own, gone with the test.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new(name: &str) -> Directory {
+            let path = std::env::temp_dir().join(format!("sluice-socket-{}-{name}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Directory(path)
+        }
+
+        fn socket(&self) -> PathBuf {
+            self.0.join("control.sock")
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// Counts: answers that there are 7 entries, and nothing else.
+    fn counts(call: Call) -> bool {
+        let answer = match call.request {
+            Request::Count => Answer::Count { entries: 7 },
+            _ => Answer::Error { message: "only counts".to_owned() },
+        };
+        call.reply.send(answer).is_ok()
+    }
+
+    fn exchange(path: &Path, bytes: &[u8]) -> String {
+        let mut stream = UnixStream::connect(path).unwrap();
+        // What is said after the line that ends the talk may be refused already.
+        let _ = stream.write_all(bytes);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text);
+        text
+    }
+
+    #[test]
+    fn requests_are_answered_one_by_one() {
+        let directory = Directory::new("answers");
+        let _server = Server::start(&directory.socket(), counts).unwrap();
+        let mut client = Client::connect(&directory.socket()).unwrap();
+        for _ in 0..3 {
+            assert_eq!(client.ask(&Request::Count).unwrap(), Answer::Count { entries: 7 });
+        }
+        let entries = Request::Entries { filter: Default::default(), format: None, from: Cursor::default() };
+        assert_eq!(client.ask(&entries).unwrap_err().to_string(), "only counts");
+    }
+
+    #[test]
+    fn nonsense_gets_an_error_and_the_talk_goes_on() {
+        let directory = Directory::new("nonsense");
+        let _server = Server::start(&directory.socket(), counts).unwrap();
+        let said =
+            exchange(&directory.socket(), b"\xff\x00{{{\n\n{\"request\":\"count\"}\n{\"request\":\"count\"");
+        let answers: Vec<Answer> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(matches!(&answers[..2], [Answer::Error { .. }, Answer::Error { .. }]));
+        assert_eq!(answers[2], Answer::Count { entries: 7 });
+        assert!(matches!(answers[3], Answer::Error { .. }), "a cut-off line is no request");
+    }
+
+    #[test]
+    fn an_endless_line_ends_the_talk() {
+        let directory = Directory::new("endless");
+        let _server = Server::start(&directory.socket(), counts).unwrap();
+        let said = exchange(&directory.socket(), &vec![b'x'; MAX_REQUEST_BYTES]);
+        assert!(said.contains("at most 16384 bytes") && said.lines().count() == 1, "{said}");
+    }
+
+    #[test]
+    fn one_client_too_many_is_told_so() {
+        let directory = Directory::new("many");
+        let _server = Server::start(&directory.socket(), counts).unwrap();
+        let mut clients: Vec<Client> =
+            (0..MAX_CLIENTS).map(|_| Client::connect(&directory.socket()).unwrap()).collect();
+        for client in &mut clients {
+            client.ask(&Request::Count).unwrap();
+        }
+        let said = exchange(&directory.socket(), b"");
+        assert!(said.contains("clients are connected already"), "{said}");
+        assert!(clients[0].ask(&Request::Count).is_ok(), "the others are served on");
+    }
+
+    #[test]
+    fn the_socket_is_for_owner_and_group_and_goes_with_the_server() {
+        let directory = Directory::new("mode");
+        let path = directory.0.join("made/control.sock");
+        let server = Server::start(&path, counts).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        assert!(matches!(Server::start(&path, counts), Err(SocketError::InUse(_))));
+        drop(server);
+        assert!(!path.parent().unwrap().exists());
+    }
+
+    #[test]
+    fn a_dead_socket_is_replaced_and_another_file_is_not() {
+        let directory = Directory::new("stale");
+        drop(UnixListener::bind(directory.socket()).unwrap());
+        let server = Server::start(&directory.socket(), counts).unwrap();
+        assert!(Client::connect(&directory.socket()).unwrap().ask(&Request::Count).is_ok());
+        drop(server);
+        fs::write(directory.socket(), "precious").unwrap();
+        let error = Server::start(&directory.socket(), counts).unwrap_err();
+        assert!(matches!(error, SocketError::NotASocket(_)));
+        assert_eq!(fs::read_to_string(directory.socket()).unwrap(), "precious");
+    }
+
+    #[test]
+    fn requests_after_the_end_are_refused() {
+        let directory = Directory::new("end");
+        let _server = Server::start(&directory.socket(), |_| false).unwrap();
+        let error = Client::connect(&directory.socket()).unwrap().ask(&Request::Count).unwrap_err();
+        assert_eq!(error.to_string(), "the daemon is stopping");
+    }
+}
