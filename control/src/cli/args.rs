@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use super::daemon::Socket;
 use crate::socket::Filter;
 
 /// Run the middlebox
@@ -111,9 +112,9 @@ pub struct ConntrackArgs {
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Listing>,
 
-    /// The daemon's control socket
-    #[arg(long, value_name = "PATH", default_value = "/run/sluice/control.sock")]
-    pub socket: PathBuf,
+    /// Where to ask
+    #[command(flatten)]
+    pub socket: Socket,
 }
 
 /// conntrack(8)'s commands; exactly one.

@@ -2,6 +2,8 @@
 
 mod args;
 mod check;
+mod conntrack;
+mod daemon;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -29,11 +31,27 @@ Examples:
 
 Exit status: 0 if all is well, 1 if something is wrong, 2 if the command line is.";
 
+const RELOAD_HELP: &str = "\
+No packet and no connection is lost. A file that is wrong, or that changes what
+only a restart can change (system, interfaces' devices and MTU, a larger
+max-entries, metrics, control), changes nothing, and the answer says why.";
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Validate a configuration and print it with every default written out
     Check(check::Check),
+    /// The tracked connections of a running daemon, as conntrack(8) shows them
+    Conntrack(ConntrackArgs),
+    /// A running daemon at a glance: entries, packets by state, ports
+    Stats(daemon::Ask),
+    /// Drops and INVALID packets of a running daemon, by reason
+    Drops(daemon::Ask),
+    /// Have a running daemon read its configuration anew
+    #[command(after_help = RELOAD_HELP)]
+    Reload(daemon::Ask),
+    /// Show or change the timeouts of a running daemon
+    Timeouts(daemon::Timeouts),
     /// Print the reference configuration: every key, its meaning, its default
     Reference {
         /// Print the JSON schema instead, for editors and other tools
@@ -55,6 +73,11 @@ pub enum Command {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Check(check) => check.run(),
+        Command::Conntrack(conntrack) => conntrack.run(),
+        Command::Stats(ask) => ask.stats(),
+        Command::Drops(ask) => ask.drops(),
+        Command::Reload(ask) => ask.reload(),
+        Command::Timeouts(timeouts) => timeouts.run(),
         Command::Reference { schema: false } => print(&config::reference_yaml()),
         Command::Reference { schema: true } => print(&config::json_schema()),
         Command::Completions { shell } => completions(shell),

@@ -9,9 +9,9 @@ mod filter;
 pub mod protocol;
 mod server;
 
-pub use client::Client;
+pub use client::{Client, ClientError};
 pub use filter::{EntryStatus, Family, Filter};
-pub use server::{Call, Server};
+pub use server::{Call, Server, SocketError};
 
 /// Longest request in bytes, the newline included.
 pub const MAX_REQUEST_BYTES: usize = 16 << 10;

@@ -1,0 +1,82 @@
+//! `sluice conntrack`: the table of a running daemon, as conntrack(8) shows it.
+
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+
+use super::args::ConntrackArgs;
+use super::daemon::{Failure, unexpected};
+use crate::socket::Client;
+use crate::socket::protocol::{Answer, Cursor, Request, ShardCounters};
+
+impl ConntrackArgs {
+    /// Does it.
+    pub fn run(&self) -> ExitCode {
+        let done = match (self.command.count, self.command.stats) {
+            (true, _) => self.count(),
+            (_, true) => self.counters(),
+            _ => self.list(),
+        };
+        super::daemon::exit(done)
+    }
+
+    fn list(&self) -> Result<(), Failure> {
+        let mut client = Client::connect(&self.socket.path)?;
+        let mut out = BufWriter::new(io::stdout().lock());
+        let mut from = Cursor::default();
+        let mut shown = 0;
+        loop {
+            let request = Request::Entries { filter: self.filter.clone(), format: self.output, from };
+            let Answer::Entries { lines, next } = client.ask(&request)? else { return Err(unexpected()) };
+            for line in &lines {
+                writeln!(out, "{line}")?;
+            }
+            shown += lines.len();
+            match next {
+                Some(next) => from = next,
+                None => break,
+            }
+        }
+        out.flush()?;
+        super::say(&format!("sluice v{}: {shown} flow entries have been shown.", env!("CARGO_PKG_VERSION")));
+        Ok(())
+    }
+
+    fn count(&self) -> Result<(), Failure> {
+        match Client::connect(&self.socket.path)?.ask(&Request::Count)? {
+            Answer::Count { entries } => Ok(writeln!(io::stdout(), "{entries}")?),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn counters(&self) -> Result<(), Failure> {
+        let Answer::Shards { shards } = Client::connect(&self.socket.path)?.ask(&Request::Shards)? else {
+            return Err(unexpected());
+        };
+        for shard in &shards {
+            writeln!(io::stdout(), "{}", line_of(shard))?;
+        }
+        Ok(())
+    }
+}
+
+/// As `conntrack -S` writes it, with a shard in the place of a processor.
+fn line_of(counters: &ShardCounters) -> String {
+    let ShardCounters { shard, found, invalid, insert, insert_failed, drop, early_drop } = counters;
+    format!(
+        "cpu={shard:<4}\tfound={found} invalid={invalid} insert={insert} insert_failed={insert_failed} \
+         drop={drop} early_drop={early_drop}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_look_like_conntracks() {
+        let counters =
+            ShardCounters { shard: 1, found: 20, invalid: 3, insert: 4, ..ShardCounters::default() };
+        let expected = "cpu=1   \tfound=20 invalid=3 insert=4 insert_failed=0 drop=0 early_drop=0";
+        assert_eq!(line_of(&counters), expected);
+    }
+}
