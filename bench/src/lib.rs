@@ -3,6 +3,7 @@
 
 pub mod capture;
 pub mod connection;
+pub mod driver;
 pub mod figures;
 pub mod huge_pages;
 pub mod interrupt;
