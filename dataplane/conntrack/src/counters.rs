@@ -85,6 +85,10 @@ pub struct Counters {
     pub expired: ByState,
     /// Entries alive, by protocol and state.
     pub entries: ByState,
+    /// Answers written: echo replies, TCP resets, ICMP errors.
+    pub answers: u64,
+    /// Answers not written because the rate limit was reached.
+    pub answers_withheld: u64,
     /// Log records lost because the ring was full or the rate limit reached.
     pub log_lost: u64,
 }
@@ -104,6 +108,8 @@ impl Default for Counters {
             closed: 0,
             expired: ByState::default(),
             entries: ByState::default(),
+            answers: 0,
+            answers_withheld: 0,
             log_lost: 0,
         }
     }

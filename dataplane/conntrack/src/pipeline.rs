@@ -15,7 +15,7 @@ use crate::settings::Preset;
 use crate::shard::{End, Shard};
 use crate::time::{Instant, Tick};
 use crate::tracker::{self, Context, Update};
-use crate::tuple::{Direction, Tuple};
+use crate::tuple::{Direction, Tuple, Zone};
 use crate::verdict::{DropReason, InvalidReason, State, Verdict};
 use crate::wire;
 use zerocopy::FromZeros;
@@ -231,6 +231,24 @@ impl Shard {
             return Tracked { state, direction: Some(direction), invalid: None, place };
         }
         self.open(packet, now)
+    }
+
+    /// Tracks a packet that the box sends itself. It never makes an entry.
+    pub(crate) fn track_own<F: Frame>(&mut self, frame: &F, zone: Zone) {
+        let Ok(mut headers) = wire::parse(frame) else { return };
+        headers.tuple.selector = headers.tuple.selector.with_zone(zone);
+        let inverse = headers.tuple.invert();
+        let hash = self.index.hash(&headers.tuple, &inverse);
+        let slot = Slot { parsed: Ok(headers), inverse, hash };
+        let packet = Packet { headers: &headers, head: frame.head() };
+        let tracked = match headers.kind {
+            Kind::Error => self.relate(&slot, packet),
+            Kind::Tracked => self.track(&slot, packet),
+            Kind::NotIp | Kind::Untracked | Kind::Invalid(_) => return,
+        };
+        if let Place::Ending(index) = tracked.place {
+            self.remove(index, End::Closed);
+        }
     }
 
     fn move_gauge(&mut self, index: u32, from: u8) {

@@ -1,5 +1,6 @@
 //! The shard: everything one worker knows. Table, timers and counters, owned by nobody else.
 
+use crate::answer::Pace;
 use crate::counters::{Counters, ProtocolLabel, RuleCounter};
 use crate::entries::Entries;
 use crate::entry::{Entry, EntryId, Status};
@@ -74,6 +75,8 @@ pub struct Shard {
     pub(crate) wheel: Wheel,
     pub(crate) counters: Counters,
     pub(crate) log: Log,
+    /// The pace of answers.
+    pub(crate) pace: Pace,
     /// The latest time seen: time never runs backwards here.
     pub(crate) now: Instant,
 }
@@ -96,6 +99,7 @@ impl Shard {
             wheel: Wheel::new(Tick::at(now)),
             counters: Counters::default(),
             log: Log::default(),
+            pace: Pace::default(),
             now,
         })
     }

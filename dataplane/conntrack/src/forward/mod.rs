@@ -3,7 +3,7 @@
 pub mod router;
 pub mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use router::{GatewayId, Interface, MacAddress, Route, Router};
 

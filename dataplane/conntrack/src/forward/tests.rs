@@ -10,10 +10,10 @@ use etherparse::{PacketBuilder, PacketBuilderStep};
 use sluice_memory::Pages;
 use std::net::IpAddr;
 
-const INSIDE: PortId = PortId(0);
-const OUTSIDE: PortId = PortId(1);
-const BOX_MAC: MacAddress = [2, 0, 0, 0, 0, 1];
-const HOST_MAC: MacAddress = [2, 0, 0, 0, 0, 2];
+pub(crate) const INSIDE: PortId = PortId(0);
+pub(crate) const OUTSIDE: PortId = PortId(1);
+pub(crate) const BOX_MAC: MacAddress = [2, 0, 0, 0, 0, 1];
+pub(crate) const HOST_MAC: MacAddress = [2, 0, 0, 0, 0, 2];
 
 fn router() -> Router {
     let own = |address: &str, length| (address.parse::<IpAddr>().unwrap(), length);
@@ -28,7 +28,7 @@ fn router() -> Router {
     Router::new(vec![inside, outside], &routes)
 }
 
-fn shard(rules: Vec<(Match, RuleAction)>, default: Outcome) -> Shard {
+pub(crate) fn shard(rules: Vec<(Match, RuleAction)>, default: Outcome) -> Shard {
     let rules = rules.into_iter().map(|(matches, action)| Rule { name: None, matches, action });
     let policy = Policy { rules: rules.collect(), default, ..Policy::default() };
     let settings = Settings::of(Preset::Linux, 100);
@@ -39,11 +39,11 @@ fn shard(rules: Vec<(Match, RuleAction)>, default: Outcome) -> Shard {
     Shard::new(capacity, Box::new(configuration), Instant::from_ns(0)).unwrap()
 }
 
-fn open() -> Shard {
+pub(crate) fn open() -> Shard {
     shard(vec![], Outcome::Accept)
 }
 
-fn ip(from: &str, to: &str, ttl: u8) -> PacketBuilderStep<etherparse::IpHeaders> {
+pub(crate) fn ip(from: &str, to: &str, ttl: u8) -> PacketBuilderStep<etherparse::IpHeaders> {
     let ethernet = PacketBuilder::ethernet2(HOST_MAC, BOX_MAC);
     match (from.parse().unwrap(), to.parse().unwrap()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => ethernet.ip(etherparse::IpHeaders::Ipv4(
@@ -59,18 +59,18 @@ fn ip(from: &str, to: &str, ttl: u8) -> PacketBuilderStep<etherparse::IpHeaders>
     }
 }
 
-fn udp_of(from: &str, to: &str, ttl: u8, payload_len: usize) -> Vec<u8> {
+pub(crate) fn udp_of(from: &str, to: &str, ttl: u8, payload_len: usize) -> Vec<u8> {
     let mut frame = Vec::new();
     ip(from, to, ttl).udp(4000, 53).write(&mut frame, &vec![7; payload_len]).unwrap();
     frame
 }
 
-fn udp(from: &str, to: &str) -> Vec<u8> {
+pub(crate) fn udp(from: &str, to: &str) -> Vec<u8> {
     udp_of(from, to, 64, 10)
 }
 
 /// What the shard says about a frame, and what it has made of it.
-fn send(shard: &mut Shard, port: PortId, frame: Vec<u8>) -> (Verdict, Vec<u8>) {
+pub(crate) fn send(shard: &mut Shard, port: PortId, frame: Vec<u8>) -> (Verdict, Vec<u8>) {
     let mut frames = [(port, frame)];
     let mut verdicts = [Verdict::dropped(DropReason::Truncated)];
     shard.process(Instant::from_ns(1), &mut frames, &mut verdicts);

@@ -10,9 +10,10 @@ pub mod checksum;
 pub mod ethernet;
 mod gre;
 pub mod icmp;
-mod ipv4;
-mod ipv6;
+pub(crate) mod ipv4;
+pub(crate) mod ipv6;
 pub mod sctp;
+pub(crate) mod segments;
 pub mod tcp;
 #[cfg(test)]
 mod tests;

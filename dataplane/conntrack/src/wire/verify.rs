@@ -1,7 +1,7 @@
 //! Verifying the checksum of a packet's L4 header and payload, which may lie in several segments.
 
 use super::checksum::{Crc32c, Sum};
-use super::{sctp, udp};
+use super::{sctp, segments, udp};
 use crate::frame::{Checksum, Frame};
 use crate::headers::Headers;
 use crate::tuple::{Family, protocol};
@@ -18,9 +18,9 @@ pub fn verify_checksum<F: Frame>(frame: &F, headers: &Headers) -> bool {
         (protocol::UDP, device) => verify_udp(frame, headers, device),
         (protocol::UDPLITE, _) => verify_udplite(frame, headers),
         (protocol::SCTP, _) => verify_sctp(frame, headers),
-        (protocol::ICMP, _) => {
-            l4_slices(frame, headers, headers.l4_len).fold(Sum::default(), Sum::bytes).is_valid()
-        }
+        (protocol::ICMP, _) => segments::slices(frame, headers.l4_offset, headers.l4_len as usize)
+            .fold(Sum::default(), Sum::bytes)
+            .is_valid(),
         (protocol::ICMPV6, _) => sum(frame, headers, headers.l4_len, headers.l4_len),
         _ => true,
     }
@@ -54,7 +54,7 @@ fn verify_udplite<F: Frame>(frame: &F, headers: &Headers) -> bool {
 fn verify_sctp<F: Frame>(frame: &F, headers: &Headers) -> bool {
     let Some(header) = l4_header::<F, { sctp::HEADER_BYTES }>(frame, headers) else { return false };
     let (before, found) = header.split_at(sctp::CHECKSUM_OFFSET);
-    let mut slices = l4_slices(frame, headers, headers.l4_len);
+    let mut slices = segments::slices(frame, headers.l4_offset, headers.l4_len as usize);
     let first = slices.next().unwrap_or_default().get(sctp::HEADER_BYTES..).unwrap_or_default();
     let crc = Crc32c::default().bytes(before).bytes(&[0; 4]).bytes(first);
     slices.fold(crc, Crc32c::bytes).to_wire() == found
@@ -65,7 +65,7 @@ fn verify_sctp<F: Frame>(frame: &F, headers: &Headers) -> bool {
 /// checksum says it goes, and fails, as it does in Linux.
 fn sum<F: Frame>(frame: &F, headers: &Headers, covered: u32, length: u32) -> bool {
     let sum = pseudo_header(frame, headers, length);
-    l4_slices(frame, headers, covered).fold(sum, Sum::bytes).is_valid()
+    segments::slices(frame, headers.l4_offset, covered as usize).fold(sum, Sum::bytes).is_valid()
 }
 
 /// The sum over the pseudo header. An ICMP error's tuple is not the packet's own: the addresses are read
@@ -84,14 +84,4 @@ fn pseudo_header<F: Frame>(frame: &F, headers: &Headers, length: u32) -> Sum {
 fn l4_header<'a, F: Frame, const N: usize>(frame: &'a F, headers: &Headers) -> Option<&'a [u8; N]> {
     let l4 = frame.head().get(usize::from(headers.l4_offset)..)?;
     l4.first_chunk().filter(|_| N as u32 <= headers.l4_len)
-}
-
-/// The first `length` bytes of the L4 packet, segment by segment.
-fn l4_slices<'a, F: Frame>(frame: &'a F, headers: &Headers, length: u32) -> impl Iterator<Item = &'a [u8]> {
-    let head = frame.head().get(usize::from(headers.l4_offset)..).unwrap_or_default();
-    std::iter::once(head).chain(frame.tail()).scan(length as usize, |left, segment| {
-        let segment = segment.get(..*left).unwrap_or(segment);
-        *left -= segment.len();
-        Some(segment)
-    })
 }

@@ -1,0 +1,127 @@
+//! What the box says to the sender of a packet: an echo reply, a TCP reset, an ICMP error.
+//!
+//! An answer goes back the way the packet came, through the same port to the station that sent the frame. A wire has
+//! no address: it speaks in the name of the packet's destination.
+
+mod echo;
+mod envelope;
+mod error;
+mod pace;
+mod reset;
+#[cfg(test)]
+mod tests;
+
+pub use pace::Pace;
+
+use crate::forward::Forwarding;
+use crate::forward::router::is_group;
+use crate::frame::{Frame, PortId};
+use crate::headers::{Fragment, Headers, Kind};
+use crate::shard::Shard;
+use crate::tuple::{Family, number, protocol};
+use crate::verdict::{Action, DropReason, Rejection, Verdict};
+use crate::wire::{self, icmp};
+use envelope::Envelope;
+
+impl Shard {
+    /// Writes the answer that a verdict asks for as a whole frame into `out`, to be sent through the port that `frame`
+    /// came in by; gives its length in bytes. `None` where nothing is to be said, where nothing may be said, and
+    /// where the answer does not fit into `out`.
+    ///
+    /// `frame` is as it came in: the verdict is no forwarding, so it was not edited.
+    pub fn answer<F: Frame>(&mut self, frame: &F, verdict: &Verdict, out: &mut [u8]) -> Option<usize> {
+        let (reason, rejection) = match verdict.action {
+            Action::Deliver => (DropReason::Local, None),
+            Action::Reject(reason, rejection) => (reason, Some(rejection)),
+            Action::Forward(_) | Action::Drop(_) => return None,
+        };
+        let headers = &wire::parse(frame).ok()?;
+        if !may_be_answered(frame, headers) {
+            return None;
+        }
+        if rejection.is_some() && !self.pace.take(self.now) {
+            self.counters.answers_withheld += 1;
+            return None;
+        }
+        let packet = Envelope::back(frame, headers)?;
+        let length = match rejection {
+            None => echo::write(frame, headers, packet, out),
+            Some(Rejection::TcpReset) => reset::write(frame, headers, packet, out),
+            Some(rejection) => {
+                let source = self.speaker(frame.port(), headers, reason);
+                error::write(
+                    frame,
+                    headers,
+                    source.map_or(packet, |source| packet.from(source)),
+                    rejection,
+                    out,
+                )
+            }
+        }?;
+        self.counters.answers += 1;
+        if reason == DropReason::Local {
+            // What the box says as a host is part of a connection. What it says as a router is about one, and
+            // changes nothing.
+            let entry = verdict.entry.and_then(|id| self.entry(id));
+            if let Some(zone) = entry.map(|entry| entry.selector.zone()) {
+                self.track_own(&Sent(out.get_mut(..length)?), zone);
+            }
+        }
+        Some(length)
+    }
+
+    /// The address that the box gives as its own in an error; `None` for the one that the packet was sent to.
+    fn speaker(&self, port: PortId, headers: &Headers, reason: DropReason) -> Option<u128> {
+        match &self.configuration.forwarding {
+            Forwarding::Routed(router) if reason != DropReason::Local => {
+                router.source(port, headers.family()?).map(number)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether anything may be said about a packet: never to or about many, nor about an error, nor about a fragment whose
+/// ports nobody knows (RFC 1122 section 3.2.2, RFC 4443 section 2.4).
+fn may_be_answered<F: Frame>(frame: &F, headers: &Headers) -> bool {
+    let Some(family) = headers.family() else { return false };
+    let (_, destination) = wire::addresses(frame.head(), headers);
+    let is_icmp = matches!(headers.protocol, protocol::ICMP | protocol::ICMPV6);
+    let kind = frame.head().get(usize::from(headers.l4_offset));
+    let is_error = is_icmp && kind.is_none_or(|kind| icmp::class(family, *kind) == icmp::Class::Error);
+    frame.head().first_chunk().is_some_and(|mac| !is_group(mac))
+        && headers.fragment != Fragment::Later
+        && headers.kind != Kind::Error
+        && !is_error
+        && !is_many(family, destination)
+        && !wire::has_martian_source(frame, headers)
+}
+
+/// Whether an address is that of many (RFC 1112 section 4, RFC 919 section 7, RFC 4291 section 2.7).
+const fn is_many(family: Family, address: u128) -> bool {
+    match family {
+        Family::V4 => address >> 28 == 0xe || address == u32::MAX as u128,
+        Family::V6 => address >> 120 == 0xff,
+    }
+}
+
+/// A frame of the box's own making.
+struct Sent<'a>(&'a mut [u8]);
+
+impl Frame for Sent<'_> {
+    fn port(&self) -> PortId {
+        PortId::LOCAL
+    }
+
+    fn head(&self) -> &[u8] {
+        self.0
+    }
+
+    fn head_mut(&mut self) -> &mut [u8] {
+        self.0
+    }
+
+    fn tail(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::empty()
+    }
+}
