@@ -4,7 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
-use dpdk::{Burst, Mbuf, RxQueue, TxQueue, lcore};
+use dpdk::{Burst, Mbuf, Mempool, RxQueue, TxQueue, lcore};
+use sluice_conntrack::forward::MacAddress;
 use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{DropReason, Instant, PortId, Shard, Verdict};
 
@@ -21,6 +22,9 @@ const ROUNDS_AWAKE: u32 = 256;
 
 /// How long it sleeps then: less than a queue of 1024 packets takes to fill at 10 million packets a second.
 const NAP: Duration = Duration::from_micros(50);
+
+/// The longest answer in bytes: an echo reply of the largest MTU, behind any tags.
+const LONGEST_ANSWER: usize = 9216 + 64;
 
 /// What a worker does while no packets come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +43,8 @@ pub struct QueuePair {
     pub rx: RxQueue,
     /// Where packets go.
     pub tx: TxQueue,
+    /// The port's link-layer address.
+    pub mac: MacAddress,
 }
 
 /// What passed one port, as this worker saw it. Bytes are those of Ethernet frames, without checksums.
@@ -71,6 +77,8 @@ struct WorkerPort {
     /// What leaves here when the burst at hand has been decided.
     egress: Burst,
     counters: PortCounters,
+    /// Packets that the device had no room for since the shard was told.
+    unsent: u64,
 }
 
 /// One shard, and one queue pair of each port.
@@ -79,17 +87,28 @@ pub struct Worker {
     /// By [`PortId`].
     ports: Vec<WorkerPort>,
     verdicts: [Verdict; Burst::CAPACITY],
+    /// Where the packets come from that the box makes itself.
+    pool: Mempool,
+    /// Where they are written.
+    scratch: Box<[u8]>,
     load: Load,
 }
 
 impl Worker {
-    /// A worker over these queues, by [`PortId`].
-    pub fn new(shard: Shard, queues: Vec<QueuePair>) -> Self {
-        let port = |queues| WorkerPort { queues, egress: Burst::new(), counters: PortCounters::default() };
+    /// A worker over these queues, by [`PortId`]. What the box says itself comes from `pool`.
+    pub fn new(shard: Shard, queues: Vec<QueuePair>, pool: Mempool) -> Self {
+        let port = |queues| WorkerPort {
+            queues,
+            egress: Burst::new(),
+            counters: PortCounters::default(),
+            unsent: 0,
+        };
         Self {
             shard,
             ports: queues.into_iter().map(port).collect(),
             verdicts: [Verdict::dropped(DropReason::NoRoute); Burst::CAPACITY],
+            pool,
+            scratch: vec![0; LONGEST_ANSWER].into(),
             load: Load::default(),
         }
     }
@@ -154,18 +173,27 @@ impl Worker {
             burst.iter_mut().map(|mbuf| Received { port, mbuf }).collect();
         self.shard.process(now, &mut frames, &mut self.verdicts);
         drop(frames);
-        for (mbuf, verdict) in burst.drain().zip(&self.verdicts) {
+        // A packet that does not leave is freed as it goes out of scope.
+        for (mut mbuf, verdict) in burst.drain().zip(&self.verdicts) {
             match verdict.action {
                 Action::Forward(egress) => match self.ports.get_mut(usize::from(egress.0)) {
                     Some(port) => port.send(mbuf),
                     None => self.shard.count_drops(DropReason::NoRoute, 1),
                 },
-                // The packet is freed as it goes out of scope. Whoever answers a rejected packet does so here.
-                Action::Deliver | Action::Drop(_) | Action::Reject(..) => {}
+                Action::Drop(_) => {}
+                Action::Deliver | Action::Reject(..) => {
+                    let asked = Received { port, mbuf: &mut mbuf };
+                    let answer = self.shard.answer(&asked, verdict, &mut self.scratch);
+                    let answer = answer.and_then(|length| self.pool.copy_from(self.scratch.get(..length)?));
+                    if let (Some(answer), Some(port)) = (answer, self.ports.get_mut(usize::from(port.0))) {
+                        port.send(answer);
+                    }
+                }
             }
         }
         for port in &mut self.ports {
-            let unsent = port.flush();
+            port.flush();
+            let unsent = std::mem::take(&mut port.unsent);
             if unsent > 0 {
                 self.shard.count_drops(DropReason::TxFull, unsent);
             }
@@ -195,26 +223,29 @@ impl Worker {
 }
 
 impl WorkerPort {
-    /// Puts a packet behind those that leave with the burst at hand, which is never longer than what fits.
+    /// Puts a packet behind those that leave with the burst at hand.
     fn send(&mut self, mbuf: Mbuf) {
+        if self.egress.room() == 0 {
+            self.flush();
+        }
         self.counters.tx_bytes += mbuf.packet_len() as u64;
-        // No burst that is taken apart is longer than this one may be, and each leaves this one empty.
+        // There is room now.
         let pushed = self.egress.push(mbuf);
         debug_assert!(pushed.is_ok());
     }
 
-    /// Hands the waiting packets to the device and frees those it has no room for; gives the number of these.
-    fn flush(&mut self) -> u64 {
+    /// Hands the waiting packets to the device and frees those it has no room for.
+    fn flush(&mut self) {
         if self.egress.is_empty() {
-            return 0;
+            return;
         }
         self.counters.tx_packets += self.queues.tx.transmit(&mut self.egress) as u64;
         let unsent = self.egress.len() as u64;
         if unsent > 0 {
+            self.unsent += unsent;
             self.counters.tx_full += unsent;
             self.counters.tx_bytes -= self.egress.iter().map(|mbuf| mbuf.packet_len() as u64).sum::<u64>();
             self.egress.clear();
         }
-        unsent
     }
 }

@@ -57,8 +57,8 @@ fn a_worker_forwards_tracks_and_answers() {
     for arguments in &arguments {
         let device = Device::attach(&eal, arguments).unwrap();
         let (port, mut rx, mut tx) = device.start(&PortOptions::default(), &pool).unwrap();
+        queues.push(QueuePair { rx: rx.remove(0), tx: tx.remove(0), mac: port.info().mac });
         ports.push(port);
-        queues.push(QueuePair { rx: rx.remove(0), tx: tx.remove(0) });
     }
     let capacity = Capacity { entries: 1000, seed: [1; 4], pages: Pages::Ordinary };
     let shard = Shard::new(capacity, configuration(Outcome::Accept), Instant::default()).unwrap();
@@ -67,7 +67,7 @@ fn a_worker_forwards_tracks_and_answers() {
     let (mut controller, mut inbox) = channel();
     let core = lcore::allowed_cores().unwrap().pop().unwrap();
     let worker = lcore::launch(&eal, core, "worker", move || {
-        Worker::new(shard, queues).run(&clock, Idle::Friendly, &mut inbox);
+        Worker::new(shard, queues, pool).run(&clock, Idle::Friendly, &mut inbox);
     })
     .unwrap();
 
