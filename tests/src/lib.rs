@@ -1,2 +1,4 @@
 //! What the end-to-end tests share.
 #![forbid(unsafe_code)]
+
+pub mod oracle;

@@ -1,9 +1,11 @@
 //! From the file's types to the plain data that the tracking crate takes.
 
 use ipnet::IpNet;
+use sluice_conntrack::entry::Status;
 use sluice_conntrack::forward::MAX_PORTS;
 use sluice_conntrack::tracker::sctp::SctpState;
 use sluice_conntrack::tracker::tcp::TcpState;
+use sluice_conntrack::tuple::Family;
 use sluice_conntrack::{Configuration, Direction, Forwarding, PortId, State, policy, settings};
 
 use super::path::{Path, Problem};
@@ -118,12 +120,18 @@ impl Config {
         let section = Path::root().join("untracked");
         let untracked = self.untracked.iter().enumerate();
         let untracked = untracked.map(|(index, rule)| self.matches(rule, &section.join(index)));
+        let section = Path::root().join("zones");
+        let zones = self.zones.iter().enumerate().map(|(index, rule)| {
+            // Here `zone` is what the rule gives, not what it looks at.
+            let matches = self.matches(&Rule { zone: None, ..rule.clone() }, &section.join(index))?;
+            Ok((matches, rule.zone.unwrap_or_default()))
+        });
         let section = Path::root().join("policy").join("rules");
         let rules = self.policy.rules.iter().enumerate();
         let rules = rules.map(|(index, rule)| self.rule(rule, &section.join(index)));
         Ok(policy::Policy {
             untracked: untracked.collect::<Result<_, _>>()?,
-            zones: Vec::new(),
+            zones: zones.collect::<Result<_, _>>()?,
             rules: rules.collect::<Result<_, _>>()?,
             default: match self.policy.default {
                 DefaultAction::Accept => policy::Outcome::Accept,
@@ -156,7 +164,10 @@ impl Config {
             states: rule.state.as_ref().map(|states| states.iter().map(state).collect()),
             ingress: ports("in", &rule.in_)?,
             egress: ports("out", &rule.out)?,
-            family: None,
+            family: rule.family.map(|family| match family {
+                schema::Family::Ipv4 => Family::V4,
+                schema::Family::Ipv6 => Family::V6,
+            }),
             source: values(&rule.source).map(prefix).collect(),
             destination: values(&rule.destination).map(prefix).collect(),
             protocols: values(&rule.protocol).map(|protocol| protocol.0).collect(),
@@ -174,7 +185,7 @@ impl Config {
                 schema::Direction::Original => Direction::Original,
                 schema::Direction::Reply => Direction::Reply,
             }),
-            status: None,
+            status: rule.status.as_ref().map(|all| all.iter().map(status).collect()),
         })
     }
 }
@@ -190,6 +201,14 @@ fn state(state: &schema::State) -> State {
         schema::State::Related => State::Related,
         schema::State::Invalid => State::Invalid,
         schema::State::Untracked => State::Untracked,
+    }
+}
+
+fn status(status: &schema::Status) -> Status {
+    match status {
+        schema::Status::SeenReply => Status::SEEN_REPLY,
+        schema::Status::Assured => Status::ASSURED,
+        schema::Status::Confirmed => Status::CONFIRMED,
     }
 }
 
@@ -258,6 +277,24 @@ mod tests {
         let timeouts = config.conntrack.settings().timeouts;
         assert_eq!(timeouts.tcp_ms[TcpState::CloseWait as usize], 7_000);
         assert_eq!(timeouts.sctp_ms[SctpState::Established as usize], 9_000);
+    }
+
+    #[test]
+    fn zones_come_from_interfaces_and_rules() {
+        let mut config = config("zones: [{in: inside, source: 10.1.0.0/16, zone: 7}]");
+        config.interfaces.get_mut("outside").unwrap().zone = 3;
+        let lowered = config.configuration().unwrap();
+        assert_eq!(lowered.zones[..3], [0, 3, 0]);
+        let [(matches, zone)] = &lowered.policy.zones[..] else { panic!("one rule") };
+        assert_eq!((matches.zone, *zone), (None, 7));
+        assert_eq!(matches.ingress, [PortId(0)]);
+    }
+
+    #[test]
+    fn family_and_status_are_matched() {
+        let lowered = only_match("family: ipv6, status: [assured, seen-reply]");
+        assert_eq!(lowered.family, Some(Family::V6));
+        assert_eq!(lowered.status, Some([Status::ASSURED, Status::SEEN_REPLY].into_iter().collect()));
     }
 
     #[test]

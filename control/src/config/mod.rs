@@ -29,7 +29,7 @@ pub use schema::{Config, Control, Cores, Forwarding, Interface, Memory, Metrics,
 pub use schema_conntrack::{
     Conntrack, GreTimeouts, Preset, SctpTimeouts, Tcp, TcpTimeouts, Timeouts, UdpTimeouts,
 };
-pub use schema_policy::{Action, DefaultAction, Direction, Policy, Rule, State};
+pub use schema_policy::{Action, DefaultAction, Direction, Family, Policy, Rule, State, Status};
 pub use values::{Count, List, Seconds, Size};
 pub use values_match::{IcmpType, Mark, TcpFlags};
 pub use values_net::{Device, InterfaceAddress, PortRange, Prefix, Protocol};

@@ -22,10 +22,12 @@ pub fn check(config: &Config) -> Vec<Problem> {
     problems.extend(interfaces(config));
     problems.extend(forwarding(config));
     problems.extend(routes(config));
-    let section = Path::root().join("untracked");
-    for (index, rule) in config.untracked.iter().enumerate() {
-        problems.extend(untracked_rule(rule, &section.join(index)));
-        problems.extend(matches(rule, config, &section.join(index)));
+    for (name, list) in [("untracked", &config.untracked), ("zones", &config.zones)] {
+        let section = Path::root().join(name);
+        for (index, rule) in list.iter().enumerate() {
+            problems.extend(early_rule(name, rule, &section.join(index)));
+            problems.extend(matches(rule, config, &section.join(index)));
+        }
     }
     let section = Path::root().join("policy").join("rules");
     for (index, rule) in config.policy.rules.iter().enumerate() {
@@ -200,22 +202,28 @@ pub(super) fn no_interface(name: &str, config: &Config, place: Path) -> Problem 
 }
 
 /// Before tracking there is no state, no connection and no way out yet.
-fn untracked_rule(rule: &Rule, place: &Path) -> Vec<Problem> {
+fn early_rule(section: &str, rule: &Rule, place: &Path) -> Vec<Problem> {
     let later = [
         ("state", rule.state.is_some()),
         ("out", rule.out.is_some()),
         ("mark", rule.mark.is_some()),
+        ("status", rule.status.is_some()),
         ("direction", rule.direction.is_some()),
         ("action", rule.action.is_some()),
     ];
     let problem = |(key, _): &(&str, bool)| {
         let why = match *key {
-            "action" => "a rule of `untracked` has no action: what it matches is not tracked".to_owned(),
-            _ => format!("a rule of `untracked` cannot match `{key}`: it is looked at before tracking"),
+            "action" => format!("a rule of `{section}` has no action"),
+            _ => format!("a rule of `{section}` cannot match `{key}`: it is looked at before tracking"),
         };
         Problem::at(place.join(*key), why).on_key()
     };
-    later.iter().filter(|(_, present)| *present).map(problem).collect()
+    let mut problems: Vec<Problem> = later.iter().filter(|(_, present)| *present).map(problem).collect();
+    if section == "zones" && rule.zone.is_none() {
+        let message = format!("`{place}` lacks the key `zone`");
+        problems.push(Problem::at(place.clone(), message).expected("the zone to give".to_owned()));
+    }
+    problems
 }
 
 fn policy_rule(rule: &Rule, place: &Path) -> Vec<Problem> {

@@ -61,6 +61,13 @@ pub struct Config {
     #[schemars(example = serde_json::json!([{"protocol": "tcp", "destination-port": 80, "destination": "198.51.100.7"}]))]
     pub untracked: Vec<Rule>,
 
+    /// Conntrack zones by rule, before those of the interfaces: the first rule that matches gives the packet its
+    /// `zone`. Such rules match what the packet itself shows and have no action.
+    #[serde(default)]
+    #[garde(length(max = MAX_RULES), dive)]
+    #[schemars(example = serde_json::json!([{"in": "inside", "source": "10.1.0.0/16", "zone": 1}]))]
+    pub zones: Vec<Rule>,
+
     /// What may pass.
     #[serde(default)]
     #[garde(dive)]
@@ -88,6 +95,7 @@ impl Config {
             forwarding: None,
             conntrack: Conntrack::default(),
             untracked: Vec::new(),
+            zones: Vec::new(),
             policy: Policy::default(),
             metrics: Metrics::default(),
             control: Control::default(),

@@ -72,6 +72,12 @@ pub struct Rule {
     #[schemars(example = &"outside")]
     pub out: Option<List<String>>,
 
+    /// Address family: ipv4 or ipv6.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = Family::Ipv6)]
+    pub family: Option<Family>,
+
     /// Source addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
@@ -126,6 +132,12 @@ pub struct Rule {
     #[schemars(example = 1)]
     pub zone: Option<u16>,
 
+    /// Status of the connection: seen-reply, assured, confirmed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = Status::Assured)]
+    pub status: Option<List<Status>>,
+
     /// The packet's direction within its connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
@@ -162,6 +174,28 @@ pub enum State {
     Invalid,
     /// It is not tracked.
     Untracked,
+}
+
+/// Address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+/// What is known about a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// It has been answered.
+    SeenReply,
+    /// It is never evicted under pressure.
+    Assured,
+    /// It is in the table: its first packet has passed.
+    Confirmed,
 }
 
 /// A packet's direction within its connection.

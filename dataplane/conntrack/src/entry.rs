@@ -36,6 +36,11 @@ impl Status {
         self.0 & other.0 == other.0
     }
 
+    /// Whether any bit of `other` is set.
+    pub const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// Sets the bits of `other`.
     pub const fn set(&mut self, other: Self) {
         self.0 |= other.0;
@@ -44,6 +49,12 @@ impl Status {
     /// Clears the bits of `other`.
     pub const fn clear(&mut self, other: Self) {
         self.0 &= !other.0;
+    }
+}
+
+impl FromIterator<Status> for Status {
+    fn from_iter<I: IntoIterator<Item = Status>>(bits: I) -> Self {
+        bits.into_iter().fold(Self::default(), |all, bit| Self(all.0 | bit.0))
     }
 }
 

@@ -120,7 +120,7 @@ impl Shard {
         if configuration.policy.looks_ahead() {
             let facts = Facts::of_packet(Packet { headers, head: frame.head() }, port);
             zone = configuration.policy.zone(&facts).unwrap_or(zone);
-            exempt = configuration.policy.is_untracked(&facts);
+            exempt = configuration.policy.is_untracked(&Facts { zone, ..facts });
         }
         if zone != 0 {
             headers.tuple.selector = headers.tuple.selector.with_zone(zone);

@@ -131,7 +131,7 @@ pub struct Match {
     pub zone: Option<Zone>,
     /// Direction within the connection.
     pub direction: Option<Direction>,
-    /// Status bits of the entry that must all be set.
+    /// Status bits of the entry, any of them.
     pub status: Option<Status>,
 }
 
@@ -284,7 +284,7 @@ impl Match {
             })
             && self.mark.is_none_or(|(value, mask)| facts.mark & mask == value)
             && self.zone.is_none_or(|zone| facts.zone == zone)
-            && self.status.is_none_or(|status| facts.status.has(status))
+            && self.status.is_none_or(|status| facts.status.meets(status))
     }
 
     /// Whether it applies to all packets of one direction of a connection alike, or to none.

@@ -1,0 +1,141 @@
+//! The table in the oracle's words.
+
+use anyhow::{Result, bail};
+use serde_json::{Map, Value, json};
+use sluice_conntrack::entry::Status;
+use sluice_conntrack::listing::{EntrySnapshot, Layout};
+use sluice_conntrack::time::Tick;
+use sluice_conntrack::tuple::protocol;
+use sluice_conntrack::{Tuple, tuple::Family};
+
+use super::router::Router;
+
+const STATUS: [(Status, &str); 3] =
+    [(Status::SEEN_REPLY, "SEEN_REPLY"), (Status::ASSURED, "ASSURED"), (Status::CONFIRMED, "CONFIRMED")];
+
+const PROTOCOLS: [(&str, u8); 6] = [
+    ("tcp", protocol::TCP),
+    ("udp", protocol::UDP),
+    ("icmp", protocol::ICMP),
+    ("icmpv6", protocol::ICMPV6),
+    ("sctp", protocol::SCTP),
+    ("gre", protocol::GRE),
+];
+
+/// All entries.
+pub fn observe(router: &Router) -> Value {
+    let mut entries = Vec::new();
+    let mut lines = Vec::new();
+    let now = Tick::at(router.now);
+    router.shard.list(0, u32::MAX, |id, shown| {
+        let remaining_ms = router.shard.entry(id).map_or(0, |entry| entry.deadline.since_ms(now).max(0));
+        entries.push(entry(
+            &shown,
+            u64::from(id.generation) << 32 | u64::from(id.index),
+            remaining_ms as u32,
+        ));
+        let mut line = String::new();
+        if shown.write(Layout::NfConntrack, &mut line).is_ok() {
+            lines.push(line);
+        }
+    });
+    json!({ "entries": entries, "expects": [], "proc": lines, "proc_expect": [] })
+}
+
+fn entry(shown: &EntrySnapshot, id: u64, remaining_ms: u32) -> Value {
+    let status: Vec<&str> =
+        STATUS.iter().filter(|(bit, _)| shown.status.has(*bit)).map(|(_, name)| *name).collect();
+    let mut entry = json!({
+        "id": id,
+        "family": shown.original.family() as u8,
+        "orig": tuple(&shown.original),
+        "reply": tuple(&shown.reply),
+        "status": status,
+        "timeout": shown.remaining_s,
+        "timeout_exact": remaining_ms.div_ceil(1000),
+        "mark": shown.mark,
+        "zone": shown.zone(),
+    });
+    if let Some(state) = shown.state {
+        entry["state"] = json!(state);
+    }
+    if let Some([original, reply]) = shown.traffic {
+        entry["acct"] = json!({
+            "orig": [original.packets, original.bytes],
+            "reply": [reply.packets, reply.bytes],
+        });
+    }
+    entry
+}
+
+fn tuple(tuple: &Tuple) -> Value {
+    let (sport, dport) = (tuple.selector.sport(), tuple.selector.dport());
+    let mut shown = json!({
+        "src": tuple.source().to_string(),
+        "dst": tuple.destination().to_string(),
+        "proto": tuple.protocol(),
+    });
+    match tuple.protocol() {
+        protocol::ICMP | protocol::ICMPV6 => {
+            let [kind, code] = dport.to_be_bytes();
+            shown["type"] = json!(kind);
+            shown["code"] = json!(code);
+            shown["id"] = json!(sport);
+        }
+        protocol::TCP | protocol::UDP | protocol::UDPLITE | protocol::SCTP | protocol::GRE => {
+            shown["sport"] = json!(sport);
+            shown["dport"] = json!(dport);
+        }
+        _ => {}
+    }
+    shown
+}
+
+/// The filter of `conntrack -D`.
+#[derive(Debug, Default)]
+pub struct Filter {
+    family: Option<Family>,
+    protocol: Option<u8>,
+    wanted: Vec<(String, String)>,
+}
+
+impl Filter {
+    /// The filter of these long options.
+    pub fn new(options: &Map<String, Value>) -> Result<Self> {
+        let mut filter = Self::default();
+        for (key, value) in options {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            match key.as_str() {
+                "proto" => {
+                    let known = PROTOCOLS.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
+                    filter.protocol = known.or_else(|| text.parse().ok());
+                }
+                "family" => filter.family = Some(if text == "ipv6" { Family::V6 } else { Family::V4 }),
+                "src" | "dst" | "sport" | "dport" | "mark" | "zone" | "orig-src" | "orig-dst"
+                | "orig-port-src" | "orig-port-dst" | "reply-src" | "reply-dst" | "reply-port-src"
+                | "reply-port-dst" => filter.wanted.push((key.clone(), text)),
+                other => bail!("unknown option {other}"),
+            }
+        }
+        Ok(filter)
+    }
+
+    /// Whether an entry is meant.
+    pub fn matches(&self, entry: &EntrySnapshot) -> bool {
+        let shown = |key: &str| match key {
+            "src" | "orig-src" => entry.original.source().to_string(),
+            "dst" | "orig-dst" => entry.original.destination().to_string(),
+            "sport" | "orig-port-src" => entry.original.selector.sport().to_string(),
+            "dport" | "orig-port-dst" => entry.original.selector.dport().to_string(),
+            "reply-src" => entry.reply.source().to_string(),
+            "reply-dst" => entry.reply.destination().to_string(),
+            "reply-port-src" => entry.reply.selector.sport().to_string(),
+            "reply-port-dst" => entry.reply.selector.dport().to_string(),
+            "mark" => entry.mark.to_string(),
+            _ => entry.zone().to_string(),
+        };
+        self.family.is_none_or(|family| family == entry.original.family())
+            && self.protocol.is_none_or(|number| number == entry.original.protocol())
+            && self.wanted.iter().all(|(key, wanted)| shown(key) == *wanted)
+    }
+}

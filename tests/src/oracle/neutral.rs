@@ -1,0 +1,153 @@
+//! The oracle's neutral configuration as a file of Sluice's own.
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Map, Value, json};
+use sluice::config::Config;
+
+/// A match of the oracle, and the key of a rule.
+const MATCHES: [(&str, &str); 11] = [
+    ("in", "in"),
+    ("out", "out"),
+    ("family", "family"),
+    ("src", "source"),
+    ("dst", "destination"),
+    ("proto", "protocol"),
+    ("sport", "source-port"),
+    ("dport", "destination-port"),
+    ("state", "state"),
+    ("status", "status"),
+    ("mark", "mark"),
+];
+
+/// A setting of nf_conntrack, and its place in the section `conntrack`.
+const SYSCTLS: [(&str, &str); 36] = [
+    ("max", "/max-entries"),
+    ("acct", "/accounting"),
+    ("checksum", "/checksum"),
+    ("timestamp", "/timestamp"),
+    ("tcp_loose", "/tcp/loose"),
+    ("tcp_be_liberal", "/tcp/be-liberal"),
+    ("tcp_max_retrans", "/tcp/max-retrans"),
+    ("tcp_ignore_invalid_rst", "/tcp/ignore-invalid-rst"),
+    ("generic_timeout", "/timeouts/generic"),
+    ("icmp_timeout", "/timeouts/icmp"),
+    ("icmpv6_timeout", "/timeouts/icmpv6"),
+    ("udp_timeout", "/timeouts/udp/unreplied"),
+    ("udp_timeout_stream", "/timeouts/udp/stream"),
+    ("gre_timeout", "/timeouts/gre/unreplied"),
+    ("gre_timeout_stream", "/timeouts/gre/stream"),
+    ("tcp_timeout_syn_sent", "/timeouts/tcp/syn-sent"),
+    ("tcp_timeout_syn_recv", "/timeouts/tcp/syn-recv"),
+    ("tcp_timeout_established", "/timeouts/tcp/established"),
+    ("tcp_timeout_fin_wait", "/timeouts/tcp/fin-wait"),
+    ("tcp_timeout_close_wait", "/timeouts/tcp/close-wait"),
+    ("tcp_timeout_last_ack", "/timeouts/tcp/last-ack"),
+    ("tcp_timeout_time_wait", "/timeouts/tcp/time-wait"),
+    ("tcp_timeout_close", "/timeouts/tcp/close"),
+    ("tcp_timeout_max_retrans", "/timeouts/tcp/max-retrans"),
+    ("tcp_timeout_unacknowledged", "/timeouts/tcp/unacknowledged"),
+    ("sctp_timeout_closed", "/timeouts/sctp/closed"),
+    ("sctp_timeout_cookie_wait", "/timeouts/sctp/cookie-wait"),
+    ("sctp_timeout_cookie_echoed", "/timeouts/sctp/cookie-echoed"),
+    ("sctp_timeout_established", "/timeouts/sctp/established"),
+    ("sctp_timeout_shutdown_sent", "/timeouts/sctp/shutdown-sent"),
+    ("sctp_timeout_shutdown_recd", "/timeouts/sctp/shutdown-recd"),
+    ("sctp_timeout_shutdown_ack_sent", "/timeouts/sctp/shutdown-ack-sent"),
+    ("sctp_timeout_heartbeat_sent", "/timeouts/sctp/heartbeat-sent"),
+    // Nothing here answers to these: no events, no log of invalid packets, no fragments yet.
+    ("events", ""),
+    ("log_invalid", ""),
+    ("frag6_timeout", ""),
+];
+
+/// Keys of the neutral form whose like Sluice does not have.
+const FOREIGN: [&str; 4] = ["helpers", "nat", "nat_hooks", "timeout_policies"];
+
+/// The file for a configuration of the oracle: the oracle's topology, and preset `linux`.
+pub fn to_file(neutral: &Map<String, Value>) -> Result<Config> {
+    let list = |key: &str| neutral.get(key).and_then(Value::as_array).into_iter().flatten();
+    let rules = |key: &str| list(key).map(rule).collect::<Result<Vec<Value>>>();
+    let mut policy = Vec::new();
+    for mark in list("marks") {
+        let mut mark_rule = rule(mark)?;
+        mark_rule["action"] = json!({ "mark": mark["set"] });
+        policy.push(mark_rule);
+    }
+    for verdict in list("policy") {
+        let mut verdict_rule = rule(verdict)?;
+        verdict_rule["action"] = verdict["verdict"].clone();
+        policy.push(verdict_rule);
+    }
+    let mtu = |side: &str| neutral.get("mtu").and_then(|mtu| mtu.get(side)).cloned().unwrap_or(json!(1500));
+    let mut outside = vec![json!("203.0.113.1/24"), json!("2001:db8:2::1/64")];
+    for address in list("outside_addrs").filter_map(Value::as_str) {
+        let length = if address.contains(':') { 128 } else { 32 };
+        outside.push(json!(format!("{address}/{length}")));
+    }
+    let file = json!({
+        "version": 1,
+        "interfaces": {
+            "inside": {
+                "device": "vdev:net_null0",
+                "addresses": ["10.0.0.1/24", "fd00:1::1/64"],
+                "mtu": mtu("inside"),
+            },
+            "outside": { "device": "vdev:net_null1", "addresses": outside, "mtu": mtu("outside") },
+        },
+        "routes": [
+            { "to": "10.0.0.0/8", "dev": "inside" },
+            { "to": "fd00::/8", "dev": "inside" },
+            { "to": "0.0.0.0/0", "dev": "outside" },
+            { "to": "::/0", "dev": "outside" },
+        ],
+        "forwarding": "routed",
+        "conntrack": conntrack(neutral.get("sysctl"))?,
+        "untracked": rules("notrack")?,
+        "zones": list("zones").map(zone).collect::<Result<Vec<Value>>>()?,
+        "policy": { "default": "drop", "rules": policy },
+    });
+    serde_json::from_value(file).context("the configuration as a file of Sluice")
+}
+
+/// Which features of a configuration Sluice has no key for.
+pub fn foreign(neutral: &Map<String, Value>) -> impl Iterator<Item = &'static str> {
+    FOREIGN.into_iter().filter(|key| neutral.contains_key(*key))
+}
+
+/// The matches of a rule.
+fn rule(neutral: &Value) -> Result<Value> {
+    let mut rule = json!({});
+    for (theirs, ours) in MATCHES {
+        let Some(value) = neutral.get(theirs) else { continue };
+        rule[ours] = match (theirs, value) {
+            ("family", value) => json!(if value == 6 { "ipv6" } else { "ipv4" }),
+            (_, value) => value.clone(),
+        };
+    }
+    Ok(rule)
+}
+
+fn zone(neutral: &Value) -> Result<Value> {
+    if neutral.get("dir").is_some() {
+        bail!("a zone for one direction only");
+    }
+    let mut zone = rule(neutral)?;
+    zone["zone"] = neutral["zone"].clone();
+    Ok(zone)
+}
+
+fn conntrack(sysctls: Option<&Value>) -> Result<Value> {
+    let mut section = json!({ "preset": "linux", "max-entries": 262_144, "tcp": {},
+        "timeouts": { "tcp": {}, "udp": {}, "gre": {}, "sctp": {} } });
+    for (name, value) in sysctls.and_then(Value::as_object).into_iter().flatten() {
+        let place = SYSCTLS.iter().find(|(sysctl, _)| sysctl == name).map(|(_, place)| *place);
+        let Some((parent, key)) = place.and_then(|place| place.rsplit_once('/')) else { continue };
+        let parent = section.pointer_mut(parent).context("no such section")?;
+        let switch = matches!(
+            key,
+            "accounting" | "checksum" | "timestamp" | "loose" | "be-liberal" | "ignore-invalid-rst"
+        );
+        parent[key] = if switch { json!(*value != 0) } else { value.clone() };
+    }
+    Ok(section)
+}
