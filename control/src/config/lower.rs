@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 use sluice_conntrack::entry::Status;
-use sluice_conntrack::forward::MAX_PORTS;
+use sluice_conntrack::forward::{self, MAX_PORTS};
 use sluice_conntrack::tracker::sctp::SctpState;
 use sluice_conntrack::tracker::tcp::TcpState;
 use sluice_conntrack::tuple::Family;
@@ -10,9 +10,9 @@ use sluice_conntrack::{Configuration, Direction, Forwarding, PortId, State, poli
 
 use super::path::{Path, Problem};
 use super::rules::no_interface;
-use super::schema::Config;
+use super::schema::{self, Config, Interface, Route};
 use super::schema_conntrack::{Conntrack, Preset, Timeouts};
-use super::schema_policy::{self as schema, DefaultAction, Rule};
+use super::schema_policy::{self as rules, DefaultAction, Rule};
 use super::values::{List, Seconds};
 use super::values_match::IcmpType;
 use super::values_net::{Prefix, Protocol};
@@ -112,7 +112,26 @@ impl Config {
             *zone = interface.zone;
         }
         let settings = self.conntrack.settings();
-        Ok(Configuration { zones, ..Configuration::new(settings, self.policy()?, Forwarding::wire()) })
+        let forwarding = match self.forwarding() {
+            schema::Forwarding::Wire => Forwarding::wire(),
+            schema::Forwarding::Routed => Forwarding::Routed(Box::new(self.router()?)),
+        };
+        Ok(Configuration { zones, ..Configuration::new(settings, self.policy()?, forwarding) })
+    }
+
+    fn router(&self) -> Result<forward::Router, Problem> {
+        let interface = |interface: &Interface| forward::Interface {
+            addresses: interface.addresses.iter().map(|own| (own.0.addr(), own.0.prefix_len())).collect(),
+            mtu: interface.mtu,
+        };
+        let section = Path::root().join("routes");
+        let route = |(index, route): (usize, &Route)| {
+            let unknown = || no_interface(&route.dev, self, section.join(index).join("dev"));
+            let port = self.port(&route.dev).ok_or_else(unknown)?;
+            Ok(forward::Route { to: prefix(&route.to), via: route.via, port })
+        };
+        let routes = self.routes.iter().enumerate().map(route).collect::<Result<Vec<_>, Problem>>()?;
+        Ok(forward::Router::new(self.interfaces.values().map(interface).collect(), &routes))
     }
 
     /// The rules. Fails only for a configuration that [`super::check`] refuses.
@@ -144,11 +163,11 @@ impl Config {
     fn rule(&self, rule: &Rule, place: &Path) -> Result<policy::Rule, Problem> {
         use policy::RuleAction;
         let action = match rule.action {
-            Some(schema::Action::Accept) => RuleAction::Accept,
-            Some(schema::Action::Drop) => RuleAction::Drop,
-            Some(schema::Action::Reject) => RuleAction::Reject,
-            Some(schema::Action::Mark(mark)) => RuleAction::Mark(mark),
-            Some(schema::Action::Log) => RuleAction::Log,
+            Some(rules::Action::Accept) => RuleAction::Accept,
+            Some(rules::Action::Drop) => RuleAction::Drop,
+            Some(rules::Action::Reject) => RuleAction::Reject,
+            Some(rules::Action::Mark(mark)) => RuleAction::Mark(mark),
+            Some(rules::Action::Log) => RuleAction::Log,
             None => return Err(Problem::at(place.clone(), format!("`{place}` lacks the key `action`"))),
         };
         Ok(policy::Rule { name: rule.name.clone(), matches: self.matches(rule, place)?, action })
@@ -165,8 +184,8 @@ impl Config {
             ingress: ports("in", &rule.in_)?,
             egress: ports("out", &rule.out)?,
             family: rule.family.map(|family| match family {
-                schema::Family::Ipv4 => Family::V4,
-                schema::Family::Ipv6 => Family::V6,
+                rules::Family::Ipv4 => Family::V4,
+                rules::Family::Ipv6 => Family::V6,
             }),
             source: values(&rule.source).map(prefix).collect(),
             destination: values(&rule.destination).map(prefix).collect(),
@@ -182,8 +201,8 @@ impl Config {
             mark: rule.mark.map(|mark| (mark.value & mark.mask, mark.mask)),
             zone: rule.zone,
             direction: rule.direction.map(|direction| match direction {
-                schema::Direction::Original => Direction::Original,
-                schema::Direction::Reply => Direction::Reply,
+                rules::Direction::Original => Direction::Original,
+                rules::Direction::Reply => Direction::Reply,
             }),
             status: rule.status.as_ref().map(|all| all.iter().map(status).collect()),
         })
@@ -194,21 +213,21 @@ fn values<T>(list: &Option<List<T>>) -> impl Iterator<Item = &T> {
     list.iter().flat_map(List::iter)
 }
 
-fn state(state: &schema::State) -> State {
+fn state(state: &rules::State) -> State {
     match state {
-        schema::State::New => State::New,
-        schema::State::Established => State::Established,
-        schema::State::Related => State::Related,
-        schema::State::Invalid => State::Invalid,
-        schema::State::Untracked => State::Untracked,
+        rules::State::New => State::New,
+        rules::State::Established => State::Established,
+        rules::State::Related => State::Related,
+        rules::State::Invalid => State::Invalid,
+        rules::State::Untracked => State::Untracked,
     }
 }
 
-fn status(status: &schema::Status) -> Status {
+fn status(status: &rules::Status) -> Status {
     match status {
-        schema::Status::SeenReply => Status::SEEN_REPLY,
-        schema::Status::Assured => Status::ASSURED,
-        schema::Status::Confirmed => Status::CONFIRMED,
+        rules::Status::SeenReply => Status::SEEN_REPLY,
+        rules::Status::Assured => Status::ASSURED,
+        rules::Status::Confirmed => Status::CONFIRMED,
     }
 }
 
@@ -277,6 +296,17 @@ mod tests {
         let timeouts = config.conntrack.settings().timeouts;
         assert_eq!(timeouts.tcp_ms[TcpState::CloseWait as usize], 7_000);
         assert_eq!(timeouts.sctp_ms[SctpState::Established as usize], 9_000);
+    }
+
+    #[test]
+    fn addresses_make_a_router() {
+        let mut config = config("routes: [{to: 0.0.0.0/0, via: 203.0.113.254, dev: outside}]");
+        assert_eq!(config.configuration().unwrap().forwarding, Forwarding::wire());
+        let own = "203.0.113.1/24".parse().unwrap();
+        config.interfaces.get_mut("outside").unwrap().addresses = vec![own];
+        let Forwarding::Routed(router) = config.configuration().unwrap().forwarding else { panic!("a wire") };
+        assert!(router.is_own([203, 0, 113, 1].into()));
+        assert_eq!(router.gateway(forward::GatewayId(0)), Some([203, 0, 113, 254].into()));
     }
 
     #[test]

@@ -67,7 +67,17 @@ const FOREIGN: [&str; 4] = ["helpers", "nat", "nat_hooks", "timeout_policies"];
 pub fn to_file(neutral: &Map<String, Value>) -> Result<Config> {
     let list = |key: &str| neutral.get(key).and_then(Value::as_array).into_iter().flatten();
     let rules = |key: &str| list(key).map(rule).collect::<Result<Vec<Value>>>();
-    let mut policy = Vec::new();
+    let mtu = |side: &str| neutral.get("mtu").and_then(|mtu| mtu.get(side)).cloned().unwrap_or(json!(1500));
+    let mut outside = vec![json!("203.0.113.1/24"), json!("2001:db8:2::1/64")];
+    for address in list("outside_addrs").filter_map(Value::as_str) {
+        let length = if address.contains(':') { 128 } else { 32 };
+        outside.push(json!(format!("{address}/{length}")));
+    }
+    let inside = vec![json!("10.0.0.1/24"), json!("fd00:1::1/64")];
+    // Linux judges packets to the box itself by rules of their own.
+    let own = inside.iter().chain(&outside).filter_map(|own| own.as_str()?.split('/').next());
+    let input = neutral.get("input").cloned().unwrap_or(json!("drop"));
+    let mut policy = vec![json!({ "destination": Vec::from_iter(own), "action": input })];
     for mark in list("marks") {
         let mut mark_rule = rule(mark)?;
         mark_rule["action"] = json!({ "mark": mark["set"] });
@@ -78,18 +88,12 @@ pub fn to_file(neutral: &Map<String, Value>) -> Result<Config> {
         verdict_rule["action"] = verdict["verdict"].clone();
         policy.push(verdict_rule);
     }
-    let mtu = |side: &str| neutral.get("mtu").and_then(|mtu| mtu.get(side)).cloned().unwrap_or(json!(1500));
-    let mut outside = vec![json!("203.0.113.1/24"), json!("2001:db8:2::1/64")];
-    for address in list("outside_addrs").filter_map(Value::as_str) {
-        let length = if address.contains(':') { 128 } else { 32 };
-        outside.push(json!(format!("{address}/{length}")));
-    }
     let file = json!({
         "version": 1,
         "interfaces": {
             "inside": {
                 "device": "vdev:net_null0",
-                "addresses": ["10.0.0.1/24", "fd00:1::1/64"],
+                "addresses": inside,
                 "mtu": mtu("inside"),
             },
             "outside": { "device": "vdev:net_null1", "addresses": outside, "mtu": mtu("outside") },

@@ -16,6 +16,9 @@ pub const SIDES: [&str; 2] = ["inside", "outside"];
 
 const ETHERNET_BYTES: usize = 14;
 
+/// An answer is an ICMP error at most, or an echo reply as long as the request.
+const MOST_ANSWER_BYTES: usize = 65_536;
+
 /// A shard and its time.
 #[derive(Debug)]
 pub struct Router {
@@ -61,20 +64,26 @@ impl Router {
         let mut verdicts = [Verdict::dropped(DropReason::Policy)];
         self.shard.process(self.now, &mut frames, &mut verdicts);
         let [verdict] = verdicts;
+        let [frame] = &frames;
+        let mut answer = [0; MOST_ANSWER_BYTES];
         let out = match verdict.action {
             Action::Forward(egress) => {
                 let side = SIDES.get(usize::from(egress.0)).context("no such port")?;
-                let l3 = unpadded(&frames[0].1[ETHERNET_BYTES..]);
-                vec![json!({ "side": side, "l3": hex(l3), "local": false })]
+                Some(json!({ "side": side, "l3": l3_hex(&frame.1), "local": false }))
             }
-            Action::Deliver | Action::Drop(_) | Action::Reject(..) => vec![],
+            _ => self
+                .shard
+                .answer(frame, &verdict, &mut answer)
+                .map(|length| json!({ "side": side, "l3": l3_hex(&answer[..length]), "local": true })),
         };
         let classified = verdict.state.map(|state| {
             let direction = verdict.direction.map(|direction| ["orig", "reply"][direction as usize]);
             json!({ "state": state.name(), "dir": direction, "len": unpadded(l3).len() })
         });
         let why = verdict.invalid.map(|reason| reason.label());
-        Ok(json!({ "out": out, "ct": Vec::from_iter(classified), "why": Vec::from_iter(why) }))
+        Ok(
+            json!({ "out": Vec::from_iter(out), "ct": Vec::from_iter(classified), "why": Vec::from_iter(why) }),
+        )
     }
 }
 
@@ -89,6 +98,11 @@ fn ethernet(l3: &[u8]) -> Vec<u8> {
     frame.extend(kind.to_be_bytes());
     frame.extend(l3);
     frame
+}
+
+/// The layer-3 packet in a frame.
+fn l3_hex(frame: &[u8]) -> String {
+    hex(unpadded(frame.get(ETHERNET_BYTES..).unwrap_or_default()))
 }
 
 /// A packet without what a link may put behind it.

@@ -7,6 +7,7 @@ use super::{Context, Update};
 use crate::entry::{Entry, Status, TRACKER_BYTES};
 use crate::settings::Preset;
 use crate::time::Tick;
+use crate::tuple::protocol;
 use crate::verdict::InvalidReason;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -42,6 +43,10 @@ fn is_stream(context: Context<'_>, entry: &Entry) -> bool {
     // An assured entry stays one without a look at its age, which wraps after seven weeks.
     let assured = entry.status.has(Status::ASSURED);
     let settled = || {
+        // UDP-Lite carries media, not queries: Linux does not wait for its streams.
+        if entry.protocol() == protocol::UDPLITE {
+            return true;
+        }
         let born = entry.tracker.get::<Memory>().born;
         context.now.as_u32().wrapping_sub(born.as_u32()) >= STREAM_AGE_MS
     };
@@ -57,6 +62,7 @@ mod tests {
     use super::*;
     use crate::settings::Settings;
     use crate::tuple::Direction::{self, Original, Reply};
+    use crate::tuple::{Family, Selector};
     use zerocopy::FromZeros;
 
     /// A connection and the box it goes through, as far as UDP is concerned.
@@ -129,6 +135,15 @@ mod tests {
         assert_eq!(udp.packet(2500, Reply), 30);
         assert!(!udp.assured());
         assert_eq!(udp.packet(2500, Original), 120);
+        assert!(udp.assured());
+    }
+
+    #[test]
+    fn linux_does_not_wait_for_a_stream_of_udp_lite() {
+        let mut udp = Udp::open(Preset::Linux);
+        udp.entry.selector = Selector::new(Family::V4, protocol::UDPLITE, 0, 5001, 9);
+        assert_eq!(udp.packet(5, Reply), 30);
+        assert_eq!(udp.packet(10, Original), 120);
         assert!(udp.assured());
     }
 
