@@ -10,6 +10,7 @@ use sluice_conntrack::entry::EntryId;
 use sluice_conntrack::listing::{EntrySnapshot, Layout};
 use sluice_conntrack::policy::{Match, Outcome, Policy, Rule, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
+use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{
     Capacity, Configuration, DropReason, Forwarding, Instant, PortId, Shard, State, Verdict,
 };
@@ -74,6 +75,9 @@ impl Middlebox {
         self.verdicts.clear();
         self.verdicts.resize(frames.len(), Verdict::dropped(DropReason::Truncated));
         self.shard.process(self.now, frames, &mut self.verdicts);
+        for (verdict, (port, _)) in self.verdicts.iter().zip(&*frames) {
+            check_verdict(verdict, *port);
+        }
         self.packets += frames.len() as u64;
         self.drops += self.verdicts.iter().filter(|verdict| verdict.drop_reason().is_some()).count() as u64;
         &self.verdicts
@@ -120,8 +124,16 @@ impl Middlebox {
         self.shard.configure(Box::new(configuration(settings, policy)));
     }
 
-    /// What must hold whatever has happened.
+    /// What must hold whatever has happened. Looks at the whole table.
     pub fn check(&self) {
+        self.check_counters();
+        let listed = self.entries().len();
+        assert!(listed <= self.shard.len() as usize, "a listing shows what is there");
+        self.shard.check_invariants().unwrap();
+    }
+
+    /// The part of it that counters tell.
+    pub fn check_counters(&self) {
         let counters = self.shard.counters();
         let before_tracking: u64 = self.packets - counters.packets.iter().sum::<u64>();
         let drops: u64 = counters.drops.iter().sum();
@@ -135,9 +147,20 @@ impl Middlebox {
         let ended = total(&counters.expired) + counters.early_drops + counters.deletes + counters.closed;
         assert_eq!(counters.inserts - ended, u64::from(self.shard.len()), "entries are made and end");
         assert_eq!(total(&counters.entries), u64::from(self.shard.len()), "gauges count the entries");
-        let listed = self.entries().len();
-        assert!(listed <= self.shard.len() as usize, "a listing shows what is there");
-        self.shard.check_invariants().unwrap();
+    }
+}
+
+/// What each verdict must say.
+fn check_verdict(verdict: &Verdict, port: PortId) {
+    let reason = verdict.drop_reason();
+    assert!(verdict.state.is_some() || reason.is_some(), "untracked is a state: {verdict:?}");
+    let invalid = verdict.state == Some(State::Invalid);
+    let explained = verdict.invalid.is_some() || reason == Some(DropReason::TableFull);
+    assert!(!invalid || explained, "INVALID has a reason: {verdict:?}");
+    assert!(verdict.invalid.is_none() || invalid && verdict.entry.is_none(), "{verdict:?}");
+    assert!(verdict.entry.is_none() || verdict.direction.is_some(), "{verdict:?}");
+    if let Action::Forward(egress) = verdict.action {
+        assert_ne!(egress, port, "a wire leads to the other side");
     }
 }
 
