@@ -90,7 +90,6 @@ fn cores(config: &Config, root: &Path) -> Vec<HostFinding> {
     let Ok(present) = fs::read_to_string(root.join("sys/devices/system/cpu/online")) else {
         return Vec::new();
     };
-    let isolated = fs::read_to_string(root.join("sys/devices/system/cpu/isolated")).unwrap_or_default();
     let cores = &config.system.cores;
     let missing = |core: &u16| {
         let message = format!("core {core}: this machine has {}", present.trim());
@@ -101,7 +100,7 @@ fn cores(config: &Config, root: &Path) -> Vec<HostFinding> {
         if *worker == cores.control {
             let message = format!("core {worker}: worker and control share it, and the worker never rests");
             findings.extend(warning(message, "give the worker a core of its own under system.cores"));
-        } else if in_list(&present, *worker) && !in_list(&isolated, *worker) {
+        } else if in_list(&present, *worker) && !is_isolated(*worker, root) {
             let mend = format!(
                 "add isolcpus={worker} nohz_full={worker} rcu_nocbs={worker} to GRUB_CMDLINE_LINUX; update-grub; reboot"
             );
@@ -109,6 +108,11 @@ fn cores(config: &Config, root: &Path) -> Vec<HostFinding> {
         }
     }
     findings
+}
+
+/// Whether the kernel schedules nothing on a core by itself.
+pub fn is_isolated(core: u16, root: &Path) -> bool {
+    fs::read_to_string(root.join("sys/devices/system/cpu/isolated")).is_ok_and(|list| in_list(&list, core))
 }
 
 /// Whether a core is in a list such as `0-3,8`.

@@ -8,8 +8,15 @@ use serde::{Deserialize, Serialize};
 use super::daemon::Socket;
 use crate::socket::Filter;
 
-/// Run the middlebox
+/// Run the middlebox until a signal ends it
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Example:
+  sluice run -c /etc/sluice/sluice.yaml
+
+SIGTERM and SIGINT end it, with every packet sent that was received. SIGHUP
+reads the configuration anew, as `sluice reload` does. Under systemd it is a
+service of Type=notify-reload, with a watchdog on the worker.")]
 pub struct Run {
     /// Configuration file
     #[arg(short, long, value_name = "FILE")]

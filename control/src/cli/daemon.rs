@@ -206,19 +206,20 @@ fn statistics_text(statistics: &Statistics) -> String {
         duration_text(*uptime_s)
     );
     text += &counted_text("packets by state", packets, "no packet has come");
-    text += "\nport            rx packets     rx bytes  rx missed  rx nombuf   tx packets     tx bytes\n";
+    text += "\nport            rx packets     rx bytes  rx missed  rx nombuf   tx packets     tx bytes    tx full\n";
     for port in ports {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "{:<15} {:>10} {:>12} {:>10} {:>10} {:>12} {:>12}",
+            "{:<15} {:>10} {:>12} {:>10} {:>10} {:>12} {:>12} {:>10}",
             port.name,
             port.rx_packets,
             port.rx_bytes,
             port.rx_missed,
             port.rx_nombuf,
             port.tx_packets,
-            port.tx_bytes
+            port.tx_bytes,
+            port.tx_full
         );
     }
     text
@@ -284,6 +285,9 @@ mod tests {
         assert!(text.starts_with("sluice 0.1.0, up 1m 5s, configuration 2\nentries 5 of 1000 (0.5 %)\n\n"));
         assert!(text.contains("NEW") && !text.contains("RELATED"));
         let port = text.lines().find(|line| line.starts_with("inside")).unwrap();
-        assert_eq!(port.split_whitespace().collect::<Vec<_>>(), ["inside", "9", "0", "0", "0", "0", "0"]);
+        assert_eq!(
+            port.split_whitespace().collect::<Vec<_>>(),
+            ["inside", "9", "0", "0", "0", "0", "0", "0"]
+        );
     }
 }

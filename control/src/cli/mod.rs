@@ -39,6 +39,8 @@ max-entries, metrics, control), changes nothing, and the answer says why.";
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the middlebox until a signal ends it
+    Run(Run),
     /// Validate a configuration and print it with every default written out
     Check(check::Check),
     /// The tracked connections of a running daemon, as conntrack(8) shows them
@@ -72,6 +74,7 @@ pub enum Command {
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
+        Command::Run(run) => run.run(),
         Command::Check(check) => check.run(),
         Command::Conntrack(conntrack) => conntrack.run(),
         Command::Stats(ask) => ask.stats(),

@@ -167,6 +167,8 @@ pub struct PortStatistics {
     pub tx_packets: u64,
     /// Bytes sent.
     pub tx_bytes: u64,
+    /// Packets dropped because the device's transmit queue was full.
+    pub tx_full: u64,
 }
 
 /// A timeout.

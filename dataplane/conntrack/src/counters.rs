@@ -1,5 +1,7 @@
 //! Counters of a shard: plain numbers that nobody else writes, copied out on request.
 
+use crate::tracker::sctp::SctpState;
+use crate::tracker::tcp::TcpState;
 use crate::tuple::protocol;
 use crate::verdict::{DropReason, InvalidReason, State};
 
@@ -48,6 +50,15 @@ impl ProtocolLabel {
             Self::Sctp => "sctp",
             Self::Gre => "gre",
             Self::Generic => "generic",
+        }
+    }
+
+    /// The metric label of a state by its number, the place in [`ByState`]. A tracker without states has one: none.
+    pub fn state(self, number: usize) -> Option<&'static str> {
+        match self {
+            Self::Tcp => TcpState::ALL.get(number).map(|state| state.name()),
+            Self::Sctp => SctpState::ALL.get(number).map(|state| state.name()),
+            _ => (number == 0).then_some("NONE"),
         }
     }
 }

@@ -88,12 +88,22 @@ pub struct Page {
 impl Page {
     /// The first page, to be filled.
     pub fn from_start() -> Self {
-        Self { cursor: 0, entries: Vec::with_capacity(PAGE), next: None }
+        Self::from(0)
+    }
+
+    /// The page that begins at a place of the table, to be filled.
+    pub fn from(place: u32) -> Self {
+        Self { cursor: place, entries: Vec::with_capacity(PAGE), next: None }
     }
 
     /// The entries.
     pub fn entries(&self) -> &[(EntryId, EntrySnapshot)] {
         &self.entries
+    }
+
+    /// The place where the page behind this one begins; `None` if this was the last.
+    pub const fn next(&self) -> Option<u32> {
+        self.next
     }
 
     /// The page behind this one, to be filled, in the same memory; `None` if this was the last.

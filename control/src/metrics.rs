@@ -1,0 +1,195 @@
+//! Prometheus metrics. The worker's counters are its own; the control thread publishes copies of them once a second.
+//!
+//! A metric is one line in [`METRICS`] and one in [`publish`]. Labels are closed sets, never an address.
+
+use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use dpdk::PortStats;
+use metrics::{Label, counter, describe_counter, describe_gauge, gauge};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use sluice_conntrack::counters::{ByState, ProtocolLabel};
+use sluice_conntrack::{DropReason, InvalidReason, State};
+use sluice_engine::PortCounters;
+use sluice_engine::command::Stats;
+
+/// Name and help text of each metric; a name that ends in `_total` is a counter, any other a gauge.
+#[rustfmt::skip]
+const METRICS: &[(&str, &str)] = &[
+    ("sluice_build_info", "The program that runs, as a label; always 1."),
+    ("sluice_config_revision", "Configurations that have been in force since the start."),
+    ("sluice_config_last_apply_success", "Whether the last configuration was put in force."),
+    ("sluice_config_last_apply_timestamp_seconds", "When a configuration was last put in force, Unix time."),
+    ("sluice_conntrack_entries", "Entries alive, by protocol and state."),
+    ("sluice_conntrack_entries_limit", "Most entries allowed."),
+    ("sluice_conntrack_packets_total", "Packets by conntrack state; what ended before tracking is in none."),
+    ("sluice_conntrack_lookups_total", "Look-ups in the table, by whether they found an entry."),
+    ("sluice_conntrack_inserts_total", "Entries put into the table."),
+    ("sluice_conntrack_insert_failures_total", "Entries refused, by reason."),
+    ("sluice_conntrack_early_drops_total", "Entries evicted to make room for a new one."),
+    ("sluice_conntrack_expired_total", "Entries that came to their time, by protocol and last state."),
+    ("sluice_conntrack_invalid_packets_total", "INVALID packets, by reason."),
+    ("sluice_packets_total", "Packets that passed a port."),
+    ("sluice_bytes_total", "Bytes of the frames that passed a port."),
+    ("sluice_port_rx_missed_total", "Packets a device dropped because its queues were full."),
+    ("sluice_port_rx_nombuf_total", "Packets a device dropped because the mempool was empty."),
+    ("sluice_port_tx_full_total", "Packets dropped because a device's transmit queue was full."),
+    ("sluice_packet_drops_total", "Packets dropped, by reason."),
+    ("sluice_shard_busy_ratio", "Share of the last second that a worker spent in rounds with packets."),
+    ("sluice_mempool_available", "Free mbufs."),
+    ("sluice_mempool_size", "All mbufs."),
+    ("sluice_log_events_total", "Records of log rules that were written."),
+    ("sluice_log_events_dropped_total", "Records of log rules that were not written because there were too many."),
+];
+
+/// What is published at one moment.
+pub struct Sample<'a> {
+    /// The shard's number.
+    pub shard: u16,
+    /// What its worker has counted.
+    pub stats: &'a Stats,
+    /// Most entries allowed.
+    pub entries_limit: u64,
+    /// Share of its time that the worker was busy since the last sample.
+    pub busy_ratio: f64,
+    /// The ports.
+    pub ports: &'a [PortSample<'a>],
+    /// Free mbufs, and all there are.
+    pub mbufs: (u32, u32),
+    /// Log records written.
+    pub logged: u64,
+    /// Log records not written.
+    pub unlogged: u64,
+}
+
+/// What a port has counted.
+pub struct PortSample<'a> {
+    /// Name of the interface.
+    pub name: &'a str,
+    /// The worker's side.
+    pub counters: PortCounters,
+    /// The device's side.
+    pub device: PortStats,
+}
+
+/// Serves metrics at `listen` from now on, on a thread of its own.
+///
+/// # Errors
+/// The address is taken, or is not this machine's: in words for the user.
+pub fn serve(listen: SocketAddr) -> Result<(), String> {
+    PrometheusBuilder::new()
+        .with_http_listener(listen)
+        .install()
+        .map_err(|error| format!("metrics.listen {listen}: {error}"))?;
+    for (name, help) in METRICS {
+        match name.ends_with("_total") {
+            true => describe_counter!(*name, *help),
+            false => describe_gauge!(*name, *help),
+        }
+    }
+    gauge!("sluice_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
+    Ok(())
+}
+
+/// A configuration is in force, the `revision`th.
+pub fn applied(revision: u64) {
+    gauge!("sluice_config_revision").set(revision as f64);
+    gauge!("sluice_config_last_apply_success").set(1);
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    gauge!("sluice_config_last_apply_timestamp_seconds").set(since_epoch.as_secs_f64());
+}
+
+/// A configuration was refused.
+pub fn refused() {
+    gauge!("sluice_config_last_apply_success").set(0);
+}
+
+/// Publishes a sample.
+pub fn publish(sample: &Sample<'_>) {
+    let counters = &sample.stats.counters;
+    let shard = || Label::new("shard", sample.shard.to_string());
+    let set = |name: &'static str, value: u64, labels: Vec<Label>| counter!(name, labels).absolute(value);
+    let with = |key: &'static str, value: &'static str| vec![shard(), Label::new(key, value)];
+
+    for (proto, state, entries) in by_state(&counters.entries) {
+        let labels = vec![shard(), Label::new("proto", proto), Label::new("state", state)];
+        gauge!("sluice_conntrack_entries", labels).set(entries as f64);
+    }
+    for (proto, state, entries) in by_state(&counters.expired) {
+        let labels = vec![shard(), Label::new("proto", proto), Label::new("state", state)];
+        set("sluice_conntrack_expired_total", entries, labels);
+    }
+    gauge!("sluice_conntrack_entries_limit").set(sample.entries_limit as f64);
+    for (state, packets) in State::ALL.iter().zip(counters.packets) {
+        set("sluice_conntrack_packets_total", packets, with("state", state.name()));
+    }
+    set("sluice_conntrack_lookups_total", counters.found, with("result", "found"));
+    set("sluice_conntrack_lookups_total", counters.missed, with("result", "missed"));
+    set("sluice_conntrack_inserts_total", counters.inserts, vec![shard()]);
+    set(
+        "sluice_conntrack_insert_failures_total",
+        counters.insert_failures,
+        with("reason", DropReason::TableFull.label()),
+    );
+    set("sluice_conntrack_early_drops_total", counters.early_drops, vec![shard()]);
+    for (reason, packets) in InvalidReason::ALL.iter().zip(counters.invalid) {
+        set("sluice_conntrack_invalid_packets_total", packets, with("reason", reason.label()));
+    }
+    for (reason, packets) in DropReason::ALL.iter().zip(counters.drops) {
+        set("sluice_packet_drops_total", packets, with("reason", reason.label()));
+    }
+    gauge!("sluice_shard_busy_ratio", vec![shard()]).set(sample.busy_ratio);
+    sample.ports.iter().for_each(publish_port);
+    let pool = || vec![Label::new("pool", "packets")];
+    gauge!("sluice_mempool_available", pool()).set(f64::from(sample.mbufs.0));
+    gauge!("sluice_mempool_size", pool()).set(f64::from(sample.mbufs.1));
+    let sink = || vec![Label::new("sink", "log")];
+    set("sluice_log_events_total", sample.logged, sink());
+    set("sluice_log_events_dropped_total", sample.unlogged, sink());
+}
+
+fn publish_port(sample: &PortSample<'_>) {
+    let PortSample { name, counters, device } = sample;
+    let port = || Label::new("port", (*name).to_owned());
+    let way = |direction: &'static str| vec![port(), Label::new("direction", direction)];
+    counter!("sluice_packets_total", way("rx")).absolute(counters.rx_packets);
+    counter!("sluice_packets_total", way("tx")).absolute(counters.tx_packets);
+    counter!("sluice_bytes_total", way("rx")).absolute(counters.rx_bytes);
+    counter!("sluice_bytes_total", way("tx")).absolute(counters.tx_bytes);
+    counter!("sluice_port_rx_missed_total", vec![port()]).absolute(device.rx_missed);
+    counter!("sluice_port_rx_nombuf_total", vec![port()]).absolute(device.rx_nombuf);
+    counter!("sluice_port_tx_full_total", vec![port()]).absolute(counters.tx_full);
+}
+
+/// Each state that a protocol has, with the labels of both.
+fn by_state(table: &ByState) -> impl Iterator<Item = (&'static str, &'static str, u64)> + '_ {
+    ProtocolLabel::ALL.iter().zip(table).flat_map(|(proto, row)| {
+        let named = move |(number, count): (usize, &u64)| Some((proto.label(), proto.state(number)?, *count));
+        row.iter().enumerate().filter_map(named)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_texts_are_as_prometheus_wants_them() {
+        for (name, help) in METRICS {
+            let plain = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+            assert!(plain && name.starts_with("sluice_"), "{name}");
+            assert!(help.ends_with('.') && help.len() > 8, "{name}: {help}");
+            for unit in ["_ms", "_us", "_milliseconds", "_kb"] {
+                assert!(!name.contains(unit), "{name}: only base units");
+            }
+        }
+    }
+
+    #[test]
+    fn each_protocol_has_its_states() {
+        let labels: Vec<_> = by_state(&ByState::default()).map(|(proto, state, _)| (proto, state)).collect();
+        assert!(labels.contains(&("tcp", "ESTABLISHED")) && labels.contains(&("udp", "NONE")));
+        assert!(!labels.contains(&("udp", "ESTABLISHED")));
+        assert_eq!(labels.iter().filter(|(proto, _)| *proto == "tcp").count(), 10);
+    }
+}

@@ -1,0 +1,349 @@
+//! The control thread: serves requests and signals one by one, and once a second looks after the worker.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use sluice_conntrack::listing::Layout;
+use sluice_conntrack::settings::Preset;
+use sluice_conntrack::{DropReason, InvalidReason, State};
+use sluice_engine::command::{LogPage, PAGE, Page, Stats, Unanswered};
+use tracing::{error, info, warn};
+
+use super::dataplane::Dataplane;
+use super::{Event, RunError, log, reload, service, supported, timeouts};
+use crate::cli::Listing;
+use crate::config::{self, Config};
+use crate::metrics::{self, PortSample, Sample};
+use crate::socket::Filter;
+use crate::socket::protocol::{Answer, Counted, Cursor, PortStatistics, Request, ShardCounters, Statistics};
+
+/// How often metrics are published, log records fetched and the watchdog fed.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Pages of the worker's in one answer to a client: some hundred kilobytes of text at most.
+const PAGES_PER_ANSWER: usize = 8;
+
+/// The one shard there is.
+const SHARD: u16 = 0;
+
+/// The daemon's state. What packets need is the worker's alone.
+pub struct Daemon {
+    file: PathBuf,
+    config: Config,
+    revision: u64,
+    started: Instant,
+    dataplane: Dataplane,
+    /// Records of `log` rules: written out, and not written because there were too many.
+    logged: u64,
+    unlogged: u64,
+    /// The load when it was last looked at.
+    load: sluice_engine::Load,
+}
+
+impl Daemon {
+    /// Over a packet path that runs by this configuration.
+    pub fn new(file: PathBuf, config: Config, dataplane: Dataplane) -> Daemon {
+        metrics::applied(1);
+        Daemon {
+            file,
+            config,
+            revision: 1,
+            started: Instant::now(),
+            dataplane,
+            logged: 0,
+            unlogged: 0,
+            load: sluice_engine::Load::default(),
+        }
+    }
+
+    /// Serves until told to stop.
+    ///
+    /// # Errors
+    /// The worker has ended by itself.
+    pub fn serve(&mut self, events: &Receiver<Event>) -> Result<(), RunError> {
+        // The manager wants to hear twice within its time.
+        let tick = service::watchdog().map_or(TICK, |watchdog| TICK.min(watchdog / 2));
+        let mut due = Instant::now();
+        loop {
+            match events.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Ok(Event::Call(call)) => {
+                    // A client that has gone away wants no answer.
+                    let _ = call.reply.send(self.answer(call.request));
+                }
+                Ok(Event::Reload) => {
+                    // What went wrong is in the log.
+                    let _ = self.reload();
+                }
+                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if Instant::now() >= due {
+                self.look_after_worker()?;
+                due = Instant::now() + tick;
+            }
+        }
+    }
+
+    /// Stops the packet path and says what it did.
+    pub fn stop(mut self) -> Result<(), RunError> {
+        let summary = self.stats().map(|stats| summary(&stats));
+        self.dataplane.stop()?;
+        info!("stopped; {}", summary.unwrap_or_else(|why| why.to_string()));
+        Ok(())
+    }
+
+    fn answer(&mut self, request: Request) -> Answer {
+        let answer = match request {
+            Request::Entries { filter, format, from } => self.entries(&filter, format, from),
+            Request::Count => self.stats().map(|stats| Answer::Count { entries: u64::from(stats.entries) }),
+            Request::Shards => {
+                self.stats().map(|stats| Answer::Shards { shards: vec![shard_counters(&stats)] })
+            }
+            Request::Statistics => self.statistics().map(Answer::Statistics),
+            Request::Drops => self.stats().map(|stats| drops(&stats)),
+            Request::Reload => {
+                return match self.reload() {
+                    Ok(revision) => Answer::Reloaded { revision },
+                    Err(message) => Answer::Error { message },
+                };
+            }
+            Request::Timeouts => Ok(Answer::Timeouts { timeouts: timeouts::list(&self.config) }),
+            Request::SetTimeout { name, value } => {
+                return self.set_timeout(&name, &value).unwrap_or_else(|message| Answer::Error { message });
+            }
+        };
+        answer.unwrap_or_else(|why| Answer::Error { message: why.to_string() })
+    }
+
+    /// The worker's counters, now.
+    fn stats(&mut self) -> Result<Box<Stats>, Unanswered> {
+        self.dataplane.stats(Box::new(Stats::new(self.config.policy.rules.len())))
+    }
+
+    /// Entries from a place of the table on, as many as a few pages hold.
+    fn entries(
+        &mut self,
+        filter: &Filter,
+        format: Option<Listing>,
+        from: Cursor,
+    ) -> Result<Answer, Unanswered> {
+        let layout = layout(format, self.config.conntrack.settings().preset);
+        let mut lines = Vec::new();
+        if from.shard != SHARD {
+            return Ok(Answer::Entries { lines, next: None });
+        }
+        let mut place = from.place;
+        for _ in 0..PAGES_PER_ANSWER {
+            let page = self.dataplane.list(Box::new(Page::from(place)))?;
+            for (_, entry) in page.entries().iter().filter(|(_, entry)| filter.matches(entry)) {
+                let mut line = String::new();
+                // Writing to a String cannot fail.
+                let _ = entry.write(layout, &mut line);
+                lines.push(line);
+            }
+            match page.next() {
+                Some(next) => place = next,
+                None => return Ok(Answer::Entries { lines, next: None }),
+            }
+        }
+        Ok(Answer::Entries { lines, next: Some(Cursor { shard: SHARD, place }) })
+    }
+
+    fn statistics(&mut self) -> Result<Statistics, Unanswered> {
+        let stats = self.stats()?;
+        let ports = self.dataplane.ports().iter().zip(&stats.ports).map(|(port, counters)| {
+            let device = port.stats();
+            PortStatistics {
+                name: port.name.clone(),
+                rx_packets: counters.rx_packets,
+                rx_bytes: counters.rx_bytes,
+                rx_missed: device.rx_missed,
+                rx_nombuf: device.rx_nombuf,
+                tx_packets: counters.tx_packets,
+                tx_bytes: counters.tx_bytes,
+                tx_full: counters.tx_full,
+            }
+        });
+        Ok(Statistics {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: self.started.elapsed().as_secs(),
+            revision: self.revision,
+            entries: u64::from(stats.entries),
+            entries_limit: self.entries_limit(),
+            packets: counted(State::ALL.map(State::name), &stats.counters.packets),
+            ports: ports.collect(),
+        })
+    }
+
+    fn entries_limit(&self) -> u64 {
+        self.config.conntrack.max_entries.0.min(u64::from(self.dataplane.capacity()))
+    }
+
+    /// Reads the file anew and puts it in force, whole or not at all. Gives the new revision, or what is wrong.
+    fn reload(&mut self) -> Result<u64, String> {
+        service::reloading();
+        let done = self.read_anew().and_then(|config| self.put_in_force(config));
+        match &done {
+            Ok(revision) => info!("{}: configuration {revision} is in force", self.file.display()),
+            Err(why) => {
+                metrics::refused();
+                error!("reload: nothing was changed: {why}");
+            }
+        }
+        service::ready();
+        done
+    }
+
+    fn read_anew(&self) -> Result<Config, String> {
+        let wanted = config::read(&self.file).map_err(|error| error.render(false))?;
+        supported(&wanted)?;
+        let keys = reload::needs_restart(&self.config, &wanted, u64::from(self.dataplane.capacity()));
+        match keys.is_empty() {
+            true => Ok(wanted),
+            false => Err(format!("{}: only a restart can change {}", self.file.display(), keys.join(", "))),
+        }
+    }
+
+    fn put_in_force(&mut self, config: Config) -> Result<u64, String> {
+        let configuration = config.configuration().map_err(|problem| problem.message)?;
+        // The records that wait name rules by their place in the old file.
+        self.write_log().map_err(|why| why.to_string())?;
+        self.dataplane.configure(Box::new(configuration)).map_err(|why| why.to_string())?;
+        self.config = config;
+        self.revision += 1;
+        metrics::applied(self.revision);
+        Ok(self.revision)
+    }
+
+    fn set_timeout(&mut self, name: &str, value: &str) -> Result<Answer, String> {
+        let config = timeouts::set(&self.config, name, value)?;
+        self.put_in_force(config)?;
+        let mut timeouts = timeouts::list(&self.config);
+        timeouts.retain(|timeout| timeout.name == name);
+        info!("timeout {name} set to {value} until the next reload");
+        Ok(Answer::Timeouts { timeouts })
+    }
+
+    /// Publishes what the worker has counted and logged. An answer is its heartbeat: without one the watchdog goes
+    /// hungry.
+    fn look_after_worker(&mut self) -> Result<(), RunError> {
+        let written = self.write_log();
+        match written.and_then(|()| self.stats()) {
+            Ok(stats) => {
+                self.publish(&stats);
+                let limit = self.entries_limit();
+                service::alive(&format!(
+                    "{} of {limit} entries; configuration {}",
+                    stats.entries, self.revision
+                ));
+                Ok(())
+            }
+            Err(Unanswered::Late) => {
+                warn!("{}", Unanswered::Late);
+                Ok(())
+            }
+            Err(Unanswered::Gone) => Err(RunError::Other(Unanswered::Gone.to_string())),
+        }
+    }
+
+    /// Writes out what `log` rules saw, at most so much.
+    fn write_log(&mut self) -> Result<(), Unanswered> {
+        let mut page = Box::new(LogPage::new());
+        let mut seen = 0;
+        loop {
+            page = self.dataplane.log(page)?;
+            let room = log::RECORDS_PER_SECOND.saturating_sub(seen);
+            for record in page.records().iter().take(room) {
+                info!("{}", log::line(record, &self.config));
+            }
+            seen += page.records().len();
+            // A worker that logs faster than this thread reads does not keep it here.
+            if page.records().len() < PAGE || seen > 16 * PAGE {
+                break;
+            }
+        }
+        let written = seen.min(log::RECORDS_PER_SECOND);
+        if seen > written {
+            info!("{} more packets met a log rule", seen - written);
+        }
+        self.logged += written as u64;
+        self.unlogged += (seen - written) as u64;
+        Ok(())
+    }
+
+    fn publish(&mut self, stats: &Stats) {
+        let busy_ns = stats.load.busy_ns - self.load.busy_ns;
+        let all_ns = busy_ns + (stats.load.idle_ns - self.load.idle_ns);
+        self.load = stats.load;
+        let ports = self.dataplane.ports().iter().zip(&stats.ports);
+        let ports: Vec<PortSample> = ports
+            .map(|(port, counters)| PortSample {
+                name: &port.name,
+                counters: *counters,
+                device: port.stats(),
+            })
+            .collect();
+        metrics::publish(&Sample {
+            shard: SHARD,
+            stats,
+            entries_limit: self.entries_limit(),
+            busy_ratio: busy_ns as f64 / all_ns.max(1) as f64,
+            ports: &ports,
+            mbufs: self.dataplane.mbufs(),
+            logged: self.logged,
+            unlogged: self.unlogged + stats.counters.log_lost,
+        });
+    }
+}
+
+/// The layout of a format; `proc` is the kernel's of the preset's time.
+fn layout(format: Option<Listing>, preset: Preset) -> Layout {
+    match format {
+        None => Layout::Conntrack,
+        Some(Listing::Extended) => Layout::Extended,
+        Some(Listing::Json) => Layout::Json,
+        Some(Listing::Proc) => Layout::proc(preset),
+    }
+}
+
+fn counted<'a>(names: impl IntoIterator<Item = &'a str>, packets: &[u64]) -> Vec<Counted> {
+    names
+        .into_iter()
+        .zip(packets)
+        .map(|(name, packets)| Counted { name: name.to_owned(), packets: *packets })
+        .collect()
+}
+
+fn drops(stats: &Stats) -> Answer {
+    Answer::Drops {
+        drops: counted(DropReason::ALL.iter().map(|reason| reason.label()), &stats.counters.drops),
+        invalid: counted(InvalidReason::ALL.iter().map(|reason| reason.label()), &stats.counters.invalid),
+    }
+}
+
+fn shard_counters(stats: &Stats) -> ShardCounters {
+    let counters = &stats.counters;
+    ShardCounters {
+        shard: SHARD,
+        found: counters.found,
+        invalid: counters.packets[State::Invalid as usize],
+        insert: counters.inserts,
+        insert_failed: counters.insert_failures,
+        drop: counters.drops[DropReason::TableFull as usize],
+        early_drop: counters.early_drops,
+    }
+}
+
+/// What passed, in one line.
+fn summary(stats: &Stats) -> String {
+    let sum =
+        |counters: fn(&sluice_engine::PortCounters) -> u64| stats.ports.iter().map(counters).sum::<u64>();
+    format!(
+        "{} packets received, {} sent, {} dropped; {} entries",
+        sum(|port| port.rx_packets),
+        sum(|port| port.tx_packets),
+        stats.counters.drops.iter().sum::<u64>(),
+        stats.entries
+    )
+}

@@ -1,0 +1,114 @@
+//! What the daemon says: to journald where systemd started it, else to standard error; and the records of `log`
+//! rules, as the kernel's LOG target writes them.
+
+use std::fmt::Write as _;
+
+use sluice_conntrack::PortId;
+use sluice_conntrack::log::LogRecord;
+use sluice_conntrack::tuple::{self, protocol};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::Config;
+
+/// Records written out a second; the others are counted.
+pub const RECORDS_PER_SECOND: usize = 100;
+
+/// From now on `info!` and its like are heard.
+pub fn start() {
+    // systemd sets it where standard error goes to the journal.
+    let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    let text = journal.is_none().then(|| {
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false)
+    });
+    // A subscriber that is there already, as in a test, is kept.
+    let _ = tracing_subscriber::registry().with(LevelFilter::INFO).with(journal).with(text).try_init();
+}
+
+/// A record in one line.
+pub fn line(record: &LogRecord, config: &Config) -> String {
+    let facts = &record.facts;
+    let port = |port: PortId| config.interfaces.keys().nth(usize::from(port.0)).map_or("", String::as_str);
+    let rule = usize::from(record.rule.0);
+    let mut line = match config.policy.rules.get(rule).and_then(|rule| rule.name.as_deref()) {
+        Some(name) => format!("rule {name}:"),
+        None => format!("rule {rule}:"),
+    };
+    // Writing to a String cannot fail.
+    let _ = write!(
+        line,
+        " IN={} OUT={} SRC={} DST={} PROTO={}",
+        port(facts.ingress),
+        facts.egress.map_or("", port),
+        tuple::address(facts.family, facts.source),
+        tuple::address(facts.family, facts.destination),
+        crate::config::Protocol(facts.protocol)
+    );
+    let [kind, code] = facts.destination_port.to_be_bytes();
+    let _ = match facts.protocol {
+        protocol::TCP | protocol::UDP | protocol::UDPLITE | protocol::SCTP | protocol::DCCP => {
+            write!(line, " SPT={} DPT={}", facts.source_port, facts.destination_port)
+        }
+        protocol::ICMP | protocol::ICMPV6 => write!(line, " TYPE={kind} CODE={code}"),
+        _ => Ok(()),
+    };
+    if let Some(state) = facts.state {
+        let _ = write!(line, " STATE={}", state.name());
+    }
+    if facts.mark != 0 {
+        let _ = write!(line, " MARK={:#x}", facts.mark);
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_conntrack::entry::Status;
+    use sluice_conntrack::policy::Facts;
+    use sluice_conntrack::tuple::Family;
+    use sluice_conntrack::verdict::RuleId;
+    use sluice_conntrack::{Instant, State};
+
+    const CONFIG: &str = "\
+version: 1
+interfaces: {inside: {device: 'vdev:net_null0'}, outside: {device: 'vdev:net_null1'}}
+policy: {rules: [{action: log}, {name: web, action: log}]}";
+
+    fn facts() -> Facts {
+        let address = |text: &str| tuple::number(text.parse().unwrap());
+        Facts {
+            state: Some(State::New),
+            direction: None,
+            ingress: PortId(0),
+            egress: Some(PortId(1)),
+            family: Family::V4,
+            source: address("10.0.0.1"),
+            destination: address("192.0.2.9"),
+            protocol: 6,
+            source_port: 40_000,
+            destination_port: 80,
+            tcp_flags: 2,
+            mark: 0,
+            zone: 0,
+            status: Status::default(),
+        }
+    }
+
+    #[test]
+    fn records_look_like_the_kernels() {
+        let config = crate::config::parse("test", CONFIG.as_bytes()).unwrap();
+        let line_of =
+            |rule, facts| line(&LogRecord { at: Instant::default(), rule: RuleId(rule), facts }, &config);
+        assert_eq!(
+            line_of(1, facts()),
+            "rule web: IN=inside OUT=outside SRC=10.0.0.1 DST=192.0.2.9 PROTO=tcp SPT=40000 DPT=80 STATE=NEW"
+        );
+        let echo = Facts { protocol: 1, destination_port: 8 << 8, egress: None, mark: 16, ..facts() };
+        assert_eq!(
+            line_of(0, echo),
+            "rule 0: IN=inside OUT= SRC=10.0.0.1 DST=192.0.2.9 PROTO=icmp TYPE=8 CODE=0 STATE=NEW MARK=0x10"
+        );
+    }
+}

@@ -1,0 +1,217 @@
+//! A running daemon of a test: its configuration, its captures, its process. Ends with the test.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything. DPDK starts in a second or two, on a busy machine in more.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// UDP flows in the capture: more than one answer of the socket holds.
+pub const FLOWS: u16 = 1200;
+
+/// What the capture has besides: a flow that a rule drops, one that a rule logs, and a frame that is cut off.
+pub const DROPPED_PORT: u16 = 666;
+pub const LOGGED_PORT: u16 = 999;
+
+/// A daemon between a finite capture and a capture file.
+pub struct BoxUnderTest {
+    pub directory: tempfile::TempDir,
+    pub metrics_port: u16,
+    process: Child,
+}
+
+/// The policy that most tests run by.
+pub const POLICY: &str = "\
+policy:
+  default: accept
+  rules:
+    - { name: no-doom, protocol: udp, destination-port: 666, action: drop }
+    - { name: watched, protocol: udp, destination-port: 999, action: log }
+";
+
+impl BoxUnderTest {
+    /// Starts one and waits until it has tracked its capture.
+    pub fn start() -> BoxUnderTest {
+        let started = BoxUnderTest::start_with(tempfile::tempdir().unwrap(), POLICY);
+        wait_for("the capture to be tracked", || started.count() == Some(usize::from(FLOWS) + 2));
+        started
+    }
+
+    /// Starts one in this directory, with this at the end of its configuration, and waits until it listens.
+    pub fn start_with(directory: tempfile::TempDir, rest: &str) -> BoxUnderTest {
+        write_capture(&directory.path().join("in.pcap"));
+        let metrics_port = free_port();
+        write_config(directory.path(), metrics_port, rest);
+        let process = spawn(directory.path());
+        let mut started = BoxUnderTest { directory, metrics_port, process };
+        wait_for("the daemon to listen", || {
+            assert!(started.process.try_wait().unwrap().is_none(), "it ended: {}", started.stderr());
+            started.count().is_some()
+        });
+        started
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.path("run/control.sock")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Writes the configuration anew, with this at its end.
+    pub fn write_config(&self, rest: &str) {
+        write_config(self.directory.path(), self.metrics_port, rest);
+    }
+
+    /// Runs a command against it.
+    pub fn ask(&self, arguments: &str) -> Output {
+        let mut command = sluice();
+        command.args(arguments.split_whitespace()).arg("--socket").arg(self.socket());
+        command.output().unwrap()
+    }
+
+    /// Runs a command that must succeed; gives its standard output.
+    pub fn tell(&self, arguments: &str) -> String {
+        let output = self.ask(arguments);
+        assert!(output.status.success(), "{arguments}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// Sends lines to the socket as they are, and gives all that comes back.
+    pub fn say(&self, lines: &[u8]) -> String {
+        let mut stream = UnixStream::connect(self.socket()).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        // The daemon may end the talk before it has all of it.
+        let _ = stream.write_all(lines);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut answers = String::new();
+        let _ = stream.read_to_string(&mut answers);
+        answers
+    }
+
+    fn count(&self) -> Option<usize> {
+        let output = self.ask("conntrack -C");
+        text(&output.stdout).trim().parse().ok()
+    }
+
+    /// What it has written to standard error so far.
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(self.path("stderr")).unwrap()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status =
+            Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait_for("the daemon to end", || self.process.try_wait().unwrap().is_some());
+        self.process.wait().unwrap()
+    }
+}
+
+impl Drop for BoxUnderTest {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if thread::panicking() {
+            eprintln!("the daemon said:\n{}", self.stderr());
+        }
+    }
+}
+
+pub fn sluice() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_sluice"))
+}
+
+/// Starts a daemon in a directory that has its configuration.
+pub fn spawn(directory: &Path) -> Child {
+    let stderr = fs::File::create(directory.join("stderr")).unwrap();
+    let mut command = sluice();
+    command.args(["run", "-c", "box.yaml"]).current_dir(directory).env_remove("JOURNAL_STREAM");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap()
+}
+
+/// Waits until something holds.
+pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !holds() {
+        assert!(since.elapsed() < DEADLINE, "waited too long for {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A port that nobody listens on, so that tests may run side by side.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+pub fn write_config(directory: &Path, metrics_port: u16, rest: &str) {
+    let path = directory.display();
+    let worker = thread::available_parallelism().map_or(0, |cores| cores.get() - 1).min(1);
+    let head = format!(
+        "version: 1
+system: {{ cores: {{ control: 0, workers: [{worker}] }}, memory: {{ hugepages: 512M }} }}
+interfaces:
+  inside: {{ device: 'vdev:net_pcap0,rx_pcap={path}/in.pcap,tx_pcap={path}/back.pcap' }}
+  outside: {{ device: 'vdev:net_pcap1,tx_pcap={path}/out.pcap' }}
+conntrack: {{ max-entries: 10K, timeouts: {{ udp: {{ unreplied: 1h }} }} }}
+metrics: {{ listen: '127.0.0.1:{metrics_port}' }}
+control: {{ socket: {path}/run/control.sock }}
+"
+    );
+    fs::write(directory.join("box.yaml"), head + rest).unwrap();
+}
+
+/// A UDP datagram without payload and checksum, from 10.0.0.1 to 10.0.0.2.
+fn udp(sport: u16, dport: u16) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0];
+    frame.extend([0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0x66, 0xce, 10, 0, 0, 1, 10, 0, 0, 2]);
+    frame.extend(sport.to_be_bytes());
+    frame.extend(dport.to_be_bytes());
+    frame.extend([0, 8, 0, 0]);
+    frame
+}
+
+/// A TCP SYN to port 80, its checksum right.
+fn syn() -> Vec<u8> {
+    let mut frame = udp(0, 0);
+    frame.truncate(14);
+    frame.extend([0x45, 0, 0, 40, 0, 1, 0, 0, 64, 6, 0x66, 0xcd, 10, 0, 0, 1, 10, 0, 0, 2]);
+    frame.extend([0x9c, 0x40, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0]);
+    let sum: u32 = frame[26..].chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+    let sum = sum + 6 + 20;
+    let folded = !((sum & 0xffff) + (sum >> 16)) as u16;
+    frame[50..52].copy_from_slice(&folded.to_be_bytes());
+    frame
+}
+
+fn write_capture(file: &Path) {
+    let flows = (1..=FLOWS).map(|sport| udp(sport, 53));
+    let cut_off = udp(1, 53)[..30].to_vec();
+    let others = [syn(), udp(1, LOGGED_PORT), udp(1, DROPPED_PORT), cut_off];
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+    let mut capture = words(&[0xa1b2_c3d4, 4 << 16 | 2, 0, 0, 65_535, 1]);
+    for frame in flows.chain(others) {
+        capture.extend(words(&[1, 0, frame.len() as u32, frame.len() as u32]));
+        capture.extend(frame);
+    }
+    fs::write(file, capture).unwrap();
+}

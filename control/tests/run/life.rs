@@ -1,0 +1,64 @@
+//! How a daemon begins and ends.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+
+use crate::box_under_test::{BoxUnderTest, POLICY, sluice, spawn, text, wait_for, write_config};
+
+#[test]
+fn sigterm_ends_it_with_a_summary_and_nothing_left_behind() {
+    let mut daemon = BoxUnderTest::start();
+    assert_eq!(fs::metadata(daemon.socket()).unwrap().permissions().mode() & 0o777, 0o660);
+    wait_for("the rule's record", || daemon.stderr().contains("rule watched: IN=inside OUT=outside"));
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.stderr());
+    let said = daemon.stderr();
+    assert!(said.contains("stopped; 1204 packets received, 1202 sent, 2 dropped; 1202 entries"), "{said}");
+    assert!(!daemon.socket().exists() && !daemon.path("run").exists());
+    // A capture's header, and each frame behind a header of its own.
+    let sent = fs::metadata(daemon.path("out.pcap")).unwrap().len();
+    assert_eq!(sent, 24 + 1201 * (16 + 42) + 16 + 54, "every packet that was received was sent");
+}
+
+#[test]
+fn one_socket_has_one_daemon() {
+    let daemon = BoxUnderTest::start();
+    let second = sluice().args(["run", "-c"]).arg(daemon.path("box.yaml")).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(text(&second.stderr).contains("another sluice listens there"), "{}", text(&second.stderr));
+    assert_eq!(daemon.tell("conntrack -C"), "1202\n", "the first one goes on");
+}
+
+#[test]
+fn the_socket_of_a_dead_daemon_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("run")).unwrap();
+    drop(UnixListener::bind(directory.path().join("run/control.sock")).unwrap());
+    let daemon = BoxUnderTest::start_with(directory, POLICY);
+    assert!(daemon.ask("conntrack -C").status.success());
+}
+
+#[test]
+fn what_cannot_run_says_why() {
+    let cases = [
+        ("nothing.yaml", "", "cannot read the file"),
+        ("box.yaml", "forwarding: routed\n", "routed"),
+        ("box.yaml", "polcy: {}\n", "polcy"),
+    ];
+    for (file, rest, why) in cases {
+        let directory = tempfile::tempdir().unwrap();
+        write_config(directory.path(), 1, rest);
+        let output = sluice().args(["run", "-c", file]).current_dir(directory.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains(why), "{}", text(&output.stderr));
+    }
+    // A device that DPDK cannot attach: the capture is missing.
+    let directory = tempfile::tempdir().unwrap();
+    write_config(directory.path(), crate::box_under_test::free_port(), "");
+    let status = spawn(directory.path()).wait().unwrap();
+    let said = fs::read_to_string(directory.path().join("stderr")).unwrap();
+    assert_eq!(status.code(), Some(1));
+    assert!(said.contains("interface inside"), "{said}");
+    assert!(!directory.path().join("run").exists(), "the socket's directory goes again");
+}

@@ -1,0 +1,85 @@
+//! What Prometheus gets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+
+use crate::box_under_test::{BoxUnderTest, wait_for};
+
+#[test]
+fn metrics_are_served_and_sound() {
+    let daemon = BoxUnderTest::start();
+    wait_for("the counters to be published", || {
+        value(&scrape(&daemon), r#"sluice_conntrack_inserts_total{shard="0"}"#) == Some("1202".to_owned())
+    });
+    let scraped = scrape(&daemon);
+    let expected = [
+        (r#"sluice_conntrack_entries{shard="0",proto="udp",state="NONE"}"#, "1201"),
+        (r#"sluice_conntrack_entries{shard="0",proto="tcp",state="SYN_SENT"}"#, "1"),
+        (r#"sluice_packet_drops_total{shard="0",reason="policy"}"#, "1"),
+        (r#"sluice_packet_drops_total{shard="0",reason="no-route"}"#, "0"),
+        (r#"sluice_packets_total{port="outside",direction="tx"}"#, "1202"),
+        ("sluice_config_last_apply_success", "1"),
+        ("sluice_conntrack_entries_limit", "10000"),
+    ];
+    for (sample, expected) in expected {
+        assert_eq!(value(&scraped, sample).as_deref(), Some(expected), "{sample} in\n{scraped}");
+    }
+    each_sample_is_described(&scraped);
+    no_address_is_a_label(&scraped);
+    promtool_is_silent(&scraped);
+}
+
+fn scrape(daemon: &BoxUnderTest) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", daemon.metrics_port)).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.0 200"), "{head}");
+    body.to_owned()
+}
+
+/// The value of a sample, whatever the order of its labels.
+fn value(scraped: &str, sample: &str) -> Option<String> {
+    let parts = |sample: &str| sample.split(['{', '}', ',']).map(str::to_owned).collect::<BTreeSet<_>>();
+    let lines = scraped.lines().filter_map(|line| line.rsplit_once(' '));
+    lines.filter(|(name, _)| parts(name) == parts(sample)).map(|(_, value)| value.to_owned()).next()
+}
+
+/// Each name has its HELP and TYPE, and is a counter exactly if it ends in `_total`.
+fn each_sample_is_described(scraped: &str) {
+    let mut help = BTreeSet::new();
+    let mut types = BTreeMap::new();
+    for line in scraped.lines() {
+        match line.split(' ').collect::<Vec<_>>()[..] {
+            ["#", "HELP", name, _, ..] => drop(help.insert(name)),
+            ["#", "TYPE", name, kind] => drop(types.insert(name, kind)),
+            _ => {}
+        }
+    }
+    let samples = scraped.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    for sample in samples {
+        let name = sample.split(['{', ' ']).next().unwrap();
+        let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
+        assert!(help.contains(name), "{name} has no help text");
+        assert_eq!(types.get(name), Some(&kind), "{name}");
+    }
+    assert!(types.len() >= 24, "{types:?}");
+}
+
+fn no_address_is_a_label(scraped: &str) {
+    assert!(!scraped.contains("10.0.0."));
+}
+
+/// Where Prometheus's own tool is there, it finds nothing to say.
+fn promtool_is_silent(scraped: &str) {
+    let mut command = Command::new("promtool");
+    command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let Ok(mut promtool) = command.spawn() else { return };
+    promtool.stdin.take().unwrap().write_all(scraped.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
