@@ -300,13 +300,14 @@ mod tests {
 
     #[test]
     fn addresses_make_a_router() {
-        let mut config = config("routes: [{to: 0.0.0.0/0, via: 203.0.113.254, dev: outside}]");
+        let mut config = config("");
         assert_eq!(config.configuration().unwrap().forwarding, Forwarding::wire());
-        let own = "203.0.113.1/24".parse().unwrap();
-        config.interfaces.get_mut("outside").unwrap().addresses = vec![own];
+        config.interfaces.get_mut("outside").unwrap().addresses = vec!["203.0.113.1/24".parse().unwrap()];
+        let via = Some([203, 0, 113, 254].into());
+        config.routes = vec![Route { to: "0.0.0.0/0".parse().unwrap(), via, dev: "outside".to_owned() }];
         let Forwarding::Routed(router) = config.configuration().unwrap().forwarding else { panic!("a wire") };
         assert!(router.is_own([203, 0, 113, 1].into()));
-        assert_eq!(router.gateway(forward::GatewayId(0)), Some([203, 0, 113, 254].into()));
+        assert_eq!(router.gateway(forward::GatewayId(0)), via);
     }
 
     #[test]
