@@ -1,8 +1,10 @@
 # The commands of Sluice. Each installs what it needs (deploy/dependencies.sh) and may be run as it is
 # on a new Debian 12 machine that has Rust and gcc.
 
-.PHONY: build test
+.PHONY: build test lint
 DEPENDENCIES = deploy/dependencies.sh
+# Runs what cargo tests under valgrind: the memory module has unsafe code, and Miri needs a nightly compiler.
+VALGRIND = CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind --quiet --error-exitcode=1"
 
 build:
 	$(DEPENDENCIES) build
@@ -10,4 +12,17 @@ build:
 
 test:
 	$(DEPENDENCIES) build test
+	tests/fuzz/run.sh
+	$(VALGRIND) cargo test -p sluice-memory --lib
 	cargo test --workspace
+
+lint:
+	$(DEPENDENCIES) build lint
+	cargo fmt --all --check
+	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --manifest-path tests/fuzz/Cargo.toml --all-targets -- -D warnings
+	cargo test -p sluice-tests --test house
+	cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny --version 0.20.2
+	cargo deny check licenses bans sources
+	git ls-files '*.sh' .ci/run | xargs shellcheck

@@ -3,11 +3,15 @@
 # Prints nothing and asks for no rights where all of them are there already.
 set -euo pipefail
 
-build="libdpdk-dev dpdk libclang-dev libpcap-dev pkg-config"
-test="iproute2 ethtool nftables conntrack python3-scapy valgrind"
-record="bind9-dnsutils curl dnsmasq-base ethtool iproute2 iputils-ping nftables ngircd procps python3 tcpdump"
-record+=" tftp-hpa tftpd-hpa traceroute vsftpd"
-bench="openvswitch-switch-dpdk valgrind"
+# shellcheck disable=SC2034 # each list is read by its name
+{
+    build="libdpdk-dev dpdk libclang-dev libpcap-dev pkg-config"
+    test="iproute2 ethtool nftables conntrack g++ python3-scapy valgrind"
+    lint="shellcheck"
+    record="bind9-dnsutils curl dnsmasq-base ethtool iproute2 iputils-ping nftables ngircd procps python3 tcpdump"
+    record+=" tftp-hpa tftpd-hpa traceroute vsftpd"
+    bench="openvswitch-switch-dpdk valgrind"
+}
 
 packages=""
 for purpose in "$@"; do

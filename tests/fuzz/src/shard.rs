@@ -1,0 +1,190 @@
+//! A shard under orders: each byte says what happens next, and the bytes behind it say how.
+
+use sluice_conntrack::forward::{Interface, Route, Router};
+use sluice_conntrack::headers::Kind;
+use sluice_conntrack::policy::{Match, Outcome, Policy, Prefix, Rule, RuleAction};
+use sluice_conntrack::settings::{Preset, Settings};
+use sluice_conntrack::{
+    Capacity, Checksum, Configuration, DropReason, Forwarding, Frame, Instant, PortId, Shard, State, Verdict,
+    wire,
+};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Places in the table: few, so that it is full soon.
+const ROOM: u32 = 24;
+
+/// Time runs for some years and never to where it could not be added to.
+const END_OF_TIME: Instant = Instant::from_ns(1 << 62);
+
+/// Orders: below, a packet comes in by one of two ports.
+const PACKET: u8 = 0x80;
+const WAIT: u8 = 0xa0;
+const EXPIRE: u8 = 0xb0;
+const RELOAD: u8 = 0xc0;
+const DELETE: u8 = 0xd0;
+const LIST: u8 = 0xe0;
+
+/// A frame whose checksums a device has found good, so that a fuzzer need not.
+#[derive(Clone, Debug)]
+struct Verified(PortId, Vec<u8>);
+
+impl Frame for Verified {
+    fn port(&self) -> PortId {
+        self.0
+    }
+
+    fn head(&self) -> &[u8] {
+        &self.1
+    }
+
+    fn head_mut(&mut self) -> &mut [u8] {
+        &mut self.1
+    }
+
+    fn tail(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::empty()
+    }
+
+    fn l3_checksum(&self) -> Checksum {
+        Checksum::Good
+    }
+
+    fn l4_checksum(&self) -> Checksum {
+        Checksum::Good
+    }
+}
+
+/// Carries out all orders, and looks at every place of the shard after each.
+pub fn play(bytes: &[u8]) {
+    let mut orders = Orders(bytes);
+    let capacity = Capacity { entries: ROOM, seed: [1, 2, 3, 4], pages: sluice_memory::Pages::Ordinary };
+    let mut now = Instant::from_ns(0);
+    let mut shard = Shard::new(capacity, Box::new(configuration(orders.byte())), now).expect("memory");
+    while let Some(order) = orders.next() {
+        match order {
+            0..PACKET => {
+                let port = PortId(order & 1);
+                // Packets that follow each other at once are one burst.
+                let mut frames = vec![Verified(port, orders.frame())];
+                while frames.len() < 40 && orders.0.first().is_some_and(|next| *next < PACKET / 2) {
+                    let port = PortId(orders.byte() & 1);
+                    frames.push(Verified(port, orders.frame()));
+                }
+                packets(&mut shard, now, &mut frames);
+            }
+            PACKET..WAIT => {
+                let wait = Duration::from_millis(u64::from(order) << (orders.byte() % 32));
+                now = now.after(wait).min(END_OF_TIME);
+            }
+            WAIT..EXPIRE => {
+                now = now.after(Duration::from_secs(u64::from(order - WAIT) * 10));
+                assert!(shard.expire(now, u32::MAX));
+            }
+            EXPIRE..RELOAD => {
+                shard.expire(now, u32::from(order - EXPIRE));
+            }
+            RELOAD..DELETE => {
+                shard.configure(Box::new(configuration(orders.byte())));
+            }
+            DELETE..LIST => {
+                let port = u16::from(orders.byte());
+                shard.delete(|entry| entry.original.selector.dport() == port);
+            }
+            LIST.. => {
+                let mut listed = 0;
+                shard.list(u32::from(order - LIST), 5, |id, _| {
+                    assert!(shard.entry(id).is_some());
+                    listed += 1;
+                });
+                assert!(listed <= 5);
+            }
+        }
+        check(&shard);
+    }
+    shard.expire(now.after(Duration::from_secs(30 * 24 * 3600)), u32::MAX);
+    assert!(shard.is_empty(), "an entry without a timer");
+    check(&shard);
+}
+
+fn packets(shard: &mut Shard, now: Instant, frames: &mut [Verified]) {
+    let mut verdicts = vec![Verdict::dropped(DropReason::Truncated); frames.len()];
+    shard.process(now, frames, &mut verdicts);
+    for (frame, verdict) in frames.iter().zip(&verdicts) {
+        assert!(verdict.state.is_some() || verdict.drop_reason().is_some());
+        let reason = verdict.invalid.is_some() || verdict.drop_reason() == Some(DropReason::TableFull);
+        assert!(verdict.state != Some(State::Invalid) || reason);
+        let mut out = [0; 1514];
+        if let Some(length) = shard.answer(frame, verdict, &mut out) {
+            let answer = (frame.0, out[..length].to_vec());
+            let headers = wire::parse(&answer).expect("the box's own packets are sound");
+            let sound = matches!(headers.kind, Kind::Tracked | Kind::Error | Kind::Invalid(_));
+            assert!(sound && wire::verify_checksum(&answer, &headers), "{headers:?}");
+        }
+    }
+}
+
+fn check(shard: &Shard) {
+    assert!(shard.len() <= ROOM);
+    shard.check_invariants().unwrap();
+    let counters = shard.counters();
+    let sum = |table: &sluice_conntrack::counters::ByState| table.iter().flatten().sum::<u64>();
+    assert_eq!(sum(&counters.entries), u64::from(shard.len()));
+    let ended = sum(&counters.expired) + counters.early_drops + counters.deletes + counters.closed;
+    assert_eq!(counters.inserts - ended, u64::from(shard.len()));
+}
+
+/// A configuration for each byte.
+fn configuration(choice: u8) -> Configuration {
+    let bit = |number: u8| choice & 1 << number != 0;
+    let preset = if bit(0) { Preset::Linux } else { Preset::Classic };
+    let mut settings = Settings::of(preset, if bit(1) { ROOM } else { ROOM / 4 });
+    settings.tcp.loose = bit(2);
+    settings.tcp.be_liberal = bit(3);
+    settings.tcp.window_tracking = bit(4);
+    let of_port = |port| Match { destination_ports: vec![port..=port], ..Match::default() };
+    let rule = |matches, action| Rule { name: None, matches, action };
+    let policy = Policy {
+        untracked: if bit(5) { vec![of_port(69)] } else { vec![] },
+        zones: vec![(of_port(53), u16::from(bit(5)))],
+        rules: vec![
+            rule(of_port(21), RuleAction::Mark(u32::from(bit(1)))),
+            rule(Match { mark: Some((1, 1)), ..Match::default() }, RuleAction::Log),
+            rule(of_port(6667), RuleAction::Drop),
+        ],
+        default: if bit(6) { Outcome::Reject } else { Outcome::Accept },
+    };
+    let forwarding = if bit(7) { Forwarding::Routed(Box::new(router())) } else { Forwarding::wire() };
+    Configuration::new(settings, policy, forwarding)
+}
+
+/// The router of the sample capture's networks.
+fn router() -> Router {
+    let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+    let inside = Interface { addresses: vec![(ip("10.0.0.1"), 8), (ip("fd00:1::1"), 64)], mtu: 1500 };
+    let outside = Interface { addresses: vec![(ip("198.51.100.1"), 24)], mtu: 100 };
+    let default = Route { to: Prefix::new(ip("0.0.0.0"), 0), via: Some(ip("198.51.100.2")), port: PortId(1) };
+    Router::new(vec![inside, outside], &[default])
+}
+
+struct Orders<'a>(&'a [u8]);
+
+impl Orders<'_> {
+    fn next(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.next().unwrap_or(0)
+    }
+
+    /// A frame: one byte of length, and so many bytes.
+    fn frame(&mut self) -> Vec<u8> {
+        let length = usize::from(self.byte()).min(self.0.len());
+        let (frame, rest) = self.0.split_at(length);
+        self.0 = rest;
+        frame.to_vec()
+    }
+}

@@ -1,0 +1,80 @@
+//! The rules of the house that no compiler knows: where `unsafe` may stand, and how long a file may be.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Directories whose crates touch raw memory. All others must forbid it.
+const UNSAFE: [&str; 2] = ["dpdk-bindings", "dataplane/memory"];
+
+/// Lines of a file before its tests. One idea needs no more.
+const MOST_LINES: usize = 500;
+
+/// Every Rust file of the repository, by its path from the root.
+fn sources() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository");
+    let mut sources = vec![];
+    let mut directories = vec![root.to_path_buf()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                directories.push(path);
+            } else if name.ends_with(".rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                sources.push((path.strip_prefix(root).unwrap().to_path_buf(), text));
+            }
+        }
+    }
+    assert!(sources.len() > 50, "the repository was found");
+    sources
+}
+
+/// Whether a file is the root of a library or a program.
+fn is_root(path: &Path) -> bool {
+    ["src/lib.rs", "src/main.rs"].iter().any(|root| path.ends_with(root))
+        || path.parent().is_some_and(|directory| directory.ends_with("src/bin"))
+}
+
+#[test]
+fn unsafe_stands_where_it_may_and_nowhere_else() {
+    let word = ["un", "safe"].concat();
+    let mut wrong = vec![];
+    for (path, text) in sources() {
+        if UNSAFE.iter().any(|directory| path.starts_with(directory)) {
+            continue;
+        }
+        let forbids = text.contains(&format!("#![forbid({word}_code)]"));
+        if is_root(&path) && !forbids {
+            wrong.push(format!("{} does not forbid {word} code", path.display()));
+        }
+        let uses = |line: &&str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == word);
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        if let Some(line) = code.filter(uses).find(|line| !line.contains('"') && !line.contains('`')) {
+            wrong.push(format!("{}: {}", path.display(), line.trim()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let length = |text: &str| text.lines().take_while(|line| *line != "#[cfg(test)]").count();
+    let long: Vec<_> = sources()
+        .iter()
+        .filter(|(_, text)| length(text) > MOST_LINES)
+        .map(|(path, text)| format!("{}: {} lines", path.display(), length(text)))
+        .collect();
+    assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    let silent: Vec<_> = sources()
+        .iter()
+        .filter(|(_, text)| !text.starts_with("//!"))
+        .map(|(path, _)| path.display().to_string())
+        .collect();
+    assert!(silent.is_empty(), "{}", silent.join("\n"));
+}
