@@ -1,14 +1,20 @@
 # The commands of Sluice. Each installs what it needs (deploy/dependencies.sh) and may be run as it is
 # on a new Debian 12 machine that has Rust and gcc.
 
-.PHONY: build test lint
+.PHONY: build demo test lint
 DEPENDENCIES = deploy/dependencies.sh
+TARGET = $(or $(CARGO_TARGET_DIR),target)
 # Runs what cargo tests under valgrind: the memory module has unsafe code, and Miri needs a nightly compiler.
 VALGRIND = CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind --quiet --error-exitcode=1"
 
 build:
 	$(DEPENDENCIES) build
 	cargo build --release --workspace
+
+demo:
+	$(DEPENDENCIES) build
+	cargo build --release -p sluice
+	deploy/demo.sh $(TARGET)/release/sluice
 
 test:
 	$(DEPENDENCIES) build test

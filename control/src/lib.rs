@@ -5,5 +5,6 @@ pub mod cli;
 pub mod config;
 pub mod host;
 pub mod metrics;
+mod replay;
 mod run;
 pub mod socket;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
+use sluice_conntrack::listing::Layout;
+use sluice_conntrack::settings::Preset;
 
 use super::daemon::Socket;
 use crate::socket::Filter;
@@ -42,13 +44,14 @@ pub struct Replay {
     #[arg(long = "in", value_name = "NAME=FILE", required = true)]
     pub inputs: Vec<ReplayInput>,
 
-    /// Where the output captures go, one for each interface
+    /// Where the output captures go, one for each interface: by default a new directory among the
+    /// temporary files, which the summary names
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
     /// How the table is printed
-    #[arg(short, long, value_name = "FORMAT")]
-    pub output: Option<Listing>,
+    #[arg(short, long, value_name = "FORMAT", default_value = "conntrack")]
+    pub output: Listing,
 
     /// Write packets, states, drops and entries as JSON
     #[arg(long, value_name = "FILE.json")]
@@ -89,12 +92,26 @@ impl std::str::FromStr for ReplayInput {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Listing {
+    /// conntrack(8)'s
+    Conntrack,
     /// conntrack(8)'s, with the family in front
     Extended,
     /// One JSON object a line
     Json,
     /// /proc/net/ip_conntrack's
     Proc,
+}
+
+impl Listing {
+    /// The tracking crate's layout; /proc's file is the one of the preset's kernel.
+    pub fn layout(self, preset: Preset) -> Layout {
+        match self {
+            Self::Conntrack => Layout::Conntrack,
+            Self::Extended => Layout::Extended,
+            Self::Json => Layout::Json,
+            Self::Proc => Layout::proc(preset),
+        }
+    }
 }
 
 /// The tracked connections of a running daemon, as conntrack(8) shows them
@@ -116,8 +133,8 @@ pub struct ConntrackArgs {
     pub filter: Filter,
 
     /// How entries are printed
-    #[arg(short, long, value_name = "FORMAT")]
-    pub output: Option<Listing>,
+    #[arg(short, long, value_name = "FORMAT", default_value = "conntrack")]
+    pub output: Listing,
 
     /// Where to ask
     #[command(flatten)]
@@ -176,7 +193,7 @@ mod tests {
         assert_eq!(args.filter.dport, Some(80));
         assert_eq!(args.filter.status, [EntryStatus::Assured, EntryStatus::SeenReply]);
         assert!(conntrack("conntrack -C").unwrap().command.count);
-        assert_eq!(conntrack("conntrack --dump -o json").unwrap().output, Some(Listing::Json));
+        assert_eq!(conntrack("conntrack --dump -o json").unwrap().output, Listing::Json);
     }
 
     #[test]

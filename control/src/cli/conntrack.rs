@@ -25,7 +25,7 @@ impl ConntrackArgs {
         let mut from = Cursor::default();
         let mut shown = 0;
         loop {
-            let request = Request::Entries { filter: self.filter.clone(), format: self.output, from };
+            let request = Request::Entries { filter: self.filter.clone(), format: Some(self.output), from };
             let Answer::Entries { lines, next } = client.ask(&request)? else { return Err(unexpected()) };
             for line in &lines {
                 writeln!(out, "{line}")?;

@@ -28,6 +28,8 @@ Examples:
   sluice reference > /etc/sluice/sluice.yaml   begin with every key, its meaning and its default
   sluice check /etc/sluice/sluice.yaml         is the file right, and what comes of it?
   sluice check --host /etc/sluice/sluice.yaml  is this machine ready for it?
+  sluice replay -c sluice.yaml --in inside=a.pcap --client-side inside
+                                               what would become of this capture?
 
 Exit status: 0 if all is well, 1 if something is wrong, 2 if the command line is.";
 
@@ -54,6 +56,8 @@ pub enum Command {
     Reload(daemon::Ask),
     /// Show or change the timeouts of a running daemon
     Timeouts(daemon::Timeouts),
+    /// Captures in, captures out, in capture time
+    Replay(Replay),
     /// Print the reference configuration: every key, its meaning, its default
     Reference {
         /// Print the JSON schema instead, for editors and other tools
@@ -81,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Drops(ask) => ask.drops(),
         Command::Reload(ask) => ask.reload(),
         Command::Timeouts(timeouts) => timeouts.run(),
+        Command::Replay(replay) => crate::replay::run(&replay),
         Command::Reference { schema: false } => print(&config::reference_yaml()),
         Command::Reference { schema: true } => print(&config::json_schema()),
         Command::Completions { shell } => completions(shell),

@@ -4,8 +4,6 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use sluice_conntrack::listing::Layout;
-use sluice_conntrack::settings::Preset;
 use sluice_conntrack::{DropReason, InvalidReason, State};
 use sluice_engine::command::{LogPage, PAGE, Page, Stats, Unanswered};
 use tracing::{error, info, warn};
@@ -128,7 +126,7 @@ impl Daemon {
         format: Option<Listing>,
         from: Cursor,
     ) -> Result<Answer, Unanswered> {
-        let layout = layout(format, self.config.conntrack.settings().preset);
+        let layout = format.unwrap_or(Listing::Conntrack).layout(self.config.conntrack.settings().preset);
         let mut lines = Vec::new();
         if from.shard != SHARD {
             return Ok(Answer::Entries { lines, next: None });
@@ -294,16 +292,6 @@ impl Daemon {
             logged: self.logged,
             unlogged: self.unlogged + stats.counters.log_lost,
         });
-    }
-}
-
-/// The layout of a format; `proc` is the kernel's of the preset's time.
-fn layout(format: Option<Listing>, preset: Preset) -> Layout {
-    match format {
-        None => Layout::Conntrack,
-        Some(Listing::Extended) => Layout::Extended,
-        Some(Listing::Json) => Layout::Json,
-        Some(Listing::Proc) => Layout::proc(preset),
     }
 }
 

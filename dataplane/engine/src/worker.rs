@@ -211,6 +211,11 @@ impl Worker {
         &mut self.shard
     }
 
+    /// Lets go of the queues and keeps the shard.
+    pub fn into_shard(self) -> Shard {
+        self.shard
+    }
+
     /// What passed each port, by [`PortId`].
     pub fn port_counters(&self) -> impl ExactSizeIterator<Item = PortCounters> {
         self.ports.iter().map(|port| port.counters)

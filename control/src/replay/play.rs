@@ -1,0 +1,188 @@
+//! The replay itself: prepared captures through net_pcap devices and one worker, in the order of their stamps.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use dpdk::{Burst, Device, Eal, EalOptions, Mbuf, Mempool, MempoolOptions, Port, PortOptions};
+use sluice_conntrack::{Capacity, Configuration, DropReason, Instant, PortId, Shard, Verdict};
+use sluice_engine::{QueuePair, Worker};
+use sluice_memory::Pages;
+
+use super::input::{Input, Stamp};
+use super::report::{Packet, Trace};
+use super::{Failure, progress};
+
+/// The longest frame of several segments that net_pcap writes whole (`RTE_ETH_PCAP_SNAPLEN`).
+const MAX_CHAIN_BYTES: usize = 16_128;
+
+/// Segments for longer frames: the longest there can be.
+const LARGE_SEGMENT_BYTES: u16 = u16::MAX - 128;
+
+/// The key of the index, always the same, so that runs repeat.
+const SEED: [u64; 4] = [1, 2, 3, 4];
+
+/// Places for entries, at least, so that few entries do not crowd a tiny index.
+const MIN_ENTRIES: u32 = 1 << 16;
+
+/// What came of a replay.
+#[derive(Debug)]
+pub struct Played {
+    /// The shard as of the last packet.
+    pub shard: Shard,
+    /// Packets that came in, by port.
+    pub received: Vec<u64>,
+    /// The stamps of the packets that went out, by port.
+    pub sent_ns: Vec<Vec<u64>>,
+    /// Nanoseconds from the first packet to the last.
+    pub span_ns: u64,
+}
+
+/// Replays `inputs`, by port, and leaves what goes out in `work` ([`output`]).
+pub fn play(
+    inputs: Vec<Input>,
+    configuration: Configuration,
+    work: &Path,
+    mut trace: Option<Trace>,
+) -> Result<Played, Failure> {
+    let packets: u64 = inputs.iter().map(|input| input.stamps.len() as u64).sum();
+    let first_ns = inputs.iter().flat_map(|input| input.stamps.first()).map(|stamp| stamp.time_ns).min();
+    let first_ns = first_ns.unwrap_or_default();
+    let shard = shard(configuration, packets, first_ns)?;
+    let (ports, queues, pool) = open(&inputs, work)?;
+    let mut worker = Worker::new(shard, queues, pool);
+
+    let mut received = vec![0; inputs.len()];
+    let mut sent_ns: Vec<Vec<u64>> = vec![Vec::new(); inputs.len()];
+    let mut feeds: Vec<Feed> = inputs.into_iter().enumerate().map(Feed::new).collect();
+    let mut last_ns = first_ns;
+    let mut burst = Burst::new();
+    let bar = progress("Replaying", packets, "{pos} of {len} packets");
+    for number in 1..=packets {
+        let Some(feed) = earliest(&mut feeds) else { break };
+        let Some(stamp) = feed.take_stamp() else { break };
+        last_ns = last_ns.max(stamp.time_ns);
+        received[usize::from(feed.port.0)] += 1;
+        let now = Instant::from_ns(last_ns);
+        // What is over is gone before the packet comes, however much that is: the capture's clock waits.
+        while !worker.shard_mut().expire(now, u32::MAX) {}
+        let verdict = if stamp.cut {
+            worker.shard_mut().count_drops(DropReason::Truncated, 1);
+            Verdict::dropped(DropReason::Truncated)
+        } else {
+            let mbuf = feed.take_mbuf(&mut worker)?;
+            if burst.push(mbuf).is_err() {
+                return Err(Failure::new("a burst of one packet is full"));
+            }
+            worker
+                .process(now, feed.port, &mut burst)
+                .first()
+                .copied()
+                .unwrap_or(Verdict::dropped(DropReason::Local))
+        };
+        for (sent_ns, counters) in sent_ns.iter_mut().zip(worker.port_counters()) {
+            sent_ns.resize(counters.tx_packets as usize, stamp.time_ns);
+        }
+        if let Some(trace) = &mut trace {
+            trace.write(&Packet { number, port: feed.port, stamp, verdict })?;
+        }
+        if number % 4096 == 0 {
+            bar.set_position(number);
+        }
+    }
+    bar.finish_and_clear();
+    if let Some(trace) = trace {
+        trace.finish()?;
+    }
+    // net_pcap writes the rest of its files as it closes.
+    let shard = worker.into_shard();
+    for port in ports {
+        port.close()?;
+    }
+    Ok(Played { shard, received, sent_ns, span_ns: last_ns - first_ns })
+}
+
+/// Where the device of a port writes what goes out.
+pub fn output(work: &Path, port: usize) -> PathBuf {
+    work.join(format!("{port}.out.pcap"))
+}
+
+/// A shard that is as large as these packets can make it, within the configuration's limit.
+fn shard(configuration: Configuration, packets: u64, first_ns: u64) -> Result<Shard, Failure> {
+    let enough = u32::try_from(packets.saturating_mul(2)).unwrap_or(u32::MAX).max(MIN_ENTRIES);
+    let entries = configuration.settings.max_entries.min(enough);
+    let capacity = Capacity { entries, seed: SEED, pages: Pages::Transparent };
+    Shard::new(capacity, Box::new(configuration), Instant::from_ns(first_ns))
+        .map_err(|error| Failure::new(format!("no memory for {entries} entries: {error}")))
+}
+
+/// Starts DPDK and a net_pcap device for each port.
+fn open(inputs: &[Input], work: &Path) -> Result<(Vec<Port>, Vec<QueuePair>, Mempool), Failure> {
+    // A replay needs no huge pages, and so no rights and no set-up.
+    let eal = Eal::init(&EalOptions { huge_pages: false, ..EalOptions::default() })?;
+    let pool_options = match inputs.iter().any(|input| input.longest > MAX_CHAIN_BYTES) {
+        false => MempoolOptions::default(),
+        true => MempoolOptions {
+            mbufs: 2047,
+            cache: 0,
+            segment_bytes: LARGE_SEGMENT_BYTES,
+            ..MempoolOptions::default()
+        },
+    };
+    let pool = Mempool::new(&eal, "packets", &pool_options)?;
+    let mut ports = Vec::new();
+    let mut queues = Vec::new();
+    for (number, input) in inputs.iter().enumerate() {
+        let (rx, tx) = (input.path.display(), output(work, number));
+        let arguments = format!("vdev:net_pcap{number},rx_pcap={rx},tx_pcap={}", tx.display());
+        let (port, rx, tx) = Device::attach(&eal, &arguments)?.start(&PortOptions::default(), &pool)?;
+        let mac = port.info().mac;
+        queues.extend(rx.into_iter().zip(tx).map(|(rx, tx)| QueuePair { rx, tx, mac }));
+        ports.push(port);
+    }
+    Ok((ports, queues, pool))
+}
+
+/// The packets of one port on their way in.
+struct Feed {
+    port: PortId,
+    source: usize,
+    stamps: std::iter::Peekable<std::vec::IntoIter<Stamp>>,
+    waiting: VecDeque<Mbuf>,
+}
+
+impl Feed {
+    fn new((port, input): (usize, Input)) -> Self {
+        let Input { source, stamps, .. } = input;
+        Self {
+            port: PortId(port as u8),
+            source,
+            stamps: stamps.into_iter().peekable(),
+            waiting: VecDeque::with_capacity(Burst::CAPACITY),
+        }
+    }
+
+    fn take_stamp(&mut self) -> Option<Stamp> {
+        self.stamps.next()
+    }
+
+    fn take_mbuf(&mut self, worker: &mut Worker) -> Result<Mbuf, Failure> {
+        if self.waiting.is_empty() {
+            let mut burst = Burst::new();
+            worker.receive(self.port, &mut burst);
+            self.waiting.extend(burst.drain());
+        }
+        self.waiting.pop_front().ok_or_else(|| Failure::new("net_pcap has read less than the captures hold"))
+    }
+}
+
+/// The feed whose packet is next: the earliest; of two at the same time, the one named first on the command line. Two
+/// sides of one capture keep its order.
+fn earliest(feeds: &mut [Feed]) -> Option<&mut Feed> {
+    let split = feeds.iter().filter(|feed| feed.source == 0).count() > 1;
+    let waiting = feeds.iter_mut().filter_map(|feed| {
+        let stamp = *feed.stamps.peek()?;
+        let key = if split { (0, u64::from(stamp.record)) } else { (stamp.time_ns, feed.source as u64) };
+        Some((key, feed))
+    });
+    waiting.min_by_key(|(key, _)| *key).map(|(_, feed)| feed)
+}
