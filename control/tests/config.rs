@@ -149,3 +149,41 @@ fn damaged_files_are_refused_or_read() {
         }
     }
 }
+
+#[test]
+fn the_way_out_of_packets_to_the_box_is_local() {
+    let to_box = "policy: {rules: [{out: local, action: accept}]}";
+    assert!(parse(&with(to_box)).is_ok());
+    assert!(refusal(&with(&to_box.replace("out:", "in:"))).contains("there is no interface `local`"));
+    let named = "version: 1\ninterfaces: {local: {device: 'vdev:net_null0'}}";
+    assert!(refusal(named).contains("cannot be an interface's name"));
+}
+
+#[test]
+fn routes_and_neighbours_are_on_a_link() {
+    let file = |rest: &str| {
+        let interface = "{device: 'vdev:net_null0', addresses: [10.0.0.1/24]}";
+        format!("version: 1\ninterfaces: {{a: {interface}}}\n{rest}")
+    };
+    let neighbour = |rest: &str| {
+        file(&format!("neighbours: [{{address: 10.0.0.2, mac: '02:00:00:00:00:02', dev: a}}{rest}]"))
+    };
+    assert!(parse(&neighbour("")).is_ok());
+    for (wrong, said) in [
+        (
+            neighbour(", {address: 10.0.0.2, mac: '02:00:00:00:00:03', dev: a}"),
+            "there is a neighbour 10.0.0.2 already",
+        ),
+        (neighbour("").replace("10.0.0.2", "10.9.9.9"), "10.9.9.9 is in no network of interface `a`"),
+        (neighbour("").replace("dev: a", "dev: b"), "there is no interface `b`"),
+        (neighbour("").replace("02:00:00:00:00:02", "ff:ff:ff:ff:ff:ff"), "is the address of many stations"),
+        (file("routes: [{to: 224.0.0.0/4, dev: a}]"), "multicast is not forwarded"),
+        (
+            with("forwarding: wire\nneighbours: [{address: 10.0.0.2, mac: '02:00:00:00:00:02', dev: a}]"),
+            "has no use for neighbours",
+        ),
+    ] {
+        let message = refusal(&wrong);
+        assert!(message.contains(said), "{message}");
+    }
+}

@@ -2,15 +2,15 @@
 
 use ipnet::IpNet;
 use sluice_conntrack::entry::Status;
-use sluice_conntrack::forward::{self, MAX_PORTS};
+use sluice_conntrack::forward::MAX_PORTS;
 use sluice_conntrack::tracker::sctp::SctpState;
 use sluice_conntrack::tracker::tcp::TcpState;
 use sluice_conntrack::tuple::Family;
-use sluice_conntrack::{Configuration, Direction, Forwarding, PortId, State, policy, settings};
+use sluice_conntrack::{Configuration, Direction, PortId, State, policy, settings};
 
 use super::path::{Path, Problem};
-use super::rules::no_interface;
-use super::schema::{self, Config, Interface, Route};
+use super::rules::{LOCAL, no_interface};
+use super::schema::Config;
 use super::schema_conntrack::{Conntrack, Preset, Timeouts};
 use super::schema_policy::{self as rules, DefaultAction, Rule};
 use super::values::{List, Seconds};
@@ -99,8 +99,11 @@ impl Config {
         self
     }
 
-    /// The number of an interface: its place among their names in alphabetical order.
+    /// The number of an interface: its place among their names in alphabetical order. `local` is the box itself.
     pub fn port(&self, name: &str) -> Option<PortId> {
+        if name == LOCAL {
+            return Some(PortId::LOCAL);
+        }
         let place = self.interfaces.keys().position(|key| key == name)?;
         u8::try_from(place).ok().map(PortId)
     }
@@ -112,26 +115,7 @@ impl Config {
             *zone = interface.zone;
         }
         let settings = self.conntrack.settings();
-        let forwarding = match self.forwarding() {
-            schema::Forwarding::Wire => Forwarding::wire(),
-            schema::Forwarding::Routed => Forwarding::Routed(Box::new(self.router()?)),
-        };
-        Ok(Configuration { zones, ..Configuration::new(settings, self.policy()?, forwarding) })
-    }
-
-    fn router(&self) -> Result<forward::Router, Problem> {
-        let interface = |interface: &Interface| forward::Interface {
-            addresses: interface.addresses.iter().map(|own| (own.0.addr(), own.0.prefix_len())).collect(),
-            mtu: interface.mtu,
-        };
-        let section = Path::root().join("routes");
-        let route = |(index, route): (usize, &Route)| {
-            let unknown = || no_interface(&route.dev, self, section.join(index).join("dev"));
-            let port = self.port(&route.dev).ok_or_else(unknown)?;
-            Ok(forward::Route { to: prefix(&route.to), via: route.via, port })
-        };
-        let routes = self.routes.iter().enumerate().map(route).collect::<Result<Vec<_>, Problem>>()?;
-        Ok(forward::Router::new(self.interfaces.values().map(interface).collect(), &routes))
+        Ok(Configuration { zones, ..Configuration::new(settings, self.policy()?, self.lower_forwarding()?) })
     }
 
     /// The rules. Fails only for a configuration that [`super::check`] refuses.
@@ -231,7 +215,7 @@ fn status(status: &rules::Status) -> Status {
     }
 }
 
-fn prefix(prefix: &Prefix) -> policy::Prefix {
+pub(super) fn prefix(prefix: &Prefix) -> policy::Prefix {
     let Prefix(net) = prefix;
     match net {
         IpNet::V4(v4) => policy::Prefix::new(v4.addr().into(), v4.prefix_len()),
@@ -296,18 +280,6 @@ mod tests {
         let timeouts = config.conntrack.settings().timeouts;
         assert_eq!(timeouts.tcp_ms[TcpState::CloseWait as usize], 7_000);
         assert_eq!(timeouts.sctp_ms[SctpState::Established as usize], 9_000);
-    }
-
-    #[test]
-    fn addresses_make_a_router() {
-        let mut config = config("");
-        assert_eq!(config.configuration().unwrap().forwarding, Forwarding::wire());
-        config.interfaces.get_mut("outside").unwrap().addresses = vec!["203.0.113.1/24".parse().unwrap()];
-        let via = Some([203, 0, 113, 254].into());
-        config.routes = vec![Route { to: "0.0.0.0/0".parse().unwrap(), via, dev: "outside".to_owned() }];
-        let Forwarding::Routed(router) = config.configuration().unwrap().forwarding else { panic!("a wire") };
-        assert!(router.is_own([203, 0, 113, 1].into()));
-        assert_eq!(router.gateway(forward::GatewayId(0)), via);
     }
 
     #[test]

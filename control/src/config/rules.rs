@@ -6,14 +6,18 @@ use garde::Validate;
 
 use super::explain::nearest;
 use super::path::{Path, Problem, Step};
+use super::rules_routes;
 use super::schema::{Config, Forwarding};
 use super::schema_policy::{Rule, State};
 use super::values::List;
 use super::values_match::IcmpType;
 use super::values_net::{Device, Protocol};
 
-/// As many ports as DPDK 22.11 opens.
-const MAX_INTERFACES: usize = 32;
+/// As many ports as a shard knows.
+const MAX_INTERFACES: usize = sluice_conntrack::forward::MAX_PORTS;
+
+/// What `out:` calls the box itself.
+pub(super) const LOCAL: &str = "local";
 
 /// Everything that is wrong with a configuration whose types are right.
 pub fn check(config: &Config) -> Vec<Problem> {
@@ -21,7 +25,7 @@ pub fn check(config: &Config) -> Vec<Problem> {
     problems.extend(cores(config));
     problems.extend(interfaces(config));
     problems.extend(forwarding(config));
-    problems.extend(routes(config));
+    problems.extend(rules_routes::check(config));
     for (name, list) in [("untracked", &config.untracked), ("zones", &config.zones)] {
         let section = Path::root().join(name);
         for (index, rule) in list.iter().enumerate() {
@@ -107,6 +111,10 @@ fn interfaces(config: &Config) -> Vec<Problem> {
             let expected = "1 to 15 letters, digits, `-`, `_` and `.`, a letter or digit first".to_owned();
             problems.push(Problem::at(place.clone(), message).expected(expected).on_key());
         }
+        if name == LOCAL {
+            let message = format!("`{LOCAL}` means the box itself and cannot be an interface's name");
+            problems.push(Problem::at(place.clone(), message).on_key());
+        }
         if let Some(other) = devices.insert(device_name(&interface.device), name) {
             let message = format!("interface `{other}` has this device already");
             problems.push(Problem::at(place.join("device"), message));
@@ -153,43 +161,13 @@ fn forwarding(config: &Config) -> Vec<Problem> {
         let message = format!("`wire` joins two interfaces, but there are {}", config.interfaces.len());
         problems.push(Problem::at(Path::root().join("forwarding"), message));
     }
-    if !config.routes.is_empty() {
-        let help = "remove the routes, or write `forwarding: routed`".to_owned();
-        let problem =
-            Problem::at(Path::root().join("routes"), "`forwarding: wire` has no use for routes".to_owned());
-        problems.push(problem.on_key().help(Some(help)));
+    let useless = [("routes", config.routes.is_empty()), ("neighbours", config.neighbours.is_empty())];
+    for (section, _) in useless.into_iter().filter(|(_, empty)| !empty) {
+        let help = format!("remove the {section}, or write `forwarding: routed`");
+        let message = format!("`forwarding: wire` has no use for {section}");
+        problems.push(Problem::at(Path::root().join(section), message).on_key().help(Some(help)));
     }
     problems
-}
-
-fn routes(config: &Config) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let mut seen = BTreeSet::new();
-    for (index, route) in config.routes.iter().enumerate() {
-        let place = Path::root().join("routes").join(index);
-        if !seen.insert(route.to.0) {
-            problems.push(Problem::at(place.join("to"), format!("there is a route to {} already", route.to)));
-        }
-        let Some(interface) = config.interfaces.get(&route.dev) else {
-            problems.push(no_interface(&route.dev, config, place.join("dev")));
-            continue;
-        };
-        let Some(via) = route.via else { continue };
-        if via.is_ipv4() != route.to.0.addr().is_ipv4() {
-            let message = format!("{via} is not of the same family as {}", route.to);
-            problems.push(Problem::at(place.join("via"), message));
-        } else if interface.addresses.iter().any(|own| own.0.addr() == via) {
-            problems.push(Problem::at(place.join("via"), format!("{via} is the box itself")));
-        } else if !is_link_local(via) && !interface.addresses.iter().any(|own| own.0.contains(&via)) {
-            let message = format!("{via} is in no network of interface `{}`", route.dev);
-            problems.push(Problem::at(place.join("via"), message));
-        }
-    }
-    problems
-}
-
-fn is_link_local(address: std::net::IpAddr) -> bool {
-    matches!(address, std::net::IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
 pub(super) fn no_interface(name: &str, config: &Config, place: Path) -> Problem {
@@ -250,7 +228,8 @@ fn matches(rule: &Rule, config: &Config, place: &Path) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (key, names) in [("in", &rule.in_), ("out", &rule.out)] {
         for (index, name) in names.iter().flat_map(List::iter).enumerate() {
-            if !config.interfaces.contains_key(name) {
+            let is_local = key == "out" && name == LOCAL;
+            if !is_local && !config.interfaces.contains_key(name) {
                 let list = place.join(key);
                 let place =
                     if names.as_ref().is_some_and(|l| l.iter().len() > 1) { list.join(index) } else { list };

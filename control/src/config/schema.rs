@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::schema_conntrack::Conntrack;
 use super::schema_policy::{Policy, Rule};
 use super::values::Size;
-use super::values_net::{Device, InterfaceAddress, Prefix};
+use super::values_net::{Device, InterfaceAddress, MacAddress, Prefix};
 
 /// Most rules in one section: a rule set is walked once per connection, and a longer one is a mistake.
 pub(super) const MAX_RULES: usize = 10_000;
@@ -41,6 +41,12 @@ pub struct Config {
     #[garde(length(max = MAX_RULES))]
     #[schemars(example = serde_json::json!([{"to": "0.0.0.0/0", "via": "203.0.113.254", "dev": "outside"}]))]
     pub routes: Vec<Route>,
+
+    /// Stations whose MAC address is given here and never asked for by ARP or neighbour discovery.
+    #[serde(default)]
+    #[garde(length(max = 1024))]
+    #[schemars(example = serde_json::json!([{"address": "203.0.113.254", "mac": "02:00:00:00:00:fe", "dev": "outside"}]))]
+    pub neighbours: Vec<Neighbour>,
 
     /// How packets pass: `wire` hands frames from one port to the other as they are; `routed` looks up next
     /// hops and decrements TTL. Left out: `wire` if there are two ports without addresses, else `routed`.
@@ -92,6 +98,7 @@ impl Config {
             system: System::default(),
             interfaces,
             routes: Vec::new(),
+            neighbours: Vec::new(),
             forwarding: None,
             conntrack: Conntrack::default(),
             untracked: Vec::new(),
@@ -230,6 +237,20 @@ pub struct Route {
     pub via: Option<IpAddr>,
 
     /// The interface packets leave by.
+    pub dev: String,
+}
+
+/// A station whose MAC address is known.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a neighbour (address, mac, dev)")]
+pub struct Neighbour {
+    /// Its IP address.
+    pub address: IpAddr,
+
+    /// Its MAC address.
+    pub mac: MacAddress,
+
+    /// The interface it is behind.
     pub dev: String,
 }
 

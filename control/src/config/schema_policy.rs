@@ -66,7 +66,7 @@ pub struct Rule {
     #[schemars(example = &"inside")]
     pub in_: Option<List<String>>,
 
-    /// Interfaces the packet is about to leave by.
+    /// Interfaces the packet is about to leave by; `local` is the box itself, for packets to its own addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
     #[schemars(example = &"outside")]

@@ -11,6 +11,7 @@ use super::values::scalars;
 scalars! {
     Device: "string", "a device such as `pci:0000:3b:00.1` or `vdev:net_af_packet0,iface=eth1`";
     InterfaceAddress: "string", "an address with its prefix length, such as 10.0.0.1/8 or 2001:db8::1/64";
+    MacAddress: "string", "a MAC address of one station, such as 02:00:00:00:00:fe";
     Prefix: "string", "an address or a prefix, such as 198.51.100.7, 10.0.0.0/8 or 2001:db8::/32";
     Protocol: ["string", "integer"], "a protocol: tcp, udp, icmp, icmpv6, sctp, gre, udplite, esp, ah, dccp, ipip, ospf, vrrp, or a number from 0 to 255";
     PortRange: ["string", "integer"], "a port such as 80, or a range such as 1024-65535";
@@ -79,6 +80,36 @@ impl FromStr for InterfaceAddress {
 impl fmt::Display for InterfaceAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// The MAC address of one station.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MacAddress(pub [u8; 6]);
+
+impl FromStr for MacAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<MacAddress, String> {
+        let wrong = || format!("`{text}` is not a MAC address");
+        let byte = |part: &str| {
+            let digits = part.len() == 2 && part.chars().all(|c| c.is_ascii_hexdigit());
+            digits.then(|| u8::from_str_radix(part, 16).ok()).flatten().ok_or_else(wrong)
+        };
+        let bytes = text.split([':', '-']).map(byte).collect::<Result<Vec<u8>, String>>()?;
+        let bytes: [u8; 6] = bytes.try_into().map_err(|_| wrong())?;
+        match bytes {
+            [first, ..] if first & 1 == 1 => Err(format!("`{text}` is the address of many stations")),
+            [0, 0, 0, 0, 0, 0] => Err(wrong()),
+            _ => Ok(MacAddress(bytes)),
+        }
+    }
+}
+
+impl fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }
 
@@ -218,6 +249,7 @@ mod tests {
         }
         same::<Device>(&["pci:0000:3b:00.1", "vdev:net_pcap0,rx_pcap=a.pcap"]);
         same::<InterfaceAddress>(&["10.0.0.1/8", "2001:db8::1/64", "192.0.2.0/31", "192.0.2.7/32"]);
+        same::<MacAddress>(&["02:00:00:00:00:fe"]);
         same::<Prefix>(&["10.0.0.0/8", "2001:db8::/32", "0.0.0.0/0"]);
         same::<Protocol>(&["tcp", "icmpv6", "99"]);
         same::<PortRange>(&["80", "1024-65535"]);
@@ -236,6 +268,12 @@ mod tests {
             "`10.0.0.0/8` is the network itself, not an address in it"
         );
         assert_eq!(why::<Prefix>("10.0.0.0/33"), "`10.0.0.0/33` is not a prefix");
+        assert_eq!(why::<MacAddress>("02:00:00:00:00"), "`02:00:00:00:00` is not a MAC address");
+        assert_eq!(why::<MacAddress>("02:00:00:00:00:+f"), "`02:00:00:00:00:+f` is not a MAC address");
+        assert_eq!(
+            why::<MacAddress>("ff:ff:ff:ff:ff:ff"),
+            "`ff:ff:ff:ff:ff:ff` is the address of many stations"
+        );
         assert_eq!(why::<Device>("eth0"), "`eth0` is not a device");
         assert_eq!(why::<Device>("pci:3b:00.1"), "`3b:00.1` is not a PCI address");
     }

@@ -5,7 +5,7 @@ pub mod table;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use router::{GatewayId, Interface, MacAddress, Route, Router};
+pub use router::{GatewayId, Interface, MacAddress, Neighbour, Route, Router};
 
 use crate::frame::{Frame, PortId};
 use crate::headers::{Headers, Kind};

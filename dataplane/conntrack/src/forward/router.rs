@@ -41,6 +41,17 @@ pub struct Route {
     pub port: PortId,
 }
 
+/// The link-layer address of a station, set by the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// The port whose link it is on.
+    pub port: PortId,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its link-layer address.
+    pub mac: MacAddress,
+}
+
 /// What stands behind a destination.
 type Target = Result<Egress, DropReason>;
 
@@ -55,6 +66,8 @@ pub struct Router {
     macs: [Option<MacAddress>; MAX_PORTS],
     /// The box's own addresses, sorted.
     own: Vec<IpAddr>,
+    /// Stations that need not be asked for their address.
+    pub neighbours: Vec<Neighbour>,
 }
 
 /// Destinations that no packet is forwarded to: this network, loopback, multicast and limited broadcast (RFC 1812
@@ -108,7 +121,14 @@ impl Router {
         );
         prefixes.extend(reserved);
         prefixes.extend(own.iter().map(|own| (Prefix::new(*own, u8::MAX), Ok(Egress::link(PortId::LOCAL)))));
-        Self { table: Table::new(&prefixes), gateways, interfaces, macs: [None; MAX_PORTS], own }
+        Self {
+            table: Table::new(&prefixes),
+            gateways,
+            interfaces,
+            macs: [None; MAX_PORTS],
+            own,
+            neighbours: Vec::new(),
+        }
     }
 
     /// Says what link-layer address a port has.
@@ -128,6 +148,12 @@ impl Router {
         self.gateways.get(usize::from(gateway.0)).copied()
     }
 
+    /// The box's own addresses at a port.
+    pub fn addresses(&self, port: PortId) -> impl Iterator<Item = IpAddr> {
+        let interface = self.interfaces.get(usize::from(port.0));
+        interface.into_iter().flat_map(|interface| &interface.addresses).map(|(own, _)| *own)
+    }
+
     /// Whether an address is the box's own, on whatever port.
     pub fn is_own(&self, address: IpAddr) -> bool {
         self.own.binary_search(&address).is_ok()
@@ -136,8 +162,7 @@ impl Router {
     /// The address that the box speaks from at a port: one of its own there, else any of its own.
     pub fn source(&self, port: PortId, family: Family) -> Option<IpAddr> {
         let of_family = |address: &IpAddr| address.is_ipv4() == (family == Family::V4);
-        let here = self.interfaces.get(usize::from(port.0)).into_iter().flat_map(|i| &i.addresses);
-        here.map(|(own, _)| *own)
+        self.addresses(port)
             .chain(self.own.iter().copied())
             .filter(|own| !is_link_local(*own))
             .find(of_family)
