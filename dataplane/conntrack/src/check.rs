@@ -25,8 +25,9 @@ impl Shard {
             let tuple = self.entries.tuple(index);
             let inverse = tuple.invert();
             for (tuple, inverse) in [(tuple, inverse), (inverse, tuple)] {
-                let hash = self.index.hash(&tuple, &inverse);
-                let found = self.index.find(hash, |other| self.entries.direction(other, &tuple, &inverse));
+                let hash = self.index.hash(&tuple, inverse.selector);
+                let test = |other| self.entries.direction(other, &tuple, inverse.selector);
+                let found = self.index.find(hash, test);
                 if found.map(|(other, _)| other) != Some(index) {
                     return Err(format!("entry {index} is not found by {tuple:?}, but {found:?}"));
                 }

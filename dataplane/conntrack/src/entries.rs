@@ -5,8 +5,9 @@
 //! end, IPv6 from the high end, and a box without IPv6 never pays for it.
 
 use crate::entry::{Entry, EntryId, Status};
-use crate::tuple::{Direction, Family, Tuple};
+use crate::tuple::{Direction, Family, Selector, Tuple};
 use sluice_memory::{Arena, Pages};
+use std::hint::select_unpredictable;
 use std::io;
 
 /// No entry: the end of a list.
@@ -134,25 +135,20 @@ impl Entries {
         Tuple { src, dst, selector: entry.selector }
     }
 
-    /// The direction in which a packet of `tuple`, whose inverse is `inverse`, belongs to the entry at `index`;
-    /// `None` if it does not.
+    /// The direction in which a packet of `tuple`, whose inverse has the selector `inverse`, belongs to the entry at
+    /// `index`; `None` if it does not, or if no connection lives there.
     #[inline]
-    pub fn direction(&self, index: u32, tuple: &Tuple, inverse: &Tuple) -> Option<Direction> {
+    pub fn direction(&self, index: u32, tuple: &Tuple, inverse: Selector) -> Option<Direction> {
         let entry = self.arena.get(index as usize)?;
-        let matches = |t: &Tuple| {
-            entry.selector == t.selector
-                && match t.family() {
-                    Family::V4 => entry.addresses == [t.src as u32, t.dst as u32],
-                    Family::V6 => self.wide[index as usize] == [t.src, t.dst],
-                }
+        let [src, dst] = match tuple.family() {
+            Family::V4 => entry.addresses.map(u128::from),
+            Family::V6 => self.wide[index as usize],
         };
-        if matches(tuple) {
-            Some(Direction::Original)
-        } else if matches(inverse) {
-            Some(Direction::Reply)
-        } else {
-            None
-        }
+        // Directions come in no order that a branch could learn: both are compared.
+        let original = (entry.selector == tuple.selector) & (src == tuple.src) & (dst == tuple.dst);
+        let reply = (entry.selector == inverse) & (src == tuple.dst) & (dst == tuple.src);
+        let direction = select_unpredictable(original, Direction::Original, Direction::Reply);
+        ((original | reply) & entry.is_used()).then_some(direction)
     }
 
     /// Fetches the entry at `index` ahead of its use.
@@ -250,10 +246,12 @@ mod tests {
             let t = tuple(9, v6);
             let index = entries.insert(&t, Entry::new_zeroed()).unwrap();
             let inverse = t.invert();
-            assert_eq!(entries.direction(index, &t, &inverse), Some(Direction::Original));
-            assert_eq!(entries.direction(index, &inverse, &t), Some(Direction::Reply));
+            assert_eq!(entries.direction(index, &t, inverse.selector), Some(Direction::Original));
+            assert_eq!(entries.direction(index, &inverse, t.selector), Some(Direction::Reply));
             let other = tuple(10, v6);
-            assert_eq!(entries.direction(index, &other, &other.invert()), None);
+            assert_eq!(entries.direction(index, &other, other.selector.invert()), None);
+            entries.remove(index);
+            assert_eq!(entries.direction(index, &t, inverse.selector), None);
         }
     }
 

@@ -8,10 +8,12 @@
 //! A connection and its inverse have one hash, made from the lesser of the two tuples, so that one place serves
 //! both directions. The hash is keyed at random: nobody outside can aim at a bucket.
 
-use crate::tuple::{Family, Tuple};
+use crate::entries::NONE;
+use crate::tuple::{Family, Selector, Tuple};
 use ahash::RandomState;
 use sluice_memory::{Arena, Pages};
 use std::hash::{BuildHasher, Hasher};
+use std::hint::select_unpredictable;
 use std::io;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -41,19 +43,55 @@ struct Bucket {
 
 const _: () = assert!(size_of::<Bucket>() == 64, "a bucket is a cache line");
 
-impl Bucket {
-    /// A bit for each place that has this tag.
-    #[inline]
-    fn places_of(&self, tag: u16) -> u32 {
-        let mut places = 0;
-        for (place, other) in self.tags.iter().enumerate() {
-            places |= u32::from(*other == tag) << place;
+/// A set of places in a bucket: place `4 * n + m` is bit `16 * m + n`, as comparing tags four at once brings it about.
+#[derive(Clone, Copy)]
+struct Places(u64);
+
+impl Places {
+    const ALL: u64 = {
+        let mut all = 0;
+        let mut place = 0;
+        while place < PLACES {
+            all |= 1 << (place % 4 * 16 + place / 4);
+            place += 1;
         }
-        places
+        all
+    };
+
+    const fn count(self) -> usize {
+        self.0.count_ones() as usize
+    }
+}
+
+impl Iterator for Places {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        let bit = self.0.trailing_zeros() as usize;
+        self.0 &= self.0.wrapping_sub(1);
+        (bit < 64).then_some(bit % 16 * 4 + bit / 16)
+    }
+}
+
+impl Bucket {
+    /// The places that have this tag. Four tags are compared at once, as numbers of 64 bits.
+    #[inline]
+    fn places_of(&self, tag: u16) -> Places {
+        const LOW_BITS: u64 = 0x7fff_7fff_7fff_7fff;
+        let wanted = u64::from(tag) * 0x0001_0001_0001_0001;
+        let [tags @ .., _, _, _, _, _]: &[[u16; 4]; 8] = zerocopy::transmute_ref!(self);
+        // The top bit of each tag says whether it differs; a carry cannot leave it.
+        let differing = |tags: &[u16; 4]| -> u64 {
+            let bits = u64::from_le(zerocopy::transmute!(*tags)) ^ wanted;
+            (((bits & LOW_BITS) + LOW_BITS) | bits) & !LOW_BITS
+        };
+        let [a, b, c] = tags.each_ref().map(differing);
+        Places(!(a >> 15 | b >> 14 | c >> 13) & Places::ALL)
     }
 
     fn taken(&self) -> usize {
-        PLACES - self.places_of(0).count_ones() as usize
+        PLACES - self.places_of(0).count()
     }
 }
 
@@ -96,19 +134,22 @@ impl Index {
         self.buckets.iter().map(Bucket::taken).sum()
     }
 
-    /// The hash of a tuple and its inverse.
+    /// The hash of a tuple and of its inverse, whose selector is `inverse`.
     #[inline]
-    pub fn hash(&self, tuple: &Tuple, inverse: &Tuple) -> Hash {
-        let canonical = tuple.min(inverse);
+    pub fn hash(&self, tuple: &Tuple, inverse: Selector) -> Hash {
+        let Tuple { src, dst, selector } = *tuple;
+        // Directions come in no order that a branch could learn.
+        let inverted = (src > dst) | (src == dst) & (selector > inverse);
+        let selector = select_unpredictable(inverted, inverse, selector);
         let mut hasher = self.key.build_hasher();
-        match canonical.family() {
-            Family::V4 => hasher.write_u64((canonical.src as u64) << 32 | canonical.dst as u64),
+        match selector.family() {
+            Family::V4 => hasher.write_u64((src.min(dst) as u64) << 32 | src.max(dst) as u64),
             Family::V6 => {
-                hasher.write_u128(canonical.src);
-                hasher.write_u128(canonical.dst);
+                hasher.write_u128(src.min(dst));
+                hasher.write_u128(src.max(dst));
             }
         }
-        hasher.write_u64(canonical.selector.as_u64());
+        hasher.write_u64(selector.as_u64());
         Hash(hasher.finish())
     }
 
@@ -131,16 +172,16 @@ impl Index {
         self.buckets.prefetch(self.first(hash));
     }
 
-    /// The entry that a look-up of this hash will most probably find, to be fetched ahead. Fetches the second
-    /// bucket where the answer may lie there.
+    /// The entry that a look-up of this hash will most probably find, or [`NONE`]: to be fetched ahead. Fetches the
+    /// second bucket where the answer may lie there.
     #[inline]
-    pub fn candidate(&self, hash: Hash) -> Option<u32> {
+    pub fn candidate(&self, hash: Hash) -> u32 {
         let bucket = &self.buckets[self.first(hash)];
-        let places = bucket.places_of(hash.tag());
+        let mut places = bucket.places_of(hash.tag());
         if bucket.sent_away != 0 {
             self.buckets.prefetch(self.second(hash));
         }
-        (places != 0).then(|| bucket.entries[places.trailing_zeros() as usize])
+        places.next().and_then(|place| bucket.entries.get(place)).copied().unwrap_or(NONE)
     }
 
     /// The first entry of this hash that `test` accepts, with what `test` made of it.
@@ -156,15 +197,7 @@ impl Index {
 
     #[inline]
     fn find_in<T>(bucket: &Bucket, tag: u16, test: &mut impl FnMut(u32) -> Option<T>) -> Option<(u32, T)> {
-        let mut places = bucket.places_of(tag);
-        while places != 0 {
-            let entry = bucket.entries[places.trailing_zeros() as usize];
-            if let Some(answer) = test(entry) {
-                return Some((entry, answer));
-            }
-            places &= places - 1;
-        }
-        None
+        bucket.places_of(tag).map(|place| bucket.entries[place]).find_map(|entry| Some((entry, test(entry)?)))
     }
 
     /// Adds an entry under a hash; false when both of its buckets are full.
@@ -173,11 +206,7 @@ impl Index {
         let taken = self.buckets[first].taken();
         let away = taken >= CROWDED && self.buckets[second].taken() < taken;
         let bucket = &mut self.buckets[if away { second } else { first }];
-        let free = bucket.places_of(0);
-        if free == 0 {
-            return false;
-        }
-        let place = free.trailing_zeros() as usize;
+        let Some(place) = bucket.places_of(0).next() else { return false };
         bucket.tags[place] = hash.tag();
         bucket.entries[place] = entry;
         if away {
@@ -191,8 +220,7 @@ impl Index {
         let (first, second) = (self.first(hash), self.second(hash));
         for (number, away) in [(first, false), (second, true)] {
             let bucket = &mut self.buckets[number];
-            let of_tag = bucket.places_of(hash.tag());
-            let place = (0..PLACES).find(|place| of_tag & 1 << place != 0 && bucket.entries[*place] == entry);
+            let place = bucket.places_of(hash.tag()).find(|place| bucket.entries[*place] == entry);
             if let Some(place) = place {
                 bucket.tags[place] = 0;
                 self.buckets[first].sent_away -= u16::from(away);
@@ -226,7 +254,7 @@ mod tests {
     }
 
     fn hash(index: &Index, n: u32) -> Hash {
-        index.hash(&tuple(n), &tuple(n).invert())
+        index.hash(&tuple(n), tuple(n).selector.invert())
     }
 
     #[test]
@@ -234,7 +262,7 @@ mod tests {
         let index = index(10);
         let v6 = Tuple::new("fd00::1".parse().unwrap(), "2001:db8::1".parse().unwrap(), 17, 1, 2);
         for t in [tuple(1), v6] {
-            assert_eq!(index.hash(&t, &t.invert()), index.hash(&t.invert(), &t));
+            assert_eq!(index.hash(&t, t.selector.invert()), index.hash(&t.invert(), t.selector));
         }
         assert_ne!(hash(&index, 1), hash(&index, 2));
     }

@@ -1,6 +1,6 @@
 //! What the policy says about a packet: from the memory of its entry where that holds, else by a walk.
 
-use crate::entry::Judged;
+use crate::entry::{Entry, Judged};
 use crate::forward::Egress;
 use crate::frame::PortId;
 use crate::headers::{Kind, Packet};
@@ -68,18 +68,20 @@ impl Judged {
 
 impl Shard {
     /// The verdict of the policy on a tracked packet.
+    #[inline]
     pub(crate) fn judge(
         &mut self,
         packet: Packet<'_>,
-        tracked: &mut Tracked,
+        tracked: &Tracked,
         ingress: PortId,
         egress: Egress,
     ) -> Verdict {
-        let entry = tracked.entry();
-        let cached = entry.zip(tracked.direction).filter(|_| tracked.state == State::Established);
-        let remembered = cached.and_then(|(index, direction)| {
-            self.entries.at(index).judged.get(self.generation, direction, ingress)
-        });
+        let remembered = match (tracked.state, tracked.direction, tracked.place) {
+            (State::Established, Some(direction), Place::Table(index)) => {
+                self.entries.at(index).judged.get(self.generation, direction, ingress)
+            }
+            _ => None,
+        };
         let decision = match remembered {
             Some(decision) => decision,
             None => self.walk(packet, tracked, ingress, egress.port),
@@ -104,6 +106,7 @@ impl Shard {
     }
 
     /// The verdict on a tracked packet about which no rule decides.
+    #[inline]
     pub(crate) fn verdict(&self, tracked: &Tracked, action: Action) -> Verdict {
         Verdict {
             action,
@@ -116,20 +119,20 @@ impl Shard {
         }
     }
 
+    /// The entry of a tracked packet, in the table or not yet.
+    fn entry_of(&mut self, tracked: &Tracked) -> Option<&mut Entry> {
+        match tracked.place {
+            Place::None => None,
+            Place::Table(index) | Place::Ending(index) => Some(self.entries.at_mut(index)),
+            Place::New => Some(&mut self.newcomer),
+        }
+    }
+
     /// Walks the rules, gives the connection its mark, and remembers the decision where it will be the same again.
-    fn walk(
-        &mut self,
-        packet: Packet<'_>,
-        tracked: &mut Tracked,
-        ingress: PortId,
-        egress: PortId,
-    ) -> Decision {
-        let entry = tracked.entry();
-        let (mark, status) = match (&tracked.place, entry) {
-            (Place::New(entry), _) => (entry.mark, entry.status),
-            (_, Some(index)) => (self.entries.at(index).mark, self.entries.at(index).status),
-            _ => Default::default(),
-        };
+    #[inline(never)]
+    fn walk(&mut self, packet: Packet<'_>, tracked: &Tracked, ingress: PortId, egress: PortId) -> Decision {
+        let (mark, status) =
+            self.entry_of(tracked).map(|entry| (entry.mark, entry.status)).unwrap_or_default();
         let facts = Facts {
             state: Some(tracked.state),
             direction: tracked.direction,
@@ -144,12 +147,8 @@ impl Shard {
         {
             self.counters.log_lost += 1;
         }
-        let entry = match (&mut tracked.place, entry) {
-            (Place::New(entry), _) => Some(entry),
-            (_, Some(index)) => Some(self.entries.at_mut(index)),
-            _ => None,
-        };
-        if let Some(entry) = entry {
+        let generation = self.generation;
+        if let Some(entry) = self.entry_of(tracked) {
             if entry.mark != judgement.mark {
                 entry.mark = judgement.mark;
                 // Rules may look at the mark: what was decided about either direction no longer holds.
@@ -159,7 +158,7 @@ impl Shard {
                 && judgement.repeats
                 && let Some(direction) = tracked.direction
             {
-                entry.judged.set(self.generation, direction, ingress, judgement.decision);
+                entry.judged.set(generation, direction, ingress, judgement.decision);
             }
         }
         judgement.decision

@@ -9,29 +9,31 @@ use crate::entry::{Entry, Status};
 use crate::forward::{MAX_PORTS, Way};
 use crate::frame::Frame;
 use crate::headers::{Headers, Kind, Packet};
-use crate::index::Hash;
 use crate::policy::Facts;
 use crate::settings::Preset;
-use crate::shard::{End, Shard};
+use crate::shard::{End, Key, Shard};
 use crate::time::{Instant, Tick};
 use crate::tracker::{self, Context, Update};
 use crate::tuple::{Direction, Tuple, Zone};
 use crate::verdict::{DropReason, InvalidReason, State, Verdict};
 use crate::wire;
+use std::hint::select_unpredictable;
 use zerocopy::FromZeros;
 
 /// Packets that go through the passes together.
 pub const BURST: usize = 32;
 
-/// A parsed packet between the passes.
-#[derive(Clone, Copy, Debug)]
+/// A packet between the passes.
+#[derive(Clone, Copy, Debug, Default)]
 struct Slot {
-    parsed: Result<Headers, DropReason>,
-    inverse: Tuple,
-    hash: Hash,
+    headers: Headers,
+    /// Why it ends before it is tracked.
+    refused: Option<DropReason>,
+    key: Key,
 }
 
 /// What tracking found out about a packet.
+#[derive(Clone, Copy)]
 pub(crate) struct Tracked {
     pub(crate) state: State,
     pub(crate) direction: Option<Direction>,
@@ -40,6 +42,7 @@ pub(crate) struct Tracked {
 }
 
 /// Where a packet's entry is.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     /// It has none.
     None,
@@ -47,8 +50,8 @@ pub(crate) enum Place {
     Table(u32),
     /// In the table, from which it goes with this packet.
     Ending(u32),
-    /// Not in the table yet: it enters when the packet has passed.
-    New(Entry),
+    /// Not in the table yet, but [`Shard::newcomer`]: it enters when the packet has passed.
+    New,
 }
 
 impl Tracked {
@@ -63,7 +66,7 @@ impl Tracked {
     /// The packet's entry in the table.
     pub(crate) const fn entry(&self) -> Option<u32> {
         match self.place {
-            Place::None | Place::New(_) => None,
+            Place::None | Place::New => None,
             Place::Table(index) | Place::Ending(index) => Some(index),
         }
     }
@@ -80,39 +83,50 @@ impl Shard {
     }
 
     fn process_burst<F: Frame>(&mut self, frames: &mut [F], verdicts: &mut [Verdict]) {
-        let empty =
-            Slot { parsed: Err(DropReason::Truncated), inverse: Tuple::default(), hash: Hash::default() };
-        let mut slots = [empty; BURST];
-        for (slot, frame) in slots.iter_mut().zip(&*frames) {
-            self.parse(slot, frame);
+        let mut slots = [Slot::default(); BURST];
+        let slots = &mut slots[..frames.len().min(BURST)];
+        self.parse_burst(slots, frames);
+        self.fetch_burst(slots);
+        self.decide_burst(slots, frames, verdicts);
+    }
+
+    // Each pass is a function of its own: the loops have the registers to themselves.
+
+    #[inline(never)]
+    fn parse_burst<F: Frame>(&self, slots: &mut [Slot], frames: &[F]) {
+        for (slot, frame) in slots.iter_mut().zip(frames) {
+            slot.refused = self.parse(frame, slot).err();
         }
-        for slot in &slots[..frames.len().min(BURST)] {
-            if let Ok(headers) = &slot.parsed
-                && let Some(index) = self.index.candidate(slot.hash)
-            {
-                self.entries.prefetch(index, headers.tuple.family());
-            }
+    }
+
+    /// Second pass: fetches the entries that the packets most probably belong to.
+    #[inline(never)]
+    fn fetch_burst(&self, slots: &mut [Slot]) {
+        for slot in slots {
+            slot.key.candidate = self.index.candidate(slot.key.hash);
+            self.entries.prefetch(slot.key.candidate, slot.headers.tuple.family());
         }
+    }
+
+    #[inline(never)]
+    fn decide_burst<F: Frame>(&mut self, slots: &[Slot], frames: &mut [F], verdicts: &mut [Verdict]) {
         for ((slot, frame), verdict) in slots.iter().zip(frames).zip(verdicts) {
             *verdict = self.decide(frame, slot);
-            if let Ok(headers) = &slot.parsed {
-                verdict.action = self.configuration.forwarding.finish(frame, headers, verdict.action);
-            }
             self.count(verdict);
         }
     }
 
     /// First pass: headers, zone, exemption from tracking, checksum; fetches the bucket.
-    fn parse<F: Frame>(&self, slot: &mut Slot, frame: &F) {
-        slot.parsed = wire::parse(frame);
-        let Ok(headers) = &mut slot.parsed else { return };
+    #[inline]
+    fn parse<F: Frame>(&self, frame: &F, slot: &mut Slot) -> Result<(), DropReason> {
+        let headers = &mut slot.headers;
+        wire::parse_into(frame, headers)?;
         let configuration = &*self.configuration;
         if !configuration.forwarding.is_for_box(frame, headers) {
-            slot.parsed = Err(DropReason::OtherHost);
-            return;
+            return Err(DropReason::OtherHost);
         }
         if headers.kind == Kind::NotIp {
-            return;
+            return Ok(());
         }
         let port = frame.port();
         let mut exempt = false;
@@ -127,47 +141,47 @@ impl Shard {
         }
         if exempt {
             headers.kind = Kind::Untracked;
-            return;
+            return Ok(());
         }
         if matches!(headers.kind, Kind::Invalid(_)) {
-            return;
+            return Ok(());
         }
         if configuration.settings.checksum && !wire::verify_checksum(frame, headers) {
             headers.kind = Kind::Invalid(InvalidReason::BadChecksum);
-            return;
+            return Ok(());
         }
-        slot.inverse = headers.tuple.invert();
-        slot.hash = self.index.hash(&headers.tuple, &slot.inverse);
-        self.index.prefetch(slot.hash);
+        slot.key = self.key(&headers.tuple);
+        self.index.prefetch(slot.key.hash);
+        Ok(())
     }
 
     /// Last pass: all that is decided about one packet.
-    fn decide<F: Frame>(&mut self, frame: &F, slot: &Slot) -> Verdict {
-        let headers = match &slot.parsed {
-            Ok(headers) => headers,
-            Err(reason) => return Verdict::dropped(*reason),
-        };
+    #[inline]
+    fn decide<F: Frame>(&mut self, frame: &mut F, slot: &Slot) -> Verdict {
+        if let Some(reason) = slot.refused {
+            return Verdict::dropped(reason);
+        }
+        let headers = &slot.headers;
         let packet = Packet { headers, head: frame.head() };
-        let mut tracked = match headers.kind {
+        let tracked = match headers.kind {
             Kind::NotIp | Kind::Untracked => Tracked::without_entry(State::Untracked),
             Kind::Invalid(reason) => Tracked::invalid(reason),
-            Kind::Error => self.relate(slot, packet),
-            Kind::Tracked => self.track(slot, packet),
+            Kind::Error => self.relate(&slot.key, packet),
+            Kind::Tracked => self.track(&slot.key, packet),
         };
-        if matches!(tracked.place, Place::New(_))
+        if tracked.place == Place::New
             && self.len() >= self.limit()
-            && self.evictable(slot.hash).is_none()
+            && self.evictable(slot.key.hash).is_none()
         {
             self.counters.insert_failures += 1;
             return self.table_full();
         }
         let verdict = match self.configuration.forwarding.way(frame, headers) {
-            Way::Open(egress) => self.judge(packet, &mut tracked, frame.port(), egress),
+            Way::Open(egress) => self.judge(packet, &tracked, frame.port(), egress),
             Way::Closed(action) => self.verdict(&tracked, action),
         };
-        let passed = verdict.drop_reason().is_none();
-        match tracked.place {
-            Place::New(entry) if passed => match self.confirm(slot, &headers.tuple, entry) {
+        let mut verdict = match tracked.place {
+            Place::New if verdict.drop_reason().is_none() => match self.confirm(&slot.key, &headers.tuple) {
                 Some(index) => Verdict { entry: Some(self.entries.id(index)), ..verdict },
                 None => self.table_full(),
             },
@@ -176,7 +190,9 @@ impl Shard {
                 verdict
             }
             _ => verdict,
-        }
+        };
+        verdict.action = self.configuration.forwarding.finish(frame, headers, verdict.action);
+        verdict
     }
 
     /// The refusal of a connection that finds no room. Linux ends such a packet before it has a state.
@@ -189,61 +205,56 @@ impl Shard {
     }
 
     /// Finds or opens the connection of a packet and brings it up to date.
-    fn track(&mut self, slot: &Slot, packet: Packet<'_>) -> Tracked {
+    #[inline]
+    fn track(&mut self, key: &Key, packet: Packet<'_>) -> Tracked {
         let now = Tick::at(self.now);
-        // A packet can end the entry it meets and open another in its place: then it is looked up again, once,
-        // since the new look-up finds nothing.
-        while let Some((index, direction)) = self.find(slot.hash, &packet.headers.tuple, &slot.inverse) {
-            let entry = self.entries.at_mut(index);
-            let status = entry.status;
-            let tracker_state = entry.state;
-            let context = Context { settings: &self.configuration.settings, now };
-            let update = tracker::update(context, packet, entry, direction);
-            match update {
-                Update::Invalid(reason) => return Tracked::invalid(reason),
-                Update::Suspect { reason, timeout_ms } => {
-                    self.wheel.refresh(&mut self.entries, index, now.after_ms(timeout_ms));
-                    return Tracked::invalid(reason);
-                }
-                _ => {}
-            }
-            if update == Update::Reopen {
-                self.remove(index, End::Closed);
-                continue;
-            }
-            if direction == Direction::Reply {
-                entry.status.set(Status::SEEN_REPLY);
-            }
-            if update != Update::Ignore && self.configuration.settings.accounting {
-                entry.counter(direction).add(packet.headers.l3_len);
-            }
-            if let Update::Refresh { timeout_ms } = update {
+        let Some((index, direction)) = self.find(key, &packet.headers.tuple) else {
+            return self.open(packet, now);
+        };
+        let entry = self.entries.at_mut(index);
+        let answered = entry.status.has(Status::SEEN_REPLY);
+        let tracker_state = entry.state;
+        let context = Context { settings: &self.configuration.settings, now };
+        let update = tracker::update(context, packet, entry, direction);
+        let timeout_ms = match update {
+            Update::Refresh { timeout_ms } => Some(timeout_ms),
+            Update::Ignore | Update::End => None,
+            Update::Invalid(reason) => return Tracked::invalid(reason),
+            Update::Suspect { reason, timeout_ms } => {
                 self.wheel.refresh(&mut self.entries, index, now.after_ms(timeout_ms));
+                return Tracked::invalid(reason);
             }
-            if self.entries.at(index).state != tracker_state {
-                self.move_gauge(index, tracker_state);
+            Update::Reopen => {
+                self.remove(index, End::Closed);
+                return self.open(packet, now);
             }
-            let state = match direction {
-                Direction::Original if !status.has(Status::SEEN_REPLY) => State::New,
-                _ => State::Established,
-            };
-            let place = if update == Update::End { Place::Ending(index) } else { Place::Table(index) };
-            return Tracked { state, direction: Some(direction), invalid: None, place };
+        };
+        // Directions come in no order that a branch could learn.
+        let reply = direction == Direction::Reply;
+        entry.status.set(select_unpredictable(reply, Status::SEEN_REPLY, Status::default()));
+        if update != Update::Ignore && self.configuration.settings.accounting {
+            entry.counter(direction).add(packet.headers.l3_len);
         }
-        self.open(packet, now)
+        if entry.state != tracker_state {
+            self.move_gauge(index, tracker_state);
+        }
+        if let Some(timeout_ms) = timeout_ms {
+            self.wheel.refresh(&mut self.entries, index, now.after_ms(timeout_ms));
+        }
+        let state = if answered | reply { State::Established } else { State::New };
+        let place = if update == Update::End { Place::Ending(index) } else { Place::Table(index) };
+        Tracked { state, direction: Some(direction), invalid: None, place }
     }
 
     /// Tracks a packet that the box sends itself. It never makes an entry.
     pub(crate) fn track_own<F: Frame>(&mut self, frame: &F, zone: Zone) {
         let Ok(mut headers) = wire::parse(frame) else { return };
         headers.tuple.selector = headers.tuple.selector.with_zone(zone);
-        let inverse = headers.tuple.invert();
-        let hash = self.index.hash(&headers.tuple, &inverse);
-        let slot = Slot { parsed: Ok(headers), inverse, hash };
+        let key = self.key(&headers.tuple);
         let packet = Packet { headers: &headers, head: frame.head() };
         let tracked = match headers.kind {
-            Kind::Error => self.relate(&slot, packet),
-            Kind::Tracked => self.track(&slot, packet),
+            Kind::Error => self.relate(&key, packet),
+            Kind::Tracked => self.track(&key, packet),
             Kind::NotIp | Kind::Untracked | Kind::Invalid(_) => return,
         };
         if let Place::Ending(index) = tracked.place {
@@ -260,12 +271,14 @@ impl Shard {
     }
 
     /// Makes the entry of a connection's first packet, outside the table.
-    fn open(&self, packet: Packet<'_>, now: Tick) -> Tracked {
-        let mut entry = Entry::new_zeroed();
+    #[inline(never)]
+    fn open(&mut self, packet: Packet<'_>, now: Tick) -> Tracked {
+        self.newcomer = Entry::new_zeroed();
+        let entry = &mut self.newcomer;
         entry.selector = packet.headers.tuple.selector;
         entry.born_s = self.now.as_secs() as u32;
         let context = Context { settings: &self.configuration.settings, now };
-        match tracker::open(context, packet, &mut entry) {
+        match tracker::open(context, packet, entry) {
             Err(reason) => Tracked::invalid(reason),
             Ok(timeout_ms) => {
                 entry.deadline = now.after_ms(timeout_ms);
@@ -276,15 +289,15 @@ impl Shard {
                     state: State::New,
                     direction: Some(Direction::Original),
                     invalid: None,
-                    place: Place::New(entry),
+                    place: Place::New,
                 }
             }
         }
     }
 
     /// Finds the connection that an ICMP error is about. An error counts and refreshes nothing.
-    fn relate(&mut self, slot: &Slot, packet: Packet<'_>) -> Tracked {
-        let Some((index, direction)) = self.find(slot.hash, &packet.headers.tuple, &slot.inverse) else {
+    fn relate(&mut self, key: &Key, packet: Packet<'_>) -> Tracked {
+        let Some((index, direction)) = self.find(key, &packet.headers.tuple) else {
             return Tracked::invalid(InvalidReason::IcmpQuote);
         };
         let ends =
@@ -294,12 +307,13 @@ impl Shard {
     }
 
     /// Puts the entry of a packet that has passed into the table, if need be in the place of another.
-    fn confirm(&mut self, slot: &Slot, tuple: &Tuple, entry: Entry) -> Option<u32> {
+    #[inline(never)]
+    fn confirm(&mut self, key: &Key, tuple: &Tuple) -> Option<u32> {
         if self.len() >= self.limit() {
-            let victim = self.evictable(slot.hash)?;
+            let victim = self.evictable(key.hash)?;
             self.remove(victim, End::Evicted);
         }
-        let index = self.insert(slot.hash, tuple, entry);
+        let index = self.insert(key.hash, tuple, self.newcomer);
         if index.is_none() {
             self.counters.insert_failures += 1;
         }

@@ -2,7 +2,7 @@
 
 use crate::answer::Pace;
 use crate::counters::{Counters, ProtocolLabel, RuleCounter};
-use crate::entries::Entries;
+use crate::entries::{Entries, NONE};
 use crate::entry::{Entry, EntryId, Status};
 use crate::forward::{Forwarding, MAX_PORTS};
 use crate::index::{Hash, Index};
@@ -11,11 +11,12 @@ use crate::log::Log;
 use crate::policy::Policy;
 use crate::settings::Settings;
 use crate::time::{Instant, Tick};
-use crate::tuple::{Direction, Tuple, Zone};
+use crate::tuple::{Direction, Selector, Tuple, Zone};
 use crate::verdict::DropReason;
 use crate::wheel::{self, Wheel};
 use sluice_memory::Pages;
 use std::io;
+use zerocopy::FromZeros;
 
 /// Everything that a reload replaces.
 #[derive(Clone, Debug)]
@@ -51,6 +52,17 @@ pub struct Capacity {
     pub pages: Pages,
 }
 
+/// What a tuple is looked up by.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Key {
+    /// The selector of the inverse tuple.
+    pub(crate) inverse: Selector,
+    /// The hash of both.
+    pub(crate) hash: Hash,
+    /// The entry that the tuple most probably belongs to: a hint, and any number is good.
+    pub(crate) candidate: u32,
+}
+
 /// Why an entry ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -75,6 +87,8 @@ pub struct Shard {
     pub(crate) wheel: Wheel,
     pub(crate) counters: Counters,
     pub(crate) log: Log,
+    /// The entry of a new connection until its first packet has passed.
+    pub(crate) newcomer: Entry,
     /// The pace of answers.
     pub(crate) pace: Pace,
     /// The latest time seen: time never runs backwards here.
@@ -99,6 +113,7 @@ impl Shard {
             wheel: Wheel::new(Tick::at(now)),
             counters: Counters::default(),
             log: Log::default(),
+            newcomer: Entry::new_zeroed(),
             pace: Pace::default(),
             now,
         })
@@ -194,22 +209,41 @@ impl Shard {
         self.now = self.now.max(now);
     }
 
+    /// What to look a tuple up by, without a candidate.
+    #[inline]
+    pub(crate) fn key(&self, tuple: &Tuple) -> Key {
+        let inverse = tuple.selector.invert();
+        Key { inverse, hash: self.index.hash(tuple, inverse), candidate: NONE }
+    }
+
     /// Finds the live entry of a tuple, and the direction in which the tuple belongs to it. An entry whose time is
     /// over ends here if the wheel has not come to it yet.
-    pub(crate) fn find(&mut self, hash: Hash, tuple: &Tuple, inverse: &Tuple) -> Option<(u32, Direction)> {
-        let entries = &self.entries;
-        let found = self.index.find(hash, |index| entries.direction(index, tuple, inverse));
-        let Some((index, _)) = found else {
-            self.counters.missed += 1;
-            return None;
+    #[inline]
+    pub(crate) fn find(&mut self, key: &Key, tuple: &Tuple) -> Option<(u32, Direction)> {
+        let found = match self.entries.direction(key.candidate, tuple, key.inverse) {
+            Some(direction) => Some((key.candidate, direction)),
+            None => self.search(key, tuple),
         };
-        if entries.at(index).deadline.is_due(Tick::at(self.now)) {
-            self.counters.missed += 1;
-            self.remove(index, End::Expired);
-            return None;
+        match found {
+            Some((index, _)) if self.entries.at(index).deadline.is_due(Tick::at(self.now)) => {
+                self.counters.missed += 1;
+                self.remove(index, End::Expired);
+                None
+            }
+            Some(_) => {
+                self.counters.found += 1;
+                found
+            }
+            None => {
+                self.counters.missed += 1;
+                None
+            }
         }
-        self.counters.found += 1;
-        found
+    }
+
+    #[inline(never)]
+    fn search(&self, key: &Key, tuple: &Tuple) -> Option<(u32, Direction)> {
+        self.index.find(key.hash, |index| self.entries.direction(index, tuple, key.inverse))
     }
 
     /// The unassured entry to evict for a newcomer of this hash.
@@ -255,7 +289,7 @@ impl Shard {
             End::Deleted => self.counters.deletes += 1,
             End::Closed => self.counters.closed += 1,
         }
-        self.index.remove(self.index.hash(&tuple, &tuple.invert()), index);
+        self.index.remove(self.index.hash(&tuple, tuple.selector.invert()), index);
         self.entries.remove(index);
     }
 

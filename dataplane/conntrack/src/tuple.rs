@@ -126,16 +126,18 @@ impl Selector {
 
     /// The selector of the opposite direction: ports change places, an ICMP query type becomes the type
     /// of its answer.
+    #[inline]
     pub fn invert(self) -> Self {
-        let (sport, dport) = match self.protocol() {
+        let ports = (self.0 >> 32) as u32;
+        let inverted = match self.protocol() {
             protocol::ICMP | protocol::ICMPV6 => {
-                let [kind, code] = self.dport().to_be_bytes();
+                let [id @ .., kind, code] = ports.to_be_bytes();
                 let answer = crate::wire::icmp::invert_type(self.family(), kind);
-                (self.sport(), u16::from_be_bytes([answer, code]))
+                u32::from_be_bytes([id[0], id[1], answer, code])
             }
-            _ => (self.dport(), self.sport()),
+            _ => ports.rotate_left(16),
         };
-        Self(self.0 & 0xffff_ffff | u64::from(sport) << 48 | u64::from(dport) << 32)
+        Self(self.0 & 0xffff_ffff | u64::from(inverted) << 32)
     }
 }
 

@@ -96,9 +96,14 @@ impl Wheel {
         entry.deadline = deadline;
         let slot = usize::from(entry.slot);
         if earlier && self.turns_until(slot) > turn_of(deadline).wrapping_sub(self.turn) & TURN_MASK {
-            self.disarm(entries, index);
-            self.arm(entries, index);
+            self.rearm(entries, index);
         }
+    }
+
+    #[inline(never)]
+    fn rearm(&mut self, entries: &mut Entries, index: u32) {
+        self.disarm(entries, index);
+        self.arm(entries, index);
     }
 
     /// Turns until a slot comes up.

@@ -66,10 +66,19 @@ pub fn open(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry) -> Resu
 }
 
 /// Judges a further packet of `entry` that goes in `direction`.
+#[inline]
 pub fn update(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direction: Direction) -> Update {
     match packet.headers.protocol {
         protocol::TCP => tcp::update(context, packet, entry, direction),
-        protocol::UDP | protocol::UDPLITE => udp::update(context, entry),
+        protocol::UDP => udp::update(context, entry),
+        _ => update_rarer(context, packet, entry, direction),
+    }
+}
+
+#[inline(never)]
+fn update_rarer(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direction: Direction) -> Update {
+    match packet.headers.protocol {
+        protocol::UDPLITE => udp::update(context, entry),
         protocol::ICMP | protocol::ICMPV6 => icmp::update(context, packet, direction),
         protocol::SCTP => sctp::update(context, packet, entry, direction),
         protocol::GRE => gre::update(entry),

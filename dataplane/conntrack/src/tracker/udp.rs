@@ -28,6 +28,7 @@ pub fn open(context: Context<'_>, entry: &mut Entry) -> Result<u32, InvalidReaso
 }
 
 /// Any further datagram refreshes it; one of a stream assures it.
+#[inline]
 pub fn update(context: Context<'_>, entry: &mut Entry) -> Update {
     let timeouts = &context.settings.timeouts;
     if !is_stream(context, entry) {

@@ -15,13 +15,23 @@ impl Sum {
     #[must_use]
     #[inline]
     pub fn bytes(self, bytes: &[u8]) -> Self {
-        let (words, rest) = bytes.as_chunks::<4>();
-        let mut sum = Self::words(words).total;
-        if !rest.is_empty() {
-            let mut last = [0; 4];
-            last[..rest.len()].copy_from_slice(rest);
-            sum += u64::from(u32::from_ne_bytes(last));
+        let (blocks, rest) = bytes.as_chunks::<16>();
+        let mut lanes = [0; 4];
+        for block in blocks {
+            let (words, _) = block.as_chunks();
+            for (lane, word) in lanes.iter_mut().zip(words) {
+                *lane += u64::from(u32::from_ne_bytes(*word));
+            }
         }
+        let (words, rest) = rest.as_chunks();
+        let last = match *rest {
+            [a] => [a, 0, 0, 0],
+            [a, b] => [a, b, 0, 0],
+            [a, b, c] => [a, b, c, 0],
+            _ => [0; 4],
+        };
+        let mut sum =
+            lanes.iter().sum::<u64>() + Self::words(words).total + u64::from(u32::from_ne_bytes(last));
         if self.odd {
             sum = u64::from(fold(sum).swap_bytes());
         }
@@ -38,6 +48,7 @@ impl Sum {
     /// Adds the pseudo header: `addresses` are source and destination as they stand in the IP header. IPv4's
     /// (RFC 9293 section 3.1) and IPv6's (RFC 8200 section 8.1) differ only in zeros, which add nothing.
     #[must_use]
+    #[inline]
     pub fn pseudo_header(self, addresses: &[u8], protocol: u8, length: u32) -> Self {
         let [a, b, c, d] = length.to_be_bytes();
         self.bytes(addresses).bytes(&[a, b, c, d, 0, 0, 0, protocol])

@@ -25,7 +25,14 @@ const MAX_TAGS: usize = 4;
 #[inline]
 pub(super) fn payload(head: &[u8]) -> Result<(u16, usize), DropReason> {
     let header: &[u8; HEADER_BYTES] = head.first_chunk().ok_or(DropReason::Truncated)?;
-    let mut ethertype = u16_at(header, 12);
+    match u16_at(header, 12) {
+        ethertype if is_tag(ethertype) => behind_tags(head, ethertype),
+        ethertype => Ok((ethertype, HEADER_BYTES)),
+    }
+}
+
+#[inline(never)]
+fn behind_tags(head: &[u8], mut ethertype: u16) -> Result<(u16, usize), DropReason> {
     let mut offset = HEADER_BYTES;
     while is_tag(ethertype) && offset < HEADER_BYTES + MAX_TAGS * TAG_BYTES {
         let tag: &[u8; TAG_BYTES] =

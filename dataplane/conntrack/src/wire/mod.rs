@@ -66,21 +66,41 @@ impl Datagram<'_> {
 /// # Errors
 /// Damage for which IP input ends a packet before anything else sees it: [`DropReason::Truncated`],
 /// [`DropReason::IpHeader`], [`DropReason::IpChecksum`], [`DropReason::IpSource`].
-#[inline]
 pub fn parse<F: Frame>(frame: &F) -> Result<Headers, DropReason> {
+    let mut headers = Headers::default();
+    parse_into(frame, &mut headers).map(|()| headers)
+}
+
+/// As [`parse`], in place: where headers are kept for later, a copy costs as much as the parsing.
+#[inline]
+pub(crate) fn parse_into<F: Frame>(frame: &F, headers: &mut Headers) -> Result<(), DropReason> {
     let head = frame.head();
     let (ethertype, l3_offset) = ethernet::payload(head)?;
     let bytes = head.get(l3_offset..).unwrap_or_default();
-    let frame_len = || frame.len_bytes() - l3_offset;
     // One copy of what follows for each family: with its constants known it is half as long.
     match ethertype {
         ethernet::IPV4 => {
-            let datagram = ipv4::parse(bytes, frame_len(), frame.l3_checksum())?;
-            Ok(headers(datagram, l3_offset))
+            let frame_len = frame.len_bytes() - l3_offset;
+            read(ipv4::parse(bytes, frame_len, frame.l3_checksum())?, l3_offset, headers);
+            Ok(())
         }
-        ethernet::IPV6 => Ok(headers(ipv6::parse(bytes, frame_len())?, l3_offset)),
-        _ => Ok(Headers { l3_offset: l3_offset as u16, ..Headers::default() }),
+        ethernet::IPV6 => parse_ipv6(bytes, frame.len_bytes() - l3_offset, l3_offset, headers),
+        _ => {
+            *headers = Headers { l3_offset: l3_offset as u16, ..Headers::default() };
+            Ok(())
+        }
     }
+}
+
+#[inline(never)]
+fn parse_ipv6(
+    bytes: &[u8],
+    frame_len: usize,
+    l3_offset: usize,
+    headers: &mut Headers,
+) -> Result<(), DropReason> {
+    read(ipv6::parse(bytes, frame_len)?, l3_offset, headers);
+    Ok(())
 }
 
 /// Whether no packet to be forwarded can come from this packet's source address (RFC 1812 section 5.3.7).
@@ -112,9 +132,9 @@ pub fn addresses(head: &[u8], headers: &Headers) -> (u128, u128) {
 }
 
 #[inline(always)]
-fn headers(datagram: Datagram<'_>, l3_offset: usize) -> Headers {
+fn read(datagram: Datagram<'_>, l3_offset: usize, headers: &mut Headers) {
     let (ports, kind) = classify(datagram);
-    let mut headers = Headers {
+    *headers = Headers {
         tuple: datagram.tuple(ports),
         kind,
         l3_offset: l3_offset as u16,
@@ -131,7 +151,6 @@ fn headers(datagram: Datagram<'_>, l3_offset: usize) -> Headers {
             None => headers.kind = Kind::Invalid(InvalidReason::IcmpQuote),
         }
     }
-    headers
 }
 
 /// Decides how a datagram is treated by its L4 header alone, and finds its ports: all that can be read of
@@ -139,21 +158,29 @@ fn headers(datagram: Datagram<'_>, l3_offset: usize) -> Headers {
 #[inline(always)]
 fn classify(datagram: Datagram<'_>) -> (Ports, Kind) {
     let Datagram { protocol, l4, .. } = datagram;
-    let checked = match protocol {
-        _ if datagram.fragment == Fragment::Later => return ((0, 0), Kind::Invalid(InvalidReason::Fragment)),
-        _ if datagram.fragment == Fragment::First => Err(InvalidReason::Fragment),
+    let checked = match (datagram.fragment, protocol) {
+        (Fragment::Later, _) => return ((0, 0), Kind::Invalid(InvalidReason::Fragment)),
+        (Fragment::First, _) => Err(InvalidReason::Fragment),
         _ if !datagram.complete => Err(InvalidReason::ShortHeader),
-        protocol::TCP => tcp::ports(l4, datagram.l4_len()),
-        protocol::UDP => udp::ports(l4, datagram.l4_len()),
-        protocol::UDPLITE => udp::ports_lite(l4, datagram.l4_len()),
-        protocol::SCTP => sctp::ports(l4),
-        protocol::GRE => gre::call_id(l4).map(|call_id| (0, call_id)),
-        protocol::ICMP | protocol::ICMPV6 => return icmp::classify(datagram.family, protocol, l4),
-        _ => Ok((0, 0)),
+        (_, protocol::TCP) => tcp::ports(l4, datagram.l4_len()),
+        (_, protocol::UDP) => udp::ports(l4, datagram.l4_len()),
+        (_, protocol::ICMP | protocol::ICMPV6) => return icmp::classify(datagram.family, protocol, l4),
+        _ => rarer_ports(protocol, l4, datagram.l4_len()),
     };
     match checked {
         Ok(ports) => (ports, Kind::Tracked),
         Err(reason) => (readable_ports(protocol, l4).unwrap_or_default(), Kind::Invalid(reason)),
+    }
+}
+
+/// The ports of a good header of any protocol but TCP, UDP and ICMP.
+#[inline(never)]
+fn rarer_ports(protocol: u8, l4: &[u8], l4_len: usize) -> Result<Ports, InvalidReason> {
+    match protocol {
+        protocol::UDPLITE => udp::ports_lite(l4, l4_len),
+        protocol::SCTP => sctp::ports(l4),
+        protocol::GRE => gre::call_id(l4).map(|call_id| (0, call_id)),
+        _ => Ok((0, 0)),
     }
 }
 

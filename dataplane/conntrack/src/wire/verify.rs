@@ -10,18 +10,26 @@ use crate::tuple::{Family, protocol};
 /// `headers` are the frame's own, of a whole datagram; an L4 header that is cut off is not good.
 ///
 /// What the device has found out about TCP, UDP and SCTP is believed.
+#[inline]
 pub fn verify_checksum<F: Frame>(frame: &F, headers: &Headers) -> bool {
     match (headers.protocol, frame.l4_checksum()) {
         (protocol::TCP | protocol::UDP | protocol::SCTP, Checksum::Good) => true,
         (protocol::TCP | protocol::SCTP, Checksum::Bad) => false,
         (protocol::TCP, _) => sum(frame, headers, headers.l4_len, headers.l4_len),
         (protocol::UDP, device) => verify_udp(frame, headers, device),
-        (protocol::UDPLITE, _) => verify_udplite(frame, headers),
-        (protocol::SCTP, _) => verify_sctp(frame, headers),
-        (protocol::ICMP, _) => segments::slices(frame, headers.l4_offset, headers.l4_len as usize)
+        _ => verify_rarer(frame, headers),
+    }
+}
+
+#[inline(never)]
+fn verify_rarer<F: Frame>(frame: &F, headers: &Headers) -> bool {
+    match headers.protocol {
+        protocol::UDPLITE => verify_udplite(frame, headers),
+        protocol::SCTP => verify_sctp(frame, headers),
+        protocol::ICMP => segments::slices(frame, headers.l4_offset, headers.l4_len as usize)
             .fold(Sum::default(), Sum::bytes)
             .is_valid(),
-        (protocol::ICMPV6, _) => sum(frame, headers, headers.l4_len, headers.l4_len),
+        protocol::ICMPV6 => sum(frame, headers, headers.l4_len, headers.l4_len),
         _ => true,
     }
 }
@@ -29,6 +37,7 @@ pub fn verify_checksum<F: Frame>(frame: &F, headers: &Headers) -> bool {
 /// A UDP checksum of 0 is none: over IPv6 too, for tunnels (RFC 6935) and for all others because Linux says
 /// so. A datagram shorter than its packet is good by its own length (RFC 768) or, as Linux has it and as
 /// RFC 9868 section 8 arranges for, by the packet's.
+#[inline]
 fn verify_udp<F: Frame>(frame: &F, headers: &Headers, device: Checksum) -> bool {
     let Some(header) = l4_header::<F, { udp::HEADER_BYTES }>(frame, headers) else { return false };
     if udp::checksum(header) == 0 {
@@ -39,7 +48,7 @@ fn verify_udp<F: Frame>(frame: &F, headers: &Headers, device: Checksum) -> bool 
     }
     let length = udp::length(header) as u32;
     sum(frame, headers, headers.l4_len, headers.l4_len)
-        || length < headers.l4_len && sum(frame, headers, length, length)
+        || length < headers.l4_len && sum_segments(frame, headers, length, length)
 }
 
 /// The pseudo header has the packet's length, whatever the checksum covers (RFC 3828 section 3.1).
@@ -63,21 +72,33 @@ fn verify_sctp<F: Frame>(frame: &F, headers: &Headers) -> bool {
 /// Whether the first `covered` bytes of the L4 packet add up with a pseudo header that says `length`. The
 /// addresses are those of the IP header: an IPv6 packet with segments left to route is not yet where its
 /// checksum says it goes, and fails, as it does in Linux.
+#[inline]
 fn sum<F: Frame>(frame: &F, headers: &Headers, covered: u32, length: u32) -> bool {
+    let start = usize::from(headers.l4_offset);
+    match frame.head().get(start..start + covered as usize) {
+        Some(bytes) => pseudo_header(frame, headers, length).bytes(bytes).is_valid(),
+        None => sum_segments(frame, headers, covered, length),
+    }
+}
+
+/// The same for a packet in any number of segments.
+#[inline(never)]
+fn sum_segments<F: Frame>(frame: &F, headers: &Headers, covered: u32, length: u32) -> bool {
     let sum = pseudo_header(frame, headers, length);
     segments::slices(frame, headers.l4_offset, covered as usize).fold(sum, Sum::bytes).is_valid()
 }
 
 /// The sum over the pseudo header. An ICMP error's tuple is not the packet's own: the addresses are read
 /// from the packet.
+#[inline]
 fn pseudo_header<F: Frame>(frame: &F, headers: &Headers, length: u32) -> Sum {
-    let (start, bytes) = match headers.tuple.family() {
-        Family::V4 => (12, 8),
-        Family::V6 => (8, 32),
-    };
-    let start = usize::from(headers.l3_offset) + start;
-    let addresses = frame.head().get(start..start + bytes).unwrap_or_default();
-    Sum::default().pseudo_header(addresses, headers.protocol, length)
+    let header = frame.head().get(usize::from(headers.l3_offset)..).unwrap_or_default();
+    let sum = |addresses| Sum::default().pseudo_header(addresses, headers.protocol, length);
+    // One copy for each family, with its length known.
+    match headers.tuple.family() {
+        Family::V4 => sum(header.get(12..20).unwrap_or_default()),
+        Family::V6 => sum(header.get(8..40).unwrap_or_default()),
+    }
 }
 
 /// The first bytes of the L4 packet, if there are so many in the first segment.

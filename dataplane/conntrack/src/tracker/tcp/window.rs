@@ -10,6 +10,7 @@ use super::table::Kind;
 use crate::tuple::Direction;
 use crate::verdict::InvalidReason;
 use crate::wire::tcp::{Flags, HEADER_BYTES, Options, Segment};
+use std::hint::select_unpredictable;
 
 /// How far behind an acknowledgement may be at least: a window of the days before scaling.
 const OLD_ACK_BYTES: u32 = 66_000;
@@ -214,7 +215,7 @@ impl Memory {
     }
 
     /// Learns from a segment that fits.
-    #[inline]
+    #[inline(always)]
     fn learn(&mut self, n: &Numbers, kind: Kind, direction: Direction) {
         let (own, peer) = (direction as usize, direction.invert() as usize);
         // The window of a SYN is never scaled (RFC 7323 section 2.2).
@@ -255,12 +256,13 @@ impl Memory {
     /// Counts how often the same ACK, with its data, has come.
     #[inline]
     fn count_retransmission(&mut self, n: &Numbers, direction: Direction) {
-        let again = self.last.direction_bit() == direction as u8
-            && self.last_seq == n.seq
-            && self.last_ack == n.ack
-            && self.last_end == n.end
-            && self.last_window == n.window;
-        self.retransmissions = if again { self.retransmissions.saturating_add(1) } else { 0 };
+        // Directions come in no order that a branch could learn: all is compared.
+        let again = (self.last.direction_bit() == direction as u8)
+            & (self.last_seq == n.seq)
+            & (self.last_ack == n.ack)
+            & (self.last_end == n.end)
+            & (self.last_window == n.window);
+        self.retransmissions = select_unpredictable(again, self.retransmissions.saturating_add(1), 0);
         self.last_seq = n.seq;
         self.last_ack = n.ack;
         self.last_end = n.end;
