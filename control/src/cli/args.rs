@@ -18,7 +18,7 @@ Example:
 
 SIGTERM and SIGINT end it, with every packet sent that was received. SIGHUP
 reads the configuration anew, as `sluice reload` does. Under systemd it is a
-service of Type=notify-reload, with a watchdog on the worker.")]
+service of Type=notify, with a watchdog on the worker.")]
 pub struct Run {
     /// Configuration file
     #[arg(short, long, value_name = "FILE")]

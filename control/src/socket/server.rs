@@ -316,6 +316,18 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_does_not_listen_harms_nobody() {
+        let directory = Directory::new("deaf");
+        let _server = Server::start(&directory.socket(), counts).unwrap();
+        let mut deaf = UnixStream::connect(directory.socket()).unwrap();
+        deaf.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+        // Until the answers that nobody reads have filled the way back, and then the way there.
+        while deaf.write_all(&b"{\"request\":\"count\"}\n".repeat(1000)).is_ok() {}
+        let answer = Client::connect(&directory.socket()).unwrap().ask(&Request::Count).unwrap();
+        assert_eq!(answer, Answer::Count { entries: 7 });
+    }
+
+    #[test]
     fn the_socket_is_for_owner_and_group_and_goes_with_the_server() {
         let directory = Directory::new("mode");
         let path = directory.0.join("made/control.sock");

@@ -48,7 +48,12 @@ impl BoxUnderTest {
         write_capture(&directory.path().join("in.pcap"));
         let metrics_port = free_port();
         write_config(directory.path(), metrics_port, rest);
-        let process = spawn(directory.path());
+        BoxUnderTest::spawn(directory, metrics_port, sluice())
+    }
+
+    /// Starts one in a directory that has its configuration, by this command, and waits until it listens.
+    pub fn spawn(directory: tempfile::TempDir, metrics_port: u16, command: Command) -> BoxUnderTest {
+        let process = spawn(directory.path(), command);
         let mut started = BoxUnderTest { directory, metrics_port, process };
         wait_for("the daemon to listen", || {
             assert!(started.process.try_wait().unwrap().is_none(), "it ended: {}", started.stderr());
@@ -137,11 +142,12 @@ pub fn sluice() -> Command {
     Command::new(env!("CARGO_BIN_EXE_sluice"))
 }
 
-/// Starts a daemon in a directory that has its configuration.
-pub fn spawn(directory: &Path) -> Child {
+/// Starts a daemon in a directory that has its configuration, by this command.
+pub fn spawn(directory: &Path, mut command: Command) -> Child {
     let stderr = fs::File::create(directory.join("stderr")).unwrap();
-    let mut command = sluice();
     command.args(["run", "-c", "box.yaml"]).current_dir(directory).env_remove("JOURNAL_STREAM");
+    // Where a test plays the service manager.
+    command.env("NOTIFY_SOCKET", directory.join("notify"));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap()
 }
 

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::time::Duration;
 
 use crate::box_under_test::{BoxUnderTest, POLICY, sluice, spawn, text, wait_for, write_config};
 
@@ -19,6 +20,33 @@ fn sigterm_ends_it_with_a_summary_and_nothing_left_behind() {
     // A capture's header, and each frame behind a header of its own.
     let sent = fs::metadata(daemon.path("out.pcap")).unwrap().len();
     assert_eq!(sent, 24 + 1201 * (16 + 42) + 16 + 54, "every packet that was received was sent");
+}
+
+#[test]
+fn the_service_manager_hears_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let manager = UnixDatagram::bind(directory.path().join("notify")).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let wait_for = |what: &str| {
+        let mut message = [0; 4096];
+        loop {
+            let length = manager.recv(&mut message).unwrap_or_else(|why| panic!("{what}: {why}"));
+            let said = text(&message[..length]);
+            if said.lines().any(|line| line == what) {
+                return said;
+            }
+        }
+    };
+    let mut daemon = BoxUnderTest::start_with(directory, POLICY);
+    wait_for("READY=1");
+    let status = wait_for("WATCHDOG=1");
+    assert!(status.contains("STATUS=") && status.contains("of 10000 entries"), "{status}");
+    daemon.signal("HUP");
+    assert!(wait_for("RELOADING=1").contains("MONOTONIC_USEC="));
+    wait_for("READY=1");
+    daemon.signal("INT");
+    wait_for("STOPPING=1");
+    assert_eq!(daemon.wait().code(), Some(0));
 }
 
 #[test]
@@ -56,9 +84,16 @@ fn what_cannot_run_says_why() {
     // A device that DPDK cannot attach: the capture is missing.
     let directory = tempfile::tempdir().unwrap();
     write_config(directory.path(), crate::box_under_test::free_port(), "");
-    let status = spawn(directory.path()).wait().unwrap();
+    let status = spawn(directory.path(), sluice()).wait().unwrap();
     let said = fs::read_to_string(directory.path().join("stderr")).unwrap();
     assert_eq!(status.code(), Some(1));
     assert!(said.contains("interface inside"), "{said}");
     assert!(!directory.path().join("run").exists(), "the socket's directory goes again");
+}
+
+#[test]
+fn the_shipped_configuration_is_right() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/sluice.yaml");
+    let output = sluice().args(["check", file]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
 }

@@ -4,4 +4,5 @@ mod box_under_test;
 mod commands;
 mod life;
 mod metrics;
+mod namespaces;
 mod reload;

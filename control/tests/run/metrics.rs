@@ -29,6 +29,7 @@ fn metrics_are_served_and_sound() {
     each_sample_is_described(&scraped);
     no_address_is_a_label(&scraped);
     promtool_is_silent(&scraped);
+    alerts_and_dashboard_ask_for_what_there_is(&scraped);
 }
 
 fn scrape(daemon: &BoxUnderTest) -> String {
@@ -82,4 +83,18 @@ fn promtool_is_silent(scraped: &str) {
     let output = promtool.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+fn alerts_and_dashboard_ask_for_what_there_is(scraped: &str) {
+    let names = |text: &str| -> BTreeSet<String> {
+        let words = text.split(|c: char| !c.is_ascii_lowercase() && c != '_');
+        words.filter(|word| word.starts_with("sluice_")).map(str::to_owned).collect()
+    };
+    let there = names(scraped);
+    for file in ["prometheus/alerts.yaml", "grafana/sluice.json"] {
+        let path = format!("{}/../deploy/{file}", env!("CARGO_MANIFEST_DIR"));
+        let asked = names(&std::fs::read_to_string(path).unwrap());
+        let missing: Vec<_> = asked.difference(&there).collect();
+        assert!(asked.len() > 5 && missing.is_empty(), "{file}: {missing:?}");
+    }
 }

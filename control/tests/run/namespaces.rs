@@ -1,0 +1,111 @@
+//! Real hosts on both sides: a TCP connection between two network namespaces, through a daemon in a third.
+
+use std::io::Read;
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::box_under_test::{BoxUnderTest, free_port, sluice, text, wait_for};
+
+/// Three namespaces in a row, gone with the test.
+struct Row {
+    names: [String; 3],
+}
+
+impl Row {
+    /// Needs root; `None` where namespaces cannot be made.
+    fn new() -> Option<Row> {
+        let names = ["client", "box", "server"].map(|name| format!("sluice-{}-{name}", std::process::id()));
+        let row = Row { names };
+        let made = row.names.iter().all(|name| ip(&format!("netns add {name}")));
+        if !made {
+            return None;
+        }
+        let [client, middle, server] = &row.names;
+        for (host, near, address) in [(client, "inside", "10.9.0.1"), (server, "outside", "10.9.0.2")] {
+            assert!(ip(&format!("link add {near} netns {middle} type veth peer name eth0 netns {host}")));
+            assert!(ip(&format!("-n {middle} link set {near} up")));
+            assert!(ip(&format!("-n {host} address add {address}/24 dev eth0")));
+            assert!(ip(&format!("-n {host} link set eth0 up")));
+            // A virtual cable leaves checksums to a NIC that is not there.
+            let offload = row.inside(host, "ethtool", &["-K", "eth0", "tx", "off"]);
+            assert!(offload.status.success(), "{}", text(&offload.stderr));
+        }
+        Some(row)
+    }
+
+    fn inside(&self, name: &str, program: &str, arguments: &[&str]) -> Output {
+        Command::new("ip").args(["netns", "exec", name, program]).args(arguments).output().unwrap()
+    }
+}
+
+impl Drop for Row {
+    fn drop(&mut self) {
+        for name in &self.names {
+            ip(&format!("netns delete {name}"));
+        }
+    }
+}
+
+/// A program in a namespace, gone with the test.
+struct Host(Child);
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn ip(arguments: &str) -> bool {
+    Command::new("ip").args(arguments.split(' ')).output().is_ok_and(|output| output.status.success())
+}
+
+const SERVER: &str = "import socket; s = socket.create_server(('10.9.0.2', 8080)); c, _ = s.accept(); \
+                      c.sendall(c.recv(64).upper()); c.recv(1)";
+const CLIENT: &str = "import socket, sys, time\nfor _ in range(300):\n try: s = socket.create_connection(('10.9.0.2', 8080), 1)\n \
+                      except OSError: time.sleep(0.1)\n else: break\n\
+                      s.sendall(b'hello'); print(s.recv(64).decode()); sys.stdin.read()";
+
+#[test]
+fn a_real_connection_is_tracked() {
+    let Some(row) = Row::new() else {
+        eprintln!("skipped: network namespaces need root");
+        return;
+    };
+    let [client, middle, server] = &row.names;
+    let directory = tempfile::tempdir().unwrap();
+    let metrics_port = free_port();
+    let config = format!(
+        "version: 1
+system: {{ cores: {{ control: 0, workers: [0] }}, memory: {{ hugepages: 512M }} }}
+interfaces:
+  inside: {{ device: 'vdev:net_af_packet0,iface=inside' }}
+  outside: {{ device: 'vdev:net_af_packet1,iface=outside' }}
+conntrack: {{ max-entries: 1K }}
+policy: {{ rules: [{{ state: [established, related], action: accept }}, {{ in: inside, state: new, action: accept }}] }}
+metrics: {{ listen: '127.0.0.1:{metrics_port}' }}
+control: {{ socket: {}/run/control.sock }}
+",
+        directory.path().display()
+    );
+    std::fs::write(directory.path().join("box.yaml"), config).unwrap();
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", middle.as_str()]).arg(sluice().get_program());
+    let daemon = BoxUnderTest::spawn(directory, metrics_port, command);
+
+    let python = |name: &str, script: &str| {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", name, "python3", "-c", script]);
+        Host(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap())
+    };
+    let mut serving = python(server, SERVER);
+    let mut asking = python(client, CLIENT);
+    let listed = || daemon.tell("conntrack -L -p tcp --dport 8080 -u ASSURED");
+    wait_for("the connection", || listed().contains("ESTABLISHED src=10.9.0.1 dst=10.9.0.2"));
+    let mut answer = String::new();
+    drop(asking.0.stdin.take());
+    asking.0.stdout.take().unwrap().read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "HELLO\n");
+    serving.0.wait().unwrap();
+    let closing = || daemon.tell("conntrack -L --state TIME_WAIT -p tcp").lines().count() == 1;
+    wait_for("both sides to close", closing);
+}
