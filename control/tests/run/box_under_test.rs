@@ -209,7 +209,8 @@ fn syn() -> Vec<u8> {
     frame
 }
 
-fn write_capture(file: &Path) {
+/// The capture that every test's daemon reads.
+pub fn write_capture(file: &Path) {
     let flows = (1..=FLOWS).map(|sport| udp(sport, 53));
     let cut_off = udp(1, 53)[..30].to_vec();
     let others = [syn(), udp(1, LOGGED_PORT), udp(1, DROPPED_PORT), cut_off];

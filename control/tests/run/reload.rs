@@ -1,6 +1,6 @@
 //! A configuration changes while packets flow.
 
-use crate::box_under_test::{BoxUnderTest, POLICY, text, wait_for};
+use crate::box_under_test::{BoxUnderTest, POLICY, sluice, text, wait_for, write_capture, write_config};
 
 #[test]
 fn a_reload_changes_all_or_nothing_and_loses_no_entry() {
@@ -37,4 +37,38 @@ fn a_reload_changes_all_or_nothing_and_loses_no_entry() {
 fn revision(daemon: &BoxUnderTest) -> u64 {
     let stats: serde_json::Value = serde_json::from_str(&daemon.tell("stats --json")).unwrap();
     stats["revision"].as_u64().unwrap()
+}
+
+#[test]
+fn no_packet_is_lost_while_configurations_change() {
+    let directory = tempfile::tempdir().unwrap();
+    write_capture(&directory.path().join("in.pcap"));
+    let metrics_port = crate::box_under_test::free_port();
+    write_config(directory.path(), metrics_port, POLICY);
+    // The capture over and over, as fast as it goes, into a port that takes everything.
+    let file = directory.path().join("box.yaml");
+    let path = directory.path().display().to_string();
+    let endless = std::fs::read_to_string(&file)
+        .unwrap()
+        .replace(&format!("tx_pcap={path}/back.pcap"), "infinite_rx=1")
+        .replace(&format!("net_pcap1,tx_pcap={path}/out.pcap"), "net_null0,no-rx=1");
+    std::fs::write(&file, endless).unwrap();
+    let mut daemon = BoxUnderTest::spawn(directory, metrics_port, sluice());
+    wait_for("the flows", || daemon.tell("conntrack -C") == "1202\n");
+    for number in 2..=20 {
+        assert_eq!(daemon.tell("reload"), format!("configuration {number} is in force\n"));
+        assert_eq!(daemon.tell("conntrack -C"), "1202\n");
+    }
+    let drops: serde_json::Value = serde_json::from_str(&daemon.tell("drops --json")).unwrap();
+    let reasons = drops["drops"].as_array().unwrap().iter().filter(|reason| reason["packets"] != 0);
+    let reasons: Vec<_> = reasons.map(|reason| reason["name"].as_str().unwrap()).collect();
+    assert_eq!(reasons, ["truncated", "policy"], "what the capture and the rules ask for, and nothing else");
+
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(0));
+    let said = daemon.stderr();
+    let summary = said.lines().find_map(|line| line.split_once("stopped; ")).unwrap().1;
+    let numbers: Vec<u64> = summary.split(' ').filter_map(|word| word.parse().ok()).collect();
+    let [received, sent, dropped, entries] = numbers[..] else { panic!("{summary}") };
+    assert!(received > 100_000 && received == sent + dropped && entries == 1202, "{summary}");
 }
