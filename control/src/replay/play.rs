@@ -37,6 +37,18 @@ pub struct Played {
     pub span_ns: u64,
 }
 
+impl Played {
+    /// Entries as of the last packet. The shard's own number may count some that are over and not yet swept.
+    pub fn entries(&self) -> u64 {
+        let mut entries = 0;
+        let mut next = Some(0);
+        while let Some(cursor) = next {
+            next = self.shard.list(cursor, u32::MAX, |_, _| entries += 1);
+        }
+        entries
+    }
+}
+
 /// Replays `inputs`, by port, and leaves what goes out in `work` ([`output`]).
 pub fn play(
     inputs: Vec<Input>,

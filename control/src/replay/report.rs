@@ -136,7 +136,7 @@ pub fn write(path: &Path, names: &[&str], played: &Played) -> Result<(), Failure
         "interfaces": interfaces,
         "states": by_label(State::ALL.iter().map(|state| state.name()).collect(), &counters.packets),
         "drops": by_label(DropReason::ALL.iter().map(|reason| reason.label()).collect(), &counters.drops),
-        "entries": played.shard.len(),
+        "entries": played.entries(),
         "expectations": 0,
     });
     std::fs::write(path, format!("{report:#}\n")).map_err(|error| Failure::file("write", path, error))
@@ -173,8 +173,7 @@ pub fn summarise(names: &[&str], played: &Played, directory: &Path) {
         let path = directory.join(format!("{name}.pcap"));
         cli::say(&format!("  {:<12} {:>10}  {}", name, sent.len(), path.display()));
     }
-    let entries = played.shard.len();
-    cli::say(&format!("\nEntries as of the last packet: {entries}"));
+    cli::say(&format!("\nEntries as of the last packet: {}", played.entries()));
 }
 
 /// Prints the table as of the last packet to standard output, where somebody may have stopped reading.

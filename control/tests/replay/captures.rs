@@ -1,0 +1,38 @@
+//! Every capture of a directory goes through: that of `SLUICE_CAPTURES`, or `shared/captures` beside the repository.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::scratch::{OPEN, Scratch};
+
+fn directory() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/captures");
+    let directory = std::env::var_os("SLUICE_CAPTURES").map_or(beside, PathBuf::from);
+    directory.is_dir().then_some(directory)
+}
+
+#[test]
+fn every_capture_goes_through() {
+    let Some(directory) = directory() else { return };
+    let is_capture = |path: &PathBuf| path.extension().is_some_and(|end| end == "pcap" || end == "pcapng");
+    let files: Vec<PathBuf> =
+        fs::read_dir(directory).unwrap().map(|file| file.unwrap().path()).filter(is_capture).collect();
+    assert!(!files.is_empty());
+    let share = files.len().div_ceil(4);
+    std::thread::scope(|scope| {
+        for files in files.chunks(share) {
+            scope.spawn(|| files.iter().for_each(|file| goes_through(file)));
+        }
+    });
+}
+
+/// No crash, a line for each packet, a name for each drop.
+fn goes_through(file: &Path) {
+    let scratch =
+        Scratch::new(OPEN).with(format!("--in=inside={}", file.display())).with("--client-side=inside");
+    let replayed = scratch.replay();
+    let left = replayed.inside.len() + replayed.outside.len();
+    let named = replayed.traced("reason").iter().filter(|reason| reason.is_string()).count();
+    assert_eq!(replayed.trace.len(), left + named, "{}", file.display());
+    assert_eq!(replayed.report["packets_in"], replayed.trace.len(), "{}", file.display());
+}

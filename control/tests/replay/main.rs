@@ -1,0 +1,8 @@
+//! `sluice replay`, the built command, on captures made here, on the sample, and on those of a directory.
+
+mod captures;
+mod damage;
+mod formats;
+mod sample;
+mod scratch;
+mod time;
