@@ -9,7 +9,7 @@ use sluice_engine::command::{LogPage, PAGE, Page, Stats, Unanswered};
 use tracing::{error, info, warn};
 
 use super::dataplane::Dataplane;
-use super::{Event, RunError, log, reload, service, supported, timeouts};
+use super::{Event, RunError, log, reload, service, timeouts};
 use crate::cli::Listing;
 use crate::config::{self, Config};
 use crate::metrics::{self, PortSample, Sample};
@@ -195,7 +195,6 @@ impl Daemon {
 
     fn read_anew(&self) -> Result<Config, String> {
         let wanted = config::read(&self.file).map_err(|error| error.render(false))?;
-        supported(&wanted)?;
         let keys = reload::needs_restart(&self.config, &wanted, u64::from(self.dataplane.capacity()));
         match keys.is_empty() {
             true => Ok(wanted),

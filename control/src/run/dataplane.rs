@@ -91,6 +91,7 @@ impl Dataplane {
         let (core, idle) = worker_core(config)?;
         let clock = Clock::new(&eal);
         let mut worker = Worker::new(shard, queues, pool);
+        worker.join_links();
         let worker = lcore::launch(&eal, core, "worker-0", move || {
             worker.run(&clock, idle, &mut inbox);
             worker

@@ -22,7 +22,7 @@ use signal_hook::iterator::Signals;
 use tracing::info;
 
 use crate::cli::{self, Run};
-use crate::config::{self, Config, ConfigError, Forwarding};
+use crate::config::{self, ConfigError};
 use crate::metrics;
 use crate::socket::{Call, Server, SocketError};
 use daemon::Daemon;
@@ -85,7 +85,6 @@ impl Run {
 
 fn start(file: &Path) -> Result<(), RunError> {
     let config = config::read(file).map_err(|error| RunError::Config(Box::new(error)))?;
-    supported(&config).map_err(RunError::Other)?;
     log::start();
 
     // First what a second instance would stumble over, so that it ends before it touches a device.
@@ -111,18 +110,6 @@ fn start(file: &Path) -> Result<(), RunError> {
     drop(received);
     daemon.stop()?;
     end
-}
-
-/// What the file may say and this version cannot do when it runs.
-fn supported(config: &Config) -> Result<(), String> {
-    match config.forwarding() {
-        Forwarding::Wire => Ok(()),
-        Forwarding::Routed => {
-            Err("forwarding: routed: this version runs as a wire between two ports only; remove the \
-                                   interfaces' addresses, or write `forwarding: wire`"
-                .to_owned())
-        }
-    }
 }
 
 fn watch_signals(events: SyncSender<Event>) -> Result<(), RunError> {

@@ -6,3 +6,4 @@ mod life;
 mod metrics;
 mod namespaces;
 mod reload;
+mod routed;

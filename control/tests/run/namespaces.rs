@@ -5,25 +5,32 @@ use std::process::{Child, Command, Output, Stdio};
 
 use crate::box_under_test::{BoxUnderTest, free_port, sluice, text, wait_for};
 
-/// Three namespaces in a row, gone with the test.
-struct Row {
-    names: [String; 3],
+/// Three namespaces in a row, gone with the test: client, box and server.
+pub struct Row {
+    pub names: [String; 3],
 }
 
 impl Row {
-    /// Needs root; `None` where namespaces cannot be made.
-    fn new() -> Option<Row> {
-        let names = ["client", "box", "server"].map(|name| format!("sluice-{}-{name}", std::process::id()));
+    /// A row for the test of this name, whose client and server have these addresses. Needs root; `None` where
+    /// namespaces cannot be made.
+    pub fn new(test: &str, client_addresses: &[&str], server_addresses: &[&str]) -> Option<Row> {
+        let id = std::process::id();
+        let names = ["client", "box", "server"].map(|name| format!("sluice-{id}-{test}-{name}"));
         let row = Row { names };
         let made = row.names.iter().all(|name| ip(&format!("netns add {name}")));
         if !made {
             return None;
         }
         let [client, middle, server] = &row.names;
-        for (host, near, address) in [(client, "inside", "10.9.0.1"), (server, "outside", "10.9.0.2")] {
+        for (host, near, addresses) in
+            [(client, "inside", client_addresses), (server, "outside", server_addresses)]
+        {
             assert!(ip(&format!("link add {near} netns {middle} type veth peer name eth0 netns {host}")));
             assert!(ip(&format!("-n {middle} link set {near} up")));
-            assert!(ip(&format!("-n {host} address add {address}/24 dev eth0")));
+            for address in addresses {
+                let nodad = if address.contains(':') { " nodad" } else { "" };
+                assert!(ip(&format!("-n {host} address add {address} dev eth0{nodad}")));
+            }
             assert!(ip(&format!("-n {host} link set eth0 up")));
             // A virtual cable leaves checksums to a NIC that is not there.
             let offload = row.inside(host, "ethtool", &["-K", "eth0", "tx", "off"]);
@@ -32,7 +39,8 @@ impl Row {
         Some(row)
     }
 
-    fn inside(&self, name: &str, program: &str, arguments: &[&str]) -> Output {
+    /// Runs a program in one of the namespaces.
+    pub fn inside(&self, name: &str, program: &str, arguments: &[&str]) -> Output {
         Command::new("ip").args(["netns", "exec", name, program]).args(arguments).output().unwrap()
     }
 }
@@ -55,7 +63,7 @@ impl Drop for Host {
     }
 }
 
-fn ip(arguments: &str) -> bool {
+pub fn ip(arguments: &str) -> bool {
     Command::new("ip").args(arguments.split(' ')).output().is_ok_and(|output| output.status.success())
 }
 
@@ -67,7 +75,7 @@ const CLIENT: &str = "import socket, sys, time\nfor _ in range(300):\n try: s = 
 
 #[test]
 fn a_real_connection_is_tracked() {
-    let Some(row) = Row::new() else {
+    let Some(row) = Row::new("wire", &["10.9.0.1/24"], &["10.9.0.2/24"]) else {
         eprintln!("skipped: network namespaces need root");
         return;
     };

@@ -131,6 +131,11 @@ impl Shard {
         &self.configuration
     }
 
+    /// The configuration in force, for what does not change a judgement.
+    pub fn configuration_mut(&mut self) -> &mut Configuration {
+        &mut self.configuration
+    }
+
     /// What has been counted.
     pub const fn counters(&self) -> &Counters {
         &self.counters

@@ -38,7 +38,8 @@ use sluice_conntrack::listing::EntrySnapshot;
 use sluice_conntrack::log::LogRecord;
 use sluice_conntrack::{Configuration, Instant};
 
-use crate::worker::{Load, PortCounters, Worker};
+use crate::port::PortCounters;
+use crate::worker::{Load, Worker};
 
 /// Entries on a page of a listing, and records on a page of the log: as many as a burst has packets.
 pub const PAGE: usize = 64;
@@ -281,9 +282,7 @@ impl Worker {
                 self.fill(&mut stats);
                 Answer::Stats(stats)
             }
-            Command::Configure(configuration) => {
-                Answer::Configured(self.shard_mut().configure(configuration))
-            }
+            Command::Configure(configuration) => Answer::Configured(self.configure(configuration)),
             Command::Log(mut page) => {
                 let LogPage { records } = &mut *page;
                 records.clear();

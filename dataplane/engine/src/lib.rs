@@ -7,8 +7,12 @@
 mod clock;
 pub mod command;
 mod frame;
+mod link;
+mod neighbour;
+mod port;
 mod worker;
 
 pub use clock::Clock;
 pub use command::{Answer, Command, Controller, Inbox, channel};
-pub use worker::{Idle, Load, PortCounters, QueuePair, Worker};
+pub use port::{PortCounters, QueuePair};
+pub use worker::{Idle, Load, Worker};

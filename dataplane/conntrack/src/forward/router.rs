@@ -168,6 +168,17 @@ impl Router {
             .find(of_family)
     }
 
+    /// The box's own address in the network of a station at a port, else any that it speaks from there.
+    pub fn source_towards(&self, port: PortId, station: IpAddr) -> Option<IpAddr> {
+        let family = if station.is_ipv4() { Family::V4 } else { Family::V6 };
+        let interface = self.interfaces.get(usize::from(port.0))?;
+        let near = interface
+            .addresses
+            .iter()
+            .find(|(own, length)| Prefix::new(*own, *length).contains(family, crate::tuple::number(station)));
+        near.map(|(own, _)| *own).or_else(|| self.source(port, family))
+    }
+
     /// Whether a frame was sent to the box or to all, and untagged: the box has no other networks on a port.
     pub(super) fn is_for_box<F: Frame>(&self, frame: &F, headers: &Headers) -> bool {
         let Some(destination) = frame.head().first_chunk::<6>() else { return false };

@@ -1,0 +1,80 @@
+//! A router between two networks: neighbours, next hops, and what the box says itself, as Linux hosts see it.
+
+use std::process::Command;
+
+use crate::box_under_test::{BoxUnderTest, free_port, sluice, text, wait_for};
+use crate::namespaces::{Row, ip};
+
+/// The box on both sides, and the largest packet of the far side.
+const INTERFACES: &str = "
+  inside: { device: 'vdev:net_af_packet0,iface=inside', addresses: [10.0.0.1/24, 'fd00:1::1/64'] }
+  outside: { device: 'vdev:net_af_packet1,iface=outside', addresses: [203.0.113.1/24, '2001:db8:2::1/64'], mtu: 1400 }";
+
+const POLICY: &str = "
+policy:
+  default: reject
+  rules: [{ state: [established, related], action: accept }, { in: inside, state: new, action: accept }]";
+
+fn start(row: &Row) -> BoxUnderTest {
+    let [client, middle, server] = &row.names;
+    // The box answers neighbour discovery, not the kernel that lends it the cables.
+    row.inside(middle, "sysctl", &["-qw", "net.ipv6.conf.all.disable_ipv6=1"]);
+    for (host, v4, v6) in [(client, "10.0.0.1", "fd00:1::1"), (server, "203.0.113.1", "2001:db8:2::1")] {
+        assert!(ip(&format!("-n {host} route add default via {v4}")));
+        assert!(ip(&format!("-n {host} -6 route add default via {v6}")));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let metrics_port = free_port();
+    let config = format!(
+        "version: 1
+system: {{ cores: {{ control: 0, workers: [0] }}, memory: {{ hugepages: 512M }} }}
+interfaces: {INTERFACES}
+conntrack: {{ max-entries: 1K }}
+{POLICY}
+metrics: {{ listen: '127.0.0.1:{metrics_port}' }}
+control: {{ socket: {}/run/control.sock }}
+",
+        directory.path().display()
+    );
+    std::fs::write(directory.path().join("box.yaml"), config).unwrap();
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", middle.as_str()]).arg(sluice().get_program());
+    BoxUnderTest::spawn(directory, metrics_port, command)
+}
+
+#[test]
+fn hosts_see_a_router() {
+    let row = Row::new("routed", &["10.0.0.2/24", "fd00:1::2/64"], &["203.0.113.2/24", "2001:db8:2::2/64"]);
+    let Some(row) = row else {
+        eprintln!("skipped: network namespaces need root");
+        return;
+    };
+    if Command::new("ping").arg("-V").output().is_err() {
+        eprintln!("skipped: there is no ping");
+        return;
+    }
+    let _daemon = start(&row);
+    let [client, _, server] = &row.names;
+    let ping = |from: &str, arguments: &str| {
+        let arguments: Vec<&str> = "-n -c 1 -W 2".split(' ').chain(arguments.split(' ')).collect();
+        text(&row.inside(from, "ping", &arguments).stdout)
+    };
+    let says = |from: &str, arguments: &str, answer: &str| {
+        wait_for(&format!("ping {arguments}: {answer}"), || ping(from, arguments).contains(answer));
+    };
+    // Through the box, which takes one from the TTL.
+    says(client, "203.0.113.2", "ttl=63");
+    says(client, "2001:db8:2::2", "ttl=63");
+    // To the box, on either side of it.
+    says(client, "10.0.0.1", "from 10.0.0.1");
+    says(client, "203.0.113.1", "from 203.0.113.1");
+    says(client, "2001:db8:2::1", "from 2001:db8:2::1");
+    // As far as the box, which is what traceroute sees first.
+    says(client, "-t 1 203.0.113.2", "From 10.0.0.1 icmp_seq=1 Time to live exceeded");
+    says(client, "-t 1 2001:db8:2::2", "From fd00:1::1 icmp_seq=1 Time exceeded: Hop limit");
+    // More than the far side takes, where there is no route, and where the policy says no.
+    says(client, "-M do -s 1400 203.0.113.2", "(mtu = 1400)");
+    says(client, "-M do -s 1400 2001:db8:2::2", "mtu=1400");
+    says(client, "192.0.2.1", "From 10.0.0.1 icmp_seq=1 Destination Net Unreachable");
+    says(server, "10.0.0.2", "From 203.0.113.1 icmp_seq=1 Packet filtered");
+}

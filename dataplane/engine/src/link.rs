@@ -1,0 +1,210 @@
+//! The links of a box: to which station a packet goes, and what the box itself says to the stations.
+
+use std::net::IpAddr;
+
+use dpdk::{Mbuf, Mempool};
+use sluice_conntrack::forward::{GatewayId, MacAddress, Router};
+use sluice_conntrack::verdict::Action;
+use sluice_conntrack::wire::ethernet;
+use sluice_conntrack::{Configuration, DropReason, Forwarding, Instant, PortId, Shard, Verdict};
+
+use crate::frame::Received;
+use crate::neighbour::{Hop, Message, Neighbours, Speaker, link_local, read};
+use crate::port::{QueuePair, WorkerPort};
+
+/// The longest answer in bytes: an echo reply of the largest MTU, behind any tags.
+const LONGEST_ANSWER: usize = 9216 + 64;
+
+/// All ports, and the stations behind them.
+pub(crate) struct Links {
+    /// By [`PortId`].
+    pub(crate) ports: Vec<WorkerPort>,
+    /// The stations of a routed box that is one itself.
+    neighbours: Option<Neighbours<Mbuf>>,
+    /// Where the packets come from that the box makes itself.
+    pool: Mempool,
+    /// Where they are written.
+    scratch: Box<[u8]>,
+}
+
+impl Links {
+    pub(crate) fn new(queues: Vec<QueuePair>, pool: Mempool) -> Self {
+        let ports = queues.into_iter().map(WorkerPort::new).collect();
+        Self { ports, neighbours: None, pool, scratch: vec![0; LONGEST_ANSWER].into() }
+    }
+
+    /// From now on the box is a station on its links.
+    pub(crate) fn join(&mut self, configuration: &mut Configuration) {
+        self.neighbours = Some(Neighbours::new());
+        self.configure(configuration);
+    }
+
+    /// Takes over what a configuration says about links, and tells it the ports' MAC addresses.
+    pub(crate) fn configure(&mut self, configuration: &mut Configuration) {
+        if let (Some(neighbours), Forwarding::Routed(router)) =
+            (&mut self.neighbours, &mut configuration.forwarding)
+        {
+            for (number, port) in (0..).zip(&self.ports) {
+                router.set_mac(PortId(number), port.queues.mac);
+            }
+            neighbours.configure(router);
+        }
+    }
+
+    /// Sends a packet through `egress`: as it is on a wire, to its next hop on a routed box.
+    pub(crate) fn forward(
+        &mut self,
+        now: Instant,
+        shard: &mut Shard,
+        egress: PortId,
+        mbuf: Mbuf,
+        verdict: &Verdict,
+    ) {
+        let Some(port) = self.ports.get_mut(usize::from(egress.0)) else {
+            return shard.count_drops(DropReason::NoRoute, 1);
+        };
+        let (Some(neighbours), Forwarding::Routed(router)) =
+            (&mut self.neighbours, &shard.configuration().forwarding)
+        else {
+            return port.send(mbuf);
+        };
+        let Some(next) = next_hop(router, verdict.gateway, mbuf.head()) else {
+            return shard.count_drops(DropReason::NoRoute, 1);
+        };
+        match neighbours.resolve(now, egress, next, mbuf) {
+            Hop::Known(mbuf, mac) => send_to(port, mbuf, mac),
+            Hop::Waits { ask: true } => ask(port, router, egress, next, self.pool),
+            Hop::Waits { ask: false } => {}
+            Hop::Dropped(_) => shard.count_drops(DropReason::NoNeighbour, 1),
+        }
+    }
+
+    /// Sends what a packet that came in by `ingress` and ends here is to be answered with, if anything.
+    pub(crate) fn answer(
+        &mut self,
+        now: Instant,
+        shard: &mut Shard,
+        ingress: PortId,
+        mut mbuf: Mbuf,
+        verdict: &Verdict,
+    ) {
+        let Some(port) = self.ports.get_mut(usize::from(ingress.0)) else { return };
+        let frame = Received { port: ingress, mbuf: &mut mbuf };
+        if let (Action::Deliver, Some(neighbours), Forwarding::Routed(router)) =
+            (verdict.action, &mut self.neighbours, &shard.configuration().forwarding)
+            && let Some(message) = read(&frame)
+        {
+            return hear(now, neighbours, port, router, ingress, message, self.pool);
+        }
+        let length = shard.answer(&frame, verdict, &mut self.scratch);
+        if let Some(bytes) = length.and_then(|length| self.scratch.get(..length)) {
+            send_bytes(port, bytes, self.pool);
+        }
+    }
+
+    /// Asks for stations again that have been silent for long, and gives up those that do not answer.
+    pub(crate) fn look_through(&mut self, now: Instant, shard: &mut Shard) {
+        let (Some(neighbours), Forwarding::Routed(router)) =
+            (&mut self.neighbours, &shard.configuration().forwarding)
+        else {
+            return;
+        };
+        let lost = neighbours.look_through(now, |egress, address| {
+            if let Some(port) = self.ports.get_mut(usize::from(egress.0)) {
+                ask(port, router, egress, address, self.pool);
+            }
+        });
+        if lost > 0 {
+            shard.count_drops(DropReason::NoNeighbour, lost);
+        }
+        self.flush(shard);
+    }
+
+    /// Hands all that waits to the devices.
+    pub(crate) fn flush(&mut self, shard: &mut Shard) {
+        for port in &mut self.ports {
+            port.flush();
+            let unsent = port.take_unsent();
+            if unsent > 0 {
+                shard.count_drops(DropReason::TxFull, unsent);
+            }
+        }
+    }
+}
+
+/// The address of the station that an untagged IP packet goes to next: its gateway's, or its own destination.
+fn next_hop(router: &Router, gateway: Option<GatewayId>, head: &[u8]) -> Option<IpAddr> {
+    if let Some(gateway) = gateway {
+        return router.gateway(gateway);
+    }
+    let (header, packet) = head.split_at_checked(ethernet::HEADER_BYTES)?;
+    match u16::from_be_bytes([header[12], header[13]]) {
+        ethernet::IPV4 => packet.get(16..)?.first_chunk::<4>().map(|bytes| IpAddr::from(*bytes)),
+        ethernet::IPV6 => packet.get(24..)?.first_chunk::<16>().map(|bytes| IpAddr::from(*bytes)),
+        _ => None,
+    }
+}
+
+/// Sends a packet to a station.
+fn send_to(port: &mut WorkerPort, mut mbuf: Mbuf, mac: MacAddress) {
+    let own = port.queues.mac;
+    if let Some(header) = mbuf.head_mut().first_chunk_mut::<12>() {
+        header[..6].copy_from_slice(&mac);
+        header[6..].copy_from_slice(&own);
+    }
+    port.send(mbuf);
+}
+
+/// Sends a frame of the box's own making. Without a free mbuf it is lost, as any frame can be.
+fn send_bytes(port: &mut WorkerPort, bytes: &[u8], pool: Mempool) {
+    if let Some(mbuf) = pool.copy_from(bytes) {
+        port.send(mbuf);
+    }
+}
+
+/// Asks for the station that has an address. A port without an address of that family cannot ask.
+fn ask(port: &mut WorkerPort, router: &Router, egress: PortId, target: IpAddr, pool: Mempool) {
+    let mac = port.queues.mac;
+    let own = match target {
+        IpAddr::V4(_) => router.source_towards(egress, target),
+        IpAddr::V6(_) => Some(link_local(mac).into()),
+    };
+    let from = own.map(|address| Speaker { address, mac });
+    if let Some(bytes) = (Message::Solicitation { from, target }).write(None) {
+        send_bytes(port, &bytes, pool);
+    }
+}
+
+/// Takes note of what a station says, and answers it.
+fn hear(
+    now: Instant,
+    neighbours: &mut Neighbours<Mbuf>,
+    port: &mut WorkerPort,
+    router: &Router,
+    ingress: PortId,
+    message: Message,
+    pool: Mempool,
+) {
+    let mac = port.queues.mac;
+    let is_here =
+        |address: IpAddr| address == link_local(mac) || router.addresses(ingress).any(|own| own == address);
+    let (speaker, to_us) = match message {
+        Message::Solicitation { target, .. } if !is_here(target) => return,
+        Message::Solicitation { from, target } => {
+            let own = Message::Advertisement(Speaker { address: target, mac });
+            if let Some(bytes) = own.write(from) {
+                send_bytes(port, &bytes, pool);
+            }
+            (from, true)
+        }
+        Message::Advertisement(speaker) => (Some(speaker), false),
+    };
+    let Some(speaker) =
+        speaker.filter(|speaker| !speaker.address.is_unspecified() && !is_here(speaker.address))
+    else {
+        return;
+    };
+    for waiting in neighbours.heard(now, ingress, speaker.address, speaker.mac, to_us) {
+        send_to(port, waiting, speaker.mac);
+    }
+}

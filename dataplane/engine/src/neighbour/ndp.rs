@@ -1,0 +1,111 @@
+//! Neighbour discovery for IPv6 (RFC 4861): solicitations and advertisements.
+
+use std::net::Ipv6Addr;
+
+use sluice_conntrack::Frame;
+use sluice_conntrack::forward::MacAddress;
+use sluice_conntrack::headers::Headers;
+use sluice_conntrack::tuple::protocol;
+use sluice_conntrack::wire::{self, checksum::Sum, ethernet};
+
+use super::message::{Bytes, Message, Speaker};
+
+const SOLICITATION: u8 = 135;
+const ADVERTISEMENT: u8 = 136;
+const SOURCE_OPTION: u8 = 1;
+const TARGET_OPTION: u8 = 2;
+/// Router, solicited, override.
+const ROUTER: u8 = 0x80;
+const SOLICITED: u8 = 0x40;
+const OVERRIDE: u8 = 0x20;
+/// No router has passed the message on (RFC 4861 section 7.1).
+const HOP_LIMIT: u8 = 255;
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+/// Reads a message, as far as it is valid by RFC 4861 section 7.1.
+pub(super) fn read<F: Frame>(frame: &F, headers: &Headers) -> Option<Message> {
+    let l4 = frame.head().get(usize::from(headers.l4_offset)..)?;
+    let l4 = l4.get(..headers.l4_len as usize)?;
+    let (message, mut options) = l4.split_first_chunk::<24>()?;
+    let valid = headers.protocol == protocol::ICMPV6 && headers.ttl == HOP_LIMIT && message[1] == 0;
+    if !valid || !wire::verify_checksum(frame, headers) {
+        return None;
+    }
+    let target = Ipv6Addr::from(*message[8..].first_chunk::<16>()?);
+    let wanted = if message[0] == SOLICITATION { SOURCE_OPTION } else { TARGET_OPTION };
+    let mut mac = None;
+    while let [kind, units, ..] = *options {
+        let length = usize::from(units) * 8;
+        let option = options.get(..length).filter(|option| !option.is_empty())?;
+        if kind == wanted && units == 1 {
+            mac = option[2..].first_chunk::<6>().copied().filter(|mac| mac[0] & 1 == 0);
+        }
+        options = &options[length..];
+    }
+    let (source, _) = wire::addresses(frame.head(), headers);
+    let source = Ipv6Addr::from(source);
+    if target.is_multicast() {
+        return None;
+    }
+    match message[0] {
+        SOLICITATION => {
+            let from = mac.map(|mac| Speaker { address: source.into(), mac });
+            Some(Message::Solicitation {
+                from: from.filter(|_| !source.is_unspecified()),
+                target: target.into(),
+            })
+        }
+        // An advertisement without the option says only that the station is still there.
+        ADVERTISEMENT => Some(Message::Advertisement(Speaker { address: target.into(), mac: mac? })),
+        _ => None,
+    }
+}
+
+/// Asks for the station that has `target`, at the multicast address of those whose addresses end alike (RFC 4291
+/// section 2.7.1).
+pub(super) fn solicitation(own: Ipv6Addr, own_mac: MacAddress, target: Ipv6Addr) -> Bytes {
+    let low = u128::from(target) & 0xff_ffff;
+    let group = Ipv6Addr::from(0xff02_0000_0000_0000_0000_0001_ff00_0000 | low);
+    write(SOLICITATION, 0, (own, own_mac), (group, multicast_mac(group)), (target, SOURCE_OPTION))
+}
+
+/// Tells a station, or all stations, that `own` is here.
+pub(super) fn advertisement(own: Ipv6Addr, own_mac: MacAddress, to: Option<(Ipv6Addr, MacAddress)>) -> Bytes {
+    let (flags, to) = match to {
+        Some(to) => (ROUTER | SOLICITED | OVERRIDE, to),
+        None => (ROUTER | OVERRIDE, (ALL_NODES, multicast_mac(ALL_NODES))),
+    };
+    write(ADVERTISEMENT, flags, (own, own_mac), to, (own, TARGET_OPTION))
+}
+
+/// The group address of a multicast address on Ethernet (RFC 2464 section 7).
+fn multicast_mac(group: Ipv6Addr) -> MacAddress {
+    let [.., a, b, c, d] = group.octets();
+    [0x33, 0x33, a, b, c, d]
+}
+
+fn write(
+    kind: u8,
+    flags: u8,
+    from: (Ipv6Addr, MacAddress),
+    to: (Ipv6Addr, MacAddress),
+    (target, option): (Ipv6Addr, u8),
+) -> Bytes {
+    let mut icmp = [0; 32];
+    icmp[0] = kind;
+    icmp[4] = flags;
+    icmp[8..24].copy_from_slice(&target.octets());
+    icmp[24..26].copy_from_slice(&[option, 1]);
+    icmp[26..].copy_from_slice(&from.1);
+    let mut addresses = [0; 32];
+    addresses[..16].copy_from_slice(&from.0.octets());
+    addresses[16..].copy_from_slice(&to.0.octets());
+    let checksum = Sum::default().pseudo_header(&addresses, protocol::ICMPV6, 32).bytes(&icmp).checksum();
+    icmp[2..4].copy_from_slice(&checksum.to_be_bytes());
+
+    let mut bytes = Bytes::new();
+    bytes.extend(to.1.into_iter().chain(from.1).chain(ethernet::IPV6.to_be_bytes()));
+    bytes
+        .extend([0x60, 0, 0, 0, 0, 32, protocol::ICMPV6, HOP_LIMIT].into_iter().chain(addresses).chain(icmp));
+    bytes
+}
