@@ -1,11 +1,14 @@
 # The commands of Sluice. Each installs what it needs (deploy/dependencies.sh) and may be run as it is
 # on a new Debian 12 machine that has Rust and gcc.
 
-.PHONY: build demo test lint
+.PHONY: build demo test bench lint
 DEPENDENCIES = deploy/dependencies.sh
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 # Runs what cargo tests under valgrind: the memory module has unsafe code, and Miri needs a nightly compiler.
 VALGRIND = CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind --quiet --error-exitcode=1"
+
+# Of the same version as the library in Cargo.toml.
+GUNGRAUN = 0.20.0
 
 build:
 	$(DEPENDENCIES) build
@@ -21,6 +24,16 @@ test:
 	tests/fuzz/run.sh
 	$(VALGRIND) cargo test -p sluice-memory --lib
 	cargo test --workspace
+
+bench:
+	$(DEPENDENCIES) build bench
+	mkdir -p target/bench
+	target/tools/bin/gungraun-runner --version 2>/dev/null | grep -qF $(GUNGRAUN) \
+		|| cargo install --quiet --locked --root target/tools gungraun-runner --version $(GUNGRAUN)
+	GUNGRAUN_RUNNER=$(CURDIR)/target/tools/bin/gungraun-runner cargo bench --quiet -p sluice-bench \
+		--bench instructions -- --output-format=json > target/bench/instructions.json
+	cargo build --release -p sluice-bench --bins
+	$(TARGET)/release/bench --instructions target/bench/instructions.json
 
 lint:
 	$(DEPENDENCIES) build lint

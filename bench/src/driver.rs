@@ -79,15 +79,13 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// An empty shard for `capacity` entries, as a box has it that behaves like Linux and lets connections
-    /// out: checksums verified, windows tracked, packets and bytes counted.
+    /// An empty shard for `capacity` entries.
     pub fn new(capacity: u32, seed: u64, udp_percent: u8) -> anyhow::Result<Self> {
         let now = Instant::from_ns(1_000_000_000);
-        let settings = Settings::of(Preset::Linux, capacity);
-        let configuration = Configuration::new(settings, policy(), Forwarding::wire());
+        let configuration = configuration(capacity);
         let capacity = Capacity { entries: capacity, seed: [seed, 2, 3, 4], pages: Pages::Huge2M };
         Ok(Self {
-            shard: Shard::new(capacity, Box::new(configuration), now)?,
+            shard: Shard::new(capacity, configuration, now)?,
             now,
             seed,
             udp_percent,
@@ -156,6 +154,13 @@ impl Driver {
         }
         self.buffers.len() - forwarded
     }
+}
+
+/// What a box is told that behaves like Linux and lets connections out: checksums verified, windows tracked,
+/// packets and bytes counted, at most `limit` entries.
+pub(crate) fn configuration(limit: u32) -> Box<Configuration> {
+    let settings = Settings::of(Preset::Linux, limit);
+    Box::new(Configuration::new(settings, policy(), Forwarding::wire()))
 }
 
 /// Connections are opened from inside, and nothing else passes.

@@ -1,5 +1,12 @@
 //! What becomes of the rounds of a measurement.
 
+use std::ops::RangeInclusive;
+
+use anyhow::bail;
+
+/// The part of the new connections over which their rate is taken, in tenths: the upcalls are at the begin.
+const MEASURED_TENTHS: RangeInclusive<u64> = 1..=9;
+
 /// The middle of the figures, or the mean of the two in the middle; none of none.
 pub fn median(figures: &[f64]) -> Option<f64> {
     let mut sorted = figures.to_vec();
@@ -9,6 +16,25 @@ pub fn median(figures: &[f64]) -> Option<f64> {
         0 => None,
         odd if odd % 2 == 1 => Some(sorted[middle]),
         _ => Some((sorted[middle - 1] + sorted[middle]) / 2.0),
+    }
+}
+
+/// Each figure as a multiple of the one at the same place.
+pub fn ratios(figures: &[f64], to: &[f64]) -> Vec<f64> {
+    figures.iter().zip(to).map(|(figure, to)| figure / to).collect()
+}
+
+/// How fast the count of `samples` (seconds, count) grew over the measured part of `connections`.
+pub fn rate_of_growth(samples: &[(f64, u64)], connections: u64) -> anyhow::Result<f64> {
+    let part = connections * MEASURED_TENTHS.start() / 10..=connections * MEASURED_TENTHS.end() / 10;
+    let mut measured = samples.iter().filter(|(_, count)| part.contains(count));
+    match (measured.next(), measured.next_back()) {
+        (Some((begin_s, first)), Some((end_s, last))) if last > first => {
+            Ok((last - first) as f64 / (end_s - begin_s))
+        }
+        _ => bail!(
+            "the table was full before it could be watched: more connections are needed than {connections}"
+        ),
     }
 }
 
@@ -22,5 +48,23 @@ mod tests {
         assert_eq!(median(&[3.0]), Some(3.0));
         assert_eq!(median(&[9.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&[9.0, 1.0, 2.0, 4.0]), Some(3.0));
+    }
+
+    #[test]
+    fn ratios_are_of_the_same_round() {
+        assert_eq!(ratios(&[8.0, 9.0], &[2.0, 3.0]), [4.0, 3.0]);
+    }
+
+    #[test]
+    fn the_rate_leaves_both_ends_out() {
+        let samples = [(0.0, 0), (0.5, 50), (0.6, 100), (0.7, 500), (0.8, 900), (3.0, 1000)];
+        let rate = rate_of_growth(&samples, 1000).unwrap();
+        assert!((rate - 4000.0).abs() < 1e-6, "{rate}");
+    }
+
+    #[test]
+    fn too_few_samples_are_no_rate() {
+        assert!(rate_of_growth(&[(0.0, 0), (1.0, 1000)], 1000).is_err());
+        assert!(rate_of_growth(&[(0.0, 0), (0.5, 500), (1.0, 1000)], 1000).is_err());
     }
 }

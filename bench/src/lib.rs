@@ -9,4 +9,6 @@ pub mod huge_pages;
 pub mod interrupt;
 pub mod opponent;
 pub mod ovs;
+pub mod process;
 pub mod traffic;
+pub mod worker;

@@ -1,12 +1,12 @@
 //! What OVS-DPDK makes of the benchmark's captures, with every packet tracked and every connection
 //! committed.
 
-use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, ensure};
+use anyhow::ensure;
 
+use crate::figures::rate_of_growth;
 use crate::interrupt::sleep;
 use crate::ovs::Ovs;
 use crate::traffic::Captures;
@@ -23,13 +23,11 @@ table=1,ip,ct_state=+trk+est,in_port=3,actions=drop
 ";
 
 /// How long a capture that is played once may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// From the first packets until caches and megaflows are what they will be.
-const WARM_UP: Duration = Duration::from_millis(500);
-/// The part of the new connections over which their rate is taken, in tenths: the upcalls are at the begin.
-const MEASURED_TENTHS: RangeInclusive<u64> = 1..=9;
+pub(crate) const WARM_UP: Duration = Duration::from_millis(500);
 /// Time between two looks at the size of the table.
-const SAMPLE_EVERY: Duration = Duration::from_millis(1);
+pub(crate) const SAMPLE_EVERY: Duration = Duration::from_millis(1);
 
 /// A port while it is there.
 struct Port {
@@ -112,20 +110,6 @@ pub fn new_connections(ovs: &mut Ovs, captures: &Captures, connections: u32) -> 
     rate_of_growth(&samples, connections)
 }
 
-/// How fast the count of `samples` (seconds, count) grew over the measured part of `connections`.
-fn rate_of_growth(samples: &[(f64, u64)], connections: u64) -> anyhow::Result<f64> {
-    let part = connections * MEASURED_TENTHS.start() / 10..=connections * MEASURED_TENTHS.end() / 10;
-    let mut measured = samples.iter().filter(|(_, count)| part.contains(count));
-    match (measured.next(), measured.next_back()) {
-        (Some((begin_s, first)), Some((end_s, last))) if last > first => {
-            Ok((last - first) as f64 / (end_s - begin_s))
-        }
-        _ => bail!(
-            "the table was full before it could be watched: more connections are needed than {connections}"
-        ),
-    }
-}
-
 /// Packets of both ports since they are there.
 struct Passed {
     received: u64,
@@ -148,22 +132,4 @@ fn play_once(ovs: &mut Ovs, port: &Port, packets: u64) -> anyhow::Result<()> {
         sleep(Duration::from_millis(50))?;
     }
     port.remove(ovs)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_rate_leaves_both_ends_out() {
-        let samples = [(0.0, 0), (0.5, 50), (0.6, 100), (0.7, 500), (0.8, 900), (3.0, 1000)];
-        let rate = rate_of_growth(&samples, 1000).unwrap();
-        assert!((rate - 4000.0).abs() < 1e-6, "{rate}");
-    }
-
-    #[test]
-    fn too_few_samples_are_no_rate() {
-        assert!(rate_of_growth(&[(0.0, 0), (1.0, 1000)], 1000).is_err());
-        assert!(rate_of_growth(&[(0.0, 0), (0.5, 500), (1.0, 1000)], 1000).is_err());
-    }
 }

@@ -4,13 +4,15 @@
 use std::io::BufReader;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::process::Process;
 
 /// Where Debian puts the switch that has DPDK.
 const SWITCH: &str = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk";
@@ -21,39 +23,6 @@ const BRIDGE: &str = "bench";
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Memory for the mempool of 262,144 mbufs and DPDK's own.
 pub const MEMORY_BYTES: u64 = 2 << 30;
-
-/// A child process that does not outlive this one.
-struct Process(Child);
-
-impl Process {
-    /// Starts `program` with the highest priority, for want of the isolated core that a poll-mode thread
-    /// has in production; without the right to it, with the ordinary one.
-    fn start(program: &str, arguments: &[String]) -> anyhow::Result<Self> {
-        let child = Command::new("setsid")
-            .args(["nice", "--adjustment=-20", "setpriv", "--pdeathsig", "KILL", program])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .with_context(|| format!("cannot start {program}"))?;
-        Ok(Process(child))
-    }
-
-    /// Gives the same priority to its session, which is what counts where the kernel schedules sessions as
-    /// groups (autogroup in sched(7)). Not before the program runs: till then it is in this one's session.
-    fn prefer_session(&self) {
-        // Elsewhere, or without the right to it, there is no such thing to write to.
-        let _ = std::fs::write(format!("/proc/{}/autogroup", self.0.id()), "-20");
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Both fail only where it has ended by itself, which is what is wanted.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// OVS-DPDK with one bridge.
 pub struct Ovs {

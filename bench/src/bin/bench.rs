@@ -1,0 +1,231 @@
+//! The whole benchmark: tracking alone, Sluice beside the roofline and OVS-DPDK, a table and a summary.
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+use serde_json::{Map, Value, json};
+use sluice_bench::driver::BUFFERS;
+use sluice_bench::figures::{median, ratios};
+use sluice_bench::huge_pages::HugePages;
+use sluice_bench::opponent;
+use sluice_bench::ovs::{self, Ovs};
+use sluice_bench::process::Process;
+use sluice_bench::traffic::{Captures, Traffic};
+use sluice_bench::{interrupt, worker};
+
+/// Measure everything; print a table, and write a flat JSON object of figures.
+#[derive(Parser)]
+#[command(name = "bench", version)]
+struct Options {
+    /// Where the figures go
+    #[arg(long, default_value = "target/bench/summary.json")]
+    summary: PathBuf,
+    /// What the benchmark `instructions` has printed as JSON
+    #[arg(long)]
+    instructions: Option<PathBuf>,
+    /// Established connections beside OVS
+    #[arg(long, default_value_t = 65_536)]
+    connections: u32,
+    /// New connections beside OVS; the mempool of OVS holds 262144 packets
+    #[arg(long, default_value_t = 200_000)]
+    new_connections: u32,
+    /// How many connections in a hundred are UDP
+    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u8).range(..=100))]
+    udp_percent: u8,
+    /// Decides tuples and order
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How often each is measured, in turn; the medians count
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Length of an established round, in seconds
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+    /// Core of the poll-mode thread
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(..64))]
+    core: u8,
+}
+
+/// What one round after the other has come to, in packets or connections a second.
+#[derive(Default)]
+struct Rounds {
+    roofline: Vec<f64>,
+    established: Vec<f64>,
+    ovs_established: Vec<f64>,
+    new: Vec<f64>,
+    ovs_new: Vec<f64>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    interrupt::catch()?;
+    let mut figures = Map::new();
+    figures.insert("load_average".into(), json!(load_average()));
+
+    eprintln!("Tracking alone ...");
+    let text = Process::run(&sibling("micro")?, &[])?;
+    let mut alone: Map<String, Value> = serde_json::from_str(&text).context("figures of micro")?;
+    if let Some(bytes) = alone.get("bytes_per_connection_1m").cloned() {
+        alone.insert("bytes_per_connection".into(), bytes);
+    }
+    figures.append(&mut alone);
+
+    if let Some(path) = &options.instructions {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        figures.append(&mut instructions(&text)?);
+    }
+
+    let rounds = options.beside_ovs()?;
+    figures.append(&mut rounds.figures());
+
+    if let Some(directory) = options.summary.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    std::fs::write(&options.summary, format!("{:#}\n", json!(figures)))
+        .with_context(|| format!("cannot write {}", options.summary.display()))?;
+    print_table(&figures);
+    println!("\nAll figures: {}", options.summary.display());
+    Ok(())
+}
+
+impl Options {
+    /// Measures roofline, Sluice and OVS in turn.
+    fn beside_ovs(&self) -> anyhow::Result<Rounds> {
+        let directory = tempfile::Builder::new().prefix("sluice-bench-captures-").tempdir()?;
+        let traffic = Traffic {
+            connections: self.connections,
+            new_connections: self.new_connections,
+            udp_percent: self.udp_percent,
+            seed: self.seed,
+        };
+        let captures = traffic.write(directory.path()).context("cannot write the captures")?;
+
+        let huge_pages = HugePages::reserve(ovs::MEMORY_BYTES + worker::MEMORY_BYTES);
+        let mut ovs = Ovs::start(self.core.into(), huge_pages.is_some())?;
+        let mut rounds = Rounds::default();
+        let duration = Duration::from_secs(self.seconds);
+        for round in 1..=self.rounds {
+            eprintln!("Roofline, Sluice, OVS-DPDK: round {round} of {} ...", self.rounds);
+            let sluice =
+                |what, connections| self.sluice(what, directory.path(), connections, huge_pages.is_some());
+            rounds.roofline.push(sluice("roofline", self.connections)?);
+            rounds.established.push(sluice("established", self.connections)?);
+            rounds.ovs_established.push(established(&mut ovs, &captures, self.connections, duration)?);
+            rounds.new.push(sluice("new", self.new_connections)?);
+            rounds.ovs_new.push(opponent::new_connections(&mut ovs, &captures, self.new_connections)?);
+        }
+        drop(ovs); // before its huge pages go
+        Ok(rounds)
+    }
+
+    /// A measurement by a worker in a process of its own.
+    fn sluice(&self, what: &str, captures: &Path, connections: u32, huge_pages: bool) -> anyhow::Result<f64> {
+        let mut arguments = vec![
+            what.into(),
+            captures.display().to_string(),
+            format!("--connections={connections}"),
+            format!("--seconds={}", self.seconds),
+            format!("--core={}", self.core),
+        ];
+        if !huge_pages {
+            arguments.push("--no-huge".into());
+        }
+        let text = Process::run(&sibling("worker")?, &arguments)?;
+        text.trim().parse().with_context(|| format!("not a rate: {text}"))
+    }
+}
+
+/// OVS loses a handshake to an upcall now and then: once more, then.
+fn established(
+    ovs: &mut Ovs,
+    captures: &Captures,
+    connections: u32,
+    duration: Duration,
+) -> anyhow::Result<f64> {
+    opponent::established(ovs, captures, connections, duration)
+        .or_else(|_| opponent::established(ovs, captures, connections, duration))
+}
+
+impl Rounds {
+    fn figures(&self) -> Map<String, Value> {
+        let all = [
+            ("roofline_pps", &self.roofline),
+            ("sluice_established_pps", &self.established),
+            ("ovs_established_pps", &self.ovs_established),
+            ("sluice_new_per_second", &self.new),
+            ("ovs_new_per_second", &self.ovs_new),
+        ];
+        let mut figures = Map::new();
+        for (name, rounds) in all {
+            figures.insert(name.into(), json!(median(rounds)));
+            figures.insert(format!("{name}_rounds"), json!(rounds));
+        }
+        // Of each round on its own: what disturbs the machine disturbs neighbours in time alike.
+        for (name, rounds, to) in [
+            ("established_vs_ovs", &self.established, &self.ovs_established),
+            ("new_vs_ovs", &self.new, &self.ovs_new),
+            ("roofline_fraction", &self.established, &self.roofline),
+        ] {
+            figures.insert(name.into(), json!(median(&ratios(rounds, to))));
+        }
+        figures
+    }
+}
+
+/// Instructions a packet, from the JSON lines of the benchmark of that name.
+fn instructions(text: &str) -> anyhow::Result<Map<String, Value>> {
+    let mut figures = Map::new();
+    for line in text.lines().filter(|line| line.starts_with('{')) {
+        let benchmark: Value = serde_json::from_str(line)?;
+        let name = benchmark["function_name"].as_str().context("a benchmark without a name")?;
+        let values = &benchmark["profiles"][0]["data"]["total"]["metrics"]["Ir"]["values"];
+        // Beside those of an earlier run, if there was one.
+        let count = values["new"].as_f64().or(values["both"][0].as_f64());
+        let count = count.with_context(|| format!("no instructions of {name}"))?;
+        figures.insert(format!("instructions_{name}"), json!((count / BUFFERS as f64).round()));
+    }
+    Ok(figures)
+}
+
+/// The program `name` beside this one.
+fn sibling(name: &str) -> anyhow::Result<String> {
+    let path = std::env::current_exe()?.with_file_name(name);
+    Ok(path.display().to_string())
+}
+
+/// The load of the machine, which the figures depend on.
+fn load_average() -> Option<f64> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
+}
+
+fn print_table(figures: &Map<String, Value>) {
+    let rows = [
+        ("track_ns_10k", "tracking, 10 thousand connections", "ns a packet", ""),
+        ("track_ns_1m", "tracking, 1 million", "ns a packet", "at most 150"),
+        ("track_ns_10m", "tracking, 10 million", "ns a packet", ""),
+        ("new_ns", "new connection, up to 1 million", "ns each", "at most 300"),
+        ("bytes_per_connection", "memory at 1 million, all told", "bytes a connection", "at most 192"),
+        ("instructions_established", "established packet", "instructions", ""),
+        ("instructions_new", "new connection", "instructions", ""),
+        ("roofline_pps", "roofline", "packets a second", ""),
+        ("sluice_established_pps", "Sluice, established", "packets a second", ""),
+        ("ovs_established_pps", "OVS-DPDK, established", "packets a second", ""),
+        ("established_vs_ovs", "Sluice to OVS-DPDK, established", "times", "at least 4"),
+        ("roofline_fraction", "Sluice to roofline", "times", ""),
+        ("sluice_new_per_second", "Sluice, new connections", "a second", ""),
+        ("ovs_new_per_second", "OVS-DPDK, new connections", "a second", ""),
+        ("new_vs_ovs", "Sluice to OVS-DPDK, new connections", "times", ""),
+        ("load_average", "load of the machine at the begin", "", ""),
+    ];
+    println!();
+    for (name, what, unit, goal) in rows {
+        if let Some(figure) = figures.get(name).and_then(Value::as_f64) {
+            let digits = if figure < 100.0 { 2 } else { 0 };
+            println!("{what:36} {figure:>12.digits$} {unit:18} {goal}");
+        }
+    }
+}
