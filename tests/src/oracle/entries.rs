@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
-use sluice_conntrack::entry::Status;
+use sluice_conntrack::entry::{EntryId, Status};
 use sluice_conntrack::listing::{EntrySnapshot, Layout};
 use sluice_conntrack::time::Tick;
 use sluice_conntrack::tuple::protocol;
@@ -22,31 +22,39 @@ const PROTOCOLS: [(&str, u8); 6] = [
     ("gre", protocol::GRE),
 ];
 
-/// All entries.
-pub fn observe(router: &Router) -> Value {
+/// All entries, and those made since the last look.
+pub fn observe(router: &mut Router) -> Value {
     let mut entries = Vec::new();
     let mut lines = Vec::new();
-    let now = Tick::at(router.now);
     router.shard.list(0, u32::MAX, |id, shown| {
-        let remaining_ms = router.shard.entry(id).map_or(0, |entry| entry.deadline.since_ms(now).max(0));
-        entries.push(entry(
-            &shown,
-            u64::from(id.generation) << 32 | u64::from(id.index),
-            remaining_ms as u32,
-        ));
+        entries.push(entry(router, id, &shown));
         let mut line = String::new();
         if shown.write(Layout::NfConntrack, &mut line).is_ok() {
             lines.push(line);
         }
     });
-    json!({ "entries": entries, "expects": [], "proc": lines, "proc_expect": [] })
+    let events = router.born.drain(..).map(|entry| json!(["NEW", entry]));
+    json!({ "entries": entries, "expects": [], "events": Vec::from_iter(events), "proc": lines,
+        "proc_expect": [] })
 }
 
-fn entry(shown: &EntrySnapshot, id: u64, remaining_ms: u32) -> Value {
+/// The entry of that name.
+pub fn find(router: &Router, wanted: Option<EntryId>) -> Option<Value> {
+    let wanted = wanted?;
+    let mut found = None;
+    router.shard.list(wanted.index, 1, |id, shown| {
+        found = (id == wanted).then(|| entry(router, id, &shown));
+    });
+    found
+}
+
+fn entry(router: &Router, id: EntryId, shown: &EntrySnapshot) -> Value {
+    let now = Tick::at(router.now);
+    let remaining_ms = router.shard.entry(id).map_or(0, |entry| entry.deadline.since_ms(now).max(0)) as u32;
     let status: Vec<&str> =
         STATUS.iter().filter(|(bit, _)| shown.status.has(*bit)).map(|(_, name)| *name).collect();
     let mut entry = json!({
-        "id": id,
+        "id": u64::from(id.generation) << 32 | u64::from(id.index),
         "family": shown.original.family() as u8,
         "orig": tuple(&shown.original),
         "reply": tuple(&shown.reply),

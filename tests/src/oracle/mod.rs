@@ -86,14 +86,17 @@ fn control(
         }
         // There are no expectations.
         "flush_expect" => {}
+        // Rules given here are in force until the next ones; settings stay.
         "config" => {
+            let mut changed = config.clone();
             for (key, value) in args {
-                match (config.get_mut(&key), value) {
+                match (changed.get_mut(&key), value) {
                     (Some(Value::Object(old)), Value::Object(new)) => old.extend(new),
-                    (_, value) => drop(config.insert(key, value)),
+                    (_, value) => drop(changed.insert(key, value)),
                 }
             }
-            router.configure(&neutral::to_file(config)?)?;
+            router.configure(&neutral::to_file(&changed)?)?;
+            config.extend(changed.remove_entry("sysctl"));
         }
         other => bail!("unknown control command {other}"),
     }

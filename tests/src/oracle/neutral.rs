@@ -60,9 +60,6 @@ const SYSCTLS: [(&str, &str); 36] = [
     ("frag6_timeout", ""),
 ];
 
-/// Keys of the neutral form whose like Sluice does not have.
-const FOREIGN: [&str; 4] = ["helpers", "nat", "nat_hooks", "timeout_policies"];
-
 /// The file for a configuration of the oracle: the oracle's topology, and preset `linux`.
 pub fn to_file(neutral: &Map<String, Value>) -> Result<Config> {
     let list = |key: &str| neutral.get(key).and_then(Value::as_array).into_iter().flatten();
@@ -83,11 +80,27 @@ pub fn to_file(neutral: &Map<String, Value>) -> Result<Config> {
         mark_rule["action"] = json!({ "mark": mark["set"] });
         policy.push(mark_rule);
     }
-    for verdict in list("policy") {
+    let named = neutral.get("policy").and_then(Value::as_str).map(named_policy).transpose()?;
+    for verdict in named.iter().flatten().chain(list("policy")) {
         let mut verdict_rule = rule(verdict)?;
         verdict_rule["action"] = verdict["verdict"].clone();
         policy.push(verdict_rule);
     }
+    // In a capture hosts are on whatever side they spoke from. The kernel's box gets a route to each, of which the
+    // protocol says nothing; so these boxes, known by their jumbo frames, are wires.
+    let is_capture = [mtu("inside"), mtu("outside")].iter().all(|mtu| *mtu == 9000);
+    let (forwarding, routes) = match is_capture {
+        true => ("wire", json!([])),
+        false => (
+            "routed",
+            json!([
+                { "to": "10.0.0.0/8", "dev": "inside" },
+                { "to": "fd00::/8", "dev": "inside" },
+                { "to": "0.0.0.0/0", "dev": "outside" },
+                { "to": "::/0", "dev": "outside" },
+            ]),
+        ),
+    };
     let file = json!({
         "version": 1,
         "interfaces": {
@@ -98,13 +111,8 @@ pub fn to_file(neutral: &Map<String, Value>) -> Result<Config> {
             },
             "outside": { "device": "vdev:net_null1", "addresses": outside, "mtu": mtu("outside") },
         },
-        "routes": [
-            { "to": "10.0.0.0/8", "dev": "inside" },
-            { "to": "fd00::/8", "dev": "inside" },
-            { "to": "0.0.0.0/0", "dev": "outside" },
-            { "to": "::/0", "dev": "outside" },
-        ],
-        "forwarding": "routed",
+        "routes": routes,
+        "forwarding": forwarding,
         "conntrack": conntrack(neutral.get("sysctl"))?,
         "untracked": rules("notrack")?,
         "zones": list("zones").map(zone).collect::<Result<Vec<Value>>>()?,
@@ -113,9 +121,20 @@ pub fn to_file(neutral: &Map<String, Value>) -> Result<Config> {
     serde_json::from_value(file).context("the configuration as a file of Sluice")
 }
 
-/// Which features of a configuration Sluice has no key for.
-pub fn foreign(neutral: &Map<String, Value>) -> impl Iterator<Item = &'static str> {
-    FOREIGN.into_iter().filter(|key| neutral.contains_key(*key))
+/// A filter policy by its name.
+fn named_policy(name: &str) -> Result<Vec<Value>> {
+    let rules = match name {
+        "firewall" => json!([
+            { "state": ["established", "related", "untracked"], "verdict": "accept" },
+            { "state": "new", "in": "inside", "verdict": "accept" },
+        ]),
+        "valid" => {
+            json!([{ "state": ["new", "established", "related", "untracked"], "verdict": "accept" }])
+        }
+        "open" => json!([{ "verdict": "accept" }]),
+        other => bail!("unknown policy {other}"),
+    };
+    Ok(serde_json::from_value(rules)?)
 }
 
 /// The matches of a rule.

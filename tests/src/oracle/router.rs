@@ -9,7 +9,7 @@ use sluice_conntrack::{Capacity, DropReason, Instant, PortId, Shard, Verdict};
 use sluice_memory::Pages;
 use std::time::Duration;
 
-use super::hex;
+use super::{entries, hex};
 
 /// The sides, in the order of their port numbers.
 pub const SIDES: [&str; 2] = ["inside", "outside"];
@@ -26,6 +26,8 @@ pub struct Router {
     pub shard: Shard,
     /// The time by the script.
     pub now: Instant,
+    /// Entries made since the table was last looked at, as they were when they were made.
+    pub born: Vec<Value>,
 }
 
 impl Router {
@@ -35,7 +37,7 @@ impl Router {
         let entries = configuration.settings.max_entries;
         let capacity = Capacity { entries, seed: [1, 2, 3, 4], pages: Pages::Ordinary };
         let now = Instant::from_ns(0).after(Duration::from_secs(1));
-        Ok(Self { shard: Shard::new(capacity, configuration, now)?, now })
+        Ok(Self { shard: Shard::new(capacity, configuration, now)?, now, born: Vec::new() })
     }
 
     /// Puts another configuration in force.
@@ -62,8 +64,12 @@ impl Router {
         let port = SIDES.iter().position(|name| *name == side).context("no such side")?;
         let mut frames = [(PortId(port as u8), ethernet(l3))];
         let mut verdicts = [Verdict::dropped(DropReason::Policy)];
+        let inserts = self.shard.counters().inserts;
         self.shard.process(self.now, &mut frames, &mut verdicts);
         let [verdict] = verdicts;
+        if self.shard.counters().inserts > inserts {
+            self.born.extend(entries::find(self, verdict.entry));
+        }
         let [frame] = &frames;
         let mut answer = [0; MOST_ANSWER_BYTES];
         let out = match verdict.action {

@@ -56,7 +56,7 @@ static V6: [Type; 256] = {
     let mut types = table(&Assignment {
         pairs: &[(128, 129), (139, 140)],
         errors: &[REDIRECT_V6],
-        untracked: &[130, 131, 132, 133, 134, 135, 136, 143, 151],
+        untracked: &[130, 131, 132, 133, 134, 135, 136, 143, 151, 152],
     });
     let mut kind = 0;
     while kind < 128 {
@@ -224,6 +224,6 @@ mod tests {
         assert!(of(Family::V4, Class::Untracked).eq([]));
         assert!(of(Family::V6, Class::Query).eq([128, 139]));
         assert!(of(Family::V6, Class::Error).eq((0..128).chain([137])));
-        assert!(of(Family::V6, Class::Untracked).eq((130..=136).chain([143, 151])));
+        assert!(of(Family::V6, Class::Untracked).eq((130..=136).chain([143, 151, 152])));
     }
 }

@@ -37,7 +37,12 @@ pub(super) fn parse(bytes: &[u8], frame_len: usize) -> Result<Datagram<'_>, Drop
     if is_impossible(u128_at(header, 8)) {
         return Err(DropReason::IpSource);
     }
-    Ok(datagram(header, bytes, total_len))
+    let datagram = datagram(header, bytes, total_len);
+    // Every node on the way must read hop-by-hop options (RFC 8200 section 4.3): it cannot where they are cut off.
+    if datagram.protocol == next_header::HOP_BY_HOP && datagram.l4_offset == HEADER_BYTES {
+        return Err(DropReason::IpHeader);
+    }
+    Ok(datagram)
 }
 
 /// Reads the headers of a datagram that an ICMPv6 error quotes, of which only the beginning is there. `None`

@@ -266,7 +266,13 @@ fn ipv6_extension_headers_are_walked() {
     assert_eq!(kind6(59, &[]), SHORT, "no next header");
     assert_eq!(kind6(60, &options(59)), SHORT, "no next header behind options");
     assert_eq!(kind6(60, &options(17)), SHORT, "nothing behind options");
-    assert_eq!(kind6(0, &[17, 0, 1]), SHORT, "options cut off");
+    assert_eq!(kind6(60, &[17, 0, 1]), SHORT, "options cut off");
+    let cut_off = ipv6(CLIENT6, SERVER6, 0, &[17, 0, 1]);
+    assert_eq!(
+        parse(&ethernet(&cut_off)).err(),
+        Some(DropReason::IpHeader),
+        "options that every node must read"
+    );
     assert_eq!(kind6(60, &[17, 9, 0, 0, 0, 0, 0, 0]), SHORT, "options longer than the packet");
     let endless = [options(60); 17].concat();
     assert_eq!(kind6(60, &endless), SHORT, "more options than anybody sends");
