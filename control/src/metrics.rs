@@ -29,6 +29,8 @@ const METRICS: &[(&str, &str)] = &[
     ("sluice_conntrack_early_drops_total", "Entries evicted to make room for a new one."),
     ("sluice_conntrack_expired_total", "Entries that came to their time, by protocol and last state."),
     ("sluice_conntrack_invalid_packets_total", "INVALID packets, by reason."),
+    ("sluice_answers_total", "Echo replies, TCP resets and ICMP errors that the box wrote."),
+    ("sluice_answers_withheld_total", "TCP resets and ICMP errors that the rate limit withheld."),
     ("sluice_packets_total", "Packets that passed a port."),
     ("sluice_bytes_total", "Bytes of the frames that passed a port."),
     ("sluice_port_rx_missed_total", "Packets a device dropped because its queues were full."),
@@ -132,6 +134,8 @@ pub fn publish(sample: &Sample<'_>) {
         with("reason", DropReason::TableFull.label()),
     );
     set("sluice_conntrack_early_drops_total", counters.early_drops, vec![shard()]);
+    set("sluice_answers_total", counters.answers, vec![shard()]);
+    set("sluice_answers_withheld_total", counters.answers_withheld, vec![shard()]);
     for (reason, packets) in InvalidReason::ALL.iter().zip(counters.invalid) {
         set("sluice_conntrack_invalid_packets_total", packets, with("reason", reason.label()));
     }
