@@ -5,7 +5,7 @@ set -euo pipefail
 sluice=$1
 captures=tests/captures
 out=target/demo
-lines=24
+lines=32
 
 mkdir -p "$out"
 replay=("$sluice" replay -c "$captures/demo.yaml"
@@ -14,7 +14,7 @@ replay=("$sluice" replay -c "$captures/demo.yaml"
 "${replay[@]}" >"$out/table.txt" 2>"$out/summary.txt" || { cat "$out/summary.txt" >&2; exit 1; }
 
 echo
-echo "Tracked connections, as conntrack -L shows them (the first $lines of $(wc -l <"$out/table.txt"), all in $out/table.txt)"
+echo "Tracked connections, as conntrack -L shows them (at most $lines here, all in $out/table.txt)"
 echo
 head -n "$lines" "$out/table.txt"
 echo
@@ -22,10 +22,9 @@ cat "$out/summary.txt"
 cat <<END
 
 What to try next
-  less -S $out/table.txt                      the whole table
-  head -n 3 $out/trace.jsonl                  each packet: state, verdict, rule
-  tcpdump -n -r $out/outside.pcap | head      what went out
-  \$EDITOR $captures/demo.yaml       change a rule, and make demo again
-  $sluice check $captures/demo.yaml
+  column -t $out/table.txt | less -S            the whole table
+  head -n 3 $out/trace.jsonl               each packet: state, verdict, rule
+  tcpdump -n -r $out/outside.pcap          what went out
+  $sluice check $captures/demo.yaml      every setting; change one and replay again
   $sluice replay -c $captures/demo.yaml --in inside=YOURS.pcap --client-side inside
 END

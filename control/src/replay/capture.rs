@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 use pcap_parser::pcapng::Block;
@@ -74,13 +74,21 @@ impl From<io::Error> for Unreadable {
 /// The file cannot be read or is no capture; or `visit` failed.
 pub fn read(
     path: &Path,
-    mut read: impl FnMut(u64),
-    mut visit: impl FnMut(Record<'_>) -> io::Result<()>,
+    read: impl FnMut(u64),
+    visit: impl FnMut(Record<'_>) -> io::Result<()>,
 ) -> Result<Option<Damage>, Unreadable> {
     let file = File::open(path)?;
     if file.metadata()?.is_dir() {
         return Err(Unreadable::Io(io::ErrorKind::IsADirectory.into()));
     }
+    read_from(file, read, visit)
+}
+
+fn read_from(
+    file: impl Read + Send,
+    mut read: impl FnMut(u64),
+    mut visit: impl FnMut(Record<'_>) -> io::Result<()>,
+) -> Result<Option<Damage>, Unreadable> {
     let mut reader = pcap_parser::create_reader(BUFFER_BYTES, file).map_err(|error| {
         Unreadable::NotACapture(match error {
             PcapError::Eof => "the file is empty".to_owned(),
@@ -255,5 +263,84 @@ impl Interface {
         let ns = i128::try_from(ns).unwrap_or(i128::MAX);
         let ns = ns.saturating_add(i128::from(self.offset_s) * i128::from(NS));
         u64::try_from(ns.max(0)).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PCAP: [&[u8]; 3] = [
+        &[0x4d, 0x3c, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0],
+        &[5, 0, 0, 0, 6, 0, 0, 0, 3, 0, 0, 0, 3, 0, 0, 0, 7, 8, 9],
+        &[5, 0, 0, 0, 7, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 7, 8],
+    ];
+
+    /// A section, an interface with stamps of 2^-10 seconds from 100 s before 1970 on, a packet, a simple packet.
+    const PCAPNG: [&[u8]; 4] = [
+        &[
+            10, 13, 13, 10, 28, 0, 0, 0, 0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0, 255, 255, 255, 255, 255, 255,
+            255, 255, 28, 0, 0, 0,
+        ],
+        &[
+            1, 0, 0, 0, 44, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 9, 0, 1, 0, 0x8a, 0, 0, 0, 14, 0, 8, 0, 156,
+            255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0, 44, 0, 0, 0,
+        ],
+        &[
+            6, 0, 0, 0, 36, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x94, 1, 0, 3, 0, 0, 0, 3, 0, 0, 0, 7, 8, 9,
+            0, 36, 0, 0, 0,
+        ],
+        &[3, 0, 0, 0, 20, 0, 0, 0, 3, 0, 0, 0, 7, 8, 9, 0, 20, 0, 0, 0],
+    ];
+
+    type Packets = Vec<(u64, u64, Vec<u8>, bool)>;
+
+    fn packets(file: &[u8]) -> (Packets, Result<Option<Damage>, Unreadable>) {
+        let mut packets = Vec::new();
+        let read = read_from(
+            file,
+            |_| (),
+            |record| {
+                packets.push((record.number, record.time_ns, record.bytes.to_vec(), record.cut));
+                Ok(())
+            },
+        );
+        (packets, read)
+    }
+
+    #[test]
+    fn stamps_and_lengths_are_read() {
+        let (found, read) = packets(&PCAP.concat());
+        assert_eq!(found, [(1, 5 * NS + 6, vec![7, 8, 9], false), (2, 5 * NS + 7, vec![7, 8], true)]);
+        assert!(matches!(read, Ok(None)));
+
+        let (found, read) = packets(&PCAPNG.concat());
+        let time_ns = 0x19400 * NS / 1024 - 100 * NS;
+        assert_eq!(found, [(1, time_ns, vec![7, 8, 9], false), (2, time_ns, vec![7, 8], true)]);
+        assert!(matches!(read, Ok(None)));
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused() {
+        let mut random = 1_u64;
+        let mut next = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as usize
+        };
+        let mut damaged = 0;
+        for whole in [PCAP.concat(), PCAPNG.concat()] {
+            for _ in 0..400 {
+                let mut file = whole.clone();
+                for _ in 0..=next() % 3 {
+                    let place = next() % file.len();
+                    file[place] = [0, 1, 0x7f, 0x80, 0xff, next() as u8][next() % 6];
+                }
+                file.truncate(file.len() - next() % 2 * (next() % 8));
+                let (found, read) = packets(&file);
+                assert!(found.len() <= 2 && found.iter().zip(1..).all(|(packet, number)| packet.0 == number));
+                damaged += u32::from(!matches!(read, Ok(None)));
+            }
+        }
+        assert!(damaged > 100);
     }
 }

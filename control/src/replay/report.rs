@@ -148,6 +148,7 @@ pub fn summarise(names: &[&str], played: &Played, directory: &Path) {
     let received: u64 = played.received.iter().sum();
     let span_ms = played.span_ns / 1_000_000;
     cli::say(&format!("{received} packets in {}.{:03} s of capture time", span_ms / 1000, span_ms % 1000));
+    cli::say("Replayed through DPDK net_pcap devices, on ordinary pages: a replay needs no huge ones");
 
     cli::say("\nPackets by state");
     for state in State::ALL {
