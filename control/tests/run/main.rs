@@ -3,7 +3,9 @@
 mod box_under_test;
 mod commands;
 mod life;
+mod linux;
 mod metrics;
 mod namespaces;
+mod packets;
 mod reload;
 mod routed;

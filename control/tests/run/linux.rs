@@ -1,0 +1,261 @@
+//! The same random packets through Sluice and through Linux's own connection tracking, both in network namespaces:
+//! the same packets come out, and the same entries are listed.
+//!
+//! Timeouts are far apart and longer than the tests, and UDP flows pause longer than Linux waits for a stream: what
+//! is compared does not depend on how fast either box is.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use crate::box_under_test::{BoxUnderTest, free_port, sluice, text};
+use crate::namespaces::ip;
+use crate::packets::{self, Packet};
+
+/// What both boxes are told: the name of the setting in Linux, its place in the file, seconds.
+const TIMEOUTS: [(&str, &str, u32); 13] = [
+    ("tcp_timeout_syn_sent", "tcp.syn-sent", 1000),
+    ("tcp_timeout_syn_recv", "tcp.syn-recv", 2000),
+    ("tcp_timeout_established", "tcp.established", 3000),
+    ("tcp_timeout_fin_wait", "tcp.fin-wait", 4000),
+    ("tcp_timeout_close_wait", "tcp.close-wait", 5000),
+    ("tcp_timeout_last_ack", "tcp.last-ack", 6000),
+    ("tcp_timeout_time_wait", "tcp.time-wait", 7000),
+    ("tcp_timeout_close", "tcp.close", 8000),
+    ("tcp_timeout_max_retrans", "tcp.max-retrans", 9000),
+    ("tcp_timeout_unacknowledged", "tcp.unacknowledged", 10_000),
+    ("udp_timeout", "udp.unreplied", 11_000),
+    ("udp_timeout_stream", "udp.stream", 12_000),
+    ("icmp_timeout", "icmp", 13_000),
+];
+
+/// Two entries whose remaining seconds differ by less had the same timeout.
+const TOLERANCE_S: u32 = 500;
+
+/// The policy `firewall` or `valid`, in nft's words and in the file's.
+const FIREWALL: [&str; 2] = [
+    "ct state established,related accept; ct state new iifname inside accept",
+    "[{state: [established, related], action: accept}, {state: new, in: inside, action: accept}]",
+];
+const VALID: [&str; 2] =
+    ["ct state new,established,related accept", "[{state: [new, established, related], action: accept}]"];
+
+/// A namespace with a box in it, and one with the far ends of its two links.
+struct Bench {
+    names: [String; 2],
+    macs: [String; 2],
+}
+
+impl Bench {
+    /// `None` where namespaces cannot be made.
+    fn new(test: &str) -> Option<Bench> {
+        let id = std::process::id();
+        let names = ["box", "ends"].map(|name| format!("sluice-{id}-{test}-{name}"));
+        let mut bench = Bench { names, macs: [String::new(), String::new()] };
+        if !bench.names.iter().all(|name| ip(&format!("netns add {name}"))) {
+            return None;
+        }
+        let [middle, ends] = &bench.names;
+        for name in [middle, ends] {
+            let off = ["-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"];
+            run(name, "sysctl", &off);
+        }
+        for (side, mac) in ["inside", "outside"].into_iter().zip(&mut bench.macs) {
+            assert!(ip(&format!(
+                "link add {side} netns {middle} type veth peer name to-{side} netns {ends}"
+            )));
+            assert!(ip(&format!("-n {middle} link set {side} arp off up")));
+            assert!(ip(&format!("-n {ends} link set to-{side} arp off up")));
+            for (name, end) in [(middle, side.to_owned()), (ends, format!("to-{side}"))] {
+                run(name, "ethtool", &["-K", &end, "tx", "off", "rx", "off", "gro", "off"]);
+            }
+            *mac = run(middle, "cat", &[&format!("/sys/class/net/{side}/address")]).trim().to_owned();
+        }
+        Some(bench)
+    }
+
+    /// Sends packets in, and gives what came out for each.
+    fn exchange(&self, packets: &[Packet]) -> Vec<String> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/run/exchange.py");
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.names[1], "python3", script]).args(&self.macs);
+        let mut python = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut to = python.stdin.take().unwrap();
+        let mut from = BufReader::new(python.stdout.take().unwrap()).lines();
+        let mut answers = vec![];
+        for (number, packet) in (0..).zip(packets) {
+            let marker = packets::marker(packet.side, number);
+            writeln!(to, "{} {} {}", packet.side, hex(&packet.l3), hex(&marker.l3)).unwrap();
+            answers.push(from.next().expect("the marker came out").unwrap());
+        }
+        drop(to);
+        assert!(python.wait().unwrap().success());
+        answers
+    }
+
+    /// All exchanges, one after the other, with a pause in the middle.
+    fn play(&self, [first, second]: &[Vec<Packet>; 2]) -> Vec<String> {
+        // The first packet of the markers' flow comes from inside, or it would not pass.
+        let opening = packets::udp_questions(0, 249)[..1].to_vec();
+        let mut out = self.exchange(&[opening, first.clone()].concat());
+        thread::sleep(Duration::from_millis(2100));
+        out.extend(self.exchange(second));
+        out
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        for name in &self.names {
+            ip(&format!("netns delete {name}"));
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Runs a program in a namespace; gives what it prints.
+fn run(name: &str, program: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new("ip");
+    let output = command.args(["netns", "exec", name, program]).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// What came out of Linux, and its entries.
+fn linux(
+    test: &str,
+    policy: &str,
+    options: &[(&str, &str)],
+    exchanges: &[Vec<Packet>; 2],
+) -> Option<(Vec<String>, String)> {
+    let bench = Bench::new(&format!("{test}-linux"))?;
+    let middle = &bench.names[0];
+    assert!(ip(&format!("-n {middle} route add 10.0.0.0/8 dev inside")));
+    assert!(ip(&format!("-n {middle} route add default dev outside")));
+    let rules = format!(
+        "table ip filter {{ chain forward {{ type filter hook forward priority 0; policy drop; {policy}; }}; }}"
+    );
+    run(middle, "nft", &[&rules]);
+    let mut settings =
+        vec!["net.ipv4.ip_forward=1".to_owned(), "net.netfilter.nf_conntrack_acct=1".to_owned()];
+    for place in ["all", "inside", "outside"] {
+        settings.push(format!("net.ipv4.conf.{place}.rp_filter=0"));
+    }
+    let timeouts = TIMEOUTS.iter().map(|(name, _, seconds)| (*name, seconds.to_string()));
+    let options = options.iter().map(|(name, _)| (*name, "1".to_owned()));
+    settings.extend(
+        timeouts.chain(options).map(|(name, value)| format!("net.netfilter.nf_conntrack_{name}={value}")),
+    );
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    run(middle, "sysctl", &[&["-qw"], &settings[..]].concat());
+    let out = bench.play(exchanges);
+    Some((out, run(middle, "conntrack", &["-L"])))
+}
+
+/// The same of Sluice.
+fn our_own(
+    test: &str,
+    policy: &str,
+    options: &[(&str, &str)],
+    exchanges: &[Vec<Packet>; 2],
+) -> (Vec<String>, String) {
+    let bench = Bench::new(&format!("{test}-sluice")).expect("the other one could be made");
+    let directory = tempfile::tempdir().unwrap();
+    let metrics_port = free_port();
+    let timeouts = |of: &str| {
+        let own =
+            TIMEOUTS.iter().filter_map(|(_, place, s)| Some(format!("{}: {s}", place.strip_prefix(of)?)));
+        own.collect::<Vec<_>>().join(", ")
+    };
+    let options: Vec<String> = options.iter().map(|(_, key)| format!("{key}: true")).collect();
+    let config = format!(
+        "version: 1
+system: {{ cores: {{ control: 0, workers: [0] }}, memory: {{ hugepages: 512M }} }}
+interfaces:
+  inside: {{ device: 'vdev:net_af_packet0,iface=inside' }}
+  outside: {{ device: 'vdev:net_af_packet1,iface=outside' }}
+conntrack:
+  preset: linux
+  max-entries: 1K
+  tcp: {{ {} }}
+  timeouts: {{ tcp: {{ {} }}, udp: {{ {} }}, icmp: {} }}
+policy: {{ rules: {policy} }}
+metrics: {{ listen: '127.0.0.1:{metrics_port}' }}
+control: {{ socket: {}/run/control.sock }}
+",
+        options.join(", "),
+        timeouts("tcp."),
+        timeouts("udp."),
+        TIMEOUTS[12].2,
+        directory.path().display(),
+    );
+    std::fs::write(directory.path().join("box.yaml"), config).unwrap();
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", bench.names[0].as_str()]).arg(sluice().get_program());
+    let daemon = BoxUnderTest::spawn(directory, metrics_port, command);
+    let out = bench.play(exchanges);
+    (out, daemon.tell("conntrack -L"))
+}
+
+/// The entries of a listing in a fixed order: remaining seconds, and all the rest.
+fn entries(listing: &str) -> Vec<(String, u32)> {
+    let entry = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let rest = [&words[..2], &words[3..]].concat().join(" ");
+        (rest, words[2].parse().expect("the third word is a number of seconds"))
+    };
+    let mut entries: Vec<_> = listing.lines().filter(|line| line.contains("src=")).map(entry).collect();
+    entries.sort();
+    entries
+}
+
+/// Plays the same six exchanges to both.
+fn compare(test: &str, policy: [&str; 2], options: &[(&str, &str)], seed: u64) {
+    let [theirs, ours] = policy;
+    let tcp = [packets::tcp(seed, 1), packets::tcp(seed + 1, 2)];
+    let first = [&tcp[0][..], &packets::udp_questions(seed, 3), &packets::icmp(seed, 4)].concat();
+    let second = [&tcp[1][..], &packets::udp_streams(seed, 3), &packets::icmp(seed + 1, 5)].concat();
+    let exchanges = [first, second];
+    let Some((expected, listed)) = linux(test, theirs, options, &exchanges) else {
+        eprintln!("skipped: network namespaces need root");
+        return;
+    };
+    let (found, own_listing) = our_own(test, ours, options, &exchanges);
+    let sent = exchanges.concat();
+    assert_eq!(expected.len(), sent.len() + 1);
+    for (number, packet) in sent.iter().enumerate() {
+        let place = number + 1;
+        assert_eq!(found[place], expected[place], "packet {number} {} {}", packet.side, hex(&packet.l3));
+    }
+    let (found, expected) = (entries(&own_listing), entries(&listed));
+    let names = |entries: &[(String, u32)]| entries.iter().map(|(rest, _)| rest.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&found), names(&expected));
+    assert!(expected.len() > 20, "{listed}");
+    for ((entry, ours), (_, theirs)) in found.iter().zip(&expected) {
+        assert!(ours.abs_diff(*theirs) < TOLERANCE_S, "{ours} s instead of {theirs} s: {entry}");
+    }
+}
+
+#[test]
+fn a_firewall_does_as_linux_does() {
+    compare("fw", FIREWALL, &[], 1);
+}
+
+#[test]
+fn an_open_box_does_as_linux_does() {
+    compare("open", VALID, &[], 2);
+}
+
+#[test]
+fn a_liberal_box_does_as_linux_does() {
+    compare(
+        "liberal",
+        VALID,
+        &[("tcp_be_liberal", "be-liberal"), ("tcp_ignore_invalid_rst", "ignore-invalid-rst")],
+        3,
+    );
+}
