@@ -2,8 +2,9 @@
 //!
 //! A fixed array of buckets, one cache line each, with ten tags and ten entry numbers. A tuple has two
 //! buckets; it goes to its first while that is fairly empty, else to the emptier of the two, and the first one
-//! counts how many of its own it has sent away, so that the second is looked at only when it may matter. With six
-//! of ten places taken when the table is full, both buckets full is a matter of one in many millions.
+//! counts how many of its own it has sent away, so that the second is looked at only when it may matter. With four
+//! of ten places taken when the table is full, one entry in a hundred lies in its second bucket, where no
+//! prefetch has gone ahead for it, and both buckets full is a matter of one in many millions.
 //!
 //! A connection and its inverse have one hash, made from the lesser of the two tuples, so that one place serves
 //! both directions. The hash is keyed at random: nobody outside can aim at a bucket.
@@ -21,7 +22,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 const PLACES: usize = 10;
 
 /// Places per bucket that are taken, on average, when the table is full.
-const LOAD: usize = 6;
+const LOAD: usize = 4;
 
 /// From this many on, a bucket sends newcomers to their other bucket if that is emptier.
 const CROWDED: usize = 8;
@@ -274,7 +275,7 @@ mod tests {
             assert!(index.insert(hash(&index, n), n), "no room for entry {n}");
         }
         let away: u32 = index.buckets.iter().map(|bucket| u32::from(bucket.sent_away)).sum();
-        assert!(away > 1000, "the second bucket was put to use");
+        assert!(away > 100, "the second bucket was put to use");
         for n in 0..60_000 {
             assert_eq!(index.find(hash(&index, n), |e| (e == n).then_some(())), Some((n, ())));
         }

@@ -1,7 +1,8 @@
 //! A packet's way: parse, look up, track, judge, confirm.
 //!
 //! A burst goes through in passes, so that each pass fetches the cache lines of the next: the first parses and
-//! fetches buckets, the second fetches the entries that the buckets point to, the third does the work. The places
+//! fetches buckets, the second fetches the entries that the buckets point to, the third does the work. The second
+//! runs a few packets ahead of the third: what is fetched all at once waits in a queue. The places
 //! of later stages: steering comes before the first pass, defragmentation behind parsing, helpers and
 //! translation between tracking and policy.
 
@@ -22,6 +23,10 @@ use zerocopy::FromZeros;
 
 /// Packets that go through the passes together.
 pub const BURST: usize = 32;
+
+/// How many packets the second pass is ahead of the third. A core has buffers for some twenty cache lines on
+/// their way, and each entry is two: more packets ahead would wait for one another.
+const AHEAD: usize = 8;
 
 /// A packet between the passes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -86,7 +91,6 @@ impl Shard {
         let mut slots = [Slot::default(); BURST];
         let slots = &mut slots[..frames.len().min(BURST)];
         self.parse_burst(slots, frames);
-        self.fetch_burst(slots);
         self.decide_burst(slots, frames, verdicts);
     }
 
@@ -99,18 +103,14 @@ impl Shard {
         }
     }
 
-    /// Second pass: fetches the entries that the packets most probably belong to.
     #[inline(never)]
-    fn fetch_burst(&self, slots: &mut [Slot]) {
-        for slot in slots {
-            slot.key.candidate = self.index.candidate(slot.key.hash);
-            self.entries.prefetch(slot.key.candidate, slot.headers.tuple.family());
-        }
-    }
-
-    #[inline(never)]
-    fn decide_burst<F: Frame>(&mut self, slots: &[Slot], frames: &mut [F], verdicts: &mut [Verdict]) {
-        for ((slot, frame), verdict) in slots.iter().zip(frames).zip(verdicts) {
+    fn decide_burst<F: Frame>(&mut self, slots: &mut [Slot], frames: &mut [F], verdicts: &mut [Verdict]) {
+        slots.iter_mut().take(AHEAD).for_each(|slot| self.fetch(slot));
+        for (place, (frame, verdict)) in frames.iter_mut().zip(verdicts).enumerate() {
+            if let Some(slot) = slots.get_mut(place + AHEAD) {
+                self.fetch(slot);
+            }
+            let Some(slot) = slots.get(place) else { return };
             *verdict = self.decide(frame, slot);
             self.count(verdict);
         }
@@ -153,6 +153,13 @@ impl Shard {
         slot.key = self.key(&headers.tuple);
         self.index.prefetch(slot.key.hash);
         Ok(())
+    }
+
+    /// Second pass: fetches the entry that the packet most probably belongs to.
+    #[inline]
+    fn fetch(&self, slot: &mut Slot) {
+        slot.key.candidate = self.index.candidate(slot.key.hash);
+        self.entries.prefetch(slot.key.candidate, slot.headers.tuple.family());
     }
 
     /// Last pass: all that is decided about one packet.
