@@ -74,8 +74,8 @@ fn main() -> anyhow::Result<()> {
 impl Options {
     /// Huge pages for a shard of that size, if they are to be had.
     fn reserve(&self, connections: u32) -> Option<HugePages> {
-        const ENTRY_AND_INDEX_BYTES: u64 = 140;
-        const ROUNDING_BYTES: u64 = 4 << 20;
+        const ENTRY_AND_INDEX_BYTES: u64 = 144;
+        const ROUNDING_BYTES: u64 = 8 << 20;
         let bytes = u64::from(connections) * ENTRY_AND_INDEX_BYTES + ROUNDING_BYTES;
         if self.no_huge { None } else { HugePages::reserve(bytes) }
     }
