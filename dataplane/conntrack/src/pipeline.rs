@@ -24,8 +24,9 @@ use zerocopy::FromZeros;
 /// Packets that go through the passes together.
 pub const BURST: usize = 32;
 
-/// How many packets the second pass is ahead of the third. A core has buffers for some twenty cache lines on
-/// their way, and each entry is two: more packets ahead would wait for one another.
+/// How many packets the second pass takes at once, ahead of the third. A core has buffers for some twenty cache
+/// lines on their way, and each entry is two: more packets would wait for one another, and fewer would walk
+/// page tables one after the other.
 const AHEAD: usize = 8;
 
 /// A packet between the passes.
@@ -107,8 +108,8 @@ impl Shard {
     fn decide_burst<F: Frame>(&mut self, slots: &mut [Slot], frames: &mut [F], verdicts: &mut [Verdict]) {
         slots.iter_mut().take(AHEAD).for_each(|slot| self.fetch(slot));
         for (place, (frame, verdict)) in frames.iter_mut().zip(verdicts).enumerate() {
-            if let Some(slot) = slots.get_mut(place + AHEAD) {
-                self.fetch(slot);
+            if place % AHEAD == 0 {
+                slots.iter_mut().skip(place + AHEAD).take(AHEAD).for_each(|slot| self.fetch(slot));
             }
             let Some(slot) = slots.get(place) else { return };
             *verdict = self.decide(frame, slot);
