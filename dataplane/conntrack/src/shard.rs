@@ -93,6 +93,8 @@ pub struct Shard {
     pub(crate) pace: Pace,
     /// The latest time seen: time never runs backwards here.
     pub(crate) now: Instant,
+    /// All that was due by then has ended.
+    settled: Instant,
 }
 
 impl Shard {
@@ -116,6 +118,7 @@ impl Shard {
             newcomer: Entry::new_zeroed(),
             pace: Pace::default(),
             now,
+            settled: now,
         })
     }
 
@@ -184,9 +187,14 @@ impl Shard {
 
     /// Moves the clock and ends what has come to its time, at most `budget` steps of it: slots of the wheel and
     /// entries on them. False when there is more to do.
-    pub fn expire(&mut self, now: Instant, mut budget: u32) -> bool {
+    pub fn expire(&mut self, now: Instant, budget: u32) -> bool {
         self.advance(now);
-        let tick = Tick::at(self.now);
+        self.settle(self.now, budget)
+    }
+
+    /// Ends what is due at `by`, at most `budget` steps of it. False when there is more to do.
+    fn settle(&mut self, by: Instant, mut budget: u32) -> bool {
+        let tick = Tick::at(by);
         while let Some(index) = self.wheel.next_due(&mut self.entries, tick, &mut budget) {
             if self.entries.at(index).deadline.is_due(tick) {
                 self.remove_disarmed(index, End::Expired);
@@ -194,24 +202,28 @@ impl Shard {
                 self.wheel.arm(&mut self.entries, index);
             }
         }
-        self.wheel.is_done(tick)
+        let done = self.wheel.is_done(tick);
+        if done {
+            self.settled = by;
+        }
+        done
     }
 
-    /// Moves the clock. A leap too wide for the 32-bit tick, as between two packets of an old capture, is made in
-    /// steps, each of which ends what is due.
+    /// Moves the clock. The wheel must not fall behind further than the 32-bit tick can tell, be it that the clock
+    /// leaps, as between two packets of an old capture, or that nobody has asked for expiry in a long time: it
+    /// then catches up in steps, each of which ends what is due.
     pub(crate) fn advance(&mut self, now: Instant) {
         const STEP: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
-        while now.since(self.now) > STEP {
-            self.now = self.now.after(STEP);
+        self.now = self.now.max(now);
+        while self.now.since(self.settled) > STEP {
             if self.is_empty() {
                 // Nothing can be due: cross the rest at once.
-                self.now = now.max(self.now);
+                self.settled = self.now;
                 self.wheel = Wheel::new(Tick::at(self.now));
-                return;
+            } else {
+                self.settle(self.settled.after(STEP), u32::MAX);
             }
-            self.expire(self.now, u32::MAX);
         }
-        self.now = self.now.max(now);
     }
 
     /// What to look a tuple up by, without a candidate.

@@ -101,6 +101,19 @@ fn packets_come_while_expiry_lags_behind() {
 }
 
 #[test]
+fn a_wheel_that_nobody_has_turned_for_months_still_turns() {
+    let mut it = Middlebox::of(Preset::Linux);
+    for hour in 0..60 * 24 {
+        it.inside(&Pair::v4(hour, 53).udp(1));
+        it.now = it.now.after(secs(3600));
+    }
+    it.check();
+    it.pass(secs(31));
+    assert!(it.shard.is_empty());
+    it.check();
+}
+
+#[test]
 fn a_leap_of_years_ends_what_is_due_and_nothing_lasts() {
     const YEAR: Duration = secs(365 * 24 * 3600);
     for leap in [secs(24 * 3600), secs(25 * 24 * 3600), secs(50 * 24 * 3600), YEAR, YEAR * 30, YEAR * 500] {
