@@ -19,6 +19,7 @@ pub mod index;
 mod judge;
 pub mod listing;
 pub mod log;
+pub mod nat;
 pub mod pipeline;
 pub mod policy;
 pub mod settings;

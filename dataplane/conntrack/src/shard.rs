@@ -8,6 +8,7 @@ use crate::forward::{Forwarding, MAX_PORTS};
 use crate::index::{Hash, Index};
 use crate::listing::EntrySnapshot;
 use crate::log::Log;
+use crate::nat::Nat;
 use crate::policy::Policy;
 use crate::settings::Settings;
 use crate::time::{Instant, Tick};
@@ -27,6 +28,8 @@ pub struct Configuration {
     pub policy: Policy,
     /// Where packets leave.
     pub forwarding: Forwarding,
+    /// Which connections are translated.
+    pub nat: Nat,
     /// The zone of each port.
     pub zones: [Zone; MAX_PORTS],
     /// What each rule has decided; the last one is the default's. Begins anew with each configuration.
@@ -34,10 +37,10 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    /// A configuration whose ports are all in zone 0.
+    /// A configuration whose ports are all in zone 0, without NAT.
     pub fn new(settings: Settings, policy: Policy, forwarding: Forwarding) -> Self {
         let rule_counters = vec![RuleCounter::default(); policy.rules.len() + 1];
-        Self { settings, policy, forwarding, zones: [0; MAX_PORTS], rule_counters }
+        Self { settings, policy, forwarding, nat: Nat::default(), zones: [0; MAX_PORTS], rule_counters }
     }
 }
 

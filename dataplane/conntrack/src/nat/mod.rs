@@ -1,0 +1,5 @@
+//! Network address translation.
+
+mod rules;
+
+pub use rules::{Mapping, Nat, Ports, Range, Rule, Target};

@@ -1,0 +1,111 @@
+//! NAT rules: which connections are translated, and to what.
+//!
+//! Plain data that the control plane lowers its YAML to. A connection's first packet walks each list once, and the first
+//! rule that applies decides for its whole life; so rules that change leave entries alone.
+
+use crate::policy::{Match, Prefix};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+/// The NAT section of a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nat {
+    /// Translate the source, behind the policy. They see the packet as the policy does, its egress port included.
+    pub source: Vec<Rule>,
+    /// Translate the destination, before the way of the packet is looked up. They see the packet as it came.
+    pub destination: Vec<Rule>,
+}
+
+impl Nat {
+    /// Whether no connection is ever translated.
+    pub const fn is_empty(&self) -> bool {
+        self.source.is_empty() && self.destination.is_empty()
+    }
+}
+
+/// One rule. It applies to connections whose family its target has addresses of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Its name in listings and metrics, if it has one.
+    pub name: Option<String>,
+    /// When it applies.
+    pub matches: Match,
+    /// What the address and port become.
+    pub target: Target,
+    /// Whether the port is drawn at random even where the connection's own is free.
+    pub random: bool,
+    /// Whether a client gets the same address of several towards all servers. Source rules only.
+    pub persistent: bool,
+    /// How long a translation holds. Source rules only.
+    pub mapping: Mapping,
+    /// Whether connections that go back over the port they came by are masqueraded as well, so that the answers come
+    /// this way, too. Destination rules only.
+    pub hairpin: bool,
+}
+
+impl Rule {
+    /// A rule with nothing asked for but its target.
+    pub fn new(matches: Match, target: Target) -> Self {
+        Self {
+            name: None,
+            matches,
+            target,
+            random: false,
+            persistent: false,
+            mapping: Mapping::default(),
+            hairpin: false,
+        }
+    }
+}
+
+/// What an address and port become.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The connection is not translated, whatever rules behind this one say.
+    Keep,
+    /// One of these, chosen by a hash of the client's address; each address of a range counts as one.
+    Pool(Vec<Range>),
+    /// The box's own address: of the egress port for a source rule (masquerade), of the ingress port for a destination
+    /// rule (redirect).
+    Own(Ports),
+    /// The address with the same host bits in this network, port kept.
+    Prefix(Prefix),
+}
+
+/// Addresses from the first to the last, both of one family, and their ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The first address.
+    pub first: IpAddr,
+    /// The last address, not below the first.
+    pub last: IpAddr,
+    /// The ports of each.
+    pub ports: Ports,
+}
+
+/// The ports that a connection can get. An ICMP identifier counts as a port.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Ports {
+    /// Its own if that is free, else another one of the same class: below 512, below 1024, above.
+    #[default]
+    Own,
+    /// One of these: its own if that is among them and free.
+    Among(RangeInclusive<u16>),
+    /// As far from `to` as its own is from `from`.
+    Shift {
+        /// A port of the connection, by its rule.
+        from: u16,
+        /// What that becomes.
+        to: u16,
+    },
+}
+
+/// How long a translation of a source holds (RFC 4787 section 4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mapping {
+    /// For one connection, as in Linux: towards another server a client's port can become another.
+    #[default]
+    AddressAndPortDependent,
+    /// For all connections that a client has from one port at a time.
+    EndpointIndependent,
+}
