@@ -30,6 +30,10 @@ impl Status {
     pub const ASSURED: Self = Self(1 << 2);
     /// In the table: its first packet has left.
     pub const CONFIRMED: Self = Self(1 << 3);
+    /// Its source is translated.
+    pub const SRC_NAT: Self = Self(1 << 4);
+    /// Its destination is translated.
+    pub const DST_NAT: Self = Self(1 << 5);
 
     /// Whether all bits of `other` are set.
     pub const fn has(self, other: Self) -> bool {
