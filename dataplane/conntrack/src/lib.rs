@@ -24,6 +24,7 @@ pub mod pipeline;
 pub mod policy;
 pub mod settings;
 pub mod shard;
+pub mod steer;
 #[cfg(test)]
 mod testing;
 pub mod time;
@@ -36,6 +37,7 @@ pub mod wire;
 pub use forward::Forwarding;
 pub use frame::{Checksum, Frame, PortId};
 pub use shard::{Capacity, Configuration, Shard};
+pub use steer::{ShardId, Steering};
 pub use time::Instant;
 pub use tuple::{Direction, Tuple};
 pub use verdict::{DropReason, InvalidReason, State, Verdict};

@@ -119,7 +119,7 @@ pub struct Settings {
     pub accounting: bool,
     /// Whether listings show how long an entry has lived.
     pub timestamp: bool,
-    /// Most entries in the table; never more than the capacity it was made with.
+    /// Most entries in the tables of all shards; never more than the capacity they were made with.
     pub max_entries: u32,
 }
 

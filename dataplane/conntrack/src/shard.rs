@@ -11,6 +11,7 @@ use crate::log::Log;
 use crate::nat::Nat;
 use crate::policy::Policy;
 use crate::settings::Settings;
+use crate::steer::Steering;
 use crate::time::{Instant, Tick};
 use crate::tuple::{Direction, Selector, Tuple, Zone};
 use crate::verdict::DropReason;
@@ -82,6 +83,8 @@ pub(crate) enum End {
 /// One worker's table, timers and counters.
 #[derive(Debug)]
 pub struct Shard {
+    /// Which connections are its own.
+    pub(crate) steering: Steering,
     pub(crate) configuration: Box<Configuration>,
     /// Tells judgements of this configuration from older ones; never 0.
     pub(crate) generation: u16,
@@ -101,7 +104,7 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// An empty shard at `now`.
+    /// An empty shard at `now`, the only one of its box.
     ///
     /// # Errors
     /// When the host has not enough memory for `capacity`, or when that is more than a shard can number.
@@ -111,6 +114,7 @@ impl Shard {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         Ok(Self {
+            steering: Steering::single(),
             configuration,
             generation: 1,
             entries: Entries::new(capacity.entries, capacity.pages)?,
@@ -123,6 +127,17 @@ impl Shard {
             now,
             settled: now,
         })
+    }
+
+    /// Makes it one of several: what belongs to another is handed off, and limits of the box are shared.
+    pub const fn with_steering(mut self, steering: Steering) -> Self {
+        self.steering = steering;
+        self
+    }
+
+    /// Which connections are its own.
+    pub const fn steering(&self) -> &Steering {
+        &self.steering
     }
 
     /// Puts a new configuration in force and gives the old one back. Entries stay, and each connection is judged
@@ -183,9 +198,9 @@ impl Shard {
         self.entries.pages()
     }
 
-    /// Most entries allowed now.
+    /// Most entries allowed now: its share of what the box may have.
     pub(crate) fn limit(&self) -> u32 {
-        self.configuration.settings.max_entries.min(self.entries.capacity())
+        self.steering.share(self.configuration.settings.max_entries).min(self.entries.capacity())
     }
 
     /// Moves the clock and ends what has come to its time, at most `budget` steps of it: slots of the wheel and

@@ -1,0 +1,307 @@
+//! Steering: which shard a connection belongs to.
+//!
+//! `owner(tuple) = table[toeplitz(tuple) mod 128]`, the same sum as a NIC's receive side scaling makes of a packet when
+//! it is given [`KEY`] and [`Steering::table`]. TCP, UDP and SCTP are hashed by addresses and ports, everything else by
+//! its addresses.
+//!
+//! The key is one 16-bit word again and again (Woo and Park, "Scalable TCP Session Monitoring with Symmetric
+//! Receive-side Scaling", 2012). So each 16-bit word of the input counts alike wherever it stands, both directions of a
+//! connection hash alike, and the hash is a linear function of the exclusive or of all words: two look-ups. For the same
+//! reason a port yet to be chosen can be put into a hash afterwards ([`Steering::base`]).
+
+use crate::tuple::{Tuple, protocol};
+
+/// A shard, by its number: that of its worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardId(pub u16);
+
+/// Places in the indirection table: what most NICs have, and enough that 16 shards differ by an eighth at most.
+pub const TABLE: usize = 128;
+
+/// The most shards there can be: each has a place in the table.
+pub const MAX_SHARDS: u16 = TABLE as u16;
+
+/// The word that the key consists of.
+const KEY_WORD: u16 = 0x6d5a;
+
+/// The Toeplitz key, as long as any NIC wants it: most take the first 40 bytes.
+pub const KEY: [u8; 52] = {
+    let mut key = [0; 52];
+    let mut place = 0;
+    while place < key.len() {
+        key[place] = KEY_WORD.to_be_bytes()[place % 2];
+        place += 1;
+    }
+    key
+};
+
+/// What each bit of a word, from the lowest up, adds to the hash: the key from the place of that bit on. Both halves of
+/// the 32-bit hash are equal, since the key repeats itself; this is one of them.
+const fn bit(number: u32) -> u16 {
+    KEY_WORD.rotate_left(15 - number)
+}
+
+/// What each low and each high byte of a word adds to half the hash.
+const BYTES: [[u16; 256]; 2] = {
+    let mut bytes = [[0; 256]; 2];
+    let mut value = 1;
+    while value < 256 {
+        let lowest = (value as u32).trailing_zeros();
+        let rest = value & (value - 1);
+        bytes[0][value] = bytes[0][rest] ^ bit(lowest);
+        bytes[1][value] = bytes[1][rest] ^ bit(lowest + 8);
+        value += 1;
+    }
+    bytes
+};
+
+/// Half the Toeplitz hash of input whose 16-bit words have this exclusive or.
+#[inline]
+const fn half_hash(word: u16) -> u16 {
+    BYTES[0][(word & 0xff) as usize] ^ BYTES[1][(word >> 8) as usize]
+}
+
+/// The exclusive or of the words of both addresses.
+#[inline]
+const fn fold_addresses(tuple: &Tuple) -> u16 {
+    let addresses = tuple.src ^ tuple.dst;
+    let half = (addresses >> 64) as u64 ^ addresses as u64;
+    let quarter = (half >> 32) as u32 ^ half as u32;
+    (quarter >> 16) as u16 ^ quarter as u16
+}
+
+/// Whether connections of a protocol are told apart by their ports.
+const fn has_ports(number: u8) -> bool {
+    matches!(number, protocol::TCP | protocol::UDP | protocol::SCTP)
+}
+
+/// The exclusive or of all words that a tuple is hashed by.
+#[inline]
+const fn fold(tuple: &Tuple) -> u16 {
+    let ports = tuple.selector.sport() ^ tuple.selector.dport();
+    fold_addresses(tuple) ^ if has_ports(tuple.protocol()) { ports } else { 0 }
+}
+
+/// One shard's knowledge of who owns what. All shards of a box have the same but for [`Steering::own`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steering {
+    own: ShardId,
+    shards: u16,
+    table: [ShardId; TABLE],
+}
+
+impl Default for Steering {
+    fn default() -> Self {
+        Self::single()
+    }
+}
+
+impl Steering {
+    /// A box of one shard, which owns everything.
+    pub const fn single() -> Self {
+        Self { own: ShardId(0), shards: 1, table: [ShardId(0); TABLE] }
+    }
+
+    /// The shard `own` of a box of `shards`, which take turns in the table. `None` where there is no such shard, or are
+    /// more than [`MAX_SHARDS`].
+    pub fn new(own: ShardId, shards: u16) -> Option<Self> {
+        let table = || std::array::from_fn(|place| ShardId(place as u16 % shards));
+        (own.0 < shards && shards <= MAX_SHARDS).then(|| Self { own, shards, table: table() })
+    }
+
+    /// The shard that this is the knowledge of.
+    pub const fn own(&self) -> ShardId {
+        self.own
+    }
+
+    /// How many shards there are.
+    pub const fn shards(&self) -> u16 {
+        self.shards
+    }
+
+    /// Whether there is one shard only, which then owns everything.
+    pub const fn is_single(&self) -> bool {
+        self.shards == 1
+    }
+
+    /// The shard of each place of the indirection table, for a NIC to be told.
+    pub const fn table(&self) -> &[ShardId; TABLE] {
+        &self.table
+    }
+
+    /// The owner of a connection, by either of its tuples. No ICMP error: its tuple is that of what it quotes.
+    #[inline]
+    pub const fn owner(&self, tuple: &Tuple) -> ShardId {
+        self.at(half_hash(fold(tuple)))
+    }
+
+    /// The owner of a fragment: of its addresses, since only the first fragment has ports.
+    pub const fn owner_of_fragment(&self, tuple: &Tuple) -> ShardId {
+        self.at(half_hash(fold_addresses(tuple)))
+    }
+
+    /// The owner of a packet by the hash that a NIC with [`KEY`] made of it.
+    #[inline]
+    pub const fn owner_of_hash(&self, rss_hash: u32) -> ShardId {
+        self.at(rss_hash as u16)
+    }
+
+    /// A tuple one of whose ports is not chosen yet and stands at zero.
+    pub const fn base(&self, tuple: &Tuple) -> Base<'_> {
+        Base { steering: self, hash: half_hash(fold(tuple)), has_ports: has_ports(tuple.protocol()) }
+    }
+
+    /// This shard's share of a limit of the box: shares differ by one at most, and together they are the limit.
+    pub const fn share(&self, limit: u32) -> u32 {
+        let shards = self.shards as u32;
+        limit / shards + ((self.own.0 as u32) < limit % shards) as u32
+    }
+
+    #[inline]
+    const fn at(&self, half_hash: u16) -> ShardId {
+        self.table[half_hash as usize % TABLE]
+    }
+}
+
+/// A tuple that lacks a port ([`Steering::base`]).
+#[derive(Clone, Copy, Debug)]
+pub struct Base<'a> {
+    steering: &'a Steering,
+    hash: u16,
+    has_ports: bool,
+}
+
+impl Base<'_> {
+    /// The owner of the tuple with this port.
+    #[inline]
+    pub const fn owner_with(&self, port: u16) -> ShardId {
+        self.steering.at(self.hash ^ if self.has_ports { half_hash(port) } else { 0 })
+    }
+
+    /// Whether the tuple with this port belongs to the shard that asks.
+    #[inline]
+    pub const fn is_own_with(&self, port: u16) -> bool {
+        self.owner_with(port).0 == self.steering.own.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::IpAddr;
+
+    /// The hash as the specification of receive side scaling has it: for each bit of the input that is set, the 32 bits of
+    /// the key that begin at its place.
+    fn toeplitz(key: &[u8], input: &[u8]) -> u32 {
+        let mut hash = 0;
+        for place in (0..input.len() * 8).filter(|place| input[place / 8] >> (7 - place % 8) & 1 == 1) {
+            for bit in 0..32 {
+                let from = place + bit;
+                hash ^= u32::from(key[from / 8] >> (7 - from % 8) & 1) << (31 - bit);
+            }
+        }
+        hash
+    }
+
+    fn input(tuple: &Tuple) -> Vec<u8> {
+        let mut input = Vec::new();
+        for address in [tuple.source(), tuple.destination()] {
+            match address {
+                IpAddr::V4(address) => input.extend(address.octets()),
+                IpAddr::V6(address) => input.extend(address.octets()),
+            }
+        }
+        if [protocol::TCP, protocol::UDP, protocol::SCTP].contains(&tuple.protocol()) {
+            input.extend(tuple.selector.sport().to_be_bytes());
+            input.extend(tuple.selector.dport().to_be_bytes());
+        }
+        input
+    }
+
+    fn tuples() -> impl Iterator<Item = Tuple> {
+        let mut random = 1_u64;
+        let mut next = move || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 32) as u32
+        };
+        let protocols = [protocol::TCP, protocol::UDP, protocol::SCTP, protocol::UDPLITE, protocol::GRE, 99];
+        (0..600).map(move |number| {
+            let mut address = |v6: bool| match v6 {
+                true => IpAddr::from([(); 8].map(|()| next() as u16)),
+                false => IpAddr::from(next().to_be_bytes()),
+            };
+            let (src, dst) = (address(number % 2 == 1), address(number % 2 == 1));
+            Tuple::new(src, dst, protocols[number % 6], next() as u16, next() as u16)
+        })
+    }
+
+    #[test]
+    fn the_reference_hash_is_the_one_of_the_specification() {
+        // Microsoft's key and its first example: 66.9.149.187:2794 to 161.142.100.80:1766.
+        let key =
+            [0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0];
+        let tuple = Tuple::new([66, 9, 149, 187].into(), [161, 142, 100, 80].into(), 6, 2794, 1766);
+        assert_eq!(toeplitz(&key, &input(&tuple)), 0x51cc_c178);
+    }
+
+    #[test]
+    fn tuples_hash_as_a_nic_hashes_them() {
+        let steering = Steering::new(ShardId(0), 5).unwrap();
+        for tuple in tuples() {
+            let hash = toeplitz(&KEY[..40], &input(&tuple));
+            let half = half_hash(fold(&tuple));
+            assert_eq!(hash, u32::from(half) << 16 | u32::from(half), "{tuple:?}");
+            assert_eq!(steering.owner(&tuple), steering.owner_of_hash(hash));
+            assert_eq!(steering.owner(&tuple), steering.table()[hash as usize % TABLE]);
+        }
+    }
+
+    #[test]
+    fn both_directions_have_one_owner() {
+        let steering = Steering::new(ShardId(2), 3).unwrap();
+        for tuple in tuples() {
+            assert_eq!(steering.owner(&tuple), steering.owner(&tuple.invert()));
+            assert_eq!(steering.owner_of_fragment(&tuple), steering.owner_of_fragment(&tuple.invert()));
+        }
+        let query = Tuple::new([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), protocol::ICMP, 7, 8 << 8);
+        assert_eq!(steering.owner(&query), steering.owner(&query.invert()));
+    }
+
+    #[test]
+    fn a_port_chosen_later_counts_as_if_it_had_been_there() {
+        let steering = Steering::new(ShardId(1), 4).unwrap();
+        for tuple in tuples() {
+            let (number, sport) = (tuple.protocol(), tuple.selector.sport());
+            let without = Tuple::new(tuple.source(), tuple.destination(), number, sport, 0);
+            let dport = tuple.selector.dport();
+            assert_eq!(steering.base(&without).owner_with(dport), steering.owner(&tuple));
+            assert_eq!(steering.base(&without).is_own_with(dport), steering.owner(&tuple) == steering.own());
+        }
+    }
+
+    #[test]
+    fn every_shard_gets_its_part() {
+        for shards in [1, 2, 3, 4, 16, 128] {
+            let steering = Steering::new(ShardId(0), shards).unwrap();
+            let mut owned = vec![0; usize::from(shards)];
+            for sport in 0..u16::MAX {
+                let tuple = Tuple::new([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), 6, sport, 443);
+                owned[usize::from(steering.owner(&tuple).0)] += 1;
+            }
+            let even = i32::from(u16::MAX) / i32::from(shards);
+            assert!(owned.iter().all(|owned: &i32| (owned - even).abs() <= even / 6), "{owned:?}");
+        }
+        assert!(Steering::single().is_single());
+        assert!(Steering::new(ShardId(1), 1).is_none() && Steering::new(ShardId(0), 0).is_none());
+        assert!(Steering::new(ShardId(0), MAX_SHARDS + 1).is_none());
+    }
+
+    #[test]
+    fn shares_of_a_limit_add_up_to_it() {
+        for (shards, limit) in [(1, 7), (2, 7), (3, 7), (5, 3), (16, 4_000_001)] {
+            let share = |own| Steering::new(ShardId(own), shards).unwrap().share(limit);
+            assert_eq!((0..shards).map(share).sum::<u32>(), limit);
+            assert!(share(0) - share(shards - 1) <= 1);
+        }
+    }
+}
