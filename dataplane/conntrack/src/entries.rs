@@ -184,17 +184,19 @@ impl Entries {
             .filter(|entry| entry.is_used() && entry.generation() == id.generation)
     }
 
-    /// The number of the first entry in use from `index` on.
+    /// The number of the first place from `index` on that has ever been taken.
+    pub fn next_place(&self, index: u32) -> Option<u32> {
+        let index = if index >= self.low { index.max(self.high) } else { index };
+        (index < self.capacity()).then_some(index)
+    }
+
+    /// The number of the first entry in use from `index` on, however far that is.
     pub fn next_used(&self, index: u32) -> Option<u32> {
-        let skip = |index: u32| if index >= self.low { index.max(self.high) } else { index };
-        let mut index = skip(index);
-        while index < self.capacity() {
-            if self.at(index).is_used() {
-                return Some(index);
-            }
-            index = skip(index + 1);
+        let mut place = self.next_place(index)?;
+        while !self.at(place).is_used() {
+            place = self.next_place(place + 1)?;
         }
-        None
+        Some(place)
     }
 }
 

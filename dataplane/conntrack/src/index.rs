@@ -230,12 +230,22 @@ impl Index {
         }
     }
 
-    /// The entries around a hash, its own bucket's first: where to look for one to evict.
+    /// Whether both buckets of a hash are full.
+    #[inline]
+    pub fn is_full(&self, hash: Hash) -> bool {
+        let is_full = |number: usize| self.buckets[number].taken() == PLACES;
+        is_full(self.first(hash)) && is_full(self.second(hash))
+    }
+
+    /// The entries in whose place one of this hash can come, its own two buckets' first: where to look for one to
+    /// evict. If those buckets are full, room elsewhere is of no use.
     pub fn neighbours(&self, hash: Hash) -> impl Iterator<Item = u32> + '_ {
         let count = self.buckets.len();
         let first = self.first(hash);
-        (0..NEIGHBOURHOOD.min(count)).flat_map(move |step| {
-            let bucket = &self.buckets[(first + step) % count];
+        let reach = if self.is_full(hash) { 0 } else { NEIGHBOURHOOD.min(count) };
+        let others = (1..reach).map(move |step| (first + step) % count);
+        [first, self.second(hash)].into_iter().chain(others).flat_map(move |number| {
+            let bucket = &self.buckets[number];
             (0..PLACES).filter(|place| bucket.tags[*place] != 0).map(|place| bucket.entries[place])
         })
     }
@@ -307,7 +317,7 @@ mod tests {
             index.insert(hash(&index, n), n);
         }
         let around: Vec<_> = index.neighbours(hash(&index, 5)).collect();
-        assert!(around.len() <= NEIGHBOURHOOD * PLACES && !around.is_empty());
+        assert!(around.len() <= (NEIGHBOURHOOD + 1) * PLACES && !around.is_empty());
         assert!(
             around[..PLACES.min(around.len())].contains(&5)
                 || index.buckets[index.first(hash(&index, 5))].sent_away > 0

@@ -178,7 +178,7 @@ impl Shard {
             Kind::Tracked => self.track(&slot.key, packet),
         };
         if tracked.place == Place::New
-            && self.len() >= self.limit()
+            && self.is_full(slot.key.hash)
             && self.evictable(slot.key.hash).is_none()
         {
             self.counters.insert_failures += 1;
@@ -317,7 +317,7 @@ impl Shard {
     /// Puts the entry of a packet that has passed into the table, if need be in the place of another.
     #[inline(never)]
     fn confirm(&mut self, key: &Key, tuple: &Tuple) -> Option<u32> {
-        if self.len() >= self.limit() {
+        if self.is_full(key.hash) {
             let victim = self.evictable(key.hash)?;
             self.remove(victim, End::Evicted);
         }

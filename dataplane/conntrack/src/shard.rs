@@ -20,6 +20,10 @@ use sluice_memory::Pages;
 use std::io;
 use zerocopy::FromZeros;
 
+/// Places that one call of [`Shard::list`] looks at. A table that was full and has emptied has long runs of free ones;
+/// each is a cache line from memory, so that this many take a worker less time than a burst of new connections.
+pub const LISTED_PLACES: u32 = 1024;
+
 /// Everything that a reload replaces.
 #[derive(Clone, Debug)]
 pub struct Configuration {
@@ -281,12 +285,17 @@ impl Shard {
         self.index.find(key.hash, |index| self.entries.direction(index, tuple, key.inverse))
     }
 
+    /// Whether a newcomer of this hash enters only in the place of another.
+    pub(crate) fn is_full(&self, hash: Hash) -> bool {
+        self.len() >= self.limit() || self.index.is_full(hash)
+    }
+
     /// The unassured entry to evict for a newcomer of this hash.
     pub(crate) fn evictable(&self, hash: Hash) -> Option<u32> {
         self.index.neighbours(hash).find(|index| !self.entries.at(*index).status.has(Status::ASSURED))
     }
 
-    /// Puts an entry into the table; `None` when there is no room left near its hash.
+    /// Puts an entry into the table; `None` when there is no room for its hash.
     pub(crate) fn insert(&mut self, hash: Hash, tuple: &Tuple, entry: Entry) -> Option<u32> {
         let index = self.entries.insert(tuple, entry)?;
         if !self.index.insert(hash, index) {
@@ -333,19 +342,22 @@ impl Shard {
         self.entries.get(id)
     }
 
-    /// Walks the table from the place `cursor`, at most `most` entries; gives the place to go on from, or `None` at
-    /// the end. Entries whose time is over are passed over.
+    /// Walks the table from the place `cursor`, at most `most` entries and [`LISTED_PLACES`]; gives the place to go
+    /// on from, which may come without any entry, or `None` at the end. Entries whose time is over are passed over.
     pub fn list(&self, cursor: u32, most: u32, mut visit: impl FnMut(EntryId, EntrySnapshot)) -> Option<u32> {
         let now = Tick::at(self.now);
-        let mut next = self.entries.next_used(cursor);
-        for _ in 0..most {
-            let index = next?;
-            if !self.entries.at(index).deadline.is_due(now) {
+        let mut place = self.entries.next_place(cursor);
+        let mut visited = 0;
+        for _ in 0..LISTED_PLACES {
+            let Some(index) = place.filter(|_| visited < most) else { break };
+            let entry = self.entries.at(index);
+            if entry.is_used() && !entry.deadline.is_due(now) {
                 visit(self.entries.id(index), self.snapshot(index));
+                visited += 1;
             }
-            next = self.entries.next_used(index + 1);
+            place = self.entries.next_place(index + 1);
         }
-        next
+        place
     }
 
     fn snapshot(&self, index: u32) -> EntrySnapshot {

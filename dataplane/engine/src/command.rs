@@ -77,8 +77,8 @@ pub enum Answer {
     Stopped,
 }
 
-/// One page of the listing of a shard's entries. An entry that is there from the first page to the last is listed
-/// once; others may be missing.
+/// One page of the listing of a shard's entries, which may have none and yet not be the last. An entry that is there
+/// from the first page to the last is listed once; others may be missing.
 #[derive(Debug)]
 pub struct Page {
     cursor: u32,

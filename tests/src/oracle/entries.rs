@@ -26,13 +26,16 @@ const PROTOCOLS: [(&str, u8); 6] = [
 pub fn observe(router: &mut Router) -> Value {
     let mut entries = Vec::new();
     let mut lines = Vec::new();
-    router.shard.list(0, u32::MAX, |id, shown| {
-        entries.push(entry(router, id, &shown));
-        let mut line = String::new();
-        if shown.write(Layout::NfConntrack, &mut line).is_ok() {
-            lines.push(line);
-        }
-    });
+    let mut next = Some(0);
+    while let Some(cursor) = next {
+        next = router.shard.list(cursor, u32::MAX, |id, shown| {
+            entries.push(entry(router, id, &shown));
+            let mut line = String::new();
+            if shown.write(Layout::NfConntrack, &mut line).is_ok() {
+                lines.push(line);
+            }
+        });
+    }
     let events = router.born.drain(..).map(|entry| json!(["NEW", entry]));
     json!({ "entries": entries, "expects": [], "events": Vec::from_iter(events), "proc": lines,
         "proc_expect": [] })

@@ -22,6 +22,9 @@ pub const OUTSIDE: PortId = PortId(1);
 /// Entries that fit into a box of these tests unless they say otherwise.
 pub const ROOM: u32 = 1024;
 
+/// What the index is keyed by.
+pub const SEED: [u64; 4] = [1, 2, 3, 4];
+
 pub const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
@@ -51,7 +54,7 @@ impl Middlebox {
     }
 
     pub fn starting(now: Instant, room: u32, configuration: Configuration) -> Self {
-        let capacity = Capacity { entries: room, seed: [1, 2, 3, 4], pages: sluice_memory::Pages::Ordinary };
+        let capacity = Capacity { entries: room, seed: SEED, pages: sluice_memory::Pages::Ordinary };
         let shard = Shard::new(capacity, Box::new(configuration), now).expect("memory for a test");
         Self { shard, now, verdicts: vec![], packets: 0, drops: 0 }
     }
@@ -92,8 +95,10 @@ impl Middlebox {
     /// Every entry alive, as a listing shows it.
     pub fn entries(&self) -> Vec<(EntryId, EntrySnapshot)> {
         let mut entries = vec![];
-        let end = self.shard.list(0, u32::MAX, |id, entry| entries.push((id, entry)));
-        assert_eq!(end, None);
+        let mut next = Some(0);
+        while let Some(cursor) = next {
+            next = self.shard.list(cursor, u32::MAX, |id, entry| entries.push((id, entry)));
+        }
         entries
     }
 

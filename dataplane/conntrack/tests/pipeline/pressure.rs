@@ -2,9 +2,11 @@
 
 use crate::common::*;
 use sluice_conntrack::entry::Status;
+use sluice_conntrack::index::Index;
 use sluice_conntrack::policy::Policy;
 use sluice_conntrack::settings::{Preset, Settings};
-use sluice_conntrack::{DropReason, Instant, InvalidReason, State};
+use sluice_conntrack::{DropReason, Instant, InvalidReason, State, Tuple};
+use sluice_memory::Pages;
 
 fn limited(preset: Preset, limit: u32) -> Middlebox {
     Middlebox::starting(Instant::from_ns(0), limit, configuration(Settings::of(preset, limit), accept_all()))
@@ -55,6 +57,54 @@ fn assured_entries_are_spared() {
         assert_eq!(it.entries().iter().map(|(id, _)| *id).collect::<Vec<_>>(), names);
         it.check();
     }
+}
+
+/// UDP streams, one more than find a place, that all share their two buckets in a box of `room`.
+fn crowd(room: u32) -> Vec<Pair> {
+    let mut index = Index::new(room, SEED, Pages::Ordinary).expect("memory for a test");
+    let streams: Vec<_> = (0..60_000).map(|sport| Pair::v4(sport, 53)).collect();
+    let hashes: Vec<_> = streams
+        .iter()
+        .map(|Pair { source: from, destination: to }| {
+            let tuple = Tuple::new(from.ip(), to.ip(), frame::UDP, from.port(), to.port());
+            index.hash(&tuple, tuple.selector.invert())
+        })
+        .collect();
+    let places = (0..room).take_while(|n| index.insert(hashes[0], *n)).count();
+    // No other bucket has anything in it.
+    let crowd = streams.iter().zip(&hashes).filter(|(_, hash)| index.is_full(**hash));
+    crowd.map(|(pair, _)| *pair).take(places + 1).collect()
+}
+
+#[test]
+fn a_crowded_neighbourhood_evicts_below_the_limit() {
+    let room = 100;
+    let mut it = limited(Preset::Linux, room);
+    let [streams @ .., late] = &crowd(room)[..] else { panic!("no crowd") };
+    for pair in streams {
+        it.inside(&pair.udp(1));
+    }
+    assert_eq!(it.shard.counters().early_drops, 0);
+    assert!(it.shard.len() == streams.len() as u32 && it.shard.len() < room);
+    assert_eq!(it.inside(&late.udp(1)).state, Some(State::New));
+    assert_eq!(it.shard.counters().early_drops, 1);
+    assert_eq!(it.shard.len(), streams.len() as u32);
+    it.check();
+}
+
+#[test]
+fn a_neighbourhood_of_assured_entries_refuses_below_the_limit() {
+    let room = 100;
+    let mut it = limited(Preset::Linux, room);
+    let [streams @ .., late] = &crowd(room)[..] else { panic!("no crowd") };
+    for pair in streams {
+        assure(&mut it, *pair);
+    }
+    it.inside(&Pair::v6(1, 53).udp(1));
+    assert_eq!(it.inside(&late.udp(1)).drop_reason(), Some(DropReason::TableFull));
+    assert_eq!(it.shard.counters().insert_failures, 1);
+    assert_eq!(it.shard.counters().early_drops, 0, "room elsewhere is of no use");
+    it.check();
 }
 
 #[test]
