@@ -82,7 +82,8 @@ impl Trace {
         let (action, out) = match verdict.action {
             Action::Forward(egress) => ("accept", interface(egress)),
             Action::Deliver => ("deliver", None),
-            Action::Drop(_) => ("drop", None),
+            // Where the next shard's verdict is not known, the ring was full.
+            Action::Drop(_) | Action::Handoff(_) => ("drop", None),
             Action::Reject(..) => ("reject", None),
         };
         let line = Line {

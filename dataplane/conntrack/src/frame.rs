@@ -51,6 +51,16 @@ pub trait Frame {
     fn l4_checksum(&self) -> Checksum {
         Checksum::Unknown
     }
+
+    /// The hash that the device made of it, where it makes the one of [`crate::steer`].
+    fn rss_hash(&self) -> Option<u32> {
+        None
+    }
+
+    /// Whether another shard has handed it to this one, which keeps it then.
+    fn steered(&self) -> bool {
+        false
+    }
 }
 
 /// A frame in one piece of ordinary memory, with the port it came in by.

@@ -2,8 +2,8 @@
 //!
 //! A burst goes through in passes, so that each pass fetches the cache lines of the next: the first parses and
 //! fetches buckets, the second fetches the entries that the buckets point to, the third does the work. The second
-//! runs a few packets ahead of the third: what is fetched all at once waits in a queue. The places
-//! of later stages: steering comes before the first pass, defragmentation behind parsing, helpers and
+//! runs a few packets ahead of the third: what is fetched all at once waits in a queue. A packet of another shard's
+//! leaves in the first pass, to be handed off. The places of later stages: defragmentation behind parsing, helpers and
 //! translation between tracking and policy.
 
 use crate::entry::{Entry, Status};
@@ -16,7 +16,7 @@ use crate::shard::{End, Key, Shard};
 use crate::time::{Instant, Tick};
 use crate::tracker::{self, Context, Update};
 use crate::tuple::{Direction, Tuple, Zone};
-use crate::verdict::{DropReason, InvalidReason, State, Verdict};
+use crate::verdict::{Action, DropReason, InvalidReason, State, Verdict};
 use crate::wire;
 use std::hint::select_unpredictable;
 use zerocopy::FromZeros;
@@ -33,8 +33,8 @@ const AHEAD: usize = 8;
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     headers: Headers,
-    /// Why it ends before it is tracked.
-    refused: Option<DropReason>,
+    /// What becomes of it where it is not tracked here at all.
+    ended: Option<Action>,
     key: Key,
 }
 
@@ -100,7 +100,7 @@ impl Shard {
     #[inline(never)]
     fn parse_burst<F: Frame>(&self, slots: &mut [Slot], frames: &[F]) {
         for (slot, frame) in slots.iter_mut().zip(frames) {
-            slot.refused = self.parse(frame, slot).err();
+            slot.ended = self.parse(frame, slot).err();
         }
     }
 
@@ -119,12 +119,12 @@ impl Shard {
 
     /// First pass: headers, zone, exemption from tracking, checksum; fetches the bucket.
     #[inline]
-    fn parse<F: Frame>(&self, frame: &F, slot: &mut Slot) -> Result<(), DropReason> {
+    fn parse<F: Frame>(&self, frame: &F, slot: &mut Slot) -> Result<(), Action> {
         let headers = &mut slot.headers;
         wire::parse_into(frame, headers)?;
         let configuration = &*self.configuration;
         if !configuration.forwarding.is_for_box(frame, headers) {
-            return Err(DropReason::OtherHost);
+            return Err(Action::Drop(DropReason::OtherHost));
         }
         if headers.kind == Kind::NotIp {
             return Ok(());
@@ -143,6 +143,9 @@ impl Shard {
         if exempt {
             headers.kind = Kind::Untracked;
             return Ok(());
+        }
+        if let Some(owner) = self.steering.elsewhere(frame, headers) {
+            return Err(Action::Handoff(owner));
         }
         if matches!(headers.kind, Kind::Invalid(_)) {
             return Ok(());
@@ -166,8 +169,8 @@ impl Shard {
     /// Last pass: all that is decided about one packet.
     #[inline]
     fn decide<F: Frame>(&mut self, frame: &mut F, slot: &Slot) -> Verdict {
-        if let Some(reason) = slot.refused {
-            return Verdict::dropped(reason);
+        if let Some(action) = slot.ended {
+            return Verdict::ended(action);
         }
         let headers = &slot.headers;
         let packet = Packet { headers, head: frame.head() };

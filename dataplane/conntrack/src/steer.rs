@@ -9,7 +9,10 @@
 //! connection hash alike, and the hash is a linear function of the exclusive or of all words: two look-ups. For the same
 //! reason a port yet to be chosen can be put into a hash afterwards ([`Steering::base`]).
 
-use crate::tuple::{Tuple, protocol};
+use crate::frame::Frame;
+use crate::headers::{Fragment, Headers, Kind};
+use crate::tuple::{Family, Tuple, protocol};
+use crate::wire::ethernet;
 
 /// A shard, by its number: that of its worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +85,18 @@ const fn fold(tuple: &Tuple) -> u16 {
     fold_addresses(tuple) ^ if has_ports(tuple.protocol()) { ports } else { 0 }
 }
 
+/// Whether any NIC hashes a packet of these headers by its ports: TCP or UDP right behind a plain IP header in an untagged
+/// frame. Of the rest each model sees as much as it can; SCTP it may hash with the verification tag.
+fn is_plain(headers: &Headers) -> bool {
+    let ip_header = match headers.tuple.family() {
+        Family::V4 => 20,
+        Family::V6 => 40,
+    };
+    usize::from(headers.l3_offset) == ethernet::HEADER_BYTES
+        && headers.l4_offset - headers.l3_offset == ip_header
+        && matches!(headers.protocol, protocol::TCP | protocol::UDP)
+}
+
 /// One shard's knowledge of who owns what. All shards of a box have the same but for [`Steering::own`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Steering {
@@ -144,6 +159,24 @@ impl Steering {
     #[inline]
     pub const fn owner_of_hash(&self, rss_hash: u32) -> ShardId {
         self.at(rss_hash as u16)
+    }
+
+    /// The shard that a parsed packet is to be handed to; `None` where it stays. What is not tracked stays anywhere.
+    #[inline]
+    pub(crate) fn elsewhere<F: Frame>(&self, frame: &F, headers: &Headers) -> Option<ShardId> {
+        if self.is_single() || frame.steered() {
+            return None;
+        }
+        let owner = match headers.kind {
+            _ if headers.fragment != Fragment::Whole => self.owner_of_fragment(&headers.tuple),
+            Kind::Tracked => match frame.rss_hash().filter(|_| is_plain(headers)) {
+                Some(hash) => self.owner_of_hash(hash),
+                None => self.owner(&headers.tuple),
+            },
+            Kind::Error => self.owner(&headers.tuple),
+            Kind::NotIp | Kind::Untracked | Kind::Invalid(_) => return None,
+        };
+        (owner != self.own).then_some(owner)
     }
 
     /// A tuple one of whose ports is not chosen yet and stands at zero.

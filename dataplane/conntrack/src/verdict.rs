@@ -3,6 +3,7 @@
 use crate::entry::EntryId;
 use crate::forward::GatewayId;
 use crate::frame::PortId;
+use crate::steer::ShardId;
 use crate::tuple::Direction;
 
 /// The conntrack state of a packet, in Linux's words.
@@ -92,6 +93,8 @@ reasons! {
         TableFull = "table-full",
         /// The egress queue was full.
         TxFull = "tx-full",
+        /// The ring to the shard that the packet belongs to was full.
+        HandoffFull = "handoff-full",
     }
 }
 
@@ -167,6 +170,14 @@ pub enum Action {
     Drop(DropReason),
     /// Ends here, and its sender is told.
     Reject(DropReason, Rejection),
+    /// Belongs to another shard, which decides.
+    Handoff(ShardId),
+}
+
+impl From<DropReason> for Action {
+    fn from(reason: DropReason) -> Self {
+        Self::Drop(reason)
+    }
 }
 
 /// Everything that was decided about one packet.
@@ -189,23 +200,20 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// The verdict on a packet that ends before tracking.
+    /// The verdict on a packet that is dropped before tracking.
     pub const fn dropped(reason: DropReason) -> Self {
-        Self {
-            action: Action::Drop(reason),
-            gateway: None,
-            state: None,
-            direction: None,
-            invalid: None,
-            rule: None,
-            entry: None,
-        }
+        Self::ended(Action::Drop(reason))
+    }
+
+    /// The verdict on a packet that is not tracked here.
+    pub const fn ended(action: Action) -> Self {
+        Self { action, gateway: None, state: None, direction: None, invalid: None, rule: None, entry: None }
     }
 
     /// The reason of the drop, if it is one.
     pub const fn drop_reason(&self) -> Option<DropReason> {
         match self.action {
-            Action::Forward(_) | Action::Deliver => None,
+            Action::Forward(_) | Action::Deliver | Action::Handoff(_) => None,
             Action::Drop(reason) | Action::Reject(reason, _) => Some(reason),
         }
     }

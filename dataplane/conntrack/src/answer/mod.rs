@@ -33,7 +33,7 @@ impl Shard {
         let (reason, rejection) = match verdict.action {
             Action::Deliver => (DropReason::Local, None),
             Action::Reject(reason, rejection) => (reason, Some(rejection)),
-            Action::Forward(_) | Action::Drop(_) => return None,
+            Action::Forward(_) | Action::Drop(_) | Action::Handoff(_) => return None,
         };
         let headers = &wire::parse(frame).ok()?;
         if !may_be_answered(frame, headers) {

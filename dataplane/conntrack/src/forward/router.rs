@@ -231,7 +231,7 @@ impl Router {
                 action
             }
             Action::Deliver => refusal(headers).unwrap_or(action),
-            Action::Drop(_) | Action::Reject(..) => action,
+            Action::Drop(_) | Action::Reject(..) | Action::Handoff(_) => action,
         }
     }
 }

@@ -8,4 +8,5 @@ mod listing;
 mod pressure;
 mod rules;
 mod states;
+mod steering;
 mod timers;

@@ -1,0 +1,146 @@
+//! Several shards: each packet is one shard's, and every other hands it off untouched.
+
+use crate::common::{INSIDE, OUTSIDE, Packet, Pair, ROOM, accept_all, configuration};
+use sluice_conntrack::settings::{Preset, Settings};
+use sluice_conntrack::verdict::Action;
+use sluice_conntrack::{
+    Capacity, DropReason, Frame, Instant, PortId, Shard, ShardId, State, Steering, Tuple, Verdict,
+};
+
+/// A frame as a device or another shard hands it over.
+struct Handed {
+    port: PortId,
+    bytes: Vec<u8>,
+    rss_hash: Option<u32>,
+    steered: bool,
+}
+
+impl Frame for Handed {
+    fn port(&self) -> PortId {
+        self.port
+    }
+
+    fn head(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn head_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    fn tail(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::empty()
+    }
+
+    fn rss_hash(&self) -> Option<u32> {
+        self.rss_hash
+    }
+
+    fn steered(&self) -> bool {
+        self.steered
+    }
+}
+
+fn received(port: PortId, packet: &Packet) -> Handed {
+    Handed { port, bytes: packet.frame(), rss_hash: None, steered: false }
+}
+
+fn shards(count: u16, max_entries: u32) -> Vec<Shard> {
+    let settings = Settings::of(Preset::Linux, max_entries);
+    let shard = |own| {
+        let capacity = Capacity { entries: ROOM, seed: [1, 2, 3, 4], pages: sluice_memory::Pages::Ordinary };
+        let configuration = Box::new(configuration(settings.clone(), accept_all()));
+        let steering = Steering::new(ShardId(own), count).unwrap();
+        Shard::new(capacity, configuration, Instant::default()).unwrap().with_steering(steering)
+    };
+    (0..count).map(shard).collect()
+}
+
+fn verdict(shard: &mut Shard, frame: Handed) -> Verdict {
+    let mut verdicts = [Verdict::dropped(DropReason::Truncated)];
+    shard.process(Instant::default(), &mut [frame], &mut verdicts);
+    verdicts[0]
+}
+
+/// Shows a frame to all shards; gives the verdict of the one that keeps it, and which that is.
+fn owner(shards: &mut [Shard], port: PortId, packet: &Packet) -> (ShardId, Verdict) {
+    let verdicts: Vec<_> = shards.iter_mut().map(|shard| verdict(shard, received(port, packet))).collect();
+    let kept: Vec<_> =
+        (0..).zip(&verdicts).filter(|(_, v)| !matches!(v.action, Action::Handoff(_))).collect();
+    let [(own, verdict)] = kept[..] else { panic!("one shard keeps it: {verdicts:?}") };
+    for (_, other) in (0..).zip(&verdicts).filter(|(number, _)| *number != own) {
+        assert_eq!(*other, Verdict::ended(Action::Handoff(ShardId(own))));
+    }
+    (ShardId(own), *verdict)
+}
+
+#[test]
+fn a_connection_is_one_shards_both_ways() {
+    let mut shards = shards(4, ROOM);
+    let mut owned = [0; 4];
+    for sport in 1000..1100 {
+        for pair in Pair::both(sport, 53) {
+            let (first, query) = owner(&mut shards, INSIDE, &pair.udp(7));
+            let (second, answer) = owner(&mut shards, OUTSIDE, &pair.inverse().udp(7));
+            assert_eq!((query.state, answer.state), (Some(State::New), Some(State::Established)));
+            assert_eq!(first, second);
+            owned[usize::from(first.0)] += 1;
+        }
+    }
+    assert!(owned.iter().all(|owned| *owned > 0), "{owned:?}");
+    for (shard, owned) in shards.iter().zip(owned) {
+        let counters = shard.counters();
+        assert_eq!(shard.len(), owned);
+        assert_eq!(counters.packets.iter().sum::<u64>(), 2 * u64::from(owned), "its own packets alone count");
+        assert_eq!(counters.found + counters.missed, 2 * u64::from(owned));
+    }
+}
+
+#[test]
+fn an_error_goes_to_the_connection_it_quotes() {
+    let mut shards = shards(4, ROOM);
+    for sport in 1000..1032 {
+        for pair in Pair::both(sport, 53) {
+            let packet = pair.udp(7);
+            let (first, _) = owner(&mut shards, INSIDE, &packet);
+            let error = packet.unreachable(pair.destination.ip());
+            let (second, error) = owner(&mut shards, OUTSIDE, &error);
+            assert_eq!((first, error.state), (second, Some(State::Related)));
+        }
+    }
+}
+
+#[test]
+fn what_was_handed_over_stays() {
+    let mut shards = shards(2, ROOM);
+    let packet = Pair::v4(1000, 53).udp(7);
+    for shard in &mut shards {
+        let verdict = verdict(shard, Handed { steered: true, ..received(INSIDE, &packet) });
+        assert_eq!(verdict.state, Some(State::New));
+    }
+}
+
+#[test]
+fn a_nic_s_hash_is_believed_for_plain_packets_alone() {
+    let mut shards = shards(2, ROOM);
+    let pair = Pair::v4(1000, 53);
+    let steering = *shards[0].steering();
+    let tuple = Tuple::new(pair.source.ip(), pair.destination.ip(), 17, 1000, 53);
+    let other = ShardId(1 - steering.owner(&tuple).0);
+    let rss_hash = Some(u32::from(other.0));
+    let mut keeps = |packet: &Packet| {
+        let frame = Handed { rss_hash, ..received(INSIDE, packet) };
+        !matches!(verdict(&mut shards[usize::from(other.0)], frame).action, Action::Handoff(_))
+    };
+    assert!(keeps(&pair.udp(7)));
+    assert!(!keeps(&pair.udp(7).vlan(5)), "a NIC may not look behind a tag");
+}
+
+#[test]
+fn a_limit_is_shared_out() {
+    let mut shards = shards(2, 9);
+    for sport in 1000..1100 {
+        owner(&mut shards, INSIDE, &Pair::v4(sport, 53).udp(7));
+    }
+    assert_eq!(shards.iter().map(Shard::len).collect::<Vec<_>>(), [5, 4]);
+}
