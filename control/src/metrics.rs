@@ -37,6 +37,8 @@ const METRICS: &[(&str, &str)] = &[
     ("sluice_port_rx_nombuf_total", "Packets a device dropped because the mempool was empty."),
     ("sluice_port_tx_full_total", "Packets dropped because a device's transmit queue was full."),
     ("sluice_packet_drops_total", "Packets dropped, by reason."),
+    ("sluice_policy_rule_packets_total", "Packets that a rule has decided, by its name; `default` where none did."),
+    ("sluice_policy_rule_bytes_total", "Bytes of the packets that a rule has decided."),
     ("sluice_shard_busy_ratio", "Share of the last second that a worker spent in rounds with packets."),
     ("sluice_mempool_available", "Free mbufs."),
     ("sluice_mempool_size", "All mbufs."),
@@ -104,6 +106,13 @@ pub fn applied(revision: u64) {
 /// A configuration was refused.
 pub fn refused() {
     gauge!("sluice_config_last_apply_success").set(0);
+}
+
+/// A rule of this name has decided so much more.
+pub fn rule(name: &str, packets: u64, bytes: u64) {
+    let label = || vec![Label::new("rule", name.to_owned())];
+    counter!("sluice_policy_rule_packets_total", label()).increment(packets);
+    counter!("sluice_policy_rule_bytes_total", label()).increment(bytes);
 }
 
 /// Publishes a sample.

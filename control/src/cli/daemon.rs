@@ -199,7 +199,8 @@ fn counted_text(title: &str, counted: &[Counted], none: &str) -> String {
 }
 
 fn statistics_text(statistics: &Statistics) -> String {
-    let Statistics { version, uptime_s, revision, entries, entries_limit, packets, ports } = statistics;
+    let Statistics { version, uptime_s, revision, entries, entries_limit, packets, ports, rules } =
+        statistics;
     let share = *entries as f64 * 100.0 / (*entries_limit).max(1) as f64;
     let mut text = format!(
         "sluice {version}, up {}, configuration {revision}\nentries {entries} of {entries_limit} ({share:.1} %)\n\n",
@@ -221,6 +222,10 @@ fn statistics_text(statistics: &Statistics) -> String {
             port.tx_bytes,
             port.tx_full
         );
+    }
+    text += "\nrule                                packets        bytes\n";
+    for rule in rules {
+        let _ = writeln!(text, "{:<30} {:>12} {:>12}", rule.rule, rule.packets, rule.bytes);
     }
     text
 }
@@ -244,7 +249,7 @@ fn duration_text(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::socket::protocol::PortStatistics;
+    use crate::socket::protocol::{PortStatistics, RuleStatistics};
 
     fn counted(name: &str, packets: u64) -> Counted {
         Counted { name: name.to_owned(), packets }
@@ -280,6 +285,7 @@ mod tests {
                 rx_packets: 9,
                 ..PortStatistics::default()
             }],
+            rules: vec![RuleStatistics { rule: "web".to_owned(), packets: 7, bytes: 700 }],
         };
         let text = text_of(&Answer::Statistics(statistics));
         assert!(text.starts_with("sluice 0.1.0, up 1m 5s, configuration 2\nentries 5 of 1000 (0.5 %)\n\n"));
@@ -289,5 +295,7 @@ mod tests {
             port.split_whitespace().collect::<Vec<_>>(),
             ["inside", "9", "0", "0", "0", "0", "0", "0"]
         );
+        let rule = text.lines().last().unwrap();
+        assert_eq!(rule.split_whitespace().collect::<Vec<_>>(), ["web", "7", "700"]);
     }
 }

@@ -19,6 +19,9 @@ const MAX_INTERFACES: usize = sluice_conntrack::forward::MAX_PORTS;
 /// What `out:` calls the box itself.
 pub(super) const LOCAL: &str = "local";
 
+/// What the policy's default goes by where rules are listed by name.
+pub const DEFAULT_RULE: &str = "default";
+
 /// Everything that is wrong with a configuration whose types are right.
 pub fn check(config: &Config) -> Vec<Problem> {
     let mut problems = field_rules(config);
@@ -293,9 +296,12 @@ fn rule_names(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (index, rule) in config.policy.rules.iter().enumerate() {
         let Some(name) = &rule.name else { continue };
-        if !seen.insert(name) {
-            let place = Path::root().join("policy").join("rules").join(index).join("name");
-            problems.push(Problem::at(place, format!("another rule is named `{name}` already")));
+        let place = || Path::root().join("policy").join("rules").join(index).join("name");
+        if name == DEFAULT_RULE {
+            let message = format!("`{name}` is what decides where no rule does and cannot be a rule's name");
+            problems.push(Problem::at(place(), message));
+        } else if !seen.insert(name) {
+            problems.push(Problem::at(place(), format!("another rule is named `{name}` already")));
         }
     }
     problems

@@ -9,7 +9,7 @@ use sluice_engine::command::{LogPage, PAGE, Page, Stats, Unanswered};
 use tracing::{error, info, warn};
 
 use super::dataplane::Dataplane;
-use super::{Event, RunError, log, reload, service, timeouts};
+use super::{Event, RunError, log, reload, rules, service, timeouts};
 use crate::cli::Listing;
 use crate::config::{self, Config};
 use crate::metrics::{self, PortSample, Sample};
@@ -37,6 +37,7 @@ pub struct Daemon {
     unlogged: u64,
     /// The load when it was last looked at.
     load: sluice_engine::Load,
+    rules: rules::Published,
 }
 
 impl Daemon {
@@ -52,6 +53,7 @@ impl Daemon {
             logged: 0,
             unlogged: 0,
             load: sluice_engine::Load::default(),
+            rules: rules::Published::default(),
         }
     }
 
@@ -171,6 +173,7 @@ impl Daemon {
             entries_limit: self.entries_limit(),
             packets: counted(State::ALL.map(State::name), &stats.counters.packets),
             ports: ports.collect(),
+            rules: rules::list(&self.config.policy, &stats.rules),
         })
     }
 
@@ -206,7 +209,9 @@ impl Daemon {
         let configuration = config.configuration().map_err(|problem| problem.message)?;
         // The records that wait name rules by their place in the old file.
         self.write_log().map_err(|why| why.to_string())?;
-        self.dataplane.configure(Box::new(configuration)).map_err(|why| why.to_string())?;
+        let old = self.dataplane.configure(Box::new(configuration)).map_err(|why| why.to_string())?;
+        self.rules.publish(&self.config.policy, &old.rule_counters);
+        self.rules = rules::Published::default();
         self.config = config;
         self.revision += 1;
         metrics::applied(self.revision);
@@ -281,6 +286,7 @@ impl Daemon {
                 device: port.stats(),
             })
             .collect();
+        self.rules.publish(&self.config.policy, &stats.rules);
         metrics::publish(&Sample {
             shard: SHARD,
             stats,

@@ -138,9 +138,12 @@ impl Dataplane {
         }
     }
 
-    /// Puts a configuration in force, between two bursts. The old one is freed here.
-    pub fn configure(&mut self, configuration: Box<Configuration>) -> Result<(), Unanswered> {
-        self.controller.ask(Command::Configure(configuration), PATIENCE).map(drop)
+    /// Puts a configuration in force, between two bursts; gives the old one back.
+    pub fn configure(&mut self, new: Box<Configuration>) -> Result<Box<Configuration>, Unanswered> {
+        match self.controller.ask(Command::Configure(new), PATIENCE)? {
+            Answer::Configured(old) => Ok(old),
+            _ => Err(Unanswered::Late),
+        }
     }
 
     /// Ends the worker, whose last round sends what it has received, then the ports.

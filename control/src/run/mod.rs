@@ -8,6 +8,7 @@ mod daemon;
 mod dataplane;
 mod log;
 mod reload;
+mod rules;
 mod service;
 mod timeouts;
 

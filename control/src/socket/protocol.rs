@@ -148,6 +148,19 @@ pub struct Statistics {
     pub packets: Vec<Counted>,
     /// The ports, in the order of their names.
     pub ports: Vec<PortStatistics>,
+    /// The rules that decide, in their order, and the default; since the configuration is in force.
+    pub rules: Vec<RuleStatistics>,
+}
+
+/// What a rule has decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleStatistics {
+    /// Its name, or `#` and its place among the rules, from 0; `default` where no rule decided.
+    pub rule: String,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of their IP datagrams.
+    pub bytes: u64,
 }
 
 /// What a port's device has counted.

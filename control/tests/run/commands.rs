@@ -72,6 +72,11 @@ fn counters(daemon: &BoxUnderTest) {
     assert_eq!(stats["ports"][0]["name"], "inside");
     assert_eq!(stats["ports"][0]["rx_packets"], all + 2);
     assert_eq!(stats["ports"][1]["tx_packets"], all);
+    assert_eq!(stats["rules"][0], serde_json::json!({"rule": "no-doom", "packets": 1, "bytes": 28}));
+    assert_eq!(
+        stats["rules"][1],
+        serde_json::json!({"rule": "default", "packets": all, "bytes": all * 28 + 12})
+    );
     assert!(daemon.tell("stats").contains(&format!("entries {all} of 10000")));
 }
 

@@ -20,6 +20,9 @@ fn metrics_are_served_and_sound() {
         (r#"sluice_packet_drops_total{shard="0",reason="policy"}"#, "1"),
         (r#"sluice_packet_drops_total{shard="0",reason="no-route"}"#, "0"),
         (r#"sluice_packets_total{port="outside",direction="tx"}"#, "1202"),
+        (r#"sluice_policy_rule_packets_total{rule="no-doom"}"#, "1"),
+        (r#"sluice_policy_rule_bytes_total{rule="no-doom"}"#, "28"),
+        (r#"sluice_policy_rule_packets_total{rule="default"}"#, "1202"),
         ("sluice_config_last_apply_success", "1"),
         ("sluice_conntrack_entries_limit", "10000"),
     ];
@@ -30,6 +33,16 @@ fn metrics_are_served_and_sound() {
     no_address_is_a_label(&scraped);
     promtool_is_silent(&scraped);
     alerts_and_dashboard_ask_for_what_there_is(&scraped);
+    rules_go_on_over_a_reload(&daemon);
+}
+
+/// Each configuration counts from zero; what Prometheus gets does not go back.
+fn rules_go_on_over_a_reload(daemon: &BoxUnderTest) {
+    daemon.tell("reload");
+    let stats: serde_json::Value = serde_json::from_str(&daemon.tell("stats --json")).unwrap();
+    assert_eq!(stats["rules"][1]["packets"], 0);
+    let default = r#"sluice_policy_rule_packets_total{rule="default"}"#;
+    assert_eq!(value(&scrape(daemon), default).as_deref(), Some("1202"));
 }
 
 fn scrape(daemon: &BoxUnderTest) -> String {
