@@ -12,22 +12,20 @@ impl Shard {
         let used =
             || std::iter::successors(self.entries.next_used(0), |last| self.entries.next_used(last + 1));
         let len = self.len() as usize;
-        for (what, count) in [
-            ("places in use", used().count()),
-            ("places in the index", self.index.len()),
-            ("entries on the wheel", self.wheel.check(&self.entries)?),
+        let translated = used().filter(|index| self.entries.at(*index).is_translated()).count();
+        for (what, count, expected) in [
+            ("places in use", used().count(), len),
+            ("translated entries", self.translated as usize, translated),
+            ("places in the index", self.index.len(), len + translated),
+            ("entries on the wheel", self.wheel.check(&self.entries)?, len),
         ] {
-            if count != len {
-                return Err(format!("{count} {what} for {len} entries"));
+            if count != expected {
+                return Err(format!("{count} {what} for {len} entries, {translated} of them translated"));
             }
         }
         for index in used() {
-            let tuple = self.entries.tuple(index);
-            let inverse = tuple.invert();
-            for (tuple, inverse) in [(tuple, inverse), (inverse, tuple)] {
-                let hash = self.index.hash(&tuple, inverse.selector);
-                let test = |other| self.entries.direction(other, &tuple, inverse.selector);
-                let found = self.index.find(hash, test);
+            for tuple in [self.entries.tuple(index), self.entries.reply(index)] {
+                let found = self.search(&self.key(&tuple), &tuple);
                 if found.map(|(other, _)| other) != Some(index) {
                     return Err(format!("entry {index} is not found by {tuple:?}, but {found:?}"));
                 }

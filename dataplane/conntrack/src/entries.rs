@@ -2,9 +2,10 @@
 //!
 //! IPv4 addresses fit into the entry. IPv6 addresses lie in a second arena under the same number, so that
 //! both are fetched at once. That arena takes memory only where it is written: IPv4 takes places from the low
-//! end, IPv6 from the high end, and a box without IPv6 never pays for it.
+//! end, IPv6 from the high end, and a box without IPv6 never pays for it. So lie the reply tuples of translated entries.
 
 use crate::entry::{Entry, EntryId, Status};
+use crate::nat::{Deltas, Translation};
 use crate::tuple::{Direction, Family, Selector, Tuple};
 use sluice_memory::{Arena, Pages};
 use std::hint::select_unpredictable;
@@ -13,12 +14,21 @@ use std::io;
 /// No entry: the end of a list.
 pub const NONE: u32 = u32::MAX;
 
+/// In the index, with the number of an entry: the entry is translated. So its translation can be fetched together with it.
+pub const TRANSLATED: u32 = 1 << 31;
+
 /// All entries of a shard.
 #[derive(Debug)]
 pub struct Entries {
     arena: Arena<Entry>,
     /// Source and destination address of IPv6 entries, by the number of the entry.
     wide: Arena<[u128; 2]>,
+    /// Translations, by the number of the entry.
+    translations: Arena<Translation>,
+    /// Reply source and destination address of translated IPv6 entries, by the number of the entry.
+    wide_replies: Arena<[u128; 2]>,
+    /// Whether any entry was ever translated.
+    translates: bool,
     /// First of the places given back at the low and the high end.
     free: [u32; 2],
     /// Places from `low` up to `high` have never been taken.
@@ -37,6 +47,9 @@ impl Entries {
         Ok(Self {
             arena: Arena::new(places, pages)?,
             wide: Arena::sparse(places)?,
+            translations: Arena::sparse(places)?,
+            wide_replies: Arena::sparse(places)?,
+            translates: false,
             free: [NONE; 2],
             low: 0,
             high: capacity,
@@ -64,10 +77,12 @@ impl Entries {
         self.arena.pages()
     }
 
-    /// Bytes of memory behind the entries: the whole arena, and what IPv6 has touched.
+    /// Bytes of memory behind the entries: the whole arena, and what IPv6 and translations have touched at most.
     pub fn memory_bytes(&self) -> usize {
-        let wide = self.capacity() - self.high;
-        self.arena.mapped_bytes() + wide as usize * size_of::<[u128; 2]>()
+        let wide = (self.capacity() - self.high) as usize * size_of::<[u128; 2]>();
+        let places = self.low as usize + (self.capacity() - self.high) as usize;
+        let translated = if self.translates { places * size_of::<Translation>() + wide } else { 0 };
+        self.arena.mapped_bytes() + wide + translated
     }
 
     /// Takes a place for `entry`, whose original tuple is `tuple`; gives its number, or `None` when all are taken.
@@ -135,10 +150,49 @@ impl Entries {
         Tuple { src, dst, selector: entry.selector }
     }
 
-    /// The direction in which a packet of `tuple`, whose inverse has the selector `inverse`, belongs to the entry at
-    /// `index`; `None` if it does not, or if no connection lives there.
+    /// The reply tuple of the entry at `index`.
+    pub fn reply(&self, index: u32) -> Tuple {
+        let original = self.tuple(index);
+        if !self.arena[index as usize].is_translated() {
+            return original.invert();
+        }
+        let translation = &self.translations[index as usize];
+        let [src, dst] = match original.family() {
+            Family::V4 => translation.addresses(),
+            Family::V6 => self.wide_replies[index as usize],
+        };
+        Tuple { src, dst, selector: translation.selector(original.selector) }
+    }
+
+    /// Gives the entry at `index`, whose status says that it is translated, its reply tuple.
+    pub fn translate(&mut self, index: u32, reply: &Tuple) {
+        let original = self.tuple(index);
+        self.translates = true;
+        self.translations[index as usize] = Translation::new(&original, reply);
+        if reply.family() == Family::V6 {
+            self.wide_replies[index as usize] = [reply.src, reply.dst];
+        }
+    }
+
+    /// What a packet of `direction` becomes on its way through the translated entry at `index`: a packet of this tuple,
+    /// with checksums changed by so much.
     #[inline]
-    pub fn direction(&self, index: u32, tuple: &Tuple, inverse: Selector) -> Option<Direction> {
+    pub fn translated(&self, index: u32, direction: Direction) -> (Tuple, Deltas) {
+        let opposite = match direction {
+            Direction::Original => self.reply(index),
+            Direction::Reply => self.tuple(index),
+        };
+        (opposite.invert(), self.translations[index as usize].deltas(direction))
+    }
+
+    /// The direction in which a packet of `tuple`, whose inverse has the selector `inverse`, belongs to the entry of
+    /// `number`, as the index has it; `None` if it does not, or if no connection lives there.
+    #[inline]
+    pub fn direction(&self, number: u32, tuple: &Tuple, inverse: Selector) -> Option<Direction> {
+        if number & TRANSLATED != 0 {
+            return self.direction_translated(number & !TRANSLATED, tuple);
+        }
+        let index = number;
         let entry = self.arena.get(index as usize)?;
         let [src, dst] = match tuple.family() {
             Family::V4 => entry.addresses.map(u128::from),
@@ -151,12 +205,33 @@ impl Entries {
         ((original | reply) & entry.is_used()).then_some(direction)
     }
 
-    /// Fetches the entry at `index` ahead of its use.
+    fn direction_translated(&self, index: u32, tuple: &Tuple) -> Option<Direction> {
+        let entry = self.arena.get(index as usize)?;
+        let translation = self.translations.get(index as usize)?;
+        let ([src, dst], [reply_src, reply_dst]) = match tuple.family() {
+            Family::V4 => (entry.addresses.map(u128::from), translation.addresses()),
+            Family::V6 => (self.wide[index as usize], self.wide_replies[index as usize]),
+        };
+        let original = (entry.selector == tuple.selector) & (src == tuple.src) & (dst == tuple.dst);
+        let selector = translation.selector(entry.selector);
+        let reply = (selector == tuple.selector) & (reply_src == tuple.src) & (reply_dst == tuple.dst);
+        let direction = select_unpredictable(original, Direction::Original, Direction::Reply);
+        ((original | reply) & entry.is_used()).then_some(direction)
+    }
+
+    /// Fetches the entry of `number`, as the index has it, ahead of its use.
     #[inline]
-    pub fn prefetch(&self, index: u32, family: Family) {
-        self.arena.prefetch(index as usize);
+    pub fn prefetch(&self, number: u32, family: Family) {
+        let index = (number & !TRANSLATED) as usize;
+        self.arena.prefetch(index);
         if family == Family::V6 {
-            self.wide.prefetch(index as usize);
+            self.wide.prefetch(index);
+        }
+        if number & TRANSLATED != 0 {
+            self.translations.prefetch(index);
+            if family == Family::V6 {
+                self.wide_replies.prefetch(index);
+            }
         }
     }
 

@@ -34,6 +34,8 @@ impl Status {
     pub const SRC_NAT: Self = Self(1 << 4);
     /// Its destination is translated.
     pub const DST_NAT: Self = Self(1 << 5);
+    /// Its source became an address of the box, and it ends when the box loses that.
+    pub const MASQUERADED: Self = Self(1 << 15);
 
     /// Whether all bits of `other` are set.
     pub const fn has(self, other: Self) -> bool {
@@ -192,6 +194,11 @@ impl Entry {
     /// Whether a connection lives here.
     pub const fn is_used(&self) -> bool {
         self.status.has(Status::CONFIRMED)
+    }
+
+    /// Whether its reply tuple is another than the inverse of its original one.
+    pub const fn is_translated(&self) -> bool {
+        self.status.meets(Status(Status::SRC_NAT.0 | Status::DST_NAT.0))
     }
 
     /// IP protocol number.

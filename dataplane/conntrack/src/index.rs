@@ -167,6 +167,11 @@ impl Index {
         if second == self.first(hash) { (second + 1) % self.buckets.len() } else { second }
     }
 
+    /// A number that depends on `value` and on the secret key.
+    pub fn keyed(&self, value: &impl std::hash::Hash) -> u64 {
+        self.key.hash_one(value)
+    }
+
     /// Fetches the bucket of a hash ahead of its use.
     #[inline]
     pub fn prefetch(&self, hash: Hash) {

@@ -1,10 +1,11 @@
 //! What the policy says about a packet: from the memory of its entry where that holds, else by a walk.
 
-use crate::entry::{Entry, Judged};
+use crate::entry::{Entry, Judged, Status};
 use crate::forward::Egress;
 use crate::frame::PortId;
 use crate::headers::{Kind, Packet};
 use crate::log::LogRecord;
+use crate::nat::Destination;
 use crate::pipeline::{Place, Tracked};
 use crate::policy::{Decision, Facts, Outcome};
 use crate::shard::Shard;
@@ -75,6 +76,7 @@ impl Shard {
         tracked: &Tracked,
         ingress: PortId,
         egress: Egress,
+        destination: Option<Destination>,
     ) -> Verdict {
         let remembered = match (tracked.state, tracked.direction, tracked.place) {
             (State::Established, Some(direction), Place::Table(index)) => {
@@ -84,7 +86,7 @@ impl Shard {
         };
         let decision = match remembered {
             Some(decision) => decision,
-            None => self.walk(packet, tracked, ingress, egress.port),
+            None => self.walk(packet, tracked, ingress, egress.port, destination),
         };
         let (outcome, rule) = self.configuration.policy.outcome(decision);
         let bytes = u64::from(packet.headers.l3_len);
@@ -124,16 +126,23 @@ impl Shard {
         match tracked.place {
             Place::None => None,
             Place::Table(index) | Place::Ending(index) => Some(self.entries.at_mut(index)),
-            Place::New => Some(&mut self.newcomer),
+            Place::New => Some(&mut self.newcomer.entry),
         }
     }
 
     /// Walks the rules, gives the connection its mark, and remembers the decision where it will be the same again.
     #[inline(never)]
-    fn walk(&mut self, packet: Packet<'_>, tracked: &Tracked, ingress: PortId, egress: PortId) -> Decision {
+    fn walk(
+        &mut self,
+        packet: Packet<'_>,
+        tracked: &Tracked,
+        ingress: PortId,
+        egress: PortId,
+        destination: Option<Destination>,
+    ) -> Decision {
         let (mark, status) =
             self.entry_of(tracked).map(|entry| (entry.mark, entry.status)).unwrap_or_default();
-        let facts = Facts {
+        let mut facts = Facts {
             state: Some(tracked.state),
             direction: tracked.direction,
             egress: Some(egress),
@@ -141,6 +150,13 @@ impl Shard {
             status,
             ..Facts::of_packet(packet, ingress)
         };
+        if let Some(Destination { address, port }) = destination {
+            facts.destination = address;
+            facts.destination_port = port.unwrap_or(facts.destination_port);
+            if tracked.place == Place::New {
+                facts.status.set(Status::DST_NAT);
+            }
+        }
         let judgement = self.configuration.policy.judge(&facts);
         if let Some(rule) = judgement.log
             && !self.log.push(LogRecord { at: self.now, rule, facts })

@@ -76,16 +76,16 @@ pub struct EntrySnapshot {
 }
 
 impl EntrySnapshot {
-    /// What `entry`, whose original tuple is `original`, is at `now`: an entry that is not translated, has no
-    /// helper and was not expected.
-    pub fn of(entry: &Entry, original: Tuple, settings: &Settings, now: Instant) -> Self {
+    /// What `entry` with these tuples, the original and the reply one, is at `now`: an entry that has no helper and was
+    /// not expected.
+    pub fn of(entry: &Entry, [original, reply]: [Tuple; 2], settings: &Settings, now: Instant) -> Self {
         let remaining_ms = entry.deadline.since_ms(Tick::at(now)).max(0);
         let traffic =
             entry.counters.map(|counter| Traffic { packets: counter.packets(), bytes: counter.bytes() });
         let age_s = now.as_secs().saturating_sub(u64::from(entry.born_s));
         Self {
             original,
-            reply: original.invert(),
+            reply,
             state: state_name(original.protocol(), entry.state),
             remaining_s: remaining_ms as u32 / 1000,
             status: entry.status,
@@ -380,7 +380,12 @@ mod tests {
         }
 
         fn snapshot(&self, at_ms: u64) -> EntrySnapshot {
-            EntrySnapshot::of(&self.entry, self.original, &self.settings, Instant::from_ns(at_ms * 1_000_000))
+            EntrySnapshot::of(
+                &self.entry,
+                [self.original, self.original.invert()],
+                &self.settings,
+                Instant::from_ns(at_ms * 1_000_000),
+            )
         }
 
         fn line(&self, layout: Layout, at_ms: u64) -> String {

@@ -3,23 +3,23 @@
 //! A burst goes through in passes, so that each pass fetches the cache lines of the next: the first parses and
 //! fetches buckets, the second fetches the entries that the buckets point to, the third does the work. The second
 //! runs a few packets ahead of the third: what is fetched all at once waits in a queue. A packet of another shard's
-//! leaves in the first pass, to be handed off. The places of later stages: defragmentation behind parsing, helpers and
-//! translation between tracking and policy.
+//! leaves in the first pass, to be handed off. The places of later stages: defragmentation behind parsing, helpers behind
+//! tracking.
 
-use crate::entry::{Entry, Status};
-use crate::forward::{MAX_PORTS, Way};
-use crate::frame::Frame;
+use crate::entry::{EntryId, Status};
+use crate::forward::{Egress, MAX_PORTS, Way};
+use crate::frame::{Frame, PortId};
 use crate::headers::{Headers, Kind, Packet};
+use crate::nat::{Edit, Newcomer};
 use crate::policy::Facts;
 use crate::settings::Preset;
 use crate::shard::{End, Key, Shard};
 use crate::time::{Instant, Tick};
 use crate::tracker::{self, Context, Update};
-use crate::tuple::{Direction, Tuple, Zone};
+use crate::tuple::{Direction, Tuple};
 use crate::verdict::{Action, DropReason, InvalidReason, State, Verdict};
 use crate::wire;
 use std::hint::select_unpredictable;
-use zerocopy::FromZeros;
 
 /// Packets that go through the passes together.
 pub const BURST: usize = 32;
@@ -187,23 +187,51 @@ impl Shard {
             self.counters.insert_failures += 1;
             return self.table_full();
         }
-        let verdict = match self.configuration.forwarding.way(frame, headers) {
-            Way::Open(egress) => self.judge(packet, &tracked, frame.port(), egress),
+        let ingress = frame.port();
+        let mut edit = self.edit(headers, &tracked);
+        let destination = match tracked.place {
+            Place::New => self.bind_destination(packet, ingress),
+            _ => edit.and_then(|edit| edit.destination()),
+        };
+        let way = self.configuration.forwarding.way(frame, headers, destination.map(|to| to.address));
+        let mut verdict = match way {
+            Way::Open(egress) => self.judge(packet, &tracked, ingress, egress, destination),
             Way::Closed(action) => self.verdict(&tracked, action),
         };
-        let mut verdict = match tracked.place {
-            Place::New if verdict.drop_reason().is_none() => match self.confirm(&slot.key, &headers.tuple) {
-                Some(index) => Verdict { entry: Some(self.entries.id(index)), ..verdict },
-                None => self.table_full(),
-            },
-            Place::Ending(index) => {
-                self.remove(index, End::Closed);
-                verdict
+        match (tracked.place, way) {
+            (Place::New, Way::Open(egress)) if verdict.drop_reason().is_none() => {
+                (verdict, edit) = self.admit(&slot.key, packet, ingress, egress, verdict);
             }
-            _ => verdict,
-        };
+            (Place::Ending(index), _) => self.remove(index, End::Closed),
+            _ => {}
+        }
+        if let (Some(edit), Action::Forward(_)) = (edit, verdict.action) {
+            edit.apply(frame, headers);
+        }
         verdict.action = self.configuration.forwarding.finish(frame, headers, verdict.action);
         verdict
+    }
+
+    /// Binds the source of a connection whose first packet passes, and puts it into the table. Gives the verdict, which is
+    /// another where that fails, and what is to become of the packet.
+    #[inline(never)]
+    fn admit(
+        &mut self,
+        key: &Key,
+        packet: Packet<'_>,
+        ingress: PortId,
+        egress: Egress,
+        verdict: Verdict,
+    ) -> (Verdict, Option<Edit>) {
+        if !self.bind_source(packet, ingress, egress) {
+            let refused =
+                Verdict { action: Action::Drop(DropReason::NatExhausted), gateway: None, ..verdict };
+            return (refused, None);
+        }
+        let Some(index) = self.confirm(key, &packet.headers.tuple) else { return (self.table_full(), None) };
+        let is_translated = self.entries.at(index).is_translated();
+        let edit = is_translated.then(|| self.packet_edit(index, Direction::Original));
+        (Verdict { entry: Some(self.entries.id(index)), ..verdict }, edit)
     }
 
     /// The refusal of a connection that finds no room. Linux ends such a packet before it has a state.
@@ -258,9 +286,17 @@ impl Shard {
     }
 
     /// Tracks a packet that the box sends itself. It never makes an entry.
-    pub(crate) fn track_own<F: Frame>(&mut self, frame: &F, zone: Zone) {
-        let Ok(mut headers) = wire::parse(frame) else { return };
-        headers.tuple.selector = headers.tuple.selector.with_zone(zone);
+    pub(crate) fn track_own<F: Frame>(&mut self, frame: &F, id: EntryId) {
+        let (Ok(mut headers), Some(entry)) = (wire::parse(frame), self.entry(id)) else { return };
+        headers.tuple.selector = headers.tuple.selector.with_zone(entry.selector.zone());
+        // What the box says answers a packet as that came in: where that was to be translated, so is this.
+        let (original, reply) = (self.entries.tuple(id.index), self.entries.reply(id.index));
+        for (came, answer) in [(original, reply), (reply, original)] {
+            if headers.tuple.invert() == came {
+                headers.tuple = answer;
+                break;
+            }
+        }
         let key = self.key(&headers.tuple);
         let packet = Packet { headers: &headers, head: frame.head() };
         let tracked = match headers.kind {
@@ -284,8 +320,8 @@ impl Shard {
     /// Makes the entry of a connection's first packet, outside the table.
     #[inline(never)]
     fn open(&mut self, packet: Packet<'_>, now: Tick) -> Tracked {
-        self.newcomer = Entry::new_zeroed();
-        let entry = &mut self.newcomer;
+        self.newcomer = Newcomer::new();
+        let entry = &mut self.newcomer.entry;
         entry.selector = packet.headers.tuple.selector;
         entry.born_s = self.now.as_secs() as u32;
         let context = Context { settings: &self.configuration.settings, now };
@@ -318,13 +354,17 @@ impl Shard {
     }
 
     /// Puts the entry of a packet that has passed into the table, if need be in the place of another.
-    #[inline(never)]
     fn confirm(&mut self, key: &Key, tuple: &Tuple) -> Option<u32> {
-        if self.is_full(key.hash) {
-            let victim = self.evictable(key.hash)?;
-            self.remove(victim, End::Evicted);
+        let Newcomer { mut entry, reply, .. } = self.newcomer;
+        entry.status.set(self.newcomer.status(tuple));
+        let reply = entry.is_translated().then(|| (self.key(&reply).hash, reply));
+        for hash in [Some(key.hash), reply.map(|(hash, _)| hash)].into_iter().flatten() {
+            if self.is_full(hash) {
+                let victim = self.evictable(hash)?;
+                self.remove(victim, End::Evicted);
+            }
         }
-        let index = self.insert(key.hash, tuple, self.newcomer);
+        let index = self.insert(key.hash, tuple, reply, entry);
         if index.is_none() {
             self.counters.insert_failures += 1;
         }

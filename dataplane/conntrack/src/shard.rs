@@ -2,13 +2,13 @@
 
 use crate::answer::Pace;
 use crate::counters::{Counters, ProtocolLabel, RuleCounter};
-use crate::entries::{Entries, NONE};
+use crate::entries::{Entries, NONE, TRANSLATED};
 use crate::entry::{Entry, EntryId, Status};
 use crate::forward::{Forwarding, MAX_PORTS};
 use crate::index::{Hash, Index};
 use crate::listing::EntrySnapshot;
 use crate::log::Log;
-use crate::nat::Nat;
+use crate::nat::{Nat, NatCounter, Newcomer, Pools};
 use crate::policy::Policy;
 use crate::settings::Settings;
 use crate::steer::Steering;
@@ -18,7 +18,6 @@ use crate::verdict::DropReason;
 use crate::wheel::{self, Wheel};
 use sluice_memory::Pages;
 use std::io;
-use zerocopy::FromZeros;
 
 /// Places that one call of [`Shard::list`] looks at. A table that was full and has emptied has long runs of free ones;
 /// each is a cache line from memory, so that this many take a worker less time than a burst of new connections.
@@ -35,6 +34,10 @@ pub struct Configuration {
     pub forwarding: Forwarding,
     /// Which connections are translated.
     pub nat: Nat,
+    /// The ports of the addresses that sources are translated to.
+    pub pools: Pools,
+    /// What each rule for sources has come to. Begins anew with each configuration.
+    pub nat_counters: Vec<NatCounter>,
     /// The zone of each port.
     pub zones: [Zone; MAX_PORTS],
     /// What each rule has decided; the last one is the default's. Begins anew with each configuration.
@@ -45,7 +48,29 @@ impl Configuration {
     /// A configuration whose ports are all in zone 0, without NAT.
     pub fn new(settings: Settings, policy: Policy, forwarding: Forwarding) -> Self {
         let rule_counters = vec![RuleCounter::default(); policy.rules.len() + 1];
-        Self { settings, policy, forwarding, nat: Nat::default(), zones: [0; MAX_PORTS], rule_counters }
+        Self {
+            settings,
+            policy,
+            forwarding,
+            nat: Nat::default(),
+            pools: Pools::default(),
+            nat_counters: Vec::new(),
+            zones: [0; MAX_PORTS],
+            rule_counters,
+        }
+    }
+
+    /// The same with NAT by these rules.
+    #[must_use]
+    pub fn with_nat(mut self, nat: Nat) -> Self {
+        let own = match &self.forwarding {
+            Forwarding::Routed(router) => router.own(),
+            Forwarding::Wire { .. } => &[],
+        };
+        self.pools = Pools::new(nat.source_addresses(own));
+        self.nat_counters = vec![NatCounter::default(); nat.source.len()];
+        self.nat = nat;
+        self
     }
 }
 
@@ -97,8 +122,12 @@ pub struct Shard {
     pub(crate) wheel: Wheel,
     pub(crate) counters: Counters,
     pub(crate) log: Log,
-    /// The entry of a new connection until its first packet has passed.
-    pub(crate) newcomer: Entry,
+    /// A new connection until its first packet has passed.
+    pub(crate) newcomer: Newcomer,
+    /// Translated entries in the table.
+    pub(crate) translated: u32,
+    /// How many random numbers were drawn.
+    pub(crate) draws: u64,
     /// The pace of answers.
     pub(crate) pace: Pace,
     /// The latest time seen: time never runs backwards here.
@@ -117,16 +146,20 @@ impl Shard {
             let text = format!("a shard holds less than {} entries", wheel::MAX_ENTRIES);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
+        // A translated entry has two places.
+        let places = if configuration.nat.is_empty() { capacity.entries } else { capacity.entries * 2 };
         Ok(Self {
             steering: Steering::single(),
             configuration,
             generation: 1,
             entries: Entries::new(capacity.entries, capacity.pages)?,
-            index: Index::new(capacity.entries, capacity.seed, capacity.pages)?,
+            index: Index::new(places, capacity.seed, capacity.pages)?,
             wheel: Wheel::new(Tick::at(now)),
             counters: Counters::default(),
             log: Log::default(),
-            newcomer: Entry::new_zeroed(),
+            newcomer: Newcomer::new(),
+            translated: 0,
+            draws: 0,
             pace: Pace::default(),
             now,
             settled: now,
@@ -146,8 +179,9 @@ impl Shard {
 
     /// Puts a new configuration in force and gives the old one back. Entries stay, and each connection is judged
     /// anew at its next packet.
-    pub fn configure(&mut self, configuration: Box<Configuration>) -> Box<Configuration> {
+    pub fn configure(&mut self, mut configuration: Box<Configuration>) -> Box<Configuration> {
         self.generation = self.generation.checked_add(1).unwrap_or(1);
+        configuration.pools.take_over(&mut self.configuration.pools);
         std::mem::replace(&mut self.configuration, configuration)
     }
 
@@ -260,7 +294,7 @@ impl Shard {
     #[inline]
     pub(crate) fn find(&mut self, key: &Key, tuple: &Tuple) -> Option<(u32, Direction)> {
         let found = match self.entries.direction(key.candidate, tuple, key.inverse) {
-            Some(direction) => Some((key.candidate, direction)),
+            Some(direction) => Some((key.candidate & !TRANSLATED, direction)),
             None => self.search(key, tuple),
         };
         match found {
@@ -280,9 +314,11 @@ impl Shard {
         }
     }
 
+    /// Finds the entry of a tuple without a candidate, be its time over or not.
     #[inline(never)]
-    fn search(&self, key: &Key, tuple: &Tuple) -> Option<(u32, Direction)> {
-        self.index.find(key.hash, |index| self.entries.direction(index, tuple, key.inverse))
+    pub(crate) fn search(&self, key: &Key, tuple: &Tuple) -> Option<(u32, Direction)> {
+        let found = self.index.find(key.hash, |number| self.entries.direction(number, tuple, key.inverse));
+        found.map(|(number, direction)| (number & !TRANSLATED, direction))
     }
 
     /// Whether a newcomer of this hash enters only in the place of another.
@@ -292,15 +328,34 @@ impl Shard {
 
     /// The unassured entry to evict for a newcomer of this hash.
     pub(crate) fn evictable(&self, hash: Hash) -> Option<u32> {
-        self.index.neighbours(hash).find(|index| !self.entries.at(*index).status.has(Status::ASSURED))
+        let is_assured = |index: &u32| self.entries.at(*index).status.has(Status::ASSURED);
+        self.index.neighbours(hash).map(|number| number & !TRANSLATED).find(|index| !is_assured(index))
     }
 
-    /// Puts an entry into the table; `None` when there is no room for its hash.
-    pub(crate) fn insert(&mut self, hash: Hash, tuple: &Tuple, entry: Entry) -> Option<u32> {
+    /// Puts an entry into the table, under the hash of its original tuple and, if it is translated, of its reply tuple;
+    /// `None` when there is no room for it.
+    pub(crate) fn insert(
+        &mut self,
+        hash: Hash,
+        tuple: &Tuple,
+        reply: Option<(Hash, Tuple)>,
+        entry: Entry,
+    ) -> Option<u32> {
         let index = self.entries.insert(tuple, entry)?;
-        if !self.index.insert(hash, index) {
+        let number = if reply.is_some() { index | TRANSLATED } else { index };
+        let has_place = self.index.insert(hash, number);
+        if !has_place || reply.is_some_and(|(reply_hash, _)| !self.index.insert(reply_hash, number)) {
+            if has_place {
+                self.index.remove(hash, number);
+            }
             self.entries.remove(index);
             return None;
+        }
+        if let Some((_, reply)) = reply {
+            self.entries.translate(index, &reply);
+            self.translated += 1;
+            let pools = &mut self.configuration.pools;
+            pools.take(reply.family(), reply.dst, reply.protocol(), reply.reply_port());
         }
         self.wheel.arm(&mut self.entries, index);
         self.counters.inserts += 1;
@@ -333,7 +388,18 @@ impl Shard {
             End::Deleted => self.counters.deletes += 1,
             End::Closed => self.counters.closed += 1,
         }
-        self.index.remove(self.index.hash(&tuple, tuple.selector.invert()), index);
+        let hash = self.index.hash(&tuple, tuple.selector.invert());
+        if self.entries.at(index).is_translated() {
+            let reply = self.entries.reply(index);
+            let reply_hash = self.index.hash(&reply, reply.selector.invert());
+            self.index.remove(hash, index | TRANSLATED);
+            self.index.remove(reply_hash, index | TRANSLATED);
+            self.translated -= 1;
+            let pools = &mut self.configuration.pools;
+            pools.give_back(reply.family(), reply.dst, reply.protocol(), reply.reply_port());
+        } else {
+            self.index.remove(hash, index);
+        }
         self.entries.remove(index);
     }
 
@@ -362,7 +428,8 @@ impl Shard {
 
     fn snapshot(&self, index: u32) -> EntrySnapshot {
         let settings = &self.configuration.settings;
-        EntrySnapshot::of(self.entries.at(index), self.entries.tuple(index), settings, self.now)
+        let tuples = [self.entries.tuple(index), self.entries.reply(index)];
+        EntrySnapshot::of(self.entries.at(index), tuples, settings, self.now)
     }
 
     /// Deletes the entries that `wanted` says; gives how many those were.

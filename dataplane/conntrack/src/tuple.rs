@@ -119,6 +119,11 @@ impl Selector {
         Self(self.0 & !(0xffff << 16) | (zone as u64) << 16)
     }
 
+    /// The same with other ports: source and destination port, one behind the other.
+    pub const fn with_ports(self, ports: u32) -> Self {
+        Self(self.0 & 0xffff_ffff | (ports as u64) << 32)
+    }
+
     /// The packed number, for hashing.
     pub const fn as_u64(self) -> u64 {
         self.0

@@ -91,6 +91,9 @@ reasons! {
         Reject = "reject",
         /// The table is full of assured entries.
         TableFull = "table-full",
+        /// The connection found no address and port to be translated to: those of its rule are all taken, or it has no
+        /// ports and its translation would be that of another connection.
+        NatExhausted = "nat-exhausted",
         /// The egress queue was full.
         TxFull = "tx-full",
         /// The ring to the shard that the packet belongs to was full.

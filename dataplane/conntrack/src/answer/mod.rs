@@ -62,9 +62,8 @@ impl Shard {
         if reason == DropReason::Local {
             // What the box says as a host is part of a connection. What it says as a router is about one, and
             // changes nothing.
-            let entry = verdict.entry.and_then(|id| self.entry(id));
-            if let Some(zone) = entry.map(|entry| entry.selector.zone()) {
-                self.track_own(&Sent(out.get_mut(..length)?), zone);
+            if let Some(id) = verdict.entry {
+                self.track_own(&Sent(out.get_mut(..length)?), id);
             }
         }
         Some(length)

@@ -76,9 +76,9 @@ impl Forwarding {
         }
     }
 
-    /// The way of a frame that was parsed.
+    /// The way of a frame that was parsed, to `translated` if its destination is.
     #[inline]
-    pub fn way<F: Frame>(&self, frame: &F, headers: &Headers) -> Way {
+    pub fn way<F: Frame>(&self, frame: &F, headers: &Headers, translated: Option<u128>) -> Way {
         match self {
             Self::Wire { peers } => {
                 let peer = peers.get(usize::from(frame.port().0)).copied().unwrap_or_default();
@@ -87,7 +87,7 @@ impl Forwarding {
                     _ => Way::Open(Egress::link(peer)),
                 }
             }
-            Self::Routed(router) => router.way(frame, headers),
+            Self::Routed(router) => router.way(frame, headers, translated),
         }
     }
 

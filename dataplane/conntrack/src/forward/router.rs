@@ -154,6 +154,11 @@ impl Router {
         interface.into_iter().flat_map(|interface| &interface.addresses).map(|(own, _)| *own)
     }
 
+    /// The box's own addresses on all ports, sorted.
+    pub fn own(&self) -> &[IpAddr] {
+        &self.own
+    }
+
     /// Whether an address is the box's own, on whatever port.
     pub fn is_own(&self, address: IpAddr) -> bool {
         self.own.binary_search(&address).is_ok()
@@ -186,8 +191,8 @@ impl Router {
         for_port && usize::from(headers.l3_offset) == ethernet::HEADER_BYTES
     }
 
-    /// The way of a packet.
-    pub(super) fn way<F: Frame>(&self, frame: &F, headers: &Headers) -> Way {
+    /// The way of a packet, to `translated` if its destination is.
+    pub(super) fn way<F: Frame>(&self, frame: &F, headers: &Headers, translated: Option<u128>) -> Way {
         let head = frame.head();
         let drop = |reason| Way::Closed(Action::Drop(reason));
         let Some(family) = headers.family() else {
@@ -201,6 +206,7 @@ impl Router {
         if wire::has_martian_source(frame, headers) || self.is_own(crate::tuple::address(family, source)) {
             return drop(DropReason::IpSource);
         }
+        let destination = translated.unwrap_or(destination);
         let reject = |reason, rejection| Way::Closed(Action::Reject(reason, rejection));
         let egress = match self.table.get(family, destination) {
             None => return reject(DropReason::NoRoute, Rejection::NoRoute),

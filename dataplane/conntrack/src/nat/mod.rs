@@ -1,5 +1,18 @@
-//! Network address translation.
+//! Network address translation: which connections are translated, to what, and how a packet is rewritten.
+//!
+//! The first packet of a connection decides (`bind`, `search`); from then on the entry's two tuples say all, and each packet is
+//! rewritten by them (`edit`).
 
+mod apply;
+mod bind;
+mod edit;
+mod pools;
 mod rules;
+mod search;
+mod translation;
 
-pub use rules::{Mapping, Nat, Ports, Range, Rule, Target};
+pub(crate) use apply::{Destination, Edit};
+pub(crate) use bind::Newcomer;
+pub use pools::Pools;
+pub use rules::{Mapping, Nat, NatCounter, Ports, Range, Rule, Target};
+pub use translation::{Deltas, Translation};

@@ -4,6 +4,7 @@
 //! rule that applies decides for its whole life; so rules that change leave entries alone.
 
 use crate::policy::{Match, Prefix};
+use crate::tuple::{Family, number};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
@@ -22,6 +23,24 @@ impl Nat {
         self.source.is_empty() && self.destination.is_empty()
     }
 }
+
+impl Nat {
+    /// The addresses that sources can be translated to with a port of their own choice; `own` are those of the box, which
+    /// masquerading gives away. Addresses of 1:1 networks are none of them. More than [`MOST_ADDRESSES`] are cut off.
+    pub fn source_addresses(&self, own: &[IpAddr]) -> Vec<IpAddr> {
+        let gives_own = |rule: &Rule| rule.hairpin || matches!(rule.target, Target::Own(_));
+        let own = if self.source.iter().chain(&self.destination).any(gives_own) { own } else { &[] };
+        let ranges = self.source.iter().flat_map(|rule| match &rule.target {
+            Target::Pool(ranges) => ranges.as_slice(),
+            Target::Keep | Target::Own(_) | Target::Prefix(_) => &[],
+        });
+        let pooled = ranges.flat_map(Range::addresses);
+        own.iter().copied().chain(pooled).take(MOST_ADDRESSES).collect()
+    }
+}
+
+/// Most addresses whose ports are counted: as many as a /18 has.
+pub const MOST_ADDRESSES: usize = 1 << 14;
 
 /// One rule. It applies to connections whose family its target has addresses of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +102,14 @@ pub struct Range {
     pub ports: Ports,
 }
 
+impl Range {
+    /// All its addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        let family = if self.first.is_ipv4() { Family::V4 } else { Family::V6 };
+        (number(self.first)..=number(self.last)).map(move |address| crate::tuple::address(family, address))
+    }
+}
+
 /// The ports that a connection can get. An ICMP identifier counts as a port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Ports {
@@ -108,4 +135,13 @@ pub enum Mapping {
     AddressAndPortDependent,
     /// For all connections that a client has from one port at a time.
     EndpointIndependent,
+}
+
+/// What a source rule has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NatCounter {
+    /// Connections it has found a source for.
+    pub bound: u64,
+    /// Connections that were dropped because all ports were taken.
+    pub exhausted: u64,
 }

@@ -68,8 +68,30 @@ impl Sum {
     }
 }
 
-/// The 16-bit one's complement of a sum.
-const fn fold(sum: u64) -> u16 {
+/// What replacing the 16-bit words of `old` by those of `new` adds to a sum over them (RFC 1624), not folded: several
+/// changes can be added up.
+pub fn change(old: u128, new: u128) -> u64 {
+    let words = |number: u128| {
+        number
+            .to_be_bytes()
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|word| u16::from_be_bytes(*word))
+            .map(u64::from)
+            .sum::<u64>()
+    };
+    words(!old) + words(new)
+}
+
+/// The checksum after what it covers has grown by `delta`, as [`change`] makes it and [`fold`] folds it.
+#[inline]
+pub const fn add(checksum: u16, delta: u16) -> u16 {
+    !fold(!checksum as u64 + delta as u64)
+}
+
+/// The 16-bit one's complement sum of a longer one.
+pub const fn fold(sum: u64) -> u16 {
     let sum = (sum >> 32) + (sum & 0xffff_ffff);
     let sum = (sum >> 16) + (sum & 0xffff);
     let sum = (sum >> 16) + (sum & 0xffff);

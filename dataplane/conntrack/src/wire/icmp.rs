@@ -8,6 +8,12 @@ use crate::verdict::InvalidReason;
 /// Bytes of a message's header.
 pub const HEADER_BYTES: usize = 8;
 
+/// What stands in an ICMPv6 redirect between header and options.
+const TARGET_AND_DESTINATION_BYTES: usize = 32;
+
+/// What stands in the redirected header option before the quote (RFC 4861 section 4.6.3).
+const OPTION_HEADER_BYTES: usize = 8;
+
 /// ICMPv6 redirect (RFC 4861 section 4.5), the one error that quotes in an option.
 const REDIRECT_V6: u8 = 137;
 
@@ -171,12 +177,27 @@ fn quote(own: Tuple, ttl: u8, l4: &[u8]) -> Option<Datagram<'_>> {
     }
 }
 
+/// Where the IP header of the datagram that an error quotes starts, from the start of the message, and how many bytes it
+/// has. For a message whose quote was found good.
+pub(crate) fn quote_place(family: Family, message: &[u8]) -> Option<(usize, usize)> {
+    let start = match (family, message.first()?) {
+        (Family::V6, &REDIRECT_V6) => HEADER_BYTES + TARGET_AND_DESTINATION_BYTES + OPTION_HEADER_BYTES,
+        _ => HEADER_BYTES,
+    };
+    let quote = message.get(start..)?;
+    let datagram = match family {
+        Family::V4 => ipv4::quoted(quote),
+        Family::V6 => ipv6::quoted(quote),
+    };
+    Some((start, datagram?.l4_offset))
+}
+
 /// The datagram that a redirect, valid by RFC 4861 section 8.1, quotes in its first option, behind target and
 /// destination.
 fn redirected(rest: &[u8]) -> Option<Datagram<'_>> {
-    const TARGET_AND_DESTINATION_BYTES: usize = 32;
     const REDIRECTED_HEADER: u8 = 4;
-    let (option, quote) = rest.get(TARGET_AND_DESTINATION_BYTES..)?.split_first_chunk::<8>()?;
+    let (option, quote) =
+        rest.get(TARGET_AND_DESTINATION_BYTES..)?.split_first_chunk::<OPTION_HEADER_BYTES>()?;
     if option[0] == REDIRECTED_HEADER && option[1] > 0 { ipv6::quoted(quote) } else { None }
 }
 

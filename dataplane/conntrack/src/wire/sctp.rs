@@ -8,7 +8,7 @@ use crate::verdict::InvalidReason;
 /// Bytes of the common header.
 pub const HEADER_BYTES: usize = 12;
 /// Where the checksum stands in the common header.
-pub(super) const CHECKSUM_OFFSET: usize = 8;
+pub(crate) const CHECKSUM_OFFSET: usize = 8;
 
 /// The chunk types that a middlebox reads (RFC 9260 section 3.2).
 pub mod chunk_type {

@@ -1,0 +1,240 @@
+//! Binding: what the first packet of a connection chooses for the whole of it.
+//!
+//! The destination is bound before the way of the packet is looked up, the source when the policy has let the packet pass,
+//! as in Linux.
+
+use super::apply::Destination;
+use super::rules::{Ports, Rule, Target};
+use super::search::{Wish, choices, draw_from};
+use crate::entry::{Entry, Status};
+use crate::forward::{Egress, Forwarding};
+use crate::frame::PortId;
+use crate::headers::Packet;
+use crate::policy::{Facts, Prefix};
+use crate::shard::Shard;
+use crate::tuple::{Family, Tuple, number};
+use crate::verdict::State;
+use std::net::IpAddr;
+use zerocopy::FromZeros;
+
+/// Addresses of a pool that are tried for one connection when the ports of those before are used up.
+const MOST_ADDRESSES: u64 = 16;
+
+/// What the first packet of a connection has brought about so far.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Newcomer {
+    /// Its entry.
+    pub(crate) entry: Entry,
+    /// Its reply tuple.
+    pub(crate) reply: Tuple,
+    /// Whether its source is masqueraded if it leaves by the port it came by.
+    pub(crate) hairpin: bool,
+    /// Whether its source has become an address of the box.
+    pub(crate) masqueraded: bool,
+}
+
+impl Newcomer {
+    /// A connection of which nothing is known yet.
+    pub(crate) fn new() -> Self {
+        Self { entry: Entry::new_zeroed(), reply: Tuple::default(), hairpin: false, masqueraded: false }
+    }
+
+    /// The bits that say what is translated, for an original tuple.
+    pub(crate) fn status(&self, original: &Tuple) -> Status {
+        let to = self.reply.invert();
+        let mut status = Status::default();
+        if (to.src, to.selector.sport()) != (original.src, original.selector.sport()) {
+            status.set(Status::SRC_NAT);
+        }
+        if (to.dst, to.selector.dport()) != (original.dst, original.selector.dport()) {
+            status.set(Status::DST_NAT);
+        }
+        if self.masqueraded && status.has(Status::SRC_NAT) {
+            status.set(Status::MASQUERADED);
+        }
+        status
+    }
+}
+
+impl Rule {
+    /// Whether its target has anything for a family; `own` says whether the box has an address that it may mean.
+    fn serves(&self, family: Family, own: bool) -> bool {
+        match &self.target {
+            Target::Keep => true,
+            Target::Own(_) => own,
+            Target::Prefix(prefix) => prefix.family() == family,
+            Target::Pool(ranges) => ranges.iter().any(|range| is_of(family, range.first)),
+        }
+    }
+
+    /// What this rule, which serves the family, wants an address that is `old` to be; `own` is the box's address that it
+    /// may mean, and `choice` says which of several. `None` where the connection is to be left alone.
+    fn wish(&self, family: Family, old: u128, own: Option<IpAddr>, choice: u64) -> Option<Wish> {
+        match &self.target {
+            Target::Keep => None,
+            Target::Own(ports) => Some(Wish { address: number(own?), ports: ports.clone() }),
+            Target::Prefix(prefix) => Some(Wish { address: same_host(prefix, old), ports: Ports::Own }),
+            Target::Pool(ranges) => {
+                let ranges = || ranges.iter().filter(|range| is_of(family, range.first));
+                let last = |first, last| number(last) - number(first);
+                let count: u128 = ranges().map(|range| last(range.first, range.last) + 1).sum();
+                let mut place = u128::from(choice).checked_rem(count)?;
+                for range in ranges() {
+                    let last = last(range.first, range.last);
+                    if place <= last {
+                        let address = number(range.first) + place;
+                        return Some(Wish { address, ports: range.ports.clone() });
+                    }
+                    place -= last + 1;
+                }
+                None
+            }
+        }
+    }
+
+    /// How many addresses to try.
+    const fn tries(&self) -> u64 {
+        match self.target {
+            Target::Pool(_) if !self.persistent => MOST_ADDRESSES,
+            _ => 1,
+        }
+    }
+}
+
+const fn is_of(family: Family, address: IpAddr) -> bool {
+    matches!((family, address), (Family::V4, IpAddr::V4(_)) | (Family::V6, IpAddr::V6(_)))
+}
+
+/// The address in a network that has the host bits of `old`.
+const fn same_host(network: &Prefix, old: u128) -> u128 {
+    network.first() | old & (network.last() - network.first())
+}
+
+impl Shard {
+    /// Gives the newcomer a reply tuple, with its destination translated where a rule says so; gives that destination, if
+    /// it is another than the packet's.
+    #[inline]
+    pub(crate) fn bind_destination(&mut self, packet: Packet<'_>, ingress: PortId) -> Option<Destination> {
+        let original = packet.headers.tuple;
+        self.newcomer.reply = original.invert();
+        if self.configuration.nat.destination.is_empty() {
+            return None;
+        }
+        self.bind_destination_by_rule(packet, ingress);
+        self.newcomer.destination(&original)
+    }
+
+    #[inline(never)]
+    fn bind_destination_by_rule(&mut self, packet: Packet<'_>, ingress: PortId) {
+        let original = packet.headers.tuple;
+        let facts = Facts { state: Some(State::New), ..Facts::of_packet(packet, ingress) };
+        let family = original.family();
+        let random = self.draw();
+        let own = self.own_address(ingress, original.src, family);
+        let mut rules = self.configuration.nat.destination.iter();
+        let applies = |rule: &&Rule| rule.matches.applies(&facts) && rule.serves(family, own.is_some());
+        let Some(rule) = rules.find(applies) else { return };
+        let Some(wish) = rule.wish(family, original.dst, own, self.choice(rule, &original)) else { return };
+        let port = original.selector.dport();
+        let is_random = rule.random;
+        let newcomer = &mut self.newcomer;
+        newcomer.hairpin = rule.hairpin;
+        newcomer.reply.src = wish.address;
+        if wish.ports == Ports::Own {
+            return;
+        }
+        if let Some(range) = choices(original.protocol(), port, &wish.ports) {
+            let keeps = range.contains(&port) && !is_random;
+            let port = if keeps { port } else { draw_from(&range, random) };
+            let ports = u32::from(port) << 16 | u32::from(original.selector.sport());
+            newcomer.reply.selector = newcomer.reply.selector.with_ports(ports);
+        }
+    }
+
+    /// Completes the newcomer's reply tuple, with its source translated where a rule says so and its port changed
+    /// where another connection owns the tuple. False when there is none to be had.
+    pub(crate) fn bind_source(&mut self, packet: Packet<'_>, ingress: PortId, egress: Egress) -> bool {
+        let original = packet.headers.tuple;
+        if let Some(found) = self.bind_by_rule(packet, ingress, egress) {
+            return found;
+        }
+        let is_bound = self.newcomer.reply != original.invert();
+        // As long as nothing is translated, a tuple that no entry has is free in both directions.
+        if !is_bound && self.translated == 0 {
+            return true;
+        }
+        self.settle_source(&original, &Wish { address: original.src, ports: Ports::Own }, false)
+    }
+
+    /// Binds the source by the first rule that applies; `None` where none does, or says to keep it.
+    fn bind_by_rule(&mut self, packet: Packet<'_>, ingress: PortId, egress: Egress) -> Option<bool> {
+        let is_hairpin = self.newcomer.hairpin && egress.port == ingress;
+        if (self.configuration.nat.source.is_empty() && !is_hairpin) || egress.port == PortId::LOCAL {
+            return None;
+        }
+        let original = packet.headers.tuple;
+        let family = original.family();
+        let to = self.newcomer.reply.invert();
+        let facts = Facts {
+            state: Some(State::New),
+            egress: Some(egress.port),
+            destination: to.dst,
+            destination_port: to.selector.dport(),
+            mark: self.newcomer.entry.mark,
+            status: self.newcomer.status(&original),
+            ..Facts::of_packet(packet, ingress)
+        };
+        let own = self.own_address(egress.port, self.next_hop(egress, to.dst), family);
+        let applies = |rule: &Rule| rule.matches.applies(&facts) && rule.serves(family, own.is_some());
+        let Some(place) = self.configuration.nat.source.iter().position(applies) else {
+            let address = number(own.filter(|_| is_hairpin)?);
+            self.newcomer.masqueraded = true;
+            return Some(self.settle_source(&original, &Wish { address, ports: Ports::Own }, false));
+        };
+        let mut tries = 0;
+        let found = loop {
+            let rule = self.configuration.nat.source.get(place)?;
+            let wish = rule.wish(family, original.src, own, self.choice(rule, &original) + tries)?;
+            tries += 1;
+            let is_last = tries == rule.tries();
+            self.newcomer.masqueraded = matches!(rule.target, Target::Own(_));
+            let is_random = rule.random;
+            let found = self.settle_source(&original, &wish, is_random);
+            if found || is_last {
+                break found;
+            }
+        };
+        if let Some(counter) = self.configuration.nat_counters.get_mut(place) {
+            *(if found { &mut counter.bound } else { &mut counter.exhausted }) += 1;
+        }
+        Some(found)
+    }
+
+    /// Which of several addresses a connection gets: the same again for the same addresses.
+    fn choice(&self, rule: &Rule, original: &Tuple) -> u64 {
+        let server = if rule.persistent { 0 } else { original.dst };
+        // Half of the numbers there are, so that adding tries does not overflow.
+        self.index.keyed(&(original.src, server)) >> 1
+    }
+
+    /// The box's own address at a port, as a station behind it sees it.
+    fn own_address(&self, port: PortId, station: u128, family: Family) -> Option<IpAddr> {
+        match &self.configuration.forwarding {
+            Forwarding::Wire { .. } => None,
+            Forwarding::Routed(router) => {
+                let own = router.source_towards(port, crate::tuple::address(family, station));
+                own.filter(|own| is_of(family, *own))
+            }
+        }
+    }
+
+    /// The address of the station that a packet to `destination` goes to next.
+    fn next_hop(&self, egress: Egress, destination: u128) -> u128 {
+        match (&self.configuration.forwarding, egress.gateway) {
+            (Forwarding::Routed(router), Some(gateway)) => {
+                router.gateway(gateway).map_or(destination, number)
+            }
+            _ => destination,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Rewriting packets: addresses, ports and checksums in place.
+//!
+//! A checksum is not computed anew but changed by what has changed (RFC 1624), so that damage stays visible; UDP's "no
+//! checksum" stays none. SCTP's CRC does not cover addresses, and is computed anew where a port changes.
+
+use super::translation::Deltas;
+use crate::frame::Frame;
+use crate::headers::Headers;
+use crate::tuple::{Family, Tuple, protocol};
+use crate::wire::checksum::{self, Crc32c, Sum};
+use crate::wire::{self, icmp, sctp, segments};
+
+/// Where an L4 header has what a translation changes, in bytes from its start.
+struct Layout {
+    source_port: Option<usize>,
+    destination_port: Option<usize>,
+    checksum: Option<usize>,
+}
+
+impl Layout {
+    /// That of a protocol. An ICMP identifier counts as the source port.
+    const fn of(number: u8) -> Self {
+        let (source_port, destination_port, checksum) = match number {
+            protocol::TCP => (Some(0), Some(2), Some(16)),
+            protocol::UDP | protocol::UDPLITE => (Some(0), Some(2), Some(6)),
+            protocol::SCTP => (Some(0), Some(2), None),
+            protocol::ICMP | protocol::ICMPV6 => (Some(4), None, Some(2)),
+            _ => (None, None, None),
+        };
+        Self { source_port, destination_port, checksum }
+    }
+}
+
+/// Makes a packet of a connection one of tuple `to`.
+#[inline]
+pub(crate) fn rewrite<F: Frame>(frame: &mut F, headers: &Headers, to: &Tuple, deltas: Deltas) {
+    let head = frame.head_mut();
+    write_addresses(head, usize::from(headers.l3_offset), to, deltas.l3);
+    write_ports(head, usize::from(headers.l4_offset), to, deltas.l4);
+    if headers.protocol == protocol::SCTP {
+        reseal_sctp(frame, headers);
+    }
+}
+
+/// Writes the addresses of a tuple into the IP header at `offset`.
+#[inline]
+fn write_addresses(head: &mut [u8], offset: usize, to: &Tuple, delta: u16) {
+    let header = head.get_mut(offset..).unwrap_or_default();
+    match to.family() {
+        Family::V4 => {
+            add_to_checksum(header, 10, delta);
+            put(header, 12, (to.src as u32).to_be_bytes());
+            put(header, 16, (to.dst as u32).to_be_bytes());
+        }
+        Family::V6 => {
+            put(header, 8, to.src.to_be_bytes());
+            put(header, 24, to.dst.to_be_bytes());
+        }
+    }
+}
+
+/// Writes the ports of a tuple into the L4 header at `offset`, as far as that is there.
+#[inline]
+fn write_ports(head: &mut [u8], offset: usize, to: &Tuple, delta: u16) {
+    let header = head.get_mut(offset..).unwrap_or_default();
+    let layout = Layout::of(to.protocol());
+    if let Some(place) = layout.checksum {
+        let is_udp = to.protocol() == protocol::UDP;
+        let unset = is_udp && header.get(place..place + 2) == Some(&[0; 2]);
+        if !unset {
+            add_to_checksum(header, place, delta);
+            // RFC 768: a checksum that comes out as zero is sent as all ones.
+            if is_udp && header.get(place..place + 2) == Some(&[0; 2]) {
+                put(header, place, [0xff; 2]);
+            }
+        }
+    }
+    if let Some(place) = layout.source_port {
+        put(header, place, to.selector.sport().to_be_bytes());
+    }
+    if let Some(place) = layout.destination_port {
+        put(header, place, to.selector.dport().to_be_bytes());
+    }
+}
+
+/// Writes bytes at a place, if it is there.
+#[inline]
+fn put<const N: usize>(header: &mut [u8], place: usize, bytes: [u8; N]) {
+    if let Some(there) = header.get_mut(place..).and_then(<[u8]>::first_chunk_mut) {
+        *there = bytes;
+    }
+}
+
+#[inline]
+fn add_to_checksum(header: &mut [u8], place: usize, delta: u16) {
+    if let Some(field) = header.get_mut(place..).and_then(<[u8]>::first_chunk_mut) {
+        *field = checksum::add(u16::from_be_bytes(*field), delta).to_be_bytes();
+    }
+}
+
+#[cold]
+fn reseal_sctp<F: Frame>(frame: &mut F, headers: &Headers) {
+    let start = usize::from(headers.l4_offset) + sctp::CHECKSUM_OFFSET;
+    put(frame.head_mut().get_mut(start..).unwrap_or_default(), 0, [0; 4]);
+    let crc = segments::slices(frame, headers.l4_offset, headers.l4_len as usize)
+        .fold(Crc32c::default(), Crc32c::bytes);
+    put(frame.head_mut().get_mut(start..).unwrap_or_default(), 0, crc.to_wire());
+}
+
+/// The translation of an ICMP error: what stands outside and what it quotes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ErrorEdit {
+    /// The new source of the error itself; `None` where the sender's own address may be seen.
+    pub(crate) src: Option<u128>,
+    /// The new destination of the error itself.
+    pub(crate) dst: Option<u128>,
+    /// What the quoted packet was before it was translated.
+    pub(crate) quoted: Tuple,
+}
+
+/// Translates an ICMP error, outside and inside (RFC 5508 section 4): its receiver sees the packet that it sent quoted.
+#[cold]
+pub(crate) fn rewrite_error<F: Frame>(frame: &mut F, headers: &Headers, edit: &ErrorEdit) {
+    let (l3, l4) = (usize::from(headers.l3_offset), usize::from(headers.l4_offset));
+    let quoted = headers.tuple.invert();
+    let (src, dst) = wire::addresses(frame.head(), headers);
+    let outside = Tuple { src: edit.src.unwrap_or(src), dst: edit.dst.unwrap_or(dst), ..quoted };
+    let l3_delta = checksum::change(src, outside.src) + checksum::change(dst, outside.dst);
+
+    let head = frame.head_mut();
+    write_addresses(head, l3, &outside, checksum::fold(l3_delta));
+    let end = l4.saturating_add(headers.l4_len as usize).min(head.len());
+    let message = head.get_mut(l4..end).unwrap_or_default();
+    let Some((start, header_bytes)) = icmp::quote_place(quoted.family(), message) else { return };
+    let before = Sum::default().bytes(message).checksum();
+    let deltas = Deltas::between(&quoted, &edit.quoted);
+    write_addresses(message, start, &edit.quoted, deltas.l3);
+    write_ports(message, start + header_bytes, &edit.quoted, deltas.l4);
+    let after = Sum::default().bytes(message).checksum();
+    let pseudo_delta = match quoted.family() {
+        Family::V4 => 0,
+        Family::V6 => l3_delta,
+    };
+    // A checksum is the complement of its sum: the sum grew by what the checksum shrank by.
+    let delta = checksum::change(after.into(), before.into()) + pseudo_delta;
+    add_to_checksum(message, 2, checksum::fold(delta));
+}

@@ -1,0 +1,268 @@
+//! Which ports of the translated addresses are in use: what makes finding a free one quick, and what `nat pools` shows.
+//!
+//! A port may serve several connections, towards different servers. So what decides whether a connection can have a port is
+//! its reply tuple, and the index knows those; a pool counts how often each port is used, and finds one that nobody uses
+//! in a few steps. What it says is a hint: a configuration that brings an address back begins to count anew.
+
+use crate::counters::ProtocolLabel;
+use crate::tuple::{Family, number, protocol};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+/// Ports are a space of their own for TCP, for UDP, and for all other protocols together.
+const SPACES: usize = 3;
+
+/// Ports of a protocol.
+const PORTS: usize = 1 << 16;
+
+/// Bits of a word of the maps below.
+const BITS: usize = u64::BITS as usize;
+
+/// The ports of one address and protocol.
+#[derive(Clone, Debug)]
+struct Ports {
+    /// How many connections use each port.
+    uses: Box<[u32]>,
+    /// The ports that are used at all, a bit each.
+    used: Box<[u64]>,
+    /// The words of `used` that are all ones, a bit each.
+    full: [u64; PORTS / BITS / BITS],
+    /// How many ports are used.
+    count: u32,
+}
+
+impl Ports {
+    fn new() -> Self {
+        // Zeroed memory takes no room until it is written.
+        Self {
+            uses: vec![0; PORTS].into_boxed_slice(),
+            used: vec![0; PORTS / BITS].into_boxed_slice(),
+            full: [0; PORTS / BITS / BITS],
+            count: 0,
+        }
+    }
+
+    fn take(&mut self, port: u16) {
+        let port = usize::from(port);
+        self.uses[port] = self.uses[port].saturating_add(1);
+        if self.uses[port] == 1 {
+            self.count += 1;
+            let word = port / BITS;
+            self.used[word] |= 1 << (port % BITS);
+            if self.used[word] == u64::MAX {
+                self.full[word / BITS] |= 1 << (word % BITS);
+            }
+        }
+    }
+
+    fn give_back(&mut self, port: u16) {
+        let port = usize::from(port);
+        if self.uses[port] == 1 {
+            self.count -= 1;
+            let word = port / BITS;
+            self.used[word] &= !(1 << (port % BITS));
+            self.full[word / BITS] &= !(1 << (word % BITS));
+        }
+        self.uses[port] = self.uses[port].saturating_sub(1);
+    }
+
+    /// The first port from `port` up to `last` that nobody uses.
+    fn next_free(&self, port: u16, last: u16) -> Option<u16> {
+        let (mut port, last) = (usize::from(port), usize::from(last));
+        while port <= last {
+            let free = !self.used[port / BITS] >> (port % BITS);
+            if free != 0 {
+                port += free.trailing_zeros() as usize;
+                return (port <= last).then_some(port as u16);
+            }
+            // The next word that is not full; a whole row of full ones is one step.
+            let word = port / BITS + 1;
+            let open = self.full.get(word / BITS).map_or(0, |full| !full >> (word % BITS));
+            let skipped = if open == 0 { BITS - word % BITS } else { open.trailing_zeros() as usize };
+            port = (word + skipped) * BITS;
+        }
+        None
+    }
+}
+
+/// The translated addresses of a box and the use of their ports, by one shard.
+#[derive(Debug, Default)]
+pub struct Pools {
+    /// Sorted.
+    addresses: Vec<(Family, u128)>,
+    /// The ports of each address, by its place, and protocol.
+    ports: Vec<[Ports; SPACES]>,
+}
+
+/// A copy has the same addresses, and none of their ports is used: use is a shard's own.
+impl Clone for Pools {
+    fn clone(&self) -> Self {
+        Self::of(self.addresses.clone())
+    }
+}
+
+const fn space(number: u8) -> usize {
+    match number {
+        protocol::TCP => 0,
+        protocol::UDP => 1,
+        _ => 2,
+    }
+}
+
+fn key(address: IpAddr) -> (Family, u128) {
+    (if address.is_ipv4() { Family::V4 } else { Family::V6 }, number(address))
+}
+
+impl Pools {
+    /// Pools of these addresses, no port used.
+    pub fn new(addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        let mut addresses: Vec<_> = addresses.into_iter().map(key).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        Self::of(addresses)
+    }
+
+    fn of(addresses: Vec<(Family, u128)>) -> Self {
+        let ports = addresses.iter().map(|_| std::array::from_fn(|_| Ports::new())).collect();
+        Self { addresses, ports }
+    }
+
+    /// Takes over what `other` knows about addresses that both have.
+    pub(crate) fn take_over(&mut self, other: &mut Self) {
+        for (address, ports) in self.addresses.iter().zip(&mut self.ports) {
+            if let Ok(place) = other.addresses.binary_search(address) {
+                std::mem::swap(ports, &mut other.ports[place]);
+            }
+        }
+    }
+
+    fn get(&self, family: Family, address: u128, protocol: u8) -> Option<&Ports> {
+        let place = self.addresses.binary_search(&(family, address)).ok()?;
+        self.ports.get(place).map(|spaces| &spaces[space(protocol)])
+    }
+
+    fn get_mut(&mut self, family: Family, address: u128, protocol: u8) -> Option<&mut Ports> {
+        let place = self.addresses.binary_search(&(family, address)).ok()?;
+        self.ports.get_mut(place).map(|spaces| &mut spaces[space(protocol)])
+    }
+
+    /// Counts a connection on a port. Nothing happens for an address of no pool.
+    pub(crate) fn take(&mut self, family: Family, address: u128, protocol: u8, port: u16) {
+        if let Some(ports) = self.get_mut(family, address, protocol) {
+            ports.take(port);
+        }
+    }
+
+    /// Counts a connection on a port no more.
+    pub(crate) fn give_back(&mut self, family: Family, address: u128, protocol: u8, port: u16) {
+        if let Some(ports) = self.get_mut(family, address, protocol) {
+            ports.give_back(port);
+        }
+    }
+
+    /// The ports among `range` that nobody uses, from `start` upwards and around. All of them for an address of no pool.
+    pub(crate) fn free(
+        &self,
+        family: Family,
+        address: u128,
+        protocol: u8,
+        range: RangeInclusive<u16>,
+        start: u16,
+    ) -> impl Iterator<Item = u16> + use<'_> {
+        let ports = self.get(family, address, protocol);
+        let next = move |port: u16, last: u16| match ports {
+            Some(ports) => ports.next_free(port, last),
+            None => (port <= last).then_some(port),
+        };
+        let walk = move |first: u16, last: u16| {
+            std::iter::successors(next(first, last), move |port| next(port.checked_add(1)?, last))
+        };
+        let (first, last) = range.into_inner();
+        let below = start.checked_sub(1).map(|below| walk(first, below));
+        walk(start, last).chain(below.into_iter().flatten())
+    }
+
+    /// How many ports of an address are in use: by TCP, by UDP, by all other protocols.
+    pub fn used(&self, address: IpAddr) -> [(ProtocolLabel, u32); SPACES] {
+        let (family, address) = key(address);
+        let count = |protocol| self.get(family, address, protocol).map_or(0, |ports| ports.count);
+        [
+            (ProtocolLabel::Tcp, count(protocol::TCP)),
+            (ProtocolLabel::Udp, count(protocol::UDP)),
+            (ProtocolLabel::Generic, count(0)),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    const ADDRESS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+
+    fn pools() -> Pools {
+        Pools::new([ADDRESS.into()])
+    }
+
+    fn free(pools: &Pools, range: RangeInclusive<u16>, start: u16) -> Vec<u16> {
+        pools.free(Family::V4, u32::from(ADDRESS).into(), protocol::TCP, range, start).collect()
+    }
+
+    fn take(pools: &mut Pools, port: u16) {
+        pools.take(Family::V4, u32::from(ADDRESS).into(), protocol::TCP, port);
+    }
+
+    fn give_back(pools: &mut Pools, port: u16) {
+        pools.give_back(Family::V4, u32::from(ADDRESS).into(), protocol::TCP, port);
+    }
+
+    #[test]
+    fn a_walk_goes_around_and_passes_over_what_is_used() {
+        let mut pools = pools();
+        assert_eq!(free(&pools, 10..=14, 12), [12, 13, 14, 10, 11]);
+        take(&mut pools, 13);
+        take(&mut pools, 13);
+        take(&mut pools, 10);
+        assert_eq!(free(&pools, 10..=14, 12), [12, 14, 11]);
+        give_back(&mut pools, 13);
+        assert_eq!(free(&pools, 10..=14, 12), [12, 14, 11], "another connection still uses it");
+        give_back(&mut pools, 13);
+        assert_eq!(free(&pools, 10..=14, 12), [12, 13, 14, 11]);
+        assert_eq!(pools.used(ADDRESS.into())[0], (ProtocolLabel::Tcp, 1));
+    }
+
+    #[test]
+    fn the_last_free_port_is_found_wherever_it_is() {
+        let mut pools = pools();
+        (0..=u16::MAX).for_each(|port| take(&mut pools, port));
+        assert_eq!(free(&pools, 0..=u16::MAX, 40_000), []);
+        for port in [0, 1, 63, 64, 4095, 4096, 39_999, 40_000, u16::MAX] {
+            give_back(&mut pools, port);
+            assert_eq!(free(&pools, 0..=u16::MAX, 40_000), [port]);
+            take(&mut pools, port);
+        }
+    }
+
+    #[test]
+    fn use_survives_a_new_configuration() {
+        let mut old = pools();
+        take(&mut old, 5);
+        let other = Ipv4Addr::new(203, 0, 113, 2);
+        let mut new = Pools::new([other.into(), ADDRESS.into()]);
+        new.take_over(&mut old);
+        assert_eq!(free(&new, 4..=6, 4), [4, 6]);
+        assert_eq!(free(&new.clone(), 4..=6, 4), [4, 5, 6], "a copy is another shard's");
+    }
+
+    #[test]
+    fn protocols_and_strange_addresses_do_not_meet() {
+        let mut pools = pools();
+        take(&mut pools, 5);
+        let all: Vec<_> =
+            pools.free(Family::V4, u32::from(ADDRESS).into(), protocol::UDP, 5..=6, 5).collect();
+        assert_eq!(all, [5, 6]);
+        pools.take(Family::V4, 99, protocol::TCP, 5);
+        assert_eq!(pools.free(Family::V4, 99, protocol::TCP, 5..=6, 6).collect::<Vec<_>>(), [6, 5]);
+    }
+}
