@@ -44,4 +44,5 @@ lint:
 	cargo test -p sluice-tests --test house
 	cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny --version 0.20.2
 	cargo deny check licenses bans sources
+	cargo deny --manifest-path tests/fuzz/Cargo.toml --config deny.toml check licenses bans sources
 	git ls-files '*.sh' .ci/run | xargs shellcheck
