@@ -10,6 +10,7 @@ use sluice_conntrack::policy::{Match, Outcome, Policy, Rule, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::{Action, DropReason, State, Verdict};
 use sluice_conntrack::{Capacity, Configuration, Forwarding, Frame, Instant, PortId, Shard};
+use sluice_engine::EXPIRY_BUDGET;
 use sluice_memory::Pages;
 
 use crate::connection::{self, Connection, Step};
@@ -23,9 +24,6 @@ pub const BUFFERS: usize = 4096;
 
 /// How much later the next burst comes.
 const BETWEEN_BURSTS: Duration = Duration::from_micros(3);
-
-/// Expired entries that a worker looks at between two bursts.
-const EXPIRY_BUDGET: u32 = 32;
 
 const INSIDE: PortId = PortId(0);
 const OUTSIDE: PortId = PortId(1);
@@ -97,6 +95,17 @@ impl Driver {
     /// The shard.
     pub const fn shard(&self) -> &Shard {
         &self.shard
+    }
+
+    /// The time that the last burst came at.
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// One round's share of expiry at `now`, as a worker does it. False when there is more to do.
+    pub fn expire(&mut self, now: Instant) -> bool {
+        self.now = now;
+        self.shard.expire(now, EXPIRY_BUDGET)
     }
 
     /// Lets time pass in which no packet comes.

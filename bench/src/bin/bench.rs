@@ -73,6 +73,10 @@ fn main() -> anyhow::Result<()> {
     }
     figures.append(&mut alone);
 
+    eprintln!("Expiry ...");
+    let text = Process::run(&sibling("expiry")?, &[])?;
+    figures.append(&mut serde_json::from_str(&text).context("figures of expiry")?);
+
     if let Some(path) = &options.instructions {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -209,6 +213,8 @@ fn print_table(figures: &Map<String, Value>) {
         ("track_ns_10m", "tracking, 10 million", "ns a packet", ""),
         ("new_ns", "new connection, up to 1 million", "ns each", "at most 300"),
         ("bytes_per_connection", "memory at 1 million, all told", "bytes a connection", "at most 192"),
+        ("expiry_longest_loop_us", "expiry, longest call", "us", "at most 50"),
+        ("expiry_lag_ms", "expiry, last of a million", "ms late", "at most 1000"),
         ("instructions_established", "established packet", "instructions", ""),
         ("instructions_new", "new connection", "instructions", ""),
         ("roofline_pps", "roofline", "packets a second", ""),

@@ -15,4 +15,4 @@ mod worker;
 pub use clock::Clock;
 pub use command::{Answer, Command, Controller, Inbox, channel};
 pub use port::{PortCounters, QueuePair};
-pub use worker::{Idle, Load, Worker};
+pub use worker::{EXPIRY_BUDGET, Idle, Load, Worker};
