@@ -140,6 +140,22 @@ impl Entries {
         self.len -= 1;
     }
 
+    /// Ends the entry at `index`, and keeps its place until [`Entries::remove_left`]: meanwhile it is part of a list.
+    pub fn leave(&mut self, index: u32, next: u32) {
+        let place = &mut self.arena[index as usize];
+        place.status.clear(Status::CONFIRMED);
+        place.links.next = next;
+        self.len -= 1;
+    }
+
+    /// Gives the place of an entry that was left back; gives its reply tuple and the next of its list.
+    pub fn remove_left(&mut self, index: u32) -> (Tuple, u32) {
+        let left = (self.reply(index), self.at(index).links.next);
+        self.len += 1;
+        self.remove(index);
+        left
+    }
+
     /// The original tuple of the entry at `index`.
     pub fn tuple(&self, index: u32) -> Tuple {
         let entry = &self.arena[index as usize];

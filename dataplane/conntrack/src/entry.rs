@@ -34,6 +34,10 @@ impl Status {
     pub const SRC_NAT: Self = Self(1 << 4);
     /// Its destination is translated.
     pub const DST_NAT: Self = Self(1 << 5);
+    /// Another shard owns its reply tuple and has a signpost, or has been asked for one.
+    pub const SIGNPOSTED: Self = Self(1 << 13);
+    /// That shard has not answered yet.
+    pub const UNSETTLED: Self = Self(1 << 14);
     /// Its source became an address of the box, and it ends when the box loses that.
     pub const MASQUERADED: Self = Self(1 << 15);
 

@@ -1,5 +1,8 @@
 //! What the crate asks of whoever holds a packet: an mbuf, a vector in a test, a capture's record.
 
+use crate::steer::ShardId;
+use crate::verdict::Handoff;
+
 /// A port of the box, by its place in the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortId(pub u8);
@@ -19,6 +22,15 @@ pub enum Checksum {
     Good,
     /// The device found it wrong.
     Bad,
+}
+
+/// How a frame came from another shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handed {
+    /// The shard.
+    pub from: ShardId,
+    /// Why it did.
+    pub by: Handoff,
 }
 
 /// One Ethernet frame, in one or more segments.
@@ -57,9 +69,9 @@ pub trait Frame {
         None
     }
 
-    /// Whether another shard has handed it to this one, which keeps it then.
-    fn steered(&self) -> bool {
-        false
+    /// How it came from another shard, if it did.
+    fn handed(&self) -> Option<Handed> {
+        None
     }
 }
 

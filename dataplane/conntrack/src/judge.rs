@@ -124,8 +124,10 @@ impl Shard {
     /// The entry of a tracked packet, in the table or not yet.
     fn entry_of(&mut self, tracked: &Tracked) -> Option<&mut Entry> {
         match tracked.place {
-            Place::None => None,
-            Place::Table(index) | Place::Ending(index) => Some(self.entries.at_mut(index)),
+            Place::None | Place::Elsewhere(..) => None,
+            Place::Table(index) | Place::Ending(index) | Place::Unsettled(index) => {
+                Some(self.entries.at_mut(index))
+            }
             Place::New => Some(&mut self.newcomer.entry),
         }
     }

@@ -19,11 +19,13 @@ pub mod index;
 mod judge;
 pub mod listing;
 pub mod log;
+pub mod message;
 pub mod nat;
 pub mod pipeline;
 pub mod policy;
 pub mod settings;
 pub mod shard;
+mod signpost;
 pub mod steer;
 #[cfg(test)]
 mod testing;
@@ -35,7 +37,7 @@ pub mod wheel;
 pub mod wire;
 
 pub use forward::Forwarding;
-pub use frame::{Checksum, Frame, PortId};
+pub use frame::{Checksum, Frame, Handed, PortId};
 pub use shard::{Capacity, Configuration, Shard};
 pub use steer::{ShardId, Steering};
 pub use time::Instant;

@@ -8,16 +8,17 @@
 
 use crate::entry::{EntryId, Status};
 use crate::forward::{Egress, MAX_PORTS, Way};
-use crate::frame::{Frame, PortId};
+use crate::frame::{Frame, Handed, PortId};
 use crate::headers::{Headers, Kind, Packet};
 use crate::nat::{Edit, Newcomer};
 use crate::policy::Facts;
 use crate::settings::Preset;
 use crate::shard::{End, Key, Shard};
+use crate::steer::ShardId;
 use crate::time::{Instant, Tick};
 use crate::tracker::{self, Context, Update};
 use crate::tuple::{Direction, Tuple};
-use crate::verdict::{Action, DropReason, InvalidReason, State, Verdict};
+use crate::verdict::{Action, DropReason, Handoff, InvalidReason, State, Verdict};
 use crate::wire;
 use std::hint::select_unpredictable;
 
@@ -56,6 +57,10 @@ pub(crate) enum Place {
     Table(u32),
     /// In the table, from which it goes with this packet.
     Ending(u32),
+    /// In the table, but it waits for another shard.
+    Unsettled(u32),
+    /// Known to another shard.
+    Elsewhere(ShardId, Handoff),
     /// Not in the table yet, but [`Shard::newcomer`]: it enters when the packet has passed.
     New,
 }
@@ -72,8 +77,8 @@ impl Tracked {
     /// The packet's entry in the table.
     pub(crate) const fn entry(&self) -> Option<u32> {
         match self.place {
-            Place::None | Place::New => None,
-            Place::Table(index) | Place::Ending(index) => Some(index),
+            Place::None | Place::New | Place::Elsewhere(..) => None,
+            Place::Table(index) | Place::Ending(index) | Place::Unsettled(index) => Some(index),
         }
     }
 }
@@ -145,7 +150,7 @@ impl Shard {
             return Ok(());
         }
         if let Some(owner) = self.steering.elsewhere(frame, headers) {
-            return Err(Action::Handoff(owner));
+            return Err(Action::Handoff(owner, Handoff::Steering));
         }
         if matches!(headers.kind, Kind::Invalid(_)) {
             return Ok(());
@@ -177,9 +182,16 @@ impl Shard {
         let tracked = match headers.kind {
             Kind::NotIp | Kind::Untracked => Tracked::without_entry(State::Untracked),
             Kind::Invalid(reason) => Tracked::invalid(reason),
-            Kind::Error => self.relate(&slot.key, packet),
-            Kind::Tracked => self.track(&slot.key, packet),
+            Kind::Error => self.relate(&slot.key, packet, frame.handed()),
+            Kind::Tracked => self.track(&slot.key, packet, frame.handed()),
         };
+        match tracked.place {
+            Place::Elsewhere(shard, by) => return Verdict::ended(Action::Handoff(shard, by)),
+            Place::Unsettled(index) => {
+                return Verdict { entry: Some(self.entries.id(index)), ..Verdict::ended(Action::Wait) };
+            }
+            _ => {}
+        }
         if tracked.place == Place::New
             && self.is_full(slot.key.hash)
             && self.evictable(slot.key.hash).is_none()
@@ -228,10 +240,33 @@ impl Shard {
                 Verdict { action: Action::Drop(DropReason::NatExhausted), gateway: None, ..verdict };
             return (refused, None);
         }
+        let reply = self.newcomer.reply;
+        let claims = self.needs_signpost(&reply);
+        if claims && !self.may_claim() {
+            return (Verdict { action: Action::Drop(DropReason::HoldFull), gateway: None, ..verdict }, None);
+        }
         let Some(index) = self.confirm(key, &packet.headers.tuple) else { return (self.table_full(), None) };
+        let verdict = Verdict { entry: Some(self.entries.id(index)), ..verdict };
+        if let (true, Action::Forward(egress)) = (claims, verdict.action) {
+            self.claim(index, reply);
+            return (Verdict { action: Action::Hold(egress), ..verdict }, None);
+        }
         let is_translated = self.entries.at(index).is_translated();
         let edit = is_translated.then(|| self.packet_edit(index, Direction::Original));
-        (Verdict { entry: Some(self.entries.id(index)), ..verdict }, edit)
+        (verdict, edit)
+    }
+
+    /// Decides about a packet once more, which was counted before.
+    pub(crate) fn decide_again<F: Frame>(&mut self, now: Instant, frame: &mut F) -> Verdict {
+        self.advance(now);
+        let mut slot = Slot::default();
+        slot.ended = self.parse(frame, &mut slot).err();
+        self.fetch(&mut slot);
+        let verdict = self.decide(frame, &slot);
+        if let Some(reason) = verdict.drop_reason() {
+            self.count_drops(reason, 1);
+        }
+        verdict
     }
 
     /// The refusal of a connection that finds no room. Linux ends such a packet before it has a state.
@@ -245,12 +280,16 @@ impl Shard {
 
     /// Finds or opens the connection of a packet and brings it up to date.
     #[inline]
-    fn track(&mut self, key: &Key, packet: Packet<'_>) -> Tracked {
+    fn track(&mut self, key: &Key, packet: Packet<'_>, handed: Option<Handed>) -> Tracked {
         let now = Tick::at(self.now);
         let Some((index, direction)) = self.find(key, &packet.headers.tuple) else {
-            return self.open(packet, now);
+            return self.elsewhere(packet, handed).unwrap_or_else(|| self.open(packet, now));
         };
         let entry = self.entries.at_mut(index);
+        if entry.status.has(Status::UNSETTLED) {
+            let place = Place::Unsettled(index);
+            return Tracked { direction: Some(direction), place, ..Tracked::without_entry(State::New) };
+        }
         let answered = entry.status.has(Status::SEEN_REPLY);
         let tracker_state = entry.state;
         let context = Context { settings: &self.configuration.settings, now };
@@ -300,8 +339,8 @@ impl Shard {
         let key = self.key(&headers.tuple);
         let packet = Packet { headers: &headers, head: frame.head() };
         let tracked = match headers.kind {
-            Kind::Error => self.relate(&key, packet),
-            Kind::Tracked => self.track(&key, packet),
+            Kind::Error => self.relate(&key, packet, None),
+            Kind::Tracked => self.track(&key, packet, None),
             Kind::NotIp | Kind::Untracked | Kind::Invalid(_) => return,
         };
         if let Place::Ending(index) = tracked.place {
@@ -342,10 +381,17 @@ impl Shard {
         }
     }
 
+    /// The packet of a connection that another shard has, or is to know about.
+    fn elsewhere(&self, packet: Packet<'_>, handed: Option<Handed>) -> Option<Tracked> {
+        let (shard, by) = self.pointed(&packet.headers.tuple, handed)?;
+        Some(Tracked { place: Place::Elsewhere(shard, by), ..Tracked::without_entry(State::New) })
+    }
+
     /// Finds the connection that an ICMP error is about. An error counts and refreshes nothing.
-    fn relate(&mut self, key: &Key, packet: Packet<'_>) -> Tracked {
+    fn relate(&mut self, key: &Key, packet: Packet<'_>, handed: Option<Handed>) -> Tracked {
         let Some((index, direction)) = self.find(key, &packet.headers.tuple) else {
-            return Tracked::invalid(InvalidReason::IcmpQuote);
+            let elsewhere = self.elsewhere(packet, handed);
+            return elsewhere.unwrap_or(Tracked::invalid(InvalidReason::IcmpQuote));
         };
         let ends =
             self.configuration.settings.preset == Preset::Classic && wire::icmp::is_unreachable(packet);

@@ -8,9 +8,11 @@ use crate::forward::{Forwarding, MAX_PORTS};
 use crate::index::{Hash, Index};
 use crate::listing::EntrySnapshot;
 use crate::log::Log;
+use crate::message::Outbox;
 use crate::nat::{Nat, NatCounter, Newcomer, Pools};
 use crate::policy::Policy;
 use crate::settings::Settings;
+use crate::signpost::Signposts;
 use crate::steer::Steering;
 use crate::time::{Instant, Tick};
 use crate::tuple::{Direction, Selector, Tuple, Zone};
@@ -128,6 +130,12 @@ pub struct Shard {
     pub(crate) translated: u32,
     /// How many random numbers were drawn.
     pub(crate) draws: u64,
+    /// How often the connection of the packet in hand was refused its reply tuple.
+    pub(crate) tries: u8,
+    /// Messages to other shards.
+    pub(crate) outbox: Outbox,
+    /// Reply tuples of other shards' connections; the only shard has none.
+    pub(crate) signposts: Option<Signposts>,
     /// The pace of answers.
     pub(crate) pace: Pace,
     /// The latest time seen: time never runs backwards here.
@@ -160,6 +168,9 @@ impl Shard {
             newcomer: Newcomer::new(),
             translated: 0,
             draws: 0,
+            tries: 0,
+            outbox: Outbox::new(&Steering::single()),
+            signposts: None,
             pace: Pace::default(),
             now,
             settled: now,
@@ -167,9 +178,17 @@ impl Shard {
     }
 
     /// Makes it one of several: what belongs to another is handed off, and limits of the box are shared.
-    pub const fn with_steering(mut self, steering: Steering) -> Self {
+    ///
+    /// # Errors
+    /// When the host has not enough memory for signposts.
+    pub fn with_steering(mut self, steering: Steering) -> io::Result<Self> {
+        if !steering.is_single() {
+            let seed = [0, 1, 2, 3].map(|n| self.index.keyed(&n));
+            self.signposts = Some(Signposts::new(self.entries.capacity(), seed, self.entries.pages())?);
+        }
+        self.outbox = Outbox::new(&steering);
         self.steering = steering;
-        self
+        Ok(self)
     }
 
     /// Which connections are its own.
@@ -228,7 +247,8 @@ impl Shard {
 
     /// Bytes of memory for entries, index and timers, all told.
     pub fn memory_bytes(&self) -> usize {
-        self.entries.memory_bytes() + self.index.memory_bytes() + size_of::<Self>()
+        let signposts = self.signposts.as_ref().map_or(0, Signposts::memory_bytes);
+        self.entries.memory_bytes() + self.index.memory_bytes() + signposts + size_of::<Self>()
     }
 
     /// The pages that the entries lie on.
@@ -400,7 +420,7 @@ impl Shard {
         } else {
             self.index.remove(hash, index);
         }
-        self.entries.remove(index);
+        self.free_place(index);
     }
 
     /// The entry of that name, if it lives.

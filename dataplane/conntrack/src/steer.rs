@@ -164,7 +164,7 @@ impl Steering {
     /// The shard that a parsed packet is to be handed to; `None` where it stays. What is not tracked stays anywhere.
     #[inline]
     pub(crate) fn elsewhere<F: Frame>(&self, frame: &F, headers: &Headers) -> Option<ShardId> {
-        if self.is_single() || frame.steered() {
+        if self.is_single() || frame.handed().is_some() {
             return None;
         }
         let owner = match headers.kind {

@@ -94,6 +94,8 @@ reasons! {
         /// The connection found no address and port to be translated to: those of its rule are all taken, or it has no
         /// ports and its translation would be that of another connection.
         NatExhausted = "nat-exhausted",
+        /// Too many first packets wait for other shards to know their connections.
+        HoldFull = "hold-full",
         /// The egress queue was full.
         TxFull = "tx-full",
         /// The ring to the shard that the packet belongs to was full.
@@ -174,7 +176,22 @@ pub enum Action {
     /// Ends here, and its sender is told.
     Reject(DropReason, Rejection),
     /// Belongs to another shard, which decides.
-    Handoff(ShardId),
+    Handoff(ShardId, Handoff),
+    /// Is to leave by this port, and is held until the claim of its entry is settled ([`crate::message`]).
+    Hold(PortId),
+    /// Belongs to an entry whose claim is not settled yet, and is to come again when it is.
+    Wait,
+}
+
+/// Why a packet is handed to another shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handoff {
+    /// It is steered there by its tuple.
+    Steering,
+    /// A signpost says so.
+    Signpost,
+    /// It came by a signpost, and no connection was found.
+    Return,
 }
 
 impl From<DropReason> for Action {
@@ -216,7 +233,9 @@ impl Verdict {
     /// The reason of the drop, if it is one.
     pub const fn drop_reason(&self) -> Option<DropReason> {
         match self.action {
-            Action::Forward(_) | Action::Deliver | Action::Handoff(_) => None,
+            Action::Forward(_) | Action::Deliver | Action::Handoff(..) | Action::Hold(_) | Action::Wait => {
+                None
+            }
             Action::Drop(reason) | Action::Reject(reason, _) => Some(reason),
         }
     }

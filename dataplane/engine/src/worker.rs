@@ -143,7 +143,7 @@ impl Worker {
                 Action::Deliver | Action::Reject(..) => {
                     self.links.answer(now, &mut self.shard, port, mbuf, verdict);
                 }
-                Action::Drop(_) | Action::Handoff(_) => {}
+                Action::Drop(_) | Action::Handoff(..) | Action::Hold(_) | Action::Wait => {}
             }
         }
         self.links.flush(&mut self.shard);

@@ -33,7 +33,9 @@ impl Shard {
         let (reason, rejection) = match verdict.action {
             Action::Deliver => (DropReason::Local, None),
             Action::Reject(reason, rejection) => (reason, Some(rejection)),
-            Action::Forward(_) | Action::Drop(_) | Action::Handoff(_) => return None,
+            Action::Forward(_) | Action::Drop(_) | Action::Handoff(..) | Action::Hold(_) | Action::Wait => {
+                return None;
+            }
         };
         let headers = &wire::parse(frame).ok()?;
         if !may_be_answered(frame, headers) {

@@ -237,7 +237,9 @@ impl Router {
                 action
             }
             Action::Deliver => refusal(headers).unwrap_or(action),
-            Action::Drop(_) | Action::Reject(..) | Action::Handoff(_) => action,
+            Action::Drop(_) | Action::Reject(..) | Action::Handoff(..) | Action::Hold(_) | Action::Wait => {
+                action
+            }
         }
     }
 }

@@ -160,7 +160,7 @@ impl Shard {
         }
         let is_bound = self.newcomer.reply != original.invert();
         // As long as nothing is translated, a tuple that no entry has is free in both directions.
-        if !is_bound && self.translated == 0 {
+        if !is_bound && self.translated == 0 && self.signposts() == 0 {
             return true;
         }
         self.settle_source(&original, &Wish { address: original.src, ports: Ports::Own }, false)

@@ -88,7 +88,8 @@ impl Shard {
         let wanted = Tuple { dst: wish.address, ..self.newcomer.reply };
         let own = original.selector.sport();
         let found = match choices(original.protocol(), own, &wish.ports) {
-            None => (!self.is_taken(&wanted)).then_some(wanted),
+            // Without another port there is nothing to try again.
+            None => (self.tries == 0 && !self.is_taken(&wanted)).then_some(wanted),
             Some(range) => self.find_port(&wanted, own, range, is_random),
         };
         self.newcomer.reply = found.unwrap_or(wanted);
@@ -106,7 +107,7 @@ impl Shard {
     ) -> Option<Tuple> {
         let steering = self.steering;
         let home = Home::new(steering.base(&wanted.with_reply_port(0)), &range);
-        let keeps = !is_random && range.contains(&own) && home.has(own);
+        let keeps = !is_random && self.tries == 0 && range.contains(&own) && home.has(own);
         if keeps && !self.is_taken(&wanted.with_reply_port(own)) {
             return Some(wanted.with_reply_port(own));
         }
@@ -152,7 +153,8 @@ impl Shard {
         for port in ports.filter(|port| home.has(*port)).take(MOST_PROBES) {
             let reply = wanted.with_reply_port(port);
             match self.owner_of(&reply) {
-                None => return Some(reply),
+                None if !self.is_signposted(&reply) => return Some(reply),
+                None => {}
                 Some(index) if over.is_none() && self.may_take_over(index) => over = Some((index, reply)),
                 Some(_) => {}
             }
@@ -163,8 +165,13 @@ impl Shard {
         Some(reply)
     }
 
-    fn is_taken(&mut self, tuple: &Tuple) -> bool {
-        self.owner_of(tuple).is_some()
+    /// Whether a packet of this tuple would belong to a connection, of this shard or, as far as is known here, of another.
+    pub(crate) fn is_taken(&mut self, tuple: &Tuple) -> bool {
+        self.is_signposted(tuple) || self.owner_of(tuple).is_some()
+    }
+
+    fn is_signposted(&self, tuple: &Tuple) -> bool {
+        self.signposts.as_ref().is_some_and(|signposts| signposts.get(tuple).is_some())
     }
 
     /// The entry that a packet of this tuple would belong to. One whose time is over ends here: two entries must never

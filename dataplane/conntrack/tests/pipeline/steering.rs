@@ -2,20 +2,20 @@
 
 use crate::common::{INSIDE, OUTSIDE, Packet, Pair, ROOM, accept_all, configuration};
 use sluice_conntrack::settings::{Preset, Settings};
-use sluice_conntrack::verdict::Action;
+use sluice_conntrack::verdict::{Action, Handoff};
 use sluice_conntrack::{
-    Capacity, DropReason, Frame, Instant, PortId, Shard, ShardId, State, Steering, Tuple, Verdict,
+    Capacity, DropReason, Frame, Handed, Instant, PortId, Shard, ShardId, State, Steering, Tuple, Verdict,
 };
 
 /// A frame as a device or another shard hands it over.
-struct Handed {
+struct Received {
     port: PortId,
     bytes: Vec<u8>,
     rss_hash: Option<u32>,
-    steered: bool,
+    handed: Option<Handed>,
 }
 
-impl Frame for Handed {
+impl Frame for Received {
     fn port(&self) -> PortId {
         self.port
     }
@@ -36,13 +36,13 @@ impl Frame for Handed {
         self.rss_hash
     }
 
-    fn steered(&self) -> bool {
-        self.steered
+    fn handed(&self) -> Option<Handed> {
+        self.handed
     }
 }
 
-fn received(port: PortId, packet: &Packet) -> Handed {
-    Handed { port, bytes: packet.frame(), rss_hash: None, steered: false }
+fn received(port: PortId, packet: &Packet) -> Received {
+    Received { port, bytes: packet.frame(), rss_hash: None, handed: None }
 }
 
 fn shards(count: u16, max_entries: u32) -> Vec<Shard> {
@@ -51,12 +51,12 @@ fn shards(count: u16, max_entries: u32) -> Vec<Shard> {
         let capacity = Capacity { entries: ROOM, seed: [1, 2, 3, 4], pages: sluice_memory::Pages::Ordinary };
         let configuration = Box::new(configuration(settings.clone(), accept_all()));
         let steering = Steering::new(ShardId(own), count).unwrap();
-        Shard::new(capacity, configuration, Instant::default()).unwrap().with_steering(steering)
+        Shard::new(capacity, configuration, Instant::default()).unwrap().with_steering(steering).unwrap()
     };
     (0..count).map(shard).collect()
 }
 
-fn verdict(shard: &mut Shard, frame: Handed) -> Verdict {
+fn verdict(shard: &mut Shard, frame: Received) -> Verdict {
     let mut verdicts = [Verdict::dropped(DropReason::Truncated)];
     shard.process(Instant::default(), &mut [frame], &mut verdicts);
     verdicts[0]
@@ -66,10 +66,10 @@ fn verdict(shard: &mut Shard, frame: Handed) -> Verdict {
 fn owner(shards: &mut [Shard], port: PortId, packet: &Packet) -> (ShardId, Verdict) {
     let verdicts: Vec<_> = shards.iter_mut().map(|shard| verdict(shard, received(port, packet))).collect();
     let kept: Vec<_> =
-        (0..).zip(&verdicts).filter(|(_, v)| !matches!(v.action, Action::Handoff(_))).collect();
+        (0..).zip(&verdicts).filter(|(_, v)| !matches!(v.action, Action::Handoff(..))).collect();
     let [(own, verdict)] = kept[..] else { panic!("one shard keeps it: {verdicts:?}") };
     for (_, other) in (0..).zip(&verdicts).filter(|(number, _)| *number != own) {
-        assert_eq!(*other, Verdict::ended(Action::Handoff(ShardId(own))));
+        assert_eq!(*other, Verdict::ended(Action::Handoff(ShardId(own), Handoff::Steering)));
     }
     (ShardId(own), *verdict)
 }
@@ -115,7 +115,8 @@ fn what_was_handed_over_stays() {
     let mut shards = shards(2, ROOM);
     let packet = Pair::v4(1000, 53).udp(7);
     for shard in &mut shards {
-        let verdict = verdict(shard, Handed { steered: true, ..received(INSIDE, &packet) });
+        let handed = Some(Handed { from: ShardId(0), by: Handoff::Steering });
+        let verdict = verdict(shard, Received { handed, ..received(INSIDE, &packet) });
         assert_eq!(verdict.state, Some(State::New));
     }
 }
@@ -129,8 +130,8 @@ fn a_nic_s_hash_is_believed_for_plain_packets_alone() {
     let other = ShardId(1 - steering.owner(&tuple).0);
     let rss_hash = Some(u32::from(other.0));
     let mut keeps = |packet: &Packet| {
-        let frame = Handed { rss_hash, ..received(INSIDE, packet) };
-        !matches!(verdict(&mut shards[usize::from(other.0)], frame).action, Action::Handoff(_))
+        let frame = Received { rss_hash, ..received(INSIDE, packet) };
+        !matches!(verdict(&mut shards[usize::from(other.0)], frame).action, Action::Handoff(..))
     };
     assert!(keeps(&pair.udp(7)));
     assert!(!keeps(&pair.udp(7).vlan(5)), "a NIC may not look behind a tag");

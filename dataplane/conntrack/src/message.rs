@@ -1,0 +1,232 @@
+//! What shards say to one another, and the packets that wait for an answer.
+//!
+//! Shards share nothing and speak only by messages, which arrive in the order they were sent. No packet leaves before every
+//! shard that its answer could reach knows what to do with that answer: a new connection whose reply tuple another shard
+//! owns *claims* it there, and its first packet is held until the claim is granted. The other shard may know the tuple
+//! already; it refuses then, and the connection is bound again.
+//!
+//! | message | from | makes the receiver |
+//! |---|---|---|
+//! | claim | the connection's shard | place a signpost and grant, or refuse |
+//! | granted, refused | the reply tuple's owner | release the packets held, or bind the connection again |
+//! | release | the connection's shard | take the signpost away: the connection is over |
+//!
+//! Claims under way are few, and each has one answer; so answers always find room to wait. A release that finds none waits
+//! in the place of its entry, and no claim is made before it has gone, so that claims and releases of one tuple keep
+//! their order.
+//!
+//! A packet that comes by a signpost to a shard without such a connection goes back: the release has been sent before it,
+//! and the shard that handed it on learns of that before it looks the packet up again.
+
+use crate::entries::NONE;
+use crate::entry::{EntryId, Status};
+use crate::frame::{Frame, Handed};
+use crate::shard::{End, Shard};
+use crate::signpost::Signposts;
+use crate::steer::{ShardId, Steering};
+use crate::time::Instant;
+use crate::tuple::{Direction, Tuple};
+use crate::verdict::{Action, DropReason, Handoff, Verdict};
+use crate::wire;
+use std::collections::VecDeque;
+
+/// Claims of one shard that are under way, at most: as many first packets are held.
+pub const MOST_CLAIMS: usize = 256;
+
+/// How often a connection is bound before it is given up: each time another port, which is seldom taken.
+const MOST_BINDINGS: u8 = 8;
+
+/// What one shard says to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Send what comes under this reply tuple to me, if you do not know it.
+    Claim {
+        /// The reply tuple, which the receiver owns.
+        tuple: Tuple,
+        /// Names the claim in its answer: the connection's entry.
+        claim: EntryId,
+    },
+    /// The claim holds.
+    Granted(EntryId),
+    /// The claim does not hold: the tuple is known here, or there is no room for a signpost.
+    Refused(EntryId),
+    /// The connection with this reply tuple is over.
+    Release(Tuple),
+}
+
+/// The answer to a claim, for whoever holds the packets that wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The entry that the packets wait for.
+    pub entry: EntryId,
+    /// Whether it may be used: else its first packet is to be bound again.
+    pub granted: bool,
+}
+
+/// Messages on their way out.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    waiting: VecDeque<(ShardId, Message)>,
+    /// Room for as many answers as there can be claims of others, and for as many claims.
+    reserved: usize,
+    /// Claims without an answer.
+    claims: usize,
+    /// First of the entries that are over, whose release found no room.
+    leaving: u32,
+}
+
+impl Outbox {
+    pub(crate) fn new(steering: &Steering) -> Self {
+        // The only shard has nobody to speak to.
+        let reserved = (usize::from(steering.shards()) - 1) * MOST_CLAIMS;
+        let waiting = VecDeque::with_capacity(reserved * 4);
+        Self { waiting, reserved, claims: 0, leaving: NONE }
+    }
+
+    /// Whether a claim can be made.
+    const fn may_claim(&self) -> bool {
+        self.claims < MOST_CLAIMS && self.leaving == NONE
+    }
+
+    /// Whether there is room for a release besides all claims and answers there can be.
+    fn may_release(&self) -> bool {
+        self.waiting.len() + 2 * self.reserved < self.waiting.capacity()
+    }
+}
+
+impl Shard {
+    /// The next message to another shard. Those to one shard must arrive there in order.
+    pub fn next_message(&mut self) -> Option<(ShardId, Message)> {
+        while self.outbox.leaving != NONE && self.outbox.may_release() {
+            let (reply, next) = self.entries.remove_left(self.outbox.leaving);
+            self.outbox.leaving = next;
+            self.outbox.waiting.push_back((self.steering.owner(&reply), Message::Release(reply)));
+        }
+        self.outbox.waiting.pop_front()
+    }
+
+    /// Takes a message in. Gives what it settles, for packets that wait for it: those are to be released or bound again
+    /// before any other packet.
+    pub fn receive(&mut self, from: ShardId, message: Message) -> Option<Settled> {
+        match message {
+            Message::Claim { tuple, claim } => {
+                let is_known = self.is_taken(&tuple);
+                let granted = !is_known && self.signposts.as_mut().is_some_and(|all| all.place(&tuple, from));
+                let answer = if granted { Message::Granted(claim) } else { Message::Refused(claim) };
+                self.outbox.waiting.push_back((from, answer));
+                None
+            }
+            Message::Release(tuple) => {
+                if let Some(signposts) = &mut self.signposts {
+                    signposts.remove(&tuple, from);
+                }
+                None
+            }
+            Message::Granted(entry) => {
+                self.outbox.claims = self.outbox.claims.saturating_sub(1);
+                let granted = self.entry(entry).is_some();
+                if granted {
+                    self.entries.at_mut(entry.index).status.clear(Status::UNSETTLED);
+                }
+                Some(Settled { entry, granted })
+            }
+            Message::Refused(entry) => {
+                self.outbox.claims = self.outbox.claims.saturating_sub(1);
+                if self.entry(entry).is_some() {
+                    // There is no signpost to be released.
+                    self.entries.at_mut(entry.index).status.clear(Status::SIGNPOSTED);
+                    self.remove(entry.index, End::Closed);
+                }
+                Some(Settled { entry, granted: false })
+            }
+        }
+    }
+
+    /// How many reply tuples of other shards' connections it knows.
+    pub fn signposts(&self) -> u32 {
+        self.signposts.as_ref().map_or(0, Signposts::len)
+    }
+
+    /// Whether the reply tuple of a connection belongs to another shard, which is to have a signpost.
+    pub(crate) fn needs_signpost(&self, reply: &Tuple) -> bool {
+        !self.steering.is_single() && self.steering.owner(reply) != self.steering.own()
+    }
+
+    /// Whether a claim can be made now.
+    pub(crate) const fn may_claim(&self) -> bool {
+        self.outbox.may_claim()
+    }
+
+    /// Claims the reply tuple of an entry, which waits from now on.
+    pub(crate) fn claim(&mut self, index: u32, tuple: Tuple) {
+        let claim = self.entries.id(index);
+        let status = &mut self.entries.at_mut(index).status;
+        status.set(Status::SIGNPOSTED);
+        status.set(Status::UNSETTLED);
+        self.outbox.claims += 1;
+        self.outbox.waiting.push_back((self.steering.owner(&tuple), Message::Claim { tuple, claim }));
+    }
+
+    /// Lets the place of an entry go that nothing leads to any more; before that, its signpost.
+    pub(crate) fn free_place(&mut self, index: u32) {
+        if !self.entries.at(index).status.has(Status::SIGNPOSTED) {
+            self.entries.remove(index);
+        } else if self.outbox.leaving == NONE && self.outbox.may_release() {
+            let reply = self.entries.reply(index);
+            self.entries.remove(index);
+            self.outbox.waiting.push_back((self.steering.owner(&reply), Message::Release(reply)));
+        } else {
+            self.entries.leave(index, self.outbox.leaving);
+            self.outbox.leaving = index;
+        }
+    }
+
+    /// The shard that a packet without an entry is handed on to: by a signpost, or back where it came from by one that is
+    /// stale.
+    pub(crate) fn pointed(&self, tuple: &Tuple, handed: Option<Handed>) -> Option<(ShardId, Handoff)> {
+        match handed {
+            Some(Handed { from, by: Handoff::Signpost }) => Some((from, Handoff::Return)),
+            _ => self.signposts.as_ref()?.get(tuple).map(|owner| (owner, Handoff::Signpost)),
+        }
+    }
+
+    /// Completes the verdict on the first packet of a connection, which was [`Action::Hold`], when its claim was granted.
+    pub fn release<F: Frame>(&mut self, frame: &mut F, verdict: &Verdict) -> Verdict {
+        let (Action::Hold(egress), Some(id)) = (verdict.action, verdict.entry) else { return *verdict };
+        let (Ok(headers), Some(entry)) = (wire::parse(frame), self.entry(id)) else {
+            self.count_drops(DropReason::HoldFull, 1);
+            return Verdict { action: Action::Drop(DropReason::HoldFull), ..*verdict };
+        };
+        if entry.is_translated() {
+            self.packet_edit(id.index, Direction::Original).apply(frame, &headers);
+        }
+        let action = self.configuration.forwarding.finish(frame, &headers, Action::Forward(egress));
+        Verdict { action, ..*verdict }
+    }
+
+    /// Binds the connection of a first packet again whose claim was refused `tries` times.
+    pub fn bind_again<F: Frame>(
+        &mut self,
+        now: Instant,
+        frame: &mut F,
+        verdict: &Verdict,
+        tries: u8,
+    ) -> Verdict {
+        if tries >= MOST_BINDINGS {
+            self.count_drops(DropReason::NatExhausted, 1);
+            return Verdict { action: Action::Drop(DropReason::NatExhausted), entry: None, ..*verdict };
+        }
+        self.tries = tries;
+        let verdict = self.decide_again(now, frame);
+        self.tries = 0;
+        verdict
+    }
+
+    /// Ends the entry of a first packet that could not be held.
+    pub fn abandon(&mut self, id: EntryId) {
+        if self.entry(id).is_some() {
+            self.remove(id.index, End::Closed);
+        }
+        self.count_drops(DropReason::HoldFull, 1);
+    }
+}

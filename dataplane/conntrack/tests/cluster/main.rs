@@ -1,0 +1,185 @@
+//! Several shards with NAT, as workers drive them but in any order: no reply tuple is ever owned twice, and every answer
+//! finds the client that it is for.
+#![forbid(unsafe_code)]
+
+mod cluster;
+#[path = "../common/mod.rs"]
+mod common;
+
+use cluster::Cluster;
+use common::*;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use sluice_conntrack::nat::{Nat, Ports, Range, Rule, Target};
+use sluice_conntrack::policy::{Match, Prefix};
+use sluice_conntrack::settings::{Preset, Settings};
+use sluice_conntrack::{DropReason, PortId};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Where the server inside is reached from outside, and where it is.
+const PUBLIC: [u8; 4] = [203, 0, 113, 200];
+const SERVER: [u8; 4] = [10, 255, 0, 5];
+
+fn pool(first: [u8; 4], last: [u8; 4], ports: Ports) -> Target {
+    Target::Pool(vec![Range { first: first.into(), last: last.into(), ports }])
+}
+
+/// Clients share a pool, and a server is published.
+fn nat() -> Nat {
+    let out = Match { egress: vec![OUTSIDE], ..Match::default() };
+    let public = Match { destination: vec![Prefix::new(PUBLIC.into(), 32)], ..Match::default() };
+    Nat {
+        source: vec![Rule::new(out, pool([203, 0, 113, 1], [203, 0, 113, 32], Ports::Own))],
+        destination: vec![Rule::new(public, pool(SERVER, SERVER, Ports::Own))],
+    }
+}
+
+/// What is looked at in a frame: addresses, protocol, ports (or the identifier twice), and the connection's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Seen {
+    source: (Ipv4Addr, u16),
+    destination: (Ipv4Addr, u16),
+    protocol: u8,
+}
+
+fn seen(frame: &[u8]) -> (Seen, u32) {
+    let address = |at: usize| Ipv4Addr::from(<[u8; 4]>::try_from(&frame[at..at + 4]).unwrap());
+    let word = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
+    let protocol = frame[23];
+    let (sport, dport) = if protocol == frame::ICMP { (word(38), word(38)) } else { (word(34), word(36)) };
+    let number = u32::from_be_bytes(frame[42..46].try_into().unwrap());
+    (Seen { source: (address(26), sport), destination: (address(30), dport), protocol }, number)
+}
+
+fn numbered(mut packet: Packet, number: u32) -> Vec<u8> {
+    packet.l4[8..12].copy_from_slice(&number.to_be_bytes());
+    packet.frame()
+}
+
+/// The answer to a frame that has left.
+fn answer(frame: &[u8]) -> Vec<u8> {
+    let (Seen { source, destination, protocol }, number) = seen(frame);
+    let pair = Pair::of(destination.0.into(), destination.1, source.0.into(), source.1);
+    let packet = match protocol {
+        frame::ICMP => pair.echo_reply(source.1, 1),
+        _ => pair.udp(16),
+    };
+    numbered(packet, number)
+}
+
+/// A world of clients inside, servers outside, and clients outside of the server inside.
+struct World {
+    cluster: Cluster,
+    random: ChaCha8Rng,
+    /// The connection that owns each translated tuple.
+    owners: HashMap<Seen, u32>,
+    /// What each connection's client sent.
+    begun: Vec<(PortId, Seen)>,
+    /// What that has become.
+    translated: HashMap<u32, Seen>,
+    answered: u32,
+}
+
+impl World {
+    fn new(seed: u64, shards: u16, entries: u32) -> Self {
+        let settings = Settings::of(Preset::Classic, entries * u32::from(shards));
+        let random = ChaCha8Rng::seed_from_u64(seed);
+        let cluster = Cluster::new(shards, entries, &settings, &accept_all(), &nat(), random.clone());
+        Self {
+            cluster,
+            random,
+            owners: HashMap::new(),
+            begun: Vec::new(),
+            translated: HashMap::new(),
+            answered: 0,
+        }
+    }
+
+    /// A client begins a connection.
+    fn begin(&mut self) {
+        let number = self.begun.len() as u32;
+        let host = |net: u32, number: u32| IpAddr::V4(Ipv4Addr::from(net | number));
+        let client = number / 8;
+        let port = 1024 + (number % 8) as u16 * 7;
+        let server = host(0xc633_6400, self.random.random_range(1..200));
+        // Every tenth pair of connections is one client's with the server inside: by its public address and by its own, which
+        // have the same reply tuple.
+        let (pair, number_in_pair) = (number / 2, number % 2);
+        let inside = [PUBLIC, SERVER][number_in_pair as usize];
+        let (ingress, packet) = match pair % 10 {
+            0 => (INSIDE, Pair::of(host(0x0a00_0000, client), 0, server, 0).echo(port, 1)),
+            1 => (OUTSIDE, Pair::of(host(0x6440_0000, pair), 4000, inside.into(), 53).udp(16)),
+            _ => (INSIDE, Pair::of(host(0x0a00_0000, client), port, server, 53).udp(16)),
+        };
+        let frame = numbered(packet.clone(), number);
+        self.begun.push((ingress, seen(&frame).0));
+        self.cluster.receive(ingress, frame.clone());
+        // Some clients are impatient; one who asks twice by ICMP could get an answer after the entry has ended with the first.
+        if packet.protocol == frame::UDP && self.random.random_bool(0.5) {
+            self.cluster.receive(ingress, frame);
+        }
+    }
+
+    /// What has left reaches its peer: a server answers, a client compares.
+    fn deliver(&mut self) {
+        for (port, frame) in std::mem::take(&mut self.cluster.sent) {
+            let (packet, number) = seen(&frame);
+            let (ingress, sent) = self.begun[number as usize];
+            if port != ingress {
+                self.translated.insert(number, packet);
+                let owner = *self.owners.entry(packet).or_insert(number);
+                assert_eq!(owner, number, "{packet:?} is owned twice");
+                self.cluster.receive(port, answer(&frame));
+                continue;
+            }
+            let back = (packet.destination, packet.source, packet.protocol);
+            assert_eq!(
+                back,
+                (sent.source, sent.destination, sent.protocol),
+                "an answer of connection {number}"
+            );
+            self.answered += 1;
+            if packet.protocol == frame::ICMP {
+                // An answered query is over: its identifier is free again.
+                self.translated.remove(&number).and_then(|packet| self.owners.remove(&packet));
+            }
+        }
+    }
+
+    fn rest(&mut self) {
+        while !self.cluster.is_at_rest() || !self.cluster.sent.is_empty() {
+            self.cluster.step();
+            self.deliver();
+        }
+        self.cluster.check();
+    }
+}
+
+fn play(seed: u64, shards: u16, connections: u32) -> World {
+    let mut world = World::new(seed, shards, connections.div_ceil(u32::from(shards)) * 2);
+    for number in 0..connections {
+        world.begin();
+        for _ in 0..world.random.random_range(0..2 * shards) {
+            world.cluster.step();
+        }
+        if number % 64 == 0 {
+            world.deliver();
+        }
+    }
+    world.rest();
+    world
+}
+
+#[test]
+fn no_reply_tuple_is_owned_twice_among_a_million_connections() {
+    let worlds: Vec<World> =
+        (0..20_u64).into_par_iter().map(|seed| play(seed, 2 + seed as u16 % 7, 50_000)).collect();
+    for world in &worlds {
+        let lost = world.cluster.drops.len() as u32;
+        assert!(world.answered + 2 * lost >= world.begun.len() as u32, "each packet is answered or counted");
+        let only = |reason| matches!(reason, DropReason::HoldFull | DropReason::NatExhausted);
+        assert!(world.cluster.drops.iter().copied().all(only), "{:?}", world.cluster.drops);
+    }
+}
