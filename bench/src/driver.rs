@@ -102,10 +102,10 @@ impl Driver {
         self.now
     }
 
-    /// One round's share of expiry at `now`, as a worker does it. False when there is more to do.
-    pub fn expire(&mut self, now: Instant) -> bool {
+    /// One round's share of expiry at `now`, as a worker does it.
+    pub fn expire(&mut self, now: Instant) {
         self.now = now;
-        self.shard.expire(now, EXPIRY_BUDGET)
+        self.shard.expire(now, EXPIRY_BUDGET);
     }
 
     /// Lets time pass in which no packet comes.

@@ -1,17 +1,20 @@
 //! The timer wheel: which entries may have come to their end.
 //!
-//! Three levels of 256 slots over the 32-bit millisecond clock: slots of 256 ms, of 65 s, and of 4.6 h. A slot is a
-//! list through the entries themselves. Re-arming is lazy: a packet that puts a deadline off writes the
+//! Three levels over the 32-bit millisecond clock: slots of 256 ms, of 65 s, and of 4.6 h, each 256 of the level below.
+//! A slot is a list through the entries themselves. Re-arming is lazy: a packet that puts a deadline off writes the
 //! deadline and nothing else; when the slot comes up, the entry is hung where its deadline then belongs. Only
 //! a deadline that moves before the slot an entry hangs on moves the entry. Work is handed out one entry at a time, so that
 //! the caller decides how much of it one loop does.
+//!
+//! A level has room for two rounds. While one passes, the slot above that is the next one is spread over it whenever
+//! there is nothing else to do: with millions of entries, that slot would else keep all that is due waiting for seconds.
 
 use crate::entries::{Entries, NONE};
 use crate::entry::Entry;
 use crate::time::Tick;
 
 const LEVELS: usize = 3;
-const SLOTS: usize = 256;
+const SLOTS: usize = 512;
 
 /// In [`crate::entry::Links::previous`]: the rest of the number is a slot, not an entry.
 const SLOT: u32 = 1 << 31;
@@ -49,12 +52,15 @@ impl Wheel {
     /// Hangs an entry, which hangs nowhere, on the slot of its deadline.
     pub fn arm(&mut self, entries: &mut Entries, index: u32) {
         let due = turn_of(entries.at(index).deadline);
-        let ahead = due.wrapping_sub(self.turn) & TURN_MASK;
-        let level = match ahead {
-            0..0x100 => 0,
-            0x100..0x1_0000 => 1,
-            // A deadline in the past, which looks far ahead in modular time, is due at once.
-            0x80_0000.. => return self.hang(entries, index, (self.turn as usize) % SLOTS),
+        // A deadline in the past, which looks far ahead in modular time, is due at once.
+        if due.wrapping_sub(self.turn) & TURN_MASK >= 0x80_0000 {
+            return self.hang(entries, index, (self.turn as usize) % SLOTS);
+        }
+        let rounds_ahead =
+            |shift: u32| (due >> shift).wrapping_sub(self.turn >> shift) & (TURN_MASK >> shift);
+        let level = match (rounds_ahead(8), rounds_ahead(16)) {
+            (0 | 1, _) => 0,
+            (_, 0 | 1) => 1,
             _ => 2,
         };
         let slot = level * SLOTS + (due >> (8 * level)) as usize % SLOTS;
@@ -111,20 +117,27 @@ impl Wheel {
         let (level, number) = (slot / SLOTS, (slot % SLOTS) as u32);
         let shift = 8 * level as u32;
         let current = self.turn >> shift;
-        let steps = number.wrapping_sub(current) & 0xff;
-        // A higher level's current slot has been emptied already, or is being: it comes up after a full round.
-        let steps = if level > 0 && steps == 0 { 0x100 } else { steps };
+        // The clock has 256 slots of the highest level.
+        let all = if level + 1 < LEVELS { SLOTS as u32 } else { 0x100 };
+        let steps = number.wrapping_sub(current) % all;
+        // A higher level's current slot has been emptied already, or is being: it comes up after all others.
+        let steps = if level > 0 && steps == 0 { all } else { steps };
         (((current + steps) << shift).wrapping_sub(self.turn)) & TURN_MASK
     }
 
-    /// The next entry whose slot has come up by `now`, taken off the wheel: the caller ends it or arms it again.
-    /// `None` when there is no more to do until later, or when `budget`, which pays for each slot and each
-    /// entry, is used up.
+    /// The next entry whose slot has come up by `now`, or else one to be spread ahead of its time, taken off the wheel:
+    /// the caller ends it or arms it again. `None` when there is no more to do until later, or when `budget`, which pays
+    /// for each slot and each entry, is used up.
     pub fn next_due(&mut self, entries: &mut Entries, now: Tick, budget: &mut u32) -> Option<u32> {
         while *budget > 0 {
             // A slot's time is over, and all its deadlines are past, when the clock has left it.
             let ahead = match turn_of(now).wrapping_sub(self.turn) & TURN_MASK {
-                0 | 0x80_0000.. => return None,
+                0 | 0x80_0000.. => {
+                    let index = self.first_to_spread()?;
+                    *budget -= 1;
+                    self.disarm(entries, index);
+                    return Some(index);
+                }
                 ahead => ahead,
             };
             *budget -= 1;
@@ -181,10 +194,18 @@ impl Wheel {
         self.slots_of_turn().into_iter().flatten().map(|slot| self.first[slot]).find(|index| *index != NONE)
     }
 
+    /// The first entry on the higher levels' next slots.
+    fn first_to_spread(&self) -> Option<u32> {
+        let turn = self.turn as usize;
+        let far = 2 * SLOTS + ((turn >> 16) + 1) % 256;
+        let middle = SLOTS + ((turn >> 8) + 1) % SLOTS;
+        [middle, far].into_iter().map(|slot| self.first[slot]).find(|index| *index != NONE)
+    }
+
     fn slots_of_turn(&self) -> [Option<usize>; LEVELS] {
         let turn = self.turn as usize;
-        let far = turn.is_multiple_of(SLOTS * SLOTS).then_some(2 * SLOTS + (turn >> 16) % SLOTS);
-        let middle = turn.is_multiple_of(SLOTS).then_some(SLOTS + (turn >> 8) % SLOTS);
+        let far = turn.is_multiple_of(0x1_0000).then_some(2 * SLOTS + (turn >> 16) % SLOTS);
+        let middle = turn.is_multiple_of(0x100).then_some(SLOTS + (turn >> 8) % SLOTS);
         [far, middle, Some(turn % SLOTS)]
     }
 }
@@ -293,6 +314,30 @@ mod tests {
         }
         assert_eq!(ended, 1000);
         assert!(rounds >= 1000 / 64);
+    }
+
+    #[test]
+    fn a_crowded_slot_holds_nothing_up() {
+        let mut world = World::at(0);
+        // Due shortly after the slot of 65.536 s begins that all others hang on, too.
+        let due_ms = 2 * 65_536 + 300;
+        let index = world.add(due_ms);
+        for _ in 0..900 {
+            world.add(150_000);
+        }
+        while world.entries.at(index).is_used() {
+            world.now_ms += 100;
+            let (now, mut budget) = (world.now(), 2);
+            while let Some(next) = world.wheel.next_due(&mut world.entries, now, &mut budget) {
+                if world.entries.at(next).deadline.is_due(now) {
+                    world.entries.remove(next);
+                } else {
+                    world.wheel.arm(&mut world.entries, next);
+                }
+            }
+            assert!(world.now_ms < due_ms + 1000, "the others came first");
+        }
+        assert_eq!(world.entries.len(), 900);
     }
 
     /// A time of any magnitude up to twelve days.

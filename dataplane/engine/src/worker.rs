@@ -14,8 +14,8 @@ use crate::frame::Received;
 use crate::link::Links;
 use crate::port::{PortCounters, QueuePair};
 
-/// Steps of expiry in one round: 20 us with ten million entries, as much as a burst is. A million entries that expire
-/// at once are gone 0.8 s later on a worker that has 20 us of packets in each round (`bench`'s `expiry`).
+/// Steps of expiry in one round: 20 us at most with ten million entries, as much as a burst is. A million entries that
+/// expire at once are gone 0.7 s later on a worker that has 20 us of packets in each round (`bench`'s `expiry`).
 pub const EXPIRY_BUDGET: u32 = 64;
 
 /// Empty rounds before a friendly worker sleeps: some ten microseconds.
