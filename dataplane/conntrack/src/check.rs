@@ -23,6 +23,7 @@ impl Shard {
                 return Err(format!("{count} {what} for {len} entries, {translated} of them translated"));
             }
         }
+        // A tuple that two entries own finds one of them only.
         for index in used() {
             for tuple in [self.entries.tuple(index), self.entries.reply(index)] {
                 let found = self.search(&self.key(&tuple), &tuple);

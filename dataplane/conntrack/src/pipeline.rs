@@ -205,7 +205,12 @@ impl Shard {
             Place::New => self.bind_destination(packet, ingress),
             _ => edit.and_then(|edit| edit.destination()),
         };
-        let way = self.configuration.forwarding.way(frame, headers, destination.map(|to| to.address));
+        let way = match edit {
+            Some(Edit::Error(_)) if wire::icmp::is_redirect(packet) => {
+                Way::Closed(Action::Drop(DropReason::NatRedirect))
+            }
+            _ => self.configuration.forwarding.way(frame, headers, destination.map(|to| to.address)),
+        };
         let mut verdict = match way {
             Way::Open(egress) => self.judge(packet, &tracked, ingress, egress, destination),
             Way::Closed(action) => self.verdict(&tracked, action),

@@ -128,6 +128,8 @@ pub struct Shard {
     pub(crate) newcomer: Newcomer,
     /// Translated entries in the table.
     pub(crate) translated: u32,
+    /// Where to go on looking for connections whose address the box has lost.
+    pub(crate) sweep: Option<u32>,
     /// How many random numbers were drawn.
     pub(crate) draws: u64,
     /// How often the connection of the packet in hand was refused its reply tuple.
@@ -167,6 +169,7 @@ impl Shard {
             log: Log::default(),
             newcomer: Newcomer::new(),
             translated: 0,
+            sweep: None,
             draws: 0,
             tries: 0,
             outbox: Outbox::new(&Steering::single()),
@@ -197,11 +200,14 @@ impl Shard {
     }
 
     /// Puts a new configuration in force and gives the old one back. Entries stay, and each connection is judged
-    /// anew at its next packet.
+    /// anew at its next packet; only masqueraded ones whose address the box has lost end, as [`Self::expire`] comes to
+    /// them.
     pub fn configure(&mut self, mut configuration: Box<Configuration>) -> Box<Configuration> {
         self.generation = self.generation.checked_add(1).unwrap_or(1);
         configuration.pools.take_over(&mut self.configuration.pools);
-        std::mem::replace(&mut self.configuration, configuration)
+        let old = std::mem::replace(&mut self.configuration, configuration);
+        self.sweep_after(&old.forwarding);
+        old
     }
 
     /// The configuration in force.
@@ -262,10 +268,11 @@ impl Shard {
     }
 
     /// Moves the clock and ends what has come to its time, at most `budget` steps of it: slots of the wheel and
-    /// entries on them. False when there is more to do.
+    /// entries on them. Looks at as many entries for those that a lost address ends. False when there is more to do.
     pub fn expire(&mut self, now: Instant, budget: u32) -> bool {
         self.advance(now);
-        self.settle(self.now, budget)
+        let swept = self.sweep.is_none() || self.go_on_sweeping(budget);
+        self.settle(self.now, budget) && swept
     }
 
     /// Ends what is due at `by`, at most `budget` steps of it. False when there is more to do.

@@ -96,6 +96,8 @@ reasons! {
         NatExhausted = "nat-exhausted",
         /// Too many first packets wait for other shards to know their connections.
         HoldFull = "hold-full",
+        /// An ICMP redirect about a translated connection: it would lead the client past its translation.
+        NatRedirect = "nat-redirect",
         /// The egress queue was full.
         TxFull = "tx-full",
         /// The ring to the shard that the packet belongs to was full.

@@ -4,7 +4,7 @@
 //! as in Linux.
 
 use super::apply::Destination;
-use super::rules::{Ports, Rule, Target};
+use super::rules::{Ports, Range, Rule, Target};
 use super::search::{Wish, choices, draw_from};
 use crate::entry::{Entry, Status};
 use crate::forward::{Egress, Forwarding};
@@ -12,7 +12,7 @@ use crate::frame::PortId;
 use crate::headers::Packet;
 use crate::policy::{Facts, Prefix};
 use crate::shard::Shard;
-use crate::tuple::{Family, Tuple, number};
+use crate::tuple::{Direction, Family, Tuple, number, protocol};
 use crate::verdict::State;
 use std::net::IpAddr;
 use zerocopy::FromZeros;
@@ -75,12 +75,9 @@ impl Rule {
             Target::Own(ports) => Some(Wish { address: number(own?), ports: ports.clone() }),
             Target::Prefix(prefix) => Some(Wish { address: same_host(prefix, old), ports: Ports::Own }),
             Target::Pool(ranges) => {
-                let ranges = || ranges.iter().filter(|range| is_of(family, range.first));
-                let last = |first, last| number(last) - number(first);
-                let count: u128 = ranges().map(|range| last(range.first, range.last) + 1).sum();
-                let mut place = u128::from(choice).checked_rem(count)?;
-                for range in ranges() {
-                    let last = last(range.first, range.last);
+                let mut place = u128::from(choice).checked_rem(count(ranges, family))?;
+                for range in ranges.iter().filter(|range| is_of(family, range.first)) {
+                    let last = number(range.last) - number(range.first);
                     if place <= last {
                         let address = number(range.first) + place;
                         return Some(Wish { address, ports: range.ports.clone() });
@@ -92,10 +89,12 @@ impl Rule {
         }
     }
 
-    /// How many addresses to try.
-    const fn tries(&self) -> u64 {
-        match self.target {
-            Target::Pool(_) if !self.persistent => MOST_ADDRESSES,
+    /// How many addresses of a family there are to try.
+    fn tries(&self, family: Family) -> u64 {
+        match &self.target {
+            Target::Pool(ranges) if !self.persistent => {
+                count(ranges, family).min(MOST_ADDRESSES.into()) as u64
+            }
             _ => 1,
         }
     }
@@ -103,6 +102,14 @@ impl Rule {
 
 const fn is_of(family: Family, address: IpAddr) -> bool {
     matches!((family, address), (Family::V4, IpAddr::V4(_)) | (Family::V6, IpAddr::V6(_)))
+}
+
+/// How many addresses of a family there are in all.
+fn count(ranges: &[Range], family: Family) -> u128 {
+    let ranges = ranges.iter().filter(|range| is_of(family, range.first));
+    ranges.fold(0, |all: u128, range| {
+        all.saturating_add(number(range.last) - number(range.first)).saturating_add(1)
+    })
 }
 
 /// The address in a network that has the host bits of `old`.
@@ -127,7 +134,11 @@ impl Shard {
     #[inline(never)]
     fn bind_destination_by_rule(&mut self, packet: Packet<'_>, ingress: PortId) {
         let original = packet.headers.tuple;
-        let facts = Facts { state: Some(State::New), ..Facts::of_packet(packet, ingress) };
+        let facts = Facts {
+            state: Some(State::New),
+            direction: Some(Direction::Original),
+            ..Facts::of_packet(packet, ingress)
+        };
         let family = original.family();
         let random = self.draw();
         let own = self.own_address(ingress, original.src, family);
@@ -140,7 +151,9 @@ impl Shard {
         let newcomer = &mut self.newcomer;
         newcomer.hairpin = rule.hairpin;
         newcomer.reply.src = wish.address;
-        if wish.ports == Ports::Own {
+        // An ICMP message has no port that its destination goes by.
+        let is_icmp = matches!(original.protocol(), protocol::ICMP | protocol::ICMPV6);
+        if wish.ports == Ports::Own || is_icmp {
             return;
         }
         if let Some(range) = choices(original.protocol(), port, &wish.ports) {
@@ -177,6 +190,7 @@ impl Shard {
         let to = self.newcomer.reply.invert();
         let facts = Facts {
             state: Some(State::New),
+            direction: Some(Direction::Original),
             egress: Some(egress.port),
             destination: to.dst,
             destination_port: to.selector.dport(),
@@ -196,7 +210,7 @@ impl Shard {
             let rule = self.configuration.nat.source.get(place)?;
             let wish = rule.wish(family, original.src, own, self.choice(rule, &original) + tries)?;
             tries += 1;
-            let is_last = tries == rule.tries();
+            let is_last = tries >= rule.tries(family);
             self.newcomer.masqueraded = matches!(rule.target, Target::Own(_));
             let is_random = rule.random;
             let found = self.settle_source(&original, &wish, is_random);

@@ -37,7 +37,7 @@ pub(crate) fn rewrite<F: Frame>(frame: &mut F, headers: &Headers, to: &Tuple, de
     let head = frame.head_mut();
     write_addresses(head, usize::from(headers.l3_offset), to, deltas.l3);
     write_ports(head, usize::from(headers.l4_offset), to, deltas.l4);
-    if headers.protocol == protocol::SCTP {
+    if headers.protocol == protocol::SCTP && headers.tuple.selector != to.selector {
         reseal_sctp(frame, headers);
     }
 }
@@ -65,12 +65,12 @@ fn write_ports(head: &mut [u8], offset: usize, to: &Tuple, delta: u16) {
     let header = head.get_mut(offset..).unwrap_or_default();
     let layout = Layout::of(to.protocol());
     if let Some(place) = layout.checksum {
-        let is_udp = to.protocol() == protocol::UDP;
-        let unset = is_udp && header.get(place..place + 2) == Some(&[0; 2]);
+        let is_zero = |header: &[u8]| header.get(place..place + 2) == Some(&[0; 2]);
+        let unset = to.protocol() == protocol::UDP && is_zero(header);
         if !unset {
             add_to_checksum(header, place, delta);
-            // RFC 768: a checksum that comes out as zero is sent as all ones.
-            if is_udp && header.get(place..place + 2) == Some(&[0; 2]) {
+            // RFC 768, RFC 3828: a checksum that comes out as zero is sent as all ones.
+            if matches!(to.protocol(), protocol::UDP | protocol::UDPLITE) && is_zero(header) {
                 put(header, place, [0xff; 2]);
             }
         }

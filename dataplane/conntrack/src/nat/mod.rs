@@ -9,6 +9,7 @@ mod edit;
 mod pools;
 mod rules;
 mod search;
+mod sweep;
 mod translation;
 
 pub(crate) use apply::{Destination, Edit};

@@ -4,6 +4,7 @@
 //! two shards ever draw the same and every answer comes home.
 
 use super::rules::Ports;
+use crate::entry::Status;
 use crate::shard::{End, Shard};
 use crate::steer::{Base, TABLE};
 use crate::time::Tick;
@@ -90,25 +91,27 @@ impl Shard {
         let found = match choices(original.protocol(), own, &wish.ports) {
             // Without another port there is nothing to try again.
             None => (self.tries == 0 && !self.is_taken(&wanted)).then_some(wanted),
-            Some(range) => self.find_port(&wanted, own, range, is_random),
+            Some(range) => {
+                let is_among = wish.ports == Ports::Own || range.contains(&own);
+                self.find_port(&wanted, own, range, is_among && !is_random && self.tries == 0)
+            }
         };
         self.newcomer.reply = found.unwrap_or(wanted);
         found.is_some()
     }
 
-    /// A free reply tuple like `wanted` with a port among `range`: its `own`, else one that nobody uses, else one that
-    /// serves only connections with other tuples, else that of a TCP connection that is over.
+    /// A free reply tuple like `wanted`: with its `own` port if it may keep that, else with one among `range` that nobody
+    /// uses, else one that serves only connections with other tuples, else that of a TCP connection that is over.
     fn find_port(
         &mut self,
         wanted: &Tuple,
         own: u16,
         range: RangeInclusive<u16>,
-        is_random: bool,
+        may_keep: bool,
     ) -> Option<Tuple> {
         let steering = self.steering;
         let home = Home::new(steering.base(&wanted.with_reply_port(0)), &range);
-        let keeps = !is_random && self.tries == 0 && range.contains(&own) && home.has(own);
-        if keeps && !self.is_taken(&wanted.with_reply_port(own)) {
+        if may_keep && home.has(own) && !self.is_taken(&wanted.with_reply_port(own)) {
             return Some(wanted.with_reply_port(own));
         }
         let start = draw_from(&range, self.draw());
@@ -186,11 +189,12 @@ impl Shard {
         Some(index)
     }
 
-    /// Whether the newcomer may have the tuple of an entry: that of a TCP connection that is over, for one whose sequence
-    /// numbers lie beyond.
+    /// Whether the newcomer may have the tuple of an entry: that of a translated TCP connection that is over, for one
+    /// whose sequence numbers lie beyond.
     fn may_take_over(&self, index: u32) -> bool {
         let (old, new) = (self.entries.at(index), &self.newcomer.entry);
-        old.protocol() == protocol::TCP && new.protocol() == protocol::TCP && tcp::may_follow(old, new)
+        let is_translated = old.status.has(Status::SRC_NAT);
+        is_translated && new.protocol() == protocol::TCP && tcp::may_follow(old, new)
     }
 }
 

@@ -111,6 +111,15 @@ pub fn class(family: Family, kind: u8) -> Class {
     lookup(family, kind).class
 }
 
+/// Whether an ICMP error tells of a better way.
+pub fn is_redirect(packet: crate::headers::Packet<'_>) -> bool {
+    let redirect = match packet.headers.tuple.family() {
+        Family::V4 => 5,
+        Family::V6 => REDIRECT_V6,
+    };
+    packet.l4().first() == Some(&redirect)
+}
+
 /// Whether an ICMP error says that its destination cannot be reached.
 pub fn is_unreachable(packet: crate::headers::Packet<'_>) -> bool {
     let unreachable = match packet.headers.tuple.family() {

@@ -1,0 +1,51 @@
+//! The end of masqueraded connections whose address the box has lost: their answers would go to somebody else.
+
+use crate::entry::Status;
+use crate::forward::{Forwarding, Router};
+use crate::shard::{End, Shard};
+use crate::tuple::address;
+
+/// The router of a box that is one.
+const fn router(forwarding: &Forwarding) -> Option<&Router> {
+    match forwarding {
+        Forwarding::Wire { .. } => None,
+        Forwarding::Routed(router) => Some(router),
+    }
+}
+
+impl Shard {
+    /// Has the table swept if the box has lost an address that it had when it forwarded by `old`.
+    pub(crate) fn sweep_after(&mut self, old: &Forwarding) {
+        let now = router(&self.configuration.forwarding);
+        let is_lost = |own| now.is_none_or(|router| !router.is_own(own));
+        if self.translated > 0 && router(old).is_some_and(|old| old.own().iter().copied().any(is_lost)) {
+            self.sweep = Some(0);
+        }
+    }
+
+    /// Goes on with the sweep, at most `budget` places. False when there is more to do.
+    pub(crate) fn go_on_sweeping(&mut self, budget: u32) -> bool {
+        for _ in 0..budget {
+            let Some(place) = self.sweep.and_then(|place| self.entries.next_place(place)) else {
+                self.sweep = None;
+                return true;
+            };
+            self.sweep = Some(place + 1);
+            if self.has_lost_address(place) {
+                self.remove(place, End::Deleted);
+            }
+        }
+        self.sweep.is_none()
+    }
+
+    /// Whether a masqueraded connection lives at a place, with an address that is not the box's.
+    fn has_lost_address(&self, place: u32) -> bool {
+        let entry = self.entries.at(place);
+        if !entry.is_used() || !entry.status.has(Status::MASQUERADED) {
+            return false;
+        }
+        let reply = self.entries.reply(place);
+        let own = address(reply.family(), reply.dst);
+        router(&self.configuration.forwarding).is_none_or(|router| !router.is_own(own))
+    }
+}
