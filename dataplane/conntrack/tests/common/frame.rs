@@ -35,6 +35,11 @@ impl Pair {
         Self { source: (source, sport).into(), destination: (destination, dport).into() }
     }
 
+    /// From one socket address to another, as text.
+    pub fn at(source: &str, destination: &str) -> Self {
+        Self { source: source.parse().unwrap(), destination: destination.parse().unwrap() }
+    }
+
     pub fn inverse(self) -> Self {
         Self { source: self.destination, destination: self.source }
     }

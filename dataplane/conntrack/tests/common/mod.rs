@@ -7,8 +7,10 @@ pub use frame::{Packet, Pair};
 
 use sluice_conntrack::counters::ByState;
 use sluice_conntrack::entry::EntryId;
+use sluice_conntrack::forward::{Interface, Route, Router};
 use sluice_conntrack::listing::{EntrySnapshot, Layout};
-use sluice_conntrack::policy::{Match, Outcome, Policy, Rule, RuleAction};
+use sluice_conntrack::nat::Nat;
+use sluice_conntrack::policy::{Match, Outcome, Policy, Prefix, Rule, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{
@@ -59,6 +61,16 @@ impl Middlebox {
         Self { shard, now, verdicts: vec![], packets: 0, drops: 0 }
     }
 
+    /// A router that lets everything pass and translates by these rules.
+    pub fn routed(nat: Nat) -> Self {
+        Self::routed_with(accept_all(), nat)
+    }
+
+    pub fn routed_with(policy: Policy, nat: Nat) -> Self {
+        let settings = Settings::of(Preset::Linux, ROOM);
+        Self::starting(Instant::from_ns(0), ROOM, routed(settings, policy, nat))
+    }
+
     /// The verdict on a packet from inside.
     pub fn inside(&mut self, packet: &Packet) -> Verdict {
         self.one(INSIDE, packet)
@@ -79,7 +91,10 @@ impl Middlebox {
         self.verdicts.resize(frames.len(), Verdict::dropped(DropReason::Truncated));
         self.shard.process(self.now, frames, &mut self.verdicts);
         for (verdict, (port, _)) in self.verdicts.iter().zip(&*frames) {
-            check_verdict(verdict, *port);
+            check_verdict(verdict);
+            let is_wire = matches!(self.shard.configuration().forwarding, Forwarding::Wire { .. });
+            let stays = is_wire && verdict.action == Action::Forward(*port);
+            assert!(!stays, "a wire leads to the other side");
         }
         self.packets += frames.len() as u64;
         self.drops += self.verdicts.iter().filter(|verdict| verdict.drop_reason().is_some()).count() as u64;
@@ -156,7 +171,7 @@ impl Middlebox {
 }
 
 /// What each verdict must say.
-fn check_verdict(verdict: &Verdict, port: PortId) {
+fn check_verdict(verdict: &Verdict) {
     let reason = verdict.drop_reason();
     assert!(verdict.state.is_some() || reason.is_some(), "untracked is a state: {verdict:?}");
     let invalid = verdict.state == Some(State::Invalid);
@@ -164,9 +179,6 @@ fn check_verdict(verdict: &Verdict, port: PortId) {
     assert!(!invalid || explained, "INVALID has a reason: {verdict:?}");
     assert!(verdict.invalid.is_none() || invalid && verdict.entry.is_none(), "{verdict:?}");
     assert!(verdict.entry.is_none() || verdict.direction.is_some(), "{verdict:?}");
-    if let Action::Forward(egress) = verdict.action {
-        assert_ne!(egress, port, "a wire leads to the other side");
-    }
 }
 
 fn total(by_state: &ByState) -> u64 {
@@ -176,6 +188,26 @@ fn total(by_state: &ByState) -> u64 {
 /// Inside and outside joined by a wire.
 pub fn configuration(settings: Settings, policy: Policy) -> Configuration {
     Configuration::new(settings, policy, Forwarding::wire())
+}
+
+/// Inside and outside joined by a router with NAT.
+pub fn routed(settings: Settings, policy: Policy, nat: Nat) -> Configuration {
+    Configuration::new(settings, policy, Forwarding::Routed(Box::new(router()))).with_nat(nat)
+}
+
+/// 10.0.0.0/8 and fd00::/64 are inside, all else is outside; the box has the first address of each network.
+pub fn router() -> Router {
+    let interface = |v4: &str, length, v6: &str| Interface {
+        addresses: vec![(v4.parse().unwrap(), length), (v6.parse().unwrap(), 64)],
+        mtu: 1500,
+    };
+    let interfaces = vec![interface("10.0.0.1", 8, "fd00::1"), interface("203.0.113.1", 24, "2001:db8:2::1")];
+    let default = |to: &str, via: &str| Route {
+        to: Prefix::new(to.parse().unwrap(), 0),
+        via: Some(via.parse().unwrap()),
+        port: OUTSIDE,
+    };
+    Router::new(interfaces, &[default("0.0.0.0", "203.0.113.254"), default("::", "2001:db8:2::fe")])
 }
 
 pub fn accept_all() -> Policy {

@@ -5,6 +5,7 @@
 mod common;
 
 mod listing;
+mod nat;
 mod pressure;
 mod rules;
 mod states;

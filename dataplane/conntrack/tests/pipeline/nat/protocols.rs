@@ -1,0 +1,289 @@
+//! Each protocol by its own rules: identifiers, checksums that are none or wrong, CRCs, and protocols without ports.
+
+use super::*;
+use sluice_conntrack::frame::Frame;
+use sluice_conntrack::policy::Policy;
+use sluice_conntrack::settings::{Preset, Settings};
+use sluice_conntrack::wire::checksum::Crc32c;
+use sluice_conntrack::{Instant, InvalidReason};
+
+const SCTP: u8 = 132;
+const UDPLITE: u8 = 136;
+const GRE: u8 = 47;
+
+fn inside() -> Pair {
+    Pair::at("10.0.0.2:40000", "198.51.100.2:80")
+}
+
+fn outside() -> Pair {
+    Pair::at("203.0.113.1:40000", "198.51.100.2:80")
+}
+
+/// A source rule that gives all connections one port.
+fn moved() -> Nat {
+    source(pool("203.0.113.10", "203.0.113.10", Ports::Among(5555..=5555)))
+}
+
+fn seen_moved() -> Pair {
+    Pair::at("203.0.113.10:5555", "198.51.100.2:80")
+}
+
+#[test]
+fn identifiers_of_echo_and_timestamp_are_kept_or_changed_and_changed_back() {
+    for (client, other, seen) in [
+        (Pair::at("10.0.0.2:0", "198.51.100.2:0"), "10.0.0.3", "203.0.113.1:0"),
+        (Pair::at("[fd00::2]:0", "[2001:db8:9::2]:0"), "fd00::3", "[2001:db8:2::1]:0"),
+    ] {
+        let mut it = Middlebox::routed(masquerade());
+        let outside = Pair { source: seen.parse().unwrap(), ..client };
+        it.crosses(INSIDE, &client.echo(7, 1), &outside.echo(7, 1));
+        let other = Pair { source: (other.parse::<std::net::IpAddr>().unwrap(), 0).into(), ..client };
+        let frame = it.goes_out(&other.echo(7, 1));
+        let id_at = if client.source.is_ipv4() { 38 } else { 58 };
+        let id = u16::from_be_bytes([frame[id_at], frame[id_at + 1]]);
+        assert_ne!(id, 7);
+        it.crosses(INSIDE, &other.echo(7, 2), &outside.echo(id, 2));
+        it.crosses(OUTSIDE, &outside.inverse().echo_reply(id, 2), &other.inverse().echo_reply(7, 2));
+        it.crosses(OUTSIDE, &outside.inverse().echo_reply(7, 1), &client.inverse().echo_reply(7, 1));
+        it.check();
+    }
+    let mut it = Middlebox::routed(moved());
+    for (query, answer, length) in [(13, 14, 12), (17, 18, 4), (15, 16, 0)] {
+        let message = |pair: Pair, kind, id: u16| {
+            let [a, b] = id.to_be_bytes();
+            pair.icmp(kind, 0, [a, b, 0, 1], &[7; 12][..length])
+        };
+        it.crosses(INSIDE, &message(inside(), query, 9), &message(seen_moved(), query, 5555));
+        it.crosses(
+            OUTSIDE,
+            &message(seen_moved().inverse(), answer, 5555),
+            &message(inside().inverse(), answer, 9),
+        );
+    }
+}
+
+#[test]
+fn a_checksum_that_is_none_stays_none() {
+    for (nat, seen) in [(masquerade(), outside()), (moved(), seen_moved())] {
+        let mut it = Middlebox::routed(nat);
+        let unset = |pair: Pair| Packet { checksum_at: None, ..pair.udp(30) };
+        it.crosses(INSIDE, &unset(inside()), &unset(seen));
+        it.crosses(OUTSIDE, &unset(seen.inverse()), &unset(inside().inverse()));
+    }
+}
+
+/// A payload for which the checksum comes out as `wanted`.
+fn with_checksum(pair: Pair, protocol: u8, wanted: u16) -> Packet {
+    let coverage: [u8; 2] = if protocol == UDPLITE { [0, 0] } else { [0, 10] };
+    let (source, destination) = (pair.source.port().to_be_bytes(), pair.destination.port().to_be_bytes());
+    (0..=u16::MAX)
+        .map(|word| {
+            let l4 = [source, destination, coverage, [0, 0], word.to_be_bytes()].concat();
+            pair.packet(protocol, l4, Some(6))
+        })
+        .find(|packet| packet.datagram()[26..28] == wanted.to_be_bytes())
+        .unwrap()
+}
+
+#[test]
+fn a_checksum_that_comes_out_as_zero_is_all_ones() {
+    for (protocol, zero) in [(frame::UDP, 0xffff), (UDPLITE, 0)] {
+        let mut it = Middlebox::routed(masquerade());
+        let becomes = with_checksum(outside(), protocol, zero);
+        let sent = Packet { source: inside().source.ip(), ..becomes.clone() };
+        let (verdict, frame) = it.pass_one(INSIDE, &sent);
+        assert_eq!(verdict.action, Action::Forward(OUTSIDE), "{verdict:?}");
+        assert_eq!(frame[40..42], [0xff, 0xff], "protocol {protocol}");
+    }
+}
+
+#[test]
+fn what_is_damaged_stays_damaged() {
+    // With checksums looked at it is INVALID, and not translated.
+    let mut it = Middlebox::routed(masquerade());
+    it.goes_out(&inside().udp(10));
+    let (verdict, frame) = it.pass_one(INSIDE, &inside().udp(10).spoilt());
+    assert_eq!(verdict.invalid, Some(InvalidReason::BadChecksum));
+    assert_eq!(source_address(&frame), "10.0.0.2");
+
+    let mut settings = Settings::of(Preset::Linux, ROOM);
+    settings.checksum = false;
+    for (nat, seen) in [(masquerade(), outside()), (moved(), seen_moved())] {
+        let configuration = routed(settings.clone(), accept_all(), nat);
+        let mut it = Middlebox::starting(Instant::from_ns(0), ROOM, configuration);
+        for packet in [|pair: Pair| pair.udp(11), |pair: Pair| pair.tcp("S", 5, 0)] {
+            it.crosses(INSIDE, &packet(inside()).spoilt(), &packet(seen).spoilt());
+        }
+        it.crosses(OUTSIDE, &seen.inverse().udp(1).spoilt(), &inside().inverse().udp(1).spoilt());
+    }
+}
+
+#[test]
+fn udplite_is_translated_whatever_its_checksum_covers() {
+    let lite = |pair: Pair, coverage: u16| {
+        let ports = [pair.source.port().to_be_bytes(), pair.destination.port().to_be_bytes()].concat();
+        pair.packet(UDPLITE, [ports.as_slice(), &coverage.to_be_bytes(), &[0, 0], &[0; 20]].concat(), Some(6))
+    };
+    for (nat, seen) in [(masquerade(), outside()), (moved(), seen_moved())] {
+        let mut it = Middlebox::routed(nat);
+        // The payload is zeros: its checksum is the same whether it covers them or not.
+        for coverage in [0, 8, 20, 28] {
+            it.crosses(INSIDE, &lite(inside(), coverage), &lite(seen, coverage));
+            it.crosses(OUTSIDE, &lite(seen.inverse(), coverage), &lite(inside().inverse(), coverage));
+        }
+        it.check();
+    }
+}
+
+/// An SCTP packet with one INIT or other chunk, its CRC right.
+fn sctp(pair: Pair, tag: u32, chunk: &[u8]) -> Packet {
+    let ports = [pair.source.port().to_be_bytes(), pair.destination.port().to_be_bytes()].concat();
+    let mut l4 = [ports.as_slice(), &tag.to_be_bytes(), &[0; 4], chunk].concat();
+    let crc = Crc32c::default().bytes(&l4).to_wire();
+    l4[8..12].copy_from_slice(&crc);
+    pair.packet(SCTP, l4, None)
+}
+
+/// INIT (1) or INIT ACK (2).
+fn init(kind: u8) -> Vec<u8> {
+    let mut chunk = vec![kind, 0, 0, 20, 0, 0, 0, 9, 0, 0, 128, 0, 0, 1, 0, 1, 0, 0, 0, 1];
+    chunk.resize(20, 0);
+    chunk
+}
+
+/// A frame in pieces.
+#[derive(Debug)]
+struct Scattered(PortId, Vec<Vec<u8>>);
+
+impl Frame for Scattered {
+    fn port(&self) -> PortId {
+        self.0
+    }
+
+    fn head(&self) -> &[u8] {
+        &self.1[0]
+    }
+
+    fn head_mut(&mut self) -> &mut [u8] {
+        &mut self.1[0]
+    }
+
+    fn tail(&self) -> impl Iterator<Item = &[u8]> {
+        self.1[1..].iter().map(Vec::as_slice)
+    }
+}
+
+#[test]
+fn the_crc_follows_the_port_and_only_the_port() {
+    for (nat, seen) in [(masquerade(), outside()), (moved(), seen_moved())] {
+        let mut it = Middlebox::routed(nat);
+        it.crosses(INSIDE, &sctp(inside(), 0, &init(1)), &sctp(seen, 0, &init(1)));
+        it.crosses(OUTSIDE, &sctp(seen.inverse(), 9, &init(2)), &sctp(inside().inverse(), 9, &init(2)));
+        it.check();
+    }
+    // A wrong CRC, not looked at, is not made a right one where nothing that it covers changes.
+    let mut settings = Settings::of(Preset::Linux, ROOM);
+    settings.checksum = false;
+    let mut it = Middlebox::starting(Instant::from_ns(0), ROOM, routed(settings, accept_all(), masquerade()));
+    let spoilt = |pair| {
+        let mut packet = sctp(pair, 0, &init(1));
+        packet.l4[8] ^= 1;
+        packet
+    };
+    it.crosses(INSIDE, &spoilt(inside()), &spoilt(outside()));
+}
+
+#[test]
+fn the_crc_of_a_packet_in_pieces_covers_them_all() {
+    let chunk = [init(1), vec![0x80, 0, 0, 8, 1, 2, 3, 4]].concat();
+    let (comes, becomes) = (sctp(inside(), 0, &chunk), sctp(seen_moved(), 0, &chunk));
+    let becomes = Packet { ttl: becomes.ttl - 1, ..becomes }.frame();
+    for cuts in [vec![66], vec![66, 67], vec![66, 70, 71]] {
+        let mut it = Middlebox::routed(moved());
+        let mut rest = comes.frame();
+        let mut pieces = vec![];
+        for cut in cuts.into_iter().rev() {
+            pieces.insert(0, rest.split_off(cut));
+        }
+        pieces.insert(0, rest);
+        let mut frames = [Scattered(INSIDE, pieces)];
+        let mut verdicts = [Verdict::dropped(DropReason::Truncated)];
+        it.shard.process(it.now, &mut frames, &mut verdicts);
+        assert_eq!(verdicts[0].action, Action::Forward(OUTSIDE), "{verdicts:?}");
+        assert_eq!(hex(&frames[0].1.concat()), hex(&becomes));
+    }
+}
+
+#[test]
+fn what_has_no_ports_serves_one_client_for_each_server() {
+    for protocol in [GRE, 50, 89, 253] {
+        let mut it = Middlebox::routed(masquerade());
+        let packet = |pair: Pair| pair.packet(protocol, vec![0, 0, 8, 0, 1, 2, 3, 4], None);
+        let second = Pair::at("10.0.0.3:0", "198.51.100.2:0");
+        it.crosses(INSIDE, &packet(inside()), &packet(outside()));
+        it.crosses(OUTSIDE, &packet(outside().inverse()), &packet(inside().inverse()));
+        it.finds_no_port(&packet(second));
+        let elsewhere = Pair::at("10.0.0.3:0", "198.51.100.3:0");
+        assert_eq!(source_address(&it.goes_out(&packet(elsewhere))), "203.0.113.1");
+        it.check();
+    }
+}
+
+#[test]
+fn a_port_range_gives_what_has_no_ports_its_address() {
+    let mut it = Middlebox::routed(moved());
+    let packet = |pair: Pair| pair.packet(GRE, vec![0x20, 1, 0x88, 0x0b, 0, 4, 0, 7, 1, 2, 3, 4], None);
+    it.crosses(INSIDE, &packet(inside()), &packet(seen_moved()));
+    it.check();
+}
+
+#[test]
+fn what_is_untracked_or_invalid_is_not_translated() {
+    let to_dns = Match { destination_ports: vec![53..=53], ..Match::default() };
+    let policy = Policy { untracked: vec![to_dns], ..accept_all() };
+    let mut it = Middlebox::routed_with(policy, masquerade());
+    let dns = Pair::at("10.0.0.2:40000", "198.51.100.2:53");
+    it.crosses(INSIDE, &dns.udp(1), &dns.udp(1));
+    let orphan = inside().tcp("SA", 1, 1);
+    assert_eq!(it.crosses(INSIDE, &orphan, &orphan).state, Some(State::Invalid));
+    assert!(it.shard.is_empty());
+}
+
+#[test]
+fn options_and_extension_headers_are_passed_over() {
+    // An IPv4 header of 24 bytes.
+    let stretch = |packet: &Packet| {
+        let mut frame = packet.frame();
+        frame.truncate(14 + 20 + packet.l4.len());
+        frame.splice(34..34, [1, 1, 1, 0]);
+        frame[14] = 0x46;
+        let length = u16::from_be_bytes([frame[16], frame[17]]) + 4;
+        frame[16..18].copy_from_slice(&length.to_be_bytes());
+        frame[24..26].fill(0);
+        let sum: u32 = frame[14..38].chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(w[1])).sum();
+        let sum = (sum >> 16) + (sum & 0xffff);
+        frame[24..26].copy_from_slice(&(!((sum >> 16) + sum) as u16).to_be_bytes());
+        frame
+    };
+    let mut it = Middlebox::routed(moved());
+    let mut frames = [(INSIDE, stretch(&inside().udp(40)))];
+    assert_eq!(it.burst(&mut frames)[0].action, Action::Forward(OUTSIDE));
+    let becomes = Packet { ttl: 63, ..seen_moved().udp(40) };
+    assert_eq!(hex(&frames[0].1), hex(&stretch(&becomes)));
+
+    // A hop-by-hop header before UDP.
+    let (client, seen) =
+        (Pair::at("[fd00::2]:4", "[2001:db8:9::2]:80"), Pair::at("[2001:db8:2::1]:4", "[2001:db8:9::2]:80"));
+    let extended = |packet: &Packet| {
+        let mut frame = packet.frame();
+        frame.splice(54..54, [frame::UDP, 0, 1, 4, 0, 0, 0, 0]);
+        frame[20] = 0;
+        let length = u16::from_be_bytes([frame[18], frame[19]]) + 8;
+        frame[18..20].copy_from_slice(&length.to_be_bytes());
+        frame
+    };
+    let mut it = Middlebox::routed(masquerade());
+    let mut frames = [(INSIDE, extended(&client.udp(40)))];
+    assert_eq!(it.burst(&mut frames)[0].action, Action::Forward(OUTSIDE));
+    assert_eq!(hex(&frames[0].1), hex(&extended(&Packet { ttl: 63, ..seen.udp(40) })));
+}
