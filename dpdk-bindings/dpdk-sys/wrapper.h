@@ -23,6 +23,7 @@ static const uint64_t DPDK_RX_OFFLOAD_SCATTER = RTE_ETH_RX_OFFLOAD_SCATTER;
 static const uint64_t DPDK_RX_OFFLOAD_RSS_HASH = RTE_ETH_RX_OFFLOAD_RSS_HASH;
 static const uint64_t DPDK_TX_OFFLOAD_MULTI_SEGS = RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
 static const uint64_t DPDK_RSS_IP = RTE_ETH_RSS_IP;
-static const uint64_t DPDK_RSS_TCP = RTE_ETH_RSS_TCP;
-static const uint64_t DPDK_RSS_UDP = RTE_ETH_RSS_UDP;
+/* Both families, without the forms that look into IPv6 extension headers. */
+static const uint64_t DPDK_RSS_TCP = RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV6_TCP;
+static const uint64_t DPDK_RSS_UDP = RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_NONFRAG_IPV6_UDP;
 static const uint64_t DPDK_RSS_SCTP = RTE_ETH_RSS_SCTP;

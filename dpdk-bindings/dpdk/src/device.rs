@@ -34,6 +34,10 @@ pub struct DeviceInfo {
     pub(crate) rx_offloads: u64,
     pub(crate) tx_offloads: u64,
     pub(crate) rss_types: u64,
+    /// Bytes of the hash key.
+    pub(crate) rss_key_bytes: u8,
+    /// Places in the indirection table.
+    pub(crate) rss_table: u16,
     pub(crate) mtus: RangeInclusive<u16>,
 }
 
@@ -97,6 +101,8 @@ impl DeviceInfo {
             rx_offloads: raw.rx_offload_capa,
             tx_offloads: raw.tx_offload_capa,
             rss_types: raw.flow_type_rss_offloads,
+            rss_key_bytes: raw.hash_key_size,
+            rss_table: raw.reta_size,
             mtus: raw.min_mtu..=raw.max_mtu,
         })
     }

@@ -38,6 +38,7 @@ mod mbuf;
 mod mempool;
 mod port;
 mod queue;
+mod rss;
 
 pub use burst::{Burst, Drain};
 pub use device::{Device, DeviceInfo};
@@ -47,3 +48,4 @@ pub use mbuf::{Checksum, Mbuf, Segments};
 pub use mempool::{Mempool, MempoolOptions};
 pub use port::{Link, Offload, Port, PortOptions, PortStats};
 pub use queue::{RxQueue, TxQueue};
+pub use rss::{Rss, RssGap};

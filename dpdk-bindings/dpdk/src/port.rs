@@ -4,12 +4,13 @@ use std::mem;
 use std::sync::Arc;
 
 use crate::device::Attached;
-use crate::{Device, DeviceInfo, DpdkError, Mempool, RxQueue, TxQueue};
+use crate::rss::configured_key;
+use crate::{Device, DeviceInfo, DpdkError, Mempool, Rss, RssGap, RxQueue, TxQueue};
 
 /// How a port is set up.
 #[derive(Debug, Clone)]
 pub struct PortOptions {
-    /// Receive queues. With more than one, the device spreads flows over them by their RSS hash.
+    /// Receive queues.
     pub rx_queues: u16,
     /// Transmit queues.
     pub tx_queues: u16,
@@ -21,6 +22,8 @@ pub struct PortOptions {
     pub mtu: Option<u16>,
     /// Whether packets for other MAC addresses are received as well.
     pub promiscuous: bool,
+    /// How packets are to be spread over the receive queues; [`Port::rss_gaps`] tells what the device does not do of it.
+    pub rss: Option<Rss>,
 }
 
 impl Default for PortOptions {
@@ -32,6 +35,7 @@ impl Default for PortOptions {
             tx_descriptors: 1024,
             mtu: None,
             promiscuous: true,
+            rss: None,
         }
     }
 }
@@ -59,9 +63,6 @@ const OFFLOADS: [(Offload, u64); 5] = [
     (Offload::SctpChecksum, dpdk_sys::DPDK_RX_OFFLOAD_SCTP_CKSUM),
     (Offload::RssHash, dpdk_sys::DPDK_RX_OFFLOAD_RSS_HASH),
 ];
-
-const RSS_TYPES: u64 =
-    dpdk_sys::DPDK_RSS_IP | dpdk_sys::DPDK_RSS_TCP | dpdk_sys::DPDK_RSS_UDP | dpdk_sys::DPDK_RSS_SCTP;
 
 /// The Ethernet header with two VLAN tags, and the checksum behind the packet.
 const FRAME_OVERHEAD_BYTES: u32 = 14 + 8 + 4;
@@ -104,6 +105,9 @@ pub struct Port {
     mtu: u16,
     promiscuous: bool,
     missing_offloads: Vec<Offload>,
+    rss_gaps: Vec<RssGap>,
+    /// Whether packets come with the very hash that was asked for.
+    hashes: bool,
 }
 
 impl Device {
@@ -135,6 +139,7 @@ impl Device {
             && optional("rte_eth_promiscuous_enable", name, unsafe {
                 dpdk_sys::rte_eth_promiscuous_enable(attached.id())
             })?;
+        let rss_gaps = options.rss.as_ref().map_or(Ok(Vec::new()), |rss| rss.finish(&attached, &info))?;
         let mut mtu = 0;
         // SAFETY: the port runs, and `mtu` is ours to write.
         DpdkError::check("rte_eth_dev_get_mtu", name, unsafe {
@@ -149,7 +154,8 @@ impl Device {
             .filter(|(_, flag)| info.rx_offloads & flag == 0)
             .map(|&(offload, _)| offload)
             .collect();
-        Ok((Port { attached, info, mtu, promiscuous, missing_offloads }, rx, tx))
+        let hashes = options.rss.is_some() && rss_gaps.iter().all(|gap| *gap == RssGap::Table);
+        Ok((Port { attached, info, mtu, promiscuous, missing_offloads, rss_gaps, hashes }, rx, tx))
     }
 }
 
@@ -195,16 +201,21 @@ fn configure(
             conf.rxmode.offloads |= dpdk_sys::DPDK_RX_OFFLOAD_SCATTER;
         }
     }
-    if options.rx_queues > 1 && info.rss_types & RSS_TYPES != 0 {
-        conf.rxmode.mq_mode = dpdk_sys::rte_eth_rx_mq_mode_RTE_ETH_MQ_RX_RSS;
-        conf.rx_adv_conf.rss_conf.rss_hf = info.rss_types & RSS_TYPES;
-    } else {
+    match options.rss.as_ref().filter(|_| info.hashed() != 0) {
+        Some(rss) => {
+            let key = rss.key_for(info);
+            conf.rxmode.mq_mode = dpdk_sys::rte_eth_rx_mq_mode_RTE_ETH_MQ_RX_RSS;
+            let rss_conf = &mut conf.rx_adv_conf.rss_conf;
+            rss_conf.rss_key = configured_key(key);
+            rss_conf.rss_key_len = key.map_or(0, |key| key.len() as u8);
+            rss_conf.rss_hf = info.hashed();
+        }
         // The hash comes with RSS alone.
-        conf.rxmode.offloads &= !dpdk_sys::DPDK_RX_OFFLOAD_RSS_HASH;
+        None => conf.rxmode.offloads &= !dpdk_sys::DPDK_RX_OFFLOAD_RSS_HASH,
     }
     conf.rxmode.offloads &= info.rx_offloads;
     conf.txmode.offloads = dpdk_sys::DPDK_TX_OFFLOAD_MULTI_SEGS & info.tx_offloads;
-    // SAFETY: the port is attached and does not run; `conf` is copied.
+    // SAFETY: the port is attached and does not run; `conf` is copied, and so is the key of `options` in it.
     let status = unsafe {
         dpdk_sys::rte_eth_dev_configure(attached.id(), options.rx_queues, options.tx_queues, &conf)
     };
@@ -272,6 +283,17 @@ impl Port {
     /// What the device does not offer, so that software must do it.
     pub fn missing_offloads(&self) -> &[Offload] {
         &self.missing_offloads
+    }
+
+    /// What the device does not do of the RSS it was asked for.
+    pub fn rss_gaps(&self) -> &[RssGap] {
+        &self.rss_gaps
+    }
+
+    /// Whether [`crate::Mbuf::rss_hash`] is the Toeplitz hash with the key that was asked for, over addresses and ports for
+    /// TCP and UDP.
+    pub fn hashes(&self) -> bool {
+        self.hashes
     }
 
     /// The link, as the device knows it now.
