@@ -9,7 +9,7 @@ use dpdk::lcore::{self, Lcore};
 use dpdk::{Burst, Device, Eal, EalOptions, Mempool, MempoolOptions, Port, PortOptions};
 use sluice_conntrack::{Capacity, PortId, Shard};
 use sluice_engine::command::{Answer, Command, Controller, Stats, channel};
-use sluice_engine::{Clock, Idle, QueuePair, Worker};
+use sluice_engine::{Clock, Idle, OpenPort, Queues, Worker};
 use sluice_memory::Pages;
 
 use crate::driver::configuration;
@@ -40,7 +40,7 @@ struct Running {
 }
 
 /// Ports and their queues.
-type Ports = (Vec<Port>, Vec<QueuePair>);
+type Ports = (Vec<Port>, Vec<OpenPort>);
 
 impl Bench {
     /// Starts DPDK for one poll-mode thread on `core`.
@@ -117,7 +117,7 @@ impl Bench {
     /// A shard that has seen the handshakes of a capture.
     fn opened(&self, clock: &Clock, setup: &Path, connections: u32) -> anyhow::Result<Shard> {
         let (ports, queues) = self.attach(&[&format!("net_pcap_setup,rx_pcap={}", setup.display())])?;
-        let mut worker = Worker::new(shard(clock, connections)?, queues, self.pool);
+        let mut worker = Worker::new(shard(clock, connections)?, Queues::single(queues), self.pool);
         let mut burst = Burst::new();
         let mut left = u64::from(connections) * 3;
         let begin = Instant::now();
@@ -146,17 +146,16 @@ impl Bench {
         for device in devices {
             let (port, rx, tx) =
                 Device::attach(&self.eal, device)?.start(&PortOptions::default(), &self.pool)?;
-            let mac = port.info().mac;
-            queues.extend(rx.into_iter().zip(tx).map(|(rx, tx)| QueuePair { rx, tx, mac }));
+            queues.push(OpenPort { rx, tx, mac: port.info().mac, hashes: port.hashes() });
             ports.push(port);
         }
         Ok((ports, queues))
     }
 
-    fn run(&self, clock: Clock, shard: Shard, queues: Vec<QueuePair>) -> anyhow::Result<Running> {
+    fn run(&self, clock: Clock, shard: Shard, queues: Vec<OpenPort>) -> anyhow::Result<Running> {
         let (controller, mut inbox) = channel();
         let rules = shard.configuration().policy.rules.len();
-        let mut worker = Worker::new(shard, queues, self.pool);
+        let mut worker = Worker::new(shard, Queues::single(queues), self.pool);
         let worker = lcore::launch(&self.eal, self.core, "worker", move || {
             worker.run(&clock, Idle::Poll, &mut inbox);
             worker
@@ -191,12 +190,13 @@ impl Running {
 }
 
 /// Passes packets between two ports for so many cycles; gives their number.
-fn pass_for(cycles: u64, inside: &mut QueuePair, outside: &mut QueuePair) -> u64 {
+fn pass_for(cycles: u64, inside: &mut OpenPort, outside: &mut OpenPort) -> u64 {
     let mut burst = Burst::new();
     let mut packets = 0;
     let end = lcore::tsc() + cycles;
     while lcore::tsc() < end {
         for (from, to) in [(&mut inside.rx, &mut outside.tx), (&mut outside.rx, &mut inside.tx)] {
+            let ([from], [to]) = (&mut from[..], &mut to[..]) else { return packets };
             from.receive(&mut burst);
             packets += to.transmit(&mut burst) as u64;
             burst.clear();

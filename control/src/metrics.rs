@@ -1,4 +1,4 @@
-//! Prometheus metrics. The worker's counters are its own; the control thread publishes copies of them once a second.
+//! Prometheus metrics. A worker's counters are its own; the control thread publishes copies of them once a second.
 //!
 //! A metric is one line in [`METRICS`] and one in [`publish`]. Labels are closed sets, never an address.
 
@@ -39,6 +39,8 @@ const METRICS: &[(&str, &str)] = &[
     ("sluice_packet_drops_total", "Packets dropped, by reason."),
     ("sluice_policy_rule_packets_total", "Packets that a rule has decided, by its name; `default` where none did."),
     ("sluice_policy_rule_bytes_total", "Bytes of the packets that a rule has decided."),
+    ("sluice_shard_handoff_packets_total", "Packets that a worker received and handed off to the shard they belong to."),
+    ("sluice_shard_handoff_drops_total", "Packets dropped because the ring to the shard they belong to was full."),
     ("sluice_shard_busy_ratio", "Share of the last second that a worker spent in rounds with packets."),
     ("sluice_mempool_available", "Free mbufs."),
     ("sluice_mempool_size", "All mbufs."),
@@ -48,14 +50,12 @@ const METRICS: &[(&str, &str)] = &[
 
 /// What is published at one moment.
 pub struct Sample<'a> {
-    /// The shard's number.
-    pub shard: u16,
-    /// What its worker has counted.
-    pub stats: &'a Stats,
+    /// What each worker has counted, by the number of its shard.
+    pub shards: &'a [Stats],
     /// Most entries allowed.
     pub entries_limit: u64,
-    /// Share of its time that the worker was busy since the last sample.
-    pub busy_ratio: f64,
+    /// Share of its time that each worker was busy since the last sample.
+    pub busy_ratios: &'a [f64],
     /// The ports.
     pub ports: &'a [PortSample<'a>],
     /// Free mbufs, and all there are.
@@ -70,7 +70,7 @@ pub struct Sample<'a> {
 pub struct PortSample<'a> {
     /// Name of the interface.
     pub name: &'a str,
-    /// The worker's side.
+    /// The workers' side.
     pub counters: PortCounters,
     /// The device's side.
     pub device: PortStats,
@@ -117,8 +117,22 @@ pub fn rule(name: &str, packets: u64, bytes: u64) {
 
 /// Publishes a sample.
 pub fn publish(sample: &Sample<'_>) {
-    let counters = &sample.stats.counters;
-    let shard = || Label::new("shard", sample.shard.to_string());
+    for ((number, stats), busy_ratio) in sample.shards.iter().enumerate().zip(sample.busy_ratios) {
+        publish_shard(number, stats, *busy_ratio);
+    }
+    gauge!("sluice_conntrack_entries_limit").set(sample.entries_limit as f64);
+    sample.ports.iter().for_each(publish_port);
+    let pool = || vec![Label::new("pool", "packets")];
+    gauge!("sluice_mempool_available", pool()).set(f64::from(sample.mbufs.0));
+    gauge!("sluice_mempool_size", pool()).set(f64::from(sample.mbufs.1));
+    let sink = || vec![Label::new("sink", "log")];
+    counter!("sluice_log_events_total", sink()).absolute(sample.logged);
+    counter!("sluice_log_events_dropped_total", sink()).absolute(sample.unlogged);
+}
+
+fn publish_shard(number: usize, stats: &Stats, busy_ratio: f64) {
+    let counters = &stats.counters;
+    let shard = || Label::new("shard", number.to_string());
     let set = |name: &'static str, value: u64, labels: Vec<Label>| counter!(name, labels).absolute(value);
     let with = |key: &'static str, value: &'static str| vec![shard(), Label::new(key, value)];
 
@@ -130,7 +144,6 @@ pub fn publish(sample: &Sample<'_>) {
         let labels = vec![shard(), Label::new("proto", proto), Label::new("state", state)];
         set("sluice_conntrack_expired_total", entries, labels);
     }
-    gauge!("sluice_conntrack_entries_limit").set(sample.entries_limit as f64);
     for (state, packets) in State::ALL.iter().zip(counters.packets) {
         set("sluice_conntrack_packets_total", packets, with("state", state.name()));
     }
@@ -151,14 +164,9 @@ pub fn publish(sample: &Sample<'_>) {
     for (reason, packets) in DropReason::ALL.iter().zip(counters.drops) {
         set("sluice_packet_drops_total", packets, with("reason", reason.label()));
     }
-    gauge!("sluice_shard_busy_ratio", vec![shard()]).set(sample.busy_ratio);
-    sample.ports.iter().for_each(publish_port);
-    let pool = || vec![Label::new("pool", "packets")];
-    gauge!("sluice_mempool_available", pool()).set(f64::from(sample.mbufs.0));
-    gauge!("sluice_mempool_size", pool()).set(f64::from(sample.mbufs.1));
-    let sink = || vec![Label::new("sink", "log")];
-    set("sluice_log_events_total", sample.logged, sink());
-    set("sluice_log_events_dropped_total", sample.unlogged, sink());
+    gauge!("sluice_shard_busy_ratio", vec![shard()]).set(busy_ratio);
+    set("sluice_shard_handoff_packets_total", stats.handed_off, vec![shard()]);
+    set("sluice_shard_handoff_drops_total", counters.drops[DropReason::HandoffFull as usize], vec![shard()]);
 }
 
 fn publish_port(sample: &PortSample<'_>) {

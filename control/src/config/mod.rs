@@ -27,7 +27,9 @@ pub use load::{parse, read, to_yaml};
 pub use path::{Path, Problem, Step};
 pub use reference::{json_schema, reference_yaml};
 pub use rules::{DEFAULT_RULE, check};
-pub use schema::{Config, Control, Cores, Forwarding, Interface, Memory, Metrics, Neighbour, Route, System};
+pub use schema::{
+    Config, Control, Cores, Forwarding, Idle, Interface, Memory, Metrics, Neighbour, Route, System,
+};
 pub use schema_conntrack::{
     Conntrack, GreTimeouts, Preset, SctpTimeouts, Tcp, TcpTimeouts, Timeouts, UdpTimeouts,
 };

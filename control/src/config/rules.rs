@@ -83,14 +83,12 @@ fn path_of(path: &garde::Path) -> Path {
 }
 
 fn cores(config: &Config) -> Vec<Problem> {
-    let workers = Path::root().join("system").join("cores").join("workers");
-    match config.system.cores.workers.len() {
-        0 | 1 => Vec::new(),
-        n => vec![
-            Problem::at(workers, format!("{n} workers, but this version runs one"))
-                .expected("a list of one core".to_owned()),
-        ],
-    }
+    let section = Path::root().join("system").join("cores").join("workers");
+    let workers = &config.system.cores.workers;
+    let twice = workers.iter().enumerate().filter(|(place, core)| workers[..*place].contains(core));
+    twice
+        .map(|(place, core)| Problem::at(section.join(place), format!("core {core} has a worker already")))
+        .collect()
 }
 
 fn interfaces(config: &Config) -> Vec<Problem> {

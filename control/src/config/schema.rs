@@ -128,17 +128,42 @@ fn known_version(version: &u32, _: &()) -> garde::Result {
     }
 }
 
+/// Most workers: each has a place in the table by which NICs spread packets.
+pub(super) const MAX_WORKERS: usize = sluice_conntrack::steer::MAX_SHARDS as usize;
+
 /// Processor cores and memory.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a mapping (cores, memory)")]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a mapping (cores, idle, memory)"
+)]
 pub struct System {
     /// Which cores do what.
     #[garde(dive)]
     pub cores: Cores,
 
+    /// What workers do while nothing comes: `poll` goes on polling, `friendly` naps for 50 microseconds at a time. Left
+    /// out: `poll` on a core that is isolated (`isolcpus`), `friendly` on any other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = Idle::Poll)]
+    pub idle: Option<Idle>,
+
     /// Memory for packets and connections.
     #[garde(dive)]
     pub memory: Memory,
+}
+
+/// What a worker does while nothing comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Idle {
+    /// Naps.
+    Friendly,
+    /// Polls.
+    Poll,
 }
 
 /// Which cores do what.
@@ -149,8 +174,8 @@ pub struct Cores {
     #[garde(range(max = 1023))]
     pub control: u16,
 
-    /// The core that polls and does nothing else. This version runs one worker.
-    #[garde(length(min = 1), inner(range(max = 1023)))]
+    /// The cores that poll and do nothing else, a worker and its share of the connections on each.
+    #[garde(length(min = 1, max = MAX_WORKERS), inner(range(max = 1023)))]
     pub workers: Vec<u16>,
 }
 

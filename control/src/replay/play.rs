@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use dpdk::{Burst, Device, Eal, EalOptions, Mbuf, Mempool, MempoolOptions, Port, PortOptions};
 use sluice_conntrack::{Capacity, Configuration, DropReason, Instant, PortId, Shard, Verdict};
-use sluice_engine::{QueuePair, Worker};
+use sluice_engine::{OpenPort, Queues, Worker};
 use sluice_memory::Pages;
 
 use super::input::{Input, Stamp};
@@ -60,8 +60,8 @@ pub fn play(
     let first_ns = inputs.iter().flat_map(|input| input.stamps.first()).map(|stamp| stamp.time_ns).min();
     let first_ns = first_ns.unwrap_or_default();
     let shard = shard(configuration, packets, first_ns)?;
-    let (ports, queues, pool) = open(&inputs, work)?;
-    let mut worker = Worker::new(shard, queues, pool);
+    let (ports, open, pool) = open(&inputs, work)?;
+    let mut worker = Worker::new(shard, Queues::single(open), pool);
 
     let mut received = vec![0; inputs.len()];
     let mut sent_ns: Vec<Vec<u64>> = vec![Vec::new(); inputs.len()];
@@ -128,7 +128,7 @@ fn shard(configuration: Configuration, packets: u64, first_ns: u64) -> Result<Sh
 }
 
 /// Starts DPDK and a net_pcap device for each port.
-fn open(inputs: &[Input], work: &Path) -> Result<(Vec<Port>, Vec<QueuePair>, Mempool), Failure> {
+fn open(inputs: &[Input], work: &Path) -> Result<(Vec<Port>, Vec<OpenPort>, Mempool), Failure> {
     // A replay needs no huge pages, and so no rights and no set-up.
     let eal = Eal::init(&EalOptions { huge_pages: false, ..EalOptions::default() })?;
     let pool_options = match inputs.iter().any(|input| input.longest > MAX_CHAIN_BYTES) {
@@ -142,16 +142,15 @@ fn open(inputs: &[Input], work: &Path) -> Result<(Vec<Port>, Vec<QueuePair>, Mem
     };
     let pool = Mempool::new(&eal, "packets", &pool_options)?;
     let mut ports = Vec::new();
-    let mut queues = Vec::new();
+    let mut open = Vec::new();
     for (number, input) in inputs.iter().enumerate() {
         let (rx, tx) = (input.path.display(), output(work, number));
         let arguments = format!("vdev:net_pcap{number},rx_pcap={rx},tx_pcap={}", tx.display());
         let (port, rx, tx) = Device::attach(&eal, &arguments)?.start(&PortOptions::default(), &pool)?;
-        let mac = port.info().mac;
-        queues.extend(rx.into_iter().zip(tx).map(|(rx, tx)| QueuePair { rx, tx, mac }));
+        open.push(OpenPort { rx, tx, mac: port.info().mac, hashes: port.hashes() });
         ports.push(port);
     }
-    Ok((ports, queues, pool))
+    Ok((ports, open, pool))
 }
 
 /// The packets of one port on their way in.

@@ -1,11 +1,12 @@
-//! The control thread: serves requests and signals one by one, and once a second looks after the worker.
+//! The control thread: serves requests and signals one by one, and once a second looks after the workers.
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use sluice_conntrack::{DropReason, InvalidReason, State};
-use sluice_engine::command::{LogPage, PAGE, Page, Stats, Unanswered};
+use sluice_engine::Load;
+use sluice_engine::command::{PAGE, Page, Stats, Unanswered};
 use tracing::{error, info, warn};
 
 use super::dataplane::Dataplane;
@@ -19,13 +20,10 @@ use crate::socket::protocol::{Answer, Counted, Cursor, PortStatistics, Request, 
 /// How often metrics are published, log records fetched and the watchdog fed.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Pages of the worker's in one answer to a client: some hundred kilobytes of text at most.
+/// Pages of a worker's in one answer to a client: some hundred kilobytes of text at most.
 const PAGES_PER_ANSWER: usize = 8;
 
-/// The one shard there is.
-const SHARD: u16 = 0;
-
-/// The daemon's state. What packets need is the worker's alone.
+/// The daemon's state. What packets need is the workers' alone.
 pub struct Daemon {
     file: PathBuf,
     config: Config,
@@ -35,8 +33,8 @@ pub struct Daemon {
     /// Records of `log` rules: written out, and not written because there were too many.
     logged: u64,
     unlogged: u64,
-    /// The load when it was last looked at.
-    load: sluice_engine::Load,
+    /// The load of each worker when it was last looked at.
+    loads: Vec<Load>,
     rules: rules::Published,
 }
 
@@ -52,7 +50,7 @@ impl Daemon {
             dataplane,
             logged: 0,
             unlogged: 0,
-            load: sluice_engine::Load::default(),
+            loads: Vec::new(),
             rules: rules::Published::default(),
         }
     }
@@ -60,7 +58,7 @@ impl Daemon {
     /// Serves until told to stop.
     ///
     /// # Errors
-    /// The worker has ended by itself.
+    /// A worker has ended by itself.
     pub fn serve(&mut self, events: &Receiver<Event>) -> Result<(), RunError> {
         // The manager wants to hear twice within its time.
         let tick = service::watchdog().map_or(TICK, |watchdog| TICK.min(watchdog / 2));
@@ -79,7 +77,7 @@ impl Daemon {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if Instant::now() >= due {
-                self.look_after_worker()?;
+                self.look_after_workers()?;
                 due = Instant::now() + tick;
             }
         }
@@ -87,6 +85,7 @@ impl Daemon {
 
     /// Stops the packet path and says what it did.
     pub fn stop(mut self) -> Result<(), RunError> {
+        self.dataplane.workers.drain();
         let summary = self.stats().map(|stats| summary(&stats));
         self.dataplane.stop()?;
         info!("stopped; {}", summary.unwrap_or_else(|why| why.to_string()));
@@ -97,9 +96,9 @@ impl Daemon {
         let answer = match request {
             Request::Entries { filter, format, from } => self.entries(&filter, format, from),
             Request::Count => self.stats().map(|stats| Answer::Count { entries: u64::from(stats.entries) }),
-            Request::Shards => {
-                self.stats().map(|stats| Answer::Shards { shards: vec![shard_counters(&stats)] })
-            }
+            Request::Shards => self
+                .shards()
+                .map(|shards| Answer::Shards { shards: (0..).zip(&shards).map(shard_counters).collect() }),
             Request::Statistics => self.statistics().map(Answer::Statistics),
             Request::Drops => self.stats().map(|stats| drops(&stats)),
             Request::Reload => {
@@ -116,9 +115,14 @@ impl Daemon {
         answer.unwrap_or_else(|why| Answer::Error { message: why.to_string() })
     }
 
-    /// The worker's counters, now.
-    fn stats(&mut self) -> Result<Box<Stats>, Unanswered> {
-        self.dataplane.stats(Box::new(Stats::new(self.config.policy.rules.len())))
+    /// Each worker's counters, now.
+    fn shards(&mut self) -> Result<Vec<Stats>, Unanswered> {
+        self.dataplane.workers.stats(self.config.policy.rules.len())
+    }
+
+    /// What all workers have counted, now.
+    fn stats(&mut self) -> Result<Stats, Unanswered> {
+        self.shards().map(|shards| total(&shards))
     }
 
     /// Entries from a place of the table on, as many as a few pages hold.
@@ -130,12 +134,12 @@ impl Daemon {
     ) -> Result<Answer, Unanswered> {
         let layout = format.unwrap_or(Listing::Conntrack).layout(self.config.conntrack.settings().preset);
         let mut lines = Vec::new();
-        if from.shard != SHARD {
-            return Ok(Answer::Entries { lines, next: None });
-        }
         let mut place = from.place;
         for _ in 0..PAGES_PER_ANSWER {
-            let page = self.dataplane.list(Box::new(Page::from(place)))?;
+            let Some(page) = self.dataplane.workers.list(from.shard, Box::new(Page::from(place))) else {
+                return Ok(Answer::Entries { lines, next: None });
+            };
+            let page = page?;
             for (_, entry) in page.entries().iter().filter(|(_, entry)| filter.matches(entry)) {
                 let mut line = String::new();
                 // Writing to a String cannot fail.
@@ -144,10 +148,14 @@ impl Daemon {
             }
             match page.next() {
                 Some(next) => place = next,
-                None => return Ok(Answer::Entries { lines, next: None }),
+                None => {
+                    let next = Cursor { shard: from.shard.saturating_add(1), place: 0 };
+                    let more = next.shard < self.dataplane.workers.count();
+                    return Ok(Answer::Entries { lines, next: more.then_some(next) });
+                }
             }
         }
-        Ok(Answer::Entries { lines, next: Some(Cursor { shard: SHARD, place }) })
+        Ok(Answer::Entries { lines, next: Some(Cursor { place, ..from }) })
     }
 
     fn statistics(&mut self) -> Result<Statistics, Unanswered> {
@@ -209,8 +217,8 @@ impl Daemon {
         let configuration = config.configuration().map_err(|problem| problem.message)?;
         // The records that wait name rules by their place in the old file.
         self.write_log().map_err(|why| why.to_string())?;
-        let old = self.dataplane.configure(Box::new(configuration)).map_err(|why| why.to_string())?;
-        self.rules.publish(&self.config.policy, &old.rule_counters);
+        let decided = self.dataplane.workers.configure(&configuration).map_err(|why| why.to_string())?;
+        self.rules.publish(&self.config.policy, &decided);
         self.rules = rules::Published::default();
         self.config = config;
         self.revision += 1;
@@ -227,18 +235,15 @@ impl Daemon {
         Ok(Answer::Timeouts { timeouts })
     }
 
-    /// Publishes what the worker has counted and logged. An answer is its heartbeat: without one the watchdog goes
-    /// hungry.
-    fn look_after_worker(&mut self) -> Result<(), RunError> {
+    /// Publishes what the workers have counted and logged. An answer is a worker's heartbeat: without one of each the
+    /// watchdog goes hungry.
+    fn look_after_workers(&mut self) -> Result<(), RunError> {
         let written = self.write_log();
-        match written.and_then(|()| self.stats()) {
-            Ok(stats) => {
-                self.publish(&stats);
+        match written.and_then(|()| self.shards()) {
+            Ok(shards) => {
+                let entries = self.publish(&shards);
                 let limit = self.entries_limit();
-                service::alive(&format!(
-                    "{} of {limit} entries; configuration {}",
-                    stats.entries, self.revision
-                ));
+                service::alive(&format!("{entries} of {limit} entries; configuration {}", self.revision));
                 Ok(())
             }
             Err(Unanswered::Late) => {
@@ -251,17 +256,17 @@ impl Daemon {
 
     /// Writes out what `log` rules saw, at most so much.
     fn write_log(&mut self) -> Result<(), Unanswered> {
-        let mut page = Box::new(LogPage::new());
         let mut seen = 0;
         loop {
-            page = self.dataplane.log(page)?;
-            let room = log::RECORDS_PER_SECOND.saturating_sub(seen);
-            for record in page.records().iter().take(room) {
-                info!("{}", log::line(record, &self.config));
+            let pages = self.dataplane.workers.log()?;
+            for record in pages.iter().flat_map(|page| page.records()) {
+                if seen < log::RECORDS_PER_SECOND {
+                    info!("{}", log::line(record, &self.config));
+                }
+                seen += 1;
             }
-            seen += page.records().len();
-            // A worker that logs faster than this thread reads does not keep it here.
-            if page.records().len() < PAGE || seen > 16 * PAGE {
+            // Workers that log faster than this thread reads do not keep it here.
+            if pages.iter().all(|page| page.records().len() < PAGE) || seen > 16 * PAGE {
                 break;
             }
         }
@@ -274,10 +279,12 @@ impl Daemon {
         Ok(())
     }
 
-    fn publish(&mut self, stats: &Stats) {
-        let busy_ns = stats.load.busy_ns - self.load.busy_ns;
-        let all_ns = busy_ns + (stats.load.idle_ns - self.load.idle_ns);
-        self.load = stats.load;
+    /// Gives the number of entries.
+    fn publish(&mut self, shards: &[Stats]) -> u32 {
+        let stats = total(shards);
+        self.loads.resize(shards.len(), Load::default());
+        let busy_ratios: Vec<f64> =
+            self.loads.iter_mut().zip(shards).map(|(before, stats)| busy_ratio(before, stats.load)).collect();
         let ports = self.dataplane.ports().iter().zip(&stats.ports);
         let ports: Vec<PortSample> = ports
             .map(|(port, counters)| PortSample {
@@ -288,16 +295,31 @@ impl Daemon {
             .collect();
         self.rules.publish(&self.config.policy, &stats.rules);
         metrics::publish(&Sample {
-            shard: SHARD,
-            stats,
+            shards,
             entries_limit: self.entries_limit(),
-            busy_ratio: busy_ns as f64 / all_ns.max(1) as f64,
+            busy_ratios: &busy_ratios,
             ports: &ports,
             mbufs: self.dataplane.mbufs(),
             logged: self.logged,
             unlogged: self.unlogged + stats.counters.log_lost,
         });
+        stats.entries
     }
+}
+
+/// What all workers have counted together.
+fn total(shards: &[Stats]) -> Stats {
+    let mut total = Stats::new(0);
+    shards.iter().for_each(|stats| total.add(stats));
+    total
+}
+
+/// The share of its time that a worker was busy since `before`, which becomes `now`.
+fn busy_ratio(before: &mut Load, now: Load) -> f64 {
+    let busy_ns = now.busy_ns - before.busy_ns;
+    let all_ns = busy_ns + (now.idle_ns - before.idle_ns);
+    *before = now;
+    busy_ns as f64 / all_ns.max(1) as f64
 }
 
 fn counted<'a>(names: impl IntoIterator<Item = &'a str>, packets: &[u64]) -> Vec<Counted> {
@@ -315,10 +337,10 @@ fn drops(stats: &Stats) -> Answer {
     }
 }
 
-fn shard_counters(stats: &Stats) -> ShardCounters {
+fn shard_counters((shard, stats): (u16, &Stats)) -> ShardCounters {
     let counters = &stats.counters;
     ShardCounters {
-        shard: SHARD,
+        shard,
         found: counters.found,
         invalid: counters.packets[State::Invalid as usize],
         insert: counters.inserts,

@@ -1,31 +1,30 @@
-//! Starting the packet path: table, DPDK, ports, the worker's thread. And ending it again.
+//! Starting the packet path: tables, DPDK, ports, the workers' threads. And ending it again.
 
 use std::fs::File;
 use std::io::Read;
-use std::time::Duration;
 
 use dpdk::{
-    Device, Eal, EalOptions, Mempool, MempoolOptions, Port, PortOptions, PortStats,
-    lcore::{self, Lcore},
+    Device, DeviceInfo, Eal, EalOptions, Mempool, MempoolOptions, Port, PortOptions, PortStats, Rss, lcore,
 };
-use sluice_conntrack::{Capacity, Configuration, Instant, Shard};
-use sluice_engine::command::{Answer, Command, Controller, LogPage, Page, Stats, Unanswered, channel};
-use sluice_engine::{Clock, Idle, QueuePair, Worker};
+use sluice_conntrack::{Capacity, Configuration, Instant, Shard, ShardId, Steering, steer};
+use sluice_engine::command::channel;
+use sluice_engine::{Clock, Idle, OpenPort, Queues, Worker};
 use sluice_memory::Pages;
 use tracing::{info, warn};
 
 use super::RunError;
-use crate::config::Config;
+use super::workers::{Handle, Workers};
+use crate::config::{self, Config};
 use crate::host;
-
-/// A worker that has not answered for so long hangs: a round of it takes well below a millisecond.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// DPDK does not start with less.
 const LEAST_DPDK_MB: u64 = 512;
 
-/// Mbufs of each port: what its two queues and the bursts of a round hold, and as much again on the way.
-const MBUFS_PER_PORT: u32 = 4096;
+/// Mbufs of each queue: what it holds.
+const MBUFS_PER_QUEUE: u32 = 1024;
+
+/// Mbufs of each worker: what it keeps for itself, the bursts of a round, and the ring of another that fills.
+const MBUFS_PER_WORKER: u32 = 4096;
 
 /// A port by its name.
 pub struct NamedPort {
@@ -43,60 +42,57 @@ impl NamedPort {
 
 /// The running packet path, from the control thread's side.
 pub struct Dataplane {
-    controller: Controller,
-    worker: Lcore<Worker>,
+    /// The workers.
+    pub workers: Workers,
     ports: Vec<NamedPort>,
-    pool: Mempool,
-    pool_mbufs: u32,
+    pools: Pools,
     capacity: u32,
 }
 
 impl Dataplane {
-    /// Takes the memory, attaches the devices and starts the worker.
+    /// Takes the memory, attaches the devices and starts the workers.
     pub fn start(config: &Config) -> Result<Dataplane, RunError> {
         let configuration = config.configuration().map_err(|problem| RunError::Other(problem.message))?;
-        let capacity = Capacity {
-            entries: configuration.settings.max_entries,
-            seed: secret_seed()?,
-            pages: Pages::Huge1G,
-        };
-        let shard = Shard::new(capacity, Box::new(configuration), Instant::default()).map_err(|error| {
-            RunError::Other(format!("no memory for {} entries: {error}", capacity.entries))
-        })?;
-        info!(
-            "table: {} entries, {} MiB on {:?} pages",
-            capacity.entries,
-            shard.memory_bytes() >> 20,
-            shard.pages()
-        );
+        let capacity = configuration.settings.max_entries;
+        let shards = shards(config, &configuration)?;
+        let table_bytes: usize = shards.iter().map(Shard::memory_bytes).sum();
+        let pages: Vec<_> = shards.iter().map(Shard::pages).collect();
+        info!("tables: {capacity} entries, {} MiB on pages of {pages:?}", table_bytes >> 20);
 
-        let eal = start_eal(config, shard.memory_bytes() as u64)?;
+        let eal = start_eal(config, table_bytes as u64)?;
         let devices = attach(&eal, config)?;
-        let pool_mbufs = (devices.len() as u32 * MBUFS_PER_PORT).next_power_of_two() - 1;
-        let socket = devices.first().and_then(|(_, device)| device.info().socket);
-        let options = MempoolOptions { mbufs: pool_mbufs, socket, ..MempoolOptions::default() };
-        let pool = Mempool::new(&eal, "packets", &options)?;
-
-        let (mut ports, mut queues) = (Vec::new(), Vec::new());
+        let workers = shards.len() as u16;
+        let pools = Pools::new(&eal, &devices, workers)?;
+        let (mut ports, mut open) = (Vec::new(), Vec::new());
         for (name, device) in devices {
             let mtu = config.interfaces.get(&name).map(|interface| interface.mtu);
-            let (port, rx, tx) = device.start(&PortOptions { mtu, ..PortOptions::default() }, &pool)?;
-            info!("port {name}: {} ({}), MTU {}", port.info().name, port.info().driver, port.mtu());
-            let mac = port.info().mac;
-            queues.extend(rx.into_iter().zip(tx).map(|(rx, tx)| QueuePair { rx, tx, mac }));
+            let options = PortOptions { mtu, ..port_options(device.info(), workers) };
+            let pool = pools.near(device.info().socket);
+            let (port, rx, tx) = device.start(&options, &pool)?;
+            announce(&name, &port, &options, workers);
+            open.push(OpenPort { rx, tx, mac: port.info().mac, hashes: port.hashes() });
             ports.push(NamedPort { name, port });
         }
 
-        let (controller, mut inbox) = channel();
-        let (core, idle) = worker_core(config)?;
         let clock = Clock::new(&eal);
-        let mut worker = Worker::new(shard, queues, pool);
-        worker.join_links();
-        let worker = lcore::launch(&eal, core, "worker-0", move || {
-            worker.run(&clock, idle, &mut inbox);
-            worker
-        })?;
-        Ok(Dataplane { controller, worker, ports, pool, pool_mbufs, capacity: capacity.entries })
+        let mut handles = Vec::with_capacity(shards.len());
+        let parts = shards.into_iter().zip(Queues::share_out(open, workers));
+        for ((number, (shard, queues)), core) in parts.enumerate().zip(&config.system.cores.workers) {
+            let (controller, mut inbox) = channel();
+            let idle = idle(config, *core);
+            info!(
+                "worker {number}: core {core}, {}",
+                if idle == Idle::Poll { "polling" } else { "napping when idle" }
+            );
+            let mut worker = Worker::new(shard, queues, pools.near(None));
+            worker.join_links();
+            let lcore = lcore::launch(&eal, usize::from(*core), &format!("worker-{number}"), move || {
+                worker.run(&clock, idle, &mut inbox);
+                worker
+            })?;
+            handles.push(Handle { controller, lcore });
+        }
+        Ok(Dataplane { workers: Workers(handles), ports, pools, capacity })
     }
 
     /// The ports, by number.
@@ -104,59 +100,94 @@ impl Dataplane {
         &self.ports
     }
 
-    /// Places for entries.
+    /// Places for entries, of all workers together.
     pub fn capacity(&self) -> u32 {
         self.capacity
     }
 
     /// Free mbufs, and all there are.
     pub fn mbufs(&self) -> (u32, u32) {
-        (self.pool.available(), self.pool_mbufs)
+        (self.pools.by_socket.iter().map(|(_, pool)| pool.available()).sum(), self.pools.mbufs)
     }
 
-    /// Has the worker fill a page of entries.
-    pub fn list(&mut self, page: Box<Page>) -> Result<Box<Page>, Unanswered> {
-        match self.controller.ask(Command::List(page), PATIENCE)? {
-            Answer::Listed(page) => Ok(page),
-            _ => Err(Unanswered::Late),
-        }
-    }
-
-    /// Has the worker copy its counters.
-    pub fn stats(&mut self, stats: Box<Stats>) -> Result<Box<Stats>, Unanswered> {
-        match self.controller.ask(Command::Stats(stats), PATIENCE)? {
-            Answer::Stats(stats) => Ok(stats),
-            _ => Err(Unanswered::Late),
-        }
-    }
-
-    /// Has the worker fill a page of log records.
-    pub fn log(&mut self, page: Box<LogPage>) -> Result<Box<LogPage>, Unanswered> {
-        match self.controller.ask(Command::Log(page), PATIENCE)? {
-            Answer::Logged(page) => Ok(page),
-            _ => Err(Unanswered::Late),
-        }
-    }
-
-    /// Puts a configuration in force, between two bursts; gives the old one back.
-    pub fn configure(&mut self, new: Box<Configuration>) -> Result<Box<Configuration>, Unanswered> {
-        match self.controller.ask(Command::Configure(new), PATIENCE)? {
-            Answer::Configured(old) => Ok(old),
-            _ => Err(Unanswered::Late),
-        }
-    }
-
-    /// Ends the worker, whose last round sends what it has received, then the ports.
-    pub fn stop(mut self) -> Result<(), RunError> {
-        // A worker that has ended by itself cannot answer; joining it says why.
-        let _ = self.controller.ask(Command::Stop, PATIENCE);
-        let worker = self.worker.join().map_err(|_| RunError::Other("the worker panicked".to_owned()))?;
+    /// Ends the workers, which have been drained, then the ports.
+    pub fn stop(self) -> Result<(), RunError> {
         // The queues go first: a port closes when nobody can poll it any more.
-        drop(worker);
+        self.workers.stop()?;
         for NamedPort { port, .. } in self.ports {
             port.close()?;
         }
         Ok(())
+    }
+}
+
+/// The shards, each in memory near the core of its worker.
+fn shards(config: &Config, configuration: &Configuration) -> Result<Vec<Shard>, RunError> {
+    let seed = secret_seed()?;
+    let cores = &config.system.cores.workers;
+    let shard = |(number, core): (u16, &u16)| {
+        let steering = Steering::new(ShardId(number), cores.len() as u16)
+            .ok_or_else(|| RunError::Other(format!("system.cores.workers: {} are too many", cores.len())))?;
+        let entries = steering.share(configuration.settings.max_entries);
+        let capacity = Capacity { entries, seed, pages: Pages::Huge1G };
+        let configuration = Box::new(configuration.clone());
+        let shard = || Shard::new(capacity, configuration, Instant::default())?.with_steering(steering);
+        lcore::visit(usize::from(*core), shard)?
+            .map_err(|error| RunError::Other(format!("no memory for {entries} entries: {error}")))
+    };
+    (0..).zip(cores).map(shard).collect()
+}
+
+/// Mbufs near the devices.
+struct Pools {
+    by_socket: Vec<(Option<u16>, Mempool)>,
+    /// Of all pools together.
+    mbufs: u32,
+}
+
+impl Pools {
+    /// A pool on each NUMA socket that has a device.
+    fn new(eal: &Eal, devices: &[(String, Device)], workers: u16) -> Result<Self, RunError> {
+        let mut sockets: Vec<Option<u16>> = devices.iter().map(|(_, device)| device.info().socket).collect();
+        sockets.sort_unstable();
+        sockets.dedup();
+        let mut pools = Self { by_socket: Vec::new(), mbufs: 0 };
+        for (number, socket) in sockets.into_iter().enumerate() {
+            let near = devices.iter().map(|(_, device)| device.info()).filter(|info| info.socket == socket);
+            let queues =
+                near.map(|info| info.queues_for(workers)).map(|(rx, tx)| u32::from(rx) + u32::from(tx));
+            let mbufs = queues.sum::<u32>() * MBUFS_PER_QUEUE + u32::from(workers) * MBUFS_PER_WORKER;
+            let mbufs = mbufs.next_power_of_two() - 1;
+            let options = MempoolOptions { mbufs, socket, ..MempoolOptions::default() };
+            pools.by_socket.push((socket, Mempool::new(eal, &format!("packets-{number}"), &options)?));
+            pools.mbufs += mbufs;
+        }
+        Ok(pools)
+    }
+
+    /// The pool on a socket, or any.
+    fn near(&self, socket: Option<u16>) -> Mempool {
+        let here = self.by_socket.iter().find(|(of, _)| *of == socket);
+        here.unwrap_or(&self.by_socket[0]).1
+    }
+}
+
+/// How many queues a port gets, and how the device is to spread packets over them.
+fn port_options(info: &DeviceInfo, workers: u16) -> PortOptions {
+    let (rx_queues, tx_queues) = info.queues_for(workers);
+    let queue = |place: usize| (place as u16 % workers) % rx_queues.max(1);
+    let rss = Rss { key: steer::KEY.to_vec(), table: (0..steer::TABLE).map(queue).collect() };
+    PortOptions { rx_queues, tx_queues, rss: (workers > 1).then_some(rss), ..PortOptions::default() }
+}
+
+/// Says what a port is, and what it leaves to software.
+fn announce(name: &str, port: &Port, options: &PortOptions, workers: u16) {
+    let PortOptions { rx_queues: rx, tx_queues: tx, .. } = options;
+    let info = port.info();
+    info!("port {name}: {} ({}), MTU {}, queues {rx} in, {tx} out", info.name, info.driver, port.mtu());
+    if workers > 1 && !port.rss_gaps().is_empty() {
+        let gaps: Vec<String> = port.rss_gaps().iter().map(ToString::to_string).collect();
+        info!("port {name}: {}: workers steer its packets themselves", gaps.join(", "));
     }
 }
 
@@ -184,15 +215,15 @@ fn attach(eal: &Eal, config: &Config) -> Result<Vec<(String, Device)>, RunError>
     config.interfaces.iter().map(attach).collect()
 }
 
-/// The core of the one worker there is, and how it waits: on a core that the kernel gives to nobody else it polls
-/// without end, on another it naps while nothing comes.
-fn worker_core(config: &Config) -> Result<(usize, Idle), RunError> {
-    let [core] = config.system.cores.workers[..] else {
-        return Err(RunError::Other("system.cores.workers: this version runs one worker".to_owned()));
-    };
-    let isolated = host::is_isolated(core, std::path::Path::new("/"));
-    info!("worker 0: core {core}, {}", if isolated { "polling" } else { "shared, napping when idle" });
-    Ok((usize::from(core), if isolated { Idle::Poll } else { Idle::Friendly }))
+/// How the worker of a core waits: as configured, else on a core that the kernel gives to nobody else it polls without
+/// end, on another it naps while nothing comes.
+fn idle(config: &Config, core: u16) -> Idle {
+    match config.system.idle {
+        Some(config::Idle::Poll) => Idle::Poll,
+        Some(config::Idle::Friendly) => Idle::Friendly,
+        None if host::is_isolated(core, std::path::Path::new("/")) => Idle::Poll,
+        None => Idle::Friendly,
+    }
 }
 
 /// The key of the table's index: from the kernel's random numbers, so that nobody outside can aim at a bucket.

@@ -11,6 +11,7 @@ mod reload;
 mod rules;
 mod service;
 mod timeouts;
+mod workers;
 
 use std::fmt;
 use std::path::Path;

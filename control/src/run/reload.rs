@@ -11,6 +11,7 @@ pub fn needs_restart(running: &Config, wanted: &Config, capacity: u64) -> Vec<St
         }
     };
     differs("system.cores", running.system.cores != wanted.system.cores);
+    differs("system.idle", running.system.idle != wanted.system.idle);
     differs("system.memory", running.system.memory != wanted.system.memory);
     differs("interfaces", !running.interfaces.keys().eq(wanted.interfaces.keys()));
     for (name, interface) in &wanted.interfaces {

@@ -126,6 +126,46 @@ impl Default for Counters {
     }
 }
 
+impl Counters {
+    /// Adds what another shard has counted.
+    pub fn add(&mut self, other: &Self) {
+        // Every field by its name: a new one cannot be forgotten.
+        let Self {
+            packets,
+            drops,
+            invalid,
+            found,
+            missed,
+            inserts,
+            insert_failures,
+            early_drops,
+            deletes,
+            closed,
+            expired,
+            entries,
+            answers,
+            answers_withheld,
+            log_lost,
+        } = other;
+        let add_all = |own: &mut [u64], more: &[u64]| own.iter_mut().zip(more).for_each(|(a, b)| *a += b);
+        add_all(&mut self.packets, packets);
+        add_all(&mut self.drops, drops);
+        add_all(&mut self.invalid, invalid);
+        add_all(self.expired.as_flattened_mut(), expired.as_flattened());
+        add_all(self.entries.as_flattened_mut(), entries.as_flattened());
+        self.found += found;
+        self.missed += missed;
+        self.inserts += inserts;
+        self.insert_failures += insert_failures;
+        self.early_drops += early_drops;
+        self.deletes += deletes;
+        self.closed += closed;
+        self.answers += answers;
+        self.answers_withheld += answers_withheld;
+        self.log_lost += log_lost;
+    }
+}
+
 /// Packets and bytes that a rule has decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RuleCounter {
@@ -133,4 +173,12 @@ pub struct RuleCounter {
     pub packets: u64,
     /// Bytes of their IP datagrams.
     pub bytes: u64,
+}
+
+impl RuleCounter {
+    /// Adds what the same rule has decided elsewhere.
+    pub const fn add(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+    }
 }

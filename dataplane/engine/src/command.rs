@@ -58,6 +58,8 @@ pub enum Command {
     Configure(Box<Configuration>),
     /// Fill the page with records of `log` rules, which leave the shard.
     Log(Box<LogPage>),
+    /// Receive what waits, then nothing more, and empty the rings from other workers.
+    Drain,
     /// End.
     Stop,
 }
@@ -73,6 +75,8 @@ pub enum Answer {
     Configured(Box<Configuration>),
     /// A page of records.
     Logged(Box<LogPage>),
+    /// So many packets have moved since the last time this was asked. When no worker has moved any, all are drained.
+    Drained(u64),
     /// This was the last answer.
     Stopped,
 }
@@ -130,6 +134,8 @@ pub struct Stats {
     pub rules: Vec<RuleCounter>,
     /// What passed each port, by number; zero where there is no port.
     pub ports: [PortCounters; MAX_PORTS],
+    /// Packets handed off to other workers.
+    pub handed_off: u64,
     /// What the worker's time went into.
     pub load: Load,
 }
@@ -144,8 +150,24 @@ impl Stats {
             counters: Counters::default(),
             rules: Vec::with_capacity(rules + 1),
             ports: [PortCounters::default(); MAX_PORTS],
+            handed_off: 0,
             load: Load::default(),
         }
+    }
+
+    /// Adds what another worker has counted under the same configuration.
+    pub fn add(&mut self, other: &Self) {
+        let Self { at, entries, memory_bytes, counters, rules, ports, handed_off, load } = other;
+        self.at = self.at.max(*at);
+        self.entries += entries;
+        self.memory_bytes += memory_bytes;
+        self.counters.add(counters);
+        self.rules.resize(self.rules.len().max(rules.len()), RuleCounter::default());
+        self.rules.iter_mut().zip(rules).for_each(|(own, more)| own.add(*more));
+        self.ports.iter_mut().zip(ports).for_each(|(own, more)| own.add(*more));
+        self.handed_off += handed_off;
+        self.load.busy_ns += load.busy_ns;
+        self.load.idle_ns += load.idle_ns;
     }
 }
 
@@ -204,10 +226,32 @@ impl Controller {
     /// # Errors
     /// The worker has ended, or is late. What the command carried is lost then.
     pub fn ask(&mut self, command: Command, patience: Duration) -> Result<Answer, Unanswered> {
+        self.tell(command)?;
+        self.hear(patience)
+    }
+
+    /// Whether the next [`Controller::tell`] succeeds.
+    ///
+    /// # Errors
+    /// The worker has ended, or too many commands wait for it.
+    pub fn ready(&self) -> Result<(), Unanswered> {
+        if self.commands.is_full() || self.answers.is_abandoned() { Err(self.unanswered()) } else { Ok(()) }
+    }
+
+    /// Gives a command to the worker, which carries it out sooner or later. Its answer is to be [heard](Self::hear).
+    ///
+    /// # Errors
+    /// The worker has ended, or too many commands wait for it. What the command carried is lost then.
+    pub fn tell(&mut self, command: Command) -> Result<(), Unanswered> {
+        self.commands.push(command).map_err(|PushError::Full(_)| self.unanswered())
+    }
+
+    /// Waits for the answer to the command that was told, at most `patience`. For control threads: it sleeps.
+    ///
+    /// # Errors
+    /// The worker has ended, or is late: its answer is lost then, but not the command.
+    pub fn hear(&mut self, patience: Duration) -> Result<Answer, Unanswered> {
         let since = Monotonic::now();
-        if let Err(PushError::Full(_)) = self.commands.push(command) {
-            return Err(self.unanswered());
-        }
         loop {
             match self.answers.pop() {
                 Ok(_) if self.overdue > 0 => self.overdue -= 1,
@@ -291,6 +335,7 @@ impl Worker {
                 records.extend(std::iter::from_fn(|| log.pop()).take(most));
                 Answer::Logged(page)
             }
+            Command::Drain => Answer::Drained(self.drain()),
             Command::Stop => Answer::Stopped,
         }
     }
@@ -307,6 +352,7 @@ impl Worker {
         for (place, counters) in stats.ports.iter_mut().zip(self.port_counters()) {
             *place = counters;
         }
+        stats.handed_off = self.handed_off();
         stats.load = self.load();
     }
 }

@@ -10,7 +10,7 @@ use sluice_conntrack::{Configuration, DropReason, Forwarding, Instant, PortId, S
 
 use crate::frame::Received;
 use crate::neighbour::{Hop, Message, Neighbours, Speaker, link_local, read};
-use crate::port::{QueuePair, WorkerPort};
+use crate::port::WorkerPort;
 
 /// The longest answer in bytes: an echo reply of the largest MTU, behind any tags.
 const LONGEST_ANSWER: usize = 9216 + 64;
@@ -28,8 +28,7 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    pub(crate) fn new(queues: Vec<QueuePair>, pool: Mempool) -> Self {
-        let ports = queues.into_iter().map(WorkerPort::new).collect();
+    pub(crate) fn new(ports: Vec<WorkerPort>, pool: Mempool) -> Self {
         Self { ports, neighbours: None, pool, scratch: vec![0; LONGEST_ANSWER].into() }
     }
 
@@ -45,7 +44,7 @@ impl Links {
             (&mut self.neighbours, &mut configuration.forwarding)
         {
             for (number, port) in (0..).zip(&self.ports) {
-                router.set_mac(PortId(number), port.queues.mac);
+                router.set_mac(PortId(number), port.mac);
             }
             neighbours.configure(router);
         }
@@ -79,7 +78,8 @@ impl Links {
         }
     }
 
-    /// Sends what a packet that came in by `ingress` and ends here is to be answered with, if anything.
+    /// Sends what a packet that came in by `ingress` and ends here is to be answered with, if anything. Gives the packet
+    /// back where a neighbour says something of itself in it, which the other workers are to hear, too.
     pub(crate) fn answer(
         &mut self,
         now: Instant,
@@ -87,19 +87,40 @@ impl Links {
         ingress: PortId,
         mut mbuf: Mbuf,
         verdict: &Verdict,
-    ) {
-        let Some(port) = self.ports.get_mut(usize::from(ingress.0)) else { return };
-        let frame = Received { port: ingress, mbuf: &mut mbuf };
+    ) -> Option<Mbuf> {
+        let port = self.ports.get_mut(usize::from(ingress.0))?;
+        let frame = Received::of(ingress, &mut mbuf);
         if let (Action::Deliver, Some(neighbours), Forwarding::Routed(router)) =
             (verdict.action, &mut self.neighbours, &shard.configuration().forwarding)
             && let Some(message) = read(&frame)
         {
-            return hear(now, neighbours, port, router, ingress, message, self.pool);
+            if let Message::Solicitation { from, target } = message {
+                advertise(port, router, ingress, from, target, self.pool);
+            }
+            return hear(now, neighbours, port, router, ingress, message).then_some(mbuf);
         }
         let length = shard.answer(&frame, verdict, &mut self.scratch);
         if let Some(bytes) = length.and_then(|length| self.scratch.get(..length)) {
             send_bytes(port, bytes, self.pool);
         }
+        None
+    }
+
+    /// Learns from a message that came in by `ingress` and that another worker has answered.
+    pub(crate) fn hear(&mut self, now: Instant, shard: &Shard, ingress: PortId, mut mbuf: Mbuf) {
+        if let (Some(port), Some(neighbours), Forwarding::Routed(router)) = (
+            self.ports.get_mut(usize::from(ingress.0)),
+            &mut self.neighbours,
+            &shard.configuration().forwarding,
+        ) && let Some(message) = read(&Received::of(ingress, &mut mbuf))
+        {
+            hear(now, neighbours, port, router, ingress, message);
+        }
+    }
+
+    /// Sends what workers without a transmit queue have for this one's; gives the number of packets.
+    pub(crate) fn collect(&mut self) -> usize {
+        self.ports.iter_mut().map(WorkerPort::collect).sum()
     }
 
     /// Asks for stations again that have been silent for long, and gives up those that do not answer.
@@ -147,7 +168,7 @@ fn next_hop(router: &Router, gateway: Option<GatewayId>, head: &[u8]) -> Option<
 
 /// Sends a packet to a station.
 fn send_to(port: &mut WorkerPort, mut mbuf: Mbuf, mac: MacAddress) {
-    let own = port.queues.mac;
+    let own = port.mac;
     if let Some(header) = mbuf.head_mut().first_chunk_mut::<12>() {
         header[..6].copy_from_slice(&mac);
         header[6..].copy_from_slice(&own);
@@ -164,7 +185,7 @@ fn send_bytes(port: &mut WorkerPort, bytes: &[u8], pool: Mempool) {
 
 /// Asks for the station that has an address. A port without an address of that family cannot ask.
 fn ask(port: &mut WorkerPort, router: &Router, egress: PortId, target: IpAddr, pool: Mempool) {
-    let mac = port.queues.mac;
+    let mac = port.mac;
     let own = match target {
         IpAddr::V4(_) => router.source_towards(egress, target),
         IpAddr::V6(_) => Some(link_local(mac).into()),
@@ -175,7 +196,24 @@ fn ask(port: &mut WorkerPort, router: &Router, egress: PortId, target: IpAddr, p
     }
 }
 
-/// Takes note of what a station says, and answers it.
+/// Answers a station that asks for an address of this port.
+fn advertise(
+    port: &mut WorkerPort,
+    router: &Router,
+    ingress: PortId,
+    from: Option<Speaker>,
+    target: IpAddr,
+    pool: Mempool,
+) {
+    let own = Message::Advertisement(Speaker { address: target, mac: port.mac });
+    if is_here(port, router, ingress, target)
+        && let Some(bytes) = own.write(from)
+    {
+        send_bytes(port, &bytes, pool);
+    }
+}
+
+/// Takes note of what a station says of itself, and sends what has waited for that. False where it says nothing.
 fn hear(
     now: Instant,
     neighbours: &mut Neighbours<Mbuf>,
@@ -183,28 +221,24 @@ fn hear(
     router: &Router,
     ingress: PortId,
     message: Message,
-    pool: Mempool,
-) {
-    let mac = port.queues.mac;
-    let is_here =
-        |address: IpAddr| address == link_local(mac) || router.addresses(ingress).any(|own| own == address);
+) -> bool {
     let (speaker, to_us) = match message {
-        Message::Solicitation { target, .. } if !is_here(target) => return,
-        Message::Solicitation { from, target } => {
-            let own = Message::Advertisement(Speaker { address: target, mac });
-            if let Some(bytes) = own.write(from) {
-                send_bytes(port, &bytes, pool);
-            }
-            (from, true)
-        }
+        Message::Solicitation { target, .. } if !is_here(port, router, ingress, target) => return false,
+        Message::Solicitation { from, .. } => (from, true),
         Message::Advertisement(speaker) => (Some(speaker), false),
     };
-    let Some(speaker) =
-        speaker.filter(|speaker| !speaker.address.is_unspecified() && !is_here(speaker.address))
-    else {
-        return;
+    let Some(speaker) = speaker.filter(|speaker| {
+        !speaker.address.is_unspecified() && !is_here(port, router, ingress, speaker.address)
+    }) else {
+        return false;
     };
     for waiting in neighbours.heard(now, ingress, speaker.address, speaker.mac, to_us) {
         send_to(port, waiting, speaker.mac);
     }
+    true
+}
+
+/// Whether an address is this port's own.
+fn is_here(port: &WorkerPort, router: &Router, ingress: PortId, address: IpAddr) -> bool {
+    address == link_local(port.mac) || router.addresses(ingress).any(|own| own == address)
 }

@@ -1,18 +1,8 @@
-//! One port as a worker holds it: a queue to receive from, a queue to send to, and what passed them.
+//! One port as a worker holds it: queues to receive from, a way to send, and what passed them.
 
 use dpdk::{Burst, Mbuf, RxQueue, TxQueue};
+use rtrb::{Consumer, Producer};
 use sluice_conntrack::forward::MacAddress;
-
-/// A worker's queues of one port.
-#[derive(Debug)]
-pub struct QueuePair {
-    /// Where packets come from.
-    pub rx: RxQueue,
-    /// Where packets go.
-    pub tx: TxQueue,
-    /// The port's link-layer address.
-    pub mac: MacAddress,
-}
 
 /// What passed one port, as this worker saw it. Bytes are those of Ethernet frames, without checksums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,19 +19,73 @@ pub struct PortCounters {
     pub tx_full: u64,
 }
 
+impl PortCounters {
+    /// Adds what another worker has seen pass.
+    pub const fn add(&mut self, other: Self) {
+        self.rx_packets += other.rx_packets;
+        self.rx_bytes += other.rx_bytes;
+        self.tx_packets += other.tx_packets;
+        self.tx_bytes += other.tx_bytes;
+        self.tx_full += other.tx_full;
+    }
+}
+
+/// Where a worker's packets leave a port.
+#[derive(Debug)]
+pub(crate) enum Outlet {
+    /// Nowhere: the port does not send.
+    None,
+    /// By a queue of its own.
+    Queue(TxQueue),
+    /// By the queue of another worker.
+    Ring(Producer<Mbuf>),
+}
+
 /// One port as the worker holds it.
 pub(crate) struct WorkerPort {
-    pub(crate) queues: QueuePair,
-    /// What leaves here when the burst at hand has been decided.
+    pub(crate) rx: Vec<RxQueue>,
+    /// The queue whose turn it is.
+    turn: usize,
+    pub(crate) outlet: Outlet,
+    /// What workers without a queue have for this one's.
+    pub(crate) inlets: Vec<Consumer<Mbuf>>,
+    pub(crate) mac: MacAddress,
+    /// Whether packets come with the hash that steers.
+    pub(crate) hashes: bool,
+    /// What leaves here when the burst at hand has been decided, and its bytes.
     egress: Burst,
+    egress_bytes: u64,
     pub(crate) counters: PortCounters,
-    /// Packets that the device had no room for, and that nobody was told of yet.
+    /// Packets that there was no room for, and that nobody was told of yet.
     unsent: u64,
 }
 
 impl WorkerPort {
-    pub(crate) fn new(queues: QueuePair) -> Self {
-        Self { queues, egress: Burst::new(), counters: PortCounters::default(), unsent: 0 }
+    pub(crate) fn new(rx: Vec<RxQueue>, outlet: Outlet, mac: MacAddress, hashes: bool) -> Self {
+        Self {
+            rx,
+            turn: 0,
+            outlet,
+            inlets: Vec::new(),
+            mac,
+            hashes,
+            egress: Burst::new(),
+            egress_bytes: 0,
+            counters: PortCounters::default(),
+            unsent: 0,
+        }
+    }
+
+    /// Receives what waits in one of the queues, which take turns, behind what is in `burst`; gives the number of packets.
+    pub(crate) fn receive(&mut self, burst: &mut Burst) -> usize {
+        self.turn = if self.turn + 1 < self.rx.len() { self.turn + 1 } else { 0 };
+        let before: usize = burst.iter().map(Mbuf::packet_len).sum();
+        let packets = self.rx.get_mut(self.turn).map_or(0, |queue| queue.receive(burst));
+        if packets > 0 {
+            self.counters.rx_packets += packets as u64;
+            self.counters.rx_bytes += (burst.iter().map(Mbuf::packet_len).sum::<usize>() - before) as u64;
+        }
+        packets
     }
 
     /// Puts a packet behind those that leave with the burst at hand.
@@ -49,28 +93,48 @@ impl WorkerPort {
         if self.egress.room() == 0 {
             self.flush();
         }
-        self.counters.tx_bytes += mbuf.packet_len() as u64;
+        self.egress_bytes += mbuf.packet_len() as u64;
         // There is room now.
         let pushed = self.egress.push(mbuf);
         debug_assert!(pushed.is_ok());
     }
 
-    /// Hands the waiting packets to the device and frees those it has no room for.
+    /// Sends what workers without a queue have for this one's, up to a burst of each; gives the number of packets.
+    pub(crate) fn collect(&mut self) -> usize {
+        let mut packets = 0;
+        for inlet in 0..self.inlets.len() {
+            for _ in 0..Burst::CAPACITY {
+                let Ok(mbuf) = self.inlets[inlet].pop() else { break };
+                self.send(mbuf);
+                packets += 1;
+            }
+        }
+        packets
+    }
+
+    /// Hands the waiting packets on and frees those that there is no room for.
     pub(crate) fn flush(&mut self) {
         if self.egress.is_empty() {
             return;
         }
-        self.counters.tx_packets += self.queues.tx.transmit(&mut self.egress) as u64;
-        let unsent = self.egress.len() as u64;
-        if unsent > 0 {
-            self.unsent += unsent;
-            self.counters.tx_full += unsent;
-            self.counters.tx_bytes -= self.egress.iter().map(|mbuf| mbuf.packet_len() as u64).sum::<u64>();
-            self.egress.clear();
-        }
+        let bytes = std::mem::take(&mut self.egress_bytes);
+        let unsent = match &mut self.outlet {
+            Outlet::Queue(queue) => {
+                self.counters.tx_packets += queue.transmit(&mut self.egress) as u64;
+                let unsent = self.egress.len() as u64;
+                let unsent_bytes = self.egress.iter().map(|mbuf| mbuf.packet_len() as u64).sum::<u64>();
+                self.counters.tx_bytes += bytes - unsent_bytes;
+                self.egress.clear();
+                unsent
+            }
+            Outlet::Ring(ring) => self.egress.drain().map(|mbuf| u64::from(ring.push(mbuf).is_err())).sum(),
+            Outlet::None => self.egress.drain().map(|_| 1).sum(),
+        };
+        self.unsent += unsent;
+        self.counters.tx_full += unsent;
     }
 
-    /// Packets that the device had no room for since the last time somebody asked.
+    /// Packets that there was no room for since the last time somebody asked.
     pub(crate) fn take_unsent(&mut self) -> u64 {
         std::mem::take(&mut self.unsent)
     }

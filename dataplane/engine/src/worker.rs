@@ -4,15 +4,18 @@ use std::thread;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
-use dpdk::{Burst, Mempool, lcore};
+use dpdk::{Burst, Mbuf, Mempool, lcore};
+use sluice_conntrack::frame::Handed;
 use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{Configuration, DropReason, Instant, PortId, Shard, Verdict};
 
 use crate::clock::Clock;
 use crate::command::Inbox;
 use crate::frame::Received;
+use crate::handoff::{self, Parcel, Peers, Purpose};
 use crate::link::Links;
-use crate::port::{PortCounters, QueuePair};
+use crate::port::PortCounters;
+use crate::queues::Queues;
 
 /// Steps of expiry in one round: 20 us at most with ten million entries, as much as a burst is. A million entries that
 /// expire at once are gone 0.7 s later on a worker that has 20 us of packets in each round (`bench`'s `expiry`).
@@ -43,22 +46,38 @@ pub struct Load {
     pub idle_ns: u64,
 }
 
-/// One shard, and one queue pair of each port.
+/// Bursts that are received from each queue as a worker drains: more than a queue of 4096 packets holds.
+const LAST_BURSTS: usize = 64;
+
+/// One shard, its queues of each port, and its rings to other workers.
 pub struct Worker {
     shard: Shard,
     links: Links,
+    peers: Peers<Mbuf>,
+    pool: Mempool,
+    /// Those of the last burst, `decided` of them.
     verdicts: [Verdict; Burst::CAPACITY],
+    decided: usize,
     load: Load,
+    /// Whether ports are received from.
+    receiving: bool,
+    /// Packets received or taken over since the last drain.
+    moved: u64,
 }
 
 impl Worker {
-    /// A worker over these queues, by [`PortId`]. What the box says itself comes from `pool`.
-    pub fn new(shard: Shard, queues: Vec<QueuePair>, pool: Mempool) -> Self {
+    /// A worker over these queues, which are those of its shard's number. What the box says itself comes from `pool`.
+    pub fn new(shard: Shard, queues: Queues, pool: Mempool) -> Self {
         Self {
             shard,
-            links: Links::new(queues, pool),
+            links: Links::new(queues.ports, pool),
+            peers: queues.peers,
+            pool,
             verdicts: [Verdict::dropped(DropReason::NoRoute); Burst::CAPACITY],
+            decided: 0,
             load: Load::default(),
+            receiving: true,
+            moved: 0,
         }
     }
 
@@ -100,54 +119,140 @@ impl Worker {
         }
     }
 
-    /// One round at `now`: a burst from each port, from reception to transmission, and a share of expiry. Gives the
-    /// number of packets.
+    /// One round at `now`: what other workers have handed over, a burst from each receive queue, and a share of expiry.
+    /// Gives the number of packets.
     pub fn poll(&mut self, now: Instant) -> usize {
-        let mut burst = Burst::new();
-        let mut packets = 0;
-        for port in 0..self.links.ports.len() {
-            let port = PortId(port as u8);
-            packets += self.receive(port, &mut burst);
-            self.process(now, port, &mut burst);
+        let mut packets = self.take_over(now);
+        if self.receiving {
+            packets += self.receive_all(now);
         }
         self.links.look_through(now, &mut self.shard);
         self.shard.expire(now, EXPIRY_BUDGET);
+        self.moved += packets as u64;
         packets
     }
 
-    /// Receives what waits at a port into `burst`, behind what is in it; gives the number of packets. None come from a
-    /// port that there is not.
-    pub fn receive(&mut self, port: PortId, burst: &mut Burst) -> usize {
-        self.links.ports.get_mut(usize::from(port.0)).map_or(0, |port| port.queues.rx.receive(burst))
+    /// A burst from each receive queue, from reception to transmission.
+    fn receive_all(&mut self, now: Instant) -> usize {
+        let mut burst = Burst::new();
+        let mut packets = 0;
+        for number in 0..self.links.ports.len() {
+            let port = PortId(number as u8);
+            for _ in 0..self.links.ports[number].rx.len() {
+                packets += self.receive(port, &mut burst);
+                self.process(now, port, &mut burst);
+            }
+        }
+        packets
     }
 
-    /// Takes packets that came in by `port` through the shard at `now` and sends or frees each. Leaves the burst empty
-    /// and gives the verdicts, in order.
+    /// Receives what waits in a queue of a port into `burst`, behind what is in it; gives the number of packets. None
+    /// come from a port that there is not.
+    pub fn receive(&mut self, port: PortId, burst: &mut Burst) -> usize {
+        self.links.ports.get_mut(usize::from(port.0)).map_or(0, |port| port.receive(burst))
+    }
+
+    /// Takes packets that came in by `port` through the shard at `now` and sends, hands off or frees each. Leaves the burst
+    /// empty and gives the verdicts, in order.
     pub fn process(&mut self, now: Instant, port: PortId, burst: &mut Burst) -> &[Verdict] {
-        let count = burst.len();
-        if count == 0 {
-            return &[];
-        }
-        if let Some(port) = self.links.ports.get_mut(usize::from(port.0)) {
-            port.counters.rx_packets += count as u64;
-            port.counters.rx_bytes += burst.iter().map(|mbuf| mbuf.packet_len() as u64).sum::<u64>();
-        }
+        let hashes = self.links.ports.get(usize::from(port.0)).is_some_and(|port| port.hashes);
         let mut frames: ArrayVec<_, { Burst::CAPACITY }> =
-            burst.iter_mut().map(|mbuf| Received { port, mbuf }).collect();
+            burst.iter_mut().map(|mbuf| Received { port, mbuf, hashes, handed: None }).collect();
         self.shard.process(now, &mut frames, &mut self.verdicts);
         drop(frames);
-        // A packet that does not leave is freed as it goes out of scope.
-        for (mbuf, verdict) in burst.drain().zip(&self.verdicts) {
+        self.conclude(now, &[port; Burst::CAPACITY], burst);
+        self.verdicts()
+    }
+
+    /// Decides about packets that other workers have handed over, up to a burst from each, and transmits what workers
+    /// without a queue have for this one's. Gives the number of packets.
+    pub fn take_over(&mut self, now: Instant) -> usize {
+        let mut packets = 0;
+        let mut burst = Burst::new();
+        for ring in 0..self.peers.rings() {
+            let mut ports = ArrayVec::<PortId, { Burst::CAPACITY }>::new();
+            let mut reasons = ArrayVec::<Handed, { Burst::CAPACITY }>::new();
+            for _ in 0..Burst::CAPACITY {
+                let Some((from, Parcel { port, purpose, packet })) = self.peers.take(ring) else { break };
+                packets += 1;
+                match purpose {
+                    Purpose::Hear => self.links.hear(now, &self.shard, port, packet),
+                    Purpose::Track(by) => {
+                        // No more are taken than fit.
+                        let pushed = burst.push(packet);
+                        debug_assert!(pushed.is_ok());
+                        ports.push(port);
+                        reasons.push(Handed { from, by });
+                    }
+                }
+            }
+            let frames = burst.iter_mut().zip(&ports).zip(&reasons);
+            let frames = frames.map(|((mbuf, port), handed)| Received {
+                handed: Some(*handed),
+                ..Received::of(*port, mbuf)
+            });
+            let mut frames: ArrayVec<_, { Burst::CAPACITY }> = frames.collect();
+            self.shard.process(now, &mut frames, &mut self.verdicts);
+            drop(frames);
+            self.conclude(now, &ports, &mut burst);
+        }
+        packets += self.links.collect();
+        self.links.flush(&mut self.shard);
+        packets
+    }
+
+    /// Does with each packet of a burst what its verdict says. A packet that does not leave is freed as it goes out of
+    /// scope.
+    fn conclude(&mut self, now: Instant, ports: &[PortId], burst: &mut Burst) {
+        self.decided = burst.len();
+        if self.decided == 0 {
+            return;
+        }
+        for ((mbuf, verdict), port) in burst.drain().zip(&self.verdicts).zip(ports) {
             match verdict.action {
                 Action::Forward(egress) => self.links.forward(now, &mut self.shard, egress, mbuf, verdict),
                 Action::Deliver | Action::Reject(..) => {
-                    self.links.answer(now, &mut self.shard, port, mbuf, verdict);
+                    let heard = self.links.answer(now, &mut self.shard, *port, mbuf, verdict);
+                    if let Some(mbuf) = heard {
+                        self.peers.tell(*port, || self.pool.copy_from(mbuf.head()));
+                    }
                 }
-                Action::Drop(_) | Action::Handoff(..) | Action::Hold(_) | Action::Wait => {}
+                Action::Handoff(shard, by) => {
+                    if !self.peers.hand_off(shard, by, *port, mbuf) {
+                        self.shard.count_drops(DropReason::HandoffFull, 1);
+                    }
+                }
+                Action::Drop(_) | Action::Hold(_) | Action::Wait => {}
             }
         }
         self.links.flush(&mut self.shard);
-        &self.verdicts[..count]
+    }
+
+    /// Receives what waits and from then on nothing more, and empties the rings from other workers. Gives the number of
+    /// packets that have moved since it was last called.
+    pub(crate) fn drain(&mut self) -> u64 {
+        let now = self.shard.now();
+        if std::mem::replace(&mut self.receiving, false) {
+            let mut bursts = 0;
+            while bursts < LAST_BURSTS && self.receive_all(now) > 0 {
+                bursts += 1;
+            }
+            // Whoever asks is to ask again: packets have just come in.
+            self.moved += 1;
+        }
+        let most = handoff::WAITING / Burst::CAPACITY;
+        for _ in 0..most {
+            match self.take_over(now) {
+                0 => break,
+                packets => self.moved += packets as u64,
+            }
+        }
+        std::mem::take(&mut self.moved)
+    }
+
+    /// The verdicts on the last burst, in order.
+    pub fn verdicts(&self) -> &[Verdict] {
+        self.verdicts.get(..self.decided).unwrap_or_default()
     }
 
     /// The shard.
@@ -168,6 +273,11 @@ impl Worker {
     /// What passed each port, by [`PortId`].
     pub fn port_counters(&self) -> impl ExactSizeIterator<Item = PortCounters> {
         self.links.ports.iter().map(|port| port.counters)
+    }
+
+    /// Packets handed off to other workers.
+    pub const fn handed_off(&self) -> u64 {
+        self.peers.handed_off()
     }
 
     /// What the worker's time went into.

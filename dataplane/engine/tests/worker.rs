@@ -7,7 +7,7 @@ use sluice_conntrack::policy::{Outcome, Policy};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{Capacity, Configuration, DropReason, Forwarding, Instant, Shard, State};
 use sluice_engine::command::{Answer, Command, LogPage, PAGE, Page, Stats, Unanswered, channel};
-use sluice_engine::{Clock, Idle, QueuePair, Worker};
+use sluice_engine::{Clock, Idle, OpenPort, Queues, Worker};
 use sluice_memory::Pages;
 
 /// Connections in the capture: more than two pages.
@@ -53,11 +53,11 @@ fn a_worker_forwards_tracks_and_answers() {
         format!("vdev:net_pcap1,tx_pcap={}", path("out.pcap")),
     ];
     let mut ports = Vec::new();
-    let mut queues = Vec::new();
+    let mut open = Vec::new();
     for arguments in &arguments {
         let device = Device::attach(&eal, arguments).unwrap();
-        let (port, mut rx, mut tx) = device.start(&PortOptions::default(), &pool).unwrap();
-        queues.push(QueuePair { rx: rx.remove(0), tx: tx.remove(0), mac: port.info().mac });
+        let (port, rx, tx) = device.start(&PortOptions::default(), &pool).unwrap();
+        open.push(OpenPort { rx, tx, mac: port.info().mac, hashes: port.hashes() });
         ports.push(port);
     }
     let capacity = Capacity { entries: 1000, seed: [1; 4], pages: Pages::Ordinary };
@@ -67,7 +67,7 @@ fn a_worker_forwards_tracks_and_answers() {
     let (mut controller, mut inbox) = channel();
     let core = lcore::allowed_cores().unwrap().pop().unwrap();
     let worker = lcore::launch(&eal, core, "worker", move || {
-        Worker::new(shard, queues, pool).run(&clock, Idle::Friendly, &mut inbox);
+        Worker::new(shard, Queues::single(open), pool).run(&clock, Idle::Friendly, &mut inbox);
     })
     .unwrap();
 

@@ -57,6 +57,15 @@ pub fn launch<T: Send + 'static>(
     Ok(Lcore { thread })
 }
 
+/// Runs `work` on a thread that is pinned to `core`, and waits for it: memory that it touches first lies near that core.
+///
+/// # Errors
+/// The core does not exist or is not allowed, or `work` panics.
+pub fn visit<T: Send>(core: usize, work: impl FnOnce() -> T + Send) -> Result<T, DpdkError> {
+    let refused = || DpdkError::refused(&format!("core {core}"), "the work there panicked");
+    thread::scope(|scope| scope.spawn(|| pin(core).map(|()| work())).join()).map_err(|_| refused())?
+}
+
 /// This thread's place among DPDK's lcores, until it is dropped.
 struct Registered;
 

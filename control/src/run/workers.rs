@@ -1,0 +1,146 @@
+//! The workers from the control thread's side: each command goes to all of them at once, and their answers are awaited
+//! together.
+
+use std::iter::repeat_with;
+use std::thread;
+use std::time::Duration;
+
+use dpdk::lcore::Lcore;
+use sluice_conntrack::Configuration;
+use sluice_conntrack::counters::RuleCounter;
+use sluice_engine::Worker;
+use sluice_engine::command::{Answer, Command, Controller, LogPage, Page, Stats, Unanswered};
+use tracing::warn;
+
+use super::RunError;
+
+/// A worker that has not answered for so long hangs: a round of it takes well below a millisecond.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often workers are asked whether they have drained: each time empties every ring, so that what is still moving then
+/// goes in circles.
+const MOST_DRAINS: usize = 64;
+
+/// How long a device has for what its transmit queues hold: a queue of 1024 full frames at 1 Gbit/s.
+const LAST_FRAMES: Duration = Duration::from_millis(20);
+
+/// A worker on its core.
+pub struct Handle {
+    /// What commands go over.
+    pub controller: Controller,
+    /// Its thread.
+    pub lcore: Lcore<Worker>,
+}
+
+/// All workers, by the number of their shard.
+pub struct Workers(pub Vec<Handle>);
+
+impl Workers {
+    /// How many there are.
+    pub fn count(&self) -> u16 {
+        self.0.len() as u16
+    }
+
+    /// Has a worker fill a page of entries. `None` where there is no such worker.
+    pub fn list(&mut self, shard: u16, page: Box<Page>) -> Option<Result<Box<Page>, Unanswered>> {
+        let worker = self.0.get_mut(usize::from(shard))?;
+        Some(match worker.controller.ask(Command::List(page), PATIENCE) {
+            Ok(Answer::Listed(page)) => Ok(page),
+            Ok(_) => Err(Unanswered::Late),
+            Err(why) => Err(why),
+        })
+    }
+
+    /// Has each worker copy its counters, of so many rules.
+    pub fn stats(&mut self, rules: usize) -> Result<Vec<Stats>, Unanswered> {
+        let answers = self.ask_all(|| Command::Stats(Box::new(Stats::new(rules))))?;
+        let stats = |answer| match answer {
+            Answer::Stats(stats) => Ok(*stats),
+            _ => Err(Unanswered::Late),
+        };
+        answers.into_iter().map(stats).collect()
+    }
+
+    /// Has each worker fill a page of log records.
+    pub fn log(&mut self) -> Result<Vec<LogPage>, Unanswered> {
+        let answers = self.ask_all(|| Command::Log(Box::new(LogPage::new())))?;
+        let page = |answer| match answer {
+            Answer::Logged(page) => Ok(*page),
+            _ => Err(Unanswered::Late),
+        };
+        answers.into_iter().map(page).collect()
+    }
+
+    /// Puts a configuration in force with every worker, between two bursts, or with none. Gives what the rules of the old
+    /// one have decided.
+    ///
+    /// A worker that does not answer in time has it all the same, and begins its next round by it.
+    ///
+    /// # Errors
+    /// Some worker has ended, or takes no more commands: none was told.
+    pub fn configure(&mut self, configuration: &Configuration) -> Result<Vec<RuleCounter>, Unanswered> {
+        self.0.iter().try_for_each(|worker| worker.controller.ready())?;
+        // All memory is there before the first worker hears of it.
+        let copy = |_| Command::Configure(Box::new(configuration.clone()));
+        let copies: Vec<Command> = self.0.iter().map(copy).collect();
+        let mut decided: Vec<RuleCounter> = Vec::new();
+        for answer in self.tell_all(copies) {
+            match answer {
+                Ok(Answer::Configured(old)) => add_rules(&mut decided, &old.rule_counters),
+                Ok(_) | Err(Unanswered::Late) => warn!("a worker has not confirmed the configuration yet"),
+                Err(Unanswered::Gone) => return Err(Unanswered::Gone),
+            }
+        }
+        Ok(decided)
+    }
+
+    /// Has all workers send what they have received and receive nothing more.
+    pub fn drain(&mut self) {
+        for _ in 0..MOST_DRAINS {
+            let moved = self.ask_all(|| Command::Drain).map(|answers| {
+                answers
+                    .iter()
+                    .map(|answer| if let Answer::Drained(moved) = answer { *moved } else { 0 })
+                    .sum()
+            });
+            // A worker that does not answer is said to as the others are stopped.
+            if moved.unwrap_or(0_u64) == 0 {
+                break;
+            }
+        }
+        thread::sleep(LAST_FRAMES);
+    }
+
+    /// Ends the workers. Their queues go with them.
+    pub fn stop(mut self) -> Result<(), RunError> {
+        // A worker that has ended by itself cannot answer; joining it says why.
+        self.tell_all(repeat_with(|| Command::Stop));
+        for worker in self.0 {
+            worker.lcore.join().map_err(|_| RunError::Other("a worker panicked".to_owned()))?;
+        }
+        Ok(())
+    }
+
+    /// Asks all workers; gives their answers, in order, if there are all of them.
+    fn ask_all(&mut self, command: impl FnMut() -> Command) -> Result<Vec<Answer>, Unanswered> {
+        self.tell_all(repeat_with(command)).into_iter().collect()
+    }
+
+    /// Tells each worker its command before it waits for the first, so that they work at the same time.
+    fn tell_all(&mut self, commands: impl IntoIterator<Item = Command>) -> Vec<Result<Answer, Unanswered>> {
+        let pairs = self.0.iter_mut().zip(commands);
+        let told: Vec<_> = pairs.map(|(worker, command)| worker.controller.tell(command)).collect();
+        let hear = |(worker, told): (&mut Handle, Result<(), Unanswered>)| {
+            told.and_then(|()| worker.controller.hear(PATIENCE))
+        };
+        self.0.iter_mut().zip(told).map(hear).collect()
+    }
+}
+
+/// Adds what one worker's rules have decided.
+fn add_rules(all: &mut Vec<RuleCounter>, more: &[RuleCounter]) {
+    all.resize(all.len().max(more.len()), RuleCounter::default());
+    for (all, more) in all.iter_mut().zip(more) {
+        all.add(*more);
+    }
+}

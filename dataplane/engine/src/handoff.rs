@@ -1,0 +1,149 @@
+//! Handing packets from worker to worker: a ring with one producer and one consumer for each ordered pair.
+//!
+//! A ring is bounded, and one that is full loses the packet, counted: a worker never waits for another. Packets that one
+//! worker hands to another arrive in their order, so a connection keeps its own.
+
+use rtrb::{Consumer, Producer, RingBuffer};
+use sluice_conntrack::verdict::Handoff;
+use sluice_conntrack::{PortId, ShardId};
+
+/// Packets that wait in one ring, at most: as many as a receive queue holds, so that a worker that is late for a round
+/// loses no more here than there.
+pub(crate) const WAITING: usize = 1024;
+
+/// What the other worker is to do with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Decide about it.
+    Track(Handoff),
+    /// Learn from it: a neighbour speaks, and has been answered.
+    Hear,
+}
+
+/// A packet on its way to another worker.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Parcel<P> {
+    /// The port it came in by.
+    pub(crate) port: PortId,
+    pub(crate) purpose: Purpose,
+    pub(crate) packet: P,
+}
+
+/// One worker's rings to and from all others.
+#[derive(Debug)]
+pub(crate) struct Peers<P> {
+    /// By [`ShardId`]; none to itself.
+    to: Vec<Option<Producer<Parcel<P>>>>,
+    from: Vec<(ShardId, Consumer<Parcel<P>>)>,
+    /// Packets given away to be tracked.
+    handed_off: u64,
+}
+
+/// The rings between so many workers: those of each, by its number.
+pub(crate) fn mesh<P>(workers: usize) -> Vec<Peers<P>> {
+    let alone = || Peers { to: Vec::new(), from: Vec::new(), handed_off: 0 };
+    let mut mesh: Vec<Peers<P>> = (0..workers).map(|_| alone()).collect();
+    for from in 0..workers {
+        for to in 0..workers {
+            let ring = (from != to).then(|| RingBuffer::new(WAITING));
+            let (producer, consumer) = ring.unzip();
+            mesh[from].to.push(producer);
+            mesh[to].from.extend(consumer.map(|consumer| (ShardId(from as u16), consumer)));
+        }
+    }
+    mesh
+}
+
+impl<P> Peers<P> {
+    /// Hands a packet over to be tracked. False, and the packet is gone, where the ring is full or there is no such
+    /// shard.
+    #[must_use]
+    pub(crate) fn hand_off(&mut self, to: ShardId, by: Handoff, port: PortId, packet: P) -> bool {
+        let parcel = Parcel { port, purpose: Purpose::Track(by), packet };
+        let ring = self.to.get_mut(usize::from(to.0)).and_then(Option::as_mut);
+        let given = ring.is_some_and(|ring| ring.push(parcel).is_ok());
+        self.handed_off += u64::from(given);
+        given
+    }
+
+    /// Lets all others hear a message, each a copy. One whose ring is full misses it, as it can miss any frame.
+    pub(crate) fn tell(&mut self, port: PortId, mut copy: impl FnMut() -> Option<P>) {
+        for ring in self.to.iter_mut().flatten() {
+            if let Some(packet) = copy() {
+                let _ = ring.push(Parcel { port, purpose: Purpose::Hear, packet });
+            }
+        }
+    }
+
+    /// How many rings there are to take from.
+    pub(crate) fn rings(&self) -> usize {
+        self.from.len()
+    }
+
+    /// The next packet of one ring, and whose ring that is.
+    pub(crate) fn take(&mut self, ring: usize) -> Option<(ShardId, Parcel<P>)> {
+        let (from, ring) = self.from.get_mut(ring)?;
+        ring.pop().ok().map(|parcel| (*from, parcel))
+    }
+
+    /// Packets given away to be tracked.
+    pub(crate) const fn handed_off(&self) -> u64 {
+        self.handed_off
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PORT: PortId = PortId(3);
+    const BY: Handoff = Handoff::Steering;
+
+    #[test]
+    fn each_pair_has_its_ring_in_order() {
+        let mut mesh = mesh::<(u16, u32)>(4);
+        for (from, peers) in (0..).zip(&mut mesh) {
+            for to in (0..4).filter(|to| *to != from) {
+                for number in 0..3 {
+                    assert!(peers.hand_off(ShardId(to), BY, PORT, (from * 10 + to, number)));
+                }
+            }
+            assert!(!peers.hand_off(ShardId(from), BY, PORT, (0, 0)), "nobody hands to itself");
+            assert!(!peers.hand_off(ShardId(4), BY, PORT, (0, 0)), "there is no such shard");
+            assert_eq!(peers.handed_off(), 9);
+        }
+        for (to, peers) in (0..).zip(&mut mesh) {
+            let mut senders = Vec::new();
+            for ring in 0..peers.rings() {
+                let taken: Vec<_> = std::iter::from_fn(|| peers.take(ring)).collect();
+                let (ShardId(from), _) = taken[0];
+                let expected = (0..3).map(|number| (from * 10 + to, number));
+                assert!(taken.iter().map(|(_, parcel)| parcel.packet).eq(expected));
+                senders.push(from);
+            }
+            assert_eq!(senders, (0..4).filter(|from| *from != to).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_full_ring_refuses_and_keeps_what_it_has() {
+        let mut mesh = mesh::<usize>(2);
+        for number in 0..WAITING {
+            assert!(mesh[0].hand_off(ShardId(1), BY, PORT, number));
+        }
+        assert!(!mesh[0].hand_off(ShardId(1), BY, PORT, WAITING));
+        assert_eq!(mesh[0].handed_off(), WAITING as u64);
+        assert_eq!(mesh[1].take(0).map(|(_, parcel)| parcel.packet), Some(0));
+        assert!(mesh[0].hand_off(ShardId(1), BY, PORT, WAITING));
+    }
+
+    #[test]
+    fn a_message_reaches_all_others() {
+        let mut mesh = mesh::<u8>(3);
+        mesh[1].tell(PORT, || Some(7));
+        let heard = Parcel { port: PORT, purpose: Purpose::Hear, packet: 7 };
+        assert_eq!((mesh[0].take(0), mesh[0].take(1)), (Some((ShardId(1), heard)), None));
+        assert!(mesh[2].take(1).is_some() && mesh[1].take(0).is_none());
+        assert_eq!(mesh[1].handed_off(), 0);
+    }
+}

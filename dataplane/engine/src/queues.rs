@@ -1,0 +1,105 @@
+//! Sharing out the queues of all ports over the workers.
+//!
+//! Every worker receives from what it holds, decides about what is its shard's and hands off the rest, so a port may
+//! have any number of receive queues. It may have fewer transmit queues than there are workers, too: a worker without
+//! one passes its packets to the holder of one over a ring.
+
+use dpdk::{Mbuf, RxQueue, TxQueue};
+use rtrb::RingBuffer;
+use sluice_conntrack::forward::MacAddress;
+
+use crate::handoff::{self, Peers};
+use crate::port::{Outlet, WorkerPort};
+
+/// A port that runs, with all its queues.
+#[derive(Debug)]
+pub struct OpenPort {
+    /// Its receive queues, at least one.
+    pub rx: Vec<RxQueue>,
+    /// Its transmit queues, at least one.
+    pub tx: Vec<TxQueue>,
+    /// Its link-layer address.
+    pub mac: MacAddress,
+    /// Whether its packets come with the hash of [`sluice_conntrack::steer`].
+    pub hashes: bool,
+}
+
+/// What one worker holds: queues of each port, by [`sluice_conntrack::PortId`], and rings to and from the other workers.
+pub struct Queues {
+    pub(crate) ports: Vec<WorkerPort>,
+    pub(crate) peers: Peers<Mbuf>,
+}
+
+impl Queues {
+    /// All queues for the one worker there is.
+    pub fn single(ports: Vec<OpenPort>) -> Self {
+        let ports = ports.into_iter().map(|port| {
+            let mut tx = port.tx.into_iter();
+            let outlet = tx.next().map_or(Outlet::None, Outlet::Queue);
+            WorkerPort::new(port.rx, outlet, port.mac, port.hashes)
+        });
+        Self { ports: ports.collect(), peers: handoff::mesh(1).remove(0) }
+    }
+
+    /// The part of each of so many workers, by number.
+    pub fn share_out(ports: Vec<OpenPort>, workers: u16) -> Vec<Self> {
+        let workers = usize::from(workers);
+        let empty = |peers| Self { ports: Vec::with_capacity(ports.len()), peers };
+        let mut parts: Vec<Self> = handoff::mesh(workers).into_iter().map(empty).collect();
+        for (number, port) in ports.into_iter().enumerate() {
+            for (part, port) in parts.iter_mut().zip(share_out_port(port, number, workers)) {
+                part.ports.push(port);
+            }
+        }
+        parts
+    }
+}
+
+/// One port as each worker holds it.
+fn share_out_port(port: OpenPort, number: usize, workers: usize) -> Vec<WorkerPort> {
+    let OpenPort { rx, tx, mac, hashes } = port;
+    let mut parts: Vec<WorkerPort> =
+        (0..workers).map(|_| WorkerPort::new(Vec::new(), Outlet::None, mac, hashes)).collect();
+    let rx_queues = rx.len();
+    for (queue, rx) in rx.into_iter().enumerate() {
+        parts[holder(queue, rx_queues, number, workers)].rx.push(rx);
+    }
+    // More transmit queues than workers have no use.
+    let tx_queues = tx.len().min(workers);
+    for (queue, tx) in tx.into_iter().take(tx_queues).enumerate() {
+        parts[holder(queue, tx_queues, number, workers)].outlet = Outlet::Queue(tx);
+    }
+    for worker in (0..workers).filter(|_| tx_queues > 0) {
+        if matches!(parts[worker].outlet, Outlet::None) {
+            let (producer, consumer) = RingBuffer::new(handoff::WAITING);
+            parts[worker].outlet = Outlet::Ring(producer);
+            parts[holder(worker % tx_queues, tx_queues, number, workers)].inlets.push(consumer);
+        }
+    }
+    parts
+}
+
+/// The worker that holds a queue. The indirection table says that queue and shard have one number where there are enough
+/// queues; the few queues of several ports go to different workers.
+const fn holder(queue: usize, queues: usize, port: usize, workers: usize) -> usize {
+    match queues < workers {
+        true => (queue + port) % workers,
+        false => queue % workers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_enough_queues_each_worker_has_its_own() {
+        assert_eq!((0..4).map(|queue| holder(queue, 4, 1, 4)).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        assert_eq!((0..4).map(|queue| holder(queue, 4, 1, 2)).collect::<Vec<_>>(), [0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn single_queues_of_several_ports_are_spread() {
+        assert_eq!((0..4).map(|port| holder(0, 1, port, 3)).collect::<Vec<_>>(), [0, 1, 2, 0]);
+    }
+}
