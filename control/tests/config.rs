@@ -66,6 +66,43 @@ fn every_example_in_the_schema_is_one() {
 }
 
 #[test]
+fn every_example_of_a_nat_rule_is_one() {
+    let schema: serde_json::Value = serde_json::from_str(&config::json_schema()).unwrap();
+    let rule = schema["$defs"]["NatRule"]["properties"].as_object().unwrap();
+    assert!(rule.len() > 20);
+    for (key, property) in rule {
+        let (list, rest) = match key.as_str() {
+            "masquerade" | "to" | "keep" => ("source", ""),
+            "prefix" => ("source", "source: 10.8.0.0/24"),
+            "redirect" => ("destination", "protocol: udp"),
+            "shift-to" => ("destination", "protocol: udp, destination-port: 80, to: 10.0.0.5"),
+            "hairpin" => ("destination", "to: 10.0.0.5"),
+            "source-port" | "destination-port" => ("source", "protocol: tcp, masquerade: true"),
+            _ => ("source", "masquerade: true"),
+        };
+        let example = &property["examples"][0];
+        let device = |number| format!("{{device: 'vdev:net_null{number}', addresses: [10.{number}.0.1/16]}}");
+        let interfaces = format!("{{inside: {}, outside: {}}}", device(0), device(1));
+        let text =
+            format!("version: 1\ninterfaces: {interfaces}\nnat: {{{list}: [{{{key}: {example}, {rest}}}]}}");
+        assert!(parse(&text).is_ok(), "{text}\n{}", refusal(&text));
+    }
+}
+
+/// Ten thousand rules that share one pool take no noticeable time to compare.
+#[test]
+fn many_rules_may_share_a_pool() {
+    let rule = "    - { to: 203.0.113.10-203.0.113.20 }\n";
+    assert!(parse(&with(&format!("nat:\n  source:\n{}", rule.repeat(10_000)))).is_ok());
+    let other = "    - { to: 203.0.113.20-203.0.113.30 }\n";
+    let message = refusal(&with(&format!("nat:\n  source:\n{}{other}", rule.repeat(10_000))));
+    assert!(
+        message.contains("overlaps with 203.0.113.10-203.0.113.20 in the pool of `nat.source["),
+        "{message}"
+    );
+}
+
+#[test]
 fn deep_nesting_is_refused() {
     for (open, close) in [("[", "]"), ("{a: ", "}"), ("- ", "")] {
         for depth in [130, 300, 5_000] {

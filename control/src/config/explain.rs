@@ -1,12 +1,15 @@
 //! Serde's messages in the words of the person who writes the file, with the nearest valid key.
 
-use super::path::{Path, Problem};
+use super::path::{Path, Problem, Step};
 
 /// Keys that later versions will know. They are refused by name, so that nobody believes in them.
-const NOT_YET: [&str; 3] = ["helpers", "helper", "nat"];
+const NOT_YET: [&str; 2] = ["helpers", "helper"];
+
+/// Keys of policy rules that have no place in a NAT rule.
+const BEHIND_NAT: [&str; 4] = ["state", "tcp-flags", "direction", "action"];
 
 /// What other firewalls call a key of ours.
-const SYNONYMS: [(&str, &str); 16] = [
+const SYNONYMS: [(&str, &str); 26] = [
     ("src", "source"),
     ("saddr", "source"),
     ("from", "source"),
@@ -23,6 +26,16 @@ const SYNONYMS: [(&str, &str); 16] = [
     ("verdict", "action"),
     ("jump", "action"),
     ("allow", "accept"),
+    ("snat", "to"),
+    ("snat", "source"),
+    ("dnat", "to"),
+    ("dnat", "destination"),
+    ("masq", "masquerade"),
+    ("netmap", "prefix"),
+    ("to-source", "to"),
+    ("to-destination", "to"),
+    ("to-ports", "redirect"),
+    ("fully-random", "random"),
 ];
 
 /// Serde's phrases for what it wanted or got, and ours.
@@ -82,8 +95,12 @@ fn unknown_key(container: Path, key: &str, expected: &str) -> Problem {
     let path = if container.ends_with(key) { container } else { container.join(key) };
     if NOT_YET.contains(&key) {
         return Problem::at(path, format!("`{key}` is not available in this version"))
-            .help(Some("remove it: this version tracks and filters, without helpers and NAT".to_owned()))
+            .help(Some("remove it: this version tracks, filters and translates, without helpers".to_owned()))
             .on_key();
+    }
+    if path.steps().first() == Some(&Step::from("nat")) && BEHIND_NAT.contains(&key) {
+        let message = format!("a NAT rule has no `{key}`: it translates connections, by their first packet");
+        return Problem::at(path, message).on_key();
     }
     let keys = quoted_words(expected);
     let help = match nearest(key, &keys) {
@@ -117,8 +134,8 @@ fn quoted_words(text: &str) -> Vec<&str> {
 
 /// The candidate that was probably meant: the field's other name for it, or one a few letters away.
 pub(super) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    let synonym = SYNONYMS.iter().find(|(theirs, _)| *theirs == word).map(|(_, ours)| *ours);
-    if let Some(known) = candidates.iter().find(|candidate| Some(**candidate) == synonym) {
+    let mut synonyms = SYNONYMS.iter().filter(|(theirs, _)| *theirs == word);
+    if let Some((_, known)) = synonyms.find(|(_, ours)| candidates.contains(ours)) {
         return Some(known);
     }
     let word = word.to_lowercase();

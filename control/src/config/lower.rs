@@ -115,7 +115,8 @@ impl Config {
             *zone = interface.zone;
         }
         let settings = self.conntrack.settings();
-        Ok(Configuration { zones, ..Configuration::new(settings, self.policy()?, self.lower_forwarding()?) })
+        let configuration = Configuration::new(settings, self.policy()?, self.lower_forwarding()?);
+        Ok(Configuration { nat: self.nat()?, zones, ..configuration })
     }
 
     /// The rules. Fails only for a configuration that [`super::check`] refuses.
@@ -157,7 +158,7 @@ impl Config {
         Ok(policy::Rule { name: rule.name.clone(), matches: self.matches(rule, place)?, action })
     }
 
-    fn matches(&self, rule: &Rule, place: &Path) -> Result<policy::Match, Problem> {
+    pub(super) fn matches(&self, rule: &Rule, place: &Path) -> Result<policy::Match, Problem> {
         let ports = |key: &str, names: &Option<List<String>>| {
             let port =
                 |name: &String| self.port(name).ok_or_else(|| no_interface(name, self, place.join(key)));
@@ -212,6 +213,8 @@ fn status(status: &rules::Status) -> Status {
         rules::Status::SeenReply => Status::SEEN_REPLY,
         rules::Status::Assured => Status::ASSURED,
         rules::Status::Confirmed => Status::CONFIRMED,
+        rules::Status::Snat => Status::SRC_NAT,
+        rules::Status::Dnat => Status::DST_NAT,
     }
 }
 

@@ -9,17 +9,22 @@ mod error;
 mod explain;
 mod load;
 mod lower;
+mod lower_nat;
 mod lower_routes;
 mod path;
 mod reference;
 mod rules;
+mod rules_nat;
+mod rules_pools;
 mod rules_routes;
 mod schema;
 mod schema_conntrack;
+mod schema_nat;
 mod schema_policy;
 mod spans;
 mod values;
 mod values_match;
+mod values_nat;
 mod values_net;
 
 pub use error::{ConfigError, Finding};
@@ -33,7 +38,9 @@ pub use schema::{
 pub use schema_conntrack::{
     Conntrack, GreTimeouts, Preset, SctpTimeouts, Tcp, TcpTimeouts, Timeouts, UdpTimeouts,
 };
+pub use schema_nat::{Mapping, Nat, NatRule};
 pub use schema_policy::{Action, DefaultAction, Direction, Family, Policy, Rule, State, Status};
 pub use values::{Count, List, Seconds, Size};
 pub use values_match::{IcmpType, Mark, TcpFlags};
+pub use values_nat::{AddressRange, Redirect, Yes};
 pub use values_net::{Device, InterfaceAddress, MacAddress, PortRange, Prefix, Protocol};

@@ -6,6 +6,7 @@ use garde::Validate;
 
 use super::explain::nearest;
 use super::path::{Path, Problem, Step};
+use super::rules_nat;
 use super::rules_routes;
 use super::schema::{Config, Forwarding};
 use super::schema_policy::{Rule, State};
@@ -42,6 +43,7 @@ pub fn check(config: &Config) -> Vec<Problem> {
         problems.extend(matches(rule, config, &section.join(index)));
     }
     problems.extend(rule_names(config));
+    problems.extend(rules_nat::check(config));
     problems
 }
 
@@ -225,7 +227,7 @@ fn policy_rule(rule: &Rule, place: &Path) -> Vec<Problem> {
 }
 
 /// What holds for the matches of any rule.
-fn matches(rule: &Rule, config: &Config, place: &Path) -> Vec<Problem> {
+pub(super) fn matches(rule: &Rule, config: &Config, place: &Path) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (key, names) in [("in", &rule.in_), ("out", &rule.out)] {
         for (index, name) in names.iter().flat_map(List::iter).enumerate() {
@@ -279,7 +281,7 @@ fn icmp_names(rule: &Rule, place: &Path) -> Vec<Problem> {
 /// A match, whether the rule has it, the protocols it goes with, and those in words.
 type Need = (&'static str, bool, fn(Protocol) -> bool, &'static str);
 
-const PORTED: &str = "`protocol:` with tcp, udp, sctp, dccp or udplite";
+pub(super) const PORTED: &str = "`protocol:` with tcp, udp, sctp, dccp or udplite";
 
 /// Addresses of different families never meet in one packet.
 fn families(rule: &Rule, place: &Path) -> Option<Problem> {

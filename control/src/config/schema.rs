@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::schema_conntrack::Conntrack;
+use super::schema_nat::Nat;
 use super::schema_policy::{Policy, Rule};
 use super::values::Size;
 use super::values_net::{Device, InterfaceAddress, MacAddress, Prefix};
@@ -74,6 +75,11 @@ pub struct Config {
     #[schemars(example = serde_json::json!([{"in": "inside", "source": "10.1.0.0/16", "zone": 1}]))]
     pub zones: Vec<Rule>,
 
+    /// Address translation.
+    #[serde(default)]
+    #[garde(dive)]
+    pub nat: Nat,
+
     /// What may pass.
     #[serde(default)]
     #[garde(dive)]
@@ -103,6 +109,7 @@ impl Config {
             conntrack: Conntrack::default(),
             untracked: Vec::new(),
             zones: Vec::new(),
+            nat: Nat::default(),
             policy: Policy::default(),
             metrics: Metrics::default(),
             control: Control::default(),

@@ -132,7 +132,7 @@ pub struct Rule {
     #[schemars(example = 1)]
     pub zone: Option<u16>,
 
-    /// Status of the connection: seen-reply, assured, confirmed.
+    /// Status of the connection: seen-reply, assured, confirmed, snat, dnat.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
     #[schemars(example = Status::Assured)]
@@ -151,7 +151,7 @@ pub struct Rule {
     pub action: Option<Action>,
 }
 
-fn sensible_name(name: &Option<String>, _: &()) -> garde::Result {
+pub(super) fn sensible_name(name: &Option<String>, _: &()) -> garde::Result {
     match name {
         Some(name) if !super::rules::is_name(name, 63) => Err(garde::Error::new(format!(
             "`{name}` cannot be a name; use 1 to 63 letters, digits, `-`, `_` and `.`, a letter or digit first"
@@ -196,6 +196,10 @@ pub enum Status {
     Assured,
     /// It is in the table: its first packet has passed.
     Confirmed,
+    /// Its source is translated.
+    Snat,
+    /// Its destination is translated.
+    Dnat,
 }
 
 /// A packet's direction within its connection.

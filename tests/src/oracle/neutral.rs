@@ -116,6 +116,7 @@ pub fn to_file(neutral: &Map<String, Value>) -> Result<Config> {
         "conntrack": conntrack(neutral.get("sysctl"))?,
         "untracked": rules("notrack")?,
         "zones": list("zones").map(zone).collect::<Result<Vec<Value>>>()?,
+        "nat": nat(neutral)?,
         "policy": { "default": "drop", "rules": policy },
     });
     serde_json::from_value(file).context("the configuration as a file of Sluice")
@@ -148,6 +149,42 @@ fn rule(neutral: &Value) -> Result<Value> {
         };
     }
     Ok(rule)
+}
+
+/// The section `nat`. Rules apply to the families of their targets here as there.
+fn nat(neutral: &Map<String, Value>) -> Result<Value> {
+    let (mut source, mut destination) = (Vec::new(), Vec::new());
+    for translation in neutral.get("nat").and_then(Value::as_array).into_iter().flatten() {
+        let mut nat_rule = rule(translation)?;
+        let port = translation.get("port");
+        let kind = translation["type"].as_str().unwrap_or_default();
+        match kind {
+            "masquerade" => nat_rule["masquerade"] = json!(true),
+            "snat" | "dnat" => nat_rule["to"] = translation["to"].clone(),
+            "redirect" => nat_rule["redirect"] = port.cloned().unwrap_or(json!(true)),
+            other => bail!("unknown translation {other}"),
+        }
+        if let Some(port) = port.filter(|_| kind != "redirect") {
+            nat_rule["ports"] = port.clone();
+        }
+        let is_source = kind == "masquerade" || kind == "snat";
+        for flag in translation.get("flags").and_then(Value::as_array).into_iter().flatten() {
+            match flag.as_str().unwrap_or_default() {
+                "random" | "fully-random" => nat_rule["random"] = json!(true),
+                "persistent" if is_source => nat_rule["persistent"] = json!(true),
+                // A client always gets the same of several backends.
+                "persistent" => {}
+                other => bail!("unknown flag {other}"),
+            }
+        }
+        if is_source { source.push(nat_rule) } else { destination.push(nat_rule) }
+    }
+    // Translation in force without a rule: every connection is looked at, and kept as it is.
+    let hooks = neutral.get("nat_hooks").and_then(Value::as_bool).unwrap_or(false);
+    if hooks && source.is_empty() && destination.is_empty() {
+        source.push(json!({ "keep": true }));
+    }
+    Ok(json!({ "source": source, "destination": destination }))
 }
 
 fn zone(neutral: &Value) -> Result<Value> {

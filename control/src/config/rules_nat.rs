@@ -1,0 +1,343 @@
+//! What must hold for the rules of the section `nat`.
+
+use std::collections::BTreeSet;
+
+use super::path::{Path, Problem};
+use super::rules::{LOCAL, PORTED, matches};
+use super::rules_pools;
+use super::schema::{Config, Interface};
+use super::schema_nat::NatRule;
+use super::schema_policy::Family;
+use super::values::List;
+use super::values_nat::Redirect;
+use super::values_net::{PortRange, Protocol};
+
+/// What a rule translates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Source,
+    Destination,
+}
+
+impl Side {
+    /// The list its rules stand in.
+    fn name(self) -> &'static str {
+        match self {
+            Side::Source => "source",
+            Side::Destination => "destination",
+        }
+    }
+}
+
+const SOURCE: &[Side] = &[Side::Source];
+const DESTINATION: &[Side] = &[Side::Destination];
+const BOTH: &[Side] = &[Side::Source, Side::Destination];
+
+/// A key, whether a rule has it, and the lists whose rules may.
+type Target = (&'static str, fn(&NatRule) -> bool, &'static [Side]);
+
+#[rustfmt::skip]
+const TARGETS: [Target; 5] = [
+    ("masquerade", |rule| rule.masquerade.is_some(), SOURCE),
+    ("to", |rule| rule.to.is_some(), BOTH),
+    ("redirect", |rule| rule.redirect.is_some(), DESTINATION),
+    ("prefix", |rule| rule.prefix.is_some(), BOTH),
+    ("keep", |rule| rule.keep.is_some(), BOTH),
+];
+
+/// The same, and the targets that the key goes with.
+type Modifier = (&'static str, fn(&NatRule) -> bool, &'static [Side], &'static [&'static str]);
+
+#[rustfmt::skip]
+const MODIFIERS: [Modifier; 6] = [
+    ("ports", |rule| rule.ports.is_some(), BOTH, &["masquerade", "to"]),
+    ("shift-to", |rule| rule.shift_to.is_some(), DESTINATION, &["to", "redirect"]),
+    ("random", |rule| rule.random, BOTH, &["masquerade", "to", "redirect"]),
+    ("persistent", |rule| rule.persistent, SOURCE, &["masquerade", "to"]),
+    ("mapping", |rule| rule.mapping.is_some(), SOURCE, &["masquerade", "to"]),
+    ("hairpin", |rule| rule.hairpin, DESTINATION, &["to", "prefix"]),
+];
+
+/// A pool is hashed over; this many of them in one rule is a mistake.
+const MAX_RANGES: usize = 1024;
+
+pub(super) fn check(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut names = BTreeSet::new();
+    for (side, rules) in [(Side::Source, &config.nat.source), (Side::Destination, &config.nat.destination)] {
+        let section = Path::root().join("nat").join(side.name());
+        for (index, rule) in rules.iter().enumerate() {
+            let place = section.join(index);
+            problems.extend(matches(&rule.matches(), config, &place));
+            problems.extend(unknown_matches(side, rule, &place));
+            match target(side, rule, &place) {
+                Ok(target) => {
+                    problems.extend(modifiers(side, target, rule, &place));
+                    problems.extend(ports(side, rule, &place));
+                    problems.extend(addresses(rule, &place));
+                    problems.extend(prefix(side, rule, &place));
+                    problems.extend(families(side, target, rule, config, &place));
+                }
+                Err(problem) => problems.push(problem),
+            }
+            if let Some(name) = rule.name.as_ref().filter(|name| !names.insert(*name)) {
+                let message = format!("another rule is named `{name}` already");
+                problems.push(Problem::at(place.join("name"), message));
+            }
+        }
+    }
+    problems.extend(rules_pools::check(&config.nat.source));
+    problems
+}
+
+/// What is not known yet when the rule is looked at.
+fn unknown_matches(side: Side, rule: &NatRule, place: &Path) -> Vec<Problem> {
+    let is_local = |out: &List<String>| out.iter().any(|name| name == LOCAL);
+    if side == Side::Source {
+        let message = "the source of packets to the box itself is not translated".to_owned();
+        let problem = || Problem::at(place.join("out"), message).help(Some(format!("remove `{LOCAL}`")));
+        return rule.out.as_ref().is_some_and(is_local).then(problem).into_iter().collect();
+    }
+    let later = [
+        ("out", rule.out.is_some(), "before the way of the packet is looked up"),
+        ("mark", rule.mark.is_some(), "before the policy, which gives marks"),
+        ("status", rule.status.is_some(), "before anything is known of the connection"),
+    ];
+    let problem = |(key, _, when): (&str, bool, &str)| {
+        let message = format!("a rule of `nat.destination` cannot match `{key}`: it is looked at {when}");
+        Problem::at(place.join(key), message).on_key()
+    };
+    later.into_iter().filter(|(_, present, _)| *present).map(problem).collect()
+}
+
+/// `a`, `b` or `c`.
+fn alternatives(keys: impl Iterator<Item = &'static str>) -> String {
+    let keys: Vec<String> = keys.map(|key| format!("`{key}`")).collect();
+    match keys.as_slice() {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        keys => keys.concat(),
+    }
+}
+
+/// The one target of a rule.
+fn target(side: Side, rule: &NatRule, place: &Path) -> Result<&'static str, Problem> {
+    let list = side.name();
+    let here =
+        || alternatives(TARGETS.iter().filter(|target| target.2.contains(&side)).map(|target| target.0));
+    let mut given = TARGETS.iter().filter(|(_, present, _)| present(rule));
+    match (given.next(), given.next()) {
+        (None, _) => {
+            let message = format!("`{place}` does not say what to translate to");
+            Err(Problem::at(place.clone(), message).expected(format!("one of {}", here())))
+        }
+        (Some((one, ..)), Some((other, ..))) => {
+            let message = format!("`{one}` and `{other}` exclude each other");
+            Err(Problem::at(place.join(*other), message).expected("one target".to_owned()).on_key())
+        }
+        (Some((key, _, sides)), None) if !sides.contains(&side) => {
+            let message = format!("a rule of `nat.{list}` cannot have the target `{key}`");
+            Err(Problem::at(place.join(*key), message).expected(here()).on_key())
+        }
+        (Some((key, ..)), None) => Ok(key),
+    }
+}
+
+/// Keys that say more about a target that is not theirs.
+fn modifiers(side: Side, target: &'static str, rule: &NatRule, place: &Path) -> Vec<Problem> {
+    let present = MODIFIERS.iter().filter(|(_, present, ..)| present(rule));
+    let problem = |(key, _, sides, targets): &Modifier| {
+        if !sides.contains(&side) {
+            let message = format!("a rule of `nat.{}` cannot have `{key}`", side.name());
+            return Some(Problem::at(place.join(*key), message).on_key());
+        }
+        if !targets.contains(&target) {
+            let message = format!("`{key}` does not go with `{target}`");
+            let allowed = targets.iter().copied().filter(|name| {
+                TARGETS.iter().any(|(target, _, sides)| target == name && sides.contains(&side))
+            });
+            return Some(Problem::at(place.join(*key), message).expected(alternatives(allowed)).on_key());
+        }
+        None
+    };
+    present.filter_map(problem).collect()
+}
+
+/// The ports of `redirect`.
+fn redirect_ports(rule: &NatRule) -> Option<PortRange> {
+    match rule.redirect {
+        Some(Redirect::Ports(ports)) => Some(ports),
+        Some(Redirect::SamePort) | None => None,
+    }
+}
+
+fn ports(side: Side, rule: &NatRule, place: &Path) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let on = |key: &str, message: String| Problem::at(place.join(key), message).on_key();
+    let to = || rule.to.iter().flat_map(List::iter).filter_map(|range| range.ports);
+    let given = [("ports", rule.ports), ("redirect", redirect_ports(rule)), ("to", to().next())];
+    for (key, first) in given
+        .map(|(key, ports)| (key, ports.map(|ports| ports.first)))
+        .into_iter()
+        .chain([("shift-to", rule.shift_to)])
+    {
+        if first == Some(0) {
+            problems.push(Problem::at(place.join(key), "port 0 is none".to_owned()));
+        }
+    }
+    if rule.ports.is_some() && to().next().is_some() {
+        problems.push(on("ports", "addresses of `to` have ports of their own".to_owned()));
+    }
+    if rule.shift_to.is_some() && side == Side::Destination {
+        problems.extend(shift(rule, &given, place));
+    }
+    let several = given.iter().any(|(_, ports)| ports.is_some_and(|ports| ports.first < ports.last))
+        || to().any(|ports| ports.first < ports.last);
+    if side == Side::Destination && rule.random && !several {
+        problems.push(on("random", "there is no range of ports to draw from".to_owned()));
+    }
+    let changing = given.iter().filter(|(_, ports)| ports.is_some()).map(|(key, _)| *key);
+    if let Some(key) = changing.chain(rule.shift_to.map(|_| "shift-to")).next() {
+        problems.extend(protocols(side, key, rule, place));
+    }
+    problems
+}
+
+/// Ports are shifted from one range, to ports that there are.
+fn shift(rule: &NatRule, given: &[(&str, Option<PortRange>)], place: &Path) -> Option<Problem> {
+    let to = rule.shift_to?;
+    let place = place.join("shift-to");
+    if let Some((key, _)) = given.iter().find(|(_, ports)| ports.is_some()) {
+        return Some(Problem::at(place, format!("`{key}` gives the ports already")).on_key());
+    }
+    let ranges: Vec<&PortRange> = rule.destination_port.iter().flat_map(List::iter).collect();
+    let [range] = ranges.as_slice() else {
+        let problem = Problem::at(place, "`shift-to` needs one range of ports to shift".to_owned()).on_key();
+        return Some(problem.expected("`destination-port:` with one range".to_owned()));
+    };
+    let last = u32::from(to) + u32::from(range.last - range.first);
+    let beyond = last > u32::from(u16::MAX);
+    beyond.then(|| {
+        Problem::at(place, format!("port {} would become {last}, and 65535 is the last", range.last))
+    })
+}
+
+/// Ports are changed only where there are any.
+fn protocols(side: Side, key: &str, rule: &NatRule, place: &Path) -> Option<Problem> {
+    let fits = |protocol: &Protocol| {
+        protocol.has_ports() || side == Side::Source && protocol.is_icmp() // by their identifiers
+    };
+    let expected = match side {
+        Side::Source => "`protocol:` with tcp, udp, sctp, dccp, udplite, icmp or icmpv6",
+        Side::Destination => PORTED,
+    };
+    let message = match (&rule.protocol, side) {
+        (Some(protocols), _) if protocols.iter().all(fits) => return None,
+        (Some(_), _) => "this protocol has no ports to translate",
+        (None, Side::Source) => return None, // it is for the protocols that have some
+        (None, Side::Destination) => "a rule that changes the destination port needs a protocol",
+    };
+    Some(Problem::at(place.join(key), message.to_owned()).expected(expected.to_owned()).on_key())
+}
+
+/// The place of an element of a list that may be written as one value.
+pub(super) fn element<T>(list: &List<T>, place: Path, index: usize) -> Path {
+    if list.iter().len() > 1 { place.join(index) } else { place }
+}
+
+fn addresses(rule: &NatRule, place: &Path) -> Vec<Problem> {
+    let Some(to) = &rule.to else { return Vec::new() };
+    let mut problems = Vec::new();
+    let count = to.iter().len();
+    if count > MAX_RANGES {
+        let message = format!("{count} ranges of addresses; at most {MAX_RANGES}");
+        problems.push(Problem::at(place.join("to"), message).on_key());
+    }
+    let is_wrong = |address: &std::net::IpAddr| {
+        let broadcast = matches!(address, std::net::IpAddr::V4(v4) if v4.is_broadcast());
+        broadcast || address.is_multicast() || address.is_unspecified() || address.is_loopback()
+    };
+    for (index, range) in to.iter().enumerate() {
+        let here = element(to, place.join("to"), index);
+        if let Some(address) = [range.first, range.last].into_iter().find(is_wrong) {
+            problems.push(Problem::at(here, format!("{address} is not the address of one station")));
+        } else if number(range.last) - number(range.first) >= 1 << 64 {
+            let message = "a range has at most 2^64 addresses".to_owned();
+            problems.push(Problem::at(here, message));
+        }
+    }
+    problems
+}
+
+/// An address as a number.
+pub(super) fn number(address: std::net::IpAddr) -> u128 {
+    match address {
+        std::net::IpAddr::V4(v4) => u128::from(v4.to_bits()),
+        std::net::IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+/// Both sides of a 1:1 translation have the same number of addresses.
+fn prefix(side: Side, rule: &NatRule, place: &Path) -> Option<Problem> {
+    let prefix = rule.prefix?;
+    let place = place.join("prefix");
+    let (key, list) = match side {
+        Side::Source => ("source", &rule.source),
+        Side::Destination => ("destination", &rule.destination),
+    };
+    let matched: Vec<_> = list.iter().flat_map(List::iter).collect();
+    let [one] = matched.as_slice() else {
+        let problem =
+            Problem::at(place, format!("`prefix` needs one network as the rule's `{key}`")).on_key();
+        return Some(problem.expected(format!("`{key}:` with one prefix of {} bits", prefix.0.prefix_len())));
+    };
+    if one.is_ipv4() != prefix.is_ipv4() {
+        return Some(Problem::at(place, format!("{prefix} is not of the same family as `{key}`, {one}")));
+    }
+    let wrong = one.0.prefix_len() != prefix.0.prefix_len();
+    let expected = format!("a prefix of {} bits", one.0.prefix_len());
+    let problem =
+        || Problem::at(place, format!("{prefix} is not as long as `{key}`, {one}")).expected(expected);
+    wrong.then(problem)
+}
+
+/// The target has an address of a family that the rule's connections are of.
+fn families(side: Side, target: &str, rule: &NatRule, config: &Config, place: &Path) -> Vec<Problem> {
+    let matched = |v4: bool| {
+        let wanted = rule.family.is_none_or(|family| (family == Family::Ipv4) == v4);
+        let among = |list: &Option<List<super::values_net::Prefix>>| {
+            list.as_ref().is_none_or(|list| list.iter().any(|prefix| prefix.is_ipv4() == v4))
+        };
+        wanted && among(&rule.source) && among(&rule.destination)
+    };
+    let what = match (matched(true), matched(false)) {
+        (true, true) => "address",
+        (true, false) => "IPv4 address",
+        (false, true) => "IPv6 address",
+        (false, false) => return Vec::new(), // said elsewhere: it matches nothing
+    };
+    let here = place.join(target);
+    if let Some(to) = &rule.to {
+        let fits = to.iter().any(|range| matched(range.is_ipv4()));
+        let problem = || Problem::at(here, format!("the rule matches a family that `to` has no {what} of"));
+        return (!fits).then(|| problem().expected(format!("an {what}"))).into_iter().collect();
+    }
+    if target != "masquerade" && target != "redirect" {
+        return Vec::new();
+    }
+    let has = |interface: &Interface| interface.addresses.iter().any(|own| matched(own.0.addr().is_ipv4()));
+    let (named, way) = match side {
+        Side::Source => (&rule.out, "out"),
+        Side::Destination => (&rule.in_, "in"),
+    };
+    let Some(named) = named else {
+        let problem = || Problem::at(here, format!("no interface has an {what} for `{target}`")).on_key();
+        return (!config.interfaces.values().any(has)).then(problem).into_iter().collect();
+    };
+    let lacking = named.iter().filter(|name| config.interfaces.get(*name).is_some_and(|own| !has(own)));
+    let problem = |name: &String| {
+        let message = format!("interface `{name}`, the rule's `{way}`, has no {what} for `{target}`");
+        let help = format!("give it one under `interfaces.{name}.addresses`");
+        Problem::at(here.clone(), message).help(Some(help)).on_key()
+    };
+    lacking.map(problem).collect()
+}

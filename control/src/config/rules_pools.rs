@@ -1,0 +1,92 @@
+//! Pools of source rules do not overlap: what is free in one must not be taken by another.
+
+use super::error::MAX_FINDINGS;
+use super::path::{Path, Problem};
+use super::rules_nat::element;
+use super::schema_nat::NatRule;
+use super::values::List;
+use super::values_nat::AddressRange;
+use super::values_net::PortRange;
+
+/// One range of addresses of a rule, with the ports that the rule gives them.
+struct Part<'a> {
+    index: usize,
+    rule: &'a NatRule,
+    place: Path,
+    range: AddressRange,
+}
+
+impl Part<'_> {
+    /// Whether both have an address and a port in common that they could give to the same kind of connection.
+    fn meets(&self, other: &Part<'_>) -> bool {
+        let same_addresses = self.range.first <= other.range.last && other.range.first <= self.range.last;
+        let same_ports = match (self.range.ports, other.range.ports) {
+            (Some(some), Some(others)) => some.first <= others.last && others.first <= some.last,
+            _ => true,
+        };
+        let same_zone = match (self.rule.zone, other.rule.zone) {
+            (Some(one), Some(another)) => one == another,
+            _ => true,
+        };
+        let same_protocol = match (&self.rule.protocol, &other.rule.protocol) {
+            (Some(some), Some(others)) => {
+                some.iter().any(|protocol| others.iter().any(|other| other == protocol))
+            }
+            _ => true,
+        };
+        same_addresses && same_ports && same_zone && same_protocol
+    }
+
+    /// Whether these are one pool that two rules use: not in part, and not 1:1.
+    fn is_shared(&self, other: &Part<'_>) -> bool {
+        let are_pools = self.rule.to.is_some() && other.rule.to.is_some();
+        are_pools && self.range == other.range && self.index != other.index
+    }
+}
+
+fn parts<'a>(section: &Path, index: usize, rule: &'a NatRule) -> impl Iterator<Item = Part<'a>> {
+    let (at_prefix, at_to) = (section.join(index).join("prefix"), section.join(index).join("to"));
+    let network = rule.prefix.map(|prefix| {
+        let (first, last) = (prefix.0.network(), prefix.0.broadcast());
+        (at_prefix, AddressRange { first, last, ports: None })
+    });
+    let pool = rule.to.iter().flat_map(move |list: &List<AddressRange>| {
+        let at_to = at_to.clone();
+        list.iter().enumerate().map(move |(number, range)| {
+            let ports: Option<PortRange> = range.ports.or(rule.ports);
+            (element(list, at_to.clone(), number), AddressRange { ports, ..*range })
+        })
+    });
+    network.into_iter().chain(pool).map(move |(place, range)| Part { index, rule, place, range })
+}
+
+pub(super) fn check(rules: &[NatRule]) -> Vec<Problem> {
+    let section = Path::root().join("nat").join("source");
+    let mut parts: Vec<Part<'_>> =
+        rules.iter().enumerate().flat_map(|(index, rule)| parts(&section, index, rule)).collect();
+    parts.sort_by_key(|part| part.range.first);
+    let mut problems = Vec::new();
+    for (number, one) in parts.iter().enumerate() {
+        let reached = parts[number + 1..].iter().take_while(|other| other.range.first <= one.range.last);
+        for other in reached.filter(|other| one.meets(other) && !one.is_shared(other)) {
+            problems.push(overlap(one, other));
+            if problems.len() == MAX_FINDINGS {
+                return problems;
+            }
+        }
+    }
+    problems
+}
+
+/// Said of the later rule.
+fn overlap(one: &Part<'_>, other: &Part<'_>) -> Problem {
+    let (earlier, later) = if one.index <= other.index { (one, other) } else { (other, one) };
+    let whose = match (&earlier.rule.name, earlier.index == later.index) {
+        (_, true) => "the same pool".to_owned(),
+        (Some(name), false) => format!("the pool of rule `{name}`"),
+        (None, false) => format!("the pool of `nat.source[{}]`", earlier.index),
+    };
+    let message = format!("{} overlaps with {} in {whose}", later.range, earlier.range);
+    let help = "give each rule addresses or ports of its own, or the same range to both".to_owned();
+    Problem::at(later.place.clone(), message).help((earlier.index != later.index).then_some(help))
+}

@@ -1,0 +1,230 @@
+//! The section `nat`: rules that say which connections are translated, and to what.
+
+use garde::Validate;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::schema::MAX_RULES;
+use super::schema_policy::{Family, Rule, Status, sensible_name};
+use super::values::List;
+use super::values_match::{IcmpType, Mark};
+use super::values_nat::{AddressRange, Redirect, Yes};
+use super::values_net::{PortRange, Prefix, Protocol};
+
+/// Address translation. A connection's first packet walks each list once and the first rule that matches decides for
+/// its whole life: the destination as the packet comes in, the source once the policy has let it pass.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a mapping (source, destination)"
+)]
+pub struct Nat {
+    /// Rules that translate the source. They see the packet as the policy does, with the interface it leaves by. Each
+    /// has one of the targets `masquerade`, `to`, `prefix` and `keep`.
+    #[garde(length(max = MAX_RULES), dive)]
+    pub source: Vec<NatRule>,
+
+    /// Rules that translate the destination. They see the packet as it came in, before its way is looked up. Each has
+    /// one of the targets `to`, `redirect`, `prefix` and `keep`.
+    #[garde(length(max = MAX_RULES), dive)]
+    #[schemars(example = serde_json::json!([
+        {"in": "outside", "protocol": "tcp", "destination-port": 80, "to": "10.0.0.5:8080"},
+        {"in": "outside", "protocol": "tcp", "destination-port": 443, "to": ["10.0.0.5:8443", "10.0.0.6:8443"]},
+        {"in": "outside", "protocol": "udp", "destination-port": "5000-5099", "to": "10.0.0.5", "shift-to": 6000},
+        {"in": "inside", "protocol": "udp", "destination-port": 53, "redirect": 5353},
+        {"in": "outside", "destination": "198.51.100.0/24", "prefix": "10.8.0.0/24"},
+    ]))]
+    pub destination: Vec<NatRule>,
+}
+
+/// One rule: it applies to connections that every given match fits. A list matches if any of its values does.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a rule (matches and what to translate to)"
+)]
+pub struct NatRule {
+    /// Name for counters, metrics and the log; letters, digits, `-`, `_` and `.`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(custom(sensible_name))]
+    #[schemars(example = &"guests")]
+    pub name: Option<String>,
+
+    /// Interfaces the connection came in by.
+    #[serde(rename = "in", skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = &"inside")]
+    pub in_: Option<List<String>>,
+
+    /// Interfaces it is about to leave by. Source rules only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = &"outside")]
+    pub out: Option<List<String>>,
+
+    /// Address family: ipv4 or ipv6.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = Family::Ipv4)]
+    pub family: Option<Family>,
+
+    /// Source addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = "10.0.0.0/8")]
+    pub source: Option<List<Prefix>>,
+
+    /// Destination addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = "198.51.100.7")]
+    pub destination: Option<List<Prefix>>,
+
+    /// Protocols, by name or number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = &"tcp")]
+    pub protocol: Option<List<Protocol>>,
+
+    /// Source ports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = "1024-65535")]
+    pub source_port: Option<List<PortRange>>,
+
+    /// Destination ports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = 80)]
+    pub destination_port: Option<List<PortRange>>,
+
+    /// ICMP types.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = "echo-request")]
+    pub icmp_type: Option<List<IcmpType>>,
+
+    /// The connection's mark. Source rules only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = 7)]
+    pub mark: Option<Mark>,
+
+    /// Conntrack zone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = 1)]
+    pub zone: Option<u16>,
+
+    /// Status of the connection: dnat if its destination is translated. Source rules only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = Status::Dnat)]
+    pub status: Option<List<Status>>,
+
+    /// Target: the address of the interface the connection leaves by. Source rules only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = true)]
+    pub masquerade: Option<Yes>,
+
+    /// Target: the box itself, at the same port (`true`) or at this one. Destination rules only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = 5353)]
+    pub redirect: Option<Redirect>,
+
+    /// Target: one of these addresses, chosen by the client's; ranges, prefixes, and ports behind a colon.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = &"203.0.113.10-203.0.113.20")]
+    pub to: Option<List<AddressRange>>,
+
+    /// Target: the same host in this network, 1:1; as long as the rule's `source` (or `destination`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = "198.51.100.0/24")]
+    pub prefix: Option<Prefix>,
+
+    /// Target: no translation, whatever later rules say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = true)]
+    pub keep: Option<Yes>,
+
+    /// Ports to choose from; ICMP's identifiers count as such. Left out: its own, or the next free in its class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = "1024-65535")]
+    pub ports: Option<PortRange>,
+
+    /// What the first port of `destination-port` becomes; the others follow. Destination rules only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = 6000)]
+    pub shift_to: Option<u16>,
+
+    /// Draw the port at random, even where the connection's own is free.
+    #[serde(skip_serializing_if = "is_false")]
+    #[garde(skip)]
+    #[schemars(example = true)]
+    pub random: bool,
+
+    /// Give a client the same address of several towards all servers. Source rules only.
+    #[serde(skip_serializing_if = "is_false")]
+    #[garde(skip)]
+    #[schemars(example = true)]
+    pub persistent: bool,
+
+    /// A port for each connection (address-and-port-dependent), or one for all of a client's port. Source rules only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = Mapping::EndpointIndependent)]
+    pub mapping: Option<Mapping>,
+
+    /// Masquerade what goes back over the interface it came by, so that answers do, too. Destination rules only.
+    #[serde(skip_serializing_if = "is_false")]
+    #[garde(skip)]
+    #[schemars(example = true)]
+    pub hairpin: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl NatRule {
+    /// What the rule looks at, as a rule that does nothing.
+    pub(super) fn matches(&self) -> Rule {
+        Rule {
+            in_: self.in_.clone(),
+            out: self.out.clone(),
+            family: self.family,
+            source: self.source.clone(),
+            destination: self.destination.clone(),
+            protocol: self.protocol.clone(),
+            source_port: self.source_port.clone(),
+            destination_port: self.destination_port.clone(),
+            icmp_type: self.icmp_type.clone(),
+            mark: self.mark,
+            zone: self.zone,
+            status: self.status.clone(),
+            ..Rule::default()
+        }
+    }
+}
+
+/// How long a translation of a source holds (RFC 4787 section 4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mapping {
+    /// For one connection, as in Linux.
+    AddressAndPortDependent,
+    /// For all connections that a client has from one port at a time.
+    EndpointIndependent,
+}
