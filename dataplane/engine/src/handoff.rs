@@ -1,9 +1,11 @@
-//! Handing packets from worker to worker: a ring with one producer and one consumer for each ordered pair.
+//! Rings from worker to worker: for each ordered pair one of packets and one of messages, the lane of their shards.
 //!
 //! A ring is bounded, and one that is full loses the packet, counted: a worker never waits for another. Packets that one
-//! worker hands to another arrive in their order, so a connection keeps its own.
+//! worker hands to another arrive in their order, so a connection keeps its own. No message is ever lost: what finds no room
+//! waits with its sender.
 
 use rtrb::{Consumer, Producer, RingBuffer};
+use sluice_conntrack::message::Message;
 use sluice_conntrack::verdict::Handoff;
 use sluice_conntrack::{PortId, ShardId};
 
@@ -35,18 +37,30 @@ pub(crate) struct Peers<P> {
     /// By [`ShardId`]; none to itself.
     to: Vec<Option<Producer<Parcel<P>>>>,
     from: Vec<(ShardId, Consumer<Parcel<P>>)>,
+    /// As `to` and `from`, for messages.
+    lanes_to: Vec<Option<Producer<Message>>>,
+    lanes_from: Vec<Consumer<Message>>,
     /// Packets given away to be tracked.
     handed_off: u64,
 }
 
 /// The rings between so many workers: those of each, by its number.
 pub(crate) fn mesh<P>(workers: usize) -> Vec<Peers<P>> {
-    let alone = || Peers { to: Vec::new(), from: Vec::new(), handed_off: 0 };
+    let alone = || Peers {
+        to: Vec::new(),
+        from: Vec::new(),
+        lanes_to: Vec::new(),
+        lanes_from: Vec::new(),
+        handed_off: 0,
+    };
     let mut mesh: Vec<Peers<P>> = (0..workers).map(|_| alone()).collect();
     for from in 0..workers {
         for to in 0..workers {
             let ring = (from != to).then(|| RingBuffer::new(WAITING));
             let (producer, consumer) = ring.unzip();
+            let (speaker, hearer) = (from != to).then(|| RingBuffer::new(WAITING)).unzip();
+            mesh[from].lanes_to.push(speaker);
+            mesh[to].lanes_from.extend(hearer);
             mesh[from].to.push(producer);
             mesh[to].from.extend(consumer.map(|consumer| (ShardId(from as u16), consumer)));
         }
@@ -84,6 +98,19 @@ impl<P> Peers<P> {
     pub(crate) fn take(&mut self, ring: usize) -> Option<(ShardId, Parcel<P>)> {
         let (from, ring) = self.from.get_mut(ring)?;
         ring.pop().ok().map(|parcel| (*from, parcel))
+    }
+
+    /// Says something to another shard. False where there is no room now.
+    #[must_use]
+    pub(crate) fn say(&mut self, to: ShardId, message: Message) -> bool {
+        let lane = self.lanes_to.get_mut(usize::from(to.0)).and_then(Option::as_mut);
+        lane.is_some_and(|lane| lane.push(message).is_ok())
+    }
+
+    /// The next message of one lane, and who says it.
+    pub(crate) fn hear(&mut self, lane: usize) -> Option<(ShardId, Message)> {
+        let message = self.lanes_from.get_mut(lane)?.pop().ok()?;
+        self.from.get(lane).map(|(from, _)| (*from, message))
     }
 
     /// Packets given away to be tracked.

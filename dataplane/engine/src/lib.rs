@@ -7,6 +7,7 @@
 
 mod clock;
 pub mod command;
+mod dispatch;
 mod frame;
 mod handoff;
 mod link;

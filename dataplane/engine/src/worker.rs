@@ -4,15 +4,15 @@ use std::thread;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
-use dpdk::{Burst, Mbuf, Mempool, lcore};
+use dpdk::{Burst, Mempool, lcore};
 use sluice_conntrack::frame::Handed;
-use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{Configuration, DropReason, Instant, PortId, Shard, Verdict};
 
 use crate::clock::Clock;
 use crate::command::Inbox;
+use crate::dispatch::{Carried, Dispatch};
 use crate::frame::Received;
-use crate::handoff::{self, Parcel, Peers, Purpose};
+use crate::handoff::{self, Parcel, Purpose};
 use crate::link::Links;
 use crate::port::PortCounters;
 use crate::queues::Queues;
@@ -51,10 +51,7 @@ const LAST_BURSTS: usize = 64;
 
 /// One shard, its queues of each port, and its rings to other workers.
 pub struct Worker {
-    shard: Shard,
-    links: Links,
-    peers: Peers<Mbuf>,
-    pool: Mempool,
+    dispatch: Dispatch,
     /// Those of the last burst, `decided` of them.
     verdicts: [Verdict; Burst::CAPACITY],
     decided: usize,
@@ -69,10 +66,7 @@ impl Worker {
     /// A worker over these queues, which are those of its shard's number. What the box says itself comes from `pool`.
     pub fn new(shard: Shard, queues: Queues, pool: Mempool) -> Self {
         Self {
-            shard,
-            links: Links::new(queues.ports, pool),
-            peers: queues.peers,
-            pool,
+            dispatch: Dispatch::new(shard, Links::new(queues.ports, pool), queues.peers, pool),
             verdicts: [Verdict::dropped(DropReason::NoRoute); Burst::CAPACITY],
             decided: 0,
             load: Load::default(),
@@ -85,13 +79,13 @@ impl Worker {
     /// neighbour discovery, and asks for its next hops. Without this, as in the replay of a capture, every frame is
     /// for the box, and leaves with the MAC addresses it came with.
     pub fn join_links(&mut self) {
-        self.links.join(self.shard.configuration_mut());
+        self.dispatch.links.join(self.dispatch.shard.configuration_mut());
     }
 
     /// Puts a configuration in force; gives the old one back.
     pub fn configure(&mut self, mut configuration: Box<Configuration>) -> Box<Configuration> {
-        self.links.configure(&mut configuration);
-        self.shard.configure(configuration)
+        self.dispatch.links.configure(&mut configuration);
+        self.dispatch.shard.configure(configuration)
     }
 
     /// Works until [`crate::Command::Stop`] comes or the controller is gone.
@@ -126,8 +120,8 @@ impl Worker {
         if self.receiving {
             packets += self.receive_all(now);
         }
-        self.links.look_through(now, &mut self.shard);
-        self.shard.expire(now, EXPIRY_BUDGET);
+        self.dispatch.links.look_through(now, &mut self.dispatch.shard);
+        self.dispatch.shard.expire(now, EXPIRY_BUDGET);
         self.moved += packets as u64;
         packets
     }
@@ -136,9 +130,9 @@ impl Worker {
     fn receive_all(&mut self, now: Instant) -> usize {
         let mut burst = Burst::new();
         let mut packets = 0;
-        for number in 0..self.links.ports.len() {
+        for number in 0..self.dispatch.links.ports.len() {
             let port = PortId(number as u8);
-            for _ in 0..self.links.ports[number].rx.len() {
+            for _ in 0..self.dispatch.links.ports[number].rx.len() {
                 packets += self.receive(port, &mut burst);
                 self.process(now, port, &mut burst);
             }
@@ -149,89 +143,89 @@ impl Worker {
     /// Receives what waits in a queue of a port into `burst`, behind what is in it; gives the number of packets. None
     /// come from a port that there is not.
     pub fn receive(&mut self, port: PortId, burst: &mut Burst) -> usize {
-        self.links.ports.get_mut(usize::from(port.0)).map_or(0, |port| port.receive(burst))
+        self.dispatch.links.ports.get_mut(usize::from(port.0)).map_or(0, |port| port.receive(burst))
     }
 
-    /// Takes packets that came in by `port` through the shard at `now` and sends, hands off or frees each. Leaves the burst
-    /// empty and gives the verdicts, in order.
+    /// Takes packets that came in by `port` through the shard at `now` and sends, hands off, holds or frees each. Leaves the
+    /// burst empty and gives the verdicts, in order.
     pub fn process(&mut self, now: Instant, port: PortId, burst: &mut Burst) -> &[Verdict] {
-        let hashes = self.links.ports.get(usize::from(port.0)).is_some_and(|port| port.hashes);
-        let mut frames: ArrayVec<_, { Burst::CAPACITY }> =
-            burst.iter_mut().map(|mbuf| Received { port, mbuf, hashes, handed: None }).collect();
-        self.shard.process(now, &mut frames, &mut self.verdicts);
-        drop(frames);
-        self.conclude(now, &[port; Burst::CAPACITY], burst);
+        self.decided = 0;
+        if !burst.is_empty() {
+            let hashes = self.dispatch.links.ports.get(usize::from(port.0)).is_some_and(|port| port.hashes);
+            self.decide(now, burst, |_| (port, None), hashes);
+        }
         self.verdicts()
     }
 
-    /// Decides about packets that other workers have handed over, up to a burst from each, and transmits what workers
-    /// without a queue have for this one's. Gives the number of packets.
+    /// Decides about a burst whose packets each came in by a port, some of them by way of another worker, and does with each
+    /// what its verdict says.
+    #[inline]
+    fn decide(
+        &mut self,
+        now: Instant,
+        burst: &mut Burst,
+        origin: impl Fn(usize) -> (PortId, Option<Handed>),
+        hashes: bool,
+    ) {
+        // What other shards have said before these packets came is known before they are looked up.
+        self.dispatch.hear(now);
+        let frames = burst.iter_mut().enumerate().map(|(place, mbuf)| {
+            let (port, handed) = origin(place);
+            Received { port, mbuf, hashes, handed }
+        });
+        let mut frames: ArrayVec<_, { Burst::CAPACITY }> = frames.collect();
+        self.dispatch.shard.process(now, &mut frames, &mut self.verdicts);
+        drop(frames);
+        self.decided = burst.len();
+        for ((place, mbuf), verdict) in burst.drain().enumerate().zip(&self.verdicts) {
+            let (port, handed) = origin(place);
+            self.dispatch.carry_out(now, Carried { mbuf, port, handed, tries: 0 }, verdict);
+        }
+        self.dispatch.speak();
+        self.dispatch.links.flush(&mut self.dispatch.shard);
+    }
+
+    /// Takes in what other shards say, decides about packets that other workers have handed over, up to a burst from each,
+    /// and transmits what workers without a queue have for this one's. Gives the number of packets and messages.
     pub fn take_over(&mut self, now: Instant) -> usize {
-        let mut packets = 0;
+        let (mut taken, settled) = self.dispatch.hear(now);
+        self.decided = 0;
+        if let Some(verdict) = settled {
+            self.verdicts[0] = verdict;
+            self.decided = 1;
+        }
         let mut burst = Burst::new();
-        for ring in 0..self.peers.rings() {
-            let mut ports = ArrayVec::<PortId, { Burst::CAPACITY }>::new();
-            let mut reasons = ArrayVec::<Handed, { Burst::CAPACITY }>::new();
+        for ring in 0..self.dispatch.peers.rings() {
+            let mut origins = ArrayVec::<(PortId, Option<Handed>), { Burst::CAPACITY }>::new();
             for _ in 0..Burst::CAPACITY {
-                let Some((from, Parcel { port, purpose, packet })) = self.peers.take(ring) else { break };
-                packets += 1;
+                let Some((from, Parcel { port, purpose, packet })) = self.dispatch.peers.take(ring) else {
+                    break;
+                };
+                taken += 1;
                 match purpose {
-                    Purpose::Hear => self.links.hear(now, &self.shard, port, packet),
+                    Purpose::Hear => self.dispatch.links.hear(now, &self.dispatch.shard, port, packet),
                     Purpose::Track(by) => {
                         // No more are taken than fit.
                         let pushed = burst.push(packet);
                         debug_assert!(pushed.is_ok());
-                        ports.push(port);
-                        reasons.push(Handed { from, by });
+                        origins.push((port, Some(Handed { from, by })));
                     }
                 }
             }
-            let frames = burst.iter_mut().zip(&ports).zip(&reasons);
-            let frames = frames.map(|((mbuf, port), handed)| Received {
-                handed: Some(*handed),
-                ..Received::of(*port, mbuf)
-            });
-            let mut frames: ArrayVec<_, { Burst::CAPACITY }> = frames.collect();
-            self.shard.process(now, &mut frames, &mut self.verdicts);
-            drop(frames);
-            self.conclude(now, &ports, &mut burst);
-        }
-        packets += self.links.collect();
-        self.links.flush(&mut self.shard);
-        packets
-    }
-
-    /// Does with each packet of a burst what its verdict says. A packet that does not leave is freed as it goes out of
-    /// scope.
-    fn conclude(&mut self, now: Instant, ports: &[PortId], burst: &mut Burst) {
-        self.decided = burst.len();
-        if self.decided == 0 {
-            return;
-        }
-        for ((mbuf, verdict), port) in burst.drain().zip(&self.verdicts).zip(ports) {
-            match verdict.action {
-                Action::Forward(egress) => self.links.forward(now, &mut self.shard, egress, mbuf, verdict),
-                Action::Deliver | Action::Reject(..) => {
-                    let heard = self.links.answer(now, &mut self.shard, *port, mbuf, verdict);
-                    if let Some(mbuf) = heard {
-                        self.peers.tell(*port, || self.pool.copy_from(mbuf.head()));
-                    }
-                }
-                Action::Handoff(shard, by) => {
-                    if !self.peers.hand_off(shard, by, *port, mbuf) {
-                        self.shard.count_drops(DropReason::HandoffFull, 1);
-                    }
-                }
-                Action::Drop(_) | Action::Hold(_) | Action::Wait => {}
+            if !burst.is_empty() {
+                self.decide(now, &mut burst, |place| origins[place], false);
             }
         }
-        self.links.flush(&mut self.shard);
+        taken += self.dispatch.links.collect();
+        self.dispatch.speak();
+        self.dispatch.links.flush(&mut self.dispatch.shard);
+        taken
     }
 
     /// Receives what waits and from then on nothing more, and empties the rings from other workers. Gives the number of
     /// packets that have moved since it was last called.
     pub(crate) fn drain(&mut self) -> u64 {
-        let now = self.shard.now();
+        let now = self.dispatch.shard.now();
         if std::mem::replace(&mut self.receiving, false) {
             let mut bursts = 0;
             while bursts < LAST_BURSTS && self.receive_all(now) > 0 {
@@ -257,27 +251,27 @@ impl Worker {
 
     /// The shard.
     pub const fn shard(&self) -> &Shard {
-        &self.shard
+        &self.dispatch.shard
     }
 
     /// The shard, between two bursts.
     pub const fn shard_mut(&mut self) -> &mut Shard {
-        &mut self.shard
+        &mut self.dispatch.shard
     }
 
     /// Lets go of the queues and keeps the shard.
     pub fn into_shard(self) -> Shard {
-        self.shard
+        self.dispatch.shard
     }
 
     /// What passed each port, by [`PortId`].
     pub fn port_counters(&self) -> impl ExactSizeIterator<Item = PortCounters> {
-        self.links.ports.iter().map(|port| port.counters)
+        self.dispatch.links.ports.iter().map(|port| port.counters)
     }
 
     /// Packets handed off to other workers.
     pub const fn handed_off(&self) -> u64 {
-        self.peers.handed_off()
+        self.dispatch.peers.handed_off()
     }
 
     /// What the worker's time went into.
