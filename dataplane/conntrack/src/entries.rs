@@ -148,12 +148,10 @@ impl Entries {
         self.len -= 1;
     }
 
-    /// Gives the place of an entry that was left back; gives its reply tuple and the next of its list.
-    pub fn remove_left(&mut self, index: u32) -> (Tuple, u32) {
-        let left = (self.reply(index), self.at(index).links.next);
+    /// Gives the place of an entry back that has left.
+    pub fn remove_left(&mut self, index: u32) {
         self.len += 1;
         self.remove(index);
-        left
     }
 
     /// The original tuple of the entry at `index`.

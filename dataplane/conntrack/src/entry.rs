@@ -34,6 +34,10 @@ impl Status {
     pub const SRC_NAT: Self = Self(1 << 4);
     /// Its destination is translated.
     pub const DST_NAT: Self = Self(1 << 5);
+    /// Its source is bound by a mapping of its client's port, which it uses.
+    pub const MAPPED: Self = Self(1 << 11);
+    /// Another shard owns its original tuple, and has a signpost.
+    pub const DELEGATED: Self = Self(1 << 12);
     /// Another shard owns its reply tuple and has a signpost, or has been asked for one.
     pub const SIGNPOSTED: Self = Self(1 << 13);
     /// That shard has not answered yet.

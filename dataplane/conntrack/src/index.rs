@@ -120,9 +120,26 @@ impl Index {
     /// # Errors
     /// When the host has not enough memory.
     pub fn new(capacity: u32, seed: [u64; 4], pages: Pages) -> io::Result<Self> {
-        let [a, b, c, d] = seed;
-        let buckets = (capacity as usize).div_ceil(LOAD).max(2);
-        Ok(Self { buckets: Arena::new(buckets, pages)?, key: RandomState::with_seeds(a, b, c, d) })
+        Ok(Self { buckets: Arena::new(Self::buckets(capacity), pages)?, key: Self::key(seed) })
+    }
+
+    /// The same, which takes memory only where it is used.
+    ///
+    /// # Errors
+    /// When the host refuses the address space.
+    pub fn sparse(capacity: u32, seed: [u64; 4]) -> io::Result<Self> {
+        Ok(Self { buckets: Arena::sparse(Self::buckets(capacity))?, key: Self::key(seed) })
+    }
+
+    /// Bytes of memory for each entry that there is room for.
+    pub const BYTES_PER_ENTRY: usize = size_of::<Bucket>() / LOAD;
+
+    fn buckets(capacity: u32) -> usize {
+        (capacity as usize).div_ceil(LOAD).max(2)
+    }
+
+    const fn key([a, b, c, d]: [u64; 4]) -> RandomState {
+        RandomState::with_seeds(a, b, c, d)
     }
 
     /// Bytes of memory that it takes.

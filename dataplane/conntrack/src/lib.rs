@@ -25,13 +25,13 @@ pub mod pipeline;
 pub mod policy;
 pub mod settings;
 pub mod shard;
-mod signpost;
 pub mod steer;
 #[cfg(test)]
 mod testing;
 pub mod time;
 pub mod tracker;
 pub mod tuple;
+mod tuple_map;
 pub mod verdict;
 pub mod wheel;
 pub mod wire;

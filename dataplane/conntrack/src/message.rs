@@ -15,6 +15,10 @@
 //! in the place of its entry, and no claim is made before it has gone, so that claims and releases of one tuple keep
 //! their order.
 //!
+//! A connection whose source is bound by a mapping of its client's port ([`crate::nat`]) belongs to the shard of that port,
+//! whatever its server: the shard that its packets are steered to places a signpost of its own and *delegates* it. That
+//! goes by a release, too.
+//!
 //! A packet that comes by a signpost to a shard without such a connection goes back: the release has been sent before it,
 //! and the shard that handed it on learns of that before it looks the packet up again.
 
@@ -22,19 +26,24 @@ use crate::entries::NONE;
 use crate::entry::{EntryId, Status};
 use crate::frame::{Frame, Handed};
 use crate::shard::{End, Shard};
-use crate::signpost::Signposts;
 use crate::steer::{ShardId, Steering};
 use crate::time::Instant;
 use crate::tuple::{Direction, Tuple};
 use crate::verdict::{Action, DropReason, Handoff, Verdict};
 use crate::wire;
 use std::collections::VecDeque;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Claims of one shard that are under way, at most: as many first packets are held.
 pub const MOST_CLAIMS: usize = 256;
 
 /// How often a connection is bound before it is given up: each time another port, which is seldom taken.
 const MOST_BINDINGS: u8 = 8;
+
+/// The shard that a signpost points to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
+pub(crate) struct Owner(u16);
 
 /// What one shard says to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +59,7 @@ pub enum Message {
     Granted(EntryId),
     /// The claim does not hold: the tuple is known here, or there is no room for a signpost.
     Refused(EntryId),
-    /// The connection with this reply tuple is over.
+    /// The connection with this tuple is over.
     Release(Tuple),
 }
 
@@ -59,7 +68,7 @@ pub enum Message {
 pub struct Settled {
     /// The entry that the packets wait for.
     pub entry: EntryId,
-    /// Whether it may be used: else its first packet is to be bound again.
+    /// Whether nothing stands in its way any more: else its first packet is to be bound again.
     pub granted: bool,
 }
 
@@ -90,7 +99,7 @@ impl Outbox {
 
     /// Whether there is room for a release besides all claims and answers there can be.
     fn may_release(&self) -> bool {
-        self.waiting.len() + 2 * self.reserved < self.waiting.capacity()
+        self.waiting.len() + 2 * self.reserved + 2 <= self.waiting.capacity()
     }
 }
 
@@ -98,9 +107,10 @@ impl Shard {
     /// The next message to another shard. Those to one shard must arrive there in order.
     pub fn next_message(&mut self) -> Option<(ShardId, Message)> {
         while self.outbox.leaving != NONE && self.outbox.may_release() {
-            let (reply, next) = self.entries.remove_left(self.outbox.leaving);
-            self.outbox.leaving = next;
-            self.outbox.waiting.push_back((self.steering.owner(&reply), Message::Release(reply)));
+            let index = self.outbox.leaving;
+            self.outbox.leaving = self.entries.at(index).links.next;
+            self.release_tuples(index);
+            self.entries.remove_left(index);
         }
         self.outbox.waiting.pop_front()
     }
@@ -111,40 +121,42 @@ impl Shard {
         match message {
             Message::Claim { tuple, claim } => {
                 let is_known = self.is_taken(&tuple);
-                let granted = !is_known && self.signposts.as_mut().is_some_and(|all| all.place(&tuple, from));
+                let granted = !is_known && self.signposts.insert(&tuple, Owner(from.0));
                 let answer = if granted { Message::Granted(claim) } else { Message::Refused(claim) };
                 self.outbox.waiting.push_back((from, answer));
                 None
             }
             Message::Release(tuple) => {
-                if let Some(signposts) = &mut self.signposts {
-                    signposts.remove(&tuple, from);
+                if self.signposts.get(&tuple) == Some(Owner(from.0)) {
+                    self.signposts.remove(&tuple);
                 }
                 None
             }
             Message::Granted(entry) => {
                 self.outbox.claims = self.outbox.claims.saturating_sub(1);
-                let granted = self.entry(entry).is_some();
-                if granted {
+                if self.entry(entry).is_some() {
                     self.entries.at_mut(entry.index).status.clear(Status::UNSETTLED);
                 }
-                Some(Settled { entry, granted })
+                Some(Settled { entry, granted: true })
             }
             Message::Refused(entry) => {
                 self.outbox.claims = self.outbox.claims.saturating_sub(1);
-                if self.entry(entry).is_some() {
-                    // There is no signpost to be released.
-                    self.entries.at_mut(entry.index).status.clear(Status::SIGNPOSTED);
+                let lives = self.entry(entry).is_some();
+                if lives {
+                    // There is no signpost to be released, and one that has delegated is still of use.
+                    let status = &mut self.entries.at_mut(entry.index).status;
+                    status.clear(Status::SIGNPOSTED);
+                    status.clear(Status::DELEGATED);
                     self.remove(entry.index, End::Closed);
                 }
-                Some(Settled { entry, granted: false })
+                Some(Settled { entry, granted: !lives })
             }
         }
     }
 
-    /// How many reply tuples of other shards' connections it knows.
-    pub fn signposts(&self) -> u32 {
-        self.signposts.as_ref().map_or(0, Signposts::len)
+    /// How many tuples of other shards' connections it knows.
+    pub const fn signposts(&self) -> u32 {
+        self.signposts.len()
     }
 
     /// Whether the reply tuple of a connection belongs to another shard, which is to have a signpost.
@@ -167,17 +179,43 @@ impl Shard {
         self.outbox.waiting.push_back((self.steering.owner(&tuple), Message::Claim { tuple, claim }));
     }
 
-    /// Lets the place of an entry go that nothing leads to any more; before that, its signpost.
+    /// Lets the place of an entry go that nothing leads to any more; before that, its signposts.
     pub(crate) fn free_place(&mut self, index: u32) {
-        if !self.entries.at(index).status.has(Status::SIGNPOSTED) {
+        let status = self.entries.at(index).status;
+        if !status.meets(Status::SIGNPOSTED) && !status.meets(Status::DELEGATED) {
             self.entries.remove(index);
         } else if self.outbox.leaving == NONE && self.outbox.may_release() {
-            let reply = self.entries.reply(index);
+            self.release_tuples(index);
             self.entries.remove(index);
-            self.outbox.waiting.push_back((self.steering.owner(&reply), Message::Release(reply)));
         } else {
             self.entries.leave(index, self.outbox.leaving);
             self.outbox.leaving = index;
+        }
+    }
+
+    /// Tells the shards that have signposts to an entry that it is over.
+    fn release_tuples(&mut self, index: u32) {
+        let status = self.entries.at(index).status;
+        let tuples =
+            [(Status::SIGNPOSTED, self.entries.reply(index)), (Status::DELEGATED, self.entries.tuple(index))];
+        for (_, tuple) in tuples.into_iter().filter(|(bit, _)| status.has(*bit)) {
+            self.release_tuple(tuple);
+        }
+    }
+
+    fn release_tuple(&mut self, tuple: Tuple) {
+        self.outbox.waiting.push_back((self.steering.owner(&tuple), Message::Release(tuple)));
+    }
+
+    /// Gives the connection of a first packet to another shard. False where there is no room for a signpost.
+    pub(crate) fn delegate(&mut self, tuple: &Tuple, to: ShardId) -> bool {
+        self.signposts.insert(tuple, Owner(to.0))
+    }
+
+    /// Lets the signpost go of a delegated connection that has not begun.
+    pub(crate) fn decline(&mut self, handed: Option<Handed>, tuple: Tuple) {
+        if handed.is_some_and(|handed| handed.by == Handoff::Delegation) {
+            self.release_tuple(tuple);
         }
     }
 
@@ -186,11 +224,12 @@ impl Shard {
     pub(crate) fn pointed(&self, tuple: &Tuple, handed: Option<Handed>) -> Option<(ShardId, Handoff)> {
         match handed {
             Some(Handed { from, by: Handoff::Signpost }) => Some((from, Handoff::Return)),
-            _ => self.signposts.as_ref()?.get(tuple).map(|owner| (owner, Handoff::Signpost)),
+            _ => self.signposts.get(tuple).map(|Owner(shard)| (ShardId(shard), Handoff::Signpost)),
         }
     }
 
-    /// Completes the verdict on the first packet of a connection, which was [`Action::Hold`], when its claim was granted.
+    /// Completes the verdict on the first packet of a connection, which was [`Action::Hold`], when its claim was granted. The
+    /// packet is dropped if its entry has ended meanwhile.
     pub fn release<F: Frame>(&mut self, frame: &mut F, verdict: &Verdict) -> Verdict {
         let (Action::Hold(egress), Some(id)) = (verdict.action, verdict.entry) else { return *verdict };
         let (Ok(headers), Some(entry)) = (wire::parse(frame), self.entry(id)) else {

@@ -10,7 +10,7 @@ use crate::entry::{EntryId, Status};
 use crate::forward::{Egress, MAX_PORTS, Way};
 use crate::frame::{Frame, Handed, PortId};
 use crate::headers::{Headers, Kind, Packet};
-use crate::nat::{Edit, Newcomer};
+use crate::nat::{Bound, Edit, Newcomer};
 use crate::policy::Facts;
 use crate::settings::Preset;
 use crate::shard::{End, Key, Shard};
@@ -118,6 +118,9 @@ impl Shard {
             }
             let Some(slot) = slots.get(place) else { return };
             *verdict = self.decide(frame, slot);
+            if verdict.entry.is_none() {
+                self.decline(frame.handed(), slot.headers.tuple);
+            }
             self.count(verdict);
         }
     }
@@ -217,7 +220,7 @@ impl Shard {
         };
         match (tracked.place, way) {
             (Place::New, Way::Open(egress)) if verdict.drop_reason().is_none() => {
-                (verdict, edit) = self.admit(&slot.key, packet, ingress, egress, verdict);
+                (verdict, edit) = self.admit(&slot.key, packet, ingress, egress, frame.handed(), verdict);
             }
             (Place::Ending(index), _) => self.remove(index, End::Closed),
             _ => {}
@@ -238,19 +241,32 @@ impl Shard {
         packet: Packet<'_>,
         ingress: PortId,
         egress: Egress,
+        handed: Option<Handed>,
         verdict: Verdict,
     ) -> (Verdict, Option<Edit>) {
-        if !self.bind_source(packet, ingress, egress) {
-            let refused =
-                Verdict { action: Action::Drop(DropReason::NatExhausted), gateway: None, ..verdict };
-            return (refused, None);
+        let tuple = &packet.headers.tuple;
+        let refused = |reason: DropReason| Verdict { action: reason.into(), gateway: None, ..verdict };
+        match self.bind_source(packet, ingress, egress) {
+            Bound::Found => {}
+            Bound::Exhausted => return (refused(DropReason::NatExhausted), None),
+            Bound::Elsewhere(shard) if self.delegate(tuple, shard) => {
+                return (Verdict::ended(Action::Handoff(shard, Handoff::Delegation)), None);
+            }
+            Bound::Elsewhere(_) => return (refused(DropReason::HoldFull), None),
         }
         let reply = self.newcomer.reply;
         let claims = self.needs_signpost(&reply);
         if claims && !self.may_claim() {
-            return (Verdict { action: Action::Drop(DropReason::HoldFull), gateway: None, ..verdict }, None);
+            self.unbind_source(tuple);
+            return (refused(DropReason::HoldFull), None);
         }
-        let Some(index) = self.confirm(key, &packet.headers.tuple) else { return (self.table_full(), None) };
+        let Some(index) = self.confirm(key, tuple) else {
+            self.unbind_source(tuple);
+            return (self.table_full(), None);
+        };
+        if handed.is_some_and(|handed| handed.by == Handoff::Delegation) {
+            self.entries.at_mut(index).status.set(Status::DELEGATED);
+        }
         let verdict = Verdict { entry: Some(self.entries.id(index)), ..verdict };
         if let (true, Action::Forward(egress)) = (claims, verdict.action) {
             self.claim(index, reply);
@@ -261,6 +277,14 @@ impl Shard {
         (verdict, edit)
     }
 
+    /// Takes back what was delegated with a packet that did not get there.
+    pub fn take_back<F: Frame>(&mut self, frame: &F) {
+        let mut slot = Slot::default();
+        if self.parse(frame, &mut slot).is_ok() {
+            self.signposts.remove(&slot.headers.tuple);
+        }
+    }
+
     /// Decides about a packet once more, which was counted before.
     pub(crate) fn decide_again<F: Frame>(&mut self, now: Instant, frame: &mut F) -> Verdict {
         self.advance(now);
@@ -268,6 +292,9 @@ impl Shard {
         slot.ended = self.parse(frame, &mut slot).err();
         self.fetch(&mut slot);
         let verdict = self.decide(frame, &slot);
+        if verdict.entry.is_none() {
+            self.decline(frame.handed(), slot.headers.tuple);
+        }
         if let Some(reason) = verdict.drop_reason() {
             self.count_drops(reason, 1);
         }

@@ -8,14 +8,14 @@ use crate::forward::{Forwarding, MAX_PORTS};
 use crate::index::{Hash, Index};
 use crate::listing::EntrySnapshot;
 use crate::log::Log;
-use crate::message::Outbox;
-use crate::nat::{Nat, NatCounter, Newcomer, Pools};
+use crate::message::{Outbox, Owner};
+use crate::nat::{Mapped, Nat, NatCounter, Newcomer, Pools};
 use crate::policy::Policy;
 use crate::settings::Settings;
-use crate::signpost::Signposts;
 use crate::steer::Steering;
 use crate::time::{Instant, Tick};
 use crate::tuple::{Direction, Selector, Tuple, Zone};
+use crate::tuple_map::TupleMap;
 use crate::verdict::DropReason;
 use crate::wheel::{self, Wheel};
 use sluice_memory::Pages;
@@ -136,8 +136,10 @@ pub struct Shard {
     pub(crate) tries: u8,
     /// Messages to other shards.
     pub(crate) outbox: Outbox,
-    /// Reply tuples of other shards' connections; the only shard has none.
-    pub(crate) signposts: Option<Signposts>,
+    /// The shards that tuples belong to which are steered to this one.
+    pub(crate) signposts: TupleMap<Owner>,
+    /// What clients' ports are translated to by rules whose mapping is endpoint-independent.
+    pub(crate) mappings: TupleMap<Mapped>,
     /// The pace of answers.
     pub(crate) pace: Pace,
     /// The latest time seen: time never runs backwards here.
@@ -173,7 +175,8 @@ impl Shard {
             draws: 0,
             tries: 0,
             outbox: Outbox::new(&Steering::single()),
-            signposts: None,
+            signposts: TupleMap::new(capacity.entries, capacity.seed)?,
+            mappings: TupleMap::new(capacity.entries, capacity.seed)?,
             pace: Pace::default(),
             now,
             settled: now,
@@ -181,17 +184,11 @@ impl Shard {
     }
 
     /// Makes it one of several: what belongs to another is handed off, and limits of the box are shared.
-    ///
-    /// # Errors
-    /// When the host has not enough memory for signposts.
-    pub fn with_steering(mut self, steering: Steering) -> io::Result<Self> {
-        if !steering.is_single() {
-            let seed = [0, 1, 2, 3].map(|n| self.index.keyed(&n));
-            self.signposts = Some(Signposts::new(self.entries.capacity(), seed, self.entries.pages())?);
-        }
+    #[must_use]
+    pub fn with_steering(mut self, steering: Steering) -> Self {
         self.outbox = Outbox::new(&steering);
         self.steering = steering;
-        Ok(self)
+        self
     }
 
     /// Which connections are its own.
@@ -253,8 +250,8 @@ impl Shard {
 
     /// Bytes of memory for entries, index and timers, all told.
     pub fn memory_bytes(&self) -> usize {
-        let signposts = self.signposts.as_ref().map_or(0, Signposts::memory_bytes);
-        self.entries.memory_bytes() + self.index.memory_bytes() + signposts + size_of::<Self>()
+        let maps = self.signposts.memory_bytes() + self.mappings.memory_bytes();
+        self.entries.memory_bytes() + self.index.memory_bytes() + maps + size_of::<Self>()
     }
 
     /// The pages that the entries lie on.
@@ -416,6 +413,9 @@ impl Shard {
             End::Closed => self.counters.closed += 1,
         }
         let hash = self.index.hash(&tuple, tuple.selector.invert());
+        if self.entries.at(index).status.has(Status::MAPPED) {
+            self.leave_mapping(&tuple);
+        }
         if self.entries.at(index).is_translated() {
             let reply = self.entries.reply(index);
             let reply_hash = self.index.hash(&reply, reply.selector.invert());

@@ -194,6 +194,8 @@ pub enum Handoff {
     Signpost,
     /// It came by a signpost, and no connection was found.
     Return,
+    /// It begins a connection that is to be the other's: a signpost to it has been placed.
+    Delegation,
 }
 
 impl From<DropReason> for Action {

@@ -4,7 +4,7 @@
 //! as in Linux.
 
 use super::apply::Destination;
-use super::rules::{Ports, Range, Rule, Target};
+use super::rules::{Mapping, Ports, Range, Rule, Target};
 use super::search::{Wish, choices, draw_from};
 use crate::entry::{Entry, Status};
 use crate::forward::{Egress, Forwarding};
@@ -12,6 +12,7 @@ use crate::frame::PortId;
 use crate::headers::Packet;
 use crate::policy::{Facts, Prefix};
 use crate::shard::Shard;
+use crate::steer::ShardId;
 use crate::tuple::{Direction, Family, Tuple, number, protocol};
 use crate::verdict::State;
 use std::net::IpAddr;
@@ -19,6 +20,23 @@ use zerocopy::FromZeros;
 
 /// Addresses of a pool that are tried for one connection when the ports of those before are used up.
 const MOST_ADDRESSES: u64 = 16;
+
+/// What became of a connection's source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// The reply tuple is complete.
+    Found,
+    /// There is none to be had.
+    Exhausted,
+    /// Another shard is to bind it.
+    Elsewhere(ShardId),
+}
+
+impl Bound {
+    const fn of(found: bool) -> Self {
+        if found { Self::Found } else { Self::Exhausted }
+    }
+}
 
 /// What the first packet of a connection has brought about so far.
 #[derive(Clone, Copy, Debug)]
@@ -31,12 +49,20 @@ pub(crate) struct Newcomer {
     pub(crate) hairpin: bool,
     /// Whether its source has become an address of the box.
     pub(crate) masqueraded: bool,
+    /// Whether its source was bound by a mapping of its client's port.
+    pub(crate) mapped: bool,
 }
 
 impl Newcomer {
     /// A connection of which nothing is known yet.
     pub(crate) fn new() -> Self {
-        Self { entry: Entry::new_zeroed(), reply: Tuple::default(), hairpin: false, masqueraded: false }
+        Self {
+            entry: Entry::new_zeroed(),
+            reply: Tuple::default(),
+            hairpin: false,
+            masqueraded: false,
+            mapped: false,
+        }
     }
 
     /// The bits that say what is translated, for an original tuple.
@@ -49,8 +75,11 @@ impl Newcomer {
         if (to.dst, to.selector.dport()) != (original.dst, original.selector.dport()) {
             status.set(Status::DST_NAT);
         }
-        if self.masqueraded && status.has(Status::SRC_NAT) {
+        if status.has(Status::SRC_NAT) && self.masqueraded {
             status.set(Status::MASQUERADED);
+        }
+        if self.mapped {
+            status.set(Status::MAPPED);
         }
         status
     }
@@ -165,22 +194,23 @@ impl Shard {
     }
 
     /// Completes the newcomer's reply tuple, with its source translated where a rule says so and its port changed
-    /// where another connection owns the tuple. False when there is none to be had.
-    pub(crate) fn bind_source(&mut self, packet: Packet<'_>, ingress: PortId, egress: Egress) -> bool {
+    /// where another connection owns the tuple.
+    pub(crate) fn bind_source(&mut self, packet: Packet<'_>, ingress: PortId, egress: Egress) -> Bound {
         let original = packet.headers.tuple;
-        if let Some(found) = self.bind_by_rule(packet, ingress, egress) {
-            return found;
+        if let Some(bound) = self.bind_by_rule(packet, ingress, egress) {
+            return bound;
         }
         let is_bound = self.newcomer.reply != original.invert();
         // As long as nothing is translated, a tuple that no entry has is free in both directions.
         if !is_bound && self.translated == 0 && self.signposts() == 0 {
-            return true;
+            return Bound::Found;
         }
-        self.settle_source(&original, &Wish { address: original.src, ports: Ports::Own }, false)
+        let stay = Wish { address: original.src, ports: Ports::Own };
+        Bound::of(self.settle_source(&original, &stay, false))
     }
 
     /// Binds the source by the first rule that applies; `None` where none does, or says to keep it.
-    fn bind_by_rule(&mut self, packet: Packet<'_>, ingress: PortId, egress: Egress) -> Option<bool> {
+    fn bind_by_rule(&mut self, packet: Packet<'_>, ingress: PortId, egress: Egress) -> Option<Bound> {
         let is_hairpin = self.newcomer.hairpin && egress.port == ingress;
         if (self.configuration.nat.source.is_empty() && !is_hairpin) || egress.port == PortId::LOCAL {
             return None;
@@ -203,8 +233,15 @@ impl Shard {
         let Some(place) = self.configuration.nat.source.iter().position(applies) else {
             let address = number(own.filter(|_| is_hairpin)?);
             self.newcomer.masqueraded = true;
-            return Some(self.settle_source(&original, &Wish { address, ports: Ports::Own }, false));
+            let wish = Wish { address, ports: Ports::Own };
+            return Some(Bound::of(self.settle_source(&original, &wish, false)));
         };
+        let mapping = self.configuration.nat.source.get(place)?.mapping;
+        let is_mapped = mapping == Mapping::EndpointIndependent;
+        let home = self.home(&original);
+        if is_mapped && home != self.steering.own() {
+            return Some(Bound::Elsewhere(home));
+        }
         let mut tries = 0;
         let found = loop {
             let rule = self.configuration.nat.source.get(place)?;
@@ -213,7 +250,8 @@ impl Shard {
             let is_last = tries >= rule.tries(family);
             self.newcomer.masqueraded = matches!(rule.target, Target::Own(_));
             let is_random = rule.random;
-            let found = self.settle_source(&original, &wish, is_random);
+            let wish = if is_mapped { self.map(&original, wish, is_random) } else { Some(wish) };
+            let found = wish.is_some_and(|wish| self.settle_source(&original, &wish, is_random));
             if found || is_last {
                 break found;
             }
@@ -221,7 +259,8 @@ impl Shard {
         if let Some(counter) = self.configuration.nat_counters.get_mut(place) {
             *(if found { &mut counter.bound } else { &mut counter.exhausted }) += 1;
         }
-        Some(found)
+        self.newcomer.mapped = found && is_mapped && self.use_mapping(&original);
+        Some(Bound::of(found))
     }
 
     /// Which of several addresses a connection gets: the same again for the same addresses.

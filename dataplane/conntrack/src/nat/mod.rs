@@ -6,6 +6,7 @@
 mod apply;
 mod bind;
 mod edit;
+mod mapping;
 mod pools;
 mod rules;
 mod search;
@@ -13,7 +14,8 @@ mod sweep;
 mod translation;
 
 pub(crate) use apply::{Destination, Edit};
-pub(crate) use bind::Newcomer;
+pub(crate) use bind::{Bound, Newcomer};
+pub(crate) use mapping::Mapped;
 pub use pools::Pools;
 pub use rules::{Mapping, Nat, NatCounter, Ports, Range, Rule, Target};
 pub use translation::{Deltas, Translation};

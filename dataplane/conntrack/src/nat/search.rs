@@ -174,7 +174,7 @@ impl Shard {
     }
 
     fn is_signposted(&self, tuple: &Tuple) -> bool {
-        self.signposts.as_ref().is_some_and(|signposts| signposts.get(tuple).is_some())
+        self.signposts.get(tuple).is_some()
     }
 
     /// The entry that a packet of this tuple would belong to. One whose time is over ends here: two entries must never

@@ -11,7 +11,7 @@ use common::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use sluice_conntrack::nat::{Nat, Ports, Range, Rule, Target};
+use sluice_conntrack::nat::{Mapping, Nat, Ports, Range, Rule, Target};
 use sluice_conntrack::policy::{Match, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{DropReason, PortId};
@@ -22,6 +22,9 @@ use std::net::{IpAddr, Ipv4Addr};
 const PUBLIC: [u8; 4] = [203, 0, 113, 200];
 const SERVER: [u8; 4] = [10, 255, 0, 5];
 
+/// The network of the clients whose ports are mapped alike for all servers.
+const GAMERS: [u8; 4] = [10, 128, 0, 0];
+
 fn pool(first: [u8; 4], last: [u8; 4], ports: Ports) -> Target {
     Target::Pool(vec![Range { first: first.into(), last: last.into(), ports }])
 }
@@ -30,8 +33,13 @@ fn pool(first: [u8; 4], last: [u8; 4], ports: Ports) -> Target {
 fn nat() -> Nat {
     let out = Match { egress: vec![OUTSIDE], ..Match::default() };
     let public = Match { destination: vec![Prefix::new(PUBLIC.into(), 32)], ..Match::default() };
+    let games = Match { source: vec![Prefix::new(GAMERS.into(), 9)], ..out.clone() };
+    let games = Rule::new(games, pool([203, 0, 113, 64], [203, 0, 113, 95], Ports::Own));
     Nat {
-        source: vec![Rule::new(out, pool([203, 0, 113, 1], [203, 0, 113, 32], Ports::Own))],
+        source: vec![
+            Rule { mapping: Mapping::EndpointIndependent, persistent: true, ..games },
+            Rule::new(out, pool([203, 0, 113, 1], [203, 0, 113, 32], Ports::Own)),
+        ],
         destination: vec![Rule::new(public, pool(SERVER, SERVER, Ports::Own))],
     }
 }
@@ -77,6 +85,9 @@ struct World {
     owners: HashMap<Seen, u32>,
     /// What each connection's client sent.
     begun: Vec<(PortId, Seen)>,
+    /// What the clients' ports have become that are mapped alike for all servers, and the other way round.
+    mapped: HashMap<(Ipv4Addr, u16), (Ipv4Addr, u16)>,
+    mappers: HashMap<(Ipv4Addr, u16), (Ipv4Addr, u16)>,
     /// What that has become.
     translated: HashMap<u32, Seen>,
     answered: u32,
@@ -92,6 +103,8 @@ impl World {
             random,
             owners: HashMap::new(),
             begun: Vec::new(),
+            mapped: HashMap::new(),
+            mappers: HashMap::new(),
             translated: HashMap::new(),
             answered: 0,
         }
@@ -110,6 +123,16 @@ impl World {
         let inside = [PUBLIC, SERVER][number_in_pair as usize];
         let (ingress, packet) = match pair % 10 {
             0 => (INSIDE, Pair::of(host(0x0a00_0000, client), 0, server, 0).echo(port, 1)),
+            // A few ports, each of which speaks to many servers.
+            2..4 => {
+                let pair = Pair::of(
+                    host(0x0a80_0000, pair / 400),
+                    4000 + (pair % 3) as u16,
+                    host(0xc633_0000, number),
+                    53,
+                );
+                (INSIDE, pair.udp(16))
+            }
             1 => (OUTSIDE, Pair::of(host(0x6440_0000, pair), 4000, inside.into(), 53).udp(16)),
             _ => (INSIDE, Pair::of(host(0x0a00_0000, client), port, server, 53).udp(16)),
         };
@@ -131,6 +154,10 @@ impl World {
                 self.translated.insert(number, packet);
                 let owner = *self.owners.entry(packet).or_insert(number);
                 assert_eq!(owner, number, "{packet:?} is owned twice");
+                if sent.source.0.octets()[..2] == GAMERS[..2] {
+                    assert_eq!(*self.mapped.entry(sent.source).or_insert(packet.source), packet.source);
+                    assert_eq!(*self.mappers.entry(packet.source).or_insert(sent.source), sent.source);
+                }
                 self.cluster.receive(port, answer(&frame));
                 continue;
             }
@@ -181,5 +208,6 @@ fn no_reply_tuple_is_owned_twice_among_a_million_connections() {
         assert!(world.answered + 2 * lost >= world.begun.len() as u32, "each packet is answered or counted");
         let only = |reason| matches!(reason, DropReason::HoldFull | DropReason::NatExhausted);
         assert!(world.cluster.drops.iter().copied().all(only), "{:?}", world.cluster.drops);
+        assert!(world.mapped.len() > 20, "clients have mappings");
     }
 }

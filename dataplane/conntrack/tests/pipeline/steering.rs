@@ -51,7 +51,7 @@ fn shards(count: u16, max_entries: u32) -> Vec<Shard> {
         let capacity = Capacity { entries: ROOM, seed: [1, 2, 3, 4], pages: sluice_memory::Pages::Ordinary };
         let configuration = Box::new(configuration(settings.clone(), accept_all()));
         let steering = Steering::new(ShardId(own), count).unwrap();
-        Shard::new(capacity, configuration, Instant::default()).unwrap().with_steering(steering).unwrap()
+        Shard::new(capacity, configuration, Instant::default()).unwrap().with_steering(steering)
     };
     (0..count).map(shard).collect()
 }
