@@ -200,7 +200,8 @@ impl Entries {
     }
 
     /// The direction in which a packet of `tuple`, whose inverse has the selector `inverse`, belongs to the entry of
-    /// `number`, as the index has it; `None` if it does not, or if no connection lives there.
+    /// `number`, as the index has it or has had it; `None` if it does not, if no connection lives there, or one that is
+    /// translated where the number says another, or the other way round.
     #[inline]
     pub fn direction(&self, number: u32, tuple: &Tuple, inverse: Selector) -> Option<Direction> {
         if number & TRANSLATED != 0 {
@@ -216,7 +217,8 @@ impl Entries {
         let original = (entry.selector == tuple.selector) & (src == tuple.src) & (dst == tuple.dst);
         let reply = (entry.selector == inverse) & (src == tuple.dst) & (dst == tuple.src);
         let direction = select_unpredictable(original, Direction::Original, Direction::Reply);
-        ((original | reply) & entry.is_used()).then_some(direction)
+        let is_plain = entry.is_used() & !entry.is_translated();
+        ((original | reply) & is_plain).then_some(direction)
     }
 
     fn direction_translated(&self, index: u32, tuple: &Tuple) -> Option<Direction> {
@@ -230,7 +232,8 @@ impl Entries {
         let selector = translation.selector(entry.selector);
         let reply = (selector == tuple.selector) & (reply_src == tuple.src) & (reply_dst == tuple.dst);
         let direction = select_unpredictable(original, Direction::Original, Direction::Reply);
-        ((original | reply) & entry.is_used()).then_some(direction)
+        let is_translated = entry.is_used() & entry.is_translated();
+        ((original | reply) & is_translated).then_some(direction)
     }
 
     /// Fetches the entry of `number`, as the index has it, ahead of its use.
@@ -343,6 +346,29 @@ mod tests {
             assert_eq!(entries.direction(index, &other, other.selector.invert()), None);
             entries.remove(index);
             assert_eq!(entries.direction(index, &t, inverse.selector), None);
+        }
+    }
+
+    #[test]
+    fn an_old_number_does_not_find_who_lives_there_now_by_a_tuple_of_somebody_else() {
+        let mut entries = Entries::new(1, Pages::Ordinary).unwrap();
+        for v6 in [false, true] {
+            let (original, public) = (tuple(9, v6), tuple(10, v6));
+            let reply = public.invert();
+            let mut entry = Entry::new_zeroed();
+            entry.status.set(Status::SRC_NAT);
+            let index = entries.insert(&original, entry).unwrap();
+            entries.translate(index, &reply);
+            let number = index | TRANSLATED;
+            let direction = |number, tuple: &Tuple| entries.direction(number, tuple, tuple.selector.invert());
+            assert_eq!(direction(number, &original), Some(Direction::Original));
+            assert_eq!(direction(number, &reply), Some(Direction::Reply));
+            assert_eq!(direction(number, &original.invert()), None);
+            assert_eq!(direction(index, &original.invert()), None, "the number of an untranslated one");
+            entries.remove(index);
+            entries.insert(&original, Entry::new_zeroed()).unwrap();
+            assert_eq!(entries.direction(number, &reply, reply.selector.invert()), None);
+            entries.remove(index);
         }
     }
 

@@ -8,15 +8,23 @@ use sluice_conntrack::policy::{Match, Policy, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{PortId, State};
 
-/// Now and then, something.
+/// Now and then, something; reloads among it.
 pub fn interfere(world: &mut World) {
+    if world.chance(1) {
+        reload(world);
+    }
+    disturb(world);
+}
+
+/// Now and then, something.
+pub fn disturb(world: &mut World) {
     if !world.chance(20) {
         let budget = world.rng.random_range(1..50);
         world.it.shard.expire(world.it.now, budget);
         return;
     }
     let port = PortId(world.rng.random_range(0..2));
-    match world.rng.random_range(0..100) {
+    match world.rng.random_range(0..95) {
         0..30 => {
             let frame = forged(world).frame();
             world.inject(port, frame);
@@ -37,12 +45,11 @@ pub fn interfere(world: &mut World) {
             world.rng.fill_bytes(&mut frame);
             world.inject(port, frame);
         }
-        90..95 => reload(world),
-        95..98 => {
+        90..93 => {
             let sport = world.rng.random_range(1024..1174);
             world.it.shard.delete(|entry| entry.original.selector.sport() == sport);
         }
-        98 => world.it.now = world.it.now.after(ms(world.rng.random_range(0..200_000))),
+        93 => world.it.now = world.it.now.after(ms(world.rng.random_range(0..200_000))),
         _ => {
             world.it.shard.delete(|entry| entry.state.is_none());
         }

@@ -1,6 +1,6 @@
 //! Peers that talk TCP well enough: handshake, windows with scaling, retransmission, close.
 
-use crate::common::{Packet, Pair, frame::Segment};
+use crate::common::{Pair, frame::Segment};
 
 const FIN: u8 = 1;
 const SYN: u8 = 2;
@@ -134,8 +134,9 @@ impl End {
         }
     }
 
-    pub fn packet(&self, segment: &Segment) -> Packet {
-        self.pair.segment(segment)
+    /// From itself to its peer, as it sees that.
+    pub const fn pair(&self) -> Pair {
+        self.pair
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::common::frame::Segment;
 use crate::common::*;
 use crate::peer::End;
+use crate::sight;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sluice_conntrack::verdict::Action;
@@ -60,6 +61,10 @@ pub struct World {
     /// Percent of frames that are lost, and of those that come twice.
     pub lossy: u32,
     conversations: Vec<Talk>,
+    /// How the outside peer of each conversation sees it: from the inside one to itself. It answers to that.
+    views: Vec<Pair>,
+    /// Frames that reached an inside peer with another address or port than it speaks from.
+    pub misled: u32,
     events: BTreeMap<(Instant, u64), Event>,
     count: u64,
     /// A frame that went by, for others to tamper with.
@@ -73,6 +78,8 @@ impl World {
             rng: ChaCha8Rng::seed_from_u64(seed),
             lossy,
             conversations: vec![],
+            views: vec![],
+            misled: 0,
             events: BTreeMap::new(),
             count: 0,
             seen: vec![],
@@ -98,6 +105,7 @@ impl World {
         };
         let conversation = self.conversations.len();
         self.conversations.push(talk);
+        self.views.push(pair);
         let wait = self.rng.random_range(0..=spread_ms);
         self.later(wait, Event::Retry { conversation, side: 0, tries: 0 });
     }
@@ -164,7 +172,9 @@ impl World {
                 self.seen.clone_from(&frame);
             }
             flight.frame = frame;
-            if matches!(verdict.action, Action::Forward(_)) && !matches!(flight.message, Message::Noise) {
+            let crosses = verdict.action == Action::Forward(PortId(1 - flight.from as u8));
+            if crosses && !matches!(flight.message, Message::Noise) {
+                sight::assert_sound(&flight.frame);
                 self.travel(flight, Event::AtPeer);
             }
         }
@@ -210,6 +220,13 @@ impl World {
 
     fn arrive(&mut self, flight: &Flight) {
         let (conversation, side) = (flight.conversation, 1 - flight.from);
+        let seen = sight::pair_of(&flight.frame);
+        if side == 1 {
+            self.views[conversation] = seen;
+        } else if seen.destination != self.own(conversation).source {
+            self.misled += 1;
+            return;
+        }
         match (&mut self.conversations[conversation], &flight.message) {
             (Talk::Tcp(ends), Message::Segment(segment)) => {
                 let was_silent = ends[side].is_silent();
@@ -230,10 +247,25 @@ impl World {
         }
     }
 
+    /// A conversation as its inside peer sees it.
+    fn own(&self, conversation: usize) -> Pair {
+        match &self.conversations[conversation] {
+            Talk::Tcp(ends) => ends[0].pair(),
+            Talk::Questions { pair, .. } => *pair,
+        }
+    }
+
+    /// The addresses that a peer of a conversation sends with.
+    fn pair_from(&self, conversation: usize, from: usize) -> Pair {
+        match from {
+            0 => self.own(conversation),
+            _ => self.views[conversation].inverse(),
+        }
+    }
+
     fn send_segments(&mut self, conversation: usize, from: usize, segments: Vec<Segment>) {
         for segment in segments {
-            let Talk::Tcp(ends) = &self.conversations[conversation] else { return };
-            let frame = ends[from].packet(&segment).frame();
+            let frame = self.pair_from(conversation, from).segment(&segment).frame();
             self.travel(
                 Flight { conversation, from, frame, message: Message::Segment(segment) },
                 Event::AtBox,
@@ -242,13 +274,13 @@ impl World {
     }
 
     fn send_word(&mut self, conversation: usize, from: usize, word: u32) {
-        let Talk::Questions { pair, ping, .. } = &self.conversations[conversation] else { return };
-        let (id, seq) = (pair.source.port(), word as u16);
+        let Talk::Questions { ping, .. } = &self.conversations[conversation] else { return };
+        let (pair, seq) = (self.pair_from(conversation, from), word as u16);
         let packet = match (from, ping) {
-            (0, true) => pair.echo(id, seq),
-            (_, true) => pair.inverse().echo_reply(id, seq),
+            (0, true) => pair.echo(pair.source.port(), seq),
+            (_, true) => pair.echo_reply(pair.destination.port(), seq),
             (0, false) => pair.udp(40),
-            (_, false) => pair.inverse().udp(200),
+            (_, false) => pair.udp(200),
         };
         let frame = packet.frame();
         self.travel(Flight { conversation, from, frame, message: Message::Word(word) }, Event::AtBox);
