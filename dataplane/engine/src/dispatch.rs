@@ -5,7 +5,7 @@ use dpdk::{Mbuf, Mempool};
 use sluice_conntrack::entry::EntryId;
 use sluice_conntrack::frame::Handed;
 use sluice_conntrack::message::{MOST_CLAIMS, Message, Settled};
-use sluice_conntrack::verdict::Action;
+use sluice_conntrack::verdict::{Action, Handoff};
 use sluice_conntrack::{DropReason, Instant, PortId, Shard, ShardId, Verdict};
 
 use crate::frame::Received;
@@ -66,8 +66,15 @@ impl Dispatch {
             (Action::Handoff(shard, by), _) => {
                 // What the other worker is to know before it looks the packet up goes first.
                 self.speak();
-                if self.stuck.is_some() || !self.peers.hand_off(shard, by, packet.port, packet.mbuf) {
-                    self.shard.count_drops(DropReason::HandoffFull, 1);
+                let Carried { mbuf, port, .. } = packet;
+                let given = match self.stuck {
+                    None => self.peers.hand_off(shard, by, port, mbuf),
+                    Some(_) => Err(mbuf),
+                };
+                let Err(mut mbuf) = given else { return };
+                self.shard.count_drops(DropReason::HandoffFull, 1);
+                if by == Handoff::Delegation {
+                    self.shard.take_back(&Received::of(port, &mut mbuf));
                 }
             }
             (Action::Hold(_), Some(entry)) if self.held.len() == MOST_HELD => self.shard.abandon(entry),

@@ -4,7 +4,7 @@
 //! worker hands to another arrive in their order, so a connection keeps its own. No message is ever lost: what finds no room
 //! waits with its sender.
 
-use rtrb::{Consumer, Producer, RingBuffer};
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use sluice_conntrack::message::Message;
 use sluice_conntrack::verdict::Handoff;
 use sluice_conntrack::{PortId, ShardId};
@@ -69,15 +69,15 @@ pub(crate) fn mesh<P>(workers: usize) -> Vec<Peers<P>> {
 }
 
 impl<P> Peers<P> {
-    /// Hands a packet over to be tracked. False, and the packet is gone, where the ring is full or there is no such
-    /// shard.
-    #[must_use]
-    pub(crate) fn hand_off(&mut self, to: ShardId, by: Handoff, port: PortId, packet: P) -> bool {
+    /// Hands a packet over to be tracked; gives it back where the ring is full or there is no such shard.
+    pub(crate) fn hand_off(&mut self, to: ShardId, by: Handoff, port: PortId, packet: P) -> Result<(), P> {
+        let Some(ring) = self.to.get_mut(usize::from(to.0)).and_then(Option::as_mut) else {
+            return Err(packet);
+        };
         let parcel = Parcel { port, purpose: Purpose::Track(by), packet };
-        let ring = self.to.get_mut(usize::from(to.0)).and_then(Option::as_mut);
-        let given = ring.is_some_and(|ring| ring.push(parcel).is_ok());
-        self.handed_off += u64::from(given);
-        given
+        ring.push(parcel).map_err(|PushError::Full(parcel)| parcel.packet)?;
+        self.handed_off += 1;
+        Ok(())
     }
 
     /// Lets all others hear a message, each a copy. One whose ring is full misses it, as it can miss any frame.
@@ -132,11 +132,11 @@ mod tests {
         for (from, peers) in (0..).zip(&mut mesh) {
             for to in (0..4).filter(|to| *to != from) {
                 for number in 0..3 {
-                    assert!(peers.hand_off(ShardId(to), BY, PORT, (from * 10 + to, number)));
+                    assert!(peers.hand_off(ShardId(to), BY, PORT, (from * 10 + to, number)).is_ok());
                 }
             }
-            assert!(!peers.hand_off(ShardId(from), BY, PORT, (0, 0)), "nobody hands to itself");
-            assert!(!peers.hand_off(ShardId(4), BY, PORT, (0, 0)), "there is no such shard");
+            assert!(peers.hand_off(ShardId(from), BY, PORT, (0, 0)).is_err(), "nobody hands to itself");
+            assert!(peers.hand_off(ShardId(4), BY, PORT, (0, 0)).is_err(), "there is no such shard");
             assert_eq!(peers.handed_off(), 9);
         }
         for (to, peers) in (0..).zip(&mut mesh) {
@@ -156,12 +156,12 @@ mod tests {
     fn a_full_ring_refuses_and_keeps_what_it_has() {
         let mut mesh = mesh::<usize>(2);
         for number in 0..WAITING {
-            assert!(mesh[0].hand_off(ShardId(1), BY, PORT, number));
+            assert!(mesh[0].hand_off(ShardId(1), BY, PORT, number).is_ok());
         }
-        assert!(!mesh[0].hand_off(ShardId(1), BY, PORT, WAITING));
+        assert!(mesh[0].hand_off(ShardId(1), BY, PORT, WAITING).is_err());
         assert_eq!(mesh[0].handed_off(), WAITING as u64);
         assert_eq!(mesh[1].take(0).map(|(_, parcel)| parcel.packet), Some(0));
-        assert!(mesh[0].hand_off(ShardId(1), BY, PORT, WAITING));
+        assert!(mesh[0].hand_off(ShardId(1), BY, PORT, WAITING).is_ok());
     }
 
     #[test]
