@@ -64,6 +64,11 @@ pub struct Replay {
     /// With a single capture of both directions: the interface of each connection's first sender
     #[arg(long, value_name = "NAME")]
     pub client_side: Option<String>,
+
+    /// How many workers share the connections, in step: packets reach them in turn, and are handed to the
+    /// one that each belongs to
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(sluice_conntrack::steer::MAX_SHARDS)))]
+    pub workers: u16,
 }
 
 /// A capture and the interface that it comes in by.

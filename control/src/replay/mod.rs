@@ -1,10 +1,11 @@
-//! `sluice replay`: captures in, captures out, through the worker that `sluice run` runs, in capture time.
+//! `sluice replay`: captures in, captures out, through the workers that `sluice run` runs, in capture time.
 //!
-//! The captures are first made ready for DPDK's `net_pcap` devices ([`input`]), all at once. Then one worker takes
-//! their packets in the order of their stamps ([`play`]), and the captures that the devices wrote get the stamps of
+//! The captures are first made ready for DPDK's `net_pcap` devices ([`input`]), all at once. Then the workers
+//! ([`crew`]) take their packets in the order of their stamps ([`play`]), and the captures that the devices wrote get the stamps of
 //! the packets in them ([`pcap`]). [`report`] shows what came of it.
 
 mod capture;
+mod crew;
 mod input;
 mod link;
 mod pcap;
@@ -90,7 +91,7 @@ fn replay(args: &Replay, config: &Config) -> Result<(), Failure> {
     });
     let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
 
-    let played = play::play(inputs, configuration, work.path(), trace)?;
+    let played = play::play(inputs, &configuration, args.workers, work.path(), trace)?;
     outputs.write(&played, work.path())?;
     if let Some(path) = &args.report {
         report::write(path, &names, &played)?;

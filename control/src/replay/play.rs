@@ -1,13 +1,15 @@
-//! The replay itself: prepared captures through net_pcap devices and one worker, in the order of their stamps.
+//! The replay itself: prepared captures through net_pcap devices and the workers, in the order of their stamps.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use dpdk::{Burst, Device, Eal, EalOptions, Mbuf, Mempool, MempoolOptions, Port, PortOptions};
-use sluice_conntrack::{Capacity, Configuration, DropReason, Instant, PortId, Shard, Verdict};
-use sluice_engine::{OpenPort, Queues, Worker};
+use sluice_conntrack::counters::Counters;
+use sluice_conntrack::{Capacity, Configuration, Instant, PortId, Shard, ShardId, Steering};
+use sluice_engine::OpenPort;
 use sluice_memory::Pages;
 
+use super::crew::Crew;
 use super::input::{Input, Stamp};
 use super::report::{Packet, Trace};
 use super::{Failure, progress};
@@ -27,8 +29,8 @@ const MIN_ENTRIES: u32 = 1 << 16;
 /// What came of a replay.
 #[derive(Debug)]
 pub struct Played {
-    /// The shard as of the last packet.
-    pub shard: Shard,
+    /// The shards as of the last packet.
+    pub shards: Vec<Shard>,
     /// Packets that came in, by port.
     pub received: Vec<u64>,
     /// The stamps of the packets that went out, by port.
@@ -38,36 +40,48 @@ pub struct Played {
 }
 
 impl Played {
-    /// Entries as of the last packet. The shard's own number may count some that are over and not yet swept.
+    /// Entries as of the last packet. A shard's own number may count some that are over and not yet swept.
     pub fn entries(&self) -> u64 {
         let mut entries = 0;
-        let mut next = Some(0);
-        while let Some(cursor) = next {
-            next = self.shard.list(cursor, u32::MAX, |_, _| entries += 1);
+        for shard in &self.shards {
+            let mut next = Some(0);
+            while let Some(cursor) = next {
+                next = shard.list(cursor, u32::MAX, |_, _| entries += 1);
+            }
         }
         entries
+    }
+
+    /// What all shards have counted.
+    pub fn counters(&self) -> Counters {
+        let mut counters = Counters::default();
+        self.shards.iter().for_each(|shard| counters.add(shard.counters()));
+        counters
     }
 }
 
 /// Replays `inputs`, by port, and leaves what goes out in `work` ([`output`]).
 pub fn play(
     inputs: Vec<Input>,
-    configuration: Configuration,
+    configuration: &Configuration,
+    workers: u16,
     work: &Path,
     mut trace: Option<Trace>,
 ) -> Result<Played, Failure> {
     let packets: u64 = inputs.iter().map(|input| input.stamps.len() as u64).sum();
     let first_ns = inputs.iter().flat_map(|input| input.stamps.first()).map(|stamp| stamp.time_ns).min();
     let first_ns = first_ns.unwrap_or_default();
-    let shard = shard(configuration, packets, first_ns)?;
-    let (ports, open, pool) = open(&inputs, work)?;
-    let mut worker = Worker::new(shard, Queues::single(open), pool);
+    let shards = (0..workers).map(|number| shard(configuration, number, workers, packets, first_ns));
+    let shards = shards.collect::<Result<_, _>>()?;
+    // A replay needs no huge pages, and so no rights and no set-up.
+    let eal = Eal::init(&EalOptions { huge_pages: false, ..EalOptions::default() })?;
+    let (ports, open, pool) = open(&eal, &inputs, work)?;
+    let mut crew = Crew::new(&eal, shards, open, pool)?;
 
     let mut received = vec![0; inputs.len()];
     let mut sent_ns: Vec<Vec<u64>> = vec![Vec::new(); inputs.len()];
     let mut feeds: Vec<Feed> = inputs.into_iter().enumerate().map(Feed::new).collect();
     let mut last_ns = first_ns;
-    let mut burst = Burst::new();
     let bar = progress("Replaying", packets, "{pos} of {len} packets");
     for number in 1..=packets {
         let Some(feed) = earliest(&mut feeds) else { break };
@@ -75,24 +89,18 @@ pub fn play(
         last_ns = last_ns.max(stamp.time_ns);
         received[usize::from(feed.port.0)] += 1;
         let now = Instant::from_ns(last_ns);
-        // What is over is gone before the packet comes, however much that is: the capture's clock waits.
-        while !worker.shard_mut().expire(now, u32::MAX) {}
+        // What is over is gone before the packet comes.
+        crew.expire(now)?;
         let verdict = if stamp.cut {
-            worker.shard_mut().count_drops(DropReason::Truncated, 1);
-            Verdict::dropped(DropReason::Truncated)
+            crew.refuse_truncated()
         } else {
-            let mbuf = feed.take_mbuf(&mut worker)?;
-            if burst.push(mbuf).is_err() {
-                return Err(Failure::new("a burst of one packet is full"));
-            }
-            worker
-                .process(now, feed.port, &mut burst)
-                .first()
-                .copied()
-                .unwrap_or(Verdict::dropped(DropReason::Local))
+            let mbuf = feed.take_mbuf(&mut crew)?;
+            // A NIC that spreads packets by something else than steering does.
+            let worker = (number % u64::from(workers)) as usize;
+            crew.process(now, feed.port, worker, mbuf)?
         };
-        for (sent_ns, counters) in sent_ns.iter_mut().zip(worker.port_counters()) {
-            sent_ns.resize(counters.tx_packets as usize, stamp.time_ns);
+        for (sent_ns, sent) in sent_ns.iter_mut().zip(crew.sent()?) {
+            sent_ns.resize(*sent as usize, stamp.time_ns);
         }
         if let Some(trace) = &mut trace {
             trace.write(&Packet { number, port: feed.port, stamp, verdict })?;
@@ -106,11 +114,11 @@ pub fn play(
         trace.finish()?;
     }
     // net_pcap writes the rest of its files as it closes.
-    let shard = worker.into_shard();
+    let shards = crew.into_shards()?;
     for port in ports {
         port.close()?;
     }
-    Ok(Played { shard, received, sent_ns, span_ns: last_ns - first_ns })
+    Ok(Played { shards, received, sent_ns, span_ns: last_ns - first_ns })
 }
 
 /// Where the device of a port writes what goes out.
@@ -118,19 +126,28 @@ pub fn output(work: &Path, port: usize) -> PathBuf {
     work.join(format!("{port}.out.pcap"))
 }
 
-/// A shard that is as large as these packets can make it, within the configuration's limit.
-fn shard(configuration: Configuration, packets: u64, first_ns: u64) -> Result<Shard, Failure> {
+/// One shard of so many, as large as these packets can make it, within its share of the configuration's limit.
+fn shard(
+    configuration: &Configuration,
+    number: u16,
+    workers: u16,
+    packets: u64,
+    first_ns: u64,
+) -> Result<Shard, Failure> {
+    let steering = Steering::new(ShardId(number), workers).ok_or_else(|| Failure::new("too many workers"))?;
     let enough = u32::try_from(packets.saturating_mul(2)).unwrap_or(u32::MAX).max(MIN_ENTRIES);
-    let entries = configuration.settings.max_entries.min(enough);
+    let entries = steering.share(configuration.settings.max_entries).min(enough);
     let capacity = Capacity { entries, seed: SEED, pages: Pages::Transparent };
-    Shard::new(capacity, Box::new(configuration), Instant::from_ns(first_ns))
+    Shard::new(capacity, Box::new(configuration.clone()), Instant::from_ns(first_ns))
+        .and_then(|shard| shard.with_steering(steering))
         .map_err(|error| Failure::new(format!("no memory for {entries} entries: {error}")))
 }
 
-/// Starts DPDK and a net_pcap device for each port.
-fn open(inputs: &[Input], work: &Path) -> Result<(Vec<Port>, Vec<OpenPort>, Mempool), Failure> {
-    // A replay needs no huge pages, and so no rights and no set-up.
-    let eal = Eal::init(&EalOptions { huge_pages: false, ..EalOptions::default() })?;
+/// A running port and its queues, for each port.
+type Ports = (Vec<Port>, Vec<OpenPort>, Mempool);
+
+/// Starts a net_pcap device for each port.
+fn open(eal: &Eal, inputs: &[Input], work: &Path) -> Result<Ports, Failure> {
     let pool_options = match inputs.iter().any(|input| input.longest > MAX_CHAIN_BYTES) {
         false => MempoolOptions::default(),
         true => MempoolOptions {
@@ -140,13 +157,13 @@ fn open(inputs: &[Input], work: &Path) -> Result<(Vec<Port>, Vec<OpenPort>, Memp
             ..MempoolOptions::default()
         },
     };
-    let pool = Mempool::new(&eal, "packets", &pool_options)?;
+    let pool = Mempool::new(eal, "packets", &pool_options)?;
     let mut ports = Vec::new();
     let mut open = Vec::new();
     for (number, input) in inputs.iter().enumerate() {
         let (rx, tx) = (input.path.display(), output(work, number));
         let arguments = format!("vdev:net_pcap{number},rx_pcap={rx},tx_pcap={}", tx.display());
-        let (port, rx, tx) = Device::attach(&eal, &arguments)?.start(&PortOptions::default(), &pool)?;
+        let (port, rx, tx) = Device::attach(eal, &arguments)?.start(&PortOptions::default(), &pool)?;
         open.push(OpenPort { rx, tx, mac: port.info().mac, hashes: port.hashes() });
         ports.push(port);
     }
@@ -176,11 +193,9 @@ impl Feed {
         self.stamps.next()
     }
 
-    fn take_mbuf(&mut self, worker: &mut Worker) -> Result<Mbuf, Failure> {
+    fn take_mbuf(&mut self, crew: &mut Crew) -> Result<Mbuf, Failure> {
         if self.waiting.is_empty() {
-            let mut burst = Burst::new();
-            worker.receive(self.port, &mut burst);
-            self.waiting.extend(burst.drain());
+            self.waiting.extend(crew.receive(self.port)?.drain());
         }
         self.waiting.pop_front().ok_or_else(|| Failure::new("net_pcap has read less than the captures hold"))
     }

@@ -126,7 +126,7 @@ pub fn write(path: &Path, names: &[&str], played: &Played) -> Result<(), Failure
             .map(|(label, count)| (label.to_owned(), json!(count)))
             .collect::<Map<_, _>>()
     };
-    let counters = played.shard.counters();
+    let counters = played.counters();
     let sent: Vec<u64> = played.sent_ns.iter().map(|times| times.len() as u64).collect();
     let interfaces: Map<String, Value> = (names.iter().zip(&played.received).zip(&sent))
         .map(|((name, received), sent)| ((*name).to_owned(), json!({ "in": received, "out": sent })))
@@ -145,7 +145,7 @@ pub fn write(path: &Path, names: &[&str], played: &Played) -> Result<(), Failure
 
 /// Shows packets by state, drops by reason, and where the outputs are.
 pub fn summarise(names: &[&str], played: &Played, directory: &Path) {
-    let counters = played.shard.counters();
+    let counters = played.counters();
     let received: u64 = played.received.iter().sum();
     let span_ms = played.span_ns / 1_000_000;
     cli::say(&format!("{received} packets in {}.{:03} s of capture time", span_ms / 1000, span_ms % 1000));
@@ -183,15 +183,17 @@ pub fn table(played: &Played, layout: Layout) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut line = String::new();
     let mut written = Ok(());
-    let mut next = Some(0);
-    while let (Some(cursor), Ok(())) = (next, &written) {
-        next = played.shard.list(cursor, 1, |_, entry| {
-            line.clear();
-            written = match entry.write(layout, &mut line) {
-                Ok(()) => writeln!(out, "{line}"),
-                Err(_) => Err(io::ErrorKind::InvalidData.into()),
-            };
-        });
+    for shard in &played.shards {
+        let mut next = Some(0);
+        while let (Some(cursor), Ok(())) = (next, &written) {
+            next = shard.list(cursor, 1, |_, entry| {
+                line.clear();
+                written = match entry.write(layout, &mut line) {
+                    Ok(()) => writeln!(out, "{line}"),
+                    Err(_) => Err(io::ErrorKind::InvalidData.into()),
+                };
+            });
+        }
     }
     match written.and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
