@@ -2,6 +2,7 @@
 
 mod box_under_test;
 mod commands;
+mod cores;
 mod life;
 mod linux;
 mod metrics;

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use crate::box_under_test::{BoxUnderTest, free_port, sluice, text, wait_for};
+use crate::cores;
 use crate::namespaces::{Row, ip};
 
 /// The box on both sides, and the largest packet of the far side.
@@ -15,7 +16,7 @@ policy:
   default: reject
   rules: [{ state: [established, related], action: accept }, { in: inside, state: new, action: accept }]";
 
-fn start(row: &Row) -> BoxUnderTest {
+fn start(row: &Row, workers: &str) -> BoxUnderTest {
     let [client, middle, server] = &row.names;
     // The box answers neighbour discovery, not the kernel that lends it the cables.
     row.inside(middle, "sysctl", &["-qw", "net.ipv6.conf.all.disable_ipv6=1"]);
@@ -27,7 +28,7 @@ fn start(row: &Row) -> BoxUnderTest {
     let metrics_port = free_port();
     let config = format!(
         "version: 1
-system: {{ cores: {{ control: 0, workers: [0] }}, memory: {{ hugepages: 512M }} }}
+system: {{ cores: {{ control: 0, workers: [{workers}] }}, memory: {{ hugepages: 512M }} }}
 interfaces: {INTERFACES}
 conntrack: {{ max-entries: 1K }}
 {POLICY}
@@ -44,7 +45,20 @@ control: {{ socket: {}/run/control.sock }}
 
 #[test]
 fn hosts_see_a_router() {
-    let row = Row::new("routed", &["10.0.0.2/24", "fd00:1::2/64"], &["203.0.113.2/24", "2001:db8:2::2/64"]);
+    hosts_see("routed", "0");
+}
+
+/// One worker has the inside, the other the outside: each sends through the other's queue, and hears from it who lives
+/// there.
+#[test]
+fn hosts_see_a_router_of_two_workers() {
+    if cores::are_there() {
+        hosts_see("routed2", "0, 1");
+    }
+}
+
+fn hosts_see(test: &str, workers: &str) {
+    let row = Row::new(test, &["10.0.0.2/24", "fd00:1::2/64"], &["203.0.113.2/24", "2001:db8:2::2/64"]);
     let Some(row) = row else {
         eprintln!("skipped: network namespaces need root");
         return;
@@ -53,7 +67,7 @@ fn hosts_see_a_router() {
         eprintln!("skipped: there is no ping");
         return;
     }
-    let _daemon = start(&row);
+    let _daemon = start(&row, workers);
     let [client, _, server] = &row.names;
     let ping = |from: &str, arguments: &str| {
         let arguments: Vec<&str> = "-n -c 1 -W 2".split(' ').chain(arguments.split(' ')).collect();
