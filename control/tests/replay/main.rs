@@ -6,3 +6,4 @@ mod formats;
 mod sample;
 mod scratch;
 mod time;
+mod workers;
