@@ -1,0 +1,238 @@
+//! The message rules under every order of events that shuttle tries: shards in threads, lanes between them, and a network
+//! that answers as soon as a packet has left.
+//!
+//! No schedule may turn an answer into NEW, claim an expectation twice, lose a packet outside a counted drop, or leave a
+//! signpost behind its entry. Threads do what workers do: take packets, then drain the lane, then decide.
+#![forbid(unsafe_code)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod worker;
+
+use common::*;
+use shuttle::rand::{Rng, thread_rng};
+use shuttle::sync::mpsc::{Receiver, Sender, channel};
+use shuttle::thread;
+use sluice_conntrack::nat::{Nat, Ports, Range, Rule, Target};
+use sluice_conntrack::policy::{Match, Prefix};
+use sluice_conntrack::settings::{Preset, Settings};
+use sluice_conntrack::{Capacity, Instant, PortId, Shard, ShardId, State, Steering};
+use worker::{Event, Worker};
+
+/// Schedules that each test tries: at random, and with few changes of priority, which finds rare orders (Burckhardt et al.,
+/// "A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs", 2010).
+const SCHEDULES: usize = 2000;
+const DEPTH: usize = 3;
+
+const WORKERS: u16 = 3;
+
+/// The port that servers listen at.
+const SERVICE: u16 = 53;
+
+/// Payload of an answer by UDP.
+const ANSWER_BYTES: usize = 20;
+
+/// Where the server inside is reached from outside, where it is, and the address that clients share.
+const PUBLIC: [u8; 4] = [203, 0, 113, 200];
+const SERVER: [u8; 4] = [10, 0, 0, 5];
+const SHARED: [u8; 4] = [203, 0, 113, 1];
+
+fn pool(address: [u8; 4]) -> Target {
+    Target::Pool(vec![Range { first: address.into(), last: address.into(), ports: Ports::Own }])
+}
+
+fn shard(own: u16, preset: Preset) -> Shard {
+    let out = Match { egress: vec![OUTSIDE], ..Match::default() };
+    let public = Match { destination: vec![Prefix::new(PUBLIC.into(), 32)], ..Match::default() };
+    let nat = Nat {
+        source: vec![Rule::new(out, pool(SHARED))],
+        destination: vec![Rule::new(public, pool(SERVER))],
+    };
+    let settings = Settings::of(preset, 64 * u32::from(WORKERS));
+    let configuration = configuration(settings, accept_all()).with_nat(nat);
+    let capacity = Capacity { entries: 64, seed: SEED, pages: sluice_memory::Pages::Ordinary };
+    let steering = Steering::new(ShardId(own), WORKERS).unwrap();
+    Shard::new(capacity, Box::new(configuration), Instant::default()).unwrap().with_steering(steering)
+}
+
+/// A frame that answers one that has left.
+fn answer(frame: &[u8]) -> Vec<u8> {
+    let address = |at: usize| <[u8; 4]>::try_from(&frame[at..at + 4]).unwrap();
+    let word = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
+    let (source, destination) = (address(26).into(), address(30).into());
+    match frame[23] {
+        frame::ICMP => Pair::of(destination, 0, source, 0).echo_reply(word(38), 1).frame(),
+        _ => Pair::of(destination, word(36), source, word(34)).udp(ANSWER_BYTES).frame(),
+    }
+}
+
+/// Whether a frame is an answer: they are longer than what they answer.
+fn is_answer(frame: &[u8]) -> bool {
+    let length = u16::from_be_bytes([frame[16], frame[17]]);
+    length == 28 + ANSWER_BYTES as u16
+}
+
+/// The workers of a box in threads, as the network sees them.
+struct Middle {
+    queues: Vec<Sender<worker::Parcel>>,
+    events: Receiver<Event>,
+    threads: Vec<thread::JoinHandle<Worker>>,
+    under_way: usize,
+}
+
+impl Middle {
+    fn start(preset: Preset) -> Self {
+        let (outcome, events) = channel();
+        let (queues, parcels): (Vec<_>, Vec<_>) = (0..WORKERS).map(|_| channel()).unzip();
+        let (lanes, messages): (Vec<_>, Vec<_>) = (0..WORKERS).map(|_| channel()).unzip();
+        let worker = |(own, (parcels, messages))| {
+            let worker = Worker::new(
+                shard(own, preset),
+                parcels,
+                messages,
+                queues.clone(),
+                lanes.clone(),
+                outcome.clone(),
+            );
+            thread::spawn(move || worker.run())
+        };
+        let threads = (0..).zip(parcels.into_iter().zip(messages)).map(worker).collect();
+        Self { queues, events, threads, under_way: 0 }
+    }
+
+    /// A frame reaches a worker, drawn by lot.
+    fn receive(&mut self, port: PortId, bytes: Vec<u8>) {
+        let worker = thread_rng().gen_range(0..self.queues.len());
+        self.under_way += 1;
+        self.queues[worker].send(worker::Parcel::Frame { port, bytes, handed: None }).unwrap();
+    }
+
+    /// What next becomes of a packet; `None` when all there were have left or were dropped.
+    fn next(&mut self) -> Option<Event> {
+        self.under_way = self.under_way.checked_sub(1)?;
+        Some(self.events.recv().unwrap())
+    }
+
+    /// Ends the threads, delivers what is still in the lanes, and looks at the signposts; then ends all entries and looks
+    /// again.
+    fn stop(self) {
+        for queue in &self.queues {
+            queue.send(worker::Parcel::Stop).unwrap();
+        }
+        let mut workers: Vec<Worker> =
+            self.threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        let settle = |workers: &mut Vec<Worker>| {
+            while workers.iter_mut().map(Worker::exchange).sum::<usize>() > 0 {}
+            let foreign: u32 = workers.iter().map(Worker::foreign).sum();
+            assert_eq!(
+                workers.iter().map(Worker::signposts).sum::<u32>(),
+                foreign,
+                "signposts are for entries"
+            );
+            foreign
+        };
+        settle(&mut workers);
+        workers.iter_mut().for_each(Worker::forget);
+        assert_eq!(settle(&mut workers), 0, "a signpost goes with its entry");
+    }
+}
+
+fn check(test: impl Fn() + Send + Sync + Clone + 'static) {
+    shuttle::check_random(test.clone(), SCHEDULES);
+    shuttle::check_pct(test, SCHEDULES, DEPTH);
+}
+
+/// Clients outside of the server inside, by its public address and by its own, whose reply tuples are the same; and clients
+/// inside that ask by ICMP, whose identifiers steer nothing.
+#[test]
+fn an_answer_is_never_new() {
+    check(|| {
+        let mut it = Middle::start(Preset::Linux);
+        // Few of them: what goes wrong in the midst of many is seldom come by.
+        let clients = thread_rng().gen_range(1..3);
+        for _ in 0..clients {
+            let number = thread_rng().gen_range(0..=u8::MAX);
+            let outside = [198, 51, 100, number].into();
+            if number % 2 == 0 {
+                it.receive(OUTSIDE, Pair::of(outside, 4000, PUBLIC.into(), SERVICE).udp(16).frame());
+                it.receive(OUTSIDE, Pair::of(outside, 4000, SERVER.into(), SERVICE).udp(16).frame());
+            } else {
+                it.receive(INSIDE, Pair::of([10, 0, 1, number].into(), 0, outside, 0).echo(7, 1).frame());
+            }
+        }
+        let begun = it.under_way;
+        let mut answered = 0;
+        while let Some(event) = it.next() {
+            match event {
+                Event::Sent { port, bytes, state: State::New } => {
+                    assert!(!is_answer(&bytes), "an answer is NEW");
+                    it.receive(port, answer(&bytes));
+                }
+                Event::Sent { state, .. } => {
+                    assert_eq!(state, State::Established);
+                    answered += 1;
+                }
+                Event::Dropped(reason) => panic!("a packet is lost: {reason:?}"),
+            }
+        }
+        assert_eq!(answered, begun, "each client has its answer");
+        it.stop();
+    });
+}
+
+/// One client after the other asks the same server by the same identifier. An answer ends its entry, so that the signpost is
+/// on its way out while the next wants one.
+#[test]
+fn a_tuple_that_is_free_again_can_be_claimed_again() {
+    check(|| {
+        let mut it = Middle::start(Preset::Classic);
+        let server = [198, 51, 100, thread_rng().gen_range(0..=u8::MAX)].into();
+        let mut clients = 1..=3;
+        let mut ask = |it: &mut Middle| {
+            if let Some(number) = clients.next() {
+                it.receive(INSIDE, Pair::of([10, 0, 0, number].into(), 0, server, 0).echo(7, 1).frame());
+            }
+        };
+        ask(&mut it);
+        let mut answered = 0;
+        while let Some(event) = it.next() {
+            match event {
+                Event::Sent { port, bytes, state: State::New } => it.receive(port, answer(&bytes)),
+                Event::Sent { state, .. } => {
+                    assert_eq!(state, State::Established);
+                    answered += 1;
+                    ask(&mut it);
+                }
+                Event::Dropped(reason) => panic!("a packet is lost: {reason:?}"),
+            }
+        }
+        assert_eq!(answered, 3);
+        it.stop();
+    });
+}
+
+/// A packet announces a connection, and leaves when all shards know; two answers, for different shards, want to be it.
+#[test]
+fn an_expectation_is_met_once() {
+    check(|| {
+        let mut it = Middle::start(Preset::Linux);
+        let (client, server) = ([10, 0, 0, 2].into(), [198, 51, 100, 9].into());
+        it.receive(INSIDE, Pair::of(client, 4000, server, worker::ANNOUNCES).udp(16).frame());
+        let mut related = 0;
+        while let Some(event) = it.next() {
+            let Event::Sent { port, bytes, state } = event else { panic!("nothing is dropped") };
+            related += usize::from(state == State::Related);
+            let announced = u16::from_be_bytes([bytes[36], bytes[37]]) == worker::ANNOUNCES;
+            if port == OUTSIDE && announced && state == State::New {
+                for sport in [1001, 1002] {
+                    it.receive(
+                        OUTSIDE,
+                        Pair::of(server, sport, SHARED.into(), worker::EXPECTED).udp(16).frame(),
+                    );
+                }
+            }
+        }
+        assert_eq!(related, 1, "the first of them is RELATED, and no other");
+        it.stop();
+    });
+}
