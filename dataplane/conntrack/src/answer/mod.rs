@@ -41,7 +41,7 @@ impl Shard {
         if !may_be_answered(frame, headers) {
             return None;
         }
-        if rejection.is_some() && !self.pace.take(self.now) {
+        if rejection.is_some() && !self.pace.take(self.now, self.steering.shards()) {
             self.counters.answers_withheld += 1;
             return None;
         }

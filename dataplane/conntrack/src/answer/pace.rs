@@ -17,10 +17,12 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Takes a token, if there is one at `now`.
-    pub fn take(&mut self, now: Instant) -> bool {
-        let full = self.full.max(now).after(INTERVAL);
-        let taken = full.since(now) <= INTERVAL * BURST;
+    /// Takes a token, if there is one at `now`: of a bucket that so many shards share.
+    pub fn take(&mut self, now: Instant, shards: u16) -> bool {
+        let shards = u32::from(shards);
+        let full = self.full.max(now).after(INTERVAL * shards);
+        // However many they are, each has one answer at once.
+        let taken = full.since(now) <= INTERVAL * BURST.max(shards);
         if taken {
             self.full = full;
         }
@@ -36,11 +38,13 @@ mod tests {
     fn a_burst_and_then_one_a_millisecond() {
         let mut pace = Pace::default();
         let start = Instant::from_ns(5);
-        assert_eq!((0..1000).filter(|_| pace.take(start)).count(), BURST as usize);
-        assert!(!pace.take(start.after(INTERVAL / 2)));
-        assert!(pace.take(start.after(INTERVAL)));
-        assert!(!pace.take(start.after(INTERVAL)));
+        assert_eq!((0..1000).filter(|_| pace.take(start, 1)).count(), BURST as usize);
+        assert!(!pace.take(start.after(INTERVAL / 2), 1));
+        assert!(pace.take(start.after(INTERVAL), 1));
+        assert!(!pace.take(start.after(INTERVAL), 1));
         let later = start.after(Duration::from_secs(3600));
-        assert_eq!((0..1000).filter(|_| pace.take(later)).count(), BURST as usize);
+        assert_eq!((0..1000).filter(|_| pace.take(later, 1)).count(), BURST as usize);
+        let much_later = later.after(Duration::from_secs(3600));
+        assert_eq!((0..1000).filter(|_| pace.take(much_later, 4)).count(), BURST as usize / 4);
     }
 }
