@@ -101,15 +101,17 @@ impl Rule {
     fn wish(&self, family: Family, old: u128, own: Option<IpAddr>, choice: u64) -> Option<Wish> {
         match &self.target {
             Target::Keep => None,
-            Target::Own(ports) => Some(Wish { address: number(own?), ports: ports.clone() }),
-            Target::Prefix(prefix) => Some(Wish { address: same_host(prefix, old), ports: Ports::Own }),
+            Target::Own(ports) => Some(Wish { address: number(own?), ports: ports.clone(), steers: true }),
+            Target::Prefix(prefix) => {
+                Some(Wish { address: same_host(prefix, old), ports: Ports::Own, steers: false })
+            }
             Target::Pool(ranges) => {
                 let mut place = u128::from(choice).checked_rem(count(ranges, family))?;
                 for range in ranges.iter().filter(|range| is_of(family, range.first)) {
                     let last = number(range.last) - number(range.first);
                     if place <= last {
                         let address = number(range.first) + place;
-                        return Some(Wish { address, ports: range.ports.clone() });
+                        return Some(Wish { address, ports: range.ports.clone(), steers: true });
                     }
                     place -= last + 1;
                 }
@@ -205,7 +207,7 @@ impl Shard {
         if !is_bound && self.translated == 0 && self.signposts() == 0 {
             return Bound::Found;
         }
-        let stay = Wish { address: original.src, ports: Ports::Own };
+        let stay = Wish { address: original.src, ports: Ports::Own, steers: false };
         Bound::of(self.settle_source(&original, &stay, false))
     }
 
@@ -233,7 +235,7 @@ impl Shard {
         let Some(place) = self.configuration.nat.source.iter().position(applies) else {
             let address = number(own.filter(|_| is_hairpin)?);
             self.newcomer.masqueraded = true;
-            let wish = Wish { address, ports: Ports::Own };
+            let wish = Wish { address, ports: Ports::Own, steers: true };
             return Some(Bound::of(self.settle_source(&original, &wish, false)));
         };
         let mapping = self.configuration.nat.source.get(place)?.mapping;

@@ -50,7 +50,8 @@ impl Shard {
     /// that is nobody's yet. `None` where there is none.
     pub(super) fn map(&mut self, original: &Tuple, wish: Wish, is_random: bool) -> Option<Wish> {
         if let Some(mapped) = self.mappings.get(&endpoint(original)) {
-            return Some(Wish { address: mapped.address(), ports: Ports::Among(mapped.port..=mapped.port) });
+            let ports = Ports::Among(mapped.port..=mapped.port);
+            return Some(Wish { address: mapped.address(), ports, steers: true });
         }
         let own = original.selector.sport();
         // Without ports there is nothing to be shared.
@@ -70,7 +71,7 @@ impl Shard {
         let kept = range.contains(&own).then(|| free(own).next().filter(keeps)).flatten();
         let port =
             kept.or_else(|| free(super::search::draw_from(&range, random)).find(|port| is_home(*port)))?;
-        Some(Wish { address: wish.address, ports: Ports::Among(port..=port) })
+        Some(Wish { ports: Ports::Among(port..=port), ..wish })
     }
 
     /// Counts the newcomer's use of its client's mapping, which begins with the first.

@@ -21,6 +21,10 @@ const MOST_PROBES: usize = 512;
 pub(super) struct Wish {
     pub(super) address: u128,
     pub(super) ports: Ports,
+    /// Whether the port may be another than the connection's own only to bring its answers home. Clients that share an
+    /// address do not mind; one whose source a rule leaves alone, or translates one to one, keeps its port, and has a
+    /// signpost.
+    pub(super) steers: bool,
 }
 
 /// The ports that a connection gets another one from when its own is taken: of its own class (RFC 4787 section 4.2.2), and
@@ -93,7 +97,7 @@ impl Shard {
             None => (self.tries == 0 && !self.is_taken(&wanted)).then_some(wanted),
             Some(range) => {
                 let is_among = wish.ports == Ports::Own || range.contains(&own);
-                self.find_port(&wanted, own, range, is_among && !is_random && self.tries == 0)
+                self.find_port(&wanted, own, range, is_among && !is_random && self.tries == 0, wish.steers)
             }
         };
         self.newcomer.reply = found.unwrap_or(wanted);
@@ -108,10 +112,11 @@ impl Shard {
         own: u16,
         range: RangeInclusive<u16>,
         may_keep: bool,
+        steers: bool,
     ) -> Option<Tuple> {
         let steering = self.steering;
         let home = Home::new(steering.base(&wanted.with_reply_port(0)), &range);
-        if may_keep && home.has(own) && !self.is_taken(&wanted.with_reply_port(own)) {
+        if may_keep && (home.has(own) || !steers) && !self.is_taken(&wanted.with_reply_port(own)) {
             return Some(wanted.with_reply_port(own));
         }
         let start = draw_from(&range, self.draw());

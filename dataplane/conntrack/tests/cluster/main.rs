@@ -209,5 +209,13 @@ fn no_reply_tuple_is_owned_twice_among_a_million_connections() {
         let only = |reason| matches!(reason, DropReason::HoldFull | DropReason::NatExhausted);
         assert!(world.cluster.drops.iter().copied().all(only), "{:?}", world.cluster.drops);
         assert!(world.mapped.len() > 20, "clients have mappings");
+        for (pair, _) in world.begun.chunks(2).enumerate().filter(|(_, pair)| pair[0].0 == OUTSIDE) {
+            let ports = [0, 1].map(|half| world.translated.get(&(2 * pair as u32 + half)));
+            let kept = ports.iter().flatten().filter(|packet| packet.source.1 == 4000).count();
+            assert!(
+                kept > 0 || ports.contains(&None),
+                "a client whose source no rule translates keeps its port"
+            );
+        }
     }
 }
