@@ -209,9 +209,7 @@ impl Shard {
             _ => edit.and_then(|edit| edit.destination()),
         };
         let way = match edit {
-            Some(Edit::Error(_)) if wire::icmp::is_redirect(packet) => {
-                Way::Closed(Action::Drop(DropReason::NatRedirect))
-            }
+            Some(edit) if !edit.is_possible(packet) => Way::Closed(Action::Drop(DropReason::NatUnknown)),
             _ => self.configuration.forwarding.way(frame, headers, destination.map(|to| to.address)),
         };
         let mut verdict = match way {

@@ -96,8 +96,9 @@ reasons! {
         NatExhausted = "nat-exhausted",
         /// Too many first packets wait for other shards to know their connections.
         HoldFull = "hold-full",
-        /// An ICMP redirect about a translated connection: it would lead the client past its translation.
-        NatRedirect = "nat-redirect",
+        /// Of or about a translated connection, and not to be translated: an ICMP redirect, which would lead the client past
+        /// its translation, an ICMP error that quotes too little, GRE of a version unknown.
+        NatUnknown = "nat-unknown",
         /// The egress queue was full.
         TxFull = "tx-full",
         /// The ring to the shard that the packet belongs to was full.

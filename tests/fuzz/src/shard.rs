@@ -2,6 +2,7 @@
 
 use sluice_conntrack::forward::{Interface, Route, Router};
 use sluice_conntrack::headers::Kind;
+use sluice_conntrack::nat::{self, Nat};
 use sluice_conntrack::policy::{Match, Outcome, Policy, Prefix, Rule, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{
@@ -155,7 +156,38 @@ fn configuration(choice: u8) -> Configuration {
         default: if bit(6) { Outcome::Reject } else { Outcome::Accept },
     };
     let forwarding = if bit(7) { Forwarding::Routed(Box::new(router())) } else { Forwarding::wire() };
-    Configuration::new(settings, policy, forwarding)
+    // Every other configuration translates, in one of four ways.
+    let configuration = Configuration::new(settings, policy, forwarding);
+    if bit(2) == bit(5) { configuration.with_nat(nat(bit(3), bit(6))) } else { configuration }
+}
+
+/// What goes out by port 1 gets an address of its own, with ports that are soon used up or of its own choice; what is sent to
+/// a public address goes inside.
+fn nat(few: bool, random: bool) -> Nat {
+    let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+    let pool = |text: &str, ports| {
+        nat::Target::Pool(vec![nat::Range { first: address(text), last: address(text), ports }])
+    };
+    let outwards = || Match { egress: vec![PortId(1)], ..Match::default() };
+    let towards =
+        |text: &str| Match { destination: vec![Prefix::new(address(text), 24)], ..Match::default() };
+    let own = nat::Target::Own(nat::Ports::Own);
+    let target = if few { pool("203.0.113.9", nat::Ports::Among(2000..=2007)) } else { own };
+    let mut nat = Nat {
+        source: vec![
+            nat::Rule { random, ..nat::Rule::new(outwards(), target) },
+            nat::Rule {
+                mapping: nat::Mapping::EndpointIndependent,
+                ..nat::Rule::new(outwards(), pool("2001:db8::9", nat::Ports::Own))
+            },
+        ],
+        destination: vec![
+            nat::Rule::new(towards("198.51.100.0"), pool("10.0.0.5", nat::Ports::Among(80..=81))),
+            nat::Rule::new(towards("10.0.0.0"), nat::Target::Prefix(Prefix::new(address("192.0.2.0"), 24))),
+        ],
+    };
+    nat.destination[0].hairpin = true;
+    nat
 }
 
 /// The router of the sample capture's networks.

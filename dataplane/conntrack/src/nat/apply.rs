@@ -7,10 +7,11 @@ use super::bind::Newcomer;
 use super::edit::{ErrorEdit, rewrite, rewrite_error};
 use super::translation::Deltas;
 use crate::frame::Frame;
-use crate::headers::{Headers, Kind};
+use crate::headers::{Headers, Kind, Packet};
 use crate::pipeline::Tracked;
 use crate::shard::Shard;
-use crate::tuple::{Direction, Tuple};
+use crate::tuple::{Direction, Tuple, protocol};
+use crate::wire::{gre, icmp};
 
 /// What is to become of a packet's addresses and ports.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +43,18 @@ impl Edit {
         match self {
             Self::Packet(to, _) => Some(Destination::of(to)),
             Self::Error(edit) => edit.dst.map(|address| Destination { address, port: None }),
+        }
+    }
+
+    /// Whether it can be done to a packet.
+    #[inline]
+    pub(crate) fn is_possible(&self, packet: Packet<'_>) -> bool {
+        match self {
+            Self::Packet(to, _) if packet.headers.protocol == protocol::GRE => {
+                to.dst == packet.headers.tuple.dst || gre::is_known(packet.l4())
+            }
+            Self::Packet(..) => true,
+            Self::Error(_) => icmp::is_translatable(packet),
         }
     }
 

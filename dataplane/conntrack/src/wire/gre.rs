@@ -3,11 +3,18 @@
 use super::bytes::u16_at;
 use crate::verdict::InvalidReason;
 
+/// The bits of a header's first word that say its version.
+const VERSION: u16 = 0x0007;
+
+/// Whether a packet is of version 0 or 1, as far as it says.
+pub(crate) fn is_known(l4: &[u8]) -> bool {
+    l4.first_chunk::<8>().is_some_and(|header| u16_at(header, 0) & VERSION <= 1)
+}
+
 /// The call id of a PPTP packet, which stands in the tuple for the destination port. Version 0 has none, its
 /// key is not looked at; neither is a packet too short to tell. Those have 0: one entry per address pair.
 /// [`InvalidReason::GreProtocol`] where version 1 carries anything but PPP, which it cannot.
 pub(super) fn call_id(l4: &[u8]) -> Result<u16, InvalidReason> {
-    const VERSION: u16 = 0x0007;
     const PPP: u16 = 0x880b;
     match l4.first_chunk::<8>() {
         Some(header) if u16_at(header, 0) & VERSION == 1 => match u16_at(header, 2) {

@@ -14,6 +14,9 @@ const TARGET_AND_DESTINATION_BYTES: usize = 32;
 /// What stands in the redirected header option before the quote (RFC 4861 section 4.6.3).
 const OPTION_HEADER_BYTES: usize = 8;
 
+/// ICMP redirect (RFC 792).
+const REDIRECT_V4: u8 = 5;
+
 /// ICMPv6 redirect (RFC 4861 section 4.5), the one error that quotes in an option.
 const REDIRECT_V6: u8 = 137;
 
@@ -111,13 +114,22 @@ pub fn class(family: Family, kind: u8) -> Class {
     lookup(family, kind).class
 }
 
-/// Whether an ICMP error tells of a better way.
-pub fn is_redirect(packet: crate::headers::Packet<'_>) -> bool {
-    let redirect = match packet.headers.tuple.family() {
-        Family::V4 => 5,
+/// Whether an error can be told to somebody whose connection is translated: one that is no redirect, and quotes eight bytes
+/// behind the IP header (RFC 792) where there are ports or an identifier among them.
+pub(crate) fn is_translatable(packet: crate::headers::Packet<'_>) -> bool {
+    let tuple = packet.headers.tuple;
+    let redirect = match tuple.family() {
+        Family::V4 => REDIRECT_V4,
         Family::V6 => REDIRECT_V6,
     };
-    packet.l4().first() == Some(&redirect)
+    let least = match tuple.protocol() {
+        protocol::TCP | protocol::UDP | protocol::UDPLITE | protocol::SCTP | protocol::GRE => 8,
+        protocol::ICMP | protocol::ICMPV6 => HEADER_BYTES,
+        _ => 0,
+    };
+    let message = packet.l4();
+    let quotes_enough = |(start, header_bytes): (usize, usize)| message.len() >= start + header_bytes + least;
+    message.first() != Some(&redirect) && quote_place(tuple.family(), message).is_some_and(quotes_enough)
 }
 
 /// Whether an ICMP error says that its destination cannot be reached.

@@ -8,7 +8,7 @@
 mod bytes;
 pub mod checksum;
 pub mod ethernet;
-mod gre;
+pub(crate) mod gre;
 pub mod icmp;
 pub(crate) mod ipv4;
 pub(crate) mod ipv6;

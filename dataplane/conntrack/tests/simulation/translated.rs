@@ -6,7 +6,7 @@ use crate::{FIVE_DAYS, check, hostile};
 use rand::RngExt;
 use rayon::prelude::*;
 use sluice_conntrack::Instant;
-use sluice_conntrack::nat::{Nat, Ports, Range, Rule, Target};
+use sluice_conntrack::nat::{Mapping, Nat, Ports, Range, Rule, Target};
 use sluice_conntrack::policy::{Match, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
 
@@ -27,7 +27,12 @@ fn nat(kind: u64) -> Nat {
         ),
         _ => (Target::Own(Ports::Among(40_000..=65_000)), Target::Keep),
     };
-    let random = |target| Rule { random: kind.is_multiple_of(3), ..Rule::new(outwards(), target) };
+    // A client's port that is one for all servers cannot be two towards one of them, by its own and by its public address.
+    let (mapping, port) = match kind % 5 {
+        0 => (Mapping::EndpointIndependent, Ports::Among(8080..=8080)),
+        _ => (Mapping::AddressAndPortDependent, Ports::Own),
+    };
+    let random = |target| Rule { random: kind.is_multiple_of(3), mapping, ..Rule::new(outwards(), target) };
     let public = |address: &str| Match {
         destination: vec![Prefix::new(address.parse().unwrap(), u8::MAX)],
         ..Match::default()
@@ -42,7 +47,7 @@ fn nat(kind: u64) -> Nat {
         ],
         destination: vec![
             Rule::new(public("192.0.2.80"), pool("198.51.100.1", "198.51.100.4", Ports::Among(8080..=8080))),
-            Rule::new(public("2001:db8:80::80"), pool("2001:db8:9::1", "2001:db8:9::4", Ports::Own)),
+            Rule::new(public("2001:db8:80::80"), pool("2001:db8:9::1", "2001:db8:9::4", port)),
         ],
     }
 }

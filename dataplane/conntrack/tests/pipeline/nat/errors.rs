@@ -182,14 +182,28 @@ fn redirects_about_translated_connections_are_dropped() {
     it.crosses(INSIDE, &inside.udp(10), &outside.udp(10));
     let redirect = |packet: &Packet| error(ip("203.0.113.254"), packet, (5, 1, [203, 0, 113, 9]), 1000);
     let (verdict, frame) = it.pass_one(OUTSIDE, &redirect(&outside.udp(10)));
-    assert_eq!(
-        (verdict.action, verdict.state),
-        (Action::Drop(DropReason::NatRedirect), Some(State::Related))
-    );
+    assert_eq!((verdict.action, verdict.state), (Action::Drop(DropReason::NatUnknown), Some(State::Related)));
     assert_eq!(hex(&frame), hex(&redirect(&outside.udp(10)).frame()));
     // One about a connection that is not translated passes.
     let plain = Pair::at("198.51.100.9:1", "10.0.0.9:2").udp(10);
     it.crosses(OUTSIDE, &plain, &plain);
     let about = error(ip("10.0.0.254"), &plain, (5, 1, [10, 0, 0, 7]), 1000);
     it.crosses(INSIDE, &about, &about);
+}
+
+#[test]
+fn an_error_that_quotes_less_than_eight_bytes_is_dropped() {
+    for (nat, inside, outside) in connections() {
+        if inside.source.is_ipv6() || inside.protocol == frame::ICMP {
+            continue;
+        }
+        let mut it = Middlebox::routed(nat);
+        it.crosses(INSIDE, &inside, &outside);
+        for l4 in [4, 7] {
+            let error = error(ip("192.0.2.1"), &outside, (3, 1, [0; 4]), quoted(&outside, l4));
+            let (verdict, frame) = it.pass_one(OUTSIDE, &error);
+            assert_eq!(verdict.action, Action::Drop(DropReason::NatUnknown));
+            assert_eq!(hex(&frame), hex(&error.frame()));
+        }
+    }
 }

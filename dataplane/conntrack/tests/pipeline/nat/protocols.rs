@@ -287,3 +287,15 @@ fn options_and_extension_headers_are_passed_over() {
     assert_eq!(it.burst(&mut frames)[0].action, Action::Forward(OUTSIDE));
     assert_eq!(hex(&frames[0].1), hex(&extended(&Packet { ttl: 63, ..seen.udp(40) })));
 }
+
+#[test]
+fn answers_in_gre_of_an_unknown_version_are_dropped() {
+    let mut it = Middlebox::routed(masquerade());
+    let packet = |pair: Pair| pair.packet(GRE, vec![1, 2, 8, 0, 1, 2, 3, 4], None);
+    it.crosses(INSIDE, &packet(inside()), &packet(outside()));
+    let (verdict, _) = it.pass_one(OUTSIDE, &packet(outside().inverse()));
+    assert_eq!(
+        (verdict.action, verdict.state),
+        (Action::Drop(DropReason::NatUnknown), Some(State::Established))
+    );
+}
