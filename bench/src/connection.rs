@@ -24,6 +24,9 @@ const OUTSIDE_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x02];
 const CLIENT_NETWORK: u32 = 0xc612_0000;
 const SERVER_NETWORK: u32 = 0xc613_0000;
 
+/// The first of the addresses that clients are translated to where they are, of a network for documentation (RFC 5737).
+pub const OUTSIDE_ADDRESS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 0);
+
 const ETHERNET_BYTES: usize = 14;
 const IPV4_BYTES: usize = 20;
 const TCP_BYTES: usize = 20;
@@ -114,6 +117,12 @@ impl Connection {
         }
     }
 
+    /// The connection as the server sees it, whose client was translated.
+    #[must_use]
+    pub const fn from_outside(self, client: Endpoint) -> Self {
+        Self { client, ..self }
+    }
+
     /// The frame of one step, checksums filled in.
     pub fn frame(&self, step: Step) -> Frame {
         let (from, to, source_mac, destination_mac) = if step.from_inside() {
@@ -202,6 +211,12 @@ fn sum_words(bytes: &[u8]) -> u32 {
     bytes.chunks_exact(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum()
 }
 
+/// Source address and port of a frame.
+pub fn source(frame: &Frame) -> Endpoint {
+    let [a, b, c, d] = [26, 27, 28, 29].map(|at| frame[at]);
+    Endpoint { address: Ipv4Addr::new(a, b, c, d), port: u16::from_be_bytes([frame[34], frame[35]]) }
+}
+
 /// A bijection over 32 bits that puts neighbours far apart: each index its own pair of hosts.
 fn scatter(index: u32) -> u32 {
     let mut x = index;
@@ -263,6 +278,7 @@ mod tests {
             assert_eq!(original[34..36], reply[36..38]);
             assert_eq!(original[36..38], reply[34..36]);
             assert_eq!(original[0..6], reply[6..12]);
+            assert_eq!((source(&original), source(&reply)), (connection.client, connection.server));
         }
     }
 

@@ -1,19 +1,23 @@
 //! Drives a shard without devices: writes bursts of frames as a NIC would, and times what the shard makes of
 //! them.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use sluice_conntrack::nat::{self, Nat, Ports, Range, Target};
 use sluice_conntrack::policy::{Match, Outcome, Policy, Rule, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
+use sluice_conntrack::steer::{ShardId, Steering};
 use sluice_conntrack::verdict::{Action, DropReason, State, Verdict};
-use sluice_conntrack::{Capacity, Configuration, Forwarding, Frame, Instant, PortId, Shard};
+use sluice_conntrack::{Capacity, Configuration, Forwarding, Frame, Instant, PortId, Shard, Tuple};
 use sluice_engine::EXPIRY_BUDGET;
 use sluice_memory::Pages;
 
-use crate::connection::{self, Connection, Step};
+use crate::connection::{self, Connection, Endpoint, OUTSIDE_ADDRESS, Protocol, Step};
 
 /// Packets that a worker takes from a queue at once.
 pub const BURST: usize = 32;
@@ -66,35 +70,104 @@ impl Frame for Buffer {
     }
 }
 
+/// What is driven.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// Connections of the shard, for which it has just room.
+    pub connections: u32,
+    /// Decides tuples and the key of the index.
+    pub seed: u64,
+    /// How many connections in a hundred are UDP.
+    pub udp_percent: u8,
+    /// Whether their sources are translated, to as few addresses as the ports allow.
+    pub snat: bool,
+    /// Which shard of its box is driven, and how many that has.
+    pub shard: (ShardId, u16),
+}
+
+impl Setup {
+    /// Connections of the only shard of a box without NAT.
+    pub const fn new(connections: u32, seed: u64, udp_percent: u8) -> Self {
+        Self { connections, seed, udp_percent, snat: false, shard: (ShardId(0), 1) }
+    }
+
+    /// The same with the sources of connections translated.
+    #[must_use]
+    pub const fn with_snat(self) -> Self {
+        Self { snat: true, ..self }
+    }
+
+    /// The same for one shard of so many.
+    #[must_use]
+    pub const fn with_steering(self, own: ShardId, shards: u16) -> Self {
+        Self { shard: (own, shards), ..self }
+    }
+
+    /// Addresses that sources are translated to.
+    fn addresses(self) -> u32 {
+        if self.snat { self.connections.div_ceil(1 << 16).max(1) } else { 0 }
+    }
+}
+
+/// A connection of the shard.
+#[derive(Clone, Copy)]
+struct Peers {
+    connection: Connection,
+    /// The client as the server sees it.
+    outside: Endpoint,
+}
+
+impl Peers {
+    fn frame(&self, step: Step) -> connection::Frame {
+        let Self { connection, outside } = self;
+        if step.from_inside() {
+            connection.frame(step)
+        } else {
+            connection.from_outside(*outside).frame(step)
+        }
+    }
+}
+
 /// A shard and the frames it is driven with.
 pub struct Driver {
     shard: Shard,
     now: Instant,
-    seed: u64,
-    udp_percent: u8,
+    peers: Vec<Peers>,
+    planned: Vec<Planned>,
     buffers: Vec<Buffer>,
     verdicts: [Verdict; BURST],
+    handoffs: u64,
 }
 
 impl Driver {
-    /// An empty shard for `capacity` entries.
-    pub fn new(capacity: u32, seed: u64, udp_percent: u8) -> anyhow::Result<Self> {
+    /// An empty shard.
+    pub fn new(setup: Setup) -> anyhow::Result<Self> {
         let now = Instant::from_ns(1_000_000_000);
-        let configuration = configuration(capacity);
-        let capacity = Capacity { entries: capacity, seed: [seed, 2, 3, 4], pages: Pages::Huge2M };
+        let (own, shards) = setup.shard;
+        let configuration = configuration(setup.connections * u32::from(shards), setup.addresses());
+        let capacity =
+            Capacity { entries: setup.connections, seed: [setup.seed, 2, 3, 4], pages: Pages::Huge2M };
+        let steering = Steering::new(own, shards).context("no such shard")?;
+        let peers = peers(setup, &steering);
         Ok(Self {
-            shard: Shard::new(capacity, configuration, now)?,
+            shard: Shard::new(capacity, configuration, now)?.with_steering(steering),
             now,
-            seed,
-            udp_percent,
+            peers,
+            planned: Vec::with_capacity(BUFFERS),
             buffers: Vec::with_capacity(BUFFERS),
             verdicts: [Verdict::dropped(DropReason::Truncated); BURST],
+            handoffs: 0,
         })
     }
 
     /// The shard.
     pub const fn shard(&self) -> &Shard {
         &self.shard
+    }
+
+    /// Packets that went to another shard so far.
+    pub const fn handoffs(&self) -> u64 {
+        self.handoffs
     }
 
     /// The time that the last burst came at.
@@ -113,11 +186,10 @@ impl Driver {
         self.now = self.now.after(time);
     }
 
-    /// Opens the connections 0 to `count` by three packets each, and waits until Linux takes those of UDP for
-    /// streams.
-    pub fn open(&mut self, count: u32) -> anyhow::Result<()> {
-        let steps = [Step::Open, Step::Answer, Step::Original];
-        for step in steps {
+    /// Opens all connections by three packets each, and waits until Linux takes those of UDP for streams.
+    pub fn open(&mut self) -> anyhow::Result<()> {
+        let count = self.peers.len() as u32;
+        for step in [Step::Open, Step::Answer, Step::Original] {
             self.drive((0..count).map(|number| (number, step)))?;
         }
         self.wait(Duration::from_secs(3));
@@ -127,7 +199,7 @@ impl Driver {
     }
 
     /// Sends `packets` through the shard, and gives the time that passed between parsing and verdict, all
-    /// together. All of them must be forwarded.
+    /// together. All of them must be forwarded, or handed to another shard.
     pub fn drive(&mut self, packets: impl IntoIterator<Item = Planned>) -> anyhow::Result<Duration> {
         let mut packets = packets.into_iter();
         let mut time = Duration::ZERO;
@@ -136,40 +208,95 @@ impl Driver {
             let refused = self.process();
             time += begin.elapsed();
             ensure!(refused == 0, "{refused} packets were refused");
+            self.learn();
         }
         Ok(time)
     }
 
     /// Fills the buffers with the next of `packets`; false when there are none.
     pub fn write(&mut self, packets: &mut impl Iterator<Item = Planned>) -> bool {
+        self.planned.clear();
+        self.planned.extend(packets.take(BUFFERS));
         self.buffers.clear();
-        self.buffers.extend(packets.take(BUFFERS).map(|(number, step)| Buffer {
-            bytes: Connection::new(self.seed, number, self.udp_percent).frame(step),
+        self.buffers.extend(self.planned.iter().map(|&(number, step)| Buffer {
+            bytes: self.peers[number as usize].frame(step),
             port: if step.from_inside() { INSIDE } else { OUTSIDE },
         }));
         !self.buffers.is_empty()
     }
 
     /// Takes what is in the buffers through the shard, burst by burst, as a worker does; gives the number of
-    /// packets that were not forwarded.
+    /// packets that were neither forwarded nor handed off.
     pub fn process(&mut self) -> usize {
-        let mut forwarded = 0;
+        let mut refused = 0;
         for burst in self.buffers.chunks_mut(BURST) {
             self.now = self.now.after(BETWEEN_BURSTS);
             self.shard.expire(self.now, EXPIRY_BUDGET);
             let verdicts = &mut self.verdicts[..burst.len()];
             self.shard.process(self.now, burst, verdicts);
-            forwarded += verdicts.iter().filter(|it| matches!(it.action, Action::Forward(_))).count();
+            for verdict in verdicts {
+                match verdict.action {
+                    Action::Forward(_) => {}
+                    Action::Handoff(..) => self.handoffs += 1,
+                    _ => refused += 1,
+                }
+            }
         }
-        self.buffers.len() - forwarded
+        refused
+    }
+
+    /// Reads in the buffers how the clients of opened connections look from outside: servers answer what they see.
+    fn learn(&mut self) {
+        for (&(number, step), buffer) in self.planned.iter().zip(&self.buffers) {
+            if step == Step::Open {
+                self.peers[number as usize].outside = connection::source(&buffer.bytes);
+            }
+        }
     }
 }
 
+/// The first connections of a seed whose packets come to this shard.
+fn peers(setup: Setup, steering: &Steering) -> Vec<Peers> {
+    let is_own = |connection: &Connection| {
+        let Connection { client, server, .. } = connection;
+        let number = match connection.protocol {
+            Protocol::Tcp => 6,
+            Protocol::Udp => 17,
+        };
+        let tuple =
+            Tuple::new(client.address.into(), server.address.into(), number, client.port, server.port);
+        steering.owner(&tuple) == steering.own()
+    };
+    let mut peers = Vec::with_capacity(setup.connections as usize);
+    let mut next = 0;
+    while peers.len() < setup.connections as usize {
+        let missing = setup.connections - peers.len() as u32;
+        peers.par_extend(
+            (next..next + missing)
+                .into_par_iter()
+                .map(|index| Connection::new(setup.seed, index, setup.udp_percent))
+                .filter(is_own)
+                .map(|connection| Peers { connection, outside: connection.client }),
+        );
+        next += missing;
+    }
+    peers
+}
+
 /// What a box is told that behaves like Linux and lets connections out: checksums verified, windows tracked,
-/// packets and bytes counted, at most `limit` entries.
-pub(crate) fn configuration(limit: u32) -> Box<Configuration> {
+/// packets and bytes counted, at most `limit` entries, sources translated to so many addresses, if any.
+pub(crate) fn configuration(limit: u32, addresses: u32) -> Box<Configuration> {
     let settings = Settings::of(Preset::Linux, limit);
-    Box::new(Configuration::new(settings, policy(), Forwarding::wire()))
+    let configuration = Configuration::new(settings, policy(), Forwarding::wire());
+    let Some(last) = addresses.checked_sub(1) else { return Box::new(configuration) };
+    let range = Range {
+        first: OUTSIDE_ADDRESS.into(),
+        last: Ipv4Addr::from_bits(OUTSIDE_ADDRESS.to_bits() + last).into(),
+        ports: Ports::Own,
+    };
+    let outgoing = Match { ingress: vec![INSIDE], ..Match::default() };
+    let source = vec![nat::Rule::new(outgoing, Target::Pool(vec![range]))];
+    Box::new(configuration.with_nat(Nat { source, destination: Vec::new() }))
 }
 
 /// Connections are opened from inside, and nothing else passes.
@@ -195,20 +322,33 @@ fn policy() -> Policy {
 mod tests {
     use super::*;
 
+    const SETUP: Setup = Setup::new(1000, 1, 25);
+
     #[test]
     fn packets_of_open_connections_are_established_in_any_order() {
-        let mut driver = Driver::new(1000, 1, 25).unwrap();
-        driver.open(1000).unwrap();
-        let established = |driver: &Driver| driver.shard.counters().packets[State::Established as usize];
-        let before = established(&driver);
-        let backwards = (0..1000).rev().flat_map(|number| [(number, Step::Reply), (number, Step::Original)]);
-        driver.drive(backwards).unwrap();
-        assert_eq!(established(&driver) - before, 2000);
+        for setup in [SETUP, SETUP.with_snat(), SETUP.with_snat().with_steering(ShardId(2), 4)] {
+            let mut driver = Driver::new(setup).unwrap();
+            driver.open().unwrap();
+            let established = |driver: &Driver| driver.shard.counters().packets[State::Established as usize];
+            let before = established(&driver);
+            let backwards =
+                (0..1000).rev().flat_map(|number| [(number, Step::Reply), (number, Step::Original)]);
+            driver.drive(backwards).unwrap();
+            assert_eq!(established(&driver) - before, 2000);
+            assert_eq!(driver.handoffs(), 0);
+        }
+    }
+
+    #[test]
+    fn servers_see_translated_clients() {
+        let mut driver = Driver::new(SETUP.with_snat()).unwrap();
+        driver.open().unwrap();
+        assert!(driver.peers.iter().all(|peers| peers.outside.address == OUTSIDE_ADDRESS));
     }
 
     #[test]
     fn refused_packets_are_an_error() {
-        let mut driver = Driver::new(10, 1, 25).unwrap();
+        let mut driver = Driver::new(Setup::new(10, 1, 25)).unwrap();
         assert!(driver.drive([(3, Step::Reply)]).is_err());
     }
 }

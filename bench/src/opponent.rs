@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 
+use crate::connection::OUTSIDE_ADDRESS;
 use crate::figures::rate_of_growth;
 use crate::interrupt::sleep;
 use crate::ovs::Ovs;
 use crate::traffic::Captures;
 
-/// Ports 1 (inside) and 2 (outside) are each other's way out; 3 plays the handshakes.
+/// Tracks and commits everything. Ports 1 (inside) and 2 (outside) are each other's way out; 3 plays the handshakes.
 const FLOWS: &str = "\
 table=0,ip,ct_state=-trk,actions=ct(table=1)
 table=1,ip,ct_state=+trk+new,in_port=1,actions=ct(commit),output:2
@@ -21,6 +22,26 @@ table=1,ip,ct_state=+trk+est,in_port=2,actions=output:1
 table=1,ip,ct_state=+trk+new,in_port=3,actions=ct(commit)
 table=1,ip,ct_state=+trk+est,in_port=3,actions=drop
 ";
+
+/// The same with the sources of all connections from inside translated.
+fn snat_flows() -> String {
+    let translate = format!("ct(commit,nat(src={OUTSIDE_ADDRESS}))");
+    format!(
+        "\
+table=0,ip,ct_state=-trk,actions=ct(nat,table=1)
+table=1,ip,ct_state=+trk+new,in_port=1,actions={translate},output:2
+table=1,ip,ct_state=+trk+est,in_port=1,actions=output:2
+table=1,ip,ct_state=+trk+est,in_port=2,actions=output:1
+table=1,ip,ct_state=+trk+new,in_port=3,actions={translate}
+table=1,ip,ct_state=+trk+est,in_port=3,actions=drop
+"
+    )
+}
+
+/// The flows of a switch that tracks everything, and translates sources or not.
+pub fn flows(snat: bool) -> String {
+    if snat { snat_flows() } else { FLOWS.into() }
+}
 
 /// How long a capture that is played once may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -55,11 +76,12 @@ impl Port {
 /// `connections` by their handshakes, then replays both directions for ever and counts for `duration`.
 pub fn established(
     ovs: &mut Ovs,
+    flows: &str,
     captures: &Captures,
     connections: u32,
     duration: Duration,
 ) -> anyhow::Result<f64> {
-    ovs.set_flows(FLOWS)?;
+    ovs.set_flows(flows)?;
     ovs.flush_connections()?;
     ovs.limit_connections(connections.into())?;
     play_once(ovs, &Port::replaying("setup", 3, &captures.setup, false), u64::from(connections) * 3)?;
@@ -85,8 +107,13 @@ pub fn established(
 
 /// Connections a second that come into the table from a capture of `connections` first packets. The limit
 /// of the table is the gate: no connection while the port begins, then all of them in one pass.
-pub fn new_connections(ovs: &mut Ovs, captures: &Captures, connections: u32) -> anyhow::Result<f64> {
-    ovs.set_flows(FLOWS)?;
+pub fn new_connections(
+    ovs: &mut Ovs,
+    flows: &str,
+    captures: &Captures,
+    connections: u32,
+) -> anyhow::Result<f64> {
+    ovs.set_flows(flows)?;
     ovs.flush_connections()?;
     ovs.limit_connections(0)?;
     let outside = Port { name: "outside", number: 2, device: "net_null_outside,no-rx=1".into() };

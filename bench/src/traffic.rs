@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::capture::CaptureWriter;
-use crate::connection::{Connection, Frame, Step};
+use crate::connection::{Connection, Endpoint, Frame, OUTSIDE_ADDRESS, Step};
 
 /// Frames built at a time, which bounds the memory that a capture of any length takes.
 const FRAMES_AT_A_TIME: usize = 1 << 16;
@@ -28,6 +28,8 @@ pub struct Traffic {
     pub udp_percent: u8,
     /// The same seed makes the same files.
     pub seed: u64,
+    /// Whether servers see all clients at [`OUTSIDE_ADDRESS`], ports kept.
+    pub snat: bool,
 }
 
 /// Where the captures are.
@@ -74,8 +76,7 @@ impl Traffic {
         for &step in steps {
             indices.shuffle(&mut self.order(step));
             for some in indices.chunks(FRAMES_AT_A_TIME) {
-                let frames: Vec<Frame> =
-                    some.par_iter().map(|&index| self.connection(index).frame(step)).collect();
+                let frames: Vec<Frame> = some.par_iter().map(|&index| self.frame(index, step)).collect();
                 frames.iter().try_for_each(|frame| writer.write(frame))?;
             }
         }
@@ -83,8 +84,14 @@ impl Traffic {
         Ok(())
     }
 
-    fn connection(&self, index: u32) -> Connection {
-        Connection::new(self.seed, index, self.udp_percent)
+    fn frame(&self, index: u32, step: Step) -> Frame {
+        let connection = Connection::new(self.seed, index, self.udp_percent);
+        let translated = Endpoint { address: OUTSIDE_ADDRESS, ..connection.client };
+        if self.snat && !step.from_inside() {
+            connection.from_outside(translated).frame(step)
+        } else {
+            connection.frame(step)
+        }
     }
 
     /// Decides the order of a step's packets, by a stream that no connection uses.
@@ -102,7 +109,8 @@ mod tests {
     use super::*;
     use crate::connection::FRAME_BYTES;
 
-    const TRAFFIC: Traffic = Traffic { connections: 3000, new_connections: 2000, udp_percent: 25, seed: 11 };
+    const TRAFFIC: Traffic =
+        Traffic { connections: 3000, new_connections: 2000, udp_percent: 25, seed: 11, snat: false };
 
     fn frames(path: &Path) -> Vec<Frame> {
         let bytes = std::fs::read(path).unwrap();
@@ -138,6 +146,23 @@ mod tests {
     }
 
     #[test]
+    fn servers_answer_to_the_translated_address() {
+        let directory = tempfile::tempdir().unwrap();
+        let captures = Traffic { snat: true, ..TRAFFIC }.write(directory.path()).unwrap();
+        let inside: HashSet<_> = frames(&captures.established_inside).iter().map(tuple).collect();
+        let outside = frames(&captures.established_outside);
+        assert!(outside.iter().all(|frame| frame[30..34] == OUTSIDE_ADDRESS.octets()));
+        assert!(inside.iter().all(|(client, _, _)| client[..2] == [198, 18]));
+        let ports = |frame: &Frame| [frame[36], frame[37], frame[34], frame[35]];
+        let answered: HashSet<_> = outside.iter().map(ports).collect();
+        assert!(
+            inside.iter().all(|(client, server, _)| {
+                answered.contains(&[client[4], client[5], server[4], server[5]])
+            })
+        );
+    }
+
+    #[test]
     fn a_handshake_is_in_order() {
         let directory = tempfile::tempdir().unwrap();
         let captures = TRAFFIC.write(directory.path()).unwrap();
@@ -159,8 +184,7 @@ mod tests {
         };
         assert_eq!(order(1), order(1));
 
-        let in_order: Vec<Frame> =
-            (0..3000).map(|index| TRAFFIC.connection(index).frame(Step::Original)).collect();
+        let in_order: Vec<Frame> = (0..3000).map(|index| TRAFFIC.frame(index, Step::Original)).collect();
         let shuffled = order(TRAFFIC.seed);
         let in_place = in_order.iter().zip(&shuffled).filter(|(a, b)| a == b).count();
         assert!(in_place < 20, "{in_place} of 3000 packets are where they would be unshuffled");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use dpdk::lcore::{self, Lcore};
 use dpdk::{Burst, Device, Eal, EalOptions, Mempool, MempoolOptions, Port, PortOptions};
-use sluice_conntrack::{Capacity, PortId, Shard};
+use sluice_conntrack::{Capacity, Configuration, PortId, Shard};
 use sluice_engine::command::{Answer, Command, Controller, Stats, channel};
 use sluice_engine::{Clock, Idle, OpenPort, Queues, Worker};
 use sluice_memory::Pages;
@@ -30,6 +30,7 @@ pub struct Bench {
     eal: Eal,
     pool: Mempool,
     core: usize,
+    snat: bool,
 }
 
 /// A running worker, from the control thread's side.
@@ -43,11 +44,11 @@ struct Running {
 type Ports = (Vec<Port>, Vec<OpenPort>);
 
 impl Bench {
-    /// Starts DPDK for one poll-mode thread on `core`.
-    pub fn start(core: usize, huge_pages: bool) -> anyhow::Result<Self> {
+    /// Starts DPDK for one poll-mode thread on `core`, which translates the sources of connections or not.
+    pub fn start(core: usize, huge_pages: bool, snat: bool) -> anyhow::Result<Self> {
         let eal = Eal::init(&EalOptions { memory_mb: MEMORY_MB, huge_pages, ..EalOptions::default() })?;
         let pool = Mempool::new(&eal, "packets", &MempoolOptions { mbufs: MBUFS, ..Default::default() })?;
-        Ok(Self { eal, pool, core })
+        Ok(Self { eal, pool, core, snat })
     }
 
     /// Packets a second from either port to the other, with nothing done to them.
@@ -93,8 +94,8 @@ impl Bench {
     /// of the table is the gate: no connection while the port begins, then all of them in one pass.
     pub fn new_connections(&self, captures: &Captures, connections: u32) -> anyhow::Result<f64> {
         let clock = Clock::new(&self.eal);
-        let mut shard = shard(&clock, connections)?;
-        shard.configure(configuration(0));
+        let mut shard = self.shard(&clock, connections)?;
+        shard.configure(self.configuration(0));
         let inside = format!("net_pcap_inside,rx_pcap={},infinite_rx=1", captures.new_inside.display());
         let (ports, queues) = self.attach(&[&inside, "net_null_outside,no-rx=1"])?;
         let mut running = self.run(clock, shard, queues)?;
@@ -102,7 +103,7 @@ impl Bench {
 
         let mut samples = Vec::new();
         let begin = Instant::now();
-        running.ask(Command::Configure(configuration(connections)))?;
+        running.ask(Command::Configure(self.configuration(connections)))?;
         while samples.last().is_none_or(|&(_, count)| count < u64::from(connections)) {
             ensure!(begin.elapsed() < PATIENCE, "the worker has not taken {connections} connections");
             let stats = running.stats()?;
@@ -117,7 +118,7 @@ impl Bench {
     /// A shard that has seen the handshakes of a capture.
     fn opened(&self, clock: &Clock, setup: &Path, connections: u32) -> anyhow::Result<Shard> {
         let (ports, queues) = self.attach(&[&format!("net_pcap_setup,rx_pcap={}", setup.display())])?;
-        let mut worker = Worker::new(shard(clock, connections)?, Queues::single(queues), self.pool);
+        let mut worker = Worker::new(self.shard(clock, connections)?, Queues::single(queues), self.pool);
         let mut burst = Burst::new();
         let mut left = u64::from(connections) * 3;
         let begin = Instant::now();
@@ -126,11 +127,20 @@ impl Bench {
             left -= worker.receive(PortId(0), &mut burst) as u64;
             worker.process(clock.now(), PortId(0), &mut burst);
         }
-        let shard = std::mem::replace(worker.shard_mut(), shard(clock, 1)?);
+        let shard = std::mem::replace(worker.shard_mut(), self.shard(clock, 1)?);
         drop(worker);
         close(ports)?;
         ensure!(shard.len() == connections, "{} connections of {connections} are open", shard.len());
         Ok(shard)
+    }
+
+    fn shard(&self, clock: &Clock, connections: u32) -> anyhow::Result<Shard> {
+        let capacity = Capacity { entries: connections, seed: [1, 2, 3, 4], pages: Pages::Huge2M };
+        Ok(Shard::new(capacity, self.configuration(connections), clock.now())?)
+    }
+
+    fn configuration(&self, limit: u32) -> Box<Configuration> {
+        configuration(limit, self.snat.into())
     }
 
     fn both_directions(&self, captures: &Captures) -> anyhow::Result<Ports> {
@@ -203,11 +213,6 @@ fn pass_for(cycles: u64, inside: &mut OpenPort, outside: &mut OpenPort) -> u64 {
         }
     }
     packets
-}
-
-fn shard(clock: &Clock, connections: u32) -> anyhow::Result<Shard> {
-    let capacity = Capacity { entries: connections, seed: [1, 2, 3, 4], pages: Pages::Huge2M };
-    Ok(Shard::new(capacity, configuration(connections), clock.now())?)
 }
 
 fn close(ports: Vec<Port>) -> anyhow::Result<()> {

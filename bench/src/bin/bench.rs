@@ -1,7 +1,7 @@
 //! The whole benchmark: tracking alone, Sluice beside the roofline and OVS-DPDK, a table and a summary.
 #![forbid(unsafe_code)]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -15,6 +15,7 @@ use sluice_bench::ovs::{self, Ovs};
 use sluice_bench::process::Process;
 use sluice_bench::traffic::{Captures, Traffic};
 use sluice_bench::{interrupt, worker};
+use tempfile::TempDir;
 
 /// Measure everything; print a table, and write a flat JSON object of figures.
 #[derive(Parser)]
@@ -49,10 +50,27 @@ struct Options {
     core: u8,
 }
 
+/// What Sluice and OVS meet with.
+struct Opponents {
+    /// Whether both translate the sources of connections.
+    snat: bool,
+    directory: TempDir,
+    captures: Captures,
+    /// The flows of OVS.
+    flows: String,
+}
+
 /// What one round after the other has come to, in packets or connections a second.
 #[derive(Default)]
 struct Rounds {
     roofline: Vec<f64>,
+    plain: Beside,
+    nat: Beside,
+}
+
+/// The same of Sluice and OVS on the same captures.
+#[derive(Default)]
+struct Beside {
     established: Vec<f64>,
     ovs_established: Vec<f64>,
     new: Vec<f64>,
@@ -64,12 +82,15 @@ fn main() -> anyhow::Result<()> {
     interrupt::catch()?;
     let mut figures = Map::new();
     figures.insert("load_average".into(), json!(load_average()));
+    figures.insert("cores".into(), json!(std::thread::available_parallelism()?));
 
     eprintln!("Tracking alone ...");
     let text = Process::run(&sibling("micro")?, &[])?;
     let mut alone: Map<String, Value> = serde_json::from_str(&text).context("figures of micro")?;
-    if let Some(bytes) = alone.get("bytes_per_connection_1m").cloned() {
-        alone.insert("bytes_per_connection".into(), bytes);
+    for name in ["bytes_per_connection", "bytes_per_translated_connection"] {
+        if let Some(bytes) = alone.get(&format!("{name}_1m")).cloned() {
+            alone.insert(name.into(), bytes);
+        }
     }
     figures.append(&mut alone);
 
@@ -99,42 +120,72 @@ fn main() -> anyhow::Result<()> {
 impl Options {
     /// Measures roofline, Sluice and OVS in turn.
     fn beside_ovs(&self) -> anyhow::Result<Rounds> {
+        let [plain, nat] = [false, true].map(|snat| self.opponents(snat));
+        let (plain, nat) = (plain?, nat?);
+        let huge_pages = HugePages::reserve(ovs::MEMORY_BYTES + worker::MEMORY_BYTES);
+        let mut ovs = Ovs::start(self.core.into(), huge_pages.is_some())?;
+        let mut rounds = Rounds::default();
+        for round in 1..=self.rounds {
+            eprintln!("Roofline, Sluice, OVS-DPDK: round {round} of {} ...", self.rounds);
+            rounds.roofline.push(self.sluice("roofline", &plain, self.connections, huge_pages.is_some())?);
+            for (opponents, beside) in [(&plain, &mut rounds.plain), (&nat, &mut rounds.nat)] {
+                self.round(opponents, &mut ovs, huge_pages.is_some(), beside)?;
+            }
+        }
+        drop(ovs); // before its huge pages go
+        Ok(rounds)
+    }
+
+    /// The captures for both, and what OVS does with them.
+    fn opponents(&self, snat: bool) -> anyhow::Result<Opponents> {
         let directory = tempfile::Builder::new().prefix("sluice-bench-captures-").tempdir()?;
         let traffic = Traffic {
             connections: self.connections,
             new_connections: self.new_connections,
             udp_percent: self.udp_percent,
             seed: self.seed,
+            snat,
         };
         let captures = traffic.write(directory.path()).context("cannot write the captures")?;
+        Ok(Opponents { snat, directory, captures, flows: opponent::flows(snat) })
+    }
 
-        let huge_pages = HugePages::reserve(ovs::MEMORY_BYTES + worker::MEMORY_BYTES);
-        let mut ovs = Ovs::start(self.core.into(), huge_pages.is_some())?;
-        let mut rounds = Rounds::default();
+    /// Sluice and OVS in turn, once.
+    fn round(
+        &self,
+        opponents: &Opponents,
+        ovs: &mut Ovs,
+        huge_pages: bool,
+        beside: &mut Beside,
+    ) -> anyhow::Result<()> {
+        let Opponents { flows, captures, .. } = opponents;
         let duration = Duration::from_secs(self.seconds);
-        for round in 1..=self.rounds {
-            eprintln!("Roofline, Sluice, OVS-DPDK: round {round} of {} ...", self.rounds);
-            let sluice =
-                |what, connections| self.sluice(what, directory.path(), connections, huge_pages.is_some());
-            rounds.roofline.push(sluice("roofline", self.connections)?);
-            rounds.established.push(sluice("established", self.connections)?);
-            rounds.ovs_established.push(established(&mut ovs, &captures, self.connections, duration)?);
-            rounds.new.push(sluice("new", self.new_connections)?);
-            rounds.ovs_new.push(opponent::new_connections(&mut ovs, &captures, self.new_connections)?);
-        }
-        drop(ovs); // before its huge pages go
-        Ok(rounds)
+        beside.established.push(self.sluice("established", opponents, self.connections, huge_pages)?);
+        let established = || opponent::established(ovs, flows, captures, self.connections, duration);
+        beside.ovs_established.push(twice(established)?);
+        beside.new.push(self.sluice("new", opponents, self.new_connections, huge_pages)?);
+        beside.ovs_new.push(opponent::new_connections(ovs, flows, captures, self.new_connections)?);
+        Ok(())
     }
 
     /// A measurement by a worker in a process of its own.
-    fn sluice(&self, what: &str, captures: &Path, connections: u32, huge_pages: bool) -> anyhow::Result<f64> {
+    fn sluice(
+        &self,
+        what: &str,
+        opponents: &Opponents,
+        connections: u32,
+        huge_pages: bool,
+    ) -> anyhow::Result<f64> {
         let mut arguments = vec![
             what.into(),
-            captures.display().to_string(),
+            opponents.directory.path().display().to_string(),
             format!("--connections={connections}"),
             format!("--seconds={}", self.seconds),
             format!("--core={}", self.core),
         ];
+        if opponents.snat {
+            arguments.push("--snat".into());
+        }
         if !huge_pages {
             arguments.push("--no-huge".into());
         }
@@ -144,24 +195,23 @@ impl Options {
 }
 
 /// OVS loses a handshake to an upcall now and then: once more, then.
-fn established(
-    ovs: &mut Ovs,
-    captures: &Captures,
-    connections: u32,
-    duration: Duration,
-) -> anyhow::Result<f64> {
-    opponent::established(ovs, captures, connections, duration)
-        .or_else(|_| opponent::established(ovs, captures, connections, duration))
+fn twice(mut measure: impl FnMut() -> anyhow::Result<f64>) -> anyhow::Result<f64> {
+    measure().or_else(|_| measure())
 }
 
 impl Rounds {
     fn figures(&self) -> Map<String, Value> {
+        let Self { roofline, plain, nat } = self;
         let all = [
-            ("roofline_pps", &self.roofline),
-            ("sluice_established_pps", &self.established),
-            ("ovs_established_pps", &self.ovs_established),
-            ("sluice_new_per_second", &self.new),
-            ("ovs_new_per_second", &self.ovs_new),
+            ("roofline_pps", roofline),
+            ("sluice_established_pps", &plain.established),
+            ("ovs_established_pps", &plain.ovs_established),
+            ("sluice_new_per_second", &plain.new),
+            ("ovs_new_per_second", &plain.ovs_new),
+            ("sluice_nat_established_pps", &nat.established),
+            ("ovs_nat_established_pps", &nat.ovs_established),
+            ("sluice_nat_new_per_second", &nat.new),
+            ("ovs_nat_new_per_second", &nat.ovs_new),
         ];
         let mut figures = Map::new();
         for (name, rounds) in all {
@@ -170,9 +220,11 @@ impl Rounds {
         }
         // Of each round on its own: what disturbs the machine disturbs neighbours in time alike.
         for (name, rounds, to) in [
-            ("established_vs_ovs", &self.established, &self.ovs_established),
-            ("new_vs_ovs", &self.new, &self.ovs_new),
-            ("roofline_fraction", &self.established, &self.roofline),
+            ("established_vs_ovs", &plain.established, &plain.ovs_established),
+            ("new_vs_ovs", &plain.new, &plain.ovs_new),
+            ("nat_established_vs_ovs", &nat.established, &nat.ovs_established),
+            ("nat_new_vs_ovs", &nat.new, &nat.ovs_new),
+            ("roofline_fraction", &plain.established, roofline),
         ] {
             figures.insert(name.into(), json!(median(&ratios(rounds, to))));
         }
@@ -185,7 +237,12 @@ fn instructions(text: &str) -> anyhow::Result<Map<String, Value>> {
     let mut figures = Map::new();
     for line in text.lines().filter(|line| line.starts_with('{')) {
         let benchmark: Value = serde_json::from_str(line)?;
-        let name = benchmark["function_name"].as_str().context("a benchmark without a name")?;
+        let [what, id] = ["function_name", "id"].map(|key| benchmark[key].as_str());
+        let what = what.context("a benchmark without a name")?;
+        let name = match id {
+            None | Some("plain") => what.to_owned(),
+            Some(id) => format!("{id}_{what}"),
+        };
         let values = &benchmark["profiles"][0]["data"]["total"]["metrics"]["Ir"]["values"];
         // Beside those of an earlier run, if there was one.
         let count = values["new"].as_f64().or(values["both"][0].as_f64());
@@ -213,10 +270,24 @@ fn print_table(figures: &Map<String, Value>) {
         ("track_ns_10m", "tracking, 10 million", "ns a packet", ""),
         ("new_ns", "new connection, up to 1 million", "ns each", "at most 300"),
         ("bytes_per_connection", "memory at 1 million, all told", "bytes a connection", "at most 192"),
+        ("nat_ns_10k", "translated, 10 thousand", "ns a packet", ""),
+        ("nat_ns_1m", "translated, 1 million", "ns a packet", ""),
+        ("nat_ns_10m", "translated, 10 million", "ns a packet", ""),
+        ("nat_extra_ns_1m", "translation alone, 1 million", "ns a packet", "at most 40"),
+        ("nat_new_ns", "new translated connection", "ns each", "at most 400"),
+        ("bytes_per_translated_connection", "memory, translated", "bytes a connection", "at most 192"),
+        ("two_workers_vs_one", "two workers to one, translated", "times", "at least 1.8 on idle cores"),
+        ("handoffs_per_packet_snat", "handoffs of translated packets", "a packet", "0"),
         ("expiry_longest_loop_us", "expiry, longest call", "us", "at most 50"),
         ("expiry_lag_ms", "expiry, last of a million", "ms late", "at most 1000"),
         ("instructions_established", "established packet", "instructions", ""),
         ("instructions_new", "new connection", "instructions", ""),
+        ("instructions_snat_1_shard_established", "translated packet, 1 shard", "instructions", ""),
+        ("instructions_snat_2_shards_established", "of 2 shards", "instructions", "no more"),
+        ("instructions_snat_4_shards_established", "of 4 shards", "instructions", "no more"),
+        ("instructions_snat_8_shards_established", "of 8 shards", "instructions", "no more"),
+        ("instructions_snat_1_shard_new", "new translated connection, 1 shard", "instructions", ""),
+        ("instructions_snat_8_shards_new", "of 8 shards", "instructions", ""),
         ("roofline_pps", "roofline", "packets a second", ""),
         ("sluice_established_pps", "Sluice, established", "packets a second", ""),
         ("ovs_established_pps", "OVS-DPDK, established", "packets a second", ""),
@@ -225,6 +296,13 @@ fn print_table(figures: &Map<String, Value>) {
         ("sluice_new_per_second", "Sluice, new connections", "a second", ""),
         ("ovs_new_per_second", "OVS-DPDK, new connections", "a second", ""),
         ("new_vs_ovs", "Sluice to OVS-DPDK, new connections", "times", ""),
+        ("sluice_nat_established_pps", "Sluice, translated", "packets a second", ""),
+        ("ovs_nat_established_pps", "OVS-DPDK, translated", "packets a second", ""),
+        ("nat_established_vs_ovs", "Sluice to OVS-DPDK, translated", "times", "at least 4"),
+        ("sluice_nat_new_per_second", "Sluice, new translated", "a second", ""),
+        ("ovs_nat_new_per_second", "OVS-DPDK, new translated", "a second", ""),
+        ("nat_new_vs_ovs", "Sluice to OVS-DPDK, new translated", "times", "at least 4"),
+        ("cores", "cores of the machine", "", ""),
         ("load_average", "load of the machine at the begin", "", ""),
     ];
     println!();

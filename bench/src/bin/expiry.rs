@@ -10,7 +10,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 use sluice_bench::connection::Step;
-use sluice_bench::driver::Driver;
+use sluice_bench::driver::{Driver, Setup};
 use sluice_bench::figures::median;
 use sluice_bench::huge_pages::HugePages;
 use sluice_bench::interrupt;
@@ -81,7 +81,7 @@ fn main() -> anyhow::Result<()> {
 
 impl Options {
     fn measure(&self) -> anyhow::Result<Measured> {
-        let mut driver = Driver::new(self.entries, self.seed, 0)?;
+        let mut driver = Driver::new(Setup::new(self.entries, self.seed, 0))?;
         driver.wait(OPENED);
         let opened = driver.now();
         driver.drive((0..self.entries).map(|number| (number, Step::Open)))?;

@@ -3,16 +3,17 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use clap::Parser;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use sluice_bench::connection::Step;
-use sluice_bench::driver::{Driver, random_packets};
+use sluice_bench::driver::{Driver, Setup, random_packets};
 use sluice_bench::figures::median;
 use sluice_bench::huge_pages::HugePages;
 use sluice_bench::interrupt;
+use sluice_conntrack::ShardId;
 
-/// Measure the tracking of packets in random flow order, and of new connections; print a JSON object.
+/// Measure packets in random flow order and new connections, plain and translated in turn; print a JSON object.
 #[derive(Parser)]
 #[command(name = "micro", version)]
 struct Options {
@@ -22,6 +23,9 @@ struct Options {
     /// New connections; none skips them
     #[arg(long, default_value_t = 1_000_000)]
     new_connections: u32,
+    /// Translated connections that one worker has, and two share; none skips them
+    #[arg(long, default_value_t = 1_000_000)]
+    shared_connections: u32,
     /// How many connections in a hundred are UDP
     #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u8).range(..=100))]
     udp_percent: u8,
@@ -44,55 +48,127 @@ fn main() -> anyhow::Result<()> {
     interrupt::catch()?;
     let mut figures = Map::new();
     for &connections in &options.connections {
-        let _huge_pages = options.reserve(connections);
-        let mut driver = Driver::new(connections, options.seed, options.udp_percent)?;
-        driver.open(connections)?;
-        let mut packets = random_packets(options.seed, connections);
-        let rounds = options.measure(|| {
-            let time = driver.drive(packets.by_ref().take(options.packets))?;
-            Ok(ns_per(time, options.packets))
-        })?;
-        let name = count_name(connections);
-        let shard = driver.shard();
-        ensure!(shard.len() == connections, "connections were lost");
-        let bytes = shard.memory_bytes() as f64 / f64::from(connections);
-        figures.insert(format!("track_ns_{name}"), json!(median(&rounds)));
-        figures.insert(format!("track_ns_{name}_rounds"), json!(rounds));
-        figures.insert(format!("bytes_per_connection_{name}"), json!(bytes));
-        figures.insert(format!("pages_{name}"), json!(format!("{:?}", shard.pages())));
+        options.established(connections, &mut figures)?;
     }
     if options.new_connections > 0 {
         let _huge_pages = options.reserve(options.new_connections);
-        let rounds = options.measure(|| options.open_new())?;
-        figures.insert("new_ns".into(), json!(median(&rounds)));
-        figures.insert("new_ns_rounds".into(), json!(rounds));
+        let setup = options.setup(options.new_connections);
+        let rounds = options.measure(|| Ok((open_new(setup)?, open_new(setup.with_snat())?)))?;
+        insert_pair(&mut figures, ("new_ns", "nat_new_ns"), rounds);
+    }
+    if options.shared_connections > 0 {
+        options.two_workers(&mut figures)?;
     }
     println!("{:#}", json!(figures));
     Ok(())
 }
 
 impl Options {
-    /// Huge pages for a shard of that size, if they are to be had.
+    const fn setup(&self, connections: u32) -> Setup {
+        Setup::new(connections, self.seed, self.udp_percent)
+    }
+
+    /// Huge pages for two shards of that size, if they are to be had.
     fn reserve(&self, connections: u32) -> Option<HugePages> {
         const ENTRY_AND_INDEX_BYTES: u64 = 144;
-        const ROUNDING_BYTES: u64 = 8 << 20;
-        let bytes = u64::from(connections) * ENTRY_AND_INDEX_BYTES + ROUNDING_BYTES;
+        const TRANSLATED_BYTES: u64 = 176;
+        const ROUNDING_BYTES: u64 = 16 << 20;
+        let bytes = u64::from(connections) * (ENTRY_AND_INDEX_BYTES + TRANSLATED_BYTES) + ROUNDING_BYTES;
         if self.no_huge { None } else { HugePages::reserve(bytes) }
     }
 
-    /// The figures of all rounds.
-    fn measure(&self, mut round: impl FnMut() -> anyhow::Result<f64>) -> anyhow::Result<Vec<f64>> {
+    /// The pairs of figures of all rounds.
+    fn measure(
+        &self,
+        mut round: impl FnMut() -> anyhow::Result<(f64, f64)>,
+    ) -> anyhow::Result<Vec<(f64, f64)>> {
         let round = |_| interrupt::sleep(Duration::ZERO).and_then(|()| round());
         (0..self.rounds).map(round).collect()
     }
 
-    /// Nanoseconds for the first packet of a connection, the table going from empty to full.
-    fn open_new(&self) -> anyhow::Result<f64> {
-        let count = self.new_connections;
-        let mut driver = Driver::new(count, self.seed, self.udp_percent)?;
-        let time = driver.drive((0..count).map(|number| (number, Step::Open)))?;
-        ensure!(driver.shard().len() == count, "{} connections of {count}", driver.shard().len());
-        Ok(ns_per(time, count as usize))
+    /// Packets of open connections, plain and translated in turn.
+    fn established(&self, connections: u32, figures: &mut Map<String, Value>) -> anyhow::Result<()> {
+        let _huge_pages = self.reserve(connections);
+        let setup = self.setup(connections);
+        let mut plain = Driver::new(setup)?;
+        plain.open()?;
+        let mut nat = Driver::new(setup.with_snat())?;
+        nat.open()?;
+        let mut packets = random_packets(self.seed, connections);
+        let mut drive = |driver: &mut Driver| {
+            let time = driver.drive(packets.by_ref().take(self.packets))?;
+            anyhow::Ok(ns_per(time, self.packets))
+        };
+        let rounds = self.measure(|| Ok((drive(&mut plain)?, drive(&mut nat)?)))?;
+        let name = count_name(connections);
+        let extra: Vec<f64> = rounds.iter().map(|(plain, nat)| nat - plain).collect();
+        insert_pair(figures, (&format!("track_ns_{name}"), &format!("nat_ns_{name}")), rounds);
+        figures.insert(format!("nat_extra_ns_{name}"), json!(median(&extra)));
+        for (what, driver) in [("connection", &plain), ("translated_connection", &nat)] {
+            let shard = driver.shard();
+            ensure!(shard.len() == connections, "connections were lost");
+            let bytes = shard.memory_bytes() as f64 / f64::from(connections);
+            figures.insert(format!("bytes_per_{what}_{name}"), json!(bytes));
+        }
+        figures.insert(format!("pages_{name}"), json!(format!("{:?}", nat.shard().pages())));
+        Ok(())
+    }
+
+    /// Translated connections on one worker, and on two at once.
+    fn two_workers(&self, figures: &mut Map<String, Value>) -> anyhow::Result<()> {
+        let _huge_pages = self.reserve(self.shared_connections);
+        let of_one = self.setup(self.shared_connections).with_snat();
+        let of_two = self.setup(self.shared_connections / 2).with_snat();
+        let mut one = Driver::new(of_one)?;
+        one.open()?;
+        let mut two = [0, 1].map(|own| Driver::new(of_two.with_steering(ShardId(own), 2)));
+        for driver in two.iter_mut().flatten() {
+            driver.open()?;
+        }
+        let [first, second] = two;
+        let (mut first, mut second) = (first?, second?);
+        let before = first.handoffs() + second.handoffs();
+        let rounds = self.measure(|| {
+            let alone = self.rate(&mut one)?;
+            let together = std::thread::scope(|scope| {
+                let other = scope.spawn(|| self.rate(&mut second));
+                let own = self.rate(&mut first);
+                let other = other.join().unwrap_or_else(|_| bail!("a worker panicked"));
+                anyhow::Ok(own? + other?)
+            })?;
+            Ok((alone, together))
+        })?;
+        let handoffs = (first.handoffs() + second.handoffs() - before) as f64;
+        let packets = f64::from(self.rounds) * 2.0 * self.packets as f64;
+        let ratios: Vec<f64> = rounds.iter().map(|(alone, together)| together / alone).collect();
+        figures.insert("two_workers_vs_one".into(), json!(median(&ratios)));
+        figures.insert("two_workers_vs_one_rounds".into(), json!(ratios));
+        figures.insert("handoffs_per_packet_snat".into(), json!(handoffs / packets));
+        Ok(())
+    }
+
+    /// Packets that a shard takes a second.
+    fn rate(&self, driver: &mut Driver) -> anyhow::Result<f64> {
+        let packets = random_packets(self.seed, driver.shard().len()).take(self.packets);
+        Ok(self.packets as f64 / driver.drive(packets)?.as_secs_f64())
+    }
+}
+
+/// Nanoseconds for the first packet of a connection, the table going from empty to full.
+fn open_new(setup: Setup) -> anyhow::Result<f64> {
+    let count = setup.connections;
+    let mut driver = Driver::new(setup)?;
+    let time = driver.drive((0..count).map(|number| (number, Step::Open)))?;
+    ensure!(driver.shard().len() == count, "{} connections of {count}", driver.shard().len());
+    Ok(ns_per(time, count as usize))
+}
+
+/// Adds two figures that were measured in turn.
+fn insert_pair(figures: &mut Map<String, Value>, names: (&str, &str), rounds: Vec<(f64, f64)>) {
+    let (first, second): (Vec<f64>, Vec<f64>) = rounds.into_iter().unzip();
+    for (name, rounds) in [(names.0, first), (names.1, second)] {
+        figures.insert(name.into(), json!(median(&rounds)));
+        figures.insert(format!("{name}_rounds"), json!(rounds));
     }
 }
 

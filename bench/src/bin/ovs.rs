@@ -29,6 +29,9 @@ struct Options {
     /// Decides tuples and order
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Translate the sources of connections
+    #[arg(long)]
+    snat: bool,
     /// How often to measure; the medians count
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -52,16 +55,18 @@ fn main() -> anyhow::Result<()> {
         new_connections: options.new_connections,
         udp_percent: options.udp_percent,
         seed: options.seed,
+        snat: options.snat,
     };
     let captures = traffic.write(directory.path()).context("cannot write the captures")?;
 
     let huge_pages = if options.no_huge { None } else { HugePages::reserve(ovs::MEMORY_BYTES) };
     let mut ovs = Ovs::start(options.core.into(), huge_pages.is_some())?;
+    let flows = &opponent::flows(options.snat);
     let (mut established, mut new) = (Vec::new(), Vec::new());
     for _ in 0..options.rounds {
         let duration = Duration::from_secs(options.seconds);
-        established.push(opponent::established(&mut ovs, &captures, options.connections, duration)?);
-        new.push(opponent::new_connections(&mut ovs, &captures, options.new_connections)?);
+        established.push(opponent::established(&mut ovs, flows, &captures, options.connections, duration)?);
+        new.push(opponent::new_connections(&mut ovs, flows, &captures, options.new_connections)?);
     }
     drop(ovs); // before its huge pages go
 

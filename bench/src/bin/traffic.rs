@@ -29,6 +29,9 @@ struct Options {
     /// The same seed makes the same captures
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Let servers see all clients at 203.0.113.0
+    #[arg(long)]
+    snat: bool,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -40,6 +43,7 @@ fn main() -> anyhow::Result<()> {
         new_connections: options.new_connections,
         udp_percent: options.udp_percent,
         seed: options.seed,
+        snat: options.snat,
     };
     traffic
         .write(directory)

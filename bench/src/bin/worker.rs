@@ -26,6 +26,9 @@ struct Options {
     /// Core of the worker
     #[arg(long, default_value_t = 1)]
     core: usize,
+    /// Translate the sources of connections
+    #[arg(long)]
+    snat: bool,
     /// Use ordinary pages even where huge pages are to be had
     #[arg(long)]
     no_huge: bool,
@@ -47,7 +50,7 @@ fn main() -> anyhow::Result<()> {
     interrupt::catch()?;
     let captures = Captures::at(&options.captures);
     let duration = Duration::from_secs(options.seconds);
-    let bench = Bench::start(options.core, !options.no_huge)?;
+    let bench = Bench::start(options.core, !options.no_huge, options.snat)?;
     let rate = match options.what {
         What::Roofline => bench.roofline(&captures, duration)?,
         What::Established => bench.established(&captures, options.connections, duration)?,
