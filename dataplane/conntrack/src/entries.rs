@@ -27,7 +27,7 @@ pub struct Entries {
     translations: Arena<Translation>,
     /// Reply source and destination address of translated IPv6 entries, by the number of the entry.
     wide_replies: Arena<[u128; 2]>,
-    /// Whether any entry was ever translated.
+    /// Whether any entry was ever translated, or is expected to be.
     translates: bool,
     /// First of the places given back at the low and the high end.
     free: [u32; 2],
@@ -57,6 +57,17 @@ impl Entries {
         })
     }
 
+    /// The same with memory for IPv4 translations taken now, on pages like those of the entries: with ordinary ones every
+    /// packet would wait for a page walk more.
+    ///
+    /// # Errors
+    /// When the host has not enough memory.
+    pub fn with_translations(mut self) -> io::Result<Self> {
+        self.translations = Arena::new(self.arena.len(), self.arena.pages())?;
+        self.translates = true;
+        Ok(self)
+    }
+
     /// How many entries there are.
     pub const fn len(&self) -> u32 {
         self.len
@@ -80,8 +91,7 @@ impl Entries {
     /// Bytes of memory behind the entries: the whole arena, and what IPv6 and translations have touched at most.
     pub fn memory_bytes(&self) -> usize {
         let wide = (self.capacity() - self.high) as usize * size_of::<[u128; 2]>();
-        let places = self.low as usize + (self.capacity() - self.high) as usize;
-        let translated = if self.translates { places * size_of::<Translation>() + wide } else { 0 };
+        let translated = if self.translates { self.translations.mapped_bytes() + wide } else { 0 };
         self.arena.mapped_bytes() + wide + translated
     }
 
@@ -221,6 +231,7 @@ impl Entries {
         ((original | reply) & is_plain).then_some(direction)
     }
 
+    #[inline]
     fn direction_translated(&self, index: u32, tuple: &Tuple) -> Option<Direction> {
         let entry = self.arena.get(index as usize)?;
         let translation = self.translations.get(index as usize)?;

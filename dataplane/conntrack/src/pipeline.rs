@@ -6,6 +6,7 @@
 //! leaves in the first pass, to be handed off. The places of later stages: defragmentation behind parsing, helpers behind
 //! tracking.
 
+use crate::entries::NONE;
 use crate::entry::{EntryId, Status};
 use crate::forward::{Egress, MAX_PORTS, Way};
 use crate::frame::{Frame, Handed, PortId};
@@ -111,12 +112,16 @@ impl Shard {
 
     #[inline(never)]
     fn decide_burst<F: Frame>(&mut self, slots: &mut [Slot], frames: &mut [F], verdicts: &mut [Verdict]) {
-        slots.iter_mut().take(AHEAD).for_each(|slot| self.fetch(slot));
-        for (place, (frame, verdict)) in frames.iter_mut().zip(verdicts).enumerate() {
+        let fetch = |shard: &Self, slots: &mut [Slot], frames: &[F], from: usize| {
+            let ahead = slots.iter_mut().zip(frames).skip(from).take(AHEAD);
+            ahead.for_each(|(slot, frame)| shard.fetch(slot, frame));
+        };
+        fetch(self, slots, frames, 0);
+        for (place, verdict) in verdicts.iter_mut().enumerate() {
             if place % AHEAD == 0 {
-                slots.iter_mut().skip(place + AHEAD).take(AHEAD).for_each(|slot| self.fetch(slot));
+                fetch(self, slots, frames, place + AHEAD);
             }
-            let Some(slot) = slots.get(place) else { return };
+            let (Some(slot), Some(frame)) = (slots.get(place), frames.get_mut(place)) else { return };
             *verdict = self.decide(frame, slot);
             if verdict.entry.is_none() {
                 self.decline(frame.handed(), slot.headers.tuple);
@@ -167,11 +172,15 @@ impl Shard {
         Ok(())
     }
 
-    /// Second pass: fetches the entry that the packet most probably belongs to.
+    /// Second pass: fetches the entry that the packet most probably belongs to, or what it takes to translate a new one.
     #[inline]
-    fn fetch(&self, slot: &mut Slot) {
+    fn fetch<F: Frame>(&self, slot: &mut Slot, frame: &F) {
         slot.key.candidate = self.index.candidate(slot.key.hash);
         self.entries.prefetch(slot.key.candidate, slot.headers.tuple.family());
+        let is_new = slot.key.candidate == NONE && slot.headers.kind == Kind::Tracked && slot.ended.is_none();
+        if is_new && !self.configuration.nat.source.is_empty() {
+            self.foresee(frame, &slot.headers);
+        }
     }
 
     /// Last pass: all that is decided about one packet.
@@ -288,7 +297,7 @@ impl Shard {
         self.advance(now);
         let mut slot = Slot::default();
         slot.ended = self.parse(frame, &mut slot).err();
-        self.fetch(&mut slot);
+        self.fetch(&mut slot, frame);
         let verdict = self.decide(frame, &slot);
         if verdict.entry.is_none() {
             self.decline(frame.handed(), slot.headers.tuple);

@@ -158,13 +158,16 @@ impl Shard {
             let text = format!("a shard holds less than {} entries", wheel::MAX_ENTRIES);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        // A translated entry has two places.
-        let places = if configuration.nat.is_empty() { capacity.entries } else { capacity.entries * 2 };
+        let (mut entries, mut places) = (Entries::new(capacity.entries, capacity.pages)?, capacity.entries);
+        if !configuration.nat.is_empty() {
+            // A translated entry has two places.
+            (entries, places) = (entries.with_translations()?, places * 2);
+        }
         Ok(Self {
             steering: Steering::single(),
             configuration,
             generation: 1,
-            entries: Entries::new(capacity.entries, capacity.pages)?,
+            entries,
             index: Index::new(places, capacity.seed, capacity.pages)?,
             wheel: Wheel::new(Tick::at(now)),
             counters: Counters::default(),
@@ -248,10 +251,11 @@ impl Shard {
         self.entries.is_empty()
     }
 
-    /// Bytes of memory for entries, index and timers, all told.
+    /// Bytes of memory for entries, index, timers and ports, all told.
     pub fn memory_bytes(&self) -> usize {
         let maps = self.signposts.memory_bytes() + self.mappings.memory_bytes();
-        self.entries.memory_bytes() + self.index.memory_bytes() + maps + size_of::<Self>()
+        let pools = self.configuration.pools.memory_bytes();
+        self.entries.memory_bytes() + self.index.memory_bytes() + maps + pools + size_of::<Self>()
     }
 
     /// The pages that the entries lie on.

@@ -205,6 +205,11 @@ pub struct Base<'a> {
 }
 
 impl Base<'_> {
+    /// Whether its owner depends on the port.
+    pub const fn steers(&self) -> bool {
+        self.has_ports && !self.steering.is_single()
+    }
+
     /// The owner of the tuple with this port.
     #[inline]
     pub const fn owner_with(&self, port: u16) -> ShardId {

@@ -98,7 +98,7 @@ impl Rule {
 
     /// What this rule, which serves the family, wants an address that is `old` to be; `own` is the box's address that it
     /// may mean, and `choice` says which of several. `None` where the connection is to be left alone.
-    fn wish(&self, family: Family, old: u128, own: Option<IpAddr>, choice: u64) -> Option<Wish> {
+    pub(super) fn wish(&self, family: Family, old: u128, own: Option<IpAddr>, choice: u64) -> Option<Wish> {
         match &self.target {
             Target::Keep => None,
             Target::Own(ports) => Some(Wish { address: number(own?), ports: ports.clone(), steers: true }),
@@ -218,7 +218,6 @@ impl Shard {
             return None;
         }
         let original = packet.headers.tuple;
-        let family = original.family();
         let to = self.newcomer.reply.invert();
         let facts = Facts {
             state: Some(State::New),
@@ -230,9 +229,9 @@ impl Shard {
             status: self.newcomer.status(&original),
             ..Facts::of_packet(packet, ingress)
         };
-        let own = self.own_address(egress.port, self.next_hop(egress, to.dst), family);
-        let applies = |rule: &Rule| rule.matches.applies(&facts) && rule.serves(family, own.is_some());
-        let Some(place) = self.configuration.nat.source.iter().position(applies) else {
+        let family = facts.family;
+        let (place, own) = self.source_rule(&facts, egress);
+        let Some(place) = place else {
             let address = number(own.filter(|_| is_hairpin)?);
             self.newcomer.masqueraded = true;
             let wish = Wish { address, ports: Ports::Own, steers: true };
@@ -265,8 +264,15 @@ impl Shard {
         Some(Bound::of(found))
     }
 
+    /// The place of the first source rule that applies to a connection, and the box's own address that it may mean.
+    pub(super) fn source_rule(&self, facts: &Facts, egress: Egress) -> (Option<usize>, Option<IpAddr>) {
+        let own = self.own_address(egress.port, self.next_hop(egress, facts.destination), facts.family);
+        let applies = |rule: &Rule| rule.matches.applies(facts) && rule.serves(facts.family, own.is_some());
+        (self.configuration.nat.source.iter().position(applies), own)
+    }
+
     /// Which of several addresses a connection gets: the same again for the same addresses.
-    fn choice(&self, rule: &Rule, original: &Tuple) -> u64 {
+    pub(super) fn choice(&self, rule: &Rule, original: &Tuple) -> u64 {
         let server = if rule.persistent { 0 } else { original.dst };
         // Half of the numbers there are, so that adding tries does not overflow.
         self.index.keyed(&(original.src, server)) >> 1

@@ -6,6 +6,7 @@
 mod apply;
 mod bind;
 mod edit;
+mod foresee;
 mod mapping;
 mod pools;
 mod rules;

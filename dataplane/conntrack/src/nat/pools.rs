@@ -21,8 +21,8 @@ const BITS: usize = u64::BITS as usize;
 /// The ports of one address and protocol.
 #[derive(Clone, Debug)]
 struct Ports {
-    /// How many connections use each port.
-    uses: Box<[u32]>,
+    /// How many connections use each port, as far as that can be counted.
+    uses: Box<[u16]>,
     /// The ports that are used at all, a bit each.
     used: Box<[u64]>,
     /// The words of `used` that are all ones, a bit each.
@@ -40,6 +40,11 @@ impl Ports {
             full: [0; PORTS / BITS / BITS],
             count: 0,
         }
+    }
+
+    /// Bytes of memory; none where it was never written.
+    const fn memory_bytes(&self) -> usize {
+        if self.count == 0 { 0 } else { size_of_val(&*self.uses) + size_of_val(&*self.used) }
     }
 
     fn take(&mut self, port: u16) {
@@ -144,6 +149,18 @@ impl Pools {
     fn get_mut(&mut self, family: Family, address: u128, protocol: u8) -> Option<&mut Ports> {
         let place = self.addresses.binary_search(&(family, address)).ok()?;
         self.ports.get_mut(place).map(|spaces| &mut spaces[space(protocol)])
+    }
+
+    /// Bytes of memory of the ports in use.
+    pub fn memory_bytes(&self) -> usize {
+        self.ports.iter().flatten().map(Ports::memory_bytes).sum()
+    }
+
+    /// Fetches what is known about a port ahead of its use.
+    pub(crate) fn prefetch(&self, family: Family, address: u128, protocol: u8, port: u16) {
+        if let Some(ports) = self.get(family, address, protocol) {
+            sluice_memory::prefetch(&ports.uses[usize::from(port)]);
+        }
     }
 
     /// Counts a connection on a port. Nothing happens for an address of no pool.

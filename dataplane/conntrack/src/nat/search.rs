@@ -215,7 +215,8 @@ impl<'a> Home<'a> {
     fn new(base: Base<'a>, range: &RangeInclusive<u16>) -> Self {
         let is_home = |port| base.is_own_with(port);
         // Every shard has a port among as many as the table has places.
-        let steers = range.clone().take(TABLE).any(is_home) && !range.clone().take(TABLE).all(is_home);
+        let mut some = range.clone().take(TABLE);
+        let steers = base.steers() && some.clone().any(is_home) && !some.all(is_home);
         Self { base, steers }
     }
 
