@@ -246,6 +246,9 @@ impl Shard {
         let mut tries = 0;
         let found = loop {
             let rule = self.configuration.nat.source.get(place)?;
+            if matches!(rule.target, Target::Own(_)) && own.is_none() {
+                break false;
+            }
             let wish = rule.wish(family, original.src, own, self.choice(rule, &original) + tries)?;
             tries += 1;
             let is_last = tries >= rule.tries(family);

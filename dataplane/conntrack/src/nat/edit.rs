@@ -24,6 +24,8 @@ impl Layout {
             protocol::TCP => (Some(0), Some(2), Some(16)),
             protocol::UDP | protocol::UDPLITE => (Some(0), Some(2), Some(6)),
             protocol::SCTP => (Some(0), Some(2), None),
+            // It is tracked without ports, which so stay; its checksum covers the addresses all the same.
+            protocol::DCCP => (None, None, Some(6)),
             protocol::ICMP | protocol::ICMPV6 => (Some(4), None, Some(2)),
             _ => (None, None, None),
         };

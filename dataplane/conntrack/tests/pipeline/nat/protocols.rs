@@ -7,6 +7,7 @@ use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::wire::checksum::Crc32c;
 use sluice_conntrack::{Instant, InvalidReason};
 
+const DCCP: u8 = 33;
 const SCTP: u8 = 132;
 const UDPLITE: u8 = 136;
 const GRE: u8 = 47;
@@ -133,6 +134,17 @@ fn udplite_is_translated_whatever_its_checksum_covers() {
         }
         it.check();
     }
+}
+
+#[test]
+fn the_checksum_of_dccp_follows_the_addresses() {
+    let request = |pair: Pair| {
+        let ports = [pair.source.port().to_be_bytes(), pair.destination.port().to_be_bytes()].concat();
+        pair.packet(DCCP, [ports.as_slice(), &[5, 0, 0, 0], &[0; 12]].concat(), Some(6))
+    };
+    let mut it = Middlebox::routed(masquerade());
+    it.crosses(INSIDE, &request(inside()), &request(outside()));
+    it.crosses(OUTSIDE, &request(outside().inverse()), &request(inside().inverse()));
 }
 
 /// An SCTP packet with one INIT or other chunk, its CRC right.

@@ -215,3 +215,18 @@ fn rules_see_the_way_the_mark_and_the_zone() {
     let (_, frame) = it.pass_one(OUTSIDE, &Pair::at("198.51.100.9:1", "10.0.0.9:2").udp(1));
     assert_eq!(source_address(&frame), "203.0.113.12");
 }
+
+#[test]
+fn what_is_to_be_masqueraded_does_not_leave_without_an_address() {
+    let router = Router::new(
+        vec![
+            Interface { addresses: vec![("fd00::1".parse().unwrap(), 64)], mtu: 1500 },
+            Interface::default(),
+        ],
+        &[Route { to: Prefix::new("0.0.0.0".parse().unwrap(), 0), via: None, port: OUTSIDE }],
+    );
+    let settings = Settings::of(Preset::Linux, ROOM);
+    let configuration = Configuration::new(settings, accept_all(), Forwarding::Routed(Box::new(router)));
+    let mut it = Middlebox::of_configuration(configuration.with_nat(masquerade()));
+    it.finds_no_port(&Pair::at("10.0.0.2:40000", "198.51.100.2:80").udp(4));
+}
