@@ -270,7 +270,8 @@ impl Shard {
     /// The place of the first source rule that applies to a connection, and the box's own address that it may mean.
     pub(super) fn source_rule(&self, facts: &Facts, egress: Egress) -> (Option<usize>, Option<IpAddr>) {
         let own = self.own_address(egress.port, self.next_hop(egress, facts.destination), facts.family);
-        let applies = |rule: &Rule| rule.matches.applies(facts) && rule.serves(facts.family, own.is_some());
+        // A box without an address to masquerade as refuses: what a rule wants hidden must not be seen.
+        let applies = |rule: &Rule| rule.matches.applies(facts) && rule.serves(facts.family, true);
         (self.configuration.nat.source.iter().position(applies), own)
     }
 
