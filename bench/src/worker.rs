@@ -170,7 +170,7 @@ impl Bench {
             worker.run(&clock, Idle::Poll, &mut inbox);
             worker
         })?;
-        Ok(Running { controller, worker, stats: Some(Box::new(Stats::new(rules))) })
+        Ok(Running { controller, worker, stats: Some(Box::new(Stats::new(rules, 0))) })
     }
 }
 

@@ -13,6 +13,8 @@ use sluice_conntrack::{DropReason, InvalidReason, State};
 use sluice_engine::PortCounters;
 use sluice_engine::command::Stats;
 
+use crate::socket::protocol::Ports;
+
 /// Name and help text of each metric; a name that ends in `_total` is a counter, any other a gauge.
 #[rustfmt::skip]
 const METRICS: &[(&str, &str)] = &[
@@ -29,6 +31,10 @@ const METRICS: &[(&str, &str)] = &[
     ("sluice_conntrack_early_drops_total", "Entries evicted to make room for a new one."),
     ("sluice_conntrack_expired_total", "Entries that came to their time, by protocol and last state."),
     ("sluice_conntrack_invalid_packets_total", "INVALID packets, by reason."),
+    ("sluice_conntrack_signposts", "Tuples that belong to other shards and are steered to this one."),
+    ("sluice_nat_pool_ports", "Ports that a source rule has to give, by protocol."),
+    ("sluice_nat_pool_ports_used", "Ports of a source rule that connections use; each worker counts for itself."),
+    ("sluice_nat_allocation_failures_total", "Connections that a source rule found no source for, by reason."),
     ("sluice_answers_total", "Echo replies, TCP resets and ICMP errors that the box wrote."),
     ("sluice_answers_withheld_total", "TCP resets and ICMP errors that the rate limit withheld."),
     ("sluice_packets_total", "Packets that passed a port."),
@@ -115,6 +121,22 @@ pub fn rule(name: &str, packets: u64, bytes: u64) {
     counter!("sluice_policy_rule_bytes_total", label()).increment(bytes);
 }
 
+/// A rule for sources has so many ports to give, and so many are used.
+pub fn pool(name: &str, ports: Ports, used: Ports) {
+    for (metric, ports) in [("sluice_nat_pool_ports", ports), ("sluice_nat_pool_ports_used", used)] {
+        for (proto, ports) in ports.named() {
+            let labels = vec![Label::new("pool", name.to_owned()), Label::new("proto", proto)];
+            gauge!(metric, labels).set(ports as f64);
+        }
+    }
+}
+
+/// A rule for sources has failed so many connections more.
+pub fn pool_failures(name: &str, reason: DropReason, connections: u64) {
+    let labels = vec![Label::new("pool", name.to_owned()), Label::new("reason", reason.label())];
+    counter!("sluice_nat_allocation_failures_total", labels).increment(connections);
+}
+
 /// Publishes a sample.
 pub fn publish(sample: &Sample<'_>) {
     for ((number, stats), busy_ratio) in sample.shards.iter().enumerate().zip(sample.busy_ratios) {
@@ -164,6 +186,7 @@ fn publish_shard(number: usize, stats: &Stats, busy_ratio: f64) {
     for (reason, packets) in DropReason::ALL.iter().zip(counters.drops) {
         set("sluice_packet_drops_total", packets, with("reason", reason.label()));
     }
+    gauge!("sluice_conntrack_signposts", vec![shard()]).set(f64::from(stats.signposts));
     gauge!("sluice_shard_busy_ratio", vec![shard()]).set(busy_ratio);
     set("sluice_shard_handoff_packets_total", stats.handed_off, vec![shard()]);
     set("sluice_shard_handoff_drops_total", counters.drops[DropReason::HandoffFull as usize], vec![shard()]);
@@ -200,9 +223,8 @@ mod tests {
             let plain = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
             assert!(plain && name.starts_with("sluice_"), "{name}");
             assert!(help.ends_with('.') && help.len() > 8, "{name}: {help}");
-            for unit in ["_ms", "_us", "_milliseconds", "_kb"] {
-                assert!(!name.contains(unit), "{name}: only base units");
-            }
+            let scaled = ["ms", "us", "milliseconds", "kb"];
+            assert!(!name.split('_').any(|word| scaled.contains(&word)), "{name}: only base units");
         }
     }
 

@@ -126,6 +126,7 @@ Examples:
   sluice conntrack -L                          every entry
   sluice conntrack -L -p tcp --state SYN_SENT  connections that nobody answers
   sluice conntrack -L -s 10.0.0.5 -o extended  those of one host
+  sluice conntrack -L --any-nat                translated ones
   sluice conntrack -C                          how many there are
   sluice conntrack -S                          counters of each shard")]
 pub struct ConntrackArgs {
@@ -167,7 +168,7 @@ pub struct ConntrackCommand {
 mod tests {
     use super::*;
     use crate::config::Protocol;
-    use crate::socket::EntryStatus;
+    use crate::socket::{EntryStatus, NatPeer};
     use clap::Parser;
 
     #[derive(Parser)]
@@ -199,6 +200,16 @@ mod tests {
         assert_eq!(args.filter.status, [EntryStatus::Assured, EntryStatus::SeenReply]);
         assert!(conntrack("conntrack -C").unwrap().command.count);
         assert_eq!(conntrack("conntrack --dump -o json").unwrap().output, Listing::Json);
+    }
+
+    #[test]
+    fn an_address_behind_a_translation_may_be_left_out() {
+        let filter = |line: &str| conntrack(line).map(|args| args.filter);
+        assert_eq!(filter("conntrack -L -n -p tcp").unwrap().src_nat, Some(NatPeer::Any));
+        let to = filter("conntrack -L --dst-nat 10.0.0.5:80 -j").unwrap();
+        assert_eq!(to.dst_nat, Some(NatPeer::Port("10.0.0.5:80".parse().unwrap())));
+        assert_eq!((to.any_nat, to.src_nat), (Some(NatPeer::Any), None));
+        assert!(filter("conntrack -L -g somewhere").is_err());
     }
 
     #[test]

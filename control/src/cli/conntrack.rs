@@ -3,10 +3,10 @@
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
-use super::args::ConntrackArgs;
-use super::daemon::{Failure, unexpected};
-use crate::socket::Client;
+use super::args::{ConntrackArgs, Listing};
+use super::daemon::{Failure, Socket, unexpected};
 use crate::socket::protocol::{Answer, Cursor, Request, ShardCounters};
+use crate::socket::{Client, Filter};
 
 impl ConntrackArgs {
     /// Does it.
@@ -14,31 +14,9 @@ impl ConntrackArgs {
         let done = match (self.command.count, self.command.stats) {
             (true, _) => self.count(),
             (_, true) => self.counters(),
-            _ => self.list(),
+            _ => list(&self.socket, &self.filter, self.output),
         };
         super::daemon::exit(done)
-    }
-
-    fn list(&self) -> Result<(), Failure> {
-        let mut client = Client::connect(&self.socket.path)?;
-        let mut out = BufWriter::new(io::stdout().lock());
-        let mut from = Cursor::default();
-        let mut shown = 0;
-        loop {
-            let request = Request::Entries { filter: self.filter.clone(), format: Some(self.output), from };
-            let Answer::Entries { lines, next } = client.ask(&request)? else { return Err(unexpected()) };
-            for line in &lines {
-                writeln!(out, "{line}")?;
-            }
-            shown += lines.len();
-            match next {
-                Some(next) => from = next,
-                None => break,
-            }
-        }
-        out.flush()?;
-        super::say(&format!("sluice v{}: {shown} flow entries have been shown.", env!("CARGO_PKG_VERSION")));
-        Ok(())
     }
 
     fn count(&self) -> Result<(), Failure> {
@@ -57,6 +35,29 @@ impl ConntrackArgs {
         }
         Ok(())
     }
+}
+
+/// Lists the entries that fit, page by page.
+pub(super) fn list(socket: &Socket, filter: &Filter, format: Listing) -> Result<(), Failure> {
+    let mut client = Client::connect(&socket.path)?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut from = Cursor::default();
+    let mut shown = 0;
+    loop {
+        let request = Request::Entries { filter: Box::new(filter.clone()), format: Some(format), from };
+        let Answer::Entries { lines, next } = client.ask(&request)? else { return Err(unexpected()) };
+        for line in &lines {
+            writeln!(out, "{line}")?;
+        }
+        shown += lines.len();
+        match next {
+            Some(next) => from = next,
+            None => break,
+        }
+    }
+    out.flush()?;
+    super::say(&format!("sluice v{}: {shown} flow entries have been shown.", env!("CARGO_PKG_VERSION")));
+    Ok(())
 }
 
 /// As `conntrack -S` writes it, with a shard in the place of a processor.

@@ -126,7 +126,8 @@ impl Ask {
         self.show(&Request::Reload)
     }
 
-    fn show(&self, request: &Request) -> ExitCode {
+    /// Asks and shows the answer.
+    pub(super) fn show(&self, request: &Request) -> ExitCode {
         exit(self.ask(request))
     }
 
@@ -176,6 +177,7 @@ fn text_of(answer: &Answer) -> String {
             let drops = counted_text("drops by reason", drops, "no packet was dropped");
             drops + "\n" + &counted_text("INVALID packets by reason", invalid, "no packet was INVALID")
         }
+        Answer::Pools { pools } => super::nat::pools_text(pools),
         Answer::Reloaded { revision } => format!("configuration {revision} is in force\n"),
         Answer::Timeouts { timeouts } => timeouts.iter().map(timeout_line).collect(),
         Answer::Count { .. } | Answer::Entries { .. } | Answer::Shards { .. } | Answer::Error { .. } => {

@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod conntrack;
 mod daemon;
+mod nat;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -47,6 +48,8 @@ pub enum Command {
     Check(check::Check),
     /// The tracked connections of a running daemon, as conntrack(8) shows them
     Conntrack(ConntrackArgs),
+    /// Address translation of a running daemon: pools of ports, and whose an address and port are
+    Nat(nat::Nat),
     /// A running daemon at a glance: entries, packets by state, ports
     Stats(daemon::Ask),
     /// Drops and INVALID packets of a running daemon, by reason
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.run(),
         Command::Check(check) => check.run(),
         Command::Conntrack(conntrack) => conntrack.run(),
+        Command::Nat(nat) => nat.run(),
         Command::Stats(ask) => ask.stats(),
         Command::Drops(ask) => ask.drops(),
         Command::Reload(ask) => ask.reload(),

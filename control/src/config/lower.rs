@@ -116,7 +116,7 @@ impl Config {
         }
         let settings = self.conntrack.settings();
         let configuration = Configuration::new(settings, self.policy()?, self.lower_forwarding()?);
-        Ok(Configuration { nat: self.nat()?, zones, ..configuration })
+        Ok(Configuration { zones, ..configuration.with_nat(self.nat()?) })
     }
 
     /// The rules. Fails only for a configuration that [`super::check`] refuses.

@@ -4,18 +4,21 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use sluice_conntrack::nat::SPACES;
 use sluice_conntrack::{DropReason, InvalidReason, State};
 use sluice_engine::Load;
 use sluice_engine::command::{PAGE, Page, Stats, Unanswered};
 use tracing::{error, info, warn};
 
 use super::dataplane::Dataplane;
-use super::{Event, RunError, log, reload, rules, service, timeouts};
+use super::{Event, RunError, log, pools, reload, rules, service, timeouts};
 use crate::cli::Listing;
 use crate::config::{self, Config};
 use crate::metrics::{self, PortSample, Sample};
 use crate::socket::Filter;
-use crate::socket::protocol::{Answer, Counted, Cursor, PortStatistics, Request, ShardCounters, Statistics};
+use crate::socket::protocol::{
+    Answer, Counted, Cursor, PoolStatistics, PortStatistics, Request, ShardCounters, Statistics,
+};
 
 /// How often metrics are published, log records fetched and the watchdog fed.
 const TICK: Duration = Duration::from_secs(1);
@@ -36,13 +39,18 @@ pub struct Daemon {
     /// The load of each worker when it was last looked at.
     loads: Vec<Load>,
     rules: rules::Published,
+    pools: pools::Pools,
 }
 
 impl Daemon {
     /// Over a packet path that runs by this configuration.
-    pub fn new(file: PathBuf, config: Config, dataplane: Dataplane) -> Daemon {
+    ///
+    /// # Errors
+    /// The configuration is one that [`config::check`] refuses.
+    pub fn new(file: PathBuf, config: Config, dataplane: Dataplane) -> Result<Daemon, RunError> {
+        let configuration = config.configuration().map_err(|problem| RunError::Other(problem.message))?;
         metrics::applied(1);
-        Daemon {
+        Ok(Daemon {
             file,
             config,
             revision: 1,
@@ -52,7 +60,8 @@ impl Daemon {
             unlogged: 0,
             loads: Vec::new(),
             rules: rules::Published::default(),
-        }
+            pools: pools::Pools::of(&configuration),
+        })
     }
 
     /// Serves until told to stop.
@@ -101,6 +110,7 @@ impl Daemon {
                 .map(|shards| Answer::Shards { shards: (0..).zip(&shards).map(shard_counters).collect() }),
             Request::Statistics => self.statistics().map(Answer::Statistics),
             Request::Drops => self.stats().map(|stats| drops(&stats)),
+            Request::Pools => self.pools().map(|pools| Answer::Pools { pools }),
             Request::Reload => {
                 return match self.reload() {
                     Ok(revision) => Answer::Reloaded { revision },
@@ -117,7 +127,7 @@ impl Daemon {
 
     /// Each worker's counters, now.
     fn shards(&mut self) -> Result<Vec<Stats>, Unanswered> {
-        self.dataplane.workers.stats(self.config.policy.rules.len())
+        self.dataplane.workers.stats(self.config.policy.rules.len(), self.config.nat.source.len())
     }
 
     /// What all workers have counted, now.
@@ -185,6 +195,13 @@ impl Daemon {
         })
     }
 
+    /// The rules for sources, as they stand.
+    fn pools(&mut self) -> Result<Vec<PoolStatistics>, Unanswered> {
+        let stats = self.stats()?;
+        let used = self.dataplane.workers.ports(self.pools.blocks())?;
+        Ok(self.pools.list(&used, &stats.nat))
+    }
+
     fn entries_limit(&self) -> u64 {
         self.config.conntrack.max_entries.0.min(u64::from(self.dataplane.capacity()))
     }
@@ -218,8 +235,10 @@ impl Daemon {
         // The records that wait name rules by their place in the old file.
         self.write_log().map_err(|why| why.to_string())?;
         let decided = self.dataplane.workers.configure(&configuration).map_err(|why| why.to_string())?;
-        self.rules.publish(&self.config.policy, &decided);
+        self.rules.publish(&self.config.policy, &decided.rules);
         self.rules = rules::Published::default();
+        self.pools.withdraw(&decided.nat);
+        self.pools = pools::Pools::of(&configuration);
         self.config = config;
         self.revision += 1;
         metrics::applied(self.revision);
@@ -239,9 +258,11 @@ impl Daemon {
     /// watchdog goes hungry.
     fn look_after_workers(&mut self) -> Result<(), RunError> {
         let written = self.write_log();
-        match written.and_then(|()| self.shards()) {
-            Ok(shards) => {
-                let entries = self.publish(&shards);
+        let counted =
+            written.and_then(|()| Ok((self.shards()?, self.dataplane.workers.ports(self.pools.blocks())?)));
+        match counted {
+            Ok((shards, ports)) => {
+                let entries = self.publish(&shards, &ports);
                 let limit = self.entries_limit();
                 service::alive(&format!("{entries} of {limit} entries; configuration {}", self.revision));
                 Ok(())
@@ -280,7 +301,7 @@ impl Daemon {
     }
 
     /// Gives the number of entries.
-    fn publish(&mut self, shards: &[Stats]) -> u32 {
+    fn publish(&mut self, shards: &[Stats], ports_used: &[[u64; SPACES]]) -> u32 {
         let stats = total(shards);
         self.loads.resize(shards.len(), Load::default());
         let busy_ratios: Vec<f64> =
@@ -294,6 +315,7 @@ impl Daemon {
             })
             .collect();
         self.rules.publish(&self.config.policy, &stats.rules);
+        self.pools.publish(ports_used, &stats.nat);
         metrics::publish(&Sample {
             shards,
             entries_limit: self.entries_limit(),
@@ -309,7 +331,7 @@ impl Daemon {
 
 /// What all workers have counted together.
 fn total(shards: &[Stats]) -> Stats {
-    let mut total = Stats::new(0);
+    let mut total = Stats::new(0, 0);
     shards.iter().for_each(|stats| total.add(stats));
     total
 }

@@ -7,6 +7,7 @@
 mod daemon;
 mod dataplane;
 mod log;
+mod pools;
 mod reload;
 mod rules;
 mod service;
@@ -102,7 +103,7 @@ fn start(file: &Path) -> Result<(), RunError> {
         config.control.socket.display(),
         config.metrics.listen
     );
-    let mut daemon = Daemon::new(file.to_owned(), config, dataplane);
+    let mut daemon = Daemon::new(file.to_owned(), config, dataplane)?;
     service::ready();
     let end = daemon.serve(&received);
 

@@ -8,8 +8,11 @@ use std::time::Duration;
 use dpdk::lcore::Lcore;
 use sluice_conntrack::Configuration;
 use sluice_conntrack::counters::RuleCounter;
+use sluice_conntrack::nat::{NatCounter, PortBlock, SPACES};
 use sluice_engine::Worker;
-use sluice_engine::command::{Answer, Command, Controller, LogPage, Page, Stats, Unanswered};
+use sluice_engine::command::{
+    Answer, BLOCKS, Command, Controller, LogPage, Page, PortsPage, Stats, Unanswered,
+};
 use tracing::warn;
 
 use super::RunError;
@@ -23,6 +26,15 @@ const MOST_DRAINS: usize = 64;
 
 /// How long a device has for what its transmit queues hold: a queue of 1024 full frames at 1 Gbit/s.
 const LAST_FRAMES: Duration = Duration::from_millis(20);
+
+/// What the rules of a configuration have come to while it was in force, with all workers together.
+#[derive(Default)]
+pub struct Decided {
+    /// The rules of the policy.
+    pub rules: Vec<RuleCounter>,
+    /// The rules for sources.
+    pub nat: Vec<NatCounter>,
+}
 
 /// A worker on its core.
 pub struct Handle {
@@ -51,14 +63,27 @@ impl Workers {
         })
     }
 
-    /// Has each worker copy its counters, of so many rules.
-    pub fn stats(&mut self, rules: usize) -> Result<Vec<Stats>, Unanswered> {
-        let answers = self.ask_all(|| Command::Stats(Box::new(Stats::new(rules))))?;
+    /// Has each worker copy its counters, of so many rules, and so many for sources.
+    pub fn stats(&mut self, rules: usize, sources: usize) -> Result<Vec<Stats>, Unanswered> {
+        let answers = self.ask_all(|| Command::Stats(Box::new(Stats::new(rules, sources))))?;
         let stats = |answer| match answer {
             Answer::Stats(stats) => Ok(*stats),
             _ => Err(Unanswered::Late),
         };
         answers.into_iter().map(stats).collect()
+    }
+
+    /// How many ports of each block are in use, in each space: the sum of what the workers count.
+    pub fn ports(&mut self, blocks: &[PortBlock]) -> Result<Vec<[u64; SPACES]>, Unanswered> {
+        let mut all = vec![[0; SPACES]; blocks.len()];
+        for (blocks, all) in blocks.chunks(BLOCKS).zip(all.chunks_mut(BLOCKS)) {
+            for answer in self.ask_all(|| Command::Ports(Box::new(PortsPage::new(blocks))))? {
+                let Answer::Ports(page) = answer else { return Err(Unanswered::Late) };
+                let spaces = all.iter_mut().flatten().zip(page.used().iter().flatten());
+                spaces.for_each(|(all, used)| *all += u64::from(*used));
+            }
+        }
+        Ok(all)
     }
 
     /// Has each worker fill a page of log records.
@@ -72,21 +97,21 @@ impl Workers {
     }
 
     /// Puts a configuration in force with every worker, between two bursts, or with none. Gives what the rules of the old
-    /// one have decided.
+    /// one have come to.
     ///
     /// A worker that does not answer in time has it all the same, and begins its next round by it.
     ///
     /// # Errors
     /// Some worker has ended, or takes no more commands: none was told.
-    pub fn configure(&mut self, configuration: &Configuration) -> Result<Vec<RuleCounter>, Unanswered> {
+    pub fn configure(&mut self, configuration: &Configuration) -> Result<Decided, Unanswered> {
         self.0.iter().try_for_each(|worker| worker.controller.ready())?;
         // All memory is there before the first worker hears of it.
         let copy = |_| Command::Configure(Box::new(configuration.clone()));
         let copies: Vec<Command> = self.0.iter().map(copy).collect();
-        let mut decided: Vec<RuleCounter> = Vec::new();
+        let mut decided = Decided::default();
         for answer in self.tell_all(copies) {
             match answer {
-                Ok(Answer::Configured(old)) => add_rules(&mut decided, &old.rule_counters),
+                Ok(Answer::Configured(old)) => decided.add(&old),
                 Ok(_) | Err(Unanswered::Late) => warn!("a worker has not confirmed the configuration yet"),
                 Err(Unanswered::Gone) => return Err(Unanswered::Gone),
             }
@@ -137,10 +162,13 @@ impl Workers {
     }
 }
 
-/// Adds what one worker's rules have decided.
-fn add_rules(all: &mut Vec<RuleCounter>, more: &[RuleCounter]) {
-    all.resize(all.len().max(more.len()), RuleCounter::default());
-    for (all, more) in all.iter_mut().zip(more) {
-        all.add(*more);
+impl Decided {
+    /// Adds what the rules of one worker have come to.
+    fn add(&mut self, old: &Configuration) {
+        let Configuration { rule_counters, nat_counters, .. } = old;
+        self.rules.resize(self.rules.len().max(rule_counters.len()), RuleCounter::default());
+        self.rules.iter_mut().zip(rule_counters).for_each(|(all, more)| all.add(*more));
+        self.nat.resize(self.nat.len().max(nat_counters.len()), NatCounter::default());
+        self.nat.iter_mut().zip(nat_counters).for_each(|(all, more)| all.add(*more));
     }
 }

@@ -1,6 +1,8 @@
 //! Which entries a command is about: conntrack(8)'s filters, on the command line and on the socket alike.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -48,6 +50,26 @@ pub struct Filter {
     #[arg(long, visible_alias = "orig-port-dst", value_name = "PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dport: Option<u16>,
+
+    /// Connections whose source is translated; with an address and perhaps a port: to that
+    #[arg(short = 'n', long, value_name = "IP[:PORT]", num_args = 0..=1, default_missing_value = "any")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub src_nat: Option<NatPeer>,
+
+    /// Connections whose destination is translated; with an address and perhaps a port: to that
+    #[arg(short = 'g', long, value_name = "IP[:PORT]", num_args = 0..=1, default_missing_value = "any")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dst_nat: Option<NatPeer>,
+
+    /// Connections whose source or destination is translated
+    #[arg(short = 'j', long, value_name = "IP[:PORT]", num_args = 0..=1, default_missing_value = "any")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub any_nat: Option<NatPeer>,
+
+    /// Translated connections that the outside knows by this address and port.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public: Option<SocketAddr>,
 
     /// State, such as ESTABLISHED or TIME_WAIT
     #[arg(long, value_name = "STATE")]
@@ -98,6 +120,66 @@ pub enum EntryStatus {
     Unreplied,
 }
 
+/// What an address and a port were translated to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum NatPeer {
+    /// Whatever it is.
+    Any,
+    /// This address.
+    Address(IpAddr),
+    /// This address and port.
+    Port(SocketAddr),
+}
+
+impl FromStr for NatPeer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<NatPeer, String> {
+        if text == "any" {
+            return Ok(NatPeer::Any);
+        }
+        let address = text.parse().map(NatPeer::Address);
+        address.or_else(|_| text.parse().map(NatPeer::Port)).map_err(|_| {
+            format!("`{text}`: expected an address, and perhaps a port: 203.0.113.1, 203.0.113.1:80, [2001:db8::1]:80")
+        })
+    }
+}
+
+impl fmt::Display for NatPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NatPeer::Any => f.write_str("any"),
+            NatPeer::Address(address) => address.fmt(f),
+            NatPeer::Port(port) => port.fmt(f),
+        }
+    }
+}
+
+impl TryFrom<String> for NatPeer {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<NatPeer, String> {
+        text.parse()
+    }
+}
+
+impl From<NatPeer> for String {
+    fn from(peer: NatPeer) -> String {
+        peer.to_string()
+    }
+}
+
+impl NatPeer {
+    fn is(self, address: IpAddr, port: u16) -> bool {
+        match self {
+            NatPeer::Any => true,
+            NatPeer::Address(wanted) => wanted == address,
+            NatPeer::Port(wanted) => wanted == SocketAddr::new(address, port),
+        }
+    }
+}
+
 impl Filter {
     /// Whether an entry fits.
     pub fn matches(&self, entry: &EntrySnapshot) -> bool {
@@ -111,6 +193,10 @@ impl Filter {
             && self.reply_dst.is_none_or(|prefix| within(&prefix, reply.destination()))
             && self.sport.is_none_or(|port| has_ports && original.selector.sport() == port)
             && self.dport.is_none_or(|port| has_ports && original.selector.dport() == port)
+            && self.src_nat.is_none_or(|peer| has_source(entry, peer))
+            && self.dst_nat.is_none_or(|peer| has_destination(entry, peer))
+            && self.any_nat.is_none_or(|peer| has_source(entry, peer) || has_destination(entry, peer))
+            && self.public.is_none_or(|public| is_known_as(entry, public))
             && self
                 .state
                 .as_ref()
@@ -120,6 +206,25 @@ impl Filter {
             && self.family.is_none_or(|family| family.is(original.family()))
             && self.status.iter().all(|status| status.holds(entry.status))
     }
+}
+
+/// Whether the source was translated, and to this.
+fn has_source(entry: &EntrySnapshot, peer: NatPeer) -> bool {
+    let reply = &entry.reply;
+    entry.status.has(Status::SRC_NAT) && peer.is(reply.destination(), reply.reply_port())
+}
+
+/// Whether the destination was translated, and to this.
+fn has_destination(entry: &EntrySnapshot, peer: NatPeer) -> bool {
+    let reply = &entry.reply;
+    entry.status.has(Status::DST_NAT) && peer.is(reply.source(), reply.selector.sport())
+}
+
+/// Whether this stands for the client towards its server, or for the server towards its client.
+fn is_known_as(entry: &EntrySnapshot, public: SocketAddr) -> bool {
+    let original = &entry.original;
+    let of_server = SocketAddr::new(original.destination(), original.reply_port());
+    has_source(entry, NatPeer::Port(public)) || entry.status.has(Status::DST_NAT) && of_server == public
 }
 
 impl Family {
@@ -208,6 +313,55 @@ mod tests {
         ] {
             assert!(!fits(&tcp, filter), "{filter}");
         }
+    }
+
+    /// A connection from 10.0.0.5:40000 to 192.0.2.1:80, translated to come from 203.0.113.1:5000 and go to 10.9.0.9:8080.
+    fn translated(status: &[Status]) -> EntrySnapshot {
+        let (server, client) = ("10.9.0.9".parse().unwrap(), "203.0.113.1".parse().unwrap());
+        let mut entry = entry("10.0.0.5", "192.0.2.1", 6);
+        entry.reply = Tuple::new(server, client, 6, 8080, 5000);
+        status.iter().for_each(|bit| entry.status.set(*bit));
+        entry
+    }
+
+    #[test]
+    fn translations_are_found_by_what_they_lead_to() {
+        let (plain, source) = (entry("10.0.0.5", "192.0.2.1", 6), translated(&[Status::SRC_NAT]));
+        let (destination, both) =
+            (translated(&[Status::DST_NAT]), translated(&[Status::SRC_NAT, Status::DST_NAT]));
+        let fitting = |filter: &str| [&plain, &source, &destination, &both].map(|entry| fits(entry, filter));
+        for (filter, expected) in [
+            (r#"{"src-nat":"any"}"#, [false, true, false, true]),
+            (r#"{"src-nat":"203.0.113.1"}"#, [false, true, false, true]),
+            (r#"{"src-nat":"203.0.113.1:5000"}"#, [false, true, false, true]),
+            (r#"{"src-nat":"203.0.113.1:5001"}"#, [false; 4]),
+            (r#"{"dst-nat":"any"}"#, [false, false, true, true]),
+            (r#"{"dst-nat":"10.9.0.9:8080"}"#, [false, false, true, true]),
+            (r#"{"dst-nat":"192.0.2.1"}"#, [false; 4]),
+            (r#"{"any-nat":"any"}"#, [false, true, true, true]),
+            (r#"{"any-nat":"10.9.0.9"}"#, [false, false, true, true]),
+            (r#"{"public":"203.0.113.1:5000"}"#, [false, true, false, true]),
+            (r#"{"public":"192.0.2.1:80"}"#, [false, false, true, true]),
+            (r#"{"public":"10.9.0.9:8080"}"#, [false; 4]),
+        ] {
+            assert_eq!(fitting(filter), expected, "{filter}");
+        }
+    }
+
+    #[test]
+    fn an_identifier_counts_as_a_port_of_the_outside() {
+        let mut query = entry("10.0.0.5", "192.0.2.1", 1);
+        query.reply = Tuple::new("192.0.2.1".parse().unwrap(), "203.0.113.1".parse().unwrap(), 1, 77, 0);
+        query.status.set(Status::SRC_NAT);
+        assert!(fits(&query, r#"{"public":"203.0.113.1:77"}"#));
+    }
+
+    #[test]
+    fn ends_are_written_as_they_are_read() {
+        for text in ["any", "203.0.113.1", "203.0.113.1:80", "2001:db8::1", "[2001:db8::1]:80"] {
+            assert_eq!(text.parse::<NatPeer>().unwrap().to_string(), text);
+        }
+        assert!("2001:db8::1]:80".parse::<NatPeer>().is_err() && "all".parse::<NatPeer>().is_err());
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub mod protocol;
 mod server;
 
 pub use client::{Client, ClientError};
-pub use filter::{EntryStatus, Family, Filter};
+pub use filter::{EntryStatus, Family, Filter, NatPeer};
 pub use server::{Call, Server, SocketError};
 
 /// Longest request in bytes, the newline included.

@@ -4,6 +4,7 @@
 //! the place where the last page ended.
 
 use serde::{Deserialize, Serialize};
+use sluice_conntrack::nat::SPACES;
 
 use super::Filter;
 use crate::cli::Listing;
@@ -16,7 +17,7 @@ pub enum Request {
     Entries {
         /// Which entries.
         #[serde(default)]
-        filter: Filter,
+        filter: Box<Filter>,
         /// How they are written; conntrack(8)'s way unless told otherwise.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         format: Option<Listing>,
@@ -32,6 +33,8 @@ pub enum Request {
     Statistics,
     /// Drops by reason.
     Drops,
+    /// What the rules for sources have to give, and what is taken of it.
+    Pools,
     /// Read the configuration file anew and put it in force.
     Reload,
     /// All timeouts.
@@ -85,6 +88,11 @@ pub enum Answer {
         drops: Vec<Counted>,
         /// INVALID packets, which the policy judges, by every reason there is.
         invalid: Vec<Counted>,
+    },
+    /// What the rules for sources have to give, and what is taken of it.
+    Pools {
+        /// The rules that translate, in their order.
+        pools: Vec<PoolStatistics>,
     },
     /// The new configuration is in force.
     Reloaded {
@@ -163,6 +171,47 @@ pub struct RuleStatistics {
     pub bytes: u64,
 }
 
+/// A rule for sources.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolStatistics {
+    /// Its name, or `source-` and its place among the rules, from 0.
+    pub pool: String,
+    /// Addresses that it gives with a port of its choice; none for a 1:1 network, which keeps ports.
+    pub addresses: u64,
+    /// Their ports, all told.
+    pub ports: Ports,
+    /// How many of these are in use. Each worker counts for itself: a port that two use, towards different servers, is two.
+    pub used: Ports,
+    /// Connections that it has found a source for; since the configuration is in force.
+    pub bound: u64,
+    /// Connections that were dropped because all ports were taken; since the configuration is in force.
+    pub exhausted: u64,
+}
+
+/// A number for each space of ports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ports {
+    /// TCP.
+    pub tcp: u64,
+    /// UDP.
+    pub udp: u64,
+    /// All other protocols; an ICMP identifier counts as a port.
+    pub other: u64,
+}
+
+impl Ports {
+    /// Each space by its name.
+    pub const fn named(self) -> [(&'static str, u64); SPACES] {
+        [("tcp", self.tcp), ("udp", self.udp), ("other", self.other)]
+    }
+}
+
+impl From<[u64; SPACES]> for Ports {
+    fn from([tcp, udp, other]: [u64; SPACES]) -> Ports {
+        Ports { tcp, udp, other }
+    }
+}
+
 /// What a port's device has counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortStatistics {
@@ -204,7 +253,7 @@ mod tests {
     #[test]
     fn requests_are_plain_to_write_by_hand() {
         assert_eq!(request(r#"{"request":"count"}"#), Ok(Request::Count));
-        let entries = Request::Entries { filter: Filter::default(), format: None, from: Cursor::default() };
+        let entries = Request::Entries { filter: Box::default(), format: None, from: Cursor::default() };
         assert_eq!(request(r#"{"request":"entries"}"#), Ok(entries));
         let filtered = r#"{"request":"entries","filter":{"proto":"tcp","dport":80},"format":"json"}"#;
         let Ok(Request::Entries { filter, format, .. }) = request(filtered) else { panic!() };

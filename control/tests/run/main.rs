@@ -7,6 +7,7 @@ mod life;
 mod linux;
 mod metrics;
 mod namespaces;
+mod nat;
 mod packets;
 mod reload;
 mod routed;

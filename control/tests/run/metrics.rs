@@ -5,11 +5,14 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
-use crate::box_under_test::{BoxUnderTest, wait_for};
+use crate::box_under_test::{BoxUnderTest, POLICY, wait_for};
+
+/// A rule that is about nobody: what it has to give is published all the same.
+const NAT: &str = "nat: { source: [{ name: nobody, source: 192.0.2.0/24, to: 203.0.113.10 }] }\n";
 
 #[test]
 fn metrics_are_served_and_sound() {
-    let daemon = BoxUnderTest::start();
+    let daemon = BoxUnderTest::start_with(tempfile::tempdir().unwrap(), &format!("{POLICY}{NAT}"));
     wait_for("the counters to be published", || {
         value(&scrape(&daemon), r#"sluice_conntrack_inserts_total{shard="0"}"#) == Some("1202".to_owned())
     });
@@ -22,6 +25,9 @@ fn metrics_are_served_and_sound() {
         (r#"sluice_packets_total{port="outside",direction="tx"}"#, "1202"),
         (r#"sluice_policy_rule_packets_total{rule="no-doom"}"#, "1"),
         (r#"sluice_policy_rule_bytes_total{rule="no-doom"}"#, "28"),
+        (r#"sluice_nat_pool_ports{pool="nobody",proto="tcp"}"#, "64512"),
+        (r#"sluice_nat_pool_ports_used{pool="nobody",proto="tcp"}"#, "0"),
+        (r#"sluice_conntrack_signposts{shard="0"}"#, "0"),
         (r#"sluice_policy_rule_packets_total{rule="default"}"#, "1202"),
         ("sluice_config_last_apply_success", "1"),
         ("sluice_conntrack_entries_limit", "10000"),
@@ -45,7 +51,7 @@ fn rules_go_on_over_a_reload(daemon: &BoxUnderTest) {
     assert_eq!(value(&scrape(daemon), default).as_deref(), Some("1202"));
 }
 
-fn scrape(daemon: &BoxUnderTest) -> String {
+pub fn scrape(daemon: &BoxUnderTest) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", daemon.metrics_port)).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
     let mut answer = String::new();
@@ -56,7 +62,7 @@ fn scrape(daemon: &BoxUnderTest) -> String {
 }
 
 /// The value of a sample, whatever the order of its labels.
-fn value(scraped: &str, sample: &str) -> Option<String> {
+pub fn value(scraped: &str, sample: &str) -> Option<String> {
     let parts = |sample: &str| sample.split(['{', '}', ',']).map(str::to_owned).collect::<BTreeSet<_>>();
     let lines = scraped.lines().filter_map(|line| line.rsplit_once(' '));
     lines.filter(|(name, _)| parts(name) == parts(sample)).map(|(_, value)| value.to_owned()).next()

@@ -273,8 +273,13 @@ impl Keys {
     }
 }
 
-const STATUS_NAMES: &[(Status, &str)] =
-    &[(Status::SEEN_REPLY, "SEEN_REPLY"), (Status::ASSURED, "ASSURED"), (Status::CONFIRMED, "CONFIRMED")];
+const STATUS_NAMES: &[(Status, &str)] = &[
+    (Status::SEEN_REPLY, "SEEN_REPLY"),
+    (Status::ASSURED, "ASSURED"),
+    (Status::CONFIRMED, "CONFIRMED"),
+    (Status::SRC_NAT, "SRC_NAT"),
+    (Status::DST_NAT, "DST_NAT"),
+];
 
 const fn family_name(family: Family) -> &'static str {
     match family {

@@ -36,6 +36,7 @@ use sluice_conntrack::entry::EntryId;
 use sluice_conntrack::forward::MAX_PORTS;
 use sluice_conntrack::listing::EntrySnapshot;
 use sluice_conntrack::log::LogRecord;
+use sluice_conntrack::nat::{NatCounter, PortBlock, SPACES};
 use sluice_conntrack::{Configuration, Instant};
 
 use crate::port::PortCounters;
@@ -43,6 +44,10 @@ use crate::worker::{Load, Worker};
 
 /// Entries on a page of a listing, and records on a page of the log: as many as a burst has packets.
 pub const PAGE: usize = 64;
+
+/// Blocks on a page of ports in use. Each is some ten cache lines from memory, so that a page takes a worker a few tens of
+/// microseconds at most.
+pub const BLOCKS: usize = 32;
 
 /// Commands that wait, at most.
 const WAITING: usize = 16;
@@ -56,6 +61,8 @@ pub enum Command {
     Stats(Box<Stats>),
     /// Put this configuration in force.
     Configure(Box<Configuration>),
+    /// Fill the page with how many ports of its blocks are in use.
+    Ports(Box<PortsPage>),
     /// Fill the page with records of `log` rules, which leave the shard.
     Log(Box<LogPage>),
     /// Receive what waits, then nothing more, and empty the rings from other workers.
@@ -73,6 +80,8 @@ pub enum Answer {
     Stats(Box<Stats>),
     /// The configuration that was in force before.
     Configured(Box<Configuration>),
+    /// A page of ports in use.
+    Ports(Box<PortsPage>),
     /// A page of records.
     Logged(Box<LogPage>),
     /// So many packets have moved since the last time this was asked. When no worker has moved any, all are drained.
@@ -126,12 +135,14 @@ pub struct Stats {
     pub at: Instant,
     /// Entries in the table.
     pub entries: u32,
-    /// Bytes of memory of the table, all told.
-    pub memory_bytes: usize,
     /// What the shard has counted.
     pub counters: Counters,
     /// What each rule has decided; the last one is the policy's default.
     pub rules: Vec<RuleCounter>,
+    /// What each rule for sources has come to.
+    pub nat: Vec<NatCounter>,
+    /// Tuples that belong to other shards and are steered to this one.
+    pub signposts: u32,
     /// What passed each port, by number; zero where there is no port.
     pub ports: [PortCounters; MAX_PORTS],
     /// Packets handed off to other workers.
@@ -141,14 +152,15 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// To be filled, with room for the counters of `rules` rules and the default.
-    pub fn new(rules: usize) -> Self {
+    /// To be filled, with room for the counters of `rules` rules and the default, and of `sources` rules for sources.
+    pub fn new(rules: usize, sources: usize) -> Self {
         Self {
             at: Instant::default(),
             entries: 0,
-            memory_bytes: 0,
             counters: Counters::default(),
             rules: Vec::with_capacity(rules + 1),
+            nat: Vec::with_capacity(sources),
+            signposts: 0,
             ports: [PortCounters::default(); MAX_PORTS],
             handed_off: 0,
             load: Load::default(),
@@ -157,17 +169,39 @@ impl Stats {
 
     /// Adds what another worker has counted under the same configuration.
     pub fn add(&mut self, other: &Self) {
-        let Self { at, entries, memory_bytes, counters, rules, ports, handed_off, load } = other;
+        let Self { at, entries, counters, rules, nat, signposts, ports, handed_off, load } = other;
         self.at = self.at.max(*at);
         self.entries += entries;
-        self.memory_bytes += memory_bytes;
         self.counters.add(counters);
         self.rules.resize(self.rules.len().max(rules.len()), RuleCounter::default());
         self.rules.iter_mut().zip(rules).for_each(|(own, more)| own.add(*more));
+        self.nat.resize(self.nat.len().max(nat.len()), NatCounter::default());
+        self.nat.iter_mut().zip(nat).for_each(|(own, more)| own.add(*more));
+        self.signposts += signposts;
         self.ports.iter_mut().zip(ports).for_each(|(own, more)| own.add(*more));
         self.handed_off += handed_off;
         self.load.busy_ns += load.busy_ns;
         self.load.idle_ns += load.idle_ns;
+    }
+}
+
+/// Blocks of ports, and how many of them a worker's connections use.
+#[derive(Debug)]
+pub struct PortsPage {
+    blocks: Vec<PortBlock>,
+    used: Vec<[u32; SPACES]>,
+}
+
+impl PortsPage {
+    /// A page for these blocks, of which it takes [`BLOCKS`] at most, to be filled.
+    pub fn new(blocks: &[PortBlock]) -> Self {
+        let blocks: Vec<PortBlock> = blocks.iter().take(BLOCKS).cloned().collect();
+        Self { used: Vec::with_capacity(blocks.len()), blocks }
+    }
+
+    /// How many ports of each block are in use, in each space.
+    pub fn used(&self) -> &[[u32; SPACES]] {
+        &self.used
     }
 }
 
@@ -327,6 +361,13 @@ impl Worker {
                 Answer::Stats(stats)
             }
             Command::Configure(configuration) => Answer::Configured(self.configure(configuration)),
+            Command::Ports(mut page) => {
+                let PortsPage { blocks, used } = &mut *page;
+                let pools = &self.shard().configuration().pools;
+                used.clear();
+                used.extend(blocks.iter().map(|block| pools.used(block)));
+                Answer::Ports(page)
+            }
             Command::Log(mut page) => {
                 let LogPage { records } = &mut *page;
                 records.clear();
@@ -344,11 +385,14 @@ impl Worker {
         let shard = self.shard();
         stats.at = shard.now();
         stats.entries = shard.len();
-        stats.memory_bytes = shard.memory_bytes();
         stats.counters.clone_from(shard.counters());
         stats.rules.clear();
         let room = stats.rules.capacity();
         stats.rules.extend(shard.configuration().rule_counters.iter().take(room));
+        stats.nat.clear();
+        let room = stats.nat.capacity();
+        stats.nat.extend(shard.configuration().nat_counters.iter().take(room));
+        stats.signposts = shard.signposts();
         for (place, counters) in stats.ports.iter_mut().zip(self.port_counters()) {
             *place = counters;
         }

@@ -72,7 +72,7 @@ fn a_worker_forwards_tracks_and_answers() {
     .unwrap();
 
     let stats = loop {
-        let Ok(Answer::Stats(stats)) = controller.ask(Command::Stats(Box::new(Stats::new(0))), PATIENCE)
+        let Ok(Answer::Stats(stats)) = controller.ask(Command::Stats(Box::new(Stats::new(0, 0))), PATIENCE)
         else {
             panic!("statistics were asked for");
         };

@@ -5,6 +5,7 @@
 
 mod apply;
 mod bind;
+mod blocks;
 mod edit;
 mod foresee;
 mod mapping;
@@ -16,7 +17,8 @@ mod translation;
 
 pub(crate) use apply::{Destination, Edit};
 pub(crate) use bind::{Bound, Newcomer};
+pub use blocks::PortBlock;
 pub(crate) use mapping::Mapped;
-pub use pools::Pools;
-pub use rules::{Mapping, Nat, NatCounter, Ports, Range, Rule, Target};
+pub use pools::{Pools, SPACES};
+pub use rules::{MOST_ADDRESSES, Mapping, Nat, NatCounter, Ports, Range, Rule, Target};
 pub use translation::{Deltas, Translation};

@@ -4,19 +4,22 @@
 //! its reply tuple, and the index knows those; a pool counts how often each port is used, and finds one that nobody uses
 //! in a few steps. What it says is a hint: a configuration that brings an address back begins to count anew.
 
-use crate::counters::ProtocolLabel;
+use super::blocks::PortBlock;
 use crate::tuple::{Family, number, protocol};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 /// Ports are a space of their own for TCP, for UDP, and for all other protocols together.
-const SPACES: usize = 3;
+pub const SPACES: usize = 3;
 
 /// Ports of a protocol.
 const PORTS: usize = 1 << 16;
 
 /// Bits of a word of the maps below.
 const BITS: usize = u64::BITS as usize;
+
+/// Ports of a row: of the words that one word of `full` stands for.
+const ROW: usize = BITS * BITS;
 
 /// The ports of one address and protocol.
 #[derive(Clone, Debug)]
@@ -26,9 +29,9 @@ struct Ports {
     /// The ports that are used at all, a bit each.
     used: Box<[u64]>,
     /// The words of `used` that are all ones, a bit each.
-    full: [u64; PORTS / BITS / BITS],
-    /// How many ports are used.
-    count: u32,
+    full: [u64; PORTS / ROW],
+    /// How many ports of each row are used.
+    counts: [u32; PORTS / ROW],
 }
 
 impl Ports {
@@ -37,21 +40,22 @@ impl Ports {
         Self {
             uses: vec![0; PORTS].into_boxed_slice(),
             used: vec![0; PORTS / BITS].into_boxed_slice(),
-            full: [0; PORTS / BITS / BITS],
-            count: 0,
+            full: [0; PORTS / ROW],
+            counts: [0; PORTS / ROW],
         }
     }
 
     /// Bytes of memory; none where it was never written.
-    const fn memory_bytes(&self) -> usize {
-        if self.count == 0 { 0 } else { size_of_val(&*self.uses) + size_of_val(&*self.used) }
+    fn memory_bytes(&self) -> usize {
+        let is_used = self.counts.iter().any(|count| *count > 0);
+        if is_used { size_of_val(&*self.uses) + size_of_val(&*self.used) } else { 0 }
     }
 
     fn take(&mut self, port: u16) {
         let port = usize::from(port);
         self.uses[port] = self.uses[port].saturating_add(1);
         if self.uses[port] == 1 {
-            self.count += 1;
+            self.counts[port / ROW] += 1;
             let word = port / BITS;
             self.used[word] |= 1 << (port % BITS);
             if self.used[word] == u64::MAX {
@@ -63,12 +67,37 @@ impl Ports {
     fn give_back(&mut self, port: u16) {
         let port = usize::from(port);
         if self.uses[port] == 1 {
-            self.count -= 1;
+            self.counts[port / ROW] -= 1;
             let word = port / BITS;
             self.used[word] &= !(1 << (port % BITS));
             self.full[word / BITS] &= !(1 << (word % BITS));
         }
         self.uses[port] = self.uses[port].saturating_sub(1);
+    }
+
+    /// How many of these ports are used: rows are counted already, and only what is cut off at either end is looked at.
+    fn used(&self, range: &RangeInclusive<u16>) -> u32 {
+        let (first, last) = (usize::from(*range.start()), usize::from(*range.end()));
+        let in_row = |(row, count): (usize, &u32)| {
+            let (low, high) = (first.max(row * ROW), last.min(row * ROW + ROW - 1));
+            match (high + 1).saturating_sub(low) {
+                0 => 0,
+                ROW => *count,
+                _ => self.ones(low, high),
+            }
+        };
+        self.counts.iter().enumerate().map(in_row).sum()
+    }
+
+    /// The same, bit by bit.
+    fn ones(&self, first: usize, last: usize) -> u32 {
+        let words = first / BITS..=last / BITS;
+        let in_word = |word: usize| {
+            let below = first.saturating_sub(word * BITS);
+            let above = (BITS - 1).saturating_sub(last - word * BITS);
+            (self.used[word] >> below << below << above).count_ones()
+        };
+        words.map(in_word).sum()
     }
 
     /// The first port from `port` up to `last` that nobody uses.
@@ -199,15 +228,15 @@ impl Pools {
         walk(start, last).chain(below.into_iter().flatten())
     }
 
-    /// How many ports of an address are in use: by TCP, by UDP, by all other protocols.
-    pub fn used(&self, address: IpAddr) -> [(ProtocolLabel, u32); SPACES] {
-        let (family, address) = key(address);
-        let count = |protocol| self.get(family, address, protocol).map_or(0, |ports| ports.count);
-        [
-            (ProtocolLabel::Tcp, count(protocol::TCP)),
-            (ProtocolLabel::Udp, count(protocol::UDP)),
-            (ProtocolLabel::Generic, count(0)),
-        ]
+    /// How many ports of a block are in use, in each space.
+    pub fn used(&self, block: &PortBlock) -> [u32; SPACES] {
+        let Ok(place) = self.addresses.binary_search(&key(block.address)) else { return [0; SPACES] };
+        let spaces = self.ports.get(place).map(|spaces| spaces.iter().zip(&block.ports));
+        let mut used = [0; SPACES];
+        for (used, (ports, range)) in used.iter_mut().zip(spaces.into_iter().flatten()) {
+            *used = ports.used(range);
+        }
+        used
     }
 }
 
@@ -246,7 +275,27 @@ mod tests {
         assert_eq!(free(&pools, 10..=14, 12), [12, 14, 11], "another connection still uses it");
         give_back(&mut pools, 13);
         assert_eq!(free(&pools, 10..=14, 12), [12, 13, 14, 11]);
-        assert_eq!(pools.used(ADDRESS.into())[0], (ProtocolLabel::Tcp, 1));
+        assert_eq!(pools.used(&PortBlock::whole(ADDRESS.into())), [1, 0, 0]);
+    }
+
+    #[test]
+    fn each_block_counts_its_own_ports() {
+        let mut pools = pools();
+        let taken = [0, 63, 64, 1023, 1024, 4095, 4096, 40_000, u16::MAX];
+        taken.iter().for_each(|port| take(&mut pools, *port));
+        for (first, last) in
+            [(0, u16::MAX), (1, 63), (64, 1024), (1024, u16::MAX), (4096, 8191), (40_000, 40_000)]
+        {
+            let ports = [first..=last, first..=last, first..=last];
+            let expected = taken.iter().filter(|port| (first..=last).contains(*port)).count() as u32;
+            let used = pools.used(&PortBlock { address: ADDRESS.into(), ports });
+            assert_eq!(used, [expected, 0, 0], "{first}-{last}");
+        }
+        assert_eq!(
+            pools.used(&PortBlock::whole([192, 0, 2, 1].into())),
+            [0; SPACES],
+            "an address of no pool"
+        );
     }
 
     #[test]

@@ -145,3 +145,11 @@ pub struct NatCounter {
     /// Connections that were dropped because all ports were taken.
     pub exhausted: u64,
 }
+
+impl NatCounter {
+    /// Adds what the same rule has come to elsewhere.
+    pub const fn add(&mut self, other: Self) {
+        self.bound += other.bound;
+        self.exhausted += other.exhausted;
+    }
+}

@@ -61,8 +61,9 @@ pub(super) fn draw_from(range: &RangeInclusive<u16>, random: u64) -> u16 {
 }
 
 impl Tuple {
-    /// The port of a reply tuple that stands for the source of its connection.
-    pub(crate) const fn reply_port(&self) -> u16 {
+    /// The port of a reply tuple that stands for the source of its connection: that of its destination; of ICMP the
+    /// identifier.
+    pub const fn reply_port(&self) -> u16 {
         match self.protocol() {
             protocol::ICMP | protocol::ICMPV6 => self.selector.sport(),
             _ => self.selector.dport(),

@@ -6,7 +6,7 @@ use crate::{FIVE_DAYS, check, hostile};
 use rand::RngExt;
 use rayon::prelude::*;
 use sluice_conntrack::Instant;
-use sluice_conntrack::nat::{Mapping, Nat, Ports, Range, Rule, Target};
+use sluice_conntrack::nat::{Mapping, Nat, PortBlock, Ports, Range, Rule, Target};
 use sluice_conntrack::policy::{Match, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
 
@@ -93,7 +93,7 @@ fn check_end(world: &mut World, seed: u64) {
     world.it.check();
     let configuration = world.it.shard.configuration();
     for address in configuration.nat.source_addresses(router().own()) {
-        let used: u32 = configuration.pools.used(address).iter().map(|(_, count)| count).sum();
+        let used: u32 = configuration.pools.used(&PortBlock::whole(address)).iter().sum();
         assert_eq!(used, 0, "seed {seed}: ports of {address}");
     }
 }

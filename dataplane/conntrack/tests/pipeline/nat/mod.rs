@@ -12,7 +12,7 @@ use crate::common::*;
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::forward::{Interface, Route, Router};
 use sluice_conntrack::listing::EntrySnapshot;
-use sluice_conntrack::nat::{Nat, Ports, Range, Rule, Target};
+use sluice_conntrack::nat::{Nat, PortBlock, Ports, Range, Rule, Target};
 use sluice_conntrack::policy::{Match, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::Action;
@@ -138,7 +138,7 @@ impl Middlebox {
     /// How many ports of an address are in use by all protocols.
     fn ports_in_use(&self, address: &str) -> u32 {
         let pools = &self.shard.configuration().pools;
-        pools.used(address.parse().unwrap()).iter().map(|(_, count)| count).sum()
+        pools.used(&PortBlock::whole(address.parse().unwrap())).iter().sum()
     }
 }
 

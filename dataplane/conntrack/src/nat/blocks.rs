@@ -1,0 +1,129 @@
+//! What a source rule has to give: blocks of ports, each of one address.
+
+use super::pools::SPACES;
+use super::rules::{MOST_ADDRESSES, Ports, Range, Rule, Target};
+use crate::forward::Forwarding;
+use crate::shard::Configuration;
+use crate::tuple::Family;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+/// Ports of an address: those for TCP, for UDP, and for all other protocols.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortBlock {
+    /// The address.
+    pub address: IpAddr,
+    /// The ports of each space.
+    pub ports: [RangeInclusive<u16>; SPACES],
+}
+
+impl PortBlock {
+    /// All ports of an address.
+    pub const fn whole(address: IpAddr) -> Self {
+        Self { address, ports: [0..=u16::MAX, 0..=u16::MAX, 0..=u16::MAX] }
+    }
+
+    /// Where clients keep their ports or get others of the same class, these are the ports above 1023, which clients
+    /// have; identifiers of ICMP have no classes.
+    fn of(address: IpAddr, ports: &Ports) -> Option<Self> {
+        let ports = match ports {
+            Ports::Own => [1024..=u16::MAX, 1024..=u16::MAX, 0..=u16::MAX],
+            Ports::Among(range) => [range.clone(), range.clone(), range.clone()],
+            Ports::Shift { .. } => return None,
+        };
+        Some(Self { address, ports })
+    }
+
+    /// How many ports there are in each space.
+    pub fn sizes(&self) -> [u32; SPACES] {
+        self.ports.each_ref().map(|ports| u32::from(ports.end() - ports.start()) + 1)
+    }
+}
+
+impl Configuration {
+    /// The blocks of a source rule; none where it keeps ports, as 1:1 networks do. Not more than are counted.
+    pub fn blocks(&self, rule: &Rule) -> Vec<PortBlock> {
+        let own = |ports: &Ports| {
+            let addresses = self.masquerades(rule);
+            addresses.iter().filter_map(|own| PortBlock::of(*own, ports)).collect()
+        };
+        let of_range = |range: &Range| {
+            let ports = range.ports.clone();
+            range.addresses().filter_map(move |address| PortBlock::of(address, &ports))
+        };
+        match &rule.target {
+            Target::Own(ports) => own(ports),
+            Target::Pool(ranges) => ranges.iter().flat_map(of_range).take(MOST_ADDRESSES).collect(),
+            Target::Keep | Target::Prefix(_) => Vec::new(),
+        }
+    }
+
+    /// The box's own addresses that a rule which masquerades can mean.
+    fn masquerades(&self, rule: &Rule) -> Vec<IpAddr> {
+        let Forwarding::Routed(router) = &self.forwarding else { return Vec::new() };
+        let matches = &rule.matches;
+        let serves = |own: &IpAddr| {
+            let family = if own.is_ipv4() { Family::V4 } else { Family::V6 };
+            matches.family.is_none_or(|wanted| wanted == family)
+                && (matches.source.is_empty()
+                    || matches.source.iter().any(|prefix| prefix.family() == family))
+        };
+        let speaks = |own: &IpAddr| !matches!(own, IpAddr::V6(own) if own.is_unicast_link_local());
+        let mut own: Vec<IpAddr> = match matches.egress.as_slice() {
+            [] => router.own().to_vec(),
+            ports => ports.iter().flat_map(|port| router.addresses(*port)).collect(),
+        };
+        own.retain(|own| serves(own) && speaks(own));
+        own.sort_unstable();
+        own.dedup();
+        own
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PortId;
+    use crate::forward::{Interface, Router};
+    use crate::policy::{Match, Policy};
+    use crate::settings::{Preset, Settings};
+
+    fn configuration() -> Configuration {
+        let interface = |addresses: &[(&str, u8)]| Interface {
+            addresses: addresses.iter().map(|(own, length)| (own.parse().unwrap(), *length)).collect(),
+            ..Interface::default()
+        };
+        let inside = interface(&[("10.0.0.1", 24), ("fd00::1", 64)]);
+        let outside = interface(&[("203.0.113.1", 24), ("2001:db8::1", 64), ("fe80::1", 64)]);
+        let router = Router::new(vec![inside, outside], &[]);
+        let forwarding = Forwarding::Routed(Box::new(router));
+        Configuration::new(Settings::of(Preset::Linux, 16), Policy::default(), forwarding)
+    }
+
+    fn addresses(matches: Match) -> Vec<String> {
+        let rule = Rule::new(matches, Target::Own(Ports::Own));
+        configuration().blocks(&rule).iter().map(|block| block.address.to_string()).collect()
+    }
+
+    #[test]
+    fn masquerading_gives_the_addresses_of_the_port_it_leaves_by() {
+        let outside = || Match { egress: vec![PortId(1)], ..Match::default() };
+        assert_eq!(addresses(outside()), ["203.0.113.1", "2001:db8::1"]);
+        assert_eq!(addresses(Match { family: Some(Family::V4), ..outside() }), ["203.0.113.1"]);
+        let source = vec![crate::policy::Prefix::new([10, 0, 0, 0].into(), 8)];
+        assert_eq!(addresses(Match { source, ..Match::default() }), ["10.0.0.1", "203.0.113.1"]);
+    }
+
+    #[test]
+    fn pools_give_their_ports_on_each_address() {
+        let ranges = |ports| {
+            let (first, last) = ([203, 0, 113, 8].into(), [203, 0, 113, 9].into());
+            Target::Pool(vec![Range { first, last, ports }])
+        };
+        let blocks = |ports| configuration().blocks(&Rule::new(Match::default(), ranges(ports)));
+        assert_eq!(blocks(Ports::Own).len(), 2);
+        assert_eq!(blocks(Ports::Own)[0].sizes(), [64_512, 64_512, 65_536]);
+        assert_eq!(blocks(Ports::Among(2000..=2009))[1].sizes(), [10; SPACES]);
+        assert!(configuration().blocks(&Rule::new(Match::default(), Target::Keep)).is_empty());
+    }
+}
