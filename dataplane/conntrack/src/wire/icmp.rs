@@ -132,13 +132,17 @@ pub(crate) fn is_translatable(packet: crate::headers::Packet<'_>) -> bool {
     message.first() != Some(&redirect) && quote_place(tuple.family(), message).is_some_and(quotes_enough)
 }
 
-/// Whether an ICMP error says that its destination cannot be reached.
+/// ICMP's unreachable code that asks for smaller packets (RFC 1191): the destination is reached with those. ICMPv6 has a
+/// type for it.
+const FRAGMENTATION_NEEDED: u8 = 4;
+
+/// Whether an ICMP error says that its destination cannot be reached, be the packet as small as it may.
 pub fn is_unreachable(packet: crate::headers::Packet<'_>) -> bool {
-    let unreachable = match packet.headers.tuple.family() {
-        Family::V4 => 3,
-        Family::V6 => 1,
-    };
-    packet.l4().first() == Some(&unreachable)
+    match (packet.headers.tuple.family(), packet.l4()) {
+        (Family::V4, [3, code, ..]) => *code != FRAGMENTATION_NEEDED,
+        (Family::V6, [1, ..]) => true,
+        _ => false,
+    }
 }
 
 /// The type that answers a query of `kind`, and the query that an answer of `kind` belongs to; any other

@@ -285,6 +285,23 @@ fn an_unreachable_destination_ends_the_entry_of_classic_days() {
 }
 
 #[test]
+fn a_narrow_link_on_the_way_ends_no_connection() {
+    for preset in PRESETS {
+        for pair in Pair::both(4000, 80) {
+            let mut it = Middlebox::of(preset);
+            it.inside(&pair.tcp("S", 1000, 0));
+            it.outside(&pair.inverse().tcp("SA", 5000, 1001));
+            let data = pair.tcp("A", 1001, 5001);
+            it.inside(&data);
+            let (kind, code) = if pair.source.is_ipv4() { (3, 4) } else { (2, 0) };
+            assert_eq!(state(it.outside(&data.error(router(pair), kind, code))), State::Related);
+            assert_eq!(state(it.inside(&data)), State::Established);
+            it.check();
+        }
+    }
+}
+
+#[test]
 fn an_answered_ping_ends_in_classic_days() {
     for preset in PRESETS {
         for pair in Pair::both(0, 0) {
