@@ -11,3 +11,5 @@ mod nat;
 mod packets;
 mod reload;
 mod routed;
+mod site;
+mod translated;

@@ -54,7 +54,7 @@ impl Drop for Row {
 }
 
 /// A program in a namespace, gone with the test.
-struct Host(Child);
+pub struct Host(pub Child);
 
 impl Drop for Host {
     fn drop(&mut self) {

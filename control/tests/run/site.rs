@@ -1,0 +1,288 @@
+//! A site behind address translation, in four network namespaces: a client, the box with two workers, a router, and a
+//! server behind a link that takes less than the others.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use crate::box_under_test::{BoxUnderTest, free_port, sluice, text, wait_for};
+use crate::namespaces::{Host, ip};
+
+/// Addresses of one family.
+pub struct Plan {
+    /// The client, and the box on its side.
+    pub client: &'static str,
+    pub inside: &'static str,
+    /// The box on the router's side, and the address there that stands for the client.
+    pub outside: &'static str,
+    pub public: &'static str,
+    /// The router on the box's side and on the server's, and the server.
+    pub router: &'static str,
+    pub far: &'static str,
+    pub server: &'static str,
+    /// Lengths of the networks' prefixes, and of a host's.
+    pub network_bits: u8,
+    pub host_bits: u8,
+}
+
+pub const FAMILIES: [Plan; 2] = [
+    Plan {
+        client: "10.0.0.2",
+        inside: "10.0.0.1",
+        outside: "203.0.113.1",
+        public: "203.0.113.10",
+        router: "203.0.113.254",
+        far: "198.51.100.1",
+        server: "198.51.100.2",
+        network_bits: 24,
+        host_bits: 32,
+    },
+    Plan {
+        client: "fd00:1::2",
+        inside: "fd00:1::1",
+        outside: "2001:db8:2::1",
+        public: "2001:db8:2::10",
+        router: "2001:db8:2::fe",
+        far: "2001:db8:3::1",
+        server: "2001:db8:3::2",
+        network_bits: 64,
+        host_bits: 128,
+    },
+];
+
+/// The largest packet of the link between router and server, in bytes.
+pub const NARROW: u16 = 1400;
+
+const CLIENT_MAC: &str = "02:00:00:00:01:02";
+const ROUTER_MAC: &str = "02:00:00:00:02:fe";
+
+/// What the box translates: everything that goes out, and what comes to the client's public address.
+pub const NAT: &str = "
+nat:
+  source:
+    - { out: outside, masquerade: true }
+  destination:
+    - { in: outside, destination: 203.0.113.10, protocol: tcp, destination-port: 80, to: '10.0.0.2:8080' }
+    - { in: outside, destination: '2001:db8:2::10', protocol: tcp, destination-port: 80, to: '[fd00:1::2]:8080' }
+    - { in: outside, destination: 203.0.113.10, to: 10.0.0.2 }
+    - { in: outside, destination: '2001:db8:2::10', to: 'fd00:1::2' }
+";
+
+/// What it lets pass.
+pub const POLICY: &str = "
+policy:
+  default: drop
+  rules:
+    - { state: [established, related], action: accept }
+    - { state: new, in: inside, action: accept }
+    - { state: new, status: dnat, action: accept }
+    - { name: link, state: untracked, action: drop }
+";
+
+/// The namespaces and the daemon of one test, gone with it.
+pub struct Site {
+    pub daemon: BoxUnderTest,
+    spaces: Spaces,
+    config: String,
+}
+
+/// Client, box, router, server.
+struct Spaces([String; 4]);
+
+impl Drop for Spaces {
+    fn drop(&mut self) {
+        for name in &self.0 {
+            ip(&format!("netns delete {name}"));
+        }
+    }
+}
+
+impl Site {
+    /// The site of the test of this name, whose box tracks by this preset. `None` where namespaces cannot be made, which needs root.
+    pub fn new(test: &str, preset: &str) -> Option<Site> {
+        let id = std::process::id();
+        let spaces =
+            Spaces(["client", "box", "router", "server"].map(|name| format!("sluice-{id}-{test}-{name}")));
+        if !spaces.0.iter().all(|name| ip(&format!("netns add {name}"))) {
+            eprintln!("skipped: network namespaces need root");
+            return None;
+        }
+        spaces.connect();
+        let directory = tempfile::tempdir().unwrap();
+        let metrics_port = free_port();
+        let config = config(directory.path(), metrics_port, preset);
+        fs::write(directory.path().join("box.yaml"), format!("{config}{NAT}{POLICY}")).unwrap();
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", spaces.0[1].as_str()]).arg(sluice().get_program());
+        Some(Site { daemon: BoxUnderTest::spawn(directory, metrics_port, command), spaces, config })
+    }
+
+    pub fn client(&self) -> Station<'_> {
+        Station(&self.spaces.0[0])
+    }
+
+    pub fn server(&self) -> Station<'_> {
+        Station(&self.spaces.0[3])
+    }
+
+    /// Writes the configuration anew, with these sections at its end, and puts it in force.
+    pub fn reload(&self, rest: &str) -> String {
+        fs::write(self.daemon.path("box.yaml"), format!("{}{rest}", self.config)).unwrap();
+        self.daemon.tell("reload")
+    }
+
+    /// Why the box has dropped packets or called them INVALID; but for queues that run over where workers wait for a
+    /// processor, and for what hosts say of themselves to their links.
+    pub fn drops(&self) -> Vec<String> {
+        let ask = |question: &str| -> serde_json::Value {
+            serde_json::from_str(&self.daemon.tell(question)).unwrap()
+        };
+        let rows = |of: &serde_json::Value, name: &str| -> Vec<String> {
+            let rows = of.as_array().unwrap().iter().filter(|row| row["packets"] != 0);
+            rows.map(|row| row[name].as_str().unwrap().to_owned()).collect()
+        };
+        let drops = ask("drops --json");
+        let mut reasons = [rows(&drops["drops"], "name"), rows(&drops["invalid"], "name")].concat();
+        reasons
+            .retain(|reason| !["handoff-full", "tx-full", "policy", "ip-source"].contains(&reason.as_str()));
+        let refusing = rows(&ask("stats --json")["rules"], "rule");
+        reasons.extend(refusing.into_iter().filter(|rule| rule == "default"));
+        reasons
+    }
+
+    /// What each worker's shard has counted under a name.
+    pub fn shards(&self, counter: &str) -> Vec<u64> {
+        let said = self.daemon.tell("conntrack -S");
+        let value = |line: &str| line.split(&format!("{counter}=")).nth(1)?.split(' ').next()?.parse().ok();
+        said.lines().filter_map(value).collect()
+    }
+}
+
+/// The configuration up to what is translated and let pass.
+fn config(directory: &Path, metrics_port: u16, preset: &str) -> String {
+    let [v4, v6] = &FAMILIES;
+    let addresses = |side: fn(&Plan) -> Vec<&str>| {
+        let of = |plan: &Plan| {
+            side(plan).iter().map(|address| format!("'{address}/{}'", plan.network_bits)).collect::<Vec<_>>()
+        };
+        [of(v4), of(v6)].concat().join(", ")
+    };
+    let stations = [(v4.client, CLIENT_MAC, "inside"), (v6.client, CLIENT_MAC, "inside")].into_iter();
+    let stations = stations.chain([v4, v6].map(|plan| (plan.router, ROUTER_MAC, "outside")));
+    let neighbours =
+        stations.map(|(address, mac, dev)| format!("{{ address: '{address}', mac: '{mac}', dev: {dev} }}"));
+    format!(
+        "version: 1
+system: {{ cores: {{ control: 0, workers: [0, 1] }}, idle: friendly, memory: {{ hugepages: 512M }} }}
+interfaces:
+  inside: {{ device: 'vdev:net_af_packet0,iface=inside,qpairs=2', addresses: [{}] }}
+  outside: {{ device: 'vdev:net_af_packet1,iface=outside,qpairs=2', addresses: [{}] }}
+routes: [{{ to: 0.0.0.0/0, via: {}, dev: outside }}, {{ to: '::/0', via: '{}', dev: outside }}]
+neighbours: [{}]
+conntrack: {{ max-entries: 1K, preset: {preset} }}
+metrics: {{ listen: '127.0.0.1:{metrics_port}' }}
+control: {{ socket: {}/run/control.sock }}
+",
+        addresses(|plan| vec![plan.inside]),
+        addresses(|plan| vec![plan.outside, plan.public]),
+        v4.router,
+        v6.router,
+        neighbours.collect::<Vec<_>>().join(", "),
+        directory.display()
+    )
+}
+
+impl Spaces {
+    /// Lays the three cables, gives the hosts their addresses and routes, and lets the router forward.
+    fn connect(&self) {
+        let [client, middle, router, server] = &self.0;
+        for cable in [
+            format!("inside netns {middle} type veth peer name eth0 netns {client}"),
+            format!("outside netns {middle} type veth peer name near netns {router}"),
+            format!("far netns {router} type veth peer name eth0 netns {server}"),
+        ] {
+            set(&format!("link add {cable}"));
+        }
+        // The box answers neighbour discovery, not the kernel that lends it the cables.
+        Station(middle).tell("sysctl", "-qw net.ipv6.conf.all.disable_ipv6=1");
+        Station(router).tell("sysctl", "-qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+        for name in [client, router, server] {
+            // Else a traceroute waits for its answers.
+            Station(name).tell("sysctl", "-qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0");
+        }
+        set(&format!("-n {client} link set eth0 address {CLIENT_MAC}"));
+        set(&format!("-n {router} link set near address {ROUTER_MAC}"));
+        set(&format!("-n {router} link set far mtu {NARROW}"));
+        set(&format!("-n {server} link set eth0 mtu {NARROW}"));
+        for port in ["inside", "outside"] {
+            set(&format!("-n {middle} link set {port} up"));
+        }
+        for (name, port) in [(client, "eth0"), (router, "near"), (router, "far"), (server, "eth0")] {
+            for plan in &FAMILIES {
+                let address = match (name, port) {
+                    (_, "near") => plan.router,
+                    (_, "far") => plan.far,
+                    (name, _) if name == client => plan.client,
+                    _ => plan.server,
+                };
+                let nodad = if plan.host_bits > 32 { " nodad" } else { "" };
+                set(&format!("-n {name} address add {address}/{} dev {port}{nodad}", plan.network_bits));
+            }
+            set(&format!("-n {name} link set {port} up"));
+            // A virtual cable leaves checksums to a NIC that is not there.
+            Station(name).tell("ethtool", &format!("-K {port} tx off"));
+        }
+        for plan in &FAMILIES {
+            set(&format!("-n {client} route add default via {}", plan.inside));
+            // As if its own link took larger packets, so that only the router knows of the narrow one.
+            let larger = if plan.host_bits > 32 { 1440 } else { 1460 };
+            set(&format!("-n {server} route add default via {} advmss {larger}", plan.far));
+        }
+    }
+}
+
+fn set(arguments: &str) {
+    let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();
+    assert!(output.status.success(), "ip {arguments}: {}", text(&output.stderr));
+}
+
+/// A host of the site.
+#[derive(Clone, Copy)]
+pub struct Station<'a>(&'a str);
+
+impl Station<'_> {
+    fn command(self, program: &str, arguments: &str) -> Command {
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", self.0, program])
+            .args(arguments.split_whitespace())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a program to its end, whatever that is.
+    pub fn run(self, program: &str, arguments: &str) -> Output {
+        self.command(program, arguments).output().unwrap()
+    }
+
+    /// Runs a program that must succeed; gives what it prints.
+    pub fn tell(self, program: &str, arguments: &str) -> String {
+        let output = self.run(program, arguments);
+        let said = text(&output.stdout);
+        assert!(output.status.success(), "{program} {arguments}: {said}{}", text(&output.stderr));
+        said
+    }
+
+    /// Starts a program that prints into a pipe.
+    pub fn start(self, program: &str, arguments: &str) -> Host {
+        Host(self.command(program, arguments).stdout(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// Starts a server, and waits until it listens on this TCP port.
+    pub fn serve(self, port: u16, program: &str, arguments: &str) -> Host {
+        let host = Host(self.command(program, arguments).stdout(Stdio::null()).spawn().unwrap());
+        let listens = || self.tell("ss", "-Hltn").contains(&format!(":{port} "));
+        wait_for(&format!("{program} to listen"), listens);
+        host
+    }
+}

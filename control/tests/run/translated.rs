@@ -1,0 +1,241 @@
+//! Real programs through masquerade and through destination NAT, over two workers: what they transfer arrives whole,
+//! from whom they are told it comes, and what routers on the way say to them.
+
+use std::fs;
+
+use crate::box_under_test::wait_for;
+use crate::cores;
+use crate::site::{FAMILIES, NARROW, NAT, POLICY, Plan, Site, Station};
+
+const WEB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/run/web.py");
+
+/// The site of a test, where there are two processors and the right to make namespaces.
+fn site(test: &str, preset: &str) -> Option<Site> {
+    cores::are_there().then(|| Site::new(test, preset)).flatten()
+}
+
+/// An address as it stands in front of a port.
+fn bracketed(address: &str) -> String {
+    if address.contains(':') { format!("[{address}]") } else { address.to_owned() }
+}
+
+/// Bytes that no two packets share.
+fn payload(bytes: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..bytes).map(|_| next()).collect()
+}
+
+/// Puts a file at this address and gets it back, from this port of the client's on; gives who the server says asks.
+fn put_and_get(site: &Site, client: Station<'_>, url: &str, port: u16) -> String {
+    let sent = site.daemon.path("sent");
+    let back = site.daemon.path("back");
+    let curl = |what: &str, port: u16| {
+        client.tell(
+            "curl",
+            &format!("-sSg --max-time 30 --noproxy * -H Expect: --local-port {port} {what} {url}"),
+        )
+    };
+    let peer = curl(&format!("-T {}", sent.display()), port);
+    curl(&format!("-o {}", back.display()), port + 1);
+    assert!(fs::read(&sent).unwrap() == fs::read(&back).unwrap(), "{url}: other bytes came back");
+    fs::remove_file(back).unwrap();
+    peer
+}
+
+/// The one entry of a listing that this filter gives.
+fn entry(site: &Site, filter: &str) -> String {
+    let listed = site.daemon.tell(&format!("conntrack -L {filter}"));
+    assert_eq!(listed.lines().count(), 1, "{filter}: {listed}");
+    listed
+}
+
+#[test]
+fn the_web_is_reached_from_behind_the_box() {
+    let Some(site) = site("web", "classic") else { return };
+    let _web = site.server().serve(8080, "python3", WEB);
+    for (Plan { client, server, outside, .. }, ports) in FAMILIES.iter().zip([40_000, 41_000]) {
+        let url = format!("http://{}:8080/file", bracketed(server));
+        // Successive ports are different shards'.
+        for number in 0..4 {
+            let bytes = if number == 0 { 4 << 20 } else { 10_000 };
+            fs::write(site.daemon.path("sent"), payload(bytes)).unwrap();
+            let port = ports + 2 * number;
+            assert_eq!(put_and_get(&site, site.client(), &url, port), *outside);
+            let line = entry(&site, &format!("-p tcp -s {client} --sport {port}"));
+            assert!(line.contains(&format!("src={client} dst={server} sport={port} dport=8080 ")), "{line}");
+            assert!(line.contains(&format!("src={server} dst={outside} sport=8080 dport=")), "{line}");
+            assert!(line.contains("[ASSURED]"), "{line}");
+        }
+    }
+    let found = site.shards("found");
+    assert!(found.len() == 2 && found.iter().all(|found| *found > 0), "both workers have flows: {found:?}");
+    assert_eq!(site.drops(), [""; 0]);
+}
+
+#[test]
+fn a_web_server_behind_the_box_is_reached() {
+    let Some(site) = site("served", "classic") else { return };
+    let _web = site.client().serve(8080, "python3", WEB);
+    for (Plan { client, server, public, .. }, ports) in FAMILIES.iter().zip([40_000, 41_000]) {
+        let url = format!("http://{}/file", bracketed(public));
+        for number in 0..4 {
+            let bytes = if number == 0 { 4 << 20 } else { 10_000 };
+            fs::write(site.daemon.path("sent"), payload(bytes)).unwrap();
+            let port = ports + 2 * number;
+            assert_eq!(put_and_get(&site, site.server(), &url, port), *server);
+            let line = entry(&site, &format!("-p tcp -s {server} --sport {port}"));
+            assert!(line.contains(&format!("src={server} dst={public} sport={port} dport=80 ")), "{line}");
+            assert!(line.contains(&format!("src={client} dst={server} sport=8080 dport={port} ")), "{line}");
+        }
+    }
+    assert_eq!(site.drops(), [""; 0]);
+}
+
+#[test]
+fn streams_pass_both_ways() {
+    let Some(site) = site("streams", "linux") else { return };
+    for Plan { server, public, .. } in &FAMILIES {
+        for (from, at, to) in [(site.client(), site.server(), server), (site.server(), site.client(), public)]
+        {
+            for how in
+                ["-P 4 -n 8M", "-P 4 -n 8M -R", "-u -l 1200 -b 20M -n 1M", "-u -l 1200 -b 20M -n 1M -R"]
+            {
+                // A server that goes on to the next test resets who comes too early.
+                let _server = at.serve(5201, "iperf3", "-s -1");
+                let said = from.tell("iperf3", &format!("-J -c {to} {how}"));
+                let report: serde_json::Value = serde_json::from_str(&said).unwrap();
+                assert!(report["error"].is_null(), "{how}: {said}");
+                let end = &report["end"];
+                let arrived = if how.starts_with("-u") {
+                    let [sent, lost] = ["packets", "lost_packets"].map(|key| end["sum"][key].as_u64());
+                    sent.zip(lost).is_some_and(|(sent, lost)| lost < sent / 2)
+                } else {
+                    end["sum_received"]["bytes"].as_u64() > Some(1_000_000)
+                };
+                assert!(arrived, "{how}: {said}");
+            }
+        }
+    }
+    assert_eq!(site.drops(), [""; 0]);
+}
+
+/// The routers that a traceroute shows on the way to an address, and the address.
+fn expect_hops(from: Station<'_>, how: &str, to: &str, hops: &[&str]) {
+    let hops_of = |said: &str| {
+        let hop = |line: &str| line.split_whitespace().nth(1).map(str::to_owned);
+        said.lines().skip(1).filter_map(hop).collect::<Vec<_>>()
+    };
+    let mut seen = vec![];
+    for _ in 0..5 {
+        // One probe at a time: what a host may say in a second is bounded.
+        seen = hops_of(&from.tell("traceroute", &format!("{how} -n -q 1 -N 1 -w 1 -m 6 {to}")));
+        if seen == hops {
+            return;
+        }
+    }
+    panic!("traceroute {how} {to}: {seen:?} instead of {hops:?}");
+}
+
+#[test]
+fn hosts_ping_and_trace_each_other() {
+    let Some(site) = site("trace", "linux") else { return };
+    let answers = |from: Station<'_>, to: &str| {
+        let said = from.tell("ping", &format!("-n -c 4 -i 0.05 -W 5 {to}"));
+        assert!(said.contains(" 4 received"), "{said}");
+        assert_eq!(said.matches(&format!("from {to}")).count(), 4, "{said}");
+    };
+    for Plan { client, inside, outside, public, router, far, server, .. } in &FAMILIES {
+        answers(site.client(), server);
+        answers(site.server(), public);
+        let protocol = if client.contains(':') { "icmpv6" } else { "icmp" };
+        let line = entry(&site, &format!("-p {protocol} -s {client}"));
+        assert!(line.contains(&format!("src={server} dst={outside} ")), "{line}");
+        let line = entry(&site, &format!("-p {protocol} -s {server}"));
+        assert!(line.contains(&format!("src={client} dst={server} ")), "{line}");
+        for how in ["", "-I", "-T -p 8080"] {
+            expect_hops(site.client(), how, server, &[inside, router, server]);
+            expect_hops(site.server(), how, public, &[far, outside, public]);
+        }
+    }
+    assert_eq!(site.drops(), ["ttl-exceeded"]);
+}
+
+/// The largest packet that a host has learnt to send to an address.
+fn learnt(from: Station<'_>, to: &str) -> Option<u16> {
+    let route = from.tell("ip", &format!("route get {to}"));
+    route.split(" mtu ").nth(1)?.split_whitespace().next()?.parse().ok()
+}
+
+#[test]
+fn a_narrow_link_behind_translation_is_learnt_of() {
+    let Some(site) = site("narrow", "classic") else { return };
+    fs::write(site.daemon.path("sent"), payload(1 << 20)).unwrap();
+    for (Plan { client, server, outside, public, .. }, local) in FAMILIES.iter().zip([40_000, 41_000]) {
+        // What the client sends through masquerade, and what it answers with behind its public address.
+        for (from, at, to, port, peer) in [
+            (site.client(), site.server(), server, 8080, outside),
+            (site.server(), site.client(), public, 80, server),
+        ] {
+            let web = at.serve(8080, "python3", WEB);
+            assert_eq!(learnt(site.client(), server), None);
+            let url = format!("http://{}:{port}/file", bracketed(to));
+            assert_eq!(put_and_get(&site, from, &url, local), *peer);
+            assert_eq!(learnt(site.client(), server), Some(NARROW));
+            drop(web);
+            site.client().tell("ip", &format!("{} route flush cache", family(client)));
+        }
+    }
+    assert_eq!(site.drops(), [""; 0]);
+}
+
+/// The option of ip(8) for an address's family.
+fn family(address: &str) -> &'static str {
+    if address.contains(':') { "-6" } else { "-4" }
+}
+
+#[test]
+fn a_reload_breaks_no_connection() {
+    let Some(site) = site("reload", "classic") else { return };
+    let Plan { client, server, outside, .. } = &FAMILIES[0];
+    let _iperf = site.server().serve(5201, "iperf3", "-s");
+    let mut stream = site.client().start("iperf3", &format!("-J -c {server} -P 4 -t 4 -i 0"));
+    // The four, and the one that iperf3 speaks over.
+    let open =
+        || site.daemon.tell(&format!("conntrack -L -p tcp -s {client} --state ESTABLISHED -u ASSURED"));
+    wait_for("the connections", || open().lines().count() == 5);
+    let tuples = |listing: &str| {
+        let tuple = |line: &str| {
+            let word =
+                |word: &&str| ["src=", "dst=", "sport=", "dport="].iter().any(|key| word.starts_with(key));
+            line.split_whitespace().filter(word).collect::<Vec<_>>().join(" ")
+        };
+        let mut tuples: Vec<_> = listing.lines().map(tuple).collect();
+        tuples.sort();
+        tuples
+    };
+    let before = tuples(&open());
+    assert!(before.iter().all(|tuple| tuple.contains(&format!("dst={outside}"))), "{before:?}");
+    // Without a word of translation, and with it again.
+    let mut revision = 1;
+    while stream.0.try_wait().unwrap().is_none() {
+        for rest in [POLICY.to_owned(), format!("{NAT}{POLICY}")] {
+            revision += 1;
+            assert_eq!(site.reload(&rest), format!("configuration {revision} is in force\n"));
+        }
+        if revision == 3 {
+            assert_eq!(tuples(&open()), before);
+        }
+    }
+    assert!(revision > 1);
+    assert!(stream.0.wait().unwrap().success());
+    let report: serde_json::Value = serde_json::from_reader(stream.0.stdout.take().unwrap()).unwrap();
+    assert!(report["error"].is_null(), "{report}");
+    let streams = report["end"]["streams"].as_array().unwrap();
+    assert_eq!(streams.len(), 4, "{report}");
+    assert!(streams.iter().all(|stream| stream["receiver"]["bytes"].as_u64() > Some(100_000)), "{report}");
+    assert_eq!(site.drops(), [""; 0]);
+}
