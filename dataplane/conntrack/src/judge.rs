@@ -76,7 +76,7 @@ impl Shard {
         tracked: &Tracked,
         ingress: PortId,
         egress: Egress,
-        destination: Option<Destination>,
+        destination: Option<&Destination>,
     ) -> Verdict {
         let remembered = match (tracked.state, tracked.direction, tracked.place) {
             (State::Established, Some(direction), Place::Table(index)) => {
@@ -140,7 +140,7 @@ impl Shard {
         tracked: &Tracked,
         ingress: PortId,
         egress: PortId,
-        destination: Option<Destination>,
+        destination: Option<&Destination>,
     ) -> Decision {
         let (mark, status) =
             self.entry_of(tracked).map(|entry| (entry.mark, entry.status)).unwrap_or_default();
@@ -152,7 +152,7 @@ impl Shard {
             status,
             ..Facts::of_packet(packet, ingress)
         };
-        if let Some(Destination { address, port }) = destination {
+        if let Some(&Destination { address, port }) = destination {
             facts.destination = address;
             facts.destination_port = port.unwrap_or(facts.destination_port);
             if tracked.place == Place::New {

@@ -11,7 +11,7 @@ use crate::entry::{EntryId, Status};
 use crate::forward::{Egress, MAX_PORTS, Way};
 use crate::frame::{Frame, Handed, PortId};
 use crate::headers::{Headers, Kind, Packet};
-use crate::nat::{Bound, Edit, Newcomer};
+use crate::nat::{Bound, Destination, Edit, Newcomer};
 use crate::policy::Facts;
 use crate::settings::Preset;
 use crate::shard::{End, Key, Shard};
@@ -198,45 +198,96 @@ impl Shard {
             Kind::Tracked => self.track(&slot.key, packet, frame.handed()),
         };
         match tracked.place {
-            Place::Elsewhere(shard, by) => return Verdict::ended(Action::Handoff(shard, by)),
+            Place::Elsewhere(shard, by) => Verdict::ended(Action::Handoff(shard, by)),
             Place::Unsettled(index) => {
-                return Verdict { entry: Some(self.entries.id(index)), ..Verdict::ended(Action::Wait) };
+                Verdict { entry: Some(self.entries.id(index)), ..Verdict::ended(Action::Wait) }
             }
-            _ => {}
+            Place::New => self.decide_new(frame, slot, &tracked),
+            Place::Table(index) | Place::Ending(index) if self.entries.at(index).is_translated() => {
+                self.decide_translated(frame, headers, &tracked, index)
+            }
+            Place::None | Place::Table(_) | Place::Ending(_) => {
+                let (verdict, _) = self.route_and_judge(frame, headers, &tracked, None);
+                self.conclude(frame, headers, &tracked, verdict)
+            }
         }
-        if tracked.place == Place::New
-            && self.is_full(slot.key.hash)
-            && self.evictable(slot.key.hash).is_none()
-        {
+    }
+
+    /// About a packet of a translated connection, or an error about one.
+    #[inline(never)]
+    fn decide_translated<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        headers: &Headers,
+        tracked: &Tracked,
+        index: u32,
+    ) -> Verdict {
+        let edit = self.edit(headers, index, tracked.direction.unwrap_or(Direction::Original));
+        let verdict = if edit.is_possible(Packet { headers, head: frame.head() }) {
+            self.route_and_judge(frame, headers, tracked, edit.destination().as_ref()).0
+        } else {
+            self.verdict(tracked, Action::Drop(DropReason::NatUnknown))
+        };
+        if let Action::Forward(_) = verdict.action {
+            edit.apply(frame, headers);
+        }
+        self.conclude(frame, headers, tracked, verdict)
+    }
+
+    /// About the first packet of a connection.
+    #[inline(never)]
+    fn decide_new<F: Frame>(&mut self, frame: &mut F, slot: &Slot, tracked: &Tracked) -> Verdict {
+        if self.is_full(slot.key.hash) && self.evictable(slot.key.hash).is_none() {
             self.counters.insert_failures += 1;
             return self.table_full();
         }
-        let ingress = frame.port();
-        let mut edit = self.edit(headers, &tracked);
-        let destination = match tracked.place {
-            Place::New => self.bind_destination(packet, ingress),
-            _ => edit.and_then(|edit| edit.destination()),
-        };
-        let way = match edit {
-            Some(edit) if !edit.is_possible(packet) => Way::Closed(Action::Drop(DropReason::NatUnknown)),
-            _ => self.configuration.forwarding.way(frame, headers, destination.map(|to| to.address)),
-        };
-        let mut verdict = match way {
-            Way::Open(egress) => self.judge(packet, &tracked, ingress, egress, destination),
-            Way::Closed(action) => self.verdict(&tracked, action),
-        };
-        match (tracked.place, way) {
-            (Place::New, Way::Open(egress)) if verdict.drop_reason().is_none() => {
-                (verdict, edit) = self.admit(&slot.key, packet, ingress, egress, frame.handed(), verdict);
-            }
-            (Place::Ending(index), _) => self.remove(index, End::Closed),
-            _ => {}
+        let headers = &slot.headers;
+        let packet = Packet { headers, head: frame.head() };
+        let destination = self.bind_destination(packet, frame.port());
+        let (mut verdict, egress) = self.route_and_judge(frame, headers, tracked, destination.as_ref());
+        let mut edit = None;
+        if let (Some(egress), None) = (egress, verdict.drop_reason()) {
+            (verdict, edit) = self.admit(&slot.key, packet, frame.port(), egress, frame.handed(), verdict);
         }
         if let (Some(edit), Action::Forward(_)) = (edit, verdict.action) {
             edit.apply(frame, headers);
         }
-        verdict.action = self.configuration.forwarding.finish(frame, headers, verdict.action);
-        verdict
+        self.conclude(frame, headers, tracked, verdict)
+    }
+
+    /// What the policy says about a packet on its way, and that way, if it is not closed. Its destination may have been
+    /// translated.
+    #[inline]
+    fn route_and_judge<F: Frame>(
+        &mut self,
+        frame: &F,
+        headers: &Headers,
+        tracked: &Tracked,
+        destination: Option<&Destination>,
+    ) -> (Verdict, Option<Egress>) {
+        let packet = Packet { headers, head: frame.head() };
+        match self.configuration.forwarding.way(frame, headers, destination.map(|to| to.address)) {
+            Way::Open(egress) => {
+                (self.judge(packet, tracked, frame.port(), egress, destination), Some(egress))
+            }
+            Way::Closed(action) => (self.verdict(tracked, action), None),
+        }
+    }
+
+    /// Ends the entry that ends with a packet, and does to the packet what forwarding asks for.
+    #[inline]
+    fn conclude<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        headers: &Headers,
+        tracked: &Tracked,
+        verdict: Verdict,
+    ) -> Verdict {
+        if let Place::Ending(index) = tracked.place {
+            self.remove(index, End::Closed);
+        }
+        let action = self.configuration.forwarding.finish(frame, headers, verdict.action);
+        Verdict { action, ..verdict }
     }
 
     /// Binds the source of a connection whose first packet passes, and puts it into the table. Gives the verdict, which is

@@ -8,7 +8,6 @@ use super::edit::{ErrorEdit, rewrite, rewrite_error};
 use super::translation::Deltas;
 use crate::frame::Frame;
 use crate::headers::{Headers, Kind, Packet};
-use crate::pipeline::Tracked;
 use crate::shard::Shard;
 use crate::tuple::{Direction, Tuple, protocol};
 use crate::wire::{gre, icmp};
@@ -78,17 +77,13 @@ impl Newcomer {
 }
 
 impl Shard {
-    /// What is to become of a packet of an entry in the table; `None` where it stays as it is.
+    /// What is to become of a packet of a translated entry, or of an error about one, in this direction.
     #[inline]
-    pub(crate) fn edit(&self, headers: &Headers, tracked: &Tracked) -> Option<Edit> {
-        let (index, direction) = (tracked.entry()?, tracked.direction?);
-        if !self.entries.at(index).is_translated() {
-            return None;
-        }
-        Some(match headers.kind {
+    pub(crate) fn edit(&self, headers: &Headers, index: u32, direction: Direction) -> Edit {
+        match headers.kind {
             Kind::Error => Edit::Error(self.error_edit(index, direction)),
             _ => self.packet_edit(index, direction),
-        })
+        }
     }
 
     /// What becomes of the packets of a translated entry in one direction.

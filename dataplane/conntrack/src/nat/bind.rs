@@ -106,7 +106,9 @@ impl Rule {
                 Some(Wish { address: same_host(prefix, old), ports: Ports::Own, steers: false })
             }
             Target::Pool(ranges) => {
-                let mut place = u128::from(choice).checked_rem(count(ranges, family))?;
+                // Choices are numbers of 63 bits: a pool of more addresses is used as far as they reach.
+                let count = u64::try_from(count(ranges, family)).unwrap_or(u64::MAX);
+                let mut place = u128::from(choice.checked_rem(count)?);
                 for range in ranges.iter().filter(|range| is_of(family, range.first)) {
                     let last = number(range.last) - number(range.first);
                     if place <= last {
