@@ -71,6 +71,10 @@ impl Configuration {
         };
         self.pools = Pools::new(nat.source_addresses(own));
         self.nat_counters = vec![NatCounter::default(); nat.source.len()];
+        if let Forwarding::Routed(router) = &mut self.forwarding {
+            let ports = router.ports();
+            router.set_translated(ports.flat_map(|port| nat.addresses_at(port)).collect());
+        }
         self.nat = nat;
         self
     }

@@ -238,7 +238,7 @@ fn hear(
     true
 }
 
-/// Whether an address is this port's own.
+/// Whether an address is this port's own, or one that NAT gives away here.
 fn is_here(port: &WorkerPort, router: &Router, ingress: PortId, address: IpAddr) -> bool {
-    address == link_local(port.mac) || router.addresses(ingress).any(|own| own == address)
+    address == link_local(port.mac) || router.answers(ingress, address)
 }

@@ -68,6 +68,8 @@ pub struct Router {
     own: Vec<IpAddr>,
     /// Stations that need not be asked for their address.
     pub neighbours: Vec<Neighbour>,
+    /// Addresses that connections are translated to or from, first and last of each range, and the port they are seen at.
+    translated: Vec<(PortId, IpAddr, IpAddr)>,
 }
 
 /// Destinations that no packet is forwarded to: this network, loopback, multicast and limited broadcast (RFC 1812
@@ -128,6 +130,7 @@ impl Router {
             macs: [None; MAX_PORTS],
             own,
             neighbours: Vec::new(),
+            translated: Vec::new(),
         }
     }
 
@@ -157,6 +160,33 @@ impl Router {
     /// The box's own addresses on all ports, sorted.
     pub fn own(&self) -> &[IpAddr] {
         &self.own
+    }
+
+    /// Says which addresses NAT gives away at each port: ranges from the first to the last.
+    pub(crate) fn set_translated(&mut self, translated: Vec<(PortId, IpAddr, IpAddr)>) {
+        self.translated = translated;
+    }
+
+    /// Whether the box is the station that has an address on a port's link: it is the port's own, or one of the link's
+    /// network that connections are translated to.
+    pub fn answers(&self, port: PortId, address: IpAddr) -> bool {
+        let Some(interface) = self.interfaces.get(usize::from(port.0)) else { return false };
+        let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
+        let number = crate::tuple::number(address);
+        interface.addresses.iter().any(|(own, _)| *own == address)
+            || self
+                .translated
+                .iter()
+                .any(|(at, first, last)| *at == port && (*first..=*last).contains(&address))
+                && interface
+                    .addresses
+                    .iter()
+                    .any(|(own, length)| Prefix::new(*own, *length).contains(family, number))
+    }
+
+    /// How many ports there are.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = PortId> + use<> {
+        (0..self.interfaces.len()).map(|port| PortId(port as u8))
     }
 
     /// Whether an address is the box's own, on whatever port.

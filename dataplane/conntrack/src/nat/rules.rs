@@ -3,8 +3,9 @@
 //! Plain data that the control plane lowers its YAML to. A connection's first packet walks each list once, and the first
 //! rule that applies decides for its whole life; so rules that change leave entries alone.
 
+use crate::frame::PortId;
 use crate::policy::{Match, Prefix};
-use crate::tuple::{Family, number};
+use crate::tuple::{Family, address, number};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
@@ -36,6 +37,37 @@ impl Nat {
         });
         let pooled = ranges.flat_map(Range::addresses);
         own.iter().copied().chain(pooled).take(MOST_ADDRESSES).collect()
+    }
+}
+
+impl Nat {
+    /// The addresses that connections are translated to or from at a port, as seen from its link: those of source rules
+    /// for what leaves there, and single addresses and 1:1 networks of destination rules for what comes in there.
+    pub(crate) fn addresses_at(&self, port: PortId) -> Vec<(PortId, IpAddr, IpAddr)> {
+        let is_at = |ports: &[PortId]| ports.is_empty() || ports.contains(&port);
+        let whole = |prefix: &Prefix| {
+            let family = prefix.family();
+            (port, address(family, prefix.first()), address(family, prefix.last()))
+        };
+        let mut addresses = Vec::new();
+        for rule in self.source.iter().filter(|rule| is_at(&rule.matches.egress)) {
+            match &rule.target {
+                Target::Pool(ranges) => {
+                    addresses.extend(ranges.iter().map(|range| (port, range.first, range.last)));
+                }
+                Target::Prefix(prefix) => addresses.push(whole(prefix)),
+                Target::Keep | Target::Own(_) => {}
+            }
+        }
+        for rule in self.destination.iter().filter(|rule| is_at(&rule.matches.ingress)) {
+            let is_network = matches!(rule.target, Target::Prefix(_));
+            let published = rule.matches.destination.iter();
+            let published = published.filter(|prefix| is_network || prefix.first() == prefix.last());
+            if rule.target != Target::Keep {
+                addresses.extend(published.map(whole));
+            }
+        }
+        addresses
     }
 }
 
