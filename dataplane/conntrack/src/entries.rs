@@ -165,6 +165,7 @@ impl Entries {
     }
 
     /// The original tuple of the entry at `index`.
+    #[inline]
     pub fn tuple(&self, index: u32) -> Tuple {
         let entry = &self.arena[index as usize];
         let [src, dst] = match entry.selector.family() {
@@ -175,6 +176,7 @@ impl Entries {
     }
 
     /// The reply tuple of the entry at `index`.
+    #[inline]
     pub fn reply(&self, index: u32) -> Tuple {
         let original = self.tuple(index);
         if !self.arena[index as usize].is_translated() {

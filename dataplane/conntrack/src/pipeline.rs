@@ -112,16 +112,12 @@ impl Shard {
 
     #[inline(never)]
     fn decide_burst<F: Frame>(&mut self, slots: &mut [Slot], frames: &mut [F], verdicts: &mut [Verdict]) {
-        let fetch = |shard: &Self, slots: &mut [Slot], frames: &[F], from: usize| {
-            let ahead = slots.iter_mut().zip(frames).skip(from).take(AHEAD);
-            ahead.for_each(|(slot, frame)| shard.fetch(slot, frame));
-        };
-        fetch(self, slots, frames, 0);
-        for (place, verdict) in verdicts.iter_mut().enumerate() {
+        slots.iter_mut().take(AHEAD).for_each(|slot| self.fetch(slot));
+        for (place, (frame, verdict)) in frames.iter_mut().zip(verdicts).enumerate() {
             if place % AHEAD == 0 {
-                fetch(self, slots, frames, place + AHEAD);
+                slots.iter_mut().skip(place + AHEAD).take(AHEAD).for_each(|slot| self.fetch(slot));
             }
-            let (Some(slot), Some(frame)) = (slots.get(place), frames.get_mut(place)) else { return };
+            let Some(slot) = slots.get(place) else { return };
             *verdict = self.decide(frame, slot);
             if verdict.entry.is_none() {
                 self.decline(frame.handed(), slot.headers.tuple);
@@ -174,12 +170,12 @@ impl Shard {
 
     /// Second pass: fetches the entry that the packet most probably belongs to, or what it takes to translate a new one.
     #[inline]
-    fn fetch<F: Frame>(&self, slot: &mut Slot, frame: &F) {
+    fn fetch(&self, slot: &mut Slot) {
         slot.key.candidate = self.index.candidate(slot.key.hash);
         self.entries.prefetch(slot.key.candidate, slot.headers.tuple.family());
         let is_new = slot.key.candidate == NONE && slot.headers.kind == Kind::Tracked && slot.ended.is_none();
         if is_new && !self.configuration.nat.source.is_empty() {
-            self.foresee(frame, &slot.headers);
+            self.foresee(&slot.headers);
         }
     }
 
@@ -348,7 +344,7 @@ impl Shard {
         self.advance(now);
         let mut slot = Slot::default();
         slot.ended = self.parse(frame, &mut slot).err();
-        self.fetch(&mut slot, frame);
+        self.fetch(&mut slot);
         let verdict = self.decide(frame, &slot);
         if verdict.entry.is_none() {
             self.decline(frame.handed(), slot.headers.tuple);

@@ -9,7 +9,7 @@ use crate::index::{Hash, Index};
 use crate::listing::EntrySnapshot;
 use crate::log::Log;
 use crate::message::{Outbox, Owner};
-use crate::nat::{Mapped, Nat, NatCounter, Newcomer, Pools};
+use crate::nat::{LastBound, Mapped, Nat, NatCounter, Newcomer, Pools};
 use crate::policy::Policy;
 use crate::settings::Settings;
 use crate::steer::Steering;
@@ -134,6 +134,8 @@ pub struct Shard {
     pub(crate) translated: u32,
     /// Where to go on looking for connections whose address the box has lost.
     pub(crate) sweep: Option<u32>,
+    /// What the last translated source was bound by.
+    pub(crate) last_bound: LastBound,
     /// How many random numbers were drawn.
     pub(crate) draws: u64,
     /// How often the connection of the packet in hand was refused its reply tuple.
@@ -179,6 +181,7 @@ impl Shard {
             newcomer: Newcomer::new(),
             translated: 0,
             sweep: None,
+            last_bound: LastBound::default(),
             draws: 0,
             tries: 0,
             outbox: Outbox::new(&Steering::single()),

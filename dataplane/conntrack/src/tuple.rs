@@ -119,6 +119,11 @@ impl Selector {
         Self(self.0 & !(0xffff << 16) | (zone as u64) << 16)
     }
 
+    /// Source and destination port, one behind the other.
+    pub const fn ports(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
     /// The same with other ports: source and destination port, one behind the other.
     pub const fn with_ports(self, ports: u32) -> Self {
         Self(self.0 & 0xffff_ffff | (ports as u64) << 32)

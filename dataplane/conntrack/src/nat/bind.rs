@@ -4,6 +4,7 @@
 //! as in Linux.
 
 use super::apply::Destination;
+use super::foresee::LastBound;
 use super::rules::{Mapping, Ports, Range, Rule, Target};
 use super::search::{Wish, choices, draw_from};
 use crate::entry::{Entry, Status};
@@ -239,6 +240,7 @@ impl Shard {
             let wish = Wish { address, ports: Ports::Own, steers: true };
             return Some(Bound::of(self.settle_source(&original, &wish, false)));
         };
+        self.last_bound = LastBound { place, own };
         let mapping = self.configuration.nat.source.get(place)?.mapping;
         let is_mapped = mapping == Mapping::EndpointIndependent;
         let home = self.home(&original);

@@ -50,9 +50,12 @@ fn write_addresses(head: &mut [u8], offset: usize, to: &Tuple, delta: u16) {
     let header = head.get_mut(offset..).unwrap_or_default();
     match to.family() {
         Family::V4 => {
-            add_to_checksum(header, 10, delta);
-            put(header, 12, (to.src as u32).to_be_bytes());
-            put(header, 16, (to.dst as u32).to_be_bytes());
+            let Some(header) = header.first_chunk_mut::<20>() else { return };
+            let [.., high, low, _, _, _, _, _, _, _, _] = header;
+            let sum = u16::from_be_bytes([*high, *low]);
+            [*high, *low] = checksum::add(sum, delta).to_be_bytes();
+            let addresses = (to.src as u64) << 32 | to.dst as u64;
+            header[12..].copy_from_slice(&addresses.to_be_bytes());
         }
         Family::V6 => {
             put(header, 8, to.src.to_be_bytes());
@@ -65,17 +68,49 @@ fn write_addresses(head: &mut [u8], offset: usize, to: &Tuple, delta: u16) {
 #[inline]
 fn write_ports(head: &mut [u8], offset: usize, to: &Tuple, delta: u16) {
     let header = head.get_mut(offset..).unwrap_or_default();
-    let layout = Layout::of(to.protocol());
-    if let Some(place) = layout.checksum {
-        let is_zero = |header: &[u8]| header.get(place..place + 2) == Some(&[0; 2]);
-        let unset = to.protocol() == protocol::UDP && is_zero(header);
-        if !unset {
-            add_to_checksum(header, place, delta);
-            // RFC 768, RFC 3828: a checksum that comes out as zero is sent as all ones.
-            if matches!(to.protocol(), protocol::UDP | protocol::UDPLITE) && is_zero(header) {
-                put(header, place, [0xff; 2]);
+    // Most packets are these, whole: their fields are at hand.
+    match to.protocol() {
+        protocol::TCP => {
+            if let Some(header) = header.first_chunk_mut::<18>() {
+                let sum = u16::from_be_bytes([header[16], header[17]]);
+                header[16..].copy_from_slice(&checksum::add(sum, delta).to_be_bytes());
+                header[..4].copy_from_slice(&to.selector.ports().to_be_bytes());
+                return;
             }
         }
+        protocol::UDP => {
+            if let Some(header) = header.first_chunk_mut::<8>() {
+                let sum = u16::from_be_bytes([header[6], header[7]]);
+                if sum != 0 {
+                    header[6..].copy_from_slice(&never_zero(checksum::add(sum, delta)).to_be_bytes());
+                }
+                header[..4].copy_from_slice(&to.selector.ports().to_be_bytes());
+                return;
+            }
+        }
+        _ => {}
+    }
+    write_rarer_ports(header, to, delta);
+}
+
+/// RFC 768, RFC 3828: a checksum that comes out as zero is sent as all ones.
+const fn never_zero(checksum: u16) -> u16 {
+    if checksum == 0 { u16::MAX } else { checksum }
+}
+
+/// The same for any protocol, and for headers that are cut off.
+#[inline(never)]
+fn write_rarer_ports(header: &mut [u8], to: &Tuple, delta: u16) {
+    let layout = Layout::of(to.protocol());
+    let field = layout.checksum.and_then(|place| header.get_mut(place..)?.first_chunk_mut());
+    if let Some(field) = field {
+        let (sum, number) = (u16::from_be_bytes(*field), to.protocol());
+        let changed = match number {
+            protocol::UDP if sum == 0 => 0,
+            protocol::UDP | protocol::UDPLITE => never_zero(checksum::add(sum, delta)),
+            _ => checksum::add(sum, delta),
+        };
+        *field = changed.to_be_bytes();
     }
     if let Some(place) = layout.source_port {
         put(header, place, to.selector.sport().to_be_bytes());

@@ -18,6 +18,7 @@ mod translation;
 pub(crate) use apply::{Destination, Edit};
 pub(crate) use bind::{Bound, Newcomer};
 pub use blocks::PortBlock;
+pub(crate) use foresee::LastBound;
 pub(crate) use mapping::Mapped;
 pub use pools::{Pools, SPACES};
 pub use rules::{MOST_ADDRESSES, Mapping, Nat, NatCounter, Ports, Range, Rule, Target};

@@ -58,7 +58,7 @@ impl Translation {
             Family::V6 => [0; 2],
         };
         let deltas = Deltas::between(original, &reply.invert());
-        Self { addresses, ports: (reply.selector.as_u64() >> 32) as u32, deltas }
+        Self { addresses, ports: reply.selector.ports(), deltas }
     }
 
     /// Reply source and destination address of an IPv4 entry.
