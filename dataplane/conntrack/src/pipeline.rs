@@ -233,7 +233,7 @@ impl Shard {
     /// About the first packet of a connection.
     #[inline(never)]
     fn decide_new<F: Frame>(&mut self, frame: &mut F, slot: &Slot, tracked: &Tracked) -> Verdict {
-        if self.is_full(slot.key.hash) && self.evictable(slot.key.hash).is_none() {
+        if self.len() >= self.limit() && self.evictable(slot.key.hash).is_none() {
             self.counters.insert_failures += 1;
             return self.table_full();
         }
@@ -490,13 +490,21 @@ impl Shard {
         let Newcomer { mut entry, reply, .. } = self.newcomer;
         entry.status.set(self.newcomer.status(tuple));
         let reply = entry.is_translated().then(|| (self.key(&reply).hash, reply));
-        for hash in [Some(key.hash), reply.map(|(hash, _)| hash)].into_iter().flatten() {
-            if self.is_full(hash) {
-                let victim = self.evictable(hash)?;
-                self.remove(victim, End::Evicted);
-            }
+        if self.len() >= self.limit() {
+            let victim = self.evictable(key.hash)?;
+            self.remove(victim, End::Evicted);
         }
         let index = self.insert(key.hash, tuple, reply, entry);
+        let index = index.or_else(|| {
+            // Its neighbourhood is full, or that of its reply tuple: one of those there makes room.
+            for hash in [Some(key.hash), reply.map(|(hash, _)| hash)].into_iter().flatten() {
+                if self.index.is_full(hash) {
+                    let victim = self.evictable(hash)?;
+                    self.remove(victim, End::Evicted);
+                }
+            }
+            self.insert(key.hash, tuple, reply, entry)
+        });
         if index.is_none() {
             self.counters.insert_failures += 1;
         }

@@ -356,11 +356,6 @@ impl Shard {
         found.map(|(number, direction)| (number & !TRANSLATED, direction))
     }
 
-    /// Whether a newcomer of this hash enters only in the place of another.
-    pub(crate) fn is_full(&self, hash: Hash) -> bool {
-        self.len() >= self.limit() || self.index.is_full(hash)
-    }
-
     /// The unassured entry to evict for a newcomer of this hash.
     pub(crate) fn evictable(&self, hash: Hash) -> Option<u32> {
         let is_assured = |index: &u32| self.entries.at(*index).status.has(Status::ASSURED);

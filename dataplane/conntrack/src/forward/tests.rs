@@ -257,3 +257,42 @@ fn the_box_speaks_from_an_address_of_the_port() {
     assert_eq!(bare.source(INSIDE, crate::tuple::Family::V4), own("10.0.0.1"));
     assert_eq!(bare.source(INSIDE, crate::tuple::Family::V6), None);
 }
+
+#[test]
+fn the_box_answers_for_what_nat_gives_away_on_a_link() {
+    use crate::nat::{Nat, Ports, Range, Rule, Target};
+    let address = |text: &str| text.parse::<IpAddr>().unwrap();
+    let range =
+        |first: &str, last: &str| Range { first: address(first), last: address(last), ports: Ports::Own };
+    let out = Match { egress: vec![OUTSIDE], ..Match::default() };
+    let pools = vec![range("203.0.113.10", "203.0.113.20"), range("192.0.2.1", "192.0.2.9")];
+    let published = |to: &str, length| Match {
+        destination: vec![Prefix::new(address(to), length)],
+        ingress: vec![OUTSIDE],
+        ..Match::default()
+    };
+    let server = Target::Pool(vec![range("10.0.0.5", "10.0.0.5")]);
+    let nat = Nat {
+        source: vec![Rule::new(out, Target::Pool(pools))],
+        destination: vec![
+            Rule::new(published("203.0.113.40", 32), server.clone()),
+            Rule::new(published("203.0.113.128", 25), server),
+        ],
+    };
+    let configuration = open().configuration().clone().with_nat(nat);
+    let Forwarding::Routed(router) = &configuration.forwarding else { panic!("it is a router") };
+    for (port, text, answers) in [
+        (OUTSIDE, "203.0.113.1", true),
+        (OUTSIDE, "203.0.113.10", true),
+        (OUTSIDE, "203.0.113.20", true),
+        (OUTSIDE, "203.0.113.21", false),
+        (INSIDE, "203.0.113.10", false),
+        (OUTSIDE, "203.0.113.40", true),
+        // Whoever is in a network that a rule looks at is still there.
+        (OUTSIDE, "203.0.113.129", false),
+        // Addresses of another network are reached by a route to the box.
+        (OUTSIDE, "192.0.2.1", false),
+    ] {
+        assert_eq!(router.answers(port, address(text)), answers, "{text} at port {port:?}");
+    }
+}

@@ -70,18 +70,14 @@ impl Sum {
 
 /// What replacing the 16-bit words of `old` by those of `new` adds to a sum over them (RFC 1624), not folded: several
 /// changes can be added up.
-pub fn change(old: u128, new: u128) -> u64 {
-    let words = |number: u128| {
-        number
-            .to_be_bytes()
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .map(|word| u16::from_be_bytes(*word))
-            .map(u64::from)
-            .sum::<u64>()
-    };
-    words(!old) + words(new)
+pub const fn change(old: u128, new: u128) -> u64 {
+    quarters(!old) + quarters(new)
+}
+
+/// The sum of the 32-bit words of a number. Folded, it is that of the 16-bit words.
+const fn quarters(number: u128) -> u64 {
+    let (low, high) = (number as u64, (number >> 64) as u64);
+    (low & 0xffff_ffff) + (low >> 32) + (high & 0xffff_ffff) + (high >> 32)
 }
 
 /// The checksum after what it covers has grown by `delta`, as [`change`] makes it and [`fold`] folds it.
