@@ -7,6 +7,7 @@
 //! A packet's way through the crate is one file, [`pipeline`]; everything it calls is below.
 #![forbid(unsafe_code)]
 
+mod admit;
 mod answer;
 mod check;
 pub mod counters;

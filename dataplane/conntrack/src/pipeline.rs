@@ -9,16 +9,16 @@
 use crate::entries::NONE;
 use crate::entry::{EntryId, Status};
 use crate::forward::{Egress, MAX_PORTS, Way};
-use crate::frame::{Frame, Handed, PortId};
+use crate::frame::{Frame, Handed};
 use crate::headers::{Headers, Kind, Packet};
-use crate::nat::{Bound, Destination, Edit, Newcomer};
+use crate::nat::{Destination, Newcomer};
 use crate::policy::Facts;
 use crate::settings::Preset;
 use crate::shard::{End, Key, Shard};
 use crate::steer::ShardId;
 use crate::time::{Instant, Tick};
 use crate::tracker::{self, Context, Update};
-use crate::tuple::{Direction, Tuple};
+use crate::tuple::Direction;
 use crate::verdict::{Action, DropReason, Handoff, InvalidReason, State, Verdict};
 use crate::wire;
 use std::hint::select_unpredictable;
@@ -286,51 +286,6 @@ impl Shard {
         Verdict { action, ..verdict }
     }
 
-    /// Binds the source of a connection whose first packet passes, and puts it into the table. Gives the verdict, which is
-    /// another where that fails, and what is to become of the packet.
-    #[inline(never)]
-    fn admit(
-        &mut self,
-        key: &Key,
-        packet: Packet<'_>,
-        ingress: PortId,
-        egress: Egress,
-        handed: Option<Handed>,
-        verdict: Verdict,
-    ) -> (Verdict, Option<Edit>) {
-        let tuple = &packet.headers.tuple;
-        let refused = |reason: DropReason| Verdict { action: reason.into(), gateway: None, ..verdict };
-        match self.bind_source(packet, ingress, egress) {
-            Bound::Found => {}
-            Bound::Exhausted => return (refused(DropReason::NatExhausted), None),
-            Bound::Elsewhere(shard) if self.delegate(tuple, shard) => {
-                return (Verdict::ended(Action::Handoff(shard, Handoff::Delegation)), None);
-            }
-            Bound::Elsewhere(_) => return (refused(DropReason::HoldFull), None),
-        }
-        let reply = self.newcomer.reply;
-        let claims = self.needs_signpost(&reply);
-        if claims && !self.may_claim() {
-            self.unbind_source(tuple);
-            return (refused(DropReason::HoldFull), None);
-        }
-        let Some(index) = self.confirm(key, tuple) else {
-            self.unbind_source(tuple);
-            return (self.table_full(), None);
-        };
-        if handed.is_some_and(|handed| handed.by == Handoff::Delegation) {
-            self.entries.at_mut(index).status.set(Status::DELEGATED);
-        }
-        let verdict = Verdict { entry: Some(self.entries.id(index)), ..verdict };
-        if let (true, Action::Forward(egress)) = (claims, verdict.action) {
-            self.claim(index, reply);
-            return (Verdict { action: Action::Hold(egress), ..verdict }, None);
-        }
-        let is_translated = self.entries.at(index).is_translated();
-        let edit = is_translated.then(|| self.packet_edit(index, Direction::Original));
-        (verdict, edit)
-    }
-
     /// Takes back what was delegated with a packet that did not get there.
     pub fn take_back<F: Frame>(&mut self, frame: &F) {
         let mut slot = Slot::default();
@@ -353,15 +308,6 @@ impl Shard {
             self.count_drops(reason, 1);
         }
         verdict
-    }
-
-    /// The refusal of a connection that finds no room. Linux ends such a packet before it has a state.
-    fn table_full(&self) -> Verdict {
-        let state = match self.configuration.settings.preset {
-            Preset::Classic => Some(State::Invalid),
-            Preset::Linux => None,
-        };
-        Verdict { state, ..Verdict::dropped(DropReason::TableFull) }
     }
 
     /// Finds or opens the connection of a packet and brings it up to date.
@@ -483,32 +429,6 @@ impl Shard {
             self.configuration.settings.preset == Preset::Classic && wire::icmp::is_unreachable(packet);
         let place = if ends { Place::Ending(index) } else { Place::Table(index) };
         Tracked { state: State::Related, direction: Some(direction), invalid: None, place }
-    }
-
-    /// Puts the entry of a packet that has passed into the table, if need be in the place of another.
-    fn confirm(&mut self, key: &Key, tuple: &Tuple) -> Option<u32> {
-        let Newcomer { mut entry, reply, .. } = self.newcomer;
-        entry.status.set(self.newcomer.status(tuple));
-        let reply = entry.is_translated().then(|| (self.key(&reply).hash, reply));
-        if self.len() >= self.limit() {
-            let victim = self.evictable(key.hash)?;
-            self.remove(victim, End::Evicted);
-        }
-        let index = self.insert(key.hash, tuple, reply, entry);
-        let index = index.or_else(|| {
-            // Its neighbourhood is full, or that of its reply tuple: one of those there makes room.
-            for hash in [Some(key.hash), reply.map(|(hash, _)| hash)].into_iter().flatten() {
-                if self.index.is_full(hash) {
-                    let victim = self.evictable(hash)?;
-                    self.remove(victim, End::Evicted);
-                }
-            }
-            self.insert(key.hash, tuple, reply, entry)
-        });
-        if index.is_none() {
-            self.counters.insert_failures += 1;
-        }
-        index
     }
 
     fn count(&mut self, verdict: &Verdict) {

@@ -1,0 +1,93 @@
+//! Admitting a connection: what happens between the first packet that passes the policy and an entry in the table.
+
+use crate::entry::Status;
+use crate::forward::Egress;
+use crate::frame::{Handed, PortId};
+use crate::headers::Packet;
+use crate::nat::{Bound, Edit, Newcomer};
+use crate::settings::Preset;
+use crate::shard::{End, Key, Shard};
+use crate::tuple::{Direction, Tuple};
+use crate::verdict::{Action, DropReason, Handoff, State, Verdict};
+
+impl Shard {
+    /// Binds the source of a connection whose first packet passes, and puts it into the table. Gives the verdict, which is
+    /// another where that fails, and what is to become of the packet.
+    #[inline(never)]
+    pub(crate) fn admit(
+        &mut self,
+        key: &Key,
+        packet: Packet<'_>,
+        ingress: PortId,
+        egress: Egress,
+        handed: Option<Handed>,
+        verdict: Verdict,
+    ) -> (Verdict, Option<Edit>) {
+        let tuple = &packet.headers.tuple;
+        let refused = |reason: DropReason| Verdict { action: reason.into(), gateway: None, ..verdict };
+        match self.bind_source(packet, ingress, egress) {
+            Bound::Found => {}
+            Bound::Exhausted => return (refused(DropReason::NatExhausted), None),
+            Bound::Elsewhere(shard) if self.delegate(tuple, shard) => {
+                return (Verdict::ended(Action::Handoff(shard, Handoff::Delegation)), None);
+            }
+            Bound::Elsewhere(_) => return (refused(DropReason::HoldFull), None),
+        }
+        let reply = self.newcomer.reply;
+        let claims = self.needs_signpost(&reply);
+        if claims && !self.may_claim() {
+            self.unbind_source(tuple);
+            return (refused(DropReason::HoldFull), None);
+        }
+        let Some(index) = self.confirm(key, tuple) else {
+            self.unbind_source(tuple);
+            return (self.table_full(), None);
+        };
+        if handed.is_some_and(|handed| handed.by == Handoff::Delegation) {
+            self.entries.at_mut(index).status.set(Status::DELEGATED);
+        }
+        let verdict = Verdict { entry: Some(self.entries.id(index)), ..verdict };
+        if let (true, Action::Forward(egress)) = (claims, verdict.action) {
+            self.claim(index, reply);
+            return (Verdict { action: Action::Hold(egress), ..verdict }, None);
+        }
+        let is_translated = self.entries.at(index).is_translated();
+        let edit = is_translated.then(|| self.packet_edit(index, Direction::Original));
+        (verdict, edit)
+    }
+
+    /// Puts the entry of a packet that has passed into the table, if need be in the place of another.
+    fn confirm(&mut self, key: &Key, tuple: &Tuple) -> Option<u32> {
+        let Newcomer { mut entry, reply, .. } = self.newcomer;
+        entry.status.set(self.newcomer.status(tuple));
+        let reply = entry.is_translated().then(|| (self.key(&reply).hash, reply));
+        if self.len() >= self.limit() {
+            let victim = self.evictable(key.hash)?;
+            self.remove(victim, End::Evicted);
+        }
+        let index = self.insert(key.hash, tuple, reply, entry);
+        let index = index.or_else(|| {
+            // Its neighbourhood is full, or that of its reply tuple: one of those there makes room.
+            for hash in [Some(key.hash), reply.map(|(hash, _)| hash)].into_iter().flatten() {
+                if self.index.is_full(hash) {
+                    let victim = self.evictable(hash)?;
+                    self.remove(victim, End::Evicted);
+                }
+            }
+            self.insert(key.hash, tuple, reply, entry)
+        });
+        if index.is_none() {
+            self.counters.insert_failures += 1;
+        }
+        index
+    }
+
+    /// The refusal of a connection that finds no room. Linux ends such a packet before it has a state.
+    pub(crate) fn table_full(&self) -> Verdict {
+        let state = match self.configuration.settings.preset {
+            Preset::Classic => Some(State::Invalid),
+            Preset::Linux => None,
+        };
+        Verdict { state, ..Verdict::dropped(DropReason::TableFull) }
+    }
+}
