@@ -57,7 +57,7 @@ pub struct Replay {
     #[arg(long, value_name = "FILE.json")]
     pub report: Option<PathBuf>,
 
-    /// Write one JSON line for each input packet
+    /// Write one JSON line for each input packet; entries are numbered as they are first seen
     #[arg(long, value_name = "FILE.jsonl")]
     pub trace: Option<PathBuf>,
 

@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use dpdk::lcore::{self, Lcore};
 use dpdk::{Burst, Eal, Mbuf, Mempool};
 use sluice_conntrack::verdict::Action;
-use sluice_conntrack::{DropReason, Instant, PortId, Shard, Verdict};
+use sluice_conntrack::{DropReason, Instant, PortId, Shard, ShardId, Verdict};
 use sluice_engine::{OpenPort, Queues, Worker};
 
 use super::Failure;
@@ -97,27 +97,28 @@ impl Crew {
     }
 
     /// A packet that came in cut off.
-    pub fn refuse_truncated(&mut self) -> Verdict {
+    pub fn refuse_truncated(&mut self) -> (ShardId, Verdict) {
         self.first.shard_mut().count_drops(DropReason::Truncated, 1);
-        Verdict::dropped(DropReason::Truncated)
+        (ShardId(0), Verdict::dropped(DropReason::Truncated))
     }
 
     /// Takes a packet that came in by `port` on a worker's queue through all workers that it has to go through. Gives
-    /// the verdict of the last.
+    /// the verdict of the last, and its shard.
     pub fn process(
         &mut self,
         now: Instant,
         port: PortId,
         worker: usize,
         mbuf: Mbuf,
-    ) -> Result<Verdict, Failure> {
+    ) -> Result<(ShardId, Verdict), Failure> {
         let process = move |worker: &mut Worker| {
             let mut burst = Burst::new();
             // An empty burst has room for it.
             let _ = burst.push(mbuf);
             worker.process(now, port, &mut burst).first().copied()
         };
-        let mut verdict = self.tell(worker, process)?.unwrap_or(Verdict::dropped(DropReason::Local));
+        let verdict = self.tell(worker, process)?.unwrap_or(Verdict::dropped(DropReason::Local));
+        let mut last = (ShardId(worker as u16), verdict);
         let mut moving = self.len() > 1;
         while moving {
             moving = false;
@@ -126,10 +127,12 @@ impl Crew {
                     move |worker: &mut Worker| (worker.take_over(now), worker.verdicts().first().copied());
                 let (taken, decided) = self.tell(worker, take_over)?;
                 moving |= taken > 0;
-                verdict = decided.filter(is_final).unwrap_or(verdict);
+                if let Some(verdict) = decided.filter(is_final) {
+                    last = (ShardId(worker as u16), verdict);
+                }
             }
         }
-        Ok(verdict)
+        Ok(last)
     }
 
     /// Packets that have left by each port so far.

@@ -91,7 +91,7 @@ pub fn play(
         let now = Instant::from_ns(last_ns);
         // What is over is gone before the packet comes.
         crew.expire(now)?;
-        let verdict = if stamp.cut {
+        let (shard, verdict) = if stamp.cut {
             crew.refuse_truncated()
         } else {
             let mbuf = feed.take_mbuf(&mut crew)?;
@@ -103,7 +103,7 @@ pub fn play(
             sent_ns.resize(*sent as usize, stamp.time_ns);
         }
         if let Some(trace) = &mut trace {
-            trace.write(&Packet { number, port: feed.port, stamp, verdict })?;
+            trace.write(&Packet { number, port: feed.port, stamp, shard, verdict })?;
         }
         if number % 4096 == 0 {
             bar.set_position(number);

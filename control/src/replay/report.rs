@@ -1,14 +1,16 @@
 //! What came of a replay: the summary, the table, `--report` and `--trace`.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use sluice_conntrack::entry::EntryId;
 use sluice_conntrack::listing::Layout;
 use sluice_conntrack::verdict::{Action, RuleId};
-use sluice_conntrack::{Direction, DropReason, PortId, State, Verdict};
+use sluice_conntrack::{Direction, DropReason, PortId, ShardId, State, Verdict};
 
 use super::Failure;
 use super::input::Stamp;
@@ -25,6 +27,8 @@ pub struct Packet {
     pub port: PortId,
     /// When, and its place in its capture.
     pub stamp: Stamp,
+    /// The shard that decided.
+    pub shard: ShardId,
     /// The verdict.
     pub verdict: Verdict,
 }
@@ -35,6 +39,8 @@ pub struct Trace {
     path: PathBuf,
     interfaces: Vec<String>,
     rules: Vec<String>,
+    /// The entries by number: shards name theirs without regard to each other.
+    entries: HashMap<(ShardId, EntryId), usize>,
 }
 
 /// One line of it. A field that is `null` does not apply.
@@ -57,7 +63,8 @@ struct Line<'a> {
     invalid: Option<&'static str>,
     /// The rule that decided: its name, or its place in the file.
     rule: Option<&'a str>,
-    entry: Option<String>,
+    /// The number of the connection's entry, from 1, in the order in which they are first seen.
+    entry: Option<usize>,
 }
 
 impl Trace {
@@ -72,12 +79,13 @@ impl Trace {
             path: path.to_owned(),
             interfaces: config.interfaces.keys().cloned().collect(),
             rules: rules.collect(),
+            entries: HashMap::new(),
         })
     }
 
     /// Writes the line of a packet.
     pub fn write(&mut self, packet: &Packet) -> Result<(), Failure> {
-        let Packet { number, port, stamp, verdict } = packet;
+        let Packet { number, port, stamp, shard, verdict } = packet;
         let interface = |port: PortId| self.interfaces.get(usize::from(port.0)).map(String::as_str);
         let (action, out) = match verdict.action {
             Action::Forward(egress) => ("accept", interface(egress)),
@@ -86,6 +94,8 @@ impl Trace {
             Action::Drop(_) | Action::Handoff(..) | Action::Hold(_) | Action::Wait => ("drop", None),
             Action::Reject(..) => ("reject", None),
         };
+        let next = self.entries.len() + 1;
+        let entry = verdict.entry.map(|id| *self.entries.entry((*shard, id)).or_insert(next));
         let line = Line {
             number: *number,
             interface: interface(*port).unwrap_or_default(),
@@ -104,7 +114,7 @@ impl Trace {
                 .rule
                 .and_then(|RuleId(place)| self.rules.get(usize::from(place)))
                 .map(String::as_str),
-            entry: verdict.entry.map(|id| format!("{}.{}", id.index, id.generation)),
+            entry,
         };
         let written = serde_json::to_writer(&mut self.file, &line).map_err(io::Error::from);
         let written = written.and_then(|()| self.file.write_all(b"\n"));

@@ -42,6 +42,13 @@ fn runs_repeat() {
 }
 
 #[test]
+fn four_workers_do_what_one_does() {
+    let scratch = replay_of_sample(OPEN);
+    let one = scratch.replay();
+    one.is_repeated_by(&scratch.with("--workers=4").replay());
+}
+
+#[test]
 fn each_format_lists_the_same_entries() {
     let config = format!("{OPEN}\nconntrack: {{preset: linux}}");
     let table = |format: &str| replay_of_sample(&config).with(format!("-o{format}")).replay().stdout;

@@ -146,6 +146,19 @@ impl Replayed {
         self.trace.iter().map(|line| line[field].clone()).collect()
     }
 
+    /// Asserts that a replay with more workers, wherever each packet came in, gave the same packets, verdicts and entries.
+    pub fn is_repeated_by(&self, other: &Self) {
+        let entries = |replayed: &Self| {
+            let mut lines: Vec<String> = replayed.stdout.lines().map(str::to_owned).collect();
+            lines.sort_unstable();
+            lines
+        };
+        assert_eq!(entries(self), entries(other));
+        assert_eq!(self.trace, other.trace);
+        assert_eq!(self.report, other.report);
+        assert!(self.inside == other.inside && self.outside == other.outside, "packets out");
+    }
+
     /// Asserts what is so after every replay on a wire: each packet has a line, what was accepted left as it came in,
     /// with its stamp and in order, and the counts add up.
     pub fn adds_up(&self, inside: &[Packet], outside: &[Packet]) {
