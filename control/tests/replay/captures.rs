@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::scratch::{OPEN, Replayed, Scratch};
+use super::scratch::{OPEN, Scratch};
 
 fn directory() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/captures");
