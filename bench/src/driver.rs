@@ -64,10 +64,6 @@ impl Frame for Buffer {
     fn head_mut(&mut self) -> &mut [u8] {
         &mut self.bytes
     }
-
-    fn tail(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::empty()
-    }
 }
 
 /// What is driven.

@@ -46,8 +46,10 @@ pub trait Frame {
     /// The first segment, to be edited in place.
     fn head_mut(&mut self) -> &mut [u8];
 
-    /// The later segments, in order.
-    fn tail(&self) -> impl Iterator<Item = &[u8]>;
+    /// The later segments, in order: a frame in one piece has none.
+    fn tail(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::empty()
+    }
 
     /// Bytes in all segments together.
     fn len_bytes(&self) -> usize {
@@ -87,9 +89,5 @@ impl Frame for (PortId, Vec<u8>) {
 
     fn head_mut(&mut self) -> &mut [u8] {
         &mut self.1
-    }
-
-    fn tail(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::empty()
     }
 }

@@ -43,10 +43,6 @@ impl Frame for Verified {
         &mut self.1
     }
 
-    fn tail(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::empty()
-    }
-
     fn l3_checksum(&self) -> Checksum {
         Checksum::Good
     }

@@ -121,8 +121,4 @@ impl Frame for Sent<'_> {
     fn head_mut(&mut self) -> &mut [u8] {
         self.0
     }
-
-    fn tail(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::empty()
-    }
 }

@@ -1,5 +1,6 @@
 //! Shards and the lanes between them, as workers drive them: a scheduler picks who does something next, and how much.
 
+use crate::common::received::Received;
 use crate::common::{SEED, configuration};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -9,9 +10,7 @@ use sluice_conntrack::nat::Nat;
 use sluice_conntrack::policy::Policy;
 use sluice_conntrack::settings::Settings;
 use sluice_conntrack::verdict::Action;
-use sluice_conntrack::{
-    Capacity, DropReason, Frame, Handed, Instant, PortId, Shard, ShardId, Steering, Verdict,
-};
+use sluice_conntrack::{Capacity, DropReason, Handed, Instant, PortId, Shard, ShardId, Steering, Verdict};
 use std::collections::VecDeque;
 
 /// Packets held for one shard, at most.
@@ -20,48 +19,19 @@ const MOST_HELD: usize = 512;
 /// Most packets that one step takes.
 const MOST: usize = 8;
 
-/// A frame in a shard's hands.
-pub struct Parcel {
-    pub port: PortId,
-    pub bytes: Vec<u8>,
-    pub handed: Option<Handed>,
-}
-
-impl Frame for Parcel {
-    fn port(&self) -> PortId {
-        self.port
-    }
-
-    fn head(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    fn head_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
-    }
-
-    fn tail(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::empty()
-    }
-
-    fn handed(&self) -> Option<Handed> {
-        self.handed
-    }
-}
-
 /// A packet that waits for another shard's answer: the first of its connection with its verdict, or a later one.
 struct Held {
     entry: EntryId,
-    parcel: Parcel,
+    frame: Received,
     first: Option<(Verdict, u8)>,
 }
 
 /// One shard and what has come for it.
 struct Node {
     shard: Shard,
-    received: VecDeque<Parcel>,
+    received: VecDeque<Received>,
     /// Packets and messages from each other shard, by its number.
-    parcels: Vec<VecDeque<Parcel>>,
+    handed: Vec<VecDeque<Received>>,
     messages: Vec<VecDeque<Message>>,
     held: Vec<Held>,
 }
@@ -93,7 +63,7 @@ impl Cluster {
             Node {
                 shard: shard.with_steering(steering),
                 received: VecDeque::new(),
-                parcels: (0..shards).map(|_| VecDeque::new()).collect(),
+                handed: (0..shards).map(|_| VecDeque::new()).collect(),
                 messages: vec![VecDeque::new(); usize::from(shards)],
                 held: Vec::new(),
             }
@@ -105,7 +75,7 @@ impl Cluster {
     /// A frame comes in by a port, on whatever shard's queue.
     pub fn receive(&mut self, port: PortId, bytes: Vec<u8>) {
         let node = self.random.random_range(0..self.nodes.len());
-        self.nodes[node].received.push_back(Parcel { port, bytes, handed: None });
+        self.nodes[node].received.push_back(Received::new(port, bytes));
     }
 
     pub fn shards(&self) -> impl Iterator<Item = &Shard> {
@@ -117,7 +87,7 @@ impl Cluster {
         self.nodes.iter().all(|node| {
             node.received.is_empty()
                 && node.held.is_empty()
-                && node.parcels.iter().all(VecDeque::is_empty)
+                && node.handed.iter().all(VecDeque::is_empty)
                 && node.messages.iter().all(VecDeque::is_empty)
         })
     }
@@ -128,14 +98,14 @@ impl Cluster {
         let lane = self.random.random_range(0..=self.nodes.len());
         let most = self.random.random_range(0..=MOST);
         let node = &mut self.nodes[own];
-        let queue = node.parcels.get_mut(lane).unwrap_or(&mut node.received);
-        let taken: Vec<Parcel> = queue.drain(..most.min(queue.len())).collect();
+        let queue = node.handed.get_mut(lane).unwrap_or(&mut node.received);
+        let taken: Vec<Received> = queue.drain(..most.min(queue.len())).collect();
         self.drain(own);
-        for mut parcel in taken {
+        for mut frame in taken {
             let mut verdicts = [Verdict::dropped(DropReason::Truncated)];
-            let frames = std::slice::from_mut(&mut parcel);
+            let frames = std::slice::from_mut(&mut frame);
             self.nodes[own].shard.process(self.now, frames, &mut verdicts);
-            self.conclude(own, parcel, verdicts[0], 0);
+            self.conclude(own, frame, verdicts[0], 0);
         }
         self.flush(own);
     }
@@ -153,40 +123,40 @@ impl Cluster {
     fn settle(&mut self, own: usize, settled: Settled) {
         let is_for = |held: &mut Held| held.entry == settled.entry;
         let waiting: Vec<Held> = self.nodes[own].held.extract_if(.., is_for).collect();
-        for Held { mut parcel, first, .. } in waiting {
+        for Held { mut frame, first, .. } in waiting {
             let shard = &mut self.nodes[own].shard;
             let (verdict, tries) = match first {
-                Some((verdict, tries)) if settled.granted => (shard.release(&mut parcel, &verdict), tries),
+                Some((verdict, tries)) if settled.granted => (shard.release(&mut frame, &verdict), tries),
                 Some((verdict, tries)) => {
-                    (shard.bind_again(self.now, &mut parcel, &verdict, tries + 1), tries + 1)
+                    (shard.bind_again(self.now, &mut frame, &verdict, tries + 1), tries + 1)
                 }
                 None => {
                     let mut verdicts = [Verdict::dropped(DropReason::Truncated)];
-                    shard.process(self.now, std::slice::from_mut(&mut parcel), &mut verdicts);
+                    shard.process(self.now, std::slice::from_mut(&mut frame), &mut verdicts);
                     (verdicts[0], 0)
                 }
             };
-            self.conclude(own, parcel, verdict, tries);
+            self.conclude(own, frame, verdict, tries);
         }
     }
 
-    fn conclude(&mut self, own: usize, parcel: Parcel, verdict: Verdict, tries: u8) {
+    fn conclude(&mut self, own: usize, frame: Received, verdict: Verdict, tries: u8) {
         let node = &mut self.nodes[own];
         match (verdict.action, verdict.entry) {
-            (Action::Forward(port), _) => self.sent.push((port, parcel.bytes)),
+            (Action::Forward(port), _) => self.sent.push((port, frame.bytes)),
             (Action::Handoff(to, by), _) => {
                 let handed = Some(Handed { from: ShardId(own as u16), by });
                 self.flush(own);
-                self.nodes[usize::from(to.0)].parcels[own].push_back(Parcel { handed, ..parcel });
+                self.nodes[usize::from(to.0)].handed[own].push_back(Received { handed, ..frame });
             }
             (Action::Hold(_), Some(entry)) if node.held.len() == MOST_HELD => {
                 node.shard.abandon(entry);
                 self.drops.push(DropReason::HoldFull);
             }
             (Action::Hold(_), Some(entry)) => {
-                node.held.push(Held { entry, parcel, first: Some((verdict, tries)) });
+                node.held.push(Held { entry, frame, first: Some((verdict, tries)) });
             }
-            (Action::Wait, Some(entry)) => node.held.push(Held { entry, parcel, first: None }),
+            (Action::Wait, Some(entry)) => node.held.push(Held { entry, frame, first: None }),
             _ => self.drops.extend(verdict.drop_reason()),
         }
     }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses some of it")]
 
 pub mod frame;
+pub mod received;
 
 pub use frame::{Packet, Pair};
 

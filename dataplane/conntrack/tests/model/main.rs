@@ -9,6 +9,7 @@
 mod common;
 mod worker;
 
+use common::received::Received;
 use common::*;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::sync::mpsc::{Receiver, Sender, channel};
@@ -104,7 +105,7 @@ impl Middle {
     fn receive(&mut self, port: PortId, bytes: Vec<u8>) {
         let worker = thread_rng().gen_range(0..self.queues.len());
         self.under_way += 1;
-        self.queues[worker].send(worker::Parcel::Frame { port, bytes, handed: None }).unwrap();
+        self.queues[worker].send(worker::Parcel::Frame(Received::new(port, bytes))).unwrap();
     }
 
     /// What next becomes of a packet; `None` when all there were have left or were dropped.

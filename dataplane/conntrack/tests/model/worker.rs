@@ -1,12 +1,13 @@
 //! A worker as the model has it: a shard, a queue, a lane.
 
+use crate::common::received::Received;
 use shuttle::sync::Arc;
 use shuttle::sync::atomic::{AtomicBool, Ordering};
 use shuttle::sync::mpsc::{Receiver, Sender};
 use sluice_conntrack::entry::EntryId;
 use sluice_conntrack::message::{Message, Settled};
 use sluice_conntrack::verdict::Action;
-use sluice_conntrack::{DropReason, Frame, Handed, Instant, PortId, Shard, ShardId, State, Verdict};
+use sluice_conntrack::{DropReason, Handed, Instant, PortId, Shard, ShardId, State, Verdict};
 
 /// A datagram to this port announces one to the other.
 pub const ANNOUNCES: u16 = 21;
@@ -14,7 +15,7 @@ pub const EXPECTED: u16 = 20;
 
 /// What waits in a queue.
 pub enum Parcel {
-    Frame { port: PortId, bytes: Vec<u8>, handed: Option<Handed> },
+    Frame(Received),
     Stop,
 }
 
@@ -42,46 +43,11 @@ pub enum Event {
     Dropped(DropReason),
 }
 
-/// A packet in a worker's hands.
-struct Carried {
-    port: PortId,
-    bytes: Vec<u8>,
-    handed: Option<Handed>,
-    tries: u8,
-}
-
-impl Frame for Carried {
-    fn port(&self) -> PortId {
-        self.port
-    }
-
-    fn head(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    fn head_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
-    }
-
-    fn tail(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::empty()
-    }
-
-    fn handed(&self) -> Option<Handed> {
-        self.handed
-    }
-}
-
-impl Carried {
-    fn destination_port(&self) -> u16 {
-        u16::from_be_bytes([self.bytes[36], self.bytes[37]])
-    }
-}
-
+/// A packet that waits for another shard's answer: the first of its connection with its verdict, or a later one.
 struct Held {
     entry: EntryId,
-    packet: Carried,
-    first: Option<Verdict>,
+    frame: Received,
+    first: Option<(Verdict, u8)>,
 }
 
 pub struct Worker {
@@ -111,9 +77,9 @@ impl Worker {
     pub fn run(mut self) -> Self {
         loop {
             match self.parcels.try_recv() {
-                Ok(Parcel::Frame { port, bytes, handed }) => {
+                Ok(Parcel::Frame(frame)) => {
                     self.exchange();
-                    self.process(Carried { port, bytes, handed, tries: 0 });
+                    self.process(frame);
                     self.speak();
                 }
                 Ok(Parcel::Stop) => return self,
@@ -145,27 +111,26 @@ impl Worker {
 
     fn settle(&mut self, settled: Settled) {
         while let Some(place) = self.held.iter().position(|held| held.entry == settled.entry) {
-            let Held { mut packet, first, .. } = self.held.remove(place);
-            let verdict = match first {
-                Some(verdict) if settled.granted => self.shard.release(&mut packet, &verdict),
-                Some(verdict) => {
-                    packet.tries += 1;
-                    let tries = packet.tries;
-                    self.shard.bind_again(Instant::default(), &mut packet, &verdict, tries)
+            let Held { mut frame, first, .. } = self.held.remove(place);
+            match first {
+                Some((verdict, tries)) if settled.granted => {
+                    let verdict = self.shard.release(&mut frame, &verdict);
+                    self.carry_out(frame, verdict, tries);
                 }
-                None => {
-                    self.process(packet);
-                    continue;
+                Some((verdict, tries)) => {
+                    let tries = tries + 1;
+                    let verdict = self.shard.bind_again(Instant::default(), &mut frame, &verdict, tries);
+                    self.carry_out(frame, verdict, tries);
                 }
-            };
-            self.carry_out(packet, verdict);
+                None => self.process(frame),
+            }
         }
     }
 
-    fn process(&mut self, mut packet: Carried) {
+    fn process(&mut self, mut frame: Received) {
         let mut verdicts = [Verdict::dropped(DropReason::Truncated)];
-        let port = packet.destination_port();
-        self.shard.process(Instant::default(), std::slice::from_mut(&mut packet), &mut verdicts);
+        let port = u16::from_be_bytes([frame.bytes[36], frame.bytes[37]]);
+        self.shard.process(Instant::default(), std::slice::from_mut(&mut frame), &mut verdicts);
         let [mut verdict] = verdicts;
         let is_new = verdict.state == Some(State::New);
         if is_new && port == EXPECTED && self.expected.take().is_some_and(|expected| expected.claim()) {
@@ -178,30 +143,25 @@ impl Worker {
                 lane.send((own, Lane::Expect(expectation.clone()))).unwrap();
             }
         }
-        self.carry_out(packet, verdict);
+        self.carry_out(frame, verdict, 0);
     }
 
-    fn carry_out(&mut self, packet: Carried, verdict: Verdict) {
-        let Carried { port, bytes, .. } = packet;
+    fn carry_out(&mut self, frame: Received, verdict: Verdict, tries: u8) {
         match (verdict.action, verdict.entry) {
             (Action::Forward(port), _) => {
                 let state = verdict.state.unwrap();
-                self.events.send(Event::Sent { port, bytes, state }).unwrap();
+                self.events.send(Event::Sent { port, bytes: frame.bytes, state }).unwrap();
             }
             (Action::Handoff(to, by), _) => {
                 self.speak();
                 let handed = Some(Handed { from: self.shard.steering().own(), by });
-                self.queues[usize::from(to.0)].send(Parcel::Frame { port, bytes, handed }).unwrap();
+                self.queues[usize::from(to.0)].send(Parcel::Frame(Received { handed, ..frame })).unwrap();
             }
             (Action::Hold(_), Some(entry)) => {
-                self.held.push(Held {
-                    entry,
-                    packet: Carried { port, bytes, ..packet },
-                    first: Some(verdict),
-                });
+                self.held.push(Held { entry, frame, first: Some((verdict, tries)) });
             }
             (Action::Wait, Some(entry)) => {
-                self.held.push(Held { entry, packet: Carried { port, bytes, ..packet }, first: None });
+                self.held.push(Held { entry, frame, first: None });
             }
             _ => self.events.send(Event::Dropped(verdict.drop_reason().unwrap())).unwrap(),
         }

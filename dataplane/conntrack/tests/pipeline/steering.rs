@@ -1,48 +1,15 @@
 //! Several shards: each packet is one shard's, and every other hands it off untouched.
 
+use crate::common::received::Received;
 use crate::common::{INSIDE, OUTSIDE, Packet, Pair, ROOM, accept_all, configuration};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::{Action, Handoff};
 use sluice_conntrack::{
-    Capacity, DropReason, Frame, Handed, Instant, PortId, Shard, ShardId, State, Steering, Tuple, Verdict,
+    Capacity, DropReason, Handed, Instant, PortId, Shard, ShardId, State, Steering, Tuple, Verdict,
 };
 
-/// A frame as a device or another shard hands it over.
-struct Received {
-    port: PortId,
-    bytes: Vec<u8>,
-    rss_hash: Option<u32>,
-    handed: Option<Handed>,
-}
-
-impl Frame for Received {
-    fn port(&self) -> PortId {
-        self.port
-    }
-
-    fn head(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    fn head_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
-    }
-
-    fn tail(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::empty()
-    }
-
-    fn rss_hash(&self) -> Option<u32> {
-        self.rss_hash
-    }
-
-    fn handed(&self) -> Option<Handed> {
-        self.handed
-    }
-}
-
 fn received(port: PortId, packet: &Packet) -> Received {
-    Received { port, bytes: packet.frame(), rss_hash: None, handed: None }
+    Received::new(port, packet.frame())
 }
 
 fn shards(count: u16, max_entries: u32) -> Vec<Shard> {
