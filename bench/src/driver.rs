@@ -146,7 +146,7 @@ impl Driver {
         let steering = Steering::new(own, shards).context("no such shard")?;
         let peers = peers(setup, &steering);
         Ok(Self {
-            shard: Shard::new(capacity, configuration, now)?.with_steering(steering),
+            shard: Shard::new(capacity, configuration, now)?.with_steering(steering)?,
             now,
             peers,
             planned: Vec::with_capacity(BUFFERS),

@@ -139,7 +139,7 @@ fn shard(
     let entries = steering.share(configuration.settings.max_entries).min(enough);
     let capacity = Capacity { entries, seed: SEED, pages: Pages::Transparent };
     Shard::new(capacity, Box::new(configuration.clone()), Instant::from_ns(first_ns))
-        .map(|shard| shard.with_steering(steering))
+        .and_then(|shard| shard.with_steering(steering))
         .map_err(|error| Failure::new(format!("no memory for {entries} entries: {error}")))
 }
 

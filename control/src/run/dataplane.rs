@@ -131,10 +131,9 @@ fn shards(config: &Config, configuration: &Configuration) -> Result<Vec<Shard>, 
         let entries = steering.share(configuration.settings.max_entries);
         let capacity = Capacity { entries, seed, pages: Pages::Huge1G };
         let configuration = Box::new(configuration.clone());
-        let shard = || Shard::new(capacity, configuration, Instant::default());
-        let shard = lcore::visit(usize::from(*core), shard)?
-            .map_err(|error| RunError::Other(format!("no memory for {entries} entries: {error}")))?;
-        Ok(shard.with_steering(steering))
+        let shard = || Shard::new(capacity, configuration, Instant::default())?.with_steering(steering);
+        lcore::visit(usize::from(*core), shard)?
+            .map_err(|error| RunError::Other(format!("no memory for {entries} entries: {error}")))
     };
     (0..).zip(cores).map(shard).collect()
 }

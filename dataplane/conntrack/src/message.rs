@@ -12,8 +12,8 @@
 //! | release | the connection's shard | take the signpost away: the connection is over |
 //!
 //! Claims under way are few, and each has one answer; so answers always find room to wait. A release that finds none waits
-//! in the place of its entry, and no claim is made before it has gone, so that claims and releases of one tuple keep
-//! their order.
+//! in the place of its entry, that of a delegation that made none in a list of its own, and no claim is made before it has
+//! gone, so that claims and releases of one tuple keep their order.
 //!
 //! A connection whose source is bound by a mapping of its client's port ([`crate::nat`]) belongs to the shard of that port,
 //! whatever its server: the shard that its packets are steered to places a signpost of its own and *delegates* it. That
@@ -31,7 +31,9 @@ use crate::time::Instant;
 use crate::tuple::{Direction, Tuple};
 use crate::verdict::{Action, DropReason, Handoff, Verdict};
 use crate::wire;
+use sluice_memory::Arena;
 use std::collections::VecDeque;
+use std::io;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Claims of one shard that are under way, at most: as many first packets are held.
@@ -82,19 +84,29 @@ pub(crate) struct Outbox {
     claims: usize,
     /// First of the entries that are over, whose release found no room.
     leaving: u32,
+    /// Tuples of declined delegations, whose release found no room: the first `late` of them. Each has a signpost, so that
+    /// all others' room for signposts is enough.
+    declined: Arena<Tuple>,
+    late: usize,
 }
 
 impl Outbox {
-    pub(crate) fn new(steering: &Steering) -> Self {
+    /// That of a shard with room for so many entries, and so has each other one, give or take one.
+    ///
+    /// # Errors
+    /// When the host refuses the address space.
+    pub(crate) fn new(steering: &Steering, entries: u32) -> io::Result<Self> {
         // The only shard has nobody to speak to.
-        let reserved = (usize::from(steering.shards()) - 1) * MOST_CLAIMS;
+        let others = usize::from(steering.shards()) - 1;
+        let reserved = others * MOST_CLAIMS;
         let waiting = VecDeque::with_capacity(reserved * 4);
-        Self { waiting, reserved, claims: 0, leaving: NONE }
+        let declined = Arena::sparse(others * (entries as usize + 1))?;
+        Ok(Self { waiting, reserved, claims: 0, leaving: NONE, declined, late: 0 })
     }
 
     /// Whether a claim can be made.
     const fn may_claim(&self) -> bool {
-        self.claims < MOST_CLAIMS && self.leaving == NONE
+        self.claims < MOST_CLAIMS && self.leaving == NONE && self.late == 0
     }
 
     /// Whether there is room for a release besides all claims and answers there can be.
@@ -111,6 +123,10 @@ impl Shard {
             self.outbox.leaving = self.entries.at(index).links.next;
             self.release_tuples(index);
             self.entries.remove_left(index);
+        }
+        while self.outbox.late > 0 && self.outbox.may_release() {
+            self.outbox.late -= 1;
+            self.release_tuple(self.outbox.declined[self.outbox.late]);
         }
         self.outbox.waiting.pop_front()
     }
@@ -214,8 +230,14 @@ impl Shard {
 
     /// Lets the signpost go of a delegated connection that has not begun.
     pub(crate) fn decline(&mut self, handed: Option<Handed>, tuple: Tuple) {
-        if handed.is_some_and(|handed| handed.by == Handoff::Delegation) {
+        if !handed.is_some_and(|handed| handed.by == Handoff::Delegation) {
+            return;
+        }
+        if self.outbox.may_release() {
             self.release_tuple(tuple);
+        } else if let Some(place) = self.outbox.declined.get_mut(self.outbox.late) {
+            *place = tuple;
+            self.outbox.late += 1;
         }
     }
 
@@ -267,5 +289,51 @@ impl Shard {
             self.remove(id.index, End::Closed);
         }
         self.count_drops(DropReason::HoldFull, 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forward::Forwarding;
+    use crate::policy::Policy;
+    use crate::settings::{Preset, Settings};
+    use crate::shard::{Capacity, Configuration};
+    use sluice_memory::Pages;
+
+    const ROOM: u32 = 10_000;
+
+    fn shard(own: ShardId) -> Shard {
+        let settings = Settings::of(Preset::Linux, 2 * ROOM);
+        let configuration = Configuration::new(settings, Policy::default(), Forwarding::wire());
+        let capacity = Capacity { entries: ROOM, seed: [1, 2, 3, 4], pages: Pages::Ordinary };
+        let shard = Shard::new(capacity, Box::new(configuration), Instant::default()).unwrap();
+        shard.with_steering(Steering::new(own, 2).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_is_declined_while_nobody_listens_takes_no_room_and_is_said_in_the_end() {
+        let (mut owner, mut home) = (shard(ShardId(0)), shard(ShardId(1)));
+        let tuple = |number: u32| {
+            let client = 0x0a00_0000 + number;
+            Tuple::new(std::net::Ipv4Addr::from(client).into(), [198, 51, 100, 2].into(), 17, 4000, 53)
+        };
+        let room = home.outbox.waiting.capacity();
+        let handed = Some(Handed { from: ShardId(0), by: Handoff::Delegation });
+        let owned = |tuple: &Tuple| owner.steering.owner(tuple) == ShardId(0);
+        let tuples: Vec<Tuple> = (0..).map(tuple).filter(owned).take(ROOM as usize).collect();
+        for tuple in &tuples {
+            assert!(owner.delegate(tuple, ShardId(1)));
+            home.decline(handed, *tuple);
+            // Answers to claims still find their room.
+            assert!(home.outbox.waiting.len() + home.outbox.reserved < room);
+        }
+        assert_eq!((owner.signposts(), home.outbox.waiting.capacity()), (ROOM, room));
+        assert!(!home.may_claim(), "what is free again is said before what is wanted");
+        while let Some((to, message)) = home.next_message() {
+            assert_eq!(to, ShardId(0));
+            assert_eq!(owner.receive(ShardId(1), message), None);
+        }
+        assert_eq!((owner.signposts(), home.may_claim()), (0, true));
     }
 }

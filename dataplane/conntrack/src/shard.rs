@@ -184,7 +184,7 @@ impl Shard {
             last_bound: LastBound::default(),
             draws: 0,
             tries: 0,
-            outbox: Outbox::new(&Steering::single()),
+            outbox: Outbox::new(&Steering::single(), capacity.entries)?,
             signposts: TupleMap::new(capacity.entries, capacity.seed)?,
             mappings: TupleMap::new(capacity.entries, capacity.seed)?,
             pace: Pace::default(),
@@ -193,12 +193,15 @@ impl Shard {
         })
     }
 
-    /// Makes it one of several: what belongs to another is handed off, and limits of the box are shared.
-    #[must_use]
-    pub fn with_steering(mut self, steering: Steering) -> Self {
-        self.outbox = Outbox::new(&steering);
+    /// Makes it one of several, all with as much room: what belongs to another is handed off, and limits of the box are
+    /// shared.
+    ///
+    /// # Errors
+    /// When the host refuses address space.
+    pub fn with_steering(mut self, steering: Steering) -> io::Result<Self> {
+        self.outbox = Outbox::new(&steering, self.entries.capacity())?;
         self.steering = steering;
-        self
+        Ok(self)
     }
 
     /// Which connections are its own.

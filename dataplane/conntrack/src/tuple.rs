@@ -152,7 +152,7 @@ impl Selector {
 }
 
 /// One direction of a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, zerocopy::FromZeros)]
 pub struct Tuple {
     /// Source address as a number.
     pub src: u128,

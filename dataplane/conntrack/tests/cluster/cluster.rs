@@ -61,7 +61,7 @@ impl Cluster {
             let shard = Shard::new(capacity, Box::new(configuration), Instant::default()).unwrap();
             let steering = Steering::new(ShardId(own), shards).unwrap();
             Node {
-                shard: shard.with_steering(steering),
+                shard: shard.with_steering(steering).unwrap(),
                 received: VecDeque::new(),
                 handed: (0..shards).map(|_| VecDeque::new()).collect(),
                 messages: vec![VecDeque::new(); usize::from(shards)],

@@ -53,7 +53,10 @@ fn shard(own: u16, preset: Preset) -> Shard {
     let configuration = configuration(settings, accept_all()).with_nat(nat);
     let capacity = Capacity { entries: 64, seed: SEED, pages: sluice_memory::Pages::Ordinary };
     let steering = Steering::new(ShardId(own), WORKERS).unwrap();
-    Shard::new(capacity, Box::new(configuration), Instant::default()).unwrap().with_steering(steering)
+    Shard::new(capacity, Box::new(configuration), Instant::default())
+        .unwrap()
+        .with_steering(steering)
+        .unwrap()
 }
 
 /// A frame that answers one that has left.

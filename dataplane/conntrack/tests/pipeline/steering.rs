@@ -1,7 +1,9 @@
 //! Several shards: each packet is one shard's, and every other hands it off untouched.
 
 use crate::common::received::Received;
-use crate::common::{INSIDE, OUTSIDE, Packet, Pair, ROOM, accept_all, configuration};
+use crate::common::{INSIDE, OUTSIDE, Packet, Pair, ROOM, SEED, accept_all, configuration};
+use sluice_conntrack::nat::{Mapping, Nat, Ports, Range, Rule, Target};
+use sluice_conntrack::policy::{Match, Policy};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::{Action, Handoff};
 use sluice_conntrack::{
@@ -18,7 +20,7 @@ fn shards(count: u16, max_entries: u32) -> Vec<Shard> {
         let capacity = Capacity { entries: ROOM, seed: [1, 2, 3, 4], pages: sluice_memory::Pages::Ordinary };
         let configuration = Box::new(configuration(settings.clone(), accept_all()));
         let steering = Steering::new(ShardId(own), count).unwrap();
-        Shard::new(capacity, configuration, Instant::default()).unwrap().with_steering(steering)
+        Shard::new(capacity, configuration, Instant::default()).unwrap().with_steering(steering).unwrap()
     };
     (0..count).map(shard).collect()
 }
@@ -111,4 +113,39 @@ fn a_limit_is_shared_out() {
         owner(&mut shards, INSIDE, &Pair::v4(sport, 53).udp(7));
     }
     assert_eq!(shards.iter().map(Shard::len).collect::<Vec<_>>(), [5, 4]);
+}
+
+/// A client's port is mapped by the shard of that port, which may have no use for the connection that another gives it.
+#[test]
+fn a_delegation_that_comes_to_nothing_leaves_no_signpost() {
+    const MANY: u32 = 20_000;
+    let pool = Range { first: [203, 0, 113, 9].into(), last: [203, 0, 113, 9].into(), ports: Ports::Own };
+    let out = Match { egress: vec![OUTSIDE], ..Match::default() };
+    let rule = Rule { mapping: Mapping::EndpointIndependent, ..Rule::new(out, Target::Pool(vec![pool])) };
+    let nat = Nat { source: vec![rule], destination: vec![] };
+    let settings = Settings::of(Preset::Linux, 2 * MANY);
+    let shard = |own, policy| {
+        let capacity = Capacity { entries: MANY, seed: SEED, pages: sluice_memory::Pages::Ordinary };
+        let configuration = Box::new(configuration(settings.clone(), policy).with_nat(nat.clone()));
+        let steering = Steering::new(ShardId(own), 2).unwrap();
+        Shard::new(capacity, configuration, Instant::default()).unwrap().with_steering(steering).unwrap()
+    };
+    let (mut owner, mut home) = (shard(0, accept_all()), shard(1, Policy::default()));
+    // All that time nobody takes what the shard of the port has to say.
+    for sport in 1024..20_000 {
+        let server = [198, 51, 100, sport as u8].into();
+        let packet = Pair::of([192, 168, 1, 6].into(), sport, server, 53).udp(7);
+        let by = Handoff::Delegation;
+        if verdict(&mut owner, received(INSIDE, &packet)).action == Action::Handoff(ShardId(1), by) {
+            let handed = Some(Handed { from: ShardId(0), by });
+            let verdict = verdict(&mut home, Received { handed, ..received(INSIDE, &packet) });
+            assert_eq!(verdict.action, Action::Drop(DropReason::Policy));
+        }
+    }
+    assert!(owner.signposts() > 4000, "many connections are delegated");
+    while let Some((to, message)) = home.next_message() {
+        assert_eq!(to, ShardId(0));
+        assert_eq!(owner.receive(ShardId(1), message), None);
+    }
+    assert_eq!(owner.signposts(), 0);
 }
