@@ -70,7 +70,7 @@ impl Options {
 
     /// Huge pages for two shards of that size, if they are to be had.
     fn reserve(&self, connections: u32) -> Option<HugePages> {
-        const ENTRY_AND_INDEX_BYTES: u64 = 144;
+        const ENTRY_AND_INDEX_BYTES: u64 = 160;
         const TRANSLATED_BYTES: u64 = 176;
         const ROUNDING_BYTES: u64 = 16 << 20;
         let bytes = u64::from(connections) * (ENTRY_AND_INDEX_BYTES + TRANSLATED_BYTES) + ROUNDING_BYTES;

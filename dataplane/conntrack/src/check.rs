@@ -1,6 +1,7 @@
 //! What must hold inside a shard between two bursts, whatever came in: for tests and fuzzers.
 
 use crate::shard::Shard;
+use crate::tuple::Direction;
 
 impl Shard {
     /// Looks at every place of the table, the index and the timer wheel.
@@ -25,7 +26,8 @@ impl Shard {
         }
         // A tuple that two entries own finds one of them only.
         for index in used() {
-            for tuple in [self.entries.tuple(index), self.entries.reply(index)] {
+            for direction in [Direction::Original, Direction::Reply] {
+                let tuple = self.entries.tuple(index, direction);
                 let found = self.search(&self.key(&tuple), &tuple);
                 if found.map(|(other, _)| other) != Some(index) {
                     return Err(format!("entry {index} is not found by {tuple:?}, but {found:?}"));

@@ -1,11 +1,12 @@
 //! The entry: all that is remembered of one connection, in two cache lines.
 //!
-//! The first line is what every packet touches: tuple, deadline, status, counters. The second belongs to
-//! the protocol's tracker and the timer wheel. An IPv4 entry is whole; an IPv6 entry keeps its addresses
-//! in a line beside (see [`crate::entries`]).
+//! The first line has both tuples, deadline, status and counters, the second the protocol's tracker: what every packet
+//! touches. What only the timer wheel and listings look at is kept apart. An IPv4 entry is whole; an IPv6 entry keeps
+//! its addresses in a line beside (see [`crate::entries`]).
 
 use crate::time::Tick;
 use crate::tuple::{Direction, Selector};
+use std::hint::select_unpredictable;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Names an entry for as long as it lives: a number that is used again later, and the generation that
@@ -162,8 +163,8 @@ pub struct Links {
 pub struct Entry {
     /// Original tuple but for its addresses.
     pub selector: Selector,
-    /// Original source and destination address of an IPv4 entry; zeros in an IPv6 entry.
-    pub addresses: [u32; 2],
+    /// Source and destination address of the original and of the reply tuple of an IPv4 entry; zeros in an IPv6 entry.
+    pub addresses: [[u32; 2]; 2],
     /// When it ends unless refreshed.
     pub deadline: Tick,
     /// Status bits.
@@ -176,27 +177,36 @@ pub struct Entry {
     pub judged: Judged,
     /// Packets and bytes of the original and the reply direction.
     pub counters: [Counter; 2],
-    /// Neighbours on its timer wheel slot.
-    pub links: Links,
     /// The tracker's memory.
     pub tracker: TrackerBytes,
+    /// Ports of the reply tuple, as [`Selector::ports`] has them.
+    pub reply_ports: u32,
     /// Connection mark.
     pub mark: u32,
-    /// Second of its birth, since the shard's epoch.
-    pub born_s: u32,
     /// How often this place has been taken.
-    pub generation: u16,
-    /// The timer wheel slot it hangs on.
-    pub slot: u16,
+    pub generation: u32,
 }
 
 const _: () = assert!(size_of::<Entry>() == 128, "an entry is two cache lines");
 
+/// What no packet of an established connection looks at.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Cold {
+    /// Neighbours on its timer wheel slot.
+    pub links: Links,
+    /// The timer wheel slot it hangs on.
+    pub slot: u32,
+    /// Second of its birth, since the shard's epoch.
+    pub born_s: u32,
+}
+
 impl Entry {
-    /// The generation that an [`EntryId`] carries: how often the place was taken, and when. The same place would
-    /// have to be taken 65,536 times and at the same second to be mistaken.
-    pub const fn generation(&self) -> u32 {
-        (self.born_s << 16) | self.generation as u32
+    /// A tuple but for its addresses.
+    #[inline]
+    pub fn selector(&self, direction: Direction) -> Selector {
+        let is_original = direction == Direction::Original;
+        self.selector.with_ports(select_unpredictable(is_original, self.selector.ports(), self.reply_ports))
     }
 
     /// Whether a connection lives here.

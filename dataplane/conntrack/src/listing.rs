@@ -2,7 +2,7 @@
 //!
 //! The layouts differ in little, so one function writes them all from a [`Style`]; JSON has its own.
 
-use crate::entry::{Entry, Status};
+use crate::entry::{Cold, Entry, Status};
 use crate::settings::{Preset, Settings};
 use crate::time::{Instant, Tick};
 use crate::tracker::gre;
@@ -78,11 +78,17 @@ pub struct EntrySnapshot {
 impl EntrySnapshot {
     /// What `entry` with these tuples, the original and the reply one, is at `now`: an entry that has no helper and was
     /// not expected.
-    pub fn of(entry: &Entry, [original, reply]: [Tuple; 2], settings: &Settings, now: Instant) -> Self {
+    pub fn of(
+        entry: &Entry,
+        cold: &Cold,
+        [original, reply]: [Tuple; 2],
+        settings: &Settings,
+        now: Instant,
+    ) -> Self {
         let remaining_ms = entry.deadline.since_ms(Tick::at(now)).max(0);
         let traffic =
             entry.counters.map(|counter| Traffic { packets: counter.packets(), bytes: counter.bytes() });
-        let age_s = now.as_secs().saturating_sub(u64::from(entry.born_s));
+        let age_s = now.as_secs().saturating_sub(u64::from(cold.born_s));
         Self {
             original,
             reply,
@@ -387,6 +393,7 @@ mod tests {
         fn snapshot(&self, at_ms: u64) -> EntrySnapshot {
             EntrySnapshot::of(
                 &self.entry,
+                &Cold::new_zeroed(),
                 [self.original, self.original.invert()],
                 &self.settings,
                 Instant::from_ns(at_ms * 1_000_000),

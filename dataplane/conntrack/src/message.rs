@@ -120,7 +120,7 @@ impl Shard {
     pub fn next_message(&mut self) -> Option<(ShardId, Message)> {
         while self.outbox.leaving != NONE && self.outbox.may_release() {
             let index = self.outbox.leaving;
-            self.outbox.leaving = self.entries.at(index).links.next;
+            self.outbox.leaving = self.entries.cold(index).links.next;
             self.release_tuples(index);
             self.entries.remove_left(index);
         }
@@ -212,10 +212,9 @@ impl Shard {
     /// Tells the shards that have signposts to an entry that it is over.
     fn release_tuples(&mut self, index: u32) {
         let status = self.entries.at(index).status;
-        let tuples =
-            [(Status::SIGNPOSTED, self.entries.reply(index)), (Status::DELEGATED, self.entries.tuple(index))];
-        for (_, tuple) in tuples.into_iter().filter(|(bit, _)| status.has(*bit)) {
-            self.release_tuple(tuple);
+        let pointed = [(Status::SIGNPOSTED, Direction::Reply), (Status::DELEGATED, Direction::Original)];
+        for (_, direction) in pointed.into_iter().filter(|(bit, _)| status.has(*bit)) {
+            self.release_tuple(self.entries.tuple(index, direction));
         }
     }
 

@@ -361,12 +361,8 @@ impl Shard {
         let (Ok(mut headers), Some(entry)) = (wire::parse(frame), self.entry(id)) else { return };
         headers.tuple.selector = headers.tuple.selector.with_zone(entry.selector.zone());
         // What the box says answers a packet as that came in: where that was to be translated, so is this.
-        let (original, reply) = (self.entries.tuple(id.index), self.entries.reply(id.index));
-        for (came, answer) in [(original, reply), (reply, original)] {
-            if headers.tuple.invert() == came {
-                headers.tuple = answer;
-                break;
-            }
+        if let Some(came) = self.entries.direction(id.index, &headers.tuple.invert()) {
+            headers.tuple = self.entries.tuple(id.index, came.invert());
         }
         let key = self.key(&headers.tuple);
         let packet = Packet { headers: &headers, head: frame.head() };
@@ -394,7 +390,6 @@ impl Shard {
         self.newcomer = Newcomer::new();
         let entry = &mut self.newcomer.entry;
         entry.selector = packet.headers.tuple.selector;
-        entry.born_s = self.now.as_secs() as u32;
         let context = Context { settings: &self.configuration.settings, now };
         match tracker::open(context, packet, entry) {
             Err(reason) => Tracked::invalid(reason),

@@ -2,7 +2,7 @@
 
 use crate::answer::Pace;
 use crate::counters::{Counters, ProtocolLabel, RuleCounter};
-use crate::entries::{Entries, NONE, TRANSLATED};
+use crate::entries::{Entries, NONE};
 use crate::entry::{Entry, EntryId, Status};
 use crate::forward::{Forwarding, MAX_PORTS};
 use crate::index::{Hash, Index};
@@ -14,7 +14,7 @@ use crate::policy::Policy;
 use crate::settings::Settings;
 use crate::steer::Steering;
 use crate::time::{Instant, Tick};
-use crate::tuple::{Direction, Selector, Tuple, Zone};
+use crate::tuple::{Direction, Tuple, Zone};
 use crate::tuple_map::TupleMap;
 use crate::verdict::DropReason;
 use crate::wheel::{self, Wheel};
@@ -94,9 +94,7 @@ pub struct Capacity {
 /// What a tuple is looked up by.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Key {
-    /// The selector of the inverse tuple.
-    pub(crate) inverse: Selector,
-    /// The hash of both.
+    /// The hash of the tuple and of its inverse.
     pub(crate) hash: Hash,
     /// The entry that the tuple most probably belongs to: a hint, and any number is good.
     pub(crate) candidate: u32,
@@ -164,16 +162,13 @@ impl Shard {
             let text = format!("a shard holds less than {} entries", wheel::MAX_ENTRIES);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let (mut entries, mut places) = (Entries::new(capacity.entries, capacity.pages)?, capacity.entries);
-        if !configuration.nat.is_empty() {
-            // A translated entry has two places.
-            (entries, places) = (entries.with_translations()?, places * 2);
-        }
+        // A translated entry has two places in the index.
+        let places = if configuration.nat.is_empty() { capacity.entries } else { capacity.entries * 2 };
         Ok(Self {
             steering: Steering::single(),
             configuration,
             generation: 1,
-            entries,
+            entries: Entries::new(capacity.entries, capacity.pages)?,
             index: Index::new(places, capacity.seed, capacity.pages)?,
             wheel: Wheel::new(Tick::at(now)),
             counters: Counters::default(),
@@ -323,16 +318,15 @@ impl Shard {
     /// What to look a tuple up by, without a candidate.
     #[inline]
     pub(crate) fn key(&self, tuple: &Tuple) -> Key {
-        let inverse = tuple.selector.invert();
-        Key { inverse, hash: self.index.hash(tuple, inverse), candidate: NONE }
+        Key { hash: self.index.hash(tuple, tuple.selector.invert()), candidate: NONE }
     }
 
     /// Finds the live entry of a tuple, and the direction in which the tuple belongs to it. An entry whose time is
     /// over ends here if the wheel has not come to it yet.
     #[inline]
     pub(crate) fn find(&mut self, key: &Key, tuple: &Tuple) -> Option<(u32, Direction)> {
-        let found = match self.entries.direction(key.candidate, tuple, key.inverse) {
-            Some(direction) => Some((key.candidate & !TRANSLATED, direction)),
+        let found = match self.entries.direction(key.candidate, tuple) {
+            Some(direction) => Some((key.candidate, direction)),
             None => self.search(key, tuple),
         };
         match found {
@@ -355,14 +349,13 @@ impl Shard {
     /// Finds the entry of a tuple without a candidate, be its time over or not.
     #[inline(never)]
     pub(crate) fn search(&self, key: &Key, tuple: &Tuple) -> Option<(u32, Direction)> {
-        let found = self.index.find(key.hash, |number| self.entries.direction(number, tuple, key.inverse));
-        found.map(|(number, direction)| (number & !TRANSLATED, direction))
+        self.index.find(key.hash, |index| self.entries.direction(index, tuple))
     }
 
     /// The unassured entry to evict for a newcomer of this hash.
     pub(crate) fn evictable(&self, hash: Hash) -> Option<u32> {
         let is_assured = |index: &u32| self.entries.at(*index).status.has(Status::ASSURED);
-        self.index.neighbours(hash).map(|number| number & !TRANSLATED).find(|index| !is_assured(index))
+        self.index.neighbours(hash).find(|index| !is_assured(index))
     }
 
     /// Puts an entry into the table, under the hash of its original tuple and, if it is translated, of its reply tuple;
@@ -374,18 +367,17 @@ impl Shard {
         reply: Option<(Hash, Tuple)>,
         entry: Entry,
     ) -> Option<u32> {
-        let index = self.entries.insert(tuple, entry)?;
-        let number = if reply.is_some() { index | TRANSLATED } else { index };
-        let has_place = self.index.insert(hash, number);
-        if !has_place || reply.is_some_and(|(reply_hash, _)| !self.index.insert(reply_hash, number)) {
+        let (reply_hash, reply) = reply.map_or((None, tuple.invert()), |(hash, reply)| (Some(hash), reply));
+        let index = self.entries.insert(tuple, &reply, entry, self.now.as_secs() as u32)?;
+        let has_place = self.index.insert(hash, index);
+        if !has_place || reply_hash.is_some_and(|reply_hash| !self.index.insert(reply_hash, index)) {
             if has_place {
-                self.index.remove(hash, number);
+                self.index.remove(hash, index);
             }
             self.entries.remove(index);
             return None;
         }
-        if let Some((_, reply)) = reply {
-            self.entries.translate(index, &reply);
+        if reply_hash.is_some() {
             self.translated += 1;
             let pools = &mut self.configuration.pools;
             pools.take(reply.family(), reply.dst, reply.protocol(), reply.reply_port());
@@ -410,7 +402,7 @@ impl Shard {
 
     fn remove_disarmed(&mut self, index: u32, end: End) {
         *self.gauge(index) -= 1;
-        let tuple = self.entries.tuple(index);
+        let tuple = self.entries.tuple(index, Direction::Original);
         let entry = self.entries.at(index);
         let state = usize::from(entry.state);
         match end {
@@ -421,21 +413,18 @@ impl Shard {
             End::Deleted => self.counters.deletes += 1,
             End::Closed => self.counters.closed += 1,
         }
-        let hash = self.index.hash(&tuple, tuple.selector.invert());
+        let hash = self.key(&tuple).hash;
         if self.entries.at(index).status.has(Status::MAPPED) {
             self.leave_mapping(&tuple);
         }
         if self.entries.at(index).is_translated() {
-            let reply = self.entries.reply(index);
-            let reply_hash = self.index.hash(&reply, reply.selector.invert());
-            self.index.remove(hash, index | TRANSLATED);
-            self.index.remove(reply_hash, index | TRANSLATED);
+            let reply = self.entries.tuple(index, Direction::Reply);
+            self.index.remove(self.key(&reply).hash, index);
             self.translated -= 1;
             let pools = &mut self.configuration.pools;
             pools.give_back(reply.family(), reply.dst, reply.protocol(), reply.reply_port());
-        } else {
-            self.index.remove(hash, index);
         }
+        self.index.remove(hash, index);
         self.free_place(index);
     }
 
@@ -464,8 +453,9 @@ impl Shard {
 
     fn snapshot(&self, index: u32) -> EntrySnapshot {
         let settings = &self.configuration.settings;
-        let tuples = [self.entries.tuple(index), self.entries.reply(index)];
-        EntrySnapshot::of(self.entries.at(index), tuples, settings, self.now)
+        let tuples =
+            [Direction::Original, Direction::Reply].map(|direction| self.entries.tuple(index, direction));
+        EntrySnapshot::of(self.entries.at(index), self.entries.cold(index), tuples, settings, self.now)
     }
 
     /// Deletes the entries that `wanted` says; gives how many those were.

@@ -10,13 +10,13 @@
 //! there is nothing else to do: with millions of entries, that slot would else keep all that is due waiting for seconds.
 
 use crate::entries::{Entries, NONE};
-use crate::entry::Entry;
+use crate::entry::{Cold, Links};
 use crate::time::Tick;
 
 const LEVELS: usize = 3;
 const SLOTS: usize = 512;
 
-/// In [`crate::entry::Links::previous`]: the rest of the number is a slot, not an entry.
+/// In [`Links::previous`]: the rest of the number is a slot, not an entry.
 const SLOT: u32 = 1 << 31;
 
 /// Most entries that a wheel can hold: above, an entry's number could not be told from a slot's.
@@ -69,12 +69,11 @@ impl Wheel {
 
     fn hang(&mut self, entries: &mut Entries, index: u32, slot: usize) {
         let next = self.first[slot];
-        let entry = entries.at_mut(index);
-        entry.links.next = next;
-        entry.links.previous = SLOT | slot as u32;
-        entry.slot = slot as u16;
+        let cold = entries.cold_mut(index);
+        cold.links = Links { next, previous: SLOT | slot as u32 };
+        cold.slot = slot as u32;
         if next != NONE {
-            entries.at_mut(next).links.previous = index;
+            entries.cold_mut(next).links.previous = index;
         }
         self.first[slot] = index;
         self.hung[slot / SLOTS] += 1;
@@ -82,15 +81,15 @@ impl Wheel {
 
     /// Takes an entry off its slot.
     pub fn disarm(&mut self, entries: &mut Entries, index: u32) {
-        let Entry { links, slot, .. } = *entries.at(index);
-        self.hung[usize::from(slot) / SLOTS] -= 1;
+        let Cold { links, slot, .. } = *entries.cold(index);
+        self.hung[slot as usize / SLOTS] -= 1;
         if links.previous & SLOT != 0 {
             self.first[(links.previous & !SLOT) as usize] = links.next;
         } else {
-            entries.at_mut(links.previous).links.next = links.next;
+            entries.cold_mut(links.previous).links.next = links.next;
         }
         if links.next != NONE {
-            entries.at_mut(links.next).links.previous = links.previous;
+            entries.cold_mut(links.next).links.previous = links.previous;
         }
     }
 
@@ -100,16 +99,19 @@ impl Wheel {
         let entry = entries.at_mut(index);
         let earlier = deadline.since_ms(entry.deadline) < 0;
         entry.deadline = deadline;
-        let slot = usize::from(entry.slot);
-        if earlier && self.turns_until(slot) > turn_of(deadline).wrapping_sub(self.turn) & TURN_MASK {
-            self.rearm(entries, index);
+        if earlier {
+            self.hasten(entries, index);
         }
     }
 
+    /// Moves an entry if it hangs on a slot that comes up behind its deadline.
     #[inline(never)]
-    fn rearm(&mut self, entries: &mut Entries, index: u32) {
-        self.disarm(entries, index);
-        self.arm(entries, index);
+    fn hasten(&mut self, entries: &mut Entries, index: u32) {
+        let due = turn_of(entries.at(index).deadline).wrapping_sub(self.turn) & TURN_MASK;
+        if self.turns_until(entries.cold(index).slot as usize) > due {
+            self.disarm(entries, index);
+            self.arm(entries, index);
+        }
     }
 
     /// Turns until a slot comes up.
@@ -172,16 +174,16 @@ impl Wheel {
             let mut previous = SLOT | slot as u32;
             let mut index = self.first[slot];
             while index != NONE {
-                let entry = entries.at(index);
+                let (entry, cold) = (entries.at(index), entries.cold(index));
                 let ahead = turn_of(entry.deadline).wrapping_sub(self.turn) & TURN_MASK;
                 let coming = self.slots_of_turn().contains(&Some(slot)) || self.turns_until(slot) <= ahead;
-                if !entry.is_used() || entry.links.previous != previous || usize::from(entry.slot) != slot {
+                if !entry.is_used() || cold.links.previous != previous || cold.slot as usize != slot {
                     return Err(format!("entry {index} does not hang on slot {slot}"));
                 }
                 if !coming {
                     return Err(format!("entry {index} hangs on slot {slot}, which comes up after its time"));
                 }
-                (previous, index) = (index, entry.links.next);
+                (previous, index) = (index, cold.links.next);
                 count += 1;
             }
         }
@@ -213,6 +215,7 @@ impl Wheel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::Entry;
     use crate::tuple::Tuple;
     use sluice_memory::Pages;
     use zerocopy::FromZeros;
@@ -236,7 +239,7 @@ mod tests {
         fn add(&mut self, timeout_ms: u32) -> u32 {
             let tuple = Tuple::new([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), 17, 1, 2);
             let entry = Entry { deadline: self.now().after_ms(timeout_ms), ..Entry::new_zeroed() };
-            let index = self.entries.insert(&tuple, entry).unwrap();
+            let index = self.entries.insert(&tuple, &tuple.invert(), entry, 0).unwrap();
             self.wheel.arm(&mut self.entries, index);
             index
         }

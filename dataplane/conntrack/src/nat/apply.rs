@@ -5,7 +5,6 @@
 
 use super::bind::Newcomer;
 use super::edit::{ErrorEdit, rewrite, rewrite_error};
-use super::translation::Deltas;
 use crate::frame::Frame;
 use crate::headers::{Headers, Kind, Packet};
 use crate::shard::Shard;
@@ -15,8 +14,8 @@ use crate::wire::{gre, icmp};
 /// What is to become of a packet's addresses and ports.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Edit {
-    /// A packet of the connection becomes one of this tuple, its checksums change by so much.
-    Packet(Tuple, Deltas),
+    /// A packet of the connection becomes one of this tuple.
+    Packet(Tuple),
     /// An ICMP error about the connection is translated outside and inside.
     Error(ErrorEdit),
 }
@@ -40,7 +39,7 @@ impl Edit {
     /// Where the packet goes; `None` where that stays.
     pub(crate) fn destination(&self) -> Option<Destination> {
         match self {
-            Self::Packet(to, _) => Some(Destination::of(to)),
+            Self::Packet(to) => Some(Destination::of(to)),
             Self::Error(edit) => edit.dst.map(|address| Destination { address, port: None }),
         }
     }
@@ -49,7 +48,7 @@ impl Edit {
     #[inline]
     pub(crate) fn is_possible(&self, packet: Packet<'_>) -> bool {
         match self {
-            Self::Packet(to, _) if packet.headers.protocol == protocol::GRE => {
+            Self::Packet(to) if packet.headers.protocol == protocol::GRE => {
                 to.dst == packet.headers.tuple.dst || gre::is_known(packet.l4())
             }
             Self::Packet(..) => true,
@@ -61,7 +60,7 @@ impl Edit {
     #[inline]
     pub(crate) fn apply<F: Frame>(&self, frame: &mut F, headers: &Headers) {
         match self {
-            Self::Packet(to, deltas) => rewrite(frame, headers, to, *deltas),
+            Self::Packet(to) => rewrite(frame, headers, to),
             Self::Error(edit) => rewrite_error(frame, headers, edit),
         }
     }
@@ -89,19 +88,15 @@ impl Shard {
     /// What becomes of the packets of a translated entry in one direction.
     #[inline]
     pub(crate) fn packet_edit(&self, index: u32, direction: Direction) -> Edit {
-        let (to, deltas) = self.entries.translated(index, direction);
-        Edit::Packet(to, deltas)
+        Edit::Packet(self.entries.tuple(index, direction.invert()).invert())
     }
 
     /// The translation of an error that goes in `direction`, about a packet that went the other way. Whoever sent it, its
     /// source becomes what the connection's would: no address inside is seen outside.
     #[cold]
     fn error_edit(&self, index: u32, direction: Direction) -> ErrorEdit {
-        let (original, reply) = (self.entries.tuple(index), self.entries.reply(index));
-        let (own, opposite) = match direction {
-            Direction::Original => (original, reply),
-            Direction::Reply => (reply, original),
-        };
+        let own = self.entries.tuple(index, direction);
+        let opposite = self.entries.tuple(index, direction.invert());
         let to = opposite.invert();
         ErrorEdit {
             src: (to.src != own.src).then_some(to.src),

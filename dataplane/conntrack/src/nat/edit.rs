@@ -3,12 +3,41 @@
 //! A checksum is not computed anew but changed by what has changed (RFC 1624), so that damage stays visible; UDP's "no
 //! checksum" stays none. SCTP's CRC does not cover addresses, and is computed anew where a port changes.
 
-use super::translation::Deltas;
 use crate::frame::Frame;
 use crate::headers::Headers;
 use crate::tuple::{Family, Tuple, protocol};
 use crate::wire::checksum::{self, Crc32c, Sum};
 use crate::wire::{self, icmp, sctp, segments};
+
+/// One's complement sums of what becoming another tuple adds to a packet: new words less old ones (RFC 1624).
+#[derive(Clone, Copy)]
+struct Deltas {
+    /// To the IPv4 header.
+    l3: u16,
+    /// To what the L4 checksum covers, pseudo header included.
+    l4: u16,
+}
+
+impl Deltas {
+    /// Those of a packet of tuple `from` that becomes one of tuple `to`.
+    #[inline]
+    fn between(from: &Tuple, to: &Tuple) -> Self {
+        let addresses = match from.family() {
+            Family::V4 => {
+                checksum::change(from.src as u32, to.src as u32)
+                    + checksum::change(from.dst as u32, to.dst as u32)
+            }
+            Family::V6 => checksum::change_wide(from.src, to.src) + checksum::change_wide(from.dst, to.dst),
+        };
+        let ports = checksum::change(from.selector.ports(), to.selector.ports());
+        let l4 = match from.protocol() {
+            // ICMP has no pseudo header. Type and code, where others have the destination port, stay.
+            protocol::ICMP => ports,
+            _ => addresses + ports,
+        };
+        Self { l3: checksum::fold(addresses), l4: checksum::fold(l4) }
+    }
+}
 
 /// Where an L4 header has what a translation changes, in bytes from its start.
 struct Layout {
@@ -35,7 +64,8 @@ impl Layout {
 
 /// Makes a packet of a connection one of tuple `to`.
 #[inline]
-pub(crate) fn rewrite<F: Frame>(frame: &mut F, headers: &Headers, to: &Tuple, deltas: Deltas) {
+pub(crate) fn rewrite<F: Frame>(frame: &mut F, headers: &Headers, to: &Tuple) {
+    let deltas = Deltas::between(&headers.tuple, to);
     let head = frame.head_mut();
     write_addresses(head, usize::from(headers.l3_offset), to, deltas.l3);
     write_ports(head, usize::from(headers.l4_offset), to, deltas.l4);
@@ -162,7 +192,7 @@ pub(crate) fn rewrite_error<F: Frame>(frame: &mut F, headers: &Headers, edit: &E
     let quoted = headers.tuple.invert();
     let (src, dst) = wire::addresses(frame.head(), headers);
     let outside = Tuple { src: edit.src.unwrap_or(src), dst: edit.dst.unwrap_or(dst), ..quoted };
-    let l3_delta = checksum::change(src, outside.src) + checksum::change(dst, outside.dst);
+    let l3_delta = checksum::change_wide(src, outside.src) + checksum::change_wide(dst, outside.dst);
 
     let head = frame.head_mut();
     write_addresses(head, l3, &outside, checksum::fold(l3_delta));

@@ -13,7 +13,6 @@ mod pools;
 mod rules;
 mod search;
 mod sweep;
-mod translation;
 
 pub(crate) use apply::{Destination, Edit};
 pub(crate) use bind::{Bound, Newcomer};
@@ -22,4 +21,3 @@ pub(crate) use foresee::LastBound;
 pub(crate) use mapping::Mapped;
 pub use pools::{Pools, SPACES};
 pub use rules::{MOST_ADDRESSES, Mapping, Nat, NatCounter, Ports, Range, Rule, Target};
-pub use translation::{Deltas, Translation};

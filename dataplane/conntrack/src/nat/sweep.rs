@@ -3,7 +3,7 @@
 use crate::entry::Status;
 use crate::forward::{Forwarding, Router};
 use crate::shard::{End, Shard};
-use crate::tuple::address;
+use crate::tuple::{Direction, address};
 
 /// The router of a box that is one.
 const fn router(forwarding: &Forwarding) -> Option<&Router> {
@@ -44,7 +44,7 @@ impl Shard {
         if !entry.is_used() || !entry.status.has(Status::MASQUERADED) {
             return false;
         }
-        let reply = self.entries.reply(place);
+        let reply = self.entries.tuple(place, Direction::Reply);
         let own = address(reply.family(), reply.dst);
         router(&self.configuration.forwarding).is_none_or(|router| !router.is_own(own))
     }

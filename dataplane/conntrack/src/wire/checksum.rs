@@ -70,7 +70,12 @@ impl Sum {
 
 /// What replacing the 16-bit words of `old` by those of `new` adds to a sum over them (RFC 1624), not folded: several
 /// changes can be added up.
-pub const fn change(old: u128, new: u128) -> u64 {
+pub const fn change(old: u32, new: u32) -> u64 {
+    !old as u64 + new as u64
+}
+
+/// The same of IPv6 addresses, or of any address as a number.
+pub const fn change_wide(old: u128, new: u128) -> u64 {
     quarters(!old) + quarters(new)
 }
 

@@ -59,7 +59,7 @@ fn nothing_that_comes_in_breaks_an_invariant() {
         let start = Instant::from_ns(u64::from(u32::MAX) * 1_000_000 * (seed % 4));
         let first = configuration(Settings::of(Preset::Linux, room), accept_all());
         let mut world = World::new(seed, Middlebox::starting(start, room, first), 5);
-        let memory = world.it.shard.memory_bytes() + room as usize * 32;
+        let memory = world.it.shard.memory_bytes() + room as usize * 64;
         for number in 0..400 {
             // Few ports, so that connections follow and cross each other on the same tuples.
             world.talk(Pair::both(1024 + number % 150, 80)[usize::from(number % 2)], 60_000);
