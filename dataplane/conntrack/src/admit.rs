@@ -4,7 +4,7 @@ use crate::entry::Status;
 use crate::forward::Egress;
 use crate::frame::{Handed, PortId};
 use crate::headers::Packet;
-use crate::nat::{Bound, Edit, Newcomer};
+use crate::nat::{Bound, Newcomer};
 use crate::settings::Preset;
 use crate::shard::{End, Key, Shard};
 use crate::tuple::{Direction, Tuple};
@@ -12,7 +12,7 @@ use crate::verdict::{Action, DropReason, Handoff, State, Verdict};
 
 impl Shard {
     /// Binds the source of a connection whose first packet passes, and puts it into the table. Gives the verdict, which is
-    /// another where that fails, and what is to become of the packet.
+    /// another where that fails, and the tuple that the packet is to become one of, if that is another.
     #[inline(never)]
     pub(crate) fn admit(
         &mut self,
@@ -22,7 +22,7 @@ impl Shard {
         egress: Egress,
         handed: Option<Handed>,
         verdict: Verdict,
-    ) -> (Verdict, Option<Edit>) {
+    ) -> (Verdict, Option<Tuple>) {
         let tuple = &packet.headers.tuple;
         let refused = |reason: DropReason| Verdict { action: reason.into(), gateway: None, ..verdict };
         match self.bind_source(packet, ingress, egress) {
@@ -52,8 +52,7 @@ impl Shard {
             return (Verdict { action: Action::Hold(egress), ..verdict }, None);
         }
         let is_translated = self.entries.at(index).is_translated();
-        let edit = is_translated.then(|| self.packet_edit(index, Direction::Original));
-        (verdict, edit)
+        (verdict, is_translated.then(|| self.translated(index, Direction::Original)))
     }
 
     /// Puts the entry of a packet that has passed into the table, if need be in the place of another.

@@ -69,7 +69,7 @@ impl Judged {
 
 impl Shard {
     /// The verdict of the policy on a tracked packet.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn judge(
         &mut self,
         packet: Packet<'_>,

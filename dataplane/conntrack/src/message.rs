@@ -25,6 +25,7 @@
 use crate::entries::NONE;
 use crate::entry::{EntryId, Status};
 use crate::frame::{Frame, Handed};
+use crate::nat;
 use crate::shard::{End, Shard};
 use crate::steer::{ShardId, Steering};
 use crate::time::Instant;
@@ -258,7 +259,7 @@ impl Shard {
             return Verdict { action: Action::Drop(DropReason::HoldFull), ..*verdict };
         };
         if entry.is_translated() {
-            self.packet_edit(id.index, Direction::Original).apply(frame, &headers);
+            nat::rewrite(frame, &headers, &self.translated(id.index, Direction::Original));
         }
         let action = self.configuration.forwarding.finish(frame, &headers, Action::Forward(egress));
         Verdict { action, ..*verdict }

@@ -11,7 +11,7 @@ use crate::entry::{EntryId, Status};
 use crate::forward::{Egress, MAX_PORTS, Way};
 use crate::frame::{Frame, Handed};
 use crate::headers::{Headers, Kind, Packet};
-use crate::nat::{Destination, Newcomer};
+use crate::nat::{self, Destination, Newcomer};
 use crate::policy::Facts;
 use crate::settings::Preset;
 use crate::shard::{End, Key, Shard};
@@ -218,14 +218,41 @@ impl Shard {
         tracked: &Tracked,
         index: u32,
     ) -> Verdict {
-        let edit = self.edit(headers, index, tracked.direction.unwrap_or(Direction::Original));
-        let verdict = if edit.is_possible(Packet { headers, head: frame.head() }) {
-            self.route_and_judge(frame, headers, tracked, edit.destination().as_ref()).0
+        let direction = tracked.direction.unwrap_or(Direction::Original);
+        if headers.kind == Kind::Error {
+            return self.decide_error(frame, headers, tracked, index, direction);
+        }
+        let to = self.translated(index, direction);
+        let verdict = if nat::is_rewritable(Packet { headers, head: frame.head() }, &to) {
+            self.route_and_judge(frame, headers, tracked, Some(&Destination::of(&to))).0
         } else {
             self.verdict(tracked, Action::Drop(DropReason::NatUnknown))
         };
         if let Action::Forward(_) = verdict.action {
-            edit.apply(frame, headers);
+            nat::rewrite(frame, headers, &to);
+        }
+        self.conclude(frame, headers, tracked, verdict)
+    }
+
+    /// About an error about a packet of a translated connection.
+    #[cold]
+    fn decide_error<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        headers: &Headers,
+        tracked: &Tracked,
+        index: u32,
+        direction: Direction,
+    ) -> Verdict {
+        let edit = self.error_edit(index, direction);
+        let destination = edit.dst.map(|address| Destination { address, port: None });
+        let verdict = if wire::icmp::is_translatable(Packet { headers, head: frame.head() }) {
+            self.route_and_judge(frame, headers, tracked, destination.as_ref()).0
+        } else {
+            self.verdict(tracked, Action::Drop(DropReason::NatUnknown))
+        };
+        if let Action::Forward(_) = verdict.action {
+            nat::rewrite_error(frame, headers, &edit);
         }
         self.conclude(frame, headers, tracked, verdict)
     }
@@ -241,19 +268,19 @@ impl Shard {
         let packet = Packet { headers, head: frame.head() };
         let destination = self.bind_destination(packet, frame.port());
         let (mut verdict, egress) = self.route_and_judge(frame, headers, tracked, destination.as_ref());
-        let mut edit = None;
+        let mut becomes = None;
         if let (Some(egress), None) = (egress, verdict.drop_reason()) {
-            (verdict, edit) = self.admit(&slot.key, packet, frame.port(), egress, frame.handed(), verdict);
+            (verdict, becomes) = self.admit(&slot.key, packet, frame.port(), egress, frame.handed(), verdict);
         }
-        if let (Some(edit), Action::Forward(_)) = (edit, verdict.action) {
-            edit.apply(frame, headers);
+        if let (Some(to), Action::Forward(_)) = (becomes, verdict.action) {
+            nat::rewrite(frame, headers, &to);
         }
         self.conclude(frame, headers, tracked, verdict)
     }
 
     /// What the policy says about a packet on its way, and that way, if it is not closed. Its destination may have been
     /// translated.
-    #[inline]
+    #[inline(always)]
     fn route_and_judge<F: Frame>(
         &mut self,
         frame: &F,
@@ -271,19 +298,19 @@ impl Shard {
     }
 
     /// Ends the entry that ends with a packet, and does to the packet what forwarding asks for.
-    #[inline]
+    #[inline(always)]
     fn conclude<F: Frame>(
         &mut self,
         frame: &mut F,
         headers: &Headers,
         tracked: &Tracked,
-        verdict: Verdict,
+        mut verdict: Verdict,
     ) -> Verdict {
         if let Place::Ending(index) = tracked.place {
             self.remove(index, End::Closed);
         }
-        let action = self.configuration.forwarding.finish(frame, headers, verdict.action);
-        Verdict { action, ..verdict }
+        verdict.action = self.configuration.forwarding.finish(frame, headers, verdict.action);
+        verdict
     }
 
     /// Takes back what was delegated with a packet that did not get there.
@@ -311,7 +338,7 @@ impl Shard {
     }
 
     /// Finds or opens the connection of a packet and brings it up to date.
-    #[inline]
+    #[inline(always)]
     fn track(&mut self, key: &Key, packet: Packet<'_>, handed: Option<Handed>) -> Tracked {
         let now = Tick::at(self.now);
         let Some((index, direction)) = self.find(key, &packet.headers.tuple) else {

@@ -77,7 +77,7 @@ impl Forwarding {
     }
 
     /// The way of a frame that was parsed, to `translated` if its destination is.
-    #[inline]
+    #[inline(always)]
     pub fn way<F: Frame>(&self, frame: &F, headers: &Headers, translated: Option<u128>) -> Way {
         match self {
             Self::Wire { peers } => {
@@ -92,7 +92,7 @@ impl Forwarding {
     }
 
     /// Does to a frame what its forwarding or delivery asks for, and says what becomes of it now.
-    #[inline]
+    #[inline(always)]
     pub fn finish<F: Frame>(&self, frame: &mut F, headers: &Headers, action: Action) -> Action {
         match self {
             Self::Wire { .. } => action,

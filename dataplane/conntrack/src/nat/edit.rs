@@ -9,16 +9,16 @@ use crate::tuple::{Family, Tuple, protocol};
 use crate::wire::checksum::{self, Crc32c, Sum};
 use crate::wire::{self, icmp, sctp, segments};
 
-/// One's complement sums of what becoming another tuple adds to a packet: new words less old ones (RFC 1624).
+/// What becoming another tuple adds to the sums over a packet: new words less old ones (RFC 1624).
 #[derive(Clone, Copy)]
-struct Deltas {
-    /// To the IPv4 header.
-    l3: u16,
-    /// To what the L4 checksum covers, pseudo header included.
-    l4: u16,
+struct Changes {
+    /// To that over the IPv4 header.
+    l3: u64,
+    /// To that over what the L4 checksum covers, pseudo header included.
+    l4: u64,
 }
 
-impl Deltas {
+impl Changes {
     /// Those of a packet of tuple `from` that becomes one of tuple `to`.
     #[inline]
     fn between(from: &Tuple, to: &Tuple) -> Self {
@@ -35,7 +35,7 @@ impl Deltas {
             protocol::ICMP => ports,
             _ => addresses + ports,
         };
-        Self { l3: checksum::fold(addresses), l4: checksum::fold(l4) }
+        Self { l3: addresses, l4 }
     }
 }
 
@@ -65,10 +65,10 @@ impl Layout {
 /// Makes a packet of a connection one of tuple `to`.
 #[inline]
 pub(crate) fn rewrite<F: Frame>(frame: &mut F, headers: &Headers, to: &Tuple) {
-    let deltas = Deltas::between(&headers.tuple, to);
+    let changes = Changes::between(&headers.tuple, to);
     let head = frame.head_mut();
-    write_addresses(head, usize::from(headers.l3_offset), to, deltas.l3);
-    write_ports(head, usize::from(headers.l4_offset), to, deltas.l4);
+    write_addresses(head, usize::from(headers.l3_offset), to, changes.l3);
+    write_ports(head, usize::from(headers.l4_offset), to, changes.l4);
     if headers.protocol == protocol::SCTP && headers.tuple.selector != to.selector {
         reseal_sctp(frame, headers);
     }
@@ -76,14 +76,14 @@ pub(crate) fn rewrite<F: Frame>(frame: &mut F, headers: &Headers, to: &Tuple) {
 
 /// Writes the addresses of a tuple into the IP header at `offset`.
 #[inline]
-fn write_addresses(head: &mut [u8], offset: usize, to: &Tuple, delta: u16) {
+fn write_addresses(head: &mut [u8], offset: usize, to: &Tuple, change: u64) {
     let header = head.get_mut(offset..).unwrap_or_default();
     match to.family() {
         Family::V4 => {
             let Some(header) = header.first_chunk_mut::<20>() else { return };
             let [.., high, low, _, _, _, _, _, _, _, _] = header;
             let sum = u16::from_be_bytes([*high, *low]);
-            [*high, *low] = checksum::add(sum, delta).to_be_bytes();
+            [*high, *low] = checksum::add(sum, change).to_be_bytes();
             let addresses = (to.src as u64) << 32 | to.dst as u64;
             header[12..].copy_from_slice(&addresses.to_be_bytes());
         }
@@ -96,14 +96,14 @@ fn write_addresses(head: &mut [u8], offset: usize, to: &Tuple, delta: u16) {
 
 /// Writes the ports of a tuple into the L4 header at `offset`, as far as that is there.
 #[inline]
-fn write_ports(head: &mut [u8], offset: usize, to: &Tuple, delta: u16) {
+fn write_ports(head: &mut [u8], offset: usize, to: &Tuple, change: u64) {
     let header = head.get_mut(offset..).unwrap_or_default();
     // Most packets are these, whole: their fields are at hand.
     match to.protocol() {
         protocol::TCP => {
             if let Some(header) = header.first_chunk_mut::<18>() {
                 let sum = u16::from_be_bytes([header[16], header[17]]);
-                header[16..].copy_from_slice(&checksum::add(sum, delta).to_be_bytes());
+                header[16..].copy_from_slice(&checksum::add(sum, change).to_be_bytes());
                 header[..4].copy_from_slice(&to.selector.ports().to_be_bytes());
                 return;
             }
@@ -112,7 +112,7 @@ fn write_ports(head: &mut [u8], offset: usize, to: &Tuple, delta: u16) {
             if let Some(header) = header.first_chunk_mut::<8>() {
                 let sum = u16::from_be_bytes([header[6], header[7]]);
                 if sum != 0 {
-                    header[6..].copy_from_slice(&never_zero(checksum::add(sum, delta)).to_be_bytes());
+                    header[6..].copy_from_slice(&never_zero(checksum::add(sum, change)).to_be_bytes());
                 }
                 header[..4].copy_from_slice(&to.selector.ports().to_be_bytes());
                 return;
@@ -120,7 +120,7 @@ fn write_ports(head: &mut [u8], offset: usize, to: &Tuple, delta: u16) {
         }
         _ => {}
     }
-    write_rarer_ports(header, to, delta);
+    write_rarer_ports(header, to, change);
 }
 
 /// RFC 768, RFC 3828: a checksum that comes out as zero is sent as all ones.
@@ -130,15 +130,15 @@ const fn never_zero(checksum: u16) -> u16 {
 
 /// The same for any protocol, and for headers that are cut off.
 #[inline(never)]
-fn write_rarer_ports(header: &mut [u8], to: &Tuple, delta: u16) {
+fn write_rarer_ports(header: &mut [u8], to: &Tuple, change: u64) {
     let layout = Layout::of(to.protocol());
     let field = layout.checksum.and_then(|place| header.get_mut(place..)?.first_chunk_mut());
     if let Some(field) = field {
         let (sum, number) = (u16::from_be_bytes(*field), to.protocol());
         let changed = match number {
             protocol::UDP if sum == 0 => 0,
-            protocol::UDP | protocol::UDPLITE => never_zero(checksum::add(sum, delta)),
-            _ => checksum::add(sum, delta),
+            protocol::UDP | protocol::UDPLITE => never_zero(checksum::add(sum, change)),
+            _ => checksum::add(sum, change),
         };
         *field = changed.to_be_bytes();
     }
@@ -159,9 +159,9 @@ fn put<const N: usize>(header: &mut [u8], place: usize, bytes: [u8; N]) {
 }
 
 #[inline]
-fn add_to_checksum(header: &mut [u8], place: usize, delta: u16) {
+fn add_to_checksum(header: &mut [u8], place: usize, change: u64) {
     if let Some(field) = header.get_mut(place..).and_then(<[u8]>::first_chunk_mut) {
-        *field = checksum::add(u16::from_be_bytes(*field), delta).to_be_bytes();
+        *field = checksum::add(u16::from_be_bytes(*field), change).to_be_bytes();
     }
 }
 
@@ -192,23 +192,23 @@ pub(crate) fn rewrite_error<F: Frame>(frame: &mut F, headers: &Headers, edit: &E
     let quoted = headers.tuple.invert();
     let (src, dst) = wire::addresses(frame.head(), headers);
     let outside = Tuple { src: edit.src.unwrap_or(src), dst: edit.dst.unwrap_or(dst), ..quoted };
-    let l3_delta = checksum::change_wide(src, outside.src) + checksum::change_wide(dst, outside.dst);
+    let l3_change = checksum::change_wide(src, outside.src) + checksum::change_wide(dst, outside.dst);
 
     let head = frame.head_mut();
-    write_addresses(head, l3, &outside, checksum::fold(l3_delta));
+    write_addresses(head, l3, &outside, l3_change);
     let end = l4.saturating_add(headers.l4_len as usize).min(head.len());
     let message = head.get_mut(l4..end).unwrap_or_default();
     let Some((start, header_bytes)) = icmp::quote_place(quoted.family(), message) else { return };
     let before = Sum::default().bytes(message).checksum();
-    let deltas = Deltas::between(&quoted, &edit.quoted);
-    write_addresses(message, start, &edit.quoted, deltas.l3);
-    write_ports(message, start + header_bytes, &edit.quoted, deltas.l4);
+    let changes = Changes::between(&quoted, &edit.quoted);
+    write_addresses(message, start, &edit.quoted, changes.l3);
+    write_ports(message, start + header_bytes, &edit.quoted, changes.l4);
     let after = Sum::default().bytes(message).checksum();
-    let pseudo_delta = match quoted.family() {
+    let pseudo_change = match quoted.family() {
         Family::V4 => 0,
-        Family::V6 => l3_delta,
+        Family::V6 => l3_change,
     };
     // A checksum is the complement of its sum: the sum grew by what the checksum shrank by.
-    let delta = checksum::change(after.into(), before.into()) + pseudo_delta;
-    add_to_checksum(message, 2, checksum::fold(delta));
+    let change = checksum::change(after.into(), before.into()) + pseudo_change;
+    add_to_checksum(message, 2, change);
 }

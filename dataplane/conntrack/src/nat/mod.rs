@@ -14,9 +14,10 @@ mod rules;
 mod search;
 mod sweep;
 
-pub(crate) use apply::{Destination, Edit};
+pub(crate) use apply::{Destination, is_rewritable};
 pub(crate) use bind::{Bound, Newcomer};
 pub use blocks::PortBlock;
+pub(crate) use edit::{rewrite, rewrite_error};
 pub(crate) use foresee::LastBound;
 pub(crate) use mapping::Mapped;
 pub use pools::{Pools, SPACES};

@@ -85,19 +85,19 @@ const fn quarters(number: u128) -> u64 {
     (low & 0xffff_ffff) + (low >> 32) + (high & 0xffff_ffff) + (high >> 32)
 }
 
-/// The checksum after what it covers has grown by `delta`, as [`change`] makes it and [`fold`] folds it.
+/// The checksum after what it covers has grown by `change`, as [`change`] makes it.
 #[inline]
-pub const fn add(checksum: u16, delta: u16) -> u16 {
-    !fold(!checksum as u64 + delta as u64)
+pub const fn add(checksum: u16, change: u64) -> u16 {
+    !fold(!checksum as u64 + change)
 }
 
 /// The 16-bit one's complement sum of a longer one.
+#[inline]
 pub const fn fold(sum: u64) -> u16 {
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    sum as u16
+    let (sum, carry) = ((sum >> 32) as u32).overflowing_add(sum as u32);
+    let sum = sum + carry as u32;
+    // Both halves of this are the sum of both halves, and the carry of the lower one goes into the upper one.
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
 /// The checksum after a 16-bit word that it covers has changed from `old` to `new` (RFC 1624, equation 3).
