@@ -17,18 +17,23 @@ use crate::connection::{Connection, Endpoint, Frame, OUTSIDE_ADDRESS, Step};
 /// Frames built at a time, which bounds the memory that a capture of any length takes.
 const FRAMES_AT_A_TIME: usize = 1 << 16;
 
-/// What to generate.
-#[derive(Clone, Copy, Debug)]
+/// What to generate, as options of a command line.
+#[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Traffic {
-    /// Connections in `setup` and `established`.
+    /// Established connections
+    #[arg(long, default_value_t = 65_536)]
     pub connections: u32,
-    /// Further connections, in `new`.
+    /// New connections; the mempool of OVS holds 262144 packets
+    #[arg(long, default_value_t = 200_000)]
     pub new_connections: u32,
-    /// How many in a hundred are UDP; the rest is TCP.
+    /// How many connections in a hundred are UDP; the rest is TCP
+    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u8).range(..=100))]
     pub udp_percent: u8,
-    /// The same seed makes the same files.
+    /// Decides tuples and order: the same seed makes the same captures
+    #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Whether servers see all clients at [`OUTSIDE_ADDRESS`], ports kept.
+    #[arg(skip)]
     pub snat: bool,
 }
 

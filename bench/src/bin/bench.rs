@@ -27,18 +27,8 @@ struct Options {
     /// What the benchmark `instructions` has printed as JSON
     #[arg(long)]
     instructions: Option<PathBuf>,
-    /// Established connections beside OVS
-    #[arg(long, default_value_t = 65_536)]
-    connections: u32,
-    /// New connections beside OVS; the mempool of OVS holds 262144 packets
-    #[arg(long, default_value_t = 200_000)]
-    new_connections: u32,
-    /// How many connections in a hundred are UDP
-    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u8).range(..=100))]
-    udp_percent: u8,
-    /// Decides tuples and order
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    traffic: Traffic,
     /// How often each is measured, in turn; the medians count
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -127,7 +117,12 @@ impl Options {
         let mut rounds = Rounds::default();
         for round in 1..=self.rounds {
             eprintln!("Roofline, Sluice, OVS-DPDK: round {round} of {} ...", self.rounds);
-            rounds.roofline.push(self.sluice("roofline", &plain, self.connections, huge_pages.is_some())?);
+            rounds.roofline.push(self.sluice(
+                "roofline",
+                &plain,
+                self.traffic.connections,
+                huge_pages.is_some(),
+            )?);
             for (opponents, beside) in [(&plain, &mut rounds.plain), (&nat, &mut rounds.nat)] {
                 self.round(opponents, &mut ovs, huge_pages.is_some(), beside)?;
             }
@@ -139,13 +134,7 @@ impl Options {
     /// The captures for both, and what OVS does with them.
     fn opponents(&self, snat: bool) -> anyhow::Result<Opponents> {
         let directory = tempfile::Builder::new().prefix("sluice-bench-captures-").tempdir()?;
-        let traffic = Traffic {
-            connections: self.connections,
-            new_connections: self.new_connections,
-            udp_percent: self.udp_percent,
-            seed: self.seed,
-            snat,
-        };
+        let traffic = Traffic { snat, ..self.traffic };
         let captures = traffic.write(directory.path()).context("cannot write the captures")?;
         Ok(Opponents { snat, directory, captures, flows: opponent::flows(snat) })
     }
@@ -160,11 +149,16 @@ impl Options {
     ) -> anyhow::Result<()> {
         let Opponents { flows, captures, .. } = opponents;
         let duration = Duration::from_secs(self.seconds);
-        beside.established.push(self.sluice("established", opponents, self.connections, huge_pages)?);
-        let established = || opponent::established(ovs, flows, captures, self.connections, duration);
+        beside.established.push(self.sluice(
+            "established",
+            opponents,
+            self.traffic.connections,
+            huge_pages,
+        )?);
+        let established = || opponent::established(ovs, flows, captures, self.traffic.connections, duration);
         beside.ovs_established.push(twice(established)?);
-        beside.new.push(self.sluice("new", opponents, self.new_connections, huge_pages)?);
-        beside.ovs_new.push(opponent::new_connections(ovs, flows, captures, self.new_connections)?);
+        beside.new.push(self.sluice("new", opponents, self.traffic.new_connections, huge_pages)?);
+        beside.ovs_new.push(opponent::new_connections(ovs, flows, captures, self.traffic.new_connections)?);
         Ok(())
     }
 

@@ -17,18 +17,8 @@ use sluice_bench::traffic::Traffic;
 #[derive(Parser)]
 #[command(name = "ovs", version)]
 struct Options {
-    /// Established connections
-    #[arg(long, default_value_t = 65_536)]
-    connections: u32,
-    /// New connections; the mempool of OVS holds 262144 packets
-    #[arg(long, default_value_t = 200_000)]
-    new_connections: u32,
-    /// How many connections in a hundred are UDP
-    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u8).range(..=100))]
-    udp_percent: u8,
-    /// Decides tuples and order
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    traffic: Traffic,
     /// Translate the sources of connections
     #[arg(long)]
     snat: bool,
@@ -50,13 +40,7 @@ fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     interrupt::catch()?;
     let directory = tempfile::Builder::new().prefix("sluice-bench-captures-").tempdir()?;
-    let traffic = Traffic {
-        connections: options.connections,
-        new_connections: options.new_connections,
-        udp_percent: options.udp_percent,
-        seed: options.seed,
-        snat: options.snat,
-    };
+    let traffic = Traffic { snat: options.snat, ..options.traffic };
     let captures = traffic.write(directory.path()).context("cannot write the captures")?;
 
     let huge_pages = if options.no_huge { None } else { HugePages::reserve(ovs::MEMORY_BYTES) };
@@ -65,13 +49,13 @@ fn main() -> anyhow::Result<()> {
     let (mut established, mut new) = (Vec::new(), Vec::new());
     for _ in 0..options.rounds {
         let duration = Duration::from_secs(options.seconds);
-        established.push(opponent::established(&mut ovs, flows, &captures, options.connections, duration)?);
-        new.push(opponent::new_connections(&mut ovs, flows, &captures, options.new_connections)?);
+        established.push(opponent::established(&mut ovs, flows, &captures, traffic.connections, duration)?);
+        new.push(opponent::new_connections(&mut ovs, flows, &captures, traffic.new_connections)?);
     }
     drop(ovs); // before its huge pages go
 
     let figures = json!({
-        "connections": options.connections,
+        "connections": traffic.connections,
         "huge_pages": huge_pages.is_some(),
         "ovs_established_pps": median(&established),
         "ovs_established_pps_rounds": established,

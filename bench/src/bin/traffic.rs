@@ -17,18 +17,8 @@ use sluice_bench::traffic::Traffic;
 struct Options {
     /// Directory for the captures, made if need be
     directory: PathBuf,
-    /// Connections in the setup and established captures
-    #[arg(long, default_value_t = 65_536)]
-    connections: u32,
-    /// Connections in the new capture
-    #[arg(long, default_value_t = 200_000)]
-    new_connections: u32,
-    /// How many connections in a hundred are UDP
-    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u8).range(..=100))]
-    udp_percent: u8,
-    /// The same seed makes the same captures
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    traffic: Traffic,
     /// Let servers see all clients at 203.0.113.0
     #[arg(long)]
     snat: bool,
@@ -38,13 +28,7 @@ fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let directory = &options.directory;
     std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    let traffic = Traffic {
-        connections: options.connections,
-        new_connections: options.new_connections,
-        udp_percent: options.udp_percent,
-        seed: options.seed,
-        snat: options.snat,
-    };
+    let traffic = Traffic { snat: options.snat, ..options.traffic };
     traffic
         .write(directory)
         .with_context(|| format!("cannot write captures into {}", directory.display()))?;
