@@ -51,6 +51,21 @@ impl BoxUnderTest {
         BoxUnderTest::spawn(directory, metrics_port, sluice())
     }
 
+    /// Starts one in a network namespace, by a configuration that lacks but metrics and the control socket, and waits until
+    /// it listens.
+    pub fn start_inside(namespace: &str, config: &str) -> BoxUnderTest {
+        let directory = tempfile::tempdir().unwrap();
+        let metrics_port = free_port();
+        let path = directory.path().display();
+        let rest = format!(
+            "metrics: {{ listen: '127.0.0.1:{metrics_port}' }}\ncontrol: {{ socket: {path}/run/control.sock }}\n"
+        );
+        fs::write(directory.path().join("box.yaml"), config.to_owned() + &rest).unwrap();
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace]).arg(sluice().get_program());
+        BoxUnderTest::spawn(directory, metrics_port, command)
+    }
+
     /// Starts one in a directory that has its configuration, by this command, and waits until it listens.
     pub fn spawn(directory: tempfile::TempDir, metrics_port: u16, command: Command) -> BoxUnderTest {
         let process = spawn(directory.path(), command);

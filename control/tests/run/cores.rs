@@ -92,25 +92,15 @@ fn real_flows_pass_on_whatever_queue_they_come() {
         return;
     };
     let [client, middle, server] = &row.names;
-    let directory = tempfile::tempdir().unwrap();
-    let metrics_port = free_port();
-    let config = format!(
-        "version: 1
-system: {{ cores: {{ control: 0, workers: [0, 1] }}, idle: friendly, memory: {{ hugepages: 512M }} }}
+    let config = "version: 1
+system: { cores: { control: 0, workers: [0, 1] }, idle: friendly, memory: { hugepages: 512M } }
 interfaces:
-  inside: {{ device: 'vdev:net_af_packet0,iface=inside,qpairs=2' }}
-  outside: {{ device: 'vdev:net_af_packet1,iface=outside,qpairs=2' }}
-conntrack: {{ max-entries: 1K }}
-policy: {{ rules: [{{ state: [established, related], action: accept }}, {{ in: inside, state: new, action: accept }}] }}
-metrics: {{ listen: '127.0.0.1:{metrics_port}' }}
-control: {{ socket: {}/run/control.sock }}
-",
-        directory.path().display()
-    );
-    fs::write(directory.path().join("box.yaml"), config).unwrap();
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", middle.as_str()]).arg(sluice().get_program());
-    let daemon = BoxUnderTest::spawn(directory, metrics_port, command);
+  inside: { device: 'vdev:net_af_packet0,iface=inside,qpairs=2' }
+  outside: { device: 'vdev:net_af_packet1,iface=outside,qpairs=2' }
+conntrack: { max-entries: 1K }
+policy: { rules: [{ state: [established, related], action: accept }, { in: inside, state: new, action: accept }] }
+";
+    let daemon = BoxUnderTest::start_inside(middle, config);
 
     let mut serving = Command::new("ip");
     let mut serving = serving.args(["netns", "exec", server, "python3", "-c", SERVER]).spawn().unwrap();

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use crate::box_under_test::{BoxUnderTest, free_port, sluice, text};
+use crate::box_under_test::{BoxUnderTest, text};
 use crate::namespaces::ip;
 use crate::packets::{self, Packet};
 
@@ -164,8 +164,6 @@ fn our_own(
     exchanges: &[Vec<Packet>; 2],
 ) -> (Vec<String>, String) {
     let bench = Bench::new(&format!("{test}-sluice")).expect("the other one could be made");
-    let directory = tempfile::tempdir().unwrap();
-    let metrics_port = free_port();
     let timeouts = |of: &str| {
         let own =
             TIMEOUTS.iter().filter_map(|(_, place, s)| Some(format!("{}: {s}", place.strip_prefix(of)?)));
@@ -184,19 +182,13 @@ conntrack:
   tcp: {{ {} }}
   timeouts: {{ tcp: {{ {} }}, udp: {{ {} }}, icmp: {} }}
 policy: {{ rules: {policy} }}
-metrics: {{ listen: '127.0.0.1:{metrics_port}' }}
-control: {{ socket: {}/run/control.sock }}
 ",
         options.join(", "),
         timeouts("tcp."),
         timeouts("udp."),
         TIMEOUTS[12].2,
-        directory.path().display(),
     );
-    std::fs::write(directory.path().join("box.yaml"), config).unwrap();
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", bench.names[0].as_str()]).arg(sluice().get_program());
-    let daemon = BoxUnderTest::spawn(directory, metrics_port, command);
+    let daemon = BoxUnderTest::start_inside(&bench.names[0], &config);
     let out = bench.play(exchanges);
     (out, daemon.tell("conntrack -L"))
 }

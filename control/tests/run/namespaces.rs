@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::box_under_test::{BoxUnderTest, free_port, sluice, text, wait_for};
+use crate::box_under_test::{BoxUnderTest, text, wait_for};
 
 /// Three namespaces in a row, gone with the test: client, box and server.
 pub struct Row {
@@ -80,25 +80,15 @@ fn a_real_connection_is_tracked() {
         return;
     };
     let [client, middle, server] = &row.names;
-    let directory = tempfile::tempdir().unwrap();
-    let metrics_port = free_port();
-    let config = format!(
-        "version: 1
-system: {{ cores: {{ control: 0, workers: [0] }}, memory: {{ hugepages: 512M }} }}
+    let config = "version: 1
+system: { cores: { control: 0, workers: [0] }, memory: { hugepages: 512M } }
 interfaces:
-  inside: {{ device: 'vdev:net_af_packet0,iface=inside' }}
-  outside: {{ device: 'vdev:net_af_packet1,iface=outside' }}
-conntrack: {{ max-entries: 1K }}
-policy: {{ rules: [{{ state: [established, related], action: accept }}, {{ in: inside, state: new, action: accept }}] }}
-metrics: {{ listen: '127.0.0.1:{metrics_port}' }}
-control: {{ socket: {}/run/control.sock }}
-",
-        directory.path().display()
-    );
-    std::fs::write(directory.path().join("box.yaml"), config).unwrap();
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", middle.as_str()]).arg(sluice().get_program());
-    let daemon = BoxUnderTest::spawn(directory, metrics_port, command);
+  inside: { device: 'vdev:net_af_packet0,iface=inside' }
+  outside: { device: 'vdev:net_af_packet1,iface=outside' }
+conntrack: { max-entries: 1K }
+policy: { rules: [{ state: [established, related], action: accept }, { in: inside, state: new, action: accept }] }
+";
+    let daemon = BoxUnderTest::start_inside(middle, config);
 
     let python = |name: &str, script: &str| {
         let mut command = Command::new("ip");

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::box_under_test::{BoxUnderTest, free_port, sluice, text, wait_for};
+use crate::box_under_test::{BoxUnderTest, text, wait_for};
 use crate::cores;
 use crate::namespaces::{Row, ip};
 
@@ -24,23 +24,15 @@ fn start(row: &Row, workers: &str) -> BoxUnderTest {
         assert!(ip(&format!("-n {host} route add default via {v4}")));
         assert!(ip(&format!("-n {host} -6 route add default via {v6}")));
     }
-    let directory = tempfile::tempdir().unwrap();
-    let metrics_port = free_port();
     let config = format!(
         "version: 1
 system: {{ cores: {{ control: 0, workers: [{workers}] }}, memory: {{ hugepages: 512M }} }}
 interfaces: {INTERFACES}
 conntrack: {{ max-entries: 1K }}
 {POLICY}
-metrics: {{ listen: '127.0.0.1:{metrics_port}' }}
-control: {{ socket: {}/run/control.sock }}
-",
-        directory.path().display()
+"
     );
-    std::fs::write(directory.path().join("box.yaml"), config).unwrap();
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", middle.as_str()]).arg(sluice().get_program());
-    BoxUnderTest::spawn(directory, metrics_port, command)
+    BoxUnderTest::start_inside(middle, &config)
 }
 
 #[test]
