@@ -8,7 +8,8 @@ use anyhow::{Context, bail, ensure};
 use dpdk::lcore::{self, Lcore};
 use dpdk::{Burst, Device, Eal, EalOptions, Mempool, MempoolOptions, Port, PortOptions};
 use sluice_conntrack::{Capacity, Configuration, PortId, Shard};
-use sluice_engine::command::{Answer, Command, Controller, Stats, channel};
+use sluice_engine::command::{Answer, Command, Controller, channel};
+use sluice_engine::report::Stats;
 use sluice_engine::{Clock, Idle, OpenPort, Queues, Worker};
 use sluice_memory::Pages;
 

@@ -11,7 +11,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use sluice_conntrack::counters::{ByState, ProtocolLabel};
 use sluice_conntrack::{DropReason, InvalidReason, State};
 use sluice_engine::PortCounters;
-use sluice_engine::command::Stats;
+use sluice_engine::report::Stats;
 
 use crate::socket::protocol::Ports;
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use sluice_conntrack::nat::SPACES;
 use sluice_conntrack::{DropReason, InvalidReason, State};
 use sluice_engine::Load;
-use sluice_engine::command::{PAGE, Page, Stats, Unanswered};
+use sluice_engine::command::Unanswered;
+use sluice_engine::report::{PAGE, Page, Stats};
 use tracing::{error, info, warn};
 
 use super::dataplane::Dataplane;

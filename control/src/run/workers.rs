@@ -10,9 +10,8 @@ use sluice_conntrack::Configuration;
 use sluice_conntrack::counters::RuleCounter;
 use sluice_conntrack::nat::{NatCounter, PortBlock, SPACES};
 use sluice_engine::Worker;
-use sluice_engine::command::{
-    Answer, BLOCKS, Command, Controller, LogPage, Page, PortsPage, Stats, Unanswered,
-};
+use sluice_engine::command::{Answer, Command, Controller, Unanswered};
+use sluice_engine::report::{BLOCKS, LogPage, Page, PortsPage, Stats};
 use tracing::warn;
 
 use super::RunError;

@@ -8,7 +8,8 @@
 //! ```no_run
 //! # fn main() -> Result<(), sluice_engine::command::Unanswered> {
 //! use std::time::Duration;
-//! use sluice_engine::command::{Answer, Command, Page, channel};
+//! use sluice_engine::command::{Answer, Command, channel};
+//! use sluice_engine::report::Page;
 //!
 //! let (mut controller, _inbox) = channel(); // the inbox goes to Worker::run
 //! let mut page = Box::new(Page::from_start());
@@ -31,23 +32,10 @@ use std::fmt;
 use std::time::{Duration, Instant as Monotonic};
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
-use sluice_conntrack::counters::{Counters, RuleCounter};
-use sluice_conntrack::entry::EntryId;
-use sluice_conntrack::forward::MAX_PORTS;
-use sluice_conntrack::listing::EntrySnapshot;
-use sluice_conntrack::log::LogRecord;
-use sluice_conntrack::nat::{NatCounter, PortBlock, SPACES};
-use sluice_conntrack::{Configuration, Instant};
+use sluice_conntrack::Configuration;
 
-use crate::port::PortCounters;
-use crate::worker::{Load, Worker};
-
-/// Entries on a page of a listing, and records on a page of the log: as many as a burst has packets.
-pub const PAGE: usize = 64;
-
-/// Blocks on a page of ports in use. Each is some ten cache lines from memory, so that a page takes a worker a few tens of
-/// microseconds at most.
-pub const BLOCKS: usize = 32;
+use crate::report::{LogPage, Page, PortsPage, Stats};
+use crate::worker::Worker;
 
 /// Commands that wait, at most.
 const WAITING: usize = 16;
@@ -88,145 +76,6 @@ pub enum Answer {
     Drained(u64),
     /// This was the last answer.
     Stopped,
-}
-
-/// One page of the listing of a shard's entries, which may have none and yet not be the last. An entry that is there
-/// from the first page to the last is listed once; others may be missing.
-#[derive(Debug)]
-pub struct Page {
-    cursor: u32,
-    entries: Vec<(EntryId, EntrySnapshot)>,
-    next: Option<u32>,
-}
-
-impl Page {
-    /// The first page, to be filled.
-    pub fn from_start() -> Self {
-        Self::from(0)
-    }
-
-    /// The page that begins at a place of the table, to be filled.
-    pub fn from(place: u32) -> Self {
-        Self { cursor: place, entries: Vec::with_capacity(PAGE), next: None }
-    }
-
-    /// The entries.
-    pub fn entries(&self) -> &[(EntryId, EntrySnapshot)] {
-        &self.entries
-    }
-
-    /// The place where the page behind this one begins; `None` if this was the last.
-    pub const fn next(&self) -> Option<u32> {
-        self.next
-    }
-
-    /// The page behind this one, to be filled, in the same memory; `None` if this was the last.
-    pub fn into_next(mut self: Box<Self>) -> Option<Box<Self>> {
-        self.cursor = self.next.take()?;
-        self.entries.clear();
-        Some(self)
-    }
-}
-
-/// What a worker has counted since it began.
-#[derive(Debug)]
-pub struct Stats {
-    /// When this was.
-    pub at: Instant,
-    /// Entries in the table.
-    pub entries: u32,
-    /// What the shard has counted.
-    pub counters: Counters,
-    /// What each rule has decided; the last one is the policy's default.
-    pub rules: Vec<RuleCounter>,
-    /// What each rule for sources has come to.
-    pub nat: Vec<NatCounter>,
-    /// Tuples that belong to other shards and are steered to this one.
-    pub signposts: u32,
-    /// What passed each port, by number; zero where there is no port.
-    pub ports: [PortCounters; MAX_PORTS],
-    /// Packets handed off to other workers.
-    pub handed_off: u64,
-    /// What the worker's time went into.
-    pub load: Load,
-}
-
-impl Stats {
-    /// To be filled, with room for the counters of `rules` rules and the default, and of `sources` rules for sources.
-    pub fn new(rules: usize, sources: usize) -> Self {
-        Self {
-            at: Instant::default(),
-            entries: 0,
-            counters: Counters::default(),
-            rules: Vec::with_capacity(rules + 1),
-            nat: Vec::with_capacity(sources),
-            signposts: 0,
-            ports: [PortCounters::default(); MAX_PORTS],
-            handed_off: 0,
-            load: Load::default(),
-        }
-    }
-
-    /// Adds what another worker has counted under the same configuration.
-    pub fn add(&mut self, other: &Self) {
-        let Self { at, entries, counters, rules, nat, signposts, ports, handed_off, load } = other;
-        self.at = self.at.max(*at);
-        self.entries += entries;
-        self.counters.add(counters);
-        self.rules.resize(self.rules.len().max(rules.len()), RuleCounter::default());
-        self.rules.iter_mut().zip(rules).for_each(|(own, more)| own.add(*more));
-        self.nat.resize(self.nat.len().max(nat.len()), NatCounter::default());
-        self.nat.iter_mut().zip(nat).for_each(|(own, more)| own.add(*more));
-        self.signposts += signposts;
-        self.ports.iter_mut().zip(ports).for_each(|(own, more)| own.add(*more));
-        self.handed_off += handed_off;
-        self.load.busy_ns += load.busy_ns;
-        self.load.idle_ns += load.idle_ns;
-    }
-}
-
-/// Blocks of ports, and how many of them a worker's connections use.
-#[derive(Debug)]
-pub struct PortsPage {
-    blocks: Vec<PortBlock>,
-    used: Vec<[u32; SPACES]>,
-}
-
-impl PortsPage {
-    /// A page for these blocks, of which it takes [`BLOCKS`] at most, to be filled.
-    pub fn new(blocks: &[PortBlock]) -> Self {
-        let blocks: Vec<PortBlock> = blocks.iter().take(BLOCKS).cloned().collect();
-        Self { used: Vec::with_capacity(blocks.len()), blocks }
-    }
-
-    /// How many ports of each block are in use, in each space.
-    pub fn used(&self) -> &[[u32; SPACES]] {
-        &self.used
-    }
-}
-
-/// Records of `log` rules.
-#[derive(Debug)]
-pub struct LogPage {
-    records: Vec<LogRecord>,
-}
-
-impl LogPage {
-    /// An empty page, to be filled.
-    pub fn new() -> Self {
-        Self { records: Vec::with_capacity(PAGE) }
-    }
-
-    /// The records, oldest first. A full page ([`PAGE`]) has more behind it.
-    pub fn records(&self) -> &[LogRecord] {
-        &self.records
-    }
-}
-
-impl Default for LogPage {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 /// Two rings between a controller and a worker.
@@ -350,53 +199,24 @@ impl Worker {
     pub fn answer(&mut self, command: Command) -> Answer {
         match command {
             Command::List(mut page) => {
-                let Page { cursor, entries, .. } = &mut *page;
-                entries.clear();
-                let most = entries.capacity().min(PAGE) as u32;
-                page.next = self.shard().list(*cursor, most, |id, entry| entries.push((id, entry)));
+                page.fill(self.shard());
                 Answer::Listed(page)
             }
             Command::Stats(mut stats) => {
-                self.fill(&mut stats);
+                stats.fill(self);
                 Answer::Stats(stats)
             }
             Command::Configure(configuration) => Answer::Configured(self.configure(configuration)),
             Command::Ports(mut page) => {
-                let PortsPage { blocks, used } = &mut *page;
-                let pools = &self.shard().configuration().pools;
-                used.clear();
-                used.extend(blocks.iter().map(|block| pools.used(block)));
+                page.fill(self.shard());
                 Answer::Ports(page)
             }
             Command::Log(mut page) => {
-                let LogPage { records } = &mut *page;
-                records.clear();
-                let most = records.capacity().min(PAGE);
-                let log = self.shard_mut().log();
-                records.extend(std::iter::from_fn(|| log.pop()).take(most));
+                page.fill(self.shard_mut());
                 Answer::Logged(page)
             }
             Command::Drain => Answer::Drained(self.drain()),
             Command::Stop => Answer::Stopped,
         }
-    }
-
-    fn fill(&self, stats: &mut Stats) {
-        let shard = self.shard();
-        stats.at = shard.now();
-        stats.entries = shard.len();
-        stats.counters.clone_from(shard.counters());
-        stats.rules.clear();
-        let room = stats.rules.capacity();
-        stats.rules.extend(shard.configuration().rule_counters.iter().take(room));
-        stats.nat.clear();
-        let room = stats.nat.capacity();
-        stats.nat.extend(shard.configuration().nat_counters.iter().take(room));
-        stats.signposts = shard.signposts();
-        for (place, counters) in stats.ports.iter_mut().zip(self.port_counters()) {
-            *place = counters;
-        }
-        stats.handed_off = self.handed_off();
-        stats.load = self.load();
     }
 }

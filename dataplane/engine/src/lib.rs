@@ -14,6 +14,7 @@ mod link;
 mod neighbour;
 mod port;
 mod queues;
+pub mod report;
 mod worker;
 
 pub use clock::Clock;

@@ -6,7 +6,8 @@ use dpdk::{Device, Eal, EalOptions, Mempool, MempoolOptions, PortOptions, lcore}
 use sluice_conntrack::policy::{Outcome, Policy};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{Capacity, Configuration, DropReason, Forwarding, Instant, Shard, State};
-use sluice_engine::command::{Answer, Command, LogPage, PAGE, Page, Stats, Unanswered, channel};
+use sluice_engine::command::{Answer, Command, Unanswered, channel};
+use sluice_engine::report::{LogPage, PAGE, Page, Stats};
 use sluice_engine::{Clock, Idle, OpenPort, Queues, Worker};
 use sluice_memory::Pages;
 

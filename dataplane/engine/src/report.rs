@@ -1,0 +1,199 @@
+//! What a worker reports when it is asked: entries, counters, ports in use, log records.
+//!
+//! Whoever asks has made the memory, and the worker fills it as far as it goes: it neither allocates nor frees.
+
+use sluice_conntrack::counters::{Counters, RuleCounter};
+use sluice_conntrack::entry::EntryId;
+use sluice_conntrack::forward::MAX_PORTS;
+use sluice_conntrack::listing::EntrySnapshot;
+use sluice_conntrack::log::LogRecord;
+use sluice_conntrack::nat::{NatCounter, PortBlock, SPACES};
+use sluice_conntrack::{Instant, Shard};
+
+use crate::port::PortCounters;
+use crate::worker::{Load, Worker};
+
+/// Entries on a page of a listing, and records on a page of the log: as many as a burst has packets.
+pub const PAGE: usize = 64;
+
+/// Blocks on a page of ports in use. Each is some ten cache lines from memory, so that a page takes a worker a few tens of
+/// microseconds at most.
+pub const BLOCKS: usize = 32;
+
+/// One page of the listing of a shard's entries, which may have none and yet not be the last. An entry that is there
+/// from the first page to the last is listed once; others may be missing.
+#[derive(Debug)]
+pub struct Page {
+    cursor: u32,
+    entries: Vec<(EntryId, EntrySnapshot)>,
+    next: Option<u32>,
+}
+
+impl Page {
+    /// The first page, to be filled.
+    pub fn from_start() -> Self {
+        Self::from(0)
+    }
+
+    /// The page that begins at a place of the table, to be filled.
+    pub fn from(place: u32) -> Self {
+        Self { cursor: place, entries: Vec::with_capacity(PAGE), next: None }
+    }
+
+    pub(crate) fn fill(&mut self, shard: &Shard) {
+        let Self { cursor, entries, next } = self;
+        entries.clear();
+        let most = entries.capacity().min(PAGE) as u32;
+        *next = shard.list(*cursor, most, |id, entry| entries.push((id, entry)));
+    }
+
+    /// The entries.
+    pub fn entries(&self) -> &[(EntryId, EntrySnapshot)] {
+        &self.entries
+    }
+
+    /// The place where the page behind this one begins; `None` if this was the last.
+    pub const fn next(&self) -> Option<u32> {
+        self.next
+    }
+
+    /// The page behind this one, to be filled, in the same memory; `None` if this was the last.
+    pub fn into_next(mut self: Box<Self>) -> Option<Box<Self>> {
+        self.cursor = self.next.take()?;
+        self.entries.clear();
+        Some(self)
+    }
+}
+
+/// What a worker has counted since it began.
+#[derive(Debug)]
+pub struct Stats {
+    /// When this was.
+    pub at: Instant,
+    /// Entries in the table.
+    pub entries: u32,
+    /// What the shard has counted.
+    pub counters: Counters,
+    /// What each rule has decided; the last one is the policy's default.
+    pub rules: Vec<RuleCounter>,
+    /// What each rule for sources has come to.
+    pub nat: Vec<NatCounter>,
+    /// Tuples that belong to other shards and are steered to this one.
+    pub signposts: u32,
+    /// What passed each port, by number; zero where there is no port.
+    pub ports: [PortCounters; MAX_PORTS],
+    /// Packets handed off to other workers.
+    pub handed_off: u64,
+    /// What the worker's time went into.
+    pub load: Load,
+}
+
+impl Stats {
+    /// To be filled, with room for the counters of `rules` rules and the default, and of `sources` rules for sources.
+    pub fn new(rules: usize, sources: usize) -> Self {
+        Self {
+            at: Instant::default(),
+            entries: 0,
+            counters: Counters::default(),
+            rules: Vec::with_capacity(rules + 1),
+            nat: Vec::with_capacity(sources),
+            signposts: 0,
+            ports: [PortCounters::default(); MAX_PORTS],
+            handed_off: 0,
+            load: Load::default(),
+        }
+    }
+
+    pub(crate) fn fill(&mut self, worker: &Worker) {
+        let shard = worker.shard();
+        self.at = shard.now();
+        self.entries = shard.len();
+        self.counters.clone_from(shard.counters());
+        self.rules.clear();
+        let room = self.rules.capacity();
+        self.rules.extend(shard.configuration().rule_counters.iter().take(room));
+        self.nat.clear();
+        let room = self.nat.capacity();
+        self.nat.extend(shard.configuration().nat_counters.iter().take(room));
+        self.signposts = shard.signposts();
+        for (place, counters) in self.ports.iter_mut().zip(worker.port_counters()) {
+            *place = counters;
+        }
+        self.handed_off = worker.handed_off();
+        self.load = worker.load();
+    }
+
+    /// Adds what another worker has counted under the same configuration.
+    pub fn add(&mut self, other: &Self) {
+        let Self { at, entries, counters, rules, nat, signposts, ports, handed_off, load } = other;
+        self.at = self.at.max(*at);
+        self.entries += entries;
+        self.counters.add(counters);
+        self.rules.resize(self.rules.len().max(rules.len()), RuleCounter::default());
+        self.rules.iter_mut().zip(rules).for_each(|(own, more)| own.add(*more));
+        self.nat.resize(self.nat.len().max(nat.len()), NatCounter::default());
+        self.nat.iter_mut().zip(nat).for_each(|(own, more)| own.add(*more));
+        self.signposts += signposts;
+        self.ports.iter_mut().zip(ports).for_each(|(own, more)| own.add(*more));
+        self.handed_off += handed_off;
+        self.load.busy_ns += load.busy_ns;
+        self.load.idle_ns += load.idle_ns;
+    }
+}
+
+/// Blocks of ports, and how many of them a worker's connections use.
+#[derive(Debug)]
+pub struct PortsPage {
+    blocks: Vec<PortBlock>,
+    used: Vec<[u32; SPACES]>,
+}
+
+impl PortsPage {
+    /// A page for these blocks, of which it takes [`BLOCKS`] at most, to be filled.
+    pub fn new(blocks: &[PortBlock]) -> Self {
+        let blocks: Vec<PortBlock> = blocks.iter().take(BLOCKS).cloned().collect();
+        Self { used: Vec::with_capacity(blocks.len()), blocks }
+    }
+
+    pub(crate) fn fill(&mut self, shard: &Shard) {
+        let pools = &shard.configuration().pools;
+        self.used.clear();
+        self.used.extend(self.blocks.iter().map(|block| pools.used(block)));
+    }
+
+    /// How many ports of each block are in use, in each space.
+    pub fn used(&self) -> &[[u32; SPACES]] {
+        &self.used
+    }
+}
+
+/// Records of `log` rules.
+#[derive(Debug)]
+pub struct LogPage {
+    records: Vec<LogRecord>,
+}
+
+impl LogPage {
+    /// An empty page, to be filled.
+    pub fn new() -> Self {
+        Self { records: Vec::with_capacity(PAGE) }
+    }
+
+    pub(crate) fn fill(&mut self, shard: &mut Shard) {
+        self.records.clear();
+        let most = self.records.capacity().min(PAGE);
+        let log = shard.log();
+        self.records.extend(std::iter::from_fn(|| log.pop()).take(most));
+    }
+
+    /// The records, oldest first. A full page ([`PAGE`]) has more behind it.
+    pub fn records(&self) -> &[LogRecord] {
+        &self.records
+    }
+}
+
+impl Default for LogPage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
