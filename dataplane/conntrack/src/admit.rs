@@ -2,78 +2,75 @@
 
 use crate::entry::Status;
 use crate::forward::Egress;
-use crate::frame::{Handed, PortId};
-use crate::headers::Packet;
-use crate::nat::{Bound, Newcomer};
+use crate::frame::Handed;
+use crate::nat::Bound;
+use crate::policy::Facts;
 use crate::settings::Preset;
 use crate::shard::{End, Key, Shard};
-use crate::tuple::{Direction, Tuple};
+use crate::tuple::Tuple;
 use crate::verdict::{Action, DropReason, Handoff, State, Verdict};
 
 impl Shard {
     /// Binds the source of a connection whose first packet passes, and puts it into the table. Gives the verdict, which is
-    /// another where that fails, and the tuple that the packet is to become one of, if that is another.
+    /// another where that fails. The facts are those that the policy saw.
     #[inline(never)]
     pub(crate) fn admit(
         &mut self,
         key: &Key,
-        packet: Packet<'_>,
-        ingress: PortId,
+        tuple: &Tuple,
+        facts: &Facts,
         egress: Egress,
         handed: Option<Handed>,
         verdict: Verdict,
-    ) -> (Verdict, Option<Tuple>) {
-        let tuple = &packet.headers.tuple;
+    ) -> Verdict {
         let refused = |reason: DropReason| Verdict { action: reason.into(), gateway: None, ..verdict };
-        match self.bind_source(packet, ingress, egress) {
+        match self.bind_source(tuple, facts, egress) {
             Bound::Found => {}
-            Bound::Exhausted => return (refused(DropReason::NatExhausted), None),
+            Bound::Exhausted => return refused(DropReason::NatExhausted),
             Bound::Elsewhere(shard) if self.delegate(tuple, shard) => {
-                return (Verdict::ended(Action::Handoff(shard, Handoff::Delegation)), None);
+                return Verdict::ended(Action::Handoff(shard, Handoff::Delegation));
             }
-            Bound::Elsewhere(_) => return (refused(DropReason::HoldFull), None),
+            Bound::Elsewhere(_) => return refused(DropReason::HoldFull),
         }
-        let reply = self.newcomer.reply;
-        let claims = self.needs_signpost(&reply);
+        let claims = self.needs_signpost(&self.newcomer.reply);
         if claims && !self.may_claim() {
             self.unbind_source(tuple);
-            return (refused(DropReason::HoldFull), None);
+            return refused(DropReason::HoldFull);
         }
         let Some(index) = self.confirm(key, tuple) else {
             self.unbind_source(tuple);
-            return (self.table_full(), None);
+            return self.table_full();
         };
         if handed.is_some_and(|handed| handed.by == Handoff::Delegation) {
             self.entries.at_mut(index).status.set(Status::DELEGATED);
         }
         let verdict = Verdict { entry: Some(self.entries.id(index)), ..verdict };
-        if let (true, Action::Forward(egress)) = (claims, verdict.action) {
-            self.claim(index, reply);
-            return (Verdict { action: Action::Hold(egress), ..verdict }, None);
+        match verdict.action {
+            Action::Forward(egress) if claims => {
+                self.claim(index, self.newcomer.reply);
+                Verdict { action: Action::Hold(egress), ..verdict }
+            }
+            _ => verdict,
         }
-        let is_translated = self.entries.at(index).is_translated();
-        (verdict, is_translated.then(|| self.translated(index, Direction::Original)))
     }
 
     /// Puts the entry of a packet that has passed into the table, if need be in the place of another.
     fn confirm(&mut self, key: &Key, tuple: &Tuple) -> Option<u32> {
-        let Newcomer { mut entry, reply, .. } = self.newcomer;
-        entry.status.set(self.newcomer.status(tuple));
-        let reply = entry.is_translated().then(|| (self.key(&reply).hash, reply));
+        let reply_hash = self.newcomer.translated(tuple);
         if self.len() >= self.limit() {
             let victim = self.evictable(key.hash)?;
             self.remove(victim, End::Evicted);
         }
-        let index = self.insert(key.hash, tuple, reply, entry);
+        let index = self.insert(key.hash, tuple, reply_hash);
         let index = index.or_else(|| {
             // Its neighbourhood is full, or that of its reply tuple: one of those there makes room.
-            for hash in [Some(key.hash), reply.map(|(hash, _)| hash)].into_iter().flatten() {
+            for hash in [Some(key.hash), reply_hash].into_iter().flatten() {
                 if self.index.is_full(hash) {
                     let victim = self.evictable(hash)?;
                     self.remove(victim, End::Evicted);
                 }
             }
-            self.insert(key.hash, tuple, reply, entry)
+            self.insert(key.hash, tuple, reply_hash)
         });
         if index.is_none() {
             self.counters.insert_failures += 1;

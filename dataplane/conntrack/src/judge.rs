@@ -1,19 +1,27 @@
 //! What the policy says about a packet: from the memory of its entry where that holds, else by a walk.
 
-use crate::entry::{Entry, Judged, Status};
+use crate::entry::Judged;
 use crate::forward::Egress;
 use crate::frame::PortId;
-use crate::headers::{Kind, Packet};
+use crate::headers::{Headers, Kind, Packet};
 use crate::log::LogRecord;
 use crate::nat::Destination;
-use crate::pipeline::{Place, Tracked};
-use crate::policy::{Decision, Facts, Outcome};
+use crate::pipeline::Tracked;
+use crate::policy::{Decision, Facts, Judgement, Outcome};
 use crate::shard::Shard;
 use crate::tuple::{Direction, Family, protocol};
 use crate::verdict::{Action, DropReason, Rejection, RuleId, State, Verdict};
 use crate::wire;
 
 impl Facts {
+    /// Those of a connection's first packet, before its way is known.
+    pub(crate) fn of_first_packet(packet: Packet<'_>, ingress: PortId) -> Self {
+        let mut facts = Self::of_packet(packet, ingress);
+        facts.state = Some(State::New);
+        facts.direction = Some(Direction::Original);
+        facts
+    }
+
     /// What a packet itself shows, before tracking.
     pub(crate) fn of_packet(packet: Packet<'_>, ingress: PortId) -> Self {
         let Packet { headers, head } = packet;
@@ -68,7 +76,7 @@ impl Judged {
 }
 
 impl Shard {
-    /// The verdict of the policy on a tracked packet.
+    /// The verdict of the policy on a packet that did not open a connection.
     #[inline(always)]
     pub(crate) fn judge(
         &mut self,
@@ -78,18 +86,45 @@ impl Shard {
         egress: Egress,
         destination: Option<&Destination>,
     ) -> Verdict {
-        let remembered = match (tracked.state, tracked.direction, tracked.place) {
-            (State::Established, Some(direction), Place::Table(index)) => {
+        let remembered = match (tracked.state, tracked.direction, tracked.entry()) {
+            (State::Established, Some(direction), Some(index)) => {
                 self.entries.at(index).judged.get(self.generation, direction, ingress)
             }
             _ => None,
         };
         let decision = match remembered {
             Some(decision) => decision,
-            None => self.walk(packet, tracked, ingress, egress.port, destination),
+            None => self.look_and_walk(packet, tracked, ingress, egress.port, destination),
         };
+        self.carry_out(decision, packet.headers, tracked, egress)
+    }
+
+    /// The verdict of the policy on the first packet of a connection, which becomes what the facts say.
+    #[inline]
+    pub(crate) fn judge_first(
+        &mut self,
+        headers: &Headers,
+        tracked: &Tracked,
+        facts: &mut Facts,
+        egress: Egress,
+    ) -> Verdict {
+        facts.egress = Some(egress.port);
+        let decision = self.walk(facts).decision;
+        self.newcomer.entry.mark = facts.mark;
+        self.carry_out(decision, headers, tracked, egress)
+    }
+
+    /// The verdict that a decision comes to; counts it with its rule.
+    #[inline(always)]
+    fn carry_out(
+        &mut self,
+        decision: Decision,
+        headers: &Headers,
+        tracked: &Tracked,
+        egress: Egress,
+    ) -> Verdict {
         let (outcome, rule) = self.configuration.policy.outcome(decision);
-        let bytes = u64::from(packet.headers.l3_len);
+        let bytes = u64::from(headers.l3_len);
         let counters = &mut self.configuration.rule_counters;
         let place = rule.map_or(counters.len().saturating_sub(1), |RuleId(number)| usize::from(number));
         if let Some(counter) = counters.get_mut(place) {
@@ -99,7 +134,7 @@ impl Shard {
         let action = match outcome {
             Outcome::Accept => egress.action(),
             Outcome::Drop => Action::Drop(DropReason::Policy),
-            Outcome::Reject if packet.headers.protocol == protocol::TCP => {
+            Outcome::Reject if headers.protocol == protocol::TCP => {
                 Action::Reject(DropReason::Reject, Rejection::TcpReset)
             }
             Outcome::Reject => Action::Reject(DropReason::Reject, Rejection::Prohibited),
@@ -121,20 +156,10 @@ impl Shard {
         }
     }
 
-    /// The entry of a tracked packet, in the table or not yet.
-    fn entry_of(&mut self, tracked: &Tracked) -> Option<&mut Entry> {
-        match tracked.place {
-            Place::None | Place::Elsewhere(..) => None,
-            Place::Table(index) | Place::Ending(index) | Place::Unsettled(index) => {
-                Some(self.entries.at_mut(index))
-            }
-            Place::New => Some(&mut self.newcomer.entry),
-        }
-    }
-
-    /// Walks the rules, gives the connection its mark, and remembers the decision where it will be the same again.
+    /// Walks the rules for a packet that did not open a connection, gives its entry the mark that they say, and remembers
+    /// the decision where it will be the same again.
     #[inline(never)]
-    fn walk(
+    fn look_and_walk(
         &mut self,
         packet: Packet<'_>,
         tracked: &Tracked,
@@ -142,43 +167,42 @@ impl Shard {
         egress: PortId,
         destination: Option<&Destination>,
     ) -> Decision {
-        let (mark, status) =
-            self.entry_of(tracked).map(|entry| (entry.mark, entry.status)).unwrap_or_default();
-        let mut facts = Facts {
-            state: Some(tracked.state),
-            direction: tracked.direction,
-            egress: Some(egress),
-            mark,
-            status,
-            ..Facts::of_packet(packet, ingress)
-        };
+        let mut facts = Facts::of_packet(packet, ingress);
+        facts.state = Some(tracked.state);
+        facts.direction = tracked.direction;
+        facts.egress = Some(egress);
         if let Some(&Destination { address, port }) = destination {
             facts.destination = address;
             facts.destination_port = port.unwrap_or(facts.destination_port);
-            if tracked.place == Place::New {
-                facts.status.set(Status::DST_NAT);
-            }
         }
-        let judgement = self.configuration.policy.judge(&facts);
+        let Some(index) = tracked.entry() else { return self.walk(&mut facts).decision };
+        let entry = self.entries.at(index);
+        (facts.mark, facts.status) = (entry.mark, entry.status);
+        let judgement = self.walk(&mut facts);
+        let entry = self.entries.at_mut(index);
+        if entry.mark != facts.mark {
+            entry.mark = facts.mark;
+            // Rules may look at the mark: what was decided about either direction no longer holds.
+            entry.judged = Judged::default();
+        }
+        if tracked.state == State::Established
+            && judgement.repeats
+            && let Some(direction) = tracked.direction
+        {
+            entry.judged.set(self.generation, direction, ingress, judgement.decision);
+        }
+        judgement.decision
+    }
+
+    /// Walks the rules, which give the facts their mark, and logs what one of them wants logged.
+    fn walk(&mut self, facts: &mut Facts) -> Judgement {
+        let mark = facts.mark;
+        let judgement = self.configuration.policy.judge(facts);
         if let Some(rule) = judgement.log
-            && !self.log.push(LogRecord { at: self.now, rule, facts })
+            && !self.log.push(LogRecord { at: self.now, rule, facts: Facts { mark, ..*facts } })
         {
             self.counters.log_lost += 1;
         }
-        let generation = self.generation;
-        if let Some(entry) = self.entry_of(tracked) {
-            if entry.mark != judgement.mark {
-                entry.mark = judgement.mark;
-                // Rules may look at the mark: what was decided about either direction no longer holds.
-                entry.judged = Judged::default();
-            }
-            if tracked.state == State::Established
-                && judgement.repeats
-                && let Some(direction) = tracked.direction
-            {
-                entry.judged.set(generation, direction, ingress, judgement.decision);
-            }
-        }
-        judgement.decision
+        judgement
     }
 }

@@ -8,7 +8,7 @@
 
 use crate::entries::NONE;
 use crate::entry::{EntryId, Status};
-use crate::forward::{Egress, MAX_PORTS, Way};
+use crate::forward::{MAX_PORTS, Way};
 use crate::frame::{Frame, Handed};
 use crate::headers::{Headers, Kind, Packet};
 use crate::nat::{self, Destination, Newcomer};
@@ -203,7 +203,7 @@ impl Shard {
                 self.decide_translated(frame, headers, &tracked, index)
             }
             Place::None | Place::Table(_) | Place::Ending(_) => {
-                let (verdict, _) = self.route_and_judge(frame, headers, &tracked, None);
+                let verdict = self.route_and_judge(frame, headers, &tracked, None);
                 self.conclude(frame, headers, &tracked, verdict)
             }
         }
@@ -224,7 +224,7 @@ impl Shard {
         }
         let to = self.translated(index, direction);
         let verdict = if nat::is_rewritable(Packet { headers, head: frame.head() }, &to) {
-            self.route_and_judge(frame, headers, tracked, Some(&Destination::of(&to))).0
+            self.route_and_judge(frame, headers, tracked, Some(&Destination::of(&to)))
         } else {
             self.verdict(tracked, Action::Drop(DropReason::NatUnknown))
         };
@@ -247,7 +247,7 @@ impl Shard {
         let edit = self.error_edit(index, direction);
         let destination = edit.dst.map(|address| Destination { address, port: None });
         let verdict = if wire::icmp::is_translatable(Packet { headers, head: frame.head() }) {
-            self.route_and_judge(frame, headers, tracked, destination.as_ref()).0
+            self.route_and_judge(frame, headers, tracked, destination.as_ref())
         } else {
             self.verdict(tracked, Action::Drop(DropReason::NatUnknown))
         };
@@ -265,21 +265,29 @@ impl Shard {
             return self.table_full();
         }
         let headers = &slot.headers;
-        let packet = Packet { headers, head: frame.head() };
-        let destination = self.bind_destination(packet, frame.port());
-        let (mut verdict, egress) = self.route_and_judge(frame, headers, tracked, destination.as_ref());
-        let mut becomes = None;
-        if let (Some(egress), None) = (egress, verdict.drop_reason()) {
-            (verdict, becomes) = self.admit(&slot.key, packet, frame.port(), egress, frame.handed(), verdict);
-        }
-        if let (Some(to), Action::Forward(_)) = (becomes, verdict.action) {
-            nat::rewrite(frame, headers, &to);
+        let tuple = &headers.tuple;
+        let mut facts = Facts::of_first_packet(Packet { headers, head: frame.head() }, frame.port());
+        self.bind_destination(tuple, &mut facts);
+        let translated = facts.status.has(Status::DST_NAT).then_some(facts.destination);
+        let verdict = match self.configuration.forwarding.way(frame, headers, translated) {
+            Way::Open(egress) => {
+                let verdict = self.judge_first(headers, tracked, &mut facts, egress);
+                match verdict.drop_reason() {
+                    None => self.admit(&slot.key, tuple, &facts, egress, frame.handed(), verdict),
+                    Some(_) => verdict,
+                }
+            }
+            Way::Closed(action) => self.verdict(tracked, action),
+        };
+        if let (Action::Forward(_), Some(_)) = (verdict.action, verdict.entry)
+            && self.newcomer.entry.is_translated()
+        {
+            nat::rewrite(frame, headers, &self.newcomer.reply.invert());
         }
         self.conclude(frame, headers, tracked, verdict)
     }
 
-    /// What the policy says about a packet on its way, and that way, if it is not closed. Its destination may have been
-    /// translated.
+    /// What the policy says about a packet on its way, if that is not closed. Its destination may have been translated.
     #[inline(always)]
     fn route_and_judge<F: Frame>(
         &mut self,
@@ -287,13 +295,11 @@ impl Shard {
         headers: &Headers,
         tracked: &Tracked,
         destination: Option<&Destination>,
-    ) -> (Verdict, Option<Egress>) {
+    ) -> Verdict {
         let packet = Packet { headers, head: frame.head() };
         match self.configuration.forwarding.way(frame, headers, destination.map(|to| to.address)) {
-            Way::Open(egress) => {
-                (self.judge(packet, tracked, frame.port(), egress, destination), Some(egress))
-            }
-            Way::Closed(action) => (self.verdict(tracked, action), None),
+            Way::Open(egress) => self.judge(packet, tracked, frame.port(), egress, destination),
+            Way::Closed(action) => self.verdict(tracked, action),
         }
     }
 

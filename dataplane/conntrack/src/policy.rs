@@ -247,34 +247,38 @@ impl Decision {
 pub struct Judgement {
     /// Who decided.
     pub decision: Decision,
-    /// The mark that the connection has now.
-    pub mark: u32,
     /// The first rule passed that wants the packet logged.
     pub log: Option<RuleId>,
     /// Whether every further established packet of the connection's direction would be judged alike.
     pub repeats: bool,
 }
 
+#[inline]
 fn any<T>(list: &[T], test: impl FnMut(&T) -> bool) -> bool {
     list.is_empty() || list.iter().any(test)
 }
 
 impl Match {
-    /// Whether all of it applies.
+    /// Whether all of it applies. Most rules that do not are for packets of other states: those cost no more than that.
+    #[inline]
     pub fn applies(&self, facts: &Facts) -> bool {
-        let ports = matches!(facts.protocol, 6 | 17 | 33 | 132 | 136);
-        let [icmp_type, icmp_code] = facts.destination_port.to_be_bytes();
         self.states.is_none_or(|set| facts.state.is_some_and(|state| set.contains(state)))
-            && self.direction.is_none_or(|direction| facts.direction == Some(direction))
+            && self.applies_within_states(facts)
+    }
+
+    fn applies_within_states(&self, facts: &Facts) -> bool {
+        let has_ports = || matches!(facts.protocol, 6 | 17 | 33 | 132 | 136);
+        self.direction.is_none_or(|direction| facts.direction == Some(direction))
             && any(&self.ingress, |port| *port == facts.ingress)
             && any(&self.egress, |port| Some(*port) == facts.egress)
             && self.family.is_none_or(|family| family == facts.family)
             && any(&self.protocols, |number| *number == facts.protocol)
             && any(&self.source, |prefix| prefix.contains(facts.family, facts.source))
             && any(&self.destination, |prefix| prefix.contains(facts.family, facts.destination))
-            && any(&self.source_ports, |range| ports && range.contains(&facts.source_port))
-            && any(&self.destination_ports, |range| ports && range.contains(&facts.destination_port))
+            && any(&self.source_ports, |range| has_ports() && range.contains(&facts.source_port))
+            && any(&self.destination_ports, |range| has_ports() && range.contains(&facts.destination_port))
             && any(&self.icmp_types, |wanted| {
+                let [icmp_type, icmp_code] = facts.destination_port.to_be_bytes();
                 wanted.protocol == facts.protocol
                     && wanted.kind == icmp_type
                     && wanted.code.is_none_or(|code| code == icmp_code)
@@ -294,14 +298,12 @@ impl Match {
 }
 
 impl Policy {
-    /// Walks the rules for one packet.
-    pub fn judge(&self, facts: &Facts) -> Judgement {
-        let mut facts = *facts;
-        let mut judgement =
-            Judgement { decision: Decision(None), mark: facts.mark, log: None, repeats: true };
+    /// Walks the rules for one packet. The facts then have the mark that the rules have given to its connection.
+    pub fn judge(&self, facts: &mut Facts) -> Judgement {
+        let mut judgement = Judgement { decision: Decision(None), log: None, repeats: true };
         for (number, rule) in (0..).zip(&self.rules) {
             judgement.repeats &= rule.matches.repeats();
-            if !rule.matches.applies(&facts) {
+            if !rule.matches.applies(facts) {
                 continue;
             }
             match rule.action {
@@ -312,7 +314,6 @@ impl Policy {
                 RuleAction::Mark(mark) => {
                     judgement.repeats &= facts.mark == mark;
                     facts.mark = mark;
-                    judgement.mark = mark;
                 }
                 RuleAction::Log => {
                     judgement.log = judgement.log.or(Some(RuleId(number)));

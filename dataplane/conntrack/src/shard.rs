@@ -9,7 +9,7 @@ use crate::index::{Hash, Index};
 use crate::listing::EntrySnapshot;
 use crate::log::Log;
 use crate::message::{Outbox, Owner};
-use crate::nat::{LastBound, Mapped, Nat, NatCounter, Newcomer, Pools};
+use crate::nat::{Binders, LastBound, Mapped, Nat, NatCounter, Newcomer, Pools};
 use crate::policy::Policy;
 use crate::settings::Settings;
 use crate::steer::Steering;
@@ -36,6 +36,8 @@ pub struct Configuration {
     pub forwarding: Forwarding,
     /// Which connections are translated.
     pub nat: Nat,
+    /// The same rules as connections are bound by them.
+    pub binders: Binders,
     /// The ports of the addresses that sources are translated to.
     pub pools: Pools,
     /// What each rule for sources has come to. Begins anew with each configuration.
@@ -55,6 +57,7 @@ impl Configuration {
             policy,
             forwarding,
             nat: Nat::default(),
+            binders: Binders::default(),
             pools: Pools::default(),
             nat_counters: Vec::new(),
             zones: [0; MAX_PORTS],
@@ -75,6 +78,7 @@ impl Configuration {
             let ports = router.ports();
             router.set_translated(ports.flat_map(|port| nat.addresses_at(port)).collect());
         }
+        self.binders = Binders::new(&nat);
         self.nat = nat;
         self
     }
@@ -358,17 +362,11 @@ impl Shard {
         self.index.neighbours(hash).find(|index| !is_assured(index))
     }
 
-    /// Puts an entry into the table, under the hash of its original tuple and, if it is translated, of its reply tuple;
+    /// Puts the newcomer into the table, under the hash of its original tuple and, if it is translated, of its reply tuple;
     /// `None` when there is no room for it.
-    pub(crate) fn insert(
-        &mut self,
-        hash: Hash,
-        tuple: &Tuple,
-        reply: Option<(Hash, Tuple)>,
-        entry: Entry,
-    ) -> Option<u32> {
-        let (reply_hash, reply) = reply.map_or((None, tuple.invert()), |(hash, reply)| (Some(hash), reply));
-        let index = self.entries.insert(tuple, &reply, entry, self.now.as_secs() as u32)?;
+    pub(crate) fn insert(&mut self, hash: Hash, tuple: &Tuple, reply_hash: Option<Hash>) -> Option<u32> {
+        let Newcomer { entry, reply, .. } = &self.newcomer;
+        let index = self.entries.insert(tuple, reply, *entry, self.now.as_secs() as u32)?;
         let has_place = self.index.insert(hash, index);
         if !has_place || reply_hash.is_some_and(|reply_hash| !self.index.insert(reply_hash, index)) {
             if has_place {

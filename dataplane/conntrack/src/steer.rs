@@ -21,6 +21,9 @@ pub struct ShardId(pub u16);
 /// Places in the indirection table: what most NICs have, and enough that 16 shards differ by an eighth at most.
 pub const TABLE: usize = 128;
 
+/// So many ports in a row, at least one of them brings a connection to each place of the table.
+pub const EVERYWHERE: u16 = 384;
+
 /// The most shards there can be: each has a place in the table.
 pub const MAX_SHARDS: u16 = TABLE as u16;
 
@@ -179,9 +182,20 @@ impl Steering {
         (owner != self.own).then_some(owner)
     }
 
-    /// A tuple one of whose ports is not chosen yet and stands at zero.
-    pub const fn base(&self, tuple: &Tuple) -> Base<'_> {
-        Base { steering: self, hash: half_hash(fold(tuple)), has_ports: has_ports(tuple.protocol()) }
+    /// A tuple one of whose ports is not chosen yet and stands at zero; `None` where its owner does not depend on that.
+    #[inline]
+    pub const fn base(&self, tuple: &Tuple) -> Option<Base> {
+        if self.is_single() || !has_ports(tuple.protocol()) {
+            None
+        } else {
+            Some(Base(half_hash(fold(tuple))))
+        }
+    }
+
+    /// Whether a tuple with this port belongs to this shard.
+    #[inline]
+    pub const fn is_own_with(&self, base: Base, port: u16) -> bool {
+        self.at(base.0 ^ half_hash(port)).0 == self.own.0
     }
 
     /// This shard's share of a limit of the box: shares differ by one at most, and together they are the limit.
@@ -196,32 +210,9 @@ impl Steering {
     }
 }
 
-/// A tuple that lacks a port ([`Steering::base`]).
+/// A tuple that lacks a port ([`Steering::base`]), by what the rest of it adds to the hash.
 #[derive(Clone, Copy, Debug)]
-pub struct Base<'a> {
-    steering: &'a Steering,
-    hash: u16,
-    has_ports: bool,
-}
-
-impl Base<'_> {
-    /// Whether its owner depends on the port.
-    pub const fn steers(&self) -> bool {
-        self.has_ports && !self.steering.is_single()
-    }
-
-    /// The owner of the tuple with this port.
-    #[inline]
-    pub const fn owner_with(&self, port: u16) -> ShardId {
-        self.steering.at(self.hash ^ if self.has_ports { half_hash(port) } else { 0 })
-    }
-
-    /// Whether the tuple with this port belongs to the shard that asks.
-    #[inline]
-    pub const fn is_own_with(&self, port: u16) -> bool {
-        self.owner_with(port).0 == self.steering.own.0
-    }
-}
+pub struct Base(u16);
 
 #[cfg(test)]
 mod tests {
@@ -312,8 +303,21 @@ mod tests {
             let (number, sport) = (tuple.protocol(), tuple.selector.sport());
             let without = Tuple::new(tuple.source(), tuple.destination(), number, sport, 0);
             let dport = tuple.selector.dport();
-            assert_eq!(steering.base(&without).owner_with(dport), steering.owner(&tuple));
-            assert_eq!(steering.base(&without).is_own_with(dport), steering.owner(&tuple) == steering.own());
+            let is_own = steering.base(&without).map(|base| steering.is_own_with(base, dport));
+            let steers = [protocol::TCP, protocol::UDP, protocol::SCTP].contains(&number);
+            assert_eq!(is_own, steers.then(|| steering.owner(&tuple) == steering.own()));
+        }
+    }
+
+    #[test]
+    fn ports_in_a_row_reach_every_place() {
+        let mut counts = [0; TABLE];
+        let place = |port: u16| usize::from(half_hash(port)) % TABLE;
+        (0..EVERYWHERE - 1).for_each(|port| counts[place(port)] += 1);
+        for last in EVERYWHERE - 1..=u16::MAX {
+            counts[place(last)] += 1;
+            assert!(counts.iter().all(|count| *count > 0), "the ports up to {last}");
+            counts[place(last - (EVERYWHERE - 1))] -= 1;
         }
     }
 

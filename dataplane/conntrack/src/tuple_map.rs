@@ -77,10 +77,12 @@ impl<T: Value> TupleMap<T> {
     }
 
     /// What is kept for a tuple.
+    #[inline]
     pub(crate) fn get(&self, tuple: &Tuple) -> Option<T> {
-        if self.len == 0 {
-            return None;
-        }
+        if self.len == 0 { None } else { self.look_up(tuple) }
+    }
+
+    fn look_up(&self, tuple: &Tuple) -> Option<T> {
         let place = self.find(self.hash(tuple), tuple)?;
         self.places.get(place as usize).map(|place| place.value)
     }

@@ -3,24 +3,20 @@
 //! The destination is bound before the way of the packet is looked up, the source when the policy has let the packet pass,
 //! as in Linux.
 
-use super::apply::Destination;
+use super::binder::{Binder, Wish};
 use super::foresee::LastBound;
-use super::rules::{Mapping, Ports, Range, Rule, Target};
-use super::search::{Wish, choices, draw_from};
+use super::rules::{Mapping, Ports, Rule, Target};
+use super::search::{choices, draw_from};
 use crate::entry::{Entry, Status};
 use crate::forward::{Egress, Forwarding};
 use crate::frame::PortId;
-use crate::headers::Packet;
-use crate::policy::{Facts, Prefix};
+use crate::index::Hash;
+use crate::policy::Facts;
 use crate::shard::Shard;
 use crate::steer::ShardId;
-use crate::tuple::{Direction, Family, Tuple, number, protocol};
-use crate::verdict::State;
+use crate::tuple::{Family, Tuple, number, protocol};
 use std::net::IpAddr;
 use zerocopy::FromZeros;
-
-/// Addresses of a pool that are tried for one connection when the ports of those before are used up.
-const MOST_ADDRESSES: u64 = 16;
 
 /// What became of a connection's source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +42,8 @@ pub(crate) struct Newcomer {
     pub(crate) entry: Entry,
     /// Its reply tuple.
     pub(crate) reply: Tuple,
+    /// The hash of that, if it was searched for: else it is the inverse of the original one.
+    pub(crate) reply_hash: Option<Hash>,
     /// Whether its source is masqueraded if it leaves by the port it came by.
     pub(crate) hairpin: bool,
     /// Whether its source has become an address of the box.
@@ -60,130 +58,71 @@ impl Newcomer {
         Self {
             entry: Entry::new_zeroed(),
             reply: Tuple::default(),
+            reply_hash: None,
             hairpin: false,
             masqueraded: false,
             mapped: false,
         }
     }
 
-    /// The bits that say what is translated, for an original tuple.
-    pub(crate) fn status(&self, original: &Tuple) -> Status {
+    /// Gives it a reply tuple that is nobody's, with its hash.
+    pub(super) const fn settle(&mut self, reply: &Tuple, hash: Hash) {
+        self.reply = *reply;
+        self.reply_hash = Some(hash);
+    }
+
+    /// Marks its entry as translated, if it is: where its reply tuple is another than the inverse of the original one. Gives
+    /// the hash of that.
+    pub(crate) fn translated(&mut self, original: &Tuple) -> Option<Hash> {
+        let hash = self.reply_hash?;
         let to = self.reply.invert();
-        let mut status = Status::default();
+        let status = &mut self.entry.status;
         if (to.src, to.selector.sport()) != (original.src, original.selector.sport()) {
             status.set(Status::SRC_NAT);
+            if self.masqueraded {
+                status.set(Status::MASQUERADED);
+            }
         }
         if (to.dst, to.selector.dport()) != (original.dst, original.selector.dport()) {
             status.set(Status::DST_NAT);
         }
-        if status.has(Status::SRC_NAT) && self.masqueraded {
-            status.set(Status::MASQUERADED);
-        }
         if self.mapped {
             status.set(Status::MAPPED);
         }
-        status
+        self.entry.is_translated().then_some(hash)
     }
-}
-
-impl Rule {
-    /// Whether its target has anything for a family; `own` says whether the box has an address that it may mean.
-    fn serves(&self, family: Family, own: bool) -> bool {
-        match &self.target {
-            Target::Keep => true,
-            Target::Own(_) => own,
-            Target::Prefix(prefix) => prefix.family() == family,
-            Target::Pool(ranges) => ranges.iter().any(|range| is_of(family, range.first)),
-        }
-    }
-
-    /// What this rule, which serves the family, wants an address that is `old` to be; `own` is the box's address that it
-    /// may mean, and `choice` says which of several. `None` where the connection is to be left alone.
-    pub(super) fn wish(&self, family: Family, old: u128, own: Option<IpAddr>, choice: u64) -> Option<Wish> {
-        match &self.target {
-            Target::Keep => None,
-            Target::Own(ports) => Some(Wish { address: number(own?), ports: ports.clone(), steers: true }),
-            Target::Prefix(prefix) => {
-                Some(Wish { address: same_host(prefix, old), ports: Ports::Own, steers: false })
-            }
-            Target::Pool(ranges) => {
-                // Choices are numbers of 63 bits: a pool of more addresses is used as far as they reach.
-                let count = u64::try_from(count(ranges, family)).unwrap_or(u64::MAX);
-                let mut place = u128::from(choice.checked_rem(count)?);
-                for range in ranges.iter().filter(|range| is_of(family, range.first)) {
-                    let last = number(range.last) - number(range.first);
-                    if place <= last {
-                        let address = number(range.first) + place;
-                        return Some(Wish { address, ports: range.ports.clone(), steers: true });
-                    }
-                    place -= last + 1;
-                }
-                None
-            }
-        }
-    }
-
-    /// How many addresses of a family there are to try.
-    fn tries(&self, family: Family) -> u64 {
-        match &self.target {
-            Target::Pool(ranges) if !self.persistent => {
-                count(ranges, family).min(MOST_ADDRESSES.into()) as u64
-            }
-            _ => 1,
-        }
-    }
-}
-
-const fn is_of(family: Family, address: IpAddr) -> bool {
-    matches!((family, address), (Family::V4, IpAddr::V4(_)) | (Family::V6, IpAddr::V6(_)))
-}
-
-/// How many addresses of a family there are in all.
-fn count(ranges: &[Range], family: Family) -> u128 {
-    let ranges = ranges.iter().filter(|range| is_of(family, range.first));
-    ranges.fold(0, |all: u128, range| {
-        all.saturating_add(number(range.last) - number(range.first)).saturating_add(1)
-    })
-}
-
-/// The address in a network that has the host bits of `old`.
-const fn same_host(network: &Prefix, old: u128) -> u128 {
-    network.first() | old & (network.last() - network.first())
 }
 
 impl Shard {
-    /// Gives the newcomer a reply tuple, with its destination translated where a rule says so; gives that destination, if
-    /// it is another than the packet's.
+    /// Gives the newcomer a reply tuple, with its destination translated where a rule says so; then the facts are those of a
+    /// packet to there.
     #[inline]
-    pub(crate) fn bind_destination(&mut self, packet: Packet<'_>, ingress: PortId) -> Option<Destination> {
-        let original = packet.headers.tuple;
+    pub(crate) fn bind_destination(&mut self, original: &Tuple, facts: &mut Facts) {
         self.newcomer.reply = original.invert();
-        if self.configuration.nat.destination.is_empty() {
-            return None;
+        if self.configuration.binders.destination.is_empty() {
+            return;
         }
-        self.bind_destination_by_rule(packet, ingress);
-        self.newcomer.destination(&original)
+        self.bind_destination_by_rule(original, facts);
+        if let Some(to) = self.newcomer.destination(original) {
+            facts.destination = to.address;
+            facts.destination_port = to.port.unwrap_or(facts.destination_port);
+            facts.status.set(Status::DST_NAT);
+        }
     }
 
     #[inline(never)]
-    fn bind_destination_by_rule(&mut self, packet: Packet<'_>, ingress: PortId) {
-        let original = packet.headers.tuple;
-        let facts = Facts {
-            state: Some(State::New),
-            direction: Some(Direction::Original),
-            ..Facts::of_packet(packet, ingress)
-        };
+    fn bind_destination_by_rule(&mut self, original: &Tuple, facts: &Facts) {
         let family = original.family();
         let random = self.draw();
-        let own = self.own_address(ingress, original.src, family);
-        let mut rules = self.configuration.nat.destination.iter();
-        let applies = |rule: &&Rule| rule.matches.applies(&facts) && rule.serves(family, own.is_some());
-        let Some(rule) = rules.find(applies) else { return };
-        let Some(wish) = rule.wish(family, original.dst, own, self.choice(rule, &original)) else { return };
+        let own = self.own_address(facts.ingress, original.src, family);
+        let mut binders = self.configuration.binders.destination.iter();
+        let Some(binder) = binders.find(|binder| binder.applies(facts, own.is_some())) else { return };
+        let wish = binder.wish(family, original.dst, own, self.choice(binder, original));
+        let Some(wish) = wish else { return };
         let port = original.selector.dport();
-        let is_random = rule.random;
+        let is_random = binder.rule.random;
         let newcomer = &mut self.newcomer;
-        newcomer.hairpin = rule.hairpin;
+        newcomer.hairpin = binder.rule.hairpin;
         newcomer.reply.src = wish.address;
         // An ICMP message has no port that its destination goes by.
         let is_icmp = matches!(original.protocol(), protocol::ICMP | protocol::ICMPV6);
@@ -199,91 +138,76 @@ impl Shard {
     }
 
     /// Completes the newcomer's reply tuple, with its source translated where a rule says so and its port changed
-    /// where another connection owns the tuple.
-    pub(crate) fn bind_source(&mut self, packet: Packet<'_>, ingress: PortId, egress: Egress) -> Bound {
-        let original = packet.headers.tuple;
-        if let Some(bound) = self.bind_by_rule(packet, ingress, egress) {
+    /// where another connection owns the tuple. The facts are those that the policy saw.
+    pub(crate) fn bind_source(&mut self, original: &Tuple, facts: &Facts, egress: Egress) -> Bound {
+        if let Some(bound) = self.bind_by_rule(original, facts, egress) {
             return bound;
         }
-        let is_bound = self.newcomer.reply != original.invert();
         // As long as nothing is translated, a tuple that no entry has is free in both directions.
+        let is_bound = facts.status.has(Status::DST_NAT);
         if !is_bound && self.translated == 0 && self.signposts() == 0 {
             return Bound::Found;
         }
         let stay = Wish { address: original.src, ports: Ports::Own, steers: false };
-        Bound::of(self.settle_source(&original, &stay, false))
+        Bound::of(self.settle_source(original, &stay, false))
     }
 
     /// Binds the source by the first rule that applies; `None` where none does, or says to keep it.
-    fn bind_by_rule(&mut self, packet: Packet<'_>, ingress: PortId, egress: Egress) -> Option<Bound> {
-        let is_hairpin = self.newcomer.hairpin && egress.port == ingress;
-        if (self.configuration.nat.source.is_empty() && !is_hairpin) || egress.port == PortId::LOCAL {
+    fn bind_by_rule(&mut self, original: &Tuple, facts: &Facts, egress: Egress) -> Option<Bound> {
+        let is_hairpin = self.newcomer.hairpin && egress.port == facts.ingress;
+        let binders = &self.configuration.binders.source;
+        if (binders.is_empty() && !is_hairpin) || egress.port == PortId::LOCAL {
             return None;
         }
-        let original = packet.headers.tuple;
-        let to = self.newcomer.reply.invert();
-        let facts = Facts {
-            state: Some(State::New),
-            direction: Some(Direction::Original),
-            egress: Some(egress.port),
-            destination: to.dst,
-            destination_port: to.selector.dport(),
-            mark: self.newcomer.entry.mark,
-            status: self.newcomer.status(&original),
-            ..Facts::of_packet(packet, ingress)
-        };
-        let family = facts.family;
-        let (place, own) = self.source_rule(&facts, egress);
-        let Some(place) = place else {
-            let address = number(own.filter(|_| is_hairpin)?);
+        // A box without an address to masquerade as refuses: what a rule wants hidden must not be seen.
+        let Some(place) = binders.iter().position(|binder| binder.applies(facts, true)) else {
+            let own = if is_hairpin { self.masquerade_address(facts, egress) } else { None };
+            let wish = Wish { address: number(own?), ports: Ports::Own, steers: true };
             self.newcomer.masqueraded = true;
-            let wish = Wish { address, ports: Ports::Own, steers: true };
-            return Some(Bound::of(self.settle_source(&original, &wish, false)));
+            return Some(Bound::of(self.settle_source(original, &wish, false)));
         };
-        self.last_bound = LastBound { place, own };
-        let mapping = self.configuration.nat.source.get(place)?.mapping;
+        let binder = binders.get(place)?;
+        let Rule { random, mapping, .. } = binder.rule;
         let is_mapped = mapping == Mapping::EndpointIndependent;
-        let home = self.home(&original);
-        if is_mapped && home != self.steering.own() {
-            return Some(Bound::Elsewhere(home));
+        if is_mapped && self.home(original) != self.steering.own() {
+            return Some(Bound::Elsewhere(self.home(original)));
         }
-        let mut tries = 0;
-        let found = loop {
-            let rule = self.configuration.nat.source.get(place)?;
-            if matches!(rule.target, Target::Own(_)) && own.is_none() {
-                break false;
+        let is_masqueraded = matches!(binder.rule.target, Target::Own(_));
+        let own = if is_masqueraded { self.masquerade_address(facts, egress) } else { None };
+        let choice = self.choice(binder, original);
+        let tries = if is_masqueraded && own.is_none() { 0 } else { binder.tries(facts.family) };
+        self.last_bound = LastBound { place, own };
+        self.newcomer.masqueraded = is_masqueraded;
+        let mut found = false;
+        for step in 0..tries {
+            let binder = self.configuration.binders.source.get(place)?;
+            let wish = binder.wish(facts.family, original.src, own, choice + step)?;
+            let wish = if is_mapped { self.map(original, wish, random) } else { Some(wish) };
+            found = wish.is_some_and(|wish| self.settle_source(original, &wish, random));
+            if found {
+                break;
             }
-            let wish = rule.wish(family, original.src, own, self.choice(rule, &original) + tries)?;
-            tries += 1;
-            let is_last = tries >= rule.tries(family);
-            self.newcomer.masqueraded = matches!(rule.target, Target::Own(_));
-            let is_random = rule.random;
-            let wish = if is_mapped { self.map(&original, wish, is_random) } else { Some(wish) };
-            let found = wish.is_some_and(|wish| self.settle_source(&original, &wish, is_random));
-            if found || is_last {
-                break found;
-            }
-        };
+        }
         if let Some(counter) = self.configuration.nat_counters.get_mut(place) {
             *(if found { &mut counter.bound } else { &mut counter.exhausted }) += 1;
         }
-        self.newcomer.mapped = found && is_mapped && self.use_mapping(&original);
+        self.newcomer.mapped = found && is_mapped && self.use_mapping(original);
         Some(Bound::of(found))
     }
 
-    /// The place of the first source rule that applies to a connection, and the box's own address that it may mean.
-    pub(super) fn source_rule(&self, facts: &Facts, egress: Egress) -> (Option<usize>, Option<IpAddr>) {
-        let own = self.own_address(egress.port, self.next_hop(egress, facts.destination), facts.family);
-        // A box without an address to masquerade as refuses: what a rule wants hidden must not be seen.
-        let applies = |rule: &Rule| rule.matches.applies(facts) && rule.serves(facts.family, true);
-        (self.configuration.nat.source.iter().position(applies), own)
-    }
-
     /// Which of several addresses a connection gets: the same again for the same addresses.
-    pub(super) fn choice(&self, rule: &Rule, original: &Tuple) -> u64 {
-        let server = if rule.persistent { 0 } else { original.dst };
+    pub(super) fn choice(&self, binder: &Binder, original: &Tuple) -> u64 {
+        if !binder.has_choice(original.family()) {
+            return 0;
+        }
+        let server = if binder.rule.persistent { 0 } else { original.dst };
         // Half of the numbers there are, so that adding tries does not overflow.
         self.index.keyed(&(original.src, server)) >> 1
+    }
+
+    /// The box's own address that a connection is masqueraded as.
+    fn masquerade_address(&self, facts: &Facts, egress: Egress) -> Option<IpAddr> {
+        self.own_address(egress.port, self.next_hop(egress, facts.destination), facts.family)
     }
 
     /// The box's own address at a port, as a station behind it sees it.
@@ -292,7 +216,7 @@ impl Shard {
             Forwarding::Wire { .. } => None,
             Forwarding::Routed(router) => {
                 let own = router.source_towards(port, crate::tuple::address(family, station));
-                own.filter(|own| is_of(family, *own))
+                own.filter(|own| own.is_ipv4() == (family == Family::V4))
             }
         }
     }

@@ -22,9 +22,9 @@ impl Shard {
     #[inline(never)]
     pub(crate) fn foresee(&self, headers: &Headers) {
         let LastBound { place, own } = self.last_bound;
-        let Some(rule) = self.configuration.nat.source.get(place) else { return };
+        let Some(binder) = self.configuration.binders.source.get(place) else { return };
         let original = &headers.tuple;
-        let wish = rule.wish(original.family(), original.src, own, self.choice(rule, original));
+        let wish = binder.wish(original.family(), original.src, own, self.choice(binder, original));
         let Some(wish) = wish else { return };
         let reply = Tuple { dst: wish.address, ..original.invert() };
         self.index.prefetch(self.key(&reply).hash);

@@ -5,8 +5,9 @@
 //! ([`crate::message`]). It lasts as long as any of them. Its port serves no other client: shards draw from ports of
 //! their own, which are those whose tuple of address and port alone they own.
 
+use super::binder::Wish;
 use super::rules::Ports;
-use super::search::{Wish, choices};
+use super::search::choices;
 use crate::shard::Shard;
 use crate::steer::ShardId;
 use crate::tuple::{Selector, Tuple};

@@ -5,6 +5,7 @@
 
 mod apply;
 mod bind;
+mod binder;
 mod blocks;
 mod edit;
 mod foresee;
@@ -16,6 +17,7 @@ mod sweep;
 
 pub(crate) use apply::{Destination, is_rewritable};
 pub(crate) use bind::{Bound, Newcomer};
+pub use binder::Binders;
 pub use blocks::PortBlock;
 pub(crate) use edit::{rewrite, rewrite_error};
 pub(crate) use foresee::LastBound;

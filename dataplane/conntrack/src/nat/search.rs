@@ -3,10 +3,12 @@
 //! A port is kept where that can be. Else one is drawn (RFC 6056 section 3.3.1) whose reply tuple this shard owns, so that no
 //! two shards ever draw the same and every answer comes home.
 
+use super::binder::Wish;
 use super::rules::Ports;
 use crate::entry::Status;
-use crate::shard::{End, Shard};
-use crate::steer::{Base, TABLE};
+use crate::index::Hash;
+use crate::shard::{End, Key, Shard};
+use crate::steer::{Base, EVERYWHERE, Steering};
 use crate::time::Tick;
 use crate::tracker::tcp;
 use crate::tuple::{Tuple, protocol};
@@ -15,17 +17,6 @@ use std::ops::RangeInclusive;
 /// Reply tuples that are looked up for one connection, at most, when every port of an address serves somebody already:
 /// some tens of microseconds of work. The client's next packet goes on from another port.
 const MOST_PROBES: usize = 512;
-
-/// What a rule wants the source or destination of a connection to be.
-#[derive(Clone, Debug)]
-pub(super) struct Wish {
-    pub(super) address: u128,
-    pub(super) ports: Ports,
-    /// Whether the port may be another than the connection's own only to bring its answers home. Clients that share an
-    /// address do not mind; one whose source a rule leaves alone, or translates one to one, keeps its port, and has a
-    /// signpost.
-    pub(super) steers: bool,
-}
 
 /// The ports that a connection gets another one from when its own is taken: of its own class (RFC 4787 section 4.2.2), and
 /// none between 512 and 600, which old programs take for a sign of trust.
@@ -91,92 +82,104 @@ impl Shard {
 
     /// Finds a reply tuple for a connection whose source is to become what is wished, and gives it to the newcomer.
     pub(super) fn settle_source(&mut self, original: &Tuple, wish: &Wish, is_random: bool) -> bool {
-        let wanted = Tuple { dst: wish.address, ..self.newcomer.reply };
+        self.newcomer.reply.dst = wish.address;
+        let wanted = self.newcomer.reply;
         let own = original.selector.sport();
-        let found = match choices(original.protocol(), own, &wish.ports) {
+        let is_first = self.tries == 0;
+        match choices(original.protocol(), own, &wish.ports) {
             // Without another port there is nothing to try again.
-            None => (self.tries == 0 && !self.is_taken(&wanted)).then_some(wanted),
+            None => is_first && self.settle_on(&wanted),
             Some(range) => {
                 let is_among = wish.ports == Ports::Own || range.contains(&own);
-                self.find_port(&wanted, own, range, is_among && !is_random && self.tries == 0, wish.steers)
+                self.find_port(&wanted, &range, is_among && !is_random && is_first, wish.steers)
             }
-        };
-        self.newcomer.reply = found.unwrap_or(wanted);
-        found.is_some()
+        }
     }
 
-    /// A free reply tuple like `wanted`: with its `own` port if it may keep that, else with one among `range` that nobody
-    /// uses, else one that serves only connections with other tuples, else that of a TCP connection that is over.
+    /// Finds a free reply tuple like `wanted`: that itself if it may keep its port, else one with a port among `range` that
+    /// nobody uses, else one that serves only connections with other tuples, else that of a TCP connection that is over.
     fn find_port(
         &mut self,
         wanted: &Tuple,
-        own: u16,
-        range: RangeInclusive<u16>,
+        range: &RangeInclusive<u16>,
         may_keep: bool,
         steers: bool,
-    ) -> Option<Tuple> {
-        let steering = self.steering;
-        let home = Home::new(steering.base(&wanted.with_reply_port(0)), &range);
-        if may_keep && (home.has(own) || !steers) && !self.is_taken(&wanted.with_reply_port(own)) {
-            return Some(wanted.with_reply_port(own));
+    ) -> bool {
+        let home = Home::new(&self.steering, wanted, range);
+        let may_keep = may_keep && (!steers || home.has(&self.steering, wanted.reply_port()));
+        if may_keep && self.settle_on(wanted) {
+            return true;
         }
-        let start = draw_from(&range, self.draw());
-        let unused = self.find_unused(wanted, &range, start, &home);
-        unused.or_else(|| self.find_shared(wanted, &range, start, &home))
+        let start = draw_from(range, self.draw());
+        self.find_unused(wanted, range, start, home) || self.find_shared(wanted, range, start, home)
     }
 
     /// One whose port nobody uses. Only traffic that no rule translates can own its tuple all the same.
-    fn find_unused(
-        &mut self,
-        wanted: &Tuple,
-        range: &RangeInclusive<u16>,
-        start: u16,
-        home: &Home<'_>,
-    ) -> Option<Tuple> {
+    fn find_unused(&mut self, wanted: &Tuple, range: &RangeInclusive<u16>, start: u16, home: Home) -> bool {
         let mut from = start;
         for _ in 0..MOST_PROBES / 8 {
             let port = self
                 .configuration
                 .pools
                 .free(wanted.family(), wanted.dst, wanted.protocol(), range.clone(), from)
-                .find(|port| home.has(*port))?;
-            let reply = wanted.with_reply_port(port);
-            if !self.is_taken(&reply) {
-                return Some(reply);
+                .find(|port| home.has(&self.steering, *port));
+            let Some(port) = port else { return false };
+            if self.settle_on(&wanted.with_reply_port(port)) {
+                return true;
             }
             from = if port == *range.end() { *range.start() } else { port + 1 };
         }
-        None
+        false
     }
 
     /// One whose port serves others, with other tuples; the tuple of a TCP connection that is over where there is none.
-    fn find_shared(
-        &mut self,
-        wanted: &Tuple,
-        range: &RangeInclusive<u16>,
-        start: u16,
-        home: &Home<'_>,
-    ) -> Option<Tuple> {
+    fn find_shared(&mut self, wanted: &Tuple, range: &RangeInclusive<u16>, start: u16, home: Home) -> bool {
+        let steering = self.steering;
         let mut over = None;
         let ports = (start..=*range.end()).chain(*range.start()..start);
-        for port in ports.filter(|port| home.has(*port)).take(MOST_PROBES) {
+        for port in ports.filter(|port| home.has(&steering, *port)).take(MOST_PROBES) {
             let reply = wanted.with_reply_port(port);
-            match self.owner_of(&reply) {
-                None if !self.is_signposted(&reply) => return Some(reply),
+            let key = self.key(&reply);
+            match self.owner_of(&key, &reply) {
+                None if !self.is_signposted(&reply) => {
+                    self.newcomer.settle(&reply, key.hash);
+                    return true;
+                }
                 None => {}
-                Some(index) if over.is_none() && self.may_take_over(index) => over = Some((index, reply)),
+                Some(index) if over.is_none() && self.may_take_over(index) => {
+                    over = Some((index, reply, key.hash));
+                }
                 Some(_) => {}
             }
         }
         // A range of one port is not searched, in Linux either.
-        let (index, reply) = over.filter(|_| range.start() < range.end())?;
+        let Some((index, reply, hash)) = over.filter(|_| range.start() < range.end()) else { return false };
         self.remove(index, End::Closed);
-        Some(reply)
+        self.newcomer.settle(&reply, hash);
+        true
+    }
+
+    /// Gives a reply tuple to the newcomer, if it is nobody's.
+    fn settle_on(&mut self, reply: &Tuple) -> bool {
+        let free = self.if_free(reply);
+        if let Some(hash) = free {
+            self.newcomer.settle(reply, hash);
+        }
+        free.is_some()
     }
 
     /// Whether a packet of this tuple would belong to a connection, of this shard or, as far as is known here, of another.
     pub(crate) fn is_taken(&mut self, tuple: &Tuple) -> bool {
-        self.is_signposted(tuple) || self.owner_of(tuple).is_some()
+        self.if_free(tuple).is_none()
+    }
+
+    /// The hash of a tuple, if no packet of it would belong to a connection.
+    fn if_free(&mut self, tuple: &Tuple) -> Option<Hash> {
+        if self.is_signposted(tuple) {
+            return None;
+        }
+        let key = self.key(tuple);
+        self.owner_of(&key, tuple).is_none().then_some(key.hash)
     }
 
     fn is_signposted(&self, tuple: &Tuple) -> bool {
@@ -185,9 +188,8 @@ impl Shard {
 
     /// The entry that a packet of this tuple would belong to. One whose time is over ends here: two entries must never
     /// have a tuple in common.
-    fn owner_of(&mut self, tuple: &Tuple) -> Option<u32> {
-        let key = self.key(tuple);
-        let (index, _) = self.search(&key, tuple)?;
+    fn owner_of(&mut self, key: &Key, tuple: &Tuple) -> Option<u32> {
+        let (index, _) = self.search(key, tuple)?;
         if self.entries.at(index).deadline.is_due(Tick::at(self.now)) {
             self.remove(index, End::Expired);
             return None;
@@ -204,25 +206,23 @@ impl Shard {
     }
 }
 
-/// Which ports bring the answers to a connection home to this shard.
-struct Home<'a> {
-    base: Base<'a>,
-    /// Whether ports make a difference.
-    steers: bool,
-}
+/// Which ports bring the answers to a connection home to this shard; without a base, all.
+#[derive(Clone, Copy)]
+struct Home(Option<Base>);
 
-impl<'a> Home<'a> {
-    /// For a reply tuple without its port, which is to be among `range`. Where no port brings the answer home, any will do.
-    fn new(base: Base<'a>, range: &RangeInclusive<u16>) -> Self {
-        let is_home = |port| base.is_own_with(port);
-        // Every shard has a port among as many as the table has places.
-        let mut some = range.clone().take(TABLE);
-        let steers = base.steers() && some.clone().any(is_home) && !some.all(is_home);
-        Self { base, steers }
+impl Home {
+    /// For a reply tuple whose port is to be among `range`. Where no port brings the answer home, any will do.
+    fn new(steering: &Steering, reply: &Tuple, range: &RangeInclusive<u16>) -> Self {
+        let base = steering.base(&reply.with_reply_port(0));
+        let has_home = |base: &Base| {
+            range.end() - range.start() >= EVERYWHERE - 1
+                || range.clone().any(|port| steering.is_own_with(*base, port))
+        };
+        Self(base.filter(has_home))
     }
 
-    fn has(&self, port: u16) -> bool {
-        !self.steers || self.base.is_own_with(port)
+    fn has(self, steering: &Steering, port: u16) -> bool {
+        self.0.is_none_or(|base| steering.is_own_with(base, port))
     }
 }
 

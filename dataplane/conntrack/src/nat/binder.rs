@@ -1,0 +1,149 @@
+//! Binders: the rules as connections are bound by them, with what is fixed about a rule worked out beforehand.
+
+use super::rules::{Nat, Ports, Range, Rule, Target};
+use crate::policy::{Facts, Prefix};
+use crate::tuple::{Family, number};
+use std::net::IpAddr;
+
+/// Addresses of a pool that are tried for one connection when the ports of those before are used up.
+const MOST_ADDRESSES: u64 = 16;
+
+/// What a rule wants the source or destination of a connection to be.
+#[derive(Clone, Debug)]
+pub(super) struct Wish {
+    pub(super) address: u128,
+    pub(super) ports: Ports,
+    /// Whether the port may be another than the connection's own only to bring its answers home. Clients that share an
+    /// address do not mind; one whose source a rule leaves alone, or translates one to one, keeps its port, and has a
+    /// signpost.
+    pub(super) steers: bool,
+}
+
+/// The binders of a configuration, in the order of its rules.
+#[derive(Clone, Debug, Default)]
+pub struct Binders {
+    pub(super) source: Vec<Binder>,
+    pub(super) destination: Vec<Binder>,
+}
+
+impl Binders {
+    /// Those of these rules.
+    pub(crate) fn new(nat: &Nat) -> Self {
+        let all = |rules: &[Rule]| rules.iter().map(Binder::new).collect();
+        Self { source: all(&nat.source), destination: all(&nat.destination) }
+    }
+}
+
+/// A rule, and the addresses of its pool by family.
+#[derive(Clone, Debug)]
+pub(super) struct Binder {
+    pub(super) rule: Rule,
+    v4: Pool,
+    v6: Pool,
+}
+
+impl Binder {
+    fn new(rule: &Rule) -> Self {
+        let ranges: &[Range] = match &rule.target {
+            Target::Pool(ranges) => ranges,
+            Target::Keep | Target::Own(_) | Target::Prefix(_) => &[],
+        };
+        let (v4, v6) = (Pool::new(ranges, Family::V4), Pool::new(ranges, Family::V6));
+        Self { rule: rule.clone(), v4, v6 }
+    }
+
+    const fn pool(&self, family: Family) -> &Pool {
+        match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        }
+    }
+
+    /// Whether a connection is bound by it; `own` says whether the box has an address that it may mean.
+    pub(super) fn applies(&self, facts: &Facts, own: bool) -> bool {
+        self.rule.matches.applies(facts) && self.serves(facts.family, own)
+    }
+
+    /// Whether its target has anything for a family.
+    fn serves(&self, family: Family, own: bool) -> bool {
+        match &self.rule.target {
+            Target::Keep => true,
+            Target::Own(_) => own,
+            Target::Prefix(prefix) => prefix.family() == family,
+            Target::Pool(_) => self.pool(family).size > 0,
+        }
+    }
+
+    /// What it wants an address that is `old` to be, if it serves the family; `own` is the box's address that it may mean,
+    /// and `choice` says which of several. `None` where the connection is to be left alone.
+    pub(super) fn wish(&self, family: Family, old: u128, own: Option<IpAddr>, choice: u64) -> Option<Wish> {
+        match &self.rule.target {
+            Target::Keep => None,
+            Target::Own(ports) => Some(Wish { address: number(own?), ports: ports.clone(), steers: true }),
+            Target::Prefix(prefix) => {
+                Some(Wish { address: same_host(prefix, old), ports: Ports::Own, steers: false })
+            }
+            Target::Pool(_) => self.pool(family).wish(choice),
+        }
+    }
+
+    /// Whether there are several addresses of a family to choose from.
+    pub(super) const fn has_choice(&self, family: Family) -> bool {
+        self.pool(family).size > 1
+    }
+
+    /// How many addresses of a family there are to try.
+    pub(super) fn tries(&self, family: Family) -> u64 {
+        if self.rule.persistent { 1 } else { self.pool(family).size.clamp(1, MOST_ADDRESSES) }
+    }
+}
+
+/// The addresses of one family that a rule chooses from.
+#[derive(Clone, Debug)]
+struct Pool {
+    /// How many they are. Choices are numbers of 63 bits: more addresses are used as far as those reach.
+    size: u64,
+    parts: Vec<Part>,
+}
+
+/// Addresses in a row.
+#[derive(Clone, Debug)]
+struct Part {
+    first: u128,
+    size: u64,
+    ports: Ports,
+}
+
+impl Part {
+    fn new(range: &Range) -> Self {
+        let first = number(range.first);
+        let size = u64::try_from(number(range.last) - first).unwrap_or(u64::MAX).saturating_add(1);
+        Self { first, size, ports: range.ports.clone() }
+    }
+}
+
+impl Pool {
+    fn new(ranges: &[Range], family: Family) -> Self {
+        let is_own = |range: &&Range| range.first.is_ipv4() == (family == Family::V4);
+        let parts: Vec<_> = ranges.iter().filter(is_own).map(Part::new).collect();
+        Self { size: parts.iter().fold(0, |all, part| all.saturating_add(part.size)), parts }
+    }
+
+    /// The address of this number, counted again and again through all parts.
+    fn wish(&self, choice: u64) -> Option<Wish> {
+        let mut place = choice.checked_rem(self.size)?;
+        for part in &self.parts {
+            if place < part.size {
+                let address = part.first + u128::from(place);
+                return Some(Wish { address, ports: part.ports.clone(), steers: true });
+            }
+            place -= part.size;
+        }
+        None
+    }
+}
+
+/// The address in a network that has the host bits of `old`.
+const fn same_host(network: &Prefix, old: u128) -> u128 {
+    network.first() | old & (network.last() - network.first())
+}
