@@ -160,13 +160,18 @@ impl Shard {
             return None;
         }
         // A box without an address to masquerade as refuses: what a rule wants hidden must not be seen.
-        let Some(place) = binders.iter().position(|binder| binder.applies(facts, true)) else {
-            let own = if is_hairpin { self.masquerade_address(facts, egress) } else { None };
-            let wish = Wish { address: number(own?), ports: Ports::Own, steers: true };
-            self.newcomer.masqueraded = true;
-            return Some(Bound::of(self.settle_source(original, &wish, false)));
-        };
-        let binder = binders.get(place)?;
+        if let Some(place) = binders.iter().position(|binder| binder.applies(facts, true)) {
+            return self.bind_by(place, original, facts, egress);
+        }
+        let own = if is_hairpin { self.masquerade_address(facts, egress) } else { None };
+        let wish = Wish { address: number(own?), ports: Ports::Own, steers: true };
+        self.newcomer.masqueraded = true;
+        Some(Bound::of(self.settle_source(original, &wish, false)))
+    }
+
+    /// Binds the source by the rule at `place`; `None` where that says to keep it.
+    fn bind_by(&mut self, place: usize, original: &Tuple, facts: &Facts, egress: Egress) -> Option<Bound> {
+        let binder = self.configuration.binders.source.get(place)?;
         let Rule { random, mapping, .. } = binder.rule;
         let is_mapped = mapping == Mapping::EndpointIndependent;
         if is_mapped && self.home(original) != self.steering.own() {

@@ -76,6 +76,7 @@ impl Binder {
 
     /// What it wants an address that is `old` to be, if it serves the family; `own` is the box's address that it may mean,
     /// and `choice` says which of several. `None` where the connection is to be left alone.
+    #[inline]
     pub(super) fn wish(&self, family: Family, old: u128, own: Option<IpAddr>, choice: u64) -> Option<Wish> {
         match &self.rule.target {
             Target::Keep => None,
@@ -130,6 +131,7 @@ impl Pool {
     }
 
     /// The address of this number, counted again and again through all parts.
+    #[inline]
     fn wish(&self, choice: u64) -> Option<Wish> {
         let mut place = choice.checked_rem(self.size)?;
         for part in &self.parts {

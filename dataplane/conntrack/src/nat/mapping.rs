@@ -49,6 +49,7 @@ impl Shard {
 
     /// What a connection's source is to become by a rule that wishes `wish`: what its client's port already is, or a port
     /// that is nobody's yet. `None` where there is none.
+    #[inline(never)]
     pub(super) fn map(&mut self, original: &Tuple, wish: Wish, is_random: bool) -> Option<Wish> {
         if let Some(mapped) = self.mappings.get(&endpoint(original)) {
             let ports = Ports::Among(mapped.port..=mapped.port);
@@ -76,6 +77,7 @@ impl Shard {
     }
 
     /// Counts the newcomer's use of its client's mapping, which begins with the first.
+    #[inline(never)]
     pub(super) fn use_mapping(&mut self, original: &Tuple) -> bool {
         let endpoint = endpoint(original);
         if let Some(mapped) = self.mappings.get_mut(&endpoint) {
