@@ -157,7 +157,7 @@ impl Entries {
 
     /// The direction in which a packet of `tuple` belongs to the entry at `index`; `None` if it does not, or no connection
     /// lives there.
-    #[inline]
+    #[inline(always)]
     pub fn direction(&self, index: u32, tuple: &Tuple) -> Option<Direction> {
         let entry = self.arena.get(index as usize)?;
         let [original, reply] = match tuple.family() {

@@ -87,6 +87,7 @@ pub struct Counter {
 
 impl Counter {
     /// Counts one packet of `bytes`.
+    #[inline(always)]
     pub fn add(&mut self, bytes: u32) {
         let (low, carry) = self.bytes_low.overflowing_add(bytes);
         self.bytes_low = low;

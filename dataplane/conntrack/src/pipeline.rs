@@ -22,6 +22,7 @@ use crate::tuple::Direction;
 use crate::verdict::{Action, DropReason, Handoff, InvalidReason, State, Verdict};
 use crate::wire;
 use std::hint::select_unpredictable;
+use std::slice;
 
 /// Packets that go through the passes together.
 pub const BURST: usize = 32;
@@ -99,6 +100,7 @@ impl Shard {
         let slots = &mut slots[..frames.len().min(BURST)];
         self.parse_burst(slots, frames);
         self.decide_burst(slots, frames, verdicts);
+        verdicts.iter().take(slots.len()).for_each(|verdict| self.count(verdict));
     }
 
     // Each pass is a function of its own: the loops have the registers to themselves.
@@ -122,7 +124,6 @@ impl Shard {
             if verdict.entry.is_none() {
                 self.decline(frame.handed(), slot.headers.tuple);
             }
-            self.count(verdict);
         }
     }
 
@@ -321,26 +322,24 @@ impl Shard {
 
     /// Takes back what was delegated with a packet that did not get there.
     pub fn take_back<F: Frame>(&mut self, frame: &F) {
-        let mut slot = Slot::default();
-        if self.parse(frame, &mut slot).is_ok() {
-            self.signposts.remove(&slot.headers.tuple);
+        let mut slots = [Slot::default()];
+        self.parse_burst(&mut slots, slice::from_ref(frame));
+        if slots[0].ended.is_none() {
+            self.signposts.remove(&slots[0].headers.tuple);
         }
     }
 
     /// Decides about a packet once more, which was counted before.
     pub(crate) fn decide_again<F: Frame>(&mut self, now: Instant, frame: &mut F) -> Verdict {
         self.advance(now);
-        let mut slot = Slot::default();
-        slot.ended = self.parse(frame, &mut slot).err();
-        self.fetch(&mut slot);
-        let verdict = self.decide(frame, &slot);
-        if verdict.entry.is_none() {
-            self.decline(frame.handed(), slot.headers.tuple);
-        }
-        if let Some(reason) = verdict.drop_reason() {
+        let (mut slots, frames) = ([Slot::default()], slice::from_mut(frame));
+        let mut verdicts = [Verdict::dropped(DropReason::NatExhausted)];
+        self.parse_burst(&mut slots, frames);
+        self.decide_burst(&mut slots, frames, &mut verdicts);
+        if let Some(reason) = verdicts[0].drop_reason() {
             self.count_drops(reason, 1);
         }
-        verdict
+        verdicts[0]
     }
 
     /// Finds or opens the connection of a packet and brings it up to date.

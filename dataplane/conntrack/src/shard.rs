@@ -327,7 +327,7 @@ impl Shard {
 
     /// Finds the live entry of a tuple, and the direction in which the tuple belongs to it. An entry whose time is
     /// over ends here if the wheel has not come to it yet.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&mut self, key: &Key, tuple: &Tuple) -> Option<(u32, Direction)> {
         let found = match self.entries.direction(key.candidate, tuple) {
             Some(direction) => Some((key.candidate, direction)),

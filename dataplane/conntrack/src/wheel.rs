@@ -94,7 +94,7 @@ impl Wheel {
     }
 
     /// Gives an entry a new deadline, and moves it only if it hangs on a slot that would come up too late.
-    #[inline]
+    #[inline(always)]
     pub fn refresh(&mut self, entries: &mut Entries, index: u32, deadline: Tick) {
         let entry = entries.at_mut(index);
         let earlier = deadline.since_ms(entry.deadline) < 0;

@@ -66,7 +66,7 @@ pub fn open(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry) -> Resu
 }
 
 /// Judges a further packet of `entry` that goes in `direction`.
-#[inline]
+#[inline(always)]
 pub fn update(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direction: Direction) -> Update {
     match packet.headers.protocol {
         protocol::TCP => tcp::update(context, packet, entry, direction),

@@ -72,7 +72,7 @@ pub fn parse<F: Frame>(frame: &F) -> Result<Headers, DropReason> {
 }
 
 /// As [`parse`], in place: where headers are kept for later, a copy costs as much as the parsing.
-#[inline]
+#[inline(always)]
 pub(crate) fn parse_into<F: Frame>(frame: &F, headers: &mut Headers) -> Result<(), DropReason> {
     let head = frame.head();
     let (ethertype, l3_offset) = ethernet::payload(head)?;

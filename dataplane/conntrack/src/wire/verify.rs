@@ -10,7 +10,7 @@ use crate::tuple::{Family, protocol};
 /// `headers` are the frame's own, of a whole datagram; an L4 header that is cut off is not good.
 ///
 /// What the device has found out about TCP, UDP and SCTP is believed.
-#[inline]
+#[inline(always)]
 pub fn verify_checksum<F: Frame>(frame: &F, headers: &Headers) -> bool {
     match (headers.protocol, frame.l4_checksum()) {
         (protocol::TCP | protocol::UDP | protocol::SCTP, Checksum::Good) => true,
