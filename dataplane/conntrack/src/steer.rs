@@ -158,6 +158,12 @@ impl Steering {
         self.at(half_hash(fold_addresses(tuple)))
     }
 
+    /// The owner of an address and port, the source of a tuple, whoever is at the other end: of each protocol by the port,
+    /// too, so that every shard has some ports of every address.
+    pub(crate) const fn owner_of_endpoint(&self, endpoint: &Tuple) -> ShardId {
+        self.at(half_hash(fold_addresses(endpoint) ^ endpoint.selector.sport()))
+    }
+
     /// The owner of a packet by the hash that a NIC with [`KEY`] made of it.
     #[inline]
     pub const fn owner_of_hash(&self, rss_hash: u32) -> ShardId {

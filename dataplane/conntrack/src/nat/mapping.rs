@@ -3,7 +3,7 @@
 //!
 //! A mapping is kept by the shard of its client's port, which all connections from there are delegated to
 //! ([`crate::message`]). It lasts as long as any of them. Its port serves no other client: shards draw from ports of
-//! their own, which are those whose tuple of address and port alone they own.
+//! their own, which are those that they own by address and port alone.
 
 use super::binder::Wish;
 use super::rules::Ports;
@@ -44,7 +44,7 @@ fn half(address: u128, port: u16, selector: Selector) -> Tuple {
 impl Shard {
     /// The shard that keeps the mapping of a connection's client.
     pub(super) fn home(&self, original: &Tuple) -> ShardId {
-        self.steering.owner(&endpoint(original))
+        self.steering.owner_of_endpoint(&endpoint(original))
     }
 
     /// What a connection's source is to become by a rule that wishes `wish`: what its client's port already is, or a port
@@ -60,8 +60,7 @@ impl Shard {
         let Some(range) = choices(original.protocol(), own, &wish.ports) else { return Some(wish) };
         let steering = self.steering;
         let is_home = |port: u16| {
-            steering.is_single()
-                || steering.owner(&half(wish.address, port, original.selector)) == steering.own()
+            steering.owner_of_endpoint(&half(wish.address, port, original.selector)) == steering.own()
         };
         let random = self.draw();
         let pools = &self.configuration.pools;

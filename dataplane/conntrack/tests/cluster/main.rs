@@ -219,3 +219,41 @@ fn no_reply_tuple_is_owned_twice_among_a_million_connections() {
         }
     }
 }
+
+/// The identifiers of a client's queries are one towards all servers, and each shard has some to give.
+#[test]
+fn each_shard_maps_identifiers() {
+    const CLIENTS: u32 = 100;
+    let settings = Settings::of(Preset::Linux, 4000);
+    let random = ChaCha8Rng::seed_from_u64(7);
+    let mut cluster = Cluster::new(4, 1000, &settings, &accept_all(), &nat(), random);
+    let [a, b, ..] = GAMERS;
+    let mut sent = HashMap::new();
+    for number in 0..400 {
+        let client = [a, b, 0, 1 + (number % CLIENTS) as u8];
+        let server = [198, 51, 100, 1 + (number / CLIENTS) as u8];
+        sent.insert(number, client);
+        cluster.receive(INSIDE, numbered(Pair::of(client.into(), 0, server.into(), 0).echo(7, 1), number));
+        while !cluster.is_at_rest() {
+            cluster.step();
+        }
+    }
+    assert_eq!(cluster.drops, []);
+    assert_eq!(cluster.sent.len(), 400);
+    let (mut mapped, mut mappers) = (HashMap::new(), HashMap::new());
+    for (_, frame) in std::mem::take(&mut cluster.sent) {
+        let (packet, number) = seen(&frame);
+        assert_eq!(*mapped.entry(sent[&number]).or_insert(packet.source), packet.source);
+        assert_eq!(*mappers.entry(packet.source).or_insert(sent[&number]), sent[&number]);
+        cluster.receive(OUTSIDE, answer(&frame));
+    }
+    while !cluster.is_at_rest() {
+        cluster.step();
+    }
+    assert_eq!((cluster.drops.len(), cluster.sent.len()), (0, 400));
+    for (_, frame) in &cluster.sent {
+        let (packet, number) = seen(frame);
+        assert_eq!(packet.destination, (sent[&number].into(), 7));
+    }
+    cluster.check();
+}

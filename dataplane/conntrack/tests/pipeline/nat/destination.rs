@@ -124,32 +124,6 @@ fn what_is_redirected_is_the_boxs_own() {
 }
 
 #[test]
-fn hairpin_brings_the_answer_back_this_way() {
-    let mut nat = destination(towards("203.0.113.10"), to("10.0.0.5:8080"));
-    nat.destination[0].hairpin = true;
-    let mut it = Middlebox::routed(nat);
-    let (public, seen) =
-        (Pair::at("10.0.0.2:40000", "203.0.113.10:80"), Pair::at("10.0.0.1:40000", "10.0.0.5:8080"));
-    it.leaves(INSIDE, &public.tcp("S", 1, 0), INSIDE, &seen.tcp("S", 1, 0));
-    it.leaves(INSIDE, &seen.inverse().tcp("SA", 5, 2), INSIDE, &public.inverse().tcp("SA", 5, 2));
-    it.leaves(INSIDE, &public.tcp("A", 2, 6), INSIDE, &seen.tcp("A", 2, 6));
-    // From outside the client's address stays.
-    let (public, seen) = (Pair::at(OUTER, "203.0.113.10:80"), Pair::at(OUTER, "10.0.0.5:8080"));
-    it.crosses(OUTSIDE, &public.tcp("S", 1, 0), &seen.tcp("S", 1, 0));
-    it.check();
-    assert_eq!(it.ports_in_use("10.0.0.1"), 1);
-}
-
-#[test]
-fn without_hairpin_the_server_sees_the_client() {
-    let mut it = Middlebox::routed(destination(towards("203.0.113.10"), to("10.0.0.5")));
-    let (public, seen) =
-        (Pair::at("10.0.0.2:40000", "203.0.113.10:80"), Pair::at("10.0.0.2:40000", "10.0.0.5:80"));
-    it.leaves(INSIDE, &public.tcp("S", 1, 0), INSIDE, &seen.tcp("S", 1, 0));
-    it.leaves(INSIDE, &seen.inverse().tcp("SA", 5, 2), INSIDE, &public.inverse().tcp("SA", 5, 2));
-}
-
-#[test]
 fn both_ends_of_one_connection_are_translated() {
     for (outside, inside, to_server, to_client) in [
         (

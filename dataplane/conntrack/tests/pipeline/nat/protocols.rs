@@ -64,6 +64,39 @@ fn identifiers_of_echo_and_timestamp_are_kept_or_changed_and_changed_back() {
 }
 
 #[test]
+fn an_identifier_is_one_towards_all_servers() {
+    for (client, other, servers, own) in [
+        ("10.0.0.2:0", "10.0.0.3:0", ["198.51.100.2:0", "198.51.100.3:0", "192.0.2.9:0"], "203.0.113.1:0"),
+        (
+            "[fd00::2]:0",
+            "[fd00::3]:0",
+            ["[2001:db8:9::2]:0", "[2001:db8:9::3]:0", "[2001:db8::9]:0"],
+            "[2001:db8:2::1]:0",
+        ),
+    ] {
+        let mut nat = masquerade();
+        nat.source[0].mapping = Mapping::EndpointIndependent;
+        let mut it = Middlebox::routed(nat);
+        let id_at = if client.starts_with('[') { 58 } else { 38 };
+        let frame = |it: &mut Middlebox, packet: &Packet| {
+            let frame = it.goes_out(packet);
+            u16::from_be_bytes([frame[id_at], frame[id_at + 1]])
+        };
+        assert_eq!(frame(&mut it, &Pair::at(client, servers[0]).echo(7, 1)), 7);
+        let changed = frame(&mut it, &Pair::at(other, servers[1]).echo(7, 1));
+        assert_ne!(changed, 7, "another client's, though that has not spoken to this server");
+        for (client, id) in [(client, 7), (other, changed)] {
+            for server in servers {
+                let (inside, outside) = (Pair::at(client, server), Pair::at(own, server));
+                it.crosses(INSIDE, &inside.echo(7, 2), &outside.echo(id, 2));
+                it.crosses(OUTSIDE, &outside.inverse().echo_reply(id, 2), &inside.inverse().echo_reply(7, 2));
+            }
+        }
+        it.check();
+    }
+}
+
+#[test]
 fn a_checksum_that_is_none_stays_none() {
     for (nat, seen) in [(masquerade(), outside()), (moved(), seen_moved())] {
         let mut it = Middlebox::routed(nat);
