@@ -96,10 +96,13 @@ impl Shard {
             Some(decision) => decision,
             None => self.look_and_walk(packet, tracked, ingress, egress.port, destination),
         };
-        self.carry_out(decision, packet.headers, tracked, egress)
+        let verdict = self.carry_out(decision, packet.headers, tracked, egress);
+        self.count_for_rule(verdict.rule, packet.headers);
+        verdict
     }
 
-    /// The verdict of the policy on the first packet of a connection, which becomes what the facts say.
+    /// The verdict of the policy on the first packet of a connection, which becomes what the facts say. It does not count yet:
+    /// the packet may be another shard's, or come again.
     #[inline]
     pub(crate) fn judge_first(
         &mut self,
@@ -114,23 +117,21 @@ impl Shard {
         self.carry_out(decision, headers, tracked, egress)
     }
 
-    /// The verdict that a decision comes to; counts it with its rule.
+    /// Counts a packet for the rule that decided about it; `None` is the policy's default.
     #[inline(always)]
-    fn carry_out(
-        &mut self,
-        decision: Decision,
-        headers: &Headers,
-        tracked: &Tracked,
-        egress: Egress,
-    ) -> Verdict {
-        let (outcome, rule) = self.configuration.policy.outcome(decision);
-        let bytes = u64::from(headers.l3_len);
+    pub(crate) fn count_for_rule(&mut self, rule: Option<RuleId>, headers: &Headers) {
         let counters = &mut self.configuration.rule_counters;
         let place = rule.map_or(counters.len().saturating_sub(1), |RuleId(number)| usize::from(number));
         if let Some(counter) = counters.get_mut(place) {
             counter.packets += 1;
-            counter.bytes += bytes;
+            counter.bytes += u64::from(headers.l3_len);
         }
+    }
+
+    /// The verdict that a decision comes to.
+    #[inline(always)]
+    fn carry_out(&self, decision: Decision, headers: &Headers, tracked: &Tracked, egress: Egress) -> Verdict {
+        let (outcome, rule) = self.configuration.policy.outcome(decision);
         let action = match outcome {
             Outcome::Accept => egress.action(),
             Outcome::Drop => Action::Drop(DropReason::Policy),

@@ -274,6 +274,9 @@ impl Shard {
         tries: u8,
     ) -> Verdict {
         if tries >= MOST_BINDINGS {
+            if let Some(tuple) = self.tuple(frame) {
+                self.decline(frame.handed(), tuple);
+            }
             self.count_drops(DropReason::NatExhausted, 1);
             return Verdict { action: Action::Drop(DropReason::NatExhausted), entry: None, ..*verdict };
         }

@@ -18,7 +18,7 @@ use crate::shard::{End, Key, Shard};
 use crate::steer::ShardId;
 use crate::time::{Instant, Tick};
 use crate::tracker::{self, Context, Update};
-use crate::tuple::Direction;
+use crate::tuple::{Direction, Tuple};
 use crate::verdict::{Action, DropReason, Handoff, InvalidReason, State, Verdict};
 use crate::wire;
 use std::hint::select_unpredictable;
@@ -267,16 +267,24 @@ impl Shard {
         }
         let headers = &slot.headers;
         let tuple = &headers.tuple;
-        let mut facts = Facts::of_first_packet(Packet { headers, head: frame.head() }, frame.port());
+        let packet = Packet { headers, head: frame.head() };
+        let mut facts = Facts::of_first_packet(packet, frame.port());
         self.bind_destination(tuple, &mut facts);
         let translated = facts.status.has(Status::DST_NAT).then_some(facts.destination);
+        if translated.is_some() && !nat::is_rewritable(packet, &self.newcomer.reply.invert()) {
+            return self.verdict(tracked, Action::Drop(DropReason::NatUnknown));
+        }
         let verdict = match self.configuration.forwarding.way(frame, headers, translated) {
             Way::Open(egress) => {
-                let verdict = self.judge_first(headers, tracked, &mut facts, egress);
-                match verdict.drop_reason() {
-                    None => self.admit(&slot.key, tuple, &facts, egress, frame.handed(), verdict),
-                    Some(_) => verdict,
+                let judged = self.judge_first(headers, tracked, &mut facts, egress);
+                let verdict = match judged.drop_reason() {
+                    None => self.admit(&slot.key, tuple, &facts, egress, frame.handed(), judged),
+                    Some(_) => judged,
+                };
+                if self.tries == 0 && !matches!(verdict.action, Action::Handoff(..)) {
+                    self.count_for_rule(judged.rule, headers);
                 }
+                verdict
             }
             Way::Closed(action) => self.verdict(tracked, action),
         };
@@ -322,11 +330,17 @@ impl Shard {
 
     /// Takes back what was delegated with a packet that did not get there.
     pub fn take_back<F: Frame>(&mut self, frame: &F) {
+        if let Some(tuple) = self.tuple(frame) {
+            self.signposts.remove(&tuple);
+        }
+    }
+
+    /// The tuple of a packet that is tracked here.
+    pub(crate) fn tuple<F: Frame>(&self, frame: &F) -> Option<Tuple> {
         let mut slots = [Slot::default()];
         self.parse_burst(&mut slots, slice::from_ref(frame));
-        if slots[0].ended.is_none() {
-            self.signposts.remove(&slots[0].headers.tuple);
-        }
+        let [Slot { headers, ended, .. }] = slots;
+        ended.is_none().then_some(headers.tuple)
     }
 
     /// Decides about a packet once more, which was counted before.
@@ -368,7 +382,7 @@ impl Shard {
             }
             Update::Reopen => {
                 self.remove(index, End::Closed);
-                return self.open(packet, now);
+                return self.elsewhere(packet, handed).unwrap_or_else(|| self.open(packet, now));
             }
         };
         // Directions come in no order that a branch could learn.

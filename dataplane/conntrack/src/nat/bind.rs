@@ -194,7 +194,11 @@ impl Shard {
             }
         }
         if let Some(counter) = self.configuration.nat_counters.get_mut(place) {
-            *(if found { &mut counter.bound } else { &mut counter.exhausted }) += 1;
+            match found {
+                // One that is bound again has been counted.
+                true => counter.bound += u64::from(self.tries == 0),
+                false => counter.exhausted += 1,
+            }
         }
         self.newcomer.mapped = found && is_mapped && self.use_mapping(original);
         Some(Bound::of(found))

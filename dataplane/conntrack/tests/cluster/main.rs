@@ -257,3 +257,34 @@ fn each_shard_maps_identifiers() {
     }
     cluster.check();
 }
+
+/// The shard that a client's packets are steered to knows of the new connection as it knew of the old one.
+#[test]
+fn a_delegated_connection_that_begins_again_is_delegated_again() {
+    let mut settings = Settings::of(Preset::Linux, 1000);
+    settings.tcp.loose = false;
+    let random = ChaCha8Rng::seed_from_u64(1);
+    let mut cluster = Cluster::new(2, 500, &settings, &accept_all(), &nat(), random);
+    let mut pass = |port, packet: Packet| {
+        cluster.receive(port, packet.frame());
+        for _ in 0..500 {
+            cluster.step();
+        }
+        cluster.check();
+        let sent = std::mem::take(&mut cluster.sent);
+        assert_eq!(sent.len(), 1, "{packet:?} has left");
+        seen(&sent[0].1).0
+    };
+    for port in 2000..2100 {
+        let pair = Pair::of(GAMERS.into(), port, [198, 51, 100, 1].into(), 80);
+        for seq in [1000, 900_000] {
+            let Seen { source, destination, .. } = pass(INSIDE, pair.tcp("S", seq, 0));
+            let back = Pair::of(destination.0.into(), destination.1, source.0.into(), source.1);
+            pass(OUTSIDE, back.tcp("SA", 5000, seq + 1));
+            pass(INSIDE, pair.tcp("A", seq + 1, 5001));
+            pass(INSIDE, pair.tcp("R", seq + 1, 0));
+        }
+    }
+    let closed: u64 = cluster.shards().map(|shard| shard.counters().closed).sum();
+    assert_eq!(closed, 100, "each has made room for another");
+}

@@ -2,6 +2,7 @@
 
 use crate::common::received::Received;
 use crate::common::{INSIDE, OUTSIDE, Packet, Pair, ROOM, SEED, accept_all, configuration};
+use sluice_conntrack::message::{Message, Settled};
 use sluice_conntrack::nat::{Mapping, Nat, Ports, Range, Rule, Target};
 use sluice_conntrack::policy::{Match, Policy};
 use sluice_conntrack::settings::{Preset, Settings};
@@ -115,37 +116,97 @@ fn a_limit_is_shared_out() {
     assert_eq!(shards.iter().map(Shard::len).collect::<Vec<_>>(), [5, 4]);
 }
 
-/// A client's port is mapped by the shard of that port, which may have no use for the connection that another gives it.
-#[test]
-fn a_delegation_that_comes_to_nothing_leaves_no_signpost() {
-    const MANY: u32 = 20_000;
+/// Two shards with room for so many entries, of which the second has a policy of its own. They map clients' ports alike for
+/// all servers.
+fn mapping_shards(room: u32, policy: Policy) -> [Shard; 2] {
     let pool = Range { first: [203, 0, 113, 9].into(), last: [203, 0, 113, 9].into(), ports: Ports::Own };
     let out = Match { egress: vec![OUTSIDE], ..Match::default() };
     let rule = Rule { mapping: Mapping::EndpointIndependent, ..Rule::new(out, Target::Pool(vec![pool])) };
     let nat = Nat { source: vec![rule], destination: vec![] };
-    let settings = Settings::of(Preset::Linux, 2 * MANY);
-    let shard = |own, policy| {
-        let capacity = Capacity { entries: MANY, seed: SEED, pages: sluice_memory::Pages::Ordinary };
+    let settings = Settings::of(Preset::Linux, 2 * room);
+    [(0, accept_all()), (1, policy)].map(|(own, policy)| {
+        let capacity = Capacity { entries: room, seed: SEED, pages: sluice_memory::Pages::Ordinary };
         let configuration = Box::new(configuration(settings.clone(), policy).with_nat(nat.clone()));
         let steering = Steering::new(ShardId(own), 2).unwrap();
         Shard::new(capacity, configuration, Instant::default()).unwrap().with_steering(steering).unwrap()
-    };
-    let (mut owner, mut home) = (shard(0, accept_all()), shard(1, Policy::default()));
-    // All that time nobody takes what the shard of the port has to say.
-    for sport in 1024..20_000 {
-        let server = [198, 51, 100, sport as u8].into();
-        let packet = Pair::of([192, 168, 1, 6].into(), sport, server, 53).udp(7);
-        let by = Handoff::Delegation;
-        if verdict(&mut owner, received(INSIDE, &packet)).action == Action::Handoff(ShardId(1), by) {
-            let handed = Some(Handed { from: ShardId(0), by });
-            let verdict = verdict(&mut home, Received { handed, ..received(INSIDE, &packet) });
-            assert_eq!(verdict.action, Action::Drop(DropReason::Policy));
-        }
-    }
-    assert!(owner.signposts() > 4000, "many connections are delegated");
+    })
+}
+
+/// Clients' ports and their servers, all different.
+fn pairs() -> impl Iterator<Item = Pair> {
+    (1024..20_000)
+        .map(|sport| Pair::of([192, 168, 1, 6].into(), sport, [198, 51, 100, sport as u8].into(), 53))
+}
+
+/// Whether the first shard gives the connection of a packet to the second.
+fn delegates(owner: &mut Shard, packet: &Packet) -> bool {
+    let action = verdict(owner, received(INSIDE, packet)).action;
+    action == Action::Handoff(ShardId(1), Handoff::Delegation)
+}
+
+/// A packet that the first shard has handed to the second.
+fn handed(packet: &Packet, by: Handoff) -> Received {
+    Received { handed: Some(Handed { from: ShardId(0), by }), ..received(INSIDE, packet) }
+}
+
+/// Lets the first shard hear what the second has to say.
+fn tell(owner: &mut Shard, home: &mut Shard) {
     while let Some((to, message)) = home.next_message() {
         assert_eq!(to, ShardId(0));
         assert_eq!(owner.receive(ShardId(1), message), None);
     }
+}
+
+/// A client's port is mapped by the shard of that port, which may have no use for the connection that another gives it.
+#[test]
+fn a_delegation_that_comes_to_nothing_leaves_no_signpost() {
+    let [mut owner, mut home] = mapping_shards(20_000, Policy::default());
+    // All that time nobody takes what the shard of the port has to say.
+    for packet in pairs().map(|pair| pair.udp(7)) {
+        if delegates(&mut owner, &packet) {
+            let verdict = verdict(&mut home, handed(&packet, Handoff::Delegation));
+            assert_eq!(verdict.action, Action::Drop(DropReason::Policy));
+        }
+    }
+    assert!(owner.signposts() > 4000, "many connections are delegated");
+    tell(&mut owner, &mut home);
+    assert_eq!(owner.signposts(), 0);
+}
+
+#[test]
+fn a_delegated_connection_that_is_bound_in_vain_leaves_no_signpost() {
+    let [mut owner, mut home] = mapping_shards(ROOM, accept_all());
+    let mut given_up = 0;
+    let packets: Vec<Packet> =
+        pairs().map(|pair| pair.udp(7)).filter(|packet| delegates(&mut owner, packet)).take(100).collect();
+    let counted = owner.configuration().rule_counters[0].packets;
+    for packet in &packets {
+        let mut frame = handed(packet, Handoff::Delegation);
+        let mut verdict = verdict(&mut home, frame.clone());
+        let mut tries = 0;
+        while let Action::Hold(_) = verdict.action {
+            let claim = loop {
+                match home.next_message().unwrap() {
+                    (_, Message::Claim { claim, .. }) => break claim,
+                    (_, other) => assert_eq!(owner.receive(ShardId(1), other), None),
+                }
+            };
+            let settled = Settled { entry: claim, granted: false };
+            assert_eq!(home.receive(ShardId(0), Message::Refused(claim)), Some(settled));
+            tries += 1;
+            verdict = home.bind_again(Instant::default(), &mut frame, &verdict, tries);
+        }
+        given_up += u32::from(verdict.action == Action::Drop(DropReason::NatExhausted));
+    }
+    assert!(given_up > 20, "many claims are refused again and again");
+    assert_eq!(
+        home.configuration().rule_counters[0].packets,
+        100,
+        "each packet counts once, where it is decided about"
+    );
+    assert_eq!(home.configuration().nat_counters[0].bound, 100);
+    assert_eq!(counted, u64::from(owner.len()));
+    home.delete(|_| true);
+    tell(&mut owner, &mut home);
     assert_eq!(owner.signposts(), 0);
 }

@@ -334,6 +334,16 @@ fn options_and_extension_headers_are_passed_over() {
 }
 
 #[test]
+fn gre_of_an_unknown_version_gets_no_other_destination() {
+    let mut it = Middlebox::routed(destination(towards("203.0.113.1"), to("10.0.0.5")));
+    let first = Pair::at("198.51.100.2:0", "203.0.113.1:0").packet(GRE, vec![1, 2, 8, 0, 1, 2, 3, 4], None);
+    let (verdict, _) = it.pass_one(OUTSIDE, &first);
+    assert_eq!((verdict.action, verdict.state), (Action::Drop(DropReason::NatUnknown), Some(State::New)));
+    assert!(it.shard.is_empty());
+    it.check();
+}
+
+#[test]
 fn answers_in_gre_of_an_unknown_version_are_dropped() {
     let mut it = Middlebox::routed(masquerade());
     let packet = |pair: Pair| pair.packet(GRE, vec![1, 2, 8, 0, 1, 2, 3, 4], None);
