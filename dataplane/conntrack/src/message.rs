@@ -40,6 +40,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Claims of one shard that are under way, at most: as many first packets are held.
 pub const MOST_CLAIMS: usize = 256;
 
+/// Signposts that a shard has room for where each other one has so many entries. An entry whose mapping is
+/// endpoint-independent may have two, one for its answers and one for its client, and to one server all have both in the
+/// same shard. Some more are for connections that are about to take the places of others.
+pub(crate) const fn signpost_room(entries: u32) -> u32 {
+    entries.saturating_add(MOST_CLAIMS as u32).saturating_mul(2)
+}
+
 /// How often a connection is bound before it is given up: each time another port, which is seldom taken.
 const MOST_BINDINGS: u8 = 8;
 
@@ -101,7 +108,7 @@ impl Outbox {
         let others = usize::from(steering.shards()) - 1;
         let reserved = others * MOST_CLAIMS;
         let waiting = VecDeque::with_capacity(reserved * 4);
-        let declined = Arena::sparse(others * (entries as usize + 1))?;
+        let declined = Arena::sparse(others * signpost_room(entries + 1) as usize)?;
         Ok(Self { waiting, reserved, claims: 0, leaving: NONE, declined, late: 0 })
     }
 

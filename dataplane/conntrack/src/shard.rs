@@ -8,7 +8,7 @@ use crate::forward::{Forwarding, MAX_PORTS};
 use crate::index::{Hash, Index};
 use crate::listing::EntrySnapshot;
 use crate::log::Log;
-use crate::message::{Outbox, Owner};
+use crate::message::{Outbox, Owner, signpost_room};
 use crate::nat::{Binders, LastBound, Mapped, Nat, NatCounter, Newcomer, Pools};
 use crate::policy::Policy;
 use crate::settings::Settings;
@@ -184,7 +184,7 @@ impl Shard {
             draws: 0,
             tries: 0,
             outbox: Outbox::new(&Steering::single(), capacity.entries)?,
-            signposts: TupleMap::new(capacity.entries, capacity.seed)?,
+            signposts: TupleMap::new(signpost_room(capacity.entries), capacity.seed)?,
             mappings: TupleMap::new(capacity.entries, capacity.seed)?,
             pace: Pace::default(),
             now,

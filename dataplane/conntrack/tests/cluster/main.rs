@@ -288,3 +288,24 @@ fn a_delegated_connection_that_begins_again_is_delegated_again() {
     let closed: u64 = cluster.shards().map(|shard| shard.counters().closed).sum();
     assert_eq!(closed, 100, "each has made room for another");
 }
+
+#[test]
+fn a_mapped_table_fills_to_its_limit_and_makes_room() {
+    let (entries, shards) = (500, 2_u16);
+    let limit = entries * u32::from(shards);
+    let settings = Settings::of(Preset::Linux, limit);
+    let random = ChaCha8Rng::seed_from_u64(1);
+    let mut cluster = Cluster::new(shards, entries, &settings, &accept_all(), &nat(), random);
+    // All of one client's ports to one server: to a linear hash they are all as far from their mappings' homes.
+    for port in 1024..1024 + 3 * limit as u16 {
+        let pair = Pair::of(IpAddr::from(GAMERS), port, IpAddr::from([198, 51, 100, 7]), 53);
+        cluster.receive(INSIDE, pair.udp(16).frame());
+        while !cluster.is_at_rest() {
+            cluster.step();
+        }
+    }
+    cluster.check();
+    assert_eq!(cluster.drops.len(), 0, "each newcomer finds room, if in the place of another");
+    let held: u32 = cluster.shards().map(|shard| shard.len()).sum();
+    assert!(held > limit * 9 / 10, "{held} of {limit} entries");
+}
