@@ -2,6 +2,7 @@
 
 use super::pools::SPACES;
 use super::rules::{MOST_ADDRESSES, Ports, Range, Rule, Target};
+use crate::PortId;
 use crate::forward::Forwarding;
 use crate::shard::Configuration;
 use crate::tuple::Family;
@@ -58,7 +59,7 @@ impl Configuration {
         }
     }
 
-    /// The box's own addresses that a rule which masquerades can mean.
+    /// The box's own addresses that a rule which masquerades can mean: of several in one network it is the first.
     fn masquerades(&self, rule: &Rule) -> Vec<IpAddr> {
         let Forwarding::Routed(router) = &self.forwarding else { return Vec::new() };
         let matches = &rule.matches;
@@ -69,10 +70,14 @@ impl Configuration {
                     || matches.source.iter().any(|prefix| prefix.family() == family))
         };
         let speaks = |own: &IpAddr| !matches!(own, IpAddr::V6(own) if own.is_unicast_link_local());
-        let mut own: Vec<IpAddr> = match matches.egress.as_slice() {
-            [] => router.own().to_vec(),
-            ports => ports.iter().flat_map(|port| router.addresses(*port)).collect(),
+        let ports = match matches.egress.as_slice() {
+            [] => router.ports().collect(),
+            ports => ports.to_vec(),
         };
+        let chosen = |port: PortId| {
+            router.addresses(port).filter(move |own| router.source_towards(port, *own) == Some(*own))
+        };
+        let mut own: Vec<IpAddr> = ports.into_iter().flat_map(chosen).collect();
         own.retain(|own| serves(own) && speaks(own));
         own.sort_unstable();
         own.dedup();
@@ -112,6 +117,18 @@ mod tests {
         assert_eq!(addresses(Match { family: Some(Family::V4), ..outside() }), ["203.0.113.1"]);
         let source = vec![crate::policy::Prefix::new([10, 0, 0, 0].into(), 8)];
         assert_eq!(addresses(Match { source, ..Match::default() }), ["10.0.0.1", "203.0.113.1"]);
+    }
+
+    #[test]
+    fn of_several_addresses_in_a_network_masquerading_gives_the_first() {
+        let addresses = ["203.0.113.9", "203.0.113.1", "198.51.100.1", "203.0.113.5"];
+        let addresses = addresses.map(|own| (own.parse().unwrap(), 24)).to_vec();
+        let router = Router::new(vec![Interface { addresses, ..Interface::default() }], &[]);
+        let mut configuration = configuration();
+        configuration.forwarding = Forwarding::Routed(Box::new(router));
+        let blocks = configuration.blocks(&Rule::new(Match::default(), Target::Own(Ports::Own)));
+        let own: Vec<_> = blocks.iter().map(|block| block.address.to_string()).collect();
+        assert_eq!(own, ["198.51.100.1", "203.0.113.9"]);
     }
 
     #[test]
