@@ -238,8 +238,7 @@ impl Daemon {
         let decided = self.dataplane.workers.configure(&configuration).map_err(|why| why.to_string())?;
         self.rules.publish(&self.config.policy, &decided.rules);
         self.rules = rules::Published::default();
-        self.pools.withdraw(&decided.nat);
-        self.pools = pools::Pools::of(&configuration);
+        self.pools.replace(pools::Pools::of(&configuration), &decided.nat);
         self.config = config;
         self.revision += 1;
         metrics::applied(self.revision);

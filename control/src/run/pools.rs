@@ -81,12 +81,19 @@ impl Pools {
         self.publish_counters(counters);
     }
 
-    /// Publishes what has come to the counters, and that there is nothing to give any more.
-    pub fn withdraw(&mut self, counters: &[NatCounter]) {
+    /// Publishes what has come to the counters, and that a rule which `next` lacks has nothing to give any more; `next`
+    /// takes over.
+    pub fn replace(&mut self, next: Pools, counters: &[NatCounter]) {
         self.publish_counters(counters);
-        for pool in self.pools.iter().filter(|pool| !pool.blocks.is_empty()) {
-            metrics::pool(&pool.name, Ports::default(), Ports::default());
+        let gives = |pools: &Pools, name: &str| {
+            pools.pools.iter().any(|pool| pool.name == name && !pool.blocks.is_empty())
+        };
+        for Pool { name, .. } in &self.pools {
+            if gives(self, name) && !gives(&next, name) {
+                metrics::pool(name, Ports::default(), Ports::default());
+            }
         }
+        *self = next;
     }
 
     fn publish_counters(&mut self, counters: &[NatCounter]) {
