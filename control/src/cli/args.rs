@@ -18,7 +18,7 @@ Example:
 
 SIGTERM and SIGINT end it, with every packet sent that was received. SIGHUP
 reads the configuration anew, as `sluice reload` does. Under systemd it is a
-service of Type=notify, with a watchdog on the worker.")]
+service of Type=notify, with a watchdog on the workers.")]
 pub struct Run {
     /// Configuration file
     #[arg(short, long, value_name = "FILE")]
@@ -128,6 +128,7 @@ Examples:
   sluice conntrack -L -s 10.0.0.5 -o extended  those of one host
   sluice conntrack -L --any-nat                translated ones
   sluice conntrack -C                          how many there are
+  sluice conntrack -C -p tcp --state TIME_WAIT how many of these
   sluice conntrack -S                          counters of each shard")]
 pub struct ConntrackArgs {
     /// What to do

@@ -3,6 +3,9 @@
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+
 use super::args::{ConntrackArgs, Listing};
 use super::daemon::{Failure, Socket, unexpected};
 use crate::socket::protocol::{Answer, Cursor, Request, ShardCounters};
@@ -11,6 +14,10 @@ use crate::socket::{Client, Filter};
 impl ConntrackArgs {
     /// Does it.
     pub fn run(&self) -> ExitCode {
+        if self.command.stats && self.filter != Filter::default() {
+            let message = "-S shows what each shard has counted: filters do not apply to it";
+            super::Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
+        }
         let done = match (self.command.count, self.command.stats) {
             (true, _) => self.count(),
             (_, true) => self.counters(),
@@ -20,6 +27,10 @@ impl ConntrackArgs {
     }
 
     fn count(&self) -> Result<(), Failure> {
+        if self.filter != Filter::default() {
+            let fitting = entries(&self.socket, &self.filter, self.output, |_| Ok(()))?;
+            return Ok(writeln!(io::stdout(), "{fitting}")?);
+        }
         match Client::connect(&self.socket.path)?.ask(&Request::Count)? {
             Answer::Count { entries } => Ok(writeln!(io::stdout(), "{entries}")?),
             _ => Err(unexpected()),
@@ -39,25 +50,35 @@ impl ConntrackArgs {
 
 /// Lists the entries that fit, page by page.
 pub(super) fn list(socket: &Socket, filter: &Filter, format: Listing) -> Result<(), Failure> {
-    let mut client = Client::connect(&socket.path)?;
     let mut out = BufWriter::new(io::stdout().lock());
+    let shown = entries(socket, filter, format, |line| writeln!(out, "{line}"))?;
+    out.flush()?;
+    super::say(&format!("sluice v{}: {shown} flow entries have been shown.", env!("CARGO_PKG_VERSION")));
+    Ok(())
+}
+
+/// Fetches the entries that fit, page by page, and gives how many there are.
+fn entries(
+    socket: &Socket,
+    filter: &Filter,
+    format: Listing,
+    mut show: impl FnMut(&str) -> io::Result<()>,
+) -> Result<usize, Failure> {
+    let mut client = Client::connect(&socket.path)?;
     let mut from = Cursor::default();
-    let mut shown = 0;
+    let mut fetched = 0;
     loop {
         let request = Request::Entries { filter: Box::new(filter.clone()), format: Some(format), from };
         let Answer::Entries { lines, next } = client.ask(&request)? else { return Err(unexpected()) };
         for line in &lines {
-            writeln!(out, "{line}")?;
+            show(line)?;
         }
-        shown += lines.len();
+        fetched += lines.len();
         match next {
             Some(next) => from = next,
-            None => break,
+            None => return Ok(fetched),
         }
     }
-    out.flush()?;
-    super::say(&format!("sluice v{}: {shown} flow entries have been shown.", env!("CARGO_PKG_VERSION")));
-    Ok(())
 }
 
 /// As `conntrack -S` writes it, with a shard in the place of a processor.

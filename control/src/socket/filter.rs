@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
+use sluice_conntrack::counters::{ProtocolLabel, STATES};
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::listing::EntrySnapshot;
 use sluice_conntrack::tuple;
@@ -51,6 +52,16 @@ pub struct Filter {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dport: Option<u16>,
 
+    /// Source port of the reply direction
+    #[arg(long, value_name = "PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_port_src: Option<u16>,
+
+    /// Destination port of the reply direction
+    #[arg(long, value_name = "PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_port_dst: Option<u16>,
+
     /// Connections whose source is translated; with an address and perhaps a port: to that
     #[arg(short = 'n', long, value_name = "IP[:PORT]", num_args = 0..=1, default_missing_value = "any")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,7 +83,7 @@ pub struct Filter {
     pub public: Option<SocketAddr>,
 
     /// State, such as ESTABLISHED or TIME_WAIT
-    #[arg(long, value_name = "STATE")]
+    #[arg(long, value_name = "STATE", value_parser = state_name)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
 
@@ -180,6 +191,22 @@ impl NatPeer {
     }
 }
 
+/// A state as listings write it; conntrack(8) has an old name for one.
+fn state_name(text: &str) -> Result<String, String> {
+    let wanted = if text.eq_ignore_ascii_case("LISTEN") { "SYN_SENT2" } else { text };
+    let states =
+        || ProtocolLabel::ALL.iter().flat_map(|label| (0..STATES).map_while(|number| label.state(number)));
+    match states().find(|name| name.eq_ignore_ascii_case(wanted)) {
+        Some(name) => Ok(name.to_owned()),
+        None => {
+            let mut names: Vec<_> = states().collect();
+            names.sort_unstable();
+            names.dedup();
+            Err(format!("expected one of {}", names.join(", ")))
+        }
+    }
+}
+
 impl Filter {
     /// Whether an entry fits.
     pub fn matches(&self, entry: &EntrySnapshot) -> bool {
@@ -193,6 +220,8 @@ impl Filter {
             && self.reply_dst.is_none_or(|prefix| within(&prefix, reply.destination()))
             && self.sport.is_none_or(|port| has_ports && original.selector.sport() == port)
             && self.dport.is_none_or(|port| has_ports && original.selector.dport() == port)
+            && self.reply_port_src.is_none_or(|port| has_ports && reply.selector.sport() == port)
+            && self.reply_port_dst.is_none_or(|port| has_ports && reply.selector.dport() == port)
             && self.src_nat.is_none_or(|peer| has_source(entry, peer))
             && self.dst_nat.is_none_or(|peer| has_destination(entry, peer))
             && self.any_nat.is_none_or(|peer| has_source(entry, peer) || has_destination(entry, peer))
@@ -346,6 +375,21 @@ mod tests {
         ] {
             assert_eq!(fitting(filter), expected, "{filter}");
         }
+    }
+
+    #[test]
+    fn ports_of_replies_are_those_after_translation() {
+        let entry = translated(&[Status::SRC_NAT, Status::DST_NAT]);
+        assert!(fits(&entry, r#"{"sport":40000,"dport":80,"reply-port-src":8080,"reply-port-dst":5000}"#));
+        assert!(!fits(&entry, r#"{"reply-port-src":80}"#) && !fits(&entry, r#"{"reply-port-dst":40000}"#));
+    }
+
+    #[test]
+    fn states_are_those_that_listings_show() {
+        assert_eq!(state_name("time_wait").unwrap(), "TIME_WAIT");
+        assert_eq!(state_name("LISTEN").unwrap(), "SYN_SENT2");
+        assert_eq!(state_name("COOKIE_WAIT").unwrap(), "COOKIE_WAIT");
+        assert!(state_name("ESTABLISH").unwrap_err().contains("ESTABLISHED"));
     }
 
     #[test]

@@ -36,6 +36,12 @@ fn filters(daemon: &BoxUnderTest) {
     assert_eq!(count("-p udp --sport 7"), 1);
     assert_eq!((count("-s 10.0.0.0/8"), count("-s 192.0.2.0/24")), (all, 0));
     assert_eq!((count("-r 10.0.0.2 -q 10.0.0.1"), count("-d 10.0.0.1")), (all, 0));
+    assert_eq!((count("--reply-port-src 53 --reply-port-dst 7"), count("--reply-port-src 7")), (1, 0));
+    assert_eq!(daemon.tell("conntrack -C -p tcp --state syn_sent"), "1\n");
+    for wrong in ["-L --state ESTABLISH", "-S -p tcp"] {
+        let refused = daemon.ask(&format!("conntrack {wrong}"));
+        assert_eq!((refused.status.code(), text(&refused.stdout)), (Some(2), String::new()), "{wrong}");
+    }
     assert_eq!((count("-u UNREPLIED"), count("-u assured")), (all, 0));
     assert_eq!((count("-f ipv4 -w 0 -m 0"), count("-f ipv6"), count("-w 3"), count("-m 1")), (all, 0, 0, 0));
 }
