@@ -98,7 +98,8 @@ fn cores(config: &Config, root: &Path) -> Vec<HostFinding> {
     let mut findings: Vec<_> = [cores.control].iter().chain(&cores.workers).filter_map(missing).collect();
     for worker in &cores.workers {
         if *worker == cores.control {
-            let message = format!("core {worker}: worker and control share it, and the worker never rests");
+            let message =
+                format!("core {worker}: worker and control share it, and each keeps the other waiting");
             findings.extend(warning(message, "give the worker a core of its own under system.cores"));
         } else if in_list(&present, *worker) && !is_isolated(*worker, root) {
             let mend = format!(

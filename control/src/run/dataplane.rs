@@ -56,8 +56,9 @@ impl Dataplane {
         let capacity = configuration.settings.max_entries;
         let shards = shards(config, &configuration)?;
         let table_bytes: usize = shards.iter().map(Shard::memory_bytes).sum();
-        let pages: Vec<_> = shards.iter().map(Shard::pages).collect();
-        info!("tables: {capacity} entries, {} MiB on pages of {pages:?}", table_bytes >> 20);
+        let mut pages: Vec<String> = shards.iter().map(|shard| shard.pages().to_string()).collect();
+        pages.dedup();
+        info!("tables: {capacity} entries, {} MiB on {}", table_bytes >> 20, pages.join("; "));
 
         let eal = start_eal(config, table_bytes as u64)?;
         let devices = attach(&eal, config)?;

@@ -1,7 +1,7 @@
 //! `sluice run`: the middlebox itself.
 //!
 //! The main thread is the control thread: it starts everything in the order that [`start`] shows, then serves
-//! requests and signals one by one, and once a second looks after the worker ([`daemon`]). The worker's thread does
+//! requests and signals one by one, and once a second looks after the workers ([`daemon`]). A worker's thread does
 //! nothing but packets; both speak over rings alone.
 
 mod daemon;

@@ -5,6 +5,7 @@
 //! worth 1.4 times the speed at ten million entries, so an arena takes the largest pages that the host
 //! gives and says which those were.
 
+use std::fmt;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -21,6 +22,17 @@ pub enum Pages {
     Huge2M,
     /// Huge pages of 1 GiB, reserved by the operator.
     Huge1G,
+}
+
+impl fmt::Display for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ordinary => "ordinary pages",
+            Self::Transparent => "ordinary pages, joined where the kernel can",
+            Self::Huge2M => "huge pages of 2 MiB",
+            Self::Huge1G => "huge pages of 1 GiB",
+        })
+    }
 }
 
 impl Pages {
