@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use sluice_conntrack::{DropReason, InvalidReason};
 
 use crate::socket::protocol::{Answer, Counted, Request, Statistics, Timeout};
 use crate::socket::{Client, ClientError};
@@ -108,6 +109,18 @@ pub(super) fn exit(done: Result<(), Failure>) -> ExitCode {
         Err(Failure::Daemon(error)) => super::fail(&error.to_string()),
         Err(Failure::Other(text)) => super::fail(&text),
     }
+}
+
+/// What each reason of `sluice drops` means.
+pub(super) fn reasons() -> String {
+    let drops = DropReason::ALL.iter().map(|reason| (reason.label(), reason.meaning()));
+    let invalid = InvalidReason::ALL.iter().map(|reason| (reason.label(), reason.meaning()));
+    let line = |(label, meaning): (&str, &str)| format!("  {label:<16} {meaning}\n");
+    format!(
+        "Reasons for drops, all of them final:\n{}\nReasons to call a packet INVALID, which the policy then judges:\n{}",
+        drops.map(line).collect::<String>(),
+        invalid.map(line).collect::<String>()
+    )
 }
 
 impl Ask {

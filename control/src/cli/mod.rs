@@ -39,6 +39,11 @@ No packet and no connection is lost. A file that is wrong, or that changes what
 only a restart can change (system, interfaces' devices and MTU, a larger
 max-entries, metrics, control), changes nothing, and the answer says why.";
 
+const MAN_HELP: &str = "\
+Examples:
+  sluice man > /usr/share/man/man8/sluice.8
+  sluice man nat pools | man -l -";
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -53,6 +58,7 @@ pub enum Command {
     /// A running daemon at a glance: entries, packets by state, ports
     Stats(daemon::Ask),
     /// Drops and INVALID packets of a running daemon, by reason
+    #[command(after_help = daemon::reasons())]
     Drops(daemon::Ask),
     /// Have a running daemon read its configuration anew
     #[command(after_help = RELOAD_HELP)]
@@ -73,9 +79,12 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page, in roff
-    #[command(after_help = "Example:\n  sluice man > /usr/share/man/man8/sluice.8")]
-    Man,
+    /// Print the manual page, or that of a command, in roff
+    #[command(after_help = MAN_HELP)]
+    Man {
+        /// The command, such as `conntrack` or `nat pools`
+        command: Vec<String>,
+    },
 }
 
 /// Reads the command line and does what it says.
@@ -93,7 +102,7 @@ pub fn main() -> ExitCode {
         Command::Reference { schema: false } => print(&config::reference_yaml()),
         Command::Reference { schema: true } => print(&config::json_schema()),
         Command::Completions { shell } => completions(shell),
-        Command::Man => manual(),
+        Command::Man { command } => manual(&command),
     }
 }
 
@@ -103,12 +112,25 @@ fn completions(shell: clap_complete::Shell) -> ExitCode {
     print(&String::from_utf8_lossy(&script))
 }
 
-fn manual() -> ExitCode {
-    let mut page = Vec::new();
-    match clap_mangen::Man::new(Cli::command()).section("8").render(&mut page) {
-        Ok(()) => print(&String::from_utf8_lossy(&page)),
-        Err(error) => fail(&format!("cannot write the manual page: {error}")),
+fn manual(names: &[String]) -> ExitCode {
+    match page(names) {
+        Ok(page) => print(&String::from_utf8_lossy(&page)),
+        Err(why) => fail(&why),
     }
+}
+
+/// The manual page of a command.
+fn page(names: &[String]) -> Result<Vec<u8>, String> {
+    let mut command = Cli::command();
+    command.build();
+    for name in names {
+        let found = command.find_subcommand(name).cloned();
+        command = found.ok_or_else(|| format!("there is no command `{}`", names.join(" ")))?;
+    }
+    let mut page = Vec::new();
+    let written = clap_mangen::Man::new(command).section("8").render(&mut page);
+    written.map_err(|error| format!("cannot write the manual page: {error}"))?;
+    Ok(page)
 }
 
 /// Writes to standard output. A reader that has gone away (`sluice ... | head`) is no error.
@@ -143,6 +165,27 @@ pub fn say(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_page_that_a_page_names_can_be_printed() {
+        let page = |names: &str| {
+            let names: Vec<String> = names.split_whitespace().map(str::to_owned).collect();
+            page(&names).map(|page| String::from_utf8_lossy(&page).into_owned())
+        };
+        let whole = page("").unwrap();
+        assert!(whole.contains(r".TH sluice 8") && whole.contains(r"sluice\-conntrack(8)"), "{whole}");
+        assert!(page("conntrack").unwrap().contains(r".TH sluice-conntrack 8"));
+        assert!(page("nat pools").unwrap().contains("exhausted"));
+        assert_eq!(page("nat pool").unwrap_err(), "there is no command `nat pool`");
+    }
+
+    #[test]
+    fn help_explains_each_reason() {
+        let help = page(&["drops".to_owned()]).unwrap();
+        let help = String::from_utf8_lossy(&help).replace('\\', "");
+        assert!(help.contains("hold-full") && help.contains("Too many first packets wait"), "{help}");
+        assert!(help.contains("tcp-window") && help.contains("sequence number beyond the window"), "{help}");
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -39,11 +39,11 @@ impl State {
 }
 
 macro_rules! reasons {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $label:literal,)* }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[doc = $meaning:literal])* $variant:ident = $label:literal,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
-        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+        pub enum $name { $($(#[doc = $meaning])* $variant,)* }
 
         impl $name {
             /// All reasons, in the order of their numbers.
@@ -52,6 +52,11 @@ macro_rules! reasons {
             /// The metric label.
             pub const fn label(self) -> &'static str {
                 match self { $(Self::$variant => $label,)* }
+            }
+
+            /// What it means, in a sentence.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($meaning),*).trim_ascii_start(),)* }
             }
         }
     };
@@ -94,7 +99,7 @@ reasons! {
         /// The connection found no address and port to be translated to: those of its rule are all taken, or it has no
         /// ports and its translation would be that of another connection.
         NatExhausted = "nat-exhausted",
-        /// Too many first packets wait for other shards to know their connections.
+        /// Too many first packets wait for other shards to know their connections, or those cannot know any more.
         HoldFull = "hold-full",
         /// Of or about a translated connection, and not to be translated: an ICMP redirect, which would lead the client past
         /// its translation, an ICMP error that quotes too little, GRE of a version unknown.
