@@ -17,9 +17,6 @@ RUSTFLAGS=$coverage cargo build --quiet --locked --release --manifest-path tests
     --target "$triple" --target-dir "$target"
 
 python3 tests/fuzz/seeds.py "$target/seeds" tests/captures/sample.inside.pcap tests/captures/sample.outside.pcap
-# Each shard has maps of ports, large ones for a small input: memory that is given back to the kernel and taken again
-# costs more than all that a shard does.
-export MALLOC_TRIM_THRESHOLD_=$((256 << 20)) MALLOC_MMAP_THRESHOLD_=$((4 << 20))
 runs=()
 for name in parse shard; do
     mkdir -p "$target/corpus/$name" "$target/found"

@@ -89,6 +89,13 @@ impl BoxUnderTest {
         self.process.id()
     }
 
+    /// Memory that it has.
+    pub fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
     /// Writes the configuration anew, with this at its end.
     pub fn write_config(&self, rest: &str) {
         write_config(self.directory.path(), self.metrics_port, rest);

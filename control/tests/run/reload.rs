@@ -72,3 +72,18 @@ fn no_packet_is_lost_while_configurations_change() {
     let [received, sent, dropped, entries] = numbers[..] else { panic!("{summary}") };
     assert!(received > 100_000 && received == sent + dropped && entries == 1202, "{summary}");
 }
+
+/// The ports of its addresses would take 1.7 gigabytes if all were written.
+const LARGE_POOL: &str = "\
+policy: { default: accept }
+nat: { source: [{ protocol: tcp, to: 203.0.112.0-203.0.127.255 }] }
+";
+
+#[test]
+fn a_large_pool_takes_memory_where_it_is_used() {
+    let daemon = BoxUnderTest::start_with(tempfile::tempdir().unwrap(), LARGE_POOL);
+    for number in 2..=4 {
+        assert_eq!(daemon.tell("reload"), format!("configuration {number} is in force\n"));
+    }
+    assert!(daemon.resident_kib() < 1 << 20, "{} KiB", daemon.resident_kib());
+}

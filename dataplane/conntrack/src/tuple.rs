@@ -16,6 +16,13 @@ pub enum Family {
     V6 = 10,
 }
 
+impl Family {
+    /// That of an address.
+    pub const fn of(address: IpAddr) -> Self {
+        if address.is_ipv6() { Self::V6 } else { Self::V4 }
+    }
+}
+
 /// One of the two ways a packet of a connection can go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -165,8 +172,7 @@ pub struct Tuple {
 impl Tuple {
     /// A tuple in zone 0 from its parts; `sport` and `dport` in host order.
     pub fn new(src: IpAddr, dst: IpAddr, protocol: u8, sport: u16, dport: u16) -> Self {
-        let family = if src.is_ipv6() { Family::V6 } else { Family::V4 };
-        let selector = Selector::new(family, protocol, 0, sport, dport);
+        let selector = Selector::new(Family::of(src), protocol, 0, sport, dport);
         Self { src: number(src), dst: number(dst), selector }
     }
 

@@ -225,7 +225,7 @@ impl Shard {
             Forwarding::Wire { .. } => None,
             Forwarding::Routed(router) => {
                 let own = router.source_towards(port, crate::tuple::address(family, station));
-                own.filter(|own| own.is_ipv4() == (family == Family::V4))
+                own.filter(|own| Family::of(*own) == family)
             }
         }
     }

@@ -125,7 +125,7 @@ impl Part {
 
 impl Pool {
     fn new(ranges: &[Range], family: Family) -> Self {
-        let is_own = |range: &&Range| range.first.is_ipv4() == (family == Family::V4);
+        let is_own = |range: &&Range| Family::of(range.first) == family;
         let parts: Vec<_> = ranges.iter().filter(is_own).map(Part::new).collect();
         Self { size: parts.iter().fold(0, |all, part| all.saturating_add(part.size)), parts }
     }

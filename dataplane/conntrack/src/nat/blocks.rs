@@ -64,7 +64,7 @@ impl Configuration {
         let Forwarding::Routed(router) = &self.forwarding else { return Vec::new() };
         let matches = &rule.matches;
         let serves = |own: &IpAddr| {
-            let family = if own.is_ipv4() { Family::V4 } else { Family::V6 };
+            let family = Family::of(*own);
             matches.family.is_none_or(|wanted| wanted == family)
                 && (matches.source.is_empty()
                     || matches.source.iter().any(|prefix| prefix.family() == family))

@@ -2,12 +2,15 @@
 //!
 //! A port may serve several connections, towards different servers. So what decides whether a connection can have a port is
 //! its reply tuple, and the index knows those; a pool counts how often each port is used, and finds one that nobody uses
-//! in a few steps. What it says is a hint: a configuration that brings an address back begins to count anew.
+//! in a few steps. What it says is a hint: a configuration that brings an address back begins to count anew. Addresses that
+//! lie near those of a pool are counted with them.
 
 use super::blocks::PortBlock;
 use crate::tuple::{Family, number, protocol};
+use sluice_memory::Arena;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use zerocopy::FromBytes;
 
 /// Ports are a space of their own for TCP, for UDP, and for all other protocols together.
 pub const SPACES: usize = 3;
@@ -21,13 +24,14 @@ const BITS: usize = u64::BITS as usize;
 /// Ports of a row: of the words that one word of `full` stands for.
 const ROW: usize = BITS * BITS;
 
-/// The ports of one address and protocol.
-#[derive(Clone, Debug)]
+/// The ports of one address and protocol. Zeros say that none is used.
+#[derive(Debug, FromBytes)]
+#[repr(C)]
 struct Ports {
     /// How many connections use each port, as far as that can be counted.
-    uses: Box<[u16]>,
+    uses: [u16; PORTS],
     /// The ports that are used at all, a bit each.
-    used: Box<[u64]>,
+    used: [u64; PORTS / BITS],
     /// The words of `used` that are all ones, a bit each.
     full: [u64; PORTS / ROW],
     /// How many ports of each row are used.
@@ -35,20 +39,9 @@ struct Ports {
 }
 
 impl Ports {
-    fn new() -> Self {
-        // Zeroed memory takes no room until it is written.
-        Self {
-            uses: vec![0; PORTS].into_boxed_slice(),
-            used: vec![0; PORTS / BITS].into_boxed_slice(),
-            full: [0; PORTS / ROW],
-            counts: [0; PORTS / ROW],
-        }
-    }
-
     /// Bytes of memory; none where it was never written.
     fn memory_bytes(&self) -> usize {
-        let is_used = self.counts.iter().any(|count| *count > 0);
-        if is_used { size_of_val(&*self.uses) + size_of_val(&*self.used) } else { 0 }
+        if self.counts.iter().any(|count| *count > 0) { size_of::<Self>() } else { 0 }
     }
 
     fn take(&mut self, port: u16) {
@@ -119,19 +112,23 @@ impl Ports {
     }
 }
 
+/// Neighbouring addresses that have their ports in one arena: a mapping for each address would be too many for the kernel.
+const GROUP: u128 = 64;
+
 /// The translated addresses of a box and the use of their ports, by one shard.
 #[derive(Debug, Default)]
 pub struct Pools {
-    /// Sorted.
-    addresses: Vec<(Family, u128)>,
-    /// The ports of each address, by its place, and protocol.
-    ports: Vec<[Ports; SPACES]>,
+    /// The groups that have addresses of the pools, by family and first address. Sorted.
+    groups: Vec<(Family, u128)>,
+    /// The ports of each group, by its place: [`SPACES`] for each address. They take memory where they are written, so that
+    /// many addresses of which few are used cost little. Where the host refuses even the address space, nothing is counted.
+    ports: Vec<Option<Arena<Ports>>>,
 }
 
 /// A copy has the same addresses, and none of their ports is used: use is a shard's own.
 impl Clone for Pools {
     fn clone(&self) -> Self {
-        Self::of(self.addresses.clone())
+        Self::of(self.groups.clone())
     }
 }
 
@@ -143,70 +140,77 @@ const fn space(number: u8) -> usize {
     }
 }
 
-fn key(address: IpAddr) -> (Family, u128) {
-    (if address.is_ipv4() { Family::V4 } else { Family::V6 }, number(address))
+/// The group of an address.
+const fn group(family: Family, address: u128) -> (Family, u128) {
+    (family, address - address % GROUP)
+}
+
+/// Where its group has the ports of an address.
+const fn place_in_group(address: u128, space: usize) -> usize {
+    (address % GROUP) as usize * SPACES + space
 }
 
 impl Pools {
     /// Pools of these addresses, no port used.
     pub fn new(addresses: impl IntoIterator<Item = IpAddr>) -> Self {
-        let mut addresses: Vec<_> = addresses.into_iter().map(key).collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        Self::of(addresses)
+        let group = |address| group(Family::of(address), number(address));
+        let mut groups: Vec<_> = addresses.into_iter().map(group).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        Self::of(groups)
     }
 
-    fn of(addresses: Vec<(Family, u128)>) -> Self {
-        let ports = addresses.iter().map(|_| std::array::from_fn(|_| Ports::new())).collect();
-        Self { addresses, ports }
+    fn of(groups: Vec<(Family, u128)>) -> Self {
+        let ports = groups.iter().map(|_| Arena::sparse(GROUP as usize * SPACES).ok()).collect();
+        Self { groups, ports }
     }
 
-    /// Takes over what `other` knows about addresses that both have.
+    /// Takes over what `other` knows about groups that both have.
     pub(crate) fn take_over(&mut self, other: &mut Self) {
-        for (address, ports) in self.addresses.iter().zip(&mut self.ports) {
-            if let Ok(place) = other.addresses.binary_search(address) {
+        for (group, ports) in self.groups.iter().zip(&mut self.ports) {
+            if let Ok(place) = other.groups.binary_search(group) {
                 std::mem::swap(ports, &mut other.ports[place]);
             }
         }
     }
 
-    fn get(&self, family: Family, address: u128, protocol: u8) -> Option<&Ports> {
-        let place = self.addresses.binary_search(&(family, address)).ok()?;
-        self.ports.get(place).map(|spaces| &spaces[space(protocol)])
+    fn get(&self, family: Family, address: u128, space: usize) -> Option<&Ports> {
+        let place = self.groups.binary_search(&group(family, address)).ok()?;
+        self.ports.get(place)?.as_ref()?.get(place_in_group(address, space))
     }
 
-    fn get_mut(&mut self, family: Family, address: u128, protocol: u8) -> Option<&mut Ports> {
-        let place = self.addresses.binary_search(&(family, address)).ok()?;
-        self.ports.get_mut(place).map(|spaces| &mut spaces[space(protocol)])
+    fn get_mut(&mut self, family: Family, address: u128, space: usize) -> Option<&mut Ports> {
+        let place = self.groups.binary_search(&group(family, address)).ok()?;
+        self.ports.get_mut(place)?.as_mut()?.get_mut(place_in_group(address, space))
     }
 
     /// Bytes of memory of the ports in use.
     pub fn memory_bytes(&self) -> usize {
-        self.ports.iter().flatten().map(Ports::memory_bytes).sum()
+        self.ports.iter().flatten().flat_map(|spaces| spaces.iter()).map(Ports::memory_bytes).sum()
     }
 
     /// Fetches what is known about a port ahead of its use.
     pub(crate) fn prefetch(&self, family: Family, address: u128, protocol: u8, port: u16) {
-        if let Some(ports) = self.get(family, address, protocol) {
+        if let Some(ports) = self.get(family, address, space(protocol)) {
             sluice_memory::prefetch(&ports.uses[usize::from(port)]);
         }
     }
 
-    /// Counts a connection on a port. Nothing happens for an address of no pool.
+    /// Counts a connection on a port. Nothing happens for an address far from any pool.
     pub(crate) fn take(&mut self, family: Family, address: u128, protocol: u8, port: u16) {
-        if let Some(ports) = self.get_mut(family, address, protocol) {
+        if let Some(ports) = self.get_mut(family, address, space(protocol)) {
             ports.take(port);
         }
     }
 
     /// Counts a connection on a port no more.
     pub(crate) fn give_back(&mut self, family: Family, address: u128, protocol: u8, port: u16) {
-        if let Some(ports) = self.get_mut(family, address, protocol) {
+        if let Some(ports) = self.get_mut(family, address, space(protocol)) {
             ports.give_back(port);
         }
     }
 
-    /// The ports among `range` that nobody uses, from `start` upwards and around. All of them for an address of no pool.
+    /// The ports among `range` that nobody uses, from `start` upwards and around. All of them for an address far from any pool.
     pub(crate) fn free(
         &self,
         family: Family,
@@ -215,7 +219,7 @@ impl Pools {
         range: RangeInclusive<u16>,
         start: u16,
     ) -> impl Iterator<Item = u16> + use<'_> {
-        let ports = self.get(family, address, protocol);
+        let ports = self.get(family, address, space(protocol));
         let next = move |port: u16, last: u16| match ports {
             Some(ports) => ports.next_free(port, last),
             None => (port <= last).then_some(port),
@@ -230,13 +234,10 @@ impl Pools {
 
     /// How many ports of a block are in use, in each space.
     pub fn used(&self, block: &PortBlock) -> [u32; SPACES] {
-        let Ok(place) = self.addresses.binary_search(&key(block.address)) else { return [0; SPACES] };
-        let spaces = self.ports.get(place).map(|spaces| spaces.iter().zip(&block.ports));
-        let mut used = [0; SPACES];
-        for (used, (ports, range)) in used.iter_mut().zip(spaces.into_iter().flatten()) {
-            *used = ports.used(range);
-        }
-        used
+        std::array::from_fn(|space| {
+            let ports = self.get(Family::of(block.address), number(block.address), space);
+            ports.map_or(0, |ports| ports.used(&block.ports[space]))
+        })
     }
 }
 

@@ -137,7 +137,7 @@ pub struct Range {
 impl Range {
     /// All its addresses.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
-        let family = if self.first.is_ipv4() { Family::V4 } else { Family::V6 };
+        let family = Family::of(self.first);
         (number(self.first)..=number(self.last)).map(move |address| crate::tuple::address(family, address))
     }
 }
