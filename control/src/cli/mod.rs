@@ -144,9 +144,12 @@ pub fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Says what went wrong.
+/// Says what went wrong. What a daemon says of its configuration is written out as [`refuse`] does.
 pub fn fail(text: &str) -> ExitCode {
-    say(&format!("sluice: {text}"));
+    match text.starts_with("error: ") {
+        true => say(text),
+        false => say(&format!("sluice: {text}")),
+    }
     ExitCode::FAILURE
 }
 
