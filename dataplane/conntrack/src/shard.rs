@@ -356,10 +356,13 @@ impl Shard {
         self.index.find(key.hash, |index| self.entries.direction(index, tuple))
     }
 
-    /// The unassured entry to evict for a newcomer of this hash.
+    /// The unassured entry to evict for a newcomer of this hash: if it can be, one whose first packet is not held.
     pub(crate) fn evictable(&self, hash: Hash) -> Option<u32> {
-        let is_assured = |index: &u32| self.entries.at(*index).status.has(Status::ASSURED);
-        self.index.neighbours(hash).find(|index| !is_assured(index))
+        let is = |bit, index: &u32| self.entries.at(*index).status.has(bit);
+        let mut unassured =
+            self.index.neighbours(hash).filter(|index| !is(Status::ASSURED, index)).peekable();
+        let first = unassured.peek().copied();
+        unassured.find(|index| !is(Status::UNSETTLED, index)).or(first)
     }
 
     /// Puts the newcomer into the table, under the hash of its original tuple and, if it is translated, of its reply tuple;

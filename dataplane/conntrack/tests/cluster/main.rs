@@ -300,9 +300,13 @@ fn a_mapped_table_fills_to_its_limit_and_makes_room() {
     for port in 1024..1024 + 3 * limit as u16 {
         let pair = Pair::of(IpAddr::from(GAMERS), port, IpAddr::from([198, 51, 100, 7]), 53);
         cluster.receive(INSIDE, pair.udp(16).frame());
-        while !cluster.is_at_rest() {
+        // Some first packets are held while others look for room.
+        while port % 32 == 0 && !cluster.is_at_rest() {
             cluster.step();
         }
+    }
+    while !cluster.is_at_rest() {
+        cluster.step();
     }
     cluster.check();
     assert_eq!(cluster.drops.len(), 0, "each newcomer finds room, if in the place of another");
