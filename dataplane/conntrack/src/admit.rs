@@ -6,7 +6,8 @@ use crate::frame::Handed;
 use crate::nat::Bound;
 use crate::policy::Facts;
 use crate::settings::Preset;
-use crate::shard::{End, Key, Shard};
+use crate::shard::Shard;
+use crate::table::{End, Key};
 use crate::tuple::Tuple;
 use crate::verdict::{Action, DropReason, Handoff, State, Verdict};
 

@@ -69,7 +69,7 @@ impl Entries {
         self.arena.pages()
     }
 
-    /// Bytes of memory behind the entries: two arenas, and what IPv6 has touched at most.
+    /// Bytes of memory behind the entries and their cold halves, and what IPv6 has touched at most.
     pub fn memory_bytes(&self) -> usize {
         let wide = (self.capacity() - self.high) as usize * size_of::<Wide>();
         self.arena.mapped_bytes() + self.cold.mapped_bytes() + wide

@@ -1,8 +1,8 @@
 //! The entry: all that is remembered of one connection, in two cache lines.
 //!
-//! The first line has both tuples, deadline, status and counters, the second the protocol's tracker: what every packet
-//! touches. What only the timer wheel and listings look at is kept apart. An IPv4 entry is whole; an IPv6 entry keeps
-//! its addresses in a line beside (see [`crate::entries`]).
+//! The first line has both tuples but for the ports of the reply one, deadline, status and counters, the second those ports
+//! and the protocol's tracker: what every packet touches. What only the timer wheel and listings look at is kept apart, as
+//! [`Cold`]. An IPv4 entry is whole; an IPv6 entry keeps its addresses in a line beside (see [`crate::entries`]).
 
 use crate::time::Tick;
 use crate::tuple::{Direction, Selector};

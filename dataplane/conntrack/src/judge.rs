@@ -6,9 +6,9 @@ use crate::frame::PortId;
 use crate::headers::{Headers, Kind, Packet};
 use crate::log::LogRecord;
 use crate::nat::Destination;
-use crate::pipeline::Tracked;
 use crate::policy::{Decision, Facts, Judgement, Outcome};
 use crate::shard::Shard;
+use crate::track::Tracked;
 use crate::tuple::{Direction, Family, protocol};
 use crate::verdict::{Action, DropReason, Rejection, RuleId, State, Verdict};
 use crate::wire;
@@ -101,8 +101,8 @@ impl Shard {
         verdict
     }
 
-    /// The verdict of the policy on the first packet of a connection, which becomes what the facts say. It does not count yet:
-    /// the packet may be another shard's, or come again.
+    /// The verdict of the policy on the first packet of a connection, and the mark that rules give the newcomer. It does not
+    /// count yet: the packet may be another shard's, or come again.
     #[inline]
     pub(crate) fn judge_first(
         &mut self,

@@ -27,9 +27,11 @@ pub mod policy;
 pub mod settings;
 pub mod shard;
 pub mod steer;
+mod table;
 #[cfg(test)]
 mod testing;
 pub mod time;
+mod track;
 pub mod tracker;
 pub mod tuple;
 mod tuple_map;

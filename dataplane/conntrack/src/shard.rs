@@ -1,11 +1,11 @@
-//! The shard: everything one worker knows. Table, timers and counters, owned by nobody else.
+//! The shard: everything one worker knows, owned by nobody else.
 
 use crate::answer::Pace;
-use crate::counters::{Counters, ProtocolLabel, RuleCounter};
-use crate::entries::{Entries, NONE};
-use crate::entry::{Entry, EntryId, Status};
+use crate::counters::{Counters, RuleCounter};
+use crate::entries::Entries;
+use crate::entry::{Entry, EntryId};
 use crate::forward::{Forwarding, MAX_PORTS};
-use crate::index::{Hash, Index};
+use crate::index::Index;
 use crate::listing::EntrySnapshot;
 use crate::log::Log;
 use crate::message::{Outbox, Owner, signpost_room};
@@ -13,8 +13,9 @@ use crate::nat::{Binders, LastBound, Mapped, Nat, NatCounter, Newcomer, Pools};
 use crate::policy::Policy;
 use crate::settings::Settings;
 use crate::steer::Steering;
+use crate::table::End;
 use crate::time::{Instant, Tick};
-use crate::tuple::{Direction, Tuple, Zone};
+use crate::tuple::{Direction, Zone};
 use crate::tuple_map::TupleMap;
 use crate::verdict::DropReason;
 use crate::wheel::{self, Wheel};
@@ -93,28 +94,6 @@ pub struct Capacity {
     pub seed: [u64; 4],
     /// The largest pages to use.
     pub pages: Pages,
-}
-
-/// What a tuple is looked up by.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Key {
-    /// The hash of the tuple and of its inverse.
-    pub(crate) hash: Hash,
-    /// The entry that the tuple most probably belongs to: a hint, and any number is good.
-    pub(crate) candidate: u32,
-}
-
-/// Why an entry ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// Its time is over.
-    Expired,
-    /// Evicted for a new one.
-    Evicted,
-    /// Deleted by the operator.
-    Deleted,
-    /// Its protocol says so: reset, reopened, answered.
-    Closed,
 }
 
 /// One worker's table, timers and counters.
@@ -317,116 +296,6 @@ impl Shard {
                 self.settle(self.settled.after(STEP), u32::MAX);
             }
         }
-    }
-
-    /// What to look a tuple up by, without a candidate.
-    #[inline]
-    pub(crate) fn key(&self, tuple: &Tuple) -> Key {
-        Key { hash: self.index.hash(tuple, tuple.selector.invert()), candidate: NONE }
-    }
-
-    /// Finds the live entry of a tuple, and the direction in which the tuple belongs to it. An entry whose time is
-    /// over ends here if the wheel has not come to it yet.
-    #[inline(always)]
-    pub(crate) fn find(&mut self, key: &Key, tuple: &Tuple) -> Option<(u32, Direction)> {
-        let found = match self.entries.direction(key.candidate, tuple) {
-            Some(direction) => Some((key.candidate, direction)),
-            None => self.search(key, tuple),
-        };
-        match found {
-            Some((index, _)) if self.entries.at(index).deadline.is_due(Tick::at(self.now)) => {
-                self.counters.missed += 1;
-                self.remove(index, End::Expired);
-                None
-            }
-            Some(_) => {
-                self.counters.found += 1;
-                found
-            }
-            None => {
-                self.counters.missed += 1;
-                None
-            }
-        }
-    }
-
-    /// Finds the entry of a tuple without a candidate, be its time over or not.
-    #[inline(never)]
-    pub(crate) fn search(&self, key: &Key, tuple: &Tuple) -> Option<(u32, Direction)> {
-        self.index.find(key.hash, |index| self.entries.direction(index, tuple))
-    }
-
-    /// The unassured entry to evict for a newcomer of this hash: if it can be, one whose first packet is not held.
-    pub(crate) fn evictable(&self, hash: Hash) -> Option<u32> {
-        let is = |bit, index: &u32| self.entries.at(*index).status.has(bit);
-        let mut unassured =
-            self.index.neighbours(hash).filter(|index| !is(Status::ASSURED, index)).peekable();
-        let first = unassured.peek().copied();
-        unassured.find(|index| !is(Status::UNSETTLED, index)).or(first)
-    }
-
-    /// Puts the newcomer into the table, under the hash of its original tuple and, if it is translated, of its reply tuple;
-    /// `None` when there is no room for it.
-    pub(crate) fn insert(&mut self, hash: Hash, tuple: &Tuple, reply_hash: Option<Hash>) -> Option<u32> {
-        let Newcomer { entry, reply, .. } = &self.newcomer;
-        let index = self.entries.insert(tuple, reply, *entry, self.now.as_secs() as u32)?;
-        let has_place = self.index.insert(hash, index);
-        if !has_place || reply_hash.is_some_and(|reply_hash| !self.index.insert(reply_hash, index)) {
-            if has_place {
-                self.index.remove(hash, index);
-            }
-            self.entries.remove(index);
-            return None;
-        }
-        if reply_hash.is_some() {
-            self.translated += 1;
-            let pools = &mut self.configuration.pools;
-            pools.take(reply.family(), reply.dst, reply.protocol(), reply.reply_port());
-        }
-        self.wheel.arm(&mut self.entries, index);
-        self.counters.inserts += 1;
-        *self.gauge(index) += 1;
-        Some(index)
-    }
-
-    /// The gauge of live entries that an entry counts in.
-    pub(crate) fn gauge(&mut self, index: u32) -> &mut u64 {
-        let entry = self.entries.at(index);
-        &mut self.counters.entries[ProtocolLabel::of(entry.protocol()) as usize][usize::from(entry.state)]
-    }
-
-    /// Ends an entry.
-    pub(crate) fn remove(&mut self, index: u32, end: End) {
-        self.wheel.disarm(&mut self.entries, index);
-        self.remove_disarmed(index, end);
-    }
-
-    fn remove_disarmed(&mut self, index: u32, end: End) {
-        *self.gauge(index) -= 1;
-        let tuple = self.entries.tuple(index, Direction::Original);
-        let entry = self.entries.at(index);
-        let state = usize::from(entry.state);
-        match end {
-            End::Expired => {
-                self.counters.expired[ProtocolLabel::of(tuple.protocol()) as usize][state] += 1;
-            }
-            End::Evicted => self.counters.early_drops += 1,
-            End::Deleted => self.counters.deletes += 1,
-            End::Closed => self.counters.closed += 1,
-        }
-        let hash = self.key(&tuple).hash;
-        if self.entries.at(index).status.has(Status::MAPPED) {
-            self.leave_mapping(&tuple);
-        }
-        if self.entries.at(index).is_translated() {
-            let reply = self.entries.tuple(index, Direction::Reply);
-            self.index.remove(self.key(&reply).hash, index);
-            self.translated -= 1;
-            let pools = &mut self.configuration.pools;
-            pools.give_back(reply.family(), reply.dst, reply.protocol(), reply.reply_port());
-        }
-        self.index.remove(hash, index);
-        self.free_place(index);
     }
 
     /// The entry of that name, if it lives.

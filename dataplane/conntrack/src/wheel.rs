@@ -1,7 +1,7 @@
 //! The timer wheel: which entries may have come to their end.
 //!
 //! Three levels over the 32-bit millisecond clock: slots of 256 ms, of 65 s, and of 4.6 h, each 256 of the level below.
-//! A slot is a list through the entries themselves. Re-arming is lazy: a packet that puts a deadline off writes the
+//! A slot is a list through the entries' [`Cold`] halves. Re-arming is lazy: a packet that puts a deadline off writes the
 //! deadline and nothing else; when the slot comes up, the entry is hung where its deadline then belongs. Only
 //! a deadline that moves before the slot an entry hangs on moves the entry. Work is handed out one entry at a time, so that
 //! the caller decides how much of it one loop does.

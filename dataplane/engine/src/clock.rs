@@ -1,7 +1,5 @@
 //! The worker's clock: the processor's time-stamp counter, as nanoseconds since the clock was made.
 
-use std::time::{Duration, SystemTime};
-
 use dpdk::{Eal, lcore};
 use sluice_conntrack::Instant;
 
@@ -12,25 +10,18 @@ pub struct Clock {
     start: u64,
     /// Nanoseconds of one cycle, times 2^32.
     ns_per_cycle: u64,
-    /// The time of day when the clock was made.
-    epoch: SystemTime,
 }
 
 impl Clock {
     /// A clock that shows zero now.
     pub fn new(eal: &Eal) -> Self {
         let ns_per_cycle = (1_000_000_000 << 32) / u128::from(lcore::tsc_hz(eal).max(1));
-        Self { start: lcore::tsc(), ns_per_cycle: ns_per_cycle as u64, epoch: SystemTime::now() }
+        Self { start: lcore::tsc(), ns_per_cycle: ns_per_cycle as u64 }
     }
 
     /// What time it is.
     pub fn now(&self) -> Instant {
         let cycles = lcore::tsc().saturating_sub(self.start);
         Instant::from_ns(((u128::from(cycles) * u128::from(self.ns_per_cycle)) >> 32) as u64)
-    }
-
-    /// The time of day at a moment of this clock.
-    pub fn time_of_day(&self, at: Instant) -> SystemTime {
-        self.epoch + Duration::from_nanos(at.as_ns())
     }
 }

@@ -12,7 +12,7 @@ use crate::frame::Received;
 use crate::handoff::Peers;
 use crate::link::Links;
 
-/// Packets that are held, at most: the first of each claim under way, and one more.
+/// Packets that are held, at most: the first of each claim under way, and as many behind them.
 const MOST_HELD: usize = 2 * MOST_CLAIMS;
 
 /// A packet in a worker's hands.

@@ -69,7 +69,7 @@ pub(crate) fn rewrite<F: Frame>(frame: &mut F, headers: &Headers, to: &Tuple) {
     let head = frame.head_mut();
     write_addresses(head, usize::from(headers.l3_offset), to, changes.l3);
     write_ports(head, usize::from(headers.l4_offset), to, changes.l4);
-    if headers.protocol == protocol::SCTP && headers.tuple.selector != to.selector {
+    if headers.protocol == protocol::SCTP && headers.tuple.selector.ports() != to.selector.ports() {
         reseal_sctp(frame, headers);
     }
 }

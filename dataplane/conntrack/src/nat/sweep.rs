@@ -2,7 +2,8 @@
 
 use crate::entry::Status;
 use crate::forward::{Forwarding, Router};
-use crate::shard::{End, Shard};
+use crate::shard::Shard;
+use crate::table::End;
 use crate::tuple::{Direction, address};
 
 /// The router of a box that is one.

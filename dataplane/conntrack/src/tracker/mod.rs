@@ -52,7 +52,7 @@ pub enum Update {
     Reopen,
 }
 
-/// Fills `entry`, whose tuple is set and whose tracker bytes are zero, from the first packet of a
+/// Fills `entry`, whose selector is set and whose tracker bytes are zero, from the first packet of a
 /// connection. Returns the entry's first timeout in milliseconds, or why the packet is INVALID.
 pub fn open(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry) -> Result<u32, InvalidReason> {
     match packet.headers.protocol {

@@ -1,0 +1,178 @@
+//! Tracking: which connection a packet belongs to, and what it does to that connection's entry.
+
+use crate::entry::{EntryId, Status};
+use crate::frame::{Frame, Handed};
+use crate::headers::{Kind, Packet};
+use crate::nat::Newcomer;
+use crate::settings::Preset;
+use crate::shard::Shard;
+use crate::steer::ShardId;
+use crate::table::{End, Key};
+use crate::time::Tick;
+use crate::tracker::{self, Context, Update};
+use crate::tuple::Direction;
+use crate::verdict::{Handoff, InvalidReason, State};
+use crate::wire;
+use std::hint::select_unpredictable;
+
+/// What tracking found out about a packet.
+#[derive(Clone, Copy)]
+pub(crate) struct Tracked {
+    pub(crate) state: State,
+    pub(crate) direction: Option<Direction>,
+    pub(crate) invalid: Option<InvalidReason>,
+    pub(crate) place: Place,
+}
+
+/// Where a packet's entry is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It has none.
+    None,
+    /// In the table.
+    Table(u32),
+    /// In the table, from which it goes with this packet.
+    Ending(u32),
+    /// In the table, but it waits for another shard.
+    Unsettled(u32),
+    /// Known to another shard.
+    Elsewhere(ShardId, Handoff),
+    /// Not in the table yet, but [`Shard::newcomer`]: it enters when the packet has passed.
+    New,
+}
+
+impl Tracked {
+    pub(crate) const fn without_entry(state: State) -> Self {
+        Self { state, direction: None, invalid: None, place: Place::None }
+    }
+
+    pub(crate) const fn invalid(reason: InvalidReason) -> Self {
+        Self { invalid: Some(reason), ..Self::without_entry(State::Invalid) }
+    }
+
+    /// The packet's entry in the table.
+    pub(crate) const fn entry(&self) -> Option<u32> {
+        match self.place {
+            Place::None | Place::New | Place::Elsewhere(..) => None,
+            Place::Table(index) | Place::Ending(index) | Place::Unsettled(index) => Some(index),
+        }
+    }
+}
+
+impl Shard {
+    /// Finds or opens the connection of a packet and brings it up to date.
+    #[inline(always)]
+    pub(crate) fn track(&mut self, key: &Key, packet: Packet<'_>, handed: Option<Handed>) -> Tracked {
+        let now = Tick::at(self.now);
+        let Some((index, direction)) = self.find(key, &packet.headers.tuple) else {
+            return self.elsewhere(packet, handed).unwrap_or_else(|| self.open(packet, now));
+        };
+        let entry = self.entries.at_mut(index);
+        if entry.status.has(Status::UNSETTLED) {
+            let place = Place::Unsettled(index);
+            return Tracked { direction: Some(direction), place, ..Tracked::without_entry(State::New) };
+        }
+        let answered = entry.status.has(Status::SEEN_REPLY);
+        let tracker_state = entry.state;
+        let context = Context { settings: &self.configuration.settings, now };
+        let update = tracker::update(context, packet, entry, direction);
+        let timeout_ms = match update {
+            Update::Refresh { timeout_ms } => Some(timeout_ms),
+            Update::Ignore | Update::End => None,
+            Update::Invalid(reason) => return Tracked::invalid(reason),
+            Update::Suspect { reason, timeout_ms } => {
+                self.wheel.refresh(&mut self.entries, index, now.after_ms(timeout_ms));
+                return Tracked::invalid(reason);
+            }
+            Update::Reopen => {
+                self.remove(index, End::Closed);
+                return self.elsewhere(packet, handed).unwrap_or_else(|| self.open(packet, now));
+            }
+        };
+        // Directions come in no order that a branch could learn.
+        let reply = direction == Direction::Reply;
+        entry.status.set(select_unpredictable(reply, Status::SEEN_REPLY, Status::default()));
+        if update != Update::Ignore && self.configuration.settings.accounting {
+            entry.counter(direction).add(packet.headers.l3_len);
+        }
+        if entry.state != tracker_state {
+            self.move_gauge(index, tracker_state);
+        }
+        if let Some(timeout_ms) = timeout_ms {
+            self.wheel.refresh(&mut self.entries, index, now.after_ms(timeout_ms));
+        }
+        let state = if answered | reply { State::Established } else { State::New };
+        let place = if update == Update::End { Place::Ending(index) } else { Place::Table(index) };
+        Tracked { state, direction: Some(direction), invalid: None, place }
+    }
+
+    /// Tracks a packet that the box sends itself. It never makes an entry.
+    pub(crate) fn track_own<F: Frame>(&mut self, frame: &F, id: EntryId) {
+        let (Ok(mut headers), Some(entry)) = (wire::parse(frame), self.entry(id)) else { return };
+        headers.tuple.selector = headers.tuple.selector.with_zone(entry.selector.zone());
+        // What the box says answers a packet as that came in: where that was to be translated, so is this.
+        if let Some(came) = self.entries.direction(id.index, &headers.tuple.invert()) {
+            headers.tuple = self.entries.tuple(id.index, came.invert());
+        }
+        let key = self.key(&headers.tuple);
+        let packet = Packet { headers: &headers, head: frame.head() };
+        let tracked = match headers.kind {
+            Kind::Error => self.relate(&key, packet, None),
+            Kind::Tracked => self.track(&key, packet, None),
+            Kind::NotIp | Kind::Untracked | Kind::Invalid(_) => return,
+        };
+        if let Place::Ending(index) = tracked.place {
+            self.remove(index, End::Closed);
+        }
+    }
+
+    fn move_gauge(&mut self, index: u32, from: u8) {
+        let to = self.entries.at(index).state;
+        let states = &mut self.counters.entries
+            [crate::counters::ProtocolLabel::of(self.entries.at(index).protocol()) as usize];
+        states[usize::from(from)] -= 1;
+        states[usize::from(to)] += 1;
+    }
+
+    /// Makes the entry of a connection's first packet, outside the table.
+    #[inline(never)]
+    fn open(&mut self, packet: Packet<'_>, now: Tick) -> Tracked {
+        self.newcomer = Newcomer::new();
+        let entry = &mut self.newcomer.entry;
+        entry.selector = packet.headers.tuple.selector;
+        let context = Context { settings: &self.configuration.settings, now };
+        match tracker::open(context, packet, entry) {
+            Err(reason) => Tracked::invalid(reason),
+            Ok(timeout_ms) => {
+                entry.deadline = now.after_ms(timeout_ms);
+                if self.configuration.settings.accounting {
+                    entry.counter(Direction::Original).add(packet.headers.l3_len);
+                }
+                Tracked {
+                    state: State::New,
+                    direction: Some(Direction::Original),
+                    invalid: None,
+                    place: Place::New,
+                }
+            }
+        }
+    }
+
+    /// The packet of a connection that another shard has, or is to know about.
+    fn elsewhere(&self, packet: Packet<'_>, handed: Option<Handed>) -> Option<Tracked> {
+        let (shard, by) = self.pointed(&packet.headers.tuple, handed)?;
+        Some(Tracked { place: Place::Elsewhere(shard, by), ..Tracked::without_entry(State::New) })
+    }
+
+    /// Finds the connection that an ICMP error is about. An error counts and refreshes nothing.
+    pub(crate) fn relate(&mut self, key: &Key, packet: Packet<'_>, handed: Option<Handed>) -> Tracked {
+        let Some((index, direction)) = self.find(key, &packet.headers.tuple) else {
+            let elsewhere = self.elsewhere(packet, handed);
+            return elsewhere.unwrap_or(Tracked::invalid(InvalidReason::IcmpQuote));
+        };
+        let ends =
+            self.configuration.settings.preset == Preset::Classic && wire::icmp::is_unreachable(packet);
+        let place = if ends { Place::Ending(index) } else { Place::Table(index) };
+        Tracked { state: State::Related, direction: Some(direction), invalid: None, place }
+    }
+}
