@@ -230,13 +230,13 @@ impl Shard {
         }
         let verdict = match self.configuration.forwarding.way(frame, headers, translated) {
             Way::Open(egress) => {
-                let judged = self.judge_first(headers, tracked, &mut facts, egress);
-                let verdict = match judged.drop_reason() {
-                    None => self.admit(&slot.key, tuple, &facts, egress, frame.handed(), judged),
-                    Some(_) => judged,
-                };
+                let mut verdict = self.judge_first(headers, tracked, &mut facts, egress);
+                let rule = verdict.rule;
+                if verdict.drop_reason().is_none() {
+                    verdict = self.admit(&slot.key, tuple, &facts, egress, frame.handed(), verdict);
+                }
                 if self.tries == 0 && !matches!(verdict.action, Action::Handoff(..)) {
-                    self.count_for_rule(judged.rule, headers);
+                    self.count_for_rule(rule, headers);
                 }
                 verdict
             }
