@@ -3,6 +3,7 @@
 use crate::entry::Status;
 use crate::forward::Egress;
 use crate::frame::Handed;
+use crate::headers::Headers;
 use crate::nat::Bound;
 use crate::policy::Facts;
 use crate::settings::Preset;
@@ -18,17 +19,19 @@ impl Shard {
     pub(crate) fn admit(
         &mut self,
         key: &Key,
-        tuple: &Tuple,
+        headers: &Headers,
         facts: &Facts,
         egress: Egress,
         handed: Option<Handed>,
         verdict: Verdict,
     ) -> Verdict {
+        let tuple = &headers.tuple;
         let refused = |reason: DropReason| Verdict { action: reason.into(), gateway: None, ..verdict };
         match self.bind_source(tuple, facts, egress) {
             Bound::Found => {}
             Bound::Exhausted => return refused(DropReason::NatExhausted),
             Bound::Elsewhere(shard) if self.delegate(tuple, shard) => {
+                self.discount_for_rule(verdict.rule, headers);
                 return Verdict::ended(Action::Handoff(shard, Handoff::Delegation));
             }
             Bound::Elsewhere(_) => return refused(DropReason::HoldFull),

@@ -1,5 +1,6 @@
 //! What the policy says about a packet: from the memory of its entry where that holds, else by a walk.
 
+use crate::counters::RuleCounter;
 use crate::entry::Judged;
 use crate::forward::Egress;
 use crate::frame::PortId;
@@ -101,8 +102,8 @@ impl Shard {
         verdict
     }
 
-    /// The verdict of the policy on the first packet of a connection, and the mark that rules give the newcomer. It does not
-    /// count yet: the packet may be another shard's, or come again.
+    /// The verdict of the policy on the first packet of a connection, and the mark that rules give the newcomer. A packet
+    /// that is looked at again has been counted.
     #[inline]
     pub(crate) fn judge_first(
         &mut self,
@@ -114,17 +115,40 @@ impl Shard {
         facts.egress = Some(egress.port);
         let decision = self.walk(facts).decision;
         self.newcomer.entry.mark = facts.mark;
-        self.carry_out(decision, headers, tracked, egress)
+        let verdict = self.carry_out(decision, headers, tracked, egress);
+        if self.tries == 0 {
+            self.count_for_rule(verdict.rule, headers);
+        }
+        verdict
     }
 
-    /// Counts a packet for the rule that decided about it; `None` is the policy's default.
+    /// The counter of the rule that decided about a packet; `None` is the policy's default.
     #[inline(always)]
-    pub(crate) fn count_for_rule(&mut self, rule: Option<RuleId>, headers: &Headers) {
+    fn rule_counter(&mut self, rule: Option<RuleId>) -> Option<&mut RuleCounter> {
         let counters = &mut self.configuration.rule_counters;
         let place = rule.map_or(counters.len().saturating_sub(1), |RuleId(number)| usize::from(number));
-        if let Some(counter) = counters.get_mut(place) {
+        counters.get_mut(place)
+    }
+
+    /// Counts a packet for the rule that decided about it.
+    #[inline(always)]
+    fn count_for_rule(&mut self, rule: Option<RuleId>, headers: &Headers) {
+        if let Some(counter) = self.rule_counter(rule) {
             counter.packets += 1;
             counter.bytes += u64::from(headers.l3_len);
+        }
+    }
+
+    /// Counts it no more: it turns out to be another shard's.
+    #[cold]
+    pub(crate) fn discount_for_rule(&mut self, rule: Option<RuleId>, headers: &Headers) {
+        if self.tries > 0 {
+            // It was counted before, perhaps by other rules than these.
+            return;
+        }
+        if let Some(counter) = self.rule_counter(rule) {
+            counter.packets -= 1;
+            counter.bytes -= u64::from(headers.l3_len);
         }
     }
 

@@ -230,15 +230,11 @@ impl Shard {
         }
         let verdict = match self.configuration.forwarding.way(frame, headers, translated) {
             Way::Open(egress) => {
-                let mut verdict = self.judge_first(headers, tracked, &mut facts, egress);
-                let rule = verdict.rule;
-                if verdict.drop_reason().is_none() {
-                    verdict = self.admit(&slot.key, tuple, &facts, egress, frame.handed(), verdict);
+                let verdict = self.judge_first(headers, tracked, &mut facts, egress);
+                match verdict.drop_reason() {
+                    None => self.admit(&slot.key, headers, &facts, egress, frame.handed(), verdict),
+                    Some(_) => verdict,
                 }
-                if self.tries == 0 && !matches!(verdict.action, Action::Handoff(..)) {
-                    self.count_for_rule(rule, headers);
-                }
-                verdict
             }
             Way::Closed(action) => self.verdict(tracked, action),
         };
