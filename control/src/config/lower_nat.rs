@@ -5,7 +5,7 @@ use sluice_conntrack::nat;
 use super::lower::prefix;
 use super::path::{Path, Problem};
 use super::schema::Config;
-use super::schema_nat::{Mapping, NatRule};
+use super::schema_nat::{Filtering, Mapping, NatRule};
 use super::values_nat::Redirect;
 use super::values_net::PortRange;
 
@@ -34,6 +34,10 @@ impl Config {
             mapping: match rule.mapping {
                 None | Some(Mapping::AddressAndPortDependent) => nat::Mapping::AddressAndPortDependent,
                 Some(Mapping::EndpointIndependent) => nat::Mapping::EndpointIndependent,
+            },
+            filtering: match rule.filtering {
+                None | Some(Filtering::AddressAndPortDependent) => nat::Filtering::AddressAndPortDependent,
+                Some(Filtering::EndpointIndependent) => nat::Filtering::EndpointIndependent,
             },
             hairpin: rule.hairpin,
         })
@@ -81,7 +85,7 @@ fn among(range: PortRange) -> nat::Ports {
 #[cfg(test)]
 mod tests {
     use sluice_conntrack::PortId;
-    use sluice_conntrack::nat::{Mapping, Ports, Range, Rule, Target};
+    use sluice_conntrack::nat::{Filtering, Mapping, Ports, Range, Rule, Target};
     use sluice_conntrack::policy::{Match, Prefix};
 
     fn only(list: &str, rule: &str) -> Rule {
@@ -115,11 +119,12 @@ mod tests {
         let rule = only(
             "source",
             "name: guests, out: outside, to: 203.0.113.10-203.0.113.20, ports: 1024-65535, random: true, \
-             persistent: true, mapping: endpoint-independent",
+             persistent: true, mapping: endpoint-independent, filtering: endpoint-independent",
         );
         assert_eq!(rule.name.as_deref(), Some("guests"));
         assert!(rule.random && rule.persistent && !rule.hairpin);
         assert_eq!(rule.mapping, Mapping::EndpointIndependent);
+        assert_eq!(rule.filtering, Filtering::EndpointIndependent);
         assert_eq!(rule.target, pool("203.0.113.10", "203.0.113.20", Ports::Among(1024..=65535)));
     }
 

@@ -6,7 +6,7 @@ use super::path::{Path, Problem};
 use super::rules::{LOCAL, PORTED, matches};
 use super::rules_pools;
 use super::schema::{Config, Interface};
-use super::schema_nat::NatRule;
+use super::schema_nat::{Filtering, Mapping, NatRule};
 use super::schema_policy::Family;
 use super::values::List;
 use super::values_nat::Redirect;
@@ -49,12 +49,13 @@ const TARGETS: [Target; 5] = [
 type Modifier = (&'static str, fn(&NatRule) -> bool, &'static [Side], &'static [&'static str]);
 
 #[rustfmt::skip]
-const MODIFIERS: [Modifier; 6] = [
+const MODIFIERS: [Modifier; 7] = [
     ("ports", |rule| rule.ports.is_some(), BOTH, &["masquerade", "to"]),
     ("shift-to", |rule| rule.shift_to.is_some(), DESTINATION, &["to", "redirect"]),
     ("random", |rule| rule.random, BOTH, &["masquerade", "to", "redirect"]),
     ("persistent", |rule| rule.persistent, SOURCE, &["masquerade", "to"]),
     ("mapping", |rule| rule.mapping.is_some(), SOURCE, &["masquerade", "to"]),
+    ("filtering", |rule| rule.filtering.is_some(), SOURCE, &["masquerade", "to"]),
     ("hairpin", |rule| rule.hairpin, DESTINATION, &["to", "prefix"]),
 ];
 
@@ -73,6 +74,7 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
             match target(side, rule, &place) {
                 Ok(target) => {
                     problems.extend(modifiers(side, target, rule, &place));
+                    problems.extend(filtering(side, rule, &place));
                     problems.extend(ports(side, rule, &place));
                     problems.extend(addresses(rule, &place));
                     problems.extend(prefix(side, rule, &place));
@@ -160,6 +162,16 @@ fn modifiers(side: Side, target: &'static str, rule: &NatRule, place: &Path) -> 
         None
     };
     present.filter_map(problem).collect()
+}
+
+/// Only a port that is one client's can be open to everybody.
+fn filtering(side: Side, rule: &NatRule, place: &Path) -> Option<Problem> {
+    let is_open = side == Side::Source && rule.filtering == Some(Filtering::EndpointIndependent);
+    let is_mapped = rule.mapping == Some(Mapping::EndpointIndependent);
+    let message = "a port that serves several clients cannot be open to everybody".to_owned();
+    let problem = || Problem::at(place.join("filtering"), message).on_key();
+    let expected = || "`mapping: endpoint-independent` beside it".to_owned();
+    (is_open && !is_mapped).then(|| problem().expected(expected()))
 }
 
 /// The ports of `redirect`.

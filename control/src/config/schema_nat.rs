@@ -186,6 +186,12 @@ pub struct NatRule {
     #[schemars(example = Mapping::EndpointIndependent)]
     pub mapping: Option<Mapping>,
 
+    /// Who reaches a mapped port: its servers, or all that the policy accepts as new with status dnat. Source rules only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = Filtering::EndpointIndependent)]
+    pub filtering: Option<Filtering>,
+
     /// Masquerade what goes back over the interface it came by, so that answers do, too. Destination rules only.
     #[serde(skip_serializing_if = "is_false")]
     #[garde(skip)]
@@ -226,5 +232,15 @@ pub enum Mapping {
     /// For one connection, as in Linux.
     AddressAndPortDependent,
     /// For all connections that a client has from one port at a time.
+    EndpointIndependent,
+}
+
+/// Whose packets to a mapped port go to its client (RFC 4787 section 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Filtering {
+    /// Those of the servers that it speaks to, as in Linux.
+    AddressAndPortDependent,
+    /// Everybody's, of TCP, UDP, UDP-Lite and SCTP, as long as the client has any connection from there.
     EndpointIndependent,
 }

@@ -2,7 +2,6 @@
 
 use crate::entry::Status;
 use crate::forward::Egress;
-use crate::frame::Handed;
 use crate::headers::Headers;
 use crate::nat::Bound;
 use crate::policy::Facts;
@@ -10,7 +9,7 @@ use crate::settings::Preset;
 use crate::shard::Shard;
 use crate::table::{End, Key};
 use crate::tuple::Tuple;
-use crate::verdict::{Action, DropReason, Handoff, State, Verdict};
+use crate::verdict::{Action, DropReason, State, Verdict};
 
 impl Shard {
     /// Binds the source of a connection whose first packet passes, and puts it into the table. Gives the verdict, which is
@@ -22,7 +21,6 @@ impl Shard {
         headers: &Headers,
         facts: &Facts,
         egress: Egress,
-        handed: Option<Handed>,
         verdict: Verdict,
     ) -> Verdict {
         let tuple = &headers.tuple;
@@ -30,11 +28,11 @@ impl Shard {
         match self.bind_source(tuple, facts, egress) {
             Bound::Found => {}
             Bound::Exhausted => return refused(DropReason::NatExhausted),
-            Bound::Elsewhere(shard) if self.delegate(tuple, shard) => {
+            Bound::Elsewhere(shard) => {
+                let Some(handoff) = self.delegate(tuple, shard) else { return refused(DropReason::HoldFull) };
                 self.discount_for_rule(verdict.rule, headers);
-                return Verdict::ended(Action::Handoff(shard, Handoff::Delegation));
+                return handoff;
             }
-            Bound::Elsewhere(_) => return refused(DropReason::HoldFull),
         }
         let claims = self.needs_signpost(&self.newcomer.reply);
         if claims && !self.may_claim() {
@@ -45,7 +43,7 @@ impl Shard {
             self.unbind_source(tuple);
             return self.table_full();
         };
-        if handed.is_some_and(|handed| handed.by == Handoff::Delegation) {
+        if self.newcomer.delegated {
             self.entries.at_mut(index).status.set(Status::DELEGATED);
         }
         let verdict = Verdict { entry: Some(self.entries.id(index)), ..verdict };

@@ -35,6 +35,8 @@ impl Status {
     pub const SRC_NAT: Self = Self(1 << 4);
     /// Its destination is translated.
     pub const DST_NAT: Self = Self(1 << 5);
+    /// It came in by a mapping of its server's port, which it uses.
+    pub const ENTERED: Self = Self(1 << 10);
     /// Its source is bound by a mapping of its client's port, which it uses.
     pub const MAPPED: Self = Self(1 << 11);
     /// Another shard owns its original tuple, and has a signpost.
@@ -45,6 +47,9 @@ impl Status {
     pub const UNSETTLED: Self = Self(1 << 14);
     /// Its source became an address of the box, and it ends when the box loses that.
     pub const MASQUERADED: Self = Self(1 << 15);
+
+    /// It uses a mapping, one way or the other.
+    pub const USES_MAPPING: Self = Self(Self::ENTERED.0 | Self::MAPPED.0);
 
     /// Whether all bits of `other` are set.
     pub const fn has(self, other: Self) -> bool {

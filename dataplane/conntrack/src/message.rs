@@ -19,13 +19,17 @@
 //! whatever its server: the shard that its packets are steered to places a signpost of its own and *delegates* it. That
 //! goes by a release, too.
 //!
+//! So a connection can be on its way to a shard, delegated, that claims its tuple for the answers of another, which goes the
+//! other way between the same two: a signpost counts how often it was placed, and goes with the last release.
+//!
 //! A packet that comes by a signpost to a shard without such a connection goes back: the release has been sent before it,
 //! and the shard that handed it on learns of that before it looks the packet up again.
 
 use crate::entries::NONE;
-use crate::entry::{EntryId, Status};
+use crate::entry::{Entry, EntryId, Status};
 use crate::frame::{Frame, Handed};
 use crate::nat;
+use crate::pipeline::is_delegated;
 use crate::shard::Shard;
 use crate::steer::{ShardId, Steering};
 use crate::table::End;
@@ -53,8 +57,12 @@ const MOST_BINDINGS: u8 = 8;
 
 /// The shard that a signpost points to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(transparent)]
-pub(crate) struct Owner(u16);
+#[repr(C)]
+pub(crate) struct Owner {
+    shard: u16,
+    /// How often it was placed.
+    times: u16,
+}
 
 /// What one shard says to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,15 +153,15 @@ impl Shard {
     pub fn receive(&mut self, from: ShardId, message: Message) -> Option<Settled> {
         match message {
             Message::Claim { tuple, claim } => {
-                let is_known = self.is_taken(&tuple);
-                let granted = !is_known && self.signposts.insert(&tuple, Owner(from.0));
+                let granted = self.points_to(&tuple, from) || !self.is_taken(&tuple);
+                let granted = granted && self.place_signpost(&tuple, from);
                 let answer = if granted { Message::Granted(claim) } else { Message::Refused(claim) };
                 self.outbox.waiting.push_back((from, answer));
                 None
             }
             Message::Release(tuple) => {
-                if self.signposts.get(&tuple) == Some(Owner(from.0)) {
-                    self.signposts.remove(&tuple);
+                if self.points_to(&tuple, from) {
+                    self.drop_signpost(&tuple);
                 }
                 None
             }
@@ -231,16 +239,48 @@ impl Shard {
         self.outbox.waiting.push_back((self.steering.owner(&tuple), Message::Release(tuple)));
     }
 
-    /// Gives the connection of a first packet to another shard. False where there is no room for a signpost.
-    pub(crate) fn delegate(&mut self, tuple: &Tuple, to: ShardId) -> bool {
-        self.signposts.insert(tuple, Owner(to.0))
+    /// Whether there is a signpost for a tuple to this shard.
+    fn points_to(&self, tuple: &Tuple, to: ShardId) -> bool {
+        self.signposts.get(tuple).is_some_and(|owner| owner.shard == to.0)
+    }
+
+    /// Places a signpost, or does so once more. False where there is no room.
+    fn place_signpost(&mut self, tuple: &Tuple, to: ShardId) -> bool {
+        if !self.points_to(tuple, to) {
+            return self.signposts.insert(tuple, Owner { shard: to.0, times: 1 });
+        }
+        let times = self.signposts.get_mut(tuple).and_then(|owner| {
+            owner.times = owner.times.checked_add(1)?;
+            Some(owner.times)
+        });
+        times.is_some()
+    }
+
+    /// Takes a signpost away that was placed once, else counts one time less.
+    pub(crate) fn drop_signpost(&mut self, tuple: &Tuple) {
+        match self.signposts.get_mut(tuple) {
+            Some(owner) if owner.times > 1 => owner.times -= 1,
+            Some(_) => self.signposts.remove(tuple),
+            None => {}
+        }
+    }
+
+    /// Gives the connection of a first packet to another shard. `None` where there is no room for a signpost.
+    pub(crate) fn delegate(&mut self, tuple: &Tuple, to: ShardId) -> Option<Verdict> {
+        let handoff = || Verdict::ended(Action::Handoff(to, Handoff::Delegation));
+        self.place_signpost(tuple, to).then(handoff)
+    }
+
+    /// Whether the connection of a delegated packet has begun with it, or may yet.
+    pub(crate) fn keeps_delegation(&self, verdict: &Verdict) -> bool {
+        let begun = |entry: &Entry| {
+            verdict.direction == Some(Direction::Original) && entry.status.has(Status::DELEGATED)
+        };
+        verdict.action == Action::Wait || verdict.entry.and_then(|id| self.entry(id)).is_some_and(begun)
     }
 
     /// Lets the signpost go of a delegated connection that has not begun.
-    pub(crate) fn decline(&mut self, handed: Option<Handed>, tuple: Tuple) {
-        if !handed.is_some_and(|handed| handed.by == Handoff::Delegation) {
-            return;
-        }
+    pub(crate) fn decline(&mut self, tuple: Tuple) {
         if self.outbox.may_release() {
             self.release_tuple(tuple);
         } else if let Some(place) = self.outbox.declined.get_mut(self.outbox.late) {
@@ -254,7 +294,7 @@ impl Shard {
     pub(crate) fn pointed(&self, tuple: &Tuple, handed: Option<Handed>) -> Option<(ShardId, Handoff)> {
         match handed {
             Some(Handed { from, by: Handoff::Signpost }) => Some((from, Handoff::Return)),
-            _ => self.signposts.get(tuple).map(|Owner(shard)| (ShardId(shard), Handoff::Signpost)),
+            _ => self.signposts.get(tuple).map(|owner| (ShardId(owner.shard), Handoff::Signpost)),
         }
     }
 
@@ -282,8 +322,8 @@ impl Shard {
         tries: u8,
     ) -> Verdict {
         if tries >= MOST_BINDINGS {
-            if let Some(tuple) = self.tuple(frame) {
-                self.decline(frame.handed(), tuple);
+            if let Some(tuple) = self.tuple(frame).filter(|_| is_delegated(frame)) {
+                self.decline(tuple);
             }
             self.count_drops(DropReason::NatExhausted, 1);
             return Verdict { action: Action::Drop(DropReason::NatExhausted), entry: None, ..*verdict };
@@ -330,12 +370,11 @@ mod tests {
             Tuple::new(std::net::Ipv4Addr::from(client).into(), [198, 51, 100, 2].into(), 17, 4000, 53)
         };
         let room = home.outbox.waiting.capacity();
-        let handed = Some(Handed { from: ShardId(0), by: Handoff::Delegation });
         let owned = |tuple: &Tuple| owner.steering.owner(tuple) == ShardId(0);
         let tuples: Vec<Tuple> = (0..).map(tuple).filter(owned).take(ROOM as usize).collect();
         for tuple in &tuples {
-            assert!(owner.delegate(tuple, ShardId(1)));
-            home.decline(handed, *tuple);
+            assert!(owner.delegate(tuple, ShardId(1)).is_some());
+            home.decline(*tuple);
             // Answers to claims still find their room.
             assert!(home.outbox.waiting.len() + home.outbox.reserved < room);
         }

@@ -11,7 +11,7 @@ use crate::entry::Status;
 use crate::forward::{MAX_PORTS, Way};
 use crate::frame::Frame;
 use crate::headers::{Headers, Kind, Packet};
-use crate::nat::{self, Destination};
+use crate::nat::{self, Bound, Destination};
 use crate::policy::Facts;
 use crate::shard::Shard;
 use crate::table::{End, Key};
@@ -37,6 +37,11 @@ struct Slot {
     /// What becomes of it where it is not tracked here at all.
     ended: Option<Action>,
     key: Key,
+}
+
+/// Whether another shard has given the connection of a packet to this one with it.
+pub(crate) fn is_delegated<F: Frame>(frame: &F) -> bool {
+    frame.handed().is_some_and(|handed| handed.by == Handoff::Delegation)
 }
 
 impl Shard {
@@ -75,8 +80,8 @@ impl Shard {
             }
             let Some(slot) = slots.get(place) else { return };
             *verdict = self.decide(frame, slot);
-            if verdict.entry.is_none() {
-                self.decline(frame.handed(), slot.headers.tuple);
+            if is_delegated(frame) && !self.keeps_delegation(verdict) {
+                self.decline(slot.headers.tuple);
             }
         }
     }
@@ -223,7 +228,11 @@ impl Shard {
         let tuple = &headers.tuple;
         let packet = Packet { headers, head: frame.head() };
         let mut facts = Facts::of_first_packet(packet, frame.port());
-        self.bind_destination(tuple, &mut facts);
+        self.newcomer.delegated = is_delegated(frame);
+        if let Bound::Elsewhere(shard) = self.bind_destination(tuple, &mut facts) {
+            let full = Verdict::dropped(DropReason::HoldFull);
+            return self.delegate(tuple, shard).unwrap_or(full);
+        }
         let translated = facts.status.has(Status::DST_NAT).then_some(facts.destination);
         if translated.is_some() && !nat::is_rewritable(packet, &self.newcomer.reply.invert()) {
             return self.verdict(tracked, Action::Drop(DropReason::NatUnknown));
@@ -232,7 +241,7 @@ impl Shard {
             Way::Open(egress) => {
                 let verdict = self.judge_first(headers, tracked, &mut facts, egress);
                 match verdict.drop_reason() {
-                    None => self.admit(&slot.key, headers, &facts, egress, frame.handed(), verdict),
+                    None => self.admit(&slot.key, headers, &facts, egress, verdict),
                     Some(_) => verdict,
                 }
             }
@@ -281,7 +290,15 @@ impl Shard {
     /// Takes back what was delegated with a packet that did not get there.
     pub fn take_back<F: Frame>(&mut self, frame: &F) {
         if let Some(tuple) = self.tuple(frame) {
-            self.signposts.remove(&tuple);
+            self.drop_signpost(&tuple);
+        }
+    }
+
+    /// Drops a packet that was to wait, and finds no room for that.
+    pub fn turn_away<F: Frame>(&mut self, frame: &F) {
+        self.count_drops(DropReason::HoldFull, 1);
+        if let Some(tuple) = self.tuple(frame).filter(|_| is_delegated(frame)) {
+            self.decline(tuple);
         }
     }
 

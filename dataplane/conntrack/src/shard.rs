@@ -9,7 +9,7 @@ use crate::index::Index;
 use crate::listing::EntrySnapshot;
 use crate::log::Log;
 use crate::message::{Outbox, Owner, signpost_room};
-use crate::nat::{Binders, LastBound, Mapped, Nat, NatCounter, Newcomer, Pools};
+use crate::nat::{Binders, Client, LastBound, Mapped, Nat, NatCounter, Newcomer, Pools};
 use crate::policy::Policy;
 use crate::settings::Settings;
 use crate::steer::Steering;
@@ -74,12 +74,12 @@ impl Configuration {
             Forwarding::Wire { .. } => &[],
         };
         self.pools = Pools::new(nat.source_addresses(own));
+        self.binders = Binders::new(&nat, |rule| self.masquerades(rule));
         self.nat_counters = vec![NatCounter::default(); nat.source.len()];
         if let Forwarding::Routed(router) = &mut self.forwarding {
             let ports = router.ports();
             router.set_translated(ports.flat_map(|port| nat.addresses_at(port)).collect());
         }
-        self.binders = Binders::new(&nat);
         self.nat = nat;
         self
     }
@@ -127,6 +127,8 @@ pub struct Shard {
     pub(crate) signposts: TupleMap<Owner>,
     /// What clients' ports are translated to by rules whose mapping is endpoint-independent.
     pub(crate) mappings: TupleMap<Mapped>,
+    /// Whose they are, by address and port outside, where everybody may speak to those.
+    pub(crate) published: TupleMap<Client>,
     /// The pace of answers.
     pub(crate) pace: Pace,
     /// The latest time seen: time never runs backwards here.
@@ -165,6 +167,7 @@ impl Shard {
             outbox: Outbox::new(&Steering::single(), capacity.entries)?,
             signposts: TupleMap::new(signpost_room(capacity.entries), capacity.seed)?,
             mappings: TupleMap::new(capacity.entries, capacity.seed)?,
+            published: TupleMap::new(capacity.entries, capacity.seed)?,
             pace: Pace::default(),
             now,
             settled: now,
@@ -241,7 +244,8 @@ impl Shard {
 
     /// Bytes of memory for entries, index, timers and ports, all told.
     pub fn memory_bytes(&self) -> usize {
-        let maps = self.signposts.memory_bytes() + self.mappings.memory_bytes();
+        let maps =
+            self.signposts.memory_bytes() + self.mappings.memory_bytes() + self.published.memory_bytes();
         let pools = self.configuration.pools.memory_bytes();
         self.entries.memory_bytes() + self.index.memory_bytes() + maps + pools + size_of::<Self>()
     }

@@ -129,8 +129,8 @@ impl Shard {
             End::Closed => self.counters.closed += 1,
         }
         let hash = self.key(&tuple).hash;
-        if self.entries.at(index).status.has(Status::MAPPED) {
-            self.leave_mapping(&tuple);
+        if self.entries.at(index).status.meets(Status::USES_MAPPING) {
+            self.leave_mapping_of(index);
         }
         if self.entries.at(index).is_translated() {
             let reply = self.entries.tuple(index, Direction::Reply);

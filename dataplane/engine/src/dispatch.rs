@@ -84,7 +84,11 @@ impl Dispatch {
             (Action::Wait, Some(entry)) if self.held.len() < MOST_HELD => {
                 self.held.push(Held { entry, packet, first: None });
             }
-            (Action::Hold(_) | Action::Wait, _) => self.shard.count_drops(DropReason::HoldFull, 1),
+            (Action::Wait, _) => {
+                let Carried { mut mbuf, port, handed, .. } = packet;
+                self.shard.turn_away(&Received { handed, ..Received::of(port, &mut mbuf) });
+            }
+            (Action::Hold(_), None) => self.shard.count_drops(DropReason::HoldFull, 1),
             (Action::Drop(_), _) => {}
         }
     }

@@ -50,6 +50,10 @@ pub(crate) struct Newcomer {
     pub(crate) masqueraded: bool,
     /// Whether its source was bound by a mapping of its client's port.
     pub(crate) mapped: bool,
+    /// Whether its destination was bound by one of its server's.
+    pub(crate) entered: bool,
+    /// Whether another shard has delegated it to this one: then it stays.
+    pub(crate) delegated: bool,
 }
 
 impl Newcomer {
@@ -62,6 +66,8 @@ impl Newcomer {
             hairpin: false,
             masqueraded: false,
             mapped: false,
+            entered: false,
+            delegated: false,
         }
     }
 
@@ -89,36 +95,47 @@ impl Newcomer {
         if self.mapped {
             status.set(Status::MAPPED);
         }
+        if self.entered {
+            status.set(Status::ENTERED);
+        }
         self.entry.is_translated().then_some(hash)
     }
 }
 
 impl Shard {
-    /// Gives the newcomer a reply tuple, with its destination translated where a rule says so; then the facts are those of a
-    /// packet to there.
+    /// Gives the newcomer a reply tuple, with its destination translated where a rule or a mapping says so; then the facts are
+    /// those of a packet to there.
     #[inline]
-    pub(crate) fn bind_destination(&mut self, original: &Tuple, facts: &mut Facts) {
+    pub(crate) fn bind_destination(&mut self, original: &Tuple, facts: &mut Facts) -> Bound {
         self.newcomer.reply = original.invert();
-        if self.configuration.binders.destination.is_empty() {
-            return;
+        if !self.configuration.binders.may_change_destination() {
+            return Bound::Found;
         }
-        self.bind_destination_by_rule(original, facts);
+        if !self.bind_destination_by_rule(original, facts)
+            && let Bound::Elsewhere(shard) = self.enter(original)
+        {
+            return Bound::Elsewhere(shard);
+        }
         if let Some(to) = self.newcomer.destination(original) {
             facts.destination = to.address;
             facts.destination_port = to.port.unwrap_or(facts.destination_port);
             facts.status.set(Status::DST_NAT);
         }
+        Bound::Found
     }
 
+    /// False where no rule applies.
     #[inline(never)]
-    fn bind_destination_by_rule(&mut self, original: &Tuple, facts: &Facts) {
+    fn bind_destination_by_rule(&mut self, original: &Tuple, facts: &Facts) -> bool {
         let family = original.family();
         let random = self.draw();
         let own = self.own_address(facts.ingress, original.src, family);
         let mut binders = self.configuration.binders.destination.iter();
-        let Some(binder) = binders.find(|binder| binder.applies(facts, own.is_some())) else { return };
+        let Some(binder) = binders.find(|binder| binder.applies(facts, own.is_some())) else {
+            return false;
+        };
         let wish = binder.wish(family, original.dst, own, self.choice(binder, original));
-        let Some(wish) = wish else { return };
+        let Some(wish) = wish else { return true };
         let port = original.selector.dport();
         let is_random = binder.rule.random;
         let newcomer = &mut self.newcomer;
@@ -127,7 +144,7 @@ impl Shard {
         // An ICMP message has no port that its destination goes by.
         let is_icmp = matches!(original.protocol(), protocol::ICMP | protocol::ICMPV6);
         if wish.ports == Ports::Own || is_icmp {
-            return;
+            return true;
         }
         if let Some(range) = choices(original.protocol(), port, &wish.ports) {
             let keeps = range.contains(&port) && !is_random;
@@ -135,11 +152,21 @@ impl Shard {
             let ports = u32::from(port) << 16 | u32::from(original.selector.sport());
             newcomer.reply.selector = newcomer.reply.selector.with_ports(ports);
         }
+        true
     }
 
     /// Completes the newcomer's reply tuple, with its source translated where a rule says so and its port changed
     /// where another connection owns the tuple. The facts are those that the policy saw.
     pub(crate) fn bind_source(&mut self, original: &Tuple, facts: &Facts, egress: Egress) -> Bound {
+        let bound = self.find_source(original, facts, egress);
+        if self.newcomer.entered && bound == Bound::Found {
+            return Bound::of(self.use_entered());
+        }
+        bound
+    }
+
+    #[inline]
+    fn find_source(&mut self, original: &Tuple, facts: &Facts, egress: Egress) -> Bound {
         if let Some(bound) = self.bind_by_rule(original, facts, egress) {
             return bound;
         }
@@ -172,10 +199,12 @@ impl Shard {
     /// Binds the source by the rule at `place`; `None` where that says to keep it.
     fn bind_by(&mut self, place: usize, original: &Tuple, facts: &Facts, egress: Egress) -> Option<Bound> {
         let binder = self.configuration.binders.source.get(place)?;
-        let Rule { random, mapping, .. } = binder.rule;
-        let is_mapped = mapping == Mapping::EndpointIndependent;
+        let Rule { random, mapping, filtering, .. } = binder.rule;
+        // A connection uses one mapping: what comes in by its server's, has none of its client's.
+        let is_mapped = mapping == Mapping::EndpointIndependent && !self.newcomer.entered;
         if is_mapped && self.home(original) != self.steering.own() {
-            return Some(Bound::Elsewhere(self.home(original)));
+            let elsewhere = Bound::Elsewhere(self.home(original));
+            return Some(if self.newcomer.delegated { Bound::Exhausted } else { elsewhere });
         }
         let is_masqueraded = matches!(binder.rule.target, Target::Own(_));
         let own = if is_masqueraded { self.masquerade_address(facts, egress) } else { None };
@@ -200,7 +229,7 @@ impl Shard {
                 false => counter.exhausted += 1,
             }
         }
-        self.newcomer.mapped = found && is_mapped && self.use_mapping(original);
+        self.newcomer.mapped = found && is_mapped && self.use_mapping(original, filtering);
         Some(Bound::of(found))
     }
 

@@ -1,9 +1,10 @@
 //! Binders: the rules as connections are bound by them, with what is fixed about a rule worked out beforehand.
 
-use super::rules::{Nat, Ports, Range, Rule, Target};
+use super::rules::{Filtering, Nat, Ports, Range, Rule, Target};
 use crate::policy::{Facts, Prefix};
 use crate::tuple::{Family, number};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 /// Addresses of a pool that are tried for one connection when the ports of those before are used up.
 const MOST_ADDRESSES: u64 = 16;
@@ -24,13 +25,37 @@ pub(super) struct Wish {
 pub struct Binders {
     pub(super) source: Vec<Binder>,
     pub(super) destination: Vec<Binder>,
+    /// The addresses outside whose mapped ports are open to everybody: from the first to the last.
+    open: Vec<(Family, RangeInclusive<u128>)>,
 }
 
 impl Binders {
-    /// Those of these rules.
-    pub(crate) fn new(nat: &Nat) -> Self {
+    /// Those of these rules; `own` says which addresses of the box one can mean.
+    pub(crate) fn new(nat: &Nat, own: impl Fn(&Rule) -> Vec<IpAddr>) -> Self {
         let all = |rules: &[Rule]| rules.iter().map(Binder::new).collect();
-        Self { source: all(&nat.source), destination: all(&nat.destination) }
+        let is_open = |rule: &&Rule| rule.filtering == Filtering::EndpointIndependent;
+        let open = nat.source.iter().filter(is_open).flat_map(|rule| outside(rule, &own)).collect();
+        Self { source: all(&nat.source), destination: all(&nat.destination), open }
+    }
+
+    /// Whether the destination of any new connection may be another than it says.
+    pub(super) const fn may_change_destination(&self) -> bool {
+        !self.destination.is_empty() || !self.open.is_empty()
+    }
+
+    /// Whether an address has ports that are open to everybody as long as they are mapped.
+    pub(super) fn is_open(&self, family: Family, address: u128) -> bool {
+        self.open.iter().any(|(of, addresses)| *of == family && addresses.contains(&address))
+    }
+}
+
+/// The addresses that a source rule translates to.
+fn outside(rule: &Rule, own: impl Fn(&Rule) -> Vec<IpAddr>) -> Vec<(Family, RangeInclusive<u128>)> {
+    let between = |first: IpAddr, last: IpAddr| (Family::of(first), number(first)..=number(last));
+    match &rule.target {
+        Target::Pool(ranges) => ranges.iter().map(|range| between(range.first, range.last)).collect(),
+        Target::Own(_) => own(rule).into_iter().map(|own| between(own, own)).collect(),
+        Target::Keep | Target::Prefix(_) => Vec::new(),
     }
 }
 

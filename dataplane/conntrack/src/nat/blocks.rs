@@ -60,7 +60,7 @@ impl Configuration {
     }
 
     /// The box's own addresses that a rule which masquerades can mean: of several in one network it is the first.
-    fn masquerades(&self, rule: &Rule) -> Vec<IpAddr> {
+    pub(crate) fn masquerades(&self, rule: &Rule) -> Vec<IpAddr> {
         let Forwarding::Routed(router) = &self.forwarding else { return Vec::new() };
         let matches = &rule.matches;
         let serves = |own: &IpAddr| {

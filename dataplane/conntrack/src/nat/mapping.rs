@@ -4,13 +4,19 @@
 //! A mapping is kept by the shard of its client's port, which all connections from there are delegated to
 //! ([`crate::message`]). It lasts as long as any of them. Its port serves no other client: shards draw from ports of
 //! their own, which are those that they own by address and port alone.
+//!
+//! Where filtering is endpoint-independent, too (section 5), a mapping is published: whoever sends something to its
+//! address and port outside begins a connection with its client, as by a destination rule. The same shard keeps that: to it
+//! such connections are delegated as well.
 
+use super::bind::Bound;
 use super::binder::Wish;
-use super::rules::Ports;
+use super::rules::{Filtering, Ports};
 use super::search::choices;
+use crate::entry::Status;
 use crate::shard::Shard;
 use crate::steer::ShardId;
-use crate::tuple::{Selector, Tuple};
+use crate::tuple::{Direction, Selector, Tuple, protocol};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// What a client's port is translated to.
@@ -20,38 +26,71 @@ pub(crate) struct Mapped {
     /// Address, as it lies in memory.
     address: [u32; 4],
     port: u16,
-    spare: u16,
+    /// Whether the address is the box's own, 1 or 0.
+    masquerades: u16,
     /// Connections that use it.
-    uses: u32,
+    pub(crate) uses: u32,
 }
 
 impl Mapped {
     fn address(&self) -> u128 {
         zerocopy::transmute!(self.address)
     }
+
+    /// The box's own address that it gives away, if it does.
+    pub(super) fn own_address(&self) -> Option<u128> {
+        (self.masquerades != 0).then(|| self.address())
+    }
 }
 
-/// A client's port: the original tuple without its server.
-fn endpoint(original: &Tuple) -> Tuple {
-    half(original.src, original.selector.sport(), original.selector)
+/// The client that a published mapping is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct Client {
+    /// Address, as it lies in memory.
+    address: [u32; 4],
+    port: u16,
+    spare: u16,
+}
+
+impl Client {
+    /// The client that sends by this tuple.
+    pub(crate) fn of(sends: &Tuple) -> Self {
+        Self { address: zerocopy::transmute!(sends.src), port: sends.selector.sport(), spare: 0 }
+    }
 }
 
 /// An address and port with nobody at the other end.
-fn half(address: u128, port: u16, selector: Selector) -> Tuple {
-    Tuple { src: address, dst: 0, selector: selector.with_ports(u32::from(port) << 16) }
+const fn half(address: u128, port: u16, selector: Selector) -> Tuple {
+    Tuple { src: address, dst: 0, selector: selector.with_ports((port as u32) << 16) }
+}
+
+/// The address and port that a client sends from by this tuple.
+pub(crate) const fn inside(sends: &Tuple) -> Tuple {
+    half(sends.src, sends.selector.sport(), sends.selector)
+}
+
+/// The address and port outside that its packets come to by this tuple.
+pub(crate) const fn outside(comes: &Tuple) -> Tuple {
+    half(comes.dst, comes.reply_port(), comes.selector)
+}
+
+/// Whether anybody may speak to a mapped port of this protocol.
+const fn is_publishable(number: u8) -> bool {
+    matches!(number, protocol::TCP | protocol::UDP | protocol::UDPLITE | protocol::SCTP)
 }
 
 impl Shard {
     /// The shard that keeps the mapping of a connection's client.
     pub(super) fn home(&self, original: &Tuple) -> ShardId {
-        self.steering.owner_of_endpoint(&endpoint(original))
+        self.steering.owner_of_endpoint(&inside(original))
     }
 
     /// What a connection's source is to become by a rule that wishes `wish`: what its client's port already is, or a port
     /// that is nobody's yet. `None` where there is none.
     #[inline(never)]
     pub(super) fn map(&mut self, original: &Tuple, wish: Wish, is_random: bool) -> Option<Wish> {
-        if let Some(mapped) = self.mappings.get(&endpoint(original)) {
+        if let Some(mapped) = self.mappings.get(&inside(original)) {
             let ports = Ports::Among(mapped.port..=mapped.port);
             return Some(Wish { address: mapped.address(), ports, steers: true });
         }
@@ -75,33 +114,93 @@ impl Shard {
         Some(Wish { ports: Ports::Among(port..=port), ..wish })
     }
 
-    /// Counts the newcomer's use of its client's mapping, which begins with the first.
+    /// Counts the newcomer's use of its client's mapping, which begins with the first. False where there is no room.
     #[inline(never)]
-    pub(super) fn use_mapping(&mut self, original: &Tuple) -> bool {
-        let endpoint = endpoint(original);
-        if let Some(mapped) = self.mappings.get_mut(&endpoint) {
+    pub(super) fn use_mapping(&mut self, original: &Tuple, filtering: Filtering) -> bool {
+        if let Some(mapped) = self.mappings.get_mut(&inside(original)) {
             mapped.uses += 1;
             return true;
         }
-        let reply = self.newcomer.reply;
-        let address = zerocopy::transmute!(reply.dst);
-        self.mappings.insert(&endpoint, Mapped { address, port: reply.reply_port(), spare: 0, uses: 1 })
+        let comes = self.newcomer.reply;
+        let (address, port) = (zerocopy::transmute!(comes.dst), comes.reply_port());
+        let masquerades = u16::from(self.newcomer.masqueraded);
+        let mapped = Mapped { address, port, masquerades, uses: 1 };
+        if !self.mappings.insert(&inside(original), mapped) {
+            return false;
+        }
+        // Its port is in use even if those that use it came in by it.
+        self.configuration.pools.take(comes.family(), comes.dst, comes.protocol(), port);
+        if filtering == Filtering::EndpointIndependent && is_publishable(comes.protocol()) {
+            // Where there is no room, only those that the client speaks to reach it.
+            let _ = self.published.insert(&outside(&comes), Client::of(original));
+        }
+        true
+    }
+
+    /// Gives the newcomer the client as destination to whom the address and port belong that it was sent to, if anybody may
+    /// speak to those.
+    #[inline(never)]
+    pub(super) fn enter(&mut self, original: &Tuple) -> Bound {
+        let is_open = self.configuration.binders.is_open(original.family(), original.dst);
+        if !is_open || !is_publishable(original.protocol()) {
+            return Bound::Found;
+        }
+        let outside = outside(original);
+        let home = self.steering.owner_of_endpoint(&outside);
+        if home != self.steering.own() && !self.newcomer.delegated {
+            return Bound::Elsewhere(home);
+        }
+        if let Some(client) = self.published.get(&outside) {
+            let ports = u32::from(client.port) << 16 | u32::from(original.selector.sport());
+            let reply = &mut self.newcomer.reply;
+            reply.src = zerocopy::transmute!(client.address);
+            reply.selector = reply.selector.with_ports(ports);
+            self.newcomer.entered = true;
+        }
+        Bound::Found
+    }
+
+    /// Counts the newcomer's use of the mapping that it came in by. False if that has ended meanwhile.
+    pub(super) fn use_entered(&mut self) -> bool {
+        let mapped = self.mappings.get_mut(&inside(&self.newcomer.reply));
+        mapped.map(|mapped| mapped.uses += 1).is_some()
     }
 
     /// Gives back what the newcomer was bound to: it does not enter the table.
     pub(crate) fn unbind_source(&mut self, original: &Tuple) {
+        let reply = self.newcomer.reply;
         if self.newcomer.mapped {
-            self.leave_mapping(original);
+            self.leave_mapping(original, &reply);
+        }
+        if self.newcomer.entered {
+            self.leave_mapping(&reply, original);
         }
     }
 
-    /// Counts it no more; the mapping ends with the last.
-    pub(crate) fn leave_mapping(&mut self, original: &Tuple) {
-        let endpoint = endpoint(original);
-        let Some(mapped) = self.mappings.get_mut(&endpoint) else { return };
+    /// Counts an entry's use of a mapping no more.
+    #[inline(never)]
+    pub(crate) fn leave_mapping_of(&mut self, index: u32) {
+        let (original, reply) =
+            (self.entries.tuple(index, Direction::Original), self.entries.tuple(index, Direction::Reply));
+        if self.entries.at(index).status.has(Status::ENTERED) {
+            self.leave_mapping(&reply, &original);
+        } else {
+            self.leave_mapping(&original, &reply);
+        }
+    }
+
+    /// Counts a use no more, by a client that sends by one tuple and gets by the other; the mapping ends with the last.
+    fn leave_mapping(&mut self, sends: &Tuple, comes: &Tuple) {
+        let (inside, outside) = (inside(sends), outside(comes));
+        let Some(mapped) = self.mappings.get_mut(&inside) else { return };
         mapped.uses -= 1;
-        if mapped.uses == 0 {
-            self.mappings.remove(&endpoint);
+        if mapped.uses > 0 {
+            return;
+        }
+        self.mappings.remove(&inside);
+        self.configuration.pools.give_back(comes.family(), comes.dst, comes.protocol(), comes.reply_port());
+        if self.published.get(&outside) == Some(Client::of(sends)) {
+            self.published.remove(&outside);
         }
     }
 }

@@ -21,6 +21,6 @@ pub use binder::Binders;
 pub use blocks::PortBlock;
 pub(crate) use edit::{rewrite, rewrite_error};
 pub(crate) use foresee::LastBound;
-pub(crate) use mapping::Mapped;
+pub(crate) use mapping::{Client, Mapped, inside, outside};
 pub use pools::{Pools, SPACES};
-pub use rules::{MOST_ADDRESSES, Mapping, Nat, NatCounter, Ports, Range, Rule, Target};
+pub use rules::{Filtering, MOST_ADDRESSES, Mapping, Nat, NatCounter, Ports, Range, Rule, Target};

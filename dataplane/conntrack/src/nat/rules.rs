@@ -89,6 +89,8 @@ pub struct Rule {
     pub persistent: bool,
     /// How long a translation holds. Source rules only.
     pub mapping: Mapping,
+    /// Who may begin connections to a port that is mapped. Rules with [`Mapping::EndpointIndependent`] only.
+    pub filtering: Filtering,
     /// Whether connections that go back over the port they came by are masqueraded as well, so that the answers come
     /// this way, too. Destination rules only.
     pub hairpin: bool,
@@ -104,6 +106,7 @@ impl Rule {
             random: false,
             persistent: false,
             mapping: Mapping::default(),
+            filtering: Filtering::default(),
             hairpin: false,
         }
     }
@@ -166,6 +169,16 @@ pub enum Mapping {
     #[default]
     AddressAndPortDependent,
     /// For all connections that a client has from one port at a time.
+    EndpointIndependent,
+}
+
+/// Whose packets to a mapped address and port go to its client (RFC 4787 section 5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Filtering {
+    /// Those of the servers that the client speaks to, as in Linux.
+    #[default]
+    AddressAndPortDependent,
+    /// Everybody's, if the policy lets them pass. Not those of ICMP.
     EndpointIndependent,
 }
 

@@ -1,5 +1,6 @@
 //! The end of masqueraded connections whose address the box has lost: their answers would go to somebody else.
 
+use super::mapping::inside;
 use crate::entry::Status;
 use crate::forward::{Forwarding, Router};
 use crate::shard::Shard;
@@ -39,14 +40,20 @@ impl Shard {
         self.sweep.is_none()
     }
 
-    /// Whether a masqueraded connection lives at a place, with an address that is not the box's.
+    /// Whether a connection lives at a place that is masqueraded as an address which is not the box's, or came in by one.
     fn has_lost_address(&self, place: u32) -> bool {
         let entry = self.entries.at(place);
-        if !entry.is_used() || !entry.status.has(Status::MASQUERADED) {
+        if !entry.is_used()
+            || !(entry.status.meets(Status::MASQUERADED) || entry.status.meets(Status::ENTERED))
+        {
             return false;
         }
         let reply = self.entries.tuple(place, Direction::Reply);
-        let own = address(reply.family(), reply.dst);
-        router(&self.configuration.forwarding).is_none_or(|router| !router.is_own(own))
+        let masqueraded = entry.status.has(Status::MASQUERADED).then_some(reply.dst);
+        let entered = entry.status.has(Status::ENTERED).then(|| self.mappings.get(&inside(&reply))).flatten();
+        let given = masqueraded.into_iter().chain(entered.and_then(|mapped| mapped.own_address()));
+        let router = router(&self.configuration.forwarding);
+        let is_lost = |own| router.is_none_or(|router| !router.is_own(address(reply.family(), own)));
+        given.into_iter().any(is_lost)
     }
 }

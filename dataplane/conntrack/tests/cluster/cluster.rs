@@ -167,6 +167,17 @@ impl Cluster {
         }
     }
 
+    /// Ends what has come to its time.
+    pub fn expire(&mut self) {
+        for own in 0..self.nodes.len() {
+            assert!(self.nodes[own].shard.expire(self.now, u32::MAX));
+            self.flush(own);
+        }
+        while !self.is_at_rest() {
+            self.step();
+        }
+    }
+
     /// What must hold when the box is at rest.
     pub fn check(&self) {
         let mut foreign = 0;

@@ -11,7 +11,7 @@ use common::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use sluice_conntrack::nat::{Mapping, Nat, Ports, Range, Rule, Target};
+use sluice_conntrack::nat::{Filtering, Mapping, Nat, Ports, Range, Rule, Target};
 use sluice_conntrack::policy::{Match, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{DropReason, PortId};
@@ -37,7 +37,12 @@ fn nat() -> Nat {
     let games = Rule::new(games, pool([203, 0, 113, 64], [203, 0, 113, 95], Ports::Own));
     Nat {
         source: vec![
-            Rule { mapping: Mapping::EndpointIndependent, persistent: true, ..games },
+            Rule {
+                mapping: Mapping::EndpointIndependent,
+                filtering: Filtering::EndpointIndependent,
+                persistent: true,
+                ..games
+            },
             Rule::new(out, pool([203, 0, 113, 1], [203, 0, 113, 32], Ports::Own)),
         ],
         destination: vec![Rule::new(public, pool(SERVER, SERVER, Ports::Own))],
@@ -312,4 +317,66 @@ fn a_mapped_table_fills_to_its_limit_and_makes_room() {
     assert_eq!(cluster.drops.len(), 0, "each newcomer finds room, if in the place of another");
     let held: u32 = cluster.shards().map(|shard| shard.len()).sum();
     assert!(held > limit * 9 / 10, "{held} of {limit} entries");
+}
+
+/// Clients learn their ports outside and then speak to one another's peers while those speak to them, so that either packet
+/// may begin the connection, on any shard.
+fn play_with_strangers(seed: u64, shards: u16) {
+    let settings = Settings::of(Preset::Linux, 4000);
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut cluster =
+        Cluster::new(shards, 4000, &settings, &accept_all(), &nat(), ChaCha8Rng::seed_from_u64(!seed));
+    let rest = |cluster: &mut Cluster| {
+        while !cluster.is_at_rest() {
+            cluster.step();
+        }
+        assert_eq!(cluster.drops, [], "seed {seed}");
+        cluster.check();
+        std::mem::take(&mut cluster.sent)
+    };
+    let [a, b, ..] = GAMERS;
+    let client = |number: u32| IpAddr::from([a, b, 1, 1 + number as u8]);
+    for number in 0..50 {
+        let pair = Pair::of(client(number), 4000, [198, 51, 100, 1].into(), 53);
+        cluster.receive(INSIDE, numbered(pair.udp(16), number));
+    }
+    let seen_outside: HashMap<u32, (Ipv4Addr, u16)> =
+        rest(&mut cluster).iter().map(|(_, frame)| (seen(frame).1, seen(frame).0.source)).collect();
+    let mut packets = 0;
+    for round in 0..8_u8 {
+        for number in 0..50 {
+            let (address, port) = seen_outside[&number];
+            let stranger = Pair::of([192, 0, 2, round].into(), 777, address.into(), port);
+            let client = Pair::of(client(number), 4000, stranger.source.ip(), 777);
+            if random.random_bool(0.5) {
+                cluster.receive(INSIDE, numbered(client.udp(16), number));
+                packets += 1;
+            }
+            cluster.receive(OUTSIDE, numbered(stranger.udp(16), number));
+            packets += 1;
+            for _ in 0..random.random_range(0..2 * shards) {
+                cluster.step();
+            }
+        }
+    }
+    let sent = rest(&mut cluster);
+    assert_eq!(sent.len(), packets, "seed {seed}");
+    for (port, frame) in sent {
+        let (packet, number) = seen(&frame);
+        match port {
+            INSIDE => assert_eq!(IpAddr::V4(packet.destination.0), client(number), "seed {seed}"),
+            _ => assert_eq!(packet.source, seen_outside[&number], "seed {seed}"),
+        }
+    }
+    assert_eq!(cluster.shards().map(|shard| shard.len()).sum::<u32>(), 50 + 8 * 50, "one entry for both");
+    // Nothing is left behind when all are over.
+    cluster.now = cluster.now.after(secs(1000));
+    cluster.expire();
+    rest(&mut cluster);
+    assert_eq!(cluster.shards().map(|shard| shard.len() + shard.signposts()).sum::<u32>(), 0);
+}
+
+#[test]
+fn strangers_reach_mapped_ports_on_whatever_shard() {
+    (0..40).into_par_iter().for_each(|seed| play_with_strangers(seed, 1 + seed as u16 % 6));
 }

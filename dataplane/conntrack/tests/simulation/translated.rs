@@ -6,7 +6,7 @@ use crate::{FIVE_DAYS, check, hostile};
 use rand::RngExt;
 use rayon::prelude::*;
 use sluice_conntrack::Instant;
-use sluice_conntrack::nat::{Mapping, Nat, PortBlock, Ports, Range, Rule, Target};
+use sluice_conntrack::nat::{Filtering, Mapping, Nat, PortBlock, Ports, Range, Rule, Target};
 use sluice_conntrack::policy::{Match, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
 
@@ -28,11 +28,14 @@ fn nat(kind: u64) -> Nat {
         _ => (Target::Own(Ports::Among(40_000..=65_000)), Target::Keep),
     };
     // A client's port that is one for all servers cannot be two towards one of them, by its own and by its public address.
-    let (mapping, port) = match kind % 5 {
-        0 => (Mapping::EndpointIndependent, Ports::Among(8080..=8080)),
-        _ => (Mapping::AddressAndPortDependent, Ports::Own),
+    let (mapping, filtering, port) = match kind % 5 {
+        0 => (Mapping::EndpointIndependent, Filtering::EndpointIndependent, Ports::Among(8080..=8080)),
+        _ => (Mapping::AddressAndPortDependent, Filtering::AddressAndPortDependent, Ports::Own),
     };
-    let random = |target| Rule { random: kind.is_multiple_of(3), mapping, ..Rule::new(outwards(), target) };
+    let random = |target| {
+        let random = kind.is_multiple_of(3);
+        Rule { random, mapping, filtering, ..Rule::new(outwards(), target) }
+    };
     let public = |address: &str| Match {
         destination: vec![Prefix::new(address.parse().unwrap(), u8::MAX)],
         ..Match::default()
@@ -66,6 +69,24 @@ fn pair(world: &mut World) -> Pair {
         (format!("[fd00::{client:x}]:{port}024"), format!("[{server}]:80"))
     };
     Pair::at(&text.0, &text.1)
+}
+
+/// Somebody outside who tries a port that may be mapped.
+fn stranger(world: &mut World) {
+    let rng = &mut world.rng;
+    let port = match rng.random_range(0..2) {
+        0 => rng.random_range(1..4) * 1000 + 24,
+        _ => rng.random_range(2000..2300),
+    };
+    let (address, stranger) = [
+        ("203.0.113.1", "192.0.2.9"),
+        ("203.0.113.10", "192.0.2.9"),
+        ("2001:db8:2::1", "2001:db8:77::9"),
+        ("2001:db8:2::a", "2001:db8:77::9"),
+    ][rng.random_range(0..4)];
+    let pair = Pair::of(stranger.parse().unwrap(), rng.random_range(1..4), address.parse().unwrap(), port);
+    let packet = if rng.random() { pair.udp(7) } else { pair.tcp("S", 1, 0) };
+    world.inject(OUTSIDE, packet.frame());
 }
 
 /// Conversations of pairs that all differ.
@@ -125,6 +146,9 @@ fn nothing_that_comes_in_makes_two_connections_own_one_tuple() {
                 world.it.shard.configure(Box::new(routed(settings, accept_all(), rules)));
             }
             hostile::disturb(&mut world);
+            if world.chance(10) {
+                stranger(&mut world);
+            }
             check(&mut world);
         }
         check_end(&mut world, seed);

@@ -2,6 +2,7 @@
 
 mod destination;
 mod errors;
+mod filtering;
 mod hairpin;
 mod lifetime;
 mod local;
@@ -13,7 +14,7 @@ use crate::common::*;
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::forward::{Interface, Route, Router};
 use sluice_conntrack::listing::EntrySnapshot;
-use sluice_conntrack::nat::{Mapping, Nat, PortBlock, Ports, Range, Rule, Target};
+use sluice_conntrack::nat::{Filtering, Mapping, Nat, PortBlock, Ports, Range, Rule, Target};
 use sluice_conntrack::policy::{Match, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::Action;
