@@ -23,6 +23,12 @@ impl Facts {
         facts
     }
 
+    /// The destination is translated: rules see where the packet goes then.
+    pub(crate) fn set_destination(&mut self, to: &Destination) {
+        self.destination = to.address;
+        self.destination_port = to.port.unwrap_or(self.destination_port);
+    }
+
     /// What a packet itself shows, before tracking.
     pub(crate) fn of_packet(packet: Packet<'_>, ingress: PortId) -> Self {
         let Packet { headers, head } = packet;
@@ -196,9 +202,8 @@ impl Shard {
         facts.state = Some(tracked.state);
         facts.direction = tracked.direction;
         facts.egress = Some(egress);
-        if let Some(&Destination { address, port }) = destination {
-            facts.destination = address;
-            facts.destination_port = port.unwrap_or(facts.destination_port);
+        if let Some(to) = destination {
+            facts.set_destination(to);
         }
         let Some(index) = tracked.entry() else { return self.walk(&mut facts).decision };
         let entry = self.entries.at(index);

@@ -59,6 +59,11 @@ pub mod protocol {
     pub const ICMPV6: u8 = 58;
     pub const SCTP: u8 = 132;
     pub const UDPLITE: u8 = 136;
+
+    /// Whether a tuple of this protocol has the ports of its packets.
+    pub const fn has_ports(number: u8) -> bool {
+        matches!(number, TCP | UDP | UDPLITE | SCTP)
+    }
 }
 
 /// Everything of a tuple but its addresses, packed for one comparison:
@@ -134,6 +139,18 @@ impl Selector {
     /// The same with other ports: source and destination port, one behind the other.
     pub const fn with_ports(self, ports: u32) -> Self {
         Self(self.0 & 0xffff_ffff | (ports as u64) << 32)
+    }
+
+    /// The same with another source port.
+    #[must_use]
+    pub const fn with_sport(self, sport: u16) -> Self {
+        Self(self.0 & !(0xffff << 48) | (sport as u64) << 48)
+    }
+
+    /// The same with another destination port.
+    #[must_use]
+    pub const fn with_dport(self, dport: u16) -> Self {
+        Self(self.0 & !(0xffff << 32) | (dport as u64) << 32)
     }
 
     /// The packed number, for hashing.

@@ -117,8 +117,7 @@ impl Shard {
             return Bound::Elsewhere(shard);
         }
         if let Some(to) = self.newcomer.destination(original) {
-            facts.destination = to.address;
-            facts.destination_port = to.port.unwrap_or(facts.destination_port);
+            facts.set_destination(&to);
             facts.status.set(Status::DST_NAT);
         }
         Bound::Found
@@ -149,8 +148,7 @@ impl Shard {
         if let Some(range) = choices(original.protocol(), port, &wish.ports) {
             let keeps = range.contains(&port) && !is_random;
             let port = if keeps { port } else { draw_from(&range, random) };
-            let ports = u32::from(port) << 16 | u32::from(original.selector.sport());
-            newcomer.reply.selector = newcomer.reply.selector.with_ports(ports);
+            newcomer.reply.selector = newcomer.reply.selector.with_sport(port);
         }
         true
     }
@@ -202,9 +200,12 @@ impl Shard {
         let Rule { random, mapping, filtering, .. } = binder.rule;
         // A connection uses one mapping: what comes in by its server's, has none of its client's.
         let is_mapped = mapping == Mapping::EndpointIndependent && !self.newcomer.entered;
-        if is_mapped && self.home(original) != self.steering.own() {
-            let elsewhere = Bound::Elsewhere(self.home(original));
-            return Some(if self.newcomer.delegated { Bound::Exhausted } else { elsewhere });
+        if is_mapped {
+            let home = self.home(original);
+            if home != self.steering.own() {
+                let delegated = self.newcomer.delegated;
+                return Some(if delegated { Bound::Exhausted } else { Bound::Elsewhere(home) });
+            }
         }
         let is_masqueraded = matches!(binder.rule.target, Target::Own(_));
         let own = if is_masqueraded { self.masquerade_address(facts, egress) } else { None };

@@ -75,11 +75,6 @@ pub(crate) const fn outside(comes: &Tuple) -> Tuple {
     half(comes.dst, comes.reply_port(), comes.selector)
 }
 
-/// Whether anybody may speak to a mapped port of this protocol.
-const fn is_publishable(number: u8) -> bool {
-    matches!(number, protocol::TCP | protocol::UDP | protocol::UDPLITE | protocol::SCTP)
-}
-
 impl Shard {
     /// The shard that keeps the mapping of a connection's client.
     pub(super) fn home(&self, original: &Tuple) -> ShardId {
@@ -130,7 +125,7 @@ impl Shard {
         }
         // Its port is in use even if those that use it came in by it.
         self.configuration.pools.take(comes.family(), comes.dst, comes.protocol(), port);
-        if filtering == Filtering::EndpointIndependent && is_publishable(comes.protocol()) {
+        if filtering == Filtering::EndpointIndependent && protocol::has_ports(comes.protocol()) {
             // Where there is no room, only those that the client speaks to reach it.
             let _ = self.published.insert(&outside(&comes), Client::of(original));
         }
@@ -142,7 +137,7 @@ impl Shard {
     #[inline(never)]
     pub(super) fn enter(&mut self, original: &Tuple) -> Bound {
         let is_open = self.configuration.binders.is_open(original.family(), original.dst);
-        if !is_open || !is_publishable(original.protocol()) {
+        if !is_open || !protocol::has_ports(original.protocol()) {
             return Bound::Found;
         }
         let outside = outside(original);
@@ -151,10 +146,9 @@ impl Shard {
             return Bound::Elsewhere(home);
         }
         if let Some(client) = self.published.get(&outside) {
-            let ports = u32::from(client.port) << 16 | u32::from(original.selector.sport());
             let reply = &mut self.newcomer.reply;
             reply.src = zerocopy::transmute!(client.address);
-            reply.selector = reply.selector.with_ports(ports);
+            reply.selector = reply.selector.with_sport(client.port);
             self.newcomer.entered = true;
         }
         Bound::Found

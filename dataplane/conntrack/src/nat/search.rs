@@ -33,8 +33,7 @@ const fn class(port: u16) -> RangeInclusive<u16> {
 /// a port without classes.
 pub(super) fn choices(number: u8, own: u16, ports: &Ports) -> Option<RangeInclusive<u16>> {
     let is_icmp = matches!(number, protocol::ICMP | protocol::ICMPV6);
-    let has_ports =
-        is_icmp || matches!(number, protocol::TCP | protocol::UDP | protocol::UDPLITE | protocol::SCTP);
+    let has_ports = is_icmp || protocol::has_ports(number);
     has_ports.then(|| match ports {
         Ports::Own if is_icmp => 0..=u16::MAX,
         Ports::Own => class(own),
@@ -65,12 +64,11 @@ impl Tuple {
     /// The reply tuple with another such port.
     #[must_use]
     const fn with_reply_port(self, port: u16) -> Self {
-        let (sport, dport) = match self.protocol() {
-            protocol::ICMP | protocol::ICMPV6 => (port, self.selector.dport()),
-            _ => (self.selector.sport(), port),
+        let selector = match self.protocol() {
+            protocol::ICMP | protocol::ICMPV6 => self.selector.with_sport(port),
+            _ => self.selector.with_dport(port),
         };
-        let ports = (sport as u32) << 16 | dport as u32;
-        Self { selector: self.selector.with_ports(ports), ..self }
+        Self { selector, ..self }
     }
 }
 

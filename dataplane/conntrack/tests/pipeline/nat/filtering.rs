@@ -32,8 +32,11 @@ fn lite(pair: Pair) -> Packet {
     pair.packet(136, [ports.as_slice(), &[0, 8, 0, 0], &[0; 20]].concat(), Some(6))
 }
 
+/// Makes a packet between two endpoints.
+type Make = fn(Pair) -> Packet;
+
 /// How connections of each protocol begin and are answered.
-fn beginnings() -> [[fn(Pair) -> Packet; 2]; 3] {
+fn beginnings() -> [[Make; 2]; 3] {
     [
         [|pair| pair.udp(30), |pair| pair.udp(40)],
         [|pair| pair.tcp("S", 1, 0), |pair| pair.tcp("SA", 9, 2)],
