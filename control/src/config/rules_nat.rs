@@ -88,7 +88,7 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
             }
         }
     }
-    problems.extend(rules_pools::check(&config.nat.source));
+    problems.extend(rules_pools::check(config));
     problems
 }
 

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use garde::Validate;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::schema_conntrack::Conntrack;
 use super::schema_nat::Nat;
@@ -24,7 +25,8 @@ pub(super) const MAX_RULES: usize = 10_000;
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a mapping of sections")]
 pub struct Config {
     /// Version of the file's format. This is the only one there is.
-    #[garde(custom(known_version))]
+    #[serde(deserialize_with = "known_version")]
+    #[garde(skip)]
     #[schemars(example = 1, range(min = 1, max = 1))]
     pub version: u32,
 
@@ -126,12 +128,11 @@ impl Config {
     }
 }
 
-fn known_version(version: &u32, _: &()) -> garde::Result {
-    match version {
-        1 => Ok(()),
-        other => {
-            Err(garde::Error::new(format!("version {other} is not known; this program reads version 1")))
-        }
+/// Refuses a file of another version before its keys are looked at: they may mean something else there.
+fn known_version<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    match u32::deserialize(from)? {
+        1 => Ok(1),
+        other => Err(D::Error::custom(format!("version {other} is not known; this program reads version 1"))),
     }
 }
 

@@ -168,20 +168,27 @@ impl Router {
     }
 
     /// Whether the box is the station that has an address on a port's link: it is the port's own, or one of the link's
-    /// network that connections are translated to.
+    /// network that connections are translated to. A range of those may have another station in it that the
+    /// configuration names: that one still answers for itself.
     pub fn answers(&self, port: PortId, address: IpAddr) -> bool {
         let Some(interface) = self.interfaces.get(usize::from(port.0)) else { return false };
         let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
         let number = crate::tuple::number(address);
-        interface.addresses.iter().any(|(own, _)| *own == address)
-            || self
-                .translated
-                .iter()
-                .any(|(at, first, last)| *at == port && (*first..=*last).contains(&address))
-                && interface
-                    .addresses
-                    .iter()
-                    .any(|(own, length)| Prefix::new(*own, *length).contains(family, number))
+        let is_own = || interface.addresses.iter().any(|(own, _)| *own == address);
+        let is_translated = || {
+            self.translated.iter().any(|(at, first, last)| *at == port && (*first..=*last).contains(&address))
+        };
+        let is_on_link = || {
+            let mut networks = interface.addresses.iter().map(|(own, length)| Prefix::new(*own, *length));
+            networks.any(|network| network.contains(family, number))
+        };
+        is_own() || is_translated() && is_on_link() && !self.is_station(port, address)
+    }
+
+    /// Whether the configuration knows somebody else by an address: a gateway, or a neighbour at this port.
+    fn is_station(&self, port: PortId, address: IpAddr) -> bool {
+        self.gateways.binary_search(&address).is_ok()
+            || self.neighbours.iter().any(|station| station.port == port && station.address == address)
     }
 
     /// How many ports there are.

@@ -296,3 +296,27 @@ fn the_box_answers_for_what_nat_gives_away_on_a_link() {
         assert_eq!(router.answers(port, address(text)), answers, "{text} at port {port:?}");
     }
 }
+
+#[test]
+fn a_station_in_a_network_that_nat_gives_away_answers_for_itself() {
+    use crate::nat::{Nat, Rule, Target};
+    let address = |text: &str| text.parse::<IpAddr>().unwrap();
+    let network = Prefix::new(address("203.0.113.0"), 24);
+    let everybody = Match { source: vec![Prefix::new(address("10.0.0.0"), 24)], ..Match::default() };
+    let nat = Nat { source: vec![Rule::new(everybody, Target::Prefix(network))], destination: Vec::new() };
+    let mut configuration = open().configuration().clone();
+    let Forwarding::Routed(router) = &mut configuration.forwarding else { panic!("it is a router") };
+    router.neighbours =
+        vec![Neighbour { port: OUTSIDE, address: address("203.0.113.77"), mac: [2, 0, 0, 0, 0, 77] }];
+    let configuration = configuration.with_nat(nat);
+    let Forwarding::Routed(router) = &configuration.forwarding else { panic!("it is a router") };
+    for (text, answers) in [
+        ("203.0.113.1", true),
+        ("203.0.113.200", true),
+        // The gateway, and the neighbour whose link-layer address is given.
+        ("203.0.113.254", false),
+        ("203.0.113.77", false),
+    ] {
+        assert_eq!(router.answers(OUTSIDE, address(text)), answers, "{text}");
+    }
+}
