@@ -281,7 +281,7 @@ fn icmp_names(rule: &Rule, place: &Path) -> Vec<Problem> {
 /// A match, whether the rule has it, the protocols it goes with, and those in words.
 type Need = (&'static str, bool, fn(Protocol) -> bool, &'static str);
 
-pub(super) const PORTED: &str = "`protocol:` with tcp, udp, sctp, dccp or udplite";
+pub(super) const PORTED: &str = "`protocol:` with tcp, udp, sctp or udplite";
 
 /// Addresses of different families never meet in one packet.
 fn families(rule: &Rule, place: &Path) -> Option<Problem> {

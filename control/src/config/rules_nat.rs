@@ -239,7 +239,7 @@ fn protocols(side: Side, key: &str, rule: &NatRule, place: &Path) -> Option<Prob
         protocol.has_ports() || side == Side::Source && protocol.is_icmp() // by their identifiers
     };
     let expected = match side {
-        Side::Source => "`protocol:` with tcp, udp, sctp, dccp, udplite, icmp or icmpv6",
+        Side::Source => "`protocol:` with tcp, udp, sctp, udplite, icmp or icmpv6",
         Side::Destination => PORTED,
     };
     let message = match (&rule.protocol, side) {

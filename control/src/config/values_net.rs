@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
+use sluice_conntrack::tuple::protocol;
 
 use super::values::scalars;
 
@@ -154,9 +155,9 @@ impl Protocol {
     /// ICMP for IPv6.
     pub const ICMPV6: Protocol = Protocol(58);
 
-    /// Whether the protocol has ports, so that a rule may match them: TCP, UDP, DCCP, SCTP, UDP-Lite.
+    /// Whether the protocol has ports that are known, so that a rule may match them. DCCP is tracked by its addresses.
     pub fn has_ports(self) -> bool {
-        [6, 17, 33, 132, 136].contains(&self.0)
+        protocol::has_ports(self.0)
     }
 
     /// Whether this is ICMP or ICMPv6.

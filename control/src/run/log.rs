@@ -47,7 +47,7 @@ pub fn line(record: &LogRecord, config: &Config) -> String {
     );
     let [kind, code] = facts.destination_port.to_be_bytes();
     let _ = match facts.protocol {
-        protocol::TCP | protocol::UDP | protocol::UDPLITE | protocol::SCTP | protocol::DCCP => {
+        number if protocol::has_ports(number) => {
             write!(line, " SPT={} DPT={}", facts.source_port, facts.destination_port)
         }
         protocol::ICMP | protocol::ICMPV6 => write!(line, " TYPE={kind} CODE={code}"),

@@ -258,7 +258,8 @@ impl Style {
     }
 }
 
-/// What a protocol's tuples have besides addresses.
+/// What listings show of a protocol's tuples besides addresses. conntrack(8) has ports for DCCP, which a tuple has not:
+/// they are 0.
 enum Keys {
     None,
     Ports,
@@ -269,9 +270,8 @@ enum Keys {
 impl Keys {
     const fn of(number: u8) -> Self {
         match number {
-            protocol::TCP | protocol::UDP | protocol::UDPLITE | protocol::SCTP | protocol::DCCP => {
-                Self::Ports
-            }
+            protocol::DCCP => Self::Ports,
+            _ if protocol::has_ports(number) => Self::Ports,
             protocol::ICMP | protocol::ICMPV6 => Self::Query,
             protocol::GRE => Self::Calls,
             _ => Self::None,

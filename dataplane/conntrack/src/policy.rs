@@ -5,7 +5,7 @@
 
 use crate::entry::Status;
 use crate::frame::PortId;
-use crate::tuple::{Direction, Family, Zone};
+use crate::tuple::{Direction, Family, Zone, protocol};
 use crate::verdict::{RuleId, State};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -267,7 +267,7 @@ impl Match {
     }
 
     fn applies_within_states(&self, facts: &Facts) -> bool {
-        let has_ports = || matches!(facts.protocol, 6 | 17 | 33 | 132 | 136);
+        let has_ports = || protocol::has_ports(facts.protocol);
         self.direction.is_none_or(|direction| facts.direction == Some(direction))
             && any(&self.ingress, |port| *port == facts.ingress)
             && any(&self.egress, |port| Some(*port) == facts.egress)
@@ -284,7 +284,8 @@ impl Match {
                     && wanted.code.is_none_or(|code| code == icmp_code)
             })
             && self.tcp_flags.is_none_or(|flags| {
-                facts.protocol == 6 && (facts.tcp_flags & flags.mask == flags.value) != flags.invert
+                facts.protocol == protocol::TCP
+                    && (facts.tcp_flags & flags.mask == flags.value) != flags.invert
             })
             && self.mark.is_none_or(|(value, mask)| facts.mark & mask == value)
             && self.zone.is_none_or(|zone| facts.zone == zone)

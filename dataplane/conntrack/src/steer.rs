@@ -76,8 +76,8 @@ const fn fold_addresses(tuple: &Tuple) -> u16 {
     (quarter >> 16) as u16 ^ quarter as u16
 }
 
-/// Whether connections of a protocol are told apart by their ports.
-const fn has_ports(number: u8) -> bool {
+/// Whether connections of a protocol are steered by their ports, too: those that NICs know. UDP-Lite goes by its addresses.
+const fn is_by_ports(number: u8) -> bool {
     matches!(number, protocol::TCP | protocol::UDP | protocol::SCTP)
 }
 
@@ -85,7 +85,7 @@ const fn has_ports(number: u8) -> bool {
 #[inline]
 const fn fold(tuple: &Tuple) -> u16 {
     let ports = tuple.selector.sport() ^ tuple.selector.dport();
-    fold_addresses(tuple) ^ if has_ports(tuple.protocol()) { ports } else { 0 }
+    fold_addresses(tuple) ^ if is_by_ports(tuple.protocol()) { ports } else { 0 }
 }
 
 /// Whether any NIC hashes a packet of these headers by its ports: TCP or UDP right behind a plain IP header in an untagged
@@ -191,7 +191,7 @@ impl Steering {
     /// A tuple one of whose ports is not chosen yet and stands at zero; `None` where its owner does not depend on that.
     #[inline]
     pub const fn base(&self, tuple: &Tuple) -> Option<Base> {
-        if self.is_single() || !has_ports(tuple.protocol()) {
+        if self.is_single() || !is_by_ports(tuple.protocol()) {
             None
         } else {
             Some(Base(half_hash(fold(tuple))))

@@ -193,7 +193,7 @@ type Ports = (u16, u16);
 #[inline(never)]
 fn readable_ports(protocol: u8, l4: &[u8]) -> Option<Ports> {
     match protocol {
-        protocol::TCP | protocol::UDP | protocol::UDPLITE | protocol::SCTP => {
+        _ if protocol::has_ports(protocol) => {
             l4.first_chunk::<4>().map(|ports| (u16_at(ports, 0), u16_at(ports, 2)))
         }
         protocol::ICMP | protocol::ICMPV6 => {
