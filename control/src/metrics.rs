@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use dpdk::PortStats;
+use dpdk::{Link, PortStats};
 use metrics::{Label, counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use sluice_conntrack::counters::{ByState, ProtocolLabel};
@@ -39,6 +39,8 @@ const METRICS: &[(&str, &str)] = &[
     ("sluice_answers_withheld_total", "TCP resets and ICMP errors that the rate limit withheld."),
     ("sluice_packets_total", "Packets that passed a port."),
     ("sluice_bytes_total", "Bytes of the frames that passed a port."),
+    ("sluice_port_up", "Whether a port's link is up."),
+    ("sluice_port_speed_bytes", "Speed of a port's link in bytes a second, where the device knows it."),
     ("sluice_port_rx_missed_total", "Packets a device dropped because its queues were full."),
     ("sluice_port_rx_nombuf_total", "Packets a device dropped because the mempool was empty."),
     ("sluice_port_tx_full_total", "Packets dropped because a device's transmit queue was full."),
@@ -80,6 +82,8 @@ pub struct PortSample<'a> {
     pub counters: PortCounters,
     /// The device's side.
     pub device: PortStats,
+    /// Its link, where the device knows.
+    pub link: Option<Link>,
 }
 
 /// Serves metrics at `listen` from now on, on a thread of its own.
@@ -193,13 +197,17 @@ fn publish_shard(number: usize, stats: &Stats, busy_ratio: f64) {
 }
 
 fn publish_port(sample: &PortSample<'_>) {
-    let PortSample { name, counters, device } = sample;
+    let PortSample { name, counters, device, link } = sample;
     let port = || Label::new("port", (*name).to_owned());
     let way = |direction: &'static str| vec![port(), Label::new("direction", direction)];
     counter!("sluice_packets_total", way("rx")).absolute(counters.rx_packets);
     counter!("sluice_packets_total", way("tx")).absolute(counters.tx_packets);
     counter!("sluice_bytes_total", way("rx")).absolute(counters.rx_bytes);
     counter!("sluice_bytes_total", way("tx")).absolute(counters.tx_bytes);
+    gauge!("sluice_port_up", vec![port()]).set(u32::from(link.is_some_and(|link| link.up)));
+    if let Some(mbps) = link.and_then(|link| link.speed_mbps) {
+        gauge!("sluice_port_speed_bytes", vec![port()]).set(f64::from(mbps) * 1e6 / 8.0);
+    }
     counter!("sluice_port_rx_missed_total", vec![port()]).absolute(device.rx_missed);
     counter!("sluice_port_rx_nombuf_total", vec![port()]).absolute(device.rx_nombuf);
     counter!("sluice_port_tx_full_total", vec![port()]).absolute(counters.tx_full);

@@ -16,7 +16,10 @@ impl ConntrackArgs {
     pub fn run(&self) -> ExitCode {
         if self.command.stats && self.filter != Filter::default() {
             let message = "-S shows what each shard has counted: filters do not apply to it";
-            super::Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
+            let mut whole = super::Cli::command();
+            whole.build();
+            let mut command = whole.find_subcommand("conntrack").cloned().unwrap_or(whole);
+            command.error(ErrorKind::ArgumentConflict, message).exit();
         }
         let done = match (self.command.count, self.command.stats) {
             (true, _) => self.count(),

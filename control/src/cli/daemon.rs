@@ -1,4 +1,4 @@
-//! The short commands that ask a running daemon: `stats`, `drops`, `reload`, `timeouts`.
+//! The short commands that ask a running daemon: `stats`, `ports`, `drops`, `reload`, `timeouts`.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use sluice_conntrack::{DropReason, InvalidReason};
 
-use crate::socket::protocol::{Answer, Counted, Request, Statistics, Timeout};
+use crate::socket::protocol::{Answer, Counted, PortDescription, Request, Statistics, Timeout};
 use crate::socket::{Client, ClientError};
 
 /// Where the daemon listens.
@@ -111,6 +111,11 @@ pub(super) fn exit(done: Result<(), Failure>) -> ExitCode {
     }
 }
 
+pub(super) const PORTS_HELP: &str = "\
+A link is as the device knows it; net_af_packet and net_pcap call theirs up
+whatever the kernel says (`ip link`). A speed that no device knows is `-`. What
+came in and went out is in `sluice stats`.";
+
 /// What each reason of `sluice drops` means.
 pub(super) fn reasons() -> String {
     let drops = DropReason::ALL.iter().map(|reason| (reason.label(), reason.meaning()));
@@ -127,6 +132,11 @@ impl Ask {
     /// `sluice stats`.
     pub fn stats(&self) -> ExitCode {
         self.show(&Request::Statistics)
+    }
+
+    /// `sluice ports`.
+    pub fn ports(&self) -> ExitCode {
+        self.show(&Request::Ports)
     }
 
     /// `sluice drops`.
@@ -190,6 +200,7 @@ fn text_of(answer: &Answer) -> String {
             let drops = counted_text("drops by reason", drops, "no packet was dropped");
             drops + "\n" + &counted_text("INVALID packets by reason", invalid, "no packet was INVALID")
         }
+        Answer::Ports { ports } => ports_text(ports),
         Answer::Pools { pools } => super::nat::pools_text(pools),
         Answer::Reloaded { revision } => format!("configuration {revision} is in force\n"),
         Answer::Timeouts { timeouts } => timeouts.iter().map(timeout_line).collect(),
@@ -245,6 +256,31 @@ fn statistics_text(statistics: &Statistics) -> String {
     text
 }
 
+fn ports_text(ports: &[PortDescription]) -> String {
+    let mut text = String::from(
+        "port            link       speed  mac                 mtu  rx queues  tx queues  device\n",
+    );
+    for port in ports {
+        let PortDescription { name, mac, mtu, rx_queues, tx_queues, device, driver, .. } = port;
+        let link = if port.up { "up" } else { "down" };
+        let speed = port.speed_mbps.map_or_else(|| "-".to_owned(), speed_text);
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{name:<15} {link:<4} {speed:>11}  {mac} {mtu:>5} {rx_queues:>10} {tx_queues:>10}  {device} ({driver})"
+        );
+    }
+    text
+}
+
+/// `25 Gbit/s`, `2.5 Gbit/s`, `100 Mbit/s`.
+fn speed_text(mbps: u32) -> String {
+    match mbps {
+        ..1000 => format!("{mbps} Mbit/s"),
+        _ => format!("{} Gbit/s", f64::from(mbps) / 1000.0),
+    }
+}
+
 /// The two largest units: `3d 4h`, `5m 6s`, `7s`.
 fn duration_text(seconds: u64) -> String {
     let parts = [(86_400, 'd'), (3_600, 'h'), (60, 'm'), (1, 's')];
@@ -274,6 +310,34 @@ mod tests {
     fn durations_have_two_units() {
         let texts = [0, 7, 306, 3_600, 86_400 * 3 + 3_600 * 4 + 5].map(duration_text);
         assert_eq!(texts, ["0s", "7s", "5m 6s", "1h 0m", "3d 4h"]);
+    }
+
+    #[test]
+    fn a_line_shows_a_port() {
+        let inside = PortDescription {
+            name: "inside".to_owned(),
+            up: true,
+            speed_mbps: Some(25_000),
+            mac: "02:00:00:00:00:01".to_owned(),
+            mtu: 1500,
+            rx_queues: 2,
+            tx_queues: 2,
+            device: "0000:3b:00.0".to_owned(),
+            driver: "net_ice".to_owned(),
+        };
+        let outside =
+            PortDescription { name: "outside".to_owned(), up: false, speed_mbps: None, ..inside.clone() };
+        let text = text_of(&Answer::Ports { ports: vec![inside, outside] });
+        let rows: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            rows,
+            [
+                "port            link       speed  mac                 mtu  rx queues  tx queues  device",
+                "inside          up     25 Gbit/s  02:00:00:00:00:01  1500          2          2  0000:3b:00.0 (net_ice)",
+                "outside         down           -  02:00:00:00:00:01  1500          2          2  0000:3b:00.0 (net_ice)",
+            ]
+        );
+        assert_eq!([100, 1000, 2500].map(speed_text), ["100 Mbit/s", "1 Gbit/s", "2.5 Gbit/s"]);
     }
 
     #[test]

@@ -57,6 +57,9 @@ pub enum Command {
     Nat(nat::Nat),
     /// A running daemon at a glance: entries, packets by state, ports
     Stats(daemon::Ask),
+    /// The ports of a running daemon: link, address, queues, device
+    #[command(after_help = daemon::PORTS_HELP)]
+    Ports(daemon::Ask),
     /// Drops and INVALID packets of a running daemon, by reason
     #[command(after_help = daemon::reasons())]
     Drops(daemon::Ask),
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Conntrack(conntrack) => conntrack.run(),
         Command::Nat(nat) => nat.run(),
         Command::Stats(ask) => ask.stats(),
+        Command::Ports(ask) => ask.ports(),
         Command::Drops(ask) => ask.drops(),
         Command::Reload(ask) => ask.reload(),
         Command::Timeouts(timeouts) => timeouts.run(),

@@ -33,7 +33,7 @@ its place. `1201/64512` are ports in use of all that there are. One port serves
 connections towards several servers, so a pool at its end refuses only those to
 a server that all ports lead to already; `exhausted` counts them. Each worker
 counts the ports it uses for itself: one that two workers use, towards different
-servers, is two. Rules that share addresses share their ports, and show the
+servers, is two. A 1:1 network keeps ports and so has none to count: `-`. Rules that share addresses share their ports, and show the
 same ones as in use. Where a rule says nothing about ports, those above 1023 are
 counted, which clients have. `bound` and `exhausted` begin anew with a reload.";
 
@@ -102,6 +102,7 @@ pub(super) fn pools_text(pools: &[PoolStatistics]) -> String {
     );
     for PoolStatistics { pool, addresses, ports, used, bound, exhausted } in pools {
         // Writing to a String cannot fail.
+        let addresses = if *addresses == 0 { "-".to_owned() } else { addresses.to_string() };
         let _ = write!(text, "{pool:<20} {addresses:>9}");
         for ((_, used), (_, ports)) in used.named().into_iter().zip(ports.named()) {
             let share = if ports == 0 { "-".to_owned() } else { format!("{used}/{ports}") };
@@ -131,7 +132,7 @@ mod tests {
         let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(rows[0], ["pool", "addresses", "tcp", "udp", "other", "bound", "exhausted"]);
         assert_eq!(rows[1], ["guests", "1", "1201/64512", "7/64512", "0/65536", "1300", "2"]);
-        assert_eq!(rows[2], ["twin", "0", "-", "-", "-", "4", "0"]);
+        assert_eq!(rows[2], ["twin", "-", "-", "-", "-", "4", "0"]);
         let widths: Vec<usize> = text.lines().map(str::len).collect();
         assert!(widths.iter().all(|width| *width == widths[0]), "columns stand below each other");
     }

@@ -12,14 +12,12 @@ use sluice_engine::report::{PAGE, Page, Stats};
 use tracing::{error, info, warn};
 
 use super::dataplane::Dataplane;
-use super::{Event, RunError, log, pools, reload, rules, service, timeouts};
+use super::{Event, RunError, log, pools, ports, reload, rules, service, timeouts};
 use crate::cli::Listing;
 use crate::config::{self, Config};
-use crate::metrics::{self, PortSample, Sample};
+use crate::metrics::{self, Sample};
 use crate::socket::Filter;
-use crate::socket::protocol::{
-    Answer, Counted, Cursor, PoolStatistics, PortStatistics, Request, ShardCounters, Statistics,
-};
+use crate::socket::protocol::{Answer, Counted, Cursor, PoolStatistics, Request, ShardCounters, Statistics};
 
 /// How often metrics are published, log records fetched and the watchdog fed.
 const TICK: Duration = Duration::from_secs(1);
@@ -41,6 +39,7 @@ pub struct Daemon {
     loads: Vec<Load>,
     rules: rules::Published,
     pools: pools::Pools,
+    links: ports::Links,
 }
 
 impl Daemon {
@@ -62,6 +61,7 @@ impl Daemon {
             loads: Vec::new(),
             rules: rules::Published::default(),
             pools: pools::Pools::of(&configuration),
+            links: ports::Links::default(),
         })
     }
 
@@ -110,6 +110,7 @@ impl Daemon {
                 .shards()
                 .map(|shards| Answer::Shards { shards: (0..).zip(&shards).map(shard_counters).collect() }),
             Request::Statistics => self.statistics().map(Answer::Statistics),
+            Request::Ports => Ok(Answer::Ports { ports: ports::describe(self.dataplane.ports()) }),
             Request::Drops => self.stats().map(|stats| drops(&stats)),
             Request::Pools => self.pools().map(|pools| Answer::Pools { pools }),
             Request::Reload => {
@@ -171,19 +172,6 @@ impl Daemon {
 
     fn statistics(&mut self) -> Result<Statistics, Unanswered> {
         let stats = self.stats()?;
-        let ports = self.dataplane.ports().iter().zip(&stats.ports).map(|(port, counters)| {
-            let device = port.stats();
-            PortStatistics {
-                name: port.name.clone(),
-                rx_packets: counters.rx_packets,
-                rx_bytes: counters.rx_bytes,
-                rx_missed: device.rx_missed,
-                rx_nombuf: device.rx_nombuf,
-                tx_packets: counters.tx_packets,
-                tx_bytes: counters.tx_bytes,
-                tx_full: counters.tx_full,
-            }
-        });
         Ok(Statistics {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: self.started.elapsed().as_secs(),
@@ -191,7 +179,7 @@ impl Daemon {
             entries: u64::from(stats.entries),
             entries_limit: self.entries_limit(),
             packets: counted(State::ALL.map(State::name), &stats.counters.packets),
-            ports: ports.collect(),
+            ports: ports::statistics(self.dataplane.ports(), &stats.ports),
             rules: rules::list(&self.config.policy, &stats.rules),
         })
     }
@@ -257,6 +245,7 @@ impl Daemon {
     /// Publishes what the workers have counted and logged. An answer is a worker's heartbeat: without one of each the
     /// watchdog goes hungry.
     fn look_after_workers(&mut self) -> Result<(), RunError> {
+        self.links.watch(self.dataplane.ports());
         let written = self.write_log();
         let counted =
             written.and_then(|()| Ok((self.shards()?, self.dataplane.workers.ports(self.pools.blocks())?)));
@@ -306,21 +295,13 @@ impl Daemon {
         self.loads.resize(shards.len(), Load::default());
         let busy_ratios: Vec<f64> =
             self.loads.iter_mut().zip(shards).map(|(before, stats)| busy_ratio(before, stats.load)).collect();
-        let ports = self.dataplane.ports().iter().zip(&stats.ports);
-        let ports: Vec<PortSample> = ports
-            .map(|(port, counters)| PortSample {
-                name: &port.name,
-                counters: *counters,
-                device: port.stats(),
-            })
-            .collect();
         self.rules.publish(&self.config.policy, &stats.rules);
         self.pools.publish(ports_used, &stats.nat);
         metrics::publish(&Sample {
             shards,
             entries_limit: self.entries_limit(),
             busy_ratios: &busy_ratios,
-            ports: &ports,
+            ports: &ports::samples(self.dataplane.ports(), &stats.ports),
             mbufs: self.dataplane.mbufs(),
             logged: self.logged,
             unlogged: self.unlogged + stats.counters.log_lost,

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::Read;
 
 use dpdk::{
-    Device, DeviceInfo, Eal, EalOptions, Mempool, MempoolOptions, Port, PortOptions, PortStats, Rss, lcore,
+    Device, DeviceInfo, Eal, EalOptions, Link, Mempool, MempoolOptions, Port, PortOptions, PortStats, Rss,
+    lcore,
 };
 use sluice_conntrack::{Capacity, Configuration, Instant, Shard, ShardId, Steering, steer};
 use sluice_engine::command::channel;
@@ -30,13 +31,23 @@ const MBUFS_PER_WORKER: u32 = 4096;
 pub struct NamedPort {
     /// Name of the interface.
     pub name: String,
-    port: Port,
+    /// The port.
+    pub port: Port,
+    /// Receive queues.
+    pub rx_queues: u16,
+    /// Transmit queues.
+    pub tx_queues: u16,
 }
 
 impl NamedPort {
     /// What the device has counted; nothing where it does not say.
     pub fn stats(&self) -> PortStats {
         self.port.stats().unwrap_or_default()
+    }
+
+    /// Its link, as the device knows it; `None` where it does not say.
+    pub fn link(&self) -> Option<Link> {
+        self.port.link().ok()
     }
 }
 
@@ -72,7 +83,7 @@ impl Dataplane {
             let (port, rx, tx) = device.start(&options, &pool)?;
             announce(&name, &port, &options, workers);
             open.push(OpenPort { rx, tx, mac: port.info().mac, hashes: port.hashes() });
-            ports.push(NamedPort { name, port });
+            ports.push(NamedPort { name, port, rx_queues: options.rx_queues, tx_queues: options.tx_queues });
         }
 
         let clock = Clock::new(&eal);

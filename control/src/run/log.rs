@@ -33,7 +33,7 @@ pub fn line(record: &LogRecord, config: &Config) -> String {
     let rule = usize::from(record.rule.0);
     let mut line = match config.policy.rules.get(rule).and_then(|rule| rule.name.as_deref()) {
         Some(name) => format!("rule {name}:"),
-        None => format!("rule {rule}:"),
+        None => format!("rule #{rule}:"),
     };
     // Writing to a String cannot fail.
     let _ = write!(
@@ -108,7 +108,7 @@ policy: {rules: [{action: log}, {name: web, action: log}]}";
         let echo = Facts { protocol: 1, destination_port: 8 << 8, egress: None, mark: 16, ..facts() };
         assert_eq!(
             line_of(0, echo),
-            "rule 0: IN=inside OUT= SRC=10.0.0.1 DST=192.0.2.9 PROTO=icmp TYPE=8 CODE=0 STATE=NEW MARK=0x10"
+            "rule #0: IN=inside OUT= SRC=10.0.0.1 DST=192.0.2.9 PROTO=icmp TYPE=8 CODE=0 STATE=NEW MARK=0x10"
         );
     }
 }

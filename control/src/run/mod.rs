@@ -8,6 +8,7 @@ mod daemon;
 mod dataplane;
 mod log;
 mod pools;
+mod ports;
 mod reload;
 mod rules;
 mod service;

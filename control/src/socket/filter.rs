@@ -1,16 +1,13 @@
 //! Which entries a command is about: conntrack(8)'s filters, on the command line and on the socket alike.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::str::FromStr;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::{Deserialize, Serialize};
-use sluice_conntrack::counters::{ProtocolLabel, STATES};
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::listing::EntrySnapshot;
-use sluice_conntrack::tuple;
 
+use super::filter_values::{EntryStatus, Family, NatPeer, state_name};
 use crate::config::{Mark, Prefix, Protocol};
 
 /// conntrack(8)'s filters: an entry is shown if it fits all that are given.
@@ -108,105 +105,6 @@ pub struct Filter {
     pub status: Vec<EntryStatus>,
 }
 
-/// Address families.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Family {
-    /// IPv4
-    Ipv4,
-    /// IPv6
-    Ipv6,
-}
-
-/// What conntrack(8) can ask of an entry's status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[value(rename_all = "SCREAMING_SNAKE_CASE")]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum EntryStatus {
-    /// Packets went both ways, lastingly
-    Assured,
-    /// The reply direction has been seen
-    SeenReply,
-    /// It has not
-    Unreplied,
-}
-
-/// What an address and a port were translated to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum NatPeer {
-    /// Whatever it is.
-    Any,
-    /// This address.
-    Address(IpAddr),
-    /// This address and port.
-    Port(SocketAddr),
-}
-
-impl FromStr for NatPeer {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<NatPeer, String> {
-        if text == "any" {
-            return Ok(NatPeer::Any);
-        }
-        let address = text.parse().map(NatPeer::Address);
-        address.or_else(|_| text.parse().map(NatPeer::Port)).map_err(|_| {
-            format!("`{text}`: expected an address, and perhaps a port: 203.0.113.1, 203.0.113.1:80, [2001:db8::1]:80")
-        })
-    }
-}
-
-impl fmt::Display for NatPeer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NatPeer::Any => f.write_str("any"),
-            NatPeer::Address(address) => address.fmt(f),
-            NatPeer::Port(port) => port.fmt(f),
-        }
-    }
-}
-
-impl TryFrom<String> for NatPeer {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<NatPeer, String> {
-        text.parse()
-    }
-}
-
-impl From<NatPeer> for String {
-    fn from(peer: NatPeer) -> String {
-        peer.to_string()
-    }
-}
-
-impl NatPeer {
-    fn is(self, address: IpAddr, port: u16) -> bool {
-        match self {
-            NatPeer::Any => true,
-            NatPeer::Address(wanted) => wanted == address,
-            NatPeer::Port(wanted) => wanted == SocketAddr::new(address, port),
-        }
-    }
-}
-
-/// A state as listings write it; conntrack(8) has an old name for one.
-fn state_name(text: &str) -> Result<String, String> {
-    let wanted = if text.eq_ignore_ascii_case("LISTEN") { "SYN_SENT2" } else { text };
-    let states =
-        || ProtocolLabel::ALL.iter().flat_map(|label| (0..STATES).map_while(|number| label.state(number)));
-    match states().find(|name| name.eq_ignore_ascii_case(wanted)) {
-        Some(name) => Ok(name.to_owned()),
-        None => {
-            let mut names: Vec<_> = states().collect();
-            names.sort_unstable();
-            names.dedup();
-            Err(format!("expected one of {}", names.join(", ")))
-        }
-    }
-}
-
 impl Filter {
     /// Whether an entry fits.
     pub fn matches(&self, entry: &EntrySnapshot) -> bool {
@@ -254,25 +152,6 @@ fn is_known_as(entry: &EntrySnapshot, public: SocketAddr) -> bool {
     let original = &entry.original;
     let of_server = SocketAddr::new(original.destination(), original.reply_port());
     has_source(entry, NatPeer::Port(public)) || entry.status.has(Status::DST_NAT) && of_server == public
-}
-
-impl Family {
-    fn is(self, family: tuple::Family) -> bool {
-        match self {
-            Family::Ipv4 => family == tuple::Family::V4,
-            Family::Ipv6 => family == tuple::Family::V6,
-        }
-    }
-}
-
-impl EntryStatus {
-    fn holds(self, status: Status) -> bool {
-        match self {
-            EntryStatus::Assured => status.has(Status::ASSURED),
-            EntryStatus::SeenReply => status.has(Status::SEEN_REPLY),
-            EntryStatus::Unreplied => !status.has(Status::SEEN_REPLY),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -6,11 +6,13 @@
 
 mod client;
 mod filter;
+mod filter_values;
 pub mod protocol;
 mod server;
 
 pub use client::{Client, ClientError};
-pub use filter::{EntryStatus, Family, Filter, NatPeer};
+pub use filter::Filter;
+pub use filter_values::{EntryStatus, Family, NatPeer};
 pub use server::{Call, Server, SocketError};
 
 /// Longest request in bytes, the newline included.

@@ -31,6 +31,8 @@ pub enum Request {
     Shards,
     /// The daemon at a glance.
     Statistics,
+    /// The ports and their links.
+    Ports,
     /// Drops by reason.
     Drops,
     /// What the rules for sources have to give, and what is taken of it.
@@ -82,6 +84,11 @@ pub enum Answer {
     },
     /// The daemon at a glance.
     Statistics(Statistics),
+    /// The ports and their links.
+    Ports {
+        /// In the order of their names.
+        ports: Vec<PortDescription>,
+    },
     /// Drops by reason.
     Drops {
         /// Packets that ended here, by every reason there is.
@@ -210,6 +217,30 @@ impl From<[u64; SPACES]> for Ports {
     fn from([tcp, udp, other]: [u64; SPACES]) -> Ports {
         Ports { tcp, udp, other }
     }
+}
+
+/// What a port is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortDescription {
+    /// Name of the interface.
+    pub name: String,
+    /// Whether its link is up.
+    pub up: bool,
+    /// The link's speed in Mbit/s; left out where the device does not know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed_mbps: Option<u32>,
+    /// MAC address.
+    pub mac: String,
+    /// Largest layer-3 packet in bytes.
+    pub mtu: u16,
+    /// Receive queues.
+    pub rx_queues: u16,
+    /// Transmit queues.
+    pub tx_queues: u16,
+    /// DPDK's name of the device.
+    pub device: String,
+    /// Its driver.
+    pub driver: String,
 }
 
 /// What a port's device has counted.

@@ -12,6 +12,7 @@ fn a_daemon_shows_what_it_tracks() {
     filters(&daemon);
     formats(&daemon);
     counters(&daemon);
+    ports(&daemon);
     timeouts(&daemon);
     nonsense(&daemon);
 }
@@ -86,6 +87,18 @@ fn counters(daemon: &BoxUnderTest) {
     assert!(daemon.tell("stats").contains(&format!("entries {all} of 10000")));
 }
 
+fn ports(daemon: &BoxUnderTest) {
+    let shown = daemon.tell("ports");
+    let rows: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows.len(), 3, "{shown}");
+    assert_eq!((rows[1][0], rows[1][1], rows[2][0]), ("inside", "up", "outside"), "{shown}");
+    let answer: serde_json::Value = serde_json::from_str(&daemon.tell("ports --json")).unwrap();
+    assert_eq!(
+        (&answer["ports"][0]["driver"], &answer["ports"][0]["mtu"]),
+        (&"net_pcap".into(), &1500.into())
+    );
+}
+
 fn timeouts(daemon: &BoxUnderTest) {
     assert_eq!(daemon.tell("timeouts get tcp.established"), "tcp.established = 432000\n");
     assert_eq!(daemon.tell("timeouts set tcp.established 1h"), "tcp.established = 3600\n");
@@ -110,7 +123,7 @@ fn nonsense(daemon: &BoxUnderTest) {
 #[test]
 fn without_a_daemon_the_commands_say_what_to_do() {
     for command in
-        ["conntrack -L", "conntrack -C", "conntrack -S", "stats", "drops", "reload", "timeouts get"]
+        ["conntrack -L", "conntrack -C", "conntrack -S", "stats", "ports", "drops", "reload", "timeouts get"]
     {
         let output = sluice()
             .args(command.split(' '))

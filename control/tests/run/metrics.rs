@@ -23,6 +23,7 @@ fn metrics_are_served_and_sound() {
         (r#"sluice_packet_drops_total{shard="0",reason="policy"}"#, "1"),
         (r#"sluice_packet_drops_total{shard="0",reason="no-route"}"#, "0"),
         (r#"sluice_packets_total{port="outside",direction="tx"}"#, "1202"),
+        (r#"sluice_port_up{port="outside"}"#, "1"),
         (r#"sluice_policy_rule_packets_total{rule="no-doom"}"#, "1"),
         (r#"sluice_policy_rule_bytes_total{rule="no-doom"}"#, "28"),
         (r#"sluice_nat_pool_ports{pool="nobody",proto="tcp"}"#, "64512"),

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod entries;
 mod listing;
 mod nat;
 mod pressure;

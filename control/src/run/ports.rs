@@ -1,0 +1,83 @@
+//! The ports from the control thread's side: their links, which it watches, and what their devices have counted.
+
+use dpdk::Link;
+use sluice_engine::PortCounters;
+use tracing::{info, warn};
+
+use super::dataplane::NamedPort;
+use crate::metrics::PortSample;
+use crate::socket::protocol::{PortDescription, PortStatistics};
+
+/// The links as they were last seen, in the order of the ports.
+#[derive(Default)]
+pub struct Links(Vec<Option<Link>>);
+
+impl Links {
+    /// Looks at each link and says which have changed; what has not been seen yet has.
+    pub fn watch(&mut self, ports: &[NamedPort]) {
+        self.0.resize(ports.len(), None);
+        for (seen, port) in self.0.iter_mut().zip(ports) {
+            let link = port.link();
+            if link == *seen {
+                continue;
+            }
+            *seen = link;
+            match link {
+                Some(link) if link.up => info!("port {}: the link is up{}", port.name, at_speed(link)),
+                _ => warn!("port {}: the link is down", port.name),
+            }
+        }
+    }
+}
+
+fn at_speed(link: Link) -> String {
+    link.speed_mbps.map(|mbps| format!(" at {mbps} Mbit/s")).unwrap_or_default()
+}
+
+/// What each port is.
+pub fn describe(ports: &[NamedPort]) -> Vec<PortDescription> {
+    let describe = |port: &NamedPort| {
+        let (info, link) = (port.port.info(), port.link());
+        PortDescription {
+            name: port.name.clone(),
+            up: link.is_some_and(|link| link.up),
+            speed_mbps: link.and_then(|link| link.speed_mbps),
+            mac: info.mac.map(|byte| format!("{byte:02x}")).join(":"),
+            mtu: port.port.mtu(),
+            rx_queues: port.rx_queues,
+            tx_queues: port.tx_queues,
+            device: info.name.clone(),
+            driver: info.driver.clone(),
+        }
+    };
+    ports.iter().map(describe).collect()
+}
+
+/// What each port has counted: the device, and the workers.
+pub fn statistics(ports: &[NamedPort], counted: &[PortCounters]) -> Vec<PortStatistics> {
+    let statistics = |(port, counters): (&NamedPort, &PortCounters)| {
+        let device = port.stats();
+        PortStatistics {
+            name: port.name.clone(),
+            rx_packets: counters.rx_packets,
+            rx_bytes: counters.rx_bytes,
+            rx_missed: device.rx_missed,
+            rx_nombuf: device.rx_nombuf,
+            tx_packets: counters.tx_packets,
+            tx_bytes: counters.tx_bytes,
+            tx_full: counters.tx_full,
+        }
+    };
+    ports.iter().zip(counted).map(statistics).collect()
+}
+
+/// The same and the links, to be published.
+pub fn samples<'a>(ports: &'a [NamedPort], counted: &[PortCounters]) -> Vec<PortSample<'a>> {
+    let sample = |(port, counters): (&'a NamedPort, &PortCounters)| PortSample {
+        name: &port.name,
+        counters: *counters,
+        device: port.stats(),
+        link: port.link(),
+    };
+    ports.iter().zip(counted).map(sample).collect()
+}

@@ -1,0 +1,132 @@
+//! What the filters of [`super::Filter`] take: families, status bits, states, and what stands behind a translation.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use sluice_conntrack::counters::{ProtocolLabel, STATES};
+use sluice_conntrack::entry::Status;
+use sluice_conntrack::tuple;
+
+/// Address families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// IPv4
+    Ipv4,
+    /// IPv6
+    Ipv6,
+}
+
+/// What conntrack(8) can ask of an entry's status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[value(rename_all = "SCREAMING_SNAKE_CASE")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum EntryStatus {
+    /// Packets went both ways, lastingly
+    Assured,
+    /// The reply direction has been seen
+    SeenReply,
+    /// It has not
+    Unreplied,
+}
+
+/// What an address and a port were translated to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum NatPeer {
+    /// Whatever it is.
+    Any,
+    /// This address.
+    Address(IpAddr),
+    /// This address and port.
+    Port(SocketAddr),
+}
+
+impl FromStr for NatPeer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<NatPeer, String> {
+        if text == "any" {
+            return Ok(NatPeer::Any);
+        }
+        let address = text.parse().map(NatPeer::Address);
+        address.or_else(|_| text.parse().map(NatPeer::Port)).map_err(|_| {
+            format!("`{text}`: expected an address, and perhaps a port: 203.0.113.1, 203.0.113.1:80, [2001:db8::1]:80")
+        })
+    }
+}
+
+impl fmt::Display for NatPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NatPeer::Any => f.write_str("any"),
+            NatPeer::Address(address) => address.fmt(f),
+            NatPeer::Port(port) => port.fmt(f),
+        }
+    }
+}
+
+impl TryFrom<String> for NatPeer {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<NatPeer, String> {
+        text.parse()
+    }
+}
+
+impl From<NatPeer> for String {
+    fn from(peer: NatPeer) -> String {
+        peer.to_string()
+    }
+}
+
+impl NatPeer {
+    /// Whether an address and a port are such.
+    pub(super) fn is(self, address: IpAddr, port: u16) -> bool {
+        match self {
+            NatPeer::Any => true,
+            NatPeer::Address(wanted) => wanted == address,
+            NatPeer::Port(wanted) => wanted == SocketAddr::new(address, port),
+        }
+    }
+}
+
+/// A state as listings write it; conntrack(8) has an old name for one.
+pub(super) fn state_name(text: &str) -> Result<String, String> {
+    let wanted = if text.eq_ignore_ascii_case("LISTEN") { "SYN_SENT2" } else { text };
+    let states =
+        || ProtocolLabel::ALL.iter().flat_map(|label| (0..STATES).map_while(|number| label.state(number)));
+    match states().find(|name| name.eq_ignore_ascii_case(wanted)) {
+        Some(name) => Ok(name.to_owned()),
+        None => {
+            let mut names: Vec<_> = states().collect();
+            names.sort_unstable();
+            names.dedup();
+            Err(format!("expected one of {}", names.join(", ")))
+        }
+    }
+}
+
+impl Family {
+    /// Whether it is that of a tuple.
+    pub(super) fn is(self, family: tuple::Family) -> bool {
+        match self {
+            Family::Ipv4 => family == tuple::Family::V4,
+            Family::Ipv6 => family == tuple::Family::V6,
+        }
+    }
+}
+
+impl EntryStatus {
+    /// Whether an entry has it.
+    pub(super) fn holds(self, status: Status) -> bool {
+        match self {
+            EntryStatus::Assured => status.has(Status::ASSURED),
+            EntryStatus::SeenReply => status.has(Status::SEEN_REPLY),
+            EntryStatus::Unreplied => !status.has(Status::SEEN_REPLY),
+        }
+    }
+}

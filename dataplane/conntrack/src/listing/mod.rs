@@ -1,0 +1,184 @@
+//! Listings: one entry a line, in the layouts of conntrack(8) 1.4.7 and of the kernel's files in /proc/net (`text.rs`),
+//! or as JSON (`json.rs`).
+
+mod json;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use crate::entry::{Cold, Entry, Status};
+use crate::settings::{Preset, Settings};
+use crate::time::{Instant, Tick};
+use crate::tracker::gre;
+use crate::tracker::sctp::SctpState;
+use crate::tracker::tcp::TcpState;
+use crate::tuple::{Direction, Family, Tuple, Zone, protocol};
+use std::fmt;
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// `conntrack -L`.
+    Conntrack,
+    /// `conntrack -L -o extended`: the family in front.
+    Extended,
+    /// /proc/net/ip_conntrack of Linux 2.4: no family, no counters, no mark.
+    IpConntrack,
+    /// /proc/net/nf_conntrack of Linux 6.18.
+    NfConntrack,
+    /// One JSON object; a key is there when the entry has what it names.
+    Json,
+}
+
+impl Layout {
+    /// The kernel's file that a preset's listing looks like.
+    pub const fn proc(preset: Preset) -> Self {
+        match preset {
+            Preset::Classic => Self::IpConntrack,
+            Preset::Linux => Self::NfConntrack,
+        }
+    }
+}
+
+/// Packets and bytes of one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, IP headers included.
+    pub bytes: u64,
+}
+
+/// An entry as it was at one moment, for whoever wants to show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntrySnapshot {
+    /// Original tuple.
+    pub original: Tuple,
+    /// Reply tuple.
+    pub reply: Tuple,
+    /// State, where the protocol has states.
+    pub state: Option<&'static str>,
+    /// Whole seconds to its end.
+    pub remaining_s: u32,
+    /// Status bits.
+    pub status: Status,
+    /// What has passed in the original and the reply direction; `None` without accounting.
+    pub traffic: Option<[Traffic; 2]>,
+    /// Timeouts of a GRE entry, which the kernel's own listing shows.
+    pub gre_timeouts: Option<gre::Timeouts>,
+    /// Connection mark.
+    pub mark: u32,
+    /// Whole seconds since its birth; `None` without timestamps.
+    pub age_s: Option<u32>,
+    /// Name of the helper that reads it.
+    pub helper: Option<&'static str>,
+    /// Original tuple of the entry that expected it.
+    pub master: Option<Tuple>,
+    /// How many hold the entry: the table, and each entry or expectation that names it as master.
+    pub uses: u32,
+}
+
+impl EntrySnapshot {
+    /// What `entry` with these tuples, the original and the reply one, is at `now`: an entry that has no helper and was
+    /// not expected.
+    pub fn of(
+        entry: &Entry,
+        cold: &Cold,
+        [original, reply]: [Tuple; 2],
+        settings: &Settings,
+        now: Instant,
+    ) -> Self {
+        let remaining_ms = entry.deadline.since_ms(Tick::at(now)).max(0);
+        let traffic =
+            entry.counters.map(|counter| Traffic { packets: counter.packets(), bytes: counter.bytes() });
+        let age_s = now.as_secs().saturating_sub(u64::from(cold.born_s));
+        Self {
+            original,
+            reply,
+            state: state_name(original.protocol(), entry.state),
+            remaining_s: remaining_ms as u32 / 1000,
+            status: entry.status,
+            traffic: settings.accounting.then_some(traffic),
+            gre_timeouts: (original.protocol() == protocol::GRE).then(|| gre::timeouts(entry)),
+            mark: entry.mark,
+            age_s: settings.timestamp.then(|| u32::try_from(age_s).unwrap_or(u32::MAX)),
+            helper: None,
+            master: None,
+            uses: 1,
+        }
+    }
+
+    /// The connection's zone.
+    pub const fn zone(&self) -> Zone {
+        self.original.selector.zone()
+    }
+
+    /// Writes one line, without the newline.
+    pub fn write(&self, layout: Layout, out: &mut impl fmt::Write) -> fmt::Result {
+        match layout {
+            Layout::Conntrack => text::write(self, &text::CONNTRACK, out),
+            Layout::Extended => text::write(self, &text::EXTENDED, out),
+            Layout::IpConntrack => text::write(self, &text::IP_CONNTRACK, out),
+            Layout::NfConntrack => text::write(self, &text::NF_CONNTRACK, out),
+            Layout::Json => json::write(self, out),
+        }
+    }
+
+    const fn tuple(&self, direction: Direction) -> &Tuple {
+        match direction {
+            Direction::Original => &self.original,
+            Direction::Reply => &self.reply,
+        }
+    }
+}
+
+/// What listings show of a protocol's tuples besides addresses. conntrack(8) has ports for DCCP, which a tuple has not:
+/// they are 0.
+enum Keys {
+    None,
+    Ports,
+    Query,
+    Calls,
+}
+
+impl Keys {
+    const fn of(number: u8) -> Self {
+        match number {
+            protocol::DCCP => Self::Ports,
+            _ if protocol::has_ports(number) => Self::Ports,
+            protocol::ICMP | protocol::ICMPV6 => Self::Query,
+            protocol::GRE => Self::Calls,
+            _ => Self::None,
+        }
+    }
+}
+
+const fn family_name(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ipv4",
+        Family::V6 => "ipv6",
+    }
+}
+
+const fn protocol_name(number: u8) -> Option<&'static str> {
+    Some(match number {
+        protocol::ICMP => "icmp",
+        protocol::TCP => "tcp",
+        protocol::UDP => "udp",
+        protocol::DCCP => "dccp",
+        protocol::GRE => "gre",
+        protocol::ICMPV6 => "icmpv6",
+        protocol::SCTP => "sctp",
+        protocol::UDPLITE => "udplite",
+        _ => return None,
+    })
+}
+
+fn state_name(number: u8, state: u8) -> Option<&'static str> {
+    match number {
+        protocol::TCP => TcpState::ALL.get(usize::from(state)).map(|state| state.name()),
+        protocol::SCTP => SctpState::ALL.get(usize::from(state)).map(|state| state.name()),
+        _ => None,
+    }
+}

@@ -1,0 +1,115 @@
+//! The text layouts. They differ in little, so one function writes them all from a [`Style`].
+
+use super::{EntrySnapshot, Keys, Traffic, family_name, protocol_name};
+use crate::entry::Status;
+use crate::tuple::{Direction, protocol};
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// What tells the text layouts apart.
+pub(super) struct Style {
+    /// The family stands in front.
+    family: bool,
+    /// As the kernel prints it: IPv6 addresses in full, the zone always, a GRE entry's timeouts, but no
+    /// helper, and DCCP is unknown.
+    kernel: bool,
+    /// Counters, mark, zone and age are shown.
+    details: bool,
+    /// Holders of the entry besides [`EntrySnapshot::uses`]: Linux counts whoever reads the file.
+    readers: u32,
+}
+
+pub(super) const CONNTRACK: Style = Style { family: false, kernel: false, details: true, readers: 0 };
+pub(super) const EXTENDED: Style = Style { family: true, ..CONNTRACK };
+pub(super) const IP_CONNTRACK: Style = Style { family: false, kernel: true, details: false, readers: 0 };
+pub(super) const NF_CONNTRACK: Style = Style { family: true, kernel: true, details: true, readers: 1 };
+
+impl Style {
+    const fn knows(&self, number: u8) -> bool {
+        !(self.kernel && number == protocol::DCCP)
+    }
+}
+
+/// Writes one line, without the newline.
+pub(super) fn write(entry: &EntrySnapshot, style: &Style, out: &mut impl fmt::Write) -> fmt::Result {
+    let (family, number) = (entry.original.family(), entry.original.protocol());
+    if style.family {
+        write!(out, "{:<8} {} ", family_name(family), family as u8)?;
+    }
+    let name = protocol_name(number).filter(|_| style.knows(number)).unwrap_or("unknown");
+    write!(out, "{name:<8} {number} {} ", entry.remaining_s)?;
+    if let Some(state) = entry.state {
+        write!(out, "{state} ")?;
+    }
+    if let Some(timeouts) = entry.gre_timeouts.filter(|_| style.kernel) {
+        let (unreplied, stream) = (timeouts.unreplied_ms / 1000, timeouts.stream_ms / 1000);
+        write!(out, "timeout={unreplied}, stream_timeout={stream} ")?;
+    }
+    write_direction(entry, Direction::Original, style, out)?;
+    if !entry.status.has(Status::SEEN_REPLY) {
+        out.write_str("[UNREPLIED] ")?;
+    }
+    write_direction(entry, Direction::Reply, style, out)?;
+    if entry.status.has(Status::ASSURED) {
+        out.write_str("[ASSURED] ")?;
+    }
+    if style.details {
+        write_details(entry, style, out)?;
+    }
+    write!(out, "use={}", entry.uses + style.readers)
+}
+
+fn write_direction(
+    entry: &EntrySnapshot,
+    direction: Direction,
+    style: &Style,
+    out: &mut impl fmt::Write,
+) -> fmt::Result {
+    let tuple = entry.tuple(direction);
+    out.write_str("src=")?;
+    write_address(tuple.source(), style, out)?;
+    out.write_str(" dst=")?;
+    write_address(tuple.destination(), style, out)?;
+    let (sport, dport) = (tuple.selector.sport(), tuple.selector.dport());
+    match Keys::of(tuple.protocol()) {
+        Keys::Ports if style.knows(tuple.protocol()) => write!(out, " sport={sport} dport={dport}")?,
+        Keys::Query => {
+            let [kind, code] = dport.to_be_bytes();
+            write!(out, " type={kind} code={code} id={sport}")?;
+        }
+        Keys::Calls => write!(out, " srckey=0x{sport:x} dstkey=0x{dport:x}")?,
+        Keys::Ports | Keys::None => {}
+    }
+    if let Some(traffic) = entry.traffic.filter(|_| style.details) {
+        let Traffic { packets, bytes } = traffic[direction as usize];
+        write!(out, " packets={packets} bytes={bytes}")?;
+    }
+    out.write_char(' ')
+}
+
+fn write_details(entry: &EntrySnapshot, style: &Style, out: &mut impl fmt::Write) -> fmt::Result {
+    write!(out, "mark={} ", entry.mark)?;
+    if style.kernel || entry.zone() != 0 {
+        write!(out, "zone={} ", entry.zone())?;
+    }
+    if let Some(age_s) = entry.age_s {
+        write!(out, "delta-time={age_s} ")?;
+    }
+    match entry.helper.filter(|_| !style.kernel) {
+        Some(helper) => write!(out, "helper={helper} "),
+        None => Ok(()),
+    }
+}
+
+fn write_address(address: IpAddr, style: &Style, out: &mut impl fmt::Write) -> fmt::Result {
+    match address {
+        IpAddr::V6(v6) if style.kernel => write_unabbreviated(v6, out),
+        _ => write!(out, "{address}"),
+    }
+}
+
+fn write_unabbreviated(address: Ipv6Addr, out: &mut impl fmt::Write) -> fmt::Result {
+    let [first, rest @ ..] = address.segments();
+    write!(out, "{first:04x}")?;
+    rest.iter().try_for_each(|segment| write!(out, ":{segment:04x}"))
+}
