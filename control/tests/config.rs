@@ -36,6 +36,17 @@ fn the_reference_file_and_the_schema_are_current() {
 }
 
 #[test]
+fn the_example_of_the_readme_is_right() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    let examples: Vec<&str> =
+        readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        assert!(parse(example).is_ok(), "{}", refusal(example));
+    }
+}
+
+#[test]
 fn the_reference_file_equals_the_defaults() {
     let reference = parse(&config::reference_yaml()).unwrap();
     let defaults = Config::new(reference.interfaces.clone());

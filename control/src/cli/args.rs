@@ -103,7 +103,7 @@ pub enum Listing {
     Extended,
     /// One JSON object a line
     Json,
-    /// /proc/net/ip_conntrack's
+    /// That of the preset's kernel: /proc/net/ip_conntrack (classic) or nf_conntrack (linux)
     Proc,
 }
 
@@ -129,7 +129,10 @@ Examples:
   sluice conntrack -L --any-nat                translated ones
   sluice conntrack -C                          how many there are
   sluice conntrack -C -p tcp --state TIME_WAIT how many of these
-  sluice conntrack -S                          counters of each shard")]
+  sluice conntrack -S                          counters of each shard
+
+Of conntrack(8)'s commands these three are here: entries cannot be got one by
+one, deleted, changed or watched (-G, -D, -F, -U, -E).")]
 pub struct ConntrackArgs {
     /// What to do
     #[command(flatten)]

@@ -111,6 +111,13 @@ pub(super) fn exit(done: Result<(), Failure>) -> ExitCode {
     }
 }
 
+pub(super) const STATS_HELP: &str = "\
+A packet that ends before tracking has no state; `sluice drops` says why it did.
+`rx missed` are packets that a device dropped because its queues were full, `rx
+nombuf` because no mbuf was free; `tx full` are those that it did not take. A
+rule goes by its name, or `#` and its place in policy.rules; rules are counted
+anew after a reload.";
+
 pub(super) const PORTS_HELP: &str = "\
 A link is as the device knows it; net_af_packet and net_pcap call theirs up
 whatever the kernel says (`ip link`). A speed that no device knows is `-`. What

@@ -26,7 +26,7 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  sluice reference > /etc/sluice/sluice.yaml   begin with every key, its meaning and its default
+  sluice reference > /etc/sluice/sluice.yaml   begin with every key and its default
   sluice check /etc/sluice/sluice.yaml         is the file right, and what comes of it?
   sluice check --host /etc/sluice/sluice.yaml  is this machine ready for it?
   sluice replay -c sluice.yaml --in inside=a.pcap --client-side inside
@@ -55,7 +55,8 @@ pub enum Command {
     Conntrack(ConntrackArgs),
     /// Address translation of a running daemon: pools of ports, and whose an address and port are
     Nat(nat::Nat),
-    /// A running daemon at a glance: entries, packets by state, ports
+    /// A running daemon at a glance: entries, packets by state, ports, rules
+    #[command(after_help = daemon::STATS_HELP)]
     Stats(daemon::Ask),
     /// The ports of a running daemon: link, address, queues, device
     #[command(after_help = daemon::PORTS_HELP)]

@@ -33,9 +33,10 @@ its place. `1201/64512` are ports in use of all that there are. One port serves
 connections towards several servers, so a pool at its end refuses only those to
 a server that all ports lead to already; `exhausted` counts them. Each worker
 counts the ports it uses for itself: one that two workers use, towards different
-servers, is two. A 1:1 network keeps ports and so has none to count: `-`. Rules that share addresses share their ports, and show the
+servers, is two. Rules that share addresses share their ports, and show the
 same ones as in use. Where a rule says nothing about ports, those above 1023 are
-counted, which clients have. `bound` and `exhausted` begin anew with a reload.";
+counted, which clients have. A 1:1 network keeps ports and has none to count:
+`-`. `bound` and `exhausted` begin anew with a reload.";
 
 const OWNER_HELP: &str = "\
 The address and port are those that the other side sees: what a client's source
