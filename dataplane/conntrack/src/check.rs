@@ -1,10 +1,10 @@
 //! What must hold inside a shard between two bursts, whatever came in: for tests and fuzzers.
 
 use crate::entry::Status;
-use crate::nat::{Client, inside, outside};
+use crate::nat::{has_choice, inside, outside};
 use crate::shard::Shard;
 use crate::tuple::Direction;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 impl Shard {
     /// Looks at every place of the table, the index and the timer wheel.
@@ -30,6 +30,12 @@ impl Shard {
         self.check_mappings(
             used().filter(|index| self.entries.at(*index).status.meets(Status::USES_MAPPING)),
         )?;
+        let users = used().filter(|index| self.entries.at(*index).is_translated());
+        self.configuration.pools.check(users.flat_map(|index| {
+            let entered = self.entries.at(index).status.has(Status::ENTERED);
+            let came = entered.then(|| self.entries.tuple(index, Direction::Original));
+            [Some(self.entries.tuple(index, Direction::Reply)), came].into_iter().flatten()
+        }))?;
         // A tuple that two entries own finds one of them only.
         for index in used() {
             for direction in [Direction::Original, Direction::Reply] {
@@ -43,11 +49,10 @@ impl Shard {
         Ok(())
     }
 
-    /// The entries `users` use all mappings there are, as often as those count, and a published port leads to a client whose it
-    /// is.
+    /// The entries `users` use all mappings there are, as often as those count, and the port of each leads to its client.
     fn check_mappings(&self, users: impl Iterator<Item = u32>) -> Result<(), String> {
         let mut uses = HashMap::new();
-        let mut ports = HashSet::new();
+        let mut ports = 0;
         for index in users {
             let mut tuples =
                 [Direction::Original, Direction::Reply].map(|way| self.entries.tuple(index, way));
@@ -55,18 +60,21 @@ impl Shard {
                 tuples.reverse();
             }
             let [sends, comes] = tuples;
-            *uses.entry(inside(&sends)).or_insert(0) += 1;
-            ports.insert((outside(&comes), Client::of(&sends)));
+            let count = uses.entry(inside(&sends)).or_insert(0);
+            *count += 1;
+            if has_choice(comes.protocol()) {
+                ports += u32::from(*count == 1);
+                if !self.clients.get(&outside(&comes)).is_some_and(|client| client.sends(&sends)) {
+                    return Err(format!("{:?} does not lead to its client", outside(&comes)));
+                }
+            }
         }
-        let strange = |(outside, _): &&(_, _)| {
-            self.published.get(outside).is_some_and(|client| !ports.contains(&(*outside, client)))
-        };
-        if let Some((outside, _)) = ports.iter().find(strange) {
-            return Err(format!("{outside:?} is published for a client that does not have it"));
-        }
-        if uses.len() != self.mappings.len() as usize || self.published.len() > self.mappings.len() {
-            let (mappings, published) = (self.mappings.len(), self.published.len());
-            return Err(format!("{mappings} mappings, {published} published, {} used", uses.len()));
+        if uses.len() != self.mappings.len() as usize || self.clients.len() != ports {
+            let (mappings, clients) = (self.mappings.len(), self.clients.len());
+            return Err(format!(
+                "{mappings} mappings and {clients} clients, {} and {ports} used",
+                uses.len()
+            ));
         }
         match uses.iter().find(|(client, uses)| self.mappings.get(client).is_none_or(|it| it.uses != **uses))
         {

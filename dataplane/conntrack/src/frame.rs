@@ -1,6 +1,7 @@
 //! What the crate asks of whoever holds a packet: an mbuf, a vector in a test, a capture's record.
 
 use crate::steer::ShardId;
+use crate::tuple::Zone;
 use crate::verdict::Handoff;
 
 /// A port of the box, by its place in the configuration.
@@ -31,6 +32,16 @@ pub struct Handed {
     pub from: ShardId,
     /// Why it did.
     pub by: Handoff,
+}
+
+impl Handed {
+    /// The zone in which the other shard knows the packet's connection, if it has one there.
+    pub(crate) const fn zone(self) -> Option<Zone> {
+        match self.by {
+            Handoff::Signpost(zone) | Handoff::Delegation(zone) => Some(zone),
+            Handoff::Steering | Handoff::Return => None,
+        }
+    }
 }
 
 /// One Ethernet frame, in one or more segments.

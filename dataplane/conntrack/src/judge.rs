@@ -109,7 +109,7 @@ impl Shard {
     }
 
     /// The verdict of the policy on the first packet of a connection, and the mark that rules give the newcomer. A packet
-    /// that is looked at again has been counted.
+    /// that is decided about again has been counted and logged.
     #[inline]
     pub(crate) fn judge_first(
         &mut self,
@@ -119,13 +119,20 @@ impl Shard {
         egress: Egress,
     ) -> Verdict {
         facts.egress = Some(egress.port);
-        let decision = self.walk(facts).decision;
+        let judgement = self.configuration.policy.judge(facts);
         self.newcomer.entry.mark = facts.mark;
-        let verdict = self.carry_out(decision, headers, tracked, egress);
-        if self.tries == 0 {
+        let verdict = self.carry_out(judgement.decision, headers, tracked, egress);
+        if !self.again {
             self.count_for_rule(verdict.rule, headers);
+            self.newcomer.log = judgement.log;
         }
         verdict
+    }
+
+    /// Logs the first packet of a connection for a rule that saw these facts, before it or others gave the newcomer a mark.
+    #[cold]
+    pub(crate) fn log_first(&mut self, rule: RuleId, facts: &Facts) {
+        self.record(rule, Facts { mark: 0, ..*facts });
     }
 
     /// The counter of the rule that decided about a packet; `None` is the policy's default.
@@ -148,7 +155,7 @@ impl Shard {
     /// Counts it no more: it turns out to be another shard's.
     #[cold]
     pub(crate) fn discount_for_rule(&mut self, rule: Option<RuleId>, headers: &Headers) {
-        if self.tries > 0 {
+        if self.again {
             // It was counted before, perhaps by other rules than these.
             return;
         }
@@ -228,11 +235,15 @@ impl Shard {
     fn walk(&mut self, facts: &mut Facts) -> Judgement {
         let mark = facts.mark;
         let judgement = self.configuration.policy.judge(facts);
-        if let Some(rule) = judgement.log
-            && !self.log.push(LogRecord { at: self.now, rule, facts: Facts { mark, ..*facts } })
-        {
-            self.counters.log_lost += 1;
+        if let Some(rule) = judgement.log {
+            self.record(rule, Facts { mark, ..*facts });
         }
         judgement
+    }
+
+    fn record(&mut self, rule: RuleId, facts: Facts) {
+        if !self.log.push(LogRecord { at: self.now, rule, facts }) {
+            self.counters.log_lost += 1;
+        }
     }
 }

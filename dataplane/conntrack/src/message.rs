@@ -28,13 +28,13 @@
 use crate::entries::NONE;
 use crate::entry::{Entry, EntryId, Status};
 use crate::frame::{Frame, Handed};
+use crate::headers::Headers;
 use crate::nat;
-use crate::pipeline::is_delegated;
 use crate::shard::Shard;
 use crate::steer::{ShardId, Steering};
 use crate::table::End;
 use crate::time::Instant;
-use crate::tuple::{Direction, Tuple};
+use crate::tuple::{Direction, Tuple, Zone};
 use crate::verdict::{Action, DropReason, Handoff, Verdict};
 use crate::wire;
 use sluice_memory::Arena;
@@ -89,6 +89,14 @@ pub struct Settled {
     pub entry: EntryId,
     /// Whether nothing stands in its way any more: else its first packet is to be bound again.
     pub granted: bool,
+}
+
+/// The zone in which another shard has given the connection of a packet to this one with it, if it has.
+pub(crate) fn delegated_in<F: Frame>(frame: &F) -> Option<Zone> {
+    match frame.handed()?.by {
+        Handoff::Delegation(zone) => Some(zone),
+        Handoff::Steering | Handoff::Signpost(_) | Handoff::Return => None,
+    }
 }
 
 /// Messages on their way out.
@@ -192,6 +200,11 @@ impl Shard {
         self.signposts.len()
     }
 
+    /// The shard whose connection a tuple belongs to, where a signpost says so.
+    pub fn signpost(&self, tuple: &Tuple) -> Option<ShardId> {
+        self.signposts.get(tuple).map(|owner| ShardId(owner.shard))
+    }
+
     /// Whether the reply tuple of a connection belongs to another shard, which is to have a signpost.
     pub(crate) fn needs_signpost(&self, reply: &Tuple) -> bool {
         !self.steering.is_single() && self.steering.owner(reply) != self.steering.own()
@@ -208,6 +221,8 @@ impl Shard {
         let status = &mut self.entries.at_mut(index).status;
         status.set(Status::SIGNPOSTED);
         status.set(Status::UNSETTLED);
+        // What it was judged by: it is looked at again if that changes meanwhile.
+        self.entries.at_mut(index).judged.generation = self.generation;
         self.outbox.claims += 1;
         self.outbox.waiting.push_back((self.steering.owner(&tuple), Message::Claim { tuple, claim }));
     }
@@ -267,7 +282,7 @@ impl Shard {
 
     /// Gives the connection of a first packet to another shard. `None` where there is no room for a signpost.
     pub(crate) fn delegate(&mut self, tuple: &Tuple, to: ShardId) -> Option<Verdict> {
-        let handoff = || Verdict::ended(Action::Handoff(to, Handoff::Delegation));
+        let handoff = || Verdict::ended(Action::Handoff(to, Handoff::Delegation(tuple.selector.zone())));
         self.place_signpost(tuple, to).then(handoff)
     }
 
@@ -279,8 +294,10 @@ impl Shard {
         verdict.action == Action::Wait || verdict.entry.and_then(|id| self.entry(id)).is_some_and(begun)
     }
 
-    /// Lets the signpost go of a delegated connection that has not begun.
-    pub(crate) fn decline(&mut self, tuple: Tuple) {
+    /// Lets the signpost go of a delegated connection that has not begun. It stands for the tuple in the zone of the other
+    /// shard.
+    pub(crate) fn decline(&mut self, mut tuple: Tuple, zone: Zone) {
+        tuple.selector = tuple.selector.with_zone(zone);
         if self.outbox.may_release() {
             self.release_tuple(tuple);
         } else if let Some(place) = self.outbox.declined.get_mut(self.outbox.late) {
@@ -293,19 +310,50 @@ impl Shard {
     /// stale.
     pub(crate) fn pointed(&self, tuple: &Tuple, handed: Option<Handed>) -> Option<(ShardId, Handoff)> {
         match handed {
-            Some(Handed { from, by: Handoff::Signpost }) => Some((from, Handoff::Return)),
-            _ => self.signposts.get(tuple).map(|owner| (ShardId(owner.shard), Handoff::Signpost)),
+            Some(Handed { from, by: Handoff::Signpost(_) }) => Some((from, Handoff::Return)),
+            _ => {
+                let by = Handoff::Signpost(tuple.selector.zone());
+                self.signposts.get(tuple).map(|owner| (ShardId(owner.shard), by))
+            }
         }
     }
 
+    /// Lets the signpost go of a packet that no longer waits for its connection to begin, if there is one.
+    fn decline_packet<F: Frame>(&mut self, frame: &F) {
+        if let (Some(zone), Ok(headers)) = (delegated_in(frame), wire::parse(frame)) {
+            self.decline(headers.tuple, zone);
+        }
+    }
+
+    /// Takes back what was delegated in a zone with a packet that did not get there.
+    pub fn take_back<F: Frame>(&mut self, frame: &F, zone: Zone) {
+        if let Ok(Headers { mut tuple, .. }) = wire::parse(frame) {
+            tuple.selector = tuple.selector.with_zone(zone);
+            self.drop_signpost(&tuple);
+        }
+    }
+
+    /// Drops a packet that was to wait, and finds no room for that.
+    pub fn turn_away<F: Frame>(&mut self, frame: &F) {
+        self.count_drops(DropReason::HoldFull, 1);
+        self.decline_packet(frame);
+    }
+
     /// Completes the verdict on the first packet of a connection, which was [`Action::Hold`], when its claim was granted. The
-    /// packet is dropped if its entry has ended meanwhile.
+    /// packet is dropped if its entry has ended meanwhile, and decided about again if another configuration is in force:
+    /// rules and routes are others then.
     pub fn release<F: Frame>(&mut self, frame: &mut F, verdict: &Verdict) -> Verdict {
         let (Action::Hold(egress), Some(id)) = (verdict.action, verdict.entry) else { return *verdict };
         let (Ok(headers), Some(entry)) = (wire::parse(frame), self.entry(id)) else {
             self.count_drops(DropReason::HoldFull, 1);
             return Verdict { action: Action::Drop(DropReason::HoldFull), ..*verdict };
         };
+        if entry.judged.generation != self.generation {
+            // A signpost that has delegated the packet is still of use.
+            self.entries.at_mut(id.index).status.clear(Status::DELEGATED);
+            self.remove(id.index, End::Closed);
+            return self.decide_again(self.now, frame);
+        }
         if entry.is_translated() {
             nat::rewrite(frame, &headers, &self.translated(id.index, Direction::Original));
         }
@@ -322,9 +370,7 @@ impl Shard {
         tries: u8,
     ) -> Verdict {
         if tries >= MOST_BINDINGS {
-            if let Some(tuple) = self.tuple(frame).filter(|_| is_delegated(frame)) {
-                self.decline(tuple);
-            }
+            self.decline_packet(frame);
             self.count_drops(DropReason::NatExhausted, 1);
             return Verdict { action: Action::Drop(DropReason::NatExhausted), entry: None, ..*verdict };
         }
@@ -374,7 +420,7 @@ mod tests {
         let tuples: Vec<Tuple> = (0..).map(tuple).filter(owned).take(ROOM as usize).collect();
         for tuple in &tuples {
             assert!(owner.delegate(tuple, ShardId(1)).is_some());
-            home.decline(*tuple);
+            home.decline(*tuple, 0);
             // Answers to claims still find their room.
             assert!(home.outbox.waiting.len() + home.outbox.reserved < room);
         }

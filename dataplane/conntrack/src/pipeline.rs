@@ -9,15 +9,16 @@
 use crate::entries::NONE;
 use crate::entry::Status;
 use crate::forward::{MAX_PORTS, Way};
-use crate::frame::Frame;
+use crate::frame::{Frame, Handed};
 use crate::headers::{Headers, Kind, Packet};
+use crate::message::delegated_in;
 use crate::nat::{self, Bound, Destination};
 use crate::policy::Facts;
 use crate::shard::Shard;
 use crate::table::{End, Key};
 use crate::time::Instant;
 use crate::track::{Place, Tracked};
-use crate::tuple::{Direction, Tuple};
+use crate::tuple::Direction;
 use crate::verdict::{Action, DropReason, Handoff, InvalidReason, State, Verdict};
 use crate::wire;
 use std::slice;
@@ -37,11 +38,6 @@ struct Slot {
     /// What becomes of it where it is not tracked here at all.
     ended: Option<Action>,
     key: Key,
-}
-
-/// Whether another shard has given the connection of a packet to this one with it.
-pub(crate) fn is_delegated<F: Frame>(frame: &F) -> bool {
-    frame.handed().is_some_and(|handed| handed.by == Handoff::Delegation)
 }
 
 impl Shard {
@@ -80,8 +76,10 @@ impl Shard {
             }
             let Some(slot) = slots.get(place) else { return };
             *verdict = self.decide(frame, slot);
-            if is_delegated(frame) && !self.keeps_delegation(verdict) {
-                self.decline(slot.headers.tuple);
+            if let Some(zone) = delegated_in(frame)
+                && !self.keeps_delegation(verdict)
+            {
+                self.decline(slot.headers.tuple, zone);
             }
         }
     }
@@ -100,10 +98,11 @@ impl Shard {
         }
         let port = frame.port();
         let mut exempt = false;
-        let mut zone = configuration.zones[usize::from(port.0) % MAX_PORTS];
+        let known = frame.handed().and_then(Handed::zone);
+        let mut zone = known.unwrap_or(configuration.zones[usize::from(port.0) % MAX_PORTS]);
         if configuration.policy.looks_ahead() {
             let facts = Facts::of_packet(Packet { headers, head: frame.head() }, port);
-            zone = configuration.policy.zone(&facts).unwrap_or(zone);
+            zone = known.or_else(|| configuration.policy.zone(&facts)).unwrap_or(zone);
             exempt = configuration.policy.is_untracked(&Facts { zone, ..facts });
         }
         if zone != 0 {
@@ -228,7 +227,7 @@ impl Shard {
         let tuple = &headers.tuple;
         let packet = Packet { headers, head: frame.head() };
         let mut facts = Facts::of_first_packet(packet, frame.port());
-        self.newcomer.delegated = is_delegated(frame);
+        self.newcomer.delegated = delegated_in(frame).is_some();
         if let Bound::Elsewhere(shard) = self.bind_destination(tuple, &mut facts) {
             let full = Verdict::dropped(DropReason::HoldFull);
             return self.delegate(tuple, shard).unwrap_or(full);
@@ -239,11 +238,17 @@ impl Shard {
         }
         let verdict = match self.configuration.forwarding.way(frame, headers, translated) {
             Way::Open(egress) => {
-                let verdict = self.judge_first(headers, tracked, &mut facts, egress);
-                match verdict.drop_reason() {
-                    None => self.admit(&slot.key, headers, &facts, egress, verdict),
-                    Some(_) => verdict,
+                let mut verdict = self.judge_first(headers, tracked, &mut facts, egress);
+                if verdict.drop_reason().is_none() {
+                    verdict = self.admit(&slot.key, headers, &facts, egress, verdict);
                 }
+                // Where it is another shard's, that logs it.
+                if let Some(rule) = self.newcomer.log
+                    && !matches!(verdict.action, Action::Handoff(..))
+                {
+                    self.log_first(rule, &facts);
+                }
+                verdict
             }
             Way::Closed(action) => self.verdict(tracked, action),
         };
@@ -287,36 +292,15 @@ impl Shard {
         verdict
     }
 
-    /// Takes back what was delegated with a packet that did not get there.
-    pub fn take_back<F: Frame>(&mut self, frame: &F) {
-        if let Some(tuple) = self.tuple(frame) {
-            self.drop_signpost(&tuple);
-        }
-    }
-
-    /// Drops a packet that was to wait, and finds no room for that.
-    pub fn turn_away<F: Frame>(&mut self, frame: &F) {
-        self.count_drops(DropReason::HoldFull, 1);
-        if let Some(tuple) = self.tuple(frame).filter(|_| is_delegated(frame)) {
-            self.decline(tuple);
-        }
-    }
-
-    /// The tuple of a packet that is tracked here.
-    pub(crate) fn tuple<F: Frame>(&self, frame: &F) -> Option<Tuple> {
-        let mut slots = [Slot::default()];
-        self.parse_burst(&mut slots, slice::from_ref(frame));
-        let [Slot { headers, ended, .. }] = slots;
-        ended.is_none().then_some(headers.tuple)
-    }
-
-    /// Decides about a packet once more, which was counted before.
+    /// Decides about a packet once more, which was counted and logged before.
     pub(crate) fn decide_again<F: Frame>(&mut self, now: Instant, frame: &mut F) -> Verdict {
         self.advance(now);
         let (mut slots, frames) = ([Slot::default()], slice::from_mut(frame));
         let mut verdicts = [Verdict::dropped(DropReason::NatExhausted)];
+        self.again = true;
         self.parse_burst(&mut slots, frames);
         self.decide_burst(&mut slots, frames, &mut verdicts);
+        self.again = false;
         if let Some(reason) = verdicts[0].drop_reason() {
             self.count_drops(reason, 1);
         }

@@ -113,7 +113,7 @@ pub struct Shard {
     pub(crate) newcomer: Newcomer,
     /// Translated entries in the table.
     pub(crate) translated: u32,
-    /// Where to go on looking for connections whose address the box has lost.
+    /// Where to go on looking for what a new configuration asks of entries.
     pub(crate) sweep: Option<u32>,
     /// What the last translated source was bound by.
     pub(crate) last_bound: LastBound,
@@ -121,14 +121,16 @@ pub struct Shard {
     pub(crate) draws: u64,
     /// How often the connection of the packet in hand was refused its reply tuple.
     pub(crate) tries: u8,
+    /// Whether the packet in hand was decided about before: rules have counted and logged it.
+    pub(crate) again: bool,
     /// Messages to other shards.
     pub(crate) outbox: Outbox,
     /// The shards that tuples belong to which are steered to this one.
     pub(crate) signposts: TupleMap<Owner>,
     /// What clients' ports are translated to by rules whose mapping is endpoint-independent.
     pub(crate) mappings: TupleMap<Mapped>,
-    /// Whose they are, by address and port outside, where everybody may speak to those.
-    pub(crate) published: TupleMap<Client>,
+    /// Whose they are, by address and port outside.
+    pub(crate) clients: TupleMap<Client>,
     /// The pace of answers.
     pub(crate) pace: Pace,
     /// The latest time seen: time never runs backwards here.
@@ -164,10 +166,11 @@ impl Shard {
             last_bound: LastBound::default(),
             draws: 0,
             tries: 0,
+            again: false,
             outbox: Outbox::new(&Steering::single(), capacity.entries)?,
             signposts: TupleMap::new(signpost_room(capacity.entries), capacity.seed)?,
             mappings: TupleMap::new(capacity.entries, capacity.seed)?,
-            published: TupleMap::new(capacity.entries, capacity.seed)?,
+            clients: TupleMap::new(capacity.entries, capacity.seed)?,
             pace: Pace::default(),
             now,
             settled: now,
@@ -192,7 +195,7 @@ impl Shard {
 
     /// Puts a new configuration in force and gives the old one back. Entries stay, and each connection is judged
     /// anew at its next packet; only masqueraded ones whose address the box has lost end, as [`Self::expire`] comes to
-    /// them.
+    /// them. So it does to those that use ports of addresses which the configuration brings, to count them.
     pub fn configure(&mut self, mut configuration: Box<Configuration>) -> Box<Configuration> {
         self.generation = self.generation.checked_add(1).unwrap_or(1);
         configuration.pools.take_over(&mut self.configuration.pools);
@@ -244,8 +247,7 @@ impl Shard {
 
     /// Bytes of memory for entries, index, timers and ports, all told.
     pub fn memory_bytes(&self) -> usize {
-        let maps =
-            self.signposts.memory_bytes() + self.mappings.memory_bytes() + self.published.memory_bytes();
+        let maps = self.signposts.memory_bytes() + self.mappings.memory_bytes() + self.clients.memory_bytes();
         let pools = self.configuration.pools.memory_bytes();
         self.entries.memory_bytes() + self.index.memory_bytes() + maps + pools + size_of::<Self>()
     }

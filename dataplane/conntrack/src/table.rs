@@ -2,9 +2,9 @@
 
 use crate::counters::ProtocolLabel;
 use crate::entries::NONE;
-use crate::entry::Status;
+use crate::entry::{Entry, Status};
 use crate::index::Hash;
-use crate::nat::Newcomer;
+use crate::nat::{Newcomer, Pools};
 use crate::shard::Shard;
 use crate::time::Tick;
 use crate::tuple::{Direction, Tuple};
@@ -93,19 +93,18 @@ impl Shard {
         }
         if reply_hash.is_some() {
             self.translated += 1;
-            let pools = &mut self.configuration.pools;
-            pools.take(reply.family(), reply.dst, reply.protocol(), reply.reply_port());
+            self.count_ports(index, Pools::take);
         }
         self.wheel.arm(&mut self.entries, index);
         self.counters.inserts += 1;
-        *self.gauge(index) += 1;
+        let Entry { state, .. } = self.newcomer.entry;
+        *self.gauge(tuple.protocol(), state) += 1;
         Some(index)
     }
 
-    /// The gauge of live entries that an entry counts in.
-    pub(crate) fn gauge(&mut self, index: u32) -> &mut u64 {
-        let entry = self.entries.at(index);
-        &mut self.counters.entries[ProtocolLabel::of(entry.protocol()) as usize][usize::from(entry.state)]
+    /// The gauge of live entries of a protocol in a state.
+    pub(crate) fn gauge(&mut self, protocol: u8, state: u8) -> &mut u64 {
+        &mut self.counters.entries[ProtocolLabel::of(protocol) as usize][usize::from(state)]
     }
 
     /// Ends an entry.
@@ -116,28 +115,27 @@ impl Shard {
 
     /// Ends an entry that the wheel has let go of.
     pub(crate) fn remove_disarmed(&mut self, index: u32, end: End) {
-        *self.gauge(index) -= 1;
         let tuple = self.entries.tuple(index, Direction::Original);
-        let entry = self.entries.at(index);
-        let state = usize::from(entry.state);
+        let Entry { state, status, .. } = *self.entries.at(index);
+        *self.gauge(tuple.protocol(), state) -= 1;
         match end {
             End::Expired => {
-                self.counters.expired[ProtocolLabel::of(tuple.protocol()) as usize][state] += 1;
+                let states = &mut self.counters.expired[ProtocolLabel::of(tuple.protocol()) as usize];
+                states[usize::from(state)] += 1;
             }
             End::Evicted => self.counters.early_drops += 1,
             End::Deleted => self.counters.deletes += 1,
             End::Closed => self.counters.closed += 1,
         }
         let hash = self.key(&tuple).hash;
-        if self.entries.at(index).status.meets(Status::USES_MAPPING) {
+        if status.meets(Status::USES_MAPPING) {
             self.leave_mapping_of(index);
         }
         if self.entries.at(index).is_translated() {
             let reply = self.entries.tuple(index, Direction::Reply);
             self.index.remove(self.key(&reply).hash, index);
             self.translated -= 1;
-            let pools = &mut self.configuration.pools;
-            pools.give_back(reply.family(), reply.dst, reply.protocol(), reply.reply_port());
+            self.count_ports(index, Pools::give_back);
         }
         self.index.remove(hash, index);
         self.free_place(index);

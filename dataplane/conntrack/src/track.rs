@@ -96,7 +96,9 @@ impl Shard {
             entry.counter(direction).add(packet.headers.l3_len);
         }
         if entry.state != tracker_state {
-            self.move_gauge(index, tracker_state);
+            let (protocol, state) = (packet.headers.tuple.protocol(), entry.state);
+            *self.gauge(protocol, tracker_state) -= 1;
+            *self.gauge(protocol, state) += 1;
         }
         if let Some(timeout_ms) = timeout_ms {
             self.wheel.refresh(&mut self.entries, index, now.after_ms(timeout_ms));
@@ -124,14 +126,6 @@ impl Shard {
         if let Place::Ending(index) = tracked.place {
             self.remove(index, End::Closed);
         }
-    }
-
-    fn move_gauge(&mut self, index: u32, from: u8) {
-        let to = self.entries.at(index).state;
-        let states = &mut self.counters.entries
-            [crate::counters::ProtocolLabel::of(self.entries.at(index).protocol()) as usize];
-        states[usize::from(from)] -= 1;
-        states[usize::from(to)] += 1;
     }
 
     /// Makes the entry of a connection's first packet, outside the table.

@@ -4,7 +4,7 @@ use crate::entry::EntryId;
 use crate::forward::GatewayId;
 use crate::frame::PortId;
 use crate::steer::ShardId;
-use crate::tuple::Direction;
+use crate::tuple::{Direction, Zone};
 
 /// The conntrack state of a packet, in Linux's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,7 +72,7 @@ reasons! {
         IpHeader = "ip-header",
         /// The IPv4 header checksum is wrong.
         IpChecksum = "ip-checksum",
-        /// The source address cannot be one here: none, multicast, broadcast, loopback, the box's own, or another link's.
+        /// The source address cannot be one: multicast, broadcast, loopback, or the box's own.
         IpSource = "ip-source",
         /// Sent to another station on the link, or into a VLAN that the port is not part of.
         OtherHost = "other-host",
@@ -191,17 +191,18 @@ pub enum Action {
     Wait,
 }
 
-/// Why a packet is handed to another shard.
+/// Why a packet is handed to another shard. What is said about a zone holds there, too: a configuration that gives the packet
+/// another may be in force already, or not yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handoff {
     /// It is steered there by its tuple.
     Steering,
-    /// A signpost says so.
-    Signpost,
+    /// A signpost in this zone says so.
+    Signpost(Zone),
     /// It came by a signpost, and no connection was found.
     Return,
-    /// It begins a connection that is to be the other's: a signpost to it has been placed.
-    Delegation,
+    /// It begins a connection in this zone that is to be the other's: a signpost to it has been placed.
+    Delegation(Zone),
 }
 
 impl From<DropReason> for Action {

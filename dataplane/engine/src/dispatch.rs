@@ -73,8 +73,8 @@ impl Dispatch {
                 };
                 let Err(mut mbuf) = given else { return };
                 self.shard.count_drops(DropReason::HandoffFull, 1);
-                if by == Handoff::Delegation {
-                    self.shard.take_back(&Received::of(port, &mut mbuf));
+                if let Handoff::Delegation(zone) = by {
+                    self.shard.take_back(&Received::of(port, &mut mbuf), zone);
                 }
             }
             (Action::Hold(_), Some(entry)) if self.held.len() == MOST_HELD => self.shard.abandon(entry),

@@ -15,6 +15,7 @@ use crate::policy::Facts;
 use crate::shard::Shard;
 use crate::steer::ShardId;
 use crate::tuple::{Family, Tuple, number, protocol};
+use crate::verdict::RuleId;
 use std::net::IpAddr;
 use zerocopy::FromZeros;
 
@@ -54,6 +55,8 @@ pub(crate) struct Newcomer {
     pub(crate) entered: bool,
     /// Whether another shard has delegated it to this one: then it stays.
     pub(crate) delegated: bool,
+    /// The rule that wants its first packet logged, where that is not done yet.
+    pub(crate) log: Option<RuleId>,
 }
 
 impl Newcomer {
@@ -68,6 +71,7 @@ impl Newcomer {
             mapped: false,
             entered: false,
             delegated: false,
+            log: None,
         }
     }
 
@@ -199,8 +203,8 @@ impl Shard {
         let binder = self.configuration.binders.source.get(place)?;
         let Rule { random, mapping, filtering, .. } = binder.rule;
         // A connection uses one mapping: what comes in by its server's, has none of its client's.
-        let is_mapped = mapping == Mapping::EndpointIndependent && !self.newcomer.entered;
-        if is_mapped {
+        let is_independent = mapping == Mapping::EndpointIndependent && !self.newcomer.entered;
+        if is_independent {
             let home = self.home(original);
             if home != self.steering.own() {
                 let delegated = self.newcomer.delegated;
@@ -209,6 +213,7 @@ impl Shard {
         }
         let is_masqueraded = matches!(binder.rule.target, Target::Own(_));
         let own = if is_masqueraded { self.masquerade_address(facts, egress) } else { None };
+        let is_mapped = is_independent && self.may_map(binder, original, own);
         let choice = self.choice(binder, original);
         let tries = if is_masqueraded && own.is_none() { 0 } else { binder.tries(facts.family) };
         self.last_bound = LastBound { place, own };
@@ -225,8 +230,7 @@ impl Shard {
         }
         if let Some(counter) = self.configuration.nat_counters.get_mut(place) {
             match found {
-                // One that is bound again has been counted.
-                true => counter.bound += u64::from(self.tries == 0),
+                true => counter.bound += u64::from(!self.again),
                 false => counter.exhausted += 1,
             }
         }

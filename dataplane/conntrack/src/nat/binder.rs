@@ -1,8 +1,9 @@
 //! Binders: the rules as connections are bound by them, with what is fixed about a rule worked out beforehand.
 
 use super::rules::{Filtering, Nat, Ports, Range, Rule, Target};
+use super::search::choices;
 use crate::policy::{Facts, Prefix};
-use crate::tuple::{Family, number};
+use crate::tuple::{Family, Tuple, number};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
@@ -113,6 +114,23 @@ impl Binder {
         }
     }
 
+    /// Whether a client's port can become this port of this address by it, as far as it has ports; `own` is the box's
+    /// address that it may mean.
+    pub(super) fn offers(&self, original: &Tuple, own: Option<IpAddr>, address: u128, port: u16) -> bool {
+        let sport = original.selector.sport();
+        let has =
+            |ports| choices(original.protocol(), sport, ports).is_none_or(|range| range.contains(&port));
+        match &self.rule.target {
+            Target::Keep => false,
+            Target::Own(ports) => own.map(number) == Some(address) && has(ports),
+            Target::Prefix(prefix) => same_host(prefix, original.src) == address,
+            Target::Pool(_) => {
+                let parts = &self.pool(original.family()).parts;
+                parts.iter().any(|part| part.contains(address) && has(&part.ports))
+            }
+        }
+    }
+
     /// Whether there are several addresses of a family to choose from.
     pub(super) const fn has_choice(&self, family: Family) -> bool {
         self.pool(family).size > 1
@@ -145,6 +163,10 @@ impl Part {
         let first = number(range.first);
         let size = u64::try_from(number(range.last) - first).unwrap_or(u64::MAX).saturating_add(1);
         Self { first, size, ports: range.ports.clone() }
+    }
+
+    fn contains(&self, address: u128) -> bool {
+        address.checked_sub(self.first).is_some_and(|place| place < u128::from(self.size))
     }
 }
 

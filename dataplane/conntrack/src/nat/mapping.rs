@@ -3,20 +3,21 @@
 //!
 //! A mapping is kept by the shard of its client's port, which all connections from there are delegated to
 //! ([`crate::message`]). It lasts as long as any of them. Its port serves no other client: shards draw from ports of
-//! their own, which are those that they own by address and port alone.
+//! their own, which are those that they own by address and port alone, and keep in mind whose each is. A mapping that the
+//! rules no longer make serves the connections that have it, and no more.
 //!
-//! Where filtering is endpoint-independent, too (section 5), a mapping is published: whoever sends something to its
-//! address and port outside begins a connection with its client, as by a destination rule. The same shard keeps that: to it
-//! such connections are delegated as well.
+//! Where filtering is endpoint-independent, too (section 5), whoever sends something to a mapping's address and port outside
+//! begins a connection with its client, as by a destination rule. To the same shard such connections are delegated as well.
 
 use super::bind::Bound;
-use super::binder::Wish;
+use super::binder::{Binder, Wish};
 use super::rules::{Filtering, Ports};
-use super::search::choices;
+use super::search::{MOST_PROBES, choices, draw_from, has_choice};
 use crate::entry::Status;
 use crate::shard::Shard;
 use crate::steer::ShardId;
 use crate::tuple::{Direction, Selector, Tuple, protocol};
+use std::net::IpAddr;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// What a client's port is translated to.
@@ -43,20 +44,29 @@ impl Mapped {
     }
 }
 
-/// The client that a published mapping is for.
+/// The client that a mapped address and port outside are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct Client {
     /// Address, as it lies in memory.
     address: [u32; 4],
     port: u16,
-    spare: u16,
+    /// Whether anybody may begin connections to it, 1 or 0.
+    open: u16,
 }
 
 impl Client {
     /// The client that sends by this tuple.
-    pub(crate) fn of(sends: &Tuple) -> Self {
-        Self { address: zerocopy::transmute!(sends.src), port: sends.selector.sport(), spare: 0 }
+    fn of(sends: &Tuple, filtering: Filtering) -> Self {
+        let is_open = filtering == Filtering::EndpointIndependent && protocol::has_ports(sends.protocol());
+        let (address, port) = (zerocopy::transmute!(sends.src), sends.selector.sport());
+        Self { address, port, open: u16::from(is_open) }
+    }
+
+    /// Whether it sends by this tuple.
+    pub(crate) fn sends(&self, tuple: &Tuple) -> bool {
+        let address: u128 = zerocopy::transmute!(self.address);
+        address == tuple.src && self.port == tuple.selector.sport()
     }
 }
 
@@ -81,6 +91,12 @@ impl Shard {
         self.steering.owner_of_endpoint(&inside(original))
     }
 
+    /// Whether a rule still makes the mapping of a connection's client, or would make one.
+    pub(super) fn may_map(&self, binder: &Binder, original: &Tuple, own: Option<IpAddr>) -> bool {
+        let mapped = self.mappings.get(&inside(original));
+        mapped.is_none_or(|mapped| binder.offers(original, own, mapped.address(), mapped.port))
+    }
+
     /// What a connection's source is to become by a rule that wishes `wish`: what its client's port already is, or a port
     /// that is nobody's yet. `None` where there is none.
     #[inline(never)]
@@ -92,20 +108,20 @@ impl Shard {
         let own = original.selector.sport();
         // Without ports there is nothing to be shared.
         let Some(range) = choices(original.protocol(), own, &wish.ports) else { return Some(wish) };
-        let steering = self.steering;
-        let is_home = |port: u16| {
-            steering.owner_of_endpoint(&half(wish.address, port, original.selector)) == steering.own()
-        };
         let random = self.draw();
-        let pools = &self.configuration.pools;
+        let (steering, pools) = (&self.steering, &self.configuration.pools);
+        let outside = |port: u16| half(wish.address, port, original.selector);
+        let is_home = |port: &u16| steering.owner_of_endpoint(&outside(*port)) == steering.own();
+        let is_nobodys = |port: &u16| self.clients.get(&outside(*port)).is_none();
         let free = |start| {
             let range = range.clone();
             pools.free(original.family(), wish.address, original.protocol(), range, start)
         };
-        let keeps = |port: &u16| *port == own && !is_random && self.tries == 0 && is_home(own);
-        let kept = range.contains(&own).then(|| free(own).next().filter(keeps)).flatten();
-        let port =
-            kept.or_else(|| free(super::search::draw_from(&range, random)).find(|port| is_home(*port)))?;
+        let keeps = |port: &u16| *port == own && is_home(port) && is_nobodys(port);
+        let may_keep = range.contains(&own) && !is_random && self.tries == 0;
+        let kept = may_keep.then(|| free(own).next().filter(keeps)).flatten();
+        let mut drawn = free(draw_from(&range, random)).filter(is_home).take(MOST_PROBES);
+        let port = kept.or_else(|| drawn.find(is_nobodys))?;
         Some(Wish { ports: Ports::Among(port..=port), ..wish })
     }
 
@@ -120,16 +136,15 @@ impl Shard {
         let (address, port) = (zerocopy::transmute!(comes.dst), comes.reply_port());
         let masquerades = u16::from(self.newcomer.masqueraded);
         let mapped = Mapped { address, port, masquerades, uses: 1 };
-        if !self.mappings.insert(&inside(original), mapped) {
+        let is_alone = has_choice(comes.protocol());
+        if is_alone && !self.clients.insert(&outside(&comes), Client::of(original, filtering)) {
             return false;
         }
-        // Its port is in use even if those that use it came in by it.
-        self.configuration.pools.take(comes.family(), comes.dst, comes.protocol(), port);
-        if filtering == Filtering::EndpointIndependent && protocol::has_ports(comes.protocol()) {
-            // Where there is no room, only those that the client speaks to reach it.
-            let _ = self.published.insert(&outside(&comes), Client::of(original));
+        let is_kept = self.mappings.insert(&inside(original), mapped);
+        if is_alone && !is_kept {
+            self.clients.remove(&outside(&comes));
         }
-        true
+        is_kept
     }
 
     /// Gives the newcomer the client as destination to whom the address and port belong that it was sent to, if anybody may
@@ -145,7 +160,7 @@ impl Shard {
         if home != self.steering.own() && !self.newcomer.delegated {
             return Bound::Elsewhere(home);
         }
-        if let Some(client) = self.published.get(&outside) {
+        if let Some(client) = self.clients.get(&outside).filter(|client| client.open != 0) {
             let reply = &mut self.newcomer.reply;
             reply.src = zerocopy::transmute!(client.address);
             reply.selector = reply.selector.with_sport(client.port);
@@ -185,16 +200,15 @@ impl Shard {
 
     /// Counts a use no more, by a client that sends by one tuple and gets by the other; the mapping ends with the last.
     fn leave_mapping(&mut self, sends: &Tuple, comes: &Tuple) {
-        let (inside, outside) = (inside(sends), outside(comes));
+        let inside = inside(sends);
         let Some(mapped) = self.mappings.get_mut(&inside) else { return };
         mapped.uses -= 1;
         if mapped.uses > 0 {
             return;
         }
         self.mappings.remove(&inside);
-        self.configuration.pools.give_back(comes.family(), comes.dst, comes.protocol(), comes.reply_port());
-        if self.published.get(&outside) == Some(Client::of(sends)) {
-            self.published.remove(&outside);
+        if has_choice(comes.protocol()) {
+            self.clients.remove(&outside(comes));
         }
     }
 }

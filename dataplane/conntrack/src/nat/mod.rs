@@ -24,3 +24,4 @@ pub(crate) use foresee::LastBound;
 pub(crate) use mapping::{Client, Mapped, inside, outside};
 pub use pools::{Pools, SPACES};
 pub use rules::{Filtering, MOST_ADDRESSES, Mapping, Nat, NatCounter, Ports, Range, Rule, Target};
+pub(crate) use search::has_choice;

@@ -2,12 +2,14 @@
 //!
 //! A port may serve several connections, towards different servers. So what decides whether a connection can have a port is
 //! its reply tuple, and the index knows those; a pool counts how often each port is used, and finds one that nobody uses
-//! in a few steps. What it says is a hint: a configuration that brings an address back begins to count anew. Addresses that
-//! lie near those of a pool are counted with them.
+//! in a few steps. What it says is a hint: of addresses that a new configuration brings, the table is swept for connections
+//! that use them already ([`super::sweep`]), and until that is done some are missing. Addresses that lie near those of a pool
+//! are counted with them.
 
 use super::blocks::PortBlock;
-use crate::tuple::{Family, number, protocol};
+use crate::tuple::{Family, Tuple, number, protocol};
 use sluice_memory::Arena;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use zerocopy::FromBytes;
@@ -123,6 +125,8 @@ pub struct Pools {
     /// The ports of each group, by its place: [`SPACES`] for each address. They take memory where they are written, so that
     /// many addresses of which few are used cost little. Where the host refuses even the address space, nothing is counted.
     ports: Vec<Option<Arena<Ports>>>,
+    /// The groups of which only entries are counted that the sweep has passed.
+    partial: Vec<bool>,
 }
 
 /// A copy has the same addresses, and none of their ports is used: use is a shard's own.
@@ -162,16 +166,28 @@ impl Pools {
 
     fn of(groups: Vec<(Family, u128)>) -> Self {
         let ports = groups.iter().map(|_| Arena::sparse(GROUP as usize * SPACES).ok()).collect();
-        Self { groups, ports }
+        let partial = vec![false; groups.len()];
+        Self { groups, ports, partial }
     }
 
-    /// Takes over what `other` knows about groups that both have.
+    /// Takes over what `other` knows about groups that both have. Of all others nothing is counted yet.
     pub(crate) fn take_over(&mut self, other: &mut Self) {
-        for (group, ports) in self.groups.iter().zip(&mut self.ports) {
-            if let Ok(place) = other.groups.binary_search(group) {
-                std::mem::swap(ports, &mut other.ports[place]);
+        for ((group, ports), partial) in self.groups.iter().zip(&mut self.ports).zip(&mut self.partial) {
+            match other.groups.binary_search(group) {
+                Ok(place) if !other.partial[place] => std::mem::swap(ports, &mut other.ports[place]),
+                _ => *partial = true,
             }
         }
+    }
+
+    /// Whether entries are to be counted that were there before.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.partial.contains(&true)
+    }
+
+    /// All entries are counted.
+    pub(crate) fn complete(&mut self) {
+        self.partial.fill(false);
     }
 
     fn get(&self, family: Family, address: u128, space: usize) -> Option<&Ports> {
@@ -179,9 +195,15 @@ impl Pools {
         self.ports.get(place)?.as_ref()?.get(place_in_group(address, space))
     }
 
-    fn get_mut(&mut self, family: Family, address: u128, space: usize) -> Option<&mut Ports> {
-        let place = self.groups.binary_search(&group(family, address)).ok()?;
-        self.ports.get_mut(place)?.as_mut()?.get_mut(place_in_group(address, space))
+    /// The ports of the address that packets of this tuple come to, if `counts` says so of what is known of its group:
+    /// whether that is partial.
+    fn get_mut(&mut self, comes: &Tuple, counts: impl Fn(bool) -> bool) -> Option<&mut Ports> {
+        let place = self.groups.binary_search(&group(comes.family(), comes.dst)).ok()?;
+        if !counts(*self.partial.get(place)?) {
+            return None;
+        }
+        let ports = self.ports.get_mut(place)?.as_mut()?;
+        ports.get_mut(place_in_group(comes.dst, space(comes.protocol())))
     }
 
     /// Bytes of memory of the ports in use.
@@ -196,17 +218,25 @@ impl Pools {
         }
     }
 
-    /// Counts a connection on a port. Nothing happens for an address far from any pool.
-    pub(crate) fn take(&mut self, family: Family, address: u128, protocol: u8, port: u16) {
-        if let Some(ports) = self.get_mut(family, address, space(protocol)) {
-            ports.take(port);
+    /// Counts a connection on the port that packets of this tuple come to; `swept` says whether the sweep has passed its
+    /// entry. Nothing happens for an address far from any pool.
+    pub(crate) fn take(&mut self, comes: &Tuple, swept: bool) {
+        if let Some(ports) = self.get_mut(comes, |partial| swept || !partial) {
+            ports.take(comes.reply_port());
         }
     }
 
     /// Counts a connection on a port no more.
-    pub(crate) fn give_back(&mut self, family: Family, address: u128, protocol: u8, port: u16) {
-        if let Some(ports) = self.get_mut(family, address, space(protocol)) {
-            ports.give_back(port);
+    pub(crate) fn give_back(&mut self, comes: &Tuple, swept: bool) {
+        if let Some(ports) = self.get_mut(comes, |partial| swept || !partial) {
+            ports.give_back(comes.reply_port());
+        }
+    }
+
+    /// Counts a connection whose entry the sweep passes now, where that has not been done.
+    pub(crate) fn take_late(&mut self, comes: &Tuple) {
+        if let Some(ports) = self.get_mut(comes, |partial| partial) {
+            ports.take(comes.reply_port());
         }
     }
 
@@ -230,6 +260,29 @@ impl Pools {
         let (first, last) = range.into_inner();
         let below = start.checked_sub(1).map(|below| walk(first, below));
         walk(start, last).chain(below.into_iter().flatten())
+    }
+
+    /// Compares the ports in use with the tuples that packets come to, for all addresses that they come to.
+    ///
+    /// # Errors
+    /// What is counted otherwise.
+    pub(crate) fn check(&self, comes: impl Iterator<Item = Tuple>) -> Result<(), String> {
+        let mut expected = BTreeMap::<_, BTreeMap<u16, u16>>::new();
+        for tuple in comes {
+            let place = self.groups.binary_search(&group(tuple.family(), tuple.dst));
+            if place.is_ok_and(|place| !self.partial[place]) {
+                let ports = expected.entry((tuple.family(), tuple.dst, space(tuple.protocol()))).or_default();
+                *ports.entry(tuple.reply_port()).or_default() += 1;
+            }
+        }
+        for ((family, address, space), expected) in expected {
+            let Some(ports) = self.get(family, address, space) else { continue };
+            let counted = |(port, uses): (&u16, &u16)| ports.uses[usize::from(*port)] == *uses;
+            if ports.used(&(0..=u16::MAX)) as usize != expected.len() || !expected.iter().all(counted) {
+                return Err(format!("ports of {address:x} are not {expected:?}"));
+            }
+        }
+        Ok(())
     }
 
     /// How many ports of a block are in use, in each space.
@@ -256,12 +309,16 @@ mod tests {
         pools.free(Family::V4, u32::from(ADDRESS).into(), protocol::TCP, range, start).collect()
     }
 
+    fn comes(address: Ipv4Addr, port: u16) -> Tuple {
+        Tuple::new([198, 51, 100, 2].into(), address.into(), protocol::TCP, 80, port)
+    }
+
     fn take(pools: &mut Pools, port: u16) {
-        pools.take(Family::V4, u32::from(ADDRESS).into(), protocol::TCP, port);
+        pools.take(&comes(ADDRESS, port), true);
     }
 
     fn give_back(pools: &mut Pools, port: u16) {
-        pools.give_back(Family::V4, u32::from(ADDRESS).into(), protocol::TCP, port);
+        pools.give_back(&comes(ADDRESS, port), true);
     }
 
     #[test]
@@ -319,7 +376,30 @@ mod tests {
         let mut new = Pools::new([other.into(), ADDRESS.into()]);
         new.take_over(&mut old);
         assert_eq!(free(&new, 4..=6, 4), [4, 6]);
+        assert!(!new.is_partial());
         assert_eq!(free(&new.clone(), 4..=6, 4), [4, 5, 6], "a copy is another shard's");
+    }
+
+    #[test]
+    fn what_a_sweep_has_not_passed_counts_when_it_does() {
+        let mut pools = pools();
+        pools.take_over(&mut Pools::default());
+        assert!(pools.is_partial());
+        // Three entries were there before; one ends ahead of the sweep, and one comes there.
+        pools.give_back(&comes(ADDRESS, 4), false);
+        pools.take(&comes(ADDRESS, 7), false);
+        assert_eq!(free(&pools, 4..=8, 4), [4, 5, 6, 7, 8]);
+        for port in 5..8 {
+            pools.take_late(&comes(ADDRESS, port));
+        }
+        take(&mut pools, 8);
+        give_back(&mut pools, 5);
+        assert_eq!(free(&pools, 4..=8, 4), [4, 5]);
+        pools.complete();
+        pools.take_late(&comes(ADDRESS, 4));
+        assert_eq!(free(&pools, 4..=8, 4), [4, 5], "there is no sweep");
+        pools.take(&comes(ADDRESS, 5), false);
+        assert_eq!(free(&pools, 4..=8, 4), [4]);
     }
 
     #[test]
@@ -329,7 +409,7 @@ mod tests {
         let all: Vec<_> =
             pools.free(Family::V4, u32::from(ADDRESS).into(), protocol::UDP, 5..=6, 5).collect();
         assert_eq!(all, [5, 6]);
-        pools.take(Family::V4, 99, protocol::TCP, 5);
+        pools.take(&comes(Ipv4Addr::from(99), 5), true);
         assert_eq!(pools.free(Family::V4, 99, protocol::TCP, 5..=6, 6).collect::<Vec<_>>(), [6, 5]);
     }
 }

@@ -17,7 +17,7 @@ use std::ops::RangeInclusive;
 
 /// Reply tuples that are looked up for one connection, at most, when every port of an address serves somebody already:
 /// some tens of microseconds of work. The client's next packet goes on from another port.
-const MOST_PROBES: usize = 512;
+pub(super) const MOST_PROBES: usize = 512;
 
 /// The ports that a connection gets another one from when its own is taken: of its own class (RFC 4787 section 4.2.2), and
 /// none between 512 and 600, which old programs take for a sign of trust.
@@ -29,13 +29,20 @@ const fn class(port: u16) -> RangeInclusive<u16> {
     }
 }
 
+const fn is_icmp(number: u8) -> bool {
+    matches!(number, protocol::ICMP | protocol::ICMPV6)
+}
+
+/// Whether a connection of a protocol can get another port. Without ports, those of many clients look alike.
+pub(crate) const fn has_choice(number: u8) -> bool {
+    is_icmp(number) || protocol::has_ports(number)
+}
+
 /// The ports that a connection whose own is `own` can get; `None` where its protocol has none. An ICMP identifier counts as
 /// a port without classes.
 pub(super) fn choices(number: u8, own: u16, ports: &Ports) -> Option<RangeInclusive<u16>> {
-    let is_icmp = matches!(number, protocol::ICMP | protocol::ICMPV6);
-    let has_ports = is_icmp || protocol::has_ports(number);
-    has_ports.then(|| match ports {
-        Ports::Own if is_icmp => 0..=u16::MAX,
+    has_choice(number).then(|| match ports {
+        Ports::Own if is_icmp(number) => 0..=u16::MAX,
         Ports::Own => class(own),
         Ports::Among(range) => range.clone(),
         Ports::Shift { from, to } => {
@@ -133,10 +140,10 @@ impl Shard {
 
     /// One whose port serves others, with other tuples; the tuple of a TCP connection that is over where there is none.
     fn find_shared(&mut self, wanted: &Tuple, range: &RangeInclusive<u16>, start: u16, home: Home) -> bool {
-        let steering = self.steering;
         let mut over = None;
-        let ports = (start..=*range.end()).chain(*range.start()..start);
-        for port in ports.filter(|port| home.has(&steering, *port)).take(MOST_PROBES) {
+        let mut ports = (start..=*range.end()).chain(*range.start()..start);
+        for _ in 0..MOST_PROBES {
+            let Some(port) = ports.find(|port| home.has(&self.steering, *port)) else { break };
             let reply = wanted.with_reply_port(port);
             let key = self.key(&reply);
             match self.owner_of(&key, &reply) {

@@ -1,11 +1,15 @@
-//! The end of masqueraded connections whose address the box has lost: their answers would go to somebody else.
+//! The sweep: what a new configuration asks of the entries that are there, a few places at a time.
+//!
+//! Masqueraded connections end whose address the box has lost: their answers would go to somebody else. Those that use
+//! ports of addresses which the configuration brings are counted there ([`super::pools`]).
 
 use super::mapping::inside;
+use super::pools::Pools;
 use crate::entry::Status;
 use crate::forward::{Forwarding, Router};
 use crate::shard::Shard;
 use crate::table::End;
-use crate::tuple::{Direction, address};
+use crate::tuple::{Direction, Tuple, address};
 
 /// The router of a box that is one.
 const fn router(forwarding: &Forwarding) -> Option<&Router> {
@@ -16,28 +20,53 @@ const fn router(forwarding: &Forwarding) -> Option<&Router> {
 }
 
 impl Shard {
-    /// Has the table swept if the box has lost an address that it had when it forwarded by `old`.
+    /// Has the table swept if there are pools that do not know its entries, or if the box has lost an address that it had
+    /// when it forwarded by `old`.
     pub(crate) fn sweep_after(&mut self, old: &Forwarding) {
+        if self.translated == 0 {
+            return self.end_sweep();
+        }
         let now = router(&self.configuration.forwarding);
         let is_lost = |own| now.is_none_or(|router| !router.is_own(own));
-        if self.translated > 0 && router(old).is_some_and(|old| old.own().iter().copied().any(is_lost)) {
+        let has_lost = router(old).is_some_and(|old| old.own().iter().copied().any(is_lost));
+        if has_lost || self.configuration.pools.is_partial() {
             self.sweep = Some(0);
         }
+    }
+
+    fn end_sweep(&mut self) {
+        self.sweep = None;
+        self.configuration.pools.complete();
     }
 
     /// Goes on with the sweep, at most `budget` places. False when there is more to do.
     pub(crate) fn go_on_sweeping(&mut self, budget: u32) -> bool {
         for _ in 0..budget {
             let Some(place) = self.sweep.and_then(|place| self.entries.next_place(place)) else {
-                self.sweep = None;
+                self.end_sweep();
                 return true;
             };
             self.sweep = Some(place + 1);
+            let entry = self.entries.at(place);
+            if entry.is_used() && entry.is_translated() {
+                self.count_ports(place, |pools, comes, _| pools.take_late(comes));
+            }
             if self.has_lost_address(place) {
                 self.remove(place, End::Deleted);
             }
         }
         self.sweep.is_none()
+    }
+
+    /// Counts the ports that a translated entry uses: that of its source, and the mapped one that it came in by. Whoever
+    /// counts learns whether the sweep has passed the entry.
+    pub(crate) fn count_ports(&mut self, index: u32, count: impl Fn(&mut Pools, &Tuple, bool)) {
+        let swept = self.sweep.is_none_or(|place| index < place);
+        let pools = &mut self.configuration.pools;
+        count(pools, &self.entries.tuple(index, Direction::Reply), swept);
+        if self.entries.at(index).status.has(Status::ENTERED) {
+            count(pools, &self.entries.tuple(index, Direction::Original), swept);
+        }
     }
 
     /// Whether a connection lives at a place that is masqueraded as an address which is not the box's, or came in by one.

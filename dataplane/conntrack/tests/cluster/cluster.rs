@@ -4,13 +4,17 @@ use crate::common::received::Received;
 use crate::common::{SEED, configuration};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use sluice_conntrack::entry::EntryId;
+use sluice_conntrack::entry::{EntryId, Status};
+use sluice_conntrack::listing::EntrySnapshot;
 use sluice_conntrack::message::{Message, Settled};
 use sluice_conntrack::nat::Nat;
 use sluice_conntrack::policy::Policy;
 use sluice_conntrack::settings::Settings;
-use sluice_conntrack::verdict::Action;
-use sluice_conntrack::{Capacity, DropReason, Handed, Instant, PortId, Shard, ShardId, Steering, Verdict};
+use sluice_conntrack::tuple::Tuple;
+use sluice_conntrack::verdict::{Action, Handoff};
+use sluice_conntrack::{
+    Capacity, Configuration, DropReason, Handed, Instant, PortId, Shard, ShardId, Steering, Verdict,
+};
 use std::collections::VecDeque;
 
 /// Packets held for one shard, at most.
@@ -34,6 +38,8 @@ struct Node {
     handed: Vec<VecDeque<Received>>,
     messages: Vec<VecDeque<Message>>,
     held: Vec<Held>,
+    /// Configurations that it has not taken yet.
+    coming: VecDeque<Configuration>,
 }
 
 /// The shards of a box.
@@ -44,6 +50,10 @@ pub struct Cluster {
     /// What has left the box.
     pub sent: Vec<(PortId, Vec<u8>)>,
     pub drops: Vec<DropReason>,
+    /// Packets that were for the box itself.
+    pub delivered: usize,
+    /// How often the ring to another shard is full.
+    pub congestion: f64,
 }
 
 impl Cluster {
@@ -55,10 +65,15 @@ impl Cluster {
         nat: &Nat,
         random: ChaCha8Rng,
     ) -> Self {
+        let configuration = configuration(settings.clone(), policy.clone()).with_nat(nat.clone());
+        Self::of(shards, entries, &configuration, random)
+    }
+
+    /// Shards with room for so many entries each.
+    pub fn of(shards: u16, entries: u32, configuration: &Configuration, random: ChaCha8Rng) -> Self {
         let node = |own| {
             let capacity = Capacity { entries, seed: SEED, pages: sluice_memory::Pages::Ordinary };
-            let configuration = configuration(settings.clone(), policy.clone()).with_nat(nat.clone());
-            let shard = Shard::new(capacity, Box::new(configuration), Instant::default()).unwrap();
+            let shard = Shard::new(capacity, Box::new(configuration.clone()), Instant::default()).unwrap();
             let steering = Steering::new(ShardId(own), shards).unwrap();
             Node {
                 shard: shard.with_steering(steering).unwrap(),
@@ -66,10 +81,30 @@ impl Cluster {
                 handed: (0..shards).map(|_| VecDeque::new()).collect(),
                 messages: vec![VecDeque::new(); usize::from(shards)],
                 held: Vec::new(),
+                coming: VecDeque::new(),
             }
         };
-        let nodes = (0..shards).map(node).collect();
-        Self { nodes, now: Instant::default(), random, sent: Vec::new(), drops: Vec::new() }
+        Self {
+            nodes: (0..shards).map(node).collect(),
+            now: Instant::default(),
+            random,
+            sent: Vec::new(),
+            drops: Vec::new(),
+            delivered: 0,
+            congestion: 0.0,
+        }
+    }
+
+    /// A configuration that each shard puts in force sooner or later.
+    pub fn configure(&mut self, configuration: &Configuration) {
+        self.nodes.iter_mut().for_each(|node| node.coming.push_back(configuration.clone()));
+    }
+
+    /// Deletes entries of some shard.
+    pub fn delete(&mut self, wanted: impl Fn(&EntrySnapshot) -> bool) {
+        let own = self.random.random_range(0..self.nodes.len());
+        self.nodes[own].shard.delete(wanted);
+        self.flush(own);
     }
 
     /// A frame comes in by a port, on whatever shard's queue.
@@ -87,14 +122,20 @@ impl Cluster {
         self.nodes.iter().all(|node| {
             node.received.is_empty()
                 && node.held.is_empty()
+                && node.coming.is_empty()
                 && node.handed.iter().all(VecDeque::is_empty)
                 && node.messages.iter().all(VecDeque::is_empty)
         })
     }
 
-    /// A shard, drawn by lot, takes some packets from one place, then drains its messages, then decides.
+    /// A shard, drawn by lot, takes some packets from one place, then drains its messages, then decides. Now and then it
+    /// puts a configuration in force before.
     pub fn step(&mut self) {
         let own = self.random.random_range(0..self.nodes.len());
+        if !self.nodes[own].coming.is_empty() && self.random.random_bool(0.2) {
+            let node = &mut self.nodes[own];
+            node.coming.pop_front().map(|new| node.shard.configure(Box::new(new)));
+        }
         let lane = self.random.random_range(0..=self.nodes.len());
         let most = self.random.random_range(0..=MOST);
         let node = &mut self.nodes[own];
@@ -107,6 +148,7 @@ impl Cluster {
             self.nodes[own].shard.process(self.now, frames, &mut verdicts);
             self.conclude(own, frame, verdicts[0], 0);
         }
+        self.nodes[own].shard.expire(self.now, 4);
         self.flush(own);
     }
 
@@ -144,6 +186,14 @@ impl Cluster {
         let node = &mut self.nodes[own];
         match (verdict.action, verdict.entry) {
             (Action::Forward(port), _) => self.sent.push((port, frame.bytes)),
+            (Action::Handoff(_, by), _)
+                if self.congestion > 0.0 && self.random.random_bool(self.congestion) =>
+            {
+                self.drops.push(DropReason::HandoffFull);
+                if let Handoff::Delegation(zone) = by {
+                    node.shard.take_back(&frame, zone);
+                }
+            }
             (Action::Handoff(to, by), _) => {
                 let handed = Some(Handed { from: ShardId(own as u16), by });
                 self.flush(own);
@@ -156,7 +206,12 @@ impl Cluster {
             (Action::Hold(_), Some(entry)) => {
                 node.held.push(Held { entry, frame, first: Some((verdict, tries)) });
             }
+            (Action::Wait, Some(_)) if node.held.len() == MOST_HELD => {
+                node.shard.turn_away(&frame);
+                self.drops.push(DropReason::HoldFull);
+            }
             (Action::Wait, Some(entry)) => node.held.push(Held { entry, frame, first: None }),
+            (Action::Deliver, _) => self.delivered += 1,
             _ => self.drops.extend(verdict.drop_reason()),
         }
     }
@@ -187,8 +242,18 @@ impl Cluster {
             while let Some(cursor) = next {
                 next = node.shard.list(cursor, u32::MAX, |_, entry| {
                     let steering = node.shard.steering();
-                    foreign += u32::from(steering.owner(&entry.original) != steering.own());
-                    foreign += u32::from(steering.owner(&entry.reply) != steering.own());
+                    for tuple in claimed(&entry) {
+                        let owner = steering.owner(&tuple);
+                        if owner != steering.own() {
+                            let shard = &self.nodes[usize::from(owner.0)].shard;
+                            assert_eq!(
+                                shard.signpost(&tuple),
+                                Some(steering.own()),
+                                "{tuple:?} of {entry:?}"
+                            );
+                            foreign += 1;
+                        }
+                    }
                 });
             }
         }
@@ -199,4 +264,12 @@ impl Cluster {
         );
         assert!(self.is_at_rest());
     }
+}
+
+/// The tuples that no other entry has, whichever shard it is in. What the box is told itself it answers where that came: the
+/// shard of the answers is asked for nothing.
+pub fn claimed(entry: &EntrySnapshot) -> impl Iterator<Item = Tuple> + use<> {
+    let is_local = entry.reply == entry.original.invert() && !entry.status.has(Status::SIGNPOSTED);
+    let is_foreign = is_local && entry.status.has(Status::DELEGATED);
+    [Some(entry.original), (!is_foreign).then_some(entry.reply)].into_iter().flatten()
 }

@@ -5,6 +5,7 @@
 mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
+mod reload;
 
 use cluster::Cluster;
 use common::*;

@@ -1,11 +1,13 @@
 //! Ethernet frames from parts: what tests put on the wire.
 
+use sluice_conntrack::wire::checksum::Crc32c;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 pub const ICMP: u8 = 1;
 pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
 pub const ICMPV6: u8 = 58;
+pub const SCTP: u8 = 132;
 
 /// Who talks to whom: the first is the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,6 +78,14 @@ impl Pair {
         self.packet(TCP, l4, Some(16))
     }
 
+    /// An SCTP packet with one chunk, its CRC right.
+    pub fn sctp(self, tag: u32, chunk: &[u8]) -> Packet {
+        let mut l4 = [self.ports().as_slice(), &tag.to_be_bytes(), &[0; 4], chunk].concat();
+        let crc = Crc32c::default().bytes(&l4).to_wire();
+        l4[8..12].copy_from_slice(&crc);
+        self.packet(SCTP, l4, None)
+    }
+
     /// An echo request.
     pub fn echo(self, id: u16, seq: u16) -> Packet {
         self.icmp(if self.source.is_ipv4() { 8 } else { 128 }, 0, echo_words(id, seq), &[0x55; 32])
@@ -110,6 +120,11 @@ impl Pair {
         let ([a, b], [c, d]) = (self.source.port().to_be_bytes(), self.destination.port().to_be_bytes());
         [a, b, c, d]
     }
+}
+
+/// A chunk of SCTP: INIT (1) or INIT ACK (2).
+pub fn init(kind: u8) -> Vec<u8> {
+    vec![kind, 0, 0, 20, 0, 0, 0, 9, 0, 0, 128, 0, 0, 1, 0, 1, 0, 0, 0, 1]
 }
 
 fn echo_words(id: u16, seq: u16) -> [u8; 4] {

@@ -8,6 +8,7 @@ mod entries;
 mod listing;
 mod nat;
 mod pressure;
+mod reload;
 mod rules;
 mod states;
 mod steering;

@@ -11,7 +11,7 @@ use sluice_conntrack::{
     Capacity, DropReason, Handed, Instant, PortId, Shard, ShardId, State, Steering, Tuple, Verdict,
 };
 
-fn received(port: PortId, packet: &Packet) -> Received {
+pub fn received(port: PortId, packet: &Packet) -> Received {
     Received::new(port, packet.frame())
 }
 
@@ -26,7 +26,7 @@ fn shards(count: u16, max_entries: u32) -> Vec<Shard> {
     (0..count).map(shard).collect()
 }
 
-fn verdict(shard: &mut Shard, frame: Received) -> Verdict {
+pub fn verdict(shard: &mut Shard, frame: Received) -> Verdict {
     let mut verdicts = [Verdict::dropped(DropReason::Truncated)];
     shard.process(Instant::default(), &mut [frame], &mut verdicts);
     verdicts[0]
@@ -141,7 +141,7 @@ fn pairs() -> impl Iterator<Item = Pair> {
 /// Whether the first shard gives the connection of a packet to the second.
 fn delegates(owner: &mut Shard, packet: &Packet) -> bool {
     let action = verdict(owner, received(INSIDE, packet)).action;
-    action == Action::Handoff(ShardId(1), Handoff::Delegation)
+    action == Action::Handoff(ShardId(1), Handoff::Delegation(0))
 }
 
 /// A packet that the first shard has handed to the second.
@@ -164,7 +164,7 @@ fn a_delegation_that_comes_to_nothing_leaves_no_signpost() {
     // All that time nobody takes what the shard of the port has to say.
     for packet in pairs().map(|pair| pair.udp(7)) {
         if delegates(&mut owner, &packet) {
-            let verdict = verdict(&mut home, handed(&packet, Handoff::Delegation));
+            let verdict = verdict(&mut home, handed(&packet, Handoff::Delegation(0)));
             assert_eq!(verdict.action, Action::Drop(DropReason::Policy));
         }
     }
@@ -181,7 +181,7 @@ fn a_delegated_connection_that_is_bound_in_vain_leaves_no_signpost() {
         pairs().map(|pair| pair.udp(7)).filter(|packet| delegates(&mut owner, packet)).take(100).collect();
     let counted = owner.configuration().rule_counters[0].packets;
     for packet in &packets {
-        let mut frame = handed(packet, Handoff::Delegation);
+        let mut frame = handed(packet, Handoff::Delegation(0));
         let mut verdict = verdict(&mut home, frame.clone());
         let mut tries = 0;
         while let Action::Hold(_) = verdict.action {

@@ -7,6 +7,7 @@ mod hairpin;
 mod lifetime;
 mod local;
 mod protocols;
+mod reload;
 mod search;
 mod source;
 

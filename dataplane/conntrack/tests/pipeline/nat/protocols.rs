@@ -1,14 +1,13 @@
 //! Each protocol by its own rules: identifiers, checksums that are none or wrong, CRCs, and protocols without ports.
 
 use super::*;
+use crate::common::frame::init;
 use sluice_conntrack::frame::Frame;
 use sluice_conntrack::policy::Policy;
 use sluice_conntrack::settings::{Preset, Settings};
-use sluice_conntrack::wire::checksum::Crc32c;
 use sluice_conntrack::{Instant, InvalidReason};
 
 const DCCP: u8 = 33;
-const SCTP: u8 = 132;
 const UDPLITE: u8 = 136;
 const GRE: u8 = 47;
 
@@ -180,22 +179,6 @@ fn the_checksum_of_dccp_follows_the_addresses() {
     it.crosses(OUTSIDE, &request(outside().inverse()), &request(inside().inverse()));
 }
 
-/// An SCTP packet with one INIT or other chunk, its CRC right.
-fn sctp(pair: Pair, tag: u32, chunk: &[u8]) -> Packet {
-    let ports = [pair.source.port().to_be_bytes(), pair.destination.port().to_be_bytes()].concat();
-    let mut l4 = [ports.as_slice(), &tag.to_be_bytes(), &[0; 4], chunk].concat();
-    let crc = Crc32c::default().bytes(&l4).to_wire();
-    l4[8..12].copy_from_slice(&crc);
-    pair.packet(SCTP, l4, None)
-}
-
-/// INIT (1) or INIT ACK (2).
-fn init(kind: u8) -> Vec<u8> {
-    let mut chunk = vec![kind, 0, 0, 20, 0, 0, 0, 9, 0, 0, 128, 0, 0, 1, 0, 1, 0, 0, 0, 1];
-    chunk.resize(20, 0);
-    chunk
-}
-
 /// A frame in pieces.
 #[derive(Debug)]
 struct Scattered(PortId, Vec<Vec<u8>>);
@@ -222,16 +205,16 @@ impl Frame for Scattered {
 fn the_crc_follows_the_port_and_only_the_port() {
     for (nat, seen) in [(masquerade(), outside()), (moved(), seen_moved())] {
         let mut it = Middlebox::routed(nat);
-        it.crosses(INSIDE, &sctp(inside(), 0, &init(1)), &sctp(seen, 0, &init(1)));
-        it.crosses(OUTSIDE, &sctp(seen.inverse(), 9, &init(2)), &sctp(inside().inverse(), 9, &init(2)));
+        it.crosses(INSIDE, &inside().sctp(0, &init(1)), &seen.sctp(0, &init(1)));
+        it.crosses(OUTSIDE, &seen.inverse().sctp(9, &init(2)), &inside().inverse().sctp(9, &init(2)));
         it.check();
     }
     // A wrong CRC, not looked at, is not made a right one where nothing that it covers changes.
     let mut settings = Settings::of(Preset::Linux, ROOM);
     settings.checksum = false;
     let mut it = Middlebox::starting(Instant::from_ns(0), ROOM, routed(settings, accept_all(), masquerade()));
-    let spoilt = |pair| {
-        let mut packet = sctp(pair, 0, &init(1));
+    let spoilt = |pair: Pair| {
+        let mut packet = pair.sctp(0, &init(1));
         packet.l4[8] ^= 1;
         packet
     };
@@ -241,7 +224,7 @@ fn the_crc_follows_the_port_and_only_the_port() {
 #[test]
 fn the_crc_of_a_packet_in_pieces_covers_them_all() {
     let chunk = [init(1), vec![0x80, 0, 0, 8, 1, 2, 3, 4]].concat();
-    let (comes, becomes) = (sctp(inside(), 0, &chunk), sctp(seen_moved(), 0, &chunk));
+    let (comes, becomes) = (inside().sctp(0, &chunk), seen_moved().sctp(0, &chunk));
     let becomes = Packet { ttl: becomes.ttl - 1, ..becomes }.frame();
     for cuts in [vec![66], vec![66, 67], vec![66, 70, 71]] {
         let mut it = Middlebox::routed(moved());
