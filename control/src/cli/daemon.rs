@@ -119,9 +119,9 @@ rule goes by its name, or `#` and its place in policy.rules; rules are counted
 anew after a reload.";
 
 pub(super) const PORTS_HELP: &str = "\
-A link is as the device knows it; net_af_packet and net_pcap call theirs up
-whatever the kernel says (`ip link`). A speed that no device knows is `-`. What
-came in and went out is in `sluice stats`.";
+A link is as the device knows it; net_af_packet and net_pcap call theirs up at
+10 Gbit/s whatever the kernel says (`ip link`). A speed that is not known is
+`-`. What came in and went out is in `sluice stats`.";
 
 /// What each reason of `sluice drops` means.
 pub(super) fn reasons() -> String {

@@ -221,7 +221,7 @@ fn start_eal(config: &Config, table_bytes: u64) -> Result<Eal, RunError> {
 fn attach(eal: &Eal, config: &Config) -> Result<Vec<(String, Device)>, RunError> {
     let attach = |(name, interface): (&String, &crate::config::Interface)| {
         let device = Device::attach(eal, &interface.device.to_string())
-            .map_err(|error| RunError::Other(format!("interface {name}: {error}")))?;
+            .map_err(|error| RunError::Other(format!("interface {name}: {error}; EAL says why above")))?;
         Ok((name.clone(), device))
     };
     config.interfaces.iter().map(attach).collect()

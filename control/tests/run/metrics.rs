@@ -38,7 +38,7 @@ fn metrics_are_served_and_sound() {
     }
     each_sample_is_described(&scraped);
     no_address_is_a_label(&scraped);
-    promtool_is_silent(&scraped);
+    promtool_is_content(&scraped);
     alerts_and_dashboard_ask_for_what_there_is(&scraped);
     rules_go_on_over_a_reload(&daemon);
 }
@@ -94,8 +94,8 @@ fn no_address_is_a_label(scraped: &str) {
     assert!(!scraped.contains("10.0.0."));
 }
 
-/// Where Prometheus's own tool is there, it finds nothing to say.
-fn promtool_is_silent(scraped: &str) {
+/// Where Prometheus's own tool is there, it has nothing to say about the metrics, and takes the alerts.
+fn promtool_is_content(scraped: &str) {
     let mut command = Command::new("promtool");
     command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let Ok(mut promtool) = command.spawn() else { return };
@@ -103,6 +103,9 @@ fn promtool_is_silent(scraped: &str) {
     let output = promtool.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.success() && said.is_empty(), "{said}");
+    let alerts = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/prometheus/alerts.yaml");
+    let output = Command::new("promtool").args(["check", "rules", alerts]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn alerts_and_dashboard_ask_for_what_there_is(scraped: &str) {

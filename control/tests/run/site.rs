@@ -131,6 +131,14 @@ impl Site {
         self.daemon.tell("reload")
     }
 
+    /// The same, and from now on the box asks for the link-layer addresses of its neighbours.
+    pub fn reload_without_neighbours(&self, rest: &str) -> String {
+        let lines = self.config.lines().filter(|line| !line.starts_with("neighbours:"));
+        let config = lines.collect::<Vec<_>>().join("\n");
+        fs::write(self.daemon.path("box.yaml"), format!("{config}\n{rest}")).unwrap();
+        self.daemon.tell("reload")
+    }
+
     /// Why the box has dropped packets or called them INVALID; but for queues that run over where workers wait for a
     /// processor, and for what hosts say of themselves to their links.
     pub fn drops(&self) -> Vec<String> {

@@ -164,6 +164,37 @@ fn hosts_ping_and_trace_each_other() {
     assert_eq!(site.drops(), ["ttl-exceeded"]);
 }
 
+/// All of the outer link's networks, 1:1: the box stands for every address there but the router's.
+const ONE_TO_ONE: &str = "
+nat:
+  source:
+    - { out: outside, source: 10.0.0.0/24, prefix: 203.0.113.0/24 }
+    - { out: outside, source: 'fd00:1::/64', prefix: '2001:db8:2::/64' }
+  destination:
+    - { in: outside, destination: 203.0.113.0/24, prefix: 10.0.0.0/24 }
+    - { in: outside, destination: '2001:db8:2::/64', prefix: 'fd00:1::/64' }
+";
+
+#[test]
+fn hosts_of_a_network_have_public_addresses_of_their_own() {
+    let Some(site) = site("networks", "linux") else { return };
+    site.reload_without_neighbours(&format!("{ONE_TO_ONE}{POLICY}"));
+    let _webs = [site.client(), site.server()].map(|host| host.serve(8080, "python3", WEB));
+    fs::write(site.daemon.path("sent"), payload(100_000)).unwrap();
+    for (Plan { inside, outside, router, far, server, .. }, public) in
+        FAMILIES.iter().zip(["203.0.113.2", "2001:db8:2::2"])
+    {
+        let url = |address: &str| format!("http://{}:8080/file", bracketed(address));
+        assert_eq!(put_and_get(&site, site.client(), &url(server), 40_000), public);
+        assert_eq!(put_and_get(&site, site.server(), &url(public), 40_000), *server);
+        for how in ["", "-I", "-T -p 8080"] {
+            expect_hops(site.client(), how, server, &[inside, router, server]);
+            expect_hops(site.server(), how, public, &[far, outside, public]);
+        }
+    }
+    assert_eq!(site.drops(), ["ttl-exceeded"]);
+}
+
 /// The largest packet that a host has learnt to send to an address.
 fn learnt(from: Station<'_>, to: &str) -> Option<u16> {
     let route = from.tell("ip", &format!("route get {to}"));
