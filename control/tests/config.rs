@@ -87,6 +87,7 @@ fn every_example_of_a_nat_rule_is_one() {
             "prefix" => ("source", "source: 10.8.0.0/24"),
             "redirect" => ("destination", "protocol: udp"),
             "shift-to" => ("destination", "protocol: udp, destination-port: 80, to: 10.0.0.5"),
+            "errors" => ("source", "source: 10.8.0.0/24, prefix: 198.51.100.0/24"),
             "filtering" => ("source", "masquerade: true, mapping: endpoint-independent"),
             "hairpin" => ("destination", "to: 10.0.0.5"),
             "source-port" | "destination-port" => ("source", "protocol: tcp, masquerade: true"),

@@ -72,6 +72,8 @@ impl Conntrack {
                 window_tracking: self.tcp.window_tracking,
             },
             checksum: self.checksum,
+            quote_checksum: self.quote_checksum,
+            reject_when_full: self.reject_when_full,
             accounting: self.accounting,
             timestamp: self.timestamp,
             ..settings::Settings::of(preset, max_entries)
@@ -116,7 +118,7 @@ impl Config {
         }
         let settings = self.conntrack.settings();
         let configuration = Configuration::new(settings, self.policy()?, self.lower_forwarding()?);
-        Ok(Configuration { zones, ..configuration.with_nat(self.nat()?) })
+        Ok(Configuration { zones, renumbers: self.nat.renumber, ..configuration.with_nat(self.nat()?) })
     }
 
     /// The rules. Fails only for a configuration that [`super::check`] refuses.
@@ -283,6 +285,18 @@ mod tests {
         let timeouts = config.conntrack.settings().timeouts;
         assert_eq!(timeouts.tcp_ms[TcpState::CloseWait as usize], 7_000);
         assert_eq!(timeouts.sctp_ms[SctpState::Established as usize], 9_000);
+    }
+
+    #[test]
+    fn what_the_rfcs_ask_beyond_linux_is_set_key_by_key() {
+        let set = |text: &str| {
+            let lowered = config(text).configuration().unwrap();
+            (lowered.settings.quote_checksum, lowered.settings.reject_when_full, lowered.renumbers)
+        };
+        assert_eq!(set(""), (false, false, false));
+        assert_eq!(set("conntrack: {quote-checksum: true}"), (true, false, false));
+        assert_eq!(set("conntrack: {reject-when-full: true}"), (false, true, false));
+        assert_eq!(set("nat: {renumber: true}"), (false, false, true));
     }
 
     #[test]

@@ -39,6 +39,7 @@ impl Config {
                 None | Some(Filtering::AddressAndPortDependent) => nat::Filtering::AddressAndPortDependent,
                 Some(Filtering::EndpointIndependent) => nat::Filtering::EndpointIndependent,
             },
+            errors: rule.errors,
             hairpin: rule.hairpin,
         })
     }
@@ -139,6 +140,13 @@ mod tests {
         assert_eq!(of("in: inside, redirect: true").target, Target::Own(Ports::Own));
         assert_eq!(of("keep: true").target, Target::Keep);
         assert!(of("to: 10.0.0.5, hairpin: true").hairpin);
+    }
+
+    #[test]
+    fn a_prefix_may_be_that_of_errors_too() {
+        let rule = "source: 10.8.0.0/24, prefix: 198.51.100.0/24";
+        assert!(!only("source", rule).errors);
+        assert!(only("source", &format!("{rule}, errors: true")).errors);
     }
 
     #[test]

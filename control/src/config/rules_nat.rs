@@ -49,13 +49,14 @@ const TARGETS: [Target; 5] = [
 type Modifier = (&'static str, fn(&NatRule) -> bool, &'static [Side], &'static [&'static str]);
 
 #[rustfmt::skip]
-const MODIFIERS: [Modifier; 7] = [
+const MODIFIERS: [Modifier; 8] = [
     ("ports", |rule| rule.ports.is_some(), BOTH, &["masquerade", "to"]),
     ("shift-to", |rule| rule.shift_to.is_some(), DESTINATION, &["to", "redirect"]),
     ("random", |rule| rule.random, BOTH, &["masquerade", "to", "redirect"]),
     ("persistent", |rule| rule.persistent, SOURCE, &["masquerade", "to"]),
     ("mapping", |rule| rule.mapping.is_some(), SOURCE, &["masquerade", "to"]),
     ("filtering", |rule| rule.filtering.is_some(), SOURCE, &["masquerade", "to"]),
+    ("errors", |rule| rule.errors, SOURCE, &["prefix"]),
     ("hairpin", |rule| rule.hairpin, DESTINATION, &["to", "prefix"]),
 ];
 

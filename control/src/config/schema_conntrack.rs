@@ -30,6 +30,14 @@ pub struct Conntrack {
     #[garde(skip)]
     pub checksum: bool,
 
+    /// Verify the checksum of the IPv4 header that an ICMP error quotes, too; some routers quote one that is wrong.
+    #[garde(skip)]
+    pub quote_checksum: bool,
+
+    /// Answer a first packet that finds no place in the table, or no port to be translated to, with ICMP prohibited.
+    #[garde(skip)]
+    pub reject_when_full: bool,
+
     /// Options of the TCP tracker.
     #[garde(skip)]
     pub tcp: Tcp,
@@ -47,6 +55,8 @@ impl Default for Conntrack {
             timestamp: false,
             preset: Preset::Classic,
             checksum: true,
+            quote_checksum: false,
+            reject_when_full: false,
             tcp: Tcp::default(),
             timeouts: Timeouts::default(),
         }

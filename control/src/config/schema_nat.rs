@@ -18,7 +18,7 @@ use super::values_net::{PortRange, Prefix, Protocol};
     rename_all = "kebab-case",
     deny_unknown_fields,
     default,
-    expecting = "a mapping (source, destination)"
+    expecting = "a mapping (source, destination, renumber)"
 )]
 pub struct Nat {
     /// Rules that translate the source. They see the packet as the policy does, with the interface it leaves by. Each
@@ -37,6 +37,11 @@ pub struct Nat {
         {"in": "outside", "destination": "198.51.100.0/24", "prefix": "10.8.0.0/24"},
     ]))]
     pub destination: Vec<NatRule>,
+
+    /// Give IPv4 packets whose source is translated, and that may be fragmented, new identifications: those of hosts
+    /// behind one address can be equal, and then parts of their packets be put together.
+    #[garde(skip)]
+    pub renumber: bool,
 }
 
 /// One rule: it applies to connections that every given match fits. A list matches if any of its values does.
@@ -191,6 +196,12 @@ pub struct NatRule {
     #[garde(skip)]
     #[schemars(example = Filtering::EndpointIndependent)]
     pub filtering: Option<Filtering>,
+
+    /// ICMP errors of these hosts have their own public addresses, not that of the connection. Source rules only.
+    #[serde(skip_serializing_if = "is_false")]
+    #[garde(skip)]
+    #[schemars(example = true)]
+    pub errors: bool,
 
     /// Masquerade what goes back over the interface it came by, so that answers do, too. Destination rules only.
     #[serde(skip_serializing_if = "is_false")]

@@ -9,7 +9,7 @@ use crate::settings::Preset;
 use crate::shard::Shard;
 use crate::table::{End, Key};
 use crate::tuple::Tuple;
-use crate::verdict::{Action, DropReason, State, Verdict};
+use crate::verdict::{Action, DropReason, Rejection, State, Verdict};
 
 impl Shard {
     /// Binds the source of a connection whose first packet passes, and puts it into the table. Gives the verdict, which is
@@ -24,12 +24,13 @@ impl Shard {
         verdict: Verdict,
     ) -> Verdict {
         let tuple = &headers.tuple;
-        let refused = |reason: DropReason| Verdict { action: reason.into(), gateway: None, ..verdict };
+        let refused = |action: Action| Verdict { action, gateway: None, ..verdict };
+        let hold_full = Action::Drop(DropReason::HoldFull);
         match self.bind_source(tuple, facts, egress) {
             Bound::Found => {}
-            Bound::Exhausted => return refused(DropReason::NatExhausted),
+            Bound::Exhausted => return refused(self.no_room(DropReason::NatExhausted)),
             Bound::Elsewhere(shard) => {
-                let Some(handoff) = self.delegate(tuple, shard) else { return refused(DropReason::HoldFull) };
+                let Some(handoff) = self.delegate(tuple, shard) else { return refused(hold_full) };
                 self.discount_for_rule(verdict.rule, headers);
                 return handoff;
             }
@@ -37,7 +38,7 @@ impl Shard {
         let claims = self.needs_signpost(&self.newcomer.reply);
         if claims && !self.may_claim() {
             self.unbind_source(tuple);
-            return refused(DropReason::HoldFull);
+            return refused(hold_full);
         }
         let Some(index) = self.confirm(key, tuple) else {
             self.unbind_source(tuple);
@@ -86,6 +87,15 @@ impl Shard {
             Preset::Classic => Some(State::Invalid),
             Preset::Linux => None,
         };
-        Verdict { state, ..Verdict::dropped(DropReason::TableFull) }
+        Verdict { state, ..Verdict::ended(self.no_room(DropReason::TableFull)) }
+    }
+
+    /// What becomes of the first packet of a connection that finds no room.
+    pub(crate) const fn no_room(&self, reason: DropReason) -> Action {
+        if self.configuration.settings.reject_when_full {
+            Action::Reject(reason, Rejection::Prohibited)
+        } else {
+            Action::Drop(reason)
+        }
     }
 }

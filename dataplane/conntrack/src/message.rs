@@ -29,7 +29,6 @@ use crate::entries::NONE;
 use crate::entry::{Entry, EntryId, Status};
 use crate::frame::{Frame, Handed};
 use crate::headers::Headers;
-use crate::nat;
 use crate::shard::Shard;
 use crate::steer::{ShardId, Steering};
 use crate::table::End;
@@ -355,7 +354,8 @@ impl Shard {
             return self.decide_again(self.now, frame);
         }
         if entry.is_translated() {
-            nat::rewrite(frame, &headers, &self.translated(id.index, Direction::Original));
+            let to = self.translated(id.index, Direction::Original);
+            self.rewrite(frame, &headers, &to);
         }
         let action = self.configuration.forwarding.finish(frame, &headers, Action::Forward(egress));
         Verdict { action, ..*verdict }
@@ -372,7 +372,7 @@ impl Shard {
         if tries >= MOST_BINDINGS {
             self.decline_packet(frame);
             self.count_drops(DropReason::NatExhausted, 1);
-            return Verdict { action: Action::Drop(DropReason::NatExhausted), entry: None, ..*verdict };
+            return Verdict { action: self.no_room(DropReason::NatExhausted), entry: None, ..*verdict };
         }
         self.tries = tries;
         let verdict = self.decide_again(now, frame);

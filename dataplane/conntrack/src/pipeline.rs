@@ -122,6 +122,13 @@ impl Shard {
             headers.kind = Kind::Invalid(InvalidReason::BadChecksum);
             return Ok(());
         }
+        if configuration.settings.quote_checksum
+            && headers.kind == Kind::Error
+            && !wire::icmp::quotes_undamaged(Packet { headers, head: frame.head() })
+        {
+            headers.kind = Kind::Invalid(InvalidReason::IcmpQuote);
+            return Ok(());
+        }
         slot.key = self.key(&headers.tuple);
         self.index.prefetch(slot.key.hash);
         Ok(())
@@ -188,7 +195,7 @@ impl Shard {
             self.verdict(tracked, Action::Drop(DropReason::NatUnknown))
         };
         if let Action::Forward(_) = verdict.action {
-            nat::rewrite(frame, headers, &to);
+            self.rewrite(frame, headers, &to);
         }
         self.conclude(frame, headers, tracked, verdict)
     }
@@ -203,15 +210,18 @@ impl Shard {
         index: u32,
         direction: Direction,
     ) -> Verdict {
-        let edit = self.error_edit(index, direction);
+        let mut edit = self.error_edit(index, direction);
         let destination = edit.dst.map(|address| Destination { address, port: None });
         let verdict = if wire::icmp::is_translatable(Packet { headers, head: frame.head() }) {
             self.route_and_judge(frame, headers, tracked, destination.as_ref())
         } else {
             self.verdict(tracked, Action::Drop(DropReason::NatUnknown))
         };
-        if let Action::Forward(_) = verdict.action {
-            nat::rewrite_error(frame, headers, &edit);
+        if let Action::Forward(egress) = verdict.action {
+            let facts = Facts::of_packet(Packet { headers, head: frame.head() }, frame.port());
+            let sender = self.public_sender(&Facts { egress: Some(egress), ..facts });
+            edit.src = edit.src.map(|src| sender.unwrap_or(src));
+            self.rewrite_error(frame, headers, &edit);
         }
         self.conclude(frame, headers, tracked, verdict)
     }
@@ -255,7 +265,7 @@ impl Shard {
         if let (Action::Forward(_), Some(_)) = (verdict.action, verdict.entry)
             && self.newcomer.entry.is_translated()
         {
-            nat::rewrite(frame, headers, &self.newcomer.reply.invert());
+            self.rewrite(frame, headers, &self.newcomer.reply.invert());
         }
         self.conclude(frame, headers, tracked, verdict)
     }

@@ -115,6 +115,11 @@ pub struct Settings {
     pub tcp: TcpOptions,
     /// Whether L4 checksums are verified.
     pub checksum: bool,
+    /// Whether the checksum of an IPv4 header that an ICMP error quotes is verified, too (RFC 5508 section 4.1).
+    pub quote_checksum: bool,
+    /// Whether the sender of a first packet is told when that finds no room: no place in the table, no port to be
+    /// translated to (RFC 5508 section 6).
+    pub reject_when_full: bool,
     /// Whether packets and bytes are counted per entry and direction.
     pub accounting: bool,
     /// Whether listings show how long an entry has lived.
@@ -131,6 +136,8 @@ impl Settings {
             timeouts: Timeouts::of(preset),
             tcp: TcpOptions::default(),
             checksum: true,
+            quote_checksum: false,
+            reject_when_full: false,
             accounting: true,
             timestamp: false,
             max_entries,

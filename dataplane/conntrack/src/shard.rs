@@ -9,7 +9,7 @@ use crate::index::Index;
 use crate::listing::EntrySnapshot;
 use crate::log::Log;
 use crate::message::{Outbox, Owner, signpost_room};
-use crate::nat::{Binders, Client, LastBound, Mapped, Nat, NatCounter, Newcomer, Pools};
+use crate::nat::{Binders, Client, Identifications, LastBound, Mapped, Nat, NatCounter, Newcomer, Pools};
 use crate::policy::Policy;
 use crate::settings::Settings;
 use crate::steer::Steering;
@@ -39,6 +39,8 @@ pub struct Configuration {
     pub nat: Nat,
     /// The same rules as connections are bound by them.
     pub binders: Binders,
+    /// Whether IPv4 packets whose source is translated get identifications of the box's own (RFC 7857 section 11).
+    pub renumbers: bool,
     /// The ports of the addresses that sources are translated to.
     pub pools: Pools,
     /// What each rule for sources has come to. Begins anew with each configuration.
@@ -59,6 +61,7 @@ impl Configuration {
             forwarding,
             nat: Nat::default(),
             binders: Binders::default(),
+            renumbers: false,
             pools: Pools::default(),
             nat_counters: Vec::new(),
             zones: [0; MAX_PORTS],
@@ -117,6 +120,8 @@ pub struct Shard {
     pub(crate) sweep: Option<u32>,
     /// What the last translated source was bound by.
     pub(crate) last_bound: LastBound,
+    /// The numbers that packets were given.
+    pub(crate) identifications: Identifications,
     /// How many random numbers were drawn.
     pub(crate) draws: u64,
     /// How often the connection of the packet in hand was refused its reply tuple.
@@ -164,6 +169,7 @@ impl Shard {
             translated: 0,
             sweep: None,
             last_bound: LastBound::default(),
+            identifications: Identifications::default(),
             draws: 0,
             tries: 0,
             again: false,

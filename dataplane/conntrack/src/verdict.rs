@@ -138,7 +138,7 @@ reasons! {
         IcmpType = "icmp-type",
         /// An ICMP answer nobody asked for.
         IcmpUnsolicited = "icmp-unsolicited",
-        /// An ICMP error whose quote belongs to no entry, or contradicts the error.
+        /// An ICMP error whose quote belongs to no entry, contradicts the error or, where that is looked at, is damaged.
         IcmpQuote = "icmp-quote",
         /// An SCTP chunk that does not fit the state of its association.
         SctpChunk = "sctp-chunk",

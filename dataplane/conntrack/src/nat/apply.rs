@@ -4,8 +4,10 @@
 //! packet itself is rewritten as it leaves: what ends here is answered as it came.
 
 use super::bind::Newcomer;
-use super::edit::ErrorEdit;
-use crate::headers::Packet;
+use super::edit::{self, ErrorEdit};
+use crate::frame::Frame;
+use crate::headers::{Headers, Packet};
+use crate::policy::Facts;
 use crate::shard::Shard;
 use crate::tuple::{Direction, Tuple, protocol};
 use crate::wire::gre;
@@ -50,6 +52,24 @@ impl Shard {
         self.entries.tuple(index, direction.invert()).invert()
     }
 
+    /// Makes a packet of a connection one of tuple `to`.
+    #[inline]
+    pub(crate) fn rewrite<F: Frame>(&mut self, frame: &mut F, headers: &Headers, to: &Tuple) {
+        edit::rewrite(frame, headers, to);
+        if self.configuration.renumbers && to.src != headers.tuple.src {
+            self.renumber(frame, headers);
+        }
+    }
+
+    /// Translates an ICMP error, outside and inside.
+    #[cold]
+    pub(crate) fn rewrite_error<F: Frame>(&mut self, frame: &mut F, headers: &Headers, edit: &ErrorEdit) {
+        edit::rewrite_error(frame, headers, edit);
+        if self.configuration.renumbers && edit.src.is_some() {
+            self.renumber(frame, headers);
+        }
+    }
+
     /// The translation of an error that goes in `direction`, about a packet that went the other way. Whoever sent it, its
     /// source becomes what the connection's would: no address inside is seen outside.
     #[cold]
@@ -61,5 +81,13 @@ impl Shard {
             dst: (to.dst != own.dst).then_some(to.dst),
             quoted: to.invert(),
         }
+    }
+
+    /// The address that the sender of an error has outside by a rule of its own. The facts are those of the error.
+    #[cold]
+    pub(crate) fn public_sender(&self, facts: &Facts) -> Option<u128> {
+        let binder = self.configuration.binders.source.iter().find(|binder| binder.applies(facts, true))?;
+        let wish = binder.rule.errors.then(|| binder.wish(facts.family, facts.source, None, 0));
+        wish.flatten().map(|wish| wish.address)
     }
 }

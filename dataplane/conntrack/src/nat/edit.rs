@@ -64,7 +64,7 @@ impl Layout {
 
 /// Makes a packet of a connection one of tuple `to`.
 #[inline]
-pub(crate) fn rewrite<F: Frame>(frame: &mut F, headers: &Headers, to: &Tuple) {
+pub(super) fn rewrite<F: Frame>(frame: &mut F, headers: &Headers, to: &Tuple) {
     let changes = Changes::between(&headers.tuple, to);
     let head = frame.head_mut();
     write_addresses(head, usize::from(headers.l3_offset), to, changes.l3);
@@ -158,6 +158,15 @@ fn put<const N: usize>(header: &mut [u8], place: usize, bytes: [u8; N]) {
     }
 }
 
+/// Writes the identification into the IPv4 header of a packet.
+pub(super) fn write_identification(head: &mut [u8], headers: &Headers, number: u16) {
+    let header = head.get_mut(usize::from(headers.l3_offset)..).unwrap_or_default();
+    let Some(old) = header.get(4..).and_then(<[u8]>::first_chunk) else { return };
+    let change = checksum::change(u16::from_be_bytes(*old).into(), number.into());
+    put(header, 4, number.to_be_bytes());
+    add_to_checksum(header, 10, change);
+}
+
 #[inline]
 fn add_to_checksum(header: &mut [u8], place: usize, change: u64) {
     if let Some(field) = header.get_mut(place..).and_then(<[u8]>::first_chunk_mut) {
@@ -187,7 +196,7 @@ pub(crate) struct ErrorEdit {
 
 /// Translates an ICMP error, outside and inside (RFC 5508 section 4): its receiver sees the packet that it sent quoted.
 #[cold]
-pub(crate) fn rewrite_error<F: Frame>(frame: &mut F, headers: &Headers, edit: &ErrorEdit) {
+pub(super) fn rewrite_error<F: Frame>(frame: &mut F, headers: &Headers, edit: &ErrorEdit) {
     let (l3, l4) = (usize::from(headers.l3_offset), usize::from(headers.l4_offset));
     let quoted = headers.tuple.invert();
     let (src, dst) = wire::addresses(frame.head(), headers);

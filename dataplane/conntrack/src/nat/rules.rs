@@ -91,6 +91,9 @@ pub struct Rule {
     pub mapping: Mapping,
     /// Who may begin connections to a port that is mapped. Rules with [`Mapping::EndpointIndependent`] only.
     pub filtering: Filtering,
+    /// Whether ICMP errors of hosts that it translates one to one have their own public addresses as source, be they about
+    /// others' connections (RFC 5508 section 4.2). Source rules with [`Target::Prefix`] only.
+    pub errors: bool,
     /// Whether connections that go back over the port they came by are masqueraded as well, so that the answers come
     /// this way, too. Destination rules only.
     pub hairpin: bool,
@@ -107,6 +110,7 @@ impl Rule {
             persistent: false,
             mapping: Mapping::default(),
             filtering: Filtering::default(),
+            errors: false,
             hairpin: false,
         }
     }

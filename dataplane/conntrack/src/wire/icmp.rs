@@ -1,7 +1,7 @@
 //! ICMP (RFC 792) and ICMPv6 (RFC 4443) messages.
 
 use super::{Datagram, Ports, ipv4, ipv6, readable_ports};
-use crate::headers::{Fragment, Kind};
+use crate::headers::{Fragment, Kind, Packet};
 use crate::tuple::{Family, Tuple, protocol};
 use crate::verdict::InvalidReason;
 
@@ -116,7 +116,7 @@ pub fn class(family: Family, kind: u8) -> Class {
 
 /// Whether an error can be told to somebody whose connection is translated: one that is no redirect, and quotes eight bytes
 /// behind the IP header (RFC 792) where there are ports or an identifier among them.
-pub(crate) fn is_translatable(packet: crate::headers::Packet<'_>) -> bool {
+pub(crate) fn is_translatable(packet: Packet<'_>) -> bool {
     let tuple = packet.headers.tuple;
     let redirect = match tuple.family() {
         Family::V4 => REDIRECT_V4,
@@ -137,7 +137,7 @@ pub(crate) fn is_translatable(packet: crate::headers::Packet<'_>) -> bool {
 const FRAGMENTATION_NEEDED: u8 = 4;
 
 /// Whether an ICMP error says that its destination cannot be reached, be the packet as small as it may.
-pub fn is_unreachable(packet: crate::headers::Packet<'_>) -> bool {
+pub fn is_unreachable(packet: Packet<'_>) -> bool {
     match (packet.headers.tuple.family(), packet.l4()) {
         (Family::V4, [3, code, ..]) => *code != FRAGMENTATION_NEEDED,
         (Family::V6, [1, ..]) => true,
@@ -215,6 +215,15 @@ pub(crate) fn quote_place(family: Family, message: &[u8]) -> Option<(usize, usiz
         Family::V6 => ipv6::quoted(quote),
     };
     Some((start, datagram?.l4_offset))
+}
+
+/// Whether the IP header that an error quotes is undamaged, as far as that can be told: IPv6 headers have no checksum.
+#[cold]
+pub(crate) fn quotes_undamaged(packet: Packet<'_>) -> bool {
+    match packet.headers.tuple.family() {
+        Family::V4 => packet.l4().get(HEADER_BYTES..).is_some_and(ipv4::is_undamaged),
+        Family::V6 => true,
+    }
 }
 
 /// The datagram that a redirect, valid by RFC 4861 section 8.1, quotes in its first option, behind target and

@@ -4,7 +4,7 @@ use super::Datagram;
 use super::bytes::{u16_at, u32_at};
 use super::checksum::Sum;
 use crate::frame::Checksum;
-use crate::headers::Fragment;
+use crate::headers::{Fragment, Headers};
 use crate::tuple::Family;
 use crate::verdict::DropReason;
 
@@ -47,6 +47,12 @@ pub(super) fn quoted(bytes: &[u8]) -> Option<Datagram<'_>> {
         .then(|| datagram(header, bytes, header_len, bytes.len()))
 }
 
+/// Whether the checksum of the header at the start of `bytes`, which [`quoted`] has found whole, is good.
+pub(super) fn is_undamaged(bytes: &[u8]) -> bool {
+    let header = bytes.first_chunk().and_then(|header| bytes.get(..header_len(header)));
+    header.is_some_and(|header| Sum::default().bytes(header).is_valid())
+}
+
 const fn header_len(header: &[u8; HEADER_BYTES]) -> usize {
     (header[0] & 0xf) as usize * 4
 }
@@ -77,6 +83,12 @@ fn datagram<'a>(
         fragment,
         complete: true,
     }
+}
+
+/// Whether a router may cut a packet whose header was parsed into fragments.
+pub(crate) fn may_be_fragmented(head: &[u8], headers: &Headers) -> bool {
+    const DONT_FRAGMENT: u8 = 0x40;
+    head.get(usize::from(headers.l3_offset) + 6).is_some_and(|flags| flags & DONT_FRAGMENT == 0)
 }
 
 /// Whether no packet to be forwarded can come from this address: this network, loopback, multicast, limited

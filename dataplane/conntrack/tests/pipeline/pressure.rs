@@ -5,6 +5,7 @@ use sluice_conntrack::entry::Status;
 use sluice_conntrack::index::Index;
 use sluice_conntrack::policy::Policy;
 use sluice_conntrack::settings::{Preset, Settings};
+use sluice_conntrack::verdict::{Action, Rejection};
 use sluice_conntrack::{DropReason, Instant, InvalidReason, State, Tuple};
 use sluice_memory::Pages;
 
@@ -55,6 +56,22 @@ fn assured_entries_are_spared() {
         // Who is in goes on.
         assert_eq!(it.inside(&Pair::v4(0, 53).udp(1)).state, Some(State::Established));
         assert_eq!(it.entries().iter().map(|(id, _)| *id).collect::<Vec<_>>(), names);
+        it.check();
+    }
+}
+
+#[test]
+fn who_finds_no_place_is_told_where_that_is_wanted() {
+    for preset in [Preset::Classic, Preset::Linux] {
+        let mut it = limited(preset, 1);
+        it.shard.configuration_mut().settings.reject_when_full = true;
+        assure(&mut it, Pair::v4(1, 53));
+        let packet = Pair::v4(2, 53).udp(1);
+        let verdict = it.inside(&packet);
+        assert_eq!(verdict.action, Action::Reject(DropReason::TableFull, Rejection::Prohibited));
+        let mut answer = [0; 2048];
+        assert!(it.shard.answer(&(INSIDE, packet.frame()), &verdict, &mut answer).is_some());
+        assert_eq!(it.drops(DropReason::TableFull), 1);
         it.check();
     }
 }

@@ -1,6 +1,7 @@
 //! ICMP errors about translated connections: outside and inside, whoever sends them.
 
 use super::*;
+use sluice_conntrack::InvalidReason;
 use std::net::IpAddr;
 
 fn ip(text: &str) -> IpAddr {
@@ -204,6 +205,96 @@ fn an_error_that_quotes_less_than_eight_bytes_is_dropped() {
             let (verdict, frame) = it.pass_one(OUTSIDE, &error);
             assert_eq!(verdict.action, Action::Drop(DropReason::NatUnknown));
             assert_eq!(hex(&frame), hex(&error.frame()));
+        }
+    }
+}
+
+/// RFC 5508 section 4.1, requirement 3a, which Linux passes over.
+#[test]
+fn an_error_that_quotes_a_damaged_header_is_invalid_where_that_is_looked_at() {
+    let (inside, outside) =
+        (Pair::at("10.0.0.2:40000", "198.51.100.2:80"), Pair::at("203.0.113.1:40000", "198.51.100.2:80"));
+    let error = |damage: u8| {
+        let mut quote = outside.udp(10).datagram();
+        quote[8] ^= damage; // the TTL, as some routers change it and nothing else
+        Pair::at("192.0.2.1:0", "203.0.113.1:0").icmp(11, 0, [0; 4], &quote)
+    };
+    let server = "[2001:db8:9::2]:80";
+    let v6 = (Pair::at("[fd00::2]:40000", server).udp(10), Pair::at("[2001:db8:2::1]:40000", server).udp(10));
+    for looked_at in [false, true] {
+        let mut it = Middlebox::routed(masquerade());
+        it.shard.configuration_mut().settings.quote_checksum = looked_at;
+        it.crosses(INSIDE, &inside.udp(10), &outside.udp(10));
+        let (whole, damaged) = (it.outside(&error(0)), it.outside(&error(1)));
+        assert_eq!((whole.state, whole.action), (Some(State::Related), Action::Forward(INSIDE)));
+        let expected = if looked_at { State::Invalid } else { State::Related };
+        assert_eq!(damaged.state, Some(expected));
+        assert_eq!(damaged.invalid, looked_at.then_some(InvalidReason::IcmpQuote));
+        // Options are part of the header.
+        let mut options = outside.udp(10).datagram();
+        options.splice(20..20, [1; 4]);
+        options[0] = 0x46;
+        let error = Pair::at("192.0.2.1:0", "203.0.113.1:0").icmp(11, 0, [0; 4], &options);
+        assert_eq!(it.outside(&error).state, Some(expected));
+        // IPv6 headers have no checksum to be wrong.
+        it.crosses(INSIDE, &v6.0, &v6.1);
+        assert_eq!(it.outside(&v6.1.time_exceeded(ip("2001:db8:99::1"))).state, Some(State::Related));
+    }
+}
+
+/// RFC 5508 section 4.2, requirement 5c.
+#[test]
+fn a_router_with_an_address_of_its_own_outside_sends_errors_from_there() {
+    let one_to_one = |errors, network: &str, public: &str| {
+        let prefix = |text: &str| {
+            let (address, length) = text.split_once('/').unwrap();
+            Prefix::new(ip(address), length.parse().unwrap())
+        };
+        let matches = Match { source: vec![prefix(network)], ..outwards() };
+        Rule { errors, ..Rule::new(matches, Target::Prefix(prefix(public))) }
+    };
+    let families = [
+        (
+            "10.0.0.2:40000",
+            "198.51.100.2:80",
+            "203.0.113.1:40000",
+            "10.0.0.254",
+            "203.0.113.254",
+            "10.0.0.99",
+        ),
+        (
+            "[fd00::2]:40000",
+            "[2001:db8:9::2]:80",
+            "[2001:db8:2::1]:40000",
+            "fd00::fe",
+            "2001:db8:2::fe",
+            "fd00::99",
+        ),
+    ];
+    for (client, server, seen, router, public, other) in families {
+        for errors in [false, true] {
+            let nat = Nat {
+                source: vec![
+                    one_to_one(errors, "10.0.0.128/25", "203.0.113.128/25"),
+                    one_to_one(errors, "fd00::f0/124", "2001:db8:2::f0/124"),
+                    Rule::new(outwards(), Target::Own(Ports::Own)),
+                ],
+                destination: vec![],
+            };
+            let mut it = Middlebox::routed(nat);
+            let (inside, outside) = (Pair::at(client, server), Pair::at(seen, server));
+            it.crosses(INSIDE, &inside.udp(10), &outside.udp(10));
+            it.crosses(OUTSIDE, &outside.inverse().udp(10), &inside.inverse().udp(10));
+            let own = if errors { ip(public) } else { outside.source.ip() };
+            // One without an address of its own has the connection's, as ever.
+            for (sender, becomes) in [(ip(router), own), (ip(other), outside.source.ip())] {
+                let comes = inside.inverse().udp(10).time_exceeded(sender);
+                it.crosses(INSIDE, &comes, &outside.inverse().udp(10).time_exceeded(becomes));
+            }
+            // Errors from outside have nothing to hide.
+            let comes = outside.udp(10).unreachable(outside.destination.ip());
+            it.crosses(OUTSIDE, &comes, &inside.udp(10).unreachable(inside.destination.ip()));
+            it.check();
         }
     }
 }

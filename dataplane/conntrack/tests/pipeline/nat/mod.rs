@@ -8,6 +8,7 @@ mod lifetime;
 mod local;
 mod protocols;
 mod reload;
+mod renumber;
 mod search;
 mod source;
 

@@ -1,6 +1,7 @@
 //! The search for a port: ranges, exhaustion, what is taken over, what is drawn at random, and bystanders.
 
 use super::*;
+use sluice_conntrack::verdict::Rejection;
 use std::collections::BTreeSet;
 
 const ALL_PORTS: std::ops::RangeInclusive<u16> = 1024..=65535;
@@ -38,6 +39,27 @@ fn a_range_of_three_ports_serves_three() {
         it.finds_no_port(&packet(from(5, 40000)));
         it.check();
     }
+}
+
+/// RFC 5508 section 6.
+#[test]
+fn the_sender_is_told_of_exhaustion_where_that_is_wanted() {
+    let mut it = Middlebox::routed(source(range(5555..=5555)));
+    it.shard.configuration_mut().settings.reject_when_full = true;
+    it.goes_out(&from(2, 40000).udp(1));
+    let packet = from(3, 40000).tcp("S", 1, 0);
+    it.goes_out(&packet);
+    for packet in [from(4, 40000).udp(9), from(4, 40000).tcp("S", 1, 0)] {
+        let (verdict, frame) = it.pass_one(INSIDE, &packet);
+        assert_eq!(verdict.action, Action::Reject(DropReason::NatExhausted, Rejection::Prohibited));
+        assert_eq!((verdict.entry, verdict.state), (None, Some(State::New)));
+        let mut answer = [0; 2048];
+        let length = it.shard.answer(&(INSIDE, frame), &verdict, &mut answer).expect("an answer");
+        let told = packet.error([10, 0, 0, 1].into(), 3, 13);
+        assert_eq!(hex(&answer[14 + 12..length]), hex(&told.frame()[14 + 12..length]));
+    }
+    assert_eq!(it.drops(DropReason::NatExhausted), 2);
+    it.check();
 }
 
 #[test]

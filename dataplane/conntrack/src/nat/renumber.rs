@@ -1,0 +1,46 @@
+//! New identifications for IPv4 packets whose source is translated (RFC 7857 section 11, RFC 6864 section 5.3.1).
+//!
+//! Hosts that share an address number their packets without knowing of one another. Where packets of two of them are cut
+//! into fragments on the way to one destination, that may put parts of both together. Packets that must not be fragmented
+//! keep their number: nobody looks at it.
+
+use super::edit::write_identification;
+use crate::frame::Frame;
+use crate::headers::{Fragment, Headers};
+use crate::shard::Shard;
+use crate::tuple::Family;
+use crate::wire::{self, ipv4};
+
+/// Counters of a shard. Each serves the destinations whose hash leads to it (RFC 7739 section 5.3 does so for IPv6).
+const COUNTERS: usize = 256;
+
+/// The last number given, by a hash of addresses and protocol.
+#[derive(Debug)]
+pub(crate) struct Identifications([u16; COUNTERS]);
+
+impl Default for Identifications {
+    fn default() -> Self {
+        Self([0; COUNTERS])
+    }
+}
+
+impl Shard {
+    /// Gives a packet that may be cut into fragments the next number towards its destination. Each shard has numbers of its
+    /// own.
+    #[inline(never)]
+    pub(super) fn renumber<F: Frame>(&mut self, frame: &mut F, headers: &Headers) {
+        let may_be_cut = headers.tuple.family() == Family::V4
+            && headers.fragment == Fragment::Whole
+            && ipv4::may_be_fragmented(frame.head(), headers);
+        if !may_be_cut {
+            return;
+        }
+        let hash = self.index.keyed(&(wire::addresses(frame.head(), headers), headers.protocol));
+        let Identifications(counters) = &mut self.identifications;
+        let last = &mut counters[hash as usize % COUNTERS];
+        *last = last.wrapping_add(1);
+        let share = u16::MAX / self.steering.shards();
+        let place = last.wrapping_add((hash >> 48) as u16) % share;
+        write_identification(frame.head_mut(), headers, self.steering.own().0 * share + place);
+    }
+}
