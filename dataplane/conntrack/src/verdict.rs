@@ -72,7 +72,7 @@ reasons! {
         IpHeader = "ip-header",
         /// The IPv4 header checksum is wrong.
         IpChecksum = "ip-checksum",
-        /// The source address cannot be one: multicast, broadcast, loopback, or the box's own.
+        /// The source address cannot be one here: none, multicast, broadcast, loopback, the box's own, or another link's.
         IpSource = "ip-source",
         /// Sent to another station on the link, or into a VLAN that the port is not part of.
         OtherHost = "other-host",
