@@ -15,10 +15,8 @@ const MAX_BYTES_V6: usize = 1280;
 /// Internetwork control (RFC 1812 section 4.3.2.5).
 const PRECEDENCE: u8 = 0xc0;
 
-/// Type, code and the 32 bits behind the checksum.
-fn message(family: Family, rejection: Rejection) -> Option<(u8, u8, u32)> {
-    /// Where the next header's number stands in an IPv6 header.
-    const NEXT_HEADER: u32 = 6;
+/// Type, code and the 32 bits behind the checksum of an error about a datagram.
+fn message(family: Family, rejection: Rejection, datagram: &[u8]) -> Option<(u8, u8, u32)> {
     Some(match (rejection, family) {
         (Rejection::TcpReset, _) => return None,
         (Rejection::Prohibited, Family::V4) => (3, 13, 0),
@@ -26,7 +24,7 @@ fn message(family: Family, rejection: Rejection) -> Option<(u8, u8, u32)> {
         (Rejection::PortUnreachable, Family::V4) => (3, 3, 0),
         (Rejection::PortUnreachable, Family::V6) => (1, 4, 0),
         (Rejection::ProtocolUnreachable, Family::V4) => (3, 2, 0),
-        (Rejection::ProtocolUnreachable, Family::V6) => (4, 1, NEXT_HEADER),
+        (Rejection::ProtocolUnreachable, Family::V6) => (4, 1, ipv6::protocol_place(datagram)? as u32),
         (Rejection::NoRoute, Family::V4) => (3, 0, 0),
         (Rejection::NoRoute, Family::V6) => (1, 0, 0),
         (Rejection::TimeExceeded, Family::V4) => (11, 0, 0),
@@ -44,7 +42,8 @@ pub(super) fn write<F: Frame>(
     rejection: Rejection,
     out: &mut [u8],
 ) -> Option<usize> {
-    let (kind, code, rest) = message(envelope.family, rejection)?;
+    let datagram = frame.head().get(usize::from(headers.l3_offset)..)?;
+    let (kind, code, rest) = message(envelope.family, rejection, datagram)?;
     let (protocol, most) = match envelope.family {
         Family::V4 => {
             envelope.traffic_class = PRECEDENCE;

@@ -19,7 +19,7 @@ use crate::frame::{Frame, PortId};
 use crate::headers::{Fragment, Headers, Kind};
 use crate::shard::Shard;
 use crate::tuple::{Family, number, protocol};
-use crate::verdict::{Action, DropReason, Rejection, Verdict};
+use crate::verdict::{Action, DropReason, InvalidReason, Rejection, Verdict};
 use crate::wire::{self, icmp};
 use envelope::Envelope;
 
@@ -38,7 +38,8 @@ impl Shard {
             }
         };
         let headers = &wire::parse(frame).ok()?;
-        if !may_be_answered(frame, headers) {
+        let as_host = matches!(reason, DropReason::Local | DropReason::Reject);
+        if !may_be_answered(frame, headers) || as_host && !is_sound(frame, headers) {
             return None;
         }
         if rejection.is_some() && !self.pace.take(self.now, self.steering.shards()) {
@@ -96,6 +97,14 @@ fn may_be_answered<F: Frame>(frame: &F, headers: &Headers) -> bool {
         && !is_error
         && !is_many(family, destination)
         && !wire::has_martian_source(frame, headers)
+}
+
+/// Whether a packet is as its sender sent it. A host takes no other one in (RFC 1122 sections 3.2.2, 4.1.3.4 and 4.2.2.7), and
+/// who answers in the place of one must not either: a damaged packet may be from anybody. Of a fragment nobody can tell.
+fn is_sound<F: Frame>(frame: &F, headers: &Headers) -> bool {
+    let is_damaged =
+        matches!(headers.kind, Kind::Invalid(InvalidReason::ShortHeader | InvalidReason::BadLength));
+    headers.fragment != Fragment::Whole || !is_damaged && wire::verify_checksum(frame, headers)
 }
 
 /// Whether an address is that of many (RFC 1112 section 4, RFC 919 section 7, RFC 4291 section 2.7).

@@ -4,10 +4,9 @@ use super::envelope::Envelope;
 use crate::frame::Frame;
 use crate::headers::{Fragment, Headers, Packet};
 use crate::tuple::protocol;
-use crate::wire;
 use crate::wire::tcp::{Flags, HEADER_BYTES, Segment};
 
-/// Writes the reset that answers a segment. Nothing answers a reset, nor a segment that is cut or damaged.
+/// Writes the reset that answers a segment. Nothing answers a reset, nor a segment that is cut.
 pub(super) fn write<F: Frame>(
     frame: &F,
     headers: &Headers,
@@ -18,7 +17,7 @@ pub(super) fn write<F: Frame>(
         return None;
     }
     let segment = Segment::parse(&Packet { headers, head: frame.head() })?;
-    if segment.flags.has(Flags::RST) || !wire::verify_checksum(frame, headers) {
+    if segment.flags.has(Flags::RST) {
         return None;
     }
     let (seq, ack, flags) = match segment.flags.has(Flags::ACK) {

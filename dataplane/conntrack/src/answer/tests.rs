@@ -236,6 +236,49 @@ fn a_closed_port_of_the_box_resets_and_ends_the_entry() {
     assert_eq!(shard.len(), 1);
 }
 
+#[test]
+fn what_is_damaged_is_not_answered_in_the_place_of_a_host() {
+    let mut unchecked = open();
+    let mut configuration = unchecked.configuration().clone();
+    configuration.settings.checksum = false;
+    unchecked.configure(Box::new(configuration));
+    for mut shard in [open(), unchecked, rejecting()] {
+        for (from, own) in [("10.0.0.2", "203.0.113.1"), ("fd00:1::2", "2001:db8:2::1")] {
+            let mut request = Vec::new();
+            if from.contains(':') {
+                ip(from, own, 64).icmpv6_echo_request(3, 1).write(&mut request, b"box?!").unwrap();
+            } else {
+                ip(from, own, 64).icmpv4_echo_request(3, 1).write(&mut request, b"box?!").unwrap();
+            }
+            for sound in [udp(from, own), request] {
+                let mut damaged = sound.clone();
+                *damaged.last_mut().unwrap() ^= 1;
+                assert_eq!(ask(&mut shard, damaged), None);
+                assert!(ask(&mut shard, sound).is_some());
+            }
+            let mut too_long = udp(from, own);
+            let length_at = if from.contains(':') { 14 + 40 + 4 } else { 14 + 20 + 4 };
+            too_long[length_at] = 9;
+            assert_eq!(ask(&mut shard, too_long), None);
+        }
+    }
+}
+
+#[test]
+fn the_pointer_is_where_the_unknown_protocol_stands() {
+    let pointer = |extension: &[u8], first: u8| {
+        let datagram = udp("fd00:1::2", "2001:db8:2::1");
+        let mut frame = [&datagram[..54], extension, &[0; 16]].concat();
+        frame[18..20].copy_from_slice(&(extension.len() as u16 + 16).to_be_bytes());
+        frame[20] = first;
+        read(&ask(&mut open(), frame).unwrap()).transport
+    };
+    assert_eq!(pointer(&[], 253), TransportSummary::Icmp(4, 1, 6));
+    assert_eq!(pointer(&[253, 0, 1, 4, 0, 0, 0, 0], 60), TransportSummary::Icmp(4, 1, 40));
+    let two = [60, 0, 1, 4, 0, 0, 0, 0, 253, 0, 1, 4, 0, 0, 0, 0];
+    assert_eq!(pointer(&two, 60), TransportSummary::Icmp(4, 1, 48));
+}
+
 /// A verdict that asks for an error about anything at all.
 fn prohibited() -> Verdict {
     let action = Action::Reject(DropReason::Reject, Rejection::Prohibited);

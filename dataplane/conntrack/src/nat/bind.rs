@@ -6,7 +6,7 @@
 use super::binder::{Binder, Wish};
 use super::foresee::LastBound;
 use super::rules::{Mapping, Ports, Rule, Target};
-use super::search::{choices, draw_from};
+use super::search::{asks_a_node, choices, draw_from};
 use crate::entry::{Entry, Status};
 use crate::forward::{Egress, Forwarding};
 use crate::frame::PortId;
@@ -149,7 +149,7 @@ impl Shard {
         if wish.ports == Ports::Own || is_icmp {
             return true;
         }
-        if let Some(range) = choices(original.protocol(), port, &wish.ports) {
+        if let Some(range) = choices(original, port, &wish.ports) {
             let keeps = range.contains(&port) && !is_random;
             let port = if keeps { port } else { draw_from(&range, random) };
             newcomer.reply.selector = newcomer.reply.selector.with_sport(port);
@@ -203,7 +203,8 @@ impl Shard {
         let binder = self.configuration.binders.source.get(place)?;
         let Rule { random, mapping, filtering, .. } = binder.rule;
         // A connection uses one mapping: what comes in by its server's, has none of its client's.
-        let is_independent = mapping == Mapping::EndpointIndependent && !self.newcomer.entered;
+        let may_map = !self.newcomer.entered && !asks_a_node(original);
+        let is_independent = mapping == Mapping::EndpointIndependent && may_map;
         if is_independent {
             let home = self.home(original);
             if home != self.steering.own() {

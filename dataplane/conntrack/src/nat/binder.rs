@@ -118,8 +118,7 @@ impl Binder {
     /// address that it may mean.
     pub(super) fn offers(&self, original: &Tuple, own: Option<IpAddr>, address: u128, port: u16) -> bool {
         let sport = original.selector.sport();
-        let has =
-            |ports| choices(original.protocol(), sport, ports).is_none_or(|range| range.contains(&port));
+        let has = |ports| choices(original, sport, ports).is_none_or(|range| range.contains(&port));
         match &self.rule.target {
             Target::Keep => false,
             Target::Own(ports) => own.map(number) == Some(address) && has(ports),

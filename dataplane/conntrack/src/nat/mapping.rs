@@ -107,7 +107,7 @@ impl Shard {
         }
         let own = original.selector.sport();
         // Without ports there is nothing to be shared.
-        let Some(range) = choices(original.protocol(), own, &wish.ports) else { return Some(wish) };
+        let Some(range) = choices(original, own, &wish.ports) else { return Some(wish) };
         let random = self.draw();
         let (steering, pools) = (&self.steering, &self.configuration.pools);
         let outside = |port: u16| half(wish.address, port, original.selector);

@@ -38,10 +38,18 @@ pub(crate) const fn has_choice(number: u8) -> bool {
     is_icmp(number) || protocol::has_ports(number)
 }
 
-/// The ports that a connection whose own is `own` can get; `None` where its protocol has none. An ICMP identifier counts as
-/// a port without classes.
-pub(super) fn choices(number: u8, own: u16, ports: &Ports) -> Option<RangeInclusive<u16>> {
-    has_choice(number).then(|| match ports {
+/// Whether a query asks for information about a node, which has what it asks for where others have an identifier (RFC 4620
+/// section 4).
+pub(super) const fn asks_a_node(query: &Tuple) -> bool {
+    const NODE_INFORMATION_QUERY: u16 = 139;
+    query.protocol() == protocol::ICMPV6 && query.selector.dport() >> 8 == NODE_INFORMATION_QUERY
+}
+
+/// The ports that a connection whose own is `own` can get; `None` where it has none. An ICMP identifier counts as a port
+/// without classes.
+pub(super) fn choices(original: &Tuple, own: u16, ports: &Ports) -> Option<RangeInclusive<u16>> {
+    let number = original.protocol();
+    (has_choice(number) && !asks_a_node(original)).then(|| match ports {
         Ports::Own if is_icmp(number) => 0..=u16::MAX,
         Ports::Own => class(own),
         Ports::Among(range) => range.clone(),
@@ -92,7 +100,7 @@ impl Shard {
         let wanted = self.newcomer.reply;
         let own = original.selector.sport();
         let is_first = self.tries == 0;
-        match choices(original.protocol(), own, &wish.ports) {
+        match choices(original, own, &wish.ports) {
             // Without another port there is nothing to try again.
             None => is_first && self.settle_on(&wanted),
             Some(range) => {
@@ -235,19 +243,26 @@ impl Home {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tuple::{Family, Selector};
+
+    /// The first tuple of a connection to port 80, or of a query of type 8.
+    fn of(number: u8) -> Tuple {
+        let dport = if number == protocol::ICMP { 8 << 8 } else { 80 };
+        Tuple { selector: Selector::new(Family::V4, number, 0, 0, dport), ..Tuple::default() }
+    }
 
     #[test]
     fn a_port_stays_in_its_class() {
         for (own, range) in [(500, 1..=511), (511, 1..=511), (512, 600..=1023), (1024, 1024..=u16::MAX)] {
-            assert_eq!(choices(protocol::UDP, own, &Ports::Own), Some(range));
+            assert_eq!(choices(&of(protocol::UDP), own, &Ports::Own), Some(range));
         }
-        assert_eq!(choices(protocol::ICMP, 7, &Ports::Own), Some(0..=u16::MAX));
-        assert_eq!(choices(protocol::GRE, 0, &Ports::Own), None);
+        assert_eq!(choices(&of(protocol::ICMP), 7, &Ports::Own), Some(0..=u16::MAX));
+        assert_eq!(choices(&of(protocol::GRE), 0, &Ports::Own), None);
     }
 
     #[test]
     fn ports_are_shifted_by_as_much() {
         let shift = Ports::Shift { from: 5000, to: 6000 };
-        assert_eq!(choices(protocol::TCP, 5042, &shift), Some(6042..=6042));
+        assert_eq!(choices(&of(protocol::TCP), 5042, &shift), Some(6042..=6042));
     }
 }

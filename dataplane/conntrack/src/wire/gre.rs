@@ -6,9 +6,9 @@ use crate::verdict::InvalidReason;
 /// The bits of a header's first word that say its version.
 const VERSION: u16 = 0x0007;
 
-/// Whether a packet is of version 0 or 1, as far as it says.
+/// Whether a packet is of version 0 or 1. Four bytes are a whole header (RFC 2784 section 2.1).
 pub(crate) fn is_known(l4: &[u8]) -> bool {
-    l4.first_chunk::<8>().is_some_and(|header| u16_at(header, 0) & VERSION <= 1)
+    l4.first_chunk::<4>().is_some_and(|header| u16_at(header, 0) & VERSION <= 1)
 }
 
 /// The call id of a PPTP packet, which stands in the tuple for the destination port. Version 0 has none, its

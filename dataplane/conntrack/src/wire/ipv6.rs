@@ -9,6 +9,9 @@ use crate::verdict::DropReason;
 /// Bytes of the fixed header.
 pub const HEADER_BYTES: usize = 40;
 
+/// Where the number of the next header stands in the fixed one.
+const NEXT_HEADER: usize = 6;
+
 /// Extension headers that are walked. RFC 8200 section 4.1 has a use for seven.
 const MAX_EXTENSIONS: usize = 16;
 
@@ -54,7 +57,7 @@ pub(super) fn quoted(bytes: &[u8]) -> Option<Datagram<'_>> {
 #[inline]
 fn datagram<'a>(header: &[u8; HEADER_BYTES], bytes: &'a [u8], total_len: usize) -> Datagram<'a> {
     let bytes = bytes.get(..total_len).unwrap_or(bytes);
-    let chain = walk(bytes, header[6]);
+    let chain = walk(bytes, header[NEXT_HEADER]);
     Datagram {
         family: Family::V6,
         src: u128_at(header, 8),
@@ -69,9 +72,15 @@ fn datagram<'a>(header: &[u8; HEADER_BYTES], bytes: &'a [u8], total_len: usize) 
     }
 }
 
+/// Where the number of the L4 protocol stands in a whole datagram.
+pub(crate) fn protocol_place(bytes: &[u8]) -> Option<usize> {
+    Some(walk(bytes, *bytes.get(NEXT_HEADER)?).protocol_place)
+}
+
 /// Where a chain of extension headers ends.
 struct Chain {
     protocol: u8,
+    protocol_place: usize,
     offset: usize,
     fragment: Fragment,
     complete: bool,
@@ -80,8 +89,13 @@ struct Chain {
 /// Walks the chain to the L4 header, or to the fragment header of a fragment that does not hold it.
 #[inline]
 fn walk(bytes: &[u8], first: u8) -> Chain {
-    let mut chain =
-        Chain { protocol: first, offset: HEADER_BYTES, fragment: Fragment::Whole, complete: true };
+    let mut chain = Chain {
+        protocol: first,
+        protocol_place: NEXT_HEADER,
+        offset: HEADER_BYTES,
+        fragment: Fragment::Whole,
+        complete: true,
+    };
     for _ in 0..MAX_EXTENSIONS {
         let unit_bytes = match chain.protocol {
             next_header::HOP_BY_HOP | next_header::ROUTING | next_header::DESTINATION => 8,
@@ -101,7 +115,7 @@ fn walk(bytes: &[u8], first: u8) -> Chain {
         if extension_len > rest.len() {
             break;
         }
-        chain.protocol = extension[0];
+        (chain.protocol, chain.protocol_place) = (extension[0], chain.offset);
         chain.offset += extension_len;
         if chain.fragment == Fragment::Later {
             return chain;

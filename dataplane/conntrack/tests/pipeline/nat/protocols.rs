@@ -63,6 +63,26 @@ fn identifiers_of_echo_and_timestamp_are_kept_or_changed_and_changed_back() {
 }
 
 #[test]
+fn what_a_node_is_asked_stays() {
+    let client = Pair::at("[fd00::2]:0", "[2001:db8:9::2]:0");
+    let seen = Pair::at("[2001:db8:2::1]:0", "[2001:db8:9::2]:0");
+    // The node's name, by a nonce.
+    let query = |pair: Pair| pair.icmp(139, 0, [0, 2, 0, 0], &[9; 8]);
+    let answer = |pair: Pair| pair.icmp(140, 0, [0, 2, 0, 0], &[9; 8]);
+    let mut random = masquerade();
+    random.source[0].random = true;
+    let mut mapped = masquerade();
+    mapped.source[0].mapping = Mapping::EndpointIndependent;
+    for nat in [masquerade(), random, mapped, source(Target::Own(Ports::Among(5555..=5556)))] {
+        let mut it = Middlebox::routed(nat);
+        it.crosses(INSIDE, &query(client), &query(seen));
+        it.crosses(OUTSIDE, &answer(seen.inverse()), &answer(client.inverse()));
+        it.finds_no_port(&query(Pair::at("[fd00::3]:0", "[2001:db8:9::2]:0")));
+        it.check();
+    }
+}
+
+#[test]
 fn an_identifier_is_one_towards_all_servers() {
     for (client, other, servers, own) in [
         ("10.0.0.2:0", "10.0.0.3:0", ["198.51.100.2:0", "198.51.100.3:0", "192.0.2.9:0"], "203.0.113.1:0"),
@@ -324,6 +344,14 @@ fn gre_of_an_unknown_version_gets_no_other_destination() {
     assert_eq!((verdict.action, verdict.state), (Action::Drop(DropReason::NatUnknown), Some(State::New)));
     assert!(it.shard.is_empty());
     it.check();
+}
+
+#[test]
+fn gre_that_carries_nothing_is_translated_both_ways() {
+    let mut it = Middlebox::routed(masquerade());
+    let keepalive = |pair: Pair| pair.packet(GRE, vec![0; 4], None);
+    it.crosses(INSIDE, &keepalive(inside()), &keepalive(outside()));
+    it.crosses(OUTSIDE, &keepalive(outside().inverse()), &keepalive(inside().inverse()));
 }
 
 #[test]
