@@ -12,7 +12,7 @@ use crate::steer::{Base, EVERYWHERE, Steering};
 use crate::table::{End, Key};
 use crate::time::Tick;
 use crate::tracker::tcp;
-use crate::tuple::{Tuple, protocol};
+use crate::tuple::{Direction, Tuple, protocol};
 use std::ops::RangeInclusive;
 
 /// Reply tuples that are looked up for one connection, at most, when every port of an address serves somebody already:
@@ -160,14 +160,13 @@ impl Shard {
                     return true;
                 }
                 None => {}
-                Some(index) if over.is_none() && self.may_take_over(index) => {
+                Some(index) if over.is_none() && self.may_take_over(index, &reply) => {
                     over = Some((index, reply, key.hash));
                 }
                 Some(_) => {}
             }
         }
-        // A range of one port is not searched, in Linux either.
-        let Some((index, reply, hash)) = over.filter(|_| range.start() < range.end()) else { return false };
+        let Some((index, reply, hash)) = over else { return false };
         self.remove(index, End::Closed);
         self.newcomer.settle(&reply, hash);
         true
@@ -211,12 +210,15 @@ impl Shard {
         Some(index)
     }
 
-    /// Whether the newcomer may have the tuple of an entry: that of a translated TCP connection that is over, for one
+    /// Whether the newcomer may have the reply tuple of an entry: that of a translated TCP connection that is over, for one
     /// whose sequence numbers lie beyond.
-    fn may_take_over(&self, index: u32) -> bool {
+    fn may_take_over(&self, index: u32, reply: &Tuple) -> bool {
         let (old, new) = (self.entries.at(index), &self.newcomer.entry);
         let is_translated = old.status.has(Status::SRC_NAT);
-        is_translated && new.protocol() == protocol::TCP && tcp::may_follow(old, new)
+        is_translated
+            && new.protocol() == protocol::TCP
+            && tcp::may_follow(old, new)
+            && self.entries.tuple(index, Direction::Reply) == *reply
     }
 }
 

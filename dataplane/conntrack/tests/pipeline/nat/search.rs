@@ -122,9 +122,23 @@ fn a_connection_that_is_over_gives_way_to_one_whose_numbers_lie_beyond() {
 }
 
 #[test]
-fn a_range_of_one_port_is_not_taken_over() {
+fn a_range_of_one_port_is_taken_over_as_well() {
+    for own in [40001, 6000] {
+        let mut it = Middlebox::routed(source(range(6000..=6000)));
+        open_and_close(&mut it, from(2, 40000), 1000);
+        it.finds_no_port(&from(3, own).tcp("S", 900, 0));
+        assert_eq!(source_port(&it.goes_out(&from(3, own).tcp("S", 900_000, 0))), 6000);
+        assert_eq!(it.shard.len(), 1);
+        it.check();
+    }
+}
+
+#[test]
+fn what_is_opened_from_both_ends_gives_way_to_nobody() {
     let mut it = Middlebox::routed(source(range(6000..=6000)));
-    open_and_close(&mut it, from(2, 40000), 1000);
+    it.goes_out(&from(2, 40000).tcp("S", 1000, 0));
+    it.outside(&Pair::at("198.51.100.2:80", "203.0.113.10:6000").tcp("S", 500, 0));
+    assert_eq!(it.entry().state, Some("SYN_SENT2"));
     it.finds_no_port(&from(3, 40001).tcp("S", 900_000, 0));
     it.check();
 }
