@@ -1,5 +1,5 @@
 //! The same random packets through Sluice and through Linux's own connection tracking, both in network namespaces:
-//! the same packets come out, and the same entries are listed.
+//! the same packets come out, and the same entries are listed. Once both translate: one to one, so that no port is drawn.
 //!
 //! Timeouts are far apart and longer than the tests, and UDP flows pause longer than Linux waits for a stream: what
 //! is compared does not depend on how fast either box is.
@@ -40,6 +40,18 @@ const FIREWALL: [&str; 2] = [
 ];
 const VALID: [&str; 2] =
     ["ct state new,established,related accept", "[{state: [new, established, related], action: accept}]"];
+
+/// How the box translates the network 10.0.0.0/13, if it does: chains of nft, and the section `nat`. Markers come from
+/// another network.
+const NO_NAT: [&str; 2] = ["", "{}"];
+const ONE_TO_ONE: [&str; 2] = [
+    "chain to { type nat hook prerouting priority dstnat; \
+     iifname outside dnat ip prefix to ip daddr map { 20.0.0.0/13 : 10.0.0.0/13 }; }; \
+     chain from { type nat hook postrouting priority srcnat; \
+     oifname outside snat ip prefix to ip saddr map { 10.0.0.0/13 : 20.0.0.0/13 }; };",
+    "{source: [{out: outside, source: 10.0.0.0/13, prefix: 20.0.0.0/13}], \
+     destination: [{in: outside, destination: 20.0.0.0/13, prefix: 10.0.0.0/13}]}",
+];
 
 /// A namespace with a box in it, and one with the far ends of its two links.
 struct Bench {
@@ -129,6 +141,7 @@ fn run(name: &str, program: &str, arguments: &[&str]) -> String {
 fn linux(
     test: &str,
     policy: &str,
+    nat: &str,
     options: &[(&str, &str)],
     exchanges: &[Vec<Packet>; 2],
 ) -> Option<(Vec<String>, String)> {
@@ -137,13 +150,14 @@ fn linux(
     assert!(ip(&format!("-n {middle} route add 10.0.0.0/8 dev inside")));
     assert!(ip(&format!("-n {middle} route add default dev outside")));
     let rules = format!(
-        "table ip filter {{ chain forward {{ type filter hook forward priority 0; policy drop; {policy}; }}; }}"
+        "table ip filter {{ {nat} chain forward {{ type filter hook forward priority 0; policy drop; {policy}; }}; }}"
     );
     run(middle, "nft", &[&rules]);
     let mut settings =
         vec!["net.ipv4.ip_forward=1".to_owned(), "net.netfilter.nf_conntrack_acct=1".to_owned()];
     for place in ["all", "inside", "outside"] {
         settings.push(format!("net.ipv4.conf.{place}.rp_filter=0"));
+        settings.push(format!("net.ipv4.conf.{place}.send_redirects=0"));
     }
     let timeouts = TIMEOUTS.iter().map(|(name, _, seconds)| (*name, seconds.to_string()));
     let options = options.iter().map(|(name, _)| (*name, "1".to_owned()));
@@ -160,6 +174,7 @@ fn linux(
 fn our_own(
     test: &str,
     policy: &str,
+    nat: &str,
     options: &[(&str, &str)],
     exchanges: &[Vec<Packet>; 2],
 ) -> (Vec<String>, String) {
@@ -181,6 +196,7 @@ conntrack:
   max-entries: 1K
   tcp: {{ {} }}
   timeouts: {{ tcp: {{ {} }}, udp: {{ {} }}, icmp: {} }}
+nat: {nat}
 policy: {{ rules: {policy} }}
 ",
         options.join(", "),
@@ -206,17 +222,20 @@ fn entries(listing: &str) -> Vec<(String, u32)> {
 }
 
 /// Plays the same six exchanges to both.
-fn compare(test: &str, policy: [&str; 2], options: &[(&str, &str)], seed: u64) {
-    let [theirs, ours] = policy;
+fn compare(test: &str, policy: [&str; 2], nat: [&str; 2], options: &[(&str, &str)], seed: u64) {
+    let ([theirs, ours], [their_nat, our_nat]) = (policy, nat);
     let tcp = [packets::tcp(seed, 1), packets::tcp(seed + 1, 2)];
     let first = [&tcp[0][..], &packets::udp_questions(seed, 3), &packets::icmp(seed, 4)].concat();
     let second = [&tcp[1][..], &packets::udp_streams(seed, 3), &packets::icmp(seed + 1, 5)].concat();
-    let exchanges = [first, second];
-    let Some((expected, listed)) = linux(test, theirs, options, &exchanges) else {
+    let exchanges = match nat {
+        NO_NAT => [first, second],
+        _ => [first, second].map(packets::to_translated),
+    };
+    let Some((expected, listed)) = linux(test, theirs, their_nat, options, &exchanges) else {
         eprintln!("skipped: network namespaces need root");
         return;
     };
-    let (found, own_listing) = our_own(test, ours, options, &exchanges);
+    let (found, own_listing) = our_own(test, ours, our_nat, options, &exchanges);
     let sent = exchanges.concat();
     assert_eq!(expected.len(), sent.len() + 1);
     for (number, packet) in sent.iter().enumerate() {
@@ -234,12 +253,18 @@ fn compare(test: &str, policy: [&str; 2], options: &[(&str, &str)], seed: u64) {
 
 #[test]
 fn a_firewall_does_as_linux_does() {
-    compare("fw", FIREWALL, &[], 1);
+    compare("fw", FIREWALL, NO_NAT, &[], 1);
 }
 
 #[test]
 fn an_open_box_does_as_linux_does() {
-    compare("open", VALID, &[], 2);
+    compare("open", VALID, NO_NAT, &[], 2);
+}
+
+#[test]
+fn a_box_that_translates_does_as_linux_does() {
+    compare("nat", VALID, ONE_TO_ONE, &[], 4);
+    compare("nat-fw", FIREWALL, ONE_TO_ONE, &[], 5);
 }
 
 #[test]
@@ -247,6 +272,7 @@ fn a_liberal_box_does_as_linux_does() {
     compare(
         "liberal",
         VALID,
+        NO_NAT,
         &[("tcp_be_liberal", "be-liberal"), ("tcp_ignore_invalid_rst", "ignore-invalid-rst")],
         3,
     );

@@ -112,6 +112,38 @@ fn write_sum(bytes: &mut [u8], place: usize, before: &[u8]) {
     bytes[place..place + 2].copy_from_slice(&(!(sum as u16)).to_be_bytes());
 }
 
+/// What the network 10.0.0.0/13 is called outside, by its first byte, where the box translates it one to one.
+pub const OUTSIDE_NAME: u8 = 20;
+
+/// The same exchange where the hosts outside know the network 10.0.0.0/13 by its other name. Damage stays as it is.
+pub fn to_translated(mut packets: Vec<Packet>) -> Vec<Packet> {
+    for packet in packets.iter_mut().filter(|packet| packet.side == "outside") {
+        let protocol = packet.l3[9];
+        rename(&mut packet.l3, 16, protocol);
+        // An error quotes what came from inside, and with it what that was called: a query or an answer.
+        if protocol == ICMP && packet.l3.len() >= 48 && packet.l3[28] == 0x45 {
+            rename(&mut packet.l3[28..], 12, ICMP);
+        }
+    }
+    packets
+}
+
+/// Changes an address, and the checksums that cover it by as much (RFC 1624). One in a quote changes a checksum in the
+/// quote by the opposite: that of the whole message stays.
+fn rename(l3: &mut [u8], address_at: usize, protocol: u8) {
+    let by = u16::from(OUTSIDE_NAME - l3[address_at]) << 8;
+    l3[address_at] = OUTSIDE_NAME;
+    let transport = match protocol {
+        TCP => Some(36),
+        UDP => Some(26),
+        _ => None,
+    };
+    for place in [Some(10), transport].into_iter().flatten() {
+        let (sum, borrows) = u16::from_be_bytes([l3[place], l3[place + 1]]).overflowing_sub(by);
+        l3[place..place + 2].copy_from_slice(&(sum - u16::from(borrows)).to_be_bytes());
+    }
+}
+
 /// A datagram that the firewall passes and that is told from all others: the `number`th in its direction of a flow
 /// of its own.
 pub fn marker(side: &str, number: u32) -> Packet {
