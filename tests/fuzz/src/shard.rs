@@ -139,6 +139,8 @@ fn configuration(choice: u8) -> Configuration {
     settings.tcp.loose = bit(2);
     settings.tcp.be_liberal = bit(3);
     settings.tcp.window_tracking = bit(4);
+    settings.quote_checksum = bit(2);
+    settings.reject_when_full = bit(4);
     let of_port = |port| Match { destination_ports: vec![port..=port], ..Match::default() };
     let rule = |matches, action| Rule { name: None, matches, action };
     let policy = Policy {
@@ -153,7 +155,8 @@ fn configuration(choice: u8) -> Configuration {
     };
     let forwarding = if bit(7) { Forwarding::Routed(Box::new(router())) } else { Forwarding::wire() };
     // Every other configuration translates, in one of four ways.
-    let configuration = Configuration::new(settings, policy, forwarding);
+    let configuration =
+        Configuration { renumbers: bit(4), ..Configuration::new(settings, policy, forwarding) };
     if bit(2) == bit(5) { configuration.with_nat(nat(bit(3), bit(6))) } else { configuration }
 }
 
@@ -168,9 +171,12 @@ fn nat(few: bool, random: bool) -> Nat {
     let towards =
         |text: &str| Match { destination: vec![Prefix::new(address(text), 24)], ..Match::default() };
     let own = nat::Target::Own(nat::Ports::Own);
+    let one_to_one = nat::Target::Prefix(Prefix::new(address("203.0.113.0"), 24));
+    let of_network = Match { source: vec![Prefix::new(address("10.0.1.0"), 24)], ..outwards() };
     let target = if few { pool("203.0.113.9", nat::Ports::Among(2000..=2007)) } else { own };
     let mut nat = Nat {
         source: vec![
+            nat::Rule { errors: true, ..nat::Rule::new(of_network, one_to_one) },
             nat::Rule { random, ..nat::Rule::new(outwards(), target) },
             nat::Rule {
                 mapping: nat::Mapping::EndpointIndependent,
