@@ -47,7 +47,7 @@ type Ports = (Vec<Port>, Vec<OpenPort>);
 impl Bench {
     /// Starts DPDK for one poll-mode thread on `core`, which translates the sources of connections or not.
     pub fn start(core: usize, huge_pages: bool, snat: bool) -> anyhow::Result<Self> {
-        let eal = Eal::init(&EalOptions { memory_mb: MEMORY_MB, huge_pages, ..EalOptions::default() })?;
+        let eal = Eal::init(&EalOptions { memory_mb: MEMORY_MB, huge_pages })?;
         let pool = Mempool::new(&eal, "packets", &MempoolOptions { mbufs: MBUFS, ..Default::default() })?;
         Ok(Self { eal, pool, core, snat })
     }

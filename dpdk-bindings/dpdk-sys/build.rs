@@ -31,7 +31,6 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_tx_burst",
     "rte_eth_tx_queue_setup",
     "rte_get_tsc_hz",
-    "rte_mbuf_dyn_rx_timestamp_register",
     "rte_mempool_avail_count",
     "rte_pause",
     "rte_pktmbuf_alloc",
@@ -70,8 +69,8 @@ fn main() {
         .expect("DPDK >= 22.11 with its headers (Debian: libdpdk-dev)");
     let mut flags: Vec<String> =
         dpdk.include_paths.iter().map(|path| format!("-I{}", path.display())).collect();
-    // DPDK's headers expect its build configuration, and at least SSE4.2 on x86 (other flags of
-    // pkg-config's name no include path and so are lost here).
+    // DPDK's headers expect its build configuration, and at least SSE4.2 on x86. pkg-config says so, too, but the
+    // crate gives us its include paths only.
     flags.extend(["-include".into(), "rte_config.h".into()]);
     if env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("x86_64") {
         flags.push("-march=corei7".into());

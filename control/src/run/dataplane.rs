@@ -75,36 +75,9 @@ impl Dataplane {
         let devices = attach(&eal, config)?;
         let workers = shards.len() as u16;
         let pools = Pools::new(&eal, &devices, workers)?;
-        let (mut ports, mut open) = (Vec::new(), Vec::new());
-        for (name, device) in devices {
-            let mtu = config.interfaces.get(&name).map(|interface| interface.mtu);
-            let options = PortOptions { mtu, ..port_options(device.info(), workers) };
-            let pool = pools.near(device.info().socket);
-            let (port, rx, tx) = device.start(&options, &pool)?;
-            announce(&name, &port, &options, workers);
-            open.push(OpenPort { rx, tx, mac: port.info().mac, hashes: port.hashes() });
-            ports.push(NamedPort { name, port, rx_queues: options.rx_queues, tx_queues: options.tx_queues });
-        }
-
-        let clock = Clock::new(&eal);
-        let mut handles = Vec::with_capacity(shards.len());
-        let parts = shards.into_iter().zip(Queues::share_out(open, workers));
-        for ((number, (shard, queues)), core) in parts.enumerate().zip(&config.system.cores.workers) {
-            let (controller, mut inbox) = channel();
-            let idle = idle(config, *core);
-            info!(
-                "worker {number}: core {core}, {}",
-                if idle == Idle::Poll { "polling" } else { "napping when idle" }
-            );
-            let mut worker = Worker::new(shard, queues, pools.near(None));
-            worker.join_links();
-            let lcore = lcore::launch(&eal, usize::from(*core), &format!("worker-{number}"), move || {
-                worker.run(&clock, idle, &mut inbox);
-                worker
-            })?;
-            handles.push(Handle { controller, lcore });
-        }
-        Ok(Dataplane { workers: Workers(handles), ports, pools, capacity })
+        let (ports, open) = start_ports(config, devices, &pools, workers)?;
+        let workers = start_workers(&eal, config, shards, open, &pools)?;
+        Ok(Dataplane { workers, ports, pools, capacity })
     }
 
     /// The ports, by number.
@@ -206,11 +179,7 @@ fn announce(name: &str, port: &Port, options: &PortOptions, workers: u16) {
 /// DPDK gets what the table has left of the memory.
 fn start_eal(config: &Config, table_bytes: u64) -> Result<Eal, RunError> {
     let left = config.system.memory.hugepages.0.saturating_sub(table_bytes) >> 20;
-    let options = EalOptions {
-        memory_mb: left.max(LEAST_DPDK_MB) as u32,
-        main_cores: vec![usize::from(config.system.cores.control)],
-        ..EalOptions::default()
-    };
+    let options = EalOptions { memory_mb: left.max(LEAST_DPDK_MB) as u32, ..EalOptions::default() };
     let eal = Eal::init(&options)?;
     if let Some(why) = eal.ordinary_pages() {
         warn!("{why}: running on ordinary pages, more slowly; `sluice check --host` shows what mends it");
@@ -225,6 +194,64 @@ fn attach(eal: &Eal, config: &Config) -> Result<Vec<(String, Device)>, RunError>
         Ok((name.clone(), device))
     };
     config.interfaces.iter().map(attach).collect()
+}
+
+/// Starts each device; gives the ports by number, and their queues.
+fn start_ports(
+    config: &Config,
+    devices: Vec<(String, Device)>,
+    pools: &Pools,
+    workers: u16,
+) -> Result<(Vec<NamedPort>, Vec<OpenPort>), RunError> {
+    let (mut ports, mut open) = (Vec::new(), Vec::new());
+    for (name, device) in devices {
+        let mtu = config.interfaces.get(&name).map(|interface| interface.mtu);
+        let options = PortOptions { mtu, ..port_options(device.info(), workers) };
+        let pool = pools.near(device.info().socket);
+        let (port, rx, tx) = device
+            .start(&options, &pool)
+            .map_err(|error| RunError::Other(format!("interface {name}: {error}")))?;
+        announce(&name, &port, &options, workers);
+        open.push(OpenPort { rx, tx, mac: port.info().mac, hashes: port.hashes() });
+        ports.push(NamedPort { name, port, rx_queues: options.rx_queues, tx_queues: options.tx_queues });
+    }
+    Ok((ports, open))
+}
+
+/// Starts a worker for each shard, on its core. Where one cannot start, those before it have ended again.
+fn start_workers(
+    eal: &Eal,
+    config: &Config,
+    shards: Vec<Shard>,
+    open: Vec<OpenPort>,
+    pools: &Pools,
+) -> Result<Workers, RunError> {
+    let clock = Clock::new(eal);
+    let mut started = Workers(Vec::with_capacity(shards.len()));
+    let queues = Queues::share_out(open, shards.len() as u16);
+    let cores = &config.system.cores.workers;
+    for (number, ((shard, queues), core)) in shards.into_iter().zip(queues).zip(cores).enumerate() {
+        let (controller, mut inbox) = channel();
+        let idle = idle(config, *core);
+        info!(
+            "worker {number}: core {core}, {}",
+            if idle == Idle::Poll { "polling" } else { "napping when idle" }
+        );
+        let mut worker = Worker::new(shard, queues, pools.near(None));
+        worker.join_links();
+        let lcore = lcore::launch(eal, usize::from(*core), &format!("worker-{number}"), move || {
+            worker.run(&clock, idle, &mut inbox);
+            worker
+        });
+        match lcore {
+            Ok(lcore) => started.0.push(Handle { controller, lcore }),
+            Err(error) => {
+                started.stop()?;
+                return Err(error.into());
+            }
+        }
+    }
+    Ok(started)
 }
 
 /// How the worker of a core waits: as configured, else on a core that the kernel gives to nobody else it polls without

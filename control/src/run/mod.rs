@@ -21,6 +21,7 @@ use std::process::ExitCode;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 
+use dpdk::lcore;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::info;
@@ -90,6 +91,10 @@ impl Run {
 fn start(file: &Path) -> Result<(), RunError> {
     let config = config::read(file).map_err(|error| RunError::Config(Box::new(error)))?;
     log::start();
+    // Every thread inherits it but the workers', which choose their own: neither a client nor DPDK's interrupts keep
+    // packets waiting.
+    lcore::pin(usize::from(config.system.cores.control))
+        .map_err(|error| RunError::Other(format!("system.cores.control: {error}")))?;
 
     // First what a second instance would stumble over, so that it ends before it touches a device.
     let (events, received) = mpsc::sync_channel(WAITING_EVENTS);

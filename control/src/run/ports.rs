@@ -13,7 +13,7 @@ use crate::socket::protocol::{PortDescription, PortStatistics};
 pub struct Links(Vec<Option<Link>>);
 
 impl Links {
-    /// Looks at each link and says which have changed; what has not been seen yet has.
+    /// Looks at each link and logs those that have changed; the first time all that are known.
     pub fn watch(&mut self, ports: &[NamedPort]) {
         self.0.resize(ports.len(), None);
         for (seen, port) in self.0.iter_mut().zip(ports) {

@@ -23,7 +23,7 @@ pub fn stopping() {
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
 }
 
-/// The worker has just answered, and this is what `systemctl status` shows.
+/// Each worker has just answered, and this is what `systemctl status` shows.
 pub fn alive(status: &str) {
     let _ = sd_notify::notify(&[NotifyState::Watchdog, NotifyState::Status(status)]);
 }

@@ -127,7 +127,7 @@ impl Workers {
                     .map(|answer| if let Answer::Drained(moved) = answer { *moved } else { 0 })
                     .sum()
             });
-            // A worker that does not answer is said to as the others are stopped.
+            // Whether a worker does not answer, and which, is said as they are stopped.
             if moved.unwrap_or(0_u64) == 0 {
                 break;
             }
@@ -136,13 +136,21 @@ impl Workers {
     }
 
     /// Ends the workers. Their queues go with them.
+    ///
+    /// # Errors
+    /// A worker has panicked. All others have ended in order.
     pub fn stop(mut self) -> Result<(), RunError> {
-        // A worker that has ended by itself cannot answer; joining it says why.
-        self.tell_all(repeat_with(|| Command::Stop));
-        for worker in self.0 {
-            worker.lcore.join().map_err(|_| RunError::Other("a worker panicked".to_owned()))?;
+        // One that has ended by itself cannot answer; joining it says why.
+        for (number, answer) in self.tell_all(repeat_with(|| Command::Stop)).into_iter().enumerate() {
+            if matches!(answer, Err(Unanswered::Late)) {
+                warn!("worker {number} does not answer; waiting for its end");
+            }
         }
-        Ok(())
+        let joined: Vec<bool> = self.0.into_iter().map(|worker| worker.lcore.join().is_ok()).collect();
+        match joined.iter().position(|joined| !joined) {
+            None => Ok(()),
+            Some(number) => Err(RunError::Other(format!("worker {number} panicked"))),
+        }
     }
 
     /// Asks all workers; gives their answers, in order, if there are all of them.

@@ -50,6 +50,19 @@ fn the_service_manager_hears_of_it() {
 }
 
 #[test]
+fn nothing_but_the_worker_runs_on_its_core() {
+    if !crate::cores::are_there() {
+        return;
+    }
+    let daemon = BoxUnderTest::start();
+    let threads = daemon.threads();
+    assert!(threads.len() > 4, "{threads:?}");
+    for (name, cores) in &threads {
+        assert_eq!(cores, if name == "worker-0" { "1" } else { "0" }, "{name} of {threads:?}");
+    }
+}
+
+#[test]
 fn one_socket_has_one_daemon() {
     let daemon = BoxUnderTest::start();
     let second = sluice().args(["run", "-c"]).arg(daemon.path("box.yaml")).output().unwrap();
@@ -80,6 +93,17 @@ fn what_cannot_run_says_why() {
         let output = sluice().args(["run", "-c", file]).current_dir(directory.path()).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         assert!(text(&output.stderr).contains(why), "{}", text(&output.stderr));
+    }
+    for (cores, absent) in [("control: 0", "control: 900"), ("workers: [", "workers: [90")] {
+        let directory = tempfile::tempdir().unwrap();
+        write_config(directory.path(), crate::box_under_test::free_port(), "");
+        let file = directory.path().join("box.yaml");
+        let config = fs::read_to_string(&file).unwrap();
+        fs::write(&file, config.replacen(cores, absent, 1)).unwrap();
+        let status = spawn(directory.path(), sluice()).wait().unwrap();
+        let said = fs::read_to_string(directory.path().join("stderr")).unwrap();
+        assert_eq!(status.code(), Some(1));
+        assert!(said.contains("core 90") && said.contains("there is no such core"), "{said}");
     }
     // A device that DPDK cannot attach: the capture is missing.
     let directory = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use dpdk::{Eal, lcore};
 use sluice_conntrack::Instant;
 
-/// A clock that costs one instruction to read and never runs backwards on one core.
+/// A clock that is read without a system call and never runs backwards on one core.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     /// The counter when the clock was made.

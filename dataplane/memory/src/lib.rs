@@ -120,6 +120,7 @@ impl<T: FromZeros> Arena<T> {
             if refused {
                 return Err(io::Error::last_os_error());
             }
+            // Linux before 5.14 cannot do it: then each page comes as it is first written.
             // SAFETY: as above; populating writes nothing that a reader could see.
             unsafe { libc::madvise(address, mapped_bytes, libc::MADV_POPULATE_WRITE) };
         }

@@ -77,18 +77,6 @@ impl Burst {
         }
     }
 
-    /// Takes the packet at `index` out and puts the last one into its place: cheap, but not in order.
-    /// `None` where there is no such packet.
-    pub fn swap_remove(&mut self, index: usize) -> Option<Mbuf> {
-        if index >= self.len {
-            return None;
-        }
-        self.len -= 1;
-        self.mbufs.swap(index, self.len);
-        // SAFETY: the packet at the old last place was initialised, and `len` no longer covers it.
-        Some(unsafe { self.mbufs[self.len].assume_init_read() })
-    }
-
     /// Takes all packets out, in order. Those not taken by the end are freed.
     pub fn drain(&mut self) -> Drain<'_> {
         // The burst is empty from here on, so that a forgotten Drain leaks packets and frees none twice.

@@ -62,7 +62,7 @@ impl Device {
         drop(guard);
 
         let id = id.ok_or_else(|| DpdkError::refused(arguments, "is not a new Ethernet device"))? as u16;
-        let mut attached = Attached { id, name: arguments.to_owned(), detached: false };
+        let mut attached = Attached { id, name: arguments.to_owned(), rss_key: None, detached: false };
         attached.name = port_name(id, arguments)?;
         let info = DeviceInfo::new(&attached)?;
         Ok(Self { attached, info })
@@ -114,6 +114,9 @@ impl DeviceInfo {
 pub(crate) struct Attached {
     id: u16,
     name: String,
+    /// The hash key that the device was configured with. DPDK copies none: a driver reads it here when it starts the
+    /// device, and again if it has to start it anew by itself.
+    pub(crate) rss_key: Option<Box<[u8]>>,
     detached: bool,
 }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::c_string;
-use crate::{DpdkError, lcore, mbuf};
+use crate::{DpdkError, lcore};
 
 /// How DPDK is started.
 #[derive(Debug, Clone)]
@@ -21,40 +21,12 @@ pub struct EalOptions {
     /// Whether huge pages may be used. Where too few are free, ordinary pages are used instead and
     /// [`Eal::ordinary_pages`] says why.
     pub huge_pages: bool,
-    /// The cores that the calling (main) thread may run on; empty means those it may run on now.
-    /// Workers get theirs from [`lcore::launch`].
-    pub main_cores: Vec<usize>,
-    /// The name of the run-time directory; `None` is DPDK's own `rte`.
-    pub file_prefix: Option<String>,
-    /// What DPDK itself logs to standard error.
-    pub log: LogLevel,
 }
 
 impl Default for EalOptions {
     fn default() -> Self {
-        Self {
-            memory_mb: 1024,
-            huge_pages: true,
-            main_cores: Vec::new(),
-            file_prefix: None,
-            log: LogLevel::Error,
-        }
+        Self { memory_mb: 1024, huge_pages: true }
     }
-}
-
-/// DPDK's own log levels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
-    /// Nothing short of an emergency; errors still arrive as [`DpdkError`].
-    Silent = 1,
-    /// Errors.
-    Error = 4,
-    /// Warnings as well.
-    Warning = 5,
-    /// What it finds and does.
-    Info = 7,
-    /// Everything.
-    Debug = 8,
 }
 
 /// The proof that DPDK runs in this process. Pools and devices can be made only with it.
@@ -66,13 +38,14 @@ pub struct Eal {
 static STARTED: AtomicBool = AtomicBool::new(false);
 
 impl Eal {
-    /// Starts DPDK; the calling thread becomes its main lcore.
+    /// Starts DPDK; the calling thread becomes its main lcore, on the cores that it may run on now
+    /// ([`lcore::pin`]). Workers get theirs from [`lcore::launch`].
     ///
     /// # Errors
     /// A second call in the same process is refused, also after a failed first one: DPDK cannot start twice.
     pub fn init(options: &EalOptions) -> Result<Self, DpdkError> {
         let ordinary_pages = why_ordinary_pages(options);
-        let arguments = arguments(options, ordinary_pages.is_some())?;
+        let arguments = arguments(options, &lcore::allowed_cores()?, ordinary_pages.is_some())?;
         if STARTED.swap(true, Ordering::AcqRel) {
             return Err(DpdkError::refused("EAL", "DPDK starts only once in a process"));
         }
@@ -85,7 +58,6 @@ impl Eal {
         if status < 0 {
             return Err(DpdkError::last("rte_eal_init", ""));
         }
-        mbuf::register_capture_time()?;
         Ok(Self { ordinary_pages })
     }
 
@@ -95,10 +67,12 @@ impl Eal {
     }
 }
 
-fn arguments(options: &EalOptions, ordinary_pages: bool) -> Result<Vec<CString>, DpdkError> {
-    let cores =
-        if options.main_cores.is_empty() { lcore::allowed_cores()? } else { options.main_cores.clone() };
-    let cores = cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+fn arguments(
+    options: &EalOptions,
+    main_cores: &[usize],
+    ordinary_pages: bool,
+) -> Result<Vec<CString>, DpdkError> {
+    let cores = main_cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
     let mut arguments: Vec<String> = vec![
         "dpdk".into(),
         // One lcore, which floats over the main cores; workers register later.
@@ -108,15 +82,13 @@ fn arguments(options: &EalOptions, ordinary_pages: bool) -> Result<Vec<CString>,
         "--no-telemetry".into(),
         // An allow list with no real device: devices are attached by name.
         "--allow=0000:00:00.0".into(),
-        format!("--log-level=*:{}", options.log as u8),
+        // Errors, to standard error: those that come back as a DpdkError say less.
+        "--log-level=*:error".into(),
     ];
     if ordinary_pages {
         arguments.extend(["--no-huge".into(), "--no-shconf".into()]);
     } else {
         arguments.push("--in-memory".into());
-    }
-    if let Some(prefix) = &options.file_prefix {
-        arguments.push(format!("--file-prefix={prefix}"));
     }
     arguments.iter().map(|argument| c_string(argument)).collect()
 }
@@ -150,29 +122,16 @@ fn free_huge_pages_kb(sysfs: &Path) -> u64 {
 mod tests {
     use super::*;
 
-    fn text(options: &EalOptions, ordinary_pages: bool) -> String {
-        let arguments = arguments(options, ordinary_pages).unwrap();
-        arguments.iter().map(|argument| argument.to_str().unwrap()).collect::<Vec<_>>().join(" ")
-    }
-
     #[test]
     fn options_become_arguments() {
-        let options = EalOptions {
-            memory_mb: 2048,
-            main_cores: vec![3, 5],
-            file_prefix: Some("a".into()),
-            log: LogLevel::Info,
-            ..EalOptions::default()
+        let options = EalOptions { memory_mb: 2048, ..EalOptions::default() };
+        let text = |ordinary_pages| {
+            let arguments = arguments(&options, &[3, 5], ordinary_pages).unwrap();
+            arguments.iter().map(|argument| argument.to_str().unwrap()).collect::<Vec<_>>().join(" ")
         };
-        let common = "dpdk --lcores=0@(3,5) -m 2048 --no-telemetry --allow=0000:00:00.0 --log-level=*:7";
-        assert_eq!(text(&options, true), format!("{common} --no-huge --no-shconf --file-prefix=a"));
-        assert_eq!(text(&options, false), format!("{common} --in-memory --file-prefix=a"));
-    }
-
-    #[test]
-    fn an_option_with_a_nul_is_refused() {
-        let options = EalOptions { file_prefix: Some("a\0b".into()), ..EalOptions::default() };
-        assert!(arguments(&options, true).unwrap_err().to_string().contains("NUL"));
+        let common = "dpdk --lcores=0@(3,5) -m 2048 --no-telemetry --allow=0000:00:00.0 --log-level=*:error";
+        assert_eq!(text(true), format!("{common} --no-huge --no-shconf"));
+        assert_eq!(text(false), format!("{common} --in-memory"));
     }
 
     #[test]

@@ -18,11 +18,6 @@ impl<T> Lcore<T> {
     pub fn join(self) -> thread::Result<T> {
         self.thread.join().map(|value| value.expect("a worker that could not start is no Lcore"))
     }
-
-    /// Whether the worker has ended.
-    pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
-    }
 }
 
 /// Runs `work` on a new thread that is pinned to `core` and registered with DPDK, so that it has its own
@@ -86,8 +81,11 @@ impl Drop for Registered {
     }
 }
 
-/// Pins this thread to `core`.
-fn pin(core: usize) -> Result<(), DpdkError> {
+/// Pins this thread to `core`, and with it the threads that it starts from then on.
+///
+/// # Errors
+/// The core does not exist or is not allowed.
+pub fn pin(core: usize) -> Result<(), DpdkError> {
     let subject = format!("core {core}");
     if core >= libc::CPU_SETSIZE as usize {
         return Err(DpdkError::refused(&subject, "there is no such core"));
@@ -99,7 +97,12 @@ fn pin(core: usize) -> Result<(), DpdkError> {
         libc::CPU_SET(core, &mut cores);
         libc::sched_setaffinity(0, mem::size_of::<libc::cpu_set_t>(), &cores)
     };
-    os_result("sched_setaffinity", &subject, status)
+    match os_result("sched_setaffinity", &subject, status) {
+        Err(DpdkError::Call { errno: libc::EINVAL, .. }) => {
+            Err(DpdkError::refused(&subject, "there is no such core, or this process may not use it"))
+        }
+        result => result,
+    }
 }
 
 /// The cores that this thread may run on.

@@ -42,10 +42,10 @@ mod rss;
 
 pub use burst::{Burst, Drain};
 pub use device::{Device, DeviceInfo};
-pub use eal::{Eal, EalOptions, LogLevel};
+pub use eal::{Eal, EalOptions};
 pub use error::DpdkError;
 pub use mbuf::{Checksum, Mbuf, Segments};
 pub use mempool::{Mempool, MempoolOptions};
-pub use port::{Link, Offload, Port, PortOptions, PortStats};
+pub use port::{Link, Port, PortOptions, PortStats};
 pub use queue::{RxQueue, TxQueue};
 pub use rss::{Rss, RssGap};

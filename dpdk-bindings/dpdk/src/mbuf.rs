@@ -7,13 +7,10 @@
 
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::slice;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use dpdk_sys::rte_mbuf;
-
-use crate::DpdkError;
 
 /// A packet. Dropping it gives its segments back to their pool.
 #[derive(Debug)]
@@ -96,24 +93,6 @@ impl Mbuf {
         self.raw().pkt_len as usize
     }
 
-    /// Bytes of the head segment.
-    pub fn data_len(&self) -> usize {
-        usize::from(self.raw().data_len)
-    }
-
-    /// Copies packet bytes from `offset` on, across segments, into `out`; returns how many there were.
-    pub fn copy_to(&self, mut offset: usize, out: &mut [u8]) -> usize {
-        let mut copied = 0;
-        for segment in std::iter::once(self.head()).chain(self.segments()) {
-            let piece = &segment[offset.min(segment.len())..];
-            offset -= segment.len() - piece.len();
-            let len = piece.len().min(out.len() - copied);
-            out[copied..copied + len].copy_from_slice(&piece[..len]);
-            copied += len;
-        }
-        copied
-    }
-
     /// Makes the packet `len` bytes longer at its end, inside the last segment; returns the new bytes, which
     /// hold whatever was there, or `None` where there is no room.
     pub fn append(&mut self, len: usize) -> Option<&mut [u8]> {
@@ -129,42 +108,6 @@ impl Mbuf {
         // SAFETY: used + len <= buf_len, so the bytes lie inside the initialised buffer, which only this Mbuf
         // points to (from_raw).
         Some(unsafe { slice::from_raw_parts_mut(buffer.add(used), len) })
-    }
-
-    /// Makes the packet `len` bytes longer at its start; returns the new bytes, which hold whatever was there,
-    /// or `None` where the headroom is too small.
-    pub fn prepend(&mut self, len: usize) -> Option<&mut [u8]> {
-        let raw = self.raw_mut();
-        let data_off = usize::from(raw.data_off).checked_sub(len)?;
-        raw.pkt_len = raw.pkt_len.checked_add(len as u32)?;
-        raw.data_off = data_off as u16;
-        raw.data_len += len as u16; // data_off + data_len, at most buf_len, stays the same
-        Some(&mut self.head_mut()[..len])
-    }
-
-    /// Takes `len` bytes off the start; false, and no change, where the head segment has fewer.
-    #[must_use]
-    pub fn adjust(&mut self, len: usize) -> bool {
-        let raw = self.raw_mut();
-        let fits = len <= usize::from(raw.data_len);
-        if fits {
-            raw.data_off += len as u16;
-            raw.data_len -= len as u16;
-            raw.pkt_len -= len as u32;
-        }
-        fits
-    }
-
-    /// Takes `len` bytes off the end; false, and no change, where the last segment has fewer.
-    #[must_use]
-    pub fn trim(&mut self, len: usize) -> bool {
-        let last = self.last();
-        let fits = len <= usize::from(last.data_len);
-        if fits {
-            last.data_len -= len as u16;
-            self.raw_mut().pkt_len -= len as u32;
-        }
-        fits
     }
 
     /// Chains `segment` right behind the head; gives it back where the packet would get too long or too
@@ -216,20 +159,6 @@ impl Mbuf {
         // SAFETY: every reading of the union is a plain integer; the flag says that the hash was written.
         Some(unsafe { raw.__bindgen_anon_2.hash.rss })
     }
-
-    /// When the packet was captured, in nanoseconds since the Unix epoch. Only a capture read by `net_pcap`
-    /// has it (in microseconds, so the last three digits are zero).
-    pub fn capture_time_ns(&self) -> Option<u64> {
-        let raw = self.raw();
-        if raw.ol_flags & CAPTURE_TIME_FLAG.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        let offset = CAPTURE_TIME_OFFSET.load(Ordering::Relaxed);
-        // SAFETY: DPDK gave out the offset of an aligned 8-byte field inside the mbuf, and the flag, which is
-        // known only after the offset, says that the driver filled it.
-        let time_us = unsafe { ptr::from_ref(raw).byte_add(offset).cast::<u64>().read() };
-        time_us.checked_mul(1000)
-    }
 }
 
 impl Drop for Mbuf {
@@ -264,20 +193,4 @@ fn segment_bytes(segment: &rte_mbuf) -> &[u8] {
         let data = segment.buf_addr.cast::<u8>().add(usize::from(segment.data_off));
         slice::from_raw_parts(data, usize::from(segment.data_len))
     }
-}
-
-/// Where net_pcap puts the capture time, and the flag by which it says so; no flag before EAL has started.
-/// No port asks for the hardware's timestamps, so nothing else sets the flag.
-static CAPTURE_TIME_OFFSET: AtomicUsize = AtomicUsize::new(0);
-static CAPTURE_TIME_FLAG: AtomicU64 = AtomicU64::new(0);
-
-/// Asks DPDK for the place of the capture time; called once, when EAL has started.
-pub(crate) fn register_capture_time() -> Result<(), DpdkError> {
-    let (mut offset, mut flag) = (0, 0);
-    // SAFETY: EAL runs, and both places are ours.
-    let status = unsafe { dpdk_sys::rte_mbuf_dyn_rx_timestamp_register(&mut offset, &mut flag) };
-    DpdkError::check("rte_mbuf_dyn_rx_timestamp_register", "", status)?;
-    CAPTURE_TIME_OFFSET.store(offset as usize, Ordering::Relaxed);
-    CAPTURE_TIME_FLAG.store(flag, Ordering::Relaxed);
-    Ok(())
 }

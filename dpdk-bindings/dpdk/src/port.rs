@@ -1,10 +1,10 @@
 //! A running Ethernet device: how it is set up, what it tells, and how it ends.
 
 use std::mem;
+use std::ptr;
 use std::sync::Arc;
 
 use crate::device::Attached;
-use crate::rss::configured_key;
 use crate::{Device, DeviceInfo, DpdkError, Mempool, Rss, RssGap, RxQueue, TxQueue};
 
 /// How a port is set up.
@@ -40,29 +40,14 @@ impl Default for PortOptions {
     }
 }
 
-/// Work that a device may take off the processor. All are asked for; [`Port::missing_offloads`] tells which the
-/// device does not offer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Offload {
-    /// Checks IPv4 header checksums ([`crate::Mbuf::ip_checksum`]).
-    Ipv4Checksum,
-    /// Checks TCP checksums ([`crate::Mbuf::l4_checksum`]).
-    TcpChecksum,
-    /// Checks UDP checksums ([`crate::Mbuf::l4_checksum`]).
-    UdpChecksum,
-    /// Checks SCTP checksums ([`crate::Mbuf::l4_checksum`]).
-    SctpChecksum,
-    /// Puts its hash into the mbuf ([`crate::Mbuf::rss_hash`]).
-    RssHash,
-}
-
-const OFFLOADS: [(Offload, u64); 5] = [
-    (Offload::Ipv4Checksum, dpdk_sys::DPDK_RX_OFFLOAD_IPV4_CKSUM),
-    (Offload::TcpChecksum, dpdk_sys::DPDK_RX_OFFLOAD_TCP_CKSUM),
-    (Offload::UdpChecksum, dpdk_sys::DPDK_RX_OFFLOAD_UDP_CKSUM),
-    (Offload::SctpChecksum, dpdk_sys::DPDK_RX_OFFLOAD_SCTP_CKSUM),
-    (Offload::RssHash, dpdk_sys::DPDK_RX_OFFLOAD_RSS_HASH),
-];
+/// Work that a device is to take off the processor, as far as it offers that: to check checksums
+/// ([`crate::Mbuf::ip_checksum`], [`crate::Mbuf::l4_checksum`]) and to put its hash into the mbuf
+/// ([`crate::Mbuf::rss_hash`]).
+const OFFLOADS: u64 = dpdk_sys::DPDK_RX_OFFLOAD_IPV4_CKSUM
+    | dpdk_sys::DPDK_RX_OFFLOAD_TCP_CKSUM
+    | dpdk_sys::DPDK_RX_OFFLOAD_UDP_CKSUM
+    | dpdk_sys::DPDK_RX_OFFLOAD_SCTP_CKSUM
+    | dpdk_sys::DPDK_RX_OFFLOAD_RSS_HASH;
 
 /// The Ethernet header with two VLAN tags, and the checksum behind the packet.
 const FRAME_OVERHEAD_BYTES: u32 = 14 + 8 + 4;
@@ -103,8 +88,6 @@ pub struct Port {
     attached: Arc<Attached>,
     info: DeviceInfo,
     mtu: u16,
-    promiscuous: bool,
-    missing_offloads: Vec<Offload>,
     rss_gaps: Vec<RssGap>,
     /// Whether packets come with the very hash that was asked for.
     hashes: bool,
@@ -121,9 +104,9 @@ impl Device {
         options: &PortOptions,
         pool: &Mempool,
     ) -> Result<(Port, Vec<RxQueue>, Vec<TxQueue>), DpdkError> {
-        let (attached, info) = self.into_parts();
+        let (mut attached, info) = self.into_parts();
         check_limits(&info, options)?;
-        configure(&attached, &info, options, pool)?;
+        configure(&mut attached, &info, options, pool)?;
         set_up_queues(&attached, options, pool)?;
         let name = attached.name();
         if let Some(mtu) = options.mtu {
@@ -134,11 +117,12 @@ impl Device {
         }
         // SAFETY: the port is configured and its queues are set up.
         DpdkError::check("rte_eth_dev_start", name, unsafe { dpdk_sys::rte_eth_dev_start(attached.id()) })?;
-        let promiscuous = options.promiscuous
+        if options.promiscuous {
             // SAFETY: the port runs.
-            && optional("rte_eth_promiscuous_enable", name, unsafe {
+            optional("rte_eth_promiscuous_enable", name, unsafe {
                 dpdk_sys::rte_eth_promiscuous_enable(attached.id())
             })?;
+        }
         let rss_gaps = options.rss.as_ref().map_or(Ok(Vec::new()), |rss| rss.finish(&attached, &info))?;
         let mut mtu = 0;
         // SAFETY: the port runs, and `mtu` is ours to write.
@@ -149,13 +133,8 @@ impl Device {
         let attached = Arc::new(attached);
         let rx = (0..options.rx_queues).map(|queue| RxQueue::new(Arc::clone(&attached), queue)).collect();
         let tx = (0..options.tx_queues).map(|queue| TxQueue::new(Arc::clone(&attached), queue)).collect();
-        let missing_offloads = OFFLOADS
-            .iter()
-            .filter(|(_, flag)| info.rx_offloads & flag == 0)
-            .map(|&(offload, _)| offload)
-            .collect();
         let hashes = options.rss.is_some() && rss_gaps.iter().all(|gap| *gap == RssGap::Table);
-        Ok((Port { attached, info, mtu, promiscuous, missing_offloads, rss_gaps, hashes }, rx, tx))
+        Ok((Port { attached, info, mtu, rss_gaps, hashes }, rx, tx))
     }
 }
 
@@ -187,14 +166,14 @@ fn check_limits(info: &DeviceInfo, options: &PortOptions) -> Result<(), DpdkErro
 }
 
 fn configure(
-    attached: &Attached,
+    attached: &mut Attached,
     info: &DeviceInfo,
     options: &PortOptions,
     pool: &Mempool,
 ) -> Result<(), DpdkError> {
     // SAFETY: plain data for which zero is a value, DPDK's default.
     let mut conf: dpdk_sys::rte_eth_conf = unsafe { mem::zeroed() };
-    conf.rxmode.offloads = OFFLOADS.iter().fold(0, |all, (_, flag)| all | flag);
+    conf.rxmode.offloads = OFFLOADS;
     if let Some(mtu) = options.mtu {
         conf.rxmode.mtu = u32::from(mtu);
         if u32::from(mtu) + FRAME_OVERHEAD_BYTES > u32::from(pool.segment_bytes()) {
@@ -203,19 +182,22 @@ fn configure(
     }
     match options.rss.as_ref().filter(|_| info.hashed() != 0) {
         Some(rss) => {
-            let key = rss.key_for(info);
+            attached.rss_key = rss.key_for(info).map(Box::from);
+            let key = attached.rss_key.as_deref_mut();
             conf.rxmode.mq_mode = dpdk_sys::rte_eth_rx_mq_mode_RTE_ETH_MQ_RX_RSS;
             let rss_conf = &mut conf.rx_adv_conf.rss_conf;
-            rss_conf.rss_key = configured_key(key);
-            rss_conf.rss_key_len = key.map_or(0, |key| key.len() as u8);
             rss_conf.rss_hf = info.hashed();
+            // Without a key of ours (null) it is the device's own.
+            rss_conf.rss_key_len = key.as_ref().map_or(0, |key| key.len() as u8);
+            rss_conf.rss_key = key.map_or(ptr::null_mut(), <[u8]>::as_mut_ptr);
         }
         // The hash comes with RSS alone.
         None => conf.rxmode.offloads &= !dpdk_sys::DPDK_RX_OFFLOAD_RSS_HASH,
     }
     conf.rxmode.offloads &= info.rx_offloads;
     conf.txmode.offloads = dpdk_sys::DPDK_TX_OFFLOAD_MULTI_SEGS & info.tx_offloads;
-    // SAFETY: the port is attached and does not run; `conf` is copied, and so is the key of `options` in it.
+    // SAFETY: the port is attached and does not run. `conf` is copied, but of the key in it only its place, which
+    // `attached` keeps until the device is gone.
     let status = unsafe {
         dpdk_sys::rte_eth_dev_configure(attached.id(), options.rx_queues, options.tx_queues, &conf)
     };
@@ -235,21 +217,14 @@ fn set_up_queues(attached: &Attached, options: &PortOptions, pool: &Mempool) -> 
         // SAFETY: the port is configured with this queue; null stands for the driver's own settings; the pool
         // lives for ever.
         let status = unsafe {
-            dpdk_sys::rte_eth_rx_queue_setup(
-                id,
-                queue,
-                rx_descriptors,
-                socket,
-                std::ptr::null(),
-                pool.as_ptr(),
-            )
+            dpdk_sys::rte_eth_rx_queue_setup(id, queue, rx_descriptors, socket, ptr::null(), pool.as_ptr())
         };
         DpdkError::check("rte_eth_rx_queue_setup", name, status)?;
     }
     for queue in 0..options.tx_queues {
         // SAFETY: the port is configured with this queue; null stands for the driver's own settings.
         let status =
-            unsafe { dpdk_sys::rte_eth_tx_queue_setup(id, queue, tx_descriptors, socket, std::ptr::null()) };
+            unsafe { dpdk_sys::rte_eth_tx_queue_setup(id, queue, tx_descriptors, socket, ptr::null()) };
         DpdkError::check("rte_eth_tx_queue_setup", name, status)?;
     }
     Ok(())
@@ -272,17 +247,6 @@ impl Port {
     /// The longest packet after the Ethernet header, in bytes.
     pub fn mtu(&self) -> u16 {
         self.mtu
-    }
-
-    /// Whether the device was put into its promiscuous mode. A virtual device may have none: it hands over all
-    /// packets anyway.
-    pub fn promiscuous(&self) -> bool {
-        self.promiscuous
-    }
-
-    /// What the device does not offer, so that software must do it.
-    pub fn missing_offloads(&self) -> &[Offload] {
-        &self.missing_offloads
     }
 
     /// What the device does not do of the RSS it was asked for.

@@ -39,7 +39,8 @@ pub struct TxQueue {
 /// One end of one queue of a port that runs.
 #[derive(Debug)]
 struct End {
-    port: Arc<Attached>,
+    /// Nobody reads it: it keeps the port running.
+    _port: Arc<Attached>,
     port_id: u16,
     queue: u16,
     not_sync: PhantomData<Cell<()>>,
@@ -47,7 +48,7 @@ struct End {
 
 impl End {
     fn new(port: Arc<Attached>, queue: u16) -> Self {
-        Self { port_id: port.id(), port, queue, not_sync: PhantomData }
+        Self { port_id: port.id(), _port: port, queue, not_sync: PhantomData }
     }
 }
 
@@ -61,20 +62,10 @@ impl RxQueue {
     /// An empty burst is best: some drivers look only at multiples of 4 or 8 packets.
     pub fn receive(&mut self, burst: &mut Burst) -> usize {
         let End { port_id, queue, .. } = self.end;
-        // SAFETY: the port runs as long as `end.port` is held, the queue is one of its own, and `&mut self` on
+        // SAFETY: the port runs as long as `_port` is held, the queue is one of its own, and `&mut self` on
         // the queue's only handle keeps other threads off. The driver initialises as many places as it
         // returns with packets that it no longer owns.
         unsafe { burst.fill(|free, room| dpdk_sys::rte_eth_rx_burst(port_id, queue, free, room)) }
-    }
-
-    /// The queue's number.
-    pub fn index(&self) -> u16 {
-        self.end.queue
-    }
-
-    /// The name of its port.
-    pub fn port_name(&self) -> &str {
-        self.end.port.name()
     }
 }
 
@@ -91,19 +82,9 @@ impl TxQueue {
             return 0;
         }
         let End { port_id, queue, .. } = self.end;
-        // SAFETY: the port runs as long as `end.port` is held, the queue is one of its own, and `&mut self` on
+        // SAFETY: the port runs as long as `_port` is held, the queue is one of its own, and `&mut self` on
         // the queue's only handle keeps other threads off. The driver owns the packets it counts and
         // leaves the others alone.
         unsafe { burst.take(|mbufs, len| dpdk_sys::rte_eth_tx_burst(port_id, queue, mbufs, len)) }
-    }
-
-    /// The queue's number.
-    pub fn index(&self) -> u16 {
-        self.end.queue
-    }
-
-    /// The name of its port.
-    pub fn port_name(&self) -> &str {
-        self.end.port.name()
     }
 }

@@ -1,6 +1,6 @@
 //! Receive side scaling: how a device spreads packets over its receive queues, and what it could not do of that.
 
-use std::{fmt, mem, ptr};
+use std::{fmt, mem};
 
 use crate::device::Attached;
 use crate::{DeviceInfo, DpdkError};
@@ -135,10 +135,4 @@ impl Rss {
         let fits = (0..self.table.len()).all(|place| self.table[place] == self.table[place % places]);
         Ok(fits)
     }
-}
-
-/// Where a device is to put the key as it is configured: null for its own.
-pub(crate) fn configured_key(key: Option<&[u8]>) -> *mut u8 {
-    // The call only reads it; its type says less than that.
-    key.map_or(ptr::null_mut(), |key| key.as_ptr().cast_mut())
 }

@@ -1,11 +1,9 @@
-//! Captures in, captures out: what net_pcap reads is what it writes, with its times and in one piece.
+//! Captures in, captures out: what net_pcap reads is what it writes, in one piece.
 
 mod common;
 
-use std::time::Duration;
-
-use common::{Captured, Folder, eal, frame, read_capture, write_capture};
-use dpdk::{Burst, Device, Mempool, MempoolOptions, Offload, PortOptions};
+use common::{Folder, eal, frame, read_capture, write_capture};
+use dpdk::{Burst, Device, Mempool, MempoolOptions, PortOptions};
 
 #[test]
 fn packets_pass_from_capture_to_capture() {
@@ -13,13 +11,7 @@ fn packets_pass_from_capture_to_capture() {
     let (input, output) = (folder.file("in.pcap"), folder.file("out.pcap"));
     // More than a burst, with frames of exactly one segment, of one byte more, and of several segments.
     let lengths = [60, 1514, 2048, 2049, 9000].into_iter().cycle().take(150);
-    let packets: Vec<Captured> = lengths
-        .enumerate()
-        .map(|(i, len)| Captured {
-            time: Duration::new(1_700_000_000 + i as u64, 1000 * (i as u32 + 7)),
-            bytes: frame(i as u8, len),
-        })
-        .collect();
+    let packets: Vec<Vec<u8>> = lengths.enumerate().map(|(i, len)| frame(i as u8, len)).collect();
     write_capture(&input, &packets);
 
     let eal = eal();
@@ -35,20 +27,17 @@ fn packets_pass_from_capture_to_capture() {
         device.start(&PortOptions { mtu: Some(9000), ..Default::default() }, &pool).unwrap();
     assert_eq!(port.mtu(), 9000);
     assert!(port.link().unwrap().up);
-    assert!(port.missing_offloads().contains(&Offload::TcpChecksum));
 
     let mut burst = Burst::new();
     let mut seen = 0;
     while rx[0].receive(&mut burst) > 0 {
         for mbuf in &mut burst {
             let expected = &packets[seen];
-            let time_ns = mbuf.capture_time_ns().map(u128::from);
-            assert_eq!(time_ns, Some(expected.time.as_nanos()), "packet {seen}");
-            assert_eq!(mbuf.packet_len(), expected.bytes.len());
+            assert_eq!(mbuf.packet_len(), expected.len());
             let pieces: Vec<u8> =
                 std::iter::once(mbuf.head()).chain(mbuf.segments()).flatten().copied().collect();
-            assert_eq!(pieces, expected.bytes, "packet {seen}");
-            assert_eq!(mbuf.segment_count() > 1, expected.bytes.len() > 2048);
+            assert_eq!(&pieces, expected, "packet {seen}");
+            assert_eq!(mbuf.segment_count() > 1, expected.len() > 2048);
             assert_eq!(mbuf.rss_hash(), None);
             mbuf.head_mut()[0] = 0xee;
             seen += 1;
@@ -67,8 +56,8 @@ fn packets_pass_from_capture_to_capture() {
     let written = read_capture(&output);
     assert_eq!(written.len(), packets.len());
     for (written, mut expected) in written.into_iter().zip(packets) {
-        expected.bytes[0] = 0xee;
-        assert_eq!(written, expected.bytes);
+        expected[0] = 0xee;
+        assert_eq!(written, expected);
     }
 
     // A closed device can be attached anew, and a packet held past its port is still sound.

@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use dpdk::{Eal, EalOptions};
 
@@ -34,25 +33,18 @@ impl Drop for Folder {
     }
 }
 
-/// A packet of a capture.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Captured {
-    pub time: Duration,
-    pub bytes: Vec<u8>,
-}
-
-/// Writes a capture: the classic format, microseconds, Ethernet, little-endian.
-pub fn write_capture(path: &Path, packets: &[Captured]) {
+/// Writes a capture: the classic format, Ethernet, little-endian, no times.
+pub fn write_capture(path: &Path, packets: &[Vec<u8>]) {
     let mut file = Vec::new();
     for word in [0xa1b2_c3d4_u32, 4 << 16 | 2, 0, 0, 65_535, 1] {
         file.extend(word.to_le_bytes());
     }
     for packet in packets {
-        let len = packet.bytes.len() as u32;
-        for word in [packet.time.as_secs() as u32, packet.time.subsec_micros(), len, len] {
+        let len = packet.len() as u32;
+        for word in [0, 0, len, len] {
             file.extend(word.to_le_bytes());
         }
-        file.extend(&packet.bytes);
+        file.extend(packet);
     }
     fs::write(path, file).unwrap();
 }
