@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+mod clients;
 pub mod config;
 pub mod host;
+mod http;
 pub mod metrics;
 mod replay;
 mod run;

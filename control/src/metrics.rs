@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use dpdk::{Link, PortStats};
-use metrics::{Label, counter, describe_counter, describe_gauge, gauge};
+use metrics::{Label, counter, describe_counter, describe_gauge, gauge, set_global_recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use sluice_conntrack::counters::{ByState, ProtocolLabel};
 use sluice_conntrack::{DropReason, InvalidReason, State};
 use sluice_engine::PortCounters;
 use sluice_engine::report::Stats;
 
+use crate::http;
 use crate::socket::protocol::Ports;
 
 /// Name and help text of each metric; a name that ends in `_total` is a counter, any other a gauge.
@@ -86,14 +87,15 @@ pub struct PortSample<'a> {
     pub link: Option<Link>,
 }
 
-/// Serves metrics at `listen` from now on, on a thread of its own.
+/// Serves metrics at `listen` from now on, on threads of its own.
 ///
 /// # Errors
 /// The address is taken, or is not this machine's: in words for the user.
 pub fn serve(listen: SocketAddr) -> Result<(), String> {
-    PrometheusBuilder::new()
-        .with_http_listener(listen)
-        .install()
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let page = recorder.handle();
+    set_global_recorder(recorder).map_err(|error| error.to_string())?;
+    http::serve(listen, move || page.render())
         .map_err(|error| format!("metrics.listen {listen}: {error}"))?;
     for (name, help) in METRICS {
         match name.ends_with("_total") {

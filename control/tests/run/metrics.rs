@@ -52,13 +52,32 @@ fn rules_go_on_over_a_reload(daemon: &BoxUnderTest) {
     assert_eq!(value(&scrape(daemon), default).as_deref(), Some("1202"));
 }
 
+/// Whoever can reach the metrics can neither take the daemon's descriptors nor fill its log.
+#[test]
+fn scrapers_that_hang_or_talk_nonsense_harm_nobody() {
+    let daemon = BoxUnderTest::start();
+    let before = daemon.descriptors();
+    let connect = || TcpStream::connect(("127.0.0.1", daemon.metrics_port)).unwrap();
+    let connections: Vec<TcpStream> = (0..200).map(|_| connect()).collect();
+    for (number, mut stream) in connections.iter().enumerate() {
+        let said = if number % 2 == 0 { "GET /metr" } else { "\u{16}\u{3}\u{1}\r\n\r\n" };
+        // Those beyond the limit have been sent away.
+        let _ = stream.write_all(said.as_bytes());
+    }
+    wait_for("the connections to be closed", || daemon.descriptors() < before + 20);
+    assert!(daemon.threads().len() < 30, "{:?}", daemon.threads());
+    let said = daemon.stderr();
+    assert!(!said.contains("WARN Error") && said.lines().count() < 30, "{said}");
+    assert_eq!(daemon.tell("conntrack -C"), "1202\n");
+}
+
 pub fn scrape(daemon: &BoxUnderTest) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", daemon.metrics_port)).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.0 200"), "{head}");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     body.to_owned()
 }
 
