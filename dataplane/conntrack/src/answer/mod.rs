@@ -103,8 +103,17 @@ fn may_be_answered<F: Frame>(frame: &F, headers: &Headers) -> bool {
 /// who answers in the place of one must not either: a damaged packet may be from anybody. Of a fragment nobody can tell.
 fn is_sound<F: Frame>(frame: &F, headers: &Headers) -> bool {
     let is_damaged =
-        matches!(headers.kind, Kind::Invalid(InvalidReason::ShortHeader | InvalidReason::BadLength));
+        matches!(headers.kind, Kind::Invalid(InvalidReason::ShortHeader | InvalidReason::BadLength))
+            || lacks_checksum(frame, headers);
     headers.fragment != Fragment::Whole || !is_damaged && wire::verify_checksum(frame, headers)
+}
+
+/// Whether a packet is UDP over IPv6 without a checksum. Tracking lets it pass, for there are tunnels that have none (RFC
+/// 6935); a host that is not the end of one discards it (RFC 8200 section 8.1).
+fn lacks_checksum<F: Frame>(frame: &F, headers: &Headers) -> bool {
+    let is_udp = headers.family() == Some(Family::V6) && headers.protocol == protocol::UDP;
+    let checksum = frame.head().get(usize::from(headers.l4_offset) + 6..);
+    is_udp && checksum.is_some_and(|bytes| bytes.starts_with(&[0, 0]))
 }
 
 /// Whether an address is that of many (RFC 1112 section 4, RFC 919 section 7, RFC 4291 section 2.7).

@@ -256,10 +256,14 @@ fn what_is_damaged_is_not_answered_in_the_place_of_a_host() {
                 assert_eq!(ask(&mut shard, damaged), None);
                 assert!(ask(&mut shard, sound).is_some());
             }
+            let is_v6 = from.contains(':');
+            let udp_at = if is_v6 { 14 + 40 } else { 14 + 20 };
             let mut too_long = udp(from, own);
-            let length_at = if from.contains(':') { 14 + 40 + 4 } else { 14 + 20 + 4 };
-            too_long[length_at] = 9;
+            too_long[udp_at + 4] = 9;
             assert_eq!(ask(&mut shard, too_long), None);
+            let mut without_checksum = udp(from, own);
+            without_checksum[udp_at + 6..][..2].fill(0);
+            assert_eq!(ask(&mut shard, without_checksum).is_none(), is_v6);
         }
     }
 }
