@@ -91,8 +91,12 @@ impl Bucket {
         Places(!(a >> 15 | b >> 14 | c >> 13) & Places::ALL)
     }
 
+    fn free(&self) -> Places {
+        self.places_of(0)
+    }
+
     fn taken(&self) -> usize {
-        PLACES - self.places_of(0).count()
+        PLACES - self.free().count()
     }
 }
 
@@ -225,14 +229,20 @@ impl Index {
 
     /// Adds an entry under a hash; false when both of its buckets are full.
     pub fn insert(&mut self, hash: Hash, entry: u32) -> bool {
-        let (first, second) = (self.first(hash), self.second(hash));
-        let taken = self.buckets[first].taken();
-        let away = taken >= CROWDED && self.buckets[second].taken() < taken;
-        let bucket = &mut self.buckets[if away { second } else { first }];
-        let Some(place) = bucket.places_of(0).next() else { return false };
+        let first = self.first(hash);
+        let (mut number, mut free) = (first, self.buckets[first].free());
+        if free.count() <= PLACES - CROWDED {
+            let second = self.second(hash);
+            let others = self.buckets[second].free();
+            if others.count() > free.count() {
+                (number, free) = (second, others);
+            }
+        }
+        let Some(place) = free.next() else { return false };
+        let bucket = &mut self.buckets[number];
         bucket.tags[place] = hash.tag();
         bucket.entries[place] = entry;
-        if away {
+        if number != first {
             self.buckets[first].sent_away += 1;
         }
         true
@@ -255,7 +265,7 @@ impl Index {
     /// Whether both buckets of a hash are full.
     #[inline]
     pub fn is_full(&self, hash: Hash) -> bool {
-        let is_full = |number: usize| self.buckets[number].taken() == PLACES;
+        let is_full = |number: usize| self.buckets[number].free().count() == 0;
         is_full(self.first(hash)) && is_full(self.second(hash))
     }
 
