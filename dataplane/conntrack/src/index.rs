@@ -222,9 +222,15 @@ impl Index {
         Self::find_in(&self.buckets[self.second(hash)], hash.tag(), &mut test)
     }
 
-    #[inline]
+    #[inline(always)]
     fn find_in<T>(bucket: &Bucket, tag: u16, test: &mut impl FnMut(u32) -> Option<T>) -> Option<(u32, T)> {
-        bucket.places_of(tag).map(|place| bucket.entries[place]).find_map(|entry| Some((entry, test(entry)?)))
+        for place in bucket.places_of(tag) {
+            let entry = bucket.entries[place];
+            if let Some(found) = test(entry) {
+                return Some((entry, found));
+            }
+        }
+        None
     }
 
     /// Adds an entry under a hash; false when both of its buckets are full.

@@ -253,7 +253,7 @@ pub struct Judgement {
     pub repeats: bool,
 }
 
-#[inline]
+#[inline(always)]
 fn any<T>(list: &[T], test: impl FnMut(&T) -> bool) -> bool {
     list.is_empty() || list.iter().any(test)
 }

@@ -117,22 +117,35 @@ impl Ports {
 /// Neighbouring addresses that have their ports in one arena: a mapping for each address would be too many for the kernel.
 const GROUP: u128 = 64;
 
+/// What is known of a group.
+#[derive(Debug)]
+struct Group {
+    /// Its family and first address.
+    key: (Family, u128),
+    /// [`SPACES`] for each address. They take memory where they are written, so that many addresses of which few are used
+    /// cost little. Where the host refuses even the address space, nothing is counted.
+    ports: Option<Arena<Ports>>,
+    /// Whether only entries are counted that the sweep has passed.
+    partial: bool,
+}
+
+impl Group {
+    fn new(key: (Family, u128)) -> Self {
+        Self { key, ports: Arena::sparse(GROUP as usize * SPACES).ok(), partial: false }
+    }
+}
+
 /// The translated addresses of a box and the use of their ports, by one shard.
 #[derive(Debug, Default)]
 pub struct Pools {
-    /// The groups that have addresses of the pools, by family and first address. Sorted.
-    groups: Vec<(Family, u128)>,
-    /// The ports of each group, by its place: [`SPACES`] for each address. They take memory where they are written, so that
-    /// many addresses of which few are used cost little. Where the host refuses even the address space, nothing is counted.
-    ports: Vec<Option<Arena<Ports>>>,
-    /// The groups of which only entries are counted that the sweep has passed.
-    partial: Vec<bool>,
+    /// The groups that have addresses of the pools. Sorted.
+    groups: Vec<Group>,
 }
 
 /// A copy has the same addresses, and none of their ports is used: use is a shard's own.
 impl Clone for Pools {
     fn clone(&self) -> Self {
-        Self::of(self.groups.clone())
+        Self { groups: self.groups.iter().map(|group| Group::new(group.key)).collect() }
     }
 }
 
@@ -145,7 +158,7 @@ const fn space(number: u8) -> usize {
 }
 
 /// The group of an address.
-const fn group(family: Family, address: u128) -> (Family, u128) {
+const fn key(family: Family, address: u128) -> (Family, u128) {
     (family, address - address % GROUP)
 }
 
@@ -157,58 +170,58 @@ const fn place_in_group(address: u128, space: usize) -> usize {
 impl Pools {
     /// Pools of these addresses, no port used.
     pub fn new(addresses: impl IntoIterator<Item = IpAddr>) -> Self {
-        let group = |address| group(Family::of(address), number(address));
-        let mut groups: Vec<_> = addresses.into_iter().map(group).collect();
-        groups.sort_unstable();
-        groups.dedup();
-        Self::of(groups)
-    }
-
-    fn of(groups: Vec<(Family, u128)>) -> Self {
-        let ports = groups.iter().map(|_| Arena::sparse(GROUP as usize * SPACES).ok()).collect();
-        let partial = vec![false; groups.len()];
-        Self { groups, ports, partial }
+        let key = |address| key(Family::of(address), number(address));
+        let mut keys: Vec<_> = addresses.into_iter().map(key).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        Self { groups: keys.into_iter().map(Group::new).collect() }
     }
 
     /// Takes over what `other` knows about groups that both have. Of all others nothing is counted yet.
     pub(crate) fn take_over(&mut self, other: &mut Self) {
-        for ((group, ports), partial) in self.groups.iter().zip(&mut self.ports).zip(&mut self.partial) {
-            match other.groups.binary_search(group) {
-                Ok(place) if !other.partial[place] => std::mem::swap(ports, &mut other.ports[place]),
-                _ => *partial = true,
+        for group in &mut self.groups {
+            match other.find(group.key).map(|place| &mut other.groups[place]) {
+                Some(old) if !old.partial => std::mem::swap(&mut group.ports, &mut old.ports),
+                _ => group.partial = true,
             }
         }
     }
 
     /// Whether entries are to be counted that were there before.
     pub(crate) fn is_partial(&self) -> bool {
-        self.partial.contains(&true)
+        self.groups.iter().any(|group| group.partial)
     }
 
     /// All entries are counted.
     pub(crate) fn complete(&mut self) {
-        self.partial.fill(false);
+        self.groups.iter_mut().for_each(|group| group.partial = false);
+    }
+
+    /// The place of a group.
+    fn find(&self, key: (Family, u128)) -> Option<usize> {
+        self.groups.binary_search_by_key(&key, |group| group.key).ok()
+    }
+
+    fn group(&self, family: Family, address: u128) -> Option<&Group> {
+        self.groups.get(self.find(key(family, address))?)
     }
 
     fn get(&self, family: Family, address: u128, space: usize) -> Option<&Ports> {
-        let place = self.groups.binary_search(&group(family, address)).ok()?;
-        self.ports.get(place)?.as_ref()?.get(place_in_group(address, space))
+        self.group(family, address)?.ports.as_ref()?.get(place_in_group(address, space))
     }
 
-    /// The ports of the address that packets of this tuple come to, if `counts` says so of what is known of its group:
-    /// whether that is partial.
-    fn get_mut(&mut self, comes: &Tuple, counts: impl Fn(bool) -> bool) -> Option<&mut Ports> {
-        let place = self.groups.binary_search(&group(comes.family(), comes.dst)).ok()?;
-        if !counts(*self.partial.get(place)?) {
-            return None;
-        }
-        let ports = self.ports.get_mut(place)?.as_mut()?;
-        ports.get_mut(place_in_group(comes.dst, space(comes.protocol())))
+    /// The ports of the address that packets of this tuple come to, if those of an entry are counted that the sweep has passed
+    /// or not.
+    fn get_mut(&mut self, comes: &Tuple, swept: bool) -> Option<&mut Ports> {
+        let place = self.find(key(comes.family(), comes.dst))?;
+        let group = self.groups.get_mut(place).filter(|group| swept || !group.partial)?;
+        group.ports.as_mut()?.get_mut(place_in_group(comes.dst, space(comes.protocol())))
     }
 
     /// Bytes of memory of the ports in use.
     pub fn memory_bytes(&self) -> usize {
-        self.ports.iter().flatten().flat_map(|spaces| spaces.iter()).map(Ports::memory_bytes).sum()
+        let ports = self.groups.iter().filter_map(|group| group.ports.as_ref());
+        ports.flat_map(|spaces| spaces.iter()).map(Ports::memory_bytes).sum()
     }
 
     /// Fetches what is known about a port ahead of its use.
@@ -221,22 +234,22 @@ impl Pools {
     /// Counts a connection on the port that packets of this tuple come to; `swept` says whether the sweep has passed its
     /// entry. Nothing happens for an address far from any pool.
     pub(crate) fn take(&mut self, comes: &Tuple, swept: bool) {
-        if let Some(ports) = self.get_mut(comes, |partial| swept || !partial) {
+        if let Some(ports) = self.get_mut(comes, swept) {
             ports.take(comes.reply_port());
         }
     }
 
     /// Counts a connection on a port no more.
     pub(crate) fn give_back(&mut self, comes: &Tuple, swept: bool) {
-        if let Some(ports) = self.get_mut(comes, |partial| swept || !partial) {
+        if let Some(ports) = self.get_mut(comes, swept) {
             ports.give_back(comes.reply_port());
         }
     }
 
     /// Counts a connection whose entry the sweep passes now, where that has not been done.
     pub(crate) fn take_late(&mut self, comes: &Tuple) {
-        if let Some(ports) = self.get_mut(comes, |partial| partial) {
-            ports.take(comes.reply_port());
+        if self.group(comes.family(), comes.dst).is_some_and(|group| group.partial) {
+            self.take(comes, true);
         }
     }
 
@@ -269,8 +282,7 @@ impl Pools {
     pub(crate) fn check(&self, comes: impl Iterator<Item = Tuple>) -> Result<(), String> {
         let mut expected = BTreeMap::<_, BTreeMap<u16, u16>>::new();
         for tuple in comes {
-            let place = self.groups.binary_search(&group(tuple.family(), tuple.dst));
-            if place.is_ok_and(|place| !self.partial[place]) {
+            if self.group(tuple.family(), tuple.dst).is_some_and(|group| !group.partial) {
                 let ports = expected.entry((tuple.family(), tuple.dst, space(tuple.protocol()))).or_default();
                 *ports.entry(tuple.reply_port()).or_default() += 1;
             }
