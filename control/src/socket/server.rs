@@ -83,8 +83,13 @@ impl Server {
     {
         let failed = |error| SocketError::Io(path.to_owned(), error);
         let made = make_directory(path).map_err(failed)?;
-        check_free(path)?;
-        let listener = bind(path).map_err(failed)?;
+        let listener = match check_free(path).and_then(|()| bind(path).map_err(failed)) {
+            Ok(listener) => listener,
+            Err(error) => {
+                remove_directory(made.as_deref());
+                return Err(error);
+            }
+        };
         let server = Server { path: path.to_owned(), made };
         let service = Service {
             name: "control-client",
@@ -106,9 +111,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         // Whoever is connected keeps the connection until the process ends.
         let _ = fs::remove_file(&self.path);
-        if let Some(directory) = &self.made {
-            let _ = fs::remove_dir(directory);
-        }
+        remove_directory(self.made.as_deref());
     }
 }
 
@@ -119,6 +122,13 @@ fn make_directory(path: &Path) -> io::Result<Option<PathBuf>> {
             Ok(Some(directory.to_owned()))
         }
         _ => Ok(None),
+    }
+}
+
+/// Takes away the directory that was made, unless somebody has put something there.
+fn remove_directory(made: Option<&Path>) {
+    if let Some(directory) = made {
+        let _ = fs::remove_dir(directory);
     }
 }
 
@@ -317,6 +327,9 @@ mod tests {
         assert!(matches!(Server::start(&path, counts), Err(SocketError::InUse(_))));
         drop(server);
         assert!(!path.parent().unwrap().exists());
+        let too_long = directory.0.join("made").join("x".repeat(200));
+        assert!(matches!(Server::start(&too_long, counts), Err(SocketError::Io(..))));
+        assert!(!path.parent().unwrap().exists(), "what does not begin leaves nothing behind");
     }
 
     #[test]

@@ -46,7 +46,11 @@ impl Links {
             for (number, port) in (0..).zip(&self.ports) {
                 router.set_mac(PortId(number), port.mac);
             }
-            neighbours.configure(router);
+            neighbours.configure(router, |egress, mbuf, mac| {
+                if let Some(port) = self.ports.get_mut(usize::from(egress.0)) {
+                    send_to(port, mbuf, mac);
+                }
+            });
         }
     }
 

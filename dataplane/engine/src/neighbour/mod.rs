@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use ahash::RandomState;
 use arrayvec::ArrayVec;
-use sluice_conntrack::forward::{MacAddress, Router};
+use sluice_conntrack::forward::{MacAddress, Neighbour, Router};
 use sluice_conntrack::{Instant, PortId};
 
 /// Stations that are remembered, at most: enough for the links of a router, and a scan of a /8 fills no more.
@@ -79,13 +79,16 @@ impl<P> Neighbours<P> {
         Self { stations, looked_through: Instant::default() }
     }
 
-    /// Takes over the stations that the operator knows, in place of those of an earlier configuration.
-    pub(crate) fn configure(&mut self, router: &Router) {
+    /// Takes over the stations that the operator knows, in place of those of an earlier configuration. `release` gets each
+    /// packet that has waited for one of them, and where it goes.
+    pub(crate) fn configure(&mut self, router: &Router, mut release: impl FnMut(PortId, P, MacAddress)) {
         self.stations.retain(|_, station| !station.fixed);
-        for neighbour in router.neighbours.iter().take(MAX_STATIONS) {
-            let station =
-                Station { fixed: true, mac: Some(neighbour.mac), ..Station::asked(Instant::default()) };
-            self.stations.insert((neighbour.port, neighbour.address), station);
+        for Neighbour { port, address, mac } in router.neighbours.iter().take(MAX_STATIONS) {
+            let station = Station { fixed: true, mac: Some(*mac), ..Station::asked(Instant::default()) };
+            let before = self.stations.insert((*port, *address), station);
+            for packet in before.into_iter().flat_map(|station| station.waiting) {
+                release(*port, packet, *mac);
+            }
         }
     }
 

@@ -2,7 +2,6 @@
 
 use super::*;
 use etherparse::{NetSlice, SlicedPacket};
-use sluice_conntrack::forward::Neighbour;
 
 const PORT: PortId = PortId(1);
 const MAC: MacAddress = [2, 0, 0, 0, 0, 9];
@@ -104,12 +103,17 @@ fn what_the_operator_says_stands() {
     let mut neighbours = Neighbours::new();
     let mut router = Router::new(vec![], &[]);
     router.neighbours = vec![Neighbour { port: PORT, address: host(), mac: MAC }];
-    neighbours.configure(&router);
+    for packet in [1, 2] {
+        neighbours.resolve(at(0), PORT, host(), packet);
+    }
+    let mut released = Vec::new();
+    neighbours.configure(&router, |port, packet, mac| released.push((port, packet, mac)));
+    assert_eq!(released, [(PORT, 1, MAC), (PORT, 2, MAC)], "those that have waited");
     neighbours.heard(at(1), PORT, host(), [2, 0, 0, 0, 0, 7], true);
     assert_eq!(look_through(&mut neighbours, 9000), (vec![], 0));
     assert_eq!(neighbours.resolve(at(9000), PORT, host(), 1), Hop::Known(1, MAC));
     router.neighbours.clear();
-    neighbours.configure(&router);
+    neighbours.configure(&router, |_, packet, _| panic!("{packet} did not wait"));
     assert_eq!(neighbours.resolve(at(9001), PORT, host(), 1), Hop::Waits { ask: true });
 }
 
