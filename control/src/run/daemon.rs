@@ -9,7 +9,7 @@ use sluice_conntrack::{DropReason, InvalidReason, State};
 use sluice_engine::Load;
 use sluice_engine::command::Unanswered;
 use sluice_engine::report::{PAGE, Page, Stats};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::dataplane::Dataplane;
 use super::{Event, RunError, log, pools, ports, reload, rules, service, timeouts};
@@ -256,10 +256,8 @@ impl Daemon {
                 service::alive(&format!("{entries} of {limit} entries; configuration {}", self.revision));
                 Ok(())
             }
-            Err(Unanswered::Late) => {
-                warn!("{}", Unanswered::Late);
-                Ok(())
-            }
+            // Which worker, is in the log.
+            Err(Unanswered::Late) => Ok(()),
             Err(Unanswered::Gone) => Err(RunError::Other(Unanswered::Gone.to_string())),
         }
     }

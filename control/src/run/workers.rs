@@ -111,7 +111,8 @@ impl Workers {
         for answer in self.tell_all(copies) {
             match answer {
                 Ok(Answer::Configured(old)) => decided.add(&old),
-                Ok(_) | Err(Unanswered::Late) => warn!("a worker has not confirmed the configuration yet"),
+                // It confirms the configuration later.
+                Ok(_) | Err(Unanswered::Late) => {}
                 Err(Unanswered::Gone) => return Err(Unanswered::Gone),
             }
         }
@@ -127,7 +128,7 @@ impl Workers {
                     .map(|answer| if let Answer::Drained(moved) = answer { *moved } else { 0 })
                     .sum()
             });
-            // Whether a worker does not answer, and which, is said as they are stopped.
+            // With a worker that does not answer there is nothing to wait for.
             if moved.unwrap_or(0_u64) == 0 {
                 break;
             }
@@ -141,11 +142,7 @@ impl Workers {
     /// A worker has panicked. All others have ended in order.
     pub fn stop(mut self) -> Result<(), RunError> {
         // One that has ended by itself cannot answer; joining it says why.
-        for (number, answer) in self.tell_all(repeat_with(|| Command::Stop)).into_iter().enumerate() {
-            if matches!(answer, Err(Unanswered::Late)) {
-                warn!("worker {number} does not answer; waiting for its end");
-            }
-        }
+        self.tell_all(repeat_with(|| Command::Stop));
         let joined: Vec<bool> = self.0.into_iter().map(|worker| worker.lcore.join().is_ok()).collect();
         match joined.iter().position(|joined| !joined) {
             None => Ok(()),
@@ -158,14 +155,21 @@ impl Workers {
         self.tell_all(repeat_with(command)).into_iter().collect()
     }
 
-    /// Tells each worker its command before it waits for the first, so that they work at the same time.
+    /// Tells each worker its command before it waits for the first, so that they work at the same time. Which of them do
+    /// not answer is logged.
     fn tell_all(&mut self, commands: impl IntoIterator<Item = Command>) -> Vec<Result<Answer, Unanswered>> {
         let pairs = self.0.iter_mut().zip(commands);
         let told: Vec<_> = pairs.map(|(worker, command)| worker.controller.tell(command)).collect();
         let hear = |(worker, told): (&mut Handle, Result<(), Unanswered>)| {
             told.and_then(|()| worker.controller.hear(PATIENCE))
         };
-        self.0.iter_mut().zip(told).map(hear).collect()
+        let answers: Vec<_> = self.0.iter_mut().zip(told).map(hear).collect();
+        for (number, answer) in answers.iter().enumerate() {
+            if let Err(why) = answer {
+                warn!("worker {number}: {why}");
+            }
+        }
+        answers
     }
 }
 

@@ -160,7 +160,7 @@ impl fmt::Display for Unanswered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Gone => "the worker has ended",
-            Self::Late => "the worker does not answer",
+            Self::Late => "the worker does not answer in time",
         })
     }
 }
