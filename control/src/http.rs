@@ -1,25 +1,43 @@
-//! As much HTTP as Prometheus needs to fetch a page (RFC 9112): a request, its answer, and the connection is closed.
+//! The page that Prometheus fetches, over HTTP.
 //!
 //! A client that is slow, silent or talks nonsense has its time and its place, and costs nothing else: neither the log
-//! nor the daemon's descriptors are at its mercy.
+//! nor the daemon's descriptors are at its mercy. All are served on one thread.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::clients::{self, Service};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime;
+use tokio::sync::Semaphore;
+use tokio::time;
 
 /// Longest request in bytes, all its headers included.
 const MAX_REQUEST_BYTES: usize = 8 << 10;
 
-/// Clients served at one time; one more is told to come again.
+/// Clients served at one time; one more finds the connection closed.
 const MAX_CLIENTS: usize = 16;
 
 /// How long a client has for all that it says and takes: what Prometheus gives a scrape unless told otherwise.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Serves the page that `render` writes as `/metrics` of `listen`, from now on, on threads of its own.
+/// How long nobody is accepted after the system has refused to, for want of descriptors most likely.
+const REST: Duration = Duration::from_millis(100);
+
+/// The text format of Prometheus.
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+/// Serves the page that `render` writes as `/metrics` of `listen`, from now on, on a thread of its own.
 ///
 /// # Errors
 /// The address is taken, or is not this machine's; or there is no thread.
@@ -27,114 +45,73 @@ pub fn serve<F>(listen: SocketAddr, render: F) -> io::Result<()>
 where
     F: Fn() -> String + Send + Sync + 'static,
 {
-    serve_for(PATIENCE, TcpListener::bind(listen)?, render)
+    serve_for(PATIENCE, std::net::TcpListener::bind(listen)?, render)
 }
 
-fn serve_for<F>(patience: Duration, listener: TcpListener, render: F) -> io::Result<()>
+fn serve_for<F>(patience: Duration, listener: std::net::TcpListener, render: F) -> io::Result<()>
 where
     F: Fn() -> String + Send + Sync + 'static,
 {
-    let service = Service {
-        name: "metrics-client",
-        most: MAX_CLIENTS,
-        turn_away,
-        attend: move |stream: &TcpStream| {
-            // A client that has gone away, or has had its time, is no error of ours.
-            let _ = attend(&mut Talk { stream, end: Instant::now() + patience }, &render);
-        },
+    listener.set_nonblocking(true)?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let listener = {
+        let _inside = runtime.enter();
+        TcpListener::from_std(listener)?
     };
-    let accept = move || listener.accept().map(|(stream, _)| stream);
-    let run = move || clients::serve(accept, service);
-    thread::Builder::new().name("metrics-accept".to_owned()).spawn(run).map(drop)
+    let run = move || runtime.block_on(accept(listener, patience, Arc::new(render)));
+    thread::Builder::new().name("metrics".to_owned()).spawn(run).map(drop)
 }
 
-fn turn_away(mut stream: &TcpStream) {
-    // The kernel's buffer of a new connection takes so little at once.
-    let _ = stream.set_nonblocking(true);
-    let _ = stream.write_all(answer("503 Service Unavailable", "too many clients\n").as_bytes());
+async fn accept<F>(listener: TcpListener, patience: Duration, render: Arc<F>)
+where
+    F: Fn() -> String + Send + Sync + 'static,
+{
+    let places = Arc::new(Semaphore::new(MAX_CLIENTS));
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            time::sleep(REST).await;
+            continue;
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        let render = Arc::clone(&render);
+        tokio::spawn(async move {
+            let _place = place;
+            // A client that has had its time, or has gone away, is no error of ours.
+            let _ = time::timeout(patience, attend(stream, &*render)).await;
+        });
+    }
 }
 
-fn attend(talk: &mut Talk<'_>, render: &impl Fn() -> String) -> io::Result<()> {
-    let request = request(talk)?;
-    let page = match words(&request)[..] {
-        [b"GET", b"/metrics", ..] => answer("200 OK", &render()),
-        [b"HEAD", b"/metrics", ..] => {
-            let mut page = answer("200 OK", &render());
-            page.truncate(page.find("\r\n\r\n").map_or(0, |head| head + 4));
-            page
+/// Answers one request.
+async fn attend(stream: TcpStream, render: &impl Fn() -> String) -> hyper::Result<()> {
+    let service = service_fn(|request| {
+        let answer = answer(&request, render);
+        async { Ok::<_, Infallible>(answer) }
+    });
+    let mut server = http1::Builder::new();
+    server.keep_alive(false).max_buf_size(MAX_REQUEST_BYTES).header_read_timeout(None);
+    server.serve_connection(TokioIo::new(stream), service).await
+}
+
+fn answer<Body>(request: &Request<Body>, render: &impl Fn() -> String) -> Response<Full<Bytes>> {
+    let (status, page) = match (request.method(), request.uri().path()) {
+        (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, render()),
+        (&Method::GET | &Method::HEAD, _) => {
+            (StatusCode::NOT_FOUND, "the metrics are at /metrics\n".to_owned())
         }
-        [b"GET" | b"HEAD", ..] => answer("404 Not Found", "the metrics are at /metrics\n"),
-        _ => answer("400 Bad Request", "this is no request for a page\n"),
+        _ => (StatusCode::METHOD_NOT_ALLOWED, "the metrics can be fetched only\n".to_owned()),
     };
-    talk.write_all(page.as_bytes())
-}
-
-/// A request with the empty line that ends it; nothing where there is none, or not within bounds.
-fn request(talk: &mut impl Read) -> io::Result<Vec<u8>> {
-    let mut request = Vec::new();
-    let mut piece = [0; 1024];
-    while request.len() < MAX_REQUEST_BYTES {
-        match talk.read(&mut piece)? {
-            0 => break,
-            read => request.extend(&piece[..read]),
-        }
-        if request.windows(4).any(|end| end == b"\r\n\r\n") {
-            return Ok(request);
-        }
-    }
-    Ok(Vec::new())
-}
-
-/// The words of the first line: method, target without its query, version.
-fn words(request: &[u8]) -> Vec<&[u8]> {
-    let line = request.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    line.split(|byte| *byte == b' ')
-        .map(|word| word.split(|byte| *byte == b'?').next().unwrap_or(word))
-        .collect()
-}
-
-fn answer(status: &str, body: &str) -> String {
-    format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )
-}
-
-/// A connection that ends at a time, however little the other side says or takes at once.
-struct Talk<'a> {
-    stream: &'a TcpStream,
-    end: Instant,
-}
-
-impl Talk<'_> {
-    /// The time that is left, which is never none: that would stand for any.
-    fn left(&self) -> io::Result<Option<Duration>> {
-        let left = self.end.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(Some(left)) }
-    }
-}
-
-impl Read for Talk<'_> {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.stream.set_read_timeout(self.left()?)?;
-        self.stream.read(bytes)
-    }
-}
-
-impl Write for Talk<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.set_write_timeout(self.left()?)?;
-        self.stream.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    let mut answer = Response::new(Full::from(page));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, TEXT);
+    answer
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
     use super::*;
 
     /// More than the kernel takes of an answer that nobody reads.
@@ -163,28 +140,29 @@ mod tests {
     #[test]
     fn a_request_gets_its_answer() {
         let address = start(PATIENCE, 3);
-        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: 3\r\n\
-                    Connection: close\r\n\r\n";
-        for (request, expected) in [
-            ("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", head.to_owned() + "xxx"),
-            ("GET /metrics?a=b HTTP/1.0\r\n\r\n", head.to_owned() + "xxx"),
-            ("HEAD /metrics HTTP/1.1\r\n\r\n", head.to_owned()),
+        for (request, page) in [
+            ("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "xxx"),
+            ("GET /metrics?a=b HTTP/1.0\r\n\r\n", "xxx"),
+            ("HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n", ""),
         ] {
-            assert_eq!(hear(say(address, request)), expected, "{request}");
+            let answer = hear(say(address, request));
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert_eq!(body, page, "{request}");
+            assert!(head.contains(" 200 OK\r\n"), "{head}");
+            for header in ["content-type: text/plain; version=0.0.4; charset=utf-8", "content-length: 3"] {
+                assert!(head.contains(header), "{head}");
+            }
         }
+        let endless = "GET /metrics HTTP/1.1\r\nX: ".to_owned() + &"x".repeat(MAX_REQUEST_BYTES);
         for (request, status) in [
             ("GET / HTTP/1.1\r\n\r\n", "404"),
-            ("POST /metrics HTTP/1.1\r\n\r\n", "400"),
+            ("POST /metrics HTTP/1.1\r\n\r\n", "405"),
             ("\u{16}\u{3}\u{1} ?\r\n\r\n", "400"),
-            ("\r\n\r\n", "400"),
+            (&endless, "431"),
         ] {
             let answer = hear(say(address, request));
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {answer}");
         }
-        // Read to its last byte, so that the connection is closed in order.
-        let start = "GET /metrics HTTP/1.1\r\nX: ";
-        let endless = start.to_owned() + &"x".repeat(MAX_REQUEST_BYTES - start.len());
-        assert!(hear(say(address, &endless)).starts_with("HTTP/1.1 400 "));
     }
 
     #[test]
@@ -198,10 +176,9 @@ mod tests {
     }
 
     #[test]
-    fn one_client_too_many_is_told_so() {
+    fn one_client_too_many_is_sent_away() {
         let address = start(PATIENCE, 3);
         let _places: Vec<TcpStream> = (0..MAX_CLIENTS).map(|_| say(address, "")).collect();
-        let answer = hear(TcpStream::connect(address).unwrap());
-        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert_eq!(hear(TcpStream::connect(address).unwrap()), "");
     }
 }

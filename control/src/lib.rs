@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
-mod clients;
 pub mod config;
 pub mod host;
 mod http;

@@ -9,13 +9,13 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 use std::time::Duration;
 
 use super::protocol::{Answer, Request};
 use super::{MAX_CLIENTS, MAX_REQUEST_BYTES};
-use crate::clients::{self, Service};
 
 /// A client that says nothing, or takes nothing, for so long is sent away, so that it holds no other one's place.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -91,17 +91,7 @@ impl Server {
             }
         };
         let server = Server { path: path.to_owned(), made };
-        let service = Service {
-            name: "control-client",
-            most: MAX_CLIENTS,
-            turn_away,
-            attend: move |stream: &UnixStream| {
-                // A client that has gone away is no error of ours.
-                let _ = attend(stream, &serve);
-            },
-        };
-        let accept = move || listener.accept().map(|(stream, _)| stream);
-        let run = move || clients::serve(accept, service);
+        let run = move || accept(&listener, &Arc::new(serve));
         thread::Builder::new().name("control-accept".to_owned()).spawn(run).map_err(failed)?;
         Ok(server)
     }
@@ -163,6 +153,31 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
         return Err(error);
     }
     Ok(listener)
+}
+
+fn accept<F>(listener: &UnixListener, serve: &Arc<F>)
+where
+    F: Fn(Call) -> bool + Send + Sync + 'static,
+{
+    loop {
+        let Ok((stream, _)) = listener.accept() else {
+            // Out of descriptors, most likely: some client is to leave first.
+            thread::sleep(Duration::from_millis(100));
+            continue;
+        };
+        // Each client's thread holds one more reference.
+        if Arc::strong_count(serve) > MAX_CLIENTS {
+            turn_away(&stream);
+            continue;
+        }
+        let serve = Arc::clone(serve);
+        let client = move || {
+            // A client that has gone away is no error of ours.
+            let _ = attend(&stream, &*serve);
+        };
+        // Without a thread the stream is closed, which tells the client.
+        let _ = thread::Builder::new().name("control-client".to_owned()).spawn(client);
+    }
 }
 
 fn turn_away(mut stream: &UnixStream) {
