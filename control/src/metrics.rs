@@ -87,7 +87,7 @@ pub struct PortSample<'a> {
     pub link: Option<Link>,
 }
 
-/// Serves metrics at `listen` from now on, on threads of its own.
+/// Serves metrics at `listen` from now on, on a thread of its own.
 ///
 /// # Errors
 /// The address is taken, or is not this machine's: in words for the user.

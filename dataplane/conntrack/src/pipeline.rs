@@ -218,9 +218,8 @@ impl Shard {
             self.verdict(tracked, Action::Drop(DropReason::NatUnknown))
         };
         if let Action::Forward(egress) = verdict.action {
-            let facts = Facts::of_packet(Packet { headers, head: frame.head() }, frame.port());
-            let sender = self.public_sender(&Facts { egress: Some(egress), ..facts });
-            edit.src = edit.src.map(|src| sender.unwrap_or(src));
+            let packet = Packet { headers, head: frame.head() };
+            edit.src = edit.src.map(|src| self.public_sender(packet, frame.port(), egress).unwrap_or(src));
             self.rewrite_error(frame, headers, &edit);
         }
         self.conclude(frame, headers, tracked, verdict)

@@ -16,11 +16,11 @@ pub use pace::Pace;
 use crate::forward::Forwarding;
 use crate::forward::router::is_group;
 use crate::frame::{Frame, PortId};
-use crate::headers::{Fragment, Headers, Kind};
+use crate::headers::{Fragment, Headers, Kind, Packet};
 use crate::shard::Shard;
 use crate::tuple::{Family, number, protocol};
 use crate::verdict::{Action, DropReason, InvalidReason, Rejection, Verdict};
-use crate::wire::{self, icmp};
+use crate::wire::{self, icmp, udp};
 use envelope::Envelope;
 
 impl Shard {
@@ -112,8 +112,8 @@ fn is_sound<F: Frame>(frame: &F, headers: &Headers) -> bool {
 /// 6935); a host that is not the end of one discards it (RFC 8200 section 8.1).
 fn lacks_checksum<F: Frame>(frame: &F, headers: &Headers) -> bool {
     let is_udp = headers.family() == Some(Family::V6) && headers.protocol == protocol::UDP;
-    let checksum = frame.head().get(usize::from(headers.l4_offset) + 6..);
-    is_udp && checksum.is_some_and(|bytes| bytes.starts_with(&[0, 0]))
+    let header = Packet { headers, head: frame.head() }.l4().first_chunk();
+    is_udp && header.is_some_and(|header| udp::checksum(header) == 0)
 }
 
 /// Whether an address is that of many (RFC 1112 section 4, RFC 919 section 7, RFC 4291 section 2.7).

@@ -5,7 +5,7 @@
 
 use super::bind::Newcomer;
 use super::edit::{self, ErrorEdit};
-use crate::frame::Frame;
+use crate::frame::{Frame, PortId};
 use crate::headers::{Headers, Packet};
 use crate::policy::Facts;
 use crate::shard::Shard;
@@ -83,10 +83,11 @@ impl Shard {
         }
     }
 
-    /// The address that the sender of an error has outside by a rule of its own. The facts are those of the error.
+    /// The address that the sender of an error has outside by a rule of its own.
     #[cold]
-    pub(crate) fn public_sender(&self, facts: &Facts) -> Option<u128> {
-        let binder = self.configuration.binders.source.iter().find(|binder| binder.applies(facts, true))?;
+    pub(crate) fn public_sender(&self, error: Packet<'_>, ingress: PortId, egress: PortId) -> Option<u128> {
+        let facts = Facts { egress: Some(egress), ..Facts::of_packet(error, ingress) };
+        let binder = self.configuration.binders.source.iter().find(|binder| binder.applies(&facts, true))?;
         let wish = binder.rule.errors.then(|| binder.wish(facts.family, facts.source, None, 0));
         wish.flatten().map(|wish| wish.address)
     }

@@ -42,7 +42,7 @@ pub(super) const fn coverage(header: &[u8; HEADER_BYTES], l4_len: usize) -> usiz
 }
 
 /// The checksum; 0 is none.
-pub(super) const fn checksum(header: &[u8; HEADER_BYTES]) -> u16 {
+pub(crate) const fn checksum(header: &[u8; HEADER_BYTES]) -> u16 {
     u16_at(header, 6)
 }
 

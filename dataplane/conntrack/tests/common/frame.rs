@@ -42,6 +42,11 @@ impl Pair {
         Self { source: source.parse().unwrap(), destination: destination.parse().unwrap() }
     }
 
+    /// A router on the way between them.
+    pub fn router(self) -> IpAddr {
+        if self.source.is_ipv4() { [10, 9, 9, 9].into() } else { "2001:db8:9::9".parse().unwrap() }
+    }
+
     pub fn inverse(self) -> Self {
         Self { source: self.destination, destination: self.source }
     }

@@ -28,6 +28,14 @@ pub const ROOM: u32 = 1024;
 /// What the index is keyed by.
 pub const SEED: [u64; 4] = [1, 2, 3, 4];
 
+/// What tests try that do not say otherwise.
+pub const PRESETS: [Preset; 2] = [Preset::Classic, Preset::Linux];
+
+/// The state of a packet that was tracked.
+pub fn state(verdict: Verdict) -> State {
+    verdict.state.expect("it was tracked")
+}
+
 pub const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }

@@ -5,18 +5,7 @@ use sluice_conntrack::entry::Status;
 use sluice_conntrack::policy::{Match, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::Action;
-use sluice_conntrack::{Direction, DropReason, State, Verdict};
-use std::net::IpAddr;
-
-const PRESETS: [Preset; 2] = [Preset::Classic, Preset::Linux];
-
-fn state(verdict: Verdict) -> State {
-    verdict.state.expect("it was tracked")
-}
-
-fn router(pair: Pair) -> IpAddr {
-    if pair.source.is_ipv4() { [10, 9, 9, 9].into() } else { "2001:db8:9::9".parse().unwrap() }
-}
+use sluice_conntrack::{Direction, DropReason, State};
 
 #[test]
 fn an_error_is_related_to_the_entry_it_quotes() {
@@ -26,7 +15,7 @@ fn an_error_is_related_to_the_entry_it_quotes() {
             let first = it.inside(&pair.udp(20));
             it.pass(secs(5));
             let before = it.entry();
-            let error = it.outside(&pair.udp(20).time_exceeded(router(pair)));
+            let error = it.outside(&pair.udp(20).time_exceeded(pair.router()));
             assert_eq!((error.state, error.direction), (Some(State::Related), Some(Direction::Reply)));
             assert_eq!((error.entry, error.action), (first.entry, Action::Forward(INSIDE)));
             assert_eq!(it.entry(), before, "errors refresh and count nothing");
@@ -41,7 +30,7 @@ fn an_unreachable_destination_ends_the_entry_of_classic_days() {
         for pair in Pair::both(4000, 53) {
             let mut it = Middlebox::of(preset);
             it.inside(&pair.udp(20));
-            assert_eq!(state(it.outside(&pair.udp(20).unreachable(router(pair)))), State::Related);
+            assert_eq!(state(it.outside(&pair.udp(20).unreachable(pair.router()))), State::Related);
             assert_eq!(it.shard.is_empty(), preset == Preset::Classic);
             it.check();
         }
@@ -58,7 +47,7 @@ fn a_narrow_link_on_the_way_ends_no_connection() {
             let data = pair.tcp("A", 1001, 5001);
             it.inside(&data);
             let (kind, code) = if pair.source.is_ipv4() { (3, 4) } else { (2, 0) };
-            assert_eq!(state(it.outside(&data.error(router(pair), kind, code))), State::Related);
+            assert_eq!(state(it.outside(&data.error(pair.router(), kind, code))), State::Related);
             assert_eq!(state(it.inside(&data)), State::Established);
             it.check();
         }

@@ -6,17 +6,6 @@ use sluice_conntrack::policy::{Match, Outcome, Policy, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{Direction, DropReason, Forwarding, Instant, InvalidReason, PortId, State, Verdict};
-use std::net::IpAddr;
-
-const PRESETS: [Preset; 2] = [Preset::Classic, Preset::Linux];
-
-fn state(verdict: Verdict) -> State {
-    verdict.state.expect("it was tracked")
-}
-
-fn router(pair: Pair) -> IpAddr {
-    if pair.source.is_ipv4() { [10, 9, 9, 9].into() } else { "2001:db8:9::9".parse().unwrap() }
-}
 
 #[test]
 fn a_question_is_new_until_it_is_answered() {
@@ -186,7 +175,7 @@ fn untracked_rules_leave_packets_alone() {
         assert_eq!(state(it.inside(&pair.udp(20).spoilt())), State::Untracked, "nor is it verified");
         assert!(it.shard.is_empty());
         // An error about it belongs to no entry.
-        let error = it.outside(&pair.udp(20).unreachable(router(pair)));
+        let error = it.outside(&pair.udp(20).unreachable(pair.router()));
         assert_eq!(error.invalid, Some(InvalidReason::IcmpQuote));
         // The answer comes from port 53 and not to it.
         assert_eq!(state(it.outside(&pair.inverse().udp(20))), State::New);
@@ -221,7 +210,7 @@ fn zones_keep_the_same_addresses_apart() {
         assert_ne!(first, second);
         let answer = it.burst(&mut [(PortId(3), pair.inverse().udp(1).frame())])[0];
         assert_eq!((answer.state, answer.entry), (Some(State::Established), Some(second)));
-        let error = pair.udp(1).time_exceeded(router(pair)).frame();
+        let error = pair.udp(1).time_exceeded(pair.router()).frame();
         assert_eq!(it.burst(&mut [(PortId(1), error)])[0].entry, Some(first));
         let zones: Vec<_> = it.entries().iter().map(|(_, entry)| entry.zone()).collect();
         assert!(zones.contains(&0) && zones.contains(&7));

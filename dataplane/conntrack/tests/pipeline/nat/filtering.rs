@@ -188,12 +188,7 @@ fn clients_reach_one_another_by_their_mapped_ports() {
 
 #[test]
 fn a_strangers_connection_ends_with_the_address_it_came_to() {
-    let masquerade = || {
-        let mut nat = masquerade();
-        nat.source[0].mapping = Mapping::EndpointIndependent;
-        nat.source[0].filtering = Filtering::EndpointIndependent;
-        nat
-    };
+    let masquerade = || mapping_masquerade(Filtering::EndpointIndependent);
     let mut it = Middlebox::of_configuration(with_outside(&["203.0.113.1"], "203.0.113.254", masquerade()));
     let client = Pair::at("10.0.0.2:4000", "198.51.100.2:80");
     it.goes_out(&client.udp(1));

@@ -37,6 +37,14 @@ fn masquerade() -> Nat {
     source(Target::Own(Ports::Own))
 }
 
+/// The same, with one port for each of a client's.
+fn mapping_masquerade(filtering: Filtering) -> Nat {
+    let mut nat = masquerade();
+    nat.source[0].mapping = Mapping::EndpointIndependent;
+    nat.source[0].filtering = filtering;
+    nat
+}
+
 /// A source rule for all that leaves by the outside port.
 fn source(target: Target) -> Nat {
     Nat { source: vec![Rule::new(outwards(), target)], destination: vec![] }

@@ -155,11 +155,7 @@ fn a_mapping_that_the_rules_no_longer_make_serves_no_new_connection() {
 
 #[test]
 fn a_lost_address_is_given_to_nobody_while_the_table_is_swept() {
-    let nat = || {
-        let mut nat = masquerade();
-        nat.source[0].mapping = Mapping::EndpointIndependent;
-        nat
-    };
+    let nat = || mapping_masquerade(Filtering::AddressAndPortDependent);
     let mut it = Middlebox::of_configuration(with_outside(&["203.0.113.1"], "203.0.113.254", nat()));
     let towards =
         |host: u8, server: u8| Pair { destination: ([198, 51, 100, server], 80).into(), ..from(host) };
