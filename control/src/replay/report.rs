@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use sluice_conntrack::entry::EntryId;
+use sluice_conntrack::ids::{EntryId, RuleId};
 use sluice_conntrack::listing::Layout;
-use sluice_conntrack::verdict::{Action, RuleId};
+use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{Direction, DropReason, PortId, ShardId, State, Verdict};
 
 use super::Failure;

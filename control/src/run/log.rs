@@ -66,9 +66,9 @@ pub fn line(record: &LogRecord, config: &Config) -> String {
 mod tests {
     use super::*;
     use sluice_conntrack::entry::Status;
+    use sluice_conntrack::ids::RuleId;
     use sluice_conntrack::policy::Facts;
     use sluice_conntrack::tuple::Family;
-    use sluice_conntrack::verdict::RuleId;
     use sluice_conntrack::{Instant, State};
 
     const CONFIG: &str = "\

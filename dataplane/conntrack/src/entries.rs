@@ -4,7 +4,8 @@
 //! both are fetched at once. That arena takes memory only where it is written: IPv4 takes places from the low
 //! end, IPv6 from the high end, and a box without IPv6 never pays for it.
 
-use crate::entry::{Cold, Entry, EntryId, Status};
+use crate::entry::{Cold, Entry, Status};
+use crate::ids::EntryId;
 use crate::tuple::{Direction, Family, Tuple};
 use sluice_memory::{Arena, Pages};
 use std::hint::select_unpredictable;

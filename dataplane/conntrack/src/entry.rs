@@ -9,16 +9,6 @@ use crate::tuple::{Direction, Selector};
 use std::hint::select_unpredictable;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Names an entry for as long as it lives: a number that is used again later, and the generation that
-/// tells its users apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EntryId {
-    /// Place in the arena.
-    pub index: u32,
-    /// Changes whenever the place is taken again.
-    pub generation: u32,
-}
-
 /// Status bits of an entry, with Linux's meanings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]

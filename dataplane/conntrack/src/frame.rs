@@ -1,17 +1,7 @@
 //! What the crate asks of whoever holds a packet: an mbuf, a vector in a test, a capture's record.
 
-use crate::steer::ShardId;
-use crate::tuple::Zone;
+use crate::ids::{PortId, ShardId, Zone};
 use crate::verdict::Handoff;
-
-/// A port of the box, by its place in the configuration.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PortId(pub u8);
-
-impl PortId {
-    /// The box itself: where packets to its own addresses "leave".
-    pub const LOCAL: Self = Self(u8::MAX);
-}
 
 /// What the receiving device found out about a checksum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,15 +3,15 @@
 use crate::counters::RuleCounter;
 use crate::entry::Judged;
 use crate::forward::Egress;
-use crate::frame::PortId;
 use crate::headers::{Headers, Kind, Packet};
+use crate::ids::{PortId, RuleId};
 use crate::log::LogRecord;
 use crate::nat::Destination;
 use crate::policy::{Decision, Facts, Judgement, Outcome};
 use crate::shard::Shard;
 use crate::track::Tracked;
 use crate::tuple::{Direction, Family, protocol};
-use crate::verdict::{Action, DropReason, Rejection, RuleId, State, Verdict};
+use crate::verdict::{Action, DropReason, Rejection, State, Verdict};
 use crate::wire;
 
 impl Facts {

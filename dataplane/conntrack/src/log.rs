@@ -1,8 +1,8 @@
 //! What `log` rules saw: a bounded ring that a control thread empties, never the packet path.
 
+use crate::ids::RuleId;
 use crate::policy::Facts;
 use crate::time::Instant;
-use crate::verdict::RuleId;
 use std::collections::VecDeque;
 
 /// Records that wait to be fetched, at most.

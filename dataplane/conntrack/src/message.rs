@@ -26,14 +26,15 @@
 //! and the shard that handed it on learns of that before it looks the packet up again.
 
 use crate::entries::NONE;
-use crate::entry::{Entry, EntryId, Status};
+use crate::entry::{Entry, Status};
 use crate::frame::{Frame, Handed};
 use crate::headers::Headers;
+use crate::ids::{EntryId, ShardId, Zone};
 use crate::shard::Shard;
-use crate::steer::{ShardId, Steering};
+use crate::steer::Steering;
 use crate::table::End;
 use crate::time::Instant;
-use crate::tuple::{Direction, Tuple, Zone};
+use crate::tuple::{Direction, Tuple};
 use crate::verdict::{Action, DropReason, Handoff, Verdict};
 use crate::wire;
 use sluice_memory::Arena;

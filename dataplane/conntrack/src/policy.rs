@@ -4,9 +4,9 @@
 //! packets that have no cached judgement; an established packet of a judged connection skips the walk.
 
 use crate::entry::Status;
-use crate::frame::PortId;
-use crate::tuple::{Direction, Family, Zone, protocol};
-use crate::verdict::{RuleId, State};
+use crate::ids::{PortId, RuleId, Zone};
+use crate::tuple::{Direction, Family, protocol};
+use crate::verdict::State;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 

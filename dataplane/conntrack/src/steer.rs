@@ -11,12 +11,9 @@
 
 use crate::frame::Frame;
 use crate::headers::{Fragment, Headers, Kind};
+use crate::ids::ShardId;
 use crate::tuple::{Family, Tuple, protocol};
 use crate::wire::ethernet;
-
-/// A shard, by its number: that of its worker.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ShardId(pub u16);
 
 /// Places in the indirection table: what most NICs have, and enough that 16 shards differ by an eighth at most.
 pub const TABLE: usize = 128;

@@ -1,12 +1,12 @@
 //! Tracking: which connection a packet belongs to, and what it does to that connection's entry.
 
-use crate::entry::{EntryId, Status};
+use crate::entry::Status;
 use crate::frame::{Frame, Handed};
 use crate::headers::{Kind, Packet};
+use crate::ids::{EntryId, ShardId};
 use crate::nat::Newcomer;
 use crate::settings::Preset;
 use crate::shard::Shard;
-use crate::steer::ShardId;
 use crate::table::{End, Key};
 use crate::time::Tick;
 use crate::tracker::{self, Context, Update};

@@ -3,25 +3,10 @@
 //! IPv4 and IPv6 share one shape. An address is a number, an IPv4 address the number below 2^32; the
 //! family stands in the selector, so that the two never meet.
 
+pub use crate::family::Family;
+use crate::icmp_type;
+use crate::ids::Zone;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-/// Which family an address belongs to. The values are Linux's `AF_INET` and `AF_INET6`, as listings
-/// print them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Family {
-    /// IPv4.
-    V4 = 2,
-    /// IPv6.
-    V6 = 10,
-}
-
-impl Family {
-    /// That of an address.
-    pub const fn of(address: IpAddr) -> Self {
-        if address.is_ipv6() { Self::V6 } else { Self::V4 }
-    }
-}
 
 /// One of the two ways a packet of a connection can go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,9 +27,6 @@ impl Direction {
         }
     }
 }
-
-/// A conntrack zone: tuples of different zones never meet. Zone 0 is the default.
-pub type Zone = u16;
 
 /// IP protocol numbers that have a tracker or a meaning here (IANA "Protocol Numbers").
 pub mod protocol {
@@ -166,7 +148,7 @@ impl Selector {
         let inverted = match self.protocol() {
             protocol::ICMP | protocol::ICMPV6 => {
                 let [id @ .., kind, code] = ports.to_be_bytes();
-                let answer = crate::wire::icmp::invert_type(self.family(), kind);
+                let answer = icmp_type::invert_type(self.family(), kind);
                 u32::from_be_bytes([id[0], id[1], answer, code])
             }
             _ => ports.rotate_left(16),

@@ -1,10 +1,7 @@
 //! What is said about a packet: its state, and whether and why it leaves or ends here.
 
-use crate::entry::EntryId;
-use crate::forward::GatewayId;
-use crate::frame::PortId;
-use crate::steer::ShardId;
-use crate::tuple::{Direction, Zone};
+use crate::ids::{EntryId, GatewayId, PortId, RuleId, ShardId, Zone};
+use crate::tuple::Direction;
 
 /// The conntrack state of a packet, in Linux's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -148,10 +145,6 @@ reasons! {
         GreProtocol = "gre-protocol",
     }
 }
-
-/// A rule of the policy, by its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RuleId(pub u16);
 
 /// How a sender is told that its packet was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 //! shard knows its connection ([`sluice_conntrack::message`]).
 
 use dpdk::{Mbuf, Mempool};
-use sluice_conntrack::entry::EntryId;
 use sluice_conntrack::frame::Handed;
+use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::message::{MOST_CLAIMS, Message, Settled};
 use sluice_conntrack::verdict::{Action, Handoff};
 use sluice_conntrack::{DropReason, Instant, PortId, Shard, ShardId, Verdict};

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use dpdk::{Mbuf, Mempool};
-use sluice_conntrack::forward::{GatewayId, MacAddress, Router};
+use sluice_conntrack::forward::{MacAddress, Router};
+use sluice_conntrack::ids::GatewayId;
 use sluice_conntrack::verdict::Action;
 use sluice_conntrack::wire::ethernet;
 use sluice_conntrack::{Configuration, DropReason, Forwarding, Instant, PortId, Shard, Verdict};

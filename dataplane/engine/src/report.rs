@@ -3,8 +3,8 @@
 //! Whoever asks has made the memory, and the worker fills it as far as it goes: it neither allocates nor frees.
 
 use sluice_conntrack::counters::{Counters, RuleCounter};
-use sluice_conntrack::entry::EntryId;
 use sluice_conntrack::forward::MAX_PORTS;
+use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::listing::EntrySnapshot;
 use sluice_conntrack::log::LogRecord;
 use sluice_conntrack::nat::{NatCounter, PortBlock, SPACES};

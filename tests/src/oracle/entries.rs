@@ -2,7 +2,8 @@
 
 use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
-use sluice_conntrack::entry::{EntryId, Status};
+use sluice_conntrack::entry::Status;
+use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::listing::{EntrySnapshot, Layout};
 use sluice_conntrack::time::Tick;
 use sluice_conntrack::tuple::protocol;

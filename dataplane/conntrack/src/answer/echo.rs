@@ -3,8 +3,9 @@
 use super::envelope::Envelope;
 use crate::frame::Frame;
 use crate::headers::{Fragment, Headers};
+use crate::icmp_type;
 use crate::tuple::{Family, protocol};
-use crate::wire::{icmp, segments};
+use crate::wire::segments;
 
 const REQUEST: u8 = 8;
 const REQUEST_V6: u8 = 128;
@@ -39,7 +40,7 @@ pub(super) fn write<F: Frame>(
     }
     envelope.write(headers.protocol, 2, out, |out| {
         let length = segments::copy(frame, headers.l4_offset, headers.l4_len as usize, out)?;
-        out.get_mut(..4)?.copy_from_slice(&[icmp::invert_type(envelope.family, request), 0, 0, 0]);
+        out.get_mut(..4)?.copy_from_slice(&[icmp_type::invert_type(envelope.family, request), 0, 0, 0]);
         Some(length)
     })
 }

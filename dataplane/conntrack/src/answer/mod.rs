@@ -15,12 +15,14 @@ pub use pace::Pace;
 
 use crate::forward::Forwarding;
 use crate::forward::router::is_group;
-use crate::frame::{Frame, PortId};
+use crate::frame::Frame;
 use crate::headers::{Fragment, Headers, Kind, Packet};
+use crate::icmp_type;
+use crate::ids::PortId;
 use crate::shard::Shard;
 use crate::tuple::{Family, number, protocol};
 use crate::verdict::{Action, DropReason, InvalidReason, Rejection, Verdict};
-use crate::wire::{self, icmp, udp};
+use crate::wire::{self, udp};
 use envelope::Envelope;
 
 impl Shard {
@@ -90,7 +92,8 @@ fn may_be_answered<F: Frame>(frame: &F, headers: &Headers) -> bool {
     let (_, destination) = wire::addresses(frame.head(), headers);
     let is_icmp = matches!(headers.protocol, protocol::ICMP | protocol::ICMPV6);
     let kind = frame.head().get(usize::from(headers.l4_offset));
-    let is_error = is_icmp && kind.is_none_or(|kind| icmp::class(family, *kind) == icmp::Class::Error);
+    let is_error =
+        is_icmp && kind.is_none_or(|kind| icmp_type::class(family, *kind) == icmp_type::Class::Error);
     frame.head().first_chunk().is_some_and(|mac| !is_group(mac))
         && headers.fragment != Fragment::Later
         && headers.kind != Kind::Error

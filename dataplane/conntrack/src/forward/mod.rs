@@ -5,10 +5,11 @@ pub mod table;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use router::{GatewayId, Interface, MacAddress, Neighbour, Route, Router};
+pub use router::{Interface, MacAddress, Neighbour, Route, Router};
 
-use crate::frame::{Frame, PortId};
+use crate::frame::Frame;
 use crate::headers::{Headers, Kind};
+use crate::ids::{GatewayId, PortId};
 use crate::verdict::Action;
 
 /// Most ports of a box.

@@ -6,8 +6,9 @@
 
 use super::table::Table;
 use super::{Egress, MAX_PORTS, Way};
-use crate::frame::{Frame, PortId};
+use crate::frame::Frame;
 use crate::headers::{Headers, Kind};
+use crate::ids::{GatewayId, PortId};
 use crate::policy::Prefix;
 use crate::tuple::{Family, protocol};
 use crate::verdict::{Action, DropReason, Rejection};
@@ -16,10 +17,6 @@ use std::net::IpAddr;
 
 /// A link-layer address.
 pub type MacAddress = [u8; 6];
-
-/// A next router, by its place in the router's list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GatewayId(pub u16);
 
 /// What the router knows about a port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -8,12 +8,13 @@ mod text;
 mod tests;
 
 use crate::entry::{Cold, Entry, Status};
+use crate::ids::Zone;
 use crate::settings::{Preset, Settings};
 use crate::time::{Instant, Tick};
 use crate::tracker::gre;
 use crate::tracker::sctp::SctpState;
 use crate::tracker::tcp::TcpState;
-use crate::tuple::{Direction, Family, Tuple, Zone, protocol};
+use crate::tuple::{Direction, Family, Tuple, protocol};
 use std::fmt;
 
 /// How a line looks.

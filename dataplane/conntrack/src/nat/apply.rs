@@ -5,8 +5,9 @@
 
 use super::bind::Newcomer;
 use super::edit::{self, ErrorEdit};
-use crate::frame::{Frame, PortId};
+use crate::frame::Frame;
 use crate::headers::{Headers, Packet};
+use crate::ids::PortId;
 use crate::policy::Facts;
 use crate::shard::Shard;
 use crate::tuple::{Direction, Tuple, protocol};

@@ -9,13 +9,11 @@ use super::rules::{Mapping, Ports, Rule, Target};
 use super::search::{asks_a_node, choices, draw_from};
 use crate::entry::{Entry, Status};
 use crate::forward::{Egress, Forwarding};
-use crate::frame::PortId;
+use crate::ids::{PortId, RuleId, ShardId};
 use crate::index::Hash;
 use crate::policy::Facts;
 use crate::shard::Shard;
-use crate::steer::ShardId;
 use crate::tuple::{Family, Tuple, number, protocol};
-use crate::verdict::RuleId;
 use std::net::IpAddr;
 use zerocopy::FromZeros;
 

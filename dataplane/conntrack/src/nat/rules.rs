@@ -3,7 +3,7 @@
 //! Plain data that the control plane lowers its YAML to. A connection's first packet walks each list once, and the first
 //! rule that applies decides for its whole life; so rules that change leave entries alone.
 
-use crate::frame::PortId;
+use crate::ids::PortId;
 use crate::policy::{Match, Prefix};
 use crate::tuple::{Family, address, number};
 use std::net::IpAddr;

@@ -3,15 +3,10 @@
 
 use super::{Context, Update};
 use crate::headers::Packet;
+use crate::icmp_type::{self, Class};
 use crate::settings::Preset;
 use crate::tuple::{Direction, Selector, protocol};
 use crate::verdict::InvalidReason;
-
-/// Echo, timestamp, information and address mask request.
-const QUERIES: &[u8] = &[8, 13, 15, 17];
-
-/// Echo request and node information query.
-const QUERIES_V6: &[u8] = &[128, 139];
 
 /// A query opens a connection; nothing else does.
 pub fn open(context: Context<'_>, packet: Packet<'_>) -> Result<u32, InvalidReason> {
@@ -35,8 +30,7 @@ pub fn update(context: Context<'_>, packet: Packet<'_>, direction: Direction) ->
 
 fn is_query(selector: Selector) -> bool {
     let [kind, _code] = selector.dport().to_be_bytes();
-    let queries = if selector.protocol() == protocol::ICMPV6 { QUERIES_V6 } else { QUERIES };
-    queries.contains(&kind)
+    icmp_type::class(selector.family(), kind) == Class::Query
 }
 
 fn timeout_ms(context: Context<'_>, packet: Packet<'_>) -> u32 {

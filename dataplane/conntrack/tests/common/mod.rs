@@ -7,8 +7,8 @@ pub mod received;
 pub use frame::{Packet, Pair};
 
 use sluice_conntrack::counters::ByState;
-use sluice_conntrack::entry::EntryId;
 use sluice_conntrack::forward::{Interface, Route, Router};
+use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::listing::{EntrySnapshot, Layout};
 use sluice_conntrack::nat::Nat;
 use sluice_conntrack::policy::{Match, Outcome, Policy, Prefix, Rule, RuleAction};

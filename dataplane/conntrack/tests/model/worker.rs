@@ -4,7 +4,7 @@ use crate::common::received::Received;
 use shuttle::sync::Arc;
 use shuttle::sync::atomic::{AtomicBool, Ordering};
 use shuttle::sync::mpsc::{Receiver, Sender};
-use sluice_conntrack::entry::EntryId;
+use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::message::{Message, Settled};
 use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{DropReason, Handed, Instant, PortId, Shard, ShardId, State, Verdict};

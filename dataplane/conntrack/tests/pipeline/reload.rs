@@ -4,12 +4,11 @@ use crate::common::frame::init;
 use crate::common::received::Received;
 use crate::common::{INSIDE, OUTSIDE, Packet, Pair, SEED, accept_all, configuration, rules};
 use crate::steering::{received, verdict};
-use sluice_conntrack::entry::EntryId;
+use sluice_conntrack::ids::{EntryId, Zone};
 use sluice_conntrack::message::{Message, Settled};
 use sluice_conntrack::nat::{Mapping, Nat, Ports, Range, Rule, Target};
 use sluice_conntrack::policy::{Match, Policy, Prefix, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
-use sluice_conntrack::tuple::Zone;
 use sluice_conntrack::verdict::{Action, Handoff};
 use sluice_conntrack::{
     Capacity, Configuration, DropReason, Handed, Instant, Shard, ShardId, Steering, Verdict,

@@ -1,9 +1,9 @@
 //! The policy as packets meet it: its cached judgements, reloads, counters and logs.
 
 use crate::common::*;
+use sluice_conntrack::ids::RuleId;
 use sluice_conntrack::policy::{IcmpType, Match, RuleAction, TcpFlags};
 use sluice_conntrack::settings::{Preset, Settings};
-use sluice_conntrack::verdict::RuleId;
 use sluice_conntrack::{Direction, DropReason, State, Verdict};
 
 fn linux(policy: sluice_conntrack::policy::Policy) -> Middlebox {

@@ -5,7 +5,8 @@ mod icmp;
 mod properties;
 
 use super::*;
-use crate::frame::{Checksum, PortId};
+use crate::frame::Checksum;
+use crate::ids::PortId;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A frame in segments, with what a device says about it.
