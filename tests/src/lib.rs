@@ -1,4 +1,5 @@
 //! What the end-to-end tests share.
 #![forbid(unsafe_code)]
 
+pub mod circles;
 pub mod oracle;

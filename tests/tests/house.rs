@@ -1,14 +1,21 @@
-//! The rules of the house that no compiler knows: where `unsafe` may stand, and how long a file may be.
+//! The rules of the house that no compiler knows: where `unsafe` may stand, how long a file may be, and that files of a crate
+//! stand one upon the other.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use sluice_tests::circles::{Module, circles};
 
 /// Directories whose crates touch raw memory. All others must forbid it.
 const UNSAFE: [&str; 2] = ["dpdk-bindings", "dataplane/memory"];
 
 /// Lines of a file before its tests. One idea needs no more.
 const MOST_LINES: usize = 500;
+
+/// The crates whose files are looked at for circles, by their sources.
+const CRATES: [&str; 3] = ["bench/src", "dataplane/memory/src", "dpdk-bindings/dpdk/src"];
 
 /// Every Rust file of the repository, by its path from the root.
 fn sources() -> Vec<(PathBuf, String)> {
@@ -77,4 +84,33 @@ fn every_file_says_what_it_is() {
         .map(|(path, _)| path.display().to_string())
         .collect();
     assert!(silent.is_empty(), "{}", silent.join("\n"));
+}
+
+/// The module of a file, by its path below its crate's sources; `None` where it is a program's or a test's.
+fn module(path: &Path) -> Option<Module> {
+    let mut parts: Module = path.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    let name = parts.pop()?.strip_suffix(".rs")?.to_owned();
+    if parts.iter().any(|part| part == "bin" || part == "tests") || name == "tests" || name == "main" {
+        return None;
+    }
+    if name != "mod" && name != "lib" {
+        parts.push(name);
+    }
+    Some(parts)
+}
+
+#[test]
+fn files_import_each_other_in_no_circle() {
+    let mut wrong = vec![];
+    for root in CRATES {
+        let in_crate = |(path, text): (PathBuf, String)| {
+            path.strip_prefix(root).ok().and_then(module).map(|module| (module, text))
+        };
+        let files: BTreeMap<_, _> = sources().into_iter().filter_map(in_crate).collect();
+        for circle in circles(&files).unwrap() {
+            let names: Vec<_> = circle.iter().map(|module| module.join("::")).collect();
+            wrong.push(format!("{root}: {}", names.join(", ")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -35,7 +35,6 @@ use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use sluice_conntrack::Configuration;
 
 use crate::report::{LogPage, Page, PortsPage, Stats};
-use crate::worker::Worker;
 
 /// Commands that wait, at most.
 const WAITING: usize = 16;
@@ -175,9 +174,9 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Carries out one command, if one waits and there is room for its answer. False when that was the last: the
-    /// worker is to stop, or nobody is left to ask it anything.
-    pub fn serve(&mut self, worker: &mut Worker) -> bool {
+    /// Has `answer` carry out one command, if one waits and there is room for its answer. False when that was the last:
+    /// the worker is to stop, or nobody is left to ask it anything.
+    pub fn serve(&mut self, answer: impl FnOnce(Command) -> Answer) -> bool {
         if self.commands.is_empty() {
             return !self.commands.is_abandoned();
         }
@@ -185,38 +184,11 @@ impl Inbox {
             return true;
         }
         let Ok(command) = self.commands.pop() else { return true };
-        let answer = worker.answer(command);
+        let answer = answer(command);
         let last = matches!(answer, Answer::Stopped);
         // There is room, and this is the only producer.
         let pushed = self.answers.push(answer);
         debug_assert!(pushed.is_ok());
         !last
-    }
-}
-
-impl Worker {
-    /// Carries out a command. Bounded work, no allocation, nothing freed.
-    pub fn answer(&mut self, command: Command) -> Answer {
-        match command {
-            Command::List(mut page) => {
-                page.fill(self.shard());
-                Answer::Listed(page)
-            }
-            Command::Stats(mut stats) => {
-                stats.fill(self);
-                Answer::Stats(stats)
-            }
-            Command::Configure(configuration) => Answer::Configured(self.configure(configuration)),
-            Command::Ports(mut page) => {
-                page.fill(self.shard());
-                Answer::Ports(page)
-            }
-            Command::Log(mut page) => {
-                page.fill(self.shard_mut());
-                Answer::Logged(page)
-            }
-            Command::Drain => Answer::Drained(self.drain()),
-            Command::Stop => Answer::Stopped,
-        }
     }
 }

@@ -21,4 +21,5 @@ pub use clock::Clock;
 pub use command::{Answer, Command, Controller, Inbox, channel};
 pub use port::PortCounters;
 pub use queues::{OpenPort, Queues};
-pub use worker::{EXPIRY_BUDGET, Idle, Load, Worker};
+pub use report::Load;
+pub use worker::{EXPIRY_BUDGET, Idle, Worker};

@@ -11,7 +11,6 @@ use sluice_conntrack::nat::{NatCounter, PortBlock, SPACES};
 use sluice_conntrack::{Instant, Shard};
 
 use crate::port::PortCounters;
-use crate::worker::{Load, Worker};
 
 /// Entries on a page of a listing, and records on a page of the log: as many as a burst has packets.
 pub const PAGE: usize = 64;
@@ -65,6 +64,15 @@ impl Page {
     }
 }
 
+/// What a worker's time went into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Nanoseconds in rounds that had packets.
+    pub busy_ns: u64,
+    /// Nanoseconds in rounds that had none.
+    pub idle_ns: u64,
+}
+
 /// What a worker has counted since it began.
 #[derive(Debug)]
 pub struct Stats {
@@ -104,8 +112,8 @@ impl Stats {
         }
     }
 
-    pub(crate) fn fill(&mut self, worker: &Worker) {
-        let shard = worker.shard();
+    /// Fills in what the shard has counted. The rest is the worker's.
+    pub(crate) fn fill(&mut self, shard: &Shard) {
         self.at = shard.now();
         self.entries = shard.len();
         self.counters.clone_from(shard.counters());
@@ -116,11 +124,6 @@ impl Stats {
         let room = self.nat.capacity();
         self.nat.extend(shard.configuration().nat_counters.iter().take(room));
         self.signposts = shard.signposts();
-        for (place, counters) in self.ports.iter_mut().zip(worker.port_counters()) {
-            *place = counters;
-        }
-        self.handed_off = worker.handed_off();
-        self.load = worker.load();
     }
 
     /// Adds what another worker has counted under the same configuration.

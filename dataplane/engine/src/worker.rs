@@ -9,13 +9,14 @@ use sluice_conntrack::frame::Handed;
 use sluice_conntrack::{Configuration, DropReason, Instant, PortId, Shard, Verdict};
 
 use crate::clock::Clock;
-use crate::command::Inbox;
+use crate::command::{Answer, Command, Inbox};
 use crate::dispatch::{Carried, Dispatch};
 use crate::frame::Received;
 use crate::handoff::{self, Parcel, Purpose};
 use crate::link::Links;
 use crate::port::PortCounters;
 use crate::queues::Queues;
+use crate::report::{Load, Stats};
 
 /// Steps of expiry in one round: 20 us at most with ten million entries, as much as a burst is. A million entries that
 /// expire at once are gone 0.7 s later on a worker that has 20 us of packets in each round (`bench`'s `expiry`).
@@ -35,15 +36,6 @@ pub enum Idle {
     /// Sleeps for 50 microseconds at a time once nothing has come for a while.
     #[default]
     Friendly,
-}
-
-/// What a worker's time went into.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Load {
-    /// Nanoseconds in rounds that had packets.
-    pub busy_ns: u64,
-    /// Nanoseconds in rounds that had none.
-    pub idle_ns: u64,
 }
 
 /// Bursts that are received from each queue as a worker drains: four times what a queue of 1024 packets holds, and an end
@@ -89,11 +81,36 @@ impl Worker {
         self.dispatch.shard.configure(configuration)
     }
 
+    /// Carries out a command. Bounded work, no allocation, nothing freed.
+    pub fn answer(&mut self, command: Command) -> Answer {
+        match command {
+            Command::List(mut page) => {
+                page.fill(self.shard());
+                Answer::Listed(page)
+            }
+            Command::Stats(mut stats) => {
+                self.report(&mut stats);
+                Answer::Stats(stats)
+            }
+            Command::Configure(configuration) => Answer::Configured(self.configure(configuration)),
+            Command::Ports(mut page) => {
+                page.fill(self.shard());
+                Answer::Ports(page)
+            }
+            Command::Log(mut page) => {
+                page.fill(self.shard_mut());
+                Answer::Logged(page)
+            }
+            Command::Drain => Answer::Drained(self.drain()),
+            Command::Stop => Answer::Stopped,
+        }
+    }
+
     /// Works until [`crate::Command::Stop`] comes or the controller is gone.
     pub fn run(&mut self, clock: &Clock, idle: Idle, inbox: &mut Inbox) {
         let mut empty_rounds = 0;
         let mut before = clock.now();
-        while inbox.serve(self) {
+        while inbox.serve(|command| self.answer(command)) {
             let now = clock.now();
             let packets = self.poll(now);
             let after = clock.now();
@@ -245,6 +262,16 @@ impl Worker {
         std::mem::take(&mut self.moved)
     }
 
+    /// Fills in what has been counted.
+    fn report(&self, stats: &mut Stats) {
+        stats.fill(self.shard());
+        for (place, port) in stats.ports.iter_mut().zip(&self.dispatch.links.ports) {
+            *place = port.counters;
+        }
+        stats.handed_off = self.dispatch.peers.handed_off();
+        stats.load = self.load;
+    }
+
     /// The verdicts on the last burst, in order.
     pub fn verdicts(&self) -> &[Verdict] {
         self.verdicts.get(..self.decided).unwrap_or_default()
@@ -268,15 +295,5 @@ impl Worker {
     /// What passed each port, by [`PortId`].
     pub fn port_counters(&self) -> impl ExactSizeIterator<Item = PortCounters> {
         self.dispatch.links.ports.iter().map(|port| port.counters)
-    }
-
-    /// Packets handed off to other workers.
-    pub const fn handed_off(&self) -> u64 {
-        self.dispatch.peers.handed_off()
-    }
-
-    /// What the worker's time went into.
-    pub const fn load(&self) -> Load {
-        self.load
     }
 }

@@ -10,8 +10,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::DpdkError;
+use crate::affinity::allowed_cores;
 use crate::error::c_string;
-use crate::{DpdkError, lcore};
 
 /// How DPDK is started.
 #[derive(Debug, Clone)]
@@ -39,13 +40,13 @@ static STARTED: AtomicBool = AtomicBool::new(false);
 
 impl Eal {
     /// Starts DPDK; the calling thread becomes its main lcore, on the cores that it may run on now
-    /// ([`lcore::pin`]). Workers get theirs from [`lcore::launch`].
+    /// ([`crate::lcore::pin`]). Workers get theirs from [`crate::lcore::launch`].
     ///
     /// # Errors
     /// A second call in the same process is refused, also after a failed first one: DPDK cannot start twice.
     pub fn init(options: &EalOptions) -> Result<Self, DpdkError> {
         let ordinary_pages = why_ordinary_pages(options);
-        let arguments = arguments(options, &lcore::allowed_cores()?, ordinary_pages.is_some())?;
+        let arguments = arguments(options, &allowed_cores()?, ordinary_pages.is_some())?;
         if STARTED.swap(true, Ordering::AcqRel) {
             return Err(DpdkError::refused("EAL", "DPDK starts only once in a process"));
         }

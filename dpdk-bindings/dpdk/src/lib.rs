@@ -29,6 +29,7 @@
 //! }
 //! ```
 
+mod affinity;
 mod burst;
 mod device;
 mod eal;
