@@ -30,6 +30,7 @@ impl Shard {
             Bound::Found => {}
             Bound::Exhausted => return refused(self.no_room(DropReason::NatExhausted)),
             Bound::Elsewhere(shard) => {
+                self.make_way();
                 let Some(handoff) = self.delegate(tuple, shard) else { return refused(hold_full) };
                 self.discount_for_rule(verdict.rule, headers);
                 return handoff;
@@ -59,6 +60,7 @@ impl Shard {
 
     /// Puts the entry of a packet that has passed into the table, if need be in the place of another.
     fn confirm(&mut self, key: &Key, tuple: &Tuple) -> Option<u32> {
+        self.make_way();
         let reply_hash = self.newcomer.translated(tuple);
         if self.len() >= self.limit() {
             let victim = self.evictable(key.hash)?;
@@ -79,6 +81,13 @@ impl Shard {
             self.counters.insert_failures += 1;
         }
         index
+    }
+
+    /// Ends the entry whose place the newcomer takes.
+    pub(crate) fn make_way(&mut self) {
+        if let Some(old) = self.newcomer.replaces.take() {
+            self.remove(old, End::Closed);
+        }
     }
 
     /// The refusal of a connection that finds no room. Linux ends such a packet before it has a state.

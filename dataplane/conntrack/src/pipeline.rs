@@ -168,7 +168,7 @@ impl Shard {
             Place::Table(index) | Place::Ending(index) if self.entries.at(index).is_translated() => {
                 self.decide_translated(frame, headers, &tracked, index)
             }
-            Place::None | Place::Table(_) | Place::Ending(_) => {
+            Place::None | Place::Table(_) | Place::Ending(_) | Place::Suspect(..) => {
                 let verdict = self.route_and_judge(frame, headers, &tracked, None);
                 self.conclude(frame, headers, &tracked, verdict)
             }
@@ -228,7 +228,10 @@ impl Shard {
     /// About the first packet of a connection.
     #[inline(never)]
     fn decide_new<F: Frame>(&mut self, frame: &mut F, slot: &Slot, tracked: &Tracked) -> Verdict {
-        if self.len() >= self.limit() && self.evictable(slot.key.hash).is_none() {
+        if self.newcomer.replaces.is_none()
+            && self.len() >= self.limit()
+            && self.evictable(slot.key.hash).is_none()
+        {
             self.counters.insert_failures += 1;
             return self.table_full();
         }
@@ -238,6 +241,7 @@ impl Shard {
         let mut facts = Facts::of_first_packet(packet, frame.port());
         self.newcomer.delegated = delegated_in(frame).is_some();
         if let Bound::Elsewhere(shard) = self.bind_destination(tuple, &mut facts) {
+            self.make_way();
             let full = Verdict::dropped(DropReason::HoldFull);
             return self.delegate(tuple, shard).unwrap_or(full);
         }
@@ -285,7 +289,7 @@ impl Shard {
         }
     }
 
-    /// Ends the entry that ends with a packet, and does to the packet what forwarding asks for.
+    /// Ends the entry that ends with a packet which passes, and does to the packet what forwarding asks for.
     #[inline(always)]
     fn conclude<F: Frame>(
         &mut self,
@@ -294,11 +298,23 @@ impl Shard {
         tracked: &Tracked,
         mut verdict: Verdict,
     ) -> Verdict {
-        if let Place::Ending(index) = tracked.place {
-            self.remove(index, End::Closed);
+        if let Place::Ending(_) | Place::Suspect(..) = tracked.place
+            && let Action::Forward(_) | Action::Deliver = verdict.action
+        {
+            self.end_or_shorten(tracked.place);
         }
         verdict.action = self.configuration.forwarding.finish(frame, headers, verdict.action);
         verdict
+    }
+
+    /// What a packet that has passed does to an entry that is over, or seems to be.
+    #[cold]
+    fn end_or_shorten(&mut self, place: Place) {
+        match place {
+            Place::Ending(index) => self.remove(index, End::Closed),
+            Place::Suspect(index, deadline) => self.wheel.refresh(&mut self.entries, index, deadline),
+            Place::None | Place::Table(_) | Place::Unsettled(_) | Place::Elsewhere(..) | Place::New => {}
+        }
     }
 
     /// Decides about a packet once more, which was counted and logged before.

@@ -10,7 +10,7 @@ use crate::tracker::tcp::TcpState;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preset {
     /// The firewall of the Iptables Tutorial: an answered ICMP query's entry ends, an unreachable error
-    /// ends the entry it quotes, UDP is assured by the first packet after an answer, any segment may be NEW.
+    /// ends the attempt it quotes, UDP is assured by the first packet after an answer, any segment may be NEW.
     #[default]
     Classic,
     /// Linux 6.18.

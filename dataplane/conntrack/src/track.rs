@@ -31,8 +31,10 @@ pub(crate) enum Place {
     None,
     /// In the table.
     Table(u32),
-    /// In the table, from which it goes with this packet.
+    /// In the table, from which it goes with this packet, if that passes.
     Ending(u32),
+    /// In the table, where it stays until then at most if this packet passes, which is none of its own.
+    Suspect(u32, Tick),
     /// In the table, but it waits for another shard.
     Unsettled(u32),
     /// Known to another shard.
@@ -53,7 +55,7 @@ impl Tracked {
     /// The packet's entry in the table.
     pub(crate) const fn entry(&self) -> Option<u32> {
         match self.place {
-            Place::None | Place::New | Place::Elsewhere(..) => None,
+            Place::None | Place::New | Place::Elsewhere(..) | Place::Suspect(..) => None,
             Place::Table(index) | Place::Ending(index) | Place::Unsettled(index) => Some(index),
         }
     }
@@ -65,7 +67,7 @@ impl Shard {
     pub(crate) fn track(&mut self, key: &Key, packet: Packet<'_>, handed: Option<Handed>) -> Tracked {
         let now = Tick::at(self.now);
         let Some((index, direction)) = self.find(key, &packet.headers.tuple) else {
-            return self.elsewhere(packet, handed).unwrap_or_else(|| self.open(packet, now));
+            return self.elsewhere(packet, handed).unwrap_or_else(|| self.open(packet, now, None));
         };
         let entry = self.entries.at_mut(index);
         if entry.status.has(Status::UNSETTLED) {
@@ -76,21 +78,21 @@ impl Shard {
         let tracker_state = entry.state;
         let context = Context { settings: &self.configuration.settings, now };
         let update = tracker::update(context, packet, entry, direction);
+        let reply = direction == Direction::Reply;
+        let state = if answered | reply { State::Established } else { State::New };
+        let belongs = |place| Tracked { state, direction: Some(direction), invalid: None, place };
         let timeout_ms = match update {
             Update::Refresh { timeout_ms } => Some(timeout_ms),
-            Update::Ignore | Update::End => None,
+            Update::Ignore => None,
+            Update::End => return belongs(Place::Ending(index)),
             Update::Invalid(reason) => return Tracked::invalid(reason),
             Update::Suspect { reason, timeout_ms } => {
-                self.wheel.refresh(&mut self.entries, index, now.after_ms(timeout_ms));
-                return Tracked::invalid(reason);
+                let place = Place::Suspect(index, now.after_ms(timeout_ms));
+                return Tracked { place, ..Tracked::invalid(reason) };
             }
-            Update::Reopen => {
-                self.remove(index, End::Closed);
-                return self.elsewhere(packet, handed).unwrap_or_else(|| self.open(packet, now));
-            }
+            Update::Reopen => return self.reopen(index, packet, handed, now),
         };
         // Directions come in no order that a branch could learn.
-        let reply = direction == Direction::Reply;
         entry.status.set(select_unpredictable(reply, Status::SEEN_REPLY, Status::default()));
         if update != Update::Ignore && self.configuration.settings.accounting {
             entry.counter(direction).add(packet.headers.l3_len);
@@ -103,9 +105,20 @@ impl Shard {
         if let Some(timeout_ms) = timeout_ms {
             self.wheel.refresh(&mut self.entries, index, now.after_ms(timeout_ms));
         }
-        let state = if answered | reply { State::Established } else { State::New };
-        let place = if update == Update::End { Place::Ending(index) } else { Place::Table(index) };
-        Tracked { state, direction: Some(direction), invalid: None, place }
+        belongs(Place::Table(index))
+    }
+
+    /// Opens a connection in place of the entry at `index`, which is over. What another shard has to decide about does not wait
+    /// for that: the entry ends, so that nothing here stands in the way.
+    #[cold]
+    fn reopen(&mut self, index: u32, packet: Packet<'_>, handed: Option<Handed>, now: Tick) -> Tracked {
+        match self.elsewhere(packet, handed) {
+            Some(tracked) => {
+                self.remove(index, End::Closed);
+                tracked
+            }
+            None => self.open(packet, now, Some(index)),
+        }
     }
 
     /// Tracks a packet that the box sends itself. It never makes an entry.
@@ -128,10 +141,10 @@ impl Shard {
         }
     }
 
-    /// Makes the entry of a connection's first packet, outside the table.
+    /// Makes the entry of a connection's first packet, outside the table; `replaces` is the one whose place it takes.
     #[inline(never)]
-    fn open(&mut self, packet: Packet<'_>, now: Tick) -> Tracked {
-        self.newcomer = Newcomer::new();
+    fn open(&mut self, packet: Packet<'_>, now: Tick, replaces: Option<u32>) -> Tracked {
+        self.newcomer = Newcomer { replaces, ..Newcomer::new() };
         let entry = &mut self.newcomer.entry;
         entry.selector = packet.headers.tuple.selector;
         let context = Context { settings: &self.configuration.settings, now };
@@ -164,9 +177,19 @@ impl Shard {
             let elsewhere = self.elsewhere(packet, handed);
             return elsewhere.unwrap_or(Tracked::invalid(InvalidReason::IcmpQuote));
         };
-        let ends =
-            self.configuration.settings.preset == Preset::Classic && wire::icmp::is_unreachable(packet);
+        let ends = self.configuration.settings.preset == Preset::Classic
+            && wire::icmp::is_unreachable(packet)
+            && self.may_end_by_error(index, direction.invert(), packet);
         let place = if ends { Place::Ending(index) } else { Place::Table(index) };
         Tracked { state: State::Related, direction: Some(direction), invalid: None, place }
+    }
+
+    /// Whether an error that says that a packet sent in `direction` has not arrived may end its connection: anybody can send
+    /// one. It does not, once both ends have spoken, and none that shows no knowledge of what was sent (RFC 5927 section 4).
+    #[cold]
+    fn may_end_by_error(&self, index: u32, direction: Direction, error: Packet<'_>) -> bool {
+        let entry = self.entries.at(index);
+        let quoted = wire::icmp::quoted_l4(error);
+        !entry.status.has(Status::ASSURED) && tracker::is_in_flight(entry, direction, quoted)
     }
 }

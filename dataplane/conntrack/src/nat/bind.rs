@@ -43,6 +43,8 @@ pub(crate) struct Newcomer {
     pub(crate) reply: Tuple,
     /// The hash of that, if it was searched for: else it is the inverse of the original one.
     pub(crate) reply_hash: Option<Hash>,
+    /// The entry whose place it takes, and whose tuples are free for it.
+    pub(crate) replaces: Option<u32>,
     /// Whether its source is masqueraded if it leaves by the port it came by.
     pub(crate) hairpin: bool,
     /// Whether its source has become an address of the box.
@@ -64,6 +66,7 @@ impl Newcomer {
             entry: Entry::new_zeroed(),
             reply: Tuple::default(),
             reply_hash: None,
+            replaces: None,
             hairpin: false,
             masqueraded: false,
             mapped: false,

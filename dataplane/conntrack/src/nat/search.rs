@@ -154,7 +154,7 @@ impl Shard {
             let Some(port) = ports.find(|port| home.has(&self.steering, *port)) else { break };
             let reply = wanted.with_reply_port(port);
             let key = self.key(&reply);
-            match self.owner_of(&key, &reply) {
+            match self.owner_of(&key, &reply).filter(|owner| Some(*owner) != self.newcomer.replaces) {
                 None if !self.is_signposted(&reply) => {
                     self.newcomer.settle(&reply, key.hash);
                     return true;
@@ -174,7 +174,7 @@ impl Shard {
 
     /// Gives a reply tuple to the newcomer, if it is nobody's.
     fn settle_on(&mut self, reply: &Tuple) -> bool {
-        let free = self.if_free(reply);
+        let free = self.if_free(reply, self.newcomer.replaces);
         if let Some(hash) = free {
             self.newcomer.settle(reply, hash);
         }
@@ -183,16 +183,16 @@ impl Shard {
 
     /// Whether a packet of this tuple would belong to a connection, of this shard or, as far as is known here, of another.
     pub(crate) fn is_taken(&mut self, tuple: &Tuple) -> bool {
-        self.if_free(tuple).is_none()
+        self.if_free(tuple, None).is_none()
     }
 
-    /// The hash of a tuple, if no packet of it would belong to a connection.
-    fn if_free(&mut self, tuple: &Tuple) -> Option<Hash> {
+    /// The hash of a tuple, if no packet of it would belong to a connection other than the entry `except`.
+    fn if_free(&mut self, tuple: &Tuple, except: Option<u32>) -> Option<Hash> {
         if self.is_signposted(tuple) {
             return None;
         }
         let key = self.key(tuple);
-        self.owner_of(&key, tuple).is_none().then_some(key.hash)
+        self.owner_of(&key, tuple).is_none_or(|owner| Some(owner) == except).then_some(key.hash)
     }
 
     fn is_signposted(&self, tuple: &Tuple) -> bool {

@@ -39,16 +39,16 @@ pub enum Update {
     /// Does not fit.
     Invalid(InvalidReason),
     /// Does not fit either, but lets suspect that the connection is over: it is INVALID, is not counted, and
-    /// the entry lives only this much longer.
+    /// if it passes, the entry lives only this much longer.
     Suspect {
         /// Why it is INVALID.
         reason: InvalidReason,
         /// Milliseconds from now to the entry's new, earlier deadline.
         timeout_ms: u32,
     },
-    /// Passes and is counted as the last one: the entry ends with it.
+    /// The last one, which changes nothing else: if it passes, the entry ends with it.
     End,
-    /// Opens a new connection in place of this one, which ends before the packet is looked at again.
+    /// Opens a new connection, which takes the place of this one if the packet passes.
     Reopen,
 }
 
@@ -62,6 +62,16 @@ pub fn open(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry) -> Resu
         protocol::SCTP => sctp::open(context, packet, entry),
         protocol::GRE => gre::open(context, entry),
         _ => generic::open(context),
+    }
+}
+
+/// Whether a packet that an ICMP error quotes, sent in `direction`, can be one that the error is about; `quoted` is what there
+/// is of its L4 header and payload. Only of TCP that can be told.
+#[cold]
+pub fn is_in_flight(entry: &Entry, direction: Direction, quoted: &[u8]) -> bool {
+    match entry.protocol() {
+        protocol::TCP => tcp::is_in_flight(entry, direction, quoted),
+        _ => true,
     }
 }
 

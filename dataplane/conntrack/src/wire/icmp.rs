@@ -115,6 +115,14 @@ pub(crate) fn quote_place(family: Family, message: &[u8]) -> Option<(usize, usiz
     Some((start, datagram?.l4_offset))
 }
 
+/// What an error quotes behind the IP header. For a message whose quote was found good.
+#[cold]
+pub(crate) fn quoted_l4<'a>(packet: Packet<'a>) -> &'a [u8] {
+    let message = packet.l4();
+    let place = quote_place(packet.headers.tuple.family(), message);
+    place.and_then(|(start, header_bytes)| message.get(start + header_bytes..)).unwrap_or_default()
+}
+
 /// Whether the IP header that an error quotes is undamaged, as far as that can be told: IPv6 headers have no checksum.
 #[cold]
 pub(crate) fn quotes_undamaged(packet: Packet<'_>) -> bool {

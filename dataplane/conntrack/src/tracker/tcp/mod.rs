@@ -95,6 +95,14 @@ pub fn update(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direc
     }
 }
 
+/// Whether a segment that an ICMP error quotes, sent in `direction`, may still be on its way. Who has not seen it can hardly
+/// tell its sequence number.
+#[cold]
+pub fn is_in_flight(entry: &Entry, direction: Direction, quoted: &[u8]) -> bool {
+    let seq = quoted.get(4..8).and_then(<[u8]>::first_chunk);
+    seq.is_some_and(|seq| entry.tracker.get::<Memory>().is_in_flight(u32::from_be_bytes(*seq), direction))
+}
+
 /// The common case, and the rules' answer to it: data or an acknowledgement that fits an established
 /// connection. Returns the entry's new timeout in milliseconds; `None` leaves the segment to the rules.
 #[inline]
@@ -155,6 +163,10 @@ fn by_the_rules(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, dir
             Fit::Old | Fit::Overshoot => return Update::Ignore,
             Fit::Invalid(reason) => return misfit(reason, kind, direction, entry, context),
         }
+    }
+    if kind == Kind::Rst && !entry.status.has(Status::SEEN_REPLY) {
+        // The only answer is a reset: there never was a connection.
+        return Update::End;
     }
     memory.last = Mark::of(kind, direction);
     if step.to == TcpState::FinWait && from != TcpState::FinWait {
@@ -241,8 +253,6 @@ fn conclude(
 ) -> Update {
     if !entry.status.has(Status::SEEN_REPLY) {
         return match kind {
-            // The only answer is a reset: there never was a connection.
-            Kind::Rst => Update::End,
             // A SYN sent over and over must not keep the entry, and with it a translation, alive.
             Kind::Syn if from == TcpState::SynSent => Update::Ignore,
             _ => Update::Refresh { timeout_ms: cap_unreplied(timeout_ms, to, settings) },

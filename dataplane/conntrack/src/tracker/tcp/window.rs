@@ -176,6 +176,17 @@ impl Memory {
         if liberal || self.traits[own].has(Traits::LIBERAL) { Fit::Fits } else { fit }
     }
 
+    /// Whether a byte that `direction` has sent may still be on its way: sent and not acknowledged (RFC 5927 section 4.1).
+    /// Before anything is acknowledged only a SYN is known to be.
+    #[cold]
+    pub const fn is_in_flight(&self, seq: u32, direction: Direction) -> bool {
+        let (own, peer) = (direction as usize, direction.invert() as usize);
+        let end = self.sides[own].end;
+        let oldest =
+            if self.traits[peer].has(Traits::ACKED) { self.sides[peer].max_ack } else { end.wrapping_sub(1) };
+        !before(seq, oldest) && before(seq, end)
+    }
+
     /// Begins the sender's side anew with its SYN.
     #[cold]
     fn begin_side(&mut self, segment: &Segment<'_>, numbers: &Numbers, direction: Direction) {
