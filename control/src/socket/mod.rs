@@ -1,10 +1,11 @@
 //! The control socket: how `sluice conntrack` and its like speak to a running daemon.
 //!
 //! A Unix socket, mode 0660; each request is one line of JSON, and so is its answer. `protocol` is what can be
-//! asked and answered, `filter` which entries are meant, `server` the daemon's end, `client` the other. To try it
-//! by hand: `echo '{"request":"count"}' | socat - UNIX:/run/sluice/control.sock`.
+//! asked and answered, `filter` which entries are meant, `server` the daemon's end, `clients` who is connected to it,
+//! `client` the other end. To try it by hand: `echo '{"request":"count"}' | socat - UNIX:/run/sluice/control.sock`.
 
 mod client;
+mod clients;
 mod filter;
 mod filter_values;
 pub mod protocol;
@@ -18,5 +19,5 @@ pub use server::{Call, Server, SocketError};
 /// Longest request in bytes, the newline included.
 pub const MAX_REQUEST_BYTES: usize = 16 << 10;
 
-/// Clients served at one time; one more is told so and sent away.
+/// Clients connected at one time; for one more, that which has been idle for longest is sent away.
 pub const MAX_CLIENTS: usize = 16;

@@ -118,6 +118,17 @@ pub enum Answer {
     },
 }
 
+impl Answer {
+    /// The answer as it is sent, its newline included.
+    pub fn line(&self) -> Vec<u8> {
+        // Answers are plain data, so they are always valid JSON.
+        let mut line =
+            serde_json::to_vec(self).unwrap_or_else(|_| br#"{"answer":"error","message":""}"#.to_vec());
+        line.push(b'\n');
+        line
+    }
+}
+
 /// Counters of one shard, named as `conntrack -S` names them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardCounters {

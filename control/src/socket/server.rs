@@ -1,7 +1,7 @@
 //! The daemon's end: a thread that accepts, and one for each client.
 //!
 //! A client's thread reads a line, hands the request to whoever serves it and writes the answer. A slow client, or
-//! one that talks nonsense, keeps nobody waiting but itself.
+//! one that talks nonsense, keeps nobody waiting but itself, and its place only as long as nobody else wants it.
 
 use std::fmt;
 use std::fs;
@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::MAX_REQUEST_BYTES;
+use super::clients::{Clients, Place};
 use super::protocol::{Answer, Request};
-use super::{MAX_CLIENTS, MAX_REQUEST_BYTES};
 
-/// A client that says nothing, or takes nothing, for so long is sent away, so that it holds no other one's place.
+/// How long a client has for a whole request, and again for taking the whole answer, however it spreads its bytes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Root and the group may ask; nobody else.
@@ -81,6 +82,13 @@ impl Server {
     where
         F: Fn(Call) -> bool + Send + Sync + 'static,
     {
+        Server::start_for(PATIENCE, path, serve)
+    }
+
+    fn start_for<F>(patience: Duration, path: &Path, serve: F) -> Result<Server, SocketError>
+    where
+        F: Fn(Call) -> bool + Send + Sync + 'static,
+    {
         let failed = |error| SocketError::Io(path.to_owned(), error);
         let made = make_directory(path).map_err(failed)?;
         let listener = match check_free(path).and_then(|()| bind(path).map_err(failed)) {
@@ -91,7 +99,7 @@ impl Server {
             }
         };
         let server = Server { path: path.to_owned(), made };
-        let run = move || accept(&listener, &Arc::new(serve));
+        let run = move || accept(&listener, patience, &Arc::new(serve));
         thread::Builder::new().name("control-accept".to_owned()).spawn(run).map_err(failed)?;
         Ok(server)
     }
@@ -155,45 +163,74 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn accept<F>(listener: &UnixListener, serve: &Arc<F>)
+fn accept<F>(listener: &UnixListener, patience: Duration, serve: &Arc<F>)
 where
     F: Fn(Call) -> bool + Send + Sync + 'static,
 {
+    let clients = Arc::new(Clients::default());
     loop {
         let Ok((stream, _)) = listener.accept() else {
             // Out of descriptors, most likely: some client is to leave first.
             thread::sleep(Duration::from_millis(100));
             continue;
         };
-        // Each client's thread holds one more reference.
-        if Arc::strong_count(serve) > MAX_CLIENTS {
-            turn_away(&stream);
-            continue;
-        }
+        let stream = Arc::new(stream);
+        let place = clients.admit(&stream);
         let serve = Arc::clone(serve);
         let client = move || {
             // A client that has gone away is no error of ours.
-            let _ = attend(&stream, &*serve);
+            let _ = attend(&stream, patience, &place, &*serve);
         };
         // Without a thread the stream is closed, which tells the client.
         let _ = thread::Builder::new().name("control-client".to_owned()).spawn(client);
     }
 }
 
-fn turn_away(mut stream: &UnixStream) {
-    let message = format!("{MAX_CLIENTS} clients are connected already; try again");
-    // The kernel's buffer of a new connection takes one line, so this never waits.
-    let _ = stream.set_nonblocking(true);
-    let _ = stream.write_all(&line_of(&Answer::Error { message }));
+/// A stream with a time by which all is to be read or written.
+struct Timed<'a> {
+    stream: &'a UnixStream,
+    until: Instant,
 }
 
-fn attend(mut stream: &UnixStream, serve: &impl Fn(Call) -> bool) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let mut reader = BufReader::new(stream);
+impl Timed<'_> {
+    /// What is left of the time; a timeout of zero would be none.
+    fn left(&self) -> io::Result<Option<Duration>> {
+        match self.until.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
+            left => Ok(Some(left)),
+        }
+    }
+}
+
+impl Read for Timed<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(self.left()?)?;
+        self.stream.read(into)
+    }
+}
+
+impl Write for Timed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(self.left()?)?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+fn attend(
+    stream: &UnixStream,
+    patience: Duration,
+    place: &Place,
+    serve: &impl Fn(Call) -> bool,
+) -> io::Result<()> {
+    let mut reader = BufReader::new(Timed { stream, until: Instant::now() });
     let mut line = Vec::new();
     loop {
         line.clear();
+        reader.get_mut().until = Instant::now() + patience;
         let most = MAX_REQUEST_BYTES as u64;
         if reader.by_ref().take(most).read_until(b'\n', &mut line)? == 0 {
             return Ok(());
@@ -201,9 +238,9 @@ fn attend(mut stream: &UnixStream, serve: &impl Fn(Call) -> bool) -> io::Result<
         let too_long = line.len() == MAX_REQUEST_BYTES && line.last() != Some(&b'\n');
         let answer = match too_long {
             true => Answer::Error { message: format!("a request has at most {MAX_REQUEST_BYTES} bytes") },
-            false => answer(&line, serve),
+            false => place.serve(|| answer(&line, serve)),
         };
-        stream.write_all(&line_of(&answer))?;
+        Timed { stream, until: Instant::now() + patience }.write_all(&answer.line())?;
         if too_long {
             return Ok(());
         }
@@ -223,16 +260,9 @@ fn answer(line: &[u8], serve: &impl Fn(Call) -> bool) -> Answer {
     }
 }
 
-fn line_of(answer: &Answer) -> Vec<u8> {
-    let mut line =
-        serde_json::to_vec(answer).unwrap_or_else(|_| br#"{"answer":"error","message":""}"#.to_vec());
-    line.push(b'\n');
-    line
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Client, protocol::Cursor};
+    use super::super::{Client, MAX_CLIENTS, protocol::Cursor};
     use super::*;
 
     /// A directory of its own, gone with the test.
@@ -307,18 +337,50 @@ mod tests {
         assert!(said.contains("at most 16384 bytes") && said.lines().count() == 1, "{said}");
     }
 
+    fn count(path: &Path) -> Answer {
+        Client::connect(path).unwrap().ask(&Request::Count).unwrap()
+    }
+
     #[test]
-    fn one_client_too_many_is_told_so() {
-        let directory = Directory::new("many");
+    fn silent_clients_lock_nobody_out() {
+        let directory = Directory::new("silent");
         let _server = Server::start(&directory.socket(), counts).unwrap();
-        let mut clients: Vec<Client> =
-            (0..MAX_CLIENTS).map(|_| Client::connect(&directory.socket()).unwrap()).collect();
-        for client in &mut clients {
-            client.ask(&Request::Count).unwrap();
+        let mut silent: Vec<UnixStream> = Vec::new();
+        for number in 0..MAX_CLIENTS {
+            silent.push(UnixStream::connect(directory.socket()).unwrap());
+            // One says nothing, the next begins a request and leaves it at that.
+            silent[number].write_all(&b"{"[..number % 2]).unwrap();
         }
-        let said = exchange(&directory.socket(), b"");
-        assert!(said.contains("clients are connected already"), "{said}");
-        assert!(clients[0].ask(&Request::Count).is_ok(), "the others are served on");
+        for _ in 0..2 * MAX_CLIENTS {
+            assert_eq!(count(&directory.socket()), Answer::Count { entries: 7 });
+        }
+        let mut said = String::new();
+        silent[0].read_to_string(&mut said).unwrap();
+        assert!(said.contains("idle for longest"), "{said}");
+    }
+
+    #[test]
+    fn a_client_that_asks_keeps_its_place() {
+        let directory = Directory::new("keeps");
+        let _server = Server::start(&directory.socket(), counts).unwrap();
+        let mut asks = Client::connect(&directory.socket()).unwrap();
+        let mut silent = Vec::new();
+        for _ in 0..3 * MAX_CLIENTS {
+            silent.push(UnixStream::connect(directory.socket()).unwrap());
+            assert_eq!(asks.ask(&Request::Count).unwrap(), Answer::Count { entries: 7 });
+        }
+    }
+
+    #[test]
+    fn a_request_that_drips_in_has_its_time_and_no_more() {
+        let directory = Directory::new("drip");
+        let _server = Server::start_for(Duration::from_millis(500), &directory.socket(), counts).unwrap();
+        let mut stream = UnixStream::connect(directory.socket()).unwrap();
+        // Each byte comes well within the time, and all that a request may have well beyond it.
+        stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let gone =
+            (0..1000).any(|_| stream.write_all(b"{").is_err() || matches!(stream.read(&mut [0]), Ok(0)));
+        assert!(gone, "it still has its place");
     }
 
     #[test]
@@ -329,8 +391,7 @@ mod tests {
         deaf.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
         // Until the answers that nobody reads have filled the way back, and then the way there.
         while deaf.write_all(&b"{\"request\":\"count\"}\n".repeat(1000)).is_ok() {}
-        let answer = Client::connect(&directory.socket()).unwrap().ask(&Request::Count).unwrap();
-        assert_eq!(answer, Answer::Count { entries: 7 });
+        assert_eq!(count(&directory.socket()), Answer::Count { entries: 7 });
     }
 
     #[test]
