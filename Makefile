@@ -1,7 +1,7 @@
 # The commands of Sluice. Each installs what it needs (deploy/dependencies.sh) and may be run as it is
 # on a new Debian 12 machine that has Rust and gcc.
 
-.PHONY: build demo test bench lint
+.PHONY: build demo test instructions bench lint
 DEPENDENCIES = deploy/dependencies.sh
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 # Runs what cargo tests under valgrind: the memory module has unsafe code, and Miri needs a nightly compiler.
@@ -23,15 +23,22 @@ test:
 	$(DEPENDENCIES) build test
 	tests/fuzz/run.sh
 	$(VALGRIND) cargo test -p sluice-memory --lib
+	$(MAKE) instructions
 	cargo test --workspace
 
-bench:
-	$(DEPENDENCIES) build bench
+# Instructions a packet: fails where they are over what bench/benches/instructions.rs allows.
+instructions:
+	$(DEPENDENCIES) build test
 	mkdir -p target/bench
 	target/tools/bin/gungraun-runner --version 2>/dev/null | grep -qF $(GUNGRAUN) \
 		|| cargo install --quiet --locked --root target/tools gungraun-runner --version $(GUNGRAUN)
 	GUNGRAUN_RUNNER=$(CURDIR)/target/tools/bin/gungraun-runner cargo bench --quiet -p sluice-bench \
-		--bench instructions -- --output-format=json > target/bench/instructions.json
+		--bench instructions -- --output-format=json > target/bench/instructions.json \
+		|| { echo "a packet takes more instructions than bench/benches/instructions.rs allows" >&2; exit 1; }
+
+bench:
+	$(DEPENDENCIES) build bench
+	$(MAKE) instructions
 	cargo build --release -p sluice-bench --bins
 	$(TARGET)/release/bench --instructions target/bench/instructions.json
 

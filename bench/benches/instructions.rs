@@ -1,10 +1,15 @@
 //! Instructions that connection tracking executes, counted by callgrind: they do not depend on what else the
 //! machine does. The counts are of [`BUFFERS`] packets, everything between parsing and verdict.
+//!
+//! The figure that stands beside each case is what a packet executes today; 3% more of it fails. A change that costs more
+//! and is worth it changes the figure, and says why.
 
 #![allow(missing_docs, reason = "the macros make public items")]
 #![forbid(unsafe_code)]
 
-use gungraun::{library_benchmark, library_benchmark_group, main};
+use gungraun::{
+    Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
+};
 use sluice_bench::connection::Step;
 use sluice_bench::driver::{BUFFERS, Driver, Setup, random_packets};
 use sluice_conntrack::ShardId;
@@ -12,6 +17,14 @@ use sluice_conntrack::ShardId;
 const CONNECTIONS: u32 = 10_000;
 const SEED: u64 = 1;
 const PLAIN: Setup = Setup::new(CONNECTIONS, SEED, 25);
+
+/// Allows so many instructions a packet, and 3% more.
+fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
+    let limit = BUFFERS as u64 * instructions * 103 / 100;
+    let mut config = LibraryBenchmarkConfig::default();
+    config.tool(Callgrind::default().hard_limits([(EventKind::Ir, limit)]));
+    config
+}
 
 /// The shard of a box of so many, its connections all translated.
 const fn snat(shards: u16) -> Setup {
@@ -40,21 +53,21 @@ fn process(mut driver: Driver) -> Driver {
 }
 
 #[library_benchmark(setup = open)]
-#[bench::plain(PLAIN)]
-#[bench::snat_1_shard(snat(1))]
-#[bench::snat_2_shards(snat(2))]
-#[bench::snat_4_shards(snat(4))]
-#[bench::snat_8_shards(snat(8))]
+#[bench::plain(args = (PLAIN), config = at_most(1005))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(1250))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(1298))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(1296))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(1297))]
 fn established(driver: Driver) -> Driver {
     process(driver)
 }
 
 #[library_benchmark(setup = empty)]
-#[bench::plain(PLAIN)]
-#[bench::snat_1_shard(snat(1))]
-#[bench::snat_2_shards(snat(2))]
-#[bench::snat_4_shards(snat(4))]
-#[bench::snat_8_shards(snat(8))]
+#[bench::plain(args = (PLAIN), config = at_most(1799))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(3013))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(3268))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(3364))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(3579))]
 fn new(driver: Driver) -> Driver {
     process(driver)
 }
