@@ -2,7 +2,7 @@
 //!
 //! A fixed array of buckets, one cache line each, with ten tags and ten entry numbers. A tuple has two
 //! buckets; it goes to its first while that is fairly empty, else to the emptier of the two, and the first one
-//! counts how many of its own it has sent away, so that the second is looked at only when it may matter. With four
+//! counts how many of its own overflowed, so that the second is looked at only when it may matter. With four
 //! of ten places taken when the table is full, one entry in a hundred lies in its second bucket, where no
 //! prefetch has gone ahead for it, and both buckets full is a matter of one in many millions.
 //!
@@ -37,7 +37,7 @@ struct Bucket {
     /// Sixteen bits of each entry's hash, never 0; 0 is a free place.
     tags: [u16; PLACES],
     /// How many entries have this as their first bucket and lie in their second.
-    sent_away: u16,
+    overflow: u16,
     spare: u16,
     entries: [u32; PLACES],
 }
@@ -205,7 +205,7 @@ impl Index {
     pub fn candidate(&self, hash: Hash) -> u32 {
         let bucket = &self.buckets[self.first(hash)];
         let mut places = bucket.places_of(hash.tag());
-        if bucket.sent_away != 0 {
+        if bucket.overflow != 0 {
             self.buckets.prefetch(self.second(hash));
         }
         places.next().and_then(|place| bucket.entries.get(place)).copied().unwrap_or(NONE)
@@ -216,7 +216,7 @@ impl Index {
     pub fn find<T>(&self, hash: Hash, mut test: impl FnMut(u32) -> Option<T>) -> Option<(u32, T)> {
         let first = &self.buckets[self.first(hash)];
         let found = Self::find_in(first, hash.tag(), &mut test);
-        if found.is_some() || first.sent_away == 0 {
+        if found.is_some() || first.overflow == 0 {
             return found;
         }
         Self::find_in(&self.buckets[self.second(hash)], hash.tag(), &mut test)
@@ -249,7 +249,7 @@ impl Index {
         bucket.tags[place] = hash.tag();
         bucket.entries[place] = entry;
         if number != first {
-            self.buckets[first].sent_away += 1;
+            self.buckets[first].overflow += 1;
         }
         true
     }
@@ -257,12 +257,12 @@ impl Index {
     /// Takes an entry out from under the hash it was added with.
     pub fn remove(&mut self, hash: Hash, entry: u32) {
         let (first, second) = (self.first(hash), self.second(hash));
-        for (number, away) in [(first, false), (second, true)] {
+        for (number, overflowed) in [(first, false), (second, true)] {
             let bucket = &mut self.buckets[number];
             let place = bucket.places_of(hash.tag()).find(|place| bucket.entries[*place] == entry);
             if let Some(place) = place {
                 bucket.tags[place] = 0;
-                self.buckets[first].sent_away -= u16::from(away);
+                self.buckets[first].overflow -= u16::from(overflowed);
                 return;
             }
         }
@@ -322,8 +322,8 @@ mod tests {
         for n in 0..60_000 {
             assert!(index.insert(hash(&index, n), n), "no room for entry {n}");
         }
-        let away: u32 = index.buckets.iter().map(|bucket| u32::from(bucket.sent_away)).sum();
-        assert!(away > 100, "the second bucket was put to use");
+        let overflow: u32 = index.buckets.iter().map(|bucket| u32::from(bucket.overflow)).sum();
+        assert!(overflow > 100, "the second bucket was put to use");
         for n in 0..60_000 {
             assert_eq!(index.find(hash(&index, n), |e| (e == n).then_some(())), Some((n, ())));
         }
@@ -337,7 +337,7 @@ mod tests {
         for n in (1..60_000).step_by(2) {
             index.remove(hash(&index, n), n);
         }
-        assert!(index.buckets.iter().all(|bucket| bucket.tags == [0; PLACES] && bucket.sent_away == 0));
+        assert!(index.buckets.iter().all(|bucket| bucket.tags == [0; PLACES] && bucket.overflow == 0));
     }
 
     #[test]
@@ -358,7 +358,7 @@ mod tests {
         assert!(around.len() <= (NEIGHBOURHOOD + 1) * PLACES && !around.is_empty());
         assert!(
             around[..PLACES.min(around.len())].contains(&5)
-                || index.buckets[index.first(hash(&index, 5))].sent_away > 0
+                || index.buckets[index.first(hash(&index, 5))].overflow > 0
         );
     }
 }

@@ -141,7 +141,7 @@ impl Shard {
         self.entries.prefetch(slot.key.candidate, slot.headers.tuple.family());
         let is_new = slot.key.candidate == NONE && slot.headers.kind == Kind::Tracked && slot.ended.is_none();
         if is_new && !self.configuration.nat.source.is_empty() {
-            self.foresee(&slot.headers);
+            self.prefetch_translation(&slot.headers);
         }
     }
 

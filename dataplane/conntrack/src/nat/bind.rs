@@ -4,7 +4,7 @@
 //! as in Linux.
 
 use super::binder::{Binder, Wish};
-use super::foresee::LastBound;
+use super::prefetch::LastBound;
 use super::rules::{Mapping, Ports, Rule, Target};
 use super::search::{asks_a_node, choices, draw_from};
 use crate::entry::{Entry, Status};

@@ -70,7 +70,7 @@ pub(super) fn rewrite<F: Frame>(frame: &mut F, headers: &Headers, to: &Tuple) {
     write_addresses(head, usize::from(headers.l3_offset), to, changes.l3);
     write_ports(head, usize::from(headers.l4_offset), to, changes.l4);
     if headers.protocol == protocol::SCTP && headers.tuple.selector.ports() != to.selector.ports() {
-        reseal_sctp(frame, headers);
+        recompute_sctp_crc(frame, headers);
     }
 }
 
@@ -175,7 +175,7 @@ fn add_to_checksum(header: &mut [u8], place: usize, change: u64) {
 }
 
 #[cold]
-fn reseal_sctp<F: Frame>(frame: &mut F, headers: &Headers) {
+fn recompute_sctp_crc<F: Frame>(frame: &mut F, headers: &Headers) {
     let start = usize::from(headers.l4_offset) + sctp::CHECKSUM_OFFSET;
     put(frame.head_mut().get_mut(start..).unwrap_or_default(), 0, [0; 4]);
     let crc = segments::slices(frame, headers.l4_offset, headers.l4_len as usize)

@@ -1,4 +1,4 @@
-//! Foreseeing: what the translation of a new connection will look at is fetched some packets ahead of it.
+//! Prefetching: what the translation of a new connection will look at is fetched some packets ahead of it.
 //!
 //! Nothing is decided here. Where the guess is wrong, the connection waits for memory, and that is all.
 
@@ -20,7 +20,7 @@ impl Shard {
     /// Fetches the index bucket of the reply tuple that the connection of a packet without an entry will most probably
     /// get, and what is known of its port.
     #[inline(never)]
-    pub(crate) fn foresee(&self, headers: &Headers) {
+    pub(crate) fn prefetch_translation(&self, headers: &Headers) {
         let LastBound { place, own } = self.last_bound;
         let Some(binder) = self.configuration.binders.source.get(place) else { return };
         let original = &headers.tuple;
