@@ -56,8 +56,8 @@ pub fn line(record: &LogRecord, config: &Config) -> String {
     if let Some(state) = facts.state {
         let _ = write!(line, " STATE={}", state.name());
     }
-    if facts.mark != 0 {
-        let _ = write!(line, " MARK={:#x}", facts.mark);
+    if let Some(mark @ 1..) = facts.mark() {
+        let _ = write!(line, " MARK={mark:#x}");
     }
     line
 }
@@ -66,10 +66,10 @@ pub fn line(record: &LogRecord, config: &Config) -> String {
 mod tests {
     use super::*;
     use sluice_conntrack::entry::Status;
+    use sluice_conntrack::facts::{Connection, Facts};
     use sluice_conntrack::ids::RuleId;
-    use sluice_conntrack::policy::Facts;
     use sluice_conntrack::tuple::Family;
-    use sluice_conntrack::{Instant, State};
+    use sluice_conntrack::{Direction, Instant, State};
 
     const CONFIG: &str = "\
 version: 1
@@ -80,7 +80,6 @@ policy: {rules: [{action: log}, {name: web, action: log}]}";
         let address = |text: &str| tuple::number(text.parse().unwrap());
         Facts {
             state: Some(State::New),
-            direction: None,
             ingress: PortId(0),
             egress: Some(PortId(1)),
             family: Family::V4,
@@ -90,9 +89,8 @@ policy: {rules: [{action: log}, {name: web, action: log}]}";
             source_port: 40_000,
             destination_port: 80,
             tcp_flags: 2,
-            mark: 0,
             zone: 0,
-            status: Status::default(),
+            connection: None,
         }
     }
 
@@ -105,7 +103,9 @@ policy: {rules: [{action: log}, {name: web, action: log}]}";
             line_of(1, facts()),
             "rule web: IN=inside OUT=outside SRC=10.0.0.1 DST=192.0.2.9 PROTO=tcp SPT=40000 DPT=80 STATE=NEW"
         );
-        let echo = Facts { protocol: 1, destination_port: 8 << 8, egress: None, mark: 16, ..facts() };
+        let connection =
+            Some(Connection { direction: Direction::Original, mark: 16, status: Status::default() });
+        let echo = Facts { protocol: 1, destination_port: 8 << 8, egress: None, connection, ..facts() };
         assert_eq!(
             line_of(0, echo),
             "rule #0: IN=inside OUT= SRC=10.0.0.1 DST=192.0.2.9 PROTO=icmp TYPE=8 CODE=0 STATE=NEW MARK=0x10"

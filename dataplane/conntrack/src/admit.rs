@@ -1,10 +1,10 @@
 //! Admitting a connection: what happens between the first packet that passes the policy and an entry in the table.
 
 use crate::entry::Status;
+use crate::facts::Facts;
 use crate::forward::Egress;
 use crate::headers::Headers;
 use crate::nat::Bound;
-use crate::policy::Facts;
 use crate::settings::Preset;
 use crate::shard::Shard;
 use crate::table::{End, Key};

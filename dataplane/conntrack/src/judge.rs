@@ -1,68 +1,18 @@
 //! What the policy says about a packet: from the memory of its entry where that holds, else by a walk.
 
 use crate::counters::RuleCounter;
-use crate::entry::Judged;
+use crate::entry::{Entry, Judged};
+use crate::facts::{Connection, Facts};
 use crate::forward::Egress;
-use crate::headers::{Headers, Kind, Packet};
+use crate::headers::{Headers, Packet};
 use crate::ids::{PortId, RuleId};
 use crate::log::LogRecord;
 use crate::nat::Destination;
-use crate::policy::{Decision, Facts, Judgement, Outcome};
+use crate::policy::{Decision, Judgement, Outcome};
 use crate::shard::Shard;
 use crate::track::Tracked;
-use crate::tuple::{Direction, Family, protocol};
+use crate::tuple::{Direction, protocol};
 use crate::verdict::{Action, DropReason, Rejection, State, Verdict};
-use crate::wire;
-
-impl Facts {
-    /// Those of a connection's first packet, before its way is known.
-    pub(crate) fn of_first_packet(packet: Packet<'_>, ingress: PortId) -> Self {
-        let mut facts = Self::of_packet(packet, ingress);
-        facts.state = Some(State::New);
-        facts.direction = Some(Direction::Original);
-        facts
-    }
-
-    /// The destination is translated: rules see where the packet goes then.
-    pub(crate) fn set_destination(&mut self, to: &Destination) {
-        self.destination = to.address;
-        self.destination_port = to.port.unwrap_or(self.destination_port);
-    }
-
-    /// What a packet itself shows, before tracking.
-    pub(crate) fn of_packet(packet: Packet<'_>, ingress: PortId) -> Self {
-        let Packet { headers, head } = packet;
-        let l4 = packet.l4();
-        let tcp_flags = if headers.protocol == protocol::TCP { l4.get(13).copied().unwrap_or(0) } else { 0 };
-        // The tuple of an error is that of the packet it quotes: look at the error itself.
-        let (source, destination, source_port, destination_port) = match headers.kind {
-            Kind::Error => {
-                let (source, destination) = wire::addresses(head, headers);
-                (source, destination, 0, l4.first_chunk().map_or(0, |kind| u16::from_be_bytes(*kind)))
-            }
-            _ => {
-                let tuple = headers.tuple;
-                (tuple.src, tuple.dst, tuple.selector.sport(), tuple.selector.dport())
-            }
-        };
-        Self {
-            state: None,
-            direction: None,
-            ingress,
-            egress: None,
-            family: headers.family().unwrap_or(Family::V4),
-            source,
-            destination,
-            protocol: headers.protocol,
-            source_port,
-            destination_port,
-            tcp_flags,
-            mark: 0,
-            zone: headers.tuple.selector.zone(),
-            status: crate::entry::Status::default(),
-        }
-    }
-}
 
 impl Judged {
     /// The decision on a direction's packets, if it still holds.
@@ -120,7 +70,7 @@ impl Shard {
     ) -> Verdict {
         facts.egress = Some(egress.port);
         let judgement = self.configuration.policy.judge(facts);
-        self.newcomer.entry.mark = facts.mark;
+        self.newcomer.entry.mark = facts.mark().unwrap_or(0);
         let verdict = self.carry_out(judgement.decision, headers, tracked, egress);
         if !self.again {
             self.count_for_rule(verdict.rule, headers);
@@ -132,7 +82,7 @@ impl Shard {
     /// Logs the first packet of a connection for a rule that saw these facts, before it or others gave the newcomer a mark.
     #[cold]
     pub(crate) fn log_first(&mut self, rule: RuleId, facts: &Facts) {
-        self.record(rule, Facts { mark: 0, ..*facts });
+        self.record(rule, facts.with_mark(0));
     }
 
     /// The counter of the rule that decided about a packet; `None` is the policy's default.
@@ -207,25 +157,25 @@ impl Shard {
     ) -> Decision {
         let mut facts = Facts::of_packet(packet, ingress);
         facts.state = Some(tracked.state);
-        facts.direction = tracked.direction;
         facts.egress = Some(egress);
         if let Some(to) = destination {
-            facts.set_destination(to);
+            facts.set_destination(to.address, to.port);
         }
-        let Some(index) = tracked.entry() else { return self.walk(&mut facts).decision };
-        let entry = self.entries.at(index);
-        (facts.mark, facts.status) = (entry.mark, entry.status);
+        let (Some(index), Some(direction)) = (tracked.entry(), tracked.direction) else {
+            return self.walk(&mut facts).decision;
+        };
+        let Entry { mark, status, .. } = *self.entries.at(index);
+        facts.connection = Some(Connection { direction, mark, status });
         let judgement = self.walk(&mut facts);
         let entry = self.entries.at_mut(index);
-        if entry.mark != facts.mark {
-            entry.mark = facts.mark;
+        if let Some(mark) = facts.mark()
+            && entry.mark != mark
+        {
+            entry.mark = mark;
             // Rules may look at the mark: what was decided about either direction no longer holds.
             entry.judged = Judged::default();
         }
-        if tracked.state == State::Established
-            && judgement.repeats
-            && let Some(direction) = tracked.direction
-        {
+        if tracked.state == State::Established && judgement.repeats {
             entry.judged.set(self.generation, direction, ingress, judgement.decision);
         }
         judgement.decision
@@ -233,10 +183,10 @@ impl Shard {
 
     /// Walks the rules, which give the facts their mark, and logs what one of them wants logged.
     fn walk(&mut self, facts: &mut Facts) -> Judgement {
-        let mark = facts.mark;
+        let seen = *facts;
         let judgement = self.configuration.policy.judge(facts);
         if let Some(rule) = judgement.log {
-            self.record(rule, Facts { mark, ..*facts });
+            self.record(rule, seen);
         }
         judgement
     }

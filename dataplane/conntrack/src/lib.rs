@@ -13,6 +13,7 @@ mod check;
 pub mod counters;
 pub mod entries;
 pub mod entry;
+pub mod facts;
 mod family;
 pub mod forward;
 pub mod frame;

@@ -1,7 +1,7 @@
 //! What `log` rules saw: a bounded ring that a control thread empties, never the packet path.
 
+use crate::facts::Facts;
 use crate::ids::RuleId;
-use crate::policy::Facts;
 use crate::time::Instant;
 use std::collections::VecDeque;
 

@@ -8,12 +8,12 @@
 
 use crate::entries::NONE;
 use crate::entry::Status;
+use crate::facts::Facts;
 use crate::forward::{MAX_PORTS, Way};
 use crate::frame::{Frame, Handed};
 use crate::headers::{Headers, Kind, Packet};
 use crate::message::delegated_in;
 use crate::nat::{self, Bound, Destination};
-use crate::policy::Facts;
 use crate::shard::Shard;
 use crate::table::{End, Key};
 use crate::time::Instant;
@@ -245,7 +245,7 @@ impl Shard {
             let full = Verdict::dropped(DropReason::HoldFull);
             return self.delegate(tuple, shard).unwrap_or(full);
         }
-        let translated = facts.status.has(Status::DST_NAT).then_some(facts.destination);
+        let translated = facts.has_status(Status::DST_NAT).then_some(facts.destination);
         if translated.is_some() && !nat::is_rewritable(packet, &self.newcomer.reply.invert()) {
             return self.verdict(tracked, Action::Drop(DropReason::NatUnknown));
         }

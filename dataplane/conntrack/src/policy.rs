@@ -4,6 +4,7 @@
 //! packets that have no cached judgement; an established packet of a judged connection skips the walk.
 
 use crate::entry::Status;
+use crate::facts::{Connection, Facts};
 use crate::ids::{PortId, RuleId, Zone};
 use crate::tuple::{Direction, Family, protocol};
 use crate::verdict::State;
@@ -100,7 +101,8 @@ pub struct IcmpType {
     pub code: Option<u8>,
 }
 
-/// What a rule looks at. An empty list and `None` match everything; all parts must match.
+/// What a rule looks at. An empty list and `None` match everything; all parts must match. What is about a connection (mark,
+/// direction, status) does not match a packet that has none: an INVALID or untracked one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     /// States, any of them.
@@ -125,7 +127,7 @@ pub struct Match {
     pub icmp_types: Vec<IcmpType>,
     /// TCP flags.
     pub tcp_flags: Option<TcpFlags>,
-    /// Connection mark: value and mask.
+    /// Connection mark: value and mask. A packet without a connection has none.
     pub mark: Option<(u32, u32)>,
     /// Connection zone.
     pub zone: Option<Zone>,
@@ -144,7 +146,7 @@ pub enum RuleAction {
     Drop,
     /// The packet is dropped and its sender told.
     Reject,
-    /// The connection gets this mark; the walk goes on.
+    /// The connection gets this mark, if there is one; the walk goes on.
     Mark(u32),
     /// The packet is logged, within the rate limit; the walk goes on.
     Log,
@@ -184,39 +186,6 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// What happens where no rule decides.
     pub default: Outcome,
-}
-
-/// Everything a rule can look at.
-#[derive(Clone, Copy, Debug)]
-pub struct Facts {
-    /// The packet's state; `None` before tracking.
-    pub state: Option<State>,
-    /// The packet's direction, if it belongs to an entry.
-    pub direction: Option<Direction>,
-    /// Ingress port.
-    pub ingress: PortId,
-    /// Egress port; `None` where there is none (yet).
-    pub egress: Option<PortId>,
-    /// Address family.
-    pub family: Family,
-    /// Source address as a number.
-    pub source: u128,
-    /// Destination address as a number.
-    pub destination: u128,
-    /// IP protocol number.
-    pub protocol: u8,
-    /// Source port; 0 where the protocol has none.
-    pub source_port: u16,
-    /// Destination port; ICMP: `type << 8 | code`.
-    pub destination_port: u16,
-    /// TCP flags byte, 0 for other protocols.
-    pub tcp_flags: u8,
-    /// Connection mark.
-    pub mark: u32,
-    /// Connection zone.
-    pub zone: Zone,
-    /// Status of the entry.
-    pub status: Status,
 }
 
 /// Who decided about a packet: a rule by its number, or the policy's default.
@@ -268,7 +237,7 @@ impl Match {
 
     fn applies_within_states(&self, facts: &Facts) -> bool {
         let has_ports = || protocol::has_ports(facts.protocol);
-        self.direction.is_none_or(|direction| facts.direction == Some(direction))
+        self.applies_to_connection(facts.connection.as_ref())
             && any(&self.ingress, |port| *port == facts.ingress)
             && any(&self.egress, |port| Some(*port) == facts.egress)
             && self.family.is_none_or(|family| family == facts.family)
@@ -287,9 +256,20 @@ impl Match {
                 facts.protocol == protocol::TCP
                     && (facts.tcp_flags & flags.mask == flags.value) != flags.invert
             })
-            && self.mark.is_none_or(|(value, mask)| facts.mark & mask == value)
             && self.zone.is_none_or(|zone| facts.zone == zone)
-            && self.status.is_none_or(|status| facts.status.meets(status))
+    }
+
+    /// What it says about a connection does not apply to a packet that has none.
+    #[inline(always)]
+    fn applies_to_connection(&self, connection: Option<&Connection>) -> bool {
+        match connection {
+            None => self.direction.is_none() && self.mark.is_none() && self.status.is_none(),
+            Some(connection) => {
+                self.direction.is_none_or(|direction| connection.direction == direction)
+                    && self.mark.is_none_or(|(value, mask)| connection.mark & mask == value)
+                    && self.status.is_none_or(|status| connection.status.meets(status))
+            }
+        }
     }
 
     /// Whether it applies to all packets of one direction of a connection alike, or to none.
@@ -313,8 +293,10 @@ impl Policy {
                     break;
                 }
                 RuleAction::Mark(mark) => {
-                    judgement.repeats &= facts.mark == mark;
-                    facts.mark = mark;
+                    if let Some(connection) = &mut facts.connection {
+                        judgement.repeats &= connection.mark == mark;
+                        connection.mark = mark;
+                    }
                 }
                 RuleAction::Log => {
                     judgement.log = judgement.log.or(Some(RuleId(number)));

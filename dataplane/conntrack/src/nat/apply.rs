@@ -5,10 +5,10 @@
 
 use super::bind::Newcomer;
 use super::edit::{self, ErrorEdit};
+use crate::facts::Facts;
 use crate::frame::Frame;
 use crate::headers::{Headers, Packet};
 use crate::ids::PortId;
-use crate::policy::Facts;
 use crate::shard::Shard;
 use crate::tuple::{Direction, Tuple, protocol};
 use crate::wire::gre;

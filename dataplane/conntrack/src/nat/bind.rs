@@ -8,10 +8,10 @@ use super::prefetch::LastBound;
 use super::rules::{Mapping, Ports, Rule, Target};
 use super::search::{asks_a_node, choices, draw_from};
 use crate::entry::{Entry, Status};
+use crate::facts::Facts;
 use crate::forward::{Egress, Forwarding};
 use crate::ids::{PortId, RuleId, ShardId};
 use crate::index::Hash;
-use crate::policy::Facts;
 use crate::shard::Shard;
 use crate::tuple::{Family, Tuple, number, protocol};
 use std::net::IpAddr;
@@ -122,8 +122,10 @@ impl Shard {
             return Bound::Elsewhere(shard);
         }
         if let Some(to) = self.newcomer.destination(original) {
-            facts.set_destination(&to);
-            facts.status.set(Status::DST_NAT);
+            facts.set_destination(to.address, to.port);
+            if let Some(connection) = &mut facts.connection {
+                connection.status.set(Status::DST_NAT);
+            }
         }
         Bound::Found
     }
@@ -174,7 +176,7 @@ impl Shard {
             return bound;
         }
         // As long as nothing is translated, a tuple that no entry has is free in both directions.
-        let is_bound = facts.status.has(Status::DST_NAT);
+        let is_bound = facts.has_status(Status::DST_NAT);
         if !is_bound && self.translated == 0 && self.signposts() == 0 {
             return Bound::Found;
         }

@@ -2,7 +2,8 @@
 
 use super::rules::{Filtering, Nat, Ports, Range, Rule, Target};
 use super::search::choices;
-use crate::policy::{Facts, Prefix};
+use crate::facts::Facts;
+use crate::policy::Prefix;
 use crate::tuple::{Family, Tuple, number};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;

@@ -1,8 +1,9 @@
 //! The policy as packets meet it: its cached judgements, reloads, counters and logs.
 
 use crate::common::*;
+use sluice_conntrack::entry::Status;
 use sluice_conntrack::ids::RuleId;
-use sluice_conntrack::policy::{IcmpType, Match, RuleAction, TcpFlags};
+use sluice_conntrack::policy::{IcmpType, Match, Policy, RuleAction, TcpFlags};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{Direction, DropReason, State, Verdict};
 
@@ -65,6 +66,46 @@ fn a_reload_hands_out_the_old_counters_and_begins_anew() {
     let old = it.shard.configure(Box::new(new));
     assert_eq!(old.rule_counters[1].packets, 1);
     assert_eq!(it.shard.configuration().rule_counters[1].packets, 0);
+}
+
+#[test]
+fn what_is_about_a_connection_does_not_match_where_there_is_none() {
+    let exempt = Match { destination_ports: vec![99..=99], ..everything() };
+    for (matches, all) in [
+        (Match { mark: Some((0, u32::MAX)), ..everything() }, true),
+        (Match { mark: Some((0, 0)), ..everything() }, true),
+        (Match { direction: Some(Direction::Original), ..everything() }, true),
+        (Match { status: Some(Status::SEEN_REPLY), ..everything() }, false),
+    ] {
+        let policy = Policy { untracked: vec![exempt.clone()], ..rules([(matches, RuleAction::Accept)]) };
+        let mut it = linux(policy);
+        for pair in Pair::both(4000, 22) {
+            let verdict = it.inside(&pair.tcp("S", 1000, 0));
+            assert_eq!((verdict.state, verdict.drop_reason().is_none()), (Some(State::New), all));
+            let related = it.outside(&pair.tcp("S", 1000, 0).time_exceeded(pair.router()));
+            assert_eq!(related.state.filter(|_| all), Some(State::Related).filter(|_| all));
+            let untracked = Pair { destination: (pair.destination.ip(), 99).into(), ..pair }.udp(1);
+            let strays = [pair.tcp("SF", 1000, 0), pair.udp(1).spoilt(), pair.echo_reply(1, 1), untracked];
+            for stray in strays {
+                let verdict = it.inside(&stray);
+                assert!(matches!(verdict.state, Some(State::Invalid | State::Untracked)));
+                assert_eq!(verdict.drop_reason(), Some(DropReason::Policy), "{stray:?}");
+            }
+        }
+        it.check();
+    }
+}
+
+#[test]
+fn a_mark_on_a_packet_without_a_connection_is_nobodys() {
+    let mut it = linux(rules([
+        (everything(), RuleAction::Mark(2)),
+        (Match { mark: Some((2, u32::MAX)), ..everything() }, RuleAction::Accept),
+    ]));
+    for pair in Pair::both(4000, 22) {
+        assert_eq!(it.outside(&pair.echo_reply(1, 1)).drop_reason(), Some(DropReason::Policy));
+        assert_eq!(it.outside(&pair.echo(1, 1)).drop_reason(), None);
+    }
 }
 
 #[test]

@@ -1,0 +1,116 @@
+//! Facts: what rules can see of a packet and of its connection.
+
+use crate::entry::Status;
+use crate::family::Family;
+use crate::headers::{Kind, Packet};
+use crate::ids::{PortId, Zone};
+use crate::tuple::{Direction, protocol};
+use crate::verdict::State;
+use crate::wire;
+
+/// Everything a rule can look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// The packet's state; `None` before tracking.
+    pub state: Option<State>,
+    /// Ingress port.
+    pub ingress: PortId,
+    /// Egress port; `None` where there is none (yet).
+    pub egress: Option<PortId>,
+    /// Address family.
+    pub family: Family,
+    /// Source address as a number.
+    pub source: u128,
+    /// Destination address as a number.
+    pub destination: u128,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Source port; 0 where the protocol has none.
+    pub source_port: u16,
+    /// Destination port; ICMP: `type << 8 | code`.
+    pub destination_port: u16,
+    /// TCP flags byte, 0 for other protocols.
+    pub tcp_flags: u8,
+    /// Connection zone.
+    pub zone: Zone,
+    /// What is known of its connection; `None` where it has none, and before tracking.
+    pub connection: Option<Connection>,
+}
+
+/// What rules see of the connection that a packet belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct Connection {
+    /// The packet's direction.
+    pub direction: Direction,
+    /// The connection's mark.
+    pub mark: u32,
+    /// Status of its entry.
+    pub status: Status,
+}
+
+impl Facts {
+    /// Those of a connection's first packet, before its way is known.
+    pub(crate) fn of_first_packet(packet: Packet<'_>, ingress: PortId) -> Self {
+        let mut facts = Self::of_packet(packet, ingress);
+        facts.state = Some(State::New);
+        facts.connection =
+            Some(Connection { direction: Direction::Original, mark: 0, status: Status::default() });
+        facts
+    }
+
+    /// What a packet itself shows, before tracking.
+    pub(crate) fn of_packet(packet: Packet<'_>, ingress: PortId) -> Self {
+        let Packet { headers, head } = packet;
+        let l4 = packet.l4();
+        let tcp_flags = if headers.protocol == protocol::TCP { l4.get(13).copied().unwrap_or(0) } else { 0 };
+        // The tuple of an error is that of the packet it quotes: look at the error itself.
+        let (source, destination, source_port, destination_port) = match headers.kind {
+            Kind::Error => {
+                let (source, destination) = wire::addresses(head, headers);
+                (source, destination, 0, l4.first_chunk().map_or(0, |kind| u16::from_be_bytes(*kind)))
+            }
+            _ => {
+                let tuple = headers.tuple;
+                (tuple.src, tuple.dst, tuple.selector.sport(), tuple.selector.dport())
+            }
+        };
+        Self {
+            state: None,
+            ingress,
+            egress: None,
+            family: headers.family().unwrap_or(Family::V4),
+            source,
+            destination,
+            protocol: headers.protocol,
+            source_port,
+            destination_port,
+            tcp_flags,
+            zone: headers.tuple.selector.zone(),
+            connection: None,
+        }
+    }
+
+    /// The destination is translated: rules see where the packet goes then. Without a port that stays its own.
+    pub(crate) fn set_destination(&mut self, address: u128, port: Option<u16>) {
+        self.destination = address;
+        self.destination_port = port.unwrap_or(self.destination_port);
+    }
+
+    /// Whether the packet's connection has all these status bits.
+    pub(crate) fn has_status(&self, status: Status) -> bool {
+        self.connection.is_some_and(|connection| connection.status.has(status))
+    }
+
+    /// The same of a connection with that mark, if it has one.
+    pub(crate) fn with_mark(mut self, mark: u32) -> Self {
+        if let Some(connection) = &mut self.connection {
+            connection.mark = mark;
+        }
+        self
+    }
+
+    /// The mark of the packet's connection.
+    pub fn mark(&self) -> Option<u32> {
+        self.connection.map(|connection| connection.mark)
+    }
+}
