@@ -50,13 +50,13 @@ fn the_example_of_the_readme_is_right() {
 fn the_reference_file_equals_the_defaults() {
     let reference = parse(&config::reference_yaml()).unwrap();
     let defaults = Config::new(reference.interfaces.clone());
-    assert_eq!(reference, defaults.resolved());
+    assert_eq!(reference, config::resolved(defaults));
 }
 
 #[test]
 fn the_resolved_configuration_reads_as_itself() {
     for preset in ["classic", "linux"] {
-        let resolved = parse(&with(&format!("conntrack: {{preset: {preset}}}"))).unwrap().resolved();
+        let resolved = config::resolved(parse(&with(&format!("conntrack: {{preset: {preset}}}"))).unwrap());
         assert_eq!(parse(&config::to_yaml(&resolved)), Ok(resolved));
     }
 }

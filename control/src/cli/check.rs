@@ -33,7 +33,7 @@ impl Check {
             Ok(config) => config,
             Err(error) => return super::refuse(&error),
         };
-        let printed = super::print(&config::to_yaml(&config.clone().resolved()));
+        let printed = super::print(&config::to_yaml(&config::resolved(config.clone())));
         if !self.host {
             return printed;
         }

@@ -7,8 +7,9 @@ use schemars::{Schema, schema_for};
 use serde_json::{Map, Value};
 
 use super::load::inline_yaml;
+use super::lower::resolved;
 use super::schema::{Config, Interface};
-use super::values_net::Device;
+use super::values::Device;
 
 /// Width of the reference's comments.
 const WIDTH: usize = 100;
@@ -49,7 +50,7 @@ fn defaults() -> Config {
         let device = Device::Vdev(format!("net_af_packet{number},iface={name}"));
         (name.to_owned(), Interface::new(device))
     };
-    Config::new(BTreeMap::from([port(0, "inside"), port(1, "outside")])).resolved()
+    resolved(Config::new(BTreeMap::from([port(0, "inside"), port(1, "outside")])))
 }
 
 /// The reference configuration as YAML with comments.

@@ -72,7 +72,7 @@ pub fn run(args: &Replay) -> ExitCode {
 /// Replays, writes all files, and shows what came of it.
 fn replay(args: &Replay, config: &Config) -> Result<(), Failure> {
     let names: Vec<&str> = config.interfaces.keys().map(String::as_str).collect();
-    let configuration = config.configuration().map_err(|problem| Failure::new(problem.message))?;
+    let configuration = config::lower(config).map_err(|problem| Failure::new(problem.message))?;
     let layout = args.output.layout(configuration.settings.preset);
     let work = work_directory()?;
     let prepared = |name: &str| work.path().join(format!("{name}.in.pcap"));

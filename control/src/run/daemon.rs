@@ -48,7 +48,7 @@ impl Daemon {
     /// # Errors
     /// The configuration is one that [`config::check`] refuses.
     pub fn new(file: PathBuf, config: Config, dataplane: Dataplane) -> Result<Daemon, RunError> {
-        let configuration = config.configuration().map_err(|problem| RunError::Other(problem.message))?;
+        let configuration = config::lower(&config).map_err(|problem| RunError::Other(problem.message))?;
         metrics::applied(1);
         Ok(Daemon {
             file,
@@ -144,7 +144,8 @@ impl Daemon {
         format: Option<Listing>,
         from: Cursor,
     ) -> Result<Answer, Unanswered> {
-        let layout = format.unwrap_or(Listing::Conntrack).layout(self.config.conntrack.settings().preset);
+        let layout =
+            format.unwrap_or(Listing::Conntrack).layout(config::settings(&self.config.conntrack).preset);
         let mut lines = Vec::new();
         let mut place = from.place;
         for _ in 0..PAGES_PER_ANSWER {
@@ -220,7 +221,7 @@ impl Daemon {
     }
 
     fn put_in_force(&mut self, config: Config) -> Result<u64, String> {
-        let configuration = config.configuration().map_err(|problem| problem.message)?;
+        let configuration = config::lower(&config).map_err(|problem| problem.message)?;
         // The records that wait name rules by their place in the old file.
         self.write_log().map_err(|why| why.to_string())?;
         let decided = self.dataplane.workers.configure(&configuration).map_err(|why| why.to_string())?;

@@ -63,7 +63,7 @@ pub struct Dataplane {
 impl Dataplane {
     /// Takes the memory, attaches the devices and starts the workers.
     pub fn start(config: &Config) -> Result<Dataplane, RunError> {
-        let configuration = config.configuration().map_err(|problem| RunError::Other(problem.message))?;
+        let configuration = config::lower(config).map_err(|problem| RunError::Other(problem.message))?;
         let capacity = configuration.settings.max_entries;
         let shards = shards(config, &configuration)?;
         let table_bytes: usize = shards.iter().map(Shard::memory_bytes).sum();

@@ -132,7 +132,7 @@ mod tests {
              b: {{device: 'vdev:net_null1', addresses: [203.0.113.1/24]}}}}}}"
         );
         let config = crate::config::parse("test", text.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
-        let pools = Pools::of(&config.configuration().unwrap());
+        let pools = Pools::of(&crate::config::lower(&config).unwrap());
         assert_eq!(pools.blocks().len(), 3);
         let counters = [0, 5, 6, 7].map(|bound| NatCounter { bound, exhausted: 1 });
         let shown = pools.list(&[[1, 2, 3], [10, 0, 0], [20, 0, 1]], &counters);

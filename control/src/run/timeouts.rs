@@ -7,7 +7,7 @@ use crate::socket::protocol::Timeout;
 
 /// All that are in force, in the order of the file.
 pub fn list(config: &Config) -> Vec<Timeout> {
-    let resolved = config.clone().resolved().conntrack.timeouts;
+    let resolved = config::resolved(config.clone()).conntrack.timeouts;
     let mut timeouts = Vec::new();
     // Timeouts are plain data, so they are always valid JSON.
     collect("", &serde_json::to_value(resolved).unwrap_or_default(), &mut timeouts);

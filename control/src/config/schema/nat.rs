@@ -4,12 +4,8 @@ use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema::MAX_RULES;
-use super::schema_policy::{Family, Rule, Status, sensible_name};
-use super::values::List;
-use super::values_match::{IcmpType, Mark};
-use super::values_nat::{AddressRange, Redirect, Yes};
-use super::values_net::{PortRange, Prefix, Protocol};
+use super::policy::{Family, MAX_RULES, Rule, Status, sensible_name};
+use crate::config::values::{AddressRange, IcmpType, List, Mark, PortRange, Prefix, Protocol, Redirect, Yes};
 
 /// Address translation. A connection's first packet walks each list once and the first rule that matches decides for
 /// its whole life: the destination as the packet comes in, the source once the policy has let it pass.
@@ -217,7 +213,7 @@ fn is_false(value: &bool) -> bool {
 
 impl NatRule {
     /// What the rule looks at, as a rule that does nothing.
-    pub(super) fn matches(&self) -> Rule {
+    pub(crate) fn matches(&self) -> Rule {
         Rule {
             in_: self.in_.clone(),
             out: self.out.clone(),

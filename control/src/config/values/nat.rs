@@ -10,8 +10,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::values::{Scalar as _, scalars, write_scalar};
-use super::values_net::PortRange;
+use super::network::PortRange;
+use super::scalar::{Scalar as _, scalars, write_scalar};
 
 scalars! {
     AddressRange: "string", "an address, a range or a prefix, such as 10.0.0.5:8080, 203.0.113.10-203.0.113.20 or \"[2001:db8::5]:2000-3000\"";

@@ -2,47 +2,43 @@
 
 use sluice_conntrack::nat;
 
-use super::lower::prefix;
-use super::path::{Path, Problem};
-use super::schema::Config;
-use super::schema_nat::{Filtering, Mapping, NatRule};
-use super::values_nat::Redirect;
-use super::values_net::PortRange;
+use super::policy::{matches, prefix};
+use crate::config::path::{Path, Problem};
+use crate::config::schema::{Config, Filtering, Mapping, NatRule};
+use crate::config::values::{PortRange, Redirect};
 
-impl Config {
-    /// The rules of address translation. Fails only for a configuration that [`super::check`] refuses.
-    pub fn nat(&self) -> Result<nat::Nat, Problem> {
-        let list = |name: &str, rules: &[NatRule]| {
-            let section = Path::root().join("nat").join(name);
-            let rules = rules.iter().enumerate();
-            rules.map(|(index, rule)| self.nat_rule(rule, &section.join(index))).collect::<Result<_, _>>()
-        };
-        Ok(nat::Nat {
-            source: list("source", &self.nat.source)?,
-            destination: list("destination", &self.nat.destination)?,
-        })
-    }
+/// The rules of address translation. Fails only for a configuration that [`check`](crate::config::check) refuses.
+pub(super) fn nat(config: &Config) -> Result<nat::Nat, Problem> {
+    let list = |name: &str, rules: &[NatRule]| {
+        let section = Path::root().join("nat").join(name);
+        let rules = rules.iter().enumerate();
+        rules.map(|(index, rule)| nat_rule(config, rule, &section.join(index))).collect::<Result<_, _>>()
+    };
+    Ok(nat::Nat {
+        source: list("source", &config.nat.source)?,
+        destination: list("destination", &config.nat.destination)?,
+    })
+}
 
-    fn nat_rule(&self, rule: &NatRule, place: &Path) -> Result<nat::Rule, Problem> {
-        let no_target = || Problem::at(place.clone(), format!("`{place}` has no target"));
-        Ok(nat::Rule {
-            name: rule.name.clone(),
-            matches: self.matches(&rule.matches(), place)?,
-            target: target(rule).ok_or_else(no_target)?,
-            random: rule.random,
-            persistent: rule.persistent,
-            mapping: match rule.mapping {
-                None | Some(Mapping::AddressAndPortDependent) => nat::Mapping::AddressAndPortDependent,
-                Some(Mapping::EndpointIndependent) => nat::Mapping::EndpointIndependent,
-            },
-            filtering: match rule.filtering {
-                None | Some(Filtering::AddressAndPortDependent) => nat::Filtering::AddressAndPortDependent,
-                Some(Filtering::EndpointIndependent) => nat::Filtering::EndpointIndependent,
-            },
-            errors: rule.errors,
-            hairpin: rule.hairpin,
-        })
-    }
+fn nat_rule(config: &Config, rule: &NatRule, place: &Path) -> Result<nat::Rule, Problem> {
+    let no_target = || Problem::at(place.clone(), format!("`{place}` has no target"));
+    Ok(nat::Rule {
+        name: rule.name.clone(),
+        matches: matches(config, &rule.matches(), place)?,
+        target: target(rule).ok_or_else(no_target)?,
+        random: rule.random,
+        persistent: rule.persistent,
+        mapping: match rule.mapping {
+            None | Some(Mapping::AddressAndPortDependent) => nat::Mapping::AddressAndPortDependent,
+            Some(Mapping::EndpointIndependent) => nat::Mapping::EndpointIndependent,
+        },
+        filtering: match rule.filtering {
+            None | Some(Filtering::AddressAndPortDependent) => nat::Filtering::AddressAndPortDependent,
+            Some(Filtering::EndpointIndependent) => nat::Filtering::EndpointIndependent,
+        },
+        errors: rule.errors,
+        hairpin: rule.hairpin,
+    })
 }
 
 fn target(rule: &NatRule) -> Option<nat::Target> {
@@ -97,8 +93,8 @@ mod tests {
         let text = format!(
             "version: 1\ninterfaces: {{inside: {inside}, outside: {outside}}}\nnat: {{{list}: [{{{rule}}}]}}"
         );
-        let config = super::super::parse("test", text.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
-        let mut nat = config.nat().unwrap();
+        let config = crate::config::parse("test", text.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
+        let mut nat = super::nat(&config).unwrap();
         assert_eq!(nat.source.len() + nat.destination.len(), 1);
         nat.source.pop().or(nat.destination.pop()).unwrap()
     }

@@ -3,14 +3,11 @@
 
 use std::net::IpAddr;
 
-use super::error::MAX_FINDINGS;
-use super::path::{Path, Problem};
-use super::rules_nat::element;
-use super::schema::Config;
-use super::schema_nat::NatRule;
-use super::values::List;
-use super::values_nat::AddressRange;
-use super::values_net::PortRange;
+use super::common::element;
+use crate::config::error::MAX_FINDINGS;
+use crate::config::path::{Path, Problem};
+use crate::config::schema::{Config, NatRule};
+use crate::config::values::{AddressRange, List, PortRange};
 
 /// One range of addresses of a rule, with the ports that the rule gives them.
 struct Part<'a> {

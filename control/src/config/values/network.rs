@@ -7,7 +7,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use sluice_conntrack::tuple::protocol;
 
-use super::values::scalars;
+use super::scalar::scalars;
 
 scalars! {
     Device: "string", "a device such as `pci:0000:3b:00.1` or `vdev:net_af_packet0,iface=eth1`";

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::values::scalars;
+use super::scalar::scalars;
 
 scalars! {
     TcpFlags: "string", "flags such as \"syn\", \"!syn\" or \"syn,ack\", of fin, syn, rst, psh, ack, urg, ece, cwr";

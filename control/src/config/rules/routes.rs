@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::path::{Path, Problem};
-use super::rules::no_interface;
-use super::schema::Config;
+use super::common::no_interface;
+use crate::config::path::{Path, Problem};
+use crate::config::schema::Config;
 
 pub(super) fn check(config: &Config) -> Vec<Problem> {
     let mut problems = routes(config);

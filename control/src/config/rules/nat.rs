@@ -2,15 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::path::{Path, Problem};
-use super::rules::{LOCAL, PORTED, matches};
-use super::rules_pools;
-use super::schema::{Config, Interface};
-use super::schema_nat::{Filtering, Mapping, NatRule};
-use super::schema_policy::Family;
-use super::values::List;
-use super::values_nat::Redirect;
-use super::values_net::{PortRange, Protocol};
+use super::common::{element, number};
+use super::matches::{self, PORTED};
+use crate::config::path::{Path, Problem};
+use crate::config::schema::{Config, Family, Filtering, Interface, LOCAL, Mapping, NatRule};
+use crate::config::values::{List, PortRange, Prefix, Protocol, Redirect};
 
 /// What a rule translates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +66,7 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
         let section = Path::root().join("nat").join(side.name());
         for (index, rule) in rules.iter().enumerate() {
             let place = section.join(index);
-            problems.extend(matches(&rule.matches(), config, &place));
+            problems.extend(matches::check(&rule.matches(), config, &place));
             problems.extend(unknown_matches(side, rule, &place));
             match target(side, rule, &place) {
                 Ok(target) => {
@@ -89,7 +85,6 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
             }
         }
     }
-    problems.extend(rules_pools::check(config));
     problems
 }
 
@@ -252,11 +247,6 @@ fn protocols(side: Side, key: &str, rule: &NatRule, place: &Path) -> Option<Prob
     Some(Problem::at(place.join(key), message.to_owned()).expected(expected.to_owned()).on_key())
 }
 
-/// The place of an element of a list that may be written as one value.
-pub(super) fn element<T>(list: &List<T>, place: Path, index: usize) -> Path {
-    if list.iter().len() > 1 { place.join(index) } else { place }
-}
-
 fn addresses(rule: &NatRule, place: &Path) -> Vec<Problem> {
     let Some(to) = &rule.to else { return Vec::new() };
     let mut problems = Vec::new();
@@ -279,14 +269,6 @@ fn addresses(rule: &NatRule, place: &Path) -> Vec<Problem> {
         }
     }
     problems
-}
-
-/// An address as a number.
-pub(super) fn number(address: std::net::IpAddr) -> u128 {
-    match address {
-        std::net::IpAddr::V4(v4) => u128::from(v4.to_bits()),
-        std::net::IpAddr::V6(v6) => v6.to_bits(),
-    }
 }
 
 /// Both sides of a 1:1 translation have the same number of addresses.
@@ -317,7 +299,7 @@ fn prefix(side: Side, rule: &NatRule, place: &Path) -> Option<Problem> {
 fn families(side: Side, target: &str, rule: &NatRule, config: &Config, place: &Path) -> Vec<Problem> {
     let matched = |v4: bool| {
         let wanted = rule.family.is_none_or(|family| (family == Family::Ipv4) == v4);
-        let among = |list: &Option<List<super::values_net::Prefix>>| {
+        let among = |list: &Option<List<Prefix>>| {
             list.as_ref().is_none_or(|list| list.iter().any(|prefix| prefix.is_ipv4() == v4))
         };
         wanted && among(&rule.source) && among(&rule.destination)

@@ -8,10 +8,16 @@ use serde::de::{Error, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::schema::MAX_RULES;
-use super::values::List;
-use super::values_match::{IcmpType, Mark, TcpFlags};
-use super::values_net::{PortRange, Prefix, Protocol};
+use crate::config::values::{IcmpType, List, Mark, PortRange, Prefix, Protocol, TcpFlags, is_name};
+
+/// Most rules in one section: a rule set is walked once per connection, and a longer one is a mistake.
+pub(super) const MAX_RULES: usize = 10_000;
+
+/// What `out:` calls the box itself.
+pub(crate) const LOCAL: &str = "local";
+
+/// What the policy's default goes by where rules are listed by name.
+pub const DEFAULT_RULE: &str = "default";
 
 /// What may pass: ordered rules, the first match decides, the default where none matches.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
@@ -153,7 +159,7 @@ pub struct Rule {
 
 pub(super) fn sensible_name(name: &Option<String>, _: &()) -> garde::Result {
     match name {
-        Some(name) if !super::rules::is_name(name, 63) => Err(garde::Error::new(format!(
+        Some(name) if !is_name(name, 63) => Err(garde::Error::new(format!(
             "`{name}` cannot be a name; use 1 to 63 letters, digits, `-`, `_` and `.`, a letter or digit first"
         ))),
         _ => Ok(()),

@@ -1,0 +1,66 @@
+//! From the file's types to the plain data that the tracking crate takes.
+
+mod nat;
+mod policy;
+mod routes;
+mod settings;
+
+use sluice_conntrack::Configuration;
+use sluice_conntrack::forward::MAX_PORTS;
+
+use super::path::Problem;
+use super::schema::Config;
+
+pub use settings::{resolved, settings};
+
+/// All that a shard works by. Fails only for a configuration that [`check`](super::check) refuses.
+pub fn lower(config: &Config) -> Result<Configuration, Problem> {
+    let mut zones = [0; MAX_PORTS];
+    for (zone, interface) in zones.iter_mut().zip(config.interfaces.values()) {
+        *zone = interface.zone;
+    }
+    let settings = settings(&config.conntrack);
+    let configuration = Configuration::new(settings, policy::policy(config)?, routes::forwarding(config)?);
+    Ok(Configuration { zones, renumbers: config.nat.renumber, ..configuration.with_nat(nat::nat(config)?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use sluice_conntrack::PortId;
+
+    use super::*;
+
+    fn config(rest: &str) -> Config {
+        let interfaces = "{inside: {device: 'vdev:net_null0'}, outside: {device: 'vdev:net_null1'}}";
+        let text = format!("version: 1\ninterfaces: {interfaces}\n{rest}");
+        crate::config::parse("test", text.as_bytes()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn what_the_rfcs_ask_beyond_linux_is_set_key_by_key() {
+        let set = |text: &str| {
+            let lowered = lower(&config(text)).unwrap();
+            (lowered.settings.quote_checksum, lowered.settings.reject_when_full, lowered.renumbers)
+        };
+        assert_eq!(set(""), (false, false, false));
+        assert_eq!(set("conntrack: {quote-checksum: true}"), (true, false, false));
+        assert_eq!(set("conntrack: {reject-when-full: true}"), (false, true, false));
+        assert_eq!(set("nat: {renumber: true}"), (false, false, true));
+    }
+
+    #[test]
+    fn an_empty_file_has_the_default_policy() {
+        assert_eq!(lower(&config("")).unwrap().policy, sluice_conntrack::policy::Policy::default());
+    }
+
+    #[test]
+    fn zones_come_from_interfaces_and_rules() {
+        let mut config = config("zones: [{in: inside, source: 10.1.0.0/16, zone: 7}]");
+        config.interfaces.get_mut("outside").unwrap().zone = 3;
+        let lowered = lower(&config).unwrap();
+        assert_eq!(lowered.zones[..3], [0, 3, 0]);
+        let [(matches, zone)] = &lowered.policy.zones[..] else { panic!("one rule") };
+        assert_eq!((matches.zone, *zone), (None, 7));
+        assert_eq!(matches.ingress, [PortId(0)]);
+    }
+}

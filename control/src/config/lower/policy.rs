@@ -1,0 +1,189 @@
+//! From the rules of `policy`, `untracked` and `zones` to those that a shard goes by.
+
+use ipnet::IpNet;
+use sluice_conntrack::entry::Status;
+use sluice_conntrack::tuple::Family;
+use sluice_conntrack::{Direction, State, policy};
+
+use crate::config::path::{Path, Problem};
+use crate::config::rules::no_interface;
+use crate::config::schema::{self, Config, DefaultAction, Rule};
+use crate::config::values::{IcmpType, List, Prefix, Protocol};
+
+/// The rules. Fails only for a configuration that [`check`](crate::config::check) refuses.
+pub(super) fn policy(config: &Config) -> Result<policy::Policy, Problem> {
+    let section = Path::root().join("untracked");
+    let untracked = config.untracked.iter().enumerate();
+    let untracked = untracked.map(|(index, rule)| matches(config, rule, &section.join(index)));
+    let section = Path::root().join("zones");
+    let zones = config.zones.iter().enumerate().map(|(index, rule)| {
+        // Here `zone` is what the rule gives, not what it looks at.
+        let matches = matches(config, &Rule { zone: None, ..rule.clone() }, &section.join(index))?;
+        Ok((matches, rule.zone.unwrap_or_default()))
+    });
+    let section = Path::root().join("policy").join("rules");
+    let rules = config.policy.rules.iter().enumerate();
+    let rules = rules.map(|(index, rule)| policy_rule(config, rule, &section.join(index)));
+    Ok(policy::Policy {
+        untracked: untracked.collect::<Result<_, _>>()?,
+        zones: zones.collect::<Result<_, _>>()?,
+        rules: rules.collect::<Result<_, _>>()?,
+        default: match config.policy.default {
+            DefaultAction::Accept => policy::Outcome::Accept,
+            DefaultAction::Drop => policy::Outcome::Drop,
+            DefaultAction::Reject => policy::Outcome::Reject,
+        },
+    })
+}
+
+fn policy_rule(config: &Config, rule: &Rule, place: &Path) -> Result<policy::Rule, Problem> {
+    use policy::RuleAction;
+    let action = match rule.action {
+        Some(schema::Action::Accept) => RuleAction::Accept,
+        Some(schema::Action::Drop) => RuleAction::Drop,
+        Some(schema::Action::Reject) => RuleAction::Reject,
+        Some(schema::Action::Mark(mark)) => RuleAction::Mark(mark),
+        Some(schema::Action::Log) => RuleAction::Log,
+        None => return Err(Problem::at(place.clone(), format!("`{place}` lacks the key `action`"))),
+    };
+    Ok(policy::Rule { name: rule.name.clone(), matches: matches(config, rule, place)?, action })
+}
+
+/// What a rule looks at.
+pub(super) fn matches(config: &Config, rule: &Rule, place: &Path) -> Result<policy::Match, Problem> {
+    let ports = |key: &str, names: &Option<List<String>>| {
+        let port =
+            |name: &String| config.port(name).ok_or_else(|| no_interface(name, config, place.join(key)));
+        values(names).map(port).collect::<Result<Vec<_>, _>>()
+    };
+    Ok(policy::Match {
+        states: rule.state.as_ref().map(|states| states.iter().map(state).collect()),
+        ingress: ports("in", &rule.in_)?,
+        egress: ports("out", &rule.out)?,
+        family: rule.family.map(|family| match family {
+            schema::Family::Ipv4 => Family::V4,
+            schema::Family::Ipv6 => Family::V6,
+        }),
+        source: values(&rule.source).map(prefix).collect(),
+        destination: values(&rule.destination).map(prefix).collect(),
+        protocols: values(&rule.protocol).map(|protocol| protocol.0).collect(),
+        source_ports: values(&rule.source_port).map(|range| range.first..=range.last).collect(),
+        destination_ports: values(&rule.destination_port).map(|range| range.first..=range.last).collect(),
+        icmp_types: values(&rule.icmp_type).flat_map(|kind| icmp_types(*kind, rule)).collect(),
+        tcp_flags: rule.tcp_flags.map(|flags| policy::TcpFlags {
+            mask: flags.mask,
+            value: flags.set,
+            invert: flags.negated,
+        }),
+        mark: rule.mark.map(|mark| (mark.value & mark.mask, mark.mask)),
+        zone: rule.zone,
+        direction: rule.direction.map(|direction| match direction {
+            schema::Direction::Original => Direction::Original,
+            schema::Direction::Reply => Direction::Reply,
+        }),
+        status: rule.status.as_ref().map(|all| all.iter().map(status).collect()),
+    })
+}
+
+fn values<T>(list: &Option<List<T>>) -> impl Iterator<Item = &T> {
+    list.iter().flat_map(List::iter)
+}
+
+fn state(state: &schema::State) -> State {
+    match state {
+        schema::State::New => State::New,
+        schema::State::Established => State::Established,
+        schema::State::Related => State::Related,
+        schema::State::Invalid => State::Invalid,
+        schema::State::Untracked => State::Untracked,
+    }
+}
+
+fn status(status: &schema::Status) -> Status {
+    match status {
+        schema::Status::SeenReply => Status::SEEN_REPLY,
+        schema::Status::Assured => Status::ASSURED,
+        schema::Status::Confirmed => Status::CONFIRMED,
+        schema::Status::Snat => Status::SRC_NAT,
+        schema::Status::Dnat => Status::DST_NAT,
+    }
+}
+
+pub(super) fn prefix(prefix: &Prefix) -> policy::Prefix {
+    let Prefix(net) = prefix;
+    match net {
+        IpNet::V4(v4) => policy::Prefix::new(v4.addr().into(), v4.prefix_len()),
+        IpNet::V6(v6) => policy::Prefix::new(v6.addr().into(), v6.prefix_len()),
+    }
+}
+
+/// A type of the protocols that the rule names; without one, a name means both families and a number ICMP.
+fn icmp_types(kind: IcmpType, rule: &Rule) -> Vec<policy::IcmpType> {
+    let named = matches!(kind, IcmpType::Named(_));
+    let wanted = |protocol: Protocol| match &rule.protocol {
+        Some(list) => list.iter().any(|listed| *listed == protocol),
+        None => named || protocol == Protocol::ICMP,
+    };
+    let in_family = |protocol: Protocol, kind: Option<(u8, Option<u8>)>| {
+        let (kind, code) = kind.filter(|_| wanted(protocol))?;
+        Some(policy::IcmpType { protocol: protocol.0, kind, code })
+    };
+    let both = [in_family(Protocol::ICMP, kind.icmp()), in_family(Protocol::ICMPV6, kind.icmpv6())];
+    both.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use sluice_conntrack::PortId;
+
+    use super::*;
+
+    fn config(rest: &str) -> Config {
+        let interfaces = "{inside: {device: 'vdev:net_null0'}, outside: {device: 'vdev:net_null1'}}";
+        let text = format!("version: 1\ninterfaces: {interfaces}\n{rest}");
+        crate::config::parse("test", text.as_bytes()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn only_match(rule: &str) -> policy::Match {
+        let config = config(&format!("policy: {{rules: [{{action: accept, {rule}}}]}}"));
+        super::policy(&config).unwrap().rules.remove(0).matches
+    }
+
+    #[test]
+    fn family_and_status_are_matched() {
+        let lowered = only_match("family: ipv6, status: [assured, seen-reply]");
+        assert_eq!(lowered.family, Some(Family::V6));
+        assert_eq!(lowered.status, Some([Status::ASSURED, Status::SEEN_REPLY].into_iter().collect()));
+    }
+
+    #[test]
+    fn matches_become_plain_data() {
+        let lowered = only_match("state: [new, related], in: outside, out: [inside, outside]");
+        assert_eq!(lowered.states, Some([State::New, State::Related].into_iter().collect()));
+        assert_eq!((lowered.ingress, lowered.egress), (vec![PortId(1)], vec![PortId(0), PortId(1)]));
+
+        let lowered = only_match("protocol: tcp, destination-port: [22, 8000-8080], tcp-flags: '!syn'");
+        assert_eq!((lowered.protocols, lowered.destination_ports), (vec![6], vec![22..=22, 8000..=8080]));
+        assert_eq!(lowered.tcp_flags, Some(policy::TcpFlags { mask: 0x17, value: 0x02, invert: true }));
+
+        let lowered = only_match("source: 10.1.2.3/8, mark: 0xff/0xf0, zone: 3, direction: reply");
+        assert_eq!(lowered.source, [policy::Prefix::new([10, 0, 0, 0].into(), 8)]);
+        assert_eq!((lowered.mark, lowered.zone), (Some((0xf0, 0xf0)), Some(3)));
+        assert_eq!(lowered.direction, Some(Direction::Reply));
+    }
+
+    #[test]
+    fn icmp_types_have_the_numbers_of_their_family() {
+        let numbers = |rule: &str| {
+            let types = only_match(rule).icmp_types;
+            types.iter().map(|t| (t.protocol, t.kind, t.code)).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers("icmp-type: echo-request"), [(1, 8, None), (58, 128, None)]);
+        assert_eq!(numbers("icmp-type: echo-request, protocol: icmpv6"), [(58, 128, None)]);
+        assert_eq!(
+            numbers("icmp-type: [port-unreachable, 3/4], protocol: icmp"),
+            [(1, 3, Some(3)), (1, 3, Some(4))]
+        );
+        assert_eq!(numbers("icmp-type: 8"), [(1, 8, None)]);
+    }
+}

@@ -1,0 +1,82 @@
+//! From interfaces, routes and neighbours to a router.
+
+use sluice_conntrack::forward::{Interface, Neighbour, Route, Router};
+use sluice_conntrack::{Forwarding, PortId};
+
+use super::policy::prefix;
+use crate::config::path::{Path, Problem};
+use crate::config::rules::no_interface;
+use crate::config::schema::{self, Config};
+use crate::config::values::InterfaceAddress;
+
+/// How packets pass from port to port. Fails only for a configuration that [`check`](crate::config::check) refuses.
+pub(super) fn forwarding(config: &Config) -> Result<Forwarding, Problem> {
+    match config.forwarding() {
+        schema::Forwarding::Wire => Ok(Forwarding::wire()),
+        schema::Forwarding::Routed => Ok(Forwarding::Routed(Box::new(router(config)?))),
+    }
+}
+
+fn router(config: &Config) -> Result<Router, Problem> {
+    let interfaces = config.interfaces.values().map(|interface| {
+        let own = |InterfaceAddress(net): &InterfaceAddress| (net.addr(), net.prefix_len());
+        Interface { addresses: interface.addresses.iter().map(own).collect(), mtu: interface.mtu }
+    });
+    let routes = config.routes.iter().enumerate().map(|(index, route)| {
+        let port = port_of(config, "routes", index, &route.dev)?;
+        Ok(Route { to: prefix(&route.to), via: route.via, port })
+    });
+    let neighbours = config.neighbours.iter().enumerate().map(|(index, neighbour)| {
+        let port = port_of(config, "neighbours", index, &neighbour.dev)?;
+        Ok(Neighbour { port, address: neighbour.address, mac: neighbour.mac.0 })
+    });
+    let mut router = Router::new(interfaces.collect(), &routes.collect::<Result<Vec<_>, _>>()?);
+    router.neighbours = neighbours.collect::<Result<_, _>>()?;
+    Ok(router)
+}
+
+fn port_of(config: &Config, section: &str, index: usize, dev: &str) -> Result<PortId, Problem> {
+    let place = || Path::root().join(section).join(index).join("dev");
+    config.port(dev).ok_or_else(|| no_interface(dev, config, place()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lowered(rest: &str) -> Forwarding {
+        let text = format!(
+            "version: 1\n\
+             interfaces:\n\
+             \x20 inside: {{device: 'vdev:net_null0', addresses: [10.0.0.1/8]}}\n\
+             \x20 outside: {{device: 'vdev:net_null1', addresses: [203.0.113.1/24, '2001:db8::1/64'], mtu: 1400}}\n\
+             {rest}"
+        );
+        let config = crate::config::parse("test", text.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
+        super::forwarding(&config).unwrap()
+    }
+
+    #[test]
+    fn a_box_with_addresses_is_a_router() {
+        let outside = PortId(1);
+        let interfaces = vec![
+            Interface { addresses: vec![("10.0.0.1".parse().unwrap(), 8)], mtu: 1500 },
+            Interface {
+                addresses: vec![("203.0.113.1".parse().unwrap(), 24), ("2001:db8::1".parse().unwrap(), 64)],
+                mtu: 1400,
+            },
+        ];
+        let gateway = "203.0.113.254".parse().unwrap();
+        let to = sluice_conntrack::policy::Prefix::new([0, 0, 0, 0].into(), 0);
+        let mut router = Router::new(interfaces, &[Route { to, via: Some(gateway), port: outside }]);
+        router.neighbours = vec![Neighbour { port: outside, address: gateway, mac: [2, 0, 0, 0, 0, 0xfe] }];
+        let file = "routes: [{to: 0.0.0.0/0, via: 203.0.113.254, dev: outside}]\n\
+                    neighbours: [{address: 203.0.113.254, mac: '02:00:00:00:00:fe', dev: outside}]";
+        assert_eq!(lowered(file), Forwarding::Routed(Box::new(router)));
+    }
+
+    #[test]
+    fn a_wire_can_be_asked_for() {
+        assert_eq!(lowered("forwarding: wire"), Forwarding::wire());
+    }
+}

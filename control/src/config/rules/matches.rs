@@ -1,0 +1,69 @@
+//! What must hold for the matches of any rule.
+
+use super::common::{element, no_interface};
+use crate::config::path::{Path, Problem};
+use crate::config::schema::{Config, LOCAL, Rule};
+use crate::config::values::{IcmpType, List, Protocol};
+
+/// What holds for the matches of any rule.
+pub(super) fn check(rule: &Rule, config: &Config, place: &Path) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (key, names) in [("in", &rule.in_), ("out", &rule.out)] {
+        let Some(list) = names else { continue };
+        for (index, name) in list.iter().enumerate() {
+            let is_local = key == "out" && name == LOCAL;
+            if !is_local && !config.interfaces.contains_key(name) {
+                problems.push(no_interface(name, config, element(list, place.join(key), index)));
+            }
+        }
+    }
+    let protocols = |fits: fn(Protocol) -> bool| {
+        rule.protocol.as_ref().is_some_and(|protocols| protocols.iter().all(|protocol| fits(*protocol)))
+    };
+    let needs: [Need; 4] = [
+        ("source-port", rule.source_port.is_some(), Protocol::has_ports, PORTED),
+        ("destination-port", rule.destination_port.is_some(), Protocol::has_ports, PORTED),
+        ("icmp-type", rule.icmp_type.is_some(), Protocol::is_icmp, "`protocol: icmp` or `protocol: icmpv6`"),
+        ("tcp-flags", rule.tcp_flags.is_some(), |protocol| protocol == Protocol::TCP, "`protocol: tcp`"),
+    ];
+    for (key, present, fits, expected) in needs {
+        let implied = key != "source-port" && key != "destination-port" && rule.protocol.is_none();
+        if present && !implied && !protocols(fits) {
+            let message = match rule.protocol {
+                Some(_) => format!("`{key}` does not go with this protocol"),
+                None => format!("`{key}` needs a protocol"),
+            };
+            problems.push(Problem::at(place.join(key), message).expected(expected.to_owned()).on_key());
+        }
+    }
+    problems.extend(families(rule, place));
+    problems.extend(icmp_names(rule, place));
+    problems
+}
+
+/// A name that only the other family has would match nothing.
+fn icmp_names(rule: &Rule, place: &Path) -> Vec<Problem> {
+    let Some(protocols) = &rule.protocol else { return Vec::new() };
+    let has = |protocol| protocols.iter().any(|listed| *listed == protocol);
+    let fits = |kind: &IcmpType| {
+        has(Protocol::ICMP) && kind.icmp().is_some() || has(Protocol::ICMPV6) && kind.icmpv6().is_some()
+    };
+    let is_icmp = protocols.iter().all(|protocol| protocol.is_icmp());
+    let foreign = rule.icmp_type.iter().flat_map(List::iter).filter(|kind| is_icmp && !fits(kind));
+    foreign
+        .map(|kind| Problem::at(place.join("icmp-type"), format!("{kind} is no type of this protocol")))
+        .collect()
+}
+
+/// A match, whether the rule has it, the protocols it goes with, and those in words.
+type Need = (&'static str, bool, fn(Protocol) -> bool, &'static str);
+
+pub(super) const PORTED: &str = "`protocol:` with tcp, udp, sctp or udplite";
+
+/// Addresses of different families never meet in one packet.
+fn families(rule: &Rule, place: &Path) -> Option<Problem> {
+    let (source, destination) = (rule.source.as_ref()?, rule.destination.as_ref()?);
+    let meet = source.iter().any(|from| destination.iter().any(|to| from.is_ipv4() == to.is_ipv4()));
+    let message = "no packet has a source and a destination of different families".to_owned();
+    (!meet).then(|| Problem::at(place.join("destination"), message))
+}

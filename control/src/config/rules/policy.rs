@@ -1,0 +1,85 @@
+//! What must hold for the rules of `untracked`, `zones` and `policy`.
+
+use std::collections::BTreeSet;
+
+use super::matches;
+use crate::config::path::{Path, Problem};
+use crate::config::schema::{Config, DEFAULT_RULE, Rule, State};
+
+pub(super) fn check(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, list) in [("untracked", &config.untracked), ("zones", &config.zones)] {
+        let section = Path::root().join(name);
+        for (index, rule) in list.iter().enumerate() {
+            problems.extend(early_rule(name, rule, &section.join(index)));
+            problems.extend(matches::check(rule, config, &section.join(index)));
+        }
+    }
+    let section = Path::root().join("policy").join("rules");
+    for (index, rule) in config.policy.rules.iter().enumerate() {
+        problems.extend(policy_rule(rule, &section.join(index)));
+        problems.extend(matches::check(rule, config, &section.join(index)));
+    }
+    problems.extend(rule_names(config));
+    problems
+}
+
+/// Before tracking there is no state, no connection and no way out yet.
+fn early_rule(section: &str, rule: &Rule, place: &Path) -> Vec<Problem> {
+    let later = [
+        ("state", rule.state.is_some()),
+        ("out", rule.out.is_some()),
+        ("mark", rule.mark.is_some()),
+        ("status", rule.status.is_some()),
+        ("direction", rule.direction.is_some()),
+        ("action", rule.action.is_some()),
+    ];
+    let problem = |(key, _): &(&str, bool)| {
+        let why = match *key {
+            "action" => format!("a rule of `{section}` has no action"),
+            _ => format!("a rule of `{section}` cannot match `{key}`: it is looked at before tracking"),
+        };
+        Problem::at(place.join(*key), why).on_key()
+    };
+    let mut problems: Vec<Problem> = later.iter().filter(|(_, present)| *present).map(problem).collect();
+    if section == "zones" && rule.zone.is_none() {
+        let message = format!("`{place}` lacks the key `zone`");
+        problems.push(Problem::at(place.clone(), message).expected("the zone to give".to_owned()));
+    }
+    problems
+}
+
+fn policy_rule(rule: &Rule, place: &Path) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if rule.action.is_none() {
+        let message = format!("`{place}` lacks the key `action`");
+        let expected = "`action: accept`, drop, reject, log or { mark: NUMBER }".to_owned();
+        problems.push(Problem::at(place.clone(), message).expected(expected));
+    }
+    let stateless = rule
+        .state
+        .as_ref()
+        .is_some_and(|states| states.iter().all(|state| matches!(state, State::Untracked | State::Invalid)));
+    if stateless && (rule.mark.is_some() || rule.direction.is_some()) {
+        let key = if rule.mark.is_some() { "mark" } else { "direction" };
+        let message = format!("packets of this state belong to no connection, so none has a `{key}`");
+        problems.push(Problem::at(place.join(key), message).on_key());
+    }
+    problems
+}
+
+fn rule_names(config: &Config) -> Vec<Problem> {
+    let mut seen = BTreeSet::new();
+    let mut problems = Vec::new();
+    for (index, rule) in config.policy.rules.iter().enumerate() {
+        let Some(name) = &rule.name else { continue };
+        let place = || Path::root().join("policy").join("rules").join(index).join("name");
+        if name == DEFAULT_RULE {
+            let message = format!("`{name}` is what decides where no rule does and cannot be a rule's name");
+            problems.push(Problem::at(place(), message));
+        } else if !seen.insert(name) {
+            problems.push(Problem::at(place(), format!("another rule is named `{name}` already")));
+        }
+    }
+    problems
+}

@@ -1,0 +1,150 @@
+//! The sections of the file, as serde reads and schemars describes them.
+//!
+//! Each doc comment below is the key's description in the reference file and in the JSON schema.
+
+mod conntrack;
+mod nat;
+mod network;
+mod policy;
+mod system;
+
+use std::collections::BTreeMap;
+
+use garde::Validate;
+use schemars::JsonSchema;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use sluice_conntrack::PortId;
+
+pub use conntrack::{Conntrack, GreTimeouts, Preset, SctpTimeouts, Tcp, TcpTimeouts, Timeouts, UdpTimeouts};
+pub use nat::{Filtering, Mapping, Nat, NatRule};
+pub use network::{Forwarding, Interface, Neighbour, Route};
+pub(crate) use policy::LOCAL;
+use policy::MAX_RULES;
+pub use policy::{Action, DEFAULT_RULE, DefaultAction, Direction, Family, Policy, Rule, State, Status};
+pub use system::{Control, Cores, Idle, Memory, Metrics, System};
+
+/// The configuration of Sluice.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a mapping of sections")]
+pub struct Config {
+    /// Version of the file's format. This is the only one there is.
+    #[serde(deserialize_with = "known_version")]
+    #[garde(skip)]
+    #[schemars(example = 1, range(min = 1, max = 1))]
+    pub version: u32,
+
+    /// Processor cores and memory.
+    #[serde(default)]
+    #[garde(dive)]
+    pub system: System,
+
+    /// The ports of the box, each under a name of your choice. Rules, metrics and captures use the name.
+    #[garde(dive)]
+    pub interfaces: BTreeMap<String, Interface>,
+
+    /// Where packets go, the longest matching prefix first. Networks of the interfaces' own addresses need no route.
+    #[serde(default)]
+    #[garde(length(max = MAX_RULES))]
+    #[schemars(example = serde_json::json!([{"to": "0.0.0.0/0", "via": "203.0.113.254", "dev": "outside"}]))]
+    pub routes: Vec<Route>,
+
+    /// Stations whose MAC address is given here and never asked for by ARP or neighbour discovery.
+    #[serde(default)]
+    #[garde(length(max = 1024))]
+    #[schemars(example = serde_json::json!([{"address": "203.0.113.254", "mac": "02:00:00:00:00:fe", "dev": "outside"}]))]
+    pub neighbours: Vec<Neighbour>,
+
+    /// How packets pass: `wire` hands frames from one port to the other as they are; `routed` looks up next
+    /// hops and decrements TTL. Left out: `wire` if there are two ports without addresses, else `routed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = Forwarding::Wire)]
+    pub forwarding: Option<Forwarding>,
+
+    /// Connection tracking.
+    #[serde(default)]
+    #[garde(dive)]
+    pub conntrack: Conntrack,
+
+    /// Packets that are not tracked: any that one of these rules matches. Such rules match what the packet
+    /// itself shows (`in`, addresses, protocol, ports, `icmp-type`, `tcp-flags`) and have no action.
+    #[serde(default)]
+    #[garde(length(max = MAX_RULES), dive)]
+    #[schemars(example = serde_json::json!([{"protocol": "tcp", "destination-port": 80, "destination": "198.51.100.7"}]))]
+    pub untracked: Vec<Rule>,
+
+    /// Conntrack zones by rule, before those of the interfaces: the first rule that matches gives the packet its
+    /// `zone`. Such rules match what the packet itself shows and have no action.
+    #[serde(default)]
+    #[garde(length(max = MAX_RULES), dive)]
+    #[schemars(example = serde_json::json!([{"in": "inside", "source": "10.1.0.0/16", "zone": 1}]))]
+    pub zones: Vec<Rule>,
+
+    /// Address translation.
+    #[serde(default)]
+    #[garde(dive)]
+    pub nat: Nat,
+
+    /// What may pass.
+    #[serde(default)]
+    #[garde(dive)]
+    pub policy: Policy,
+
+    /// Prometheus metrics.
+    #[serde(default)]
+    #[garde(skip)]
+    pub metrics: Metrics,
+
+    /// The control socket, which `sluice conntrack` and its like speak to.
+    #[serde(default)]
+    #[garde(skip)]
+    pub control: Control,
+}
+
+impl Config {
+    /// The defaults, for a box with these interfaces.
+    pub fn new(interfaces: BTreeMap<String, Interface>) -> Config {
+        Config {
+            version: 1,
+            system: System::default(),
+            interfaces,
+            routes: Vec::new(),
+            neighbours: Vec::new(),
+            forwarding: None,
+            conntrack: Conntrack::default(),
+            untracked: Vec::new(),
+            zones: Vec::new(),
+            nat: Nat::default(),
+            policy: Policy::default(),
+            metrics: Metrics::default(),
+            control: Control::default(),
+        }
+    }
+
+    /// How packets pass: as written, or by the interfaces where nothing is written.
+    pub fn forwarding(&self) -> Forwarding {
+        let bare = self.interfaces.values().all(|interface| interface.addresses.is_empty());
+        self.forwarding.unwrap_or(match bare && self.interfaces.len() == 2 {
+            true => Forwarding::Wire,
+            false => Forwarding::Routed,
+        })
+    }
+
+    /// The number of an interface: its place among their names in alphabetical order. `local` is the box itself.
+    pub fn port(&self, name: &str) -> Option<PortId> {
+        if name == LOCAL {
+            return Some(PortId::LOCAL);
+        }
+        let place = self.interfaces.keys().position(|key| key == name)?;
+        u8::try_from(place).ok().map(PortId)
+    }
+}
+
+/// Refuses a file of another version before its keys are looked at: they may mean something else there.
+fn known_version<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    match u32::deserialize(from)? {
+        1 => Ok(1),
+        other => Err(D::Error::custom(format!("version {other} is not known; this program reads version 1"))),
+    }
+}

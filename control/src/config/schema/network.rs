@@ -1,0 +1,88 @@
+//! The box's place in the network: interfaces, routes, neighbours.
+
+use std::net::IpAddr;
+
+use garde::Validate;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::values::{Device, InterfaceAddress, MacAddress, Prefix};
+
+/// One port of the box.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    expecting = "a mapping (device, addresses, mtu, zone)"
+)]
+pub struct Interface {
+    /// `pci:` and a NIC's address, or `vdev:` and a DPDK virtual device with its arguments.
+    #[garde(skip)]
+    pub device: Device,
+
+    /// The box's own addresses here, each with the length of its network's prefix.
+    #[serde(default)]
+    #[garde(length(max = 64))]
+    pub addresses: Vec<InterfaceAddress>,
+
+    /// Largest layer-3 packet in bytes.
+    #[serde(default = "default_mtu")]
+    #[garde(range(min = 1280, max = 9216))]
+    #[schemars(range(min = 1280, max = 9216))]
+    pub mtu: u16,
+
+    /// Conntrack zone of the packets that come in here; zones keep overlapping address spaces apart.
+    #[serde(default)]
+    #[garde(skip)]
+    pub zone: u16,
+}
+
+impl Interface {
+    /// An interface on this device, with everything else as it is by default.
+    pub fn new(device: Device) -> Interface {
+        Interface { device, addresses: Vec::new(), mtu: default_mtu(), zone: 0 }
+    }
+}
+
+fn default_mtu() -> u16 {
+    1500
+}
+
+/// One route.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a route (to, via, dev)")]
+pub struct Route {
+    /// Destinations this is the way to.
+    pub to: Prefix,
+
+    /// The next router; left out where the destinations are on the link itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<IpAddr>,
+
+    /// The interface packets leave by.
+    pub dev: String,
+}
+
+/// A station whose MAC address is known.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a neighbour (address, mac, dev)")]
+pub struct Neighbour {
+    /// Its IP address.
+    pub address: IpAddr,
+
+    /// Its MAC address.
+    pub mac: MacAddress,
+
+    /// The interface it is behind.
+    pub dev: String,
+}
+
+/// How packets pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Forwarding {
+    /// From one port to the other, frames untouched.
+    Wire,
+    /// By destination address.
+    Routed,
+}

@@ -1,0 +1,16 @@
+//! The values of keys: scalars with units and of the network, and the list that may be written as one value.
+
+mod list;
+mod matches;
+mod name;
+mod nat;
+mod network;
+mod scalar;
+mod units;
+
+pub use list::List;
+pub use matches::{IcmpType, Mark, TcpFlags};
+pub(crate) use name::is_name;
+pub use nat::{AddressRange, Redirect, Yes};
+pub use network::{Device, InterfaceAddress, MacAddress, PortRange, Prefix, Protocol};
+pub use units::{Count, Seconds, Size};
