@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::output::{print, refuse, say};
 use crate::{config, host};
 
 /// Validates a configuration.
@@ -31,18 +32,18 @@ impl Check {
     pub fn run(&self) -> ExitCode {
         let config = match config::read(&self.file) {
             Ok(config) => config,
-            Err(error) => return super::refuse(&error),
+            Err(error) => return refuse(&error),
         };
-        let printed = super::print(&config::to_yaml(&config::resolved(config.clone())));
+        let printed = print(&config::to_yaml(&config::resolved(config.clone())));
         if !self.host {
             return printed;
         }
         let findings = host::inspect(&config, std::path::Path::new("/"));
-        findings.iter().for_each(|finding| super::say(&finding.to_string()));
+        findings.iter().for_each(|finding| say(&finding.to_string()));
         match findings.iter().any(|finding| finding.fatal) {
             true => ExitCode::FAILURE,
             false => {
-                super::say("host: ready");
+                say("host: ready");
                 printed
             }
         }

@@ -3,13 +3,63 @@
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
-use clap::CommandFactory;
 use clap::error::ErrorKind;
+use clap::{Args, CommandFactory};
 
-use super::args::{ConntrackArgs, Listing};
-use super::daemon::{Failure, Socket, unexpected};
+use super::ask::{Failure, Socket, exit, unexpected};
+use crate::listing::Listing;
+use crate::output::say;
 use crate::socket::protocol::{Answer, Cursor, Request, ShardCounters};
 use crate::socket::{Client, Filter};
+
+/// The tracked connections of a running daemon, as conntrack(8) shows them
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sluice conntrack -L                          every entry
+  sluice conntrack -L -p tcp --state SYN_SENT  connections that nobody answers
+  sluice conntrack -L -s 10.0.0.5 -o extended  those of one host
+  sluice conntrack -L --any-nat                translated ones
+  sluice conntrack -C                          how many there are
+  sluice conntrack -C -p tcp --state TIME_WAIT how many of these
+  sluice conntrack -S                          counters of each shard
+
+Of conntrack(8)'s commands these three are here: entries cannot be got one by
+one, deleted, changed or watched (-G, -D, -F, -U, -E).")]
+pub struct ConntrackArgs {
+    /// What to do
+    #[command(flatten)]
+    pub command: ConntrackCommand,
+
+    /// Which entries
+    #[command(flatten)]
+    pub filter: Filter,
+
+    /// How entries are printed
+    #[arg(short, long, value_name = "FORMAT", default_value = "conntrack")]
+    pub output: Listing,
+
+    /// Where to ask
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+/// conntrack(8)'s commands; exactly one.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct ConntrackCommand {
+    /// List the entries
+    #[arg(short = 'L', long)]
+    pub dump: bool,
+
+    /// Count the entries
+    #[arg(short = 'C', long)]
+    pub count: bool,
+
+    /// Show the counters
+    #[arg(short = 'S', long)]
+    pub stats: bool,
+}
 
 impl ConntrackArgs {
     /// Does it.
@@ -26,7 +76,7 @@ impl ConntrackArgs {
             (_, true) => self.counters(),
             _ => list(&self.socket, &self.filter, self.output),
         };
-        super::daemon::exit(done)
+        exit(done)
     }
 
     fn count(&self) -> Result<(), Failure> {
@@ -56,7 +106,7 @@ pub(super) fn list(socket: &Socket, filter: &Filter, format: Listing) -> Result<
     let mut out = BufWriter::new(io::stdout().lock());
     let shown = entries(socket, filter, format, |line| writeln!(out, "{line}"))?;
     out.flush()?;
-    super::say(&format!("sluice v{}: {shown} flow entries have been shown.", env!("CARGO_PKG_VERSION")));
+    say(&format!("sluice v{}: {shown} flow entries have been shown.", env!("CARGO_PKG_VERSION")));
     Ok(())
 }
 
@@ -95,7 +145,52 @@ fn line_of(counters: &ShardCounters) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::config::Protocol;
+    use crate::socket::{EntryStatus, NatPeer};
+
+    #[derive(Parser)]
+    struct Conntrack {
+        #[command(flatten)]
+        args: ConntrackArgs,
+    }
+
+    fn conntrack(line: &str) -> Result<ConntrackArgs, clap::Error> {
+        Conntrack::try_parse_from(line.split(' ')).map(|parsed| parsed.args)
+    }
+
+    #[test]
+    fn what_conntrack_takes_is_taken() {
+        let args = conntrack(
+            "conntrack -L -p tcp -s 10.0.0.5 --dport 80 -m 0x10/0xf0 -u assured,SEEN_REPLY -f ipv4",
+        )
+        .unwrap();
+        assert!(args.command.dump && !args.command.count);
+        assert_eq!(args.filter.proto, Some(Protocol::TCP));
+        assert_eq!(args.filter.src.map(|prefix| prefix.to_string()), Some("10.0.0.5/32".to_owned()));
+        assert_eq!(args.filter.dport, Some(80));
+        assert_eq!(args.filter.status, [EntryStatus::Assured, EntryStatus::SeenReply]);
+        assert!(conntrack("conntrack -C").unwrap().command.count);
+        assert_eq!(conntrack("conntrack --dump -o json").unwrap().output, Listing::Json);
+    }
+
+    #[test]
+    fn an_address_behind_a_translation_may_be_left_out() {
+        let filter = |line: &str| conntrack(line).map(|args| args.filter);
+        assert_eq!(filter("conntrack -L -n -p tcp").unwrap().src_nat, Some(NatPeer::Any));
+        let to = filter("conntrack -L --dst-nat 10.0.0.5:80 -j").unwrap();
+        assert_eq!(to.dst_nat, Some(NatPeer::Port("10.0.0.5:80".parse().unwrap())));
+        assert_eq!((to.any_nat, to.src_nat), (Some(NatPeer::Any), None));
+        assert!(filter("conntrack -L -g somewhere").is_err());
+    }
+
+    #[test]
+    fn exactly_one_command_is_wanted() {
+        assert!(conntrack("conntrack -L -C").is_err());
+        assert!(conntrack("conntrack -p tcp").is_err());
+    }
 
     #[test]
     fn counters_look_like_conntracks() {

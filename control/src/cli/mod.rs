@@ -1,19 +1,23 @@
 //! The command line: what can be asked, and who answers.
 
-mod args;
+mod ask;
 mod check;
 mod conntrack;
-mod daemon;
+mod help;
 mod nat;
+mod text;
+mod timeouts;
 
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-pub use args::{ConntrackArgs, ConntrackCommand, Listing, Replay, ReplayInput, Run};
-
 use crate::config;
+use crate::output::{fail, print};
+use crate::replay::Replay;
+use crate::run::Run;
+use ask::Ask;
+use conntrack::ConntrackArgs;
 
 /// A stateful middlebox: Linux-style connection tracking on DPDK.
 #[derive(Debug, Parser)]
@@ -56,19 +60,19 @@ pub enum Command {
     /// Address translation of a running daemon: pools of ports, and whose an address and port are
     Nat(nat::Nat),
     /// A running daemon at a glance: entries, packets by state, ports, rules
-    #[command(after_help = daemon::STATS_HELP)]
-    Stats(daemon::Ask),
+    #[command(after_help = help::STATS_HELP)]
+    Stats(Ask),
     /// The ports of a running daemon: link, address, queues, device
-    #[command(after_help = daemon::PORTS_HELP)]
-    Ports(daemon::Ask),
+    #[command(after_help = help::PORTS_HELP)]
+    Ports(Ask),
     /// Drops and INVALID packets of a running daemon, by reason
-    #[command(after_help = daemon::reasons())]
-    Drops(daemon::Ask),
+    #[command(after_help = help::reasons())]
+    Drops(Ask),
     /// Have a running daemon read its configuration anew
     #[command(after_help = RELOAD_HELP)]
-    Reload(daemon::Ask),
+    Reload(Ask),
     /// Show or change the timeouts of a running daemon
-    Timeouts(daemon::Timeouts),
+    Timeouts(timeouts::Timeouts),
     /// Captures in, captures out, in capture time
     Replay(Replay),
     /// Print the reference configuration: every key, its meaning, its default
@@ -136,38 +140,6 @@ fn page(names: &[String]) -> Result<Vec<u8>, String> {
     let written = clap_mangen::Man::new(command).section("8").render(&mut page);
     written.map_err(|error| format!("cannot write the manual page: {error}"))?;
     Ok(page)
-}
-
-/// Writes to standard output. A reader that has gone away (`sluice ... | head`) is no error.
-pub fn print(text: &str) -> ExitCode {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            fail(&format!("cannot write: {error}"))
-        }
-        _ => ExitCode::SUCCESS,
-    }
-}
-
-/// Says what went wrong. What a daemon says of its configuration is written out as [`refuse`] does.
-pub fn fail(text: &str) -> ExitCode {
-    match text.starts_with("error: ") {
-        true => say(text),
-        false => say(&format!("sluice: {text}")),
-    }
-    ExitCode::FAILURE
-}
-
-/// Shows everything that is wrong with a configuration.
-pub fn refuse(error: &config::ConfigError) -> ExitCode {
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    say(&error.render(colour));
-    ExitCode::FAILURE
-}
-
-/// Writes a line to standard error, if anybody still reads it.
-pub fn say(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! ([`crew`]) take their packets in the order of their stamps ([`play`]), and the captures that the devices wrote get the stamps of
 //! the packets in them ([`pcap`]). [`report`] shows what came of it.
 
+mod args;
 mod capture;
 mod crew;
 mod input;
@@ -12,6 +13,7 @@ mod pcap;
 mod play;
 mod report;
 mod sides;
+mod trace;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -24,11 +26,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use tempfile::TempDir;
 
-use crate::cli::{self, Replay};
 use crate::config::{self, Config};
+use crate::output::{fail, refuse, say};
+pub use args::Replay;
+use args::ReplayInput;
 use input::{Input, Source, Targets};
 use play::Played;
-use report::Trace;
+use trace::Trace;
 
 /// Why a replay ended early: a sentence for the user.
 #[derive(Debug)]
@@ -61,11 +65,11 @@ impl From<dpdk::DpdkError> for Failure {
 pub fn run(args: &Replay) -> ExitCode {
     let config = match config::read(&args.config) {
         Ok(config) => config,
-        Err(error) => return cli::refuse(&error),
+        Err(error) => return refuse(&error),
     };
     match replay(args, &config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => cli::fail(&failure.to_string()),
+        Err(failure) => fail(&failure.to_string()),
     }
 }
 
@@ -148,7 +152,7 @@ fn sources<'a>(
             }
         }
     };
-    let source = |(number, input): (usize, &'a cli::ReplayInput)| {
+    let source = |(number, input): (usize, &'a ReplayInput)| {
         Ok(Source { number, path: &input.file, targets: targets(&input.interface)? })
     };
     args.inputs.iter().enumerate().map(source).collect()
@@ -173,7 +177,7 @@ fn prepare(sources: &[Source<'_>]) -> Result<Vec<Input>, Failure> {
     bar.finish_and_clear();
     for (source, (_, damage)) in sources.iter().zip(&prepared) {
         if let Some(damage) = damage {
-            cli::say(&format!(
+            say(&format!(
                 "sluice: {}: packet {} is damaged: {}; what comes before it is replayed",
                 source.path.display(),
                 damage.packet,

@@ -11,7 +11,7 @@ use sluice_memory::Pages;
 
 use super::crew::Crew;
 use super::input::{Input, Stamp};
-use super::report::{Packet, Trace};
+use super::trace::{Packet, Trace};
 use super::{Failure, progress};
 
 /// The longest frame of several segments that net_pcap writes whole (`RTE_ETH_PCAP_SNAPLEN`).

@@ -13,8 +13,8 @@ use tracing::{error, info};
 
 use super::dataplane::Dataplane;
 use super::{Event, RunError, log, pools, ports, reload, rules, service, timeouts};
-use crate::cli::Listing;
 use crate::config::{self, Config};
+use crate::listing::Listing;
 use crate::metrics::{self, Sample};
 use crate::socket::Filter;
 use crate::socket::protocol::{Answer, Counted, Cursor, PoolStatistics, Request, ShardCounters, Statistics};

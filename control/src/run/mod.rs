@@ -16,19 +16,20 @@ mod timeouts;
 mod workers;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 
+use clap::Args;
 use dpdk::lcore;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::info;
 
-use crate::cli::{self, Run};
 use crate::config::{self, ConfigError};
 use crate::metrics;
+use crate::output::{fail, refuse};
 use crate::socket::{Call, Server, SocketError};
 use daemon::Daemon;
 use dataplane::Dataplane;
@@ -77,13 +78,28 @@ impl From<dpdk::DpdkError> for RunError {
     }
 }
 
+/// Run the middlebox until a signal ends it
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Example:
+  sluice run -c /etc/sluice/sluice.yaml
+
+SIGTERM and SIGINT end it, with every packet sent that was received. SIGHUP
+reads the configuration anew, as `sluice reload` does. Under systemd it is a
+service of Type=notify, with a watchdog on the workers.")]
+pub struct Run {
+    /// Configuration file
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
 impl Run {
     /// Runs until a signal ends it.
     pub fn run(&self) -> ExitCode {
         match start(&self.config) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(RunError::Config(error)) => cli::refuse(&error),
-            Err(error) => cli::fail(&error.to_string()),
+            Err(RunError::Config(error)) => refuse(&error),
+            Err(error) => fail(&error.to_string()),
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sluice_conntrack::nat::SPACES;
 
 use super::Filter;
-use crate::cli::Listing;
+use crate::listing::Listing;
 
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,206 +1,11 @@
-//! The short commands that ask a running daemon: `stats`, `ports`, `drops`, `reload`, `timeouts`.
+//! A daemon's answers for a reader's eyes.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
-use std::path::PathBuf;
-use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
-use sluice_conntrack::{DropReason, InvalidReason};
-
-use crate::socket::protocol::{Answer, Counted, PortDescription, Request, Statistics, Timeout};
-use crate::socket::{Client, ClientError};
-
-/// Where the daemon listens.
-#[derive(Clone, Debug, Args)]
-pub struct Socket {
-    /// The daemon's control socket
-    #[arg(long = "socket", value_name = "PATH", default_value = "/run/sluice/control.sock")]
-    pub path: PathBuf,
-}
-
-/// What a daemon is asked for and how the answer is shown.
-#[derive(Clone, Debug, Args)]
-pub struct Ask {
-    /// Print the daemon's answer as it came, one JSON object
-    #[arg(long)]
-    json: bool,
-
-    /// Where to ask
-    #[command(flatten)]
-    socket: Socket,
-}
-
-/// The timeouts of a running daemon
-#[derive(Clone, Debug, Args)]
-#[command(after_help = "\
-Examples:
-  sluice timeouts get                        all of them, in seconds
-  sluice timeouts get tcp.established        one of them
-  sluice timeouts set tcp.established 1d     until the next reload
-
-A new timeout holds for an entry from its next packet on. To keep one, write it
-under conntrack.timeouts in the configuration file.")]
-pub struct Timeouts {
-    /// What to do
-    #[command(subcommand)]
-    command: TimeoutsCommand,
-}
-
-/// What can be done with timeouts.
-#[derive(Clone, Debug, Subcommand)]
-enum TimeoutsCommand {
-    /// Show the timeouts, or one of them
-    Get {
-        /// Its keys below conntrack.timeouts, such as tcp.established
-        name: Option<String>,
-
-        /// Where to ask
-        #[command(flatten)]
-        socket: Socket,
-    },
-    /// Change one until the next reload
-    Set {
-        /// Its keys below conntrack.timeouts, such as tcp.established
-        name: String,
-
-        /// Seconds, or a number with one of the units s, m, h, d
-        value: String,
-
-        /// Where to ask
-        #[command(flatten)]
-        socket: Socket,
-    },
-}
-
-/// Why a command failed.
-pub(super) enum Failure {
-    /// There is no answer, or the daemon refused.
-    Daemon(ClientError),
-    /// The answer could not be written out.
-    Output(io::Error),
-    /// Something else, in words.
-    Other(String),
-}
-
-impl From<ClientError> for Failure {
-    fn from(error: ClientError) -> Failure {
-        Failure::Daemon(error)
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Failure {
-        Failure::Output(error)
-    }
-}
-
-/// The answer belongs to another question: the daemon is of another version.
-pub(super) fn unexpected() -> Failure {
-    Failure::Other("the daemon's answer is of another kind; is it of another version?".to_owned())
-}
-
-/// What the shell gets. A reader that has gone away (`sluice ... | head`) is no error.
-pub(super) fn exit(done: Result<(), Failure>) -> ExitCode {
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(Failure::Output(error)) => super::fail(&format!("cannot write: {error}")),
-        Err(Failure::Daemon(error)) => super::fail(&error.to_string()),
-        Err(Failure::Other(text)) => super::fail(&text),
-    }
-}
-
-pub(super) const STATS_HELP: &str = "\
-A packet that ends before tracking has no state; `sluice drops` says why it did.
-`rx missed` are packets that a device dropped because its queues were full, `rx
-nombuf` because no mbuf was free; `tx full` are those that it did not take. A
-rule goes by its name, or `#` and its place in policy.rules; rules are counted
-anew after a reload.";
-
-pub(super) const PORTS_HELP: &str = "\
-A link is as the device knows it; net_af_packet and net_pcap call theirs up at
-10 Gbit/s whatever the kernel says (`ip link`). A speed that is not known is
-`-`. What came in and went out is in `sluice stats`.";
-
-/// What each reason of `sluice drops` means.
-pub(super) fn reasons() -> String {
-    let drops = DropReason::ALL.iter().map(|reason| (reason.label(), reason.meaning()));
-    let invalid = InvalidReason::ALL.iter().map(|reason| (reason.label(), reason.meaning()));
-    let line = |(label, meaning): (&str, &str)| format!("  {label:<16} {meaning}\n");
-    format!(
-        "Reasons for drops, all of them final:\n{}\nReasons to call a packet INVALID, which the policy then judges:\n{}",
-        drops.map(line).collect::<String>(),
-        invalid.map(line).collect::<String>()
-    )
-}
-
-impl Ask {
-    /// `sluice stats`.
-    pub fn stats(&self) -> ExitCode {
-        self.show(&Request::Statistics)
-    }
-
-    /// `sluice ports`.
-    pub fn ports(&self) -> ExitCode {
-        self.show(&Request::Ports)
-    }
-
-    /// `sluice drops`.
-    pub fn drops(&self) -> ExitCode {
-        self.show(&Request::Drops)
-    }
-
-    /// `sluice reload`.
-    pub fn reload(&self) -> ExitCode {
-        self.show(&Request::Reload)
-    }
-
-    /// Asks and shows the answer.
-    pub(super) fn show(&self, request: &Request) -> ExitCode {
-        exit(self.ask(request))
-    }
-
-    fn ask(&self, request: &Request) -> Result<(), Failure> {
-        let answer = Client::connect(&self.socket.path)?.ask(request)?;
-        let text = match self.json {
-            true => serde_json::to_string(&answer).map_err(io::Error::from)? + "\n",
-            false => text_of(&answer),
-        };
-        Ok(io::stdout().write_all(text.as_bytes())?)
-    }
-}
-
-impl Timeouts {
-    /// Does it.
-    pub fn run(&self) -> ExitCode {
-        exit(match &self.command {
-            TimeoutsCommand::Get { name, socket } => get(name.as_deref(), socket),
-            TimeoutsCommand::Set { name, value, socket } => {
-                let request = Request::SetTimeout { name: name.clone(), value: value.clone() };
-                Ask { json: false, socket: socket.clone() }.ask(&request)
-            }
-        })
-    }
-}
-
-fn get(name: Option<&str>, socket: &Socket) -> Result<(), Failure> {
-    let Answer::Timeouts { mut timeouts } = Client::connect(&socket.path)?.ask(&Request::Timeouts)? else {
-        return Err(unexpected());
-    };
-    if let Some(name) = name {
-        timeouts.retain(|timeout| timeout.name == name);
-        if timeouts.is_empty() {
-            return Err(Failure::Other(format!(
-                "there is no timeout `{name}`; `sluice timeouts get` shows them all"
-            )));
-        }
-    }
-    Ok(io::stdout().write_all(text_of(&Answer::Timeouts { timeouts }).as_bytes())?)
-}
+use crate::socket::protocol::{Answer, Counted, PoolStatistics, PortDescription, Statistics, Timeout};
 
 /// An answer for a reader's eyes.
-fn text_of(answer: &Answer) -> String {
+pub(super) fn text_of(answer: &Answer) -> String {
     match answer {
         Answer::Statistics(statistics) => statistics_text(statistics),
         Answer::Drops { drops, invalid } => {
@@ -208,7 +13,7 @@ fn text_of(answer: &Answer) -> String {
             drops + "\n" + &counted_text("INVALID packets by reason", invalid, "no packet was INVALID")
         }
         Answer::Ports { ports } => ports_text(ports),
-        Answer::Pools { pools } => super::nat::pools_text(pools),
+        Answer::Pools { pools } => pools_text(pools),
         Answer::Reloaded { revision } => format!("configuration {revision} is in force\n"),
         Answer::Timeouts { timeouts } => timeouts.iter().map(timeout_line).collect(),
         Answer::Count { .. } | Answer::Entries { .. } | Answer::Shards { .. } | Answer::Error { .. } => {
@@ -304,6 +109,27 @@ fn duration_text(seconds: u64) -> String {
     shown.join(" ")
 }
 
+/// The rules for a reader's eyes.
+fn pools_text(pools: &[PoolStatistics]) -> String {
+    if pools.is_empty() {
+        return "no rule translates sources\n".to_owned();
+    }
+    let mut text = String::from(
+        "pool                 addresses             tcp             udp           other        bound  exhausted\n",
+    );
+    for PoolStatistics { pool, addresses, ports, used, bound, exhausted } in pools {
+        // Writing to a String cannot fail.
+        let addresses = if *addresses == 0 { "-".to_owned() } else { addresses.to_string() };
+        let _ = write!(text, "{pool:<20} {addresses:>9}");
+        for ((_, used), (_, ports)) in used.named().into_iter().zip(ports.named()) {
+            let share = if ports == 0 { "-".to_owned() } else { format!("{used}/{ports}") };
+            let _ = write!(text, " {share:>15}");
+        }
+        let _ = writeln!(text, " {bound:>12} {exhausted:>10}");
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -383,5 +209,25 @@ mod tests {
         );
         let rule = text.lines().last().unwrap();
         assert_eq!(rule.split_whitespace().collect::<Vec<_>>(), ["web", "7", "700"]);
+    }
+
+    #[test]
+    fn a_line_shows_a_rule() {
+        let guests = PoolStatistics {
+            pool: "guests".to_owned(),
+            addresses: 1,
+            ports: [64_512, 64_512, 65_536].into(),
+            used: [1201, 7, 0].into(),
+            bound: 1300,
+            exhausted: 2,
+        };
+        let twin = PoolStatistics { pool: "twin".to_owned(), bound: 4, ..PoolStatistics::default() };
+        let text = pools_text(&[guests, twin]);
+        let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(rows[0], ["pool", "addresses", "tcp", "udp", "other", "bound", "exhausted"]);
+        assert_eq!(rows[1], ["guests", "1", "1201/64512", "7/64512", "0/65536", "1300", "2"]);
+        assert_eq!(rows[2], ["twin", "-", "-", "-", "-", "4", "0"]);
+        let widths: Vec<usize> = text.lines().map(str::len).collect();
+        assert!(widths.iter().all(|width| *width == widths[0]), "columns stand below each other");
     }
 }

@@ -1,0 +1,106 @@
+//! Asking a running daemon: where it listens, what is asked, what becomes of the answer.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::text::text_of;
+use crate::output::fail;
+use crate::socket::protocol::Request;
+use crate::socket::{Client, ClientError};
+
+/// Where the daemon listens.
+#[derive(Clone, Debug, Args)]
+pub struct Socket {
+    /// The daemon's control socket
+    #[arg(long = "socket", value_name = "PATH", default_value = "/run/sluice/control.sock")]
+    pub path: PathBuf,
+}
+
+/// What a daemon is asked for and how the answer is shown.
+#[derive(Clone, Debug, Args)]
+pub struct Ask {
+    /// Print the daemon's answer as it came, one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+
+    /// Where to ask
+    #[command(flatten)]
+    pub(super) socket: Socket,
+}
+
+/// Why a command failed.
+pub(super) enum Failure {
+    /// There is no answer, or the daemon refused.
+    Daemon(ClientError),
+    /// The answer could not be written out.
+    Output(io::Error),
+    /// Something else, in words.
+    Other(String),
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Failure {
+        Failure::Daemon(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Output(error)
+    }
+}
+
+/// The answer belongs to another question: the daemon is of another version.
+pub(super) fn unexpected() -> Failure {
+    Failure::Other("the daemon's answer is of another kind; is it of another version?".to_owned())
+}
+
+/// What the shell gets. A reader that has gone away (`sluice ... | head`) is no error.
+pub(super) fn exit(done: Result<(), Failure>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Failure::Output(error)) => fail(&format!("cannot write: {error}")),
+        Err(Failure::Daemon(error)) => fail(&error.to_string()),
+        Err(Failure::Other(text)) => fail(&text),
+    }
+}
+
+impl Ask {
+    /// `sluice stats`.
+    pub fn stats(&self) -> ExitCode {
+        self.show(&Request::Statistics)
+    }
+
+    /// `sluice ports`.
+    pub fn ports(&self) -> ExitCode {
+        self.show(&Request::Ports)
+    }
+
+    /// `sluice drops`.
+    pub fn drops(&self) -> ExitCode {
+        self.show(&Request::Drops)
+    }
+
+    /// `sluice reload`.
+    pub fn reload(&self) -> ExitCode {
+        self.show(&Request::Reload)
+    }
+
+    /// Asks and shows the answer.
+    pub(super) fn show(&self, request: &Request) -> ExitCode {
+        exit(self.ask(request))
+    }
+
+    pub(super) fn ask(&self, request: &Request) -> Result<(), Failure> {
+        let answer = Client::connect(&self.socket.path)?.ask(request)?;
+        let text = match self.json {
+            true => serde_json::to_string(&answer).map_err(io::Error::from)? + "\n",
+            false => text_of(&answer),
+        };
+        Ok(io::stdout().write_all(text.as_bytes())?)
+    }
+}
