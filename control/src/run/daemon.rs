@@ -236,7 +236,9 @@ impl Daemon {
 
     fn set_timeout(&mut self, name: &str, value: &str) -> Result<Answer, String> {
         let config = timeouts::set(&self.config, name, value)?;
-        self.put_in_force(config)?;
+        let settings = config::settings(&config.conntrack);
+        self.dataplane.workers.set_timeouts(&settings.timeouts).map_err(|why| why.to_string())?;
+        self.config = config;
         let mut timeouts = timeouts::list(&self.config);
         timeouts.retain(|timeout| timeout.name == name);
         info!("timeout {name} set to {value} until the next reload");

@@ -9,6 +9,7 @@ use dpdk::lcore::Lcore;
 use sluice_conntrack::Configuration;
 use sluice_conntrack::counters::RuleCounter;
 use sluice_conntrack::nat::{NatCounter, PortBlock, SPACES};
+use sluice_conntrack::settings::Timeouts;
 use sluice_engine::Worker;
 use sluice_engine::command::{Answer, Command, Controller, Unanswered};
 use sluice_engine::report::{BLOCKS, LogPage, Page, PortsPage, Stats};
@@ -103,7 +104,7 @@ impl Workers {
     /// # Errors
     /// Some worker has ended, or takes no more commands: none was told.
     pub fn configure(&mut self, configuration: &Configuration) -> Result<Decided, Unanswered> {
-        self.0.iter().try_for_each(|worker| worker.controller.ready())?;
+        self.ready()?;
         // All memory is there before the first worker hears of it.
         let copy = |_| Command::Configure(Box::new(configuration.clone()));
         let copies: Vec<Command> = self.0.iter().map(copy).collect();
@@ -117,6 +118,24 @@ impl Workers {
             }
         }
         Ok(decided)
+    }
+
+    /// Puts timeouts in force with every worker, or with none. One that does not answer in time has them all the same.
+    ///
+    /// # Errors
+    /// Some worker has ended, or takes no more commands: none was told.
+    pub fn set_timeouts(&mut self, timeouts: &Timeouts) -> Result<(), Unanswered> {
+        self.ready()?;
+        let answers = self.tell_all(repeat_with(|| Command::SetTimeouts(timeouts.clone())));
+        match answers.iter().any(|answer| matches!(answer, Err(Unanswered::Gone))) {
+            true => Err(Unanswered::Gone),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether each worker takes a command.
+    fn ready(&self) -> Result<(), Unanswered> {
+        self.0.iter().try_for_each(|worker| worker.controller.ready())
     }
 
     /// Has all workers send what they have received and receive nothing more.

@@ -103,6 +103,8 @@ fn timeouts(daemon: &BoxUnderTest) {
     assert_eq!(daemon.tell("timeouts get tcp.established"), "tcp.established = 432000\n");
     assert_eq!(daemon.tell("timeouts set tcp.established 1h"), "tcp.established = 3600\n");
     assert!(daemon.tell("timeouts get").contains("tcp.established = 3600\n"));
+    let stats: serde_json::Value = serde_json::from_str(&daemon.tell("stats --json")).unwrap();
+    assert_eq!((&stats["revision"], &stats["rules"][0]["packets"]), (&1.into(), &1.into()), "rules count on");
     for wrong in ["timeouts get tcp.open", "timeouts set tcp.open 5", "timeouts set icmp 0"] {
         assert_eq!(daemon.ask(wrong).status.code(), Some(1), "{wrong}");
     }

@@ -12,7 +12,7 @@ use crate::log::Log;
 use crate::message::{Outbox, Owner, signpost_room};
 use crate::nat::{Binders, Client, Identifications, LastBound, Mapped, Nat, NatCounter, Newcomer, Pools};
 use crate::policy::Policy;
-use crate::settings::Settings;
+use crate::settings::{Settings, Timeouts};
 use crate::steer::Steering;
 use crate::table::End;
 use crate::time::{Instant, Tick};
@@ -209,6 +209,12 @@ impl Shard {
         let old = std::mem::replace(&mut self.configuration, configuration);
         self.sweep_after(&old.forwarding);
         old
+    }
+
+    /// Puts other timeouts in force, which hold for an entry from its next packet on. All else of the configuration stays:
+    /// its counters go on, and what was judged stays judged.
+    pub fn set_timeouts(&mut self, timeouts: Timeouts) {
+        self.configuration.settings.timeouts = timeouts;
     }
 
     /// The configuration in force.

@@ -33,6 +33,7 @@ use std::time::{Duration, Instant as Monotonic};
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use sluice_conntrack::Configuration;
+use sluice_conntrack::settings::Timeouts;
 
 use crate::report::{LogPage, Page, PortsPage, Stats};
 
@@ -48,6 +49,8 @@ pub enum Command {
     Stats(Box<Stats>),
     /// Put this configuration in force.
     Configure(Box<Configuration>),
+    /// Put these timeouts in force and keep all else.
+    SetTimeouts(Timeouts),
     /// Fill the page with how many ports of its blocks are in use.
     Ports(Box<PortsPage>),
     /// Fill the page with records of `log` rules, which leave the shard.
@@ -67,6 +70,8 @@ pub enum Answer {
     Stats(Box<Stats>),
     /// The configuration that was in force before.
     Configured(Box<Configuration>),
+    /// The timeouts are in force.
+    TimeoutsSet,
     /// A page of ports in use.
     Ports(Box<PortsPage>),
     /// A page of records.

@@ -93,6 +93,10 @@ impl Worker {
                 Answer::Stats(stats)
             }
             Command::Configure(configuration) => Answer::Configured(self.configure(configuration)),
+            Command::SetTimeouts(timeouts) => {
+                self.shard_mut().set_timeouts(timeouts);
+                Answer::TimeoutsSet
+            }
             Command::Ports(mut page) => {
                 page.fill(self.shard());
                 Answer::Ports(page)

@@ -1,7 +1,7 @@
 //! Time: when entries end, how much work that is at once, and clocks that leap or run backwards.
 
 use crate::common::*;
-use sluice_conntrack::settings::{Preset, Settings};
+use sluice_conntrack::settings::{Preset, Settings, Timeouts};
 use sluice_conntrack::{Instant, State};
 use std::time::Duration;
 
@@ -166,14 +166,31 @@ fn a_new_timeout_holds_from_the_next_packet_on() {
     let mut it = Middlebox::of(Preset::Linux);
     let pair = Pair::v4(4000, 53);
     it.inside(&pair.udp(1));
-    let mut settings = Settings::of(Preset::Linux, ROOM);
-    settings.timeouts.udp_unreplied_ms = 5000;
-    it.shard.configure(Box::new(configuration(settings, accept_all())));
+    let mut timeouts = Timeouts::of(Preset::Linux);
+    timeouts.udp_unreplied_ms = 5000;
+    it.shard.set_timeouts(timeouts);
     assert_eq!(it.entry().remaining_s, 30);
     it.inside(&pair.udp(1));
     assert_eq!(it.entry().remaining_s, 5);
     it.pass(ms(5256));
     assert!(it.shard.is_empty());
+    it.check();
+}
+
+#[test]
+fn a_new_timeout_changes_nothing_else() {
+    let mut it = Middlebox::of(Preset::Linux);
+    let pair = Pair::v4(4000, 53);
+    it.inside(&pair.udp(1));
+    let before = it.shard.configuration().clone();
+    it.shard.set_timeouts(Timeouts { udp_unreplied_ms: 5000, ..Timeouts::of(Preset::Linux) });
+    let after = it.shard.configuration();
+    assert_eq!(after.rule_counters, before.rule_counters);
+    assert_eq!(after.rule_counters[0].packets, 1);
+    let settings = Settings { timeouts: before.settings.timeouts.clone(), ..after.settings.clone() };
+    assert_eq!(settings, before.settings);
+    it.inside(&pair.udp(1));
+    assert_eq!(it.shard.configuration().rule_counters[0].packets, 2);
     it.check();
 }
 
