@@ -1,12 +1,11 @@
 //! `sluice replay`: captures in, captures out, through the workers that `sluice run` runs, in capture time.
 //!
 //! The captures are first made ready for DPDK's `net_pcap` devices ([`input`]), all at once. Then the workers
-//! ([`crew`]) take their packets in the order of their stamps ([`play`]), and the captures that the devices wrote get the stamps of
+//! ([`workers`]) take their packets in the order of their stamps ([`play`]), and the captures that the devices wrote get the stamps of
 //! the packets in them ([`pcap`]). [`report`] shows what came of it.
 
 mod args;
 mod capture;
-mod crew;
 mod input;
 mod link;
 mod pcap;
@@ -14,6 +13,7 @@ mod play;
 mod report;
 mod sides;
 mod trace;
+mod workers;
 
 use std::collections::BTreeSet;
 use std::fmt;

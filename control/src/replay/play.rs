@@ -9,9 +9,9 @@ use sluice_conntrack::{Capacity, Configuration, Instant, PortId, Shard, ShardId,
 use sluice_engine::OpenPort;
 use sluice_memory::Pages;
 
-use super::crew::Crew;
 use super::input::{Input, Stamp};
 use super::trace::{Packet, Trace};
+use super::workers::Workers;
 use super::{Failure, progress};
 
 /// The longest frame of several segments that net_pcap writes whole (`RTE_ETH_PCAP_SNAPLEN`).
@@ -76,7 +76,7 @@ pub fn play(
     // A replay needs no huge pages, and so no rights and no set-up.
     let eal = Eal::init(&EalOptions { huge_pages: false, ..EalOptions::default() })?;
     let (ports, open, pool) = open(&eal, &inputs, work)?;
-    let mut crew = Crew::new(&eal, shards, open, pool)?;
+    let mut all = Workers::new(shards, open, pool);
 
     let mut received = vec![0; inputs.len()];
     let mut sent_ns: Vec<Vec<u64>> = vec![Vec::new(); inputs.len()];
@@ -90,16 +90,16 @@ pub fn play(
         received[usize::from(feed.port.0)] += 1;
         let now = Instant::from_ns(last_ns);
         // What is over is gone before the packet comes.
-        crew.expire(now)?;
+        all.expire(now);
         let (shard, verdict) = if stamp.cut {
-            crew.refuse_truncated()
+            all.refuse_truncated()
         } else {
-            let mbuf = feed.take_mbuf(&mut crew)?;
+            let mbuf = feed.take_mbuf(&mut all)?;
             // A NIC that spreads packets by something else than steering does.
-            let worker = (number % u64::from(workers)) as usize;
-            crew.process(now, feed.port, worker, mbuf)?
+            let first = ShardId((number % u64::from(workers)) as u16);
+            all.process(now, feed.port, first, mbuf)
         };
-        for (sent_ns, sent) in sent_ns.iter_mut().zip(crew.sent()?) {
+        for (sent_ns, sent) in sent_ns.iter_mut().zip(all.sent()) {
             sent_ns.resize(*sent as usize, stamp.time_ns);
         }
         if let Some(trace) = &mut trace {
@@ -114,7 +114,7 @@ pub fn play(
         trace.finish()?;
     }
     // net_pcap writes the rest of its files as it closes.
-    let shards = crew.into_shards()?;
+    let shards = all.into_shards();
     for port in ports {
         port.close()?;
     }
@@ -193,9 +193,9 @@ impl Feed {
         self.stamps.next()
     }
 
-    fn take_mbuf(&mut self, crew: &mut Crew) -> Result<Mbuf, Failure> {
+    fn take_mbuf(&mut self, workers: &mut Workers) -> Result<Mbuf, Failure> {
         if self.waiting.is_empty() {
-            self.waiting.extend(crew.receive(self.port)?.drain());
+            self.waiting.extend(workers.receive(self.port).drain());
         }
         self.waiting.pop_front().ok_or_else(|| Failure::new("net_pcap has read less than the captures hold"))
     }
