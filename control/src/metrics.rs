@@ -23,6 +23,7 @@ const METRICS: &[(&str, &str)] = &[
     ("sluice_config_revision", "Configurations that have been in force since the start."),
     ("sluice_config_last_apply_success", "Whether the last configuration was put in force."),
     ("sluice_config_last_apply_timestamp_seconds", "When a configuration was last put in force, Unix time."),
+    ("sluice_config_fallback", "Whether the file was wrong at the start and the last good configuration is in force instead."),
     ("sluice_conntrack_entries", "Entries alive, by protocol and state."),
     ("sluice_conntrack_entries_limit", "Most entries allowed."),
     ("sluice_conntrack_packets_total", "Packets by conntrack state; what ended before tracking is in none."),
@@ -107,10 +108,11 @@ pub fn serve(listen: SocketAddr) -> Result<(), String> {
     Ok(())
 }
 
-/// A configuration is in force, the `revision`th.
-pub fn applied(revision: u64) {
+/// A configuration is in force, the `revision`th; as a `fallback` where that of the file was refused.
+pub fn applied(revision: u64, fallback: bool) {
     gauge!("sluice_config_revision").set(revision as f64);
-    gauge!("sluice_config_last_apply_success").set(1);
+    gauge!("sluice_config_fallback").set(u32::from(fallback));
+    gauge!("sluice_config_last_apply_success").set(u32::from(!fallback));
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     gauge!("sluice_config_last_apply_timestamp_seconds").set(since_epoch.as_secs_f64());
 }

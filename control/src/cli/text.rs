@@ -36,13 +36,18 @@ fn counted_text(title: &str, counted: &[Counted], none: &str) -> String {
     format!("{title}\n{}", lines.collect::<String>())
 }
 
+/// What stands in for a configuration that was refused is never in force unseen.
+const FALLBACK: &str = "FALLBACK: the configuration file was wrong at the start, and the last good configuration is in force;\n\
+    `sluice check FILE` says what is wrong, `sluice reload` puts the mended file in force\n";
+
 fn statistics_text(statistics: &Statistics) -> String {
-    let Statistics { version, uptime_s, revision, entries, entries_limit, packets, ports, rules } =
+    let Statistics { version, uptime_s, revision, fallback, entries, entries_limit, packets, ports, rules } =
         statistics;
     let share = *entries as f64 * 100.0 / (*entries_limit).max(1) as f64;
     let mut text = format!(
-        "sluice {version}, up {}, configuration {revision}\nentries {entries} of {entries_limit} ({share:.1} %)\n\n",
-        duration_text(*uptime_s)
+        "sluice {version}, up {}, configuration {revision}\n{}entries {entries} of {entries_limit} ({share:.1} %)\n\n",
+        duration_text(*uptime_s),
+        if *fallback { FALLBACK } else { "" }
     );
     text += &counted_text("packets by state", packets, "no packet has come");
     text += "\nport            rx packets     rx bytes  rx missed  rx nombuf   tx packets     tx bytes    tx full\n";
@@ -189,6 +194,7 @@ mod tests {
             version: "0.1.0".to_owned(),
             uptime_s: 65,
             revision: 2,
+            fallback: false,
             entries: 5,
             entries_limit: 1000,
             packets: vec![counted("NEW", 5), counted("RELATED", 0)],
@@ -199,6 +205,8 @@ mod tests {
             }],
             rules: vec![RuleStatistics { rule: "web".to_owned(), packets: 7, bytes: 700 }],
         };
+        let fallback = Answer::Statistics(Statistics { fallback: true, ..statistics.clone() });
+        assert!(text_of(&fallback).contains("configuration 2\nFALLBACK: the configuration file was wrong"));
         let text = text_of(&Answer::Statistics(statistics));
         assert!(text.starts_with("sluice 0.1.0, up 1m 5s, configuration 2\nentries 5 of 1000 (0.5 %)\n\n"));
         assert!(text.contains("NEW") && !text.contains("RELATED"));

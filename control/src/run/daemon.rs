@@ -1,23 +1,27 @@
 //! The control thread: serves requests and signals one by one, and once a second looks after the workers.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
+use sluice_conntrack::State;
 use sluice_conntrack::nat::SPACES;
-use sluice_conntrack::{DropReason, InvalidReason, State};
 use sluice_engine::Load;
 use sluice_engine::command::Unanswered;
 use sluice_engine::report::{PAGE, Page, Stats};
 use tracing::{error, info};
 
+use super::candidate::Candidate;
 use super::dataplane::Dataplane;
-use super::{Event, RunError, log, pools, ports, reload, rules, service, timeouts};
+use super::reload::{self, Reloads};
+use super::state::LastGood;
+use super::totals::{busy_ratio, counted, drops, shard_counters, summary, total};
+use super::{Event, RunError, log, pools, ports, rules, service, timeouts};
 use crate::config::{self, Config};
 use crate::listing::Listing;
 use crate::metrics::{self, Sample};
-use crate::socket::Filter;
-use crate::socket::protocol::{Answer, Counted, Cursor, PoolStatistics, Request, ShardCounters, Statistics};
+use crate::socket::protocol::{Answer, Cursor, PoolStatistics, Request, Statistics};
+use crate::socket::{Call, Filter};
 
 /// How often metrics are published, log records fetched and the watchdog fed.
 const TICK: Duration = Duration::from_secs(1);
@@ -30,6 +34,10 @@ pub struct Daemon {
     file: PathBuf,
     config: Config,
     revision: u64,
+    /// Whether the file was wrong at the start, and no reload has put another configuration in force than the last good one.
+    fallback: bool,
+    last_good: Option<LastGood>,
+    reloads: Reloads,
     started: Instant,
     dataplane: Dataplane,
     /// Records of `log` rules: written out, and not written because there were too many.
@@ -43,26 +51,33 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Over a packet path that runs by this configuration.
-    ///
-    /// # Errors
-    /// The configuration is one that [`config::check`] refuses.
-    pub fn new(file: PathBuf, config: Config, dataplane: Dataplane) -> Result<Daemon, RunError> {
-        let configuration = config::lower(&config).map_err(|problem| RunError::Other(problem.message))?;
-        metrics::applied(1);
-        Ok(Daemon {
+    /// Over a packet path that runs by this configuration, of the file or, as a fallback, the last good one. Each that comes
+    /// in force is kept as `last_good`.
+    pub fn new(
+        file: PathBuf,
+        (candidate, fallback): (Candidate, bool),
+        last_good: Option<LastGood>,
+        dataplane: Dataplane,
+        events: SyncSender<Event>,
+    ) -> Daemon {
+        let mut daemon = Daemon {
+            reloads: Reloads::new(file.clone(), events),
             file,
-            config,
-            revision: 1,
+            config: candidate.config,
+            revision: 0,
+            fallback,
+            last_good,
             started: Instant::now(),
             dataplane,
             logged: 0,
             unlogged: 0,
             loads: Vec::new(),
             rules: rules::Published::default(),
-            pools: pools::Pools::of(&configuration),
+            pools: pools::Pools::of(&candidate.configuration),
             links: ports::Links::default(),
-        })
+        };
+        daemon.applied(candidate.yaml, fallback);
+        daemon
     }
 
     /// Serves until told to stop.
@@ -75,14 +90,9 @@ impl Daemon {
         let mut due = Instant::now();
         loop {
             match events.recv_timeout(due.saturating_duration_since(Instant::now())) {
-                Ok(Event::Call(call)) => {
-                    // A client that has gone away wants no answer.
-                    let _ = call.reply.send(self.answer(call.request));
-                }
-                Ok(Event::Reload) => {
-                    // What went wrong is in the log.
-                    let _ = self.reload();
-                }
+                Ok(Event::Call(call)) => self.answer(call),
+                Ok(Event::Reload) => self.reload(None),
+                Ok(Event::Done) => self.finish_reload(),
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -102,7 +112,7 @@ impl Daemon {
         Ok(())
     }
 
-    fn answer(&mut self, request: Request) -> Answer {
+    fn answer(&mut self, Call { request, reply }: Call) {
         let answer = match request {
             Request::Entries { filter, format, from } => self.entries(&filter, format, from),
             Request::Count => self.stats().map(|stats| Answer::Count { entries: u64::from(stats.entries) }),
@@ -113,18 +123,16 @@ impl Daemon {
             Request::Ports => Ok(Answer::Ports { ports: ports::describe(self.dataplane.ports()) }),
             Request::Drops => self.stats().map(|stats| drops(&stats)),
             Request::Pools => self.pools().map(|pools| Answer::Pools { pools }),
-            Request::Reload => {
-                return match self.reload() {
-                    Ok(revision) => Answer::Reloaded { revision },
-                    Err(message) => Answer::Error { message },
-                };
-            }
+            // Its answer comes when the file has been read.
+            Request::Reload => return self.reload(Some(reply)),
             Request::Timeouts => Ok(Answer::Timeouts { timeouts: timeouts::list(&self.config) }),
             Request::SetTimeout { name, value } => {
-                return self.set_timeout(&name, &value).unwrap_or_else(|message| Answer::Error { message });
+                Ok(self.set_timeout(&name, &value).unwrap_or_else(|message| Answer::Error { message }))
             }
         };
-        answer.unwrap_or_else(|why| Answer::Error { message: why.to_string() })
+        let answer = answer.unwrap_or_else(|why: Unanswered| Answer::Error { message: why.to_string() });
+        // A client that has gone away wants no answer.
+        let _ = reply.send(answer);
     }
 
     /// Each worker's counters, now.
@@ -177,6 +185,7 @@ impl Daemon {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: self.started.elapsed().as_secs(),
             revision: self.revision,
+            fallback: self.fallback,
             entries: u64::from(stats.entries),
             entries_limit: self.entries_limit(),
             packets: counted(State::ALL.map(State::name), &stats.counters.packets),
@@ -196,32 +205,57 @@ impl Daemon {
         self.config.conntrack.max_entries.0.min(u64::from(self.dataplane.capacity()))
     }
 
-    /// Reads the file anew and puts it in force, whole or not at all. Gives the new revision, or what is wrong.
-    fn reload(&mut self) -> Result<u64, String> {
+    /// Has the file read anew; [`Daemon::finish_reload`] goes on from there.
+    pub fn reload(&mut self, asker: Option<SyncSender<Answer>>) {
         service::reloading();
-        let done = self.read_anew().and_then(|config| self.put_in_force(config));
-        match &done {
-            Ok(revision) => info!("{}: configuration {revision} is in force", self.file.display()),
+        self.reloads.ask(asker);
+        self.read_next();
+    }
+
+    fn read_next(&mut self) {
+        match self.reloads.go_on() {
+            Ok(true) => {}
+            Ok(false) => service::ready(),
+            Err((why, askers)) => {
+                self.reloaded(&Err(why), askers);
+                service::ready();
+            }
+        }
+    }
+
+    /// Puts in force what was read, whole or not at all, and tells who waits for it.
+    fn finish_reload(&mut self) {
+        let Some((read, askers)) = self.reloads.read() else { return };
+        let done = read.and_then(|candidate| self.put_in_force(candidate));
+        self.reloaded(&done, askers);
+        self.read_next();
+    }
+
+    fn reloaded(&self, done: &Result<u64, String>, askers: reload::Askers) {
+        let answer = match done {
+            Ok(revision) => {
+                info!("{}: configuration {revision} is in force", self.file.display());
+                Answer::Reloaded { revision: *revision }
+            }
             Err(why) => {
                 metrics::refused();
                 error!("reload: nothing was changed: {why}");
+                Answer::Error { message: why.clone() }
             }
-        }
-        service::ready();
-        done
-    }
-
-    fn read_anew(&self) -> Result<Config, String> {
-        let wanted = config::read(&self.file).map_err(|error| error.render(false))?;
-        let keys = reload::needs_restart(&self.config, &wanted, u64::from(self.dataplane.capacity()));
-        match keys.is_empty() {
-            true => Ok(wanted),
-            false => Err(format!("{}: only a restart can change {}", self.file.display(), keys.join(", "))),
+        };
+        for asker in askers {
+            // A client that has gone away wants no answer.
+            let _ = asker.send(answer.clone());
         }
     }
 
-    fn put_in_force(&mut self, config: Config) -> Result<u64, String> {
-        let configuration = config::lower(&config).map_err(|problem| problem.message)?;
+    /// Gives the new revision, or why this configuration cannot be put in force.
+    fn put_in_force(&mut self, candidate: Candidate) -> Result<u64, String> {
+        let Candidate { config, configuration, yaml } = candidate;
+        let keys = reload::needs_restart(&self.config, &config, u64::from(self.dataplane.capacity()));
+        if !keys.is_empty() {
+            return Err(format!("{}: only a restart can change {}", self.file.display(), keys.join(", ")));
+        }
         // The records that wait name rules by their place in the old file.
         self.write_log().map_err(|why| why.to_string())?;
         let decided = self.dataplane.workers.configure(&configuration).map_err(|why| why.to_string())?;
@@ -229,9 +263,18 @@ impl Daemon {
         self.rules = rules::Published::default();
         self.pools.replace(pools::Pools::of(&configuration), &decided.nat);
         self.config = config;
-        self.revision += 1;
-        metrics::applied(self.revision);
+        self.applied(yaml, false);
         Ok(self.revision)
+    }
+
+    /// A configuration has come in force.
+    fn applied(&mut self, yaml: String, fallback: bool) {
+        self.revision += 1;
+        self.fallback = fallback;
+        metrics::applied(self.revision, fallback);
+        if let Some(last_good) = &self.last_good {
+            last_good.keep(yaml);
+        }
     }
 
     fn set_timeout(&mut self, name: &str, value: &str) -> Result<Answer, String> {
@@ -256,7 +299,9 @@ impl Daemon {
             Ok((shards, ports)) => {
                 let entries = self.publish(&shards, &ports);
                 let limit = self.entries_limit();
-                service::alive(&format!("{entries} of {limit} entries; configuration {}", self.revision));
+                let fallback = if self.fallback { ", a FALLBACK: the file was wrong" } else { "" };
+                let revision = self.revision;
+                service::alive(&format!("{entries} of {limit} entries; configuration {revision}{fallback}"));
                 Ok(())
             }
             // Which worker, is in the log.
@@ -309,60 +354,4 @@ impl Daemon {
         });
         stats.entries
     }
-}
-
-/// What all workers have counted together.
-fn total(shards: &[Stats]) -> Stats {
-    let mut total = Stats::new(0, 0);
-    shards.iter().for_each(|stats| total.add(stats));
-    total
-}
-
-/// The share of its time that a worker was busy since `before`, which becomes `now`.
-fn busy_ratio(before: &mut Load, now: Load) -> f64 {
-    let busy_ns = now.busy_ns - before.busy_ns;
-    let all_ns = busy_ns + (now.idle_ns - before.idle_ns);
-    *before = now;
-    busy_ns as f64 / all_ns.max(1) as f64
-}
-
-fn counted<'a>(names: impl IntoIterator<Item = &'a str>, packets: &[u64]) -> Vec<Counted> {
-    names
-        .into_iter()
-        .zip(packets)
-        .map(|(name, packets)| Counted { name: name.to_owned(), packets: *packets })
-        .collect()
-}
-
-fn drops(stats: &Stats) -> Answer {
-    Answer::Drops {
-        drops: counted(DropReason::ALL.iter().map(|reason| reason.label()), &stats.counters.drops),
-        invalid: counted(InvalidReason::ALL.iter().map(|reason| reason.label()), &stats.counters.invalid),
-    }
-}
-
-fn shard_counters((shard, stats): (u16, &Stats)) -> ShardCounters {
-    let counters = &stats.counters;
-    ShardCounters {
-        shard,
-        found: counters.found,
-        invalid: counters.packets[State::Invalid as usize],
-        insert: counters.inserts,
-        insert_failed: counters.insert_failures,
-        drop: counters.drops[DropReason::TableFull as usize],
-        early_drop: counters.early_drops,
-    }
-}
-
-/// What passed, in one line.
-fn summary(stats: &Stats) -> String {
-    let sum =
-        |counters: fn(&sluice_engine::PortCounters) -> u64| stats.ports.iter().map(counters).sum::<u64>();
-    format!(
-        "{} packets received, {} sent, {} dropped; {} entries",
-        sum(|port| port.rx_packets),
-        sum(|port| port.tx_packets),
-        stats.counters.drops.iter().sum::<u64>(),
-        stats.entries
-    )
 }

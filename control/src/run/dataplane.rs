@@ -14,6 +14,8 @@ use sluice_memory::Pages;
 use tracing::{info, warn};
 
 use super::RunError;
+use super::candidate::Candidate;
+use super::startup::Startup;
 use super::workers::{Handle, Workers};
 use crate::config::{self, Config};
 use crate::host;
@@ -62,19 +64,28 @@ pub struct Dataplane {
 
 impl Dataplane {
     /// Takes the memory, attaches the devices and starts the workers.
-    pub fn start(config: &Config) -> Result<Dataplane, RunError> {
-        let configuration = config::lower(config).map_err(|problem| RunError::Other(problem.message))?;
-        let capacity = configuration.settings.max_entries;
-        let shards = shards(config, &configuration)?;
+    ///
+    /// # Errors
+    /// The memory or a device is not to be had, or a signal has ended the start.
+    pub fn start(candidate: &Candidate, startup: &mut Startup<'_>) -> Result<Dataplane, RunError> {
+        let config = &candidate.config;
+        let capacity = candidate.configuration.settings.max_entries;
+        let cores = config.system.cores.workers.clone();
+        let configuration = candidate.configuration.clone();
+        // The kernel clears gigabytes for large tables, and cannot be interrupted in that.
+        let shards = startup.wait_for("tables", move || shards(&cores, &configuration))??;
         let table_bytes: usize = shards.iter().map(Shard::memory_bytes).sum();
         let mut pages: Vec<String> = shards.iter().map(|shard| shard.pages().to_string()).collect();
         pages.dedup();
         info!("tables: {capacity} entries, {} MiB on {}", table_bytes >> 20, pages.join("; "));
 
         let eal = start_eal(config, table_bytes as u64)?;
+        startup.go_on()?;
         let devices = attach(&eal, config)?;
+        startup.go_on()?;
         let workers = shards.len() as u16;
         let pools = Pools::new(&eal, &devices, workers)?;
+        startup.go_on()?;
         let (ports, open) = start_ports(config, devices, &pools, workers)?;
         let workers = start_workers(&eal, config, shards, open, &pools)?;
         Ok(Dataplane { workers, ports, pools, capacity })
@@ -107,9 +118,8 @@ impl Dataplane {
 }
 
 /// The shards, each in memory near the core of its worker.
-fn shards(config: &Config, configuration: &Configuration) -> Result<Vec<Shard>, RunError> {
+fn shards(cores: &[u16], configuration: &Configuration) -> Result<Vec<Shard>, RunError> {
     let seed = secret_seed()?;
-    let cores = &config.system.cores.workers;
     let shard = |(number, core): (u16, &u16)| {
         let steering = Steering::new(ShardId(number), cores.len() as u16)
             .ok_or_else(|| RunError::Other(format!("system.cores.workers: {} are too many", cores.len())))?;

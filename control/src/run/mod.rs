@@ -1,9 +1,12 @@
 //! `sluice run`: the middlebox itself.
 //!
-//! The main thread is the control thread: it starts everything in the order that [`start`] shows, then serves
-//! requests and signals one by one, and once a second looks after the workers ([`daemon`]). A worker's thread does
-//! nothing but packets; both speak over rings alone.
+//! The main thread is the control thread: it starts everything in the order that `Run::start` shows, then serves
+//! requests and signals one by one, and once a second looks after the workers ([`daemon`]). What may take long, as reading
+//! a file, is done by threads of its own ([`background`]). A worker's thread does nothing but packets; it and the control
+//! thread speak over rings alone.
 
+mod background;
+mod candidate;
 mod daemon;
 mod dataplane;
 mod log;
@@ -12,11 +15,14 @@ mod ports;
 mod reload;
 mod rules;
 mod service;
+mod startup;
+mod state;
 mod timeouts;
+mod totals;
 mod workers;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
@@ -27,12 +33,15 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::info;
 
-use crate::config::{self, ConfigError};
+use crate::config::ConfigError;
 use crate::metrics;
 use crate::output::{fail, refuse};
 use crate::socket::{Call, Server, SocketError};
+use candidate::Candidate;
 use daemon::Daemon;
 use dataplane::Dataplane;
+use startup::Startup;
+use state::{LastGood, StateDirectory};
 
 /// What the control thread acts on.
 #[derive(Debug)]
@@ -43,6 +52,8 @@ enum Event {
     Reload,
     /// SIGTERM or SIGINT: end.
     Stop,
+    /// Work that was waited for is [done](background::Background).
+    Done,
 }
 
 /// Events that wait for the control thread. More clients than this wait for room.
@@ -57,6 +68,8 @@ enum RunError {
     Socket(SocketError),
     /// DPDK does not start, or a device does not.
     Dpdk(dpdk::DpdkError),
+    /// A signal has ended it before it had started.
+    Stopped,
     /// Something else: what was tried, and why it failed.
     Other(String),
 }
@@ -67,6 +80,7 @@ impl fmt::Display for RunError {
             RunError::Config(error) => error.fmt(f),
             RunError::Socket(error) => error.fmt(f),
             RunError::Dpdk(error) => write!(f, "DPDK: {error}"),
+            RunError::Stopped => f.write_str("stopped while starting"),
             RunError::Other(text) => f.write_str(text),
         }
     }
@@ -86,55 +100,87 @@ Example:
 
 SIGTERM and SIGINT end it, with every packet sent that was received. SIGHUP
 reads the configuration anew, as `sluice reload` does. Under systemd it is a
-service of Type=notify, with a watchdog on the workers.")]
+service of Type=notify, with a watchdog on the workers.
+
+With a state directory, each configuration that comes in force is kept there, as
+last-good.yaml. A start with a file that is wrong goes on with that one, and the
+log, `sluice stats` and the metric sluice_config_fallback say so; with
+--no-fallback it ends, as it does without a state directory.")]
 pub struct Run {
     /// Configuration file
     #[arg(short, long, value_name = "FILE")]
     pub config: PathBuf,
+
+    /// Where what outlives the daemon is kept; systemd's StateDirectory= says it
+    #[arg(long, value_name = "DIR", env = "STATE_DIRECTORY")]
+    pub state_directory: Option<PathBuf>,
+
+    /// End at once if the configuration file is wrong
+    #[arg(long)]
+    pub no_fallback: bool,
 }
 
 impl Run {
     /// Runs until a signal ends it.
     pub fn run(&self) -> ExitCode {
-        match start(&self.config) {
+        match self.start() {
             Ok(()) => ExitCode::SUCCESS,
+            Err(RunError::Stopped) => {
+                info!("{}", RunError::Stopped);
+                ExitCode::SUCCESS
+            }
             Err(RunError::Config(error)) => refuse(&error),
             Err(error) => fail(&error.to_string()),
         }
     }
-}
 
-fn start(file: &Path) -> Result<(), RunError> {
-    let config = config::read(file).map_err(|error| RunError::Config(Box::new(error)))?;
-    log::start();
-    // Every thread inherits it but the workers', which choose their own: neither a client nor DPDK's interrupts keep
-    // packets waiting.
-    lcore::pin(usize::from(config.system.cores.control))
-        .map_err(|error| RunError::Other(format!("system.cores.control: {error}")))?;
+    fn start(&self) -> Result<(), RunError> {
+        log::start();
+        let state =
+            self.state_directory.as_deref().map(StateDirectory::open).transpose().map_err(|error| {
+                RunError::Other(format!("--state-directory (or STATE_DIRECTORY): it cannot be made: {error}"))
+            })?;
+        let fall_back_to = state.as_ref().filter(|_| !self.no_fallback);
+        let (candidate, fallback) = Candidate::read_or_fall_back(&self.config, fall_back_to)?;
+        let config = &candidate.config;
+        // Every thread inherits it but the workers', which choose their own: neither a client nor DPDK's interrupts keep
+        // packets waiting.
+        lcore::pin(usize::from(config.system.cores.control))
+            .map_err(|error| RunError::Other(format!("system.cores.control: {error}")))?;
+        let last_good = state.map(LastGood::start).transpose();
+        let last_good = last_good.map_err(|error| RunError::Other(format!("last-good: {error}")))?;
 
-    // First what a second instance would stumble over, so that it ends before it touches a device.
-    let (events, received) = mpsc::sync_channel(WAITING_EVENTS);
-    watch_signals(events.clone())?;
-    let serve = move |call| events.send(Event::Call(call)).is_ok();
-    let server = Server::start(&config.control.socket, serve).map_err(RunError::Socket)?;
-    metrics::serve(config.metrics.listen).map_err(RunError::Other)?;
+        // First what a second instance would stumble over, so that it ends before it touches a device.
+        let (events, received) = mpsc::sync_channel(WAITING_EVENTS);
+        watch_signals(events.clone())?;
+        let calls = events.clone();
+        let serve = move |call| calls.send(Event::Call(call)).is_ok();
+        let server = Server::start(&config.control.socket, serve).map_err(RunError::Socket)?;
+        metrics::serve(config.metrics.listen).map_err(RunError::Other)?;
 
-    let dataplane = Dataplane::start(&config)?;
-    info!(
-        "control socket {}, metrics http://{}/metrics",
-        config.control.socket.display(),
-        config.metrics.listen
-    );
-    let mut daemon = Daemon::new(file.to_owned(), config, dataplane)?;
-    service::ready();
-    let end = daemon.serve(&received);
+        let mut startup = Startup::new(events.clone(), &received);
+        let dataplane = Dataplane::start(&candidate, &mut startup)?;
+        info!(
+            "control socket {}, metrics http://{}/metrics",
+            config.control.socket.display(),
+            config.metrics.listen
+        );
+        let reload = startup.reload;
+        let mut daemon =
+            Daemon::new(self.config.clone(), (candidate, fallback), last_good, dataplane, events);
+        service::ready();
+        if reload {
+            daemon.reload(None);
+        }
+        let end = daemon.serve(&received);
 
-    service::stopping();
-    // New clients find no socket from here on, and waiting ones hear that it is over.
-    drop(server);
-    drop(received);
-    daemon.stop()?;
-    end
+        service::stopping();
+        // New clients find no socket from here on, and waiting ones hear that it is over.
+        drop(server);
+        drop(received);
+        daemon.stop()?;
+        end
+    }
 }
 
 fn watch_signals(events: SyncSender<Event>) -> Result<(), RunError> {

@@ -1,6 +1,68 @@
-//! What a new configuration may change while packets flow, and what takes a restart.
+//! Reloads. The file is read on a thread of its own: however long that takes, the control thread looks after the workers
+//! and feeds the watchdog. [`needs_restart`] is what a new configuration may not change while packets flow.
 
+use std::mem;
+use std::path::PathBuf;
+use std::sync::mpsc::SyncSender;
+
+use super::background::Background;
+use super::candidate::Candidate;
+use super::{Event, RunError};
 use crate::config::Config;
+use crate::socket::protocol::Answer;
+
+/// The clients that wait for a reload. One by signal has none.
+pub type Askers = Vec<SyncSender<Answer>>;
+
+/// Reloads that were asked for.
+pub struct Reloads {
+    file: PathBuf,
+    events: SyncSender<Event>,
+    /// The one whose file is being read.
+    reading: Option<(Background<Result<Candidate, RunError>>, Askers)>,
+    /// Who asked since that began: the file may have changed behind what was read, so it is read once more.
+    next: Option<Askers>,
+}
+
+impl Reloads {
+    /// Of this file.
+    pub fn new(file: PathBuf, events: SyncSender<Event>) -> Reloads {
+        Reloads { file, events, reading: None, next: None }
+    }
+
+    /// Wants one.
+    pub fn ask(&mut self, asker: Option<SyncSender<Answer>>) {
+        self.next.get_or_insert_default().extend(asker);
+    }
+
+    /// Begins to read if that is wanted and nothing is being read. Says whether something is.
+    ///
+    /// # Errors
+    /// There is no thread: why, and who waits in vain.
+    pub fn go_on(&mut self) -> Result<bool, (String, Askers)> {
+        if self.reading.is_none()
+            && let Some(askers) = self.next.take()
+        {
+            let file = self.file.clone();
+            let read = move || Candidate::read(&file);
+            match Background::start("control-reload", self.events.clone(), read) {
+                Ok(reading) => self.reading = Some((reading, askers)),
+                Err(why) => return Err((why.to_string(), askers)),
+            }
+        }
+        Ok(self.reading.is_some())
+    }
+
+    /// What was read, and who waits for it. To be asked behind [`Event::Done`].
+    pub fn read(&mut self) -> Option<(Result<Candidate, String>, Askers)> {
+        let (reading, askers) = mem::take(&mut self.reading)?;
+        let read = match reading.join() {
+            Some(read) => read.map_err(|why| why.to_string()),
+            None => Err(format!("{}: reading it failed; this is a fault of sluice", self.file.display())),
+        };
+        Some((read, askers))
+    }
+}
 
 /// The keys that differ and cannot be changed while running. `capacity` is what the table was made for.
 pub fn needs_restart(running: &Config, wanted: &Config, capacity: u64) -> Vec<String> {

@@ -166,6 +166,9 @@ pub struct Statistics {
     pub uptime_s: u64,
     /// How many configurations have been in force since the start.
     pub revision: u64,
+    /// Whether the file was wrong at the start, so that the last good configuration is in force.
+    #[serde(default)]
+    pub fallback: bool,
     /// Entries in the table.
     pub entries: u64,
     /// Most entries allowed.

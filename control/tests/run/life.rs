@@ -3,9 +3,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::process::Command;
 use std::time::Duration;
 
-use crate::box_under_test::{BoxUnderTest, POLICY, sluice, spawn, text, wait_for, write_config};
+use crate::box_under_test::{
+    BoxUnderTest, POLICY, sluice, spawn, text, wait_for, write_capture, write_config,
+};
 
 #[test]
 fn sigterm_ends_it_with_a_summary_and_nothing_left_behind() {
@@ -47,6 +50,20 @@ fn the_service_manager_hears_of_it() {
     daemon.signal("INT");
     wait_for("STOPPING=1");
     assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn a_signal_ends_the_start_too() {
+    let directory = tempfile::tempdir().unwrap();
+    write_config(directory.path(), crate::box_under_test::free_port(), POLICY);
+    write_capture(&directory.path().join("in.pcap"));
+    let mut process = spawn(directory.path(), sluice());
+    // It is there before the tables and the devices are.
+    wait_for("the socket", || directory.path().join("run/control.sock").exists());
+    assert!(Command::new("kill").arg(process.id().to_string()).status().unwrap().success());
+    assert_eq!(process.wait().unwrap().code(), Some(0));
+    let said = fs::read_to_string(directory.path().join("stderr")).unwrap();
+    assert!(said.contains("stopped") && !directory.path().join("run").exists(), "{said}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod box_under_test;
 mod commands;
 mod cores;
+mod fallback;
 mod life;
 mod linux;
 mod metrics;

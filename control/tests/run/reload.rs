@@ -1,5 +1,9 @@
 //! A configuration changes while packets flow.
 
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+
 use crate::box_under_test::{BoxUnderTest, POLICY, sluice, text, wait_for, write_capture, write_config};
 
 #[test]
@@ -71,6 +75,37 @@ fn no_packet_is_lost_while_configurations_change() {
     let numbers: Vec<u64> = summary.split(' ').filter_map(|word| word.parse().ok()).collect();
     let [received, sent, dropped, entries] = numbers[..] else { panic!("{summary}") };
     assert!(received > 100_000 && received == sent + dropped && entries == 1202, "{summary}");
+}
+
+/// Asks for a reload and does not wait for it.
+fn begin_reload(daemon: &BoxUnderTest) -> Child {
+    let mut command = sluice();
+    command.arg("reload").arg("--socket").arg(daemon.socket()).stdout(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+#[test]
+fn a_file_that_takes_long_to_read_keeps_nobody_waiting() {
+    let mut daemon = BoxUnderTest::start();
+    let config = fs::read(daemon.path("box.yaml")).unwrap();
+    // Whoever reads it waits for as long as the test does not write and close it.
+    fs::remove_file(daemon.path("box.yaml")).unwrap();
+    assert!(Command::new("mkfifo").arg(daemon.path("box.yaml")).status().unwrap().success());
+    let open_when_it_is_read = || OpenOptions::new().write(true).open(daemon.path("box.yaml")).unwrap();
+
+    let first = begin_reload(&daemon);
+    let mut file = open_when_it_is_read();
+    assert_eq!((revision(&daemon), daemon.tell("conntrack -C")), (1, "1202\n".to_owned()));
+    file.write_all(&config).unwrap();
+    drop(file);
+    assert_eq!(text(&first.wait_with_output().unwrap().stdout), "configuration 2 is in force\n");
+
+    let second = begin_reload(&daemon);
+    let file = open_when_it_is_read();
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(0), "nor does the end wait for it");
+    drop(file);
+    assert_eq!(second.wait_with_output().unwrap().status.code(), Some(1));
 }
 
 /// The ports of its addresses would take 1.7 gigabytes if all were written.

@@ -1,0 +1,120 @@
+//! The state directory: what outlives the daemon. systemd makes it and names it (`StateDirectory=`, `STATE_DIRECTORY`).
+//!
+//! It has the last configuration that was in force, as [`LAST_GOOD`], so that a start with a file that is wrong goes on
+//! with that instead of leaving the network without its middlebox.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Sender};
+use std::thread::{self, JoinHandle};
+
+use tracing::warn;
+
+/// The file of the last configuration that was in force, every default written out.
+pub const LAST_GOOD: &str = "last-good.yaml";
+
+/// For the daemon and its group.
+const DIRECTORY_MODE: u32 = 0o750;
+
+/// The directory.
+#[derive(Clone, Debug)]
+pub struct StateDirectory(PathBuf);
+
+impl StateDirectory {
+    /// At this path; it is made where there is none.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn open(path: &Path) -> io::Result<StateDirectory> {
+        fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
+        Ok(StateDirectory(path.to_owned()))
+    }
+
+    /// The path of a file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Replaces a file by another in one step: after a crash it is the one or the other, whole.
+    ///
+    /// # Errors
+    /// The disk is full, or the directory may not be written.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut nascent = tempfile::NamedTempFile::new_in(&self.0)?;
+        nascent.write_all(bytes)?;
+        nascent.as_file().sync_all()?;
+        nascent.persist(self.file(name)).map_err(|error| error.error)?;
+        File::open(&self.0)?.sync_all()
+    }
+}
+
+/// Writes each configuration that is in force as [`LAST_GOOD`], on a thread of its own: a slow disk keeps nobody waiting
+/// but the daemon's end.
+#[derive(Debug)]
+pub struct LastGood {
+    configurations: Option<Sender<String>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl LastGood {
+    /// Begins.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(directory: StateDirectory) -> io::Result<LastGood> {
+        let (configurations, received) = mpsc::channel::<String>();
+        let write = move || {
+            for mut yaml in &received {
+                // Only the newest matters.
+                yaml = received.try_iter().last().unwrap_or(yaml);
+                if let Err(error) = directory.write(LAST_GOOD, yaml.as_bytes()) {
+                    let file = directory.file(LAST_GOOD);
+                    warn!("{}: the configuration in force is not kept: {error}", file.display());
+                }
+            }
+        };
+        let writer = thread::Builder::new().name("last-good".to_owned()).spawn(write)?;
+        Ok(LastGood { configurations: Some(configurations), writer: Some(writer) })
+    }
+
+    /// Has this one written.
+    pub fn keep(&self, yaml: String) {
+        if let Some(configurations) = &self.configurations {
+            // The writer ends only with its owner.
+            let _ = configurations.send(yaml);
+        }
+    }
+}
+
+impl Drop for LastGood {
+    fn drop(&mut self) {
+        self.configurations = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn the_last_one_is_kept_and_is_the_same_configuration() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = StateDirectory::open(&root.path().join("state/of/sluice")).unwrap();
+        let text = include_str!("../../tests/config/good.in/box.yaml");
+        let good = config::parse("box.yaml", text.as_bytes()).unwrap();
+        let last_good = LastGood::start(directory.clone()).unwrap();
+        last_good.keep("the first\n".to_owned());
+        last_good.keep(config::to_yaml(&good));
+        drop(last_good);
+        let kept = config::read(&directory.file(LAST_GOOD)).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(kept, good);
+        let files: Vec<_> = fs::read_dir(root.path().join("state/of/sluice")).unwrap().collect();
+        assert_eq!(files.len(), 1, "{files:?}");
+    }
+}
