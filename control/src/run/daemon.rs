@@ -11,6 +11,7 @@ use sluice_engine::command::Unanswered;
 use sluice_engine::report::{PAGE, Page, Stats};
 use tracing::{error, info};
 
+use super::alarms::TableAlarms;
 use super::candidate::Candidate;
 use super::dataplane::Dataplane;
 use super::reload::{self, Reloads};
@@ -48,6 +49,7 @@ pub struct Daemon {
     rules: rules::Published,
     pools: pools::Pools,
     links: ports::Links,
+    table_alarms: TableAlarms,
 }
 
 impl Daemon {
@@ -75,6 +77,7 @@ impl Daemon {
             rules: rules::Published::default(),
             pools: pools::Pools::of(&candidate.configuration),
             links: ports::Links::default(),
+            table_alarms: TableAlarms::default(),
         };
         daemon.applied(candidate.yaml, fallback);
         daemon
@@ -343,6 +346,9 @@ impl Daemon {
             self.loads.iter_mut().zip(shards).map(|(before, stats)| busy_ratio(before, stats.load)).collect();
         self.rules.publish(&self.config.policy, &stats.rules);
         self.pools.publish(ports_used, &stats.nat);
+        let now = Instant::now();
+        self.table_alarms.watch(&stats, self.entries_limit(), now);
+        self.pools.watch(now);
         metrics::publish(&Sample {
             shards,
             entries_limit: self.entries_limit(),

@@ -5,6 +5,7 @@
 //! a file, is done by threads of its own ([`background`]). A worker's thread does nothing but packets; it and the control
 //! thread speak over rings alone.
 
+mod alarms;
 mod background;
 mod candidate;
 mod daemon;

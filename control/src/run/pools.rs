@@ -1,10 +1,14 @@
 //! What the rules for sources have to give and what is taken of it: for `sluice nat pools`, and for Prometheus.
 
+use std::collections::BTreeMap;
+use std::mem;
 use std::ops::Range;
+use std::time::Instant;
 
 use sluice_conntrack::nat::{MOST_ADDRESSES, NatCounter, PortBlock, SPACES, Target};
 use sluice_conntrack::{Configuration, DropReason};
 
+use super::alarms::Alarm;
 use crate::metrics;
 use crate::socket::protocol::{PoolStatistics, Ports};
 
@@ -18,6 +22,8 @@ pub struct Pools {
     /// What has been published of the rules' counters. They begin anew with the next configuration, and what Prometheus
     /// gets goes on.
     published: Vec<NatCounter>,
+    /// The connections that have found no port since that was last looked at, and what was made of it, by the rule's name.
+    exhausted: BTreeMap<String, (u64, Alarm)>,
 }
 
 /// A rule that translates.
@@ -93,7 +99,17 @@ impl Pools {
                 metrics::pool(name, Ports::default(), Ports::default());
             }
         }
-        *self = next;
+        let mut exhausted = mem::take(&mut self.exhausted);
+        exhausted.retain(|name, _| next.pools.iter().any(|pool| pool.name == *name));
+        *self = Pools { exhausted, ..next };
+    }
+
+    /// Logs which rules have run out of ports, and which have some again.
+    pub fn watch(&mut self, now: Instant) {
+        for (name, (more, alarm)) in &mut self.exhausted {
+            let what = format!("nat: pool {name}: ports exhausted, dropping packet");
+            alarm.log(mem::take(more), now, &what, "`sluice nat pools` shows all", "connections refused");
+        }
     }
 
     fn publish_counters(&mut self, counters: &[NatCounter]) {
@@ -102,6 +118,7 @@ impl Pools {
             if let (Some(now), Some(before)) = (counters.get(pool.place), self.published.get(pool.place)) {
                 let failures = now.exhausted.saturating_sub(before.exhausted);
                 metrics::pool_failures(&pool.name, DropReason::NatExhausted, failures);
+                self.exhausted.entry(pool.name.clone()).or_default().0 += failures;
             }
         }
         self.published.copy_from_slice(counters);

@@ -1,5 +1,6 @@
 //! `sluice run` from outside: the real binary on DPDK's virtual devices, asked over its socket.
 
+mod alarms;
 mod box_under_test;
 mod commands;
 mod cores;
