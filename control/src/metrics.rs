@@ -1,6 +1,11 @@
 //! Prometheus metrics. A worker's counters are its own; the control thread publishes copies of them once a second.
 //!
-//! A metric is one line in [`METRICS`] and one in [`publish`]. Labels are closed sets, never an address.
+//! What a shard counts declares its metric itself ([`Counters`]); any other metric is one line in [`METRICS`] and one in
+//! [`publish`]. Labels are closed sets, never an address.
+//!
+//! Of metrics-exporter-prometheus the recorder and its text format are used, which know labels, escapes and types. Counting
+//! stays with the workers, whose counters cost a packet one addition and no atomic one; and its listener has no bounds, so
+//! the page is served by [`http`].
 
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,8 +13,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use dpdk::{Link, PortStats};
 use metrics::{Label, counter, describe_counter, describe_gauge, gauge, set_global_recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use sluice_conntrack::counters::{ByState, ProtocolLabel};
-use sluice_conntrack::{DropReason, InvalidReason, State};
+use sluice_conntrack::DropReason;
+use sluice_conntrack::counters::{Counters, Sample as CounterSample};
 use sluice_engine::PortCounters;
 use sluice_engine::report::Stats;
 
@@ -24,21 +29,11 @@ const METRICS: &[(&str, &str)] = &[
     ("sluice_config_last_apply_success", "Whether the last configuration was put in force."),
     ("sluice_config_last_apply_timestamp_seconds", "When a configuration was last put in force, Unix time."),
     ("sluice_config_fallback", "Whether the file was wrong at the start and the last good configuration is in force instead."),
-    ("sluice_conntrack_entries", "Entries alive, by protocol and state."),
     ("sluice_conntrack_entries_limit", "Most entries allowed."),
-    ("sluice_conntrack_packets_total", "Packets by conntrack state; what ended before tracking is in none."),
-    ("sluice_conntrack_lookups_total", "Look-ups in the table, by whether they found an entry."),
-    ("sluice_conntrack_inserts_total", "Entries put into the table."),
-    ("sluice_conntrack_insert_failures_total", "Entries refused, by reason."),
-    ("sluice_conntrack_early_drops_total", "Entries evicted to make room for a new one."),
-    ("sluice_conntrack_expired_total", "Entries that came to their time, by protocol and last state."),
-    ("sluice_conntrack_invalid_packets_total", "INVALID packets, by reason."),
     ("sluice_conntrack_signposts", "Tuples that belong to other shards and are steered to this one."),
-    ("sluice_nat_pool_ports", "Ports that a source rule has to give, by protocol."),
-    ("sluice_nat_pool_ports_used", "Ports of a source rule that connections use; each worker counts for itself."),
-    ("sluice_nat_allocation_failures_total", "Connections that a source rule found no source for, by reason."),
-    ("sluice_answers_total", "Echo replies, TCP resets and ICMP errors that the box wrote."),
-    ("sluice_answers_withheld_total", "TCP resets and ICMP errors that the rate limit withheld."),
+    ("sluice_nat_pool_ports", "Size of an SNAT port pool, by protocol."),
+    ("sluice_nat_pool_ports_used", "Ports of an SNAT port pool in use; each worker counts for itself."),
+    ("sluice_nat_allocation_failures_total", "Connections that an SNAT port pool had no port for, by reason."),
     ("sluice_packets_total", "Packets that passed a port."),
     ("sluice_bytes_total", "Bytes of the frames that passed a port."),
     ("sluice_port_up", "Whether a port's link is up."),
@@ -46,7 +41,6 @@ const METRICS: &[(&str, &str)] = &[
     ("sluice_port_rx_missed_total", "Packets a device dropped because its queues were full."),
     ("sluice_port_rx_nombuf_total", "Packets a device dropped because the mempool was empty."),
     ("sluice_port_tx_full_total", "Packets dropped because a device's transmit queue was full."),
-    ("sluice_packet_drops_total", "Packets dropped, by reason."),
     ("sluice_policy_rule_packets_total", "Packets that a rule has decided, by its name; `default` where none did."),
     ("sluice_policy_rule_bytes_total", "Bytes of the packets that a rule has decided."),
     ("sluice_shard_handoff_packets_total", "Packets that a worker received and handed off to the shard they belong to."),
@@ -57,6 +51,11 @@ const METRICS: &[(&str, &str)] = &[
     ("sluice_log_events_total", "Records of log rules that were written."),
     ("sluice_log_events_dropped_total", "Records of log rules that were not written because there were too many."),
 ];
+
+/// Those that shards count, and all others.
+fn all_metrics() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    METRICS.iter().chain(Counters::METRICS)
+}
 
 /// What is published at one moment.
 pub struct Sample<'a> {
@@ -98,8 +97,8 @@ pub fn serve(listen: SocketAddr) -> Result<(), String> {
     set_global_recorder(recorder).map_err(|error| error.to_string())?;
     http::serve(listen, move || page.render())
         .map_err(|error| format!("metrics.listen {listen}: {error}"))?;
-    for (name, help) in METRICS {
-        match name.ends_with("_total") {
+    for (name, help) in all_metrics() {
+        match is_counter(name) {
             true => describe_counter!(*name, *help),
             false => describe_gauge!(*name, *help),
         }
@@ -161,43 +160,28 @@ pub fn publish(sample: &Sample<'_>) {
 }
 
 fn publish_shard(number: usize, stats: &Stats, busy_ratio: f64) {
-    let counters = &stats.counters;
     let shard = || Label::new("shard", number.to_string());
-    let set = |name: &'static str, value: u64, labels: Vec<Label>| counter!(name, labels).absolute(value);
-    let with = |key: &'static str, value: &'static str| vec![shard(), Label::new(key, value)];
-
-    for (proto, state, entries) in by_state(&counters.entries) {
-        let labels = vec![shard(), Label::new("proto", proto), Label::new("state", state)];
-        gauge!("sluice_conntrack_entries", labels).set(entries as f64);
-    }
-    for (proto, state, entries) in by_state(&counters.expired) {
-        let labels = vec![shard(), Label::new("proto", proto), Label::new("state", state)];
-        set("sluice_conntrack_expired_total", entries, labels);
-    }
-    for (state, packets) in State::ALL.iter().zip(counters.packets) {
-        set("sluice_conntrack_packets_total", packets, with("state", state.name()));
-    }
-    set("sluice_conntrack_lookups_total", counters.found, with("result", "found"));
-    set("sluice_conntrack_lookups_total", counters.missed, with("result", "missed"));
-    set("sluice_conntrack_inserts_total", counters.inserts, vec![shard()]);
-    set(
-        "sluice_conntrack_insert_failures_total",
-        counters.insert_failures,
-        with("reason", DropReason::TableFull.label()),
-    );
-    set("sluice_conntrack_early_drops_total", counters.early_drops, vec![shard()]);
-    set("sluice_answers_total", counters.answers, vec![shard()]);
-    set("sluice_answers_withheld_total", counters.answers_withheld, vec![shard()]);
-    for (reason, packets) in InvalidReason::ALL.iter().zip(counters.invalid) {
-        set("sluice_conntrack_invalid_packets_total", packets, with("reason", reason.label()));
-    }
-    for (reason, packets) in DropReason::ALL.iter().zip(counters.drops) {
-        set("sluice_packet_drops_total", packets, with("reason", reason.label()));
-    }
-    gauge!("sluice_conntrack_signposts", vec![shard()]).set(f64::from(stats.signposts));
+    stats.counters.samples(|CounterSample { metric, labels, value }| {
+        let labels = labels.into_iter().flatten().map(|(key, value)| Label::new(key, value));
+        publish_number(metric, [shard()].into_iter().chain(labels).collect(), value);
+    });
+    publish_number("sluice_conntrack_signposts", vec![shard()], u64::from(stats.signposts));
     gauge!("sluice_shard_busy_ratio", vec![shard()]).set(busy_ratio);
-    set("sluice_shard_handoff_packets_total", stats.handed_off, vec![shard()]);
-    set("sluice_shard_handoff_drops_total", counters.drops[DropReason::HandoffFull as usize], vec![shard()]);
+    publish_number("sluice_shard_handoff_packets_total", vec![shard()], stats.handed_off);
+    let handoff_drops = stats.counters.drops[DropReason::HandoffFull as usize];
+    publish_number("sluice_shard_handoff_drops_total", vec![shard()], handoff_drops);
+}
+
+/// A counter or a gauge, as its name says.
+fn publish_number(metric: &'static str, labels: Vec<Label>, value: u64) {
+    match is_counter(metric) {
+        true => counter!(metric, labels).absolute(value),
+        false => gauge!(metric, labels).set(value as f64),
+    }
+}
+
+fn is_counter(metric: &str) -> bool {
+    metric.ends_with("_total")
 }
 
 fn publish_port(sample: &PortSample<'_>) {
@@ -217,34 +201,18 @@ fn publish_port(sample: &PortSample<'_>) {
     counter!("sluice_port_tx_full_total", vec![port()]).absolute(counters.tx_full);
 }
 
-/// Each state that a protocol has, with the labels of both.
-fn by_state(table: &ByState) -> impl Iterator<Item = (&'static str, &'static str, u64)> + '_ {
-    ProtocolLabel::ALL.iter().zip(table).flat_map(|(proto, row)| {
-        let named = move |(number, count): (usize, &u64)| Some((proto.label(), proto.state(number)?, *count));
-        row.iter().enumerate().filter_map(named)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn names_and_texts_are_as_prometheus_wants_them() {
-        for (name, help) in METRICS {
+        for (name, help) in all_metrics() {
             let plain = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
             assert!(plain && name.starts_with("sluice_"), "{name}");
             assert!(help.ends_with('.') && help.len() > 8, "{name}: {help}");
             let scaled = ["ms", "us", "milliseconds", "kb"];
             assert!(!name.split('_').any(|word| scaled.contains(&word)), "{name}: only base units");
         }
-    }
-
-    #[test]
-    fn each_protocol_has_its_states() {
-        let labels: Vec<_> = by_state(&ByState::default()).map(|(proto, state, _)| (proto, state)).collect();
-        assert!(labels.contains(&("tcp", "ESTABLISHED")) && labels.contains(&("udp", "NONE")));
-        assert!(!labels.contains(&("udp", "ESTABLISHED")));
-        assert_eq!(labels.iter().filter(|(proto, _)| *proto == "tcp").count(), 10);
     }
 }

@@ -69,101 +69,127 @@ pub const STATES: usize = 10;
 /// A number for each protocol and tracker state.
 pub type ByState = [[u64; STATES]; ProtocolLabel::ALL.len()];
 
-/// What a shard has counted since it was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Counters {
-    /// Packets by [`State`]; what ended before tracking is in none.
-    pub packets: [u64; State::ALL.len()],
-    /// Drops by [`DropReason`].
-    pub drops: [u64; DropReason::ALL.len()],
-    /// INVALID packets by [`InvalidReason`].
-    pub invalid: [u64; InvalidReason::ALL.len()],
-    /// Look-ups that found an entry.
-    pub found: u64,
-    /// Look-ups that found none.
-    pub missed: u64,
-    /// Entries put into the table.
-    pub inserts: u64,
-    /// Entries refused because the table was full of assured ones.
-    pub insert_failures: u64,
-    /// Entries evicted for a new one.
-    pub early_drops: u64,
-    /// Entries deleted by the operator.
-    pub deletes: u64,
-    /// Entries that a packet ended: a reset, an answer, an error, a connection opened anew.
-    pub closed: u64,
-    /// Entries that came to their time, by protocol and last state.
-    pub expired: ByState,
-    /// Entries alive, by protocol and state.
-    pub entries: ByState,
-    /// Answers written: echo replies, TCP resets, ICMP errors.
-    pub answers: u64,
-    /// Answers not written because the rate limit was reached.
-    pub answers_withheld: u64,
-    /// Log records lost because the ring was full or the rate limit reached.
-    pub log_lost: u64,
+/// A number of one metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Name of the metric; what ends in `_total` only ever grows.
+    pub metric: &'static str,
+    /// Keys and values that tell it from the metric's other numbers; `None` where it needs no more of them.
+    pub labels: [Option<(&'static str, &'static str)>; 2],
+    /// The number.
+    pub value: u64,
 }
 
-impl Default for Counters {
-    fn default() -> Self {
-        Self {
-            packets: [0; State::ALL.len()],
-            drops: [0; DropReason::ALL.len()],
-            invalid: [0; InvalidReason::ALL.len()],
-            found: 0,
-            missed: 0,
-            inserts: 0,
-            insert_failures: 0,
-            early_drops: 0,
-            deletes: 0,
-            closed: 0,
-            expired: ByState::default(),
-            entries: ByState::default(),
-            answers: 0,
-            answers_withheld: 0,
-            log_lost: 0,
+/// Declares the counters: of each its help text, name, metric and labels, and nothing about it anywhere else.
+macro_rules! counters {
+    (
+        $(#[$doc:meta])* $name:ident
+        // One number.
+        one { $($(#[doc = $one_help:literal])+ $one:ident: $one_metric:literal $([$one_key:literal = $one_label:expr])?,)* }
+        // A number for each label of a closed set.
+        each { $($(#[doc = $each_help:literal])+ $each:ident: $each_metric:literal [$each_key:literal in $set:ident, $label:ident],)* }
+        // A number for each protocol and state.
+        by_state { $($(#[doc = $state_help:literal])+ $state:ident: $state_metric:literal,)* }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name {
+            $($(#[doc = $one_help])+ pub $one: u64,)*
+            $($(#[doc = $each_help])+ pub $each: [u64; $set::ALL.len()],)*
+            $($(#[doc = $state_help])+ pub $state: ByState,)*
         }
+
+        impl $name {
+            /// Each metric and its help text. One with labels may be there several times.
+            pub const METRICS: &'static [(&'static str, &'static str)] = &[
+                $(($one_metric, concat!($($one_help),+).trim_ascii_start()),)*
+                $(($each_metric, concat!($($each_help),+).trim_ascii_start()),)*
+                $(($state_metric, concat!($($state_help),+).trim_ascii_start()),)*
+            ];
+
+            /// Shows each number, those of a metric one behind the other.
+            pub fn samples(&self, mut show: impl FnMut(Sample)) {
+                $(
+                    let labels = [None $(.or(Some(($one_key, $one_label))))?, None];
+                    show(Sample { metric: $one_metric, labels, value: self.$one });
+                )*
+                $(for (label, value) in $set::ALL.iter().zip(self.$each) {
+                    show(Sample { metric: $each_metric, labels: [Some(($each_key, label.$label())), None], value });
+                })*
+                $(for (proto, state, value) in by_state(&self.$state) {
+                    let labels = [Some(("proto", proto)), Some(("state", state))];
+                    show(Sample { metric: $state_metric, labels, value });
+                })*
+            }
+
+            /// Adds what another shard has counted.
+            pub fn add(&mut self, other: &Self) {
+                let add_all = |own: &mut [u64], more: &[u64]| own.iter_mut().zip(more).for_each(|(a, b)| *a += b);
+                $(self.$one += other.$one;)*
+                $(add_all(&mut self.$each, &other.$each);)*
+                $(add_all(self.$state.as_flattened_mut(), other.$state.as_flattened());)*
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self {
+                    $($one: 0,)*
+                    $($each: [0; $set::ALL.len()],)*
+                    $($state: ByState::default(),)*
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// What a shard has counted since it was made.
+    Counters
+    one {
+        /// Look-ups in the table, by whether they found an entry.
+        found: "sluice_conntrack_lookups_total" ["result" = "found"],
+        /// Look-ups in the table, by whether they found an entry.
+        missed: "sluice_conntrack_lookups_total" ["result" = "missed"],
+        /// Entries put into the table.
+        inserts: "sluice_conntrack_inserts_total",
+        /// Entries refused, by reason: the table was full of assured ones.
+        insert_failures: "sluice_conntrack_insert_failures_total" ["reason" = DropReason::TableFull.label()],
+        /// Entries evicted for a new one.
+        early_drops: "sluice_conntrack_early_drops_total",
+        /// Entries deleted, as those that were masqueraded to an address which the box has lost.
+        deletes: "sluice_conntrack_deletes_total",
+        /// Entries that a packet ended: a reset, the answer to a query, an ICMP error, a connection opened anew.
+        closed: "sluice_conntrack_closed_total",
+        /// Echo replies, TCP resets and ICMP errors that the box wrote.
+        answers: "sluice_answers_total",
+        /// TCP resets and ICMP errors not written because the rate limit was reached.
+        answers_withheld: "sluice_answers_withheld_total",
+        /// Log records lost because a shard's ring was full or the rate limit reached.
+        log_lost: "sluice_shard_log_events_dropped_total",
+    }
+    each {
+        /// Packets by conntrack state; what ended before tracking is in none.
+        packets: "sluice_conntrack_packets_total" ["state" in State, name],
+        /// Packets dropped, by reason.
+        drops: "sluice_packet_drops_total" ["reason" in DropReason, label],
+        /// INVALID packets, by reason.
+        invalid: "sluice_conntrack_invalid_packets_total" ["reason" in InvalidReason, label],
+    }
+    by_state {
+        /// Expired entries, by protocol and last state.
+        expired: "sluice_conntrack_expired_total",
+        /// Entries in the table, by protocol and state.
+        entries: "sluice_conntrack_entries",
     }
 }
 
-impl Counters {
-    /// Adds what another shard has counted.
-    pub fn add(&mut self, other: &Self) {
-        // Every field by its name: a new one cannot be forgotten.
-        let Self {
-            packets,
-            drops,
-            invalid,
-            found,
-            missed,
-            inserts,
-            insert_failures,
-            early_drops,
-            deletes,
-            closed,
-            expired,
-            entries,
-            answers,
-            answers_withheld,
-            log_lost,
-        } = other;
-        let add_all = |own: &mut [u64], more: &[u64]| own.iter_mut().zip(more).for_each(|(a, b)| *a += b);
-        add_all(&mut self.packets, packets);
-        add_all(&mut self.drops, drops);
-        add_all(&mut self.invalid, invalid);
-        add_all(self.expired.as_flattened_mut(), expired.as_flattened());
-        add_all(self.entries.as_flattened_mut(), entries.as_flattened());
-        self.found += found;
-        self.missed += missed;
-        self.inserts += inserts;
-        self.insert_failures += insert_failures;
-        self.early_drops += early_drops;
-        self.deletes += deletes;
-        self.closed += closed;
-        self.answers += answers;
-        self.answers_withheld += answers_withheld;
-        self.log_lost += log_lost;
-    }
+/// Each state that a protocol has, with the labels of both.
+fn by_state(table: &ByState) -> impl Iterator<Item = (&'static str, &'static str, u64)> + '_ {
+    ProtocolLabel::ALL.iter().zip(table).flat_map(|(proto, row)| {
+        let named = move |(number, count): (usize, &u64)| Some((proto.label(), proto.state(number)?, *count));
+        row.iter().enumerate().filter_map(named)
+    })
 }
 
 /// Packets and bytes that a rule has decided.
@@ -180,5 +206,52 @@ impl RuleCounter {
     pub const fn add(&mut self, other: Self) {
         self.packets += other.packets;
         self.bytes += other.bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_protocol_has_its_states() {
+        let labels: Vec<_> = by_state(&ByState::default()).map(|(proto, state, _)| (proto, state)).collect();
+        assert!(labels.contains(&("tcp", "ESTABLISHED")) && labels.contains(&("udp", "NONE")));
+        assert!(!labels.contains(&("udp", "ESTABLISHED")));
+        assert_eq!(labels.iter().filter(|(proto, _)| *proto == "tcp").count(), 10);
+    }
+
+    #[test]
+    fn each_counter_is_a_metric_of_its_own_and_adds_up() {
+        let mut counters = Counters { deletes: 3, ..Counters::default() };
+        counters.drops[DropReason::Policy as usize] = 5;
+        let mut twice = counters.clone();
+        twice.add(&counters);
+        let mut seen: Vec<Sample> = Vec::new();
+        twice.samples(|sample| seen.push(sample));
+        let value = |metric: &str, label: Option<&str>| {
+            let is_it = |sample: &&Sample| {
+                sample.metric == metric && sample.labels[0].map(|(_, label)| label) == label
+            };
+            seen.iter().find(is_it).map(|sample| sample.value)
+        };
+        assert_eq!(value("sluice_conntrack_deletes_total", None), Some(6));
+        assert_eq!(value("sluice_packet_drops_total", Some("policy")), Some(10));
+        assert_eq!(value("sluice_conntrack_lookups_total", Some("missed")), Some(0));
+        for (number, sample) in seen.iter().enumerate() {
+            let same = |other: &Sample| (other.metric, other.labels) == (sample.metric, sample.labels);
+            assert!(!seen[..number].iter().any(same), "{sample:?} is there twice");
+        }
+    }
+
+    #[test]
+    fn a_metric_has_one_help_text() {
+        for (metric, help) in Counters::METRICS {
+            assert!(help.ends_with('.'), "{metric}: {help}");
+            assert!(
+                Counters::METRICS.iter().all(|(other, text)| other != metric || text == help),
+                "{metric}"
+            );
+        }
     }
 }
