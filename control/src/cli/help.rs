@@ -3,16 +3,16 @@
 use sluice_conntrack::{DropReason, InvalidReason};
 
 pub(super) const STATS_HELP: &str = "\
-A packet that ends before tracking has no state; `sluice drops` says why it did.
-`rx missed` are packets that a device dropped because its queues were full, `rx
-nombuf` because no mbuf was free; `tx full` are those that it did not take. A
-rule goes by its name, or `#` and its place in policy.rules; rules are counted
-anew after a reload.";
+A packet that is dropped before tracking has no state; `sluice drops` has the
+reason. `rx missed` and `rx nombuf` are packets that a device dropped because
+its receive queues were full or no mbuf was free, `tx full` those that found its
+transmit queue full. A rule is shown by its name, or `#` and its index in
+policy.rules; its counters are reset by a reload.";
 
 pub(super) const PORTS_HELP: &str = "\
-A link is as the device knows it; net_af_packet and net_pcap call theirs up at
-10 Gbit/s whatever the kernel says (`ip link`). A speed that is not known is
-`-`. What came in and went out is in `sluice stats`.";
+The link state is the device's own report; net_af_packet and net_pcap report up
+at 10 Gbit/s whatever the kernel's interface does (`ip link`). An unknown speed
+is `-`. Packets and bytes of a port are in `sluice stats`.";
 
 /// What each reason of `sluice drops` means.
 pub(super) fn reasons() -> String {
@@ -27,15 +27,16 @@ pub(super) fn reasons() -> String {
 }
 
 pub(super) const POOLS_HELP: &str = "\
-A line for each rule of nat.source that translates: by its name, or source- and
-its place. `1201/64512` are ports in use of all that there are. One port serves
-connections towards several servers, so a pool at its end refuses only those to
-a server that all ports lead to already; `exhausted` counts them. Each worker
-counts the ports it uses for itself: one that two workers use, towards different
-servers, is two. Rules that share addresses share their ports, and show the
-same ones as in use. Where a rule says nothing about ports, those above 1023 are
-counted, which clients have. A 1:1 network keeps ports and has none to count:
-`-`. `bound` and `exhausted` begin anew with a reload.";
+A line for each SNAT rule (nat.source) that translates, by its name, or source-
+and its index. `1201/64512` is ports in use of the size of the pool, by
+protocol. A port is reused for connections to different servers, as in Linux, so
+an exhausted pool refuses only connections to a server that every port is in use
+towards; `exhausted` counts them. Each worker counts its own ports: one that two
+workers use, towards different servers, is counted twice. Rules with the same
+addresses share a pool, and show the same ports in use. Where a rule names no
+ports, its pool counts 1024-65535, the range of clients' ports. A 1:1 network
+(prefix translation) preserves ports and has no pool: `-`. `bound` and
+`exhausted` are counted from the last reload.";
 
 pub(super) const OWNER_HELP: &str = "\
 The address and port are those that the other side sees: what a client's source

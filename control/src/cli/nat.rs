@@ -1,4 +1,4 @@
-//! `sluice nat`: what address translation has to give, and who has got it.
+//! `sluice nat`: the SNAT port pools, and which connections an address and port outside belong to.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -30,7 +30,7 @@ pub struct Nat {
 /// What there is to show.
 #[derive(Clone, Debug, Subcommand)]
 enum NatCommand {
-    /// How many ports the rules for sources have to give, and how many are in use
+    /// The SNAT port pools: their size, and the ports in use
     #[command(after_help = POOLS_HELP)]
     Pools(Ask),
     /// The connections that the outside knows by an address and port

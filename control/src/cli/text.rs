@@ -49,7 +49,7 @@ fn statistics_text(statistics: &Statistics) -> String {
         duration_text(*uptime_s),
         if *fallback { FALLBACK } else { "" }
     );
-    text += &counted_text("packets by state", packets, "no packet has come");
+    text += &counted_text("packets by state", packets, "no packets");
     text += "\nport            rx packets     rx bytes  rx missed  rx nombuf   tx packets     tx bytes    tx full\n";
     for port in ports {
         // Writing to a String cannot fail.
@@ -117,7 +117,7 @@ fn duration_text(seconds: u64) -> String {
 /// The rules for a reader's eyes.
 fn pools_text(pools: &[PoolStatistics]) -> String {
     if pools.is_empty() {
-        return "no rule translates sources\n".to_owned();
+        return "no SNAT rule\n".to_owned();
     }
     let mut text = String::from(
         "pool                 addresses             tcp             udp           other        bound  exhausted\n",
