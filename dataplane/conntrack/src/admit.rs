@@ -1,6 +1,5 @@
 //! Admitting a connection: what happens between the first packet that passes the policy and an entry in the table.
 
-use crate::entry::Status;
 use crate::facts::Facts;
 use crate::forward::Egress;
 use crate::headers::Headers;
@@ -8,7 +7,7 @@ use crate::nat::Bound;
 use crate::settings::Preset;
 use crate::shard::Shard;
 use crate::table::{End, Key};
-use crate::tuple::Tuple;
+use crate::unconfirmed::Unconfirmed;
 use crate::verdict::{Action, DropReason, Rejection, State, Verdict};
 
 impl Shard {
@@ -19,73 +18,80 @@ impl Shard {
         &mut self,
         key: &Key,
         headers: &Headers,
+        mut unconfirmed: Unconfirmed,
         facts: &Facts,
         egress: Egress,
         verdict: Verdict,
     ) -> Verdict {
-        let tuple = &headers.tuple;
         let refused = |action: Action| Verdict { action, gateway: None, ..verdict };
         let hold_full = Action::Drop(DropReason::HoldFull);
-        match self.bind_source(tuple, facts, egress) {
+        match self.bind_source(&mut unconfirmed, facts, egress) {
             Bound::Found => {}
             Bound::Exhausted => return refused(self.no_room(DropReason::NatExhausted)),
             Bound::Elsewhere(shard) => {
-                self.make_way();
-                let Some(handoff) = self.delegate(tuple, shard) else { return refused(hold_full) };
-                self.discount_for_rule(verdict.rule, headers);
+                self.make_way(&unconfirmed);
+                let Some(handoff) = self.delegate(&headers.tuple, shard) else { return refused(hold_full) };
+                // What was decided about before was counted then, perhaps by other rules than these.
+                if !unconfirmed.attempt.again {
+                    self.discount_for_rule(verdict.rule, headers);
+                }
                 return handoff;
             }
         }
-        let claims = self.needs_signpost(&self.newcomer.reply);
+        let reply = unconfirmed.reply;
+        let claims = self.needs_signpost(&reply);
         if claims && !self.may_claim() {
-            self.unbind_source(tuple);
+            self.unbind_source(&unconfirmed);
             return refused(hold_full);
         }
-        let Some(index) = self.confirm(key, tuple) else {
-            self.unbind_source(tuple);
-            return self.table_full();
-        };
-        if self.newcomer.delegated {
-            self.entries.at_mut(index).status.set(Status::DELEGATED);
-        }
+        let Some(index) = self.confirm(key, unconfirmed) else { return self.table_full() };
         let verdict = Verdict { entry: Some(self.entries.id(index)), ..verdict };
         match verdict.action {
             Action::Forward(egress) if claims => {
-                self.claim(index, self.newcomer.reply);
+                self.claim(index, reply);
                 Verdict { action: Action::Hold(egress), ..verdict }
             }
             _ => verdict,
         }
     }
 
-    /// Puts the entry of a packet that has passed into the table, if need be in the place of another.
-    fn confirm(&mut self, key: &Key, tuple: &Tuple) -> Option<u32> {
-        self.make_way();
-        let reply_hash = self.newcomer.translated(tuple);
-        if self.len() >= self.limit() {
-            let victim = self.evictable(key.hash)?;
-            self.remove(victim, End::Evicted);
-        }
-        let index = self.insert(key.hash, tuple, reply_hash);
-        let index = index.or_else(|| {
-            // Its neighbourhood is full, or that of its reply tuple: one of those there makes room.
-            for hash in [Some(key.hash), reply_hash].into_iter().flatten() {
-                if self.index.is_full(hash) {
-                    let victim = self.evictable(hash)?;
-                    self.remove(victim, End::Evicted);
-                }
-            }
-            self.insert(key.hash, tuple, reply_hash)
-        });
+    /// Puts a connection whose first packet has passed into the table, if need be in the place of another.
+    pub(crate) fn confirm(&mut self, key: &Key, unconfirmed: Unconfirmed) -> Option<u32> {
+        self.make_way(&unconfirmed);
+        let index = self.find_room(key, &unconfirmed);
         if index.is_none() {
+            self.unbind_source(&unconfirmed);
             self.counters.insert_failures += 1;
         }
         index
     }
 
-    /// Ends the entry whose place the newcomer takes.
-    pub(crate) fn make_way(&mut self) {
-        if let Some(old) = self.newcomer.replaces.take() {
+    /// Inserts it, and evicts another for it where that is needed; `None` where there is no room.
+    #[inline]
+    fn find_room(&mut self, key: &Key, unconfirmed: &Unconfirmed) -> Option<u32> {
+        if self.len() >= self.limit() {
+            let victim = self.evictable(key.hash)?;
+            self.remove(victim, End::Evicted);
+        }
+        self.insert(key.hash, unconfirmed).or_else(|| self.insert_in_crowd(key, unconfirmed))
+    }
+
+    /// Inserts it where its neighbourhood is full, or that of its reply tuple: one of those there makes room.
+    #[cold]
+    fn insert_in_crowd(&mut self, key: &Key, unconfirmed: &Unconfirmed) -> Option<u32> {
+        let reply_hash = unconfirmed.reply_hash;
+        for hash in [Some(key.hash), reply_hash].into_iter().flatten() {
+            if self.index.is_full(hash) {
+                let victim = self.evictable(hash)?;
+                self.remove(victim, End::Evicted);
+            }
+        }
+        self.insert(key.hash, unconfirmed)
+    }
+
+    /// Ends the entry whose place a connection takes.
+    pub(crate) fn make_way(&mut self, unconfirmed: &Unconfirmed) {
+        if let Some(old) = unconfirmed.replaces {
             self.remove(old, End::Closed);
         }
     }

@@ -12,6 +12,7 @@ use crate::policy::{Decision, Judgement, Outcome};
 use crate::shard::Shard;
 use crate::track::Tracked;
 use crate::tuple::{Direction, protocol};
+use crate::unconfirmed::Unconfirmed;
 use crate::verdict::{Action, DropReason, Rejection, State, Verdict};
 
 impl Judged {
@@ -58,28 +59,29 @@ impl Shard {
         verdict
     }
 
-    /// The verdict of the policy on the first packet of a connection, and the mark that rules give the newcomer. A packet
-    /// that is decided about again has been counted and logged.
+    /// The verdict of the policy on the first packet of a connection, and the mark that rules give the connection;
+    /// with it the rule that wants the packet logged. One that is decided about again has been counted and logged.
     #[inline]
     pub(crate) fn judge_first(
         &mut self,
+        unconfirmed: &mut Unconfirmed,
         headers: &Headers,
         tracked: &Tracked,
         facts: &mut Facts,
         egress: Egress,
-    ) -> Verdict {
+    ) -> (Verdict, Option<RuleId>) {
         facts.egress = Some(egress.port);
         let judgement = self.configuration.policy.judge(facts);
-        self.newcomer.entry.mark = facts.mark().unwrap_or(0);
+        unconfirmed.entry.mark = facts.mark().unwrap_or(0);
         let verdict = self.carry_out(judgement.decision, headers, tracked, egress);
-        if !self.again {
-            self.count_for_rule(verdict.rule, headers);
-            self.newcomer.log = judgement.log;
+        if unconfirmed.attempt.again {
+            return (verdict, None);
         }
-        verdict
+        self.count_for_rule(verdict.rule, headers);
+        (verdict, judgement.log)
     }
 
-    /// Logs the first packet of a connection for a rule that saw these facts, before it or others gave the newcomer a mark.
+    /// Logs the first packet of a connection for a rule that saw these facts, before it or others gave it a mark.
     #[cold]
     pub(crate) fn log_first(&mut self, rule: RuleId, facts: &Facts) {
         self.record(rule, facts.with_mark(0));
@@ -105,10 +107,6 @@ impl Shard {
     /// Counts it no more: it turns out to be another shard's.
     #[cold]
     pub(crate) fn discount_for_rule(&mut self, rule: Option<RuleId>, headers: &Headers) {
-        if self.again {
-            // It was counted before, perhaps by other rules than these.
-            return;
-        }
         if let Some(counter) = self.rule_counter(rule) {
             counter.packets -= 1;
             counter.bytes -= u64::from(headers.l3_len);

@@ -39,6 +39,7 @@ mod track;
 pub mod tracker;
 pub mod tuple;
 mod tuple_map;
+mod unconfirmed;
 pub mod verdict;
 pub mod wheel;
 pub mod wire;

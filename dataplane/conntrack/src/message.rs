@@ -352,7 +352,7 @@ impl Shard {
             // A signpost that has delegated the packet is still of use.
             self.entries.at_mut(id.index).status.clear(Status::DELEGATED);
             self.remove(id.index, End::Closed);
-            return self.decide_again(self.now, frame);
+            return self.decide_again(self.now, frame, 0);
         }
         if entry.is_translated() {
             let to = self.translated(id.index, Direction::Original);
@@ -375,10 +375,7 @@ impl Shard {
             self.count_drops(DropReason::NatExhausted, 1);
             return Verdict { action: self.no_room(DropReason::NatExhausted), entry: None, ..*verdict };
         }
-        self.tries = tries;
-        let verdict = self.decide_again(now, frame);
-        self.tries = 0;
-        verdict
+        self.decide_again(now, frame, tries)
     }
 
     /// Ends the entry of a first packet that could not be held.

@@ -12,6 +12,7 @@ use crate::facts::Facts;
 use crate::forward::{MAX_PORTS, Way};
 use crate::frame::{Frame, Handed};
 use crate::headers::{Headers, Kind, Packet};
+use crate::ids::EntryId;
 use crate::message::delegated_in;
 use crate::nat::{self, Bound, Destination};
 use crate::shard::Shard;
@@ -19,6 +20,7 @@ use crate::table::{End, Key};
 use crate::time::Instant;
 use crate::track::{Place, Tracked};
 use crate::tuple::Direction;
+use crate::unconfirmed::Attempt;
 use crate::verdict::{Action, DropReason, Handoff, InvalidReason, State, Verdict};
 use crate::wire;
 use std::slice;
@@ -38,6 +40,8 @@ struct Slot {
     /// What becomes of it where it is not tracked here at all.
     ended: Option<Action>,
     key: Key,
+    /// What was tried for its connection before.
+    attempt: Attempt,
 }
 
 impl Shard {
@@ -164,7 +168,7 @@ impl Shard {
             Place::Unsettled(index) => {
                 Verdict { entry: Some(self.entries.id(index)), ..Verdict::ended(Action::Wait) }
             }
-            Place::New => self.decide_new(frame, slot, &tracked),
+            Place::New(replaces) => self.decide_new(frame, slot, &tracked, replaces),
             Place::Table(index) | Place::Ending(index) if self.entries.at(index).is_translated() => {
                 self.decide_translated(frame, headers, &tracked, index)
             }
@@ -225,38 +229,53 @@ impl Shard {
         self.conclude(frame, headers, tracked, verdict)
     }
 
+    /// About a packet that opens no connection though it has none.
+    #[inline(never)]
+    fn decide_untracked<F: Frame>(&mut self, frame: &mut F, headers: &Headers, tracked: &Tracked) -> Verdict {
+        let verdict = self.route_and_judge(frame, headers, tracked, None);
+        self.conclude(frame, headers, tracked, verdict)
+    }
+
     /// About the first packet of a connection.
     #[inline(never)]
-    fn decide_new<F: Frame>(&mut self, frame: &mut F, slot: &Slot, tracked: &Tracked) -> Verdict {
-        if self.newcomer.replaces.is_none()
-            && self.len() >= self.limit()
-            && self.evictable(slot.key.hash).is_none()
-        {
+    fn decide_new<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        slot: &Slot,
+        tracked: &Tracked,
+        replaces: Option<u32>,
+    ) -> Verdict {
+        let headers = &slot.headers;
+        let packet = Packet { headers, head: frame.head() };
+        let mut unconfirmed = match self.open(packet, replaces) {
+            Ok(unconfirmed) => unconfirmed,
+            Err(reason) => return self.decide_untracked(frame, headers, &Tracked::invalid(reason)),
+        };
+        if replaces.is_none() && self.len() >= self.limit() && self.evictable(slot.key.hash).is_none() {
             self.counters.insert_failures += 1;
             return self.table_full();
         }
-        let headers = &slot.headers;
-        let tuple = &headers.tuple;
-        let packet = Packet { headers, head: frame.head() };
+        unconfirmed.delegated = delegated_in(frame).is_some();
+        unconfirmed.attempt = slot.attempt;
         let mut facts = Facts::of_first_packet(packet, frame.port());
-        self.newcomer.delegated = delegated_in(frame).is_some();
-        if let Bound::Elsewhere(shard) = self.bind_destination(tuple, &mut facts) {
-            self.make_way();
+        if let Bound::Elsewhere(shard) = self.bind_destination(&mut unconfirmed, &mut facts) {
+            self.make_way(&unconfirmed);
             let full = Verdict::dropped(DropReason::HoldFull);
-            return self.delegate(tuple, shard).unwrap_or(full);
+            return self.delegate(&headers.tuple, shard).unwrap_or(full);
         }
         let translated = facts.has_status(Status::DST_NAT).then_some(facts.destination);
-        if translated.is_some() && !nat::is_rewritable(packet, &self.newcomer.reply.invert()) {
+        if translated.is_some() && !nat::is_rewritable(packet, &unconfirmed.reply.invert()) {
             return self.verdict(tracked, Action::Drop(DropReason::NatUnknown));
         }
         let verdict = match self.configuration.forwarding.way(frame, headers, translated) {
             Way::Open(egress) => {
-                let mut verdict = self.judge_first(headers, tracked, &mut facts, egress);
+                let (mut verdict, log) =
+                    self.judge_first(&mut unconfirmed, headers, tracked, &mut facts, egress);
                 if verdict.drop_reason().is_none() {
-                    verdict = self.admit(&slot.key, headers, &facts, egress, verdict);
+                    verdict = self.admit(&slot.key, headers, unconfirmed, &facts, egress, verdict);
                 }
                 // Where it is another shard's, that logs it.
-                if let Some(rule) = self.newcomer.log
+                if let Some(rule) = log
                     && !matches!(verdict.action, Action::Handoff(..))
                 {
                     self.log_first(rule, &facts);
@@ -265,10 +284,10 @@ impl Shard {
             }
             Way::Closed(action) => self.verdict(tracked, action),
         };
-        if let (Action::Forward(_), Some(_)) = (verdict.action, verdict.entry)
-            && self.newcomer.entry.is_translated()
+        if let (Action::Forward(_), Some(EntryId { index, .. })) = (verdict.action, verdict.entry)
+            && self.entries.at(index).is_translated()
         {
-            self.rewrite(frame, headers, &self.newcomer.reply.invert());
+            self.rewrite(frame, headers, &self.translated(index, Direction::Original));
         }
         self.conclude(frame, headers, tracked, verdict)
     }
@@ -313,19 +332,19 @@ impl Shard {
         match place {
             Place::Ending(index) => self.remove(index, End::Closed),
             Place::Suspect(index, deadline) => self.wheel.refresh(&mut self.entries, index, deadline),
-            Place::None | Place::Table(_) | Place::Unsettled(_) | Place::Elsewhere(..) | Place::New => {}
+            Place::None | Place::Table(_) | Place::Unsettled(_) | Place::Elsewhere(..) | Place::New(_) => {}
         }
     }
 
-    /// Decides about a packet once more, which was counted and logged before.
-    pub(crate) fn decide_again<F: Frame>(&mut self, now: Instant, frame: &mut F) -> Verdict {
+    /// Decides about a packet once more, which was counted and logged before, and whose connection was refused its
+    /// reply tuple so often.
+    pub(crate) fn decide_again<F: Frame>(&mut self, now: Instant, frame: &mut F, refusals: u8) -> Verdict {
         self.advance(now);
-        let (mut slots, frames) = ([Slot::default()], slice::from_mut(frame));
+        let attempt = Attempt { again: true, refusals };
+        let (mut slots, frames) = ([Slot { attempt, ..Slot::default() }], slice::from_mut(frame));
         let mut verdicts = [Verdict::dropped(DropReason::NatExhausted)];
-        self.again = true;
         self.parse_burst(&mut slots, frames);
         self.decide_burst(&mut slots, frames, &mut verdicts);
-        self.again = false;
         if let Some(reason) = verdicts[0].drop_reason() {
             self.count_drops(reason, 1);
         }

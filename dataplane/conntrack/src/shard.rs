@@ -10,7 +10,7 @@ use crate::index::Index;
 use crate::listing::EntrySnapshot;
 use crate::log::Log;
 use crate::message::{Outbox, Owner, signpost_room};
-use crate::nat::{Binders, Client, Identifications, LastBound, Mapped, Nat, NatCounter, Newcomer, Pools};
+use crate::nat::{Binders, Client, Identifications, LastBound, Mapped, Nat, NatCounter, Pools};
 use crate::policy::Policy;
 use crate::settings::{Settings, Timeouts};
 use crate::steer::Steering;
@@ -113,8 +113,6 @@ pub struct Shard {
     pub(crate) wheel: Wheel,
     pub(crate) counters: Counters,
     pub(crate) log: Log,
-    /// A new connection until its first packet has passed.
-    pub(crate) newcomer: Newcomer,
     /// Translated entries in the table.
     pub(crate) translated: u32,
     /// Where to go on looking for what a new configuration asks of entries.
@@ -125,10 +123,6 @@ pub struct Shard {
     pub(crate) identifications: Identifications,
     /// How many random numbers were drawn.
     pub(crate) draws: u64,
-    /// How often the connection of the packet in hand was refused its reply tuple.
-    pub(crate) tries: u8,
-    /// Whether the packet in hand was decided about before: rules have counted and logged it.
-    pub(crate) again: bool,
     /// Messages to other shards.
     pub(crate) outbox: Outbox,
     /// The shards that tuples belong to which are steered to this one.
@@ -166,14 +160,11 @@ impl Shard {
             wheel: Wheel::new(Tick::at(now)),
             counters: Counters::default(),
             log: Log::default(),
-            newcomer: Newcomer::new(),
             translated: 0,
             sweep: None,
             last_bound: LastBound::default(),
             identifications: Identifications::default(),
             draws: 0,
-            tries: 0,
-            again: false,
             outbox: Outbox::new(&Steering::single(), capacity.entries)?,
             signposts: TupleMap::new(signpost_room(capacity.entries), capacity.seed)?,
             mappings: TupleMap::new(capacity.entries, capacity.seed)?,

@@ -4,10 +4,11 @@ use crate::counters::ProtocolLabel;
 use crate::entries::NONE;
 use crate::entry::{Entry, Status};
 use crate::index::Hash;
-use crate::nat::{Newcomer, Pools};
+use crate::nat::Pools;
 use crate::shard::Shard;
 use crate::time::Tick;
 use crate::tuple::{Direction, Tuple};
+use crate::unconfirmed::Unconfirmed;
 
 /// What a tuple is looked up by.
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,7 +70,7 @@ impl Shard {
         self.index.find(key.hash, |index| self.entries.direction(index, tuple))
     }
 
-    /// The unassured entry to evict for a newcomer of this hash: if it can be, one whose first packet is not held.
+    /// The unassured entry to evict for a connection of this hash: if it can be, one whose first packet is not held.
     pub(crate) fn evictable(&self, hash: Hash) -> Option<u32> {
         let is = |bit, index: &u32| self.entries.at(*index).status.has(bit);
         let mut unassured =
@@ -78,11 +79,13 @@ impl Shard {
         unassured.find(|index| !is(Status::UNSETTLED, index)).or(first)
     }
 
-    /// Puts the newcomer into the table, under the hash of its original tuple and, if it is translated, of its reply tuple;
+    /// Puts a connection into the table, under the hash of its original tuple and, if it is translated, of its reply tuple;
     /// `None` when there is no room for it.
-    pub(crate) fn insert(&mut self, hash: Hash, tuple: &Tuple, reply_hash: Option<Hash>) -> Option<u32> {
-        let Newcomer { entry, reply, .. } = &self.newcomer;
-        let index = self.entries.insert(tuple, reply, *entry, self.now.as_secs() as u32)?;
+    pub(crate) fn insert(&mut self, hash: Hash, unconfirmed: &Unconfirmed) -> Option<u32> {
+        let Unconfirmed { entry, original, reply, .. } = unconfirmed;
+        let entry = Entry { status: unconfirmed.status(), ..*entry };
+        let reply_hash = unconfirmed.reply_hash.filter(|_| entry.is_translated());
+        let index = self.entries.insert(original, reply, entry, self.now.as_secs() as u32)?;
         let has_place = self.index.insert(hash, index);
         if !has_place || reply_hash.is_some_and(|reply_hash| !self.index.insert(reply_hash, index)) {
             if has_place {
@@ -97,8 +100,7 @@ impl Shard {
         }
         self.wheel.arm(&mut self.entries, index);
         self.counters.inserts += 1;
-        let Entry { state, .. } = self.newcomer.entry;
-        *self.gauge(tuple.protocol(), state) += 1;
+        *self.gauge(original.protocol(), entry.state) += 1;
         Some(index)
     }
 

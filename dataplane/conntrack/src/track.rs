@@ -4,13 +4,13 @@ use crate::entry::Status;
 use crate::frame::{Frame, Handed};
 use crate::headers::{Kind, Packet};
 use crate::ids::{EntryId, ShardId};
-use crate::nat::Newcomer;
 use crate::settings::Preset;
 use crate::shard::Shard;
 use crate::table::{End, Key};
 use crate::time::Tick;
 use crate::tracker::{self, Context, Update};
 use crate::tuple::Direction;
+use crate::unconfirmed::Unconfirmed;
 use crate::verdict::{Handoff, InvalidReason, State};
 use crate::wire;
 use std::hint::select_unpredictable;
@@ -39,13 +39,23 @@ pub(crate) enum Place {
     Unsettled(u32),
     /// Known to another shard.
     Elsewhere(ShardId, Handoff),
-    /// Not in the table yet, but [`Shard::newcomer`]: it enters when the packet has passed.
-    New,
+    /// Nowhere: the packet may open a connection, in place of this entry if there is one.
+    New(Option<u32>),
 }
 
 impl Tracked {
     pub(crate) const fn without_entry(state: State) -> Self {
         Self { state, direction: None, invalid: None, place: Place::None }
+    }
+
+    /// What is known of a packet that may open a connection.
+    pub(crate) const fn first(replaces: Option<u32>) -> Self {
+        Self {
+            state: State::New,
+            direction: Some(Direction::Original),
+            invalid: None,
+            place: Place::New(replaces),
+        }
     }
 
     pub(crate) const fn invalid(reason: InvalidReason) -> Self {
@@ -55,19 +65,19 @@ impl Tracked {
     /// The packet's entry in the table.
     pub(crate) const fn entry(&self) -> Option<u32> {
         match self.place {
-            Place::None | Place::New | Place::Elsewhere(..) | Place::Suspect(..) => None,
+            Place::None | Place::New(_) | Place::Elsewhere(..) | Place::Suspect(..) => None,
             Place::Table(index) | Place::Ending(index) | Place::Unsettled(index) => Some(index),
         }
     }
 }
 
 impl Shard {
-    /// Finds or opens the connection of a packet and brings it up to date.
+    /// Finds the connection of a packet and brings it up to date.
     #[inline(always)]
     pub(crate) fn track(&mut self, key: &Key, packet: Packet<'_>, handed: Option<Handed>) -> Tracked {
         let now = Tick::at(self.now);
         let Some((index, direction)) = self.find(key, &packet.headers.tuple) else {
-            return self.elsewhere(packet, handed).unwrap_or_else(|| self.open(packet, now, None));
+            return self.elsewhere(packet, handed).unwrap_or(Tracked::first(None));
         };
         let entry = self.entries.at_mut(index);
         if entry.status.has(Status::UNSETTLED) {
@@ -90,7 +100,7 @@ impl Shard {
                 let place = Place::Suspect(index, now.after_ms(timeout_ms));
                 return Tracked { place, ..Tracked::invalid(reason) };
             }
-            Update::Reopen => return self.reopen(index, packet, handed, now),
+            Update::Reopen => return self.reopen(index, packet, handed),
         };
         // Directions come in no order that a branch could learn.
         entry.status.set(select_unpredictable(reply, Status::SEEN_REPLY, Status::default()));
@@ -111,13 +121,13 @@ impl Shard {
     /// Opens a connection in place of the entry at `index`, which is over. What another shard has to decide about does not wait
     /// for that: the entry ends, so that nothing here stands in the way.
     #[cold]
-    fn reopen(&mut self, index: u32, packet: Packet<'_>, handed: Option<Handed>, now: Tick) -> Tracked {
+    fn reopen(&mut self, index: u32, packet: Packet<'_>, handed: Option<Handed>) -> Tracked {
         match self.elsewhere(packet, handed) {
             Some(tracked) => {
                 self.remove(index, End::Closed);
                 tracked
             }
-            None => self.open(packet, now, Some(index)),
+            None => Tracked::first(Some(index)),
         }
     }
 
@@ -141,28 +151,25 @@ impl Shard {
         }
     }
 
-    /// Makes the entry of a connection's first packet, outside the table; `replaces` is the one whose place it takes.
-    #[inline(never)]
-    fn open(&mut self, packet: Packet<'_>, now: Tick, replaces: Option<u32>) -> Tracked {
-        self.newcomer = Newcomer { replaces, ..Newcomer::new() };
-        let entry = &mut self.newcomer.entry;
-        entry.selector = packet.headers.tuple.selector;
+    /// Opens the connection of a first packet; `replaces` is the entry whose place it takes.
+    ///
+    /// # Errors
+    /// Why the packet opens none, and is INVALID.
+    pub(crate) fn open(
+        &self,
+        packet: Packet<'_>,
+        replaces: Option<u32>,
+    ) -> Result<Unconfirmed, InvalidReason> {
+        let now = Tick::at(self.now);
+        let mut unconfirmed = Unconfirmed::new(packet.headers.tuple, replaces);
+        let entry = &mut unconfirmed.entry;
         let context = Context { settings: &self.configuration.settings, now };
-        match tracker::open(context, packet, entry) {
-            Err(reason) => Tracked::invalid(reason),
-            Ok(timeout_ms) => {
-                entry.deadline = now.after_ms(timeout_ms);
-                if self.configuration.settings.accounting {
-                    entry.counter(Direction::Original).add(packet.headers.l3_len);
-                }
-                Tracked {
-                    state: State::New,
-                    direction: Some(Direction::Original),
-                    invalid: None,
-                    place: Place::New,
-                }
-            }
+        let timeout_ms = tracker::open(context, packet, entry)?;
+        entry.deadline = now.after_ms(timeout_ms);
+        if self.configuration.settings.accounting {
+            entry.counter(Direction::Original).add(packet.headers.l3_len);
         }
+        Ok(unconfirmed)
     }
 
     /// The packet of a connection that another shard has, or is to know about.

@@ -3,7 +3,6 @@
 //! Rules, routes and the policy see a packet's destination after it was translated and its source before, as in Linux. The
 //! packet itself is rewritten as it leaves: what ends here is answered as it came.
 
-use super::bind::Newcomer;
 use super::edit::{self, ErrorEdit};
 use crate::facts::Facts;
 use crate::frame::Frame;
@@ -26,15 +25,6 @@ impl Destination {
     /// That of packets which become ones of this tuple.
     pub(crate) const fn of(to: &Tuple) -> Self {
         Self { address: to.dst, port: Some(to.selector.dport()) }
-    }
-}
-
-impl Newcomer {
-    /// Where its first packet, of tuple `original`, goes; `None` where that stays.
-    pub(crate) fn destination(&self, original: &Tuple) -> Option<Destination> {
-        let to = self.reply.invert();
-        let stays = to.dst == original.dst && to.selector.dport() == original.selector.dport();
-        (!stays).then(|| Destination::of(&to))
     }
 }
 

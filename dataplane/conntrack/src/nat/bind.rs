@@ -7,15 +7,14 @@ use super::binder::{Binder, Wish};
 use super::prefetch::LastBound;
 use super::rules::{Mapping, Ports, Rule, Target};
 use super::search::{asks_a_node, choices, draw_from};
-use crate::entry::{Entry, Status};
+use crate::entry::Status;
 use crate::facts::Facts;
 use crate::forward::{Egress, Forwarding};
-use crate::ids::{PortId, RuleId, ShardId};
-use crate::index::Hash;
+use crate::ids::{PortId, ShardId};
 use crate::shard::Shard;
 use crate::tuple::{Family, Tuple, number, protocol};
+use crate::unconfirmed::Unconfirmed;
 use std::net::IpAddr;
-use zerocopy::FromZeros;
 
 /// What became of a connection's source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,94 +33,19 @@ impl Bound {
     }
 }
 
-/// What the first packet of a connection has brought about so far.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Newcomer {
-    /// Its entry.
-    pub(crate) entry: Entry,
-    /// Its reply tuple.
-    pub(crate) reply: Tuple,
-    /// The hash of that, if it was searched for: else it is the inverse of the original one.
-    pub(crate) reply_hash: Option<Hash>,
-    /// The entry whose place it takes, and whose tuples are free for it.
-    pub(crate) replaces: Option<u32>,
-    /// Whether its source is masqueraded if it leaves by the port it came by.
-    pub(crate) hairpin: bool,
-    /// Whether its source has become an address of the box.
-    pub(crate) masqueraded: bool,
-    /// Whether its source was bound by a mapping of its client's port.
-    pub(crate) mapped: bool,
-    /// Whether its destination was bound by one of its server's.
-    pub(crate) entered: bool,
-    /// Whether another shard has delegated it to this one: then it stays.
-    pub(crate) delegated: bool,
-    /// The rule that wants its first packet logged, where that is not done yet.
-    pub(crate) log: Option<RuleId>,
-}
-
-impl Newcomer {
-    /// A connection of which nothing is known yet.
-    pub(crate) fn new() -> Self {
-        Self {
-            entry: Entry::new_zeroed(),
-            reply: Tuple::default(),
-            reply_hash: None,
-            replaces: None,
-            hairpin: false,
-            masqueraded: false,
-            mapped: false,
-            entered: false,
-            delegated: false,
-            log: None,
-        }
-    }
-
-    /// Gives it a reply tuple that is nobody's, with its hash.
-    pub(super) const fn settle(&mut self, reply: &Tuple, hash: Hash) {
-        self.reply = *reply;
-        self.reply_hash = Some(hash);
-    }
-
-    /// Marks its entry as translated, if it is: where its reply tuple is another than the inverse of the original one. Gives
-    /// the hash of that.
-    pub(crate) fn translated(&mut self, original: &Tuple) -> Option<Hash> {
-        let hash = self.reply_hash?;
-        let to = self.reply.invert();
-        let status = &mut self.entry.status;
-        if (to.src, to.selector.sport()) != (original.src, original.selector.sport()) {
-            status.set(Status::SRC_NAT);
-            if self.masqueraded {
-                status.set(Status::MASQUERADED);
-            }
-        }
-        if (to.dst, to.selector.dport()) != (original.dst, original.selector.dport()) {
-            status.set(Status::DST_NAT);
-        }
-        if self.mapped {
-            status.set(Status::MAPPED);
-        }
-        if self.entered {
-            status.set(Status::ENTERED);
-        }
-        self.entry.is_translated().then_some(hash)
-    }
-}
-
 impl Shard {
-    /// Gives the newcomer a reply tuple, with its destination translated where a rule or a mapping says so; then the facts are
-    /// those of a packet to there.
+    /// Translates the destination of a connection where a rule or a mapping says so; then the facts are those of a packet to there.
     #[inline]
-    pub(crate) fn bind_destination(&mut self, original: &Tuple, facts: &mut Facts) -> Bound {
-        self.newcomer.reply = original.invert();
+    pub(crate) fn bind_destination(&mut self, unconfirmed: &mut Unconfirmed, facts: &mut Facts) -> Bound {
         if !self.configuration.binders.may_change_destination() {
             return Bound::Found;
         }
-        if !self.bind_destination_by_rule(original, facts)
-            && let Bound::Elsewhere(shard) = self.enter(original)
+        if !self.bind_destination_by_rule(unconfirmed, facts)
+            && let Bound::Elsewhere(shard) = self.enter(unconfirmed)
         {
             return Bound::Elsewhere(shard);
         }
-        if let Some(to) = self.newcomer.destination(original) {
+        if let Some(to) = unconfirmed.destination() {
             facts.set_destination(to.address, to.port);
             if let Some(connection) = &mut facts.connection {
                 connection.status.set(Status::DST_NAT);
@@ -132,7 +56,8 @@ impl Shard {
 
     /// False where no rule applies.
     #[inline(never)]
-    fn bind_destination_by_rule(&mut self, original: &Tuple, facts: &Facts) -> bool {
+    fn bind_destination_by_rule(&mut self, unconfirmed: &mut Unconfirmed, facts: &Facts) -> bool {
+        let original = &unconfirmed.original;
         let family = original.family();
         let random = self.draw();
         let own = self.own_address(facts.ingress, original.src, family);
@@ -144,9 +69,8 @@ impl Shard {
         let Some(wish) = wish else { return true };
         let port = original.selector.dport();
         let is_random = binder.rule.random;
-        let newcomer = &mut self.newcomer;
-        newcomer.hairpin = binder.rule.hairpin;
-        newcomer.reply.src = wish.address;
+        unconfirmed.hairpin = binder.rule.hairpin;
+        unconfirmed.reply.src = wish.address;
         // An ICMP message has no port that its destination goes by.
         let is_icmp = matches!(original.protocol(), protocol::ICMP | protocol::ICMPV6);
         if wish.ports == Ports::Own || is_icmp {
@@ -155,24 +79,29 @@ impl Shard {
         if let Some(range) = choices(original, port, &wish.ports) {
             let keeps = range.contains(&port) && !is_random;
             let port = if keeps { port } else { draw_from(&range, random) };
-            newcomer.reply.selector = newcomer.reply.selector.with_sport(port);
+            unconfirmed.reply.selector = unconfirmed.reply.selector.with_sport(port);
         }
         true
     }
 
-    /// Completes the newcomer's reply tuple, with its source translated where a rule says so and its port changed
+    /// Completes the reply tuple of a connection, with its source translated where a rule says so and its port changed
     /// where another connection owns the tuple. The facts are those that the policy saw.
-    pub(crate) fn bind_source(&mut self, original: &Tuple, facts: &Facts, egress: Egress) -> Bound {
-        let bound = self.find_source(original, facts, egress);
-        if self.newcomer.entered && bound == Bound::Found {
-            return Bound::of(self.use_entered());
+    pub(crate) fn bind_source(
+        &mut self,
+        unconfirmed: &mut Unconfirmed,
+        facts: &Facts,
+        egress: Egress,
+    ) -> Bound {
+        let bound = self.find_source(unconfirmed, facts, egress);
+        if unconfirmed.entered && bound == Bound::Found {
+            return Bound::of(self.use_entered(unconfirmed));
         }
         bound
     }
 
     #[inline]
-    fn find_source(&mut self, original: &Tuple, facts: &Facts, egress: Egress) -> Bound {
-        if let Some(bound) = self.bind_by_rule(original, facts, egress) {
+    fn find_source(&mut self, unconfirmed: &mut Unconfirmed, facts: &Facts, egress: Egress) -> Bound {
+        if let Some(bound) = self.bind_by_rule(unconfirmed, facts, egress) {
             return bound;
         }
         // As long as nothing is translated, a tuple that no entry has is free in both directions.
@@ -180,38 +109,50 @@ impl Shard {
         if !is_bound && self.translated == 0 && self.signposts() == 0 {
             return Bound::Found;
         }
-        let stay = Wish { address: original.src, ports: Ports::Own, steers: false };
-        Bound::of(self.settle_source(original, &stay, false))
+        let stay = Wish { address: unconfirmed.original.src, ports: Ports::Own, steers: false };
+        Bound::of(self.settle_source(unconfirmed, &stay, false))
     }
 
     /// Binds the source by the first rule that applies; `None` where none does, or says to keep it.
-    fn bind_by_rule(&mut self, original: &Tuple, facts: &Facts, egress: Egress) -> Option<Bound> {
-        let is_hairpin = self.newcomer.hairpin && egress.port == facts.ingress;
+    fn bind_by_rule(
+        &mut self,
+        unconfirmed: &mut Unconfirmed,
+        facts: &Facts,
+        egress: Egress,
+    ) -> Option<Bound> {
+        let is_hairpin = unconfirmed.hairpin && egress.port == facts.ingress;
         let binders = &self.configuration.binders.source;
         if (binders.is_empty() && !is_hairpin) || egress.port == PortId::LOCAL {
             return None;
         }
         // A box without an address to masquerade as refuses: what a rule wants hidden must not be seen.
         if let Some(place) = binders.iter().position(|binder| binder.applies(facts, true)) {
-            return self.bind_by(place, original, facts, egress);
+            return self.bind_by(place, unconfirmed, facts, egress);
         }
         let own = if is_hairpin { self.masquerade_address(facts, egress) } else { None };
         let wish = Wish { address: number(own?), ports: Ports::Own, steers: true };
-        self.newcomer.masqueraded = true;
-        Some(Bound::of(self.settle_source(original, &wish, false)))
+        unconfirmed.masqueraded = true;
+        Some(Bound::of(self.settle_source(unconfirmed, &wish, false)))
     }
 
     /// Binds the source by the rule at `place`; `None` where that says to keep it.
-    fn bind_by(&mut self, place: usize, original: &Tuple, facts: &Facts, egress: Egress) -> Option<Bound> {
+    fn bind_by(
+        &mut self,
+        place: usize,
+        unconfirmed: &mut Unconfirmed,
+        facts: &Facts,
+        egress: Egress,
+    ) -> Option<Bound> {
+        let original = &unconfirmed.original.clone();
         let binder = self.configuration.binders.source.get(place)?;
         let Rule { random, mapping, filtering, .. } = binder.rule;
         // A connection uses one mapping: what comes in by its server's, has none of its client's.
-        let may_map = !self.newcomer.entered && !asks_a_node(original);
+        let may_map = !unconfirmed.entered && !asks_a_node(original);
         let is_independent = mapping == Mapping::EndpointIndependent && may_map;
         if is_independent {
             let home = self.home(original);
             if home != self.steering.own() {
-                let delegated = self.newcomer.delegated;
+                let delegated = unconfirmed.delegated;
                 return Some(if delegated { Bound::Exhausted } else { Bound::Elsewhere(home) });
             }
         }
@@ -221,24 +162,24 @@ impl Shard {
         let choice = self.choice(binder, original);
         let tries = if is_masqueraded && own.is_none() { 0 } else { binder.tries(facts.family) };
         self.last_bound = LastBound { place, own };
-        self.newcomer.masqueraded = is_masqueraded;
+        unconfirmed.masqueraded = is_masqueraded;
         let mut found = false;
         for step in 0..tries {
             let binder = self.configuration.binders.source.get(place)?;
             let wish = binder.wish(facts.family, original.src, own, choice + step)?;
-            let wish = if is_mapped { self.map(original, wish, random) } else { Some(wish) };
-            found = wish.is_some_and(|wish| self.settle_source(original, &wish, random));
+            let wish = if is_mapped { self.map(unconfirmed, wish, random) } else { Some(wish) };
+            found = wish.is_some_and(|wish| self.settle_source(unconfirmed, &wish, random));
             if found {
                 break;
             }
         }
         if let Some(counter) = self.configuration.nat_counters.get_mut(place) {
             match found {
-                true => counter.bound += u64::from(!self.again),
+                true => counter.bound += u64::from(!unconfirmed.attempt.again),
                 false => counter.exhausted += 1,
             }
         }
-        self.newcomer.mapped = found && is_mapped && self.use_mapping(original, filtering);
+        unconfirmed.mapped = found && is_mapped && self.use_mapping(unconfirmed, filtering);
         Some(Bound::of(found))
     }
 

@@ -17,6 +17,7 @@ use crate::entry::Status;
 use crate::ids::ShardId;
 use crate::shard::Shard;
 use crate::tuple::{Direction, Selector, Tuple, protocol};
+use crate::unconfirmed::Unconfirmed;
 use std::net::IpAddr;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -100,7 +101,8 @@ impl Shard {
     /// What a connection's source is to become by a rule that wishes `wish`: what its client's port already is, or a port
     /// that is nobody's yet. `None` where there is none.
     #[inline(never)]
-    pub(super) fn map(&mut self, original: &Tuple, wish: Wish, is_random: bool) -> Option<Wish> {
+    pub(super) fn map(&mut self, unconfirmed: &Unconfirmed, wish: Wish, is_random: bool) -> Option<Wish> {
+        let original = &unconfirmed.original;
         if let Some(mapped) = self.mappings.get(&inside(original)) {
             let ports = Ports::Among(mapped.port..=mapped.port);
             return Some(Wish { address: mapped.address(), ports, steers: true });
@@ -118,23 +120,24 @@ impl Shard {
             pools.free(original.family(), wish.address, original.protocol(), range, start)
         };
         let keeps = |port: &u16| *port == own && is_home(port) && is_nobodys(port);
-        let may_keep = range.contains(&own) && !is_random && self.tries == 0;
+        let may_keep = range.contains(&own) && !is_random && unconfirmed.attempt.may_keep_port();
         let kept = may_keep.then(|| free(own).next().filter(keeps)).flatten();
         let mut drawn = free(draw_from(&range, random)).filter(is_home).take(MOST_PROBES);
         let port = kept.or_else(|| drawn.find(is_nobodys))?;
         Some(Wish { ports: Ports::Among(port..=port), ..wish })
     }
 
-    /// Counts the newcomer's use of its client's mapping, which begins with the first. False where there is no room.
+    /// Counts a connection's use of its client's mapping, which begins with the first. False where there is no room.
     #[inline(never)]
-    pub(super) fn use_mapping(&mut self, original: &Tuple, filtering: Filtering) -> bool {
+    pub(super) fn use_mapping(&mut self, unconfirmed: &Unconfirmed, filtering: Filtering) -> bool {
+        let original = &unconfirmed.original;
         if let Some(mapped) = self.mappings.get_mut(&inside(original)) {
             mapped.uses += 1;
             return true;
         }
-        let comes = self.newcomer.reply;
+        let comes = unconfirmed.reply;
         let (address, port) = (zerocopy::transmute!(comes.dst), comes.reply_port());
-        let masquerades = u16::from(self.newcomer.masqueraded);
+        let masquerades = u16::from(unconfirmed.masqueraded);
         let mapped = Mapped { address, port, masquerades, uses: 1 };
         let is_alone = has_choice(comes.protocol());
         if is_alone && !self.clients.insert(&outside(&comes), Client::of(original, filtering)) {
@@ -147,42 +150,43 @@ impl Shard {
         is_kept
     }
 
-    /// Gives the newcomer the client as destination to whom the address and port belong that it was sent to, if anybody may
+    /// Gives a connection the client as destination to whom the address and port belong that it was sent to, if anybody may
     /// speak to those.
     #[inline(never)]
-    pub(super) fn enter(&mut self, original: &Tuple) -> Bound {
+    pub(super) fn enter(&mut self, unconfirmed: &mut Unconfirmed) -> Bound {
+        let original = &unconfirmed.original;
         let is_open = self.configuration.binders.is_open(original.family(), original.dst);
         if !is_open || !protocol::has_ports(original.protocol()) {
             return Bound::Found;
         }
         let outside = outside(original);
         let home = self.steering.owner_of_endpoint(&outside);
-        if home != self.steering.own() && !self.newcomer.delegated {
+        if home != self.steering.own() && !unconfirmed.delegated {
             return Bound::Elsewhere(home);
         }
         if let Some(client) = self.clients.get(&outside).filter(|client| client.open != 0) {
-            let reply = &mut self.newcomer.reply;
+            let reply = &mut unconfirmed.reply;
             reply.src = zerocopy::transmute!(client.address);
             reply.selector = reply.selector.with_sport(client.port);
-            self.newcomer.entered = true;
+            unconfirmed.entered = true;
         }
         Bound::Found
     }
 
-    /// Counts the newcomer's use of the mapping that it came in by. False if that has ended meanwhile.
-    pub(super) fn use_entered(&mut self) -> bool {
-        let mapped = self.mappings.get_mut(&inside(&self.newcomer.reply));
+    /// Counts a connection's use of the mapping that it came in by. False if that has ended meanwhile.
+    pub(super) fn use_entered(&mut self, unconfirmed: &Unconfirmed) -> bool {
+        let mapped = self.mappings.get_mut(&inside(&unconfirmed.reply));
         mapped.map(|mapped| mapped.uses += 1).is_some()
     }
 
-    /// Gives back what the newcomer was bound to: it does not enter the table.
-    pub(crate) fn unbind_source(&mut self, original: &Tuple) {
-        let reply = self.newcomer.reply;
-        if self.newcomer.mapped {
-            self.leave_mapping(original, &reply);
+    /// Gives back what a connection was bound to: it does not enter the table.
+    pub(crate) fn unbind_source(&mut self, unconfirmed: &Unconfirmed) {
+        let Unconfirmed { original, reply, .. } = unconfirmed;
+        if unconfirmed.mapped {
+            self.leave_mapping(original, reply);
         }
-        if self.newcomer.entered {
-            self.leave_mapping(&reply, original);
+        if unconfirmed.entered {
+            self.leave_mapping(reply, original);
         }
     }
 

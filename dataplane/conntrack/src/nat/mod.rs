@@ -17,7 +17,7 @@ mod search;
 mod sweep;
 
 pub(crate) use apply::{Destination, is_rewritable};
-pub(crate) use bind::{Bound, Newcomer};
+pub(crate) use bind::Bound;
 pub use binder::Binders;
 pub use blocks::PortBlock;
 pub(crate) use mapping::{Client, Mapped, inside, outside};

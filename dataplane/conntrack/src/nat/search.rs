@@ -5,7 +5,7 @@
 
 use super::binder::Wish;
 use super::rules::Ports;
-use crate::entry::Status;
+use crate::entry::{Entry, Status};
 use crate::index::Hash;
 use crate::shard::Shard;
 use crate::steer::{Base, EVERYWHERE, Steering};
@@ -13,6 +13,7 @@ use crate::table::{End, Key};
 use crate::time::Tick;
 use crate::tracker::tcp;
 use crate::tuple::{Direction, Tuple, protocol};
+use crate::unconfirmed::Unconfirmed;
 use std::ops::RangeInclusive;
 
 /// Reply tuples that are looked up for one connection, at most, when every port of an address serves somebody already:
@@ -94,18 +95,24 @@ impl Shard {
         self.index.keyed(&self.draws)
     }
 
-    /// Finds a reply tuple for a connection whose source is to become what is wished, and gives it to the newcomer.
-    pub(super) fn settle_source(&mut self, original: &Tuple, wish: &Wish, is_random: bool) -> bool {
-        self.newcomer.reply.dst = wish.address;
-        let wanted = self.newcomer.reply;
-        let own = original.selector.sport();
-        let is_first = self.tries == 0;
-        match choices(original, own, &wish.ports) {
+    /// Finds a reply tuple for a connection whose source is to become what is wished, and gives it that.
+    pub(super) fn settle_source(
+        &mut self,
+        unconfirmed: &mut Unconfirmed,
+        wish: &Wish,
+        is_random: bool,
+    ) -> bool {
+        unconfirmed.reply.dst = wish.address;
+        let wanted = unconfirmed.reply;
+        let own = unconfirmed.original.selector.sport();
+        let is_first = unconfirmed.attempt.may_keep_port();
+        match choices(&unconfirmed.original, own, &wish.ports) {
             // Without another port there is nothing to try again.
-            None => is_first && self.settle_on(&wanted),
+            None => is_first && self.settle_on(unconfirmed, &wanted),
             Some(range) => {
                 let is_among = wish.ports == Ports::Own || range.contains(&own);
-                self.find_port(&wanted, &range, is_among && !is_random && is_first, wish.steers)
+                let may_keep = is_among && !is_random && is_first;
+                self.find_port(unconfirmed, &wanted, &range, may_keep, wish.steers)
             }
         }
     }
@@ -114,6 +121,7 @@ impl Shard {
     /// nobody uses, else one that serves only connections with other tuples, else that of a TCP connection that is over.
     fn find_port(
         &mut self,
+        unconfirmed: &mut Unconfirmed,
         wanted: &Tuple,
         range: &RangeInclusive<u16>,
         may_keep: bool,
@@ -121,15 +129,23 @@ impl Shard {
     ) -> bool {
         let home = Home::new(&self.steering, wanted, range);
         let may_keep = may_keep && (!steers || home.has(&self.steering, wanted.reply_port()));
-        if may_keep && self.settle_on(wanted) {
+        if may_keep && self.settle_on(unconfirmed, wanted) {
             return true;
         }
         let start = draw_from(range, self.draw());
-        self.find_unused(wanted, range, start, home) || self.find_shared(wanted, range, start, home)
+        self.find_unused(unconfirmed, wanted, range, start, home)
+            || self.find_shared(unconfirmed, wanted, range, start, home)
     }
 
     /// One whose port nobody uses. Only traffic that no rule translates can own its tuple all the same.
-    fn find_unused(&mut self, wanted: &Tuple, range: &RangeInclusive<u16>, start: u16, home: Home) -> bool {
+    fn find_unused(
+        &mut self,
+        unconfirmed: &mut Unconfirmed,
+        wanted: &Tuple,
+        range: &RangeInclusive<u16>,
+        start: u16,
+        home: Home,
+    ) -> bool {
         let mut from = start;
         for _ in 0..MOST_PROBES / 8 {
             let port = self
@@ -138,7 +154,7 @@ impl Shard {
                 .free(wanted.family(), wanted.dst, wanted.protocol(), range.clone(), from)
                 .find(|port| home.has(&self.steering, *port));
             let Some(port) = port else { return false };
-            if self.settle_on(&wanted.with_reply_port(port)) {
+            if self.settle_on(unconfirmed, &wanted.with_reply_port(port)) {
                 return true;
             }
             from = if port == *range.end() { *range.start() } else { port + 1 };
@@ -147,20 +163,27 @@ impl Shard {
     }
 
     /// One whose port serves others, with other tuples; the tuple of a TCP connection that is over where there is none.
-    fn find_shared(&mut self, wanted: &Tuple, range: &RangeInclusive<u16>, start: u16, home: Home) -> bool {
+    fn find_shared(
+        &mut self,
+        unconfirmed: &mut Unconfirmed,
+        wanted: &Tuple,
+        range: &RangeInclusive<u16>,
+        start: u16,
+        home: Home,
+    ) -> bool {
         let mut over = None;
         let mut ports = (start..=*range.end()).chain(*range.start()..start);
         for _ in 0..MOST_PROBES {
             let Some(port) = ports.find(|port| home.has(&self.steering, *port)) else { break };
             let reply = wanted.with_reply_port(port);
             let key = self.key(&reply);
-            match self.owner_of(&key, &reply).filter(|owner| Some(*owner) != self.newcomer.replaces) {
+            match self.owner_of(&key, &reply).filter(|owner| Some(*owner) != unconfirmed.replaces) {
                 None if !self.is_signposted(&reply) => {
-                    self.newcomer.settle(&reply, key.hash);
+                    unconfirmed.settle(&reply, key.hash);
                     return true;
                 }
                 None => {}
-                Some(index) if over.is_none() && self.may_take_over(index, &reply) => {
+                Some(index) if over.is_none() && self.may_take_over(index, &unconfirmed.entry, &reply) => {
                     over = Some((index, reply, key.hash));
                 }
                 Some(_) => {}
@@ -168,15 +191,15 @@ impl Shard {
         }
         let Some((index, reply, hash)) = over else { return false };
         self.remove(index, End::Closed);
-        self.newcomer.settle(&reply, hash);
+        unconfirmed.settle(&reply, hash);
         true
     }
 
-    /// Gives a reply tuple to the newcomer, if it is nobody's.
-    fn settle_on(&mut self, reply: &Tuple) -> bool {
-        let free = self.if_free(reply, self.newcomer.replaces);
+    /// Gives a connection a reply tuple, if that is nobody's.
+    fn settle_on(&mut self, unconfirmed: &mut Unconfirmed, reply: &Tuple) -> bool {
+        let free = self.if_free(reply, unconfirmed.replaces);
         if let Some(hash) = free {
-            self.newcomer.settle(reply, hash);
+            unconfirmed.settle(reply, hash);
         }
         free.is_some()
     }
@@ -210,10 +233,10 @@ impl Shard {
         Some(index)
     }
 
-    /// Whether the newcomer may have the reply tuple of an entry: that of a translated TCP connection that is over, for one
+    /// Whether a new connection may have the reply tuple of an entry: that of a translated TCP connection that is over, for one
     /// whose sequence numbers lie beyond.
-    fn may_take_over(&self, index: u32, reply: &Tuple) -> bool {
-        let (old, new) = (self.entries.at(index), &self.newcomer.entry);
+    fn may_take_over(&self, index: u32, new: &Entry, reply: &Tuple) -> bool {
+        let old = self.entries.at(index);
         let is_translated = old.status.has(Status::SRC_NAT);
         is_translated
             && new.protocol() == protocol::TCP

@@ -1,0 +1,149 @@
+//! The unconfirmed connection: what its first packet has brought about so far.
+//!
+//! A value in the hands of whoever decides about that packet. [`Shard::open`](crate::shard::Shard::open) makes it, NAT completes
+//! its reply tuple, the policy gives it its mark, and [`Shard::confirm`](crate::shard::Shard::confirm) puts it into the table
+//! once the packet has passed. Dropped before, it leaves nothing behind.
+
+use crate::entry::{Entry, Status};
+use crate::index::Hash;
+use crate::nat::Destination;
+use crate::tuple::Tuple;
+use zerocopy::FromZeros;
+
+/// Whether, and how often, a first packet was decided about before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Attempt {
+    /// Rules have counted and logged it.
+    pub(crate) again: bool,
+    /// How often its connection was refused its reply tuple by another shard.
+    pub(crate) refusals: u8,
+}
+
+impl Attempt {
+    /// Whether a connection may still have the port that it asks for.
+    pub(crate) const fn may_keep_port(self) -> bool {
+        self.refusals == 0
+    }
+}
+
+/// A connection that is not in the table yet.
+#[derive(Debug)]
+pub(crate) struct Unconfirmed {
+    /// Its entry, but for tuples and status.
+    pub(crate) entry: Entry,
+    /// Its original tuple.
+    pub(crate) original: Tuple,
+    /// Its reply tuple.
+    pub(crate) reply: Tuple,
+    /// The hash of that, if it was searched for: else it is the inverse of the original one.
+    pub(crate) reply_hash: Option<Hash>,
+    /// The entry whose place it takes, and whose tuples are free for it.
+    pub(crate) replaces: Option<u32>,
+    /// Whether its source is masqueraded if it leaves by the port it came by.
+    pub(crate) hairpin: bool,
+    /// Whether its source has become an address of the box.
+    pub(crate) masqueraded: bool,
+    /// Whether its source was bound by a mapping of its client's port.
+    pub(crate) mapped: bool,
+    /// Whether its destination was bound by one of its server's.
+    pub(crate) entered: bool,
+    /// Whether another shard has delegated it to this one: then it stays.
+    pub(crate) delegated: bool,
+    /// What was tried for it before.
+    pub(crate) attempt: Attempt,
+}
+
+impl Unconfirmed {
+    /// A connection of which no more is known than the tuple of its first packet.
+    pub(crate) fn new(original: Tuple, replaces: Option<u32>) -> Self {
+        let mut entry = Entry::new_zeroed();
+        entry.selector = original.selector;
+        Self {
+            entry,
+            original,
+            reply: original.invert(),
+            reply_hash: None,
+            replaces,
+            hairpin: false,
+            masqueraded: false,
+            mapped: false,
+            entered: false,
+            delegated: false,
+            attempt: Attempt::default(),
+        }
+    }
+
+    /// Gives it a reply tuple that is nobody's, with its hash.
+    pub(crate) const fn settle(&mut self, reply: &Tuple, hash: Hash) {
+        self.reply = *reply;
+        self.reply_hash = Some(hash);
+    }
+
+    /// Where its first packet goes; `None` where its destination stays.
+    pub(crate) fn destination(&self) -> Option<Destination> {
+        let to = self.reply.invert();
+        let stays = to.dst == self.original.dst && to.selector.dport() == self.original.selector.dport();
+        (!stays).then(|| Destination::of(&to))
+    }
+
+    /// The status that its entry begins with: what of it is translated, and how that came about.
+    pub(crate) fn status(&self) -> Status {
+        let mut status = Status::default();
+        if self.delegated {
+            status.set(Status::DELEGATED);
+        }
+        if self.reply_hash.is_none() {
+            return status;
+        }
+        let (original, to) = (&self.original, self.reply.invert());
+        if (to.src, to.selector.sport()) != (original.src, original.selector.sport()) {
+            status.set(Status::SRC_NAT);
+            if self.masqueraded {
+                status.set(Status::MASQUERADED);
+            }
+        }
+        if (to.dst, to.selector.dport()) != (original.dst, original.selector.dport()) {
+            status.set(Status::DST_NAT);
+        }
+        if self.mapped {
+            status.set(Status::MAPPED);
+        }
+        if self.entered {
+            status.set(Status::ENTERED);
+        }
+        status
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unconfirmed() -> Unconfirmed {
+        let original = Tuple::new([10, 0, 0, 1].into(), [198, 51, 100, 2].into(), 17, 4000, 53);
+        Unconfirmed::new(original, None)
+    }
+
+    #[test]
+    fn untranslated_it_is_answered_by_the_inverse_of_its_tuple() {
+        let it = unconfirmed();
+        assert_eq!((it.reply, it.status()), (it.original.invert(), Status::default()));
+        assert!(it.destination().is_none());
+    }
+
+    #[test]
+    fn its_status_says_what_is_translated() {
+        let hash = Hash::default();
+        let mut it = unconfirmed();
+        it.settle(&it.reply.clone(), hash);
+        assert_eq!(it.status(), Status::default(), "searched for, and kept");
+        it.settle(&Tuple { dst: 7, ..it.reply }, hash);
+        assert_eq!(it.status(), Status::SRC_NAT);
+        it.masqueraded = true;
+        assert_eq!(it.status(), [Status::SRC_NAT, Status::MASQUERADED].into_iter().collect());
+        let elsewhere = Tuple { src: 8, ..it.original.invert() };
+        it.settle(&elsewhere, hash);
+        assert_eq!(it.status(), Status::DST_NAT, "what keeps its source is not masqueraded");
+        assert_eq!(it.destination().map(|to| (to.address, to.port)), Some((8, Some(53))));
+    }
+}
