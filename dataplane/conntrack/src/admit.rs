@@ -39,8 +39,8 @@ impl Shard {
             }
         }
         let reply = unconfirmed.reply;
-        let claims = self.needs_signpost(&reply);
-        if claims && !self.may_claim() {
+        let claims = self.exchange.needs_signpost(&reply);
+        if claims && !self.exchange.may_claim(&reply) {
             self.unbind_source(&unconfirmed);
             return refused(hold_full);
         }

@@ -132,19 +132,6 @@ impl Entries {
         self.len -= 1;
     }
 
-    /// Ends the entry at `index`, and keeps its place until [`Entries::remove_left`]: meanwhile it is part of a list.
-    pub fn leave(&mut self, index: u32, next: u32) {
-        self.arena[index as usize].status.clear(Status::CONFIRMED);
-        self.cold[index as usize].links.next = next;
-        self.len -= 1;
-    }
-
-    /// Gives the place of an entry back that has left.
-    pub fn remove_left(&mut self, index: u32) {
-        self.len += 1;
-        self.remove(index);
-    }
-
     /// The tuple of one direction of the entry at `index`.
     #[inline]
     pub fn tuple(&self, index: u32, direction: Direction) -> Tuple {

@@ -22,6 +22,8 @@ pub struct Handed {
     pub from: ShardId,
     /// Why it did.
     pub by: Handoff,
+    /// How often the packet was handed on so far, this time included.
+    pub hops: u8,
 }
 
 impl Handed {

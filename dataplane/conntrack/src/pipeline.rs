@@ -6,6 +6,7 @@
 //! leaves in the first pass, to be handed off. The places of later stages: defragmentation behind parsing, helpers behind
 //! tracking.
 
+use crate::claim::delegated_in;
 use crate::entries::NONE;
 use crate::entry::Status;
 use crate::facts::Facts;
@@ -13,7 +14,6 @@ use crate::forward::{MAX_PORTS, Way};
 use crate::frame::{Frame, Handed};
 use crate::headers::{Headers, Kind, Packet};
 use crate::ids::EntryId;
-use crate::message::delegated_in;
 use crate::nat::{self, Bound, Destination};
 use crate::shard::Shard;
 use crate::table::{End, Key};
@@ -116,7 +116,7 @@ impl Shard {
             headers.kind = Kind::Untracked;
             return Ok(());
         }
-        if let Some(owner) = self.steering.elsewhere(frame, headers) {
+        if let Some(owner) = self.steering().elsewhere(frame, headers) {
             return Err(Action::Handoff(owner, Handoff::Steering));
         }
         if matches!(headers.kind, Kind::Invalid(_)) {

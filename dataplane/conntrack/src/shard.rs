@@ -4,12 +4,12 @@ use crate::answer::Pace;
 use crate::counters::{Counters, RuleCounter};
 use crate::entries::Entries;
 use crate::entry::Entry;
+use crate::exchange::Exchange;
 use crate::forward::{Forwarding, MAX_PORTS};
 use crate::ids::{EntryId, Zone};
 use crate::index::Index;
 use crate::listing::EntrySnapshot;
 use crate::log::Log;
-use crate::message::{Outbox, Owner, signpost_room};
 use crate::nat::{Binders, Client, Identifications, LastBound, Mapped, Nat, NatCounter, Pools};
 use crate::policy::Policy;
 use crate::settings::{Settings, Timeouts};
@@ -103,8 +103,8 @@ pub struct Capacity {
 /// One worker's table, timers and counters.
 #[derive(Debug)]
 pub struct Shard {
-    /// Which connections are its own.
-    pub(crate) steering: Steering,
+    /// Which connections are its own, and what is said to the others.
+    pub(crate) exchange: Exchange,
     pub(crate) configuration: Box<Configuration>,
     /// Tells judgements of this configuration from older ones; never 0.
     pub(crate) generation: u16,
@@ -123,10 +123,6 @@ pub struct Shard {
     pub(crate) identifications: Identifications,
     /// How many random numbers were drawn.
     pub(crate) draws: u64,
-    /// Messages to other shards.
-    pub(crate) outbox: Outbox,
-    /// The shards that tuples belong to which are steered to this one.
-    pub(crate) signposts: TupleMap<Owner>,
     /// What clients' ports are translated to by rules whose mapping is endpoint-independent.
     pub(crate) mappings: TupleMap<Mapped>,
     /// Whose they are, by address and port outside.
@@ -152,7 +148,7 @@ impl Shard {
         // A translated entry has two places in the index.
         let places = if configuration.nat.is_empty() { capacity.entries } else { capacity.entries * 2 };
         Ok(Self {
-            steering: Steering::single(),
+            exchange: Exchange::new(capacity.entries, capacity.seed)?,
             configuration,
             generation: 1,
             entries: Entries::new(capacity.entries, capacity.pages)?,
@@ -165,8 +161,6 @@ impl Shard {
             last_bound: LastBound::default(),
             identifications: Identifications::default(),
             draws: 0,
-            outbox: Outbox::new(&Steering::single(), capacity.entries)?,
-            signposts: TupleMap::new(signpost_room(capacity.entries), capacity.seed)?,
             mappings: TupleMap::new(capacity.entries, capacity.seed)?,
             clients: TupleMap::new(capacity.entries, capacity.seed)?,
             pace: Pace::default(),
@@ -181,14 +175,13 @@ impl Shard {
     /// # Errors
     /// When the host refuses address space.
     pub fn with_steering(mut self, steering: Steering) -> io::Result<Self> {
-        self.outbox = Outbox::new(&steering, self.entries.capacity())?;
-        self.steering = steering;
+        self.exchange.join(steering, self.entries.capacity())?;
         Ok(self)
     }
 
     /// Which connections are its own.
     pub const fn steering(&self) -> &Steering {
-        &self.steering
+        &self.exchange.steering
     }
 
     /// Puts a new configuration in force and gives the old one back. Entries stay, and each connection is judged
@@ -251,7 +244,7 @@ impl Shard {
 
     /// Bytes of memory for entries, index, timers and ports, all told.
     pub fn memory_bytes(&self) -> usize {
-        let maps = self.signposts.memory_bytes() + self.mappings.memory_bytes() + self.clients.memory_bytes();
+        let maps = self.exchange.memory_bytes() + self.mappings.memory_bytes() + self.clients.memory_bytes();
         let pools = self.configuration.pools.memory_bytes();
         self.entries.memory_bytes() + self.index.memory_bytes() + maps + pools + size_of::<Self>()
     }
@@ -263,7 +256,7 @@ impl Shard {
 
     /// Most entries allowed now: its share of what the box may have.
     pub(crate) fn limit(&self) -> u32 {
-        self.steering.share(self.configuration.settings.max_entries).min(self.entries.capacity())
+        self.steering().share(self.configuration.settings.max_entries).min(self.entries.capacity())
     }
 
     /// Moves the clock and ends what has come to its time, at most `budget` steps of it: slots of the wheel and

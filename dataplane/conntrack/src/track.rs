@@ -174,7 +174,7 @@ impl Shard {
 
     /// The packet of a connection that another shard has, or is to know about.
     fn elsewhere(&self, packet: Packet<'_>, handed: Option<Handed>) -> Option<Tracked> {
-        let (shard, by) = self.pointed(&packet.headers.tuple, handed)?;
+        let (shard, by) = self.exchange.pointed(&packet.headers.tuple, handed)?;
         Some(Tracked { place: Place::Elsewhere(shard, by), ..Tracked::without_entry(State::New) })
     }
 

@@ -1,7 +1,7 @@
 //! A map from tuples to something small, with a fixed number of places that take memory only where they are used.
 //!
 //! Two things are kept in one: *signposts*, the reply tuples that belong to connections of other shards
-//! ([`crate::message`]), and *mappings*, the translations that hold for whatever a client sends from one port
+//! ([`crate::exchange`]), and *mappings*, the translations that hold for whatever a client sends from one port
 //! ([`crate::nat`]). Neither has timers: they go with the connections that they are for.
 
 use crate::entries::NONE;

@@ -105,6 +105,8 @@ reasons! {
         TxFull = "tx-full",
         /// The ring to the shard that the packet belongs to was full.
         HandoffFull = "handoff-full",
+        /// Handed from shard to shard again and again, and to none that knows its connection: a fault of the box itself.
+        HandoffLoop = "handoff-loop",
     }
 }
 
@@ -178,7 +180,7 @@ pub enum Action {
     Reject(DropReason, Rejection),
     /// Belongs to another shard, which decides.
     Handoff(ShardId, Handoff),
-    /// Is to leave by this port, and is held until the claim of its entry is settled ([`crate::message`]).
+    /// Is to leave by this port, and is held until the claim of its entry is settled ([`crate::exchange`]).
     Hold(PortId),
     /// Belongs to an entry whose claim is not settled yet, and is to come again when it is.
     Wait,

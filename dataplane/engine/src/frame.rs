@@ -1,57 +1,59 @@
 //! A received mbuf, as the tracking crate sees it.
 
+use std::borrow::BorrowMut;
+
 use dpdk::Mbuf;
 use sluice_conntrack::frame::Handed;
 use sluice_conntrack::{Checksum, Frame, PortId};
 
-/// An mbuf in its burst, with the port it came in by.
-pub(crate) struct Received<'a> {
+/// An mbuf, the worker's own or in its burst, with the port it came in by.
+pub(crate) struct Received<M> {
     pub(crate) port: PortId,
-    pub(crate) mbuf: &'a mut Mbuf,
+    pub(crate) mbuf: M,
     /// Whether its hash is the one that steers.
     pub(crate) hashes: bool,
     /// How it came from another worker, if it did.
     pub(crate) handed: Option<Handed>,
 }
 
-impl<'a> Received<'a> {
+impl<M: BorrowMut<Mbuf>> Received<M> {
     /// A packet of this worker's own.
-    pub(crate) const fn of(port: PortId, mbuf: &'a mut Mbuf) -> Self {
+    pub(crate) const fn of(port: PortId, mbuf: M) -> Self {
         Self { port, mbuf, hashes: false, handed: None }
     }
 }
 
-impl Frame for Received<'_> {
+impl<M: BorrowMut<Mbuf>> Frame for Received<M> {
     fn port(&self) -> PortId {
         self.port
     }
 
     fn head(&self) -> &[u8] {
-        self.mbuf.head()
+        self.mbuf.borrow().head()
     }
 
     fn head_mut(&mut self) -> &mut [u8] {
-        self.mbuf.head_mut()
+        self.mbuf.borrow_mut().head_mut()
     }
 
     fn tail(&self) -> impl Iterator<Item = &[u8]> {
-        self.mbuf.segments()
+        self.mbuf.borrow().segments()
     }
 
     fn len_bytes(&self) -> usize {
-        self.mbuf.packet_len()
+        self.mbuf.borrow().packet_len()
     }
 
     fn l3_checksum(&self) -> Checksum {
-        checksum(self.mbuf.ip_checksum())
+        checksum(self.mbuf.borrow().ip_checksum())
     }
 
     fn l4_checksum(&self) -> Checksum {
-        checksum(self.mbuf.l4_checksum())
+        checksum(self.mbuf.borrow().l4_checksum())
     }
 
     fn rss_hash(&self) -> Option<u32> {
-        self.hashes.then(|| self.mbuf.rss_hash()).flatten()
+        self.hashes.then(|| self.mbuf.borrow().rss_hash()).flatten()
     }
 
     fn handed(&self) -> Option<Handed> {

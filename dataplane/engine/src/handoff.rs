@@ -5,8 +5,8 @@
 //! waits with its sender.
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
-use sluice_conntrack::message::Message;
-use sluice_conntrack::verdict::Handoff;
+use sluice_conntrack::exchange::Message;
+use sluice_conntrack::frame::Handed;
 use sluice_conntrack::{PortId, ShardId};
 
 /// Packets that wait in one ring, at most: as many as a receive queue holds, so that a worker that is late for a round
@@ -17,7 +17,7 @@ pub(crate) const WAITING: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Decide about it.
-    Track(Handoff),
+    Track(Handed),
     /// Learn from it: a neighbour speaks, and has been answered.
     Hear,
 }
@@ -36,10 +36,10 @@ pub(crate) struct Parcel<P> {
 pub(crate) struct Peers<P> {
     /// By [`ShardId`]; none to itself.
     to: Vec<Option<Producer<Parcel<P>>>>,
-    from: Vec<(ShardId, Consumer<Parcel<P>>)>,
-    /// As `to` and `from`, for messages.
+    from: Vec<Consumer<Parcel<P>>>,
+    /// By [`ShardId`], for messages.
     lanes_to: Vec<Option<Producer<Message>>>,
-    lanes_from: Vec<Consumer<Message>>,
+    lanes_from: Vec<Option<Consumer<Message>>>,
     /// Packets given away to be tracked.
     handed_off: u64,
 }
@@ -60,9 +60,9 @@ pub(crate) fn mesh<P>(workers: usize) -> Vec<Peers<P>> {
             let (producer, consumer) = ring.unzip();
             let (speaker, hearer) = (from != to).then(|| RingBuffer::new(WAITING)).unzip();
             mesh[from].lanes_to.push(speaker);
-            mesh[to].lanes_from.extend(hearer);
+            mesh[to].lanes_from.push(hearer);
             mesh[from].to.push(producer);
-            mesh[to].from.extend(consumer.map(|consumer| (ShardId(from as u16), consumer)));
+            mesh[to].from.extend(consumer);
         }
     }
     mesh
@@ -70,11 +70,11 @@ pub(crate) fn mesh<P>(workers: usize) -> Vec<Peers<P>> {
 
 impl<P> Peers<P> {
     /// Hands a packet over to be tracked; gives it back where the ring is full or there is no such shard.
-    pub(crate) fn hand_off(&mut self, to: ShardId, by: Handoff, port: PortId, packet: P) -> Result<(), P> {
+    pub(crate) fn hand_off(&mut self, to: ShardId, handed: Handed, port: PortId, packet: P) -> Result<(), P> {
         let Some(ring) = self.to.get_mut(usize::from(to.0)).and_then(Option::as_mut) else {
             return Err(packet);
         };
-        let parcel = Parcel { port, purpose: Purpose::Track(by), packet };
+        let parcel = Parcel { port, purpose: Purpose::Track(handed), packet };
         ring.push(parcel).map_err(|PushError::Full(parcel)| parcel.packet)?;
         self.handed_off += 1;
         Ok(())
@@ -94,23 +94,28 @@ impl<P> Peers<P> {
         self.from.len()
     }
 
-    /// The next packet of one ring, and whose ring that is.
-    pub(crate) fn take(&mut self, ring: usize) -> Option<(ShardId, Parcel<P>)> {
-        let (from, ring) = self.from.get_mut(ring)?;
-        ring.pop().ok().map(|parcel| (*from, parcel))
+    /// The next packet of one ring.
+    pub(crate) fn take(&mut self, ring: usize) -> Option<Parcel<P>> {
+        self.from.get_mut(ring)?.pop().ok()
     }
 
-    /// Says something to another shard. False where there is no room now.
-    #[must_use]
-    pub(crate) fn say(&mut self, to: ShardId, message: Message) -> bool {
-        let lane = self.lanes_to.get_mut(usize::from(to.0)).and_then(Option::as_mut);
-        lane.is_some_and(|lane| lane.push(message).is_ok())
+    /// Whether another shard can be told something now.
+    pub(crate) fn has_room(&self, to: ShardId) -> bool {
+        let lane = self.lanes_to.get(usize::from(to.0)).and_then(Option::as_ref);
+        lane.is_some_and(|lane| !lane.is_full())
     }
 
-    /// The next message of one lane, and who says it.
-    pub(crate) fn hear(&mut self, lane: usize) -> Option<(ShardId, Message)> {
-        let message = self.lanes_from.get_mut(lane)?.pop().ok()?;
-        self.from.get(lane).map(|(from, _)| (*from, message))
+    /// Says something to another shard, which has room for it.
+    pub(crate) fn say(&mut self, to: ShardId, message: Message) {
+        if let Some(lane) = self.lanes_to.get_mut(usize::from(to.0)).and_then(Option::as_mut) {
+            let said = lane.push(message);
+            debug_assert!(said.is_ok());
+        }
+    }
+
+    /// The next message from another shard.
+    pub(crate) fn hear(&mut self, from: ShardId) -> Option<Message> {
+        self.lanes_from.get_mut(usize::from(from.0))?.as_mut()?.pop().ok()
     }
 
     /// Packets given away to be tracked.
@@ -122,9 +127,13 @@ impl<P> Peers<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sluice_conntrack::verdict::Handoff;
 
     const PORT: PortId = PortId(3);
-    const BY: Handoff = Handoff::Steering;
+
+    fn handed(from: u16) -> Handed {
+        Handed { from: ShardId(from), by: Handoff::Steering, hops: 1 }
+    }
 
     #[test]
     fn each_pair_has_its_ring_in_order() {
@@ -132,20 +141,28 @@ mod tests {
         for (from, peers) in (0..).zip(&mut mesh) {
             for to in (0..4).filter(|to| *to != from) {
                 for number in 0..3 {
-                    assert!(peers.hand_off(ShardId(to), BY, PORT, (from * 10 + to, number)).is_ok());
+                    assert!(
+                        peers.hand_off(ShardId(to), handed(from), PORT, (from * 10 + to, number)).is_ok()
+                    );
                 }
             }
-            assert!(peers.hand_off(ShardId(from), BY, PORT, (0, 0)).is_err(), "nobody hands to itself");
-            assert!(peers.hand_off(ShardId(4), BY, PORT, (0, 0)).is_err(), "there is no such shard");
+            assert!(
+                peers.hand_off(ShardId(from), handed(from), PORT, (0, 0)).is_err(),
+                "nobody hands to itself"
+            );
+            assert!(
+                peers.hand_off(ShardId(4), handed(from), PORT, (0, 0)).is_err(),
+                "there is no such shard"
+            );
             assert_eq!(peers.handed_off(), 9);
         }
         for (to, peers) in (0..).zip(&mut mesh) {
             let mut senders = Vec::new();
             for ring in 0..peers.rings() {
                 let taken: Vec<_> = std::iter::from_fn(|| peers.take(ring)).collect();
-                let (ShardId(from), _) = taken[0];
+                let Purpose::Track(Handed { from: ShardId(from), .. }) = taken[0].purpose else { panic!() };
                 let expected = (0..3).map(|number| (from * 10 + to, number));
-                assert!(taken.iter().map(|(_, parcel)| parcel.packet).eq(expected));
+                assert!(taken.iter().map(|parcel| parcel.packet).eq(expected));
                 senders.push(from);
             }
             assert_eq!(senders, (0..4).filter(|from| *from != to).collect::<Vec<_>>());
@@ -156,12 +173,12 @@ mod tests {
     fn a_full_ring_refuses_and_keeps_what_it_has() {
         let mut mesh = mesh::<usize>(2);
         for number in 0..WAITING {
-            assert!(mesh[0].hand_off(ShardId(1), BY, PORT, number).is_ok());
+            assert!(mesh[0].hand_off(ShardId(1), handed(0), PORT, number).is_ok());
         }
-        assert!(mesh[0].hand_off(ShardId(1), BY, PORT, WAITING).is_err());
+        assert!(mesh[0].hand_off(ShardId(1), handed(0), PORT, WAITING).is_err());
         assert_eq!(mesh[0].handed_off(), WAITING as u64);
-        assert_eq!(mesh[1].take(0).map(|(_, parcel)| parcel.packet), Some(0));
-        assert!(mesh[0].hand_off(ShardId(1), BY, PORT, WAITING).is_ok());
+        assert_eq!(mesh[1].take(0).map(|parcel| parcel.packet), Some(0));
+        assert!(mesh[0].hand_off(ShardId(1), handed(0), PORT, WAITING).is_ok());
     }
 
     #[test]
@@ -169,7 +186,7 @@ mod tests {
         let mut mesh = mesh::<u8>(3);
         mesh[1].tell(PORT, || Some(7));
         let heard = Parcel { port: PORT, purpose: Purpose::Hear, packet: 7 };
-        assert_eq!((mesh[0].take(0), mesh[0].take(1)), (Some((ShardId(1), heard)), None));
+        assert_eq!((mesh[0].take(0), mesh[0].take(1)), (Some(heard), None));
         assert!(mesh[2].take(1).is_some() && mesh[1].take(0).is_none());
         assert_eq!(mesh[1].handed_off(), 0);
     }

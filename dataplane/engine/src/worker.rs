@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use dpdk::{Burst, Mempool, lcore};
+use sluice_conntrack::dispatch::{self, Dispatcher};
 use sluice_conntrack::frame::Handed;
 use sluice_conntrack::{Configuration, DropReason, Instant, PortId, Shard, Verdict};
 
 use crate::clock::Clock;
 use crate::command::{Answer, Command, Inbox};
-use crate::dispatch::{Carried, Dispatch};
+use crate::dispatch::{Carried, Io};
 use crate::frame::Received;
 use crate::handoff::{self, Parcel, Purpose};
 use crate::link::Links;
@@ -44,7 +45,9 @@ const LAST_BURSTS: usize = 64;
 
 /// One shard, its queues of each port, and its rings to other workers.
 pub struct Worker {
-    dispatch: Dispatch,
+    shard: Shard,
+    dispatcher: Dispatcher<Carried>,
+    io: Io,
     /// Those of the last burst, `decided` of them.
     verdicts: [Verdict; Burst::CAPACITY],
     decided: usize,
@@ -59,7 +62,9 @@ impl Worker {
     /// A worker over these queues, which are those of its shard's number. What the box says itself comes from `pool`.
     pub fn new(shard: Shard, queues: Queues, pool: Mempool) -> Self {
         Self {
-            dispatch: Dispatch::new(shard, Links::new(queues.ports, pool), queues.peers, pool),
+            dispatcher: Dispatcher::new(shard.steering().shards()),
+            shard,
+            io: Io { links: Links::new(queues.ports, pool), peers: queues.peers, pool },
             verdicts: [Verdict::dropped(DropReason::NoRoute); Burst::CAPACITY],
             decided: 0,
             load: Load::default(),
@@ -72,13 +77,13 @@ impl Worker {
     /// neighbour discovery, and asks for its next hops. Without this, as in the replay of a capture, every frame is
     /// for the box, and leaves with the MAC addresses it came with.
     pub fn join_links(&mut self) {
-        self.dispatch.links.join(self.dispatch.shard.configuration_mut());
+        self.io.links.join(self.shard.configuration_mut());
     }
 
     /// Puts a configuration in force; gives the old one back.
     pub fn configure(&mut self, mut configuration: Box<Configuration>) -> Box<Configuration> {
-        self.dispatch.links.configure(&mut configuration);
-        self.dispatch.shard.configure(configuration)
+        self.io.links.configure(&mut configuration);
+        self.shard.configure(configuration)
     }
 
     /// Carries out a command. Bounded work, no allocation, nothing freed.
@@ -142,8 +147,8 @@ impl Worker {
         if self.receiving {
             packets += self.receive_all(now);
         }
-        self.dispatch.links.look_through(now, &mut self.dispatch.shard);
-        self.dispatch.shard.expire(now, EXPIRY_BUDGET);
+        self.io.links.look_through(now, &mut self.shard);
+        self.shard.expire(now, EXPIRY_BUDGET);
         self.moved += packets as u64;
         packets
     }
@@ -152,9 +157,9 @@ impl Worker {
     fn receive_all(&mut self, now: Instant) -> usize {
         let mut burst = Burst::new();
         let mut packets = 0;
-        for number in 0..self.dispatch.links.ports.len() {
+        for number in 0..self.io.links.ports.len() {
             let port = PortId(number as u8);
-            for _ in 0..self.dispatch.links.ports[number].rx.len() {
+            for _ in 0..self.io.links.ports[number].rx.len() {
                 packets += self.receive(port, &mut burst);
                 self.process(now, port, &mut burst);
             }
@@ -165,7 +170,7 @@ impl Worker {
     /// Receives what waits in a queue of a port into `burst`, behind what is in it; gives the number of packets. None
     /// come from a port that there is not.
     pub fn receive(&mut self, port: PortId, burst: &mut Burst) -> usize {
-        self.dispatch.links.ports.get_mut(usize::from(port.0)).map_or(0, |port| port.receive(burst))
+        self.io.links.ports.get_mut(usize::from(port.0)).map_or(0, |port| port.receive(burst))
     }
 
     /// Takes packets that came in by `port` through the shard at `now` and sends, hands off, holds or frees each. Leaves the
@@ -173,7 +178,7 @@ impl Worker {
     pub fn process(&mut self, now: Instant, port: PortId, burst: &mut Burst) -> &[Verdict] {
         self.decided = 0;
         if !burst.is_empty() {
-            let hashes = self.dispatch.links.ports.get(usize::from(port.0)).is_some_and(|port| port.hashes);
+            let hashes = self.io.links.ports.get(usize::from(port.0)).is_some_and(|port| port.hashes);
             self.decide(now, burst, |_| (port, None), hashes);
         }
         self.verdicts()
@@ -190,47 +195,56 @@ impl Worker {
         hashes: bool,
     ) {
         // What other shards have said before these packets came is known before they are looked up.
-        self.dispatch.hear(now);
+        self.hear(now);
         let frames = burst.iter_mut().enumerate().map(|(place, mbuf)| {
             let (port, handed) = origin(place);
             Received { port, mbuf, hashes, handed }
         });
         let mut frames: ArrayVec<_, { Burst::CAPACITY }> = frames.collect();
-        self.dispatch.shard.process(now, &mut frames, &mut self.verdicts);
+        self.shard.process(now, &mut frames, &mut self.verdicts);
         drop(frames);
         self.decided = burst.len();
         for ((place, mbuf), verdict) in burst.drain().enumerate().zip(&self.verdicts) {
             let (port, handed) = origin(place);
-            self.dispatch.carry_out(now, Carried { mbuf, port, handed, tries: 0 }, verdict);
+            let packet = Carried { handed, ..Carried::of(port, mbuf) };
+            self.dispatcher.apply(now, &mut self.shard, &mut self.io, packet, verdict);
         }
-        self.dispatch.speak();
-        self.dispatch.links.flush(&mut self.dispatch.shard);
+        dispatch::speak(&mut self.shard, &mut self.io);
+        self.io.links.flush(&mut self.shard);
+    }
+
+    /// Takes in what other shards say, and does what packets have waited for. Gives the number of messages, and the
+    /// verdict on the last packet that waits no more.
+    fn hear(&mut self, now: Instant) -> (usize, Option<Verdict>) {
+        let heard = self.dispatcher.hear(now, &mut self.shard, &mut self.io);
+        if heard.0 > 0 {
+            self.io.links.flush(&mut self.shard);
+        }
+        heard
     }
 
     /// Takes in what other shards say, decides about packets that other workers have handed over, up to a burst from each,
     /// and transmits what workers without a queue have for this one's. Gives the number of packets and messages.
     pub fn take_over(&mut self, now: Instant) -> usize {
-        let (mut taken, settled) = self.dispatch.hear(now);
+        let (mut taken, settled) = self.hear(now);
         self.decided = 0;
         if let Some(verdict) = settled {
             self.verdicts[0] = verdict;
             self.decided = 1;
         }
         let mut burst = Burst::new();
-        for ring in 0..self.dispatch.peers.rings() {
+        for ring in 0..self.io.peers.rings() {
             let mut origins = ArrayVec::<(PortId, Option<Handed>), { Burst::CAPACITY }>::new();
             for _ in 0..Burst::CAPACITY {
-                let Some((from, Parcel { port, purpose, packet })) = self.dispatch.peers.take(ring) else {
-                    break;
-                };
+                let Some(Parcel { port, purpose, packet }) = self.io.peers.take(ring) else { break };
                 taken += 1;
                 match purpose {
-                    Purpose::Hear => self.dispatch.links.hear(now, &self.dispatch.shard, port, packet),
-                    Purpose::Track(by) => {
+                    Purpose::Hear => self.io.links.hear(now, &self.shard, port, packet),
+                    Purpose::Track(handed) => {
                         // No more are taken than fit.
                         let pushed = burst.push(packet);
                         debug_assert!(pushed.is_ok());
-                        origins.push((port, Some(Handed { from, by })));
+                        origins.push((port, Some(handed)));
                     }
                 }
             }
@@ -238,16 +252,16 @@ impl Worker {
                 self.decide(now, &mut burst, |place| origins[place], false);
             }
         }
-        taken += self.dispatch.links.collect();
-        self.dispatch.speak();
-        self.dispatch.links.flush(&mut self.dispatch.shard);
+        taken += self.io.links.collect();
+        dispatch::speak(&mut self.shard, &mut self.io);
+        self.io.links.flush(&mut self.shard);
         taken
     }
 
     /// Receives what waits and from then on nothing more, and empties the rings from other workers. Gives the number of
     /// packets that have moved since it was last called.
     pub(crate) fn drain(&mut self) -> u64 {
-        let now = self.dispatch.shard.now();
+        let now = self.shard.now();
         if std::mem::replace(&mut self.receiving, false) {
             let mut bursts = 0;
             while bursts < LAST_BURSTS && self.receive_all(now) > 0 {
@@ -269,10 +283,10 @@ impl Worker {
     /// Fills in what has been counted.
     fn report(&self, stats: &mut Stats) {
         stats.fill(self.shard());
-        for (place, port) in stats.ports.iter_mut().zip(&self.dispatch.links.ports) {
+        for (place, port) in stats.ports.iter_mut().zip(&self.io.links.ports) {
             *place = port.counters;
         }
-        stats.handed_off = self.dispatch.peers.handed_off();
+        stats.handed_off = self.io.peers.handed_off();
         stats.load = self.load;
     }
 
@@ -283,21 +297,21 @@ impl Worker {
 
     /// The shard.
     pub const fn shard(&self) -> &Shard {
-        &self.dispatch.shard
+        &self.shard
     }
 
     /// The shard, between two bursts.
     pub const fn shard_mut(&mut self) -> &mut Shard {
-        &mut self.dispatch.shard
+        &mut self.shard
     }
 
     /// Lets go of the queues and keeps the shard.
     pub fn into_shard(self) -> Shard {
-        self.dispatch.shard
+        self.shard
     }
 
     /// What passed each port, by [`PortId`].
     pub fn port_counters(&self) -> impl ExactSizeIterator<Item = PortCounters> {
-        self.dispatch.links.ports.iter().map(|port| port.counters)
+        self.io.links.ports.iter().map(|port| port.counters)
     }
 }

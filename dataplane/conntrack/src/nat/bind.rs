@@ -151,7 +151,7 @@ impl Shard {
         let is_independent = mapping == Mapping::EndpointIndependent && may_map;
         if is_independent {
             let home = self.home(original);
-            if home != self.steering.own() {
+            if home != self.steering().own() {
                 let delegated = unconfirmed.delegated;
                 return Some(if delegated { Bound::Exhausted } else { Bound::Elsewhere(home) });
             }

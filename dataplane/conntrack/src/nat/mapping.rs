@@ -2,7 +2,7 @@
 //! server it goes to.
 //!
 //! A mapping is kept by the shard of its client's port, which all connections from there are delegated to
-//! ([`crate::message`]). It lasts as long as any of them. Its port serves no other client: shards draw from ports of
+//! ([`crate::exchange`]). It lasts as long as any of them. Its port serves no other client: shards draw from ports of
 //! their own, which are those that they own by address and port alone, and keep in mind whose each is. A mapping that the
 //! rules no longer make serves the connections that have it, and no more.
 //!
@@ -89,7 +89,7 @@ pub(crate) const fn outside(comes: &Tuple) -> Tuple {
 impl Shard {
     /// The shard that keeps the mapping of a connection's client.
     pub(super) fn home(&self, original: &Tuple) -> ShardId {
-        self.steering.owner_of_endpoint(&inside(original))
+        self.steering().owner_of_endpoint(&inside(original))
     }
 
     /// Whether a rule still makes the mapping of a connection's client, or would make one.
@@ -111,7 +111,7 @@ impl Shard {
         // Without ports there is nothing to be shared.
         let Some(range) = choices(original, own, &wish.ports) else { return Some(wish) };
         let random = self.draw();
-        let (steering, pools) = (&self.steering, &self.configuration.pools);
+        let (steering, pools) = (self.steering(), &self.configuration.pools);
         let outside = |port: u16| half(wish.address, port, original.selector);
         let is_home = |port: &u16| steering.owner_of_endpoint(&outside(*port)) == steering.own();
         let is_nobodys = |port: &u16| self.clients.get(&outside(*port)).is_none();
@@ -160,8 +160,8 @@ impl Shard {
             return Bound::Found;
         }
         let outside = outside(original);
-        let home = self.steering.owner_of_endpoint(&outside);
-        if home != self.steering.own() && !unconfirmed.delegated {
+        let home = self.steering().owner_of_endpoint(&outside);
+        if home != self.steering().own() && !unconfirmed.delegated {
             return Bound::Elsewhere(home);
         }
         if let Some(client) = self.clients.get(&outside).filter(|client| client.open != 0) {

@@ -39,8 +39,8 @@ impl Shard {
         let Identifications(counters) = &mut self.identifications;
         let last = &mut counters[hash as usize % COUNTERS];
         *last = last.wrapping_add(1);
-        let share = u16::MAX / self.steering.shards();
+        let share = u16::MAX / self.exchange.steering.shards();
         let place = last.wrapping_add((hash >> 48) as u16) % share;
-        write_identification(frame.head_mut(), headers, self.steering.own().0 * share + place);
+        write_identification(frame.head_mut(), headers, self.exchange.steering.own().0 * share + place);
     }
 }

@@ -127,8 +127,8 @@ impl Shard {
         may_keep: bool,
         steers: bool,
     ) -> bool {
-        let home = Home::new(&self.steering, wanted, range);
-        let may_keep = may_keep && (!steers || home.has(&self.steering, wanted.reply_port()));
+        let home = Home::new(self.steering(), wanted, range);
+        let may_keep = may_keep && (!steers || home.has(self.steering(), wanted.reply_port()));
         if may_keep && self.settle_on(unconfirmed, wanted) {
             return true;
         }
@@ -152,7 +152,7 @@ impl Shard {
                 .configuration
                 .pools
                 .free(wanted.family(), wanted.dst, wanted.protocol(), range.clone(), from)
-                .find(|port| home.has(&self.steering, *port));
+                .find(|port| home.has(self.steering(), *port));
             let Some(port) = port else { return false };
             if self.settle_on(unconfirmed, &wanted.with_reply_port(port)) {
                 return true;
@@ -174,7 +174,7 @@ impl Shard {
         let mut over = None;
         let mut ports = (start..=*range.end()).chain(*range.start()..start);
         for _ in 0..MOST_PROBES {
-            let Some(port) = ports.find(|port| home.has(&self.steering, *port)) else { break };
+            let Some(port) = ports.find(|port| home.has(self.steering(), *port)) else { break };
             let reply = wanted.with_reply_port(port);
             let key = self.key(&reply);
             match self.owner_of(&key, &reply).filter(|owner| Some(*owner) != unconfirmed.replaces) {
@@ -219,7 +219,7 @@ impl Shard {
     }
 
     fn is_signposted(&self, tuple: &Tuple) -> bool {
-        self.signposts.get(tuple).is_some()
+        self.exchange.signpost(tuple).is_some()
     }
 
     /// The entry that a packet of this tuple would belong to. One whose time is over ends here: two entries must never

@@ -4,49 +4,40 @@ use crate::common::received::Received;
 use crate::common::{SEED, configuration};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use sluice_conntrack::dispatch::{self, Dispatcher, Host};
 use sluice_conntrack::entry::Status;
-use sluice_conntrack::ids::EntryId;
+use sluice_conntrack::exchange::Message;
 use sluice_conntrack::listing::EntrySnapshot;
-use sluice_conntrack::message::{Message, Settled};
 use sluice_conntrack::nat::Nat;
 use sluice_conntrack::policy::Policy;
 use sluice_conntrack::settings::Settings;
 use sluice_conntrack::tuple::Tuple;
-use sluice_conntrack::verdict::{Action, Handoff};
+use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{
     Capacity, Configuration, DropReason, Handed, Instant, PortId, Shard, ShardId, Steering, Verdict,
 };
 use std::collections::VecDeque;
 
-/// Packets held for one shard, at most.
-const MOST_HELD: usize = 512;
-
 /// Most packets that one step takes.
 const MOST: usize = 8;
 
-/// A packet that waits for another shard's answer: the first of its connection with its verdict, or a later one.
-struct Held {
-    entry: EntryId,
-    frame: Received,
-    first: Option<(Verdict, u8)>,
-}
+/// Messages that a lane holds where it is not made shorter.
+const LANE: usize = 1024;
 
 /// One shard and what has come for it.
 struct Node {
     shard: Shard,
+    dispatcher: Dispatcher<Received>,
     received: VecDeque<Received>,
-    /// Packets and messages from each other shard, by its number.
-    handed: Vec<VecDeque<Received>>,
-    messages: Vec<VecDeque<Message>>,
-    held: Vec<Held>,
     /// Configurations that it has not taken yet.
     coming: VecDeque<Configuration>,
 }
 
-/// The shards of a box.
-pub struct Cluster {
-    nodes: Vec<Node>,
-    pub now: Instant,
+/// What lies outside of the shards: rings from one to another, and what has left the box.
+pub struct Outside {
+    /// Packets and messages, by who they are for and who they are from.
+    handed: Vec<Vec<VecDeque<Received>>>,
+    messages: Vec<Vec<VecDeque<Message>>>,
     random: ChaCha8Rng,
     /// What has left the box.
     pub sent: Vec<(PortId, Vec<u8>)>,
@@ -55,6 +46,59 @@ pub struct Cluster {
     pub delivered: usize,
     /// How often the ring to another shard is full.
     pub congestion: f64,
+    /// Messages that a lane holds.
+    pub lane: usize,
+}
+
+/// What lies outside of one of them.
+struct Around<'a> {
+    own: usize,
+    outside: &'a mut Outside,
+}
+
+impl Host for Around<'_> {
+    type Packet = Received;
+
+    const LANE: usize = LANE;
+
+    fn finish(&mut self, _: Instant, _: &mut Shard, packet: Received, verdict: &Verdict) {
+        match verdict.action {
+            Action::Forward(port) => self.outside.sent.push((port, packet.bytes)),
+            Action::Deliver => self.outside.delivered += 1,
+            _ => self.outside.drops.extend(verdict.drop_reason()),
+        }
+    }
+
+    fn hand_off(&mut self, to: ShardId, handed: Handed, packet: Received) -> Result<(), Received> {
+        let Outside { congestion, random, .. } = self.outside;
+        if *congestion > 0.0 && random.random_bool(*congestion) {
+            return Err(packet);
+        }
+        let packet = Received { handed: Some(handed), ..packet };
+        self.outside.handed[usize::from(to.0)][self.own].push_back(packet);
+        Ok(())
+    }
+
+    fn has_room(&self, to: ShardId) -> bool {
+        self.outside.messages[usize::from(to.0)][self.own].len() < self.outside.lane
+    }
+
+    fn say(&mut self, to: ShardId, message: Message) {
+        self.outside.messages[usize::from(to.0)][self.own].push_back(message);
+    }
+
+    fn hear(&mut self, from: ShardId) -> Option<Message> {
+        self.outside.messages[self.own][usize::from(from.0)].pop_front()
+    }
+}
+
+/// The shards of a box.
+pub struct Cluster {
+    nodes: Vec<Node>,
+    pub outside: Outside,
+    pub now: Instant,
+    /// A shard that is late: it takes nothing in and does nothing.
+    pub late: Option<usize>,
 }
 
 impl Cluster {
@@ -78,22 +122,38 @@ impl Cluster {
             let steering = Steering::new(ShardId(own), shards).unwrap();
             Node {
                 shard: shard.with_steering(steering).unwrap(),
+                dispatcher: Dispatcher::new(shards),
                 received: VecDeque::new(),
-                handed: (0..shards).map(|_| VecDeque::new()).collect(),
-                messages: vec![VecDeque::new(); usize::from(shards)],
-                held: Vec::new(),
                 coming: VecDeque::new(),
             }
         };
-        Self {
-            nodes: (0..shards).map(node).collect(),
-            now: Instant::default(),
+        let count = usize::from(shards);
+        let outside = Outside {
+            handed: vec![vec![VecDeque::new(); count]; count],
+            messages: vec![vec![VecDeque::new(); count]; count],
             random,
             sent: Vec::new(),
             drops: Vec::new(),
             delivered: 0,
             congestion: 0.0,
+            lane: LANE,
+        };
+        Self { nodes: (0..shards).map(node).collect(), outside, now: Instant::default(), late: None }
+    }
+
+    /// A shard, drawn by lot, that is not late.
+    fn draw(&mut self) -> usize {
+        loop {
+            let own = self.outside.random.random_range(0..self.nodes.len());
+            if Some(own) != self.late {
+                return own;
+            }
         }
+    }
+
+    /// Has a shard do something with what lies outside of it.
+    fn at<T>(&mut self, own: usize, action: impl FnOnce(&mut Node, &mut Around<'_>) -> T) -> T {
+        action(&mut self.nodes[own], &mut Around { own, outside: &mut self.outside })
     }
 
     /// A configuration that each shard puts in force sooner or later.
@@ -103,131 +163,74 @@ impl Cluster {
 
     /// Deletes entries of some shard.
     pub fn delete(&mut self, wanted: impl Fn(&EntrySnapshot) -> bool) {
-        let own = self.random.random_range(0..self.nodes.len());
-        self.nodes[own].shard.delete(wanted);
-        self.flush(own);
+        let own = self.draw();
+        self.at(own, |node, around| {
+            node.shard.delete(wanted);
+            dispatch::speak(&mut node.shard, around);
+        });
     }
 
     /// A frame comes in by a port, on whatever shard's queue.
     pub fn receive(&mut self, port: PortId, bytes: Vec<u8>) {
-        let node = self.random.random_range(0..self.nodes.len());
-        self.nodes[node].received.push_back(Received::new(port, bytes));
+        let own = self.draw();
+        self.nodes[own].received.push_back(Received::new(port, bytes));
     }
 
     pub fn shards(&self) -> impl Iterator<Item = &Shard> {
         self.nodes.iter().map(|node| &node.shard)
     }
 
-    /// Packets and messages that are somewhere in the box.
+    pub fn shard_mut(&mut self, own: usize) -> &mut Shard {
+        &mut self.nodes[own].shard
+    }
+
+    /// Whether there are no packets and messages anywhere in the box.
     pub fn is_at_rest(&self) -> bool {
-        self.nodes.iter().all(|node| {
+        let is_idle = |node: &Node| {
             node.received.is_empty()
-                && node.held.is_empty()
+                && node.dispatcher.held() == 0
                 && node.coming.is_empty()
-                && node.handed.iter().all(VecDeque::is_empty)
-                && node.messages.iter().all(VecDeque::is_empty)
-        })
+                && node.shard.is_silent()
+        };
+        self.nodes.iter().all(is_idle)
+            && self.outside.handed.iter().flatten().all(VecDeque::is_empty)
+            && self.outside.messages.iter().flatten().all(VecDeque::is_empty)
     }
 
     /// A shard, drawn by lot, takes some packets from one place, then drains its messages, then decides. Now and then it
     /// puts a configuration in force before.
     pub fn step(&mut self) {
-        let own = self.random.random_range(0..self.nodes.len());
-        if !self.nodes[own].coming.is_empty() && self.random.random_bool(0.2) {
+        let own = self.draw();
+        if !self.nodes[own].coming.is_empty() && self.outside.random.random_bool(0.2) {
             let node = &mut self.nodes[own];
             node.coming.pop_front().map(|new| node.shard.configure(Box::new(new)));
         }
-        let lane = self.random.random_range(0..=self.nodes.len());
-        let most = self.random.random_range(0..=MOST);
-        let node = &mut self.nodes[own];
-        let queue = node.handed.get_mut(lane).unwrap_or(&mut node.received);
-        let taken: Vec<Received> = queue.drain(..most.min(queue.len())).collect();
-        self.drain(own);
-        for mut frame in taken {
-            let mut verdicts = [Verdict::dropped(DropReason::Truncated)];
-            let frames = std::slice::from_mut(&mut frame);
-            self.nodes[own].shard.process(self.now, frames, &mut verdicts);
-            self.conclude(own, frame, verdicts[0], 0);
-        }
-        self.nodes[own].shard.expire(self.now, 4);
-        self.flush(own);
-    }
-
-    fn drain(&mut self, own: usize) {
-        for from in 0..self.nodes.len() {
-            while let Some(message) = self.nodes[own].messages[from].pop_front() {
-                if let Some(settled) = self.nodes[own].shard.receive(ShardId(from as u16), message) {
-                    self.settle(own, settled);
-                }
+        let lane = self.outside.random.random_range(0..=self.nodes.len());
+        let most = self.outside.random.random_range(0..=MOST);
+        let now = self.now;
+        self.at(own, |node, around| {
+            let Node { shard, dispatcher, received, .. } = node;
+            let queue = around.outside.handed[own].get_mut(lane).unwrap_or(received);
+            let taken: Vec<Received> = queue.drain(..most.min(queue.len())).collect();
+            dispatcher.hear(now, shard, around);
+            for mut frame in taken {
+                let mut verdicts = [Verdict::dropped(DropReason::Truncated)];
+                shard.process(now, std::slice::from_mut(&mut frame), &mut verdicts);
+                dispatcher.apply(now, shard, around, frame, &verdicts[0]);
             }
-        }
-    }
-
-    fn settle(&mut self, own: usize, settled: Settled) {
-        let is_for = |held: &mut Held| held.entry == settled.entry;
-        let waiting: Vec<Held> = self.nodes[own].held.extract_if(.., is_for).collect();
-        for Held { mut frame, first, .. } in waiting {
-            let shard = &mut self.nodes[own].shard;
-            let (verdict, tries) = match first {
-                Some((verdict, tries)) if settled.granted => (shard.release(&mut frame, &verdict), tries),
-                Some((verdict, tries)) => {
-                    (shard.bind_again(self.now, &mut frame, &verdict, tries + 1), tries + 1)
-                }
-                None => {
-                    let mut verdicts = [Verdict::dropped(DropReason::Truncated)];
-                    shard.process(self.now, std::slice::from_mut(&mut frame), &mut verdicts);
-                    (verdicts[0], 0)
-                }
-            };
-            self.conclude(own, frame, verdict, tries);
-        }
-    }
-
-    fn conclude(&mut self, own: usize, frame: Received, verdict: Verdict, tries: u8) {
-        let node = &mut self.nodes[own];
-        match (verdict.action, verdict.entry) {
-            (Action::Forward(port), _) => self.sent.push((port, frame.bytes)),
-            (Action::Handoff(_, by), _)
-                if self.congestion > 0.0 && self.random.random_bool(self.congestion) =>
-            {
-                self.drops.push(DropReason::HandoffFull);
-                if let Handoff::Delegation(zone) = by {
-                    node.shard.take_back(&frame, zone);
-                }
-            }
-            (Action::Handoff(to, by), _) => {
-                let handed = Some(Handed { from: ShardId(own as u16), by });
-                self.flush(own);
-                self.nodes[usize::from(to.0)].handed[own].push_back(Received { handed, ..frame });
-            }
-            (Action::Hold(_), Some(entry)) if node.held.len() == MOST_HELD => {
-                node.shard.abandon(entry);
-                self.drops.push(DropReason::HoldFull);
-            }
-            (Action::Hold(_), Some(entry)) => {
-                node.held.push(Held { entry, frame, first: Some((verdict, tries)) });
-            }
-            (Action::Wait, Some(_)) if node.held.len() == MOST_HELD => {
-                node.shard.turn_away(&frame);
-                self.drops.push(DropReason::HoldFull);
-            }
-            (Action::Wait, Some(entry)) => node.held.push(Held { entry, frame, first: None }),
-            (Action::Deliver, _) => self.delivered += 1,
-            _ => self.drops.extend(verdict.drop_reason()),
-        }
-    }
-
-    fn flush(&mut self, own: usize) {
-        while let Some((to, message)) = self.nodes[own].shard.next_message() {
-            self.nodes[usize::from(to.0)].messages[own].push_back(message);
-        }
+            shard.expire(now, 4);
+            dispatch::speak(shard, around);
+        });
     }
 
     /// Ends what has come to its time.
     pub fn expire(&mut self) {
+        let now = self.now;
         for own in 0..self.nodes.len() {
-            assert!(self.nodes[own].shard.expire(self.now, u32::MAX));
-            self.flush(own);
+            self.at(own, |node, around| {
+                assert!(node.shard.expire(now, u32::MAX));
+                dispatch::speak(&mut node.shard, around);
+            });
         }
         while !self.is_at_rest() {
             self.step();
@@ -258,6 +261,8 @@ impl Cluster {
                 });
             }
         }
+        let counted: u64 = self.shards().flat_map(|shard| shard.counters().drops).sum();
+        assert!(counted >= self.outside.drops.len() as u64, "each drop is counted");
         let signposts: u32 = self.shards().map(Shard::signposts).sum();
         assert_eq!(
             signposts, foreign,

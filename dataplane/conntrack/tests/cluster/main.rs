@@ -5,6 +5,7 @@
 mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
+mod late;
 mod reload;
 
 use cluster::Cluster;
@@ -153,7 +154,7 @@ impl World {
 
     /// What has left reaches its peer: a server answers, a client compares.
     fn deliver(&mut self) {
-        for (port, frame) in std::mem::take(&mut self.cluster.sent) {
+        for (port, frame) in std::mem::take(&mut self.cluster.outside.sent) {
             let (packet, number) = seen(&frame);
             let (ingress, sent) = self.begun[number as usize];
             if port != ingress {
@@ -182,7 +183,7 @@ impl World {
     }
 
     fn rest(&mut self) {
-        while !self.cluster.is_at_rest() || !self.cluster.sent.is_empty() {
+        while !self.cluster.is_at_rest() || !self.cluster.outside.sent.is_empty() {
             self.cluster.step();
             self.deliver();
         }
@@ -210,10 +211,10 @@ fn no_reply_tuple_is_owned_twice_among_a_million_connections() {
     let worlds: Vec<World> =
         (0..20_u64).into_par_iter().map(|seed| play(seed, 2 + seed as u16 % 7, 50_000)).collect();
     for world in &worlds {
-        let lost = world.cluster.drops.len() as u32;
+        let lost = world.cluster.outside.drops.len() as u32;
         assert!(world.answered + 2 * lost >= world.begun.len() as u32, "each packet is answered or counted");
         let only = |reason| matches!(reason, DropReason::HoldFull | DropReason::NatExhausted);
-        assert!(world.cluster.drops.iter().copied().all(only), "{:?}", world.cluster.drops);
+        assert!(world.cluster.outside.drops.iter().copied().all(only), "{:?}", world.cluster.outside.drops);
         assert!(world.mapped.len() > 20, "clients have mappings");
         for (pair, _) in world.begun.chunks(2).enumerate().filter(|(_, pair)| pair[0].0 == OUTSIDE) {
             let ports = [0, 1].map(|half| world.translated.get(&(2 * pair as u32 + half)));
@@ -244,10 +245,10 @@ fn each_shard_maps_identifiers() {
             cluster.step();
         }
     }
-    assert_eq!(cluster.drops, []);
-    assert_eq!(cluster.sent.len(), 400);
+    assert_eq!(cluster.outside.drops, []);
+    assert_eq!(cluster.outside.sent.len(), 400);
     let (mut mapped, mut mappers) = (HashMap::new(), HashMap::new());
-    for (_, frame) in std::mem::take(&mut cluster.sent) {
+    for (_, frame) in std::mem::take(&mut cluster.outside.sent) {
         let (packet, number) = seen(&frame);
         assert_eq!(*mapped.entry(sent[&number]).or_insert(packet.source), packet.source);
         assert_eq!(*mappers.entry(packet.source).or_insert(sent[&number]), sent[&number]);
@@ -256,8 +257,8 @@ fn each_shard_maps_identifiers() {
     while !cluster.is_at_rest() {
         cluster.step();
     }
-    assert_eq!((cluster.drops.len(), cluster.sent.len()), (0, 400));
-    for (_, frame) in &cluster.sent {
+    assert_eq!((cluster.outside.drops.len(), cluster.outside.sent.len()), (0, 400));
+    for (_, frame) in &cluster.outside.sent {
         let (packet, number) = seen(frame);
         assert_eq!(packet.destination, (sent[&number].into(), 7));
     }
@@ -277,7 +278,7 @@ fn a_delegated_connection_that_begins_again_is_delegated_again() {
             cluster.step();
         }
         cluster.check();
-        let sent = std::mem::take(&mut cluster.sent);
+        let sent = std::mem::take(&mut cluster.outside.sent);
         assert_eq!(sent.len(), 1, "{packet:?} has left");
         seen(&sent[0].1).0
     };
@@ -315,7 +316,7 @@ fn a_mapped_table_fills_to_its_limit_and_makes_room() {
         cluster.step();
     }
     cluster.check();
-    assert_eq!(cluster.drops.len(), 0, "each newcomer finds room, if in the place of another");
+    assert_eq!(cluster.outside.drops.len(), 0, "each newcomer finds room, if in the place of another");
     let held: u32 = cluster.shards().map(|shard| shard.len()).sum();
     assert!(held > limit * 9 / 10, "{held} of {limit} entries");
 }
@@ -331,9 +332,9 @@ fn play_with_strangers(seed: u64, shards: u16) {
         while !cluster.is_at_rest() {
             cluster.step();
         }
-        assert_eq!(cluster.drops, [], "seed {seed}");
+        assert_eq!(cluster.outside.drops, [], "seed {seed}");
         cluster.check();
-        std::mem::take(&mut cluster.sent)
+        std::mem::take(&mut cluster.outside.sent)
     };
     let [a, b, ..] = GAMERS;
     let client = |number: u32| IpAddr::from([a, b, 1, 1 + number as u8]);

@@ -155,7 +155,8 @@ fn play(seed: u64, shards: u16) {
     let configuration = draw(&mut random, ROOM);
     let mut cluster =
         Cluster::of(shards, ROOM / u32::from(shards), &configuration, ChaCha8Rng::seed_from_u64(!seed));
-    cluster.congestion = [0.0, 0.02][seed as usize % 2];
+    cluster.outside.congestion = [0.0, 0.02][seed as usize % 2];
+    cluster.outside.lane = [1, 4, 1024][seed as usize % 3];
     let mut received = 0;
     for round in 0..1500_u32 {
         let protocol = *[TCP, UDP, UDP, SCTP, ICMP].choose(&mut random).unwrap();
@@ -166,7 +167,7 @@ fn play(seed: u64, shards: u16) {
             0..5 => (INSIDE, first(Pair::of(client.into(), port, server.into(), 80), protocol)),
             5 => (OUTSIDE, first(Pair::of(server.into(), port, PUBLIC.into(), 80), protocol)),
             6 => (OUTSIDE, first(Pair::of(server.into(), port, [10, 0, 0, 5].into(), 80), protocol)),
-            other => match cluster.sent.choose(&mut random) {
+            other => match cluster.outside.sent.choose(&mut random) {
                 // A stranger tries what it has seen, or somebody answers, perhaps long afterwards.
                 Some((OUTSIDE, frame)) if other == 7 => {
                     let (pair, protocol) = seen(frame);
@@ -203,7 +204,7 @@ fn play(seed: u64, shards: u16) {
     }
     rest(&mut cluster);
     check(&cluster, seed);
-    let ended = cluster.sent.len() + cluster.drops.len() + cluster.delivered;
+    let ended = cluster.outside.sent.len() + cluster.outside.drops.len() + cluster.outside.delivered;
     assert_eq!(ended, received, "seed {seed}: each packet has one end");
     let own = cluster.shards().next().unwrap().configuration().forwarding.clone();
     let Forwarding::Routed(router) = own else { panic!("all of them are routers") };

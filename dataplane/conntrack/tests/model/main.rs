@@ -18,7 +18,7 @@ use sluice_conntrack::nat::{Nat, Ports, Range, Rule, Target};
 use sluice_conntrack::policy::{Match, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{Capacity, Instant, PortId, Shard, ShardId, State, Steering};
-use worker::{Event, Worker};
+use worker::{Event, Outside, Worker};
 
 /// Schedules that each test tries: at random, and with few changes of priority, which finds rare orders (Burckhardt et al.,
 /// "A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs", 2010).
@@ -88,19 +88,23 @@ impl Middle {
     fn start(preset: Preset) -> Self {
         let (outcome, events) = channel();
         let (queues, parcels): (Vec<_>, Vec<_>) = (0..WORKERS).map(|_| channel()).unzip();
-        let (lanes, messages): (Vec<_>, Vec<_>) = (0..WORKERS).map(|_| channel()).unzip();
-        let worker = |(own, (parcels, messages))| {
-            let worker = Worker::new(
-                shard(own, preset),
-                parcels,
-                messages,
-                queues.clone(),
-                lanes.clone(),
-                outcome.clone(),
-            );
-            thread::spawn(move || worker.run())
-        };
-        let threads = (0..).zip(parcels.into_iter().zip(messages)).map(worker).collect();
+        // The lane of each shard to itself carries what it announces.
+        let mut lanes: Vec<Vec<_>> = (0..WORKERS).map(|_| Vec::new()).collect();
+        let mut messages: Vec<Vec<_>> = (0..WORKERS).map(|_| Vec::new()).collect();
+        for from in &mut lanes {
+            for to in &mut messages {
+                let (lane, heard) = channel();
+                from.push(lane);
+                to.push(heard);
+            }
+        }
+        let mut threads = Vec::new();
+        for (own, ((parcels, messages), lanes)) in (0..).zip(parcels.into_iter().zip(messages).zip(lanes)) {
+            let (queues, events) = (queues.clone(), outcome.clone());
+            let outside = Outside { parcels, messages, queues, lanes, events, expected: None };
+            let worker = Worker::new(shard(own, preset), outside);
+            threads.push(thread::spawn(move || worker.run()));
+        }
         Self { queues, events, threads, under_way: 0 }
     }
 

@@ -1,11 +1,11 @@
-//! A worker as the model has it: a shard, a queue, a lane.
+//! A worker as the model has it: a shard, a queue, a lane from each other.
 
 use crate::common::received::Received;
 use shuttle::sync::Arc;
 use shuttle::sync::atomic::{AtomicBool, Ordering};
 use shuttle::sync::mpsc::{Receiver, Sender};
-use sluice_conntrack::ids::EntryId;
-use sluice_conntrack::message::{Message, Settled};
+use sluice_conntrack::dispatch::{self, Dispatcher, Host};
+use sluice_conntrack::exchange::Message;
 use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{DropReason, Handed, Instant, PortId, Shard, ShardId, State, Verdict};
 
@@ -43,44 +43,95 @@ pub enum Event {
     Dropped(DropReason),
 }
 
-/// A packet that waits for another shard's answer: the first of its connection with its verdict, or a later one.
-struct Held {
-    entry: EntryId,
-    frame: Received,
-    first: Option<(Verdict, u8)>,
+/// What lies outside of one shard: queues and lanes to all, by number.
+pub struct Outside {
+    pub parcels: Receiver<Parcel>,
+    /// From each shard.
+    pub messages: Vec<Receiver<Lane>>,
+    pub queues: Vec<Sender<Parcel>>,
+    pub lanes: Vec<Sender<Lane>>,
+    pub events: Sender<Event>,
+    pub expected: Option<Expectation>,
+}
+
+impl Outside {
+    /// Makes known to all what a packet announces, and sees whether it is what was announced.
+    fn help(&mut self, packet: &Received, state: State) -> State {
+        let port = u16::from_be_bytes([packet.bytes[36], packet.bytes[37]]);
+        match port {
+            _ if state != State::New => state,
+            EXPECTED if self.expected.take().is_some_and(|expected| expected.claim()) => State::Related,
+            ANNOUNCES => {
+                let expectation = Expectation(Arc::new(AtomicBool::new(false)));
+                for lane in &self.lanes {
+                    lane.send(Lane::Expect(expectation.clone())).unwrap();
+                }
+                state
+            }
+            _ => state,
+        }
+    }
+}
+
+impl Host for Outside {
+    type Packet = Received;
+
+    const LANE: usize = 1024;
+
+    fn finish(&mut self, _: Instant, _: &mut Shard, packet: Received, verdict: &Verdict) {
+        let event = match verdict.action {
+            Action::Forward(port) => {
+                let state = self.help(&packet, verdict.state.unwrap());
+                Event::Sent { port, bytes: packet.bytes, state }
+            }
+            _ => Event::Dropped(verdict.drop_reason().unwrap()),
+        };
+        self.events.send(event).unwrap();
+    }
+
+    fn hand_off(&mut self, to: ShardId, handed: Handed, packet: Received) -> Result<(), Received> {
+        let packet = Received { handed: Some(handed), ..packet };
+        self.queues[usize::from(to.0)].send(Parcel::Frame(packet)).unwrap();
+        Ok(())
+    }
+
+    fn has_room(&self, _: ShardId) -> bool {
+        true
+    }
+
+    fn say(&mut self, to: ShardId, message: Message) {
+        self.lanes[usize::from(to.0)].send(Lane::Message(message)).unwrap();
+    }
+
+    fn hear(&mut self, from: ShardId) -> Option<Message> {
+        loop {
+            match self.messages[usize::from(from.0)].try_recv().ok()? {
+                Lane::Message(message) => return Some(message),
+                Lane::Expect(expectation) => self.expected = Some(expectation),
+            }
+        }
+    }
 }
 
 pub struct Worker {
     shard: Shard,
-    parcels: Receiver<Parcel>,
-    messages: Receiver<(ShardId, Lane)>,
-    queues: Vec<Sender<Parcel>>,
-    lanes: Vec<Sender<(ShardId, Lane)>>,
-    events: Sender<Event>,
-    held: Vec<Held>,
-    expected: Option<Expectation>,
+    dispatcher: Dispatcher<Received>,
+    outside: Outside,
 }
 
 impl Worker {
-    pub fn new(
-        shard: Shard,
-        parcels: Receiver<Parcel>,
-        messages: Receiver<(ShardId, Lane)>,
-        queues: Vec<Sender<Parcel>>,
-        lanes: Vec<Sender<(ShardId, Lane)>>,
-        events: Sender<Event>,
-    ) -> Self {
-        Self { shard, parcels, messages, queues, lanes, events, held: Vec::new(), expected: None }
+    pub fn new(shard: Shard, outside: Outside) -> Self {
+        Self { dispatcher: Dispatcher::new(shard.steering().shards()), shard, outside }
     }
 
-    /// Works until told to stop. Between two packets it looks at its lane again and again, as a polling worker does.
+    /// Works until told to stop. Between two packets it looks at its lanes again and again, as a polling worker does.
     pub fn run(mut self) -> Self {
         loop {
-            match self.parcels.try_recv() {
+            match self.outside.parcels.try_recv() {
                 Ok(Parcel::Frame(frame)) => {
                     self.exchange();
                     self.process(frame);
-                    self.speak();
+                    dispatch::speak(&mut self.shard, &mut self.outside);
                 }
                 Ok(Parcel::Stop) => return self,
                 Err(_) => {
@@ -93,85 +144,16 @@ impl Worker {
 
     /// Takes in what others say, and says what there is to say. Gives the number of messages.
     pub fn exchange(&mut self) -> usize {
-        let mut count = 0;
-        while let Ok((from, message)) = self.messages.try_recv() {
-            count += 1;
-            match message {
-                Lane::Message(message) => {
-                    if let Some(settled) = self.shard.receive(from, message) {
-                        self.settle(settled);
-                    }
-                }
-                Lane::Expect(expectation) => self.expected = Some(expectation),
-            }
-        }
-        self.speak();
-        count
-    }
-
-    fn settle(&mut self, settled: Settled) {
-        while let Some(place) = self.held.iter().position(|held| held.entry == settled.entry) {
-            let Held { mut frame, first, .. } = self.held.remove(place);
-            match first {
-                Some((verdict, tries)) if settled.granted => {
-                    let verdict = self.shard.release(&mut frame, &verdict);
-                    self.carry_out(frame, verdict, tries);
-                }
-                Some((verdict, tries)) => {
-                    let tries = tries + 1;
-                    let verdict = self.shard.bind_again(Instant::default(), &mut frame, &verdict, tries);
-                    self.carry_out(frame, verdict, tries);
-                }
-                None => self.process(frame),
-            }
-        }
+        let (messages, _) = self.dispatcher.hear(Instant::default(), &mut self.shard, &mut self.outside);
+        dispatch::speak(&mut self.shard, &mut self.outside);
+        messages
     }
 
     fn process(&mut self, mut frame: Received) {
         let mut verdicts = [Verdict::dropped(DropReason::Truncated)];
-        let port = u16::from_be_bytes([frame.bytes[36], frame.bytes[37]]);
-        self.shard.process(Instant::default(), std::slice::from_mut(&mut frame), &mut verdicts);
-        let [mut verdict] = verdicts;
-        let is_new = verdict.state == Some(State::New);
-        if is_new && port == EXPECTED && self.expected.take().is_some_and(|expected| expected.claim()) {
-            verdict.state = Some(State::Related);
-        }
-        if is_new && port == ANNOUNCES {
-            let expectation = Expectation(Arc::new(AtomicBool::new(false)));
-            let own = self.shard.steering().own();
-            for lane in &self.lanes {
-                lane.send((own, Lane::Expect(expectation.clone()))).unwrap();
-            }
-        }
-        self.carry_out(frame, verdict, 0);
-    }
-
-    fn carry_out(&mut self, frame: Received, verdict: Verdict, tries: u8) {
-        match (verdict.action, verdict.entry) {
-            (Action::Forward(port), _) => {
-                let state = verdict.state.unwrap();
-                self.events.send(Event::Sent { port, bytes: frame.bytes, state }).unwrap();
-            }
-            (Action::Handoff(to, by), _) => {
-                self.speak();
-                let handed = Some(Handed { from: self.shard.steering().own(), by });
-                self.queues[usize::from(to.0)].send(Parcel::Frame(Received { handed, ..frame })).unwrap();
-            }
-            (Action::Hold(_), Some(entry)) => {
-                self.held.push(Held { entry, frame, first: Some((verdict, tries)) });
-            }
-            (Action::Wait, Some(entry)) => {
-                self.held.push(Held { entry, frame, first: None });
-            }
-            _ => self.events.send(Event::Dropped(verdict.drop_reason().unwrap())).unwrap(),
-        }
-    }
-
-    fn speak(&mut self) {
-        let own = self.shard.steering().own();
-        while let Some((to, message)) = self.shard.next_message() {
-            self.lanes[usize::from(to.0)].send((own, Lane::Message(message))).unwrap();
-        }
+        let now = Instant::default();
+        self.shard.process(now, std::slice::from_mut(&mut frame), &mut verdicts);
+        self.dispatcher.apply(now, &mut self.shard, &mut self.outside, frame, &verdicts[0]);
     }
 
     pub fn signposts(&self) -> u32 {
@@ -195,6 +177,6 @@ impl Worker {
     /// Ends all entries.
     pub fn forget(&mut self) {
         self.shard.delete(|_| true);
-        self.speak();
+        dispatch::speak(&mut self.shard, &mut self.outside);
     }
 }

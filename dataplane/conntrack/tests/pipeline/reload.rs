@@ -4,8 +4,8 @@ use crate::common::frame::init;
 use crate::common::received::Received;
 use crate::common::{INSIDE, OUTSIDE, Packet, Pair, SEED, accept_all, configuration, rules};
 use crate::steering::{received, verdict};
+use sluice_conntrack::exchange::{Message, Settled};
 use sluice_conntrack::ids::{EntryId, Zone};
-use sluice_conntrack::message::{Message, Settled};
 use sluice_conntrack::nat::{Mapping, Nat, Ports, Range, Rule, Target};
 use sluice_conntrack::policy::{Match, Policy, Prefix, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
@@ -60,7 +60,7 @@ fn delegated(owner: &mut Shard) -> Vec<Received> {
 
 /// A packet that the first shard has handed to the second.
 fn arrived(packet: &Packet, by: Handoff) -> Received {
-    Received { handed: Some(Handed { from: ShardId(0), by }), ..received(INSIDE, packet) }
+    Received { handed: Some(Handed { from: ShardId(0), by, hops: 1 }), ..received(INSIDE, packet) }
 }
 
 /// Lets both shards hear what the other has to say; gives what that settles at the second.
@@ -68,11 +68,11 @@ fn exchange([owner, home]: &mut [Shard; 2]) -> Vec<Settled> {
     let mut settled = Vec::new();
     loop {
         let mut is_silent = true;
-        while let Some((_, message)) = home.next_message() {
+        while let Some(message) = home.next_message(ShardId(0)) {
             assert_eq!(owner.receive(ShardId(1), message), None);
             is_silent = false;
         }
-        while let Some((_, message)) = owner.next_message() {
+        while let Some(message) = owner.next_message(ShardId(1)) {
             settled.extend(home.receive(ShardId(0), message));
             is_silent = false;
         }
@@ -147,9 +147,9 @@ fn a_delegated_connection_that_is_bound_in_vain_leaves_its_zone() {
         while let Action::Hold(_) = verdict.action {
             configure(&mut home, 7, accept_all());
             let claim = loop {
-                match home.next_message().unwrap() {
-                    (_, Message::Claim { claim, .. }) => break claim,
-                    (_, other) => assert_eq!(owner.receive(ShardId(1), other), None),
+                match home.next_message(ShardId(0)).unwrap() {
+                    Message::Claim { claim, .. } => break claim,
+                    other => assert_eq!(owner.receive(ShardId(1), other), None),
                 }
             };
             home.receive(ShardId(0), Message::Refused(claim));
@@ -208,7 +208,7 @@ fn a_packet_of_sctp_is_translated_as_it_is_released_and_answered_in_its_zone() {
     let mut frame = received(INSIDE, &answer(inside));
     let verdict = crate::steering::verdict(&mut shards[0], frame.clone());
     assert_eq!(verdict.action, Action::Handoff(ShardId(1), Handoff::Signpost(5)));
-    frame.handed = Some(Handed { from: ShardId(0), by: Handoff::Signpost(5) });
+    frame.handed = Some(Handed { from: ShardId(0), by: Handoff::Signpost(5), hops: 1 });
     let mut verdicts = [verdict];
     shards[1].process(Instant::default(), std::slice::from_mut(&mut frame), &mut verdicts);
     assert_eq!(verdicts[0].action, Action::Forward(OUTSIDE));
@@ -261,7 +261,7 @@ fn a_first_packet_is_logged_once_wherever_it_is_decided_about() {
     assert_eq!(records(&mut both[1]), count);
     assert!(held.len() > 20);
     // Half of the claims are refused once.
-    while let Some((_, message)) = both[1].next_message() {
+    while let Some(message) = both[1].next_message(ShardId(0)) {
         assert!(matches!(message, Message::Claim { .. }));
     }
     for (number, (entry, mut frame, verdict)) in held.into_iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use crate::common::received::Received;
 use crate::common::{INSIDE, OUTSIDE, Packet, Pair, ROOM, SEED, accept_all, configuration};
-use sluice_conntrack::message::{Message, Settled};
+use sluice_conntrack::exchange::{Message, Settled};
 use sluice_conntrack::nat::{Mapping, Nat, Ports, Range, Rule, Target};
 use sluice_conntrack::policy::{Match, Policy};
 use sluice_conntrack::settings::{Preset, Settings};
@@ -85,7 +85,7 @@ fn what_was_handed_over_stays() {
     let mut shards = shards(2, ROOM);
     let packet = Pair::v4(1000, 53).udp(7);
     for shard in &mut shards {
-        let handed = Some(Handed { from: ShardId(0), by: Handoff::Steering });
+        let handed = Some(Handed { from: ShardId(0), by: Handoff::Steering, hops: 1 });
         let verdict = verdict(shard, Received { handed, ..received(INSIDE, &packet) });
         assert_eq!(verdict.state, Some(State::New));
     }
@@ -146,13 +146,12 @@ fn delegates(owner: &mut Shard, packet: &Packet) -> bool {
 
 /// A packet that the first shard has handed to the second.
 fn handed(packet: &Packet, by: Handoff) -> Received {
-    Received { handed: Some(Handed { from: ShardId(0), by }), ..received(INSIDE, packet) }
+    Received { handed: Some(Handed { from: ShardId(0), by, hops: 1 }), ..received(INSIDE, packet) }
 }
 
 /// Lets the first shard hear what the second has to say.
 fn tell(owner: &mut Shard, home: &mut Shard) {
-    while let Some((to, message)) = home.next_message() {
-        assert_eq!(to, ShardId(0));
+    while let Some(message) = home.next_message(ShardId(0)) {
         assert_eq!(owner.receive(ShardId(1), message), None);
     }
 }
@@ -186,9 +185,9 @@ fn a_delegated_connection_that_is_bound_in_vain_leaves_no_signpost() {
         let mut tries = 0;
         while let Action::Hold(_) = verdict.action {
             let claim = loop {
-                match home.next_message().unwrap() {
-                    (_, Message::Claim { claim, .. }) => break claim,
-                    (_, other) => assert_eq!(owner.receive(ShardId(1), other), None),
+                match home.next_message(ShardId(0)).unwrap() {
+                    Message::Claim { claim, .. } => break claim,
+                    other => assert_eq!(owner.receive(ShardId(1), other), None),
                 }
             };
             let settled = Settled { entry: claim, granted: false };

@@ -1,0 +1,194 @@
+//! Connections that another shard has to do with: what a shard does about its entries as others claim, grant, refuse and
+//! release ([`crate::exchange`]), and about the first packets that are held meanwhile.
+
+use crate::entry::{Entry, Status};
+use crate::exchange::{Message, Settled};
+use crate::frame::Frame;
+use crate::headers::Headers;
+use crate::ids::{EntryId, ShardId, Zone};
+use crate::shard::Shard;
+use crate::table::End;
+use crate::time::Instant;
+use crate::tuple::{Direction, Tuple};
+use crate::verdict::{Action, DropReason, Handoff, Verdict};
+use crate::wire;
+
+/// How often a connection is bound before it is given up: each time another port, which is seldom taken.
+const MOST_BINDINGS: u8 = 8;
+
+/// The zone in which another shard has given the connection of a packet to this one with it, if it has.
+pub(crate) fn delegated_in<F: Frame>(frame: &F) -> Option<Zone> {
+    match frame.handed()?.by {
+        Handoff::Delegation(zone) => Some(zone),
+        Handoff::Steering | Handoff::Signpost(_) | Handoff::Return => None,
+    }
+}
+
+impl Shard {
+    /// The next message to another shard. Those to one shard must arrive there in order.
+    pub fn next_message(&mut self, to: ShardId) -> Option<Message> {
+        self.exchange.next_message(to)
+    }
+
+    /// Whether there are messages to that shard which it was not told yet: no packet is handed on to it before.
+    pub(crate) fn has_messages(&self, to: ShardId) -> bool {
+        self.exchange.has_messages(to)
+    }
+
+    /// Whether nobody is to be told anything.
+    pub const fn is_silent(&self) -> bool {
+        self.exchange.is_silent()
+    }
+
+    /// Takes a message in. Gives what it settles, for packets that wait for it: those are to be released or bound again
+    /// before any other packet.
+    pub fn receive(&mut self, from: ShardId, message: Message) -> Option<Settled> {
+        match message {
+            Message::Claim { tuple, claim } => {
+                let is_known = self.exchange.signpost(&tuple).is_none() && self.is_taken(&tuple);
+                self.exchange.answer_claim(from, &tuple, claim, is_known);
+                None
+            }
+            Message::Release(tuple) => {
+                self.exchange.drop_signpost(&tuple, from);
+                None
+            }
+            Message::Granted(entry) => {
+                self.exchange.settle(from);
+                if self.entry(entry).is_some() {
+                    self.entries.at_mut(entry.index).status.clear(Status::UNSETTLED);
+                }
+                Some(Settled { entry, granted: true })
+            }
+            Message::Refused(entry) => {
+                self.exchange.settle(from);
+                let lives = self.entry(entry).is_some();
+                if lives {
+                    // There is no signpost to be released, and one that has delegated is still of use.
+                    let status = &mut self.entries.at_mut(entry.index).status;
+                    status.clear(Status::SIGNPOSTED);
+                    status.clear(Status::DELEGATED);
+                    self.remove(entry.index, End::Closed);
+                }
+                Some(Settled { entry, granted: !lives })
+            }
+        }
+    }
+
+    /// How many tuples of other shards' connections it knows.
+    pub const fn signposts(&self) -> u32 {
+        self.exchange.signposts()
+    }
+
+    /// The shard whose connection a tuple belongs to, where a signpost says so.
+    pub fn signpost(&self, tuple: &Tuple) -> Option<ShardId> {
+        self.exchange.signpost(tuple)
+    }
+
+    /// Claims the reply tuple of an entry, which waits from now on.
+    pub(crate) fn claim(&mut self, index: u32, tuple: Tuple) {
+        let claim = self.entries.id(index);
+        let status = &mut self.entries.at_mut(index).status;
+        status.set(Status::SIGNPOSTED);
+        status.set(Status::UNSETTLED);
+        // What it was judged by: it is looked at again if that changes meanwhile.
+        self.entries.at_mut(index).judged.generation = self.generation;
+        self.exchange.claim(tuple, claim);
+    }
+
+    /// Lets the place of an entry go that nothing leads to any more, and the signposts to it.
+    pub(crate) fn free_place(&mut self, index: u32) {
+        let status = self.entries.at(index).status;
+        let pointed = [(Status::SIGNPOSTED, Direction::Reply), (Status::DELEGATED, Direction::Original)];
+        for (_, direction) in pointed.into_iter().filter(|(bit, _)| status.has(*bit)) {
+            self.exchange.release(self.entries.tuple(index, direction));
+        }
+        self.entries.remove(index);
+    }
+
+    /// Gives the connection of a first packet to another shard. `None` where there is no room for a signpost.
+    pub(crate) fn delegate(&mut self, tuple: &Tuple, to: ShardId) -> Option<Verdict> {
+        self.exchange.delegate(tuple, to).map(|by| Verdict::ended(Action::Handoff(to, by)))
+    }
+
+    /// Whether the connection of a delegated packet has begun with it, or may yet.
+    pub(crate) fn keeps_delegation(&self, verdict: &Verdict) -> bool {
+        let begun = |entry: &Entry| {
+            verdict.direction == Some(Direction::Original) && entry.status.has(Status::DELEGATED)
+        };
+        verdict.action == Action::Wait || verdict.entry.and_then(|id| self.entry(id)).is_some_and(begun)
+    }
+
+    /// Lets the signpost go of a delegated connection that has not begun. It stands for the tuple in the zone of the other
+    /// shard.
+    pub(crate) fn decline(&mut self, mut tuple: Tuple, zone: Zone) {
+        tuple.selector = tuple.selector.with_zone(zone);
+        self.exchange.release(tuple);
+    }
+
+    /// Lets the signpost go of a packet that no longer waits for its connection to begin, if there is one.
+    pub fn turn_away<F: Frame>(&mut self, frame: &F) {
+        if let (Some(zone), Ok(headers)) = (delegated_in(frame), wire::parse(frame)) {
+            self.decline(headers.tuple, zone);
+        }
+    }
+
+    /// Takes back what was delegated to a shard in a zone with a packet that did not get there.
+    pub(crate) fn take_back<F: Frame>(&mut self, frame: &F, to: ShardId, zone: Zone) {
+        if let Ok(Headers { mut tuple, .. }) = wire::parse(frame) {
+            tuple.selector = tuple.selector.with_zone(zone);
+            self.exchange.drop_signpost(&tuple, to);
+        }
+    }
+
+    /// The shard that is to answer the claim of an entry.
+    pub(crate) fn answers(&self, id: EntryId) -> Option<ShardId> {
+        self.entry(id).map(|_| self.steering().owner(&self.entries.tuple(id.index, Direction::Reply)))
+    }
+
+    /// Completes the verdict on the first packet of a connection, which was [`Action::Hold`], when its claim was granted. The
+    /// packet is dropped if its entry has ended meanwhile, and decided about again if another configuration is in force:
+    /// rules and routes are others then.
+    pub fn release<F: Frame>(&mut self, frame: &mut F, verdict: &Verdict) -> Verdict {
+        let (Action::Hold(egress), Some(id)) = (verdict.action, verdict.entry) else { return *verdict };
+        let (Ok(headers), Some(entry)) = (wire::parse(frame), self.entry(id)) else {
+            self.count_drops(DropReason::HoldFull, 1);
+            return Verdict { action: Action::Drop(DropReason::HoldFull), ..*verdict };
+        };
+        if entry.judged.generation != self.generation {
+            // A signpost that has delegated the packet is still of use.
+            self.entries.at_mut(id.index).status.clear(Status::DELEGATED);
+            self.remove(id.index, End::Closed);
+            return self.decide_again(self.now, frame, 0);
+        }
+        if entry.is_translated() {
+            let to = self.translated(id.index, Direction::Original);
+            self.rewrite(frame, &headers, &to);
+        }
+        let action = self.configuration.forwarding.finish(frame, &headers, Action::Forward(egress));
+        Verdict { action, ..*verdict }
+    }
+
+    /// Binds the connection of a first packet again whose claim was refused `tries` times.
+    pub fn bind_again<F: Frame>(
+        &mut self,
+        now: Instant,
+        frame: &mut F,
+        verdict: &Verdict,
+        tries: u8,
+    ) -> Verdict {
+        if tries >= MOST_BINDINGS {
+            self.turn_away(frame);
+            self.count_drops(DropReason::NatExhausted, 1);
+            return Verdict { action: self.no_room(DropReason::NatExhausted), entry: None, ..*verdict };
+        }
+        self.decide_again(now, frame, tries)
+    }
+
+    /// Ends the entry of a first packet that could not be held.
+    pub(crate) fn abandon(&mut self, id: EntryId) {
+        if self.entry(id).is_some() {
+            self.remove(id.index, End::Closed);
+        }
+    }
+}

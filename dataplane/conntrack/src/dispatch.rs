@@ -1,0 +1,238 @@
+//! What is done with a packet once it is decided about: it comes to its end, is handed to another shard, or is held until
+//! another shard knows its connection ([`crate::exchange`]).
+//!
+//! The rules are here and nowhere else: workers over DPDK's queues and rings, the model checker and the simulations are
+//! *hosts* that run them, each with packets and rings of its own.
+
+use crate::exchange::{Message, Settled};
+use crate::frame::{Frame, Handed};
+use crate::hold::{Held, Waiting};
+use crate::ids::ShardId;
+use crate::shard::Shard;
+use crate::time::Instant;
+use crate::verdict::{Action, DropReason, Handoff, Verdict};
+use std::slice;
+
+/// How often a packet is handed on before it is dropped. One is steered once, and goes by a signpost or back again each time
+/// that its connection has begun or ended at that very moment.
+pub const MOST_HOPS: u8 = 16;
+
+/// What only the owner of packets and rings can do.
+pub trait Host {
+    /// A packet, with the port it came in by and how it came from another shard.
+    type Packet: Frame;
+
+    /// Messages that the lane from another shard holds, at most. So many are taken in at once: what others go on saying
+    /// meanwhile is heard the next time.
+    const LANE: usize;
+
+    /// Does with a packet what a verdict says that is its last: sends it, answers it, drops it.
+    fn finish(&mut self, now: Instant, shard: &mut Shard, packet: Self::Packet, verdict: &Verdict);
+
+    /// Hands a packet to another shard.
+    ///
+    /// # Errors
+    /// The packet, where there is no room for it.
+    fn hand_off(&mut self, to: ShardId, handed: Handed, packet: Self::Packet) -> Result<(), Self::Packet>;
+
+    /// Whether the lane to another shard has room for a message.
+    fn has_room(&self, to: ShardId) -> bool;
+
+    /// Says something to another shard, in order. There is room.
+    fn say(&mut self, to: ShardId, message: Message);
+
+    /// The next message from another shard.
+    fn hear(&mut self, from: ShardId) -> Option<Message>;
+}
+
+/// What a shard's packets wait for, and where they go.
+#[derive(Debug)]
+pub struct Dispatcher<P> {
+    held: Held<P>,
+}
+
+impl<P: Frame> Dispatcher<P> {
+    /// That of one of so many shards.
+    pub fn new(shards: u16) -> Self {
+        Self { held: Held::new(shards) }
+    }
+
+    /// Packets that are held.
+    pub const fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Does with a packet what its verdict says.
+    #[inline]
+    pub fn apply<H: Host<Packet = P>>(
+        &mut self,
+        now: Instant,
+        shard: &mut Shard,
+        host: &mut H,
+        packet: P,
+        verdict: &Verdict,
+    ) {
+        match verdict.action {
+            Action::Forward(_) | Action::Deliver | Action::Reject(..) | Action::Drop(_) => {
+                host.finish(now, shard, packet, verdict);
+            }
+            Action::Handoff(to, by) => hand_off(now, shard, host, packet, to, by),
+            Action::Hold(_) => self.hold(now, shard, host, packet, verdict, 0),
+            Action::Wait => self.wait(now, shard, host, packet, verdict),
+        }
+    }
+
+    /// Takes in what other shards say, and does what packets have waited for. Gives the number of messages, and the
+    /// verdict on the last packet that waits no more.
+    pub fn hear<H: Host<Packet = P>>(
+        &mut self,
+        now: Instant,
+        shard: &mut Shard,
+        host: &mut H,
+    ) -> (usize, Option<Verdict>) {
+        let (mut messages, mut verdict) = (0, None);
+        for from in others(shard) {
+            for _ in 0..H::LANE {
+                let Some(message) = host.hear(from) else { break };
+                messages += 1;
+                if let Some(settled) = shard.receive(from, message) {
+                    verdict = self.settle(now, shard, host, settled).or(verdict);
+                }
+            }
+        }
+        if messages > 0 {
+            speak(shard, host);
+        }
+        (messages, verdict)
+    }
+
+    /// Takes up the packets that have waited for a claim, in order: the first of the connection and those behind it.
+    fn settle<H: Host<Packet = P>>(
+        &mut self,
+        now: Instant,
+        shard: &mut Shard,
+        host: &mut H,
+        settled: Settled,
+    ) -> Option<Verdict> {
+        let mut last = None;
+        let mut chain = self.held.take(settled.entry);
+        while let Some(Waiting { mut packet, first }) = self.held.next(&mut chain) {
+            let (verdict, tries) = match first {
+                Some((verdict, tries)) if settled.granted => (shard.release(&mut packet, &verdict), tries),
+                Some((verdict, tries)) => {
+                    (shard.bind_again(now, &mut packet, &verdict, tries + 1), tries + 1)
+                }
+                None => {
+                    let mut verdict = [Verdict::dropped(DropReason::HoldFull)];
+                    shard.process(now, slice::from_mut(&mut packet), &mut verdict);
+                    (verdict[0], 0)
+                }
+            };
+            match verdict.action {
+                Action::Hold(_) => self.hold(now, shard, host, packet, &verdict, tries),
+                _ => self.apply(now, shard, host, packet, &verdict),
+            }
+            last = Some(verdict);
+        }
+        last
+    }
+
+    /// Holds the first packet of a connection until its claim, the one after `tries` that were refused, is settled.
+    #[inline(never)]
+    fn hold<H: Host<Packet = P>>(
+        &mut self,
+        now: Instant,
+        shard: &mut Shard,
+        host: &mut H,
+        packet: P,
+        verdict: &Verdict,
+        tries: u8,
+    ) {
+        let first = Some((*verdict, tries));
+        if let Err(packet) = self.push(shard, verdict, Waiting { packet, first }) {
+            if let Some(entry) = verdict.entry {
+                shard.abandon(entry);
+            }
+            end(now, shard, host, packet, DropReason::HoldFull);
+        }
+    }
+
+    /// Holds a packet that came behind the first of its connection.
+    #[inline(never)]
+    fn wait<H: Host<Packet = P>>(
+        &mut self,
+        now: Instant,
+        shard: &mut Shard,
+        host: &mut H,
+        packet: P,
+        verdict: &Verdict,
+    ) {
+        if let Err(packet) = self.push(shard, verdict, Waiting { packet, first: None }) {
+            shard.turn_away(&packet);
+            end(now, shard, host, packet, DropReason::HoldFull);
+        }
+    }
+
+    fn push(&mut self, shard: &Shard, verdict: &Verdict, waiting: Waiting<P>) -> Result<(), P> {
+        match verdict.entry.and_then(|entry| Some((entry, shard.answers(entry)?))) {
+            Some((entry, answers)) => self.held.push(entry, answers, waiting),
+            None => Err(waiting.packet),
+        }
+    }
+}
+
+/// Tells other shards what this one has to say, as far as their lanes have room.
+pub fn speak<H: Host>(shard: &mut Shard, host: &mut H) {
+    if !shard.is_silent() {
+        others(shard).for_each(|to| speak_to(shard, host, to));
+    }
+}
+
+fn speak_to<H: Host>(shard: &mut Shard, host: &mut H, to: ShardId) {
+    while host.has_room(to)
+        && let Some(message) = shard.next_message(to)
+    {
+        host.say(to, message);
+    }
+}
+
+/// Hands a packet to another shard.
+#[inline(never)]
+fn hand_off<H: Host>(
+    now: Instant,
+    shard: &mut Shard,
+    host: &mut H,
+    packet: H::Packet,
+    to: ShardId,
+    by: Handoff,
+) {
+    let hops = packet.handed().map_or(0, |handed| handed.hops) + 1;
+    // What the other shard is to know before it looks the packet up goes first.
+    speak_to(shard, host, to);
+    let handed = Handed { from: shard.steering().own(), by, hops };
+    let refused = if hops > MOST_HOPS {
+        Err((packet, DropReason::HandoffLoop))
+    } else if shard.has_messages(to) {
+        Err((packet, DropReason::HandoffFull))
+    } else {
+        host.hand_off(to, handed, packet).map_err(|packet| (packet, DropReason::HandoffFull))
+    };
+    if let Err((packet, reason)) = refused {
+        if let Handoff::Delegation(zone) = by {
+            shard.take_back(&packet, to, zone);
+        }
+        end(now, shard, host, packet, reason);
+    }
+}
+
+/// Drops a packet that was on its way.
+fn end<H: Host>(now: Instant, shard: &mut Shard, host: &mut H, packet: H::Packet, reason: DropReason) {
+    shard.count_drops(reason, 1);
+    host.finish(now, shard, packet, &Verdict::dropped(reason));
+}
+
+/// All other shards.
+fn others(shard: &Shard) -> impl Iterator<Item = ShardId> + use<> {
+    let (own, shards) = (shard.steering().own(), shard.steering().shards());
+    (0..shards).map(ShardId).filter(move |other| *other != own)
+}
