@@ -18,10 +18,7 @@ use super::candidate::Candidate;
 use super::startup::Startup;
 use super::workers::{Handle, Workers};
 use crate::config::{self, Config};
-use crate::host;
-
-/// DPDK does not start with less.
-const LEAST_DPDK_MB: u64 = 512;
+use crate::host::{self, memory::LEAST_DPDK_BYTES};
 
 /// Mbufs of each queue: what it holds.
 const MBUFS_PER_QUEUE: u32 = 1024;
@@ -188,8 +185,8 @@ fn announce(name: &str, port: &Port, options: &PortOptions, workers: u16) {
 
 /// DPDK gets what the table has left of the memory.
 fn start_eal(config: &Config, table_bytes: u64) -> Result<Eal, RunError> {
-    let left = config.system.memory.hugepages.0.saturating_sub(table_bytes) >> 20;
-    let options = EalOptions { memory_mb: left.max(LEAST_DPDK_MB) as u32, ..EalOptions::default() };
+    let left = config.system.memory.hugepages.0.saturating_sub(table_bytes).max(LEAST_DPDK_BYTES);
+    let options = EalOptions { memory_mb: (left >> 20) as u32, ..EalOptions::default() };
     let eal = Eal::init(&options)?;
     if let Some(why) = eal.ordinary_pages() {
         warn!("{why}: running on ordinary pages, more slowly; `sluice check --host` shows what mends it");

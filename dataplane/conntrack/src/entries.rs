@@ -50,6 +50,11 @@ impl Entries {
         })
     }
 
+    /// Bytes of the arenas that are touched at once: the entries, and their cold halves.
+    pub const fn arena_bytes(capacity: u32) -> [usize; 2] {
+        [capacity as usize * size_of::<Entry>(), capacity as usize * size_of::<Cold>()]
+    }
+
     /// How many entries there are.
     pub const fn len(&self) -> u32 {
         self.len

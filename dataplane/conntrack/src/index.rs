@@ -138,6 +138,11 @@ impl Index {
     /// Bytes of memory for each entry that there is room for.
     pub const BYTES_PER_ENTRY: usize = size_of::<Bucket>() / LOAD;
 
+    /// Bytes of the arena.
+    pub fn arena_bytes(capacity: u32) -> usize {
+        Self::buckets(capacity) * size_of::<Bucket>()
+    }
+
     fn buckets(capacity: u32) -> usize {
         (capacity as usize).div_ceil(LOAD).max(2)
     }

@@ -145,8 +145,7 @@ impl Shard {
             let text = format!("a shard holds less than {} entries", wheel::MAX_ENTRIES);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        // A translated entry has two places in the index.
-        let places = if configuration.nat.is_empty() { capacity.entries } else { capacity.entries * 2 };
+        let places = index_places(capacity.entries, &configuration);
         Ok(Self {
             exchange: Exchange::new(capacity.entries, capacity.seed)?,
             configuration,
@@ -167,6 +166,12 @@ impl Shard {
             now,
             settled: now,
         })
+    }
+
+    /// Bytes of each arena that a shard with room for so many entries takes and touches when it is made.
+    pub fn arena_bytes(entries: u32, configuration: &Configuration) -> [usize; 3] {
+        let [hot, cold] = Entries::arena_bytes(entries);
+        [hot, cold, Index::arena_bytes(index_places(entries, configuration))]
     }
 
     /// Makes it one of several, all with as much room: what belongs to another is handed off, and limits of the box are
@@ -343,4 +348,9 @@ impl Shard {
         }
         before - self.len()
     }
+}
+
+/// Places of the index: a translated entry has two.
+fn index_places(entries: u32, configuration: &Configuration) -> u32 {
+    if configuration.nat.is_empty() { entries } else { entries.saturating_mul(2) }
 }

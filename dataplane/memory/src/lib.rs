@@ -3,7 +3,7 @@
 //! The only place outside the DPDK bindings with `unsafe` in it. An [`Arena`] is one anonymous mapping
 //! that holds a fixed number of values, all zero at first; it never grows or moves. Huge pages are
 //! worth 1.4 times the speed at ten million entries, so an arena takes the largest pages that the host
-//! gives and says which those were.
+//! gives and that suit its size, and says which those were.
 
 use std::fmt;
 use std::io;
@@ -44,12 +44,20 @@ impl Pages {
         }
     }
 
-    const fn size_bytes(self) -> usize {
+    /// Size of a page in bytes; of transparent ones, that which they are joined to.
+    pub const fn size_bytes(self) -> usize {
         match self {
             Self::Ordinary => 4 << 10,
             Self::Transparent | Self::Huge2M => 2 << 20,
             Self::Huge1G => 1 << 30,
         }
+    }
+
+    /// Whether so many bytes leave little of these pages unused: at most an eighth, or less than 2 MiB.
+    pub const fn suits(self, bytes: usize) -> bool {
+        let rest = bytes % self.size_bytes();
+        let unused = if rest == 0 { 0 } else { self.size_bytes() - rest };
+        unused < Self::Huge2M.size_bytes() || unused <= (bytes + unused) / 8
     }
 }
 
@@ -68,8 +76,8 @@ unsafe impl<T: Send> Send for Arena<T> {}
 unsafe impl<T: Sync> Sync for Arena<T> {}
 
 impl<T: FromZeros> Arena<T> {
-    /// `len` zeroed values on the largest pages up to `largest` that the host has, all of them touched now,
-    /// so that no packet waits for a page fault.
+    /// `len` zeroed values on the largest pages up to `largest` that the host has and that [suit](Pages::suits)
+    /// them, all of them touched now, so that no packet waits for a page fault.
     ///
     /// # Errors
     /// When the host has not enough memory even in ordinary pages.
@@ -77,7 +85,7 @@ impl<T: FromZeros> Arena<T> {
         let choices = [Pages::Huge1G, Pages::Huge2M, Pages::Transparent];
         choices
             .into_iter()
-            .filter(|pages| *pages <= largest)
+            .filter(|pages| *pages <= largest && pages.suits(len.saturating_mul(size_of::<T>())))
             .find_map(|pages| Self::map(len, pages, true).ok())
             .map_or_else(|| Self::map(len, Pages::Ordinary, true), Ok)
     }
@@ -228,6 +236,17 @@ mod tests {
         for largest in [Pages::Ordinary, Pages::Transparent, Pages::Huge2M] {
             assert!(Arena::<u8>::new(1, largest).unwrap().pages() <= largest);
         }
+    }
+
+    #[test]
+    fn pages_are_no_larger_than_suits_what_lies_on_them() {
+        let gib = |eighths: usize| eighths << 27;
+        for (bytes, suits) in [(1, false), (gib(6), false), (gib(7), true), (gib(8), true)] {
+            assert_eq!(Pages::Huge1G.suits(bytes), suits, "{bytes} bytes");
+        }
+        // Of many pages the last may be all but empty.
+        assert!(!Pages::Huge1G.suits(gib(48) + 1) && Pages::Huge1G.suits(gib(57)));
+        assert!([0, 1, 2 << 20, (2 << 20) + 1].iter().all(|bytes| Pages::Huge2M.suits(*bytes)));
     }
 
     #[test]

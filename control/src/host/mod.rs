@@ -1,10 +1,12 @@
 //! Is this machine ready: huge pages, drivers, cores, limits. Each finding comes with the command that mends it.
 
+pub mod memory;
+
 use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use crate::config::{Config, Device, Size};
+use crate::config::{Config, Device};
 
 /// Something about the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +29,7 @@ impl fmt::Display for HostFinding {
 /// Looks at the machine whose file system begins at `root`.
 pub fn inspect(config: &Config, root: &Path) -> Vec<HostFinding> {
     let mut findings = Vec::new();
-    findings.extend(huge_pages(config.system.memory.hugepages, root));
-    findings.extend(locked_memory(config, root));
+    findings.extend(memory::inspect(config, root));
     findings.extend(cores(config, root));
     for (name, interface) in &config.interfaces {
         findings.extend(match &interface.device {
@@ -49,41 +50,6 @@ fn error(message: String, mend: impl Into<String>) -> Option<HostFinding> {
 
 fn number(file: &Path) -> u64 {
     fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
-}
-
-/// Directories below `/sys/kernel/mm/hugepages` are named by the page size in kB.
-fn huge_pages(wanted: Size, root: &Path) -> Option<HostFinding> {
-    let pools = [2_048u64, 1_048_576];
-    let pool = |kb: u64| root.join(format!("sys/kernel/mm/hugepages/hugepages-{kb}kB"));
-    let free: u64 = pools.iter().map(|kb| number(&pool(*kb).join("free_hugepages")) * kb * 1024).sum();
-    if free >= wanted.0 {
-        return None;
-    }
-    let kb = pools[0];
-    let more = (wanted.0 - free).div_ceil(kb * 1024) + number(&pool(kb).join("nr_hugepages"));
-    warning(
-        format!("huge pages: {} free, {wanted} wanted; ordinary pages would serve, more slowly", Size(free)),
-        format!("echo {more} > /sys/kernel/mm/hugepages/hugepages-{kb}kB/nr_hugepages"),
-    )
-}
-
-/// vfio pins all of DPDK's memory, which the limit on locked memory must allow.
-fn locked_memory(config: &Config, root: &Path) -> Option<HostFinding> {
-    let on_pci = |device: &Device| matches!(device, Device::Pci(_));
-    if !config.interfaces.values().any(|interface| on_pci(&interface.device)) {
-        return None;
-    }
-    let limits = fs::read_to_string(root.join("proc/self/limits")).ok()?;
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max locked memory"))?;
-    let soft = line.split_whitespace().next()?;
-    let wanted = config.system.memory.hugepages;
-    match soft.parse::<u64>() {
-        Ok(bytes) if bytes < wanted.0 => error(
-            format!("locked memory: at most {}, {wanted} wanted", Size(bytes)),
-            "ulimit -l unlimited   (in a systemd unit: LimitMEMLOCK=infinity)",
-        ),
-        _ => None,
-    }
 }
 
 fn cores(config: &Config, root: &Path) -> Vec<HostFinding> {
@@ -234,7 +200,7 @@ mod tests {
         assert_eq!(
             machine.messages(["pci:0000:3b:00.0", "vdev:net_af_packet1,iface=eth9"]),
             [
-                "warning: huge pages: 200M free, 1G wanted; ordinary pages would serve, more slowly\n   \
+                "warning: huge pages: 200M free, 1G wanted (all tables take 156M); ordinary pages would serve, more slowly\n   \
                  mend: echo 532 > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages",
                 "error: locked memory: at most 8M, 1G wanted\n   \
                  mend: ulimit -l unlimited   (in a systemd unit: LimitMEMLOCK=infinity)",
