@@ -10,6 +10,9 @@ use crate::table::{End, Key};
 use crate::unconfirmed::Unconfirmed;
 use crate::verdict::{Action, DropReason, Rejection, State, Verdict};
 
+/// Entries that make room for one connection, at most.
+const MOST_EVICTIONS: u32 = 4;
+
 impl Shard {
     /// Binds the source of a connection whose first packet passes, and puts it into the table. Gives the verdict, which is
     /// another where that fails. The facts are those that the policy saw.
@@ -44,7 +47,13 @@ impl Shard {
             self.unbind_source(&unconfirmed);
             return refused(hold_full);
         }
-        let Some(index) = self.confirm(key, unconfirmed) else { return self.table_full() };
+        let is_counted = !unconfirmed.attempt.again;
+        let Some(index) = self.confirm(key, unconfirmed) else {
+            if is_counted {
+                self.discount_for_rule(verdict.rule, headers);
+            }
+            return self.table_full();
+        };
         let verdict = Verdict { entry: Some(self.entries.id(index)), ..verdict };
         match verdict.action {
             Action::Forward(egress) if claims => {
@@ -66,12 +75,17 @@ impl Shard {
         index
     }
 
-    /// Inserts it, and evicts another for it where that is needed; `None` where there is no room.
+    /// Inserts it, and evicts another for it where that is needed; `None` where there is no room. A table above a limit that was
+    /// lowered shrinks with each newcomer.
     #[inline]
     fn find_room(&mut self, key: &Key, unconfirmed: &Unconfirmed) -> Option<u32> {
-        if self.len() >= self.limit() {
-            let victim = self.evictable(key.hash)?;
-            self.remove(victim, End::Evicted);
+        let limit = self.limit();
+        if self.len() >= limit && !self.evict(key.hash) {
+            return None;
+        }
+        let mut more = MOST_EVICTIONS - 1;
+        while self.len() >= limit && more > 0 && self.evict(key.hash) {
+            more -= 1;
         }
         self.insert(key.hash, unconfirmed).or_else(|| self.insert_in_crowd(key, unconfirmed))
     }
@@ -81,9 +95,8 @@ impl Shard {
     fn insert_in_crowd(&mut self, key: &Key, unconfirmed: &Unconfirmed) -> Option<u32> {
         let reply_hash = unconfirmed.reply_hash;
         for hash in [Some(key.hash), reply_hash].into_iter().flatten() {
-            if self.index.is_full(hash) {
-                let victim = self.evictable(hash)?;
-                self.remove(victim, End::Evicted);
+            if self.index.is_full(hash) && !self.evict(hash) {
+                return None;
             }
         }
         self.insert(key.hash, unconfirmed)

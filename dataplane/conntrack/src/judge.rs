@@ -104,7 +104,7 @@ impl Shard {
         }
     }
 
-    /// Counts it no more: it turns out to be another shard's.
+    /// Counts it no more: it turns out to be another shard's, or finds no room.
     #[cold]
     pub(crate) fn discount_for_rule(&mut self, rule: Option<RuleId>, headers: &Headers) {
         if let Some(counter) = self.rule_counter(rule) {

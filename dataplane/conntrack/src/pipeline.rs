@@ -251,10 +251,6 @@ impl Shard {
             Ok(unconfirmed) => unconfirmed,
             Err(reason) => return self.decide_untracked(frame, headers, &Tracked::invalid(reason)),
         };
-        if replaces.is_none() && self.len() >= self.limit() && self.evictable(slot.key.hash).is_none() {
-            self.counters.insert_failures += 1;
-            return self.table_full();
-        }
         unconfirmed.delegated = delegated_in(frame).is_some();
         unconfirmed.attempt = slot.attempt;
         let mut facts = Facts::of_first_packet(packet, frame.port());

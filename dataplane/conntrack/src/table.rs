@@ -70,13 +70,27 @@ impl Shard {
         self.index.find(key.hash, |index| self.entries.direction(index, tuple))
     }
 
-    /// The unassured entry to evict for a connection of this hash: if it can be, one whose first packet is not held.
-    pub(crate) fn evictable(&self, hash: Hash) -> Option<u32> {
+    /// Ends an entry that makes room for a connection of this hash. False where there is none.
+    pub(crate) fn evict(&mut self, hash: Hash) -> bool {
+        let Some(victim) = self.evictable(hash) else { return false };
+        let is_expired = self.entries.at(victim).deadline.is_due(Tick::at(self.now));
+        self.remove(victim, if is_expired { End::Expired } else { End::Evicted });
+        true
+    }
+
+    /// The entry to evict for a connection of this hash, unassured or one whose time is over: if it can be, one whose first
+    /// packet is not held.
+    fn evictable(&self, hash: Hash) -> Option<u32> {
+        let now = Tick::at(self.now);
         let is = |bit, index: &u32| self.entries.at(*index).status.has(bit);
-        let mut unassured =
-            self.index.neighbours(hash).filter(|index| !is(Status::ASSURED, index)).peekable();
-        let first = unassured.peek().copied();
-        unassured.find(|index| !is(Status::UNSETTLED, index)).or(first)
+        let is_expired = |index: &u32| self.entries.at(*index).deadline.is_due(now);
+        let mut candidates = self
+            .index
+            .neighbours(hash)
+            .filter(|index| !is(Status::ASSURED, index) || is_expired(index))
+            .peekable();
+        let first = candidates.peek().copied();
+        candidates.find(|index| !is(Status::UNSETTLED, index)).or(first)
     }
 
     /// Puts a connection into the table, under the hash of its original tuple and, if it is translated, of its reply tuple;

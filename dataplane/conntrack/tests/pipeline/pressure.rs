@@ -125,12 +125,42 @@ fn a_neighbourhood_of_assured_entries_refuses_below_the_limit() {
 }
 
 #[test]
-fn a_full_table_refuses_before_the_rules_look() {
+fn a_full_table_refuses_what_the_rules_let_pass() {
     let mut it = limited(Preset::Linux, 0);
     it.inside(&Pair::v4(1, 53).udp(1));
     assert!(it.shard.configuration().rule_counters.iter().all(|rule| rule.packets == 0));
     assert_eq!(it.drops(DropReason::TableFull), 1);
     assert_eq!(it.inside(&Pair::v4(1, 53).udp(1).spoilt()).invalid, Some(InvalidReason::BadChecksum));
+}
+
+#[test]
+fn a_full_table_tells_nobody_what_the_rules_drop() {
+    for preset in PRESETS {
+        let mut it = limited(preset, 1);
+        it.shard.configuration_mut().settings.reject_when_full = true;
+        assure(&mut it, Pair::v4(1, 53));
+        it.shard.configuration_mut().policy = Policy::default();
+        let verdict = it.inside(&Pair::v4(2, 53).udp(1));
+        assert_eq!((verdict.state, verdict.action), (Some(State::New), Action::Drop(DropReason::Policy)));
+        assert_eq!(it.drops(DropReason::TableFull), 0);
+        it.check();
+    }
+}
+
+#[test]
+fn who_is_dead_makes_room_assured_or_not() {
+    for preset in PRESETS {
+        let mut it = limited(preset, 8);
+        for sport in 0..8 {
+            assure(&mut it, Pair::v4(sport, 53));
+        }
+        // Their time passes, and no sweep has come by.
+        it.now = it.now.after(secs(600));
+        assert_eq!(it.inside(&Pair::v4(1000, 53).udp(1)).state, Some(State::New));
+        let counters = it.shard.counters();
+        assert_eq!((counters.early_drops, counters.insert_failures), (0, 0), "it was over");
+        it.check();
+    }
 }
 
 #[test]
@@ -157,6 +187,7 @@ fn a_lower_limit_counts_from_the_next_newcomer_on() {
         it.inside(&Pair::v4(sport, 53).udp(1));
         assert!(it.shard.len() <= 20);
     }
+    assert_eq!(it.shard.len(), 5, "newcomers take more places than they need until it is kept");
     it.check();
 }
 
