@@ -115,15 +115,111 @@ fn many_rules_may_share_a_pool() {
     );
 }
 
+/// A megabyte of brackets takes no longer than its length says: reading ends where nesting goes too deep.
 #[test]
 fn deep_nesting_is_refused() {
-    for (open, close) in [("[", "]"), ("{a: ", "}"), ("- ", "")] {
-        for depth in [130, 300, 5_000] {
+    for (open, close) in [("[", "]"), ("{a: ", "}"), ("- ", ""), ("? ", ""), ("[{a: ", "}]"), ("[[", "]]")] {
+        for depth in [33, 300, 1 << 18] {
             let text = format!("version: 1\npolicy:\n  {}x{}\n", open.repeat(depth), close.repeat(depth));
-            let message = refusal(&text);
-            assert!(message.contains("nested too deeply") || message.contains("not YAML"), "{message}");
+            let error = config::parse("deep.yaml", text.as_bytes()).unwrap_err();
+            let message = &error.findings()[0].message;
+            assert!(message == "nested too deeply" || message == "a key must be a plain word", "{message}");
+            assert_every_finding_has_a_place(&error, &text);
         }
     }
+}
+
+/// As many brackets as one likes where they open nothing.
+#[test]
+fn brackets_in_text_do_not_nest() {
+    let brackets = "[{".repeat(1000);
+    for text in [format!("# {brackets}"), format!("policy: {{rules: []}} # {brackets}")] {
+        assert!(parse(&with(&text)).is_ok());
+    }
+    let named = |text: &str| refusal(&with(&format!("control: {{socket: {text}}}\ncolour: red")));
+    assert!(named(&format!("'{brackets}'")).contains("unknown key `colour`"));
+    assert!(named(&format!("\"{brackets}\"")).contains("unknown key `colour`"));
+}
+
+#[test]
+fn what_repeats_is_refused_where_it_stands() {
+    for (text, place) in [
+        ("x: # R&D\n  &a [1]\n", "4:3"),
+        ("x: 'R&D'\ny: &a\n  - 1\n", "4:4"),
+        ("x: *a # R&D\n", "3:4"),
+        ("x: 'a*b'\n*a : 1\n", "4:1"),
+        ("x: [1, &a 2]", "3:8"),
+        ("x: * # R&D\n", "3:4"),
+    ] {
+        let message = refusal(&with(text));
+        assert!(message.contains("anchors and aliases"), "{message}");
+        assert!(message.contains(&format!("test.yaml:{place}\n")), "{message}");
+    }
+    let tag = refusal(&with("x: 'a!b'\ny: !c\n  - 1\n"));
+    assert!(tag.contains("tags (!name)") && tag.contains("test.yaml:4:4\n"), "{tag}");
+}
+
+#[test]
+fn what_cannot_be_seen_is_shown() {
+    for (text, what, place) in [
+        ("# caf\x01\n", "U+0001", "3:6"),
+        ("# caf\0\n", "a NUL byte", "3:6"),
+        ("a: \u{85}b", "U+0085", "3:4"),
+        ("a: b\u{2028}c: d", "U+2028", "3:5"),
+        ("a: \u{feff}b", "U+FEFF", "3:4"),
+        ("a: b\rc: d", "a carriage return that ends no line", "3:5"),
+        ("# a\u{7f}", "U+007F", "3:4"),
+    ] {
+        let message = refusal(&with(text));
+        assert!(message.contains(what), "{message}");
+        assert!(message.contains(&format!("test.yaml:{place}\n")), "{message}");
+    }
+}
+
+/// Editors of another system end lines in two characters, and begin files with one that cannot be seen.
+#[test]
+fn files_of_other_systems_are_read() {
+    let text = with("policy: {default: accept}\n");
+    let foreign = format!("\u{feff}{}", text.replace('\n', "\r\n"));
+    assert_eq!(parse(&foreign), parse(&text));
+    assert!(refusal(&format!("{foreign}colour: red\r\n")).contains("test.yaml:4:1\n"));
+    assert!(
+        refusal(
+            &"version: 1\n"
+                .encode_utf16()
+                .map(|unit| char::from(unit as u8))
+                .map(|c| format!("{c}\0"))
+                .collect::<String>()
+        )
+        .contains("UTF-16")
+    );
+}
+
+#[test]
+fn a_second_document_is_shown() {
+    let message = refusal(&with("---\nversion: 1\n"));
+    assert!(
+        message.contains("more than one YAML document") && message.contains("test.yaml:3:1\n"),
+        "{message}"
+    );
+    assert!(parse(&format!("---\n{}...\n", with("policy: {}\n"))).is_ok(), "marks of a single document");
+}
+
+/// Whatever is said of a text has its place in it: file, line and column, none of them beyond its end.
+fn assert_every_finding_has_a_place(error: &config::ConfigError, text: &str) {
+    let lines: Vec<usize> = text.split('\n').map(|line| line.chars().count()).collect();
+    let shown = error.to_string();
+    let places = shown.lines().filter_map(|line| line.trim_start().strip_prefix("--> ")).map(|place| {
+        let mut parts = place.rsplitn(3, ':').map(str::parse::<usize>);
+        (parts.next().unwrap().unwrap(), parts.next().unwrap().unwrap())
+    });
+    let mut count = 0;
+    for (column, line) in places {
+        count += 1;
+        let length = lines.get(line - 1).unwrap_or_else(|| panic!("line {line} of {}\n{shown}", lines.len()));
+        assert!(column >= 1 && column <= length + 1, "column {column} of {length}\n{shown}");
+    }
+    assert_eq!(count, error.findings().len(), "{shown}\n{text}");
 }
 
 #[test]
@@ -163,7 +259,7 @@ fn wide_characters_do_not_shift_the_place() {
     assert!(message.contains("test.yaml:3:48"), "{message}");
 }
 
-/// No input may panic: every sample with bytes changed, taken out, doubled.
+/// No input may panic, and each error has its place: every sample with bytes changed, taken out, doubled.
 #[test]
 fn damaged_files_are_refused_or_read() {
     let reference = config::reference_yaml();
@@ -172,7 +268,7 @@ fn damaged_files_are_refused_or_read() {
     );
     let words = [
         "- ", ": ", "{", "}", "[", "]", "&a ", "*a", "!x ", "'", "\"", "\n", "\t", "|", ">", "~", "é", "\0",
-        "--- ", "#",
+        "--- ", "#", "\r", "\u{feff}", "? ", "<<: ", "%TAG ", "\\", "0x1: ", "...\n",
     ];
     let mut random = 0x5eed_u64;
     let mut next = |below: usize| {
@@ -195,7 +291,9 @@ fn damaged_files_are_refused_or_read() {
             }
         }
         if let Err(error) = config::parse("damaged.yaml", &bytes) {
-            assert!(!error.to_string().is_empty());
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+            assert_every_finding_has_a_place(&error, text);
         }
     }
 }

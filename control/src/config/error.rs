@@ -21,6 +21,24 @@ pub struct Finding {
     pub help: Option<String>,
 }
 
+impl Finding {
+    /// Something wrong with these bytes of the text.
+    pub(super) fn at(span: Range<usize>, message: impl Into<String>) -> Finding {
+        Finding { span: Some(span), ..Finding::without_place(message) }
+    }
+
+    /// Something wrong with the file that stands nowhere in it.
+    pub(super) fn without_place(message: impl Into<String>) -> Finding {
+        Finding { span: None, message: message.into(), expected: None, help: None }
+    }
+
+    /// Says how to mend it.
+    #[must_use]
+    pub(super) fn help(self, help: impl Into<String>) -> Finding {
+        Finding { help: Some(help.into()), ..self }
+    }
+}
+
 /// Everything that is wrong with a configuration file, in the order of its lines.
 #[derive(Clone, Debug)]
 pub struct ConfigError {

@@ -3,10 +3,8 @@
 //! Serde stops at the first error. To find them all, the key that an error is about is taken out of the tree
 //! and the rest is read again, until nothing is wrong or there is no more to take out.
 
-use std::fmt;
 use std::io::Read;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_yaml::Value;
 
 use super::error::{ConfigError, Finding, MAX_FINDINGS};
@@ -14,7 +12,7 @@ use super::explain::explain;
 use super::path::{Path, Problem, Step};
 use super::rules;
 use super::schema::Config;
-use super::spans::{Lines, Spans};
+use super::spans::{Node, Scalar, Spans};
 
 /// A rule set of the largest size allowed fits many times over.
 const MAX_FILE_BYTES: u64 = 8 << 20;
@@ -28,7 +26,8 @@ pub fn read(path: &std::path::Path) -> Result<Config, ConfigError> {
     match reading {
         Ok(_) => parse(&name, &bytes),
         Err(error) => {
-            Err(ConfigError::new(&name, "", vec![no_place(format!("cannot read the file: {error}"))]))
+            let finding = Finding::without_place(format!("cannot read the file: {error}"));
+            Err(ConfigError::new(&name, "", vec![finding]))
         }
     }
 }
@@ -37,14 +36,11 @@ pub fn read(path: &std::path::Path) -> Result<Config, ConfigError> {
 pub fn parse(file: &str, bytes: &[u8]) -> Result<Config, ConfigError> {
     let text = text_of(file, bytes)?;
     let fail = |findings| Err(ConfigError::new(file, text, findings));
-    if let Err(finding) = scan(text) {
-        return fail(vec![finding]);
-    }
-    let spans = match Spans::read(text) {
-        Ok(spans) => spans,
+    let (spans, tree) = match tree(text) {
+        Ok(read) => read,
         Err(finding) => return fail(vec![finding]),
     };
-    let checked = typed(text).and_then(|config| match rules::check(&config) {
+    let checked = typed(tree).and_then(|config| match rules::check(&config) {
         problems if problems.is_empty() => Ok(config),
         problems => Err(problems),
     });
@@ -76,149 +72,106 @@ pub(super) fn inline_yaml(value: &serde_json::Value) -> String {
     }
 }
 
-fn no_place(message: String) -> Finding {
-    Finding { span: None, message, expected: None, help: None }
-}
-
 /// The bytes as text, or why they cannot be a configuration at all.
 fn text_of<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, ConfigError> {
-    let refuse = |finding| Err(ConfigError::new(file, "", vec![finding]));
+    let refuse = |text: &str, finding| Err(ConfigError::new(file, text, vec![finding]));
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return refuse(no_place(format!("the file is larger than {} MiB", MAX_FILE_BYTES >> 20)));
-    }
-    if bytes.contains(&0) {
-        return refuse(no_place("this is a binary file, not YAML".to_owned()));
+        let message = format!("the file is larger than {} MiB", MAX_FILE_BYTES >> 20);
+        return refuse("", Finding::without_place(message));
     }
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
             let at = error.valid_up_to();
-            let span = Some(at..at + 1);
-            let message =
-                format!("byte {:#04x} is not UTF-8 text", bytes.get(at).copied().unwrap_or_default());
-            let finding = Finding { span, message, expected: Some("UTF-8".to_owned()), help: None };
-            return Err(ConfigError::new(file, &String::from_utf8_lossy(bytes), vec![finding]));
+            let wrong = bytes.get(at).copied().unwrap_or_default();
+            let finding = Finding::at(at..at + 1, format!("byte {wrong:#04x} is not UTF-8 text"));
+            let finding = Finding { expected: Some("UTF-8".to_owned()), ..finding };
+            return refuse(&String::from_utf8_lossy(bytes), finding);
         }
     };
+    // Some editors begin a file with a byte order mark, which says nothing of UTF-8.
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    if let Some(finding) = unprintable(text) {
+        return refuse(text, finding);
+    }
     let blank = text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
     if blank {
-        let help = Some(
-            "a configuration starts with `version: 1`; `sluice reference` prints a whole one".to_owned(),
-        );
-        return refuse(Finding { help, ..no_place("the file is empty".to_owned()) });
+        let help = "a configuration starts with `version: 1`; `sluice reference` prints a whole one";
+        return refuse("", Finding::without_place("the file is empty").help(help));
     }
     Ok(text)
 }
 
-/// A tree of any shape; reading one meets serde_yaml's limits on nesting and aliases.
-struct AnyTree;
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
-impl<'de> Deserialize<'de> for AnyTree {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<AnyTree, D::Error> {
-        from.deserialize_any(AnyTreeVisitor)
-    }
-}
-
-struct AnyTreeVisitor;
-
-impl<'de> Visitor<'de> for AnyTreeVisitor {
-    type Value = AnyTree;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("YAML")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<AnyTree, A::Error> {
-        while map.next_entry::<AnyTree, AnyTree>()?.is_some() {}
-        Ok(AnyTree)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<AnyTree, A::Error> {
-        while list.next_element::<AnyTree>()?.is_some() {}
-        Ok(AnyTree)
-    }
-
-    fn visit_enum<A: serde::de::EnumAccess<'de>>(self, tagged: A) -> Result<AnyTree, A::Error> {
-        let (IgnoredAny, value) = tagged.variant()?;
-        serde::de::VariantAccess::newtype_variant(value)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<AnyTree, E> {
-        Ok(AnyTree)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<AnyTree, E> {
-        Ok(AnyTree)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<AnyTree, E> {
-        Ok(AnyTree)
-    }
-
-    fn visit_u128<E>(self, _: u128) -> Result<AnyTree, E> {
-        Ok(AnyTree)
-    }
-
-    fn visit_i128<E>(self, _: i128) -> Result<AnyTree, E> {
-        Ok(AnyTree)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<AnyTree, E> {
-        Ok(AnyTree)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<AnyTree, E> {
-        Ok(AnyTree)
-    }
-
-    fn visit_unit<E>(self) -> Result<AnyTree, E> {
-        Ok(AnyTree)
-    }
-}
-
-/// Whether the text is YAML at all, of bounded depth.
-fn scan(text: &str) -> Result<(), Finding> {
-    let Err(error) = serde_yaml::from_str::<AnyTree>(text) else { return Ok(()) };
-    let lines = Lines::new(text);
-    let span = error.location().map(|at| lines.at(at.line(), at.column())).map(|start| start..start + 1);
-    let full = error.to_string();
-    let what = full.split(" at line ").next().unwrap_or(&full);
-    let line = span.as_ref().map_or("", |span| text[..span.start].lines().next_back().unwrap_or(""));
-    let line_of_tab = text.lines().position(|line| line.trim_start_matches(' ').starts_with('\t'));
-    let (message, help) = match what {
-        _ if what.contains("recursion limit") => ("nested too deeply".to_owned(), None),
-        _ if what.contains("repetition limit") => {
-            let span = text.find('&').map(|start| start..start + 1);
-            let message = "anchors and aliases (&name, *name) are not supported".to_owned();
-            return Err(Finding { span, ..no_place(message) });
-        }
-        _ if what.contains("more than one document") => {
-            ("more than one YAML document".to_owned(), Some("remove the `---` lines between them".to_owned()))
-        }
-        _ if what.contains("cannot start any token") && line_of_tab.is_some() => {
-            let start = line_of_tab.map_or(0, |number| lines.at(number + 1, 1));
-            let tab = start + text[start..].find('\t').unwrap_or(0);
-            let help = Some("indent with spaces".to_owned());
-            return Err(Finding {
-                span: Some(tab..tab + 1),
-                message: "tab in the indentation".to_owned(),
-                expected: None,
-                help,
-            });
-        }
-        _ if what.contains("mapping values are not allowed") && line.contains(": ") => {
-            let help = "put quotes around a value that holds `: `, and indent keys of one mapping alike";
-            (format!("not YAML: {what}"), Some(help.to_owned()))
-        }
-        _ => (format!("not YAML: {what}"), None),
+/// The first character that YAML does not allow, or that ends a line for one reader of YAML and not for another.
+fn unprintable(text: &str) -> Option<Finding> {
+    let is_wrong = |(at, character): &(usize, char)| match character {
+        '\t' | '\n' => false,
+        '\r' => !text[at + 1..].starts_with('\n'),
+        '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}' | &BYTE_ORDER_MARK => true,
+        other => other.is_control(),
     };
-    Err(Finding { span, message, expected: None, help })
+    let nul = text.find('\0').map(|at| (at, '\0'));
+    let (at, character) = nul.or_else(|| text.char_indices().find(is_wrong))?;
+    let span = at..at + character.len_utf8();
+    let code = u32::from(character);
+    Some(match character {
+        '\0' => Finding::at(span, "a NUL byte: this is a binary file or UTF-16, not YAML"),
+        '\r' => Finding::at(span, "a carriage return that ends no line"),
+        _ => Finding::at(span, format!("the character U+{code:04X}, which cannot be seen, is not allowed")),
+    })
 }
 
-/// The text as the types have it, or everything that does not fit them.
-fn typed(text: &str) -> Result<Config, Vec<Problem>> {
-    let mut tree: Value = serde_yaml::from_str(text)
-        .map_err(|error| vec![Problem::at(Path::root(), format!("not YAML: {error}"))])?;
+/// The text as a tree, and where everything in it stands.
+///
+/// Places come from one parser and values from another: what they do not read alike is refused.
+fn tree(text: &str) -> Result<(Spans<'_>, Value), Finding> {
+    let spans = Spans::read(text)?;
+    let tree = serde_yaml::from_str(text).map_err(|error| {
+        let place = error.location().map(|at| (at.line(), at.column())).unwrap_or_default();
+        let what = error.to_string();
+        let suffix = format!(" at line {} column {}", place.0, place.1);
+        let lines = spans.lines();
+        lines.not_yaml(lines.at(place.0, place.1), what.strip_suffix(&suffix).unwrap_or(&what))
+    })?;
+    match difference(spans.root(), &tree) {
+        None => Ok((spans, tree)),
+        Some(node) => {
+            let finding = Finding::at(spans.lines().node(node), "YAML that can be read in two ways");
+            Err(finding.help("put it on one line, or into quotes"))
+        }
+    }
+}
+
+/// The first value that is not the same in both.
+fn difference<'a>(node: &'a Node, value: &Value) -> Option<&'a Node> {
+    match (node, value) {
+        (Node::Mapping(_, entries), Value::Mapping(map)) if entries.len() == map.len() => {
+            let mut pairs = entries.iter().zip(map);
+            pairs.find_map(|((key, node), (name, value))| match is_same(key, name) {
+                true => difference(node, value),
+                false => Some(node),
+            })
+        }
+        (Node::Sequence(_, items), Value::Sequence(list)) if items.len() == list.len() => {
+            items.iter().zip(list).find_map(|(node, value)| difference(node, value))
+        }
+        (Node::Scalar(scalar), value) if is_same(scalar, value) => None,
+        _ => Some(node),
+    }
+}
+
+fn is_same(scalar: &Scalar, value: &Value) -> bool {
+    match value {
+        Value::String(text) => *text == scalar.text,
+        Value::Null | Value::Bool(_) | Value::Number(_) => scalar.is_plain,
+        _ => false,
+    }
+}
+
+/// The tree as the types have it, or everything that does not fit them.
+fn typed(mut tree: Value) -> Result<Config, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut removed: Vec<Path> = Vec::new();
     for path in empty_values(&tree) {

@@ -1,12 +1,20 @@
-//! Where each key and value of a file stands, by its path.
+//! Where each key and value of a file stands, by its path; and what YAML allows and a configuration does not.
+//!
+//! One pass over the parser's events, which ends where nesting goes too deep or an anchor would repeat what is under it: so
+//! that no file, whatever it holds, takes longer than its length says.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
-use marked_yaml::types::MarkedScalarNode;
-use marked_yaml::{LoadError, LoaderOptions, Marker, Node};
+use yaml_rust2::Event;
+use yaml_rust2::parser::Parser;
+use yaml_rust2::scanner::{Marker, Scanner, TScalarStyle, TokenType};
 
 use super::error::Finding;
 use super::path::{Path, Step};
+
+/// Mappings and lists in each other. The deepest that a configuration needs are six.
+const MAX_DEPTH: usize = 32;
 
 /// The places of a file's keys and values.
 pub(super) struct Spans<'a> {
@@ -14,114 +22,232 @@ pub(super) struct Spans<'a> {
     root: Node,
 }
 
+/// A value, with its place.
+pub(super) enum Node {
+    /// Text, as YAML reads it.
+    Scalar(Scalar),
+    /// Keys and values, in the order of the file.
+    Mapping(Block, Vec<(Scalar, Node)>),
+    /// A list.
+    Sequence(Block, Vec<Node>),
+}
+
+/// Text and the byte that it begins at, with its quotes.
+pub(super) struct Scalar {
+    /// What it reads as.
+    pub text: String,
+    /// Whether it has no quotes, so that it may mean a number, true, false or nothing.
+    pub is_plain: bool,
+    start: usize,
+}
+
+/// From the first byte of a mapping or list to its last, and whether both are on one line.
+#[derive(Clone, Copy)]
+pub(super) struct Block {
+    start: usize,
+    end: usize,
+    is_one_line: bool,
+}
+
 impl<'a> Spans<'a> {
-    /// Reads the places. Errors are what YAML allows and a configuration does not: duplicate keys, anchors, tags.
-    ///
-    /// The text must have passed [`super::load`]'s check of nesting: this parser has no limit of its own.
+    /// Reads the places. Errors are what is not YAML, and what YAML allows and a configuration does not: duplicate keys,
+    /// anchors, tags, several documents, nesting beyond measure.
     pub(super) fn read(text: &'a str) -> Result<Spans<'a>, Finding> {
-        let lines = Lines::new(text);
-        let options = LoaderOptions::default().error_on_duplicate_keys(true);
-        match marked_yaml::parse_yaml_with_options(0, text, options) {
-            Ok(root) => Ok(Spans { lines, root }),
-            Err(error) => Err(refused(&lines, error)),
+        let mut reader = Reader { lines: Lines::new(text), open: Vec::new(), root: None };
+        let mut parser = Parser::new_from_str(text);
+        loop {
+            let (event, mark) = parser
+                .next_token()
+                .map_err(|error| reader.lines.not_yaml(reader.lines.byte(error.marker()), error.info()))?;
+            if event == Event::StreamEnd {
+                break;
+            }
+            reader.take(event, mark)?;
         }
+        let Reader { lines, root, .. } = reader;
+        match root {
+            Some(root) => Ok(Spans { lines, root }),
+            None => Err(no_sections(0)),
+        }
+    }
+
+    /// The lines of the text.
+    pub(super) fn lines(&self) -> &Lines<'a> {
+        &self.lines
+    }
+
+    /// The whole file.
+    pub(super) fn root(&self) -> &Node {
+        &self.root
     }
 
     /// The place of a value. A mapping or list of several lines is shown by the key it belongs to.
     pub(super) fn value(&self, path: &Path) -> Option<Range<usize>> {
         let (key, node) = self.find(path)?;
         match (node, key) {
-            (Node::Scalar(scalar), _) => self.scalar(scalar),
-            (block, Some(key)) if !self.is_one_line(block) => self.scalar(key),
-            (block, _) => self.block(block),
+            (Node::Mapping(block, _) | Node::Sequence(block, _), Some(key)) if !block.is_one_line => {
+                Some(self.lines.scalar(key))
+            }
+            (node, _) => Some(self.lines.node(node)),
         }
     }
 
     /// The place of a key; of the value where the path ends in an element of a list.
     pub(super) fn key(&self, path: &Path) -> Option<Range<usize>> {
         match self.find(path)? {
-            (Some(key), _) => self.scalar(key),
-            (None, node) => self.block(node),
+            (Some(key), _) => Some(self.lines.scalar(key)),
+            (None, node) => Some(self.lines.node(node)),
         }
     }
 
     /// The node at the end of a path, and the key that leads to it if the last step is one.
-    fn find(&self, path: &Path) -> Option<(Option<&MarkedScalarNode>, &Node)> {
+    fn find(&self, path: &Path) -> Option<(Option<&Scalar>, &Node)> {
         let mut at = (None, &self.root);
         for step in path.steps() {
             at = match (at.1, step) {
-                (Node::Mapping(map), Step::Key(name)) => {
-                    map.iter().find(|(key, _)| key.as_str() == name).map(|(key, node)| (Some(key), node))?
+                (Node::Mapping(_, entries), Step::Key(name)) => {
+                    entries.iter().find(|(key, _)| key.text == *name).map(|(key, node)| (Some(key), node))?
                 }
-                (Node::Sequence(list), Step::Index(index)) => (None, list.get_node(*index)?),
+                (Node::Sequence(_, items), Step::Index(index)) => (None, items.get(*index)?),
                 _ => return None,
             };
         }
         Some(at)
     }
+}
 
-    fn scalar(&self, scalar: &MarkedScalarNode) -> Option<Range<usize>> {
-        let start = self.lines.byte(scalar.span().start()?);
-        Some(start..start + self.lines.token_len(start, scalar.as_str()))
-    }
+/// A mapping or list whose end has not come yet.
+struct Open {
+    start: Marker,
+    inside: Inside,
+}
 
-    fn block(&self, node: &Node) -> Option<Range<usize>> {
-        if let Node::Scalar(scalar) = node {
-            return self.scalar(scalar);
+enum Inside {
+    /// What is complete, the key whose value is awaited, and the line of each key.
+    Mapping(Vec<(Scalar, Node)>, Option<Scalar>, HashMap<String, usize>),
+    Sequence(Vec<Node>),
+}
+
+/// Turns events into nodes.
+struct Reader<'a> {
+    lines: Lines<'a>,
+    open: Vec<Open>,
+    root: Option<Node>,
+}
+
+impl Reader<'_> {
+    fn take(&mut self, event: Event, mark: Marker) -> Result<(), Finding> {
+        match event {
+            Event::Alias(_) => return Err(self.anchor(&mark)),
+            Event::Scalar(_, _, anchor, _)
+            | Event::SequenceStart(anchor, _)
+            | Event::MappingStart(anchor, _)
+                if anchor > 0 =>
+            {
+                return Err(self.anchor(&mark));
+            }
+            Event::Scalar(.., Some(_))
+            | Event::SequenceStart(_, Some(_))
+            | Event::MappingStart(_, Some(_)) => {
+                let message = "tags (!name) are not supported";
+                let at = self.sign(&mark, |token| matches!(token, TokenType::Tag(..)));
+                return Err(Finding::at(at..at + 1, message).help("remove the tag"));
+            }
+            Event::DocumentStart if self.root.is_some() => {
+                let at = self.lines.byte(&mark);
+                let finding = Finding::at(at..self.lines.end_of_line(at), "more than one YAML document");
+                return Err(finding.help("remove the `---` lines between them"));
+            }
+            Event::Scalar(text, style, ..) => {
+                let is_plain = style == TScalarStyle::Plain;
+                let scalar = Scalar { text, is_plain, start: self.lines.byte(&mark) };
+                match self.open.last_mut() {
+                    None => return Err(no_sections(scalar.start)),
+                    Some(Open { inside: Inside::Mapping(_, key @ None, seen), .. }) => {
+                        if let Some(first) = seen.insert(scalar.text.clone(), mark.line()) {
+                            return Err(self.lines.duplicate(&scalar, first));
+                        }
+                        *key = Some(scalar);
+                    }
+                    Some(_) => self.put(Node::Scalar(scalar)),
+                }
+            }
+            Event::SequenceStart(..) => self.begin(mark, Inside::Sequence(Vec::new()))?,
+            Event::MappingStart(..) => {
+                self.begin(mark, Inside::Mapping(Vec::new(), None, HashMap::new()))?;
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.end(&mark),
+            _ => {}
         }
-        let first_key =
-            node.as_mapping().and_then(|map| map.keys().next()).and_then(|key| key.span().start());
-        // A mapping written over several lines is reported to start behind its first key.
-        let start =
-            [node.span().start(), first_key].into_iter().flatten().map(|at| self.lines.byte(at)).min()?;
-        let end = node.span().end().map_or(start, |end| self.lines.byte(end) + 1);
-        Some(start..end.max(start + 1).min(self.lines.end_of_line(start)))
+        Ok(())
     }
 
-    fn is_one_line(&self, node: &Node) -> bool {
-        let line = |marker: Option<&Marker>| marker.map(Marker::line);
-        line(node.span().start()) == line(node.span().end())
+    fn begin(&mut self, start: Marker, inside: Inside) -> Result<(), Finding> {
+        let at = self.lines.byte(&start);
+        match self.open.last() {
+            None if matches!(inside, Inside::Sequence(_)) => Err(no_sections(at)),
+            Some(Open { inside: Inside::Mapping(_, None, _), .. }) => {
+                Err(Finding::at(at..at + 1, "a key must be a plain word"))
+            }
+            _ if self.open.len() == MAX_DEPTH => Err(too_deep(at)),
+            _ => {
+                self.open.push(Open { start, inside });
+                Ok(())
+            }
+        }
+    }
+
+    fn end(&mut self, mark: &Marker) {
+        let Some(Open { start, inside }) = self.open.pop() else { return };
+        // A mapping written over several lines is reported to start behind its first key.
+        let first = match &inside {
+            Inside::Mapping(entries, ..) => entries.first().map(|(key, _)| key.start),
+            Inside::Sequence(_) => None,
+        };
+        let at = self.lines.byte(&start);
+        let start_byte = first.map_or(at, |first| first.min(at));
+        let is_one_line = start.line() == mark.line();
+        let block = Block { start: start_byte, end: self.lines.byte(mark) + 1, is_one_line };
+        self.put(match inside {
+            Inside::Mapping(entries, ..) => Node::Mapping(block, entries),
+            Inside::Sequence(items) => Node::Sequence(block, items),
+        });
+    }
+
+    /// Puts a complete value where it belongs.
+    fn put(&mut self, node: Node) {
+        match self.open.last_mut().map(|open| &mut open.inside) {
+            Some(Inside::Sequence(items)) => items.push(node),
+            Some(Inside::Mapping(entries, key, _)) => entries.extend(key.take().map(|key| (key, node))),
+            None => self.root = Some(node),
+        }
+    }
+
+    fn anchor(&self, mark: &Marker) -> Finding {
+        let is_sign = |token: &TokenType| matches!(token, TokenType::Anchor(_) | TokenType::Alias(_));
+        anchor(self.sign(mark, is_sign))
+    }
+
+    /// The place of the first such token. An event is reported where its value stands, behind the sign itself.
+    fn sign(&self, mark: &Marker, is_it: impl Fn(&TokenType) -> bool) -> usize {
+        let mut tokens = Scanner::new(self.lines.text.chars());
+        let found = tokens.find(|token| is_it(&token.1));
+        self.lines.byte(found.as_ref().map_or(mark, |token| &token.0))
     }
 }
 
-/// What YAML allows and a configuration does not.
-fn refused(lines: &Lines<'_>, error: LoadError) -> Finding {
-    let at = |marker: &Marker| {
-        let start = lines.byte(marker);
-        Some(start..start + 1)
-    };
-    // What an anchor or a tag is about is reported; the sign itself stands before it.
-    let sign = |sign: char, marker: &Marker| {
-        let start = lines.text[..lines.byte(marker)].rfind(sign)?;
-        Some(start..start + 1)
-    };
-    let (span, message, help) = match &error {
-        LoadError::DuplicateKey(keys) => {
-            let first = keys.prev_key.span().start().map_or(0, Marker::line);
-            let start = keys.key.span().start().map_or(0, |marker| lines.byte(marker));
-            let span = start..start + lines.token_len(start, keys.key.as_str());
-            let help = format!("it is on line {first} already; remove one of the two, or merge them");
-            (Some(span), format!("duplicate key `{}`", keys.key.as_str()), Some(help))
-        }
-        LoadError::UnexpectedAnchor(marker) => {
-            let help = "write the value out wherever it is wanted".to_owned();
-            (sign('&', marker), "anchors and aliases (&name, *name) are not supported".to_owned(), Some(help))
-        }
-        LoadError::UnexpectedTag(marker) => (
-            sign('!', marker),
-            "tags (!name) are not supported".to_owned(),
-            Some("remove the tag".to_owned()),
-        ),
-        LoadError::TopLevelMustBeMapping(marker) | LoadError::TopLevelMustBeSequence(marker) => {
-            let help = "a configuration starts with `version: 1`".to_owned();
-            (at(marker), "not a configuration: the file is not a mapping of sections".to_owned(), Some(help))
-        }
-        LoadError::MappingKeyMustBeScalar(marker) => {
-            (at(marker), "a key must be a plain word".to_owned(), None)
-        }
-        LoadError::ScanError(marker, error) => (at(marker), format!("not YAML: {}", error.info()), None),
-    };
-    Finding { span, message, expected: None, help }
+fn anchor(at: usize) -> Finding {
+    Finding::at(at..at + 1, "anchors and aliases (&name, *name) are not supported")
+        .help("write the value out wherever it is wanted; text that begins so needs quotes")
+}
+
+fn too_deep(at: usize) -> Finding {
+    Finding::at(at..at + 1, "nested too deeply")
+}
+
+fn no_sections(at: usize) -> Finding {
+    Finding::at(at..at + 1, "not a configuration: the file is not a mapping of sections")
+        .help("a configuration starts with `version: 1`")
 }
 
 /// The lines of a text, to turn line and column into a byte.
@@ -131,8 +257,7 @@ pub(super) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// Finds the lines.
-    pub(super) fn new(text: &'a str) -> Lines<'a> {
+    fn new(text: &'a str) -> Lines<'a> {
         let after_newline = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1);
         Lines { text, starts: std::iter::once(0).chain(after_newline).collect() }
     }
@@ -145,8 +270,52 @@ impl<'a> Lines<'a> {
         start + offset
     }
 
+    /// The byte at a place of the parser, which counts columns from 0.
     fn byte(&self, marker: &Marker) -> usize {
-        self.at(marker.line(), marker.column())
+        self.at(marker.line(), marker.col() + 1)
+    }
+
+    /// What the parser says of a text that is not YAML, in the words of the person who wrote it.
+    pub(super) fn not_yaml(&self, at: usize, what: &str) -> Finding {
+        let start = self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        let line = self.text[start..].lines().next().unwrap_or("");
+        let indentation = &line[..line.len() - line.trim_start().len()];
+        if let Some(tab) = indentation.find('\t') {
+            let span = start + tab..start + tab + 1;
+            return Finding::at(span, "tab in the indentation").help("indent with spaces");
+        }
+        if self.text[at..].starts_with(['&', '*']) {
+            return anchor(at);
+        }
+        if what.contains("recursion limit") {
+            return too_deep(at);
+        }
+        let finding = Finding::at(at..at + 1, format!("not YAML: {what}"));
+        match what.contains("mapping values are not allowed") && line.contains(": ") {
+            true => finding
+                .help("put quotes around a value that holds `: `, and indent keys of one mapping alike"),
+            false => finding,
+        }
+    }
+
+    fn duplicate(&self, key: &Scalar, first: usize) -> Finding {
+        let finding = Finding::at(self.scalar(key), format!("duplicate key `{}`", key.text));
+        finding.help(format!("it is on line {first} already; remove one of the two, or merge them"))
+    }
+
+    /// The place of a value, as far as it is on one line.
+    pub(super) fn node(&self, node: &Node) -> Range<usize> {
+        match node {
+            Node::Scalar(scalar) => self.scalar(scalar),
+            Node::Mapping(block, _) | Node::Sequence(block, _) => {
+                let Block { start, end, .. } = *block;
+                start..end.max(start + 1).min(self.end_of_line(start).max(start))
+            }
+        }
+    }
+
+    fn scalar(&self, scalar: &Scalar) -> Range<usize> {
+        scalar.start..scalar.start + self.token_len(scalar.start, &scalar.text)
     }
 
     fn end_of_line(&self, byte: usize) -> usize {
@@ -155,7 +324,7 @@ impl<'a> Lines<'a> {
 
     /// How long the scalar is that starts here and reads as `value`: with its quotes, and never beyond its line.
     fn token_len(&self, start: usize, value: &str) -> usize {
-        let rest = &self.text[start..self.end_of_line(start).max(start)];
+        let rest = &self.text[start..self.end_of_line(start)];
         let len = match rest.chars().next() {
             Some(quote @ ('"' | '\'')) => rest[1..].find(quote).map_or(rest.len(), |end| end + 2),
             _ if rest.starts_with(value) => value.len(),
