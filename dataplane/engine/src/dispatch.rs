@@ -1,6 +1,6 @@
 //! A worker as the host of its shard ([`sluice_conntrack::dispatch`]): mbufs, and where they go.
 
-use dpdk::{Mbuf, Mempool};
+use dpdk::Mbuf;
 use sluice_conntrack::dispatch::Host;
 use sluice_conntrack::exchange::Message;
 use sluice_conntrack::frame::Handed;
@@ -18,7 +18,6 @@ pub(crate) type Carried = Received<Mbuf>;
 pub(crate) struct Io {
     pub(crate) links: Links,
     pub(crate) peers: Peers<Mbuf>,
-    pub(crate) pool: Mempool,
 }
 
 impl Host for Io {
@@ -33,8 +32,8 @@ impl Host for Io {
         match verdict.action {
             Action::Forward(egress) => self.links.forward(now, shard, egress, mbuf, verdict),
             Action::Deliver | Action::Reject(..) => {
-                if let Some(mbuf) = self.links.answer(now, shard, port, mbuf, verdict) {
-                    self.peers.tell(port, || self.pool.copy_from(mbuf.head()));
+                if let Some(heard) = self.links.answer(now, shard, port, mbuf, verdict) {
+                    self.peers.tell(heard);
                 }
             }
             Action::Drop(_) | Action::Handoff(..) | Action::Hold(_) | Action::Wait => {}

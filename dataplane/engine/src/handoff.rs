@@ -1,4 +1,5 @@
-//! Rings from worker to worker: for each ordered pair one of packets and one of messages, the lane of their shards.
+//! Rings from worker to worker: for each ordered pair one of packets, one of messages, the lane of their shards, and one of
+//! what is heard of neighbours.
 //!
 //! A ring is bounded, and one that is full loses the packet, counted: a worker never waits for another. Packets that one
 //! worker hands to another arrive in their order, so a connection keeps its own. No message is ever lost: what finds no room
@@ -9,25 +10,22 @@ use sluice_conntrack::exchange::Message;
 use sluice_conntrack::frame::Handed;
 use sluice_conntrack::{PortId, ShardId};
 
+use crate::neighbour::Heard;
+
 /// Packets that wait in one ring, at most: as many as a receive queue holds, so that a worker that is late for a round
 /// loses no more here than there.
 pub(crate) const WAITING: usize = 1024;
 
-/// What the other worker is to do with a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// Decide about it.
-    Track(Handed),
-    /// Learn from it: a neighbour speaks, and has been answered.
-    Hear,
-}
+/// What is heard of neighbours and waits in one ring, at most. What finds no room is missed, as any frame can be.
+const HEARD: usize = 256;
 
 /// A packet on its way to another worker.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Parcel<P> {
     /// The port it came in by.
     pub(crate) port: PortId,
-    pub(crate) purpose: Purpose,
+    /// How it was handed over.
+    pub(crate) handed: Handed,
     pub(crate) packet: P,
 }
 
@@ -40,6 +38,9 @@ pub(crate) struct Peers<P> {
     /// By [`ShardId`], for messages.
     lanes_to: Vec<Option<Producer<Message>>>,
     lanes_from: Vec<Option<Consumer<Message>>>,
+    /// For what is heard of neighbours.
+    heard_to: Vec<Producer<Heard>>,
+    heard_from: Vec<Consumer<Heard>>,
     /// Packets given away to be tracked.
     handed_off: u64,
 }
@@ -51,6 +52,8 @@ pub(crate) fn mesh<P>(workers: usize) -> Vec<Peers<P>> {
         from: Vec::new(),
         lanes_to: Vec::new(),
         lanes_from: Vec::new(),
+        heard_to: Vec::new(),
+        heard_from: Vec::new(),
         handed_off: 0,
     };
     let mut mesh: Vec<Peers<P>> = (0..workers).map(|_| alone()).collect();
@@ -59,6 +62,9 @@ pub(crate) fn mesh<P>(workers: usize) -> Vec<Peers<P>> {
             let ring = (from != to).then(|| RingBuffer::new(WAITING));
             let (producer, consumer) = ring.unzip();
             let (speaker, hearer) = (from != to).then(|| RingBuffer::new(WAITING)).unzip();
+            let (teller, learner) = (from != to).then(|| RingBuffer::new(HEARD)).unzip();
+            mesh[from].heard_to.extend(teller);
+            mesh[to].heard_from.extend(learner);
             mesh[from].lanes_to.push(speaker);
             mesh[to].lanes_from.push(hearer);
             mesh[from].to.push(producer);
@@ -74,19 +80,23 @@ impl<P> Peers<P> {
         let Some(ring) = self.to.get_mut(usize::from(to.0)).and_then(Option::as_mut) else {
             return Err(packet);
         };
-        let parcel = Parcel { port, purpose: Purpose::Track(handed), packet };
+        let parcel = Parcel { port, handed, packet };
         ring.push(parcel).map_err(|PushError::Full(parcel)| parcel.packet)?;
         self.handed_off += 1;
         Ok(())
     }
 
-    /// Lets all others hear a message, each a copy. One whose ring is full misses it, as it can miss any frame.
-    pub(crate) fn tell(&mut self, port: PortId, mut copy: impl FnMut() -> Option<P>) {
-        for ring in self.to.iter_mut().flatten() {
-            if let Some(packet) = copy() {
-                let _ = ring.push(Parcel { port, purpose: Purpose::Hear, packet });
-            }
+    /// Tells all others what is heard of a neighbour.
+    pub(crate) fn tell(&mut self, heard: Heard) {
+        for ring in &mut self.heard_to {
+            // One whose ring is full misses it.
+            let _ = ring.push(heard);
         }
+    }
+
+    /// The next of what another worker has heard of a neighbour, by the number of its ring.
+    pub(crate) fn learn(&mut self, ring: usize) -> Option<Heard> {
+        self.heard_from.get_mut(ring)?.pop().ok()
     }
 
     /// How many rings there are to take from.
@@ -127,6 +137,7 @@ impl<P> Peers<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::neighbour::Speaker;
     use sluice_conntrack::verdict::Handoff;
 
     const PORT: PortId = PortId(3);
@@ -160,7 +171,7 @@ mod tests {
             let mut senders = Vec::new();
             for ring in 0..peers.rings() {
                 let taken: Vec<_> = std::iter::from_fn(|| peers.take(ring)).collect();
-                let Purpose::Track(Handed { from: ShardId(from), .. }) = taken[0].purpose else { panic!() };
+                let ShardId(from) = taken[0].handed.from;
                 let expected = (0..3).map(|number| (from * 10 + to, number));
                 assert!(taken.iter().map(|parcel| parcel.packet).eq(expected));
                 senders.push(from);
@@ -182,12 +193,16 @@ mod tests {
     }
 
     #[test]
-    fn a_message_reaches_all_others() {
+    fn what_is_heard_of_a_neighbour_reaches_all_others_and_takes_no_room_from_packets() {
         let mut mesh = mesh::<u8>(3);
-        mesh[1].tell(PORT, || Some(7));
-        let heard = Parcel { port: PORT, purpose: Purpose::Hear, packet: 7 };
-        assert_eq!((mesh[0].take(0), mesh[0].take(1)), (Some(heard), None));
-        assert!(mesh[2].take(1).is_some() && mesh[1].take(0).is_none());
-        assert_eq!(mesh[1].handed_off(), 0);
+        let speaker = Speaker { address: [10, 0, 0, 1].into(), mac: [2; 6] };
+        let heard = Heard { ingress: PORT, speaker, to_us: false };
+        for _ in 0..2 * WAITING {
+            mesh[1].tell(heard);
+        }
+        assert_eq!((mesh[0].learn(0), mesh[0].learn(1)), (Some(heard), None));
+        assert!(mesh[2].learn(1).is_some() && mesh[1].learn(0).is_none());
+        assert!(mesh[1].hand_off(ShardId(0), handed(1), PORT, 7).is_ok());
+        assert_eq!(mesh[0].take(0).map(|parcel| parcel.packet), Some(7));
     }
 }

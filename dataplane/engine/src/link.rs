@@ -10,7 +10,7 @@ use sluice_conntrack::wire::ethernet;
 use sluice_conntrack::{Configuration, DropReason, Forwarding, Instant, PortId, Shard, Verdict};
 
 use crate::frame::Received;
-use crate::neighbour::{Hop, Message, Neighbours, Speaker, link_local, read};
+use crate::neighbour::{Heard, Hop, Message, Neighbours, Speaker, Told, link_local, random_state, read};
 use crate::port::WorkerPort;
 
 /// The longest answer in bytes: an echo reply of the largest MTU, behind any tags.
@@ -22,6 +22,8 @@ pub(crate) struct Links {
     pub(crate) ports: Vec<WorkerPort>,
     /// The stations of a routed box that is one itself.
     neighbours: Option<Neighbours<Mbuf>>,
+    /// What the other workers have heard of them from this one.
+    told: Told,
     /// Where the packets come from that the box makes itself.
     pool: Mempool,
     /// Where they are written.
@@ -29,8 +31,10 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    pub(crate) fn new(ports: Vec<WorkerPort>, pool: Mempool) -> Self {
-        Self { ports, neighbours: None, pool, scratch: vec![0; LONGEST_ANSWER].into() }
+    /// Those of one of so many workers.
+    pub(crate) fn new(ports: Vec<WorkerPort>, pool: Mempool, workers: u16) -> Self {
+        let told = Told::new(workers, random_state());
+        Self { ports, neighbours: None, told, pool, scratch: vec![0; LONGEST_ANSWER].into() }
     }
 
     /// From now on the box is a station on its links.
@@ -83,8 +87,8 @@ impl Links {
         }
     }
 
-    /// Sends what a packet that came in by `ingress` and ends here is to be answered with, if anything. Gives the packet
-    /// back where a neighbour says something of itself in it, which the other workers are to hear, too.
+    /// Sends what a packet that came in by `ingress` and ends here is to be answered with, if anything. Gives what a
+    /// neighbour says of itself in it where the other workers are to hear that, too.
     pub(crate) fn answer(
         &mut self,
         now: Instant,
@@ -92,7 +96,7 @@ impl Links {
         ingress: PortId,
         mut mbuf: Mbuf,
         verdict: &Verdict,
-    ) -> Option<Mbuf> {
+    ) -> Option<Heard> {
         let port = self.ports.get_mut(usize::from(ingress.0))?;
         let frame = Received::of(ingress, &mut mbuf);
         if let (Action::Deliver, Some(neighbours), Forwarding::Routed(router)) =
@@ -102,7 +106,9 @@ impl Links {
             if let Message::Solicitation { from, target } = message {
                 advertise(port, router, ingress, from, target, self.pool);
             }
-            return hear(now, neighbours, port, router, ingress, message).then_some(mbuf);
+            let heard = heard(port, router, ingress, message)?;
+            learn(now, neighbours, port, heard);
+            return self.told.is_news(now, ingress, heard.speaker).then_some(heard);
         }
         let length = shard.answer(&frame, verdict, &mut self.scratch);
         if let Some(bytes) = length.and_then(|length| self.scratch.get(..length)) {
@@ -111,15 +117,11 @@ impl Links {
         None
     }
 
-    /// Learns from a message that came in by `ingress` and that another worker has answered.
-    pub(crate) fn hear(&mut self, now: Instant, shard: &Shard, ingress: PortId, mut mbuf: Mbuf) {
-        if let (Some(port), Some(neighbours), Forwarding::Routed(router)) = (
-            self.ports.get_mut(usize::from(ingress.0)),
-            &mut self.neighbours,
-            &shard.configuration().forwarding,
-        ) && let Some(message) = read(&Received::of(ingress, &mut mbuf))
-        {
-            hear(now, neighbours, port, router, ingress, message);
+    /// Learns what another worker has heard of a neighbour.
+    pub(crate) fn learn(&mut self, now: Instant, heard: Heard) {
+        let port = self.ports.get_mut(usize::from(heard.ingress.0));
+        if let (Some(port), Some(neighbours)) = (port, &mut self.neighbours) {
+            learn(now, neighbours, port, heard);
         }
     }
 
@@ -218,29 +220,23 @@ fn advertise(
     }
 }
 
-/// Takes note of what a station says of itself, and sends what has waited for that. False where it says nothing.
-fn hear(
-    now: Instant,
-    neighbours: &mut Neighbours<Mbuf>,
-    port: &mut WorkerPort,
-    router: &Router,
-    ingress: PortId,
-    message: Message,
-) -> bool {
+/// What a station says of itself in a message, if anything.
+fn heard(port: &WorkerPort, router: &Router, ingress: PortId, message: Message) -> Option<Heard> {
     let (speaker, to_us) = match message {
-        Message::Solicitation { target, .. } if !is_here(port, router, ingress, target) => return false,
-        Message::Solicitation { from, .. } => (from, true),
-        Message::Advertisement(speaker) => (Some(speaker), false),
+        Message::Solicitation { target, .. } if !is_here(port, router, ingress, target) => return None,
+        Message::Solicitation { from, .. } => (from?, true),
+        Message::Advertisement(speaker) => (speaker, false),
     };
-    let Some(speaker) = speaker.filter(|speaker| {
-        !speaker.address.is_unspecified() && !is_here(port, router, ingress, speaker.address)
-    }) else {
-        return false;
-    };
+    let is_its_own = !speaker.address.is_unspecified() && !is_here(port, router, ingress, speaker.address);
+    is_its_own.then_some(Heard { ingress, speaker, to_us })
+}
+
+/// Takes note of what a station says of itself, and sends what has waited for that.
+fn learn(now: Instant, neighbours: &mut Neighbours<Mbuf>, port: &mut WorkerPort, heard: Heard) {
+    let Heard { ingress, speaker, to_us } = heard;
     for waiting in neighbours.heard(now, ingress, speaker.address, speaker.mac, to_us) {
         send_to(port, waiting, speaker.mac);
     }
-    true
 }
 
 /// Whether an address is this port's own, or one that NAT gives away here.

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::command::{Answer, Command, Inbox};
 use crate::dispatch::{Carried, Io};
 use crate::frame::Received;
-use crate::handoff::{self, Parcel, Purpose};
+use crate::handoff::{self, Parcel};
 use crate::link::Links;
 use crate::port::PortCounters;
 use crate::queues::Queues;
@@ -61,10 +61,11 @@ pub struct Worker {
 impl Worker {
     /// A worker over these queues, which are those of its shard's number. What the box says itself comes from `pool`.
     pub fn new(shard: Shard, queues: Queues, pool: Mempool) -> Self {
+        let workers = shard.steering().shards();
         Self {
-            dispatcher: Dispatcher::new(shard.steering().shards()),
+            dispatcher: Dispatcher::new(workers),
             shard,
-            io: Io { links: Links::new(queues.ports, pool), peers: queues.peers, pool },
+            io: Io { links: Links::new(queues.ports, pool, workers), peers: queues.peers },
             verdicts: [Verdict::dropped(DropReason::NoRoute); Burst::CAPACITY],
             decided: 0,
             load: Load::default(),
@@ -234,19 +235,19 @@ impl Worker {
         }
         let mut burst = Burst::new();
         for ring in 0..self.io.peers.rings() {
+            for _ in 0..Burst::CAPACITY {
+                let Some(heard) = self.io.peers.learn(ring) else { break };
+                self.io.links.learn(now, heard);
+                taken += 1;
+            }
             let mut origins = ArrayVec::<(PortId, Option<Handed>), { Burst::CAPACITY }>::new();
             for _ in 0..Burst::CAPACITY {
-                let Some(Parcel { port, purpose, packet }) = self.io.peers.take(ring) else { break };
+                let Some(Parcel { port, handed, packet }) = self.io.peers.take(ring) else { break };
                 taken += 1;
-                match purpose {
-                    Purpose::Hear => self.io.links.hear(now, &self.shard, port, packet),
-                    Purpose::Track(handed) => {
-                        // No more are taken than fit.
-                        let pushed = burst.push(packet);
-                        debug_assert!(pushed.is_ok());
-                        origins.push((port, Some(handed)));
-                    }
-                }
+                // No more are taken than fit.
+                let pushed = burst.push(packet);
+                debug_assert!(pushed.is_ok());
+                origins.push((port, Some(handed)));
             }
             if !burst.is_empty() {
                 self.decide(now, &mut burst, |place| origins[place], false);

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use arrayvec::ArrayVec;
-use sluice_conntrack::Frame;
 use sluice_conntrack::forward::MacAddress;
 use sluice_conntrack::headers::Headers;
 use sluice_conntrack::wire;
+use sluice_conntrack::{Frame, PortId};
 
 use super::{arp, ndp};
 
@@ -21,6 +21,16 @@ pub(crate) type Bytes = ArrayVec<u8, LONGEST_BYTES>;
 pub(crate) struct Speaker {
     pub(crate) address: IpAddr,
     pub(crate) mac: MacAddress,
+}
+
+/// What a station says of itself, as workers tell one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Heard {
+    /// The port it is behind.
+    pub(crate) ingress: PortId,
+    pub(crate) speaker: Speaker,
+    /// Whether it asked for the box.
+    pub(crate) to_us: bool,
 }
 
 /// What a station says.

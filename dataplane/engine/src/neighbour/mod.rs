@@ -9,8 +9,10 @@ mod message;
 mod ndp;
 #[cfg(test)]
 mod tests;
+mod told;
 
-pub(crate) use message::{Message, Speaker, link_local, read};
+pub(crate) use message::{Heard, Message, Speaker, link_local, read};
+pub(crate) use told::Told;
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -168,7 +170,7 @@ impl<P> Neighbours<P> {
 }
 
 /// A hasher whose key nobody outside knows.
-fn random_state() -> RandomState {
+pub(crate) fn random_state() -> RandomState {
     let random = std::hash::RandomState::new();
     let [a, b, c, d] = [0, 1, 2, 3].map(|number: u8| random.hash_one(number));
     RandomState::with_seeds(a, b, c, d)
