@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use thiserror::Error;
 
 use super::text::text_of;
 use crate::output::fail;
@@ -32,25 +33,17 @@ pub struct Ask {
 }
 
 /// Why a command failed.
+#[derive(Debug, Error)]
 pub(super) enum Failure {
     /// There is no answer, or the daemon refused.
-    Daemon(ClientError),
+    #[error("{0}")]
+    Daemon(#[from] ClientError),
     /// The answer could not be written out.
-    Output(io::Error),
+    #[error("cannot write: {0}")]
+    Output(#[from] io::Error),
     /// Something else, in words.
+    #[error("{0}")]
     Other(String),
-}
-
-impl From<ClientError> for Failure {
-    fn from(error: ClientError) -> Failure {
-        Failure::Daemon(error)
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Failure {
-        Failure::Output(error)
-    }
 }
 
 /// The answer belongs to another question: the daemon is of another version.
@@ -63,9 +56,7 @@ pub(super) fn exit(done: Result<(), Failure>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(Failure::Output(error)) => fail(&format!("cannot write: {error}")),
-        Err(Failure::Daemon(error)) => fail(&error.to_string()),
-        Err(Failure::Other(text)) => fail(&text),
+        Err(failure) => fail(&failure.to_string()),
     }
 }
 

@@ -1,12 +1,12 @@
 //! Reading captures: pcap and pcapng, either byte order, stamps of any resolution.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use pcap_parser::pcapng::Block;
 use pcap_parser::{InterfaceDescriptionBlock, OptionCode, PcapBlockOwned, PcapError, PcapHeader};
+use thiserror::Error;
 
 use super::link::Link;
 
@@ -44,27 +44,14 @@ pub struct Damage {
 }
 
 /// Why a capture cannot be read at all.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum Unreadable {
     /// The file.
-    Io(io::Error),
+    #[error("{0}")]
+    Io(#[from] io::Error),
     /// It is no capture, or one of a kind that is not known.
+    #[error("{0}")]
     NotACapture(String),
-}
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(error) => error.fmt(f),
-            Self::NotACapture(what) => f.write_str(what),
-        }
-    }
-}
-
-impl From<io::Error> for Unreadable {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
 }
 
 /// Reads the capture `path`: `read` is told how many bytes of the file are behind, `visit` gets each packet. Gives the

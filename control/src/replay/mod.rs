@@ -25,6 +25,7 @@ use std::process::ExitCode;
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use tempfile::TempDir;
+use thiserror::Error;
 
 use crate::config::{self, Config};
 use crate::output::{fail, refuse, say};
@@ -35,7 +36,8 @@ use play::Played;
 use trace::Trace;
 
 /// Why a replay ended early: a sentence for the user.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("{0}")]
 pub struct Failure(String);
 
 impl Failure {
@@ -46,12 +48,6 @@ impl Failure {
     /// What could not be done to a file, and why.
     fn file(verb: &str, path: &Path, why: impl fmt::Display) -> Self {
         Self(format!("cannot {verb} {}: {why}", path.display()))
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -1,8 +1,5 @@
 //! Starting the packet path: tables, DPDK, ports, the workers' threads. And ending it again.
 
-use std::fs::File;
-use std::io::Read;
-
 use dpdk::{
     Device, DeviceInfo, Eal, EalOptions, Link, Mempool, MempoolOptions, Port, PortOptions, PortStats, Rss,
     lcore,
@@ -274,14 +271,9 @@ fn idle(config: &Config, core: u16) -> Idle {
 
 /// The key of the table's index: from the kernel's random numbers, so that nobody outside can aim at a bucket.
 fn secret_seed() -> Result<[u64; 4], RunError> {
-    let mut bytes = [0; 32];
-    File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .map_err(|error| RunError::Other(format!("/dev/urandom: {error}")))?;
-    let word = |place: usize| {
-        let mut word = [0; 8];
-        word.copy_from_slice(&bytes[place * 8..][..8]);
-        u64::from_ne_bytes(word)
-    };
-    Ok(std::array::from_fn(word))
+    let mut seed = [0; 4];
+    for word in &mut seed {
+        *word = getrandom::u64().map_err(|error| RunError::Other(format!("random numbers: {error}")))?;
+    }
+    Ok(seed)
 }

@@ -22,7 +22,6 @@ mod timeouts;
 mod totals;
 mod workers;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{self, SyncSender};
@@ -32,6 +31,7 @@ use clap::Args;
 use dpdk::lcore;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use thiserror::Error;
 use tracing::info;
 
 use crate::config::ConfigError;
@@ -61,36 +61,23 @@ enum Event {
 const WAITING_EVENTS: usize = 64;
 
 /// Why the daemon did not start, or ended.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 enum RunError {
     /// The configuration is wrong.
+    #[error("{0}")]
     Config(Box<ConfigError>),
     /// There is no control socket.
+    #[error("{0}")]
     Socket(SocketError),
     /// DPDK does not start, or a device does not.
-    Dpdk(dpdk::DpdkError),
+    #[error("DPDK: {0}")]
+    Dpdk(#[from] dpdk::DpdkError),
     /// A signal has ended it before it had started.
+    #[error("stopped while starting")]
     Stopped,
     /// Something else: what was tried, and why it failed.
+    #[error("{0}")]
     Other(String),
-}
-
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RunError::Config(error) => error.fmt(f),
-            RunError::Socket(error) => error.fmt(f),
-            RunError::Dpdk(error) => write!(f, "DPDK: {error}"),
-            RunError::Stopped => f.write_str("stopped while starting"),
-            RunError::Other(text) => f.write_str(text),
-        }
-    }
-}
-
-impl From<dpdk::DpdkError> for RunError {
-    fn from(error: dpdk::DpdkError) -> RunError {
-        RunError::Dpdk(error)
-    }
 }
 
 /// Run the middlebox until a signal ends it

@@ -1,10 +1,11 @@
 //! The client's end of the control socket.
 
-use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use thiserror::Error;
 
 use super::protocol::{Answer, Request};
 
@@ -19,41 +20,33 @@ pub struct Client {
 }
 
 /// Why there is no answer.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum ClientError {
     /// The daemon cannot be reached.
+    #[error("{}", unreachable(.0, .1))]
     Unreachable(PathBuf, io::Error),
     /// The connection broke, or what came is no answer.
+    #[error("{}: no answer: {}", .0.display(), .1)]
     Broken(PathBuf, io::Error),
     /// The daemon refuses, and says why.
+    #[error("{0}")]
     Refused(String),
 }
 
-impl fmt::Display for ClientError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ClientError::Unreachable(path, error) => {
-                let path = path.display();
-                match error.kind() {
-                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => write!(
-                        f,
-                        "no daemon listens on {path}: start one with `sluice run -c FILE`, or name its socket with \
-                         `--socket PATH` (control.socket in its configuration)"
-                    ),
-                    io::ErrorKind::PermissionDenied => write!(
-                        f,
-                        "{path} may not be opened: it is for its owner and group (`ls -l {path}` shows them)"
-                    ),
-                    _ => write!(f, "{path} cannot be opened: {error}"),
-                }
-            }
-            ClientError::Broken(path, error) => write!(f, "{}: no answer: {error}", path.display()),
-            ClientError::Refused(why) => f.write_str(why),
+/// Why the daemon cannot be reached, and what helps.
+fn unreachable(path: &Path, error: &io::Error) -> String {
+    let path = path.display();
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => format!(
+            "no daemon listens on {path}: start one with `sluice run -c FILE`, or name its socket with \
+             `--socket PATH` (control.socket in its configuration)"
+        ),
+        io::ErrorKind::PermissionDenied => {
+            format!("{path} may not be opened: it is for its owner and group (`ls -l {path}` shows them)")
         }
+        _ => format!("{path} cannot be opened: {error}"),
     }
 }
-
-impl std::error::Error for ClientError {}
 
 impl Client {
     /// Connects to the daemon that listens at `path`.

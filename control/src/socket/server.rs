@@ -3,7 +3,6 @@
 //! A client's thread reads a line, hands the request to whoever serves it and writes the answer. A slow client, or
 //! one that talks nonsense, keeps nobody waiting but itself, and its place only as long as nobody else wants it.
 
-use std::fmt;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
@@ -13,6 +12,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use thiserror::Error;
 
 use super::MAX_REQUEST_BYTES;
 use super::clients::{Clients, Place};
@@ -43,33 +44,21 @@ pub struct Server {
 }
 
 /// Why there is no socket.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum SocketError {
     /// Somebody answers there.
+    #[error(
+        "control socket {}: another sluice listens there; stop it, or choose another path under control.socket",
+        .0.display()
+    )]
     InUse(PathBuf),
     /// Something that is not a socket is there.
+    #[error("control socket {}: a file that is no socket is in the way", .0.display())]
     NotASocket(PathBuf),
     /// The system says no.
+    #[error("control socket {}: {}", .0.display(), .1)]
     Io(PathBuf, io::Error),
 }
-
-impl fmt::Display for SocketError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SocketError::InUse(path) => write!(
-                f,
-                "control socket {}: another sluice listens there; stop it, or choose another path under control.socket",
-                path.display()
-            ),
-            SocketError::NotASocket(path) => {
-                write!(f, "control socket {}: a file that is no socket is in the way", path.display())
-            }
-            SocketError::Io(path, error) => write!(f, "control socket {}: {error}", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for SocketError {}
 
 impl Server {
     /// Listens at `path` and passes every request to `serve`, which says whether it still takes some.

@@ -28,12 +28,12 @@
 //! # }
 //! ```
 
-use std::fmt;
 use std::time::{Duration, Instant as Monotonic};
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use sluice_conntrack::Configuration;
 use sluice_conntrack::settings::Timeouts;
+use thiserror::Error;
 
 use crate::report::{LogPage, Page, PortsPage, Stats};
 
@@ -99,11 +99,13 @@ pub struct Controller {
 }
 
 /// Why there is no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Unanswered {
     /// The worker has ended.
+    #[error("the worker has ended")]
     Gone,
     /// The worker did not answer in time, or too many commands wait for it.
+    #[error("the worker does not answer in time")]
     Late,
 }
 
@@ -159,17 +161,6 @@ impl Controller {
         if self.answers.is_abandoned() { Unanswered::Gone } else { Unanswered::Late }
     }
 }
-
-impl fmt::Display for Unanswered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Gone => "the worker has ended",
-            Self::Late => "the worker does not answer in time",
-        })
-    }
-}
-
-impl std::error::Error for Unanswered {}
 
 /// The worker's end.
 #[derive(Debug)]

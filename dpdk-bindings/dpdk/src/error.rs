@@ -1,12 +1,14 @@
 //! What went wrong in DPDK: the call, what it was about, and why.
 
 use std::ffi::{CStr, CString};
-use std::fmt;
+
+use thiserror::Error;
 
 /// A failed control call. The packet path has no errors: it returns counts and options.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DpdkError {
     /// A DPDK function failed.
+    #[error("{}{call}: {} (errno {errno})", prefix(subject), text_of(*errno))]
     Call {
         /// The C function.
         call: &'static str,
@@ -16,6 +18,7 @@ pub enum DpdkError {
         errno: i32,
     },
     /// Refused before DPDK was asked.
+    #[error("{subject}: {reason}")]
     Refused {
         /// The device, pool, core or option.
         subject: String,
@@ -57,21 +60,15 @@ pub(crate) fn c_string(text: &str) -> Result<CString, DpdkError> {
     CString::new(text).map_err(|_| DpdkError::refused(&text.replace('\0', "?"), "holds a NUL character"))
 }
 
-impl fmt::Display for DpdkError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Call { call, subject, errno } => {
-                if !subject.is_empty() {
-                    write!(f, "{subject}: ")?;
-                }
-                // SAFETY: rte_strerror returns a NUL-terminated text for any number; it stays until this
-                // thread calls it again, and is copied before that.
-                let text = unsafe { CStr::from_ptr(dpdk_sys::rte_strerror(*errno)) };
-                write!(f, "{call}: {} (errno {errno})", text.to_string_lossy())
-            }
-            Self::Refused { subject, reason } => write!(f, "{subject}: {reason}"),
-        }
-    }
+/// What an error is about, as the beginning of a sentence.
+fn prefix(subject: &str) -> String {
+    if subject.is_empty() { String::new() } else { format!("{subject}: ") }
 }
 
-impl std::error::Error for DpdkError {}
+/// DPDK's words for an error number.
+fn text_of(errno: i32) -> String {
+    // SAFETY: rte_strerror returns a NUL-terminated text for any number; it stays until this thread calls it again, and is
+    // copied before that.
+    let text = unsafe { CStr::from_ptr(dpdk_sys::rte_strerror(errno)) };
+    text.to_string_lossy().into_owned()
+}
