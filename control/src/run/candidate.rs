@@ -18,6 +18,8 @@ pub struct Candidate {
     pub configuration: Configuration,
     /// As it is written for the next start.
     pub yaml: String,
+    /// Whether it is the last good one, which stands in for a file that is wrong.
+    pub fallback: bool,
 }
 
 impl Candidate {
@@ -29,20 +31,17 @@ impl Candidate {
         let config = config::read(file).map_err(|error| RunError::Config(Box::new(error)))?;
         let configuration = config::lower(&config).map_err(|problem| RunError::Other(problem.message))?;
         let yaml = config::to_yaml(&config);
-        Ok(Candidate { config, configuration, yaml })
+        Ok(Candidate { config, configuration, yaml, fallback: false })
     }
 
     /// Reads the file that a start is to go by; where that is wrong, the last configuration that was in force, if there is
-    /// a state directory that has one. Also gives whether it is that, which is in the log as an error.
+    /// a state directory that has one, which is in the log as an error.
     ///
     /// # Errors
     /// What is wrong with the file, where there is nothing to fall back to.
-    pub fn read_or_fall_back(
-        file: &Path,
-        state: Option<&StateDirectory>,
-    ) -> Result<(Candidate, bool), RunError> {
+    pub fn read_or_fall_back(file: &Path, state: Option<&StateDirectory>) -> Result<Candidate, RunError> {
         let wrong = match (Candidate::read(file), state) {
-            (Ok(candidate), _) => return Ok((candidate, false)),
+            (Ok(candidate), _) => return Ok(candidate),
             (Err(wrong), None) => return Err(wrong),
             (Err(wrong), Some(_)) => wrong,
         };
@@ -58,7 +57,7 @@ impl Candidate {
             file.display(),
             last_good.display()
         );
-        Ok((candidate, true))
+        Ok(Candidate { fallback: true, ..candidate })
     }
 }
 
@@ -76,23 +75,23 @@ mod tests {
         let state = StateDirectory::open(&root.path().join("state")).unwrap();
         let file = root.path().join("box.yaml");
         let write = |head: &str| fs::write(&file, format!("{head}\n{INTERFACES}")).unwrap();
-        let zones = |candidate: &Candidate| candidate.config.interfaces["a"].zone;
-        let wrong = |read: Result<(Candidate, bool), RunError>| read.unwrap_err().to_string();
+        let zone = |candidate: &Candidate| candidate.config.interfaces["a"].zone;
+        let wrong = |read: Result<Candidate, RunError>| read.unwrap_err().to_string();
 
         write("version: 7");
         assert!(wrong(Candidate::read_or_fall_back(&file, Some(&state))).contains("version"), "none is kept");
         let good = format!("version: 1\n{}", INTERFACES.replace("net_null0'", "net_null0', zone: 5"));
         state.write(LAST_GOOD, good.as_bytes()).unwrap();
-        let (candidate, fallback) = Candidate::read_or_fall_back(&file, Some(&state)).unwrap();
-        assert_eq!((zones(&candidate), fallback), (5, true));
+        let candidate = Candidate::read_or_fall_back(&file, Some(&state)).unwrap();
+        assert_eq!((zone(&candidate), candidate.fallback), (5, true));
         assert!(wrong(Candidate::read_or_fall_back(&file, None)).contains("version"), "it is forbidden");
 
         write("version: 1");
-        let (candidate, fallback) = Candidate::read_or_fall_back(&file, Some(&state)).unwrap();
-        assert_eq!((zones(&candidate), fallback), (0, false));
+        let candidate = Candidate::read_or_fall_back(&file, Some(&state)).unwrap();
+        assert_eq!((zone(&candidate), candidate.fallback), (0, false));
 
         fs::remove_file(&file).unwrap();
-        assert!(Candidate::read_or_fall_back(&file, Some(&state)).unwrap().1);
+        assert!(Candidate::read_or_fall_back(&file, Some(&state)).unwrap().fallback);
         state.write(LAST_GOOD, b"polcy: {}").unwrap();
         assert!(wrong(Candidate::read_or_fall_back(&file, Some(&state))).contains("box.yaml"));
     }

@@ -53,11 +53,10 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Over a packet path that runs by this configuration, of the file or, as a fallback, the last good one. Each that comes
-    /// in force is kept as `last_good`.
+    /// Over a packet path that runs by this configuration. Each that comes in force is kept as `last_good`.
     pub fn new(
         file: PathBuf,
-        (candidate, fallback): (Candidate, bool),
+        candidate: Candidate,
         last_good: Option<LastGood>,
         dataplane: Dataplane,
         events: SyncSender<Event>,
@@ -67,7 +66,7 @@ impl Daemon {
             file,
             config: candidate.config,
             revision: 0,
-            fallback,
+            fallback: false,
             last_good,
             started: Instant::now(),
             dataplane,
@@ -79,7 +78,7 @@ impl Daemon {
             links: ports::Links::default(),
             table_alarms: TableAlarms::default(),
         };
-        daemon.applied(candidate.yaml, fallback);
+        daemon.applied(candidate.yaml, candidate.fallback);
         daemon
     }
 
@@ -115,6 +114,7 @@ impl Daemon {
         Ok(())
     }
 
+    /// Answers a request, now or, where it takes long, later.
     fn answer(&mut self, Call { request, reply }: Call) {
         let answer = match request {
             Request::Entries { filter, format, from } => self.entries(&filter, format, from),
@@ -254,7 +254,7 @@ impl Daemon {
 
     /// Gives the new revision, or why this configuration cannot be put in force.
     fn put_in_force(&mut self, candidate: Candidate) -> Result<u64, String> {
-        let Candidate { config, configuration, yaml } = candidate;
+        let Candidate { config, configuration, yaml, fallback } = candidate;
         let keys = reload::needs_restart(&self.config, &config, u64::from(self.dataplane.capacity()));
         if !keys.is_empty() {
             return Err(format!("{}: only a restart can change {}", self.file.display(), keys.join(", ")));
@@ -266,7 +266,7 @@ impl Daemon {
         self.rules = rules::Published::default();
         self.pools.replace(pools::Pools::of(&configuration), &decided.nat);
         self.config = config;
-        self.applied(yaml, false);
+        self.applied(yaml, fallback);
         Ok(self.revision)
     }
 

@@ -129,7 +129,7 @@ impl Run {
                 RunError::Other(format!("--state-directory (or STATE_DIRECTORY): it cannot be made: {error}"))
             })?;
         let fall_back_to = state.as_ref().filter(|_| !self.no_fallback);
-        let (candidate, fallback) = Candidate::read_or_fall_back(&self.config, fall_back_to)?;
+        let candidate = Candidate::read_or_fall_back(&self.config, fall_back_to)?;
         let config = &candidate.config;
         // Every thread inherits it but the workers', which choose their own: neither a client nor DPDK's interrupts keep
         // packets waiting.
@@ -154,8 +154,7 @@ impl Run {
             config.metrics.listen
         );
         let reload = startup.reload;
-        let mut daemon =
-            Daemon::new(self.config.clone(), (candidate, fallback), last_good, dataplane, events);
+        let mut daemon = Daemon::new(self.config.clone(), candidate, last_good, dataplane, events);
         service::ready();
         if reload {
             daemon.reload(None);
