@@ -1,35 +1,21 @@
 //! The SCTP tracker (RFC 9260).
 //!
 //! Three checks, in this order. The chunks of a packet must be allowed to travel together (section 6.10), its
-//! verification tag must be the association's (section 8.5), and each chunk must fit the state.
+//! verification tag must be the association's (section 8.5; `tags.rs`), and each chunk must fit the state (`state.rs`).
 
 mod state;
+mod tags;
 
 pub use state::SctpState;
 
 use self::state::ChunkKind;
+use self::tags::{Memory, Standing};
 use super::{Context, Update};
-use crate::entry::{Entry, Status, TRACKER_BYTES};
+use crate::entry::{Entry, Status};
 use crate::headers::Packet;
 use crate::tuple::Direction;
 use crate::verdict::InvalidReason;
-use crate::wire::sctp::{Chunk, SctpPacket, chunk_type};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
-
-/// The fixed fields of INIT and INIT ACK, from the initiate tag to the initial TSN (section 3.3.2).
-const INIT_BYTES: usize = 16;
-
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct Memory {
-    /// The verification tag that packets of each direction carry; 0 while it is unknown.
-    tags: [u32; 2],
-    /// Whether each direction has an INIT under way: both have in a collision.
-    inits: [u8; 2],
-    /// A HEARTBEAT with a foreign tag waits for its answer: 1 + its direction, or 0.
-    probe: u8,
-    spare: [u8; TRACKER_BYTES - 11],
-}
+use crate::wire::sctp::{SctpPacket, chunk_type};
 
 /// Judges the first packet of an association, or of a further path of one.
 pub fn open(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry) -> Result<u32, InvalidReason> {
@@ -39,14 +25,8 @@ pub fn open(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry) -> Resu
     if bundle.has_any(&[chunk_type::ABORT, chunk_type::SHUTDOWN_COMPLETE, chunk_type::COOKIE_ACK]) {
         return Err(InvalidReason::SctpChunk);
     }
-    let memory = entry.tracker.get_mut::<Memory>();
-    for chunk in packet.chunks().flatten() {
-        match ChunkKind::of(chunk.kind) {
-            None => return Err(InvalidReason::SctpChunk),
-            Some(ChunkKind::Init | ChunkKind::Heartbeat) => {}
-            // Whoever answers it does so with its own tag.
-            Some(_) => memory.tags[Direction::Reply as usize] = packet.tag,
-        }
+    if packet.chunks().flatten().any(|chunk| ChunkKind::of(chunk.kind).is_none()) {
+        return Err(InvalidReason::SctpChunk);
     }
     entry.state = SctpState::None as u8;
     let step = Step { packet: &packet, bundle, direction: Direction::Original };
@@ -70,9 +50,12 @@ pub fn update(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direc
     }
 }
 
-/// Which chunk types a packet has, of the first 32.
+/// Which chunk types a packet has, as bits; those from [`OTHERS`] on share one.
 #[derive(Clone, Copy)]
 struct Bundle(u32);
+
+/// No type that is looked for is as high.
+const OTHERS: u8 = 31;
 
 impl Bundle {
     /// Checks that the chunks of a packet may travel together.
@@ -85,7 +68,7 @@ impl Bundle {
             if leads && count > 0 {
                 return Err(InvalidReason::SctpChunk);
             }
-            types |= 1_u32.checked_shl(chunk.kind.into()).unwrap_or(0);
+            types |= 1 << chunk.kind.min(OTHERS);
             count += 1;
         }
         let alone = [chunk_type::INIT, chunk_type::INIT_ACK, chunk_type::SHUTDOWN_COMPLETE];
@@ -100,17 +83,9 @@ impl Bundle {
         types.iter().any(|kind| self.0 & 1 << kind != 0)
     }
 
-    /// Whether a chunk has a tag rule of its own, which then holds for what travels with it.
-    fn has_own_tag_rule(self) -> bool {
-        self.has_any(&[
-            chunk_type::INIT,
-            chunk_type::ABORT,
-            chunk_type::SHUTDOWN_ACK,
-            chunk_type::SHUTDOWN_COMPLETE,
-            chunk_type::COOKIE_ECHO,
-            chunk_type::HEARTBEAT,
-            chunk_type::HEARTBEAT_ACK,
-        ])
+    /// Whether it has no other types than these.
+    fn has_only(self, types: &[u8]) -> bool {
+        self.0 & !types.iter().fold(0, |all, kind| all | 1 << kind) == 0
     }
 }
 
@@ -129,121 +104,35 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Takes all chunks, or none if one of them does not fit.
+    /// Takes all chunks, or none if the tag is wrong or one of them does not fit.
     fn take(&self, entry: &mut Entry) -> Result<Taken, InvalidReason> {
+        let state = SctpState::ALL.get(usize::from(entry.state)).copied().unwrap_or(SctpState::None);
         let mut memory = *entry.tracker.get::<Memory>();
-        let mut state = SctpState::ALL.get(usize::from(entry.state)).copied().unwrap_or(SctpState::None);
-        let mut taken = Taken::Counted;
-        for chunk in self.packet.chunks().flatten() {
-            let kind = ChunkKind::of(chunk.kind);
-            if self.check_tag(&chunk, kind, &mut memory, taken)? == Taken::Ignored {
-                taken = Taken::Ignored;
-                continue;
-            }
-            let Some(kind) = kind else { continue };
-            let next = state.after(self.direction, kind).ok_or(InvalidReason::SctpChunk)?;
-            self.learn(&chunk, kind, &mut memory)?;
-            // An INIT that is sent again and again must not keep an unanswered entry for ever.
-            if kind == ChunkKind::Init && (state, next) == (SctpState::Closed, SctpState::Closed) {
-                taken = Taken::Ignored;
-            }
-            state = next;
-        }
+        let standing = self.standing(&mut memory, state.stands())?;
+        let next = match standing {
+            // A handshake cannot touch an association that stands before it is complete.
+            Standing::Handshake if state.stands() => None,
+            Standing::Foreign => None,
+            Standing::Completes => Some(SctpState::Established),
+            Standing::Association | Standing::Handshake => Some(self.after(state)?),
+        };
         *entry.tracker.get_mut::<Memory>() = memory;
-        entry.state = state as u8;
-        if state == SctpState::Established {
+        let Some(next) = next else { return Ok(Taken::Ignored) };
+        entry.state = next as u8;
+        if next == SctpState::Established {
             entry.status.set(Status::ASSURED);
         }
-        Ok(taken)
+        // An INIT that is sent again and again must not keep an unanswered entry for ever.
+        let is_unanswered = (state, next) == (SctpState::Closed, SctpState::Closed);
+        let is_repeated = is_unanswered && self.bundle.has_any(&[chunk_type::INIT]);
+        Ok(if is_repeated { Taken::Ignored } else { Taken::Counted })
     }
 
-    /// The places of the sender and of the other side in [`Memory`].
-    const fn sides(&self) -> [usize; 2] {
-        [self.direction as usize, self.direction.invert() as usize]
+    /// The state after all chunks.
+    fn after(&self, state: SctpState) -> Result<SctpState, InvalidReason> {
+        let mut kinds = self.packet.chunks().flatten().filter_map(|chunk| ChunkKind::of(chunk.kind));
+        kinds.try_fold(state, |state, kind| state.after(self.direction, kind)).ok_or(InvalidReason::SctpChunk)
     }
-
-    /// Checks the verification tag for one chunk (sections 8.5 and 8.5.1).
-    fn check_tag(
-        &self,
-        chunk: &Chunk<'_>,
-        kind: Option<ChunkKind>,
-        memory: &mut Memory,
-        taken: Taken,
-    ) -> Result<Taken, InvalidReason> {
-        let [ours, theirs] = self.sides();
-        let expected = match kind {
-            Some(ChunkKind::Heartbeat) => return self.check_path(false, memory, taken),
-            Some(ChunkKind::HeartbeatAck) => return self.check_path(true, memory, taken),
-            // The sender may have forgotten the association, and its tag with it (section 8.4).
-            Some(ChunkKind::ShutdownAck) => return Ok(Taken::Counted),
-            None if self.bundle.has_own_tag_rule() => return Ok(Taken::Counted),
-            Some(ChunkKind::Init) => 0,
-            Some(ChunkKind::Abort | ChunkKind::ShutdownComplete) if chunk.is_reflected() => {
-                memory.tags[theirs]
-            }
-            _ => memory.tags[ours],
-        };
-        if self.packet.tag == expected { Ok(Taken::Counted) } else { Err(InvalidReason::SctpTag) }
-    }
-
-    /// Checks the verification tag for a HEARTBEAT or its answer. The ends may have agreed on their tags by a
-    /// path that does not lead through here: a foreign tag is passed without a say, and believed once the
-    /// answer shows that the other end knows it.
-    fn check_path(&self, is_answer: bool, memory: &mut Memory, taken: Taken) -> Result<Taken, InvalidReason> {
-        let [ours, theirs] = self.sides();
-        let probe_by = |side: usize| 1 + side as u8;
-        if memory.tags[ours] == 0 {
-            memory.tags[ours] = self.packet.tag;
-        } else if memory.tags[ours] == self.packet.tag {
-            memory.probe = 0;
-        } else if self.bundle.has_any(&[chunk_type::DATA]) || taken == Taken::Ignored {
-            return Err(InvalidReason::SctpTag);
-        } else if !is_answer {
-            memory.probe = probe_by(ours);
-            return Ok(Taken::Ignored);
-        } else if memory.probe == probe_by(theirs) {
-            memory.probe = 0;
-            memory.tags[ours] = self.packet.tag;
-            memory.tags[theirs] = 0;
-        } else {
-            return Err(InvalidReason::SctpTag);
-        }
-        Ok(Taken::Counted)
-    }
-
-    /// Notes the tag that INIT and INIT ACK ask the other side to use.
-    fn learn(&self, chunk: &Chunk<'_>, kind: ChunkKind, memory: &mut Memory) -> Result<(), InvalidReason> {
-        let [ours, theirs] = self.sides();
-        match kind {
-            ChunkKind::Init => {
-                memory.tags[theirs] = asked_tag(chunk)?;
-                // A third INIT begins anew: it is no collision with the one before it.
-                if memory.inits == [1, 1] {
-                    memory.inits[theirs] = 0;
-                }
-                memory.inits[ours] = 1;
-            }
-            ChunkKind::InitAck => {
-                let tag = asked_tag(chunk)?;
-                // One that answers no INIT, or was overtaken by a collision (section 5.2.1), must not overwrite a
-                // tag that is known.
-                let answers = memory.inits[theirs] != 0;
-                let known = if answers { memory.inits[ours] != 0 } else { memory.tags[theirs] != 0 };
-                if known && tag != memory.tags[theirs] {
-                    return Err(InvalidReason::SctpTag);
-                }
-                memory.tags[theirs] = tag;
-            }
-            ChunkKind::CookieAck => memory.inits = [0, 0],
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-/// The tag that the sender of an INIT or INIT ACK wants to be addressed by.
-fn asked_tag(chunk: &Chunk<'_>) -> Result<u32, InvalidReason> {
-    chunk.initiate_tag().filter(|_| chunk.value.len() >= INIT_BYTES).ok_or(InvalidReason::SctpChunk)
 }
 
 #[cfg(test)]

@@ -59,6 +59,11 @@ impl SctpState {
         }
     }
 
+    /// Whether both ends know the association, and have not ended it.
+    pub const fn stands(self) -> bool {
+        matches!(self, Self::Established | Self::ShutdownSent | Self::ShutdownRecd | Self::ShutdownAckSent)
+    }
+
     /// The state after a chunk of `kind` in `direction`; `None` where it does not fit.
     pub const fn after(self, direction: Direction, kind: ChunkKind) -> Option<Self> {
         TRANSITIONS[direction as usize][kind as usize][self as usize]
@@ -122,7 +127,7 @@ const XX: Next = None;
 static TRANSITIONS: [[[Next; SctpState::COUNT]; ChunkKind::COUNT]; 2] = [
     [   // Original
         // none closed wait echoed estab sent recd acked heartbeat
-        [CL, CL, CW, CE, ES, CL, CL, SA, CW], // INIT: a restart once it is shut down
+        [CL, CL, CW, CE, ES, SS, SR, SA, CW], // INIT: a restart begins when it is complete
         [CL, CL, CW, CE, ES, SS, SR, SA, CL], // INIT ACK: only of a collision
         [CL, CL, CL, CL, CL, CL, CL, CL, CL], // ABORT
         [CL, CL, CW, CE, SS, SS, SR, SA, CL], // SHUTDOWN
@@ -136,9 +141,9 @@ static TRANSITIONS: [[[Next; SctpState::COUNT]; ChunkKind::COUNT]; 2] = [
     ],
     [   // Reply
         // none closed wait echoed estab sent recd acked heartbeat
-        [XX, CL, CW, CE, ES, SS, SR, SA, XX], // INIT: a collision
+        [XX, CL, CW, CE, ES, SS, SR, SA, HS], // INIT: a collision
         [XX, CW, CW, CE, ES, SS, SR, SA, XX], // INIT ACK
-        [XX, CL, CL, CL, CL, CL, CL, CL, XX], // ABORT
+        [XX, CL, CL, CL, CL, CL, CL, CL, CL], // ABORT: the server may know nothing of that association
         [XX, CL, CW, CE, SR, SS, SR, SA, XX], // SHUTDOWN
         [XX, CL, CW, CE, ES, SA, SA, SA, XX], // SHUTDOWN ACK
         [XX, CL, CW, CL, ES, SS, SR, SA, XX], // ERROR: the cookie was stale
