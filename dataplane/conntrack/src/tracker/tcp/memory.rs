@@ -40,6 +40,8 @@ impl Traits {
     pub const UNACKNOWLEDGED: Self = Self(1 << 4);
     /// `max_ack` is known.
     pub const ACKED: Self = Self(1 << 5);
+    /// It has sent data beyond its window, which its peer may take or not.
+    pub const OVERSHOT: Self = Self(1 << 6);
 
     /// Whether all of `other` are set.
     pub const fn has(self, other: Self) -> bool {
@@ -71,11 +73,6 @@ impl Mark {
     /// The mark of a segment.
     pub const fn of(kind: Kind, direction: Direction) -> Self {
         Self((kind as u8) << 1 | direction as u8)
-    }
-
-    /// Whether it marks a segment of this kind, of either direction.
-    pub const fn is(self, kind: Kind) -> bool {
-        self.0 >> 1 == kind as u8
     }
 
     /// The direction as a bit.

@@ -168,6 +168,9 @@ fn by_the_rules(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, dir
         // The only answer is a reset: there never was a connection.
         return Update::End;
     }
+    if kind == Kind::Rst && step.to != TcpState::Close {
+        return Update::Ignore;
+    }
     memory.last = Mark::of(kind, direction);
     if step.to == TcpState::FinWait && from != TcpState::FinWait {
         memory.traits[direction as usize].set(Traits::CLOSED_FIRST);

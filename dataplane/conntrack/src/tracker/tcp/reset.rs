@@ -11,8 +11,8 @@ use crate::tuple::Direction;
 use crate::verdict::InvalidReason;
 use crate::wire::tcp::Segment;
 
-/// A reset (RFC 5961 section 3): only one with exactly the sequence number that the peer expects ends an
-/// assured connection. One that may be right does not, but shortens its life.
+/// A reset (RFC 5961 section 3.2): only one with exactly the sequence number that the peer expects ends an assured connection.
+/// One elsewhere in the window leaves the state: its receiver asks back, and the answer to that is exact if it was meant.
 pub fn reset(
     segment: &Segment<'_>,
     direction: Direction,
@@ -36,29 +36,24 @@ pub fn reset(
         return close(false);
     }
     let settled = from == TcpState::Established && status.has(Status::ASSURED);
-    let peer = direction.invert() as usize;
-    let mut to = TcpState::Close;
-    if memory.traits[peer].has(Traits::ACKED) && !memory.last.is(Kind::Syn) {
-        let expected = memory.sides[peer].max_ack;
-        if segment.seq == 0 && !settled {
-            // Refuses a SYN that came later.
-            return close(true);
-        }
-        if before(segment.seq, expected) && !settings.tcp.ignore_invalid_rst {
-            return Err(Update::Invalid(InvalidReason::TcpReset));
-        }
-        let follows_own_data =
-            memory.last == Mark::of(Kind::Ack, direction) && segment.seq == memory.last_end;
-        if !settled || segment.seq == expected || follows_own_data {
-            return close(true);
-        }
-        to = from;
+    // The answer to a SYN or an ACK of the other end that was ignored: it may acknowledge what was never seen.
+    let other = direction.invert();
+    let answers = segment.ack == memory.last_end;
+    let answers_syn = answers && memory.last == Mark::of(Kind::Syn, other) && status.has(Status::SEEN_REPLY);
+    let answers_ack = answers && memory.last == Mark::of(Kind::Ack, other) && !status.has(Status::ASSURED);
+    if !memory.traits[other as usize].has(Traits::ACKED) || answers_syn {
+        return close(!(answers_syn || answers_ack));
     }
-    // The answer to a SYN or an ACK that was ignored: it may acknowledge what was never seen.
-    let answers_ignored = memory.last == Mark::of(Kind::Syn, direction.invert())
-        && status.has(Status::SEEN_REPLY)
-        || memory.last.is(Kind::Ack) && !status.has(Status::ASSURED);
-    Ok(Step { to, in_window: !(answers_ignored && segment.ack == memory.last_end) })
+    let expected = memory.sides[other as usize].max_ack;
+    // One without a number refuses a SYN that came later.
+    let refuses = segment.seq == 0 && !settled;
+    if before(segment.seq, expected) && !refuses && !settings.tcp.ignore_invalid_rst {
+        return Err(Update::Invalid(InvalidReason::TcpReset));
+    }
+    // The other end expects what is acknowledged, or, once that arrives, what follows the sender's last byte.
+    let is_exact = segment.seq == expected || segment.seq == memory.sides[direction as usize].end;
+    let to = if settled && !is_exact { from } else { TcpState::Close };
+    Ok(Step { to, in_window: true })
 }
 
 /// A connection that is to live at least this long is cut short if both ends seem to have closed it.

@@ -60,15 +60,15 @@ fn highest_sack(options: Options<'_>, ack: u32) -> u32 {
 impl Numbers {
     /// The numbers as the conditions need them in `state`.
     #[inline]
-    fn completed(mut self, state: TcpState, sender: &Side, receiver: &Side) -> Self {
+    fn completed(mut self, state: TcpState, direction: Direction, sender: &Side, receiver: &Side) -> Self {
         let rst = self.flags.has(Flags::RST);
         if !self.flags.has(Flags::ACK) || (rst && self.ack == 0) {
             // Nothing is acknowledged; some stacks set ACK in a reset all the same.
             self.ack = receiver.end;
             self.sack = receiver.end;
         }
-        if rst && self.seq == 0 && state == TcpState::SynSent {
-            // Refuses a SYN: its sender has no sequence number yet.
+        if rst && self.seq == 0 && state == TcpState::SynSent && direction == Direction::Reply {
+            // Refuses the SYN: its sender has no sequence number yet.
             self.seq = sender.end;
             self.end = sender.end;
         }
@@ -162,16 +162,17 @@ impl Memory {
         }
 
         let [sender, receiver] = [self.sides[own], self.sides[peer]];
-        let n = n.completed(state, &sender, &receiver);
-        let fit = n.fit(&sender, &receiver);
+        let n = n.completed(state, direction, &sender, &receiver);
+        let mut fit = n.fit(&sender, &receiver);
+        if fit == Fit::Invalid(InvalidReason::TcpAck) && self.takes_overshoot(&n, direction) {
+            fit = n.fit(&sender, &self.sides[peer]);
+        }
         match fit {
+            // A reset's window means nothing, and whoever guesses one must not move those of the true ends.
+            Fit::Fits if kind == Kind::Rst => {}
             Fit::Fits => self.learn(&n, kind, direction),
-            Fit::Overshoot => {
-                // Should the receiver take it, its acknowledgement must fit.
-                self.sides[own].end = n.end;
-                self.traits[own].set(Traits::UNACKNOWLEDGED);
-            }
-            Fit::Old | Fit::Invalid(_) => {}
+            Fit::Overshoot if segment.payload_len > 0 => self.traits[own].set(Traits::OVERSHOT),
+            Fit::Overshoot | Fit::Old | Fit::Invalid(_) => {}
         }
         if liberal || self.traits[own].has(Traits::LIBERAL) { Fit::Fits } else { fit }
     }
@@ -185,6 +186,20 @@ impl Memory {
         let oldest =
             if self.traits[peer].has(Traits::ACKED) { self.sides[peer].max_ack } else { end.wrapping_sub(1) };
         !before(seq, oldest) && before(seq, end)
+    }
+
+    /// Whether a segment acknowledges data that its receiver sent beyond the window: that it was taken shows only now, and
+    /// before that it moves nothing, since anybody can send such data.
+    #[cold]
+    fn takes_overshoot(&mut self, n: &Numbers, direction: Direction) -> bool {
+        let (own, peer) = (direction as usize, direction.invert() as usize);
+        let last = self.sides[peer].max_end.wrapping_add(self.sides[own].max_window);
+        let takes = self.traits[peer].has(Traits::OVERSHOT) && before(n.sack, last);
+        if takes {
+            self.traits[peer].clear(Traits::OVERSHOT);
+            self.sides[peer].end = n.sack;
+        }
+        takes
     }
 
     /// Begins the sender's side anew with its SYN.

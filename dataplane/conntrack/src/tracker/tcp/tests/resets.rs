@@ -12,10 +12,13 @@ fn acknowledged() -> Talk {
 
 #[test]
 fn only_the_exact_reset_closes() {
-    for (seq, closes) in [(6001, true), (6002, false), (16_000, false), (16_001, false)] {
+    let mut talk = acknowledged();
+    assert_eq!(talk.reply(segment("R", 6001, 0)), Update::Refresh { timeout_ms: 10_000 });
+    assert_eq!(talk.state(), TcpState::Close);
+    for seq in [6002, 16_000, 16_001] {
         let mut talk = acknowledged();
-        assert_eq!(talk.reply(segment("R", seq, 0)), Update::Refresh { timeout_ms: 10_000 }, "{seq}");
-        assert_eq!(talk.state() == TcpState::Close, closes, "{seq}");
+        assert_eq!(talk.reply(segment("R", seq, 0)), Update::Ignore, "{seq}");
+        assert_eq!(talk.state(), TcpState::Established);
     }
     for seq in [6000, 5001, 0] {
         let mut talk = acknowledged();
@@ -29,22 +32,21 @@ fn only_the_exact_reset_closes() {
 fn an_old_reset_passes_if_invalid_ones_are_ignored() {
     let mut talk = acknowledged();
     talk.settings.tcp.ignore_invalid_rst = true;
-    assert_eq!(talk.reply(segment("R", 6000, 0)), Update::Refresh { timeout_ms: 10_000 });
+    assert_eq!(talk.reply(segment("R", 6000, 0)), Update::Ignore);
     assert_eq!(talk.state(), TcpState::Established);
 }
 
 #[test]
 fn a_reset_may_follow_its_senders_own_data() {
-    let mut talk = acknowledged();
-    assert_passes(talk.reply(segment("PA", 6001, 1001).payload(4)));
-    assert_passes(talk.reply(segment("R", 6005, 0)));
-    assert_eq!(talk.state(), TcpState::Close);
-    // But not once the other end has spoken.
-    let mut talk = acknowledged();
-    talk.reply(segment("PA", 6001, 1001).payload(4));
-    talk.original(segment("A", 1001, 6001));
-    talk.reply(segment("R", 6005, 0));
-    assert_eq!(talk.state(), TcpState::Established);
+    for spoken in [false, true] {
+        let mut talk = acknowledged();
+        assert_passes(talk.reply(segment("PA", 6001, 1001).payload(4)));
+        if spoken {
+            assert_passes(talk.original(segment("A", 1001, 6001)));
+        }
+        assert_passes(talk.reply(segment("R", 6005, 0)));
+        assert_eq!(talk.state(), TcpState::Close);
+    }
 }
 
 #[test]
@@ -89,11 +91,47 @@ fn a_reset_may_answer_a_syn_that_was_ignored() {
     assert_invalid(talk.original(segment("RA", 3_000_000, 900_001)), InvalidReason::TcpWindow);
 }
 
+/// A SYN that was ignored excuses no reset but its answer, whoever sends it.
+#[test]
+fn a_syn_that_was_ignored_makes_no_other_reset_good() {
+    for reset in [segment("R", 1011, 0), segment("RA", 1011, 6001), segment("R", 1011, 900_001)] {
+        let mut talk = acknowledged();
+        assert_passes(talk.reply(segment("A", 6001, 1001)));
+        assert_eq!(talk.original(segment("S", 900_000, 0)), Update::Ignore);
+        assert_eq!(talk.original(reset), Update::Ignore);
+        assert_eq!(talk.state(), TcpState::Established);
+    }
+    for reset in [segment("R", 6011, 0), segment("RA", 6011, 1001), segment("RA", 6011, 900_002)] {
+        let mut talk = acknowledged();
+        assert_eq!(talk.original(segment("S", 900_000, 0)), Update::Ignore);
+        let update = talk.reply(reset);
+        assert!(matches!(update, Update::Ignore | Update::Invalid(_)), "{update:?}");
+        assert_eq!(talk.state(), TcpState::Established);
+    }
+}
+
+/// Nor does an ACK make those of its own sender good, before the connection is assured.
+#[test]
+fn only_the_other_end_answers_an_ack() {
+    let [syn, answer, _] = handshake();
+    let mut talk = Talk::after([syn, answer, (Reply, segment("A", 5001, 1001))]);
+    assert_invalid(talk.reply(segment("RA", 900_000_000, 5001)), InvalidReason::TcpWindow);
+    assert_eq!(talk.state(), TcpState::SynRecv);
+}
+
+/// In SYN_SENT only the server has no sequence number yet.
+#[test]
+fn the_client_does_not_reset_its_syn_without_a_number() {
+    let mut talk = Talk::after([(Original, segment("S", 0xf000_0000, 0))]);
+    assert_invalid(talk.original(segment("R", 0, 0)), InvalidReason::TcpWindow);
+    assert_eq!(talk.reply(segment("RA", 0, 0xf000_0001)), Update::End);
+}
+
 #[test]
 fn a_liberal_box_lets_a_reset_pass_but_does_not_believe_it() {
     let mut talk = acknowledged();
     talk.settings.tcp.be_liberal = true;
-    assert_eq!(talk.reply(segment("R", 500_000, 0)), Update::Refresh { timeout_ms: 10_000 });
+    assert_eq!(talk.reply(segment("R", 500_000, 0)), Update::Ignore);
     assert_eq!(talk.state(), TcpState::Established);
 }
 

@@ -35,6 +35,50 @@ fn data_slightly_beyond_the_window_may_be_acknowledged() {
     assert_passes(talk.original(client(2102, 100)));
 }
 
+/// What is beyond the window was sent by anybody, unless it is acknowledged: until then nothing that the box knows moves.
+#[test]
+fn what_is_beyond_the_window_moves_nothing() {
+    let large = || {
+        let [syn, answer, ack] = handshake();
+        let scaled = |(direction, segment): (Direction, Segment)| (direction, segment.options(&scale(7)));
+        let mut talk = Talk::after([scaled(syn), scaled(answer), ack]);
+        assert_passes(talk.reply(segment("A", 5001, 1001).window(1000)));
+        assert_passes(talk.original(segment("A", 1001, 5001).window(1000)));
+        talk
+    };
+    for far in [1, 500, 66_500, 100_000, 128_001, 200_000, 255_000] {
+        for flags in ["R", "RA", "A", "PA", "FA"] {
+            for payload in [0, 100] {
+                let mut talk = large();
+                let update = talk.original(segment(flags, 1001 + far, 5001).payload(payload));
+                assert!(!matches!(update, Update::Invalid(_)), "{flags} {far} {payload}: {update:?}");
+                for i in 0..10 {
+                    assert_passes(talk.original(segment("PA", 1001 + 10 * i, 5001 + 10 * i).payload(10)));
+                    assert_passes(talk.reply(segment("PA", 5001 + 10 * i, 1011 + 10 * i).payload(10)));
+                }
+                assert_ne!(talk.state(), TcpState::Close);
+            }
+        }
+    }
+}
+
+/// What goes beyond it and is taken need not be the last of what goes there.
+#[test]
+fn any_part_of_what_went_beyond_the_window_may_be_acknowledged() {
+    for taken in [2102, 2202, 2302] {
+        let mut talk = narrow();
+        for seq in [2002, 2102, 2202] {
+            assert_eq!(talk.original(client(seq, 100)), Update::Ignore);
+        }
+        assert_passes(talk.reply(server_ack(taken)));
+        assert_passes(talk.original(client(taken, 100)));
+    }
+    // But nothing that can have been sent neither within the window nor a window beyond it.
+    let mut talk = narrow();
+    assert_eq!(talk.original(client(2002, 100)), Update::Ignore);
+    assert_invalid(talk.reply(server_ack(3001)), InvalidReason::TcpAck);
+}
+
 #[test]
 fn condition_2_old_data_is_never_invalid() {
     let mut talk = narrow();
