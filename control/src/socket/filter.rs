@@ -138,20 +138,20 @@ impl Filter {
 /// Whether the source was translated, and to this.
 fn has_source(entry: &EntrySnapshot, peer: NatPeer) -> bool {
     let reply = &entry.reply;
-    entry.status.has(Status::SRC_NAT) && peer.is(reply.destination(), reply.reply_port())
+    entry.status.contains(Status::SRC_NAT) && peer.is(reply.destination(), reply.reply_port())
 }
 
 /// Whether the destination was translated, and to this.
 fn has_destination(entry: &EntrySnapshot, peer: NatPeer) -> bool {
     let reply = &entry.reply;
-    entry.status.has(Status::DST_NAT) && peer.is(reply.source(), reply.selector.sport())
+    entry.status.contains(Status::DST_NAT) && peer.is(reply.source(), reply.selector.sport())
 }
 
 /// Whether this stands for the client towards its server, or for the server towards its client.
 fn is_known_as(entry: &EntrySnapshot, public: SocketAddr) -> bool {
     let original = &entry.original;
     let of_server = SocketAddr::new(original.destination(), original.reply_port());
-    has_source(entry, NatPeer::Port(public)) || entry.status.has(Status::DST_NAT) && of_server == public
+    has_source(entry, NatPeer::Port(public)) || entry.status.contains(Status::DST_NAT) && of_server == public
 }
 
 #[cfg(test)]
@@ -163,7 +163,7 @@ mod tests {
         let (source, destination) = (source.parse().unwrap(), destination.parse().unwrap());
         let original = Tuple::new(source, destination, protocol, 40_000, 80);
         let mut status = Status::default();
-        status.set(Status::SEEN_REPLY);
+        status.insert(Status::SEEN_REPLY);
         EntrySnapshot {
             original,
             reply: original.invert(),
@@ -228,7 +228,7 @@ mod tests {
         let (server, client) = ("10.9.0.9".parse().unwrap(), "203.0.113.1".parse().unwrap());
         let mut entry = entry("10.0.0.5", "192.0.2.1", 6);
         entry.reply = Tuple::new(server, client, 6, 8080, 5000);
-        status.iter().for_each(|bit| entry.status.set(*bit));
+        status.iter().for_each(|bit| entry.status.insert(*bit));
         entry
     }
 
@@ -275,7 +275,7 @@ mod tests {
     fn an_identifier_counts_as_a_port_of_the_outside() {
         let mut query = entry("10.0.0.5", "192.0.2.1", 1);
         query.reply = Tuple::new("192.0.2.1".parse().unwrap(), "203.0.113.1".parse().unwrap(), 1, 77, 0);
-        query.status.set(Status::SRC_NAT);
+        query.status.insert(Status::SRC_NAT);
         assert!(fits(&query, r#"{"public":"203.0.113.1:77"}"#));
     }
 

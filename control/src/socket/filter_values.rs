@@ -124,9 +124,9 @@ impl EntryStatus {
     /// Whether an entry has it.
     pub(super) fn holds(self, status: Status) -> bool {
         match self {
-            EntryStatus::Assured => status.has(Status::ASSURED),
-            EntryStatus::SeenReply => status.has(Status::SEEN_REPLY),
-            EntryStatus::Unreplied => !status.has(Status::SEEN_REPLY),
+            EntryStatus::Assured => status.contains(Status::ASSURED),
+            EntryStatus::SeenReply => status.contains(Status::SEEN_REPLY),
+            EntryStatus::Unreplied => !status.contains(Status::SEEN_REPLY),
         }
     }
 }

@@ -28,11 +28,11 @@ impl Shard {
             }
         }
         self.check_mappings(
-            used().filter(|index| self.entries.at(*index).status.meets(Status::USES_MAPPING)),
+            used().filter(|index| self.entries.at(*index).status.intersects(Status::USES_MAPPING)),
         )?;
         let users = used().filter(|index| self.entries.at(*index).is_translated());
         self.configuration.pools.check(users.flat_map(|index| {
-            let entered = self.entries.at(index).status.has(Status::ENTERED);
+            let entered = self.entries.at(index).status.contains(Status::ENTERED);
             let came = entered.then(|| self.entries.tuple(index, Direction::Original));
             [Some(self.entries.tuple(index, Direction::Reply)), came].into_iter().flatten()
         }))?;
@@ -56,7 +56,7 @@ impl Shard {
         for index in users {
             let mut tuples =
                 [Direction::Original, Direction::Reply].map(|way| self.entries.tuple(index, way));
-            if self.entries.at(index).status.has(Status::ENTERED) {
+            if self.entries.at(index).status.contains(Status::ENTERED) {
                 tuples.reverse();
             }
             let [sends, comes] = tuples;

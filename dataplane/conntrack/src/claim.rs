@@ -56,7 +56,7 @@ impl Shard {
             Message::Granted(entry) => {
                 self.exchange.settle(from);
                 if self.entry(entry).is_some() {
-                    self.entries.at_mut(entry.index).status.clear(Status::UNSETTLED);
+                    self.entries.at_mut(entry.index).status.remove(Status::UNSETTLED);
                 }
                 Some(Settled { entry, granted: true })
             }
@@ -66,8 +66,8 @@ impl Shard {
                 if lives {
                     // There is no signpost to be released, and one that has delegated is still of use.
                     let status = &mut self.entries.at_mut(entry.index).status;
-                    status.clear(Status::SIGNPOSTED);
-                    status.clear(Status::DELEGATED);
+                    status.remove(Status::SIGNPOSTED);
+                    status.remove(Status::DELEGATED);
                     self.remove(entry.index, End::Closed);
                 }
                 Some(Settled { entry, granted: !lives })
@@ -89,8 +89,8 @@ impl Shard {
     pub(crate) fn claim(&mut self, index: u32, tuple: Tuple) {
         let claim = self.entries.id(index);
         let status = &mut self.entries.at_mut(index).status;
-        status.set(Status::SIGNPOSTED);
-        status.set(Status::UNSETTLED);
+        status.insert(Status::SIGNPOSTED);
+        status.insert(Status::UNSETTLED);
         // What it was judged by: it is looked at again if that changes meanwhile.
         self.entries.at_mut(index).judged.generation = self.generation;
         self.exchange.claim(tuple, claim);
@@ -100,7 +100,7 @@ impl Shard {
     pub(crate) fn free_place(&mut self, index: u32) {
         let status = self.entries.at(index).status;
         let pointed = [(Status::SIGNPOSTED, Direction::Reply), (Status::DELEGATED, Direction::Original)];
-        for (_, direction) in pointed.into_iter().filter(|(bit, _)| status.has(*bit)) {
+        for (_, direction) in pointed.into_iter().filter(|(bit, _)| status.contains(*bit)) {
             self.exchange.release(self.entries.tuple(index, direction));
         }
         self.entries.remove(index);
@@ -114,7 +114,7 @@ impl Shard {
     /// Whether the connection of a delegated packet has begun with it, or may yet.
     pub(crate) fn keeps_delegation(&self, verdict: &Verdict) -> bool {
         let begun = |entry: &Entry| {
-            verdict.direction == Some(Direction::Original) && entry.status.has(Status::DELEGATED)
+            verdict.direction == Some(Direction::Original) && entry.status.contains(Status::DELEGATED)
         };
         verdict.action == Action::Wait || verdict.entry.and_then(|id| self.entry(id)).is_some_and(begun)
     }
@@ -157,7 +157,7 @@ impl Shard {
         };
         if entry.judged.generation != self.generation {
             // A signpost that has delegated the packet is still of use.
-            self.entries.at_mut(id.index).status.clear(Status::DELEGATED);
+            self.entries.at_mut(id.index).status.remove(Status::DELEGATED);
             self.remove(id.index, End::Closed);
             return self.decide_again(self.now, frame, 0);
         }

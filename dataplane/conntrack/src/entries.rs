@@ -88,7 +88,7 @@ impl Entries {
         let generation = place.generation.wrapping_add(1);
         *place =
             Entry { generation, selector: original.selector, reply_ports: reply.selector.ports(), ..entry };
-        place.status.set(Status::CONFIRMED);
+        place.status.insert(Status::CONFIRMED);
         let addresses = [original, reply].map(|tuple| [tuple.src, tuple.dst]);
         match original.family() {
             Family::V4 => place.addresses = addresses.map(|pair| pair.map(|address| address as u32)),

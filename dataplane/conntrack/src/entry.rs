@@ -6,6 +6,7 @@
 
 use crate::time::Tick;
 use crate::tuple::{Direction, Selector};
+use bitflags::bitflags;
 use std::hint::select_unpredictable;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -14,57 +15,33 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[repr(transparent)]
 pub struct Status(u16);
 
-impl Status {
-    /// A packet of the reply direction has passed.
-    pub const SEEN_REPLY: Self = Self(1 << 1);
-    /// Never evicted under pressure.
-    pub const ASSURED: Self = Self(1 << 2);
-    /// In the table: its first packet has left.
-    pub const CONFIRMED: Self = Self(1 << 3);
-    /// Its source is translated.
-    pub const SRC_NAT: Self = Self(1 << 4);
-    /// Its destination is translated.
-    pub const DST_NAT: Self = Self(1 << 5);
-    /// It came in by a mapping of its server's port, which it uses.
-    pub const ENTERED: Self = Self(1 << 10);
-    /// Its source is bound by a mapping of its client's port, which it uses.
-    pub const MAPPED: Self = Self(1 << 11);
-    /// Another shard owns its original tuple, and has a signpost.
-    pub const DELEGATED: Self = Self(1 << 12);
-    /// Another shard owns its reply tuple and has a signpost, or has been asked for one.
-    pub const SIGNPOSTED: Self = Self(1 << 13);
-    /// That shard has not answered yet.
-    pub const UNSETTLED: Self = Self(1 << 14);
-    /// Its source became an address of the box, and it ends when the box loses that.
-    pub const MASQUERADED: Self = Self(1 << 15);
+bitflags! {
+    impl Status: u16 {
+        /// A packet of the reply direction has passed.
+        const SEEN_REPLY = 1 << 1;
+        /// Never evicted under pressure.
+        const ASSURED = 1 << 2;
+        /// In the table: its first packet has left.
+        const CONFIRMED = 1 << 3;
+        /// Its source is translated.
+        const SRC_NAT = 1 << 4;
+        /// Its destination is translated.
+        const DST_NAT = 1 << 5;
+        /// It came in by a mapping of its server's port, which it uses.
+        const ENTERED = 1 << 10;
+        /// Its source is bound by a mapping of its client's port, which it uses.
+        const MAPPED = 1 << 11;
+        /// Another shard owns its original tuple, and has a signpost.
+        const DELEGATED = 1 << 12;
+        /// Another shard owns its reply tuple and has a signpost, or has been asked for one.
+        const SIGNPOSTED = 1 << 13;
+        /// That shard has not answered yet.
+        const UNSETTLED = 1 << 14;
+        /// Its source became an address of the box, and it ends when the box loses that.
+        const MASQUERADED = 1 << 15;
 
-    /// It uses a mapping, one way or the other.
-    pub const USES_MAPPING: Self = Self(Self::ENTERED.0 | Self::MAPPED.0);
-
-    /// Whether all bits of `other` are set.
-    pub const fn has(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Whether any bit of `other` is set.
-    pub const fn meets(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// Sets the bits of `other`.
-    pub const fn set(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    /// Clears the bits of `other`.
-    pub const fn clear(&mut self, other: Self) {
-        self.0 &= !other.0;
-    }
-}
-
-impl FromIterator<Status> for Status {
-    fn from_iter<I: IntoIterator<Item = Status>>(bits: I) -> Self {
-        bits.into_iter().fold(Self::default(), |all, bit| Self(all.0 | bit.0))
+        /// It uses a mapping, one way or the other.
+        const USES_MAPPING = Self::ENTERED.bits() | Self::MAPPED.bits();
     }
 }
 
@@ -207,12 +184,12 @@ impl Entry {
 
     /// Whether a connection lives here.
     pub const fn is_used(&self) -> bool {
-        self.status.has(Status::CONFIRMED)
+        self.status.contains(Status::CONFIRMED)
     }
 
     /// Whether its reply tuple is another than the inverse of its original one.
     pub const fn is_translated(&self) -> bool {
-        self.status.meets(Status(Status::SRC_NAT.0 | Status::DST_NAT.0))
+        self.status.intersects(Status::SRC_NAT.union(Status::DST_NAT))
     }
 
     /// IP protocol number.
@@ -236,14 +213,5 @@ mod tests {
         counter.add(1500);
         assert_eq!(counter.packets(), 1 << 32);
         assert_eq!(counter.bytes(), u64::from(u32::MAX) - 1 + 1500);
-    }
-
-    #[test]
-    fn status_bits_are_independent() {
-        let mut status = Status::default();
-        status.set(Status::ASSURED);
-        assert!(status.has(Status::ASSURED) && !status.has(Status::SEEN_REPLY));
-        status.clear(Status::ASSURED);
-        assert_eq!(status, Status::default());
     }
 }

@@ -98,7 +98,7 @@ impl Facts {
 
     /// Whether the packet's connection has all these status bits.
     pub(crate) fn has_status(&self, status: Status) -> bool {
-        self.connection.is_some_and(|connection| connection.status.has(status))
+        self.connection.is_some_and(|connection| connection.status.contains(status))
     }
 
     /// The same of a connection with that mark, if it has one.

@@ -267,7 +267,7 @@ impl Match {
             Some(connection) => {
                 self.direction.is_none_or(|direction| connection.direction == direction)
                     && self.mark.is_none_or(|(value, mask)| connection.mark & mask == value)
-                    && self.status.is_none_or(|status| connection.status.meets(status))
+                    && self.status.is_none_or(|status| connection.status.intersects(status))
             }
         }
     }

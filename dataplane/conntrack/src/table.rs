@@ -82,7 +82,7 @@ impl Shard {
     /// packet is not held.
     fn evictable(&self, hash: Hash) -> Option<u32> {
         let now = Tick::at(self.now);
-        let is = |bit, index: &u32| self.entries.at(*index).status.has(bit);
+        let is = |bit, index: &u32| self.entries.at(*index).status.contains(bit);
         let is_expired = |index: &u32| self.entries.at(*index).deadline.is_due(now);
         let mut candidates = self
             .index
@@ -144,7 +144,7 @@ impl Shard {
             End::Closed => self.counters.closed += 1,
         }
         let hash = self.key(&tuple).hash;
-        if status.meets(Status::USES_MAPPING) {
+        if status.intersects(Status::USES_MAPPING) {
             self.leave_mapping_of(index);
         }
         if self.entries.at(index).is_translated() {

@@ -80,11 +80,11 @@ impl Shard {
             return self.elsewhere(packet, handed).unwrap_or(Tracked::first(None));
         };
         let entry = self.entries.at_mut(index);
-        if entry.status.has(Status::UNSETTLED) {
+        if entry.status.contains(Status::UNSETTLED) {
             let place = Place::Unsettled(index);
             return Tracked { direction: Some(direction), place, ..Tracked::without_entry(State::New) };
         }
-        let answered = entry.status.has(Status::SEEN_REPLY);
+        let answered = entry.status.contains(Status::SEEN_REPLY);
         let tracker_state = entry.state;
         let context = Context { settings: &self.configuration.settings, now };
         let update = tracker::update(context, packet, entry, direction);
@@ -103,7 +103,7 @@ impl Shard {
             Update::Reopen => return self.reopen(index, packet, handed),
         };
         // Directions come in no order that a branch could learn.
-        entry.status.set(select_unpredictable(reply, Status::SEEN_REPLY, Status::default()));
+        entry.status.insert(select_unpredictable(reply, Status::SEEN_REPLY, Status::default()));
         if update != Update::Ignore && self.configuration.settings.accounting {
             entry.counter(direction).add(packet.headers.l3_len);
         }
@@ -197,6 +197,6 @@ impl Shard {
     fn may_end_by_error(&self, index: u32, direction: Direction, error: Packet<'_>) -> bool {
         let entry = self.entries.at(index);
         let quoted = wire::icmp::quoted_l4(error);
-        !entry.status.has(Status::ASSURED) && tracker::is_in_flight(entry, direction, quoted)
+        !entry.status.contains(Status::ASSURED) && tracker::is_in_flight(entry, direction, quoted)
     }
 }

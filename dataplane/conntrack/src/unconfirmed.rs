@@ -90,26 +90,26 @@ impl Unconfirmed {
     pub(crate) fn status(&self) -> Status {
         let mut status = Status::default();
         if self.delegated {
-            status.set(Status::DELEGATED);
+            status.insert(Status::DELEGATED);
         }
         if self.reply_hash.is_none() {
             return status;
         }
         let (original, to) = (&self.original, self.reply.invert());
         if (to.src, to.selector.sport()) != (original.src, original.selector.sport()) {
-            status.set(Status::SRC_NAT);
+            status.insert(Status::SRC_NAT);
             if self.masqueraded {
-                status.set(Status::MASQUERADED);
+                status.insert(Status::MASQUERADED);
             }
         }
         if (to.dst, to.selector.dport()) != (original.dst, original.selector.dport()) {
-            status.set(Status::DST_NAT);
+            status.insert(Status::DST_NAT);
         }
         if self.mapped {
-            status.set(Status::MAPPED);
+            status.insert(Status::MAPPED);
         }
         if self.entered {
-            status.set(Status::ENTERED);
+            status.insert(Status::ENTERED);
         }
         status
     }

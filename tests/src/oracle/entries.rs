@@ -56,7 +56,7 @@ fn entry(router: &Router, id: EntryId, shown: &EntrySnapshot) -> Value {
     let now = Tick::at(router.now);
     let remaining_ms = router.shard.entry(id).map_or(0, |entry| entry.deadline.since_ms(now).max(0)) as u32;
     let status: Vec<&str> =
-        STATUS.iter().filter(|(bit, _)| shown.status.has(*bit)).map(|(_, name)| *name).collect();
+        STATUS.iter().filter(|(bit, _)| shown.status.contains(*bit)).map(|(_, name)| *name).collect();
     let mut entry = json!({
         "id": u64::from(id.generation) << 32 | u64::from(id.index),
         "family": shown.original.family() as u8,

@@ -17,10 +17,10 @@ pub(super) fn write<F: Frame>(
         return None;
     }
     let segment = Segment::parse(&Packet { headers, head: frame.head() })?;
-    if segment.flags.has(Flags::RST) {
+    if segment.flags.contains(Flags::RST) {
         return None;
     }
-    let (seq, ack, flags) = match segment.flags.has(Flags::ACK) {
+    let (seq, ack, flags) = match segment.flags.contains(Flags::ACK) {
         true => (segment.ack, 0, Flags::RST),
         false => (0, segment.end(), Flags::RST | Flags::ACK),
     };
@@ -30,7 +30,7 @@ pub(super) fn write<F: Frame>(
         header[2..4].copy_from_slice(&segment.sport.to_be_bytes());
         header[4..8].copy_from_slice(&seq.to_be_bytes());
         header[8..12].copy_from_slice(&ack.to_be_bytes());
-        header[12..].copy_from_slice(&[(HEADER_BYTES as u8 / 4) << 4, flags.0, 0, 0, 0, 0, 0, 0]);
+        header[12..].copy_from_slice(&[(HEADER_BYTES as u8 / 4) << 4, flags.bits(), 0, 0, 0, 0, 0, 0]);
         Some(HEADER_BYTES)
     })
 }

@@ -34,7 +34,7 @@ pub(super) fn write(entry: &EntrySnapshot, out: &mut impl fmt::Write) -> fmt::Re
         out.write_str("},")?;
     }
     out.write_str("\"status\":[")?;
-    let names = STATUS_NAMES.iter().filter(|(bit, _)| entry.status.has(*bit));
+    let names = STATUS_NAMES.iter().filter(|(bit, _)| entry.status.contains(*bit));
     for (i, (_, name)) in names.enumerate() {
         let comma = if i == 0 { "" } else { "," };
         write!(out, "{comma}\"{name}\"")?;

@@ -24,7 +24,7 @@ impl Case {
     }
 
     fn status(mut self, status: &[Status]) -> Self {
-        status.iter().for_each(|bit| self.entry.status.set(*bit));
+        status.iter().for_each(|bit| self.entry.status.insert(*bit));
         self
     }
 

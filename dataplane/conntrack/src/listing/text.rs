@@ -46,11 +46,11 @@ pub(super) fn write(entry: &EntrySnapshot, style: &Style, out: &mut impl fmt::Wr
         write!(out, "timeout={unreplied}, stream_timeout={stream} ")?;
     }
     write_direction(entry, Direction::Original, style, out)?;
-    if !entry.status.has(Status::SEEN_REPLY) {
+    if !entry.status.contains(Status::SEEN_REPLY) {
         out.write_str("[UNREPLIED] ")?;
     }
     write_direction(entry, Direction::Reply, style, out)?;
-    if entry.status.has(Status::ASSURED) {
+    if entry.status.contains(Status::ASSURED) {
         out.write_str("[ASSURED] ")?;
     }
     if style.details {

@@ -48,7 +48,7 @@ impl Shard {
         if let Some(to) = unconfirmed.destination() {
             facts.set_destination(to.address, to.port);
             if let Some(connection) = &mut facts.connection {
-                connection.status.set(Status::DST_NAT);
+                connection.status.insert(Status::DST_NAT);
             }
         }
         Bound::Found

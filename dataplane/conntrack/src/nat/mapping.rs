@@ -195,7 +195,7 @@ impl Shard {
     pub(crate) fn leave_mapping_of(&mut self, index: u32) {
         let (original, reply) =
             (self.entries.tuple(index, Direction::Original), self.entries.tuple(index, Direction::Reply));
-        if self.entries.at(index).status.has(Status::ENTERED) {
+        if self.entries.at(index).status.contains(Status::ENTERED) {
             self.leave_mapping(&reply, &original);
         } else {
             self.leave_mapping(&original, &reply);

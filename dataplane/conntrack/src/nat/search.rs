@@ -237,7 +237,7 @@ impl Shard {
     /// whose sequence numbers lie beyond.
     fn may_take_over(&self, index: u32, new: &Entry, reply: &Tuple) -> bool {
         let old = self.entries.at(index);
-        let is_translated = old.status.has(Status::SRC_NAT);
+        let is_translated = old.status.contains(Status::SRC_NAT);
         is_translated
             && new.protocol() == protocol::TCP
             && tcp::may_follow(old, new)

@@ -64,7 +64,7 @@ impl Shard {
         let swept = self.sweep.is_none_or(|place| index < place);
         let pools = &mut self.configuration.pools;
         count(pools, &self.entries.tuple(index, Direction::Reply), swept);
-        if self.entries.at(index).status.has(Status::ENTERED) {
+        if self.entries.at(index).status.contains(Status::ENTERED) {
             count(pools, &self.entries.tuple(index, Direction::Original), swept);
         }
     }
@@ -73,13 +73,14 @@ impl Shard {
     fn has_lost_address(&self, place: u32) -> bool {
         let entry = self.entries.at(place);
         if !entry.is_used()
-            || !(entry.status.meets(Status::MASQUERADED) || entry.status.meets(Status::ENTERED))
+            || !(entry.status.intersects(Status::MASQUERADED) || entry.status.intersects(Status::ENTERED))
         {
             return false;
         }
         let reply = self.entries.tuple(place, Direction::Reply);
-        let masqueraded = entry.status.has(Status::MASQUERADED).then_some(reply.dst);
-        let entered = entry.status.has(Status::ENTERED).then(|| self.mappings.get(&inside(&reply))).flatten();
+        let masqueraded = entry.status.contains(Status::MASQUERADED).then_some(reply.dst);
+        let entered =
+            entry.status.contains(Status::ENTERED).then(|| self.mappings.get(&inside(&reply))).flatten();
         let given = masqueraded.into_iter().chain(entered.and_then(|mapped| mapped.own_address()));
         let router = router(&self.configuration.forwarding);
         let is_lost = |own| router.is_none_or(|router| !router.is_own(address(reply.family(), own)));

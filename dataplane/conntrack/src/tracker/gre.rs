@@ -39,10 +39,10 @@ pub fn open(context: Context<'_>, entry: &mut Entry) -> Result<u32, InvalidReaso
 /// Any further packet refreshes it; one after an answer assures it.
 pub fn update(entry: &mut Entry) -> Update {
     let timeouts = timeouts(entry);
-    if !entry.status.has(Status::SEEN_REPLY) {
+    if !entry.status.contains(Status::SEEN_REPLY) {
         return Update::Refresh { timeout_ms: timeouts.unreplied_ms };
     }
-    entry.status.set(Status::ASSURED);
+    entry.status.insert(Status::ASSURED);
     Update::Refresh { timeout_ms: timeouts.stream_ms }
 }
 
@@ -63,10 +63,10 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(update(&mut entry), Update::Refresh { timeout_ms: 30_000 });
         }
-        assert!(!entry.status.has(Status::ASSURED));
-        entry.status.set(Status::SEEN_REPLY);
+        assert!(!entry.status.contains(Status::ASSURED));
+        entry.status.insert(Status::SEEN_REPLY);
         assert_eq!(update(&mut entry), Update::Refresh { timeout_ms: 180_000 });
-        assert!(entry.status.has(Status::ASSURED));
+        assert!(entry.status.contains(Status::ASSURED));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub fn update(context: Context<'_>, entry: &mut Entry) -> Update {
     if !is_stream(context, entry) {
         return Update::Refresh { timeout_ms: timeouts.udp_unreplied_ms };
     }
-    entry.status.set(Status::ASSURED);
+    entry.status.insert(Status::ASSURED);
     Update::Refresh { timeout_ms: timeouts.udp_stream_ms }
 }
 
@@ -42,7 +42,7 @@ pub fn update(context: Context<'_>, entry: &mut Entry) -> Update {
 /// as answered only when it has passed.
 fn is_stream(context: Context<'_>, entry: &Entry) -> bool {
     // An assured entry stays one without a look at its age, which wraps after seven weeks.
-    let assured = entry.status.has(Status::ASSURED);
+    let assured = entry.status.contains(Status::ASSURED);
     let settled = || {
         // UDP-Lite carries media, not queries: Linux does not wait for its streams.
         if entry.protocol() == protocol::UDPLITE {
@@ -51,7 +51,7 @@ fn is_stream(context: Context<'_>, entry: &Entry) -> bool {
         let born = entry.tracker.get::<Memory>().born;
         context.now.as_u32().wrapping_sub(born.as_u32()) >= STREAM_AGE_MS
     };
-    entry.status.has(Status::SEEN_REPLY)
+    entry.status.contains(Status::SEEN_REPLY)
         && match context.settings.preset {
             Preset::Classic => true,
             Preset::Linux => assured || settled(),
@@ -88,14 +88,14 @@ mod tests {
             let update = update(Context { settings: &self.settings, now }, &mut self.entry);
             let Update::Refresh { timeout_ms } = update else { panic!("{update:?}") };
             if direction == Reply {
-                self.entry.status.set(Status::SEEN_REPLY);
+                self.entry.status.insert(Status::SEEN_REPLY);
             }
             self.deadline_ms = ms + timeout_ms;
             timeout_ms / 1000
         }
 
         fn assured(&self) -> bool {
-            self.entry.status.has(Status::ASSURED)
+            self.entry.status.contains(Status::ASSURED)
         }
 
         fn remaining_s(&self, ms: u32) -> u32 {

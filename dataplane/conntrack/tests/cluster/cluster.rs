@@ -275,7 +275,7 @@ impl Cluster {
 /// The tuples that no other entry has, whichever shard it is in. What the box is told itself it answers where that came: the
 /// shard of the answers is asked for nothing.
 pub fn claimed(entry: &EntrySnapshot) -> impl Iterator<Item = Tuple> + use<> {
-    let is_local = entry.reply == entry.original.invert() && !entry.status.has(Status::SIGNPOSTED);
-    let is_foreign = is_local && entry.status.has(Status::DELEGATED);
+    let is_local = entry.reply == entry.original.invert() && !entry.status.contains(Status::SIGNPOSTED);
+    let is_foreign = is_local && entry.status.contains(Status::DELEGATED);
     [Some(entry.original), (!is_foreign).then_some(entry.reply)].into_iter().flatten()
 }

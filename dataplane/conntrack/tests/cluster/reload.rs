@@ -131,7 +131,7 @@ fn check(cluster: &Cluster, seed: u64) {
                 let owner = *owners.entry(tuple).or_insert((own, id));
                 assert_eq!(owner, (own, id), "seed {seed}: {tuple:?} is owned twice");
             }
-            if entry.status.has(Status::MAPPED) {
+            if entry.status.contains(Status::MAPPED) {
                 let outside = (
                     entry.reply.selector.zone(),
                     entry.reply.protocol(),
@@ -211,7 +211,7 @@ fn play(seed: u64, shards: u16) {
     for shard in cluster.shards() {
         shard.list(0, u32::MAX, |_, entry| {
             let is_own = router.own().contains(&entry.reply.destination());
-            assert!(is_own || !entry.status.has(Status::MASQUERADED), "seed {seed}: {entry:?}");
+            assert!(is_own || !entry.status.contains(Status::MASQUERADED), "seed {seed}: {entry:?}");
         });
     }
     cluster.now = cluster.now.after(secs(1_000_000));

@@ -44,7 +44,7 @@ fn assured_entries_are_spared() {
             assure(&mut it, Pair::both(sport, 53)[usize::from(sport % 2)]);
         }
         let names: Vec<_> = it.entries().iter().map(|(id, _)| *id).collect();
-        assert!(it.entries().iter().all(|(_, entry)| entry.status.has(Status::ASSURED)));
+        assert!(it.entries().iter().all(|(_, entry)| entry.status.contains(Status::ASSURED)));
         for pair in Pair::both(1000, 53) {
             let verdict = it.inside(&pair.udp(1));
             assert_eq!(verdict.drop_reason(), Some(DropReason::TableFull));

@@ -120,7 +120,7 @@ impl Step<'_> {
         let Some(next) = next else { return Ok(Taken::Ignored) };
         entry.state = next as u8;
         if next == SctpState::Established {
-            entry.status.set(Status::ASSURED);
+            entry.status.insert(Status::ASSURED);
         }
         // An INIT that is sent again and again must not keep an unanswered entry for ever.
         let is_unanswered = (state, next) == (SctpState::Closed, SctpState::Closed);

@@ -3,6 +3,7 @@
 use super::table::Kind;
 use crate::tuple::Direction;
 use crate::wire::tcp::{Segment, TcpOption};
+use bitflags::bitflags;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The largest window scale (RFC 7323 section 2.3): a larger one counts as this.
@@ -27,40 +28,22 @@ pub struct Side {
 #[repr(transparent)]
 pub struct Traits(u8);
 
-impl Traits {
-    /// Its SYN offered window scaling.
-    pub const SCALES: Self = Self(1 << 0);
-    /// Its SYN permitted SACK.
-    pub const SACK: Self = Self(1 << 1);
-    /// Segments of it were not seen, its SYN for one: those outside the window pass.
-    pub const LIBERAL: Self = Self(1 << 2);
-    /// Its FIN was the first.
-    pub const CLOSED_FIRST: Self = Self(1 << 3);
-    /// It has sent data that is not acknowledged yet.
-    pub const UNACKNOWLEDGED: Self = Self(1 << 4);
-    /// `max_ack` is known.
-    pub const ACKED: Self = Self(1 << 5);
-    /// It has sent data beyond its window, which its peer may take or not.
-    pub const OVERSHOT: Self = Self(1 << 6);
-
-    /// Whether all of `other` are set.
-    pub const fn has(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Sets those of `other`.
-    pub const fn set(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    /// Those that are also in `other`.
-    pub const fn only(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-
-    /// Clears those of `other`.
-    pub const fn clear(&mut self, other: Self) {
-        self.0 &= !other.0;
+bitflags! {
+    impl Traits: u8 {
+        /// Its SYN offered window scaling.
+        const SCALES = 1 << 0;
+        /// Its SYN permitted SACK.
+        const SACK = 1 << 1;
+        /// Segments of it were not seen, its SYN for one: those outside the window pass.
+        const LIBERAL = 1 << 2;
+        /// Its FIN was the first.
+        const CLOSED_FIRST = 1 << 3;
+        /// It has sent data that is not acknowledged yet.
+        const UNACKNOWLEDGED = 1 << 4;
+        /// `max_ack` is known.
+        const ACKED = 1 << 5;
+        /// It has sent data beyond its window, which its peer may take or not.
+        const OVERSHOT = 1 << 6;
     }
 }
 
@@ -113,9 +96,9 @@ pub fn options(segment: &Segment<'_>) -> (u8, Traits) {
         match option {
             TcpOption::WindowScale(shift) => {
                 scale = shift.min(MAX_SCALE);
-                traits.set(Traits::SCALES);
+                traits.insert(Traits::SCALES);
             }
-            TcpOption::SackPermitted => traits.set(Traits::SACK),
+            TcpOption::SackPermitted => traits.insert(Traits::SACK),
             TcpOption::Sack(_) | TcpOption::Other { .. } => {}
         }
     }
@@ -133,14 +116,14 @@ impl Memory {
         (self.scale[0], self.traits[0]) = if with_options { options(segment) } else { Default::default() };
         if kind != Kind::Syn {
             // Whether its SYN permitted SACK is unknown too.
-            self.traits.iter_mut().for_each(|traits| traits.set(Traits::SACK));
+            self.traits.iter_mut().for_each(|traits| traits.insert(Traits::SACK));
             self.lose_track();
         }
     }
 
     /// Segments pass unseen: what is known of the windows is no measure for those that come after.
     pub fn lose_track(&mut self) {
-        self.traits.iter_mut().for_each(|traits| traits.set(Traits::LIBERAL));
+        self.traits.iter_mut().for_each(|traits| traits.insert(Traits::LIBERAL));
     }
 
     /// Takes over the numbers of a SYN that was ignored, because a SYN/ACK in `direction` answers it.
@@ -154,7 +137,7 @@ impl Memory {
         self.traits[peer] = traits;
         self.sides[own] = Side::default();
         self.scale[own] = 0;
-        self.traits[own] = self.traits[own].only(Traits::LIBERAL);
+        self.traits[own] = self.traits[own].intersection(Traits::LIBERAL);
     }
 
     /// Remembers a segment that passes without belonging to the connection.

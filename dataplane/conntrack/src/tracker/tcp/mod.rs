@@ -49,10 +49,10 @@ pub fn open(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry) -> Resu
     }
     memory.last = Mark::of(kind, Direction::Original);
     if state == TcpState::FinWait {
-        memory.traits[Direction::Original as usize].set(Traits::CLOSED_FIRST);
+        memory.traits[Direction::Original as usize].insert(Traits::CLOSED_FIRST);
     }
     // The handshake of a SYN/ACK is completed by the reply direction, as when both ends open at once.
-    entry.detail = if kind == Kind::SynAck { Offer::CROSSED.0 } else { 0 };
+    entry.detail = if kind == Kind::SynAck { Offer::CROSSED.bits() } else { 0 };
     entry.state = state as u8;
     Ok(cap_unreplied(timeout_ms(settings, memory, state, kind), state, settings))
 }
@@ -112,7 +112,7 @@ fn in_stream(
     entry: &mut Entry,
     direction: Direction,
 ) -> Option<u32> {
-    let answered = entry.status.has(Status::SEEN_REPLY);
+    let answered = entry.status.contains(Status::SEEN_REPLY);
     if entry.state != TcpState::Established as u8 || !answered || !settings.tcp.window_tracking {
         return None;
     }
@@ -125,7 +125,7 @@ fn in_stream(
         return None;
     }
     memory.last = Mark::of(Kind::Ack, direction);
-    entry.status.set(Status::ASSURED);
+    entry.status.insert(Status::ASSURED);
     Some(timeout_ms(settings, memory, TcpState::Established, Kind::Ack))
 }
 
@@ -164,7 +164,7 @@ fn by_the_rules(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, dir
             Fit::Invalid(reason) => return misfit(reason, kind, direction, entry, context),
         }
     }
-    if kind == Kind::Rst && !entry.status.has(Status::SEEN_REPLY) {
+    if kind == Kind::Rst && !entry.status.contains(Status::SEEN_REPLY) {
         // The only answer is a reset: there never was a connection.
         return Update::End;
     }
@@ -173,7 +173,7 @@ fn by_the_rules(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, dir
     }
     memory.last = Mark::of(kind, direction);
     if step.to == TcpState::FinWait && from != TcpState::FinWait {
-        memory.traits[direction as usize].set(Traits::CLOSED_FIRST);
+        memory.traits[direction as usize].insert(Traits::CLOSED_FIRST);
     }
     let timeout_ms = timeout_ms(settings, memory, step.to, kind);
     entry.state = step.to as u8;
@@ -198,12 +198,12 @@ fn special(
         // The answer to a SYN that was ignored: both ends agree, and the box follows them.
         Move::Ignore if kind == Kind::SynAck && challenged && segment.ack == memory.last_end => {
             memory.synchronise(direction, offer.scale(), offer.traits());
-            entry.detail &= !Offer::CHALLENGED.0;
+            entry.detail &= !Offer::CHALLENGED.bits();
             TcpState::SynRecv
         }
         // Nobody but its own ends can have closed it: by a FIN, or by a reset of the SYN's sender.
         Move::Reopen
-            if memory.traits.iter().any(|t| t.has(Traits::CLOSED_FIRST))
+            if memory.traits.iter().any(|t| t.contains(Traits::CLOSED_FIRST))
                 || memory.last == Mark::of(Kind::Rst, direction) =>
         {
             return Err(Update::Reopen);
@@ -222,17 +222,17 @@ fn special(
             if kind == Kind::Ack
                 && from == TcpState::LastAck
                 && challenged
-                && offer.has(Offer::CHALLENGED) =>
+                && offer.contains(Offer::CHALLENGED) =>
         {
-            entry.detail &= !Offer::CHALLENGED.0;
+            entry.detail &= !Offer::CHALLENGED.bits();
             return Err(Update::Ignore);
         }
         Move::To(TcpState::SynSent2) => {
-            entry.detail |= Offer::CROSSED.0;
+            entry.detail |= Offer::CROSSED.bits();
             TcpState::SynSent2
         }
         Move::To(TcpState::SynRecv)
-            if kind == Kind::Ack && direction == Direction::Reply && offer.has(Offer::CROSSED) =>
+            if kind == Kind::Ack && direction == Direction::Reply && offer.contains(Offer::CROSSED) =>
         {
             TcpState::Established
         }
@@ -254,7 +254,7 @@ fn conclude(
     timeout_ms: u32,
     settings: &Settings,
 ) -> Update {
-    if !entry.status.has(Status::SEEN_REPLY) {
+    if !entry.status.contains(Status::SEEN_REPLY) {
         return match kind {
             // A SYN sent over and over must not keep the entry, and with it a translation, alive.
             Kind::Syn if from == TcpState::SynSent => Update::Ignore,
@@ -262,7 +262,7 @@ fn conclude(
         };
     }
     if to == TcpState::Established && matches!(from, TcpState::SynRecv | TcpState::Established) {
-        entry.status.set(Status::ASSURED);
+        entry.status.insert(Status::ASSURED);
     }
     Update::Refresh { timeout_ms }
 }
@@ -291,7 +291,9 @@ fn timeout_ms(settings: &Settings, memory: &Memory, state: TcpState, kind: Kind)
     if kind == Kind::Rst {
         return timeouts.tcp_ms[TcpState::Close as usize];
     }
-    if memory.traits.iter().any(|t| t.has(Traits::UNACKNOWLEDGED)) && full > timeouts.tcp_unacknowledged_ms {
+    if memory.traits.iter().any(|t| t.contains(Traits::UNACKNOWLEDGED))
+        && full > timeouts.tcp_unacknowledged_ms
+    {
         return timeouts.tcp_unacknowledged_ms;
     }
     if memory.last_window == 0 && full > retrying { retrying } else { full }

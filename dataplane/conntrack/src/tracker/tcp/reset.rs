@@ -35,13 +35,15 @@ pub fn reset(
         // Refuses the challenge that its SYN has met.
         return close(false);
     }
-    let settled = from == TcpState::Established && status.has(Status::ASSURED);
+    let settled = from == TcpState::Established && status.contains(Status::ASSURED);
     // The answer to a SYN or an ACK of the other end that was ignored: it may acknowledge what was never seen.
     let other = direction.invert();
     let answers = segment.ack == memory.last_end;
-    let answers_syn = answers && memory.last == Mark::of(Kind::Syn, other) && status.has(Status::SEEN_REPLY);
-    let answers_ack = answers && memory.last == Mark::of(Kind::Ack, other) && !status.has(Status::ASSURED);
-    if !memory.traits[other as usize].has(Traits::ACKED) || answers_syn {
+    let answers_syn =
+        answers && memory.last == Mark::of(Kind::Syn, other) && status.contains(Status::SEEN_REPLY);
+    let answers_ack =
+        answers && memory.last == Mark::of(Kind::Ack, other) && !status.contains(Status::ASSURED);
+    if !memory.traits[other as usize].contains(Traits::ACKED) || answers_syn {
         return close(!(answers_syn || answers_ack));
     }
     let expected = memory.sides[other as usize].max_ack;
@@ -69,7 +71,7 @@ pub fn misfit(
     entry: &mut Entry,
     context: Context<'_>,
 ) -> Update {
-    if entry.status.has(Status::ASSURED) && matches!(kind, Kind::Fin | Kind::Rst) {
+    if entry.status.contains(Status::ASSURED) && matches!(kind, Kind::Fin | Kind::Rst) {
         let memory: &mut Memory = entry.tracker.get_mut();
         let other = direction.invert();
         if memory.last != Mark::of(Kind::Fin, other) && memory.last != Mark::of(Kind::Rst, other) {

@@ -31,13 +31,13 @@ impl Kind {
 
     /// The kind of a segment whatever flags it combines.
     pub const fn of(flags: Flags) -> Self {
-        if flags.has(Flags::RST) {
+        if flags.contains(Flags::RST) {
             Self::Rst
-        } else if flags.has(Flags::SYN) {
-            if flags.has(Flags::ACK) { Self::SynAck } else { Self::Syn }
-        } else if flags.has(Flags::FIN) {
+        } else if flags.contains(Flags::SYN) {
+            if flags.contains(Flags::ACK) { Self::SynAck } else { Self::Syn }
+        } else if flags.contains(Flags::FIN) {
             Self::Fin
-        } else if flags.has(Flags::ACK) {
+        } else if flags.contains(Flags::ACK) {
             Self::Ack
         } else {
             Self::None
@@ -47,13 +47,14 @@ impl Kind {
     /// Whether a segment is legal and of kind [`Self::Ack`].
     #[inline]
     pub const fn is_plain_ack(flags: Flags) -> bool {
-        flags.0 & (Flags::FIN.0 | Flags::SYN.0 | Flags::RST.0 | Flags::ACK.0) == Flags::ACK.0
+        const COUNT: u8 = Flags::FIN.bits() | Flags::SYN.bits() | Flags::RST.bits() | Flags::ACK.bits();
+        flags.bits() & COUNT == Flags::ACK.bits()
     }
 
     /// The kind of a segment with a legal set of flags.
     #[inline]
     pub const fn of_legal(flags: Flags) -> Option<Self> {
-        LEGAL_KINDS[(flags.0 & LOOKED_AT) as usize]
+        LEGAL_KINDS[(flags.bits() & LOOKED_AT) as usize]
     }
 }
 
@@ -62,11 +63,11 @@ const LOOKED_AT: u8 = 0x3f;
 
 /// The sets of flags a segment may have, to each of which PSH may be added.
 const LEGAL: [u8; 9] = {
-    const FIN: u8 = Flags::FIN.0;
-    const SYN: u8 = Flags::SYN.0;
-    const RST: u8 = Flags::RST.0;
-    const ACK: u8 = Flags::ACK.0;
-    const URG: u8 = Flags::URG.0;
+    const FIN: u8 = Flags::FIN.bits();
+    const SYN: u8 = Flags::SYN.bits();
+    const RST: u8 = Flags::RST.bits();
+    const ACK: u8 = Flags::ACK.bits();
+    const URG: u8 = Flags::URG.bits();
     [SYN, SYN | URG, SYN | ACK, RST, RST | ACK, FIN | ACK, FIN | ACK | URG, ACK, ACK | URG]
 };
 
@@ -76,7 +77,7 @@ const LEGAL_KINDS: [Option<Kind>; LOOKED_AT as usize + 1] = {
     while i < LEGAL.len() {
         let kind = Some(Kind::of(Flags(LEGAL[i])));
         kinds[LEGAL[i] as usize] = kind;
-        kinds[(LEGAL[i] | Flags::PSH.0) as usize] = kind;
+        kinds[(LEGAL[i] | Flags::PSH.bits()) as usize] = kind;
         i += 1;
     }
     kinds

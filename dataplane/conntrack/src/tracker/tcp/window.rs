@@ -61,8 +61,8 @@ impl Numbers {
     /// The numbers as the conditions need them in `state`.
     #[inline]
     fn completed(mut self, state: TcpState, direction: Direction, sender: &Side, receiver: &Side) -> Self {
-        let rst = self.flags.has(Flags::RST);
-        if !self.flags.has(Flags::ACK) || (rst && self.ack == 0) {
+        let rst = self.flags.contains(Flags::RST);
+        if !self.flags.contains(Flags::ACK) || (rst && self.ack == 0) {
             // Nothing is acknowledged; some stacks set ACK in a reset all the same.
             self.ack = receiver.end;
             self.sack = receiver.end;
@@ -111,7 +111,7 @@ impl Memory {
     /// permitted any.
     #[inline]
     pub fn numbers(&self, segment: &Segment<'_>, direction: Direction) -> Numbers {
-        let permitted = self.traits[direction.invert() as usize].has(Traits::SACK);
+        let permitted = self.traits[direction.invert() as usize].contains(Traits::SACK);
         let sack = if permitted && segment.may_have_sack() {
             highest_sack(segment.options(), segment.ack)
         } else {
@@ -149,7 +149,7 @@ impl Memory {
         let (own, peer) = (direction as usize, direction.invert() as usize);
         let n = self.numbers(segment, direction);
         let unheard = self.sides[own].max_window == 0;
-        if n.flags.has(Flags::SYN) {
+        if n.flags.contains(Flags::SYN) {
             let opening = matches!(state, TcpState::SynSent | TcpState::SynRecv);
             if unheard || opening && before(self.sides[own].end, n.end) {
                 self.begin_side(segment, &n, direction);
@@ -171,10 +171,10 @@ impl Memory {
             // A reset's window means nothing, and whoever guesses one must not move those of the true ends.
             Fit::Fits if kind == Kind::Rst => {}
             Fit::Fits => self.learn(&n, kind, direction),
-            Fit::Overshoot if segment.payload_len > 0 => self.traits[own].set(Traits::OVERSHOT),
+            Fit::Overshoot if segment.payload_len > 0 => self.traits[own].insert(Traits::OVERSHOT),
             Fit::Overshoot | Fit::Old | Fit::Invalid(_) => {}
         }
-        if liberal || self.traits[own].has(Traits::LIBERAL) { Fit::Fits } else { fit }
+        if liberal || self.traits[own].contains(Traits::LIBERAL) { Fit::Fits } else { fit }
     }
 
     /// Whether a byte that `direction` has sent may still be on its way: sent and not acknowledged (RFC 5927 section 4.1).
@@ -183,8 +183,11 @@ impl Memory {
     pub const fn is_in_flight(&self, seq: u32, direction: Direction) -> bool {
         let (own, peer) = (direction as usize, direction.invert() as usize);
         let end = self.sides[own].end;
-        let oldest =
-            if self.traits[peer].has(Traits::ACKED) { self.sides[peer].max_ack } else { end.wrapping_sub(1) };
+        let oldest = if self.traits[peer].contains(Traits::ACKED) {
+            self.sides[peer].max_ack
+        } else {
+            end.wrapping_sub(1)
+        };
         !before(seq, oldest) && before(seq, end)
     }
 
@@ -194,9 +197,9 @@ impl Memory {
     fn takes_overshoot(&mut self, n: &Numbers, direction: Direction) -> bool {
         let (own, peer) = (direction as usize, direction.invert() as usize);
         let last = self.sides[peer].max_end.wrapping_add(self.sides[own].max_window);
-        let takes = self.traits[peer].has(Traits::OVERSHOT) && before(n.sack, last);
+        let takes = self.traits[peer].contains(Traits::OVERSHOT) && before(n.sack, last);
         if takes {
-            self.traits[peer].clear(Traits::OVERSHOT);
+            self.traits[peer].remove(Traits::OVERSHOT);
             self.sides[peer].end = n.sack;
         }
         takes
@@ -210,12 +213,12 @@ impl Memory {
         self.sides[own].max_end = numbers.end;
         self.sides[own].max_window = u32::from(numbers.window).max(1);
         if usize::from(segment.header_len) > HEADER_BYTES {
-            let liberal = self.traits[own].only(Traits::LIBERAL);
+            let liberal = self.traits[own].intersection(Traits::LIBERAL);
             (self.scale[own], self.traits[own]) = options(segment);
-            self.traits[own].set(liberal);
+            self.traits[own].insert(liberal);
         }
         // Scaling holds only if both ends offer it (RFC 7323 section 2.2).
-        if direction == Direction::Reply && !self.traits.iter().all(|t| t.has(Traits::SCALES)) {
+        if direction == Direction::Reply && !self.traits.iter().all(|t| t.contains(Traits::SCALES)) {
             self.scale = [0; 2];
         }
     }
@@ -245,7 +248,7 @@ impl Memory {
     fn learn(&mut self, n: &Numbers, kind: Kind, direction: Direction) {
         let (own, peer) = (direction as usize, direction.invert() as usize);
         // The window of a SYN is never scaled (RFC 7323 section 2.2).
-        let scale = if n.flags.has(Flags::SYN) { 0 } else { self.scale[own] };
+        let scale = if n.flags.contains(Flags::SYN) { 0 } else { self.scale[own] };
         let window = u32::from(n.window) << scale;
 
         let sender = &mut self.sides[own];
@@ -253,12 +256,13 @@ impl Memory {
         sender.max_window = sender.max_window.max(window.wrapping_add(n.sack.wrapping_sub(n.ack)));
         if before(sender.end, n.end) {
             sender.end = n.end;
-            self.traits[own].set(Traits::UNACKNOWLEDGED);
+            self.traits[own].insert(Traits::UNACKNOWLEDGED);
         }
-        if n.flags.has(Flags::ACK) && (!self.traits[own].has(Traits::ACKED) || before(sender.max_ack, n.ack))
+        if n.flags.contains(Flags::ACK)
+            && (!self.traits[own].contains(Traits::ACKED) || before(sender.max_ack, n.ack))
         {
             sender.max_ack = n.ack;
-            self.traits[own].set(Traits::ACKED);
+            self.traits[own].insert(Traits::ACKED);
         }
 
         let receiver = &mut self.sides[peer];
@@ -271,7 +275,7 @@ impl Memory {
             receiver.max_end = room.wrapping_add(u32::from(window == 0));
         }
         if n.ack == receiver.end {
-            self.traits[peer].clear(Traits::UNACKNOWLEDGED);
+            self.traits[peer].remove(Traits::UNACKNOWLEDGED);
         }
 
         if kind == Kind::Ack {

@@ -152,7 +152,7 @@ fn both_ends_of_one_connection_are_translated() {
         it.crosses(INSIDE, &inside.inverse().tcp("SA", 5, 2), &outside.inverse().tcp("SA", 5, 2));
         it.crosses(OUTSIDE, &outside.tcp("A", 2, 6), &inside.tcp("A", 2, 6));
         let status = it.entry().status;
-        assert!(status.has(Status::SRC_NAT) && status.has(Status::DST_NAT));
+        assert!(status.contains(Status::SRC_NAT) && status.contains(Status::DST_NAT));
         it.check();
     }
 }

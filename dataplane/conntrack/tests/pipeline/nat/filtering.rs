@@ -62,7 +62,8 @@ fn a_stranger_reaches_a_mapped_port_and_is_answered() {
             assert_eq!(verdict.state, Some(State::New));
             let back = (answer(becomes.inverse()), answer(comes.inverse()));
             assert_eq!(it.crosses(INSIDE, &back.0, &back.1).state, Some(State::Established));
-            let is_translated = |bit| it.entries().iter().filter(|(_, entry)| entry.status.has(bit)).count();
+            let is_translated =
+                |bit| it.entries().iter().filter(|(_, entry)| entry.status.contains(bit)).count();
             assert_eq!((is_translated(Status::SRC_NAT), is_translated(Status::DST_NAT)), (1, 1));
             // An error about the answer finds the client.
             let error = back.1.unreachable(comes.source.ip());

@@ -90,7 +90,7 @@ fn masqueraded_connections_end_with_the_address_and_others_stay() {
     assert!(loops > 3);
     assert_eq!(it.shard.len(), 9);
     for (_, entry) in it.entries() {
-        assert!(!entry.status.has(Status::MASQUERADED) || entry.reply.dst == 0xc000_0201);
+        assert!(!entry.status.contains(Status::MASQUERADED) || entry.reply.dst == 0xc000_0201);
     }
     it.check();
     assert_eq!(source_address(&it.goes_out(&from(2).udp(1))), "203.0.113.2", "the client's next packet");
@@ -98,7 +98,7 @@ fn masqueraded_connections_end_with_the_address_and_others_stay() {
     let wire = Configuration::new(Settings::of(Preset::Linux, ROOM), accept_all(), Forwarding::wire());
     it.shard.configure(Box::new(wire));
     it.pass(secs(0));
-    assert!(it.entries().iter().all(|(_, entry)| !entry.status.has(Status::MASQUERADED)));
+    assert!(it.entries().iter().all(|(_, entry)| !entry.status.contains(Status::MASQUERADED)));
     it.check();
 }
 

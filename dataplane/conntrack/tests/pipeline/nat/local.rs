@@ -73,7 +73,7 @@ fn an_echo_redirected_to_the_box_is_answered_by_the_one_asked() {
     let mut it = Middlebox::routed(destination(echo, Target::Own(Ports::Own)));
     let answer = it.answers(INSIDE, &inside().echo(7, 1));
     assert_eq!(hex(&answer[12..20]), hex(&inside().inverse().echo_reply(7, 1).datagram()[12..20]));
-    assert!(it.entry().status.has(Status::SEEN_REPLY));
+    assert!(it.entry().status.contains(Status::SEEN_REPLY));
     it.check();
 }
 

@@ -182,7 +182,7 @@ fn a_wire_translates_in_its_vlan_and_leaves_the_ttl() {
 #[test]
 fn status_says_what_is_translated() {
     let bits = |entry: &EntrySnapshot| {
-        [Status::SRC_NAT, Status::DST_NAT, Status::MASQUERADED].map(|bit| entry.status.has(bit))
+        [Status::SRC_NAT, Status::DST_NAT, Status::MASQUERADED].map(|bit| entry.status.contains(bit))
     };
     let packet = Pair::at("10.0.0.2:40000", "198.51.100.2:53").udp(1);
     for (nat, expected) in [

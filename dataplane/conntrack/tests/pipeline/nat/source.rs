@@ -40,7 +40,7 @@ fn a_masqueraded_connection_lives_and_ends() {
         back(&mut it, &|pair| pair.tcp("FA", 1501, 179));
         out(&mut it, &|pair| pair.tcp("A", 179, 1502));
         let entry = it.entry();
-        assert_eq!((entry.state, entry.status.has(Status::ASSURED)), (Some("TIME_WAIT"), true));
+        assert_eq!((entry.state, entry.status.contains(Status::ASSURED)), (Some("TIME_WAIT"), true));
         it.check();
         assert_eq!(it.ports_in_use(&outside.source.ip().to_string()), 1);
         it.pass(secs(121));

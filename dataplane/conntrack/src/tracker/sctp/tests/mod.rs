@@ -105,7 +105,7 @@ impl Association {
     }
 
     fn assured(&self) -> bool {
-        self.entry.status.has(Status::ASSURED)
+        self.entry.status.contains(Status::ASSURED)
     }
 }
 

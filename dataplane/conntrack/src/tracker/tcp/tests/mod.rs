@@ -70,7 +70,7 @@ impl Talk {
         let passed = !matches!(update, Update::Invalid(_) | Update::Suspect { .. });
         self.open |= passed;
         if passed && direction == Reply {
-            self.entry.status.set(Status::SEEN_REPLY);
+            self.entry.status.insert(Status::SEEN_REPLY);
         }
         if let Update::Refresh { timeout_ms } | Update::Suspect { timeout_ms, .. } = update {
             self.entry.deadline = self.now.after_ms(timeout_ms);
@@ -91,7 +91,7 @@ impl Talk {
     }
 
     fn is_assured(&self) -> bool {
-        self.entry.status.has(Status::ASSURED)
+        self.entry.status.contains(Status::ASSURED)
     }
 
     /// The milliseconds that the entry has left.

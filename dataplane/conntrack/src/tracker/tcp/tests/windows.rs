@@ -276,7 +276,7 @@ fn random_segments_are_all_judged() {
             let update = talk.send(if random(2) == 0 || !talk.open { Original } else { Reply }, &segment);
             closed |= matches!(update, Update::End | Update::Reopen);
             assert!(usize::from(talk.entry.state) < TcpState::COUNT);
-            assert!(!talk.is_assured() || talk.entry.status.has(Status::SEEN_REPLY));
+            assert!(!talk.is_assured() || talk.entry.status.contains(Status::SEEN_REPLY));
             if closed {
                 break;
             }
