@@ -24,7 +24,7 @@ test:
 	tests/fuzz/run.sh
 	$(VALGRIND) cargo test -p sluice-memory --lib
 	$(MAKE) instructions
-	cargo test --workspace
+	cargo test --workspace --no-fail-fast
 
 # Instructions a packet: fails where they are over what bench/benches/instructions.rs allows.
 instructions:

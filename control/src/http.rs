@@ -51,15 +51,19 @@ const REST: Duration = Duration::from_millis(100);
 /// The text format of Prometheus.
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
-/// Serves the page that `render` writes as `/metrics` of `listen`, from now on, on a thread of its own.
+/// Serves the page that `render` writes as `/metrics` of `listen`, from now on, on a thread of its own; gives the address,
+/// which has a port even where `listen` asks for any.
 ///
 /// # Errors
 /// The address is taken, or is not this machine's; or there is no thread.
-pub fn serve<F>(listen: SocketAddr, render: F) -> io::Result<()>
+pub fn serve<F>(listen: SocketAddr, render: F) -> io::Result<SocketAddr>
 where
     F: Fn() -> String + Send + Sync + 'static,
 {
-    serve_for(PATIENCE, std::net::TcpListener::bind(listen)?, render)
+    let listener = std::net::TcpListener::bind(listen)?;
+    let address = listener.local_addr()?;
+    serve_for(PATIENCE, listener, render)?;
+    Ok(address)
 }
 
 fn serve_for<F>(patience: Duration, listener: std::net::TcpListener, render: F) -> io::Result<()>

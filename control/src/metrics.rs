@@ -87,15 +87,15 @@ pub struct PortSample<'a> {
     pub link: Option<Link>,
 }
 
-/// Serves metrics at `listen` from now on, on a thread of its own.
+/// Serves metrics at `listen` from now on, on a thread of its own; gives the address that they are served at.
 ///
 /// # Errors
 /// The address is taken, or is not this machine's: in words for the user.
-pub fn serve(listen: SocketAddr) -> Result<(), String> {
+pub fn serve(listen: SocketAddr) -> Result<SocketAddr, String> {
     let recorder = PrometheusBuilder::new().build_recorder();
     let page = recorder.handle();
     set_global_recorder(recorder).map_err(|error| error.to_string())?;
-    http::serve(listen, move || page.render())
+    let address = http::serve(listen, move || page.render())
         .map_err(|error| format!("metrics.listen {listen}: {error}"))?;
     for (name, help) in all_metrics() {
         match is_counter(name) {
@@ -104,7 +104,7 @@ pub fn serve(listen: SocketAddr) -> Result<(), String> {
         }
     }
     gauge!("sluice_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
-    Ok(())
+    Ok(address)
 }
 
 /// A configuration is in force, the `revision`th; as a `fallback` where that of the file was refused.

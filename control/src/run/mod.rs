@@ -144,15 +144,11 @@ impl Run {
         let calls = events.clone();
         let serve = move |call| calls.send(Event::Call(call)).is_ok();
         let server = Server::start(&config.control.socket, serve).map_err(RunError::Socket)?;
-        metrics::serve(config.metrics.listen).map_err(RunError::Other)?;
+        let metrics = metrics::serve(config.metrics.listen).map_err(RunError::Other)?;
 
         let mut startup = Startup::new(events.clone(), &received);
         let dataplane = Dataplane::start(&candidate, &mut startup)?;
-        info!(
-            "control socket {}, metrics http://{}/metrics",
-            config.control.socket.display(),
-            config.metrics.listen
-        );
+        info!("control socket {}, metrics http://{metrics}/metrics", config.control.socket.display());
         let reload = startup.reload;
         let mut daemon = Daemon::new(self.config.clone(), candidate, last_good, dataplane, events);
         service::ready();

@@ -1,17 +1,16 @@
 //! What the log says of a table and of pools that have no room.
 
-use crate::box_under_test::{BoxUnderTest, POLICY, free_port, sluice, wait_for, write_capture, write_config};
+use crate::box_under_test::{BoxUnderTest, POLICY, sluice, wait_for, write_capture, write_config};
 
 #[test]
 fn early_drops_are_logged_once() {
     let directory = tempfile::tempdir().unwrap();
-    let metrics_port = free_port();
     write_capture(&directory.path().join("in.pcap"));
-    write_config(directory.path(), metrics_port, POLICY);
+    write_config(directory.path(), POLICY);
     let file = directory.path().join("box.yaml");
     let small = std::fs::read_to_string(&file).unwrap().replace("max-entries: 10K", "max-entries: 1000");
     std::fs::write(&file, small).unwrap();
-    let mut daemon = BoxUnderTest::spawn(directory, metrics_port, sluice());
+    let mut daemon = BoxUnderTest::spawn(directory, sluice());
     wait_for("the record", || daemon.stderr().contains("WARN nf_conntrack: early_drop: "));
     daemon.signal("TERM");
     assert_eq!(daemon.wait().code(), Some(0));

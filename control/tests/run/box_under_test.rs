@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::namespaces::Station;
 
 /// Longest wait for anything. DPDK starts in a second or two, on a busy machine in more.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -22,7 +23,6 @@ pub const LOGGED_PORT: u16 = 999;
 /// A daemon between a finite capture and a capture file.
 pub struct BoxUnderTest {
     pub directory: tempfile::TempDir,
-    pub metrics_port: u16,
     process: Child,
 }
 
@@ -46,30 +46,23 @@ impl BoxUnderTest {
     /// Starts one in this directory, with this at the end of its configuration, and waits until it listens.
     pub fn start_with(directory: tempfile::TempDir, rest: &str) -> BoxUnderTest {
         write_capture(&directory.path().join("in.pcap"));
-        let metrics_port = free_port();
-        write_config(directory.path(), metrics_port, rest);
-        BoxUnderTest::spawn(directory, metrics_port, sluice())
+        write_config(directory.path(), rest);
+        BoxUnderTest::spawn(directory, sluice())
     }
 
-    /// Starts one in a network namespace, by a configuration that lacks but metrics and the control socket, and waits until
-    /// it listens.
-    pub fn start_inside(namespace: &str, config: &str) -> BoxUnderTest {
+    /// Starts one on a station, by a configuration that lacks but metrics and the control socket, and waits until it
+    /// listens.
+    pub fn start_inside(station: Station<'_>, config: &str) -> BoxUnderTest {
         let directory = tempfile::tempdir().unwrap();
-        let metrics_port = free_port();
-        let path = directory.path().display();
-        let rest = format!(
-            "metrics: {{ listen: '127.0.0.1:{metrics_port}' }}\ncontrol: {{ socket: {path}/run/control.sock }}\n"
-        );
-        fs::write(directory.path().join("box.yaml"), config.to_owned() + &rest).unwrap();
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", namespace]).arg(sluice().get_program());
-        BoxUnderTest::spawn(directory, metrics_port, command)
+        fs::write(directory.path().join("box.yaml"), config.to_owned() + &listeners(directory.path()))
+            .unwrap();
+        BoxUnderTest::spawn(directory, station.command(env!("CARGO_BIN_EXE_sluice"), ""))
     }
 
     /// Starts one in a directory that has its configuration, by this command, and waits until it listens.
-    pub fn spawn(directory: tempfile::TempDir, metrics_port: u16, command: Command) -> BoxUnderTest {
+    pub fn spawn(directory: tempfile::TempDir, command: Command) -> BoxUnderTest {
         let process = spawn(directory.path(), command);
-        let mut started = BoxUnderTest { directory, metrics_port, process };
+        let mut started = BoxUnderTest { directory, process };
         wait_for("the daemon to listen", || {
             assert!(started.process.try_wait().unwrap().is_none(), "it ended: {}", started.stderr());
             started.count().is_some()
@@ -83,6 +76,13 @@ impl BoxUnderTest {
 
     pub fn socket(&self) -> PathBuf {
         self.path("run/control.sock")
+    }
+
+    /// The port of 127.0.0.1 that it serves its metrics on.
+    pub fn metrics_port(&self) -> u16 {
+        let said = self.stderr();
+        let (_, rest) = said.split_once("metrics http://127.0.0.1:").expect("the log names it");
+        rest.split('/').next().unwrap().parse().unwrap()
     }
 
     pub fn pid(&self) -> u32 {
@@ -114,7 +114,7 @@ impl BoxUnderTest {
 
     /// Writes the configuration anew, with this at its end.
     pub fn write_config(&self, rest: &str) {
-        write_config(self.directory.path(), self.metrics_port, rest);
+        write_config(self.directory.path(), rest);
     }
 
     /// Runs a command against it.
@@ -202,12 +202,13 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A port that nobody listens on, so that tests may run side by side.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// Where a daemon of this directory listens: for metrics on a port that is free, so that tests may run side by side.
+pub fn listeners(directory: &Path) -> String {
+    let path = directory.display();
+    format!("metrics: {{ listen: '127.0.0.1:0' }}\ncontrol: {{ socket: {path}/run/control.sock }}\n")
 }
 
-pub fn write_config(directory: &Path, metrics_port: u16, rest: &str) {
+pub fn write_config(directory: &Path, rest: &str) {
     let path = directory.display();
     let worker = thread::available_parallelism().map_or(0, |cores| cores.get() - 1).min(1);
     let head = format!(
@@ -217,9 +218,8 @@ interfaces:
   inside: {{ device: 'vdev:net_pcap0,rx_pcap={path}/in.pcap,tx_pcap={path}/back.pcap' }}
   outside: {{ device: 'vdev:net_pcap1,tx_pcap={path}/out.pcap' }}
 conntrack: {{ max-entries: 10K, timeouts: {{ udp: {{ unreplied: 1h }} }} }}
-metrics: {{ listen: '127.0.0.1:{metrics_port}' }}
-control: {{ socket: {path}/run/control.sock }}
-"
+{}",
+        listeners(directory)
     );
     fs::write(directory.join("box.yaml"), head + rest).unwrap();
 }

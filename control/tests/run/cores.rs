@@ -1,12 +1,9 @@
 //! Two workers: what each port's queues receive finds its shard, whichever worker got it.
 
 use std::fs;
-use std::process::Command;
 
-use crate::box_under_test::{
-    BoxUnderTest, FLOWS, POLICY, free_port, sluice, text, wait_for, write_capture, write_config,
-};
-use crate::namespaces::Row;
+use crate::box_under_test::{BoxUnderTest, FLOWS, POLICY, sluice, wait_for, write_capture, write_config};
+use crate::namespaces::{PEERS, Row};
 
 /// Whether there are two processors to run workers on.
 pub fn are_there() -> bool {
@@ -43,12 +40,11 @@ fn each_has_its_share_and_commands_reach_both() {
     }
     let directory = tempfile::tempdir().unwrap();
     write_capture(&directory.path().join("in.pcap"));
-    let metrics_port = free_port();
-    write_config(directory.path(), metrics_port, POLICY);
+    write_config(directory.path(), POLICY);
     two_workers(directory.path());
     let mut command = sluice();
     command.env("RUST_BACKTRACE", "1");
-    let mut daemon = BoxUnderTest::spawn(directory, metrics_port, command);
+    let mut daemon = BoxUnderTest::spawn(directory, command);
     wait_for("the capture to be tracked", || daemon.tell("conntrack -C").trim() == (FLOWS + 2).to_string());
     let inserts = of_shards(&daemon, "insert");
     assert_eq!(inserts.iter().sum::<u64>(), u64::from(FLOWS) + 2);
@@ -75,23 +71,13 @@ fn each_has_its_share_and_commands_reach_both() {
     assert!(said.contains("port inside: no RSS: workers steer its packets themselves"), "{said}");
 }
 
-const SERVER: &str = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('10.9.0.2', 5353))\n\
-                      while True: data, peer = s.recvfrom(64); s.sendto(data.upper(), peer)";
-const CLIENT: &str = "import socket\nall = []\nfor n in range(64):\n s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n \
-                      s.settimeout(1); s.connect(('10.9.0.2', 5353)); all.append(s)\n \
-                      for _ in range(60):\n  s.send(b'q%d' % n)\n  try: assert s.recv(64) == b'Q%d' % n\n  except OSError: continue\n  break\n \
-                      else: raise SystemExit('no answer')\nprint(len(all))";
-
 #[test]
 fn real_flows_pass_on_whatever_queue_they_come() {
     if !are_there() {
         return;
     }
-    let Some(row) = Row::new("cores", &["10.9.0.1/24"], &["10.9.0.2/24"]) else {
-        eprintln!("skipped: network namespaces need root");
-        return;
-    };
-    let [client, middle, server] = &row.names;
+    let Some(row) = Row::new("cores", &["10.9.0.1/24"], &["10.9.0.2/24"]) else { return };
+    let [client, middle, server] = row.stations();
     let config = "version: 1
 system: { cores: { control: 0, workers: [0, 1] }, idle: friendly, memory: { hugepages: 512M } }
 interfaces:
@@ -101,13 +87,8 @@ conntrack: { max-entries: 1K }
 policy: { rules: [{ state: [established, related], action: accept }, { in: inside, state: new, action: accept }] }
 ";
     let daemon = BoxUnderTest::start_inside(middle, config);
-
-    let mut serving = Command::new("ip");
-    let mut serving = serving.args(["netns", "exec", server, "python3", "-c", SERVER]).spawn().unwrap();
-    let asked = row.inside(client, "python3", &["-c", CLIENT]);
-    serving.kill().unwrap();
-    serving.wait().unwrap();
-    assert_eq!(text(&asked.stdout), "64\n", "{}", text(&asked.stderr));
+    let _server = server.serve(5353, "python3", &format!("{PEERS} udp-server 5353"));
+    assert_eq!(client.tell("python3", &format!("{PEERS} udp-client 10.9.0.2 5353 64")), "64\n");
 
     let listed = daemon.tell("conntrack -L -p udp --dport 5353");
     let mut ports: Vec<&str> = listed.lines().filter_map(|line| line.split(" sport=").nth(1)).collect();

@@ -27,7 +27,7 @@ def main():
         end = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
         end.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
         end.bind(("to-" + side, 3))
-        end.settimeout(20)
+        end.settimeout(60)
         ends[side] = end
     for line in sys.stdin:
         side, packet, marker = line.split()

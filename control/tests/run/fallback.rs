@@ -1,13 +1,13 @@
 //! A start with a configuration file that is wrong.
 
-use crate::box_under_test::{BoxUnderTest, POLICY, free_port, sluice, text, write_capture, write_config};
+use crate::box_under_test::{BoxUnderTest, POLICY, sluice, text, write_capture, write_config};
 use crate::metrics::{scrape, value};
 
 /// Starts a daemon in this directory, which is also where its state is.
-fn start(directory: tempfile::TempDir, metrics_port: u16) -> BoxUnderTest {
+fn start(directory: tempfile::TempDir) -> BoxUnderTest {
     let mut command = sluice();
     command.env("STATE_DIRECTORY", directory.path().join("state"));
-    BoxUnderTest::spawn(directory, metrics_port, command)
+    BoxUnderTest::spawn(directory, command)
 }
 
 /// Ends a daemon and gives its directory.
@@ -28,17 +28,16 @@ fn assert_fallback(daemon: &BoxUnderTest, fallback: bool) {
 #[test]
 fn a_start_goes_on_with_the_last_good_configuration_and_says_so() {
     let directory = tempfile::tempdir().unwrap();
-    let metrics_port = free_port();
     write_capture(&directory.path().join("in.pcap"));
-    write_config(directory.path(), metrics_port, "policy: { default: accept }\n");
-    let daemon = start(directory, metrics_port);
+    write_config(directory.path(), "policy: { default: accept }\n");
+    let daemon = start(directory);
     assert_fallback(&daemon, false);
     daemon.write_config(POLICY);
     daemon.tell("reload");
 
     let directory = end(daemon);
-    write_config(directory.path(), metrics_port, "polcy: {}\n");
-    let daemon = start(directory, metrics_port);
+    write_config(directory.path(), "polcy: {}\n");
+    let daemon = start(directory);
     assert_fallback(&daemon, true);
     let said = daemon.stderr();
     assert!(said.contains("polcy") && said.contains("ERROR FALLBACK: box.yaml is wrong"), "{said}");
@@ -52,7 +51,7 @@ fn a_start_goes_on_with_the_last_good_configuration_and_says_so() {
 
     // Who wants to know at once may say so.
     let directory = end(daemon);
-    write_config(directory.path(), metrics_port, "polcy: {}\n");
+    write_config(directory.path(), "polcy: {}\n");
     let mut command = sluice();
     command.args(["run", "-c", "box.yaml", "--no-fallback"]).current_dir(directory.path());
     let output = command.env("STATE_DIRECTORY", directory.path().join("state")).output().unwrap();

@@ -55,7 +55,7 @@ fn the_service_manager_hears_of_it() {
 #[test]
 fn a_signal_ends_the_start_too() {
     let directory = tempfile::tempdir().unwrap();
-    write_config(directory.path(), crate::box_under_test::free_port(), POLICY);
+    write_config(directory.path(), POLICY);
     write_capture(&directory.path().join("in.pcap"));
     let mut process = spawn(directory.path(), sluice());
     // It is there before the tables and the devices are.
@@ -106,14 +106,14 @@ fn what_cannot_run_says_why() {
     ];
     for (file, rest, why) in cases {
         let directory = tempfile::tempdir().unwrap();
-        write_config(directory.path(), 1, rest);
+        write_config(directory.path(), rest);
         let output = sluice().args(["run", "-c", file]).current_dir(directory.path()).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         assert!(text(&output.stderr).contains(why), "{}", text(&output.stderr));
     }
     for (cores, absent) in [("control: 0", "control: 900"), ("workers: [", "workers: [90")] {
         let directory = tempfile::tempdir().unwrap();
-        write_config(directory.path(), crate::box_under_test::free_port(), "");
+        write_config(directory.path(), "");
         let file = directory.path().join("box.yaml");
         let config = fs::read_to_string(&file).unwrap();
         fs::write(&file, config.replacen(cores, absent, 1)).unwrap();
@@ -124,7 +124,7 @@ fn what_cannot_run_says_why() {
     }
     // A device that DPDK cannot attach: the capture is missing.
     let directory = tempfile::tempdir().unwrap();
-    write_config(directory.path(), crate::box_under_test::free_port(), "");
+    write_config(directory.path(), "");
     let status = spawn(directory.path(), sluice()).wait().unwrap();
     let said = fs::read_to_string(directory.path().join("stderr")).unwrap();
     assert_eq!(status.code(), Some(1));

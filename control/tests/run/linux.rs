@@ -5,12 +5,11 @@
 //! is compared does not depend on how fast either box is.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use crate::box_under_test::{BoxUnderTest, text};
-use crate::namespaces::ip;
+use crate::box_under_test::BoxUnderTest;
+use crate::namespaces::{Spaces, ip};
 use crate::packets::{self, Packet};
 
 /// What both boxes are told: the name of the setting in Linux, its place in the file, seconds.
@@ -55,46 +54,38 @@ const ONE_TO_ONE: [&str; 2] = [
 
 /// A namespace with a box in it, and one with the far ends of its two links.
 struct Bench {
-    names: [String; 2],
+    spaces: Spaces<2>,
     macs: [String; 2],
 }
 
 impl Bench {
     /// `None` where namespaces cannot be made.
     fn new(test: &str) -> Option<Bench> {
-        let id = std::process::id();
-        let names = ["box", "ends"].map(|name| format!("sluice-{id}-{test}-{name}"));
-        let mut bench = Bench { names, macs: [String::new(), String::new()] };
-        if !bench.names.iter().all(|name| ip(&format!("netns add {name}"))) {
-            return None;
+        let spaces = Spaces::new(test, ["box", "ends"])?;
+        let [middle, ends] = spaces.stations();
+        for station in [middle, ends] {
+            station
+                .tell("sysctl", "-qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
         }
-        let [middle, ends] = &bench.names;
-        for name in [middle, ends] {
-            let off = ["-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"];
-            run(name, "sysctl", &off);
-        }
-        for (side, mac) in ["inside", "outside"].into_iter().zip(&mut bench.macs) {
-            assert!(ip(&format!(
-                "link add {side} netns {middle} type veth peer name to-{side} netns {ends}"
-            )));
-            assert!(ip(&format!("-n {middle} link set {side} arp off up")));
-            assert!(ip(&format!("-n {ends} link set to-{side} arp off up")));
-            for (name, end) in [(middle, side.to_owned()), (ends, format!("to-{side}"))] {
-                run(name, "ethtool", &["-K", &end, "tx", "off", "rx", "off", "gro", "off"]);
+        let macs = ["inside", "outside"].map(|side| {
+            let far = format!("to-{side}");
+            assert!(ip(&format!("link add {side} netns {middle} type veth peer name {far} netns {ends}")));
+            for (station, end) in [(middle, side), (ends, &far)] {
+                assert!(ip(&format!("-n {station} link set {end} arp off up")));
+                station.tell("ethtool", &format!("-K {end} tx off rx off gro off"));
             }
-            *mac = run(middle, "cat", &[&format!("/sys/class/net/{side}/address")]).trim().to_owned();
-        }
-        Some(bench)
+            middle.tell("cat", &format!("/sys/class/net/{side}/address")).trim().to_owned()
+        });
+        Some(Bench { spaces, macs })
     }
 
     /// Sends packets in, and gives what came out for each.
     fn exchange(&self, packets: &[Packet]) -> Vec<String> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/run/exchange.py");
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.names[1], "python3", script]).args(&self.macs);
-        let mut python = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut to = python.stdin.take().unwrap();
-        let mut from = BufReader::new(python.stdout.take().unwrap()).lines();
+        let [_, ends] = self.spaces.stations();
+        let mut python = ends.start("python3", &format!("{script} {}", self.macs.join(" ")));
+        let mut to = python.0.stdin.take().unwrap();
+        let mut from = BufReader::new(python.0.stdout.take().unwrap()).lines();
         let mut answers = vec![];
         for (number, packet) in (0..).zip(packets) {
             let marker = packets::marker(packet.side, number);
@@ -102,7 +93,7 @@ impl Bench {
             answers.push(from.next().expect("the marker came out").unwrap());
         }
         drop(to);
-        assert!(python.wait().unwrap().success());
+        assert!(python.0.wait().unwrap().success());
         answers
     }
 
@@ -117,24 +108,8 @@ impl Bench {
     }
 }
 
-impl Drop for Bench {
-    fn drop(&mut self) {
-        for name in &self.names {
-            ip(&format!("netns delete {name}"));
-        }
-    }
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Runs a program in a namespace; gives what it prints.
-fn run(name: &str, program: &str, arguments: &[&str]) -> String {
-    let mut command = Command::new("ip");
-    let output = command.args(["netns", "exec", name, program]).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{program} {arguments:?}: {}", text(&output.stderr));
-    text(&output.stdout)
 }
 
 /// What came out of Linux, and its entries.
@@ -146,13 +121,13 @@ fn linux(
     exchanges: &[Vec<Packet>; 2],
 ) -> Option<(Vec<String>, String)> {
     let bench = Bench::new(&format!("{test}-linux"))?;
-    let middle = &bench.names[0];
+    let [middle, _] = bench.spaces.stations();
     assert!(ip(&format!("-n {middle} route add 10.0.0.0/8 dev inside")));
     assert!(ip(&format!("-n {middle} route add default dev outside")));
     let rules = format!(
         "table ip filter {{ {nat} chain forward {{ type filter hook forward priority 0; policy drop; {policy}; }}; }}"
     );
-    run(middle, "nft", &[&rules]);
+    middle.tell("nft", &rules);
     let mut settings =
         vec!["net.ipv4.ip_forward=1".to_owned(), "net.netfilter.nf_conntrack_acct=1".to_owned()];
     for place in ["all", "inside", "outside"] {
@@ -164,10 +139,9 @@ fn linux(
     settings.extend(
         timeouts.chain(options).map(|(name, value)| format!("net.netfilter.nf_conntrack_{name}={value}")),
     );
-    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
-    run(middle, "sysctl", &[&["-qw"], &settings[..]].concat());
+    middle.tell("sysctl", &format!("-qw {}", settings.join(" ")));
     let out = bench.play(exchanges);
-    Some((out, run(middle, "conntrack", &["-L"])))
+    Some((out, middle.tell("conntrack", "-L")))
 }
 
 /// The same of Sluice.
@@ -204,7 +178,7 @@ policy: {{ rules: {policy} }}
         timeouts("udp."),
         TIMEOUTS[12].2,
     );
-    let daemon = BoxUnderTest::start_inside(&bench.names[0], &config);
+    let daemon = BoxUnderTest::start_inside(bench.spaces.stations()[0], &config);
     let out = bench.play(exchanges);
     (out, daemon.tell("conntrack -L"))
 }
@@ -232,7 +206,6 @@ fn compare(test: &str, policy: [&str; 2], nat: [&str; 2], options: &[(&str, &str
         _ => [first, second].map(packets::to_translated),
     };
     let Some((expected, listed)) = linux(test, theirs, their_nat, options, &exchanges) else {
-        eprintln!("skipped: network namespaces need root");
         return;
     };
     let (found, own_listing) = our_own(test, ours, our_nat, options, &exchanges);

@@ -57,7 +57,7 @@ fn rules_go_on_over_a_reload(daemon: &BoxUnderTest) {
 fn scrapers_that_hang_or_talk_nonsense_harm_nobody() {
     let daemon = BoxUnderTest::start();
     let before = daemon.descriptors();
-    let connect = || TcpStream::connect(("127.0.0.1", daemon.metrics_port)).unwrap();
+    let connect = || TcpStream::connect(("127.0.0.1", daemon.metrics_port())).unwrap();
     let connections: Vec<TcpStream> = (0..200).map(|_| connect()).collect();
     for (number, mut stream) in connections.iter().enumerate() {
         let said = if number % 2 == 0 { "GET /metr" } else { "\u{16}\u{3}\u{1}\r\n\r\n" };
@@ -72,7 +72,7 @@ fn scrapers_that_hang_or_talk_nonsense_harm_nobody() {
 }
 
 pub fn scrape(daemon: &BoxUnderTest) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", daemon.metrics_port)).unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", daemon.metrics_port())).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();

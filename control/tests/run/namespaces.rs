@@ -1,55 +1,87 @@
-//! Real hosts on both sides: a TCP connection between two network namespaces, through a daemon in a third.
+//! Network namespaces, the stations in them, and three in a row: client, box and server, between which a connection is tracked.
 
-use std::io::Read;
-use std::process::{Child, Command, Output, Stdio};
+use std::fmt;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
 use crate::box_under_test::{BoxUnderTest, text, wait_for};
 
-/// Three namespaces in a row, gone with the test: client, box and server.
-pub struct Row {
-    pub names: [String; 3],
-}
+/// Network namespaces, gone with the test.
+pub struct Spaces<const N: usize>([String; N]);
 
-impl Row {
-    /// A row for the test of this name, whose client and server have these addresses. Needs root; `None` where
-    /// namespaces cannot be made.
-    pub fn new(test: &str, client_addresses: &[&str], server_addresses: &[&str]) -> Option<Row> {
+impl<const N: usize> Spaces<N> {
+    /// One for each of these hosts of the test of this name. Needs root; `None` where they cannot be made.
+    pub fn new(test: &str, hosts: [&str; N]) -> Option<Self> {
         let id = std::process::id();
-        let names = ["client", "box", "server"].map(|name| format!("sluice-{id}-{test}-{name}"));
-        let row = Row { names };
-        let made = row.names.iter().all(|name| ip(&format!("netns add {name}")));
+        let spaces = Spaces(hosts.map(|host| format!("sluice-{id}-{test}-{host}")));
+        let made = spaces.0.iter().all(|name| ip(&format!("netns add {name}")));
         if !made {
-            return None;
+            eprintln!("skipped: network namespaces need root");
         }
-        let [client, middle, server] = &row.names;
-        for (host, near, addresses) in
-            [(client, "inside", client_addresses), (server, "outside", server_addresses)]
-        {
-            assert!(ip(&format!("link add {near} netns {middle} type veth peer name eth0 netns {host}")));
-            assert!(ip(&format!("-n {middle} link set {near} up")));
-            for address in addresses {
-                let nodad = if address.contains(':') { " nodad" } else { "" };
-                assert!(ip(&format!("-n {host} address add {address} dev eth0{nodad}")));
-            }
-            assert!(ip(&format!("-n {host} link set eth0 up")));
-            // A virtual cable leaves checksums to a NIC that is not there.
-            let offload = row.inside(host, "ethtool", &["-K", "eth0", "tx", "off"]);
-            assert!(offload.status.success(), "{}", text(&offload.stderr));
-        }
-        Some(row)
+        made.then_some(spaces)
     }
 
-    /// Runs a program in one of the namespaces.
-    pub fn inside(&self, name: &str, program: &str, arguments: &[&str]) -> Output {
-        Command::new("ip").args(["netns", "exec", name, program]).args(arguments).output().unwrap()
+    /// What is in them, in the order of the hosts.
+    pub fn stations(&self) -> [Station<'_>; N] {
+        self.0.each_ref().map(|name| Station(name))
     }
 }
 
-impl Drop for Row {
+impl<const N: usize> Drop for Spaces<N> {
     fn drop(&mut self) {
-        for name in &self.names {
+        for name in &self.0 {
             ip(&format!("netns delete {name}"));
         }
+    }
+}
+
+/// One namespace, and what runs there.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Station<'a>(&'a str);
+
+/// The name of the namespace.
+impl fmt::Display for Station<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Station<'_> {
+    /// A program to be started there.
+    pub fn command(self, program: &str, arguments: &str) -> Command {
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", self.0, program])
+            .args(arguments.split_whitespace())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a program to its end, whatever that is.
+    pub fn run(self, program: &str, arguments: &str) -> Output {
+        self.command(program, arguments).output().unwrap()
+    }
+
+    /// Runs a program that must succeed; gives what it prints.
+    pub fn tell(self, program: &str, arguments: &str) -> String {
+        let output = self.run(program, arguments);
+        let said = text(&output.stdout);
+        assert!(output.status.success(), "{program} {arguments}: {said}{}", text(&output.stderr));
+        said
+    }
+
+    /// Starts a program that is told things through one pipe, and prints into another.
+    pub fn start(self, program: &str, arguments: &str) -> Host {
+        let mut command = self.command(program, arguments);
+        Host(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// Starts a server, and waits until it listens on this TCP or UDP port.
+    pub fn serve(self, port: u16, program: &str, arguments: &str) -> Host {
+        let host = Host(self.command(program, arguments).stdout(Stdio::null()).spawn().unwrap());
+        let listens = || self.tell("ss", "-Hltun").contains(&format!(":{port} "));
+        wait_for(&format!("{program} to listen"), listens);
+        host
     }
 }
 
@@ -63,23 +95,77 @@ impl Drop for Host {
     }
 }
 
+/// Servers that send back what comes, and clients that check it.
+pub const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/run/peers.py");
+
+/// TCP connections of a client to a server that sends back what comes, all of them busy.
+pub struct Streams {
+    client: Host,
+    ask: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Streams {
+    pub fn open(from: Station<'_>, to: &str, port: u16, connections: usize) -> Streams {
+        let mut client = from.start("python3", &format!("{PEERS} tcp-client {to} {port} {connections}"));
+        let ask = client.0.stdin.take().unwrap();
+        let answers = BufReader::new(client.0.stdout.take().unwrap());
+        Streams { client, ask, answers }
+    }
+
+    /// Waits until each has sent some more, and got it back.
+    pub fn go_on(&mut self) {
+        self.ask.write_all(b"\n").unwrap();
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).unwrap();
+        assert_eq!(answer, "whole\n");
+    }
+
+    /// Closes them, both sides.
+    pub fn close(mut self) {
+        drop(self.ask);
+        assert!(self.client.0.wait().unwrap().success());
+    }
+}
+
+/// Runs ip(8); whether it did as it was told.
 pub fn ip(arguments: &str) -> bool {
     Command::new("ip").args(arguments.split(' ')).output().is_ok_and(|output| output.status.success())
 }
 
-const SERVER: &str = "import socket; s = socket.create_server(('10.9.0.2', 8080)); c, _ = s.accept(); \
-                      c.sendall(c.recv(64).upper()); c.recv(1)";
-const CLIENT: &str = "import socket, sys, time\nfor _ in range(300):\n try: s = socket.create_connection(('10.9.0.2', 8080), 1)\n \
-                      except OSError: time.sleep(0.1)\n else: break\n\
-                      s.sendall(b'hello'); print(s.recv(64).decode()); sys.stdin.read()";
+/// Three namespaces in a row: client, box and server.
+pub struct Row(Spaces<3>);
+
+impl Row {
+    /// A row for the test of this name, whose client and server have these addresses.
+    pub fn new(test: &str, client_addresses: &[&str], server_addresses: &[&str]) -> Option<Row> {
+        let row = Row(Spaces::new(test, ["client", "box", "server"])?);
+        let [client, middle, server] = row.stations();
+        for (host, near, addresses) in
+            [(client, "inside", client_addresses), (server, "outside", server_addresses)]
+        {
+            assert!(ip(&format!("link add {near} netns {middle} type veth peer name eth0 netns {host}")));
+            assert!(ip(&format!("-n {middle} link set {near} up")));
+            for address in addresses {
+                let nodad = if address.contains(':') { " nodad" } else { "" };
+                assert!(ip(&format!("-n {host} address add {address} dev eth0{nodad}")));
+            }
+            assert!(ip(&format!("-n {host} link set eth0 up")));
+            // A virtual cable leaves checksums to a NIC that is not there.
+            host.tell("ethtool", "-K eth0 tx off");
+        }
+        Some(row)
+    }
+
+    pub fn stations(&self) -> [Station<'_>; 3] {
+        self.0.stations()
+    }
+}
 
 #[test]
 fn a_real_connection_is_tracked() {
-    let Some(row) = Row::new("wire", &["10.9.0.1/24"], &["10.9.0.2/24"]) else {
-        eprintln!("skipped: network namespaces need root");
-        return;
-    };
-    let [client, middle, server] = &row.names;
+    let Some(row) = Row::new("wire", &["10.9.0.1/24"], &["10.9.0.2/24"]) else { return };
+    let [client, middle, server] = row.stations();
     let config = "version: 1
 system: { cores: { control: 0, workers: [0] }, memory: { hugepages: 512M } }
 interfaces:
@@ -89,21 +175,12 @@ conntrack: { max-entries: 1K }
 policy: { rules: [{ state: [established, related], action: accept }, { in: inside, state: new, action: accept }] }
 ";
     let daemon = BoxUnderTest::start_inside(middle, config);
-
-    let python = |name: &str, script: &str| {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", name, "python3", "-c", script]);
-        Host(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap())
-    };
-    let mut serving = python(server, SERVER);
-    let mut asking = python(client, CLIENT);
-    let listed = || daemon.tell("conntrack -L -p tcp --dport 8080 -u ASSURED");
-    wait_for("the connection", || listed().contains("ESTABLISHED src=10.9.0.1 dst=10.9.0.2"));
-    let mut answer = String::new();
-    drop(asking.0.stdin.take());
-    asking.0.stdout.take().unwrap().read_to_string(&mut answer).unwrap();
-    assert_eq!(answer, "HELLO\n");
-    serving.0.wait().unwrap();
-    let closing = || daemon.tell("conntrack -L --state TIME_WAIT -p tcp").lines().count() == 1;
-    wait_for("both sides to close", closing);
+    let _server = server.serve(8080, "python3", &format!("{PEERS} tcp-server 8080"));
+    let mut stream = Streams::open(client, "10.9.0.2", 8080, 1);
+    stream.go_on();
+    let listed = daemon.tell("conntrack -L -p tcp --dport 8080 -u ASSURED");
+    assert!(listed.contains("ESTABLISHED src=10.9.0.1 dst=10.9.0.2"), "{listed}");
+    stream.close();
+    let closed = || daemon.tell("conntrack -L --state TIME_WAIT -p tcp").lines().count() == 1;
+    wait_for("both sides to close", closed);
 }

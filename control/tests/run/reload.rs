@@ -47,8 +47,7 @@ fn revision(daemon: &BoxUnderTest) -> u64 {
 fn no_packet_is_lost_while_configurations_change() {
     let directory = tempfile::tempdir().unwrap();
     write_capture(&directory.path().join("in.pcap"));
-    let metrics_port = crate::box_under_test::free_port();
-    write_config(directory.path(), metrics_port, POLICY);
+    write_config(directory.path(), POLICY);
     // The capture over and over, as fast as it goes, into a port that takes everything.
     let file = directory.path().join("box.yaml");
     let path = directory.path().display().to_string();
@@ -57,7 +56,7 @@ fn no_packet_is_lost_while_configurations_change() {
         .replace(&format!("tx_pcap={path}/back.pcap"), "infinite_rx=1")
         .replace(&format!("net_pcap1,tx_pcap={path}/out.pcap"), "net_null0,no-rx=1");
     std::fs::write(&file, endless).unwrap();
-    let mut daemon = BoxUnderTest::spawn(directory, metrics_port, sluice());
+    let mut daemon = BoxUnderTest::spawn(directory, sluice());
     wait_for("the flows", || daemon.tell("conntrack -C") == "1202\n");
     for number in 2..=20 {
         assert_eq!(daemon.tell("reload"), format!("configuration {number} is in force\n"));

@@ -1,10 +1,8 @@
 //! A router between two networks: neighbours, next hops, and what the box says itself, as Linux hosts see it.
 
-use std::process::Command;
-
 use crate::box_under_test::{BoxUnderTest, text, wait_for};
 use crate::cores;
-use crate::namespaces::{Row, ip};
+use crate::namespaces::{Row, Station, ip};
 
 /// The box on both sides, and the largest packet of the far side.
 const INTERFACES: &str = "
@@ -17,9 +15,9 @@ policy:
   rules: [{ state: [established, related], action: accept }, { in: inside, state: new, action: accept }]";
 
 fn start(row: &Row, workers: &str) -> BoxUnderTest {
-    let [client, middle, server] = &row.names;
+    let [client, middle, server] = row.stations();
     // The box answers neighbour discovery, not the kernel that lends it the cables.
-    row.inside(middle, "sysctl", &["-qw", "net.ipv6.conf.all.disable_ipv6=1"]);
+    middle.tell("sysctl", "-qw net.ipv6.conf.all.disable_ipv6=1");
     for (host, v4, v6) in [(client, "10.0.0.1", "fd00:1::1"), (server, "203.0.113.1", "2001:db8:2::1")] {
         assert!(ip(&format!("-n {host} route add default via {v4}")));
         assert!(ip(&format!("-n {host} -6 route add default via {v6}")));
@@ -51,22 +49,12 @@ fn hosts_see_a_router_of_two_workers() {
 
 fn hosts_see(test: &str, workers: &str) {
     let row = Row::new(test, &["10.0.0.2/24", "fd00:1::2/64"], &["203.0.113.2/24", "2001:db8:2::2/64"]);
-    let Some(row) = row else {
-        eprintln!("skipped: network namespaces need root");
-        return;
-    };
-    if Command::new("ping").arg("-V").output().is_err() {
-        eprintln!("skipped: there is no ping");
-        return;
-    }
+    let Some(row) = row else { return };
     let _daemon = start(&row, workers);
-    let [client, _, server] = &row.names;
-    let ping = |from: &str, arguments: &str| {
-        let arguments: Vec<&str> = "-n -c 1 -W 2".split(' ').chain(arguments.split(' ')).collect();
-        text(&row.inside(from, "ping", &arguments).stdout)
-    };
-    let says = |from: &str, arguments: &str, answer: &str| {
-        wait_for(&format!("ping {arguments}: {answer}"), || ping(from, arguments).contains(answer));
+    let [client, _, server] = row.stations();
+    let says = |from: Station<'_>, arguments: &str, answer: &str| {
+        let ping = || text(&from.run("ping", &format!("-n -c 1 -W 2 {arguments}")).stdout);
+        wait_for(&format!("ping {arguments}: {answer}"), || ping().contains(answer));
     };
     // Through the box, which takes one from the TTL.
     says(client, "203.0.113.2", "ttl=63");

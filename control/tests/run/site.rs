@@ -1,12 +1,13 @@
 //! A site behind address translation, in four network namespaces: a client, the box with two workers, a router, and a
 //! server behind a link that takes less than the others.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
-use crate::box_under_test::{BoxUnderTest, free_port, sluice, text, wait_for};
-use crate::namespaces::{Host, ip};
+use crate::box_under_test::{BoxUnderTest, listeners, text};
+use crate::namespaces::{Spaces, Station};
 
 /// Addresses of one family.
 pub struct Plan {
@@ -53,6 +54,9 @@ pub const FAMILIES: [Plan; 2] = [
 /// The largest packet of the link between router and server, in bytes.
 pub const NARROW: u16 = 1400;
 
+/// The first local port of a site: the kernel hands out 32768 to 60999 by itself.
+const FIRST_PORT: u16 = 20_000;
+
 const CLIENT_MAC: &str = "02:00:00:00:01:02";
 const ROUTER_MAC: &str = "02:00:00:00:02:fe";
 
@@ -82,47 +86,38 @@ policy:
 /// The namespaces and the daemon of one test, gone with it.
 pub struct Site {
     pub daemon: BoxUnderTest,
-    spaces: Spaces,
+    spaces: Spaces<4>,
     config: String,
-}
-
-/// Client, box, router, server.
-struct Spaces([String; 4]);
-
-impl Drop for Spaces {
-    fn drop(&mut self) {
-        for name in &self.0 {
-            ip(&format!("netns delete {name}"));
-        }
-    }
+    /// The local port that a program gets next.
+    port: Cell<u16>,
 }
 
 impl Site {
     /// The site of the test of this name, whose box tracks by this preset. `None` where namespaces cannot be made, which needs root.
     pub fn new(test: &str, preset: &str) -> Option<Site> {
-        let id = std::process::id();
-        let spaces =
-            Spaces(["client", "box", "router", "server"].map(|name| format!("sluice-{id}-{test}-{name}")));
-        if !spaces.0.iter().all(|name| ip(&format!("netns add {name}"))) {
-            eprintln!("skipped: network namespaces need root");
-            return None;
-        }
-        spaces.connect();
+        let spaces = Spaces::new(test, ["client", "box", "router", "server"])?;
+        connect(&spaces);
         let directory = tempfile::tempdir().unwrap();
-        let metrics_port = free_port();
-        let config = config(directory.path(), metrics_port, preset);
+        let config = config(directory.path(), preset);
         fs::write(directory.path().join("box.yaml"), format!("{config}{NAT}{POLICY}")).unwrap();
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", spaces.0[1].as_str()]).arg(sluice().get_program());
-        Some(Site { daemon: BoxUnderTest::spawn(directory, metrics_port, command), spaces, config })
+        let [_, middle, ..] = spaces.stations();
+        let command = middle.command(env!("CARGO_BIN_EXE_sluice"), "");
+        let daemon = BoxUnderTest::spawn(directory, command);
+        Some(Site { daemon, spaces, config, port: Cell::new(FIRST_PORT) })
     }
 
     pub fn client(&self) -> Station<'_> {
-        Station(&self.spaces.0[0])
+        self.spaces.stations()[0]
     }
 
     pub fn server(&self) -> Station<'_> {
-        Station(&self.spaces.0[3])
+        self.spaces.stations()[3]
+    }
+
+    /// A local port that no program of the site has had: whoever closes first leaves it in TIME_WAIT. Successive ports are
+    /// different shards'.
+    pub fn fresh_port(&self) -> u16 {
+        self.port.replace(self.port.get() + 1)
     }
 
     /// Writes the configuration anew, with these sections at its end, and puts it in force.
@@ -167,7 +162,7 @@ impl Site {
 }
 
 /// The configuration up to what is translated and let pass.
-fn config(directory: &Path, metrics_port: u16, preset: &str) -> String {
+fn config(directory: &Path, preset: &str) -> String {
     let [v4, v6] = &FAMILIES;
     let addresses = |side: fn(&Plan) -> Vec<&str>| {
         let of = |plan: &Plan| {
@@ -188,109 +183,64 @@ interfaces:
 routes: [{{ to: 0.0.0.0/0, via: {}, dev: outside }}, {{ to: '::/0', via: '{}', dev: outside }}]
 neighbours: [{}]
 conntrack: {{ max-entries: 1K, preset: {preset} }}
-metrics: {{ listen: '127.0.0.1:{metrics_port}' }}
-control: {{ socket: {}/run/control.sock }}
-",
+{}",
         addresses(|plan| vec![plan.inside]),
         addresses(|plan| vec![plan.outside, plan.public]),
         v4.router,
         v6.router,
         neighbours.collect::<Vec<_>>().join(", "),
-        directory.display()
+        listeners(directory)
     )
 }
 
-impl Spaces {
-    /// Lays the three cables, gives the hosts their addresses and routes, and lets the router forward.
-    fn connect(&self) {
-        let [client, middle, router, server] = &self.0;
-        for cable in [
-            format!("inside netns {middle} type veth peer name eth0 netns {client}"),
-            format!("outside netns {middle} type veth peer name near netns {router}"),
-            format!("far netns {router} type veth peer name eth0 netns {server}"),
-        ] {
-            set(&format!("link add {cable}"));
-        }
-        // The box answers neighbour discovery, not the kernel that lends it the cables.
-        Station(middle).tell("sysctl", "-qw net.ipv6.conf.all.disable_ipv6=1");
-        Station(router).tell("sysctl", "-qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
-        for name in [client, router, server] {
-            // Else a traceroute waits for its answers.
-            Station(name).tell("sysctl", "-qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0");
-        }
-        set(&format!("-n {client} link set eth0 address {CLIENT_MAC}"));
-        set(&format!("-n {router} link set near address {ROUTER_MAC}"));
-        set(&format!("-n {router} link set far mtu {NARROW}"));
-        set(&format!("-n {server} link set eth0 mtu {NARROW}"));
-        for port in ["inside", "outside"] {
-            set(&format!("-n {middle} link set {port} up"));
-        }
-        for (name, port) in [(client, "eth0"), (router, "near"), (router, "far"), (server, "eth0")] {
-            for plan in &FAMILIES {
-                let address = match (name, port) {
-                    (_, "near") => plan.router,
-                    (_, "far") => plan.far,
-                    (name, _) if name == client => plan.client,
-                    _ => plan.server,
-                };
-                let nodad = if plan.host_bits > 32 { " nodad" } else { "" };
-                set(&format!("-n {name} address add {address}/{} dev {port}{nodad}", plan.network_bits));
-            }
-            set(&format!("-n {name} link set {port} up"));
-            // A virtual cable leaves checksums to a NIC that is not there.
-            Station(name).tell("ethtool", &format!("-K {port} tx off"));
-        }
+/// Lays the three cables, gives the hosts their addresses and routes, and lets the router forward.
+fn connect(spaces: &Spaces<4>) {
+    let [client, middle, router, server] = spaces.stations();
+    for cable in [
+        format!("inside netns {middle} type veth peer name eth0 netns {client}"),
+        format!("outside netns {middle} type veth peer name near netns {router}"),
+        format!("far netns {router} type veth peer name eth0 netns {server}"),
+    ] {
+        set(&format!("link add {cable}"));
+    }
+    // The box answers neighbour discovery, not the kernel that lends it the cables.
+    middle.tell("sysctl", "-qw net.ipv6.conf.all.disable_ipv6=1");
+    router.tell("sysctl", "-qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+    for host in [client, router, server] {
+        // Else a traceroute waits for its answers.
+        host.tell("sysctl", "-qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0");
+    }
+    set(&format!("-n {client} link set eth0 address {CLIENT_MAC}"));
+    set(&format!("-n {router} link set near address {ROUTER_MAC}"));
+    set(&format!("-n {router} link set far mtu {NARROW}"));
+    set(&format!("-n {server} link set eth0 mtu {NARROW}"));
+    for port in ["inside", "outside"] {
+        set(&format!("-n {middle} link set {port} up"));
+    }
+    for (host, port) in [(client, "eth0"), (router, "near"), (router, "far"), (server, "eth0")] {
         for plan in &FAMILIES {
-            set(&format!("-n {client} route add default via {}", plan.inside));
-            // As if its own link took larger packets, so that only the router knows of the narrow one.
-            let larger = if plan.host_bits > 32 { 1440 } else { 1460 };
-            set(&format!("-n {server} route add default via {} advmss {larger}", plan.far));
+            let address = match (host, port) {
+                (_, "near") => plan.router,
+                (_, "far") => plan.far,
+                (host, _) if host == client => plan.client,
+                _ => plan.server,
+            };
+            let nodad = if plan.host_bits > 32 { " nodad" } else { "" };
+            set(&format!("-n {host} address add {address}/{} dev {port}{nodad}", plan.network_bits));
         }
+        set(&format!("-n {host} link set {port} up"));
+        // A virtual cable leaves checksums to a NIC that is not there.
+        host.tell("ethtool", &format!("-K {port} tx off"));
+    }
+    for plan in &FAMILIES {
+        set(&format!("-n {client} route add default via {}", plan.inside));
+        // As if its own link took larger packets, so that only the router knows of the narrow one.
+        let larger = if plan.host_bits > 32 { 1440 } else { 1460 };
+        set(&format!("-n {server} route add default via {} advmss {larger}", plan.far));
     }
 }
 
 fn set(arguments: &str) {
     let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();
     assert!(output.status.success(), "ip {arguments}: {}", text(&output.stderr));
-}
-
-/// A host of the site.
-#[derive(Clone, Copy)]
-pub struct Station<'a>(&'a str);
-
-impl Station<'_> {
-    fn command(self, program: &str, arguments: &str) -> Command {
-        let mut command = Command::new("ip");
-        command
-            .args(["netns", "exec", self.0, program])
-            .args(arguments.split_whitespace())
-            .stdin(Stdio::null());
-        command
-    }
-
-    /// Runs a program to its end, whatever that is.
-    pub fn run(self, program: &str, arguments: &str) -> Output {
-        self.command(program, arguments).output().unwrap()
-    }
-
-    /// Runs a program that must succeed; gives what it prints.
-    pub fn tell(self, program: &str, arguments: &str) -> String {
-        let output = self.run(program, arguments);
-        let said = text(&output.stdout);
-        assert!(output.status.success(), "{program} {arguments}: {said}{}", text(&output.stderr));
-        said
-    }
-
-    /// Starts a program that prints into a pipe.
-    pub fn start(self, program: &str, arguments: &str) -> Host {
-        Host(self.command(program, arguments).stdout(Stdio::piped()).spawn().unwrap())
-    }
-
-    /// Starts a server, and waits until it listens on this TCP port.
-    pub fn serve(self, port: u16, program: &str, arguments: &str) -> Host {
-        let host = Host(self.command(program, arguments).stdout(Stdio::null()).spawn().unwrap());
-        let listens = || self.tell("ss", "-Hltn").contains(&format!(":{port} "));
-        wait_for(&format!("{program} to listen"), listens);
-        host
-    }
 }

@@ -95,7 +95,7 @@ fn enough_memory(size: &Size, _: &()) -> garde::Result {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a mapping (listen)")]
 pub struct Metrics {
-    /// Address and port the metrics are served on, under `/metrics`.
+    /// Address and port the metrics are served on, under `/metrics`. Port 0 is one that is free, which the log names.
     pub listen: SocketAddr,
 }
 
