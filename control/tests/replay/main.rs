@@ -5,5 +5,6 @@ mod damage;
 mod formats;
 mod sample;
 mod scratch;
+mod tags;
 mod time;
 mod workers;

@@ -13,6 +13,7 @@ mod handoff;
 mod link;
 mod neighbour;
 mod port;
+mod priority_tag;
 mod queues;
 pub mod report;
 mod worker;

@@ -7,7 +7,7 @@ use arrayvec::ArrayVec;
 use dpdk::{Burst, Mempool, lcore};
 use sluice_conntrack::dispatch::{self, Dispatcher};
 use sluice_conntrack::frame::Handed;
-use sluice_conntrack::{Configuration, DropReason, Instant, PortId, Shard, Verdict};
+use sluice_conntrack::{Configuration, DropReason, Forwarding, Instant, PortId, Shard, Verdict};
 
 use crate::clock::Clock;
 use crate::command::{Answer, Command, Inbox};
@@ -16,6 +16,7 @@ use crate::frame::Received;
 use crate::handoff::{self, Parcel};
 use crate::link::Links;
 use crate::port::PortCounters;
+use crate::priority_tag;
 use crate::queues::Queues;
 use crate::report::{Load, Stats};
 
@@ -171,7 +172,12 @@ impl Worker {
     /// Receives what waits in a queue of a port into `burst`, behind what is in it; gives the number of packets. None
     /// come from a port that there is not.
     pub fn receive(&mut self, port: PortId, burst: &mut Burst) -> usize {
-        self.io.links.ports.get_mut(usize::from(port.0)).map_or(0, |port| port.receive(burst))
+        let before = burst.len();
+        let packets = self.io.links.ports.get_mut(usize::from(port.0)).map_or(0, |port| port.receive(burst));
+        if let Forwarding::Routed(_) = self.shard.configuration().forwarding {
+            burst.iter_mut().skip(before).for_each(priority_tag::strip);
+        }
+        packets
     }
 
     /// Takes packets that came in by `port` through the shard at `now` and sends, hands off, holds or frees each. Leaves the

@@ -110,6 +110,18 @@ impl Mbuf {
         Some(unsafe { slice::from_raw_parts_mut(buffer.add(used), len) })
     }
 
+    /// Takes `len` bytes away at the packet's begin; false where the head segment has less.
+    pub fn trim_front(&mut self, len: usize) -> bool {
+        let raw = self.raw_mut();
+        if len > usize::from(raw.data_len) {
+            return false;
+        }
+        raw.data_off += len as u16;
+        raw.data_len -= len as u16;
+        raw.pkt_len -= len as u32;
+        true
+    }
+
     /// Chains `segment` right behind the head; gives it back where the packet would get too long or too
     /// many segments, or where it is itself a chain.
     pub(crate) fn insert_second(&mut self, segment: Mbuf) -> Result<(), Mbuf> {
@@ -158,6 +170,11 @@ impl Mbuf {
         }
         // SAFETY: every reading of the union is a plain integer; the flag says that the hash was written.
         Some(unsafe { raw.__bindgen_anon_2.hash.rss })
+    }
+
+    /// Forgets the hash by which the device chose the queue.
+    pub fn clear_rss_hash(&mut self) {
+        self.raw_mut().ol_flags &= !u64::from(dpdk_sys::RTE_MBUF_F_RX_RSS_HASH);
     }
 }
 

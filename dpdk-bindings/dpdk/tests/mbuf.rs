@@ -46,9 +46,14 @@ fn chains(pool: &Mempool) {
     assert_eq!(mbuf.segments().map(<[u8]>::len).collect::<Vec<_>>(), [2048, 904]);
     assert_eq!(mbuf.segments().next(), Some(&bytes[2048..4096]));
 
+    // The begin is the head's.
+    assert!(mbuf.trim_front(4));
+    assert_eq!((mbuf.packet_len(), mbuf.head()), (4996, &bytes[4..2048]));
+    assert!(!mbuf.trim_front(2045), "the head has one byte less");
+
     // The end is the last segment's.
     mbuf.append(2).unwrap().copy_from_slice(b"zz");
-    assert_eq!((mbuf.packet_len(), mbuf.head().len()), (5002, 2048));
+    assert_eq!((mbuf.packet_len(), mbuf.head().len()), (4998, 2044));
     assert_eq!(mbuf.segments().last().unwrap().last_chunk(), Some(b"zz"));
     drop(mbuf);
     assert_eq!(pool.available(), all);
