@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dpdk::{Burst, Device, Eal, EalOptions, Mbuf, Mempool, MempoolOptions, Port, PortOptions};
+use sluice_conntrack::answer::Pace;
 use sluice_conntrack::counters::Counters;
 use sluice_conntrack::{Capacity, Configuration, Instant, PortId, Shard, ShardId, Steering};
 use sluice_engine::OpenPort;
@@ -33,7 +35,9 @@ pub struct Played {
     pub shards: Vec<Shard>,
     /// Packets that came in, by port.
     pub received: Vec<u64>,
-    /// The stamps of the packets that went out, by port.
+    /// Packets that had not come to their end when the last had been received.
+    pub held: usize,
+    /// The stamps of the packets that went out, by port, answers of the box among them.
     pub sent_ns: Vec<Vec<u64>>,
     /// Nanoseconds from the first packet to the last.
     pub span_ns: u64,
@@ -71,8 +75,12 @@ pub fn play(
     let packets: u64 = inputs.iter().map(|input| input.stamps.len() as u64).sum();
     let first_ns = inputs.iter().flat_map(|input| input.stamps.first()).map(|stamp| stamp.time_ns).min();
     let first_ns = first_ns.unwrap_or_default();
-    let shards = (0..workers).map(|number| shard(configuration, number, workers, packets, first_ns));
-    let shards = shards.collect::<Result<_, _>>()?;
+    let pace = Arc::<Pace>::default();
+    let shard = |number| {
+        let shard = shard(configuration, number, workers, packets, first_ns)?;
+        Ok::<_, Failure>(shard.with_pace(Arc::clone(&pace)))
+    };
+    let shards = (0..workers).map(shard).collect::<Result<_, _>>()?;
     // A replay needs no huge pages, and so no rights and no set-up.
     let eal = Eal::init(&EalOptions { huge_pages: false, ..EalOptions::default() })?;
     let (ports, open, pool) = open(&eal, &inputs, work)?;
@@ -114,11 +122,12 @@ pub fn play(
         trace.finish()?;
     }
     // net_pcap writes the rest of its files as it closes.
+    let held = all.held();
     let shards = all.into_shards();
     for port in ports {
         port.close()?;
     }
-    Ok(Played { shards, received, sent_ns, span_ns: last_ns - first_ns })
+    Ok(Played { shards, received, held, sent_ns, span_ns: last_ns - first_ns })
 }
 
 /// Where the device of a port writes what goes out.

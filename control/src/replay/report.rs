@@ -11,7 +11,8 @@ use super::Failure;
 use super::play::Played;
 use crate::output::say;
 
-/// Writes the report: a JSON object of counts.
+/// Writes the report: a JSON object of counts. Each packet in has left, was dropped, delivered to the box, or is held; what
+/// the box said itself has left besides.
 pub fn write(path: &Path, names: &[&str], played: &Played) -> Result<(), Failure> {
     let by_label = |labels: Vec<&str>, counts: &[u64]| {
         labels
@@ -30,6 +31,9 @@ pub fn write(path: &Path, names: &[&str], played: &Played) -> Result<(), Failure
         "packets_out": sent.iter().sum::<u64>(),
         "interfaces": interfaces,
         "states": by_label(State::ALL.iter().map(|state| state.name()).collect(), &counters.packets),
+        "delivered": counters.delivered,
+        "held": played.held,
+        "answers": { "sent": counters.answers, "withheld": counters.answers_withheld },
         "drops": by_label(DropReason::ALL.iter().map(|reason| reason.label()).collect(), &counters.drops),
         "entries": played.entries(),
         "expectations": 0,
@@ -62,6 +66,18 @@ pub fn summarise(names: &[&str], played: &Played, directory: &Path) {
     }
     if drops.is_empty() {
         say("  none");
+    }
+
+    let ended = [("delivered", counters.delivered, "to the box itself"), ("held", played.held as u64, "")];
+    let answers = [
+        ("answers", counters.answers, "by the box, besides"),
+        ("withheld", counters.answers_withheld, "answers, to keep the pace"),
+    ];
+    if ended.iter().chain(&answers).any(|(_, count, _)| *count > 0) {
+        say("\nThe box itself");
+    }
+    for (label, count, what) in ended.iter().chain(&answers).filter(|(_, count, _)| *count > 0) {
+        say(format!("  {label:<12} {count:>10}  {what}").trim_end());
     }
 
     say("\nCaptures of what went out");

@@ -84,6 +84,11 @@ impl Workers {
         &self.sent
     }
 
+    /// Packets that have not come to their end.
+    pub fn held(&self) -> usize {
+        self.workers.iter().map(Worker::held).sum()
+    }
+
     /// Lets go of all queues and keeps the shards.
     pub fn into_shards(self) -> Vec<Shard> {
         self.workers.into_iter().map(Worker::into_shard).collect()

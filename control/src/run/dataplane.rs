@@ -1,9 +1,12 @@
 //! Starting the packet path: tables, DPDK, ports, the workers' threads. And ending it again.
 
+use std::sync::Arc;
+
 use dpdk::{
     Device, DeviceInfo, Eal, EalOptions, Link, Mempool, MempoolOptions, Port, PortOptions, PortStats, Rss,
     lcore,
 };
+use sluice_conntrack::answer::Pace;
 use sluice_conntrack::{Capacity, Configuration, Instant, Shard, ShardId, Steering, steer};
 use sluice_engine::command::channel;
 use sluice_engine::{Clock, Idle, OpenPort, Queues, Worker};
@@ -114,13 +117,17 @@ impl Dataplane {
 /// The shards, each in memory near the core of its worker.
 fn shards(cores: &[u16], configuration: &Configuration) -> Result<Vec<Shard>, RunError> {
     let seed = secret_seed()?;
+    let pace = Arc::<Pace>::default();
     let shard = |(number, core): (u16, &u16)| {
         let steering = Steering::new(ShardId(number), cores.len() as u16)
             .ok_or_else(|| RunError::Other(format!("system.cores.workers: {} are too many", cores.len())))?;
         let entries = steering.share(configuration.settings.max_entries);
         let capacity = Capacity { entries, seed, pages: Pages::Huge1G };
         let configuration = Box::new(configuration.clone());
-        let shard = || Shard::new(capacity, configuration, Instant::default())?.with_steering(steering);
+        let pace = Arc::clone(&pace);
+        let shard = || {
+            Shard::new(capacity, configuration, Instant::default())?.with_pace(pace).with_steering(steering)
+        };
         lcore::visit(usize::from(*core), shard)?
             .map_err(|error| RunError::Other(format!("no memory for {entries} entries: {error}")))
     };

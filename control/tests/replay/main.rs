@@ -1,5 +1,6 @@
 //! `sluice replay`, the built command, on captures made here, on the sample, and on those of a directory.
 
+mod answers;
 mod captures;
 mod damage;
 mod formats;

@@ -104,10 +104,12 @@ impl Scratch {
         assert!(output.status.success(), "{stderr}");
         let report = std::fs::read(self.path("report.json")).unwrap();
         let trace = std::fs::read_to_string(self.path("trace.jsonl")).unwrap();
+        let report: Value = serde_json::from_slice(&report).unwrap();
+        adds_up(&report);
         Replayed {
             stdout,
             stderr,
-            report: serde_json::from_slice(&report).unwrap(),
+            report,
             trace: trace.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
             inside: read_pcap(&self.path("out/inside.pcap")),
             outside: read_pcap(&self.path("out/outside.pcap")),
@@ -122,6 +124,15 @@ impl Scratch {
         assert_eq!(stdout, "");
         stderr
     }
+}
+
+/// Each packet in has one end, and answers have left besides.
+fn adds_up(report: &Value) {
+    let count = |value: &Value| value.as_u64().unwrap();
+    let dropped: u64 = report["drops"].as_object().unwrap().values().map(count).sum();
+    let left = count(&report["packets_out"]) - count(&report["answers"]["sent"]);
+    let ended = left + dropped + count(&report["delivered"]) + count(&report["held"]);
+    assert_eq!(count(&report["packets_in"]), ended, "{report:#}");
 }
 
 fn texts(output: &Output) -> (String, String) {

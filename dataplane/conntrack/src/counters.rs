@@ -161,6 +161,8 @@ counters! {
         deletes: "sluice_conntrack_deletes_total",
         /// Entries that a packet ended: a reset, the answer to a query, an ICMP error, a connection opened anew.
         closed: "sluice_conntrack_closed_total",
+        /// Packets to the box itself that it took in.
+        delivered: "sluice_packets_delivered_total",
         /// Echo replies, TCP resets and ICMP errors that the box wrote.
         answers: "sluice_answers_total",
         /// TCP resets and ICMP errors not written because the rate limit was reached.

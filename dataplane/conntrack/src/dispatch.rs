@@ -73,7 +73,11 @@ impl<P: Frame> Dispatcher<P> {
         verdict: &Verdict,
     ) {
         match verdict.action {
-            Action::Forward(_) | Action::Deliver | Action::Reject(..) | Action::Drop(_) => {
+            Action::Forward(_) | Action::Reject(..) | Action::Drop(_) => {
+                host.finish(now, shard, packet, verdict);
+            }
+            Action::Deliver => {
+                shard.count_delivery();
                 host.finish(now, shard, packet, verdict);
             }
             Action::Handoff(to, by) => hand_off(now, shard, host, packet, to, by),

@@ -8,7 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod admit;
-mod answer;
+pub mod answer;
 mod check;
 mod claim;
 pub mod counters;

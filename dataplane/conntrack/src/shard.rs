@@ -22,6 +22,7 @@ use crate::verdict::DropReason;
 use crate::wheel::{self, Wheel};
 use sluice_memory::Pages;
 use std::io;
+use std::sync::Arc;
 
 /// Places that one call of [`Shard::list`] looks at. A table that was full and has emptied has long runs of free ones;
 /// each is a cache line from memory, so that this many take a worker less time than a burst of new connections.
@@ -127,8 +128,8 @@ pub struct Shard {
     pub(crate) mappings: TupleMap<Mapped>,
     /// Whose they are, by address and port outside.
     pub(crate) clients: TupleMap<Client>,
-    /// The pace of answers.
-    pub(crate) pace: Pace,
+    /// The pace of the box's answers.
+    pub(crate) pace: Arc<Pace>,
     /// The latest time seen: time never runs backwards here.
     pub(crate) now: Instant,
     /// All that was due by then has ended.
@@ -162,7 +163,7 @@ impl Shard {
             draws: 0,
             mappings: TupleMap::new(capacity.entries, capacity.seed)?,
             clients: TupleMap::new(capacity.entries, capacity.seed)?,
-            pace: Pace::default(),
+            pace: Arc::default(),
             now,
             settled: now,
         })
@@ -182,6 +183,13 @@ impl Shard {
     pub fn with_steering(mut self, steering: Steering) -> io::Result<Self> {
         self.exchange.join(steering, self.entries.capacity())?;
         Ok(self)
+    }
+
+    /// Makes its answers keep this pace, which is that of all shards of the box.
+    #[must_use]
+    pub fn with_pace(mut self, pace: Arc<Pace>) -> Self {
+        self.pace = pace;
+        self
     }
 
     /// Which connections are its own.
@@ -225,6 +233,11 @@ impl Shard {
     /// that there is not.
     pub const fn count_drops(&mut self, reason: DropReason, packets: u64) {
         self.counters.drops[reason as usize] += packets;
+    }
+
+    /// Counts a packet that was delivered to the box itself.
+    pub(crate) const fn count_delivery(&mut self) {
+        self.counters.delivered += 1;
     }
 
     /// The latest time that the shard was told.

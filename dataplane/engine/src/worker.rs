@@ -312,6 +312,11 @@ impl Worker {
         &mut self.shard
     }
 
+    /// Packets that wait for what other shards say.
+    pub const fn held(&self) -> usize {
+        self.dispatcher.held()
+    }
+
     /// Lets go of the queues and keeps the shard.
     pub fn into_shard(self) -> Shard {
         self.shard

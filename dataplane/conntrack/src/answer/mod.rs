@@ -44,7 +44,7 @@ impl Shard {
         if !may_be_answered(frame, headers) || as_host && !is_sound(frame, headers) {
             return None;
         }
-        if rejection.is_some() && !self.pace.take(self.now, self.steering().shards()) {
+        if rejection.is_some() && !self.pace.take(self.now) {
             self.counters.answers_withheld += 1;
             return None;
         }

@@ -347,6 +347,17 @@ fn answers_keep_a_pace() {
 }
 
 #[test]
+fn shards_share_their_pace_whichever_is_asked() {
+    let pace = std::sync::Arc::default();
+    let mut shards = [(); 4].map(|()| rejecting().with_pace(std::sync::Arc::clone(&pace)));
+    let mut asked = |shard: usize| {
+        let answered = |_: &i32| ask(&mut shards[shard], udp("10.0.0.2", "198.51.100.2")).is_some();
+        (0..60).filter(answered).count()
+    };
+    assert_eq!([asked(2), asked(2), asked(1), asked(3)], [60, 40, 0, 0]);
+}
+
+#[test]
 fn an_answer_that_does_not_fit_is_not_sent() {
     let mut shard = rejecting();
     let frame = (INSIDE, udp("10.0.0.2", "198.51.100.2"));
