@@ -102,11 +102,10 @@ impl Shard {
         self.insert(key.hash, unconfirmed)
     }
 
-    /// Ends the entry whose place a connection takes.
+    /// Ends the entries whose places and tuples a connection takes.
     pub(crate) fn make_way(&mut self, unconfirmed: &Unconfirmed) {
-        if let Some(old) = unconfirmed.replaces {
-            self.remove(old, End::Closed);
-        }
+        let old = [unconfirmed.replaces, unconfirmed.takes_over];
+        old.into_iter().flatten().for_each(|old| self.remove(old, End::Closed));
     }
 
     /// The refusal of a connection that finds no room. Linux ends such a packet before it has a state.

@@ -6,15 +6,14 @@ use crate::exchange::{Message, Settled};
 use crate::frame::Frame;
 use crate::headers::Headers;
 use crate::ids::{EntryId, ShardId, Zone};
+use crate::nat::MOST_BINDINGS;
+
 use crate::shard::Shard;
 use crate::table::End;
 use crate::time::Instant;
 use crate::tuple::{Direction, Tuple};
 use crate::verdict::{Action, DropReason, Handoff, Verdict};
 use crate::wire;
-
-/// How often a connection is bound before it is given up: each time another port, which is seldom taken.
-const MOST_BINDINGS: u8 = 8;
 
 /// The zone in which another shard has given the connection of a packet to this one with it, if it has.
 pub(crate) fn delegated_in<F: Frame>(frame: &F) -> Option<Zone> {
@@ -68,7 +67,9 @@ impl Shard {
                     let status = &mut self.entries.at_mut(entry.index).status;
                     status.remove(Status::SIGNPOSTED);
                     status.remove(Status::DELEGATED);
-                    self.remove(entry.index, End::Closed);
+                    let reply = self.entries.tuple(entry.index, Direction::Reply);
+                    self.remove(entry.index, End::Refused);
+                    self.note_refused(&reply);
                 }
                 Some(Settled { entry, granted: !lives })
             }

@@ -10,7 +10,7 @@ use crate::ids::{EntryId, Zone};
 use crate::index::Index;
 use crate::listing::EntrySnapshot;
 use crate::log::Log;
-use crate::nat::{Binders, Client, Identifications, LastBound, Mapped, Nat, NatCounter, Pools};
+use crate::nat::{Binders, Client, Exhausted, Identifications, LastBound, Mapped, Nat, NatCounter, Pools};
 use crate::policy::Policy;
 use crate::settings::{Settings, Timeouts};
 use crate::steer::Steering;
@@ -20,6 +20,7 @@ use crate::tuple::Direction;
 use crate::tuple_map::TupleMap;
 use crate::verdict::DropReason;
 use crate::wheel::{self, Wheel};
+use ahash::RandomState;
 use sluice_memory::Pages;
 use std::io;
 use std::sync::Arc;
@@ -101,6 +102,10 @@ pub struct Capacity {
     pub pages: Pages,
 }
 
+const fn nat_key([a, b, c, d]: [u64; 4]) -> RandomState {
+    RandomState::with_seeds(a, b, c, d)
+}
+
 /// One worker's table, timers and counters.
 #[derive(Debug)]
 pub struct Shard {
@@ -122,8 +127,10 @@ pub struct Shard {
     pub(crate) last_bound: LastBound,
     /// The numbers that packets were given.
     pub(crate) identifications: Identifications,
-    /// How many random numbers were drawn.
-    pub(crate) draws: u64,
+    /// What was sought in vain a moment ago.
+    pub(crate) exhausted: Exhausted,
+    /// The secret key that new connections draw addresses and ports by.
+    pub(crate) nat_key: RandomState,
     /// What clients' ports are translated to by rules whose mapping is endpoint-independent.
     pub(crate) mappings: TupleMap<Mapped>,
     /// Whose they are, by address and port outside.
@@ -160,7 +167,8 @@ impl Shard {
             sweep: None,
             last_bound: LastBound::default(),
             identifications: Identifications::default(),
-            draws: 0,
+            exhausted: Exhausted::default(),
+            nat_key: nat_key(capacity.seed),
             mappings: TupleMap::new(capacity.entries, capacity.seed)?,
             clients: TupleMap::new(capacity.entries, capacity.seed)?,
             pace: Arc::default(),
@@ -189,6 +197,14 @@ impl Shard {
     #[must_use]
     pub fn with_pace(mut self, pace: Arc<Pace>) -> Self {
         self.pace = pace;
+        self
+    }
+
+    /// Has new connections draw addresses and ports by a secret key that lasts longer than the shard, so that connections which
+    /// outlive it are translated as before by the next one. All shards of a box have the same.
+    #[must_use]
+    pub fn with_nat_key(mut self, key: [u64; 4]) -> Self {
+        self.nat_key = nat_key(key);
         self
     }
 

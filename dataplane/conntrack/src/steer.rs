@@ -103,6 +103,9 @@ pub struct Steering {
     own: ShardId,
     shards: u16,
     table: [ShardId; TABLE],
+    /// Of 64 ports in a row, the ones that bring a connection to this shard, a bit each: by what the rest of the tuple and
+    /// the first of them add to the hash.
+    own_ports: [u64; TABLE],
 }
 
 impl Default for Steering {
@@ -114,14 +117,21 @@ impl Default for Steering {
 impl Steering {
     /// A box of one shard, which owns everything.
     pub const fn single() -> Self {
-        Self { own: ShardId(0), shards: 1, table: [ShardId(0); TABLE] }
+        Self { own: ShardId(0), shards: 1, table: [ShardId(0); TABLE], own_ports: [u64::MAX; TABLE] }
     }
 
     /// The shard `own` of a box of `shards`, which take turns in the table. `None` where there is no such shard, or are
     /// more than [`MAX_SHARDS`].
     pub fn new(own: ShardId, shards: u16) -> Option<Self> {
-        let table = || std::array::from_fn(|place| ShardId(place as u16 % shards));
-        (own.0 < shards && shards <= MAX_SHARDS).then(|| Self { own, shards, table: table() })
+        let shard = |place: usize| place as u16 % shards;
+        let is_own = |base: usize, port: u16| shard((base ^ usize::from(half_hash(port))) % TABLE) == own.0;
+        let own_ports = |base| (0..64).fold(0, |ports, port| ports | u64::from(is_own(base, port)) << port);
+        (own.0 < shards && shards <= MAX_SHARDS).then(|| Self {
+            own,
+            shards,
+            table: std::array::from_fn(|place| ShardId(shard(place))),
+            own_ports: std::array::from_fn(own_ports),
+        })
     }
 
     /// The shard that this is the knowledge of.
@@ -195,10 +205,22 @@ impl Steering {
         }
     }
 
+    /// An address, the source of a tuple, whose port is not chosen yet: by that the two belong to a shard, whoever is at the
+    /// other end ([`Steering::owner_of_endpoint`]).
+    pub(crate) const fn endpoint_base(&self, endpoint: &Tuple) -> Base {
+        Base(half_hash(fold_addresses(endpoint)))
+    }
+
     /// Whether a tuple with this port belongs to this shard.
     #[inline]
     pub const fn is_own_with(&self, base: Base, port: u16) -> bool {
         self.at(base.0 ^ half_hash(port)).0 == self.own.0
+    }
+
+    /// The ports with which a tuple belongs to this shard, of those from `64 * word` on: a bit each.
+    #[inline]
+    pub const fn own_ports(&self, base: Base, word: usize) -> u64 {
+        self.own_ports[(base.0 ^ half_hash((word * 64) as u16)) as usize % TABLE]
     }
 
     /// This shard's share of a limit of the box: shares differ by one at most, and together they are the limit.
@@ -309,6 +331,10 @@ mod tests {
             let is_own = steering.base(&without).map(|base| steering.is_own_with(base, dport));
             let steers = [protocol::TCP, protocol::UDP, protocol::SCTP].contains(&number);
             assert_eq!(is_own, steers.then(|| steering.owner(&tuple) == steering.own()));
+            let word = usize::from(dport / 64);
+            let own =
+                steering.base(&without).map(|base| steering.own_ports(base, word) >> (dport % 64) & 1 == 1);
+            assert_eq!(own, is_own, "sixty-four at a time");
         }
     }
 

@@ -30,6 +30,8 @@ pub(crate) enum End {
     Deleted,
     /// Its protocol says so: reset, reopened, answered.
     Closed,
+    /// Another shard has refused its reply tuple, before its first packet left.
+    Refused,
 }
 
 impl Shard {
@@ -141,7 +143,7 @@ impl Shard {
             }
             End::Evicted => self.counters.early_drops += 1,
             End::Deleted => self.counters.deletes += 1,
-            End::Closed => self.counters.closed += 1,
+            End::Closed | End::Refused => self.counters.closed += 1,
         }
         let hash = self.key(&tuple).hash;
         if status.intersects(Status::USES_MAPPING) {
@@ -152,6 +154,9 @@ impl Shard {
             self.index.remove(self.key(&reply).hash, index);
             self.translated -= 1;
             self.count_ports(index, Pools::give_back);
+            if end != End::Refused {
+                self.forget_exhausted(&reply);
+            }
         }
         self.index.remove(hash, index);
         self.free_place(index);

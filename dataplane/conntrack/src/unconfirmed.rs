@@ -19,13 +19,6 @@ pub(crate) struct Attempt {
     pub(crate) refusals: u8,
 }
 
-impl Attempt {
-    /// Whether a connection may still have the port that it asks for.
-    pub(crate) const fn may_keep_port(self) -> bool {
-        self.refusals == 0
-    }
-}
-
 /// A connection that is not in the table yet.
 #[derive(Debug)]
 pub(crate) struct Unconfirmed {
@@ -39,6 +32,8 @@ pub(crate) struct Unconfirmed {
     pub(crate) reply_hash: Option<Hash>,
     /// The entry whose place it takes, and whose tuples are free for it.
     pub(crate) replaces: Option<u32>,
+    /// The closed entry whose reply tuple it takes.
+    pub(crate) takes_over: Option<u32>,
     /// Whether its source is masqueraded if it leaves by the port it came by.
     pub(crate) hairpin: bool,
     /// Whether its source has become an address of the box.
@@ -64,6 +59,7 @@ impl Unconfirmed {
             reply: original.invert(),
             reply_hash: None,
             replaces,
+            takes_over: None,
             hairpin: false,
             masqueraded: false,
             mapped: false,

@@ -4,9 +4,10 @@
 //! as in Linux.
 
 use super::binder::{Binder, Wish};
+use super::budget::Budget;
 use super::prefetch::LastBound;
 use super::rules::{Mapping, Ports, Rule, Target};
-use super::search::{asks_a_node, choices, draw_from};
+use super::search::{Reach, asks_a_node, choices, draw_from};
 use crate::entry::Status;
 use crate::facts::Facts;
 use crate::forward::{Egress, Forwarding};
@@ -59,7 +60,6 @@ impl Shard {
     fn bind_destination_by_rule(&mut self, unconfirmed: &mut Unconfirmed, facts: &Facts) -> bool {
         let original = &unconfirmed.original;
         let family = original.family();
-        let random = self.draw();
         let own = self.own_address(facts.ingress, original.src, family);
         let mut binders = self.configuration.binders.destination.iter();
         let Some(binder) = binders.find(|binder| binder.applies(facts, own.is_some())) else {
@@ -69,6 +69,7 @@ impl Shard {
         let Some(wish) = wish else { return true };
         let port = original.selector.dport();
         let is_random = binder.rule.random;
+        let random = self.nat_hash(original);
         unconfirmed.hairpin = binder.rule.hairpin;
         unconfirmed.reply.src = wish.address;
         // An ICMP message has no port that its destination goes by.
@@ -92,7 +93,8 @@ impl Shard {
         facts: &Facts,
         egress: Egress,
     ) -> Bound {
-        let bound = self.find_source(unconfirmed, facts, egress);
+        let mut budget = Budget::new(unconfirmed.attempt.refusals);
+        let bound = self.find_source(unconfirmed, facts, egress, &mut budget);
         if unconfirmed.entered && bound == Bound::Found {
             return Bound::of(self.use_entered(unconfirmed));
         }
@@ -100,8 +102,14 @@ impl Shard {
     }
 
     #[inline]
-    fn find_source(&mut self, unconfirmed: &mut Unconfirmed, facts: &Facts, egress: Egress) -> Bound {
-        if let Some(bound) = self.bind_by_rule(unconfirmed, facts, egress) {
+    fn find_source(
+        &mut self,
+        unconfirmed: &mut Unconfirmed,
+        facts: &Facts,
+        egress: Egress,
+        budget: &mut Budget,
+    ) -> Bound {
+        if let Some(bound) = self.bind_by_rule(unconfirmed, facts, egress, budget) {
             return bound;
         }
         // As long as nothing is translated, a tuple that no entry has is free in both directions.
@@ -110,7 +118,7 @@ impl Shard {
             return Bound::Found;
         }
         let stay = Wish { address: unconfirmed.original.src, ports: Ports::Own, steers: false };
-        Bound::of(self.settle_source(unconfirmed, &stay, false))
+        Bound::of(self.settle_anywhere(unconfirmed, &stay, budget))
     }
 
     /// Binds the source by the first rule that applies; `None` where none does, or says to keep it.
@@ -119,6 +127,7 @@ impl Shard {
         unconfirmed: &mut Unconfirmed,
         facts: &Facts,
         egress: Egress,
+        budget: &mut Budget,
     ) -> Option<Bound> {
         let is_hairpin = unconfirmed.hairpin && egress.port == facts.ingress;
         let binders = &self.configuration.binders.source;
@@ -127,12 +136,12 @@ impl Shard {
         }
         // A box without an address to masquerade as refuses: what a rule wants hidden must not be seen.
         if let Some(place) = binders.iter().position(|binder| binder.applies(facts, true)) {
-            return self.bind_by(place, unconfirmed, facts, egress);
+            return self.bind_by(place, unconfirmed, facts, egress, budget);
         }
         let own = if is_hairpin { self.masquerade_address(facts, egress) } else { None };
         let wish = Wish { address: number(own?), ports: Ports::Own, steers: true };
         unconfirmed.masqueraded = true;
-        Some(Bound::of(self.settle_source(unconfirmed, &wish, false)))
+        Some(Bound::of(self.settle_anywhere(unconfirmed, &wish, budget)))
     }
 
     /// Binds the source by the rule at `place`; `None` where that says to keep it.
@@ -142,6 +151,7 @@ impl Shard {
         unconfirmed: &mut Unconfirmed,
         facts: &Facts,
         egress: Egress,
+        budget: &mut Budget,
     ) -> Option<Bound> {
         let original = &unconfirmed.original.clone();
         let binder = self.configuration.binders.source.get(place)?;
@@ -163,12 +173,18 @@ impl Shard {
         let tries = if is_masqueraded && own.is_none() { 0 } else { binder.tries(facts.family) };
         self.last_bound = LastBound { place, own };
         unconfirmed.masqueraded = is_masqueraded;
+        // Ports of a mapping are this shard's alone.
+        let reaches = if is_mapped { &[Reach::Home] } else { Reach::of(self.steering()) };
+        let attempts = reaches.iter().flat_map(|reach| (0..tries).map(move |step| (*reach, step)));
+        let mut left = tries * reaches.len() as u64;
         let mut found = false;
-        for step in 0..tries {
+        for (reach, step) in attempts {
             let binder = self.configuration.binders.source.get(place)?;
             let wish = binder.wish(facts.family, original.src, own, choice + step)?;
-            let wish = if is_mapped { self.map(unconfirmed, wish, random) } else { Some(wish) };
-            found = wish.is_some_and(|wish| self.settle_source(unconfirmed, &wish, random));
+            budget.share_among(left);
+            left -= 1;
+            let wish = if is_mapped { self.map(unconfirmed, wish, random, budget) } else { Some(wish) };
+            found = wish.is_some_and(|wish| self.settle_source(unconfirmed, &wish, random, reach, budget));
             if found {
                 break;
             }
@@ -183,6 +199,12 @@ impl Shard {
         Some(Bound::of(found))
     }
 
+    /// Finds a reply tuple with the one address that is wished.
+    fn settle_anywhere(&mut self, unconfirmed: &mut Unconfirmed, wish: &Wish, budget: &mut Budget) -> bool {
+        let reaches = Reach::of(self.steering());
+        reaches.iter().any(|reach| self.settle_source(unconfirmed, wish, false, *reach, budget))
+    }
+
     /// Which of several addresses a connection gets: the same again for the same addresses.
     pub(super) fn choice(&self, binder: &Binder, original: &Tuple) -> u64 {
         if !binder.has_choice(original.family()) {
@@ -190,7 +212,7 @@ impl Shard {
         }
         let server = if binder.rule.persistent { 0 } else { original.dst };
         // Half of the numbers there are, so that adding tries does not overflow.
-        self.index.keyed(&(original.src, server)) >> 1
+        self.nat_key.hash_one((original.src, server)) >> 1
     }
 
     /// The box's own address that a connection is masqueraded as.

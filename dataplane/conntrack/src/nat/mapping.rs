@@ -11,14 +11,17 @@
 
 use super::bind::Bound;
 use super::binder::{Binder, Wish};
+use super::budget::Budget;
 use super::rules::{Filtering, Ports};
-use super::search::{MOST_PROBES, choices, draw_from, has_choice};
+use super::search::{choices, draw_from, has_choice};
+use super::used_ports::around;
 use crate::entry::Status;
 use crate::ids::ShardId;
 use crate::shard::Shard;
 use crate::tuple::{Direction, Selector, Tuple, protocol};
 use crate::unconfirmed::Unconfirmed;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// What a client's port is translated to.
@@ -101,7 +104,13 @@ impl Shard {
     /// What a connection's source is to become by a rule that wishes `wish`: what its client's port already is, or a port
     /// that is nobody's yet. `None` where there is none.
     #[inline(never)]
-    pub(super) fn map(&mut self, unconfirmed: &Unconfirmed, wish: Wish, is_random: bool) -> Option<Wish> {
+    pub(super) fn map(
+        &self,
+        unconfirmed: &Unconfirmed,
+        wish: Wish,
+        is_random: bool,
+        budget: &mut Budget,
+    ) -> Option<Wish> {
         let original = &unconfirmed.original;
         if let Some(mapped) = self.mappings.get(&inside(original)) {
             let ports = Ports::Among(mapped.port..=mapped.port);
@@ -110,21 +119,36 @@ impl Shard {
         let own = original.selector.sport();
         // Without ports there is nothing to be shared.
         let Some(range) = choices(original, own, &wish.ports) else { return Some(wish) };
-        let random = self.draw();
-        let (steering, pools) = (self.steering(), &self.configuration.pools);
-        let outside = |port: u16| half(wish.address, port, original.selector);
-        let is_home = |port: &u16| steering.owner_of_endpoint(&outside(*port)) == steering.own();
-        let is_nobodys = |port: &u16| self.clients.get(&outside(*port)).is_none();
-        let free = |start| {
-            let range = range.clone();
-            pools.free(original.family(), wish.address, original.protocol(), range, start)
-        };
-        let keeps = |port: &u16| *port == own && is_home(port) && is_nobodys(port);
-        let may_keep = range.contains(&own) && !is_random && unconfirmed.attempt.may_keep_port();
-        let kept = may_keep.then(|| free(own).next().filter(keeps)).flatten();
-        let mut drawn = free(draw_from(&range, random)).filter(is_home).take(MOST_PROBES);
-        let port = kept.or_else(|| drawn.find(is_nobodys))?;
+        let keeps = range.contains(&own) && !is_random;
+        let kept = keeps.then_some(own..=own);
+        let drawn = around(&range, draw_from(&range, self.nat_hash(&inside(original))));
+        let mut parts = kept.into_iter().chain(drawn);
+        let port = parts.find_map(|part| self.find_mappable(unconfirmed, wish.address, part, budget))?;
         Some(Wish { ports: Ports::Among(port..=port), ..wish })
+    }
+
+    /// One of some ports in a row of an address that no mapping has, of those whose mappings this shard keeps.
+    fn find_mappable(
+        &self,
+        unconfirmed: &Unconfirmed,
+        address: u128,
+        ports: RangeInclusive<u16>,
+        budget: &mut Budget,
+    ) -> Option<u16> {
+        let (steering, pools) = (self.steering(), &self.configuration.pools);
+        let comes = Tuple { dst: address, ..unconfirmed.reply };
+        let outside = |port| half(address, port, unconfirmed.original.selector);
+        let base = steering.endpoint_base(&outside(0));
+        let next = |from| pools.next_free(&comes, from..=*ports.end(), |word| steering.own_ports(base, word));
+        let mut port = next(*ports.start())?;
+        while budget.spend() {
+            let is_nobodys = self.clients.get(&outside(port)).is_none();
+            if is_nobodys && !self.was_refused(unconfirmed.attempt, &comes.with_reply_port(port)) {
+                return Some(port);
+            }
+            port = next(port.checked_add(1)?)?;
+        }
+        None
     }
 
     /// Counts a connection's use of its client's mapping, which begins with the first. False where there is no room.

@@ -7,112 +7,15 @@
 //! are counted with them.
 
 use super::blocks::PortBlock;
+use super::used_ports::{UsedPorts, next_free};
 use crate::tuple::{Family, Tuple, number, protocol};
 use sluice_memory::Arena;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use zerocopy::FromBytes;
 
 /// Ports are a space of their own for TCP, for UDP, and for all other protocols together.
 pub const SPACES: usize = 3;
-
-/// Ports of a protocol.
-const PORTS: usize = 1 << 16;
-
-/// Bits of a word of the maps below.
-const BITS: usize = u64::BITS as usize;
-
-/// Ports of a row: of the words that one word of `full` stands for.
-const ROW: usize = BITS * BITS;
-
-/// The ports of one address and protocol. Zeros say that none is used.
-#[derive(Debug, FromBytes)]
-#[repr(C)]
-struct Ports {
-    /// How many connections use each port, as far as that can be counted.
-    uses: [u16; PORTS],
-    /// The ports that are used at all, a bit each.
-    used: [u64; PORTS / BITS],
-    /// The words of `used` that are all ones, a bit each.
-    full: [u64; PORTS / ROW],
-    /// How many ports of each row are used.
-    counts: [u32; PORTS / ROW],
-}
-
-impl Ports {
-    /// Bytes of memory; none where it was never written.
-    fn memory_bytes(&self) -> usize {
-        if self.counts.iter().any(|count| *count > 0) { size_of::<Self>() } else { 0 }
-    }
-
-    fn take(&mut self, port: u16) {
-        let port = usize::from(port);
-        self.uses[port] = self.uses[port].saturating_add(1);
-        if self.uses[port] == 1 {
-            self.counts[port / ROW] += 1;
-            let word = port / BITS;
-            self.used[word] |= 1 << (port % BITS);
-            if self.used[word] == u64::MAX {
-                self.full[word / BITS] |= 1 << (word % BITS);
-            }
-        }
-    }
-
-    fn give_back(&mut self, port: u16) {
-        let port = usize::from(port);
-        if self.uses[port] == 1 {
-            self.counts[port / ROW] -= 1;
-            let word = port / BITS;
-            self.used[word] &= !(1 << (port % BITS));
-            self.full[word / BITS] &= !(1 << (word % BITS));
-        }
-        self.uses[port] = self.uses[port].saturating_sub(1);
-    }
-
-    /// How many of these ports are used: rows are counted already, and only what is cut off at either end is looked at.
-    fn used(&self, range: &RangeInclusive<u16>) -> u32 {
-        let (first, last) = (usize::from(*range.start()), usize::from(*range.end()));
-        let in_row = |(row, count): (usize, &u32)| {
-            let (low, high) = (first.max(row * ROW), last.min(row * ROW + ROW - 1));
-            match (high + 1).saturating_sub(low) {
-                0 => 0,
-                ROW => *count,
-                _ => self.ones(low, high),
-            }
-        };
-        self.counts.iter().enumerate().map(in_row).sum()
-    }
-
-    /// The same, bit by bit.
-    fn ones(&self, first: usize, last: usize) -> u32 {
-        let words = first / BITS..=last / BITS;
-        let in_word = |word: usize| {
-            let below = first.saturating_sub(word * BITS);
-            let above = (BITS - 1).saturating_sub(last - word * BITS);
-            (self.used[word] >> below << below << above).count_ones()
-        };
-        words.map(in_word).sum()
-    }
-
-    /// The first port from `port` up to `last` that nobody uses.
-    fn next_free(&self, port: u16, last: u16) -> Option<u16> {
-        let (mut port, last) = (usize::from(port), usize::from(last));
-        while port <= last {
-            let free = !self.used[port / BITS] >> (port % BITS);
-            if free != 0 {
-                port += free.trailing_zeros() as usize;
-                return (port <= last).then_some(port as u16);
-            }
-            // The next word that is not full; a whole row of full ones is one step.
-            let word = port / BITS + 1;
-            let open = self.full.get(word / BITS).map_or(0, |full| !full >> (word % BITS));
-            let skipped = if open == 0 { BITS - word % BITS } else { open.trailing_zeros() as usize };
-            port = (word + skipped) * BITS;
-        }
-        None
-    }
-}
 
 /// Neighbouring addresses that have their ports in one arena: a mapping for each address would be too many for the kernel.
 const GROUP: u128 = 64;
@@ -124,7 +27,7 @@ struct Group {
     key: (Family, u128),
     /// [`SPACES`] for each address. They take memory where they are written, so that many addresses of which few are used
     /// cost little. Where the host refuses even the address space, nothing is counted.
-    ports: Option<Arena<Ports>>,
+    ports: Option<Arena<UsedPorts>>,
     /// Whether only entries are counted that the sweep has passed.
     partial: bool,
 }
@@ -206,13 +109,13 @@ impl Pools {
         self.groups.get(self.find(key(family, address))?)
     }
 
-    fn get(&self, family: Family, address: u128, space: usize) -> Option<&Ports> {
+    fn get(&self, family: Family, address: u128, space: usize) -> Option<&UsedPorts> {
         self.group(family, address)?.ports.as_ref()?.get(place_in_group(address, space))
     }
 
     /// The ports of the address that packets of this tuple come to, if those of an entry are counted that the sweep has passed
     /// or not.
-    fn get_mut(&mut self, comes: &Tuple, swept: bool) -> Option<&mut Ports> {
+    fn get_mut(&mut self, comes: &Tuple, swept: bool) -> Option<&mut UsedPorts> {
         let place = self.find(key(comes.family(), comes.dst))?;
         let group = self.groups.get_mut(place).filter(|group| swept || !group.partial)?;
         group.ports.as_mut()?.get_mut(place_in_group(comes.dst, space(comes.protocol())))
@@ -221,7 +124,7 @@ impl Pools {
     /// Bytes of memory of the ports in use.
     pub fn memory_bytes(&self) -> usize {
         let ports = self.groups.iter().filter_map(|group| group.ports.as_ref());
-        ports.flat_map(|spaces| spaces.iter()).map(Ports::memory_bytes).sum()
+        ports.flat_map(|spaces| spaces.iter()).map(UsedPorts::memory_bytes).sum()
     }
 
     /// Fetches what is known about a port ahead of its use.
@@ -253,26 +156,15 @@ impl Pools {
         }
     }
 
-    /// The ports among `range` that nobody uses, from `start` upwards and around. All of them for an address far from any pool.
-    pub(crate) fn free(
+    /// The first of some ports in a row that nobody uses, of those that packets of this tuple could come to, `among` those
+    /// wanted ([`next_free`]). Any will do of an address far from any pool.
+    pub(super) fn next_free(
         &self,
-        family: Family,
-        address: u128,
-        protocol: u8,
-        range: RangeInclusive<u16>,
-        start: u16,
-    ) -> impl Iterator<Item = u16> + use<'_> {
-        let ports = self.get(family, address, space(protocol));
-        let next = move |port: u16, last: u16| match ports {
-            Some(ports) => ports.next_free(port, last),
-            None => (port <= last).then_some(port),
-        };
-        let walk = move |first: u16, last: u16| {
-            std::iter::successors(next(first, last), move |port| next(port.checked_add(1)?, last))
-        };
-        let (first, last) = range.into_inner();
-        let below = start.checked_sub(1).map(|below| walk(first, below));
-        walk(start, last).chain(below.into_iter().flatten())
+        comes: &Tuple,
+        ports: RangeInclusive<u16>,
+        among: impl Fn(usize) -> u64,
+    ) -> Option<u16> {
+        next_free(self.get(comes.family(), comes.dst, space(comes.protocol())), ports, among)
     }
 
     /// Compares the ports in use with the tuples that packets come to, for all addresses that they come to.
@@ -308,6 +200,7 @@ impl Pools {
 
 #[cfg(test)]
 mod tests {
+    use super::super::used_ports::around;
     use super::*;
     use std::net::Ipv4Addr;
 
@@ -317,8 +210,18 @@ mod tests {
         Pools::new([ADDRESS.into()])
     }
 
+    /// The ports that nobody uses, from `start` upwards and around.
     fn free(pools: &Pools, range: RangeInclusive<u16>, start: u16) -> Vec<u16> {
-        pools.free(Family::V4, u32::from(ADDRESS).into(), protocol::TCP, range, start).collect()
+        free_of(pools, &comes(ADDRESS, 0), range, start)
+    }
+
+    fn free_of(pools: &Pools, comes: &Tuple, range: RangeInclusive<u16>, start: u16) -> Vec<u16> {
+        let walk = |part: RangeInclusive<u16>| {
+            let (first, last) = part.into_inner();
+            let next = move |from| pools.next_free(comes, from..=last, |_| u64::MAX);
+            std::iter::successors(next(first), move |port| next(port.checked_add(1)?))
+        };
+        around(&range, start).into_iter().filter(|part| !part.is_empty()).flat_map(walk).collect()
     }
 
     fn comes(address: Ipv4Addr, port: u16) -> Tuple {
@@ -418,10 +321,9 @@ mod tests {
     fn protocols_and_strange_addresses_do_not_meet() {
         let mut pools = pools();
         take(&mut pools, 5);
-        let all: Vec<_> =
-            pools.free(Family::V4, u32::from(ADDRESS).into(), protocol::UDP, 5..=6, 5).collect();
-        assert_eq!(all, [5, 6]);
+        let udp = Tuple::new([198, 51, 100, 2].into(), ADDRESS.into(), protocol::UDP, 80, 0);
+        assert_eq!(free_of(&pools, &udp, 5..=6, 5), [5, 6]);
         pools.take(&comes(Ipv4Addr::from(99), 5), true);
-        assert_eq!(pools.free(Family::V4, 99, protocol::TCP, 5..=6, 6).collect::<Vec<_>>(), [6, 5]);
+        assert_eq!(free_of(&pools, &comes(Ipv4Addr::from(99), 0), 5..=6, 6), [6, 5]);
     }
 }

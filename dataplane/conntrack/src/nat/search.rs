@@ -1,11 +1,14 @@
 //! The search for a reply tuple that no other connection owns.
 //!
-//! A port is kept where that can be. Else one is drawn (RFC 6056 section 3.3.1) whose reply tuple this shard owns, so that no
-//! two shards ever draw the same and every answer comes home.
+//! A port is kept where that can be. Else the search begins at one that the original tuple draws by a secret key (RFC 6056
+//! section 3.3.3), so that a connection which goes on when the box has started anew gets the port that it had. It goes through
+//! ports whose reply tuple this shard owns, so that no two shards ever draw the same and every answer comes home.
 
 use super::binder::Wish;
+use super::budget::Budget;
 use super::rules::Ports;
-use crate::entry::{Entry, Status};
+use super::used_ports::{around, next_free};
+use crate::entry::Status;
 use crate::index::Hash;
 use crate::shard::Shard;
 use crate::steer::{Base, EVERYWHERE, Steering};
@@ -13,12 +16,8 @@ use crate::table::{End, Key};
 use crate::time::Tick;
 use crate::tracker::tcp;
 use crate::tuple::{Direction, Tuple, protocol};
-use crate::unconfirmed::Unconfirmed;
+use crate::unconfirmed::{Attempt, Unconfirmed};
 use std::ops::RangeInclusive;
-
-/// Reply tuples that are looked up for one connection, at most, when every port of an address serves somebody already:
-/// some tens of microseconds of work. The client's next packet goes on from another port.
-pub(super) const MOST_PROBES: usize = 512;
 
 /// The ports that a connection gets another one from when its own is taken: of its own class (RFC 4787 section 4.2.2), and
 /// none between 512 and 600, which old programs take for a sign of trust.
@@ -79,7 +78,7 @@ impl Tuple {
 
     /// The reply tuple with another such port.
     #[must_use]
-    const fn with_reply_port(self, port: u16) -> Self {
+    pub(super) const fn with_reply_port(self, port: u16) -> Self {
         let selector = match self.protocol() {
             protocol::ICMP | protocol::ICMPV6 => self.selector.with_sport(port),
             _ => self.selector.with_dport(port),
@@ -88,53 +87,97 @@ impl Tuple {
     }
 }
 
-impl Shard {
-    /// A number that nobody outside can foretell.
-    pub(super) fn draw(&mut self) -> u64 {
-        self.draws = self.draws.wrapping_add(1);
-        self.index.keyed(&self.draws)
-    }
+/// Whether a tuple is to be had.
+enum Probe {
+    Free(Hash),
+    Taken,
+    /// It is that of a translated TCP connection that is over, the entry at `index`; `follows` says whether this one's sequence
+    /// numbers lie beyond.
+    Closed {
+        index: u32,
+        hash: Hash,
+        follows: bool,
+    },
+}
 
+/// What a search among tuples that others may have has come to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shared {
+    Found,
+    /// All are taken, some by connections that are over: another may follow those.
+    Closed,
+    Taken,
+}
+
+/// Whose reply tuples a search goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Those that bring the answers to a connection home, as far as its port can do that.
+    Home,
+    /// Those of other shards, which are to be asked.
+    Abroad,
+}
+
+impl Reach {
+    /// Nearest first.
+    pub(super) const fn of(steering: &Steering) -> &'static [Self] {
+        if steering.is_single() { &[Self::Home] } else { &[Self::Home, Self::Abroad] }
+    }
+}
+
+impl Shard {
     /// Finds a reply tuple for a connection whose source is to become what is wished, and gives it that.
     pub(super) fn settle_source(
         &mut self,
         unconfirmed: &mut Unconfirmed,
         wish: &Wish,
         is_random: bool,
+        reach: Reach,
+        budget: &mut Budget,
     ) -> bool {
         unconfirmed.reply.dst = wish.address;
         let wanted = unconfirmed.reply;
-        let own = unconfirmed.original.selector.sport();
-        let is_first = unconfirmed.attempt.may_keep_port();
-        match choices(&unconfirmed.original, own, &wish.ports) {
-            // Without another port there is nothing to try again.
-            None => is_first && self.settle_on(unconfirmed, &wanted),
-            Some(range) => {
-                let is_among = wish.ports == Ports::Own || range.contains(&own);
-                let may_keep = is_among && !is_random && is_first;
-                self.find_port(unconfirmed, &wanted, &range, may_keep, wish.steers)
-            }
-        }
+        let original = unconfirmed.original;
+        let own = original.selector.sport();
+        let Some(range) = choices(&original, own, &wish.ports) else {
+            return reach == Reach::Home && self.settle_on(unconfirmed, &wanted, budget);
+        };
+        let scope = Scope::of(self.steering(), &wanted, &range);
+        let Some(scope) = (if reach == Reach::Home { Some(scope) } else { scope.foreign() }) else {
+            return false;
+        };
+        let is_among = !is_random && (wish.ports == Ports::Own || range.contains(&own));
+        let keeps = is_among && (!wish.steers || scope.has(self.steering(), wanted.reply_port()));
+        (keeps && self.settle_on(unconfirmed, &wanted, budget))
+            || self.find_port(unconfirmed, &range, scope, budget)
     }
 
-    /// Finds a free reply tuple like `wanted`: that itself if it may keep its port, else one with a port among `range` that
-    /// nobody uses, else one that serves only connections with other tuples, else that of a TCP connection that is over.
+    /// Finds a free reply tuple like that of a connection with a port among `range`: the one that the original tuple draws, one that
+    /// nobody uses, one that serves only connections with other tuples, that of a TCP connection that is over.
     fn find_port(
         &mut self,
         unconfirmed: &mut Unconfirmed,
-        wanted: &Tuple,
         range: &RangeInclusive<u16>,
-        may_keep: bool,
-        steers: bool,
+        scope: Scope,
+        budget: &mut Budget,
     ) -> bool {
-        let home = Home::new(self.steering(), wanted, range);
-        let may_keep = may_keep && (!steers || home.has(self.steering(), wanted.reply_port()));
-        if may_keep && self.settle_on(unconfirmed, wanted) {
+        let wanted = unconfirmed.reply;
+        let ports = around(range, draw_from(range, self.nat_hash(&unconfirmed.original)));
+        let drawn = ports.iter().find_map(|part| self.next_port(None, part.clone(), scope));
+        if drawn.is_some_and(|port| self.settle_on(unconfirmed, &wanted.with_reply_port(port), budget))
+            || self.find_unused(unconfirmed, &wanted, &ports, scope, budget)
+        {
             return true;
         }
-        let start = draw_from(range, self.draw());
-        self.find_unused(unconfirmed, wanted, range, start, home)
-            || self.find_shared(unconfirmed, wanted, range, start, home)
+        let key = self.exhausted_key(&wanted, scope.is_foreign());
+        if self.exhausted.has(key, range, self.now) {
+            return false;
+        }
+        let shared = self.find_shared(unconfirmed, &wanted, &ports, scope, budget);
+        if shared == Shared::Taken || (scope.is_foreign() && budget.is_last) {
+            self.exhausted.note(key, range, self.now);
+        }
+        shared == Shared::Found
     }
 
     /// One whose port nobody uses. Only traffic that no rule translates can own its tuple all the same.
@@ -142,22 +185,21 @@ impl Shard {
         &mut self,
         unconfirmed: &mut Unconfirmed,
         wanted: &Tuple,
-        range: &RangeInclusive<u16>,
-        start: u16,
-        home: Home,
+        ports: &[RangeInclusive<u16>; 2],
+        scope: Scope,
+        budget: &mut Budget,
     ) -> bool {
-        let mut from = start;
-        for _ in 0..MOST_PROBES / 8 {
-            let port = self
-                .configuration
-                .pools
-                .free(wanted.family(), wanted.dst, wanted.protocol(), range.clone(), from)
-                .find(|port| home.has(self.steering(), *port));
-            let Some(port) = port else { return false };
-            if self.settle_on(unconfirmed, &wanted.with_reply_port(port)) {
-                return true;
+        for part in ports {
+            let mut from = Some(*part.start());
+            while !budget.is_spent()
+                && let Some(port) =
+                    from.and_then(|from| self.next_port(Some(wanted), from..=*part.end(), scope))
+            {
+                if self.settle_on(unconfirmed, &wanted.with_reply_port(port), budget) {
+                    return true;
+                }
+                from = port.checked_add(1);
             }
-            from = if port == *range.end() { *range.start() } else { port + 1 };
         }
         false
     }
@@ -167,59 +209,92 @@ impl Shard {
         &mut self,
         unconfirmed: &mut Unconfirmed,
         wanted: &Tuple,
-        range: &RangeInclusive<u16>,
-        start: u16,
-        home: Home,
-    ) -> bool {
-        let mut over = None;
-        let mut ports = (start..=*range.end()).chain(*range.start()..start);
-        for _ in 0..MOST_PROBES {
-            let Some(port) = ports.find(|port| home.has(self.steering(), *port)) else { break };
-            let reply = wanted.with_reply_port(port);
-            let key = self.key(&reply);
-            match self.owner_of(&key, &reply).filter(|owner| Some(*owner) != unconfirmed.replaces) {
-                None if !self.is_signposted(&reply) => {
-                    unconfirmed.settle(&reply, key.hash);
-                    return true;
+        ports: &[RangeInclusive<u16>; 2],
+        scope: Scope,
+        budget: &mut Budget,
+    ) -> Shared {
+        let (mut closed, mut shared) = (None, Shared::Taken);
+        for part in ports {
+            let mut from = Some(*part.start());
+            while let Some(port) = from.and_then(|from| self.next_port(None, from..=*part.end(), scope))
+                && budget.spend()
+            {
+                let reply = wanted.with_reply_port(port);
+                match self.probe(&reply, Some(unconfirmed)) {
+                    Probe::Free(hash) if !self.was_refused(unconfirmed.attempt, &reply) => {
+                        unconfirmed.settle(&reply, hash);
+                        return Shared::Found;
+                    }
+                    Probe::Closed { index, hash, follows: true } if closed.is_none() => {
+                        closed = Some((index, reply, hash));
+                    }
+                    Probe::Closed { .. } => shared = Shared::Closed,
+                    Probe::Free(_) | Probe::Taken => {}
                 }
-                None => {}
-                Some(index) if over.is_none() && self.may_take_over(index, &unconfirmed.entry, &reply) => {
-                    over = Some((index, reply, key.hash));
-                }
-                Some(_) => {}
+                from = port.checked_add(1);
             }
         }
-        let Some((index, reply, hash)) = over else { return false };
-        self.remove(index, End::Closed);
+        let Some((index, reply, hash)) = closed else { return shared };
+        unconfirmed.takes_over = Some(index);
         unconfirmed.settle(&reply, hash);
-        true
+        Shared::Found
+    }
+
+    /// The first of some ports in a row of this scope; where a tuple is `unused`, of those that nobody uses of its address.
+    fn next_port(&self, unused: Option<&Tuple>, ports: RangeInclusive<u16>, scope: Scope) -> Option<u16> {
+        let among = |word| scope.ports(self.steering(), word);
+        match unused {
+            Some(comes) => self.configuration.pools.next_free(comes, ports, among),
+            None => next_free(None, ports, among),
+        }
     }
 
     /// Gives a connection a reply tuple, if that is nobody's.
-    fn settle_on(&mut self, unconfirmed: &mut Unconfirmed, reply: &Tuple) -> bool {
-        let free = self.if_free(reply, unconfirmed.replaces);
-        if let Some(hash) = free {
+    fn settle_on(&mut self, unconfirmed: &mut Unconfirmed, reply: &Tuple, budget: &mut Budget) -> bool {
+        if !budget.spend() {
+            return false;
+        }
+        let Probe::Free(hash) = self.probe(reply, Some(unconfirmed)) else { return false };
+        let settles = !self.was_refused(unconfirmed.attempt, reply);
+        if settles {
             unconfirmed.settle(reply, hash);
         }
-        free.is_some()
+        settles
+    }
+
+    /// Whether another shard has refused a tuple to this connection, be it free as far as is known here.
+    pub(super) fn was_refused(&self, attempt: Attempt, reply: &Tuple) -> bool {
+        let port = reply.reply_port();
+        attempt.refusals > 0 && self.exhausted.has(self.nat_hash(reply), &(port..=port), self.now)
+    }
+
+    /// Another shard has refused a tuple to a connection, which is bound again next.
+    pub(crate) fn note_refused(&mut self, reply: &Tuple) {
+        let port = reply.reply_port();
+        self.exhausted.note(self.nat_hash(reply), &(port..=port), self.now);
     }
 
     /// Whether a packet of this tuple would belong to a connection, of this shard or, as far as is known here, of another.
     pub(crate) fn is_taken(&mut self, tuple: &Tuple) -> bool {
-        self.if_free(tuple, None).is_none()
+        !matches!(self.probe(tuple, None), Probe::Free(_))
     }
 
-    /// The hash of a tuple, if no packet of it would belong to a connection other than the entry `except`.
-    fn if_free(&mut self, tuple: &Tuple, except: Option<u32>) -> Option<Hash> {
-        if self.is_signposted(tuple) {
-            return None;
+    /// Whether any packet of a tuple would belong to a connection, other than that which an `unconfirmed` one replaces.
+    fn probe(&mut self, tuple: &Tuple, unconfirmed: Option<&Unconfirmed>) -> Probe {
+        if self.exchange.signpost(tuple).is_some() {
+            return Probe::Taken;
         }
         let key = self.key(tuple);
-        self.owner_of(&key, tuple).is_none_or(|owner| Some(owner) == except).then_some(key.hash)
-    }
-
-    fn is_signposted(&self, tuple: &Tuple) -> bool {
-        self.exchange.signpost(tuple).is_some()
+        let replaces = unconfirmed.and_then(|unconfirmed| unconfirmed.replaces);
+        match self.owner_of(&key, tuple).filter(|owner| Some(*owner) != replaces) {
+            None => Probe::Free(key.hash),
+            Some(index) if self.is_closed(index, tuple) => {
+                let old = self.entries.at(index);
+                let follows = unconfirmed.is_some_and(|unconfirmed| tcp::may_follow(old, &unconfirmed.entry));
+                Probe::Closed { index, hash: key.hash, follows }
+            }
+            Some(_) => Probe::Taken,
+        }
     }
 
     /// The entry that a packet of this tuple would belong to. One whose time is over ends here: two entries must never
@@ -233,35 +308,78 @@ impl Shard {
         Some(index)
     }
 
-    /// Whether a new connection may have the reply tuple of an entry: that of a translated TCP connection that is over, for one
-    /// whose sequence numbers lie beyond.
-    fn may_take_over(&self, index: u32, new: &Entry, reply: &Tuple) -> bool {
-        let old = self.entries.at(index);
-        let is_translated = old.status.contains(Status::SRC_NAT);
-        is_translated
-            && new.protocol() == protocol::TCP
-            && tcp::may_follow(old, new)
+    /// Whether a tuple is the reply tuple of a translated TCP connection that is over.
+    fn is_closed(&self, index: u32, reply: &Tuple) -> bool {
+        let entry = self.entries.at(index);
+        entry.status.contains(Status::SRC_NAT)
+            && entry.protocol() == protocol::TCP
+            && tcp::is_over(entry)
             && self.entries.tuple(index, Direction::Reply) == *reply
+    }
+
+    /// What the ports are remembered by that packets of this tuple could come to: those that are foreign, or the others.
+    fn exhausted_key(&self, reply: &Tuple, is_foreign: bool) -> u64 {
+        let Tuple { src, dst, selector } = reply.with_reply_port(0);
+        self.index.keyed(&(src, dst, selector.as_u64(), is_foreign))
+    }
+
+    /// A translated connection has ended, which packets of this tuple came to: its port may serve another.
+    pub(crate) fn forget_exhausted(&mut self, reply: &Tuple) {
+        if !self.exhausted.is_empty(self.now) {
+            self.exhausted.forget(self.exhausted_key(reply, self.exchange.needs_signpost(reply)));
+        }
+    }
+
+    /// A number that an outsider cannot foretell, and that is the same for the same tuple whenever the box starts with its key.
+    pub(super) fn nat_hash(&self, tuple: &Tuple) -> u64 {
+        self.nat_key.hash_one((tuple.src, tuple.dst, tuple.selector.as_u64()))
     }
 }
 
-/// Which ports bring the answers to a connection home to this shard; without a base, all.
+/// Which ports a search goes through.
 #[derive(Clone, Copy)]
-struct Home(Option<Base>);
+enum Scope {
+    All,
+    /// Those that bring the answers to a connection home to this shard.
+    Own(Base),
+    /// All others: the answers are another shard's, which is to be asked.
+    Foreign(Base),
+}
 
-impl Home {
+impl Scope {
     /// For a reply tuple whose port is to be among `range`. Where no port brings the answer home, any will do.
-    fn new(steering: &Steering, reply: &Tuple, range: &RangeInclusive<u16>) -> Self {
+    fn of(steering: &Steering, reply: &Tuple, range: &RangeInclusive<u16>) -> Self {
         let base = steering.base(&reply.with_reply_port(0));
-        let has_home = |base: &Base| {
+        let has_own = |base: &Base| {
             range.end() - range.start() >= EVERYWHERE - 1
                 || range.clone().any(|port| steering.is_own_with(*base, port))
         };
-        Self(base.filter(has_home))
+        base.filter(has_own).map_or(Self::All, Self::Own)
     }
 
-    fn has(self, steering: &Steering, port: u16) -> bool {
-        self.0.is_none_or(|base| steering.is_own_with(base, port))
+    const fn is_foreign(self) -> bool {
+        matches!(self, Self::Foreign(_))
+    }
+
+    /// The ports of others, if those are any.
+    const fn foreign(self) -> Option<Self> {
+        match self {
+            Self::Own(base) => Some(Self::Foreign(base)),
+            Self::All | Self::Foreign(_) => None,
+        }
+    }
+
+    /// The ports of a word, a bit each, as [`next_free`] wants them.
+    const fn ports(self, steering: &Steering, word: usize) -> u64 {
+        match self {
+            Self::All => u64::MAX,
+            Self::Own(base) => steering.own_ports(base, word),
+            Self::Foreign(base) => !steering.own_ports(base, word),
+        }
+    }
+
+    const fn has(self, steering: &Steering, port: u16) -> bool {
+        self.ports(steering, port as usize / 64) >> (port % 64) & 1 == 1
     }
 }
 

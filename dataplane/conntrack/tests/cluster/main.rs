@@ -7,6 +7,7 @@ mod cluster;
 mod common;
 mod late;
 mod reload;
+mod workers;
 
 use cluster::Cluster;
 use common::*;

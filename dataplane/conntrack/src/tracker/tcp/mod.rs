@@ -78,12 +78,16 @@ fn kind(flags: Flags, options: &TcpOptions) -> Option<Kind> {
     if options.window_tracking { Kind::of_legal(flags) } else { Some(Kind::of(flags)) }
 }
 
+/// Whether a connection is over: what its sides still send repeats what was said.
+pub const fn is_over(entry: &Entry) -> bool {
+    entry.state == TcpState::TimeWait as u8 || entry.state == TcpState::Close as u8
+}
+
 /// Whether a connection that begins may have the tuple of an older one: one that is over, and whose client's sequence
 /// numbers lie behind the newcomer's.
 pub fn may_follow(old: &Entry, new: &Entry) -> bool {
     let end = |entry: &Entry| entry.tracker.get::<Memory>().sides[Direction::Original as usize].end;
-    let is_over = old.state == TcpState::TimeWait as u8 || old.state == TcpState::Close as u8;
-    is_over && new.state == TcpState::SynSent as u8 && end(new).wrapping_sub(end(old)).cast_signed() > 0
+    is_over(old) && new.state == TcpState::SynSent as u8 && end(new).wrapping_sub(end(old)).cast_signed() > 0
 }
 
 /// Judges a further segment.
