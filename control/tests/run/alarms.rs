@@ -1,22 +1,41 @@
 //! What the log says of a table and of pools that have no room.
 
-use crate::box_under_test::{BoxUnderTest, POLICY, sluice, wait_for, write_capture, write_config};
+use crate::box_under_test::{BoxUnderTest, POLICY, sluice, udp, wait_for, write_config, write_frames};
 
-#[test]
-fn early_drops_are_logged_once() {
+/// What a daemon has logged that has room for 1000 entries and receives these frames, once that contains `record`.
+fn logged(frames: impl Iterator<Item = Vec<u8>>, record: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
-    write_capture(&directory.path().join("in.pcap"));
+    write_frames(&directory.path().join("in.pcap"), frames);
     write_config(directory.path(), POLICY);
     let file = directory.path().join("box.yaml");
     let small = std::fs::read_to_string(&file).unwrap().replace("max-entries: 10K", "max-entries: 1000");
     std::fs::write(&file, small).unwrap();
     let mut daemon = BoxUnderTest::spawn(directory, sluice());
-    wait_for("the record", || daemon.stderr().contains("WARN nf_conntrack: early_drop: "));
+    wait_for("the record", || daemon.stderr().contains(record));
     daemon.signal("TERM");
     assert_eq!(daemon.wait().code(), Some(0));
-    let said = daemon.stderr();
+    assert!(daemon.stderr().contains("1000 of 1000 entries"), "{}", daemon.stderr());
+    daemon.stderr()
+}
+
+#[test]
+fn early_drops_are_logged_once() {
+    let said = logged((1..=1200).map(|sport| udp(sport, 53)), "WARN nf_conntrack: early_drop: ");
     assert_eq!(said.matches("early_drop").count(), 1, "{said}");
-    assert!(said.contains("1000 of 1000 entries") && !said.contains("dropping packet"), "{said}");
+    assert!(!said.contains("dropping packet"), "{said}");
+}
+
+#[test]
+fn a_table_full_of_assured_entries_is_logged_once() {
+    let flow = |sport| {
+        let mut reply = udp(53, sport);
+        // Its addresses, source and destination, change places.
+        reply[26..34].rotate_left(4);
+        [udp(sport, 53), reply, udp(sport, 53)]
+    };
+    let record = "WARN nf_conntrack: table full, dropping packet: ";
+    let said = logged((1..=1200).flat_map(flow), record);
+    assert_eq!(said.matches("table full").count(), 1, "{said}");
 }
 
 #[test]

@@ -225,7 +225,7 @@ conntrack: {{ max-entries: 10K, timeouts: {{ udp: {{ unreplied: 1h }} }} }}
 }
 
 /// A UDP datagram without payload and checksum, from 10.0.0.1 to 10.0.0.2.
-fn udp(sport: u16, dport: u16) -> Vec<u8> {
+pub fn udp(sport: u16, dport: u16) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0];
     frame.extend([0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0x66, 0xce, 10, 0, 0, 1, 10, 0, 0, 2]);
     frame.extend(sport.to_be_bytes());
@@ -251,10 +251,14 @@ fn syn() -> Vec<u8> {
 pub fn write_capture(file: &Path) {
     let flows = (1..=FLOWS).map(|sport| udp(sport, 53));
     let cut_off = udp(1, 53)[..30].to_vec();
-    let others = [syn(), udp(1, LOGGED_PORT), udp(1, DROPPED_PORT), cut_off];
+    write_frames(file, flows.chain([syn(), udp(1, LOGGED_PORT), udp(1, DROPPED_PORT), cut_off]));
+}
+
+/// A capture of these frames.
+pub fn write_frames(file: &Path, frames: impl Iterator<Item = Vec<u8>>) {
     let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
     let mut capture = words(&[0xa1b2_c3d4, 4 << 16 | 2, 0, 0, 65_535, 1]);
-    for frame in flows.chain(others) {
+    for frame in frames {
         capture.extend(words(&[1, 0, frame.len() as u32, frame.len() as u32]));
         capture.extend(frame);
     }
