@@ -240,3 +240,58 @@ fn others(shard: &Shard) -> impl Iterator<Item = ShardId> + use<> {
     let (own, shards) = (shard.steering().own(), shard.steering().shards());
     (0..shards).map(ShardId).filter(move |other| *other != own)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forward::Forwarding;
+    use crate::ids::PortId;
+    use crate::policy::Policy;
+    use crate::settings::{Preset, Settings};
+    use crate::shard::{Capacity, Configuration};
+    use crate::steer::Steering;
+    use crate::tuple::Tuple;
+    use sluice_memory::Pages;
+
+    /// Other shards that go on speaking for ever.
+    struct Talkative {
+        heard: usize,
+    }
+
+    impl Host for Talkative {
+        type Packet = (PortId, Vec<u8>);
+
+        const LANE: usize = 16;
+
+        fn finish(&mut self, _: Instant, _: &mut Shard, _: Self::Packet, _: &Verdict) {}
+
+        fn hand_off(&mut self, _: ShardId, _: Handed, packet: Self::Packet) -> Result<(), Self::Packet> {
+            Err(packet)
+        }
+
+        fn has_room(&self, _: ShardId) -> bool {
+            false
+        }
+
+        fn say(&mut self, _: ShardId, _: Message) {}
+
+        fn hear(&mut self, _: ShardId) -> Option<Message> {
+            self.heard += 1;
+            let tuple = Tuple::new([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), 17, self.heard as u16, 53);
+            Some(Message::Release(tuple))
+        }
+    }
+
+    #[test]
+    fn a_round_ends_however_much_others_say() {
+        let configuration =
+            Configuration::new(Settings::of(Preset::Linux, 100), Policy::default(), Forwarding::wire());
+        let capacity = Capacity { entries: 100, seed: [1, 2, 3, 4], pages: Pages::Ordinary };
+        let shard = Shard::new(capacity, Box::new(configuration), Instant::default()).unwrap();
+        let mut shard = shard.with_steering(Steering::new(ShardId(1), 3).unwrap()).unwrap();
+        let mut host = Talkative { heard: 0 };
+        let mut dispatcher = Dispatcher::new(3);
+        let heard = dispatcher.hear(Instant::default(), &mut shard, &mut host);
+        assert_eq!((heard, host.heard), ((2 * Talkative::LANE, None), 2 * Talkative::LANE));
+    }
+}
