@@ -15,8 +15,8 @@ use metrics::{Label, counter, describe_counter, describe_gauge, gauge, set_globa
 use metrics_exporter_prometheus::PrometheusBuilder;
 use sluice_conntrack::DropReason;
 use sluice_conntrack::counters::{Counters, Sample as CounterSample};
-use sluice_engine::PortCounters;
 use sluice_engine::report::Stats;
+use sluice_engine::{NeighbourCounters, NeighbourState, PortCounters};
 
 use crate::http;
 use crate::socket::protocol::Ports;
@@ -31,6 +31,8 @@ const METRICS: &[(&str, &str)] = &[
     ("sluice_config_fallback", "Whether the file was wrong at the start and the last good configuration is in force instead."),
     ("sluice_conntrack_entries_limit", "Maximum number of entries (conntrack.max-entries)."),
     ("sluice_conntrack_signposts", "Signposts: tuples owned by other shards whose packets are steered to this one."),
+    ("sluice_neighbours", "Neighbours (ARP and neighbour discovery) by state; each worker knows its own."),
+    ("sluice_neighbour_evictions_total", "Neighbours that gave way to others because there were too many, by state."),
     ("sluice_nat_pool_ports", "Size of an SNAT port pool, by protocol."),
     ("sluice_nat_pool_ports_used", "Ports of an SNAT port pool in use; each worker counts for itself."),
     ("sluice_nat_allocation_failures_total", "Connections that an SNAT port pool had no port for, by reason."),
@@ -166,6 +168,12 @@ fn publish_shard(number: usize, stats: &Stats, busy_ratio: f64) {
         publish_number(metric, [shard()].into_iter().chain(labels).collect(), value);
     });
     publish_number("sluice_conntrack_signposts", vec![shard()], u64::from(stats.signposts));
+    let NeighbourCounters { entries, evictions } = stats.neighbours;
+    for ((state, entries), evictions) in NeighbourState::ALL.iter().zip(entries).zip(evictions) {
+        let labels = || vec![shard(), Label::new("state", state.label())];
+        publish_number("sluice_neighbours", labels(), u64::from(entries));
+        publish_number("sluice_neighbour_evictions_total", labels(), evictions);
+    }
     gauge!("sluice_shard_busy_ratio", vec![shard()]).set(busy_ratio);
     publish_number("sluice_shard_handoff_packets_total", vec![shard()], stats.handed_off);
     let handoff_drops = stats.counters.drops[DropReason::HandoffFull as usize];

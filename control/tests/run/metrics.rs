@@ -29,6 +29,8 @@ fn metrics_are_served_and_sound() {
         (r#"sluice_nat_pool_ports{pool="nobody",proto="tcp"}"#, "64512"),
         (r#"sluice_nat_pool_ports_used{pool="nobody",proto="tcp"}"#, "0"),
         (r#"sluice_conntrack_signposts{shard="0"}"#, "0"),
+        (r#"sluice_neighbours{shard="0",state="incomplete"}"#, "0"),
+        (r#"sluice_neighbour_evictions_total{shard="0",state="stale"}"#, "0"),
         (r#"sluice_policy_rule_packets_total{rule="default"}"#, "1202"),
         ("sluice_config_last_apply_success", "1"),
         ("sluice_conntrack_entries_limit", "10000"),

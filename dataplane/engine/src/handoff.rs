@@ -196,7 +196,7 @@ mod tests {
     fn what_is_heard_of_a_neighbour_reaches_all_others_and_takes_no_room_from_packets() {
         let mut mesh = mesh::<u8>(3);
         let speaker = Speaker { address: [10, 0, 0, 1].into(), mac: [2; 6] };
-        let heard = Heard { ingress: PORT, speaker, to_us: false };
+        let heard = Heard { ingress: PORT, speaker, to_us: false, overrides: true };
         for _ in 0..2 * WAITING {
             mesh[1].tell(heard);
         }

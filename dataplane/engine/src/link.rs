@@ -10,7 +10,9 @@ use sluice_conntrack::wire::ethernet;
 use sluice_conntrack::{Configuration, DropReason, Forwarding, Instant, PortId, Shard, Verdict};
 
 use crate::frame::Received;
-use crate::neighbour::{Heard, Hop, Message, Neighbours, Speaker, Told, link_local, random_state, read};
+use crate::neighbour::{
+    Due, Heard, Message, NeighbourCounters, Neighbours, Speaker, Told, Wait, link_local, random_state, read,
+};
 use crate::port::WorkerPort;
 
 /// The longest answer in bytes: an echo reply of the largest MTU, behind any tags.
@@ -39,7 +41,7 @@ impl Links {
 
     /// From now on the box is a station on its links.
     pub(crate) fn join(&mut self, configuration: &mut Configuration) {
-        self.neighbours = Some(Neighbours::new());
+        self.neighbours = Some(Neighbours::new(self.ports.len()));
         self.configure(configuration);
     }
 
@@ -79,11 +81,13 @@ impl Links {
         let Some(next) = next_hop(router, verdict.gateway, mbuf.head()) else {
             return shard.count_drops(DropReason::NoRoute, 1);
         };
-        match neighbours.resolve(now, egress, next, mbuf) {
-            Hop::Known(mbuf, mac) => send_to(port, mbuf, mac),
-            Hop::Waits { ask: true } => ask(port, router, egress, next, self.pool),
-            Hop::Waits { ask: false } => {}
-            Hop::Dropped(_) => shard.count_drops(DropReason::NoNeighbour, 1),
+        if let Some(mac) = neighbours.resolve(now, egress, next) {
+            return send_to(port, mbuf, mac);
+        }
+        match neighbours.wait(now, egress, next, mbuf) {
+            Wait::Asks => ask(port, router, egress, next, self.pool),
+            Wait::Waits => {}
+            Wait::Dropped(_) => shard.count_drops(DropReason::NoNeighbour, 1),
         }
     }
 
@@ -130,22 +134,29 @@ impl Links {
         self.ports.iter_mut().map(WorkerPort::collect).sum()
     }
 
-    /// Asks for stations again that have been silent for long, and gives up those that do not answer.
-    pub(crate) fn look_through(&mut self, now: Instant, shard: &mut Shard) {
-        let (Some(neighbours), Forwarding::Routed(router)) =
-            (&mut self.neighbours, &shard.configuration().forwarding)
-        else {
-            return;
-        };
-        let lost = neighbours.look_through(now, |egress, address| {
-            if let Some(port) = self.ports.get_mut(usize::from(egress.0)) {
-                ask(port, router, egress, address, self.pool);
+    /// Asks for neighbours again that have been silent for long, and gives up those that do not answer: a bounded part of the
+    /// work in each round.
+    pub(crate) fn expire(&mut self, now: Instant, shard: &mut Shard) {
+        let Some(neighbours) = &mut self.neighbours else { return };
+        neighbours.expire(now, |due| match (due, &shard.configuration().forwarding) {
+            (Due::Ask(egress, address), Forwarding::Routed(router)) => {
+                if let Some(port) = self.ports.get_mut(usize::from(egress.0)) {
+                    ask(port, router, egress, address, self.pool);
+                }
             }
+            (Due::Ask(..), Forwarding::Wire { .. }) => {}
+            (Due::GiveUp(packets), _) => shard.count_drops(DropReason::NoNeighbour, packets.len() as u64),
         });
+        let lost = neighbours.take_lost();
         if lost > 0 {
             shard.count_drops(DropReason::NoNeighbour, lost);
         }
         self.flush(shard);
+    }
+
+    /// The numbers of neighbours.
+    pub(crate) fn neighbours(&self) -> NeighbourCounters {
+        self.neighbours.as_ref().map(Neighbours::counters).unwrap_or_default()
     }
 
     /// Hands all that waits to the devices.
@@ -212,7 +223,7 @@ fn advertise(
     target: IpAddr,
     pool: Mempool,
 ) {
-    let own = Message::Advertisement(Speaker { address: target, mac: port.mac });
+    let own = Message::Advertisement { from: Speaker { address: target, mac: port.mac }, overrides: true };
     if is_here(port, router, ingress, target)
         && let Some(bytes) = own.write(from)
     {
@@ -220,26 +231,65 @@ fn advertise(
     }
 }
 
-/// What a station says of itself in a message, if anything.
+/// What a station says of itself in a message, if anything. What an ARP request says counts whomever it asks for (RFC 826): a
+/// gratuitous one asks for its sender. Who is to be remembered is on the link: nobody else is ever sent to there.
 fn heard(port: &WorkerPort, router: &Router, ingress: PortId, message: Message) -> Option<Heard> {
-    let (speaker, to_us) = match message {
-        Message::Solicitation { target, .. } if !is_here(port, router, ingress, target) => return None,
-        Message::Solicitation { from, .. } => (from?, true),
-        Message::Advertisement(speaker) => (speaker, false),
+    let (speaker, to_us, overrides) = match message {
+        Message::Solicitation { from, target } => (from?, is_here(port, router, ingress, target), true),
+        Message::Advertisement { from, overrides } => (from, false, overrides),
     };
     let is_its_own = !speaker.address.is_unspecified() && !is_here(port, router, ingress, speaker.address);
-    is_its_own.then_some(Heard { ingress, speaker, to_us })
+    let is_on_link = router.is_on_link(ingress, speaker.address);
+    (is_its_own && is_on_link).then_some(Heard { ingress, speaker, to_us, overrides })
 }
 
 /// Takes note of what a station says of itself, and sends what has waited for that.
 fn learn(now: Instant, neighbours: &mut Neighbours<Mbuf>, port: &mut WorkerPort, heard: Heard) {
-    let Heard { ingress, speaker, to_us } = heard;
-    for waiting in neighbours.heard(now, ingress, speaker.address, speaker.mac, to_us) {
-        send_to(port, waiting, speaker.mac);
+    for waiting in neighbours.hear(now, heard) {
+        send_to(port, waiting, heard.speaker.mac);
     }
 }
 
 /// Whether an address is this port's own, or one that NAT gives away here.
 fn is_here(port: &WorkerPort, router: &Router, ingress: PortId, address: IpAddr) -> bool {
     address == link_local(port.mac) || router.answers(ingress, address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::port::Outlet;
+    use sluice_conntrack::forward::Interface;
+
+    const PORT: PortId = PortId(0);
+
+    /// What is heard of the station `from` as it asks for `target`: whether it asked for the box.
+    fn heard_asking(from: &str, target: &str) -> Option<bool> {
+        let port = WorkerPort::new(vec![], Outlet::None, [2, 0, 0, 0, 0, 1], false);
+        let own = |address: &str, length| (address.parse().unwrap(), length);
+        let addresses = vec![own("10.0.0.1", 24), own("2001:db8::1", 64)];
+        let router = Router::new(vec![Interface { addresses, mtu: 1500 }], &[]);
+        let from = Speaker { address: from.parse().unwrap(), mac: [2, 0, 0, 0, 0, 9] };
+        let message = Message::Solicitation { from: Some(from), target: target.parse().unwrap() };
+        heard(&port, &router, PORT, message).map(|heard| heard.to_us)
+    }
+
+    #[test]
+    fn a_question_tells_who_asks_whomever_it_asks_for() {
+        assert_eq!(heard_asking("10.0.0.2", "10.0.0.1"), Some(true));
+        assert_eq!(heard_asking("10.0.0.2", "10.0.0.2"), Some(false), "gratuitous ARP");
+        assert_eq!(heard_asking("10.0.0.2", "10.0.0.3"), Some(false));
+        assert_eq!(heard_asking("10.0.0.1", "10.0.0.1"), None, "the box's own address");
+    }
+
+    #[test]
+    fn only_stations_on_the_link_are_neighbours() {
+        assert_eq!(heard_asking("10.0.1.2", "10.0.0.1"), None);
+        assert_eq!(heard_asking("10.0.0.255", "10.0.0.1"), None, "all of them");
+        assert_eq!(heard_asking("0.0.0.0", "10.0.0.1"), None);
+        assert_eq!(heard_asking("2001:db8:1::2", "2001:db8::1"), None);
+        for station in ["2001:db8::2", "fe80::2"] {
+            assert_eq!(heard_asking(station, "2001:db8::1"), Some(true), "{station}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ use sluice_conntrack::log::LogRecord;
 use sluice_conntrack::nat::{NatCounter, PortBlock, SPACES};
 use sluice_conntrack::{Instant, Shard};
 
+use crate::neighbour::NeighbourCounters;
 use crate::port::PortCounters;
 
 /// Entries on a page of a listing, and records on a page of the log: as many as a burst has packets.
@@ -88,6 +89,8 @@ pub struct Stats {
     pub nat: Vec<NatCounter>,
     /// Tuples that belong to other shards and are steered to this one.
     pub signposts: u32,
+    /// The worker's neighbour cache.
+    pub neighbours: NeighbourCounters,
     /// What passed each port, by number; zero where there is no port.
     pub ports: [PortCounters; MAX_PORTS],
     /// Packets handed off to other workers.
@@ -106,6 +109,7 @@ impl Stats {
             rules: Vec::with_capacity(rules + 1),
             nat: Vec::with_capacity(sources),
             signposts: 0,
+            neighbours: NeighbourCounters::default(),
             ports: [PortCounters::default(); MAX_PORTS],
             handed_off: 0,
             load: Load::default(),
@@ -128,7 +132,8 @@ impl Stats {
 
     /// Adds what another worker has counted under the same configuration.
     pub fn add(&mut self, other: &Self) {
-        let Self { at, entries, counters, rules, nat, signposts, ports, handed_off, load } = other;
+        let Self { at, entries, counters, rules, nat, signposts, neighbours, ports, handed_off, load } =
+            other;
         self.at = self.at.max(*at);
         self.entries += entries;
         self.counters.add(counters);
@@ -137,6 +142,7 @@ impl Stats {
         self.nat.resize(self.nat.len().max(nat.len()), NatCounter::default());
         self.nat.iter_mut().zip(nat).for_each(|(own, more)| own.add(*more));
         self.signposts += signposts;
+        self.neighbours.add(neighbours);
         self.ports.iter_mut().zip(ports).for_each(|(own, more)| own.add(*more));
         self.handed_off += handed_off;
         self.load.busy_ns += load.busy_ns;

@@ -149,7 +149,7 @@ impl Worker {
         if self.receiving {
             packets += self.receive_all(now);
         }
-        self.io.links.look_through(now, &mut self.shard);
+        self.io.links.expire(now, &mut self.shard);
         self.shard.expire(now, EXPIRY_BUDGET);
         self.moved += packets as u64;
         packets
@@ -293,6 +293,7 @@ impl Worker {
         for (place, port) in stats.ports.iter_mut().zip(&self.io.links.ports) {
             *place = port.counters;
         }
+        stats.neighbours = self.io.links.neighbours();
         stats.handed_off = self.io.peers.handed_off();
         stats.load = self.load;
     }

@@ -182,6 +182,22 @@ impl Router {
         is_own() || is_translated() && is_on_link() && !self.is_station(port, address)
     }
 
+    /// Whether a station with this address can be on a port's link: in one of the networks there, or with an address that is
+    /// good on one link only.
+    pub fn is_on_link(&self, port: PortId, address: IpAddr) -> bool {
+        let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
+        match self.table.get(family, crate::tuple::number(address)) {
+            _ if is_link_local(address) => true,
+            Some(Ok(egress)) if egress == Egress::link(port) => true,
+            Some(Err(_)) => false,
+            // Another port may have the same network.
+            Some(Ok(_)) | None => self.interfaces.get(usize::from(port.0)).is_some_and(|interface| {
+                let mut networks = interface.addresses.iter().map(|(own, length)| Prefix::new(*own, *length));
+                networks.any(|network| network.contains(family, crate::tuple::number(address)))
+            }),
+        }
+    }
+
     /// Whether the configuration knows somebody else by an address: a gateway, or a neighbour at this port.
     fn is_station(&self, port: PortId, address: IpAddr) -> bool {
         self.gateways.binary_search(&address).is_ok()

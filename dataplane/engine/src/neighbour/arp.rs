@@ -29,7 +29,9 @@ pub(super) fn read(frame: &[u8]) -> Option<Message> {
     let sender = Speaker { address: IpAddr::V4(sender), mac };
     match u16::from_be_bytes([packet[6], packet[7]]) {
         REQUEST => Some(Message::Solicitation { from: Some(sender), target: target.into() }),
-        REPLY if !sender.address.is_unspecified() => Some(Message::Advertisement(sender)),
+        REPLY if !sender.address.is_unspecified() => {
+            Some(Message::Advertisement { from: sender, overrides: true })
+        }
         _ => None,
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Heard {
     pub(crate) speaker: Speaker,
     /// Whether it asked for the box.
     pub(crate) to_us: bool,
+    /// Whether it takes the place of another that had the address.
+    pub(crate) overrides: bool,
 }
 
 /// What a station says.
@@ -45,7 +47,12 @@ pub(crate) enum Message {
         target: IpAddr,
     },
     /// Says that it has an address.
-    Advertisement(Speaker),
+    Advertisement {
+        /// Who says so.
+        from: Speaker,
+        /// Whether it takes the place of another that had the address (RFC 4861 section 4.4).
+        overrides: bool,
+    },
 }
 
 impl Message {
@@ -59,7 +66,7 @@ impl Message {
                 _ => None,
             },
             Self::Solicitation { from: None, .. } => None,
-            Self::Advertisement(own) => match (own.address, to.map(|to| (to.address, to.mac))) {
+            Self::Advertisement { from: own, .. } => match (own.address, to.map(|to| (to.address, to.mac))) {
                 (IpAddr::V4(address), Some((IpAddr::V4(to), mac))) => {
                     Some(arp::reply(address, own.mac, to, mac))
                 }

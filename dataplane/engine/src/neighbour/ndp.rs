@@ -56,7 +56,10 @@ pub(super) fn read<F: Frame>(frame: &F, headers: &Headers) -> Option<Message> {
             })
         }
         // An advertisement without the option says only that the station is still there.
-        ADVERTISEMENT => Some(Message::Advertisement(Speaker { address: target.into(), mac: mac? })),
+        ADVERTISEMENT => Some(Message::Advertisement {
+            from: Speaker { address: target.into(), mac: mac? },
+            overrides: message[4] & OVERRIDE != 0,
+        }),
         _ => None,
     }
 }

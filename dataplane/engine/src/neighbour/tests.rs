@@ -1,7 +1,11 @@
 //! Neighbours without a link: packets are numbers, and time is told.
 
+use super::state::{MAX_INCOMPLETE, MAX_UNUSED};
 use super::*;
 use etherparse::{NetSlice, SlicedPacket};
+use sluice_conntrack::forward::{MacAddress, Router};
+use sluice_conntrack::{Instant, PortId};
+use std::net::{IpAddr, Ipv4Addr};
 
 const PORT: PortId = PortId(1);
 const MAC: MacAddress = [2, 0, 0, 0, 0, 9];
@@ -19,102 +23,178 @@ fn host() -> IpAddr {
     address("10.0.0.2")
 }
 
-/// Whom the table wants to ask at a second, and how many packets it gave up.
-fn look_through(neighbours: &mut Neighbours<u32>, seconds: u64) -> (Vec<IpAddr>, u64) {
-    let mut asked = Vec::new();
-    let lost = neighbours.look_through(at(seconds), |_, address| asked.push(address));
+fn cache() -> Neighbours<u32> {
+    Neighbours::new(2)
+}
+
+/// What a station says at a port, as an answer or a question to the box.
+fn said(text: &str, mac: MacAddress, to_us: bool) -> Heard {
+    Heard { ingress: PORT, speaker: Speaker { address: address(text), mac }, to_us, overrides: true }
+}
+
+fn number(n: u32) -> IpAddr {
+    Ipv4Addr::from(0x0a00_0000 + n).into()
+}
+
+/// Whom the cache wants to ask at a second, and which packets it gave up.
+fn expire(neighbours: &mut Neighbours<u32>, seconds: u64) -> (Vec<IpAddr>, Vec<u32>) {
+    let (mut asked, mut lost) = (Vec::new(), Vec::new());
+    neighbours.expire(at(seconds), |due| match due {
+        Due::Ask(_, address) => asked.push(address),
+        Due::GiveUp(packets) => lost.extend(packets),
+    });
     (asked, lost)
+}
+
+fn entries(neighbours: &Neighbours<u32>, state: State) -> u32 {
+    neighbours.counters().entries[state as usize]
 }
 
 #[test]
 fn packets_wait_for_an_answer_and_leave_in_order() {
-    let mut neighbours = Neighbours::new();
-    assert_eq!(neighbours.resolve(at(1), PORT, host(), 1), Hop::Waits { ask: true });
-    assert_eq!(neighbours.resolve(at(1), PORT, host(), 2), Hop::Waits { ask: false });
-    assert_eq!(neighbours.resolve(at(1), PORT, host(), 3), Hop::Waits { ask: false });
-    assert_eq!(neighbours.resolve(at(1), PORT, host(), 4), Hop::Dropped(4));
-    assert!(neighbours.heard(at(2), PortId(0), host(), MAC, false).is_empty(), "another link's");
-    assert_eq!(neighbours.heard(at(2), PORT, host(), MAC, false).as_slice(), [1, 2, 3]);
-    assert_eq!(neighbours.resolve(at(2), PORT, host(), 5), Hop::Known(5, MAC));
+    let mut neighbours = cache();
+    assert_eq!(neighbours.resolve(at(1), PORT, host()), None);
+    assert_eq!(neighbours.wait(at(1), PORT, host(), 1), Wait::Asks);
+    assert_eq!(neighbours.wait(at(1), PORT, host(), 2), Wait::Waits);
+    assert_eq!(neighbours.wait(at(1), PORT, host(), 3), Wait::Waits);
+    assert_eq!(neighbours.wait(at(1), PORT, host(), 4), Wait::Dropped(4));
+    let elsewhere = Heard { ingress: PortId(0), ..said("10.0.0.2", MAC, false) };
+    assert!(neighbours.hear(at(2), elsewhere).is_empty(), "another link's");
+    assert_eq!(neighbours.hear(at(2), said("10.0.0.2", MAC, false)).as_slice(), [1, 2, 3]);
+    assert_eq!(neighbours.resolve(at(2), PORT, host()), Some(MAC));
 }
 
 #[test]
-fn a_silent_station_is_asked_three_times_and_given_up() {
-    let mut neighbours = Neighbours::new();
-    assert_eq!(neighbours.resolve(at(1), PORT, host(), 1), Hop::Waits { ask: true });
-    assert_eq!(look_through(&mut neighbours, 2), (vec![host()], 0));
-    assert_eq!(look_through(&mut neighbours, 2), (vec![], 0), "once a second");
-    assert_eq!(look_through(&mut neighbours, 3), (vec![host()], 0));
-    assert_eq!(look_through(&mut neighbours, 4), (vec![], 1));
-    assert_eq!(neighbours.resolve(at(5), PORT, host(), 2), Hop::Waits { ask: true }, "and anew");
+fn a_silent_neighbour_is_asked_three_times_and_given_up() {
+    let mut neighbours = cache();
+    assert_eq!(neighbours.wait(at(1), PORT, host(), 1), Wait::Asks);
+    assert_eq!(expire(&mut neighbours, 2), (vec![host()], vec![]));
+    assert_eq!(expire(&mut neighbours, 2), (vec![], vec![]), "once a second");
+    assert_eq!(expire(&mut neighbours, 3), (vec![host()], vec![]));
+    assert_eq!(expire(&mut neighbours, 4), (vec![], vec![1]));
+    assert_eq!(neighbours.wait(at(5), PORT, host(), 2), Wait::Asks, "and anew");
 }
 
 #[test]
-fn a_known_station_is_asked_again_only_while_packets_go_there() {
-    let mut neighbours = Neighbours::new();
-    neighbours.heard(at(1), PORT, host(), MAC, true);
-    assert_eq!(look_through(&mut neighbours, 20), (vec![], 0));
-    assert_eq!(look_through(&mut neighbours, 300), (vec![], 0), "nobody needs it");
-    assert_eq!(neighbours.resolve(at(301), PORT, host(), 1), Hop::Known(1, MAC));
-    assert_eq!(look_through(&mut neighbours, 302), (vec![host()], 0));
+fn a_known_neighbour_is_asked_again_only_while_packets_go_there() {
+    let mut neighbours = cache();
+    neighbours.hear(at(1), said("10.0.0.2", MAC, true));
+    assert_eq!(expire(&mut neighbours, 20), (vec![], vec![]));
+    assert_eq!(expire(&mut neighbours, 300), (vec![], vec![]), "nobody needs it");
+    assert_eq!(neighbours.resolve(at(301), PORT, host()), Some(MAC));
+    assert_eq!(expire(&mut neighbours, 302), (vec![host()], vec![]));
     let other = [2, 0, 0, 0, 0, 8];
-    neighbours.heard(at(303), PORT, host(), other, false);
-    assert_eq!(neighbours.resolve(at(304), PORT, host(), 2), Hop::Known(2, other), "it has moved");
+    neighbours.hear(at(303), said("10.0.0.2", other, false));
+    assert_eq!(neighbours.resolve(at(304), PORT, host()), Some(other), "it has moved");
     for seconds in [340, 341, 342] {
-        assert_eq!(look_through(&mut neighbours, seconds), (vec![host()], 0));
+        assert_eq!(expire(&mut neighbours, seconds), (vec![host()], vec![]));
     }
-    assert_eq!(look_through(&mut neighbours, 343), (vec![], 0));
-    assert_eq!(neighbours.resolve(at(344), PORT, host(), 3), Hop::Waits { ask: true }, "it has gone");
+    assert_eq!(expire(&mut neighbours, 343), (vec![], vec![]));
+    assert_eq!(neighbours.resolve(at(344), PORT, host()), None, "it has gone");
 }
 
 #[test]
-fn an_unused_station_is_forgotten() {
-    let mut neighbours = Neighbours::new();
-    neighbours.heard(at(1), PORT, host(), MAC, true);
-    look_through(&mut neighbours, 700);
-    assert_eq!(neighbours.resolve(at(701), PORT, host(), 1), Hop::Waits { ask: true });
+fn an_unused_neighbour_is_forgotten() {
+    let mut neighbours = cache();
+    neighbours.hear(at(1), said("10.0.0.2", MAC, true));
+    expire(&mut neighbours, 700);
+    assert_eq!(neighbours.resolve(at(701), PORT, host()), None);
 }
 
 #[test]
-fn strangers_are_remembered_only_if_they_speak_to_us() {
-    let mut neighbours = Neighbours::new();
-    neighbours.heard(at(1), PORT, host(), MAC, false);
-    assert_eq!(neighbours.resolve(at(1), PORT, host(), 1), Hop::Waits { ask: true });
+fn strangers_are_remembered_only_if_they_ask_for_the_box() {
+    let mut neighbours = cache();
+    neighbours.hear(at(1), said("10.0.0.2", MAC, false));
+    assert_eq!(neighbours.resolve(at(1), PORT, host()), None);
 }
 
 #[test]
-fn the_table_has_an_end() {
-    let mut neighbours = Neighbours::new();
-    let number = |n: usize| IpAddr::from(std::net::Ipv4Addr::from(0x0a00_0000 + n as u32));
-    for n in 0..MAX_STATIONS {
-        assert_eq!(neighbours.resolve(at(1), PORT, number(n), 0), Hop::Waits { ask: true });
+fn only_an_announcement_that_overrides_moves_an_address() {
+    let other = [2, 0, 0, 0, 0, 8];
+    let quiet = Heard { overrides: false, ..said("10.0.0.2", other, false) };
+    let mut neighbours = cache();
+    neighbours.wait(at(1), PORT, host(), 1);
+    assert_eq!(neighbours.hear(at(1), quiet).as_slice(), [1], "better than nothing");
+    neighbours.hear(at(2), said("10.0.0.2", MAC, false));
+    neighbours.hear(at(3), quiet);
+    assert_eq!(neighbours.resolve(at(3), PORT, host()), Some(MAC));
+    assert_eq!(expire(&mut neighbours, 4).0, [host()], "it is asked who it is");
+}
+
+#[test]
+fn whoever_is_in_use_keeps_its_place_in_a_flood_of_questions() {
+    let mut neighbours = cache();
+    neighbours.hear(at(1), said("10.0.0.2", MAC, true));
+    neighbours.resolve(at(1), PORT, host());
+    for n in 256..256 + 3 * MAX_UNUSED {
+        neighbours.hear(at(1), said(&number(n).to_string(), MAC, true));
     }
-    assert_eq!(neighbours.resolve(at(1), PORT, number(MAX_STATIONS), 7), Hop::Dropped(7));
-    neighbours.heard(at(1), PORT, number(MAX_STATIONS), MAC, true);
-    assert_eq!(neighbours.resolve(at(1), PORT, number(MAX_STATIONS), 7), Hop::Dropped(7));
-    for seconds in 2..5 {
-        look_through(&mut neighbours, seconds);
+    assert_eq!(entries(&neighbours, State::Stale), MAX_UNUSED);
+    assert_eq!(neighbours.counters().evictions[State::Stale as usize], 2 * u64::from(MAX_UNUSED));
+    assert_eq!(neighbours.resolve(at(1), PORT, host()), Some(MAC));
+    let newest = said("10.0.0.3", MAC, true);
+    neighbours.hear(at(1), newest);
+    assert_eq!(neighbours.resolve(at(1), PORT, newest.speaker.address), Some(MAC), "the newest is known");
+    let other_port = Heard { ingress: PortId(0), ..newest };
+    neighbours.hear(at(1), other_port);
+    assert_eq!(neighbours.resolve(at(1), PortId(0), newest.speaker.address), Some(MAC));
+}
+
+#[test]
+fn a_scan_is_paced_and_pushes_out_only_what_it_asked_for() {
+    let mut neighbours = cache();
+    neighbours.hear(at(1), said("10.0.0.2", MAC, true));
+    let mut asked = 0;
+    for n in 0..10_000 {
+        let now = Instant::from_ns(1_000_000_000 + u64::from(n) * 100_000);
+        asked += u32::from(neighbours.wait(now, PORT, number(256 + n), n) == Wait::Asks);
+        neighbours.expire(now, |due| {
+            if let Due::Ask(..) = due {
+                asked += 1
+            }
+        });
     }
-    assert_eq!(neighbours.resolve(at(5), PORT, number(MAX_STATIONS), 7), Hop::Waits { ask: true });
+    assert!((1000..1200).contains(&asked), "{asked} questions in a second");
+    assert_eq!(entries(&neighbours, State::Incomplete), MAX_INCOMPLETE);
+    assert!(neighbours.take_lost() > 0);
+    assert_eq!(neighbours.resolve(at(2), PORT, host()), Some(MAC));
+    assert_eq!(neighbours.wait(at(2), PortId(0), host(), 1), Wait::Asks, "another port has its own pace");
+}
+
+#[test]
+fn each_place_of_the_cache_can_be_taken_again() {
+    let mut neighbours = cache();
+    for round in 0..20 {
+        for n in 0..2000 {
+            neighbours.hear(at(round), said(&number(256 + n).to_string(), MAC, true));
+            neighbours.resolve(at(round), PORT, number(256 + n));
+        }
+        for slice in 0..2000 {
+            let now = Instant::from_ns((round * 700 + 1) * 1_000_000_000 + slice * 1_000_000);
+            neighbours.expire(now, |_| {});
+        }
+        let all: u32 = neighbours.counters().entries.iter().sum();
+        assert!(neighbours.is_consistent(), "{all} neighbours");
+    }
 }
 
 #[test]
 fn what_the_operator_says_stands() {
-    let mut neighbours = Neighbours::new();
+    let mut neighbours = cache();
     let mut router = Router::new(vec![], &[]);
-    router.neighbours = vec![Neighbour { port: PORT, address: host(), mac: MAC }];
+    router.neighbours = vec![sluice_conntrack::forward::Neighbour { port: PORT, address: host(), mac: MAC }];
     for packet in [1, 2] {
-        neighbours.resolve(at(0), PORT, host(), packet);
+        neighbours.wait(at(0), PORT, host(), packet);
     }
     let mut released = Vec::new();
     neighbours.configure(&router, |port, packet, mac| released.push((port, packet, mac)));
     assert_eq!(released, [(PORT, 1, MAC), (PORT, 2, MAC)], "those that have waited");
-    neighbours.heard(at(1), PORT, host(), [2, 0, 0, 0, 0, 7], true);
-    assert_eq!(look_through(&mut neighbours, 9000), (vec![], 0));
-    assert_eq!(neighbours.resolve(at(9000), PORT, host(), 1), Hop::Known(1, MAC));
+    neighbours.hear(at(1), said("10.0.0.2", [2, 0, 0, 0, 0, 7], true));
+    assert_eq!(expire(&mut neighbours, 9000), (vec![], vec![]));
+    assert_eq!(neighbours.resolve(at(9000), PORT, host()), Some(MAC));
     router.neighbours.clear();
     neighbours.configure(&router, |_, packet, _| panic!("{packet} did not wait"));
-    assert_eq!(neighbours.resolve(at(9001), PORT, host(), 1), Hop::Waits { ask: true });
+    assert_eq!(neighbours.resolve(at(9001), PORT, host()), None);
 }
 
 fn read_bytes(bytes: &[u8]) -> Option<Message> {
@@ -131,7 +211,7 @@ fn messages_read_as_they_were_written() {
         assert_eq!(bytes[0] & 1, 1, "to many");
         assert_eq!(bytes[6..12], OWN_MAC);
         assert_eq!(read_bytes(&bytes), Some(question));
-        let answer = Message::Advertisement(own);
+        let answer = Message::Advertisement { from: own, overrides: true };
         let bytes = answer.write(Some(other)).unwrap();
         assert_eq!(bytes[..6], MAC);
         assert_eq!(read_bytes(&bytes), Some(answer));
@@ -143,10 +223,16 @@ fn messages_read_as_they_were_written() {
 
 #[test]
 fn a_station_without_an_address_is_answered_too() {
-    let v4 = Message::Advertisement(Speaker { address: address("10.0.0.1"), mac: OWN_MAC });
+    let v4 = Message::Advertisement {
+        from: Speaker { address: address("10.0.0.1"), mac: OWN_MAC },
+        overrides: true,
+    };
     let probe = Speaker { address: address("0.0.0.0"), mac: MAC };
     assert_eq!(v4.write(Some(probe)).unwrap()[..6], MAC);
-    let v6 = Message::Advertisement(Speaker { address: address("2001:db8::1"), mac: OWN_MAC });
+    let v6 = Message::Advertisement {
+        from: Speaker { address: address("2001:db8::1"), mac: OWN_MAC },
+        overrides: true,
+    };
     assert_eq!(v6.write(None).unwrap()[..6], [0x33, 0x33, 0, 0, 0, 1]);
 }
 

@@ -1,0 +1,72 @@
+//! The states that a neighbour goes through, and how many may be in each.
+
+/// Neighbours of a port that are asked for, at most: those of half a second at the pace of questions.
+pub(super) const MAX_INCOMPLETE: u32 = 512;
+/// Neighbours of a port that are known though nobody has sent to them, at most.
+pub(super) const MAX_UNUSED: u32 = 1024;
+/// Neighbours of a port that packets go to, at most: a network of a /20.
+pub(super) const MAX_IN_USE: u32 = 4096;
+/// Neighbours that the operator sets, at most.
+pub(super) const MAX_PERMANENT: u32 = 4096;
+
+/// The state of a neighbour (RFC 4861 section 7.3.2). DELAY is PROBE without a question yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is asked for; packets wait.
+    Incomplete,
+    /// It has spoken not long ago.
+    Reachable,
+    /// It has spoken, and nobody has sent to it since.
+    Stale,
+    /// Packets go to where it was, and it is asked whether it still is there.
+    Probe,
+    /// Set by the operator: never asked for, never forgotten.
+    Permanent,
+}
+
+impl State {
+    /// All states, in the order of their numbers.
+    pub const ALL: [Self; 5] = [Self::Incomplete, Self::Reachable, Self::Stale, Self::Probe, Self::Permanent];
+
+    /// The metric label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Incomplete => "incomplete",
+            Self::Reachable => "reachable",
+            Self::Stale => "stale",
+            Self::Probe => "probe",
+            Self::Permanent => "permanent",
+        }
+    }
+
+    /// The states that share a limit with this one, those first that give way first.
+    pub(super) const fn kind(self) -> (&'static [Self], u32) {
+        match self {
+            Self::Incomplete => (&[Self::Incomplete], MAX_INCOMPLETE),
+            Self::Stale => (&[Self::Stale], MAX_UNUSED),
+            Self::Reachable | Self::Probe => (&[Self::Reachable, Self::Probe], MAX_IN_USE),
+            Self::Permanent => (&[], MAX_PERMANENT),
+        }
+    }
+}
+
+/// The numbers of neighbours, and of those that had to give way, by [`State`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NeighbourCounters {
+    /// Neighbours now.
+    pub entries: [u32; State::ALL.len()],
+    /// Neighbours that gave way to others.
+    pub evictions: [u64; State::ALL.len()],
+}
+
+impl NeighbourCounters {
+    /// Adds those of another worker.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, entries) in self.entries.iter_mut().zip(other.entries) {
+            *sum += entries;
+        }
+        for (sum, evictions) in self.evictions.iter_mut().zip(other.evictions) {
+            *sum += evictions;
+        }
+    }
+}
