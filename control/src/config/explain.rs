@@ -1,42 +1,14 @@
 //! Serde's messages in the words of the person who writes the file, with the nearest valid key.
 
+use super::nearest::nearest;
 use super::path::{Path, Problem, Step};
+use super::rules::refused_keys;
 
 /// Keys that later versions will know. They are refused by name, so that nobody believes in them.
 const NOT_YET: [&str; 2] = ["helpers", "helper"];
 
 /// Keys of policy rules that have no place in a NAT rule.
 const BEHIND_NAT: [&str; 4] = ["state", "tcp-flags", "direction", "action"];
-
-/// What other firewalls call a key of ours.
-const SYNONYMS: [(&str, &str); 26] = [
-    ("src", "source"),
-    ("saddr", "source"),
-    ("from", "source"),
-    ("dst", "destination"),
-    ("daddr", "destination"),
-    ("sport", "source-port"),
-    ("dport", "destination-port"),
-    ("proto", "protocol"),
-    ("iif", "in"),
-    ("iifname", "in"),
-    ("oif", "out"),
-    ("oifname", "out"),
-    ("gateway", "via"),
-    ("verdict", "action"),
-    ("jump", "action"),
-    ("allow", "accept"),
-    ("snat", "to"),
-    ("snat", "source"),
-    ("dnat", "to"),
-    ("dnat", "destination"),
-    ("masq", "masquerade"),
-    ("netmap", "prefix"),
-    ("to-source", "to"),
-    ("to-destination", "to"),
-    ("to-ports", "redirect"),
-    ("fully-random", "random"),
-];
 
 /// Serde's phrases for what it wanted or got, and ours.
 const PHRASES: [(&str, &str); 16] = [
@@ -102,7 +74,8 @@ fn unknown_key(container: Path, key: &str, expected: &str) -> Problem {
         let message = format!("a NAT rule has no `{key}`: it translates connections, by their first packet");
         return Problem::at(path, message).on_key();
     }
-    let keys = quoted_words(expected);
+    let refused = refused_keys(&path);
+    let keys: Vec<&str> = quoted_words(expected).into_iter().filter(|key| !refused.contains(key)).collect();
     let help = match nearest(key, &keys) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("valid keys here: {}", keys.join(", ")),
@@ -130,30 +103,4 @@ fn quoted_after<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
 /// Every word in backquotes.
 fn quoted_words(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
-}
-
-/// The candidate that was probably meant: the field's other name for it, or one a few letters away.
-pub(super) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    let mut synonyms = SYNONYMS.iter().filter(|(theirs, _)| *theirs == word);
-    if let Some((_, known)) = synonyms.find(|(_, ours)| candidates.contains(ours)) {
-        return Some(known);
-    }
-    let word = word.to_lowercase();
-    let distance = |candidate: &str| strsim::damerau_levenshtein(&word, candidate);
-    let close = |candidate: &&&str| word.len() < 64 && distance(candidate) <= (candidate.len() / 3).max(1);
-    candidates.iter().filter(close).min_by_key(|candidate| distance(candidate)).copied()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_key_is_found_by_letters_and_by_other_names() {
-        let keys = ["source", "destination", "source-port", "destination-port", "protocol"];
-        assert_eq!(nearest("sorce", &keys), Some("source"));
-        assert_eq!(nearest("destination_port", &keys), Some("destination-port"));
-        assert_eq!(nearest("dport", &keys), Some("destination-port"));
-        assert_eq!(nearest("colour", &keys), None);
-    }
 }

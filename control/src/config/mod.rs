@@ -1,7 +1,7 @@
 //! The configuration: one YAML file, one schema.
 //!
 //! `schema` are the serde types, `values` their scalars, `load` turns text into a [`Config`], `explain` puts serde's
-//! messages in the reader's words, `spans` remembers where each key stands, `rules` say what a type cannot, `lower`
+//! messages in the reader's words, `nearest` guesses what was meant, `spans` remembers where each key stands, `rules` say what a type cannot, `lower`
 //! turns the types into the tracking crate's own, `error` shows what was found, and `reference` writes the reference
 //! file and the JSON schema from the same types.
 
@@ -9,6 +9,7 @@ mod error;
 mod explain;
 mod load;
 mod lower;
+mod nearest;
 mod path;
 mod reference;
 mod rules;

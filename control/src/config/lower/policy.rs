@@ -166,7 +166,7 @@ mod tests {
         assert_eq!((lowered.protocols, lowered.destination_ports), (vec![6], vec![22..=22, 8000..=8080]));
         assert_eq!(lowered.tcp_flags, Some(policy::TcpFlags { mask: 0x17, value: 0x02, invert: true }));
 
-        let lowered = only_match("source: 10.1.2.3/8, mark: 0xff/0xf0, zone: 3, direction: reply");
+        let lowered = only_match("source: 10.0.0.0/8, mark: 0xff/0xf0, zone: 3, direction: reply");
         assert_eq!(lowered.source, [policy::Prefix::new([10, 0, 0, 0].into(), 8)]);
         assert_eq!((lowered.mark, lowered.zone), (Some((0xf0, 0xf0)), Some(3)));
         assert_eq!(lowered.direction, Some(Direction::Reply));

@@ -1,6 +1,6 @@
 //! What several rules say.
 
-use crate::config::explain::nearest;
+use crate::config::nearest::nearest;
 use crate::config::path::{Path, Problem};
 use crate::config::schema::Config;
 use crate::config::values::List;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::nearest::nearest;
 use crate::config::path::{Path, Problem};
-use crate::config::schema::{Config, Forwarding, LOCAL};
+use crate::config::schema::{Config, Forwarding, Interface, LOCAL};
 use crate::config::values::{Device, is_name};
 
 /// As many ports as a shard knows.
@@ -54,6 +55,7 @@ fn interfaces(config: &Config) -> Vec<Problem> {
             let message = format!("interface `{other}` has this device already");
             problems.push(Problem::at(place.join("device"), message));
         }
+        problems.extend(device(interface, &place));
         for (index, address) in interface.addresses.iter().enumerate() {
             let here = place.join("addresses").join(index);
             let meets = |net: &&(ipnet::IpNet, &str, u16)| {
@@ -77,6 +79,60 @@ fn interfaces(config: &Config) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// A virtual device that DPDK has: the beginning of its name, the argument that it cannot do without, and the largest MTU
+/// that it takes.
+type Driver = (&'static str, Option<&'static str>, u16);
+
+/// Packets of what is called Ethernet's MTU, and no larger ones.
+const ETHERNET: u16 = 1500;
+
+#[rustfmt::skip]
+const DRIVERS: [Driver; 16] = [
+    ("net_af_packet", Some("iface"), ETHERNET),
+    ("net_af_xdp", Some("iface"), u16::MAX),
+    ("net_bonding", None, u16::MAX),
+    ("net_failsafe", None, u16::MAX),
+    ("net_memif", None, u16::MAX),
+    ("net_mvneta", None, u16::MAX),
+    ("net_mvpp2", None, u16::MAX),
+    ("net_null", None, u16::MAX),
+    ("net_pcap", None, u16::MAX),
+    ("net_ring", None, u16::MAX),
+    ("net_softnic", None, u16::MAX),
+    ("net_tap", None, ETHERNET),
+    ("net_tun", None, ETHERNET),
+    ("net_vdev_netvsc", None, u16::MAX),
+    ("net_vhost", Some("iface"), u16::MAX),
+    ("net_virtio_user", Some("path"), u16::MAX),
+];
+
+/// What DPDK would say of a virtual device only as it starts.
+fn device(interface: &Interface, place: &Path) -> Option<Problem> {
+    let Device::Vdev(spec) = &interface.device else { return None };
+    let mut parts = spec.split(',');
+    let name = parts.next().unwrap_or_default();
+    let Some((driver, argument, most)) = DRIVERS.iter().find(|(driver, ..)| name.starts_with(driver)) else {
+        let names: Vec<&str> = DRIVERS.iter().map(|(driver, ..)| *driver).collect();
+        let meant = nearest(name.trim_end_matches(|c: char| c.is_ascii_digit()), &names);
+        let problem = Problem::at(place.join("device"), format!("DPDK has no virtual device `{name}`"));
+        return Some(problem.help(Some(match meant {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("there are: {}", names.join(", ")),
+        })));
+    };
+    let is_given =
+        |key: &str| parts.clone().any(|part| part.split_once('=').is_some_and(|(given, _)| given == key));
+    if let Some(key) = argument.filter(|key| !is_given(key)) {
+        let problem = Problem::at(place.join("device"), format!("{driver} needs the argument `{key}`"));
+        return Some(problem.expected(format!("`vdev:{name},{key}=...`")));
+    }
+    let problem = || {
+        let message = format!("{driver} takes no MTU above {most}");
+        Problem::at(place.join("mtu"), message).expected(format!("at most {most}"))
+    };
+    (interface.mtu > *most).then(problem)
 }
 
 /// What makes two devices the same: the PCI address, or the virtual device's name.

@@ -2,8 +2,8 @@
 
 use super::common::{element, no_interface};
 use crate::config::path::{Path, Problem};
-use crate::config::schema::{Config, LOCAL, Rule};
-use crate::config::values::{IcmpType, List, Protocol};
+use crate::config::schema::{Config, Family, LOCAL, Rule};
+use crate::config::values::{IcmpType, List, Prefix, Protocol};
 
 /// What holds for the matches of any rule.
 pub(super) fn check(rule: &Rule, config: &Config, place: &Path) -> Vec<Problem> {
@@ -60,10 +60,29 @@ type Need = (&'static str, bool, fn(Protocol) -> bool, &'static str);
 
 pub(super) const PORTED: &str = "`protocol:` with tcp, udp, sctp or udplite";
 
-/// Addresses of different families never meet in one packet.
+/// Whether packets of IPv4 and of IPv6 can match.
+type Families = (bool, bool);
+
+/// A packet is of one family: keys that are of different ones match none.
 fn families(rule: &Rule, place: &Path) -> Option<Problem> {
-    let (source, destination) = (rule.source.as_ref()?, rule.destination.as_ref()?);
-    let meet = source.iter().any(|from| destination.iter().any(|to| from.is_ipv4() == to.is_ipv4()));
-    let message = "no packet has a source and a destination of different families".to_owned();
-    (!meet).then(|| Problem::at(place.join("destination"), message))
+    let of_prefixes = |list: &List<Prefix>| -> Families {
+        (list.iter().any(Prefix::is_ipv4), list.iter().any(|prefix| !prefix.is_ipv4()))
+    };
+    let of_protocols = |list: &List<Protocol>| -> Families {
+        let all_but = |other| list.iter().any(|protocol| *protocol != other);
+        (all_but(Protocol::ICMPV6), all_but(Protocol::ICMP))
+    };
+    let keys: [(&str, Option<Families>); 4] = [
+        ("family", rule.family.map(|family| (family == Family::Ipv4, family == Family::Ipv6))),
+        ("source", rule.source.as_ref().map(of_prefixes)),
+        ("destination", rule.destination.as_ref().map(of_prefixes)),
+        ("protocol", rule.protocol.as_ref().map(of_protocols)),
+    ];
+    let given: Vec<(&str, Families)> = keys.into_iter().filter_map(|(key, of)| Some((key, of?))).collect();
+    let apart = |one: Families, other: Families| !(one.0 && other.0 || one.1 && other.1);
+    given.iter().enumerate().find_map(|(number, (key, of))| {
+        let (other, _) = given[..number].iter().find(|(_, earlier)| apart(*of, *earlier))?;
+        let message = format!("no packet matches: `{key}` is of another family than `{other}`");
+        Some(Problem::at(place.join(*key), message))
+    })
 }

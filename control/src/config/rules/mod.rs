@@ -9,10 +9,23 @@ mod policy;
 mod pools;
 mod routes;
 
-use crate::config::path::Problem;
+use crate::config::path::{Path, Problem, Step};
 use crate::config::schema::Config;
 
 pub(crate) use common::no_interface;
+
+/// The keys that rules at this place cannot have, although rules of their kind have them elsewhere.
+pub(crate) fn refused_keys(place: &Path) -> Vec<&'static str> {
+    let key = |number: usize| match place.steps().get(number) {
+        Some(Step::Key(key)) => key.as_str(),
+        _ => "",
+    };
+    match (key(0), key(1)) {
+        ("untracked" | "zones", _) => policy::refused_keys(),
+        ("nat", list @ ("source" | "destination")) => nat::refused_keys(list),
+        _ => Vec::new(),
+    }
+}
 
 /// Everything that is wrong with a configuration whose types are right.
 pub fn check(config: &Config) -> Vec<Problem> {

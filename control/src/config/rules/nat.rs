@@ -56,6 +56,25 @@ const MODIFIERS: [Modifier; 8] = [
     ("hairpin", |rule| rule.hairpin, DESTINATION, &["to", "prefix"]),
 ];
 
+/// A match, whether a rule has it, and when destination rules are looked at: before it is known.
+type Later = (&'static str, fn(&NatRule) -> bool, &'static str);
+
+#[rustfmt::skip]
+const LATER: [Later; 3] = [
+    ("out", |rule| rule.out.is_some(), "before the way of the packet is looked up"),
+    ("mark", |rule| rule.mark.is_some(), "before the policy, which gives marks"),
+    ("status", |rule| rule.status.is_some(), "before anything is known of the connection"),
+];
+
+/// The keys that rules of one list, `source` or `destination`, cannot have.
+pub(super) fn refused_keys(list: &str) -> Vec<&'static str> {
+    let is_elsewhere = |sides: &[Side]| sides.iter().all(|side| side.name() != list);
+    let targets = TARGETS.iter().filter(|(.., sides)| is_elsewhere(sides)).map(|(key, ..)| *key);
+    let modifiers = MODIFIERS.iter().filter(|(_, _, sides, _)| is_elsewhere(sides)).map(|(key, ..)| *key);
+    let later = LATER.iter().filter(|_| list == Side::Destination.name()).map(|(key, ..)| *key);
+    targets.chain(modifiers).chain(later).collect()
+}
+
 /// A pool is hashed over; this many of them in one rule is a mistake.
 const MAX_RANGES: usize = 1024;
 
@@ -96,16 +115,11 @@ fn unknown_matches(side: Side, rule: &NatRule, place: &Path) -> Vec<Problem> {
         let problem = || Problem::at(place.join("out"), message).help(Some(format!("remove `{LOCAL}`")));
         return rule.out.as_ref().is_some_and(is_local).then(problem).into_iter().collect();
     }
-    let later = [
-        ("out", rule.out.is_some(), "before the way of the packet is looked up"),
-        ("mark", rule.mark.is_some(), "before the policy, which gives marks"),
-        ("status", rule.status.is_some(), "before anything is known of the connection"),
-    ];
-    let problem = |(key, _, when): (&str, bool, &str)| {
+    let problem = |(key, _, when): &Later| {
         let message = format!("a rule of `nat.destination` cannot match `{key}`: it is looked at {when}");
-        Problem::at(place.join(key), message).on_key()
+        Problem::at(place.join(*key), message).on_key()
     };
-    later.into_iter().filter(|(_, present, _)| *present).map(problem).collect()
+    LATER.iter().filter(|(_, present, _)| present(rule)).map(problem).collect()
 }
 
 /// `a`, `b` or `c`.

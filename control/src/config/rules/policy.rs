@@ -24,24 +24,35 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     problems
 }
 
+/// A key, and whether a rule has it.
+type Key = (&'static str, fn(&Rule) -> bool);
+
 /// Before tracking there is no state, no connection and no way out yet.
+#[rustfmt::skip]
+const AFTER_TRACKING: [Key; 6] = [
+    ("state", |rule| rule.state.is_some()),
+    ("out", |rule| rule.out.is_some()),
+    ("mark", |rule| rule.mark.is_some()),
+    ("status", |rule| rule.status.is_some()),
+    ("direction", |rule| rule.direction.is_some()),
+    ("action", |rule| rule.action.is_some()),
+];
+
+/// The keys of a rule that those of `untracked` and `zones` cannot have.
+pub(super) fn refused_keys() -> Vec<&'static str> {
+    AFTER_TRACKING.iter().map(|(key, _)| *key).collect()
+}
+
 fn early_rule(section: &str, rule: &Rule, place: &Path) -> Vec<Problem> {
-    let later = [
-        ("state", rule.state.is_some()),
-        ("out", rule.out.is_some()),
-        ("mark", rule.mark.is_some()),
-        ("status", rule.status.is_some()),
-        ("direction", rule.direction.is_some()),
-        ("action", rule.action.is_some()),
-    ];
-    let problem = |(key, _): &(&str, bool)| {
+    let problem = |(key, _): &Key| {
         let why = match *key {
             "action" => format!("a rule of `{section}` has no action"),
             _ => format!("a rule of `{section}` cannot match `{key}`: it is looked at before tracking"),
         };
         Problem::at(place.join(*key), why).on_key()
     };
-    let mut problems: Vec<Problem> = later.iter().filter(|(_, present)| *present).map(problem).collect();
+    let mut problems: Vec<Problem> =
+        AFTER_TRACKING.iter().filter(|(_, present)| present(rule)).map(problem).collect();
     if section == "zones" && rule.zone.is_none() {
         let message = format!("`{place}` lacks the key `zone`");
         problems.push(Problem::at(place.clone(), message).expected("the zone to give".to_owned()));

@@ -5,12 +5,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::network::PortRange;
+use super::network::{PortRange, network};
 use super::scalar::{Scalar as _, scalars, write_scalar};
 
 scalars! {
@@ -61,7 +60,7 @@ impl FromStr for AddressRange {
         let (first, last) = match (addresses.split_once('-'), addresses.contains('/')) {
             (Some((first, last)), _) => (address(first)?, address(last)?),
             (None, true) => {
-                let net: IpNet = addresses.parse().map_err(|_| wrong())?;
+                let net = network(addresses).ok_or_else(wrong)??;
                 (net.network(), net.broadcast())
             }
             (None, false) => (address(addresses)?, address(addresses)?),
@@ -228,7 +227,7 @@ mod tests {
     fn a_prefix_is_all_its_addresses() {
         for (prefix, range) in [
             ("203.0.113.32/31", "203.0.113.32-203.0.113.33"),
-            ("203.0.113.7/24:80", "203.0.113.0-203.0.113.255:80"),
+            ("203.0.113.0/24:80", "203.0.113.0-203.0.113.255:80"),
             ("[2001:db8::/126]:80", "[2001:db8::-2001:db8::3]:80"),
         ] {
             assert_eq!(prefix.parse::<AddressRange>().unwrap().to_string(), range);
@@ -238,6 +237,10 @@ mod tests {
     #[test]
     fn wrong_addresses_say_what_is_wrong() {
         for (text, why) in [
+            (
+                "203.0.113.7/24:80",
+                "`203.0.113.7/24` has bits of a host behind its /24; its network is 203.0.113.0/24",
+            ),
             ("web", "`web` is not an address or a range of addresses"),
             ("10.0.0.256", "`10.0.0.256` is not an address or a range of addresses"),
             ("[2001:db8::1", "`[2001:db8::1` is not an address or a range of addresses"),

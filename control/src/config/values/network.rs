@@ -74,6 +74,13 @@ impl FromStr for InterfaceAddress {
         if !is_host && net.addr() == net.network() {
             return Err(format!("`{text}` is the network itself, not an address in it"));
         }
+        if !is_host && net.addr().is_ipv4() && net.addr() == net.broadcast() {
+            return Err(format!("`{text}` is the broadcast address of its network, not one of a station"));
+        }
+        let address = net.addr();
+        if address.is_multicast() || address.is_unspecified() || address.is_loopback() {
+            return Err(format!("{address} is not the address of one station"));
+        }
         Ok(InterfaceAddress(net))
     }
 }
@@ -114,7 +121,7 @@ impl fmt::Display for MacAddress {
     }
 }
 
-/// A set of addresses with a common prefix; host bits are ignored, and a lone address is a full-length prefix.
+/// A set of addresses with a common prefix; a lone address is a full-length prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prefix(pub IpNet);
 
@@ -131,10 +138,22 @@ impl FromStr for Prefix {
     fn from_str(text: &str) -> Result<Prefix, String> {
         let net = match text.parse::<IpAddr>() {
             Ok(address) => IpNet::from(address),
-            Err(_) => text.parse::<IpNet>().map_err(|_| format!("`{text}` is not a prefix"))?,
+            Err(_) => network(text).ok_or_else(|| format!("`{text}` is not a prefix"))??,
         };
-        Ok(Prefix(net.trunc()))
+        Ok(Prefix(net))
     }
+}
+
+/// A network as `ADDRESS/LENGTH`; `None` if it is none. Bits of a host, behind the length, are mostly a slip of the hand.
+pub(super) fn network(text: &str) -> Option<Result<IpNet, String>> {
+    let net: IpNet = text.parse().ok()?;
+    Some(match net.trunc() {
+        network if network == net => Ok(net),
+        network => Err(format!(
+            "`{text}` has bits of a host behind its /{}; its network is {network}",
+            net.prefix_len()
+        )),
+    })
 }
 
 impl fmt::Display for Prefix {
@@ -280,8 +299,9 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_address_is_a_whole_prefix_and_host_bits_are_dropped() {
+    fn a_lone_address_is_a_whole_prefix_and_host_bits_are_refused() {
         assert_eq!("198.51.100.7".parse::<Prefix>().unwrap().to_string(), "198.51.100.7/32");
-        assert_eq!("10.1.2.3/8".parse::<Prefix>().unwrap().to_string(), "10.0.0.0/8");
+        let why = "10.1.2.3/8".parse::<Prefix>().unwrap_err();
+        assert_eq!(why, "`10.1.2.3/8` has bits of a host behind its /8; its network is 10.0.0.0/8");
     }
 }
