@@ -6,7 +6,9 @@
 
 use crate::entry::{Cold, Entry, Status};
 use crate::ids::EntryId;
+use crate::time::Tick;
 use crate::tuple::{Direction, Family, Tuple};
+use crate::wheel::{Timer, Timers};
 use sluice_memory::{Arena, Pages};
 use std::hint::select_unpredictable;
 use std::io;
@@ -124,7 +126,7 @@ impl Entries {
 
     fn pop(&mut self, end: usize) -> u32 {
         let index = self.free[end];
-        self.free[end] = self.cold[index as usize].links.next;
+        self.free[end] = self.cold[index as usize].timer.next;
         index
     }
 
@@ -132,7 +134,7 @@ impl Entries {
     pub fn remove(&mut self, index: u32) {
         let end = usize::from(index >= self.low);
         self.arena[index as usize].status = Status::default();
-        self.cold[index as usize].links.next = self.free[end];
+        self.cold[index as usize].timer.next = self.free[end];
         self.free[end] = index;
         self.len -= 1;
     }
@@ -191,12 +193,6 @@ impl Entries {
         &self.cold[index as usize]
     }
 
-    /// The same, to be changed.
-    #[inline]
-    pub fn cold_mut(&mut self, index: u32) -> &mut Cold {
-        &mut self.cold[index as usize]
-    }
-
     /// The name of the entry at `index`.
     pub fn id(&self, index: u32) -> EntryId {
         EntryId { index, generation: self.at(index).generation }
@@ -220,6 +216,28 @@ impl Entries {
             place = self.next_place(place + 1)?;
         }
         Some(place)
+    }
+}
+
+impl Timers for Entries {
+    #[inline]
+    fn deadline(&self, index: u32) -> Tick {
+        self.at(index).deadline
+    }
+
+    #[inline]
+    fn deadline_mut(&mut self, index: u32) -> &mut Tick {
+        &mut self.at_mut(index).deadline
+    }
+
+    #[inline]
+    fn timer(&self, index: u32) -> &Timer {
+        &self.cold[index as usize].timer
+    }
+
+    #[inline]
+    fn timer_mut(&mut self, index: u32) -> &mut Timer {
+        &mut self.cold[index as usize].timer
     }
 }
 

@@ -6,6 +6,7 @@
 
 use crate::time::Tick;
 use crate::tuple::{Direction, Selector};
+use crate::wheel::Timer;
 use bitflags::bitflags;
 use std::hint::select_unpredictable;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -120,16 +121,6 @@ pub struct Judged {
     pub decision: [u16; 2],
 }
 
-/// Places in a doubly linked list of entries.
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct Links {
-    /// The next entry, or none.
-    pub next: u32,
-    /// The entry before, or the slot whose first entry this is.
-    pub previous: u32,
-}
-
 /// One connection.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(64))]
@@ -166,10 +157,8 @@ const _: () = assert!(size_of::<Entry>() == 128, "an entry is two cache lines");
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Cold {
-    /// Neighbours on its timer wheel slot.
-    pub links: Links,
-    /// The timer wheel slot it hangs on.
-    pub slot: u32,
+    /// Its place on the timer wheel.
+    pub timer: Timer,
     /// Second of its birth, since the shard's epoch.
     pub born_s: u32,
 }

@@ -149,8 +149,8 @@ impl Shard {
     /// # Errors
     /// When the host has not enough memory for `capacity`, or when that is more than a shard can number.
     pub fn new(capacity: Capacity, configuration: Box<Configuration>, now: Instant) -> io::Result<Self> {
-        if capacity.entries >= wheel::MAX_ENTRIES {
-            let text = format!("a shard holds less than {} entries", wheel::MAX_ENTRIES);
+        if capacity.entries >= wheel::MAX_TIMERS {
+            let text = format!("a shard holds less than {} entries", wheel::MAX_TIMERS);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let places = index_places(capacity.entries, &configuration);

@@ -1,33 +1,63 @@
-//! The timer wheel: which entries may have come to their end.
+//! The timer wheel: which timers may have expired.
 //!
 //! Three levels over the 32-bit millisecond clock: slots of 256 ms, of 65 s, and of 4.6 h, each 256 of the level below.
-//! A slot is a list through the entries' [`Cold`] halves. Re-arming is lazy: a packet that puts a deadline off writes the
-//! deadline and nothing else; when the slot comes up, the entry is hung where its deadline then belongs. Only
-//! a deadline that moves before the slot an entry hangs on moves the entry. Work is handed out one entry at a time, so that
-//! the caller decides how much of it one loop does.
+//! A slot is a list through the [`Timer`]s, which lie where their owner keeps them: what they are the timers of, the wheel
+//! does not know ([`Timers`]). Re-arming is lazy: a packet that puts a deadline off writes the deadline and nothing else;
+//! when the slot comes up, the timer is hung where its deadline then belongs. Only a deadline that moves before the slot
+//! that a timer hangs on moves the timer. Work is handed out one timer at a time, so that the caller decides how much of it
+//! one loop does.
 //!
 //! A level has room for two rounds. While one passes, the slot above that is the next one is spread over it whenever
 //! there is nothing else to do: with millions of entries, that slot would else keep all that is due waiting for seconds.
 
-use crate::entries::{Entries, NONE};
-use crate::entry::{Cold, Links};
 use crate::time::Tick;
+use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 const LEVELS: usize = 3;
 const SLOTS: usize = 512;
 
-/// In [`Links::previous`]: the rest of the number is a slot, not an entry.
+/// No timer: the end of a list.
+const NONE: u32 = u32::MAX;
+
+/// In [`Timer::previous`]: the rest of the number is a slot, not a timer.
 const SLOT: u32 = 1 << 31;
 
-/// Most entries that a wheel can hold: above, an entry's number could not be told from a slot's.
-pub const MAX_ENTRIES: u32 = SLOT;
+/// Most timers that a wheel can hold: above, a timer's number could not be told from a slot's.
+pub const MAX_TIMERS: u32 = SLOT;
 
-/// The timers of a shard.
+/// The place of one timer on a wheel.
+#[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Timer {
+    /// The next timer on its slot, or `u32::MAX`. Its owner may use it while the timer is disarmed.
+    pub next: u32,
+    /// The timer before, or the slot whose first one this is.
+    previous: u32,
+    /// The slot it hangs on.
+    slot: u32,
+}
+
+/// The owner of what has timers: each has a number below [`MAX_TIMERS`], a deadline, and a [`Timer`].
+pub trait Timers {
+    /// The deadline of a number that is in use.
+    fn deadline(&self, index: u32) -> Tick;
+
+    /// The same, to be put off or brought forward by [`Wheel::refresh`].
+    fn deadline_mut(&mut self, index: u32) -> &mut Tick;
+
+    /// Its timer.
+    fn timer(&self, index: u32) -> &Timer;
+
+    /// The same, to be changed by the wheel.
+    fn timer_mut(&mut self, index: u32) -> &mut Timer;
+}
+
+/// The wheel on which the timers of one owner hang.
 #[derive(Debug)]
 pub struct Wheel {
-    /// First entry of each slot, levels one after the other.
+    /// First timer of each slot, levels one after the other.
     first: [u32; LEVELS * SLOTS],
-    /// Entries on each level, so that idle time is crossed in strides.
+    /// Timers on each level, so that idle time is crossed in strides.
     hung: [u32; LEVELS],
     /// The level-0 slot that is worked on as soon as its time is over: milliseconds / 256.
     turn: u32,
@@ -49,12 +79,12 @@ impl Wheel {
         Self { first: [NONE; LEVELS * SLOTS], hung: [0; LEVELS], turn: turn_of(now) }
     }
 
-    /// Hangs an entry, which hangs nowhere, on the slot of its deadline.
-    pub fn arm(&mut self, entries: &mut Entries, index: u32) {
-        let due = turn_of(entries.at(index).deadline);
+    /// Hangs a timer, which hangs nowhere, on the slot of its deadline.
+    pub fn arm(&mut self, timers: &mut impl Timers, index: u32) {
+        let due = turn_of(timers.deadline(index));
         // A deadline in the past, which looks far ahead in modular time, is due at once.
         if due.wrapping_sub(self.turn) & TURN_MASK >= 0x80_0000 {
-            return self.hang(entries, index, (self.turn as usize) % SLOTS);
+            return self.hang(timers, index, (self.turn as usize) % SLOTS);
         }
         let rounds_ahead =
             |shift: u32| (due >> shift).wrapping_sub(self.turn >> shift) & (TURN_MASK >> shift);
@@ -64,53 +94,49 @@ impl Wheel {
             _ => 2,
         };
         let slot = level * SLOTS + (due >> (8 * level)) as usize % SLOTS;
-        self.hang(entries, index, slot);
+        self.hang(timers, index, slot);
     }
 
-    fn hang(&mut self, entries: &mut Entries, index: u32, slot: usize) {
+    fn hang(&mut self, timers: &mut impl Timers, index: u32, slot: usize) {
         let next = self.first[slot];
-        let cold = entries.cold_mut(index);
-        cold.links = Links { next, previous: SLOT | slot as u32 };
-        cold.slot = slot as u32;
+        *timers.timer_mut(index) = Timer { next, previous: SLOT | slot as u32, slot: slot as u32 };
         if next != NONE {
-            entries.cold_mut(next).links.previous = index;
+            timers.timer_mut(next).previous = index;
         }
         self.first[slot] = index;
         self.hung[slot / SLOTS] += 1;
     }
 
-    /// Takes an entry off its slot.
-    pub fn disarm(&mut self, entries: &mut Entries, index: u32) {
-        let Cold { links, slot, .. } = *entries.cold(index);
+    /// Takes a timer off its slot.
+    pub fn disarm(&mut self, timers: &mut impl Timers, index: u32) {
+        let Timer { next, previous, slot } = *timers.timer(index);
         self.hung[slot as usize / SLOTS] -= 1;
-        if links.previous & SLOT != 0 {
-            self.first[(links.previous & !SLOT) as usize] = links.next;
+        if previous & SLOT != 0 {
+            self.first[(previous & !SLOT) as usize] = next;
         } else {
-            entries.cold_mut(links.previous).links.next = links.next;
+            timers.timer_mut(previous).next = next;
         }
-        if links.next != NONE {
-            entries.cold_mut(links.next).links.previous = links.previous;
+        if next != NONE {
+            timers.timer_mut(next).previous = previous;
         }
     }
 
-    /// Gives an entry a new deadline, and moves it only if it hangs on a slot that would come up too late.
+    /// Gives a timer a new deadline, and moves it only if it hangs on a slot that would come up too late.
     #[inline(always)]
-    pub fn refresh(&mut self, entries: &mut Entries, index: u32, deadline: Tick) {
-        let entry = entries.at_mut(index);
-        let earlier = deadline.since_ms(entry.deadline) < 0;
-        entry.deadline = deadline;
-        if earlier {
-            self.hasten(entries, index);
+    pub fn refresh(&mut self, timers: &mut impl Timers, index: u32, deadline: Tick) {
+        let old = std::mem::replace(timers.deadline_mut(index), deadline);
+        if deadline.since_ms(old) < 0 {
+            self.hasten(timers, index);
         }
     }
 
-    /// Moves an entry if it hangs on a slot that comes up behind its deadline.
+    /// Moves a timer if it hangs on a slot that comes up behind its deadline.
     #[inline(never)]
-    fn hasten(&mut self, entries: &mut Entries, index: u32) {
-        let due = turn_of(entries.at(index).deadline).wrapping_sub(self.turn) & TURN_MASK;
-        if self.turns_until(entries.cold(index).slot as usize) > due {
-            self.disarm(entries, index);
-            self.arm(entries, index);
+    fn hasten(&mut self, timers: &mut impl Timers, index: u32) {
+        let due = turn_of(timers.deadline(index)).wrapping_sub(self.turn) & TURN_MASK;
+        if self.turns_until(timers.timer(index).slot as usize) > due {
+            self.disarm(timers, index);
+            self.arm(timers, index);
         }
     }
 
@@ -127,24 +153,24 @@ impl Wheel {
         (((current + steps) << shift).wrapping_sub(self.turn)) & TURN_MASK
     }
 
-    /// The next entry whose slot has come up by `now`, or else one to be spread ahead of its time, taken off the wheel:
-    /// the caller ends it or arms it again. `None` when there is no more to do until later, or when `budget`, which pays
-    /// for each slot and each entry, is used up.
-    pub fn next_due(&mut self, entries: &mut Entries, now: Tick, budget: &mut u32) -> Option<u32> {
+    /// The next timer whose slot has come up by `now`, or else one to be spread ahead of its time, taken off the wheel:
+    /// the caller lets it expire or arms it again. `None` when there is no more to do until later, or when `budget`, which pays
+    /// for each slot and each timer, is used up.
+    pub fn next_due(&mut self, timers: &mut impl Timers, now: Tick, budget: &mut u32) -> Option<u32> {
         while *budget > 0 {
             // A slot's time is over, and all its deadlines are past, when the clock has left it.
             let ahead = match turn_of(now).wrapping_sub(self.turn) & TURN_MASK {
                 0 | 0x80_0000.. => {
                     let index = self.first_to_spread()?;
                     *budget -= 1;
-                    self.disarm(entries, index);
+                    self.disarm(timers, index);
                     return Some(index);
                 }
                 ahead => ahead,
             };
             *budget -= 1;
             if let Some(index) = self.first_due() {
-                self.disarm(entries, index);
+                self.disarm(timers, index);
                 return Some(index);
             }
             self.turn = (self.turn + ahead.min(self.stride())) & TURN_MASK;
@@ -152,7 +178,7 @@ impl Wheel {
         None
     }
 
-    /// Turns that can be skipped at once because no entry hangs on their slots.
+    /// Turns that can be skipped at once because no timer hangs on their slots.
     fn stride(&self) -> u32 {
         let to_next = |turns: u32| turns - self.turn % turns;
         match self.hung {
@@ -167,36 +193,36 @@ impl Wheel {
         self.turn == turn_of(now)
     }
 
-    /// Walks all slots: each entry must hang on one that comes up by its deadline. Gives how many hang.
-    pub(crate) fn check(&self, entries: &Entries) -> Result<usize, String> {
+    /// Walks all slots: each timer must hang on one that comes up by its deadline. Gives how many hang.
+    pub(crate) fn check(&self, timers: &impl Timers) -> Result<usize, String> {
         let mut count = 0;
         for slot in 0..LEVELS * SLOTS {
             let mut previous = SLOT | slot as u32;
             let mut index = self.first[slot];
             while index != NONE {
-                let (entry, cold) = (entries.at(index), entries.cold(index));
-                let ahead = turn_of(entry.deadline).wrapping_sub(self.turn) & TURN_MASK;
+                let timer = timers.timer(index);
+                let ahead = turn_of(timers.deadline(index)).wrapping_sub(self.turn) & TURN_MASK;
                 let coming = self.slots_of_turn().contains(&Some(slot)) || self.turns_until(slot) <= ahead;
-                if !entry.is_used() || cold.links.previous != previous || cold.slot as usize != slot {
-                    return Err(format!("entry {index} does not hang on slot {slot}"));
+                if timer.previous != previous || timer.slot as usize != slot {
+                    return Err(format!("timer {index} does not hang on slot {slot}"));
                 }
                 if !coming {
-                    return Err(format!("entry {index} hangs on slot {slot}, which comes up after its time"));
+                    return Err(format!("timer {index} hangs on slot {slot}, which comes up after its time"));
                 }
-                (previous, index) = (index, cold.links.next);
+                (previous, index) = (index, timer.next);
                 count += 1;
             }
         }
         Ok(count)
     }
 
-    /// The first entry on the slots of this turn: those of higher levels that begin now are spread over the lower
+    /// The first timer on the slots of this turn: those of higher levels that begin now are spread over the lower
     /// ones first.
     fn first_due(&self) -> Option<u32> {
         self.slots_of_turn().into_iter().flatten().map(|slot| self.first[slot]).find(|index| *index != NONE)
     }
 
-    /// The first entry on the higher levels' next slots.
+    /// The first timer on the higher levels' next slots.
     fn first_to_spread(&self) -> Option<u32> {
         let turn = self.turn as usize;
         let far = 2 * SLOTS + ((turn >> 16) + 1) % 256;
@@ -215,21 +241,42 @@ impl Wheel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::Entry;
-    use crate::tuple::Tuple;
-    use sluice_memory::Pages;
-    use zerocopy::FromZeros;
+
+    /// A thing that has a timer: its deadline, and whether it has not expired.
+    #[derive(Default)]
+    struct Thing {
+        deadline: Tick,
+        lives: bool,
+        timer: Timer,
+    }
+
+    impl Timers for Vec<Thing> {
+        fn deadline(&self, index: u32) -> Tick {
+            self[index as usize].deadline
+        }
+
+        fn deadline_mut(&mut self, index: u32) -> &mut Tick {
+            &mut self[index as usize].deadline
+        }
+
+        fn timer(&self, index: u32) -> &Timer {
+            &self[index as usize].timer
+        }
+
+        fn timer_mut(&mut self, index: u32) -> &mut Timer {
+            &mut self[index as usize].timer
+        }
+    }
 
     struct World {
-        entries: Entries,
+        things: Vec<Thing>,
         wheel: Wheel,
         now_ms: u32,
     }
 
     impl World {
         fn at(now_ms: u32) -> Self {
-            let entries = Entries::new(1000, Pages::Ordinary).unwrap();
-            Self { entries, wheel: Wheel::new(Tick::from_u32(now_ms)), now_ms }
+            Self { things: Vec::new(), wheel: Wheel::new(Tick::from_u32(now_ms)), now_ms }
         }
 
         fn now(&self) -> Tick {
@@ -237,10 +284,10 @@ mod tests {
         }
 
         fn add(&mut self, timeout_ms: u32) -> u32 {
-            let tuple = Tuple::new([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), 17, 1, 2);
-            let entry = Entry { deadline: self.now().after_ms(timeout_ms), ..Entry::new_zeroed() };
-            let index = self.entries.insert(&tuple, &tuple.invert(), entry, 0).unwrap();
-            self.wheel.arm(&mut self.entries, index);
+            let deadline = self.now().after_ms(timeout_ms);
+            let index = self.things.len() as u32;
+            self.things.push(Thing { deadline, lives: true, timer: Timer::default() });
+            self.wheel.arm(&mut self.things, index);
             index
         }
 
@@ -250,13 +297,13 @@ mod tests {
             let mut ended = Vec::new();
             let mut budget = u32::MAX;
             while let Some(index) =
-                self.wheel.next_due(&mut self.entries, Tick::from_u32(self.now_ms), &mut budget)
+                self.wheel.next_due(&mut self.things, Tick::from_u32(self.now_ms), &mut budget)
             {
-                if self.entries.at(index).deadline.is_due(self.now()) {
-                    self.entries.remove(index);
+                if self.things.deadline(index).is_due(self.now()) {
+                    self.things[index as usize].lives = false;
                     ended.push(index);
                 } else {
-                    self.wheel.arm(&mut self.entries, index);
+                    self.wheel.arm(&mut self.things, index);
                 }
             }
             ended
@@ -264,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_end_within_a_second_of_their_time_wherever_the_clock_stands() {
+    fn timers_expire_within_a_second_of_their_time_wherever_the_clock_stands() {
         let timeouts_ms =
             [1, 255, 256, 10_000, 65_535, 65_536, 120_000, 16_777_216, 432_000_000, 1_728_000_000];
         for start in [0, 255, 65_000, 16_777_000, u32::MAX - 5000, 1 << 31] {
@@ -282,18 +329,18 @@ mod tests {
         let mut world = World::at(77);
         let index = world.add(1000);
         let deadline = world.now().after_ms(432_000_000);
-        world.wheel.refresh(&mut world.entries, index, deadline);
+        world.wheel.refresh(&mut world.things, index, deadline);
         assert_eq!(world.pass(431_999_000), []);
         assert_eq!(world.pass(2000), [index]);
     }
 
     #[test]
-    fn bringing_a_deadline_forward_moves_the_entry() {
+    fn bringing_a_deadline_forward_moves_the_timer() {
         let mut world = World::at(0);
         let index = world.add(432_000_000);
         assert_eq!(world.pass(1_000_000), []);
         let deadline = world.now().after_ms(10_000);
-        world.wheel.refresh(&mut world.entries, index, deadline);
+        world.wheel.refresh(&mut world.things, index, deadline);
         assert_eq!(world.pass(9_999), []);
         assert_eq!(world.pass(1000), [index]);
     }
@@ -309,8 +356,8 @@ mod tests {
         while !world.wheel.is_done(world.now()) {
             let mut budget = 64;
             let now = world.now();
-            while let Some(index) = world.wheel.next_due(&mut world.entries, now, &mut budget) {
-                world.entries.remove(index);
+            while let Some(index) = world.wheel.next_due(&mut world.things, now, &mut budget) {
+                world.things[index as usize].lives = false;
                 ended += 1;
             }
             rounds += 1;
@@ -328,19 +375,19 @@ mod tests {
         for _ in 0..900 {
             world.add(150_000);
         }
-        while world.entries.at(index).is_used() {
+        while world.things[index as usize].lives {
             world.now_ms += 100;
             let (now, mut budget) = (world.now(), 2);
-            while let Some(next) = world.wheel.next_due(&mut world.entries, now, &mut budget) {
-                if world.entries.at(next).deadline.is_due(now) {
-                    world.entries.remove(next);
+            while let Some(next) = world.wheel.next_due(&mut world.things, now, &mut budget) {
+                if world.things.deadline(next).is_due(now) {
+                    world.things[next as usize].lives = false;
                 } else {
-                    world.wheel.arm(&mut world.entries, next);
+                    world.wheel.arm(&mut world.things, next);
                 }
             }
             assert!(world.now_ms < due_ms + 1000, "the others came first");
         }
-        assert_eq!(world.entries.len(), 900);
+        assert_eq!(world.wheel.check(&world.things), Ok(900));
     }
 
     /// A time of any magnitude up to twelve days.
@@ -350,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn any_history_ends_every_entry_in_its_second() {
+    fn any_history_ends_every_timer_in_its_second() {
         let mut random = 0x2545_f491_4f6c_dd1d_u64;
         let mut next = |below: u32| {
             random ^= random << 13;
@@ -369,12 +416,11 @@ mod tests {
                 1 if !live.is_empty() => {
                     let index = live[next(live.len() as u32) as usize];
                     let deadline = world.now().after_ms(random_ms(&mut next));
-                    world.wheel.refresh(&mut world.entries, index, deadline);
+                    world.wheel.refresh(&mut world.things, index, deadline);
                 }
                 2 if !live.is_empty() => {
                     let index = live.swap_remove(next(live.len() as u32) as usize);
-                    world.wheel.disarm(&mut world.entries, index);
-                    world.entries.remove(index);
+                    world.wheel.disarm(&mut world.things, index);
                 }
                 _ => {
                     let ended = world.pass(random_ms(&mut next) >> 10);
@@ -382,7 +428,8 @@ mod tests {
                 }
             }
             let now = world.now();
-            assert!(live.iter().all(|i| now.since_ms(world.entries.at(*i).deadline) < 1000));
+            assert_eq!(world.wheel.check(&world.things), Ok(live.len()));
+            assert!(live.iter().all(|i| now.since_ms(world.things.deadline(*i)) < 1000));
         }
     }
 }
