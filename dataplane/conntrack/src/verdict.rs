@@ -161,6 +161,8 @@ pub enum Rejection {
     ProtocolUnreachable,
     /// ICMP destination unreachable, no route.
     NoRoute,
+    /// ICMP destination unreachable, host unreachable; ICMPv6 address unreachable.
+    HostUnreachable,
     /// ICMP time exceeded in transit.
     TimeExceeded,
     /// ICMP fragmentation needed, or packet too big, with the MTU of the next hop in bytes.

@@ -28,10 +28,10 @@ impl Host for Io {
     /// One that does not leave is freed as it goes out of scope.
     #[inline]
     fn finish(&mut self, now: Instant, shard: &mut Shard, packet: Carried, verdict: &Verdict) {
-        let Carried { port, mbuf, .. } = packet;
         match verdict.action {
-            Action::Forward(egress) => self.links.forward(now, shard, egress, mbuf, verdict),
+            Action::Forward(egress) => self.links.forward(now, shard, egress, packet, verdict),
             Action::Deliver | Action::Reject(..) => {
+                let Carried { port, mbuf, .. } = packet;
                 if let Some(heard) = self.links.answer(now, shard, port, mbuf, verdict) {
                     self.peers.tell(heard);
                 }

@@ -9,6 +9,7 @@ use sluice_conntrack::verdict::Action;
 use sluice_conntrack::wire::ethernet;
 use sluice_conntrack::{Configuration, DropReason, Forwarding, Instant, PortId, Shard, Verdict};
 
+use crate::dispatch::Carried;
 use crate::frame::Received;
 use crate::neighbour::{
     Due, Heard, Message, NeighbourCounters, Neighbours, Speaker, Told, Wait, link_local, random_state, read,
@@ -18,12 +19,20 @@ use crate::port::WorkerPort;
 /// The longest answer in bytes: an echo reply of the largest MTU, behind any tags.
 const LONGEST_ANSWER: usize = 9216 + 64;
 
+/// A packet that waits for its next hop.
+struct Undelivered {
+    ingress: PortId,
+    mbuf: Mbuf,
+    /// That by which it was forwarded.
+    verdict: Verdict,
+}
+
 /// All ports, and the stations behind them.
 pub(crate) struct Links {
     /// By [`PortId`].
     pub(crate) ports: Vec<WorkerPort>,
     /// The stations of a routed box that is one itself.
-    neighbours: Option<Neighbours<Mbuf>>,
+    neighbours: Option<Neighbours<Undelivered>>,
     /// What the other workers have heard of them from this one.
     told: Told,
     /// Where the packets come from that the box makes itself.
@@ -53,7 +62,7 @@ impl Links {
             for (number, port) in (0..).zip(&self.ports) {
                 router.set_mac(PortId(number), port.mac);
             }
-            neighbours.configure(router, |egress, mbuf, mac| {
+            neighbours.configure(router, |egress, Undelivered { mbuf, .. }, mac| {
                 if let Some(port) = self.ports.get_mut(usize::from(egress.0)) {
                     send_to(port, mbuf, mac);
                 }
@@ -67,9 +76,10 @@ impl Links {
         now: Instant,
         shard: &mut Shard,
         egress: PortId,
-        mbuf: Mbuf,
+        packet: Carried,
         verdict: &Verdict,
     ) {
+        let Carried { port: ingress, mbuf, .. } = packet;
         let Some(port) = self.ports.get_mut(usize::from(egress.0)) else {
             return shard.count_drops(DropReason::NoRoute, 1);
         };
@@ -84,7 +94,7 @@ impl Links {
         if let Some(mac) = neighbours.resolve(now, egress, next) {
             return send_to(port, mbuf, mac);
         }
-        match neighbours.wait(now, egress, next, mbuf) {
+        match neighbours.wait(now, egress, next, Undelivered { ingress, mbuf, verdict: *verdict }) {
             Wait::Asks => ask(port, router, egress, next, self.pool),
             Wait::Waits => {}
             Wait::Dropped(_) => shard.count_drops(DropReason::NoNeighbour, 1),
@@ -138,14 +148,27 @@ impl Links {
     /// work in each round.
     pub(crate) fn expire(&mut self, now: Instant, shard: &mut Shard) {
         let Some(neighbours) = &mut self.neighbours else { return };
-        neighbours.expire(now, |due| match (due, &shard.configuration().forwarding) {
-            (Due::Ask(egress, address), Forwarding::Routed(router)) => {
-                if let Some(port) = self.ports.get_mut(usize::from(egress.0)) {
+        neighbours.expire(now, |due| match due {
+            Due::Ask(egress, address) => {
+                if let (Forwarding::Routed(router), Some(port)) =
+                    (&shard.configuration().forwarding, self.ports.get_mut(usize::from(egress.0)))
+                {
                     ask(port, router, egress, address, self.pool);
                 }
             }
-            (Due::Ask(..), Forwarding::Wire { .. }) => {}
-            (Due::GiveUp(packets), _) => shard.count_drops(DropReason::NoNeighbour, packets.len() as u64),
+            Due::GiveUp(packets) => {
+                shard.count_drops(DropReason::NoNeighbour, packets.len() as u64);
+                for Undelivered { ingress, mut mbuf, verdict } in packets {
+                    let frame = &mut Received::of(ingress, &mut mbuf);
+                    let length = shard.answer_undeliverable(frame, &verdict, &mut self.scratch);
+                    if let (Some(bytes), Some(port)) = (
+                        length.and_then(|length| self.scratch.get(..length)),
+                        self.ports.get_mut(usize::from(ingress.0)),
+                    ) {
+                        send_bytes(port, bytes, self.pool);
+                    }
+                }
+            }
         });
         let lost = neighbours.take_lost();
         if lost > 0 {
@@ -244,9 +267,9 @@ fn heard(port: &WorkerPort, router: &Router, ingress: PortId, message: Message) 
 }
 
 /// Takes note of what a station says of itself, and sends what has waited for that.
-fn learn(now: Instant, neighbours: &mut Neighbours<Mbuf>, port: &mut WorkerPort, heard: Heard) {
-    for waiting in neighbours.hear(now, heard) {
-        send_to(port, waiting, heard.speaker.mac);
+fn learn(now: Instant, neighbours: &mut Neighbours<Undelivered>, port: &mut WorkerPort, heard: Heard) {
+    for Undelivered { mbuf, .. } in neighbours.hear(now, heard) {
+        send_to(port, mbuf, heard.speaker.mac);
     }
 }
 

@@ -74,6 +74,23 @@ impl Shard {
         Some(length)
     }
 
+    /// Writes the error about a packet that its next hop does not take, as [`Shard::answer`] does: host unreachable (RFC 1812
+    /// section 5.2.7.1, RFC 4861 section 7.2.2). `verdict` is that by which `frame` was forwarded, and so edited: it is
+    /// quoted with the addresses and ports that it came with. `None`, too, where nobody knows those any more.
+    #[cold]
+    pub fn answer_undeliverable<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        verdict: &Verdict,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        if let Some(id) = verdict.entry {
+            self.restore(frame, id, verdict.direction?)?;
+        }
+        let action = Action::Reject(DropReason::NoNeighbour, Rejection::HostUnreachable);
+        self.answer(frame, &Verdict { action, ..*verdict }, out)
+    }
+
     /// The address that the box gives as its own in an error; `None` for the one that the packet was sent to.
     fn speaker(&self, port: PortId, headers: &Headers, reason: DropReason) -> Option<u128> {
         match &self.configuration.forwarding {

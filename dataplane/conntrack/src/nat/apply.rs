@@ -6,11 +6,11 @@
 use super::edit::{self, ErrorEdit};
 use crate::facts::Facts;
 use crate::frame::Frame;
-use crate::headers::{Headers, Packet};
-use crate::ids::PortId;
+use crate::headers::{Headers, Kind, Packet};
+use crate::ids::{EntryId, PortId};
 use crate::shard::Shard;
 use crate::tuple::{Direction, Tuple, protocol};
-use crate::wire::gre;
+use crate::wire::{self, gre};
 
 /// Where a packet goes once its destination is translated.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +50,16 @@ impl Shard {
         if self.configuration.renumbers && to.src != headers.tuple.src {
             self.renumber(frame, headers);
         }
+    }
+
+    /// Makes a packet that was translated what it was before. `None` where its entry is over, or it is an error about one.
+    #[cold]
+    pub(crate) fn restore<F: Frame>(&self, frame: &mut F, id: EntryId, direction: Direction) -> Option<()> {
+        if self.entries.get(id)?.is_translated() {
+            let headers = wire::parse(frame).ok().filter(|headers| headers.kind == Kind::Tracked)?;
+            edit::rewrite(frame, &headers, &self.entries.tuple(id.index, direction));
+        }
+        Some(())
     }
 
     /// Translates an ICMP error, outside and inside.

@@ -46,6 +46,30 @@ fn a_packet_that_dies_here_is_quoted_as_it_came() {
 }
 
 #[test]
+fn a_packet_that_no_neighbour_takes_is_quoted_with_its_own_addresses() {
+    let mut it = Middlebox::routed(masquerade());
+    for (port, packet, from) in [
+        (INSIDE, inside().udp(1), "10.0.0.1"),
+        (OUTSIDE, outside().inverse().udp(1), "203.0.113.1"),
+        (INSIDE, inside().udp(1), "10.0.0.1"),
+    ] {
+        let (verdict, frame) = it.pass_one(port, &packet);
+        let (mut undelivered, mut out) = ((port, frame), [0; 1514]);
+        let length = it.shard.answer_undeliverable(&mut undelivered, &verdict, &mut out).expect("an error");
+        let answer = &out[14..length];
+        let quoted = Packet { ttl: packet.ttl - 1, ..packet.clone() };
+        assert_eq!(hex(&answer[28..]), hex(&quoted.datagram()));
+        assert_eq!(answer[20..22], [3, 1], "host unreachable");
+        assert_eq!(answer[12..16], from.parse::<std::net::Ipv4Addr>().unwrap().octets());
+        assert_eq!(answer[16..20], quoted.datagram()[12..16]);
+    }
+    // Once the entry is gone, nobody knows who sent the packet.
+    let (verdict, frame) = it.pass_one(INSIDE, &inside().udp(1));
+    it.shard.delete(|_| true);
+    assert_eq!(it.shard.answer_undeliverable(&mut (INSIDE, frame), &verdict, &mut [0; 1514]), None);
+}
+
+#[test]
 fn who_is_refused_is_told_so_by_the_one_it_asked() {
     let refuse = rules([(Match { egress: vec![INSIDE], ..Match::default() }, RuleAction::Reject)]);
     let mut it = Middlebox::routed_with(refuse, destination(towards("203.0.113.10"), to("10.0.0.5:8080")));
