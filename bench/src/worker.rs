@@ -157,7 +157,13 @@ impl Bench {
         for device in devices {
             let (port, rx, tx) =
                 Device::attach(&self.eal, device)?.start(&PortOptions::default(), &self.pool)?;
-            queues.push(OpenPort { rx, tx, mac: port.info().mac, hashes: port.hashes() });
+            queues.push(OpenPort {
+                rx,
+                tx,
+                mac: port.info().mac,
+                hashes: port.hashes(),
+                partial_checksums: false,
+            });
             ports.push(port);
         }
         Ok((ports, queues))

@@ -173,7 +173,7 @@ fn open(eal: &Eal, inputs: &[Input], work: &Path) -> Result<Ports, Failure> {
         let (rx, tx) = (input.path.display(), output(work, number));
         let arguments = format!("vdev:net_pcap{number},rx_pcap={rx},tx_pcap={}", tx.display());
         let (port, rx, tx) = Device::attach(eal, &arguments)?.start(&PortOptions::default(), &pool)?;
-        open.push(OpenPort { rx, tx, mac: port.info().mac, hashes: port.hashes() });
+        open.push(OpenPort { rx, tx, mac: port.info().mac, hashes: port.hashes(), partial_checksums: false });
         ports.push(port);
     }
     Ok((ports, open, pool))

@@ -181,6 +181,15 @@ fn announce(name: &str, port: &Port, options: &PortOptions, workers: u16) {
     let PortOptions { rx_queues: rx, tx_queues: tx, .. } = options;
     let info = port.info();
     info!("port {name}: {} ({}), MTU {}, queues {rx} in, {tx} out", info.name, info.driver, port.mtu());
+    if info.leaves_checksums() {
+        info!(
+            "port {name}: a virtual cable: completes the checksums that stations leave to a NIC; their segmentation \
+             offload (`ethtool -K IFACE tso off gso off` there) makes frames that it cuts off (`truncated`)"
+        );
+    }
+    if info.driver == "net_af_packet" {
+        info!("port {name}: the kernel joins IPv4 fragments before net_af_packet hands them up");
+    }
     if workers > 1 && !port.rss_gaps().is_empty() {
         let gaps: Vec<String> = port.rss_gaps().iter().map(ToString::to_string).collect();
         info!("port {name}: {}: workers steer its packets themselves", gaps.join(", "));
@@ -223,7 +232,13 @@ fn start_ports(
             .start(&options, &pool)
             .map_err(|error| RunError::Other(format!("interface {name}: {error}")))?;
         announce(&name, &port, &options, workers);
-        open.push(OpenPort { rx, tx, mac: port.info().mac, hashes: port.hashes() });
+        open.push(OpenPort {
+            rx,
+            tx,
+            mac: port.info().mac,
+            hashes: port.hashes(),
+            partial_checksums: port.info().leaves_checksums(),
+        });
         ports.push(NamedPort { name, port, rx_queues: options.rx_queues, tx_queues: options.tx_queues });
     }
     Ok((ports, open))

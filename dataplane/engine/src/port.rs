@@ -2,7 +2,11 @@
 
 use dpdk::{Burst, Mbuf, RxQueue, TxQueue};
 use rtrb::{Consumer, Producer};
+use sluice_conntrack::PortId;
 use sluice_conntrack::forward::MacAddress;
+use sluice_conntrack::wire::complete_checksum;
+
+use crate::frame::Received;
 
 /// What passed one port, as this worker saw it. Bytes are those of Ethernet frames, without checksums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +45,15 @@ pub(crate) enum Outlet {
     Ring(Producer<Mbuf>),
 }
 
+/// How packets come from a device.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Receives {
+    /// With the hash that steers.
+    pub(crate) hashes: bool,
+    /// With checksums that were left to a device which is not there.
+    pub(crate) partial_checksums: bool,
+}
+
 /// One port as the worker holds it.
 pub(crate) struct WorkerPort {
     pub(crate) rx: Vec<RxQueue>,
@@ -50,8 +63,7 @@ pub(crate) struct WorkerPort {
     /// What workers without a queue have for this one's.
     pub(crate) inlets: Vec<Consumer<Mbuf>>,
     pub(crate) mac: MacAddress,
-    /// Whether packets come with the hash that steers.
-    pub(crate) hashes: bool,
+    pub(crate) receives: Receives,
     /// What leaves here when the burst at hand has been decided, and its bytes.
     egress: Burst,
     egress_bytes: u64,
@@ -61,14 +73,14 @@ pub(crate) struct WorkerPort {
 }
 
 impl WorkerPort {
-    pub(crate) fn new(rx: Vec<RxQueue>, outlet: Outlet, mac: MacAddress, hashes: bool) -> Self {
+    pub(crate) fn new(rx: Vec<RxQueue>, outlet: Outlet, mac: MacAddress, receives: Receives) -> Self {
         Self {
             rx,
             turn: 0,
             outlet,
             inlets: Vec::new(),
             mac,
-            hashes,
+            receives,
             egress: Burst::new(),
             egress_bytes: 0,
             counters: PortCounters::default(),
@@ -79,11 +91,16 @@ impl WorkerPort {
     /// Receives what waits in one of the queues, which take turns, behind what is in `burst`; gives the number of packets.
     pub(crate) fn receive(&mut self, burst: &mut Burst) -> usize {
         self.turn = if self.turn + 1 < self.rx.len() { self.turn + 1 } else { 0 };
-        let before: usize = burst.iter().map(Mbuf::packet_len).sum();
+        let (waiting, before) = (burst.len(), burst.iter().map(Mbuf::packet_len).sum::<usize>());
         let packets = self.rx.get_mut(self.turn).map_or(0, |queue| queue.receive(burst));
         if packets > 0 {
             self.counters.rx_packets += packets as u64;
             self.counters.rx_bytes += (burst.iter().map(Mbuf::packet_len).sum::<usize>() - before) as u64;
+            if self.receives.partial_checksums {
+                for mbuf in burst.iter_mut().skip(waiting) {
+                    complete_checksum(&mut Received::of(PortId(0), mbuf));
+                }
+            }
         }
         packets
     }

@@ -9,7 +9,7 @@ use rtrb::RingBuffer;
 use sluice_conntrack::forward::MacAddress;
 
 use crate::handoff::{self, Peers};
-use crate::port::{Outlet, WorkerPort};
+use crate::port::{Outlet, Receives, WorkerPort};
 
 /// A port that runs, with all its queues.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct OpenPort {
     pub mac: MacAddress,
     /// Whether its packets come with the hash of [`sluice_conntrack::steer`].
     pub hashes: bool,
+    /// Whether stations leave checksums to a device that is not there.
+    pub partial_checksums: bool,
 }
 
 /// What one worker holds: queues of each port, by [`sluice_conntrack::PortId`], and rings to and from the other workers.
@@ -36,7 +38,12 @@ impl Queues {
         let ports = ports.into_iter().map(|port| {
             let mut tx = port.tx.into_iter();
             let outlet = tx.next().map_or(Outlet::None, Outlet::Queue);
-            WorkerPort::new(port.rx, outlet, port.mac, port.hashes)
+            WorkerPort::new(
+                port.rx,
+                outlet,
+                port.mac,
+                Receives { hashes: port.hashes, partial_checksums: port.partial_checksums },
+            )
         });
         Self { ports: ports.collect(), peers: handoff::mesh(1).remove(0) }
     }
@@ -57,9 +64,10 @@ impl Queues {
 
 /// One port as each worker holds it.
 fn share_out_port(port: OpenPort, number: usize, workers: usize) -> Vec<WorkerPort> {
-    let OpenPort { rx, tx, mac, hashes } = port;
+    let OpenPort { rx, tx, mac, hashes, partial_checksums } = port;
+    let receives = Receives { hashes, partial_checksums };
     let mut parts: Vec<WorkerPort> =
-        (0..workers).map(|_| WorkerPort::new(Vec::new(), Outlet::None, mac, hashes)).collect();
+        (0..workers).map(|_| WorkerPort::new(Vec::new(), Outlet::None, mac, receives)).collect();
     let rx_queues = rx.len();
     for (queue, rx) in rx.into_iter().enumerate() {
         parts[holder(queue, rx_queues, number, workers)].rx.push(rx);

@@ -185,7 +185,8 @@ impl Worker {
     pub fn process(&mut self, now: Instant, port: PortId, burst: &mut Burst) -> &[Verdict] {
         self.decided = 0;
         if !burst.is_empty() {
-            let hashes = self.io.links.ports.get(usize::from(port.0)).is_some_and(|port| port.hashes);
+            let hashes =
+                self.io.links.ports.get(usize::from(port.0)).is_some_and(|port| port.receives.hashes);
             self.decide(now, burst, |_| (port, None), hashes);
         }
         self.verdicts()

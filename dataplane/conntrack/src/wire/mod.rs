@@ -3,10 +3,11 @@
 //! [`parse`] finds a frame's headers and its tuple, and decides by them alone how it is treated. Damage
 //! below IP's own rules ends a packet; damage above makes it INVALID, with as much of its tuple as can be read,
 //! so that an `untracked` rule can still match it. [`verify_checksum`] looks at the payload, for packets
-//! that such a rule does not spare.
+//! that such a rule does not spare. [`complete_checksum`] is for packets whose sender left that to its device.
 
 mod bytes;
 pub mod checksum;
+mod complete;
 pub mod ethernet;
 pub(crate) mod gre;
 pub mod icmp;
@@ -20,6 +21,7 @@ mod tests;
 pub mod udp;
 mod verify;
 
+pub use complete::complete_checksum;
 pub use verify::verify_checksum;
 
 use crate::frame::Frame;

@@ -62,11 +62,15 @@ fn verify_udplite<F: Frame>(frame: &F, headers: &Headers) -> bool {
 /// The CRC is of the packet with zeros in place of the CRC (RFC 9260 section 6.8).
 fn verify_sctp<F: Frame>(frame: &F, headers: &Headers) -> bool {
     let Some(header) = l4_header::<F, { sctp::HEADER_BYTES }>(frame, headers) else { return false };
-    let (before, found) = header.split_at(sctp::CHECKSUM_OFFSET);
+    sctp_crc(frame, headers, header) == header[sctp::CHECKSUM_OFFSET..]
+}
+
+/// The CRC as it belongs into the header, which is the frame's own.
+pub(super) fn sctp_crc<F: Frame>(frame: &F, headers: &Headers, header: &[u8; sctp::HEADER_BYTES]) -> [u8; 4] {
     let mut slices = segments::slices(frame, headers.l4_offset, headers.l4_len as usize);
     let first = slices.next().unwrap_or_default().get(sctp::HEADER_BYTES..).unwrap_or_default();
-    let crc = Crc32c::default().bytes(before).bytes(&[0; 4]).bytes(first);
-    slices.fold(crc, Crc32c::bytes).to_wire() == found
+    let crc = Crc32c::default().bytes(&header[..sctp::CHECKSUM_OFFSET]).bytes(&[0; 4]).bytes(first);
+    slices.fold(crc, Crc32c::bytes).to_wire()
 }
 
 /// Whether the first `covered` bytes of the L4 packet add up with a pseudo header that says `length`. The
@@ -91,7 +95,7 @@ fn sum_segments<F: Frame>(frame: &F, headers: &Headers, covered: u32, length: u3
 /// The sum over the pseudo header. An ICMP error's tuple is not the packet's own: the addresses are read
 /// from the packet.
 #[inline]
-fn pseudo_header<F: Frame>(frame: &F, headers: &Headers, length: u32) -> Sum {
+pub(super) fn pseudo_header<F: Frame>(frame: &F, headers: &Headers, length: u32) -> Sum {
     let header = frame.head().get(usize::from(headers.l3_offset)..).unwrap_or_default();
     let sum = |addresses| Sum::default().pseudo_header(addresses, headers.protocol, length);
     // One copy for each family, with its length known.
@@ -102,7 +106,10 @@ fn pseudo_header<F: Frame>(frame: &F, headers: &Headers, length: u32) -> Sum {
 }
 
 /// The first bytes of the L4 packet, if there are so many in the first segment.
-fn l4_header<'a, F: Frame, const N: usize>(frame: &'a F, headers: &Headers) -> Option<&'a [u8; N]> {
+pub(super) fn l4_header<'a, F: Frame, const N: usize>(
+    frame: &'a F,
+    headers: &Headers,
+) -> Option<&'a [u8; N]> {
     let l4 = frame.head().get(usize::from(headers.l4_offset)..)?;
     l4.first_chunk().filter(|_| N as u32 <= headers.l4_len)
 }

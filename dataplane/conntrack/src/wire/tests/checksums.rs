@@ -87,3 +87,40 @@ fn sctp_has_a_crc() {
         assert!(!verified(&damaged), "{offset}");
     }
 }
+
+/// A SYN-ACK.
+const TCP: [u8; 20] = [0x9c, 0x40, 0, 80, 0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x12, 0xff, 0xff, 0, 0, 0, 0];
+
+/// The packet as a station sends it that leaves the checksum at `offset` to its device.
+fn with_partial_checksum(mut packet: Vec<u8>, offset: usize) -> Vec<u8> {
+    let headers = parsed(&packet);
+    let addresses = if packet[0] >> 4 == 4 { 12..20 } else { 8..40 };
+    let sum = checksum::Sum::default().pseudo_header(&packet[addresses], headers.protocol, headers.l4_len);
+    let place = usize::from(headers.l4_offset) - 14 + offset;
+    packet[place..place + 2].copy_from_slice(&(!sum.checksum()).to_be_bytes());
+    packet
+}
+
+#[test]
+fn checksums_left_to_a_device_are_completed() {
+    for (number, offset, l4) in [(protocol::TCP, 16, &TCP[..]), (protocol::UDP, 6, &UDP[..])] {
+        for packet in [ipv4(CLIENT, SERVER, number, l4), ipv6(CLIENT6, SERVER6, number, l4)] {
+            let mut frame = ethernet(&with_partial_checksum(packet.clone(), offset));
+            assert!(!verify_checksum(&frame, &parse(&frame).unwrap()));
+            assert!(complete_checksum(&mut frame));
+            assert!(verify_checksum(&frame, &parse(&frame).unwrap()));
+            let completed = frame.clone();
+            assert!(!complete_checksum(&mut frame), "it is complete");
+            assert_eq!(frame.segments, completed.segments);
+        }
+    }
+}
+
+#[test]
+fn a_checksum_that_is_wrong_stays_so() {
+    let mut packet = with_partial_checksum(ipv4(CLIENT, SERVER, protocol::TCP, &TCP), 16);
+    packet[37] ^= 1;
+    let mut frame = ethernet(&packet);
+    assert!(!complete_checksum(&mut frame));
+    assert!(!verify_checksum(&frame, &parse(&frame).unwrap()));
+}
