@@ -285,9 +285,9 @@ fn start_workers(
 fn idle(config: &Config, core: u16) -> Idle {
     match config.system.idle {
         Some(config::Idle::Poll) => Idle::Poll,
-        Some(config::Idle::Friendly) => Idle::Friendly,
+        Some(config::Idle::Adaptive) => Idle::Adaptive,
         None if host::is_isolated(core, std::path::Path::new("/")) => Idle::Poll,
-        None => Idle::Friendly,
+        None => Idle::Adaptive,
     }
 }
 
