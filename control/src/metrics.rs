@@ -130,7 +130,7 @@ pub fn rule(name: &str, packets: u64, bytes: u64) {
     counter!("sluice_policy_rule_bytes_total", label()).increment(bytes);
 }
 
-/// A rule for sources has so many ports to give, and so many are used.
+/// An SNAT rule has so many ports to give, and so many are used.
 pub fn pool(name: &str, ports: Ports, used: Ports) {
     for (metric, ports) in [("sluice_nat_pool_ports", ports), ("sluice_nat_pool_ports_used", used)] {
         for (proto, ports) in ports.named() {
@@ -140,7 +140,7 @@ pub fn pool(name: &str, ports: Ports, used: Ports) {
     }
 }
 
-/// A rule for sources has failed so many connections more.
+/// An SNAT rule has failed so many connections more.
 pub fn pool_failures(name: &str, reason: DropReason, connections: u64) {
     let labels = vec![Label::new("pool", name.to_owned()), Label::new("reason", reason.label())];
     counter!("sluice_nat_allocation_failures_total", labels).increment(connections);

@@ -197,7 +197,7 @@ impl Daemon {
         })
     }
 
-    /// The rules for sources, as they stand.
+    /// The SNAT rules, as they stand.
     fn pools(&mut self) -> Result<Vec<PoolStatistics>, Unanswered> {
         let stats = self.stats()?;
         let used = self.dataplane.workers.ports(self.pools.blocks())?;

@@ -1,4 +1,4 @@
-//! What the rules for sources have to give and what is taken of it: for `sluice nat pools`, and for Prometheus.
+//! What the SNAT rules have to give and what is taken of it: for `sluice nat pools`, and for Prometheus.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -12,7 +12,7 @@ use super::alarms::Alarm;
 use crate::metrics;
 use crate::socket::protocol::{PoolStatistics, Ports};
 
-/// The rules for sources of one configuration.
+/// The SNAT rules of one configuration.
 #[derive(Default)]
 pub struct Pools {
     /// The rules that translate, in their order.

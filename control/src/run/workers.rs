@@ -32,7 +32,7 @@ const LAST_FRAMES: Duration = Duration::from_millis(20);
 pub struct Decided {
     /// The rules of the policy.
     pub rules: Vec<RuleCounter>,
-    /// The rules for sources.
+    /// The SNAT rules.
     pub nat: Vec<NatCounter>,
 }
 

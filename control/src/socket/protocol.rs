@@ -35,7 +35,7 @@ pub enum Request {
     Ports,
     /// Drops by reason.
     Drops,
-    /// What the rules for sources have to give, and what is taken of it.
+    /// What the SNAT rules have to give, and what is taken of it.
     Pools,
     /// Read the configuration file anew and put it in force.
     Reload,
@@ -96,7 +96,7 @@ pub enum Answer {
         /// INVALID packets, which the policy judges, by every reason there is.
         invalid: Vec<Counted>,
     },
-    /// What the rules for sources have to give, and what is taken of it.
+    /// What the SNAT rules have to give, and what is taken of it.
     Pools {
         /// The rules that translate, in their order.
         pools: Vec<PoolStatistics>,
@@ -192,7 +192,7 @@ pub struct RuleStatistics {
     pub bytes: u64,
 }
 
-/// A rule for sources.
+/// An SNAT rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolStatistics {
     /// Its name, or `source-` and its place among the rules, from 0.

@@ -46,7 +46,7 @@ pub struct Configuration {
     pub renumbers: bool,
     /// The ports of the addresses that sources are translated to.
     pub pools: Pools,
-    /// What each rule for sources has come to. Begins anew with each configuration.
+    /// What each SNAT rule has come to. Begins anew with each configuration.
     pub nat_counters: Vec<NatCounter>,
     /// The zone of each port.
     pub zones: [Zone; MAX_PORTS],

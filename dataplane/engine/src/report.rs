@@ -85,7 +85,7 @@ pub struct Stats {
     pub counters: Counters,
     /// What each rule has decided; the last one is the policy's default.
     pub rules: Vec<RuleCounter>,
-    /// What each rule for sources has come to.
+    /// What each SNAT rule has come to.
     pub nat: Vec<NatCounter>,
     /// Tuples that belong to other shards and are steered to this one.
     pub signposts: u32,
@@ -100,7 +100,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// To be filled, with room for the counters of `rules` rules and the default, and of `sources` rules for sources.
+    /// To be filled, with room for the counters of `rules` rules and the default, and of `sources` SNAT rules.
     pub fn new(rules: usize, sources: usize) -> Self {
         Self {
             at: Instant::default(),
