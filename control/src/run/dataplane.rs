@@ -60,17 +60,22 @@ pub struct Dataplane {
 }
 
 impl Dataplane {
-    /// Takes the memory, attaches the devices and starts the workers.
+    /// Takes the memory, attaches the devices and starts the workers. Translated connections draw their ports by `nat_key`;
+    /// without one, by a key that is forgotten in the end.
     ///
     /// # Errors
     /// The memory or a device is not to be had, or a signal has ended the start.
-    pub fn start(candidate: &Candidate, startup: &mut Startup<'_>) -> Result<Dataplane, RunError> {
+    pub fn start(
+        candidate: &Candidate,
+        nat_key: Option<[u64; 4]>,
+        startup: &mut Startup<'_>,
+    ) -> Result<Dataplane, RunError> {
         let config = &candidate.config;
         let capacity = candidate.configuration.settings.max_entries;
         let cores = config.system.cores.workers.clone();
         let configuration = candidate.configuration.clone();
         // The kernel clears gigabytes for large tables, and cannot be interrupted in that.
-        let shards = startup.wait_for("tables", move || shards(&cores, &configuration))??;
+        let shards = startup.wait_for("tables", move || shards(&cores, &configuration, nat_key))??;
         let table_bytes: usize = shards.iter().map(Shard::memory_bytes).sum();
         let mut pages: Vec<String> = shards.iter().map(|shard| shard.pages().to_string()).collect();
         pages.dedup();
@@ -115,8 +120,13 @@ impl Dataplane {
 }
 
 /// The shards, each in memory near the core of its worker.
-fn shards(cores: &[u16], configuration: &Configuration) -> Result<Vec<Shard>, RunError> {
+fn shards(
+    cores: &[u16],
+    configuration: &Configuration,
+    nat_key: Option<[u64; 4]>,
+) -> Result<Vec<Shard>, RunError> {
     let seed = secret_seed()?;
+    let nat_key = nat_key.unwrap_or(seed);
     let pace = Arc::<Pace>::default();
     let shard = |(number, core): (u16, &u16)| {
         let steering = Steering::new(ShardId(number), cores.len() as u16)
@@ -126,7 +136,8 @@ fn shards(cores: &[u16], configuration: &Configuration) -> Result<Vec<Shard>, Ru
         let configuration = Box::new(configuration.clone());
         let pace = Arc::clone(&pace);
         let shard = || {
-            Shard::new(capacity, configuration, Instant::default())?.with_pace(pace).with_steering(steering)
+            let shard = Shard::new(capacity, configuration, Instant::default())?;
+            shard.with_pace(pace).with_nat_key(nat_key).with_steering(steering)
         };
         lcore::visit(usize::from(*core), shard)?
             .map_err(|error| RunError::Other(format!("no memory for {entries} entries: {error}")))

@@ -135,6 +135,8 @@ impl Run {
         // packets waiting.
         lcore::pin(usize::from(config.system.cores.control))
             .map_err(|error| RunError::Other(format!("system.cores.control: {error}")))?;
+        let nat_key = state.as_ref().map(StateDirectory::nat_key).transpose();
+        let nat_key = nat_key.map_err(|error| RunError::Other(format!("{}: {error}", state::NAT_KEY)))?;
         let last_good = state.map(LastGood::start).transpose();
         let last_good = last_good.map_err(|error| RunError::Other(format!("last-good: {error}")))?;
 
@@ -147,7 +149,7 @@ impl Run {
         let metrics = metrics::serve(config.metrics.listen).map_err(RunError::Other)?;
 
         let mut startup = Startup::new(events.clone(), &received);
-        let dataplane = Dataplane::start(&candidate, &mut startup)?;
+        let dataplane = Dataplane::start(&candidate, nat_key, &mut startup)?;
         info!("control socket {}, metrics http://{metrics}/metrics", config.control.socket.display());
         let reload = startup.reload;
         let mut daemon = Daemon::new(self.config.clone(), candidate, last_good, dataplane, events);

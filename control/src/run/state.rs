@@ -1,7 +1,8 @@
 //! The state directory: what outlives the daemon. systemd makes it and names it (`StateDirectory=`, `STATE_DIRECTORY`).
 //!
 //! It has the last configuration that was in force, as [`LAST_GOOD`], so that a start with a file that is wrong goes on
-//! with that instead of leaving the network without its middlebox.
+//! with that instead of leaving the network without its middlebox. And it has the key that translated connections draw their
+//! ports by, as [`NAT_KEY`]: those that go on when the daemon has started anew draw the same again.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -14,6 +15,9 @@ use tracing::warn;
 
 /// The file of the last configuration that was in force, every default written out.
 pub const LAST_GOOD: &str = "last-good.yaml";
+
+/// The file of the key of translation, for the daemon alone.
+pub const NAT_KEY: &str = "nat-key";
 
 /// For the daemon and its group.
 const DIRECTORY_MODE: u32 = 0o750;
@@ -37,6 +41,28 @@ impl StateDirectory {
         self.0.join(name)
     }
 
+    /// The key of translation, which is made at the first start, and again where the file is damaged.
+    ///
+    /// # Errors
+    /// The file can be neither read nor written, or the system gives no random numbers.
+    pub fn nat_key(&self) -> io::Result<[u64; 4]> {
+        match fs::read(self.file(NAT_KEY)) {
+            Ok(bytes) => {
+                if let Ok(key) = <[u8; 32]>::try_from(bytes) {
+                    return Ok(words(key));
+                }
+                warn!("{}: damaged, made anew", self.file(NAT_KEY).display());
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(io::Error::other)?;
+        // It may be read by its owner alone, as every file that is nascent.
+        self.write(NAT_KEY, &key)?;
+        Ok(words(key))
+    }
+
     /// Replaces a file by another in one step: after a crash it is the one or the other, whole.
     ///
     /// # Errors
@@ -48,6 +74,14 @@ impl StateDirectory {
         nascent.persist(self.file(name)).map_err(|error| error.error)?;
         File::open(&self.0)?.sync_all()
     }
+}
+
+fn words(key: [u8; 32]) -> [u64; 4] {
+    let mut words = [0; 4];
+    for (word, bytes) in words.iter_mut().zip(key.as_chunks().0) {
+        *word = u64::from_le_bytes(*bytes);
+    }
+    words
 }
 
 /// Writes each configuration that is in force as [`LAST_GOOD`], on a thread of its own: a slow disk keeps nobody waiting
@@ -101,6 +135,7 @@ impl Drop for LastGood {
 mod tests {
     use super::*;
     use crate::config;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn the_last_one_is_kept_and_is_the_same_configuration() {
@@ -116,5 +151,19 @@ mod tests {
         assert_eq!(kept, good);
         let files: Vec<_> = fs::read_dir(root.path().join("state/of/sluice")).unwrap().collect();
         assert_eq!(files.len(), 1, "{files:?}");
+    }
+
+    #[test]
+    fn the_key_of_translation_stays_the_same_and_is_the_daemons_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = StateDirectory::open(root.path()).unwrap();
+        let key = directory.nat_key().unwrap();
+        assert_eq!(directory.nat_key().unwrap(), key);
+        let mode = fs::metadata(directory.file(NAT_KEY)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        fs::write(directory.file(NAT_KEY), "cut off").unwrap();
+        let other = directory.nat_key().unwrap();
+        assert_ne!(other, key);
+        assert_eq!(directory.nat_key().unwrap(), other);
     }
 }

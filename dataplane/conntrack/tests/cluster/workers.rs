@@ -223,3 +223,24 @@ fn compare(seed: u64) {
 fn boxes_of_one_and_of_several_workers_give_packets_the_same_ends() {
     (0..SEEDS).into_par_iter().for_each(compare);
 }
+
+/// In whatever order they come: a client whose port is not kept gets the same again by the same key.
+#[test]
+fn a_box_that_starts_anew_draws_the_same_ports_again() {
+    let left = |order: &[u8]| {
+        let mut world = World::new(2, 1);
+        let pair = |host: u8| {
+            Pair::of([10, 3, 0, host].into(), 4000 + u16::from(host), [198, 51, 100, 2].into(), 80)
+        };
+        for host in order {
+            world.begin(INSIDE, &pair(*host).tcp("S", 1, 0));
+        }
+        let mut left: Vec<_> =
+            world.left.iter().map(|first| (first.came.clone(), seen(&first.frame).0.source)).collect();
+        left.sort();
+        left
+    };
+    let hosts: Vec<u8> = (1..100).collect();
+    let others: Vec<u8> = hosts.iter().rev().copied().collect();
+    assert_eq!(left(&hosts), left(&others));
+}
