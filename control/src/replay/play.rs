@@ -59,7 +59,7 @@ impl Played {
     /// What all shards have counted.
     pub fn counters(&self) -> Counters {
         let mut counters = Counters::default();
-        self.shards.iter().for_each(|shard| counters.add(shard.counters()));
+        self.shards.iter().for_each(|shard| counters.add(&shard.counters()));
         counters
     }
 }

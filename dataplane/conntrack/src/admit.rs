@@ -3,10 +3,11 @@
 use crate::facts::Facts;
 use crate::forward::Egress;
 use crate::headers::Headers;
+use crate::lifecycle::End;
 use crate::nat::Bound;
 use crate::settings::Preset;
 use crate::shard::Shard;
-use crate::table::{End, Key};
+use crate::table::Key;
 use crate::unconfirmed::Unconfirmed;
 use crate::verdict::{Action, DropReason, Rejection, State, Verdict};
 
@@ -54,7 +55,7 @@ impl Shard {
             }
             return self.table_full();
         };
-        let verdict = Verdict { entry: Some(self.entries.id(index)), ..verdict };
+        let verdict = Verdict { entry: Some(self.table.entries.id(index)), ..verdict };
         match verdict.action {
             Action::Forward(egress) if claims => {
                 self.claim(index, reply);
@@ -87,7 +88,7 @@ impl Shard {
         while self.len() >= limit && more > 0 && self.evict(key.hash) {
             more -= 1;
         }
-        self.insert(key.hash, unconfirmed).or_else(|| self.insert_in_crowd(key, unconfirmed))
+        self.begin(key.hash, unconfirmed).or_else(|| self.insert_in_crowd(key, unconfirmed))
     }
 
     /// Inserts it where its neighbourhood is full, or that of its reply tuple: one of those there makes room.
@@ -95,17 +96,17 @@ impl Shard {
     fn insert_in_crowd(&mut self, key: &Key, unconfirmed: &Unconfirmed) -> Option<u32> {
         let reply_hash = unconfirmed.reply_hash;
         for hash in [Some(key.hash), reply_hash].into_iter().flatten() {
-            if self.index.is_full(hash) && !self.evict(hash) {
+            if self.table.index.is_full(hash) && !self.evict(hash) {
                 return None;
             }
         }
-        self.insert(key.hash, unconfirmed)
+        self.begin(key.hash, unconfirmed)
     }
 
     /// Ends the entries whose places and tuples a connection takes.
     pub(crate) fn make_way(&mut self, unconfirmed: &Unconfirmed) {
         let old = [unconfirmed.replaces, unconfirmed.takes_over];
-        old.into_iter().flatten().for_each(|old| self.remove(old, End::Closed));
+        old.into_iter().flatten().for_each(|old| self.end(old, End::Closed));
     }
 
     /// The refusal of a connection that finds no room. Linux ends such a packet before it has a state.

@@ -13,34 +13,36 @@ impl Shard {
     /// What does not hold.
     #[doc(hidden)]
     pub fn check_invariants(&self) -> Result<(), String> {
-        let used =
-            || std::iter::successors(self.entries.next_used(0), |last| self.entries.next_used(last + 1));
+        let used = || {
+            std::iter::successors(self.table.entries.next_used(0), |last| {
+                self.table.entries.next_used(last + 1)
+            })
+        };
         let len = self.len() as usize;
-        let translated = used().filter(|index| self.entries.at(*index).is_translated()).count();
+        let translated = used().filter(|index| self.table.entries.at(*index).is_translated()).count();
         for (what, count, expected) in [
             ("places in use", used().count(), len),
-            ("translated entries", self.translated as usize, translated),
-            ("places in the index", self.index.len(), len + translated),
-            ("entries on the wheel", self.wheel.check(&self.entries)?, len),
+            ("translated entries", self.table.translated() as usize, translated),
+            ("places in the index", self.table.index.len(), len + translated),
+            ("entries on the wheel", self.table.wheel.check(&self.table.entries)?, len),
         ] {
             if count != expected {
                 return Err(format!("{count} {what} for {len} entries, {translated} of them translated"));
             }
         }
         self.check_mappings(
-            used().filter(|index| self.entries.at(*index).status.intersects(Status::USES_MAPPING)),
+            used().filter(|index| self.table.entries.at(*index).status.intersects(Status::USES_MAPPING)),
         )?;
-        let users = used().filter(|index| self.entries.at(*index).is_translated());
+        let users = used().filter(|index| self.table.entries.at(*index).is_translated());
         self.configuration.pools.check(users.flat_map(|index| {
-            let entered = self.entries.at(index).status.contains(Status::ENTERED);
-            let came = entered.then(|| self.entries.tuple(index, Direction::Original));
-            [Some(self.entries.tuple(index, Direction::Reply)), came].into_iter().flatten()
+            let entered = self.table.entries.at(index).status.contains(Status::ENTERED);
+            let came = entered.then(|| self.table.entries.tuple(index, Direction::Original));
+            [Some(self.table.entries.tuple(index, Direction::Reply)), came].into_iter().flatten()
         }))?;
         // A tuple that two entries own finds one of them only.
         for index in used() {
-            for direction in [Direction::Original, Direction::Reply] {
-                let tuple = self.entries.tuple(index, direction);
-                let found = self.search(&self.key(&tuple), &tuple);
+            for tuple in self.table.entries.tuples(index) {
+                let found = self.table.search(&self.table.key(&tuple), &tuple);
                 if found.map(|(other, _)| other) != Some(index) {
                     return Err(format!("entry {index} is not found by {tuple:?}, but {found:?}"));
                 }
@@ -54,9 +56,8 @@ impl Shard {
         let mut uses = HashMap::new();
         let mut ports = 0;
         for index in users {
-            let mut tuples =
-                [Direction::Original, Direction::Reply].map(|way| self.entries.tuple(index, way));
-            if self.entries.at(index).status.contains(Status::ENTERED) {
+            let mut tuples = self.table.entries.tuples(index);
+            if self.table.entries.at(index).status.contains(Status::ENTERED) {
                 tuples.reverse();
             }
             let [sends, comes] = tuples;

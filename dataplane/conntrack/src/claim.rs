@@ -6,10 +6,9 @@ use crate::exchange::{Message, Settled};
 use crate::frame::Frame;
 use crate::headers::Headers;
 use crate::ids::{EntryId, ShardId, Zone};
+use crate::lifecycle::End;
 use crate::nat::MOST_BINDINGS;
-
 use crate::shard::Shard;
-use crate::table::End;
 use crate::time::Instant;
 use crate::tuple::{Direction, Tuple};
 use crate::verdict::{Action, DropReason, Handoff, Verdict};
@@ -55,7 +54,7 @@ impl Shard {
             Message::Granted(entry) => {
                 self.exchange.settle(from);
                 if self.entry(entry).is_some() {
-                    self.entries.at_mut(entry.index).status.remove(Status::UNSETTLED);
+                    self.table.entries.at_mut(entry.index).status.remove(Status::UNSETTLED);
                 }
                 Some(Settled { entry, granted: true })
             }
@@ -64,11 +63,11 @@ impl Shard {
                 let lives = self.entry(entry).is_some();
                 if lives {
                     // There is no signpost to be released, and one that has delegated is still of use.
-                    let status = &mut self.entries.at_mut(entry.index).status;
+                    let status = &mut self.table.entries.at_mut(entry.index).status;
                     status.remove(Status::SIGNPOSTED);
                     status.remove(Status::DELEGATED);
-                    let reply = self.entries.tuple(entry.index, Direction::Reply);
-                    self.remove(entry.index, End::Refused);
+                    let reply = self.table.entries.tuple(entry.index, Direction::Reply);
+                    self.end(entry.index, End::Refused);
                     self.note_refused(&reply);
                 }
                 Some(Settled { entry, granted: !lives })
@@ -88,23 +87,22 @@ impl Shard {
 
     /// Claims the reply tuple of an entry, which waits from now on.
     pub(crate) fn claim(&mut self, index: u32, tuple: Tuple) {
-        let claim = self.entries.id(index);
-        let status = &mut self.entries.at_mut(index).status;
+        let claim = self.table.entries.id(index);
+        let status = &mut self.table.entries.at_mut(index).status;
         status.insert(Status::SIGNPOSTED);
         status.insert(Status::UNSETTLED);
         // What it was judged by: it is looked at again if that changes meanwhile.
-        self.entries.at_mut(index).judged.generation = self.generation;
+        self.table.entries.at_mut(index).judged.generation = self.generation;
         self.exchange.claim(tuple, claim);
     }
 
-    /// Lets the place of an entry go that nothing leads to any more, and the signposts to it.
-    pub(crate) fn free_place(&mut self, index: u32) {
-        let status = self.entries.at(index).status;
-        let pointed = [(Status::SIGNPOSTED, Direction::Reply), (Status::DELEGATED, Direction::Original)];
-        for (_, direction) in pointed.into_iter().filter(|(bit, _)| status.contains(*bit)) {
-            self.exchange.release(self.entries.tuple(index, direction));
+    /// Tells the shards that have signposts to a connection that it is over.
+    pub(crate) fn release_signposts(&mut self, [original, reply]: &[Tuple; 2], status: Status) {
+        for (bit, tuple) in [(Status::SIGNPOSTED, reply), (Status::DELEGATED, original)] {
+            if status.contains(bit) {
+                self.exchange.release(*tuple);
+            }
         }
-        self.entries.remove(index);
     }
 
     /// Gives the connection of a first packet to another shard. `None` where there is no room for a signpost.
@@ -144,7 +142,7 @@ impl Shard {
 
     /// The shard that is to answer the claim of an entry.
     pub(crate) fn answers(&self, id: EntryId) -> Option<ShardId> {
-        self.entry(id).map(|_| self.steering().owner(&self.entries.tuple(id.index, Direction::Reply)))
+        self.entry(id).map(|_| self.steering().owner(&self.table.entries.tuple(id.index, Direction::Reply)))
     }
 
     /// Completes the verdict on the first packet of a connection, which was [`Action::Hold`], when its claim was granted. The
@@ -158,8 +156,8 @@ impl Shard {
         };
         if entry.judged.generation != self.generation {
             // A signpost that has delegated the packet is still of use.
-            self.entries.at_mut(id.index).status.remove(Status::DELEGATED);
-            self.remove(id.index, End::Closed);
+            self.table.entries.at_mut(id.index).status.remove(Status::DELEGATED);
+            self.end(id.index, End::Closed);
             return self.decide_again(self.now, frame, 0);
         }
         if entry.is_translated() {
@@ -189,7 +187,7 @@ impl Shard {
     /// Ends the entry of a first packet that could not be held.
     pub(crate) fn abandon(&mut self, id: EntryId) {
         if self.entry(id).is_some() {
-            self.remove(id.index, End::Closed);
+            self.end(id.index, End::Closed);
         }
     }
 }

@@ -83,14 +83,25 @@ impl Entries {
         self.arena.mapped_bytes() + self.cold.mapped_bytes() + wide
     }
 
-    /// Takes a place for `entry`, whose tuples are `original` and `reply`; gives its number, or `None` when all are taken.
-    pub fn insert(&mut self, original: &Tuple, reply: &Tuple, entry: Entry, born_s: u32) -> Option<u32> {
+    /// Takes a place for `entry`, whose tuples are `original` and `reply` and whose status is `status`; gives its number, or `None` when all are taken.
+    pub fn insert(
+        &mut self,
+        original: &Tuple,
+        reply: &Tuple,
+        entry: &Entry,
+        status: Status,
+        born_s: u32,
+    ) -> Option<u32> {
         let index = self.take(original.family())?;
         let place = &mut self.arena[index as usize];
         let generation = place.generation.wrapping_add(1);
-        *place =
-            Entry { generation, selector: original.selector, reply_ports: reply.selector.ports(), ..entry };
-        place.status.insert(Status::CONFIRMED);
+        *place = Entry {
+            generation,
+            selector: original.selector,
+            reply_ports: reply.selector.ports(),
+            status: status.union(Status::CONFIRMED),
+            ..*entry
+        };
         let addresses = [original, reply].map(|tuple| [tuple.src, tuple.dst]);
         match original.family() {
             Family::V4 => place.addresses = addresses.map(|pair| pair.map(|address| address as u32)),
@@ -148,6 +159,11 @@ impl Entries {
             Family::V6 => self.wide[index as usize][direction as usize],
         };
         Tuple { src, dst, selector: entry.selector(direction) }
+    }
+
+    /// The original and the reply tuple of the entry at `index`.
+    pub fn tuples(&self, index: u32) -> [Tuple; 2] {
+        [Direction::Original, Direction::Reply].map(|direction| self.tuple(index, direction))
     }
 
     /// The direction in which a packet of `tuple` belongs to the entry at `index`; `None` if it does not, or no connection
@@ -253,7 +269,7 @@ mod tests {
     }
 
     fn insert(entries: &mut Entries, tuple: &Tuple) -> Option<u32> {
-        entries.insert(tuple, &tuple.invert(), Entry::new_zeroed(), 0)
+        entries.insert(tuple, &tuple.invert(), &Entry::new_zeroed(), Status::default(), 0)
     }
 
     #[test]
@@ -306,7 +322,8 @@ mod tests {
         let mut entries = Entries::new(1, Pages::Ordinary).unwrap();
         for v6 in [false, true] {
             let (original, reply) = (tuple(9, v6), tuple(10, v6).invert());
-            let index = entries.insert(&original, &reply, Entry::new_zeroed(), 0).unwrap();
+            let index =
+                entries.insert(&original, &reply, &Entry::new_zeroed(), Status::default(), 0).unwrap();
             assert_eq!(entries.direction(index, &original), Some(Direction::Original));
             assert_eq!(entries.direction(index, &reply), Some(Direction::Reply));
             assert_eq!(entries.direction(index, &original.invert()), None);

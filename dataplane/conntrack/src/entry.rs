@@ -41,6 +41,8 @@ bitflags! {
         /// Its source became an address of the box, and it ends when the box loses that.
         const MASQUERADED = 1 << 15;
 
+        /// Its reply tuple is another than the inverse of its original one.
+        const TRANSLATED = Self::SRC_NAT.bits() | Self::DST_NAT.bits();
         /// It uses a mapping, one way or the other.
         const USES_MAPPING = Self::ENTERED.bits() | Self::MAPPED.bits();
     }
@@ -178,7 +180,7 @@ impl Entry {
 
     /// Whether its reply tuple is another than the inverse of its original one.
     pub const fn is_translated(&self) -> bool {
-        self.status.intersects(Status::SRC_NAT.union(Status::DST_NAT))
+        self.status.intersects(Status::TRANSLATED)
     }
 
     /// IP protocol number.

@@ -46,7 +46,7 @@ impl Shard {
     ) -> Verdict {
         let remembered = match (tracked.state, tracked.direction, tracked.entry()) {
             (State::Established, Some(direction), Some(index)) => {
-                self.entries.at(index).judged.get(self.generation, direction, ingress)
+                self.table.entries.at(index).judged.get(self.generation, direction, ingress)
             }
             _ => None,
         };
@@ -138,7 +138,7 @@ impl Shard {
             direction: tracked.direction,
             invalid: tracked.invalid,
             rule: None,
-            entry: tracked.entry().map(|index| self.entries.id(index)),
+            entry: tracked.entry().map(|index| self.table.entries.id(index)),
         }
     }
 
@@ -162,10 +162,10 @@ impl Shard {
         let (Some(index), Some(direction)) = (tracked.entry(), tracked.direction) else {
             return self.walk(&mut facts).decision;
         };
-        let Entry { mark, status, .. } = *self.entries.at(index);
+        let Entry { mark, status, .. } = *self.table.entries.at(index);
         facts.connection = Some(Connection { direction, mark, status });
         let judgement = self.walk(&mut facts);
-        let entry = self.entries.at_mut(index);
+        let entry = self.table.entries.at_mut(index);
         if let Some(mark) = facts.mark()
             && entry.mark != mark
         {

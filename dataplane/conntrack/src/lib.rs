@@ -26,6 +26,7 @@ mod icmp_type;
 pub mod ids;
 pub mod index;
 mod judge;
+mod lifecycle;
 pub mod listing;
 pub mod log;
 pub mod nat;

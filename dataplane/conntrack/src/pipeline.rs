@@ -14,13 +14,14 @@ use crate::forward::{MAX_PORTS, Way};
 use crate::frame::{Frame, Handed};
 use crate::headers::{Headers, Kind, Packet};
 use crate::ids::EntryId;
+use crate::lifecycle::End;
 use crate::nat::{self, Bound, Destination};
 use crate::shard::Shard;
-use crate::table::{End, Key};
+use crate::table::Key;
 use crate::time::Instant;
 use crate::track::{Place, Tracked};
 use crate::tuple::Direction;
-use crate::unconfirmed::Attempt;
+use crate::unconfirmed::{Attempt, Unconfirmed};
 use crate::verdict::{Action, DropReason, Handoff, InvalidReason, State, Verdict};
 use crate::wire;
 use std::slice;
@@ -133,16 +134,16 @@ impl Shard {
             headers.kind = Kind::Invalid(InvalidReason::IcmpQuote);
             return Ok(());
         }
-        slot.key = self.key(&headers.tuple);
-        self.index.prefetch(slot.key.hash);
+        slot.key = self.table.key(&headers.tuple);
+        self.table.index.prefetch(slot.key.hash);
         Ok(())
     }
 
     /// Second pass: fetches the entry that the packet most probably belongs to, or what it takes to translate a new one.
     #[inline]
     fn fetch(&self, slot: &mut Slot) {
-        slot.key.candidate = self.index.candidate(slot.key.hash);
-        self.entries.prefetch(slot.key.candidate, slot.headers.tuple.family());
+        slot.key.candidate = self.table.index.candidate(slot.key.hash);
+        self.table.entries.prefetch(slot.key.candidate, slot.headers.tuple.family());
         let is_new = slot.key.candidate == NONE && slot.headers.kind == Kind::Tracked && slot.ended.is_none();
         if is_new && !self.configuration.nat.source.is_empty() {
             self.prefetch_translation(&slot.headers);
@@ -166,10 +167,10 @@ impl Shard {
         match tracked.place {
             Place::Elsewhere(shard, by) => Verdict::ended(Action::Handoff(shard, by)),
             Place::Unsettled(index) => {
-                Verdict { entry: Some(self.entries.id(index)), ..Verdict::ended(Action::Wait) }
+                Verdict { entry: Some(self.table.entries.id(index)), ..Verdict::ended(Action::Wait) }
             }
             Place::New(replaces) => self.decide_new(frame, slot, &tracked, replaces),
-            Place::Table(index) | Place::Ending(index) if self.entries.at(index).is_translated() => {
+            Place::Table(index) | Place::Ending(index) if self.table.entries.at(index).is_translated() => {
                 self.decide_translated(frame, headers, &tracked, index)
             }
             Place::None | Place::Table(_) | Place::Ending(_) | Place::Suspect(..) => {
@@ -247,10 +248,10 @@ impl Shard {
     ) -> Verdict {
         let headers = &slot.headers;
         let packet = Packet { headers, head: frame.head() };
-        let mut unconfirmed = match self.open(packet, replaces) {
-            Ok(unconfirmed) => unconfirmed,
-            Err(reason) => return self.decide_untracked(frame, headers, &Tracked::invalid(reason)),
-        };
+        let mut unconfirmed = Unconfirmed::new(headers.tuple, replaces);
+        if let Err(reason) = self.open(packet, &mut unconfirmed) {
+            return self.decide_untracked(frame, headers, &Tracked::invalid(reason));
+        }
         unconfirmed.delegated = delegated_in(frame).is_some();
         unconfirmed.attempt = slot.attempt;
         let mut facts = Facts::of_first_packet(packet, frame.port());
@@ -281,7 +282,7 @@ impl Shard {
             Way::Closed(action) => self.verdict(tracked, action),
         };
         if let (Action::Forward(_), Some(EntryId { index, .. })) = (verdict.action, verdict.entry)
-            && self.entries.at(index).is_translated()
+            && self.table.entries.at(index).is_translated()
         {
             self.rewrite(frame, headers, &self.translated(index, Direction::Original));
         }
@@ -326,8 +327,10 @@ impl Shard {
     #[cold]
     fn end_or_shorten(&mut self, place: Place) {
         match place {
-            Place::Ending(index) => self.remove(index, End::Closed),
-            Place::Suspect(index, deadline) => self.wheel.refresh(&mut self.entries, index, deadline),
+            Place::Ending(index) => self.end(index, End::Closed),
+            Place::Suspect(index, deadline) => {
+                self.table.wheel.refresh(&mut self.table.entries, index, deadline)
+            }
             Place::None | Place::Table(_) | Place::Unsettled(_) | Place::Elsewhere(..) | Place::New(_) => {}
         }
     }

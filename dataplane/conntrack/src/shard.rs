@@ -8,13 +8,14 @@ use crate::exchange::Exchange;
 use crate::forward::{Forwarding, MAX_PORTS};
 use crate::ids::{EntryId, Zone};
 use crate::index::Index;
+use crate::lifecycle::End;
 use crate::listing::EntrySnapshot;
 use crate::log::Log;
 use crate::nat::{Binders, Client, Exhausted, Identifications, LastBound, Mapped, Nat, NatCounter, Pools};
 use crate::policy::Policy;
 use crate::settings::{Settings, Timeouts};
 use crate::steer::Steering;
-use crate::table::End;
+use crate::table::Table;
 use crate::time::{Instant, Tick};
 use crate::tuple::Direction;
 use crate::tuple_map::TupleMap;
@@ -114,13 +115,10 @@ pub struct Shard {
     pub(crate) configuration: Box<Configuration>,
     /// Tells judgements of this configuration from older ones; never 0.
     pub(crate) generation: u16,
-    pub(crate) entries: Entries,
-    pub(crate) index: Index,
-    pub(crate) wheel: Wheel,
+    /// Its connections.
+    pub(crate) table: Table,
     pub(crate) counters: Counters,
     pub(crate) log: Log,
-    /// Translated entries in the table.
-    pub(crate) translated: u32,
     /// Where to go on looking for what a new configuration asks of entries.
     pub(crate) sweep: Option<u32>,
     /// What the last translated source was bound by.
@@ -158,12 +156,9 @@ impl Shard {
             exchange: Exchange::new(capacity.entries, capacity.seed)?,
             configuration,
             generation: 1,
-            entries: Entries::new(capacity.entries, capacity.pages)?,
-            index: Index::new(places, capacity.seed, capacity.pages)?,
-            wheel: Wheel::new(Tick::at(now)),
+            table: Table::new(capacity.entries, places, capacity.seed, capacity.pages, Tick::at(now))?,
             counters: Counters::default(),
             log: Log::default(),
-            translated: 0,
             sweep: None,
             last_bound: LastBound::default(),
             identifications: Identifications::default(),
@@ -189,7 +184,7 @@ impl Shard {
     /// # Errors
     /// When the host refuses address space.
     pub fn with_steering(mut self, steering: Steering) -> io::Result<Self> {
-        self.exchange.join(steering, self.entries.capacity())?;
+        self.exchange.join(steering, self.table.entries.capacity())?;
         Ok(self)
     }
 
@@ -241,8 +236,8 @@ impl Shard {
     }
 
     /// What has been counted.
-    pub const fn counters(&self) -> &Counters {
-        &self.counters
+    pub fn counters(&self) -> Counters {
+        Counters { entries: *self.table.gauges(), ..self.counters.clone() }
     }
 
     /// Counts drops that a worker finds out about when the verdicts have been given: a full transmit queue, a port
@@ -268,29 +263,29 @@ impl Shard {
 
     /// Entries in the table.
     pub const fn len(&self) -> u32 {
-        self.entries.len()
+        self.table.entries.len()
     }
 
     /// Whether the table is empty.
     pub const fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.table.entries.is_empty()
     }
 
     /// Bytes of memory for entries, index, timers and ports, all told.
     pub fn memory_bytes(&self) -> usize {
         let maps = self.exchange.memory_bytes() + self.mappings.memory_bytes() + self.clients.memory_bytes();
         let pools = self.configuration.pools.memory_bytes();
-        self.entries.memory_bytes() + self.index.memory_bytes() + maps + pools + size_of::<Self>()
+        self.table.memory_bytes() + maps + pools + size_of::<Self>()
     }
 
     /// The pages that the entries lie on.
     pub const fn pages(&self) -> Pages {
-        self.entries.pages()
+        self.table.entries.pages()
     }
 
     /// Most entries allowed now: its share of what the box may have.
     pub(crate) fn limit(&self) -> u32 {
-        self.steering().share(self.configuration.settings.max_entries).min(self.entries.capacity())
+        self.steering().share(self.configuration.settings.max_entries).min(self.table.entries.capacity())
     }
 
     /// Moves the clock and ends what has come to its time, at most `budget` steps of it: slots of the wheel and
@@ -304,14 +299,8 @@ impl Shard {
     /// Ends what is due at `by`, at most `budget` steps of it. False when there is more to do.
     fn settle(&mut self, by: Instant, mut budget: u32) -> bool {
         let tick = Tick::at(by);
-        while let Some(index) = self.wheel.next_due(&mut self.entries, tick, &mut budget) {
-            if self.entries.at(index).deadline.is_due(tick) {
-                self.remove_disarmed(index, End::Expired);
-            } else {
-                self.wheel.arm(&mut self.entries, index);
-            }
-        }
-        let done = self.wheel.is_done(tick);
+        while self.end_expired(tick, &mut budget) {}
+        let done = self.table.wheel.is_done(tick);
         if done {
             self.settled = by;
         }
@@ -328,7 +317,7 @@ impl Shard {
             if self.is_empty() {
                 // Nothing can be due: cross the rest at once.
                 self.settled = self.now;
-                self.wheel = Wheel::new(Tick::at(self.now));
+                self.table.wheel = Wheel::new(Tick::at(self.now));
             } else {
                 self.settle(self.settled.after(STEP), u32::MAX);
             }
@@ -337,43 +326,49 @@ impl Shard {
 
     /// The entry of that name, if it lives.
     pub fn entry(&self, id: EntryId) -> Option<&Entry> {
-        self.entries.get(id)
+        self.table.entries.get(id)
     }
 
     /// Walks the table from the place `cursor`, at most `most` entries and [`LISTED_PLACES`]; gives the place to go
     /// on from, which may come without any entry, or `None` at the end. Entries whose time is over are passed over.
     pub fn list(&self, cursor: u32, most: u32, mut visit: impl FnMut(EntryId, EntrySnapshot)) -> Option<u32> {
         let now = Tick::at(self.now);
-        let mut place = self.entries.next_place(cursor);
+        let mut place = self.table.entries.next_place(cursor);
         let mut visited = 0;
         for _ in 0..LISTED_PLACES {
             let Some(index) = place.filter(|_| visited < most) else { break };
-            let entry = self.entries.at(index);
+            let entry = self.table.entries.at(index);
             if entry.is_used() && !entry.deadline.is_due(now) {
-                visit(self.entries.id(index), self.snapshot(index));
+                visit(self.table.entries.id(index), self.snapshot(index));
                 visited += 1;
             }
-            place = self.entries.next_place(index + 1);
+            place = self.table.entries.next_place(index + 1);
         }
         place
     }
 
     fn snapshot(&self, index: u32) -> EntrySnapshot {
         let settings = &self.configuration.settings;
-        let tuples =
-            [Direction::Original, Direction::Reply].map(|direction| self.entries.tuple(index, direction));
-        EntrySnapshot::of(self.entries.at(index), self.entries.cold(index), tuples, settings, self.now)
+        let tuples = [Direction::Original, Direction::Reply]
+            .map(|direction| self.table.entries.tuple(index, direction));
+        EntrySnapshot::of(
+            self.table.entries.at(index),
+            self.table.entries.cold(index),
+            tuples,
+            settings,
+            self.now,
+        )
     }
 
     /// Deletes the entries that `wanted` says; gives how many those were.
     pub fn delete(&mut self, mut wanted: impl FnMut(&EntrySnapshot) -> bool) -> u32 {
         let before = self.len();
-        let mut next = self.entries.next_used(0);
+        let mut next = self.table.entries.next_used(0);
         while let Some(index) = next {
             if wanted(&self.snapshot(index)) {
-                self.remove(index, End::Deleted);
+                self.end(index, End::Deleted);
             }
-            next = self.entries.next_used(index + 1);
+            next = self.table.entries.next_used(index + 1);
         }
         before - self.len()
     }

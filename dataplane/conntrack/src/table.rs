@@ -1,14 +1,17 @@
-//! The table: entries, the index that finds them, the wheel that ends them, and what is counted about them, kept in step.
+//! The table: entries, the index that finds them, the wheel that ends them and the gauges that count them, kept in step.
+//!
+//! It knows nothing of packets, policies and other shards: connections begin and end in [`crate::lifecycle`].
 
-use crate::counters::ProtocolLabel;
-use crate::entries::NONE;
+use crate::counters::{ByState, ProtocolLabel};
+use crate::entries::{Entries, NONE};
 use crate::entry::{Entry, Status};
-use crate::index::Hash;
-use crate::nat::Pools;
-use crate::shard::Shard;
+use crate::index::{Hash, Index};
 use crate::time::Tick;
 use crate::tuple::{Direction, Tuple};
 use crate::unconfirmed::Unconfirmed;
+use crate::wheel::Wheel;
+use sluice_memory::Pages;
+use std::io;
 
 /// What a tuple is looked up by.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,51 +22,78 @@ pub(crate) struct Key {
     pub(crate) candidate: u32,
 }
 
-/// Why an entry ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// Its time is over.
-    Expired,
-    /// Evicted for a new one.
-    Evicted,
-    /// Deleted by the operator.
-    Deleted,
-    /// Its protocol says so: reset, reopened, answered.
-    Closed,
-    /// Another shard has refused its reply tuple, before its first packet left.
-    Refused,
+/// The connections of a shard that are confirmed.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) entries: Entries,
+    pub(crate) index: Index,
+    pub(crate) wheel: Wheel,
+    /// Entries by protocol and state.
+    gauges: ByState,
+    /// Those of them that are translated.
+    translated: u32,
 }
 
-impl Shard {
+/// An entry that is no longer in the table.
+#[derive(Debug)]
+pub(crate) struct Removed {
+    /// The place that it had.
+    pub(crate) index: u32,
+    /// Its original and its reply tuple.
+    pub(crate) tuples: [Tuple; 2],
+    /// Its status at the end.
+    pub(crate) status: Status,
+    /// Its tracker's last state.
+    pub(crate) state: u8,
+}
+
+impl Removed {
+    /// Whether its reply tuple was another than the inverse of its original one.
+    pub(crate) const fn is_translated(&self) -> bool {
+        self.status.intersects(Status::TRANSLATED)
+    }
+}
+
+impl Table {
+    /// An empty table with room for so many entries and for so many of their tuples, at `now`.
+    ///
+    /// # Errors
+    /// When the host has not enough memory.
+    pub(crate) fn new(
+        entries: u32,
+        places: u32,
+        seed: [u64; 4],
+        pages: Pages,
+        now: Tick,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            entries: Entries::new(entries, pages)?,
+            index: Index::new(places, seed, pages)?,
+            wheel: Wheel::new(now),
+            gauges: ByState::default(),
+            translated: 0,
+        })
+    }
+
+    /// How many of its entries are translated.
+    pub(crate) const fn translated(&self) -> u32 {
+        self.translated
+    }
+
+    /// How many entries there are by protocol and state.
+    pub(crate) const fn gauges(&self) -> &ByState {
+        &self.gauges
+    }
+
+    /// Bytes of memory for entries and index.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.entries.memory_bytes() + self.index.memory_bytes()
+    }
+
     /// What to look a tuple up by, without a candidate.
     #[inline]
     pub(crate) fn key(&self, tuple: &Tuple) -> Key {
         Key { hash: self.index.hash(tuple, tuple.selector.invert()), candidate: NONE }
-    }
-
-    /// Finds the live entry of a tuple, and the direction in which the tuple belongs to it. An entry whose time is
-    /// over ends here if the wheel has not come to it yet.
-    #[inline(always)]
-    pub(crate) fn find(&mut self, key: &Key, tuple: &Tuple) -> Option<(u32, Direction)> {
-        let found = match self.entries.direction(key.candidate, tuple) {
-            Some(direction) => Some((key.candidate, direction)),
-            None => self.search(key, tuple),
-        };
-        match found {
-            Some((index, _)) if self.entries.at(index).deadline.is_due(Tick::at(self.now)) => {
-                self.counters.missed += 1;
-                self.remove(index, End::Expired);
-                None
-            }
-            Some(_) => {
-                self.counters.found += 1;
-                found
-            }
-            None => {
-                self.counters.missed += 1;
-                None
-            }
-        }
     }
 
     /// Finds the entry of a tuple without a candidate, be its time over or not.
@@ -72,18 +102,9 @@ impl Shard {
         self.index.find(key.hash, |index| self.entries.direction(index, tuple))
     }
 
-    /// Ends an entry that makes room for a connection of this hash. False where there is none.
-    pub(crate) fn evict(&mut self, hash: Hash) -> bool {
-        let Some(victim) = self.evictable(hash) else { return false };
-        let is_expired = self.entries.at(victim).deadline.is_due(Tick::at(self.now));
-        self.remove(victim, if is_expired { End::Expired } else { End::Evicted });
-        true
-    }
-
-    /// The entry to evict for a connection of this hash, unassured or one whose time is over: if it can be, one whose first
-    /// packet is not held.
-    fn evictable(&self, hash: Hash) -> Option<u32> {
-        let now = Tick::at(self.now);
+    /// The entry to evict for a connection of this hash, unassured or one whose time is over at `now`: if it can be, one whose
+    /// first packet is not held.
+    pub(crate) fn evictable(&self, hash: Hash, now: Tick) -> Option<u32> {
         let is = |bit, index: &u32| self.entries.at(*index).status.contains(bit);
         let is_expired = |index: &u32| self.entries.at(*index).deadline.is_due(now);
         let mut candidates = self
@@ -95,13 +116,13 @@ impl Shard {
         candidates.find(|index| !is(Status::UNSETTLED, index)).or(first)
     }
 
-    /// Puts a connection into the table, under the hash of its original tuple and, if it is translated, of its reply tuple;
-    /// `None` when there is no room for it.
-    pub(crate) fn insert(&mut self, hash: Hash, unconfirmed: &Unconfirmed) -> Option<u32> {
+    /// Puts a connection in, under the hash of its original tuple and, if it is translated, of its reply tuple; `born_s` is the
+    /// second of its birth. `None` when there is no room for it.
+    pub(crate) fn insert(&mut self, hash: Hash, unconfirmed: &Unconfirmed, born_s: u32) -> Option<u32> {
         let Unconfirmed { entry, original, reply, .. } = unconfirmed;
-        let entry = Entry { status: unconfirmed.status(), ..*entry };
-        let reply_hash = unconfirmed.reply_hash.filter(|_| entry.is_translated());
-        let index = self.entries.insert(original, reply, entry, self.now.as_secs() as u32)?;
+        let status = unconfirmed.status();
+        let reply_hash = unconfirmed.reply_hash.filter(|_| status.intersects(Status::TRANSLATED));
+        let index = self.entries.insert(original, reply, entry, status, born_s)?;
         let has_place = self.index.insert(hash, index);
         if !has_place || reply_hash.is_some_and(|reply_hash| !self.index.insert(reply_hash, index)) {
             if has_place {
@@ -110,55 +131,151 @@ impl Shard {
             self.entries.remove(index);
             return None;
         }
-        if reply_hash.is_some() {
-            self.translated += 1;
-            self.count_ports(index, Pools::take);
-        }
+        self.translated += u32::from(reply_hash.is_some());
         self.wheel.arm(&mut self.entries, index);
-        self.counters.inserts += 1;
         *self.gauge(original.protocol(), entry.state) += 1;
         Some(index)
     }
 
-    /// The gauge of live entries of a protocol in a state.
-    pub(crate) fn gauge(&mut self, protocol: u8, state: u8) -> &mut u64 {
-        &mut self.counters.entries[ProtocolLabel::of(protocol) as usize][usize::from(state)]
-    }
-
-    /// Ends an entry.
-    pub(crate) fn remove(&mut self, index: u32, end: End) {
+    /// Takes an entry out.
+    pub(crate) fn remove(&mut self, index: u32) -> Removed {
         self.wheel.disarm(&mut self.entries, index);
-        self.remove_disarmed(index, end);
+        self.remove_disarmed(index)
     }
 
-    /// Ends an entry that the wheel has let go of.
-    pub(crate) fn remove_disarmed(&mut self, index: u32, end: End) {
-        let tuple = self.entries.tuple(index, Direction::Original);
+    /// Takes the next entry out whose time is over at `now`. `None` when there is none for the time being, or when `budget`,
+    /// which pays for slots and entries of the wheel, is used up.
+    pub(crate) fn remove_expired(&mut self, now: Tick, budget: &mut u32) -> Option<Removed> {
+        loop {
+            let index = self.wheel.next_due(&mut self.entries, now, budget)?;
+            if self.entries.at(index).deadline.is_due(now) {
+                return Some(self.remove_disarmed(index));
+            }
+            self.wheel.arm(&mut self.entries, index);
+        }
+    }
+
+    /// Takes an entry out that the wheel has let go of.
+    fn remove_disarmed(&mut self, index: u32) -> Removed {
+        let tuples = self.entries.tuples(index);
+        let [original, reply] = &tuples;
         let Entry { state, status, .. } = *self.entries.at(index);
-        *self.gauge(tuple.protocol(), state) -= 1;
-        match end {
-            End::Expired => {
-                let states = &mut self.counters.expired[ProtocolLabel::of(tuple.protocol()) as usize];
-                states[usize::from(state)] += 1;
-            }
-            End::Evicted => self.counters.early_drops += 1,
-            End::Deleted => self.counters.deletes += 1,
-            End::Closed | End::Refused => self.counters.closed += 1,
-        }
-        let hash = self.key(&tuple).hash;
-        if status.intersects(Status::USES_MAPPING) {
-            self.leave_mapping_of(index);
-        }
-        if self.entries.at(index).is_translated() {
-            let reply = self.entries.tuple(index, Direction::Reply);
-            self.index.remove(self.key(&reply).hash, index);
+        let removed = Removed { index, tuples, status, state };
+        *self.gauge(original.protocol(), state) -= 1;
+        if removed.is_translated() {
+            self.index.remove(self.key(reply).hash, index);
             self.translated -= 1;
-            self.count_ports(index, Pools::give_back);
-            if end != End::Refused {
-                self.forget_exhausted(&reply);
-            }
         }
-        self.index.remove(hash, index);
-        self.free_place(index);
+        self.index.remove(self.key(original).hash, index);
+        self.entries.remove(index);
+        removed
+    }
+
+    /// Counts an entry that has left the state `from` by that which it has now.
+    #[inline]
+    pub(crate) fn change_state(&mut self, index: u32, from: u8) {
+        let entry = self.entries.at(index);
+        let (protocol, state) = (entry.protocol(), entry.state);
+        *self.gauge(protocol, from) -= 1;
+        *self.gauge(protocol, state) += 1;
+    }
+
+    #[inline]
+    fn gauge(&mut self, protocol: u8, state: u8) -> &mut u64 {
+        &mut self.gauges[ProtocolLabel::of(protocol) as usize][usize::from(state)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEED: [u64; 4] = [1, 2, 3, 4];
+
+    fn table(room: u32) -> Table {
+        Table::new(room, room * 2, SEED, Pages::Ordinary, Tick::default()).unwrap()
+    }
+
+    fn udp(sport: u16) -> Tuple {
+        Tuple::new([10, 0, 0, 1].into(), [198, 51, 100, 2].into(), 17, sport, 53)
+    }
+
+    /// A connection that ends after so long.
+    fn connection(original: Tuple, ms: u32) -> Unconfirmed {
+        let mut connection = Unconfirmed::new(original, None);
+        connection.entry.deadline = Tick::default().after_ms(ms);
+        connection
+    }
+
+    fn insert(table: &mut Table, connection: &Unconfirmed) -> Option<u32> {
+        table.insert(table.key(&connection.original).hash, connection, 0)
+    }
+
+    fn found(table: &Table, tuple: &Tuple) -> Option<(u32, Direction)> {
+        table.search(&table.key(tuple), tuple)
+    }
+
+    #[test]
+    fn an_entry_is_found_by_both_directions_until_it_is_removed() {
+        let mut table = table(8);
+        let tuple = udp(4000);
+        let index = insert(&mut table, &connection(tuple, 1000)).unwrap();
+        assert_eq!(found(&table, &tuple), Some((index, Direction::Original)));
+        assert_eq!(found(&table, &tuple.invert()), Some((index, Direction::Reply)));
+        assert_eq!(table.gauges()[ProtocolLabel::Udp as usize][0], 1);
+        let removed = table.remove(index);
+        assert_eq!(removed.tuples, [tuple, tuple.invert()]);
+        assert_eq!((table.entries.len(), found(&table, &tuple)), (0, None));
+        assert_eq!(table.gauges(), &ByState::default());
+        assert_eq!((table.index.len(), table.wheel.check(&table.entries)), (0, Ok(0)));
+    }
+
+    #[test]
+    fn a_translated_entry_is_found_by_its_reply_tuple() {
+        let mut table = table(8);
+        let mut connection = connection(udp(4000), 1000);
+        let reply = Tuple { dst: 0xc0a8_0001, ..connection.reply };
+        connection.settle(&reply, table.key(&reply).hash);
+        let index = insert(&mut table, &connection).unwrap();
+        assert_eq!(found(&table, &reply), Some((index, Direction::Reply)));
+        assert_eq!(found(&table, &connection.original.invert()), None);
+        assert_eq!((table.translated(), table.index.len()), (1, 2));
+        assert!(table.remove(index).is_translated());
+        assert_eq!((table.translated(), table.index.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_full_table_takes_nothing() {
+        let mut table = table(2);
+        let inserted = [1, 2, 3].map(|sport| insert(&mut table, &connection(udp(sport), 1000)).is_some());
+        assert_eq!((inserted, table.entries.len(), table.index.len()), ([true, true, false], 2, 2));
+    }
+
+    #[test]
+    fn entries_expire_in_their_order() {
+        let mut table = table(8);
+        for (sport, ms) in [(1, 90_000), (2, 1000), (3, 30_000)] {
+            insert(&mut table, &connection(udp(sport), ms)).unwrap();
+        }
+        let mut expired = |ms| {
+            let (now, mut budget) = (Tick::default().after_ms(ms), u32::MAX);
+            let mut next = || table.remove_expired(now, &mut budget);
+            std::iter::from_fn(|| next().map(|it| it.tuples[0].selector.sport())).collect::<Vec<_>>()
+        };
+        assert_eq!(expired(500), [0; 0]);
+        assert_eq!(expired(40_000), [2, 3]);
+        assert_eq!(expired(100_000), [1]);
+    }
+
+    #[test]
+    fn who_is_assured_gives_way_only_when_its_time_is_over() {
+        let mut table = table(1);
+        let connection = connection(udp(1), 1000);
+        let index = insert(&mut table, &connection).unwrap();
+        let hash = table.key(&udp(2)).hash;
+        assert_eq!(table.evictable(hash, Tick::default()), Some(index));
+        table.entries.at_mut(index).status.insert(Status::ASSURED);
+        assert_eq!(table.evictable(hash, Tick::default()), None);
+        assert_eq!(table.evictable(hash, Tick::default().after_ms(2000)), Some(index));
     }
 }

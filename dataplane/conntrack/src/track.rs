@@ -4,9 +4,10 @@ use crate::entry::Status;
 use crate::frame::{Frame, Handed};
 use crate::headers::{Kind, Packet};
 use crate::ids::{EntryId, ShardId};
+use crate::lifecycle::End;
 use crate::settings::Preset;
 use crate::shard::Shard;
-use crate::table::{End, Key};
+use crate::table::Key;
 use crate::time::Tick;
 use crate::tracker::{self, Context, Update};
 use crate::tuple::Direction;
@@ -79,7 +80,7 @@ impl Shard {
         let Some((index, direction)) = self.find(key, &packet.headers.tuple) else {
             return self.elsewhere(packet, handed).unwrap_or(Tracked::first(None));
         };
-        let entry = self.entries.at_mut(index);
+        let entry = self.table.entries.at_mut(index);
         if entry.status.contains(Status::UNSETTLED) {
             let place = Place::Unsettled(index);
             return Tracked { direction: Some(direction), place, ..Tracked::without_entry(State::New) };
@@ -108,12 +109,10 @@ impl Shard {
             entry.counter(direction).add(packet.headers.l3_len);
         }
         if entry.state != tracker_state {
-            let (protocol, state) = (packet.headers.tuple.protocol(), entry.state);
-            *self.gauge(protocol, tracker_state) -= 1;
-            *self.gauge(protocol, state) += 1;
+            self.change_state(index, tracker_state);
         }
         if let Some(timeout_ms) = timeout_ms {
-            self.wheel.refresh(&mut self.entries, index, now.after_ms(timeout_ms));
+            self.table.wheel.refresh(&mut self.table.entries, index, now.after_ms(timeout_ms));
         }
         belongs(Place::Table(index))
     }
@@ -124,7 +123,7 @@ impl Shard {
     fn reopen(&mut self, index: u32, packet: Packet<'_>, handed: Option<Handed>) -> Tracked {
         match self.elsewhere(packet, handed) {
             Some(tracked) => {
-                self.remove(index, End::Closed);
+                self.end(index, End::Closed);
                 tracked
             }
             None => Tracked::first(Some(index)),
@@ -136,10 +135,10 @@ impl Shard {
         let (Ok(mut headers), Some(entry)) = (wire::parse(frame), self.entry(id)) else { return };
         headers.tuple.selector = headers.tuple.selector.with_zone(entry.selector.zone());
         // What the box says answers a packet as that came in: where that was to be translated, so is this.
-        if let Some(came) = self.entries.direction(id.index, &headers.tuple.invert()) {
-            headers.tuple = self.entries.tuple(id.index, came.invert());
+        if let Some(came) = self.table.entries.direction(id.index, &headers.tuple.invert()) {
+            headers.tuple = self.table.entries.tuple(id.index, came.invert());
         }
-        let key = self.key(&headers.tuple);
+        let key = self.table.key(&headers.tuple);
         let packet = Packet { headers: &headers, head: frame.head() };
         let tracked = match headers.kind {
             Kind::Error => self.relate(&key, packet, None),
@@ -147,21 +146,20 @@ impl Shard {
             Kind::NotIp | Kind::Untracked | Kind::Invalid(_) => return,
         };
         if let Place::Ending(index) = tracked.place {
-            self.remove(index, End::Closed);
+            self.end(index, End::Closed);
         }
     }
 
-    /// Opens the connection of a first packet; `replaces` is the entry whose place it takes.
+    /// Opens the connection of a first packet, of which no more than the tuple is known.
     ///
     /// # Errors
     /// Why the packet opens none, and is INVALID.
     pub(crate) fn open(
         &self,
         packet: Packet<'_>,
-        replaces: Option<u32>,
-    ) -> Result<Unconfirmed, InvalidReason> {
+        unconfirmed: &mut Unconfirmed,
+    ) -> Result<(), InvalidReason> {
         let now = Tick::at(self.now);
-        let mut unconfirmed = Unconfirmed::new(packet.headers.tuple, replaces);
         let entry = &mut unconfirmed.entry;
         let context = Context { settings: &self.configuration.settings, now };
         let timeout_ms = tracker::open(context, packet, entry)?;
@@ -169,7 +167,7 @@ impl Shard {
         if self.configuration.settings.accounting {
             entry.counter(Direction::Original).add(packet.headers.l3_len);
         }
-        Ok(unconfirmed)
+        Ok(())
     }
 
     /// The packet of a connection that another shard has, or is to know about.
@@ -195,7 +193,7 @@ impl Shard {
     /// one. It does not, once both ends have spoken, and none that shows no knowledge of what was sent (RFC 5927 section 4).
     #[cold]
     fn may_end_by_error(&self, index: u32, direction: Direction, error: Packet<'_>) -> bool {
-        let entry = self.entries.at(index);
+        let entry = self.table.entries.at(index);
         let quoted = wire::icmp::quoted_l4(error);
         !entry.status.contains(Status::ASSURED) && tracker::is_in_flight(entry, direction, quoted)
     }

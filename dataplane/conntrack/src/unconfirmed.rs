@@ -1,6 +1,6 @@
 //! The unconfirmed connection: what its first packet has brought about so far.
 //!
-//! A value in the hands of whoever decides about that packet. [`Shard::open`](crate::shard::Shard::open) makes it, NAT completes
+//! A value in the hands of whoever decides about that packet. [`Shard::open`](crate::shard::Shard::open) fills its entry, NAT completes
 //! its reply tuple, the policy gives it its mark, and [`Shard::confirm`](crate::shard::Shard::confirm) puts it into the table
 //! once the packet has passed. Dropped before, it leaves nothing behind.
 
@@ -50,6 +50,7 @@ pub(crate) struct Unconfirmed {
 
 impl Unconfirmed {
     /// A connection of which no more is known than the tuple of its first packet.
+    #[inline]
     pub(crate) fn new(original: Tuple, replaces: Option<u32>) -> Self {
         let mut entry = Entry::new_zeroed();
         entry.selector = original.selector;
@@ -83,6 +84,7 @@ impl Unconfirmed {
     }
 
     /// The status that its entry begins with: what of it is translated, and how that came about.
+    #[inline]
     pub(crate) fn status(&self) -> Status {
         let mut status = Status::default();
         if self.delegated {

@@ -120,7 +120,7 @@ impl Stats {
     pub(crate) fn fill(&mut self, shard: &Shard) {
         self.at = shard.now();
         self.entries = shard.len();
-        self.counters.clone_from(shard.counters());
+        self.counters = shard.counters();
         self.rules.clear();
         let room = self.rules.capacity();
         self.rules.extend(shard.configuration().rule_counters.iter().take(room));

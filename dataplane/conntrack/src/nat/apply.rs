@@ -40,7 +40,7 @@ impl Shard {
     /// The tuple that packets of one direction of a translated entry become ones of.
     #[inline]
     pub(crate) fn translated(&self, index: u32, direction: Direction) -> Tuple {
-        self.entries.tuple(index, direction.invert()).invert()
+        self.table.entries.tuple(index, direction.invert()).invert()
     }
 
     /// Makes a packet of a connection one of tuple `to`.
@@ -55,9 +55,9 @@ impl Shard {
     /// Makes a packet that was translated what it was before. `None` where its entry is over, or it is an error about one.
     #[cold]
     pub(crate) fn restore<F: Frame>(&self, frame: &mut F, id: EntryId, direction: Direction) -> Option<()> {
-        if self.entries.get(id)?.is_translated() {
+        if self.table.entries.get(id)?.is_translated() {
             let headers = wire::parse(frame).ok().filter(|headers| headers.kind == Kind::Tracked)?;
-            edit::rewrite(frame, &headers, &self.entries.tuple(id.index, direction));
+            edit::rewrite(frame, &headers, &self.table.entries.tuple(id.index, direction));
         }
         Some(())
     }
@@ -75,7 +75,7 @@ impl Shard {
     /// source becomes what the connection's would: no address inside is seen outside.
     #[cold]
     pub(crate) fn error_edit(&self, index: u32, direction: Direction) -> ErrorEdit {
-        let own = self.entries.tuple(index, direction);
+        let own = self.table.entries.tuple(index, direction);
         let to = self.translated(index, direction);
         ErrorEdit {
             src: (to.src != own.src).then_some(to.src),

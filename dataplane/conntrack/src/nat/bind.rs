@@ -114,7 +114,7 @@ impl Shard {
         }
         // As long as nothing is translated, a tuple that no entry has is free in both directions.
         let is_bound = facts.has_status(Status::DST_NAT);
-        if !is_bound && self.translated == 0 && self.signposts() == 0 {
+        if !is_bound && self.table.translated() == 0 && self.signposts() == 0 {
             return Bound::Found;
         }
         let stay = Wish { address: unconfirmed.original.src, ports: Ports::Own, steers: false };

@@ -18,7 +18,7 @@ use super::used_ports::around;
 use crate::entry::Status;
 use crate::ids::ShardId;
 use crate::shard::Shard;
-use crate::tuple::{Direction, Selector, Tuple, protocol};
+use crate::tuple::{Selector, Tuple, protocol};
 use crate::unconfirmed::Unconfirmed;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -214,15 +214,13 @@ impl Shard {
         }
     }
 
-    /// Counts an entry's use of a mapping no more.
+    /// Counts the use of a mapping by a connection of these tuples no more.
     #[inline(never)]
-    pub(crate) fn leave_mapping_of(&mut self, index: u32) {
-        let (original, reply) =
-            (self.entries.tuple(index, Direction::Original), self.entries.tuple(index, Direction::Reply));
-        if self.entries.at(index).status.contains(Status::ENTERED) {
-            self.leave_mapping(&reply, &original);
+    pub(crate) fn leave_mapping_of(&mut self, [original, reply]: &[Tuple; 2], status: Status) {
+        if status.contains(Status::ENTERED) {
+            self.leave_mapping(reply, original);
         } else {
-            self.leave_mapping(&original, &reply);
+            self.leave_mapping(original, reply);
         }
     }
 

@@ -27,7 +27,7 @@ impl Shard {
         let wish = binder.wish(original.family(), original.src, own, self.choice(binder, original));
         let Some(wish) = wish else { return };
         let reply = Tuple { dst: wish.address, ..original.invert() };
-        self.index.prefetch(self.key(&reply).hash);
+        self.table.index.prefetch(self.table.key(&reply).hash);
         self.configuration.pools.prefetch(reply.family(), reply.dst, reply.protocol(), reply.reply_port());
     }
 }

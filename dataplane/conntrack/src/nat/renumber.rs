@@ -35,7 +35,7 @@ impl Shard {
         if !may_be_cut {
             return;
         }
-        let hash = self.index.keyed(&(wire::addresses(frame.head(), headers), headers.protocol));
+        let hash = self.table.index.keyed(&(wire::addresses(frame.head(), headers), headers.protocol));
         let Identifications(counters) = &mut self.identifications;
         let last = &mut counters[hash as usize % COUNTERS];
         *last = last.wrapping_add(1);

@@ -10,9 +10,10 @@ use super::rules::Ports;
 use super::used_ports::{around, next_free};
 use crate::entry::Status;
 use crate::index::Hash;
+use crate::lifecycle::End;
 use crate::shard::Shard;
 use crate::steer::{Base, EVERYWHERE, Steering};
-use crate::table::{End, Key};
+use crate::table::Key;
 use crate::time::Tick;
 use crate::tracker::tcp;
 use crate::tuple::{Direction, Tuple, protocol};
@@ -284,12 +285,12 @@ impl Shard {
         if self.exchange.signpost(tuple).is_some() {
             return Probe::Taken;
         }
-        let key = self.key(tuple);
+        let key = self.table.key(tuple);
         let replaces = unconfirmed.and_then(|unconfirmed| unconfirmed.replaces);
         match self.owner_of(&key, tuple).filter(|owner| Some(*owner) != replaces) {
             None => Probe::Free(key.hash),
             Some(index) if self.is_closed(index, tuple) => {
-                let old = self.entries.at(index);
+                let old = self.table.entries.at(index);
                 let follows = unconfirmed.is_some_and(|unconfirmed| tcp::may_follow(old, &unconfirmed.entry));
                 Probe::Closed { index, hash: key.hash, follows }
             }
@@ -300,9 +301,9 @@ impl Shard {
     /// The entry that a packet of this tuple would belong to. One whose time is over ends here: two entries must never
     /// have a tuple in common.
     fn owner_of(&mut self, key: &Key, tuple: &Tuple) -> Option<u32> {
-        let (index, _) = self.search(key, tuple)?;
-        if self.entries.at(index).deadline.is_due(Tick::at(self.now)) {
-            self.remove(index, End::Expired);
+        let (index, _) = self.table.search(key, tuple)?;
+        if self.table.entries.at(index).deadline.is_due(Tick::at(self.now)) {
+            self.end(index, End::Expired);
             return None;
         }
         Some(index)
@@ -310,17 +311,17 @@ impl Shard {
 
     /// Whether a tuple is the reply tuple of a translated TCP connection that is over.
     fn is_closed(&self, index: u32, reply: &Tuple) -> bool {
-        let entry = self.entries.at(index);
+        let entry = self.table.entries.at(index);
         entry.status.contains(Status::SRC_NAT)
             && entry.protocol() == protocol::TCP
             && tcp::is_over(entry)
-            && self.entries.tuple(index, Direction::Reply) == *reply
+            && self.table.entries.tuple(index, Direction::Reply) == *reply
     }
 
     /// What the ports are remembered by that packets of this tuple could come to: those that are foreign, or the others.
     fn exhausted_key(&self, reply: &Tuple, is_foreign: bool) -> u64 {
         let Tuple { src, dst, selector } = reply.with_reply_port(0);
-        self.index.keyed(&(src, dst, selector.as_u64(), is_foreign))
+        self.table.index.keyed(&(src, dst, selector.as_u64(), is_foreign))
     }
 
     /// A translated connection has ended, which packets of this tuple came to: its port may serve another.

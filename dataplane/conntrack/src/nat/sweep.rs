@@ -7,8 +7,8 @@ use super::mapping::inside;
 use super::pools::Pools;
 use crate::entry::Status;
 use crate::forward::{Forwarding, Router};
+use crate::lifecycle::End;
 use crate::shard::Shard;
-use crate::table::End;
 use crate::tuple::{Direction, Tuple, address};
 
 /// The router of a box that is one.
@@ -23,7 +23,7 @@ impl Shard {
     /// Has the table swept if there are pools that do not know its entries, or if the box has lost an address that it had
     /// when it forwarded by `old`.
     pub(crate) fn sweep_after(&mut self, old: &Forwarding) {
-        if self.translated == 0 {
+        if self.table.translated() == 0 {
             return self.end_sweep();
         }
         let now = router(&self.configuration.forwarding);
@@ -42,17 +42,19 @@ impl Shard {
     /// Goes on with the sweep, at most `budget` places. False when there is more to do.
     pub(crate) fn go_on_sweeping(&mut self, budget: u32) -> bool {
         for _ in 0..budget {
-            let Some(place) = self.sweep.and_then(|place| self.entries.next_place(place)) else {
+            let Some(place) = self.sweep.and_then(|place| self.table.entries.next_place(place)) else {
                 self.end_sweep();
                 return true;
             };
             self.sweep = Some(place + 1);
-            let entry = self.entries.at(place);
+            let entry = self.table.entries.at(place);
+            let status = entry.status;
             if entry.is_used() && entry.is_translated() {
-                self.count_ports(place, |pools, comes, _| pools.take_late(comes));
+                let tuples = self.table.entries.tuples(place);
+                self.count_ports(place, &tuples, status, |pools, comes, _| pools.take_late(comes));
             }
             if self.has_lost_address(place) {
-                self.remove(place, End::Deleted);
+                self.end(place, End::Deleted);
             }
         }
         self.sweep.is_none()
@@ -60,24 +62,30 @@ impl Shard {
 
     /// Counts the ports that a translated entry uses: that of its source, and the mapped one that it came in by. Whoever
     /// counts learns whether the sweep has passed the entry.
-    pub(crate) fn count_ports(&mut self, index: u32, count: impl Fn(&mut Pools, &Tuple, bool)) {
+    pub(crate) fn count_ports(
+        &mut self,
+        index: u32,
+        [original, reply]: &[Tuple; 2],
+        status: Status,
+        count: impl Fn(&mut Pools, &Tuple, bool),
+    ) {
         let swept = self.sweep.is_none_or(|place| index < place);
         let pools = &mut self.configuration.pools;
-        count(pools, &self.entries.tuple(index, Direction::Reply), swept);
-        if self.entries.at(index).status.contains(Status::ENTERED) {
-            count(pools, &self.entries.tuple(index, Direction::Original), swept);
+        count(pools, reply, swept);
+        if status.contains(Status::ENTERED) {
+            count(pools, original, swept);
         }
     }
 
     /// Whether a connection lives at a place that is masqueraded as an address which is not the box's, or came in by one.
     fn has_lost_address(&self, place: u32) -> bool {
-        let entry = self.entries.at(place);
+        let entry = self.table.entries.at(place);
         if !entry.is_used()
             || !(entry.status.intersects(Status::MASQUERADED) || entry.status.intersects(Status::ENTERED))
         {
             return false;
         }
-        let reply = self.entries.tuple(place, Direction::Reply);
+        let reply = self.table.entries.tuple(place, Direction::Reply);
         let masqueraded = entry.status.contains(Status::MASQUERADED).then_some(reply.dst);
         let entered =
             entry.status.contains(Status::ENTERED).then(|| self.mappings.get(&inside(&reply))).flatten();

@@ -1,0 +1,121 @@
+//! The life of a connection: the one place where it begins, the one where its state changes, and the one where it ends.
+//!
+//! Whoever is to know of that is told here: NAT, which counts ports and mappings, and other shards, which have signposts.
+
+use crate::counters::ProtocolLabel;
+use crate::entry::Status;
+use crate::index::Hash;
+use crate::nat::Pools;
+use crate::shard::Shard;
+use crate::table::{Key, Removed};
+use crate::time::Tick;
+use crate::tuple::{Direction, Tuple};
+use crate::unconfirmed::Unconfirmed;
+
+/// Why a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Its time is over.
+    Expired,
+    /// Evicted for a new one.
+    Evicted,
+    /// Deleted: the box has lost its address, or the operator says so.
+    Deleted,
+    /// A packet says so: a reset, the answer to a query, an error, a connection opened in its place.
+    Closed,
+    /// Another shard has refused its reply tuple, before its first packet left.
+    Refused,
+}
+
+impl Shard {
+    /// Begins a connection: it enters the table under the hash of its original tuple. `None` when there is no room for it.
+    pub(crate) fn begin(&mut self, hash: Hash, unconfirmed: &Unconfirmed) -> Option<u32> {
+        let index = self.table.insert(hash, unconfirmed, self.now.as_secs() as u32)?;
+        self.counters.inserts += 1;
+        let status = self.table.entries.at(index).status;
+        if status.intersects(Status::TRANSLATED) {
+            self.count_ports(index, &[unconfirmed.original, unconfirmed.reply], status, Pools::take);
+        }
+        Some(index)
+    }
+
+    /// Takes note that a packet has brought an entry from its tracker's state `from` into that which it has now.
+    #[inline]
+    pub(crate) fn change_state(&mut self, index: u32, from: u8) {
+        self.table.change_state(index, from);
+    }
+
+    /// Ends a connection.
+    pub(crate) fn end(&mut self, index: u32, end: End) {
+        let removed = self.table.remove(index);
+        self.release_removed(&removed, end);
+    }
+
+    /// Ends the next connection whose time is over at `now`; false when there is none for the time being, or when `budget`
+    /// is used up.
+    pub(crate) fn end_expired(&mut self, now: Tick, budget: &mut u32) -> bool {
+        let removed = self.table.remove_expired(now, budget);
+        if let Some(removed) = &removed {
+            self.release_removed(removed, End::Expired);
+        }
+        removed.is_some()
+    }
+
+    /// Counts an end, and gives back what the connection had besides its place in the table.
+    fn release_removed(&mut self, removed: &Removed, end: End) {
+        let Removed { index, tuples, status, state } = removed;
+        match end {
+            End::Expired => {
+                let protocol = ProtocolLabel::of(tuples[0].protocol());
+                self.counters.expired[protocol as usize][usize::from(*state)] += 1;
+            }
+            End::Evicted => self.counters.early_drops += 1,
+            End::Deleted => self.counters.deletes += 1,
+            End::Closed | End::Refused => self.counters.closed += 1,
+        }
+        if status.intersects(Status::USES_MAPPING) {
+            self.leave_mapping_of(tuples, *status);
+        }
+        if removed.is_translated() {
+            self.count_ports(*index, tuples, *status, Pools::give_back);
+            if end != End::Refused {
+                self.forget_exhausted(&tuples[1]);
+            }
+        }
+        self.release_signposts(tuples, *status);
+    }
+
+    /// Finds the live entry of a tuple, and the direction in which the tuple belongs to it. An entry whose time is
+    /// over ends here if the wheel has not come to it yet.
+    #[inline(always)]
+    pub(crate) fn find(&mut self, key: &Key, tuple: &Tuple) -> Option<(u32, Direction)> {
+        let found = match self.table.entries.direction(key.candidate, tuple) {
+            Some(direction) => Some((key.candidate, direction)),
+            None => self.table.search(key, tuple),
+        };
+        match found {
+            Some((index, _)) if self.table.entries.at(index).deadline.is_due(Tick::at(self.now)) => {
+                self.counters.missed += 1;
+                self.end(index, End::Expired);
+                None
+            }
+            Some(_) => {
+                self.counters.found += 1;
+                found
+            }
+            None => {
+                self.counters.missed += 1;
+                None
+            }
+        }
+    }
+
+    /// Ends an entry that makes room for a connection of this hash. False where there is none.
+    pub(crate) fn evict(&mut self, hash: Hash) -> bool {
+        let now = Tick::at(self.now);
+        let Some(victim) = self.table.evictable(hash, now) else { return false };
+        let is_expired = self.table.entries.at(victim).deadline.is_due(now);
+        self.end(victim, if is_expired { End::Expired } else { End::Evicted });
+        true
+    }
+}
