@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::box_under_test::BoxUnderTest;
 use crate::namespaces::{Spaces, ip};
-use crate::packets::{self, Packet};
+use crate::packets::{self, Alike, Packet};
 
 /// What both boxes are told: the name of the setting in Linux, its place in the file, seconds.
 const TIMEOUTS: [(&str, &str, u32); 13] = [
@@ -198,7 +198,9 @@ fn entries(listing: &str) -> Vec<(String, u32)> {
 /// Plays the same six exchanges to both.
 fn compare(test: &str, policy: [&str; 2], nat: [&str; 2], options: &[(&str, &str)], seed: u64) {
     let ([theirs, ours], [their_nat, our_nat]) = (policy, nat);
-    let tcp = [packets::tcp(seed, 1), packets::tcp(seed + 1, 2)];
+    let open: &[usize] = if policy == FIREWALL { &[0] } else { &[0, 1] };
+    let alike = Alike { open, resets: options.is_empty() };
+    let tcp = [packets::tcp(seed, 1, alike), packets::tcp(seed + 1, 2, alike)];
     let first = [&tcp[0][..], &packets::udp_questions(seed, 3), &packets::icmp(seed, 4)].concat();
     let second = [&tcp[1][..], &packets::udp_streams(seed, 3), &packets::icmp(seed + 1, 5)].concat();
     let exchanges = match nat {
