@@ -6,6 +6,7 @@ use crate::facts::{Connection, Facts};
 use crate::forward::Egress;
 use crate::headers::{Headers, Packet};
 use crate::ids::{PortId, RuleId};
+use crate::lifecycle::End;
 use crate::log::LogRecord;
 use crate::nat::Destination;
 use crate::policy::{Decision, Judgement, Outcome};
@@ -50,12 +51,36 @@ impl Shard {
             }
             _ => None,
         };
-        let decision = match remembered {
-            Some(decision) => decision,
-            None => self.look_and_walk(packet, tracked, ingress, egress.port, destination),
+        let Some(decision) = remembered else {
+            return self.judge_anew(packet, tracked, ingress, egress, destination);
         };
         let verdict = self.carry_out(decision, packet.headers, tracked, egress);
         self.count_for_rule(verdict.rule, packet.headers);
+        verdict
+    }
+
+    /// The same where no judgement is remembered. Routes change with the configuration only, so here a masqueraded connection
+    /// ends that would leave by another interface, as in Linux, if the policy lets its packet pass.
+    #[inline(never)]
+    fn judge_anew(
+        &mut self,
+        packet: Packet<'_>,
+        tracked: &Tracked,
+        ingress: PortId,
+        egress: Egress,
+        destination: Option<&Destination>,
+    ) -> Verdict {
+        let decision = self.look_and_walk(packet, tracked, ingress, egress.port, destination);
+        let verdict = self.carry_out(decision, packet.headers, tracked, egress);
+        self.count_for_rule(verdict.rule, packet.headers);
+        if let (Action::Forward(port), Some(index)) = (verdict.action, tracked.entry())
+            && matches!(tracked.state, State::New | State::Established)
+            && tracked.direction == Some(Direction::Original)
+            && self.is_masqueraded_elsewhere(index, port)
+        {
+            self.end(index, End::Closed);
+            return Verdict { action: Action::Drop(DropReason::NatRouteChanged), entry: None, ..verdict };
+        }
         verdict
     }
 

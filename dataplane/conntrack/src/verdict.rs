@@ -101,6 +101,9 @@ reasons! {
         /// Of or about a translated connection, and not to be translated: an ICMP redirect, which would lead the client past
         /// its translation, an ICMP error that quotes too little, GRE of a version unknown.
         NatUnknown = "nat-unknown",
+        /// Its masqueraded connection is routed to another interface now and has ended: the next packet begins it anew, with the
+        /// address there.
+        NatRouteChanged = "nat-route-changed",
         /// The egress queue was full.
         TxFull = "tx-full",
         /// The ring to the shard that the packet belongs to was full.

@@ -7,6 +7,7 @@ use super::mapping::inside;
 use super::pools::Pools;
 use crate::entry::Status;
 use crate::forward::{Forwarding, Router};
+use crate::ids::PortId;
 use crate::lifecycle::End;
 use crate::shard::Shard;
 use crate::tuple::{Direction, Tuple, address};
@@ -75,6 +76,18 @@ impl Shard {
         if status.contains(Status::ENTERED) {
             count(pools, original, swept);
         }
+    }
+
+    /// Whether a connection is masqueraded as an address that the box does not have at a port.
+    pub(crate) fn is_masqueraded_elsewhere(&self, index: u32, port: PortId) -> bool {
+        let entry = self.table.entries.at(index);
+        if !entry.status.contains(Status::MASQUERADED) {
+            return false;
+        }
+        let reply = self.table.entries.tuple(index, Direction::Reply);
+        let given = address(reply.family(), reply.dst);
+        router(&self.configuration.forwarding)
+            .is_none_or(|router| router.addresses(port).all(|own| own != given))
     }
 
     /// Whether a connection lives at a place that is masqueraded as an address which is not the box's, or came in by one.

@@ -102,6 +102,36 @@ fn masqueraded_connections_end_with_the_address_and_others_stay() {
     it.check();
 }
 
+/// The default route moves to another provider: the connection ends with the packet that would leave there, and begins anew.
+#[test]
+fn a_masqueraded_connection_follows_its_route_by_beginning_anew() {
+    let wan = |port: u8, via: &str| {
+        let interface = |own: &str| Interface { addresses: vec![(own.parse().unwrap(), 24)], mtu: 1500 };
+        let own = ["10.0.0.1", "203.0.113.1", "192.0.2.1"].map(interface).to_vec();
+        let to = Prefix::new("0.0.0.0".parse().unwrap(), 0);
+        let route = Route { to, via: Some(via.parse().unwrap()), port: PortId(port) };
+        let router = Forwarding::Routed(Box::new(Router::new(own, &[route])));
+        let from_inside = Match { ingress: vec![INSIDE], ..Match::default() };
+        let rule = Rule::new(from_inside, Target::Own(Ports::Own));
+        let nat = Nat { source: vec![rule], destination: vec![] };
+        Configuration::new(Settings::of(Preset::Linux, ROOM), accept_all(), router).with_nat(nat)
+    };
+    let mut it = Middlebox::of_configuration(wan(1, "203.0.113.254"));
+    let packet = from(2).udp(1);
+    let address = |it: &mut Middlebox| {
+        let (verdict, frame) = it.pass_one(INSIDE, &packet);
+        verdict.drop_reason().map_or_else(|| source_address(&frame), |reason| reason.label().to_owned())
+    };
+    assert_eq!(address(&mut it), "203.0.113.1");
+    it.shard.configure(Box::new(wan(1, "203.0.113.253")));
+    assert_eq!(address(&mut it), "203.0.113.1", "another router behind the same interface");
+    it.shard.configure(Box::new(wan(2, "192.0.2.254")));
+    assert_eq!(address(&mut it), "nat-route-changed");
+    assert_eq!(it.shard.len(), 0);
+    assert_eq!(address(&mut it), "192.0.2.1");
+    it.check();
+}
+
 #[test]
 fn an_address_that_moves_to_another_port_ends_nothing() {
     let mut it = Middlebox::of_configuration(with_outside(&["203.0.113.1"], GATEWAY, masquerade()));
