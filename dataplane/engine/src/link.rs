@@ -281,14 +281,15 @@ fn is_here(port: &WorkerPort, router: &Router, ingress: PortId, address: IpAddr)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::port::Outlet;
+    use crate::port::{Outlet, Receives};
     use sluice_conntrack::forward::Interface;
 
     const PORT: PortId = PortId(0);
 
     /// What is heard of the station `from` as it asks for `target`: whether it asked for the box.
     fn heard_asking(from: &str, target: &str) -> Option<bool> {
-        let port = WorkerPort::new(vec![], Outlet::None, [2, 0, 0, 0, 0, 1], false);
+        let receives = Receives { hashes: false, partial_checksums: false };
+        let port = WorkerPort::new(vec![], Outlet::None, [2, 0, 0, 0, 0, 1], receives);
         let own = |address: &str, length| (address.parse().unwrap(), length);
         let addresses = vec![own("10.0.0.1", 24), own("2001:db8::1", 64)];
         let router = Router::new(vec![Interface { addresses, mtu: 1500 }], &[]);
