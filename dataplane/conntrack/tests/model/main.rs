@@ -12,8 +12,9 @@ mod worker;
 use common::received::Received;
 use common::*;
 use shuttle::rand::{Rng, thread_rng};
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::sync::mpsc::{Receiver, Sender, channel};
-use shuttle::thread;
+use shuttle::{Config, Runner, thread};
 use sluice_conntrack::nat::{Nat, Ports, Range, Rule, Target};
 use sluice_conntrack::policy::{Match, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
@@ -24,6 +25,9 @@ use worker::{Event, Outside, Worker};
 /// "A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs", 2010).
 const SCHEDULES: usize = 2000;
 const DEPTH: usize = 3;
+
+/// Room for a thread that makes shards, which are some kilobytes each and are moved a few times.
+const STACK_BYTES: usize = 256 << 10;
 
 const WORKERS: u16 = 3;
 
@@ -146,8 +150,13 @@ impl Middle {
 }
 
 fn check(test: impl Fn() + Send + Sync + Clone + 'static) {
-    shuttle::check_random(test.clone(), SCHEDULES);
-    shuttle::check_pct(test, SCHEDULES, DEPTH);
+    let config = || {
+        let mut config = Config::new();
+        config.stack_size = STACK_BYTES;
+        config
+    };
+    Runner::new(RandomScheduler::new(SCHEDULES), config()).run(test.clone());
+    Runner::new(PctScheduler::new(DEPTH, SCHEDULES), config()).run(test);
 }
 
 /// Clients outside of the server inside, by its public address and by its own, whose reply tuples are the same; and clients
