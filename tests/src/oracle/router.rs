@@ -94,7 +94,7 @@ impl Router {
 }
 
 fn lower(file: &Config) -> Result<sluice_conntrack::Configuration> {
-    sluice::config::lower(&file).map_err(|problem| anyhow!("{problem:?}"))
+    sluice::config::lower(file).map_err(|problem| anyhow!("{problem:?}"))
 }
 
 /// A frame around a layer-3 packet.
