@@ -39,10 +39,10 @@ pub trait Host {
     fn has_room(&self, to: ShardId) -> bool;
 
     /// Says something to another shard, in order. There is room.
-    fn say(&mut self, to: ShardId, message: Message);
+    fn send(&mut self, to: ShardId, message: Message);
 
     /// The next message from another shard.
-    fn hear(&mut self, from: ShardId) -> Option<Message>;
+    fn receive(&mut self, from: ShardId) -> Option<Message>;
 }
 
 /// What a shard's packets wait for, and where they go.
@@ -88,7 +88,7 @@ impl<P: Frame> Dispatcher<P> {
 
     /// Takes in what other shards say, and does what packets have waited for. Gives the number of messages, and the
     /// verdict on the last packet that waits no more.
-    pub fn hear<H: Host<Packet = P>>(
+    pub fn receive<H: Host<Packet = P>>(
         &mut self,
         now: Instant,
         shard: &mut Shard,
@@ -97,7 +97,7 @@ impl<P: Frame> Dispatcher<P> {
         let (mut messages, mut verdict) = (0, None);
         for from in others(shard) {
             for _ in 0..H::LANE {
-                let Some(message) = host.hear(from) else { break };
+                let Some(message) = host.receive(from) else { break };
                 messages += 1;
                 if let Some(settled) = shard.receive(from, message) {
                     verdict = self.settle(now, shard, host, settled).or(verdict);
@@ -105,7 +105,7 @@ impl<P: Frame> Dispatcher<P> {
             }
         }
         if messages > 0 {
-            speak(shard, host);
+            flush_messages(shard, host);
         }
         (messages, verdict)
     }
@@ -186,7 +186,7 @@ impl<P: Frame> Dispatcher<P> {
 }
 
 /// Tells other shards what this one has to say, as far as their lanes have room.
-pub fn speak<H: Host>(shard: &mut Shard, host: &mut H) {
+pub fn flush_messages<H: Host>(shard: &mut Shard, host: &mut H) {
     if !shard.is_silent() {
         others(shard).for_each(|to| speak_to(shard, host, to));
     }
@@ -196,7 +196,7 @@ fn speak_to<H: Host>(shard: &mut Shard, host: &mut H, to: ShardId) {
     while host.has_room(to)
         && let Some(message) = shard.next_message(to)
     {
-        host.say(to, message);
+        host.send(to, message);
     }
 }
 
@@ -273,9 +273,9 @@ mod tests {
             false
         }
 
-        fn say(&mut self, _: ShardId, _: Message) {}
+        fn send(&mut self, _: ShardId, _: Message) {}
 
-        fn hear(&mut self, _: ShardId) -> Option<Message> {
+        fn receive(&mut self, _: ShardId) -> Option<Message> {
             self.heard += 1;
             let tuple = Tuple::new([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), 17, self.heard as u16, 53);
             Some(Message::Release(tuple))
@@ -291,7 +291,7 @@ mod tests {
         let mut shard = shard.with_steering(Steering::new(ShardId(1), 3).unwrap()).unwrap();
         let mut host = Talkative { heard: 0 };
         let mut dispatcher = Dispatcher::new(3);
-        let heard = dispatcher.hear(Instant::default(), &mut shard, &mut host);
+        let heard = dispatcher.receive(Instant::default(), &mut shard, &mut host);
         assert_eq!((heard, host.heard), ((2 * Talkative::LANE, None), 2 * Talkative::LANE));
     }
 }

@@ -33,7 +33,7 @@ impl Host for Io {
             Action::Deliver | Action::Reject(..) => {
                 let Carried { port, mbuf, .. } = packet;
                 if let Some(heard) = self.links.answer(now, shard, port, mbuf, verdict) {
-                    self.peers.tell(heard);
+                    self.peers.broadcast(heard);
                 }
             }
             Action::Drop(_) | Action::Handoff(..) | Action::Hold(_) | Action::Wait => {}
@@ -49,11 +49,11 @@ impl Host for Io {
         self.peers.has_room(to)
     }
 
-    fn say(&mut self, to: ShardId, message: Message) {
-        self.peers.say(to, message);
+    fn send(&mut self, to: ShardId, message: Message) {
+        self.peers.send(to, message);
     }
 
-    fn hear(&mut self, from: ShardId) -> Option<Message> {
-        self.peers.hear(from)
+    fn receive(&mut self, from: ShardId) -> Option<Message> {
+        self.peers.receive(from)
     }
 }

@@ -87,7 +87,7 @@ impl<P> Peers<P> {
     }
 
     /// Tells all others what is heard of a neighbour.
-    pub(crate) fn tell(&mut self, heard: Heard) {
+    pub(crate) fn broadcast(&mut self, heard: Heard) {
         for ring in &mut self.heard_to {
             // One whose ring is full misses it.
             let _ = ring.push(heard);
@@ -116,7 +116,7 @@ impl<P> Peers<P> {
     }
 
     /// Says something to another shard, which has room for it.
-    pub(crate) fn say(&mut self, to: ShardId, message: Message) {
+    pub(crate) fn send(&mut self, to: ShardId, message: Message) {
         if let Some(lane) = self.lanes_to.get_mut(usize::from(to.0)).and_then(Option::as_mut) {
             let said = lane.push(message);
             debug_assert!(said.is_ok());
@@ -124,7 +124,7 @@ impl<P> Peers<P> {
     }
 
     /// The next message from another shard.
-    pub(crate) fn hear(&mut self, from: ShardId) -> Option<Message> {
+    pub(crate) fn receive(&mut self, from: ShardId) -> Option<Message> {
         self.lanes_from.get_mut(usize::from(from.0))?.as_mut()?.pop().ok()
     }
 
@@ -198,7 +198,7 @@ mod tests {
         let speaker = Speaker { address: [10, 0, 0, 1].into(), mac: [2; 6] };
         let heard = Heard { ingress: PORT, speaker, to_us: false, overrides: true };
         for _ in 0..2 * WAITING {
-            mesh[1].tell(heard);
+            mesh[1].broadcast(heard);
         }
         assert_eq!((mesh[0].learn(0), mesh[0].learn(1)), (Some(heard), None));
         assert!(mesh[2].learn(1).is_some() && mesh[1].learn(0).is_none());

@@ -203,7 +203,7 @@ impl Worker {
         hashes: bool,
     ) {
         // What other shards have said before these packets came is known before they are looked up.
-        self.hear(now);
+        self.receive_messages(now);
         let frames = burst.iter_mut().enumerate().map(|(place, mbuf)| {
             let (port, handed) = origin(place);
             Received { port, mbuf, hashes, handed }
@@ -217,14 +217,14 @@ impl Worker {
             let packet = Carried { handed, ..Carried::of(port, mbuf) };
             self.dispatcher.apply(now, &mut self.shard, &mut self.io, packet, verdict);
         }
-        dispatch::speak(&mut self.shard, &mut self.io);
+        dispatch::flush_messages(&mut self.shard, &mut self.io);
         self.io.links.flush(&mut self.shard);
     }
 
     /// Takes in what other shards say, and does what packets have waited for. Gives the number of messages, and the
     /// verdict on the last packet that waits no more.
-    fn hear(&mut self, now: Instant) -> (usize, Option<Verdict>) {
-        let heard = self.dispatcher.hear(now, &mut self.shard, &mut self.io);
+    fn receive_messages(&mut self, now: Instant) -> (usize, Option<Verdict>) {
+        let heard = self.dispatcher.receive(now, &mut self.shard, &mut self.io);
         if heard.0 > 0 {
             self.io.links.flush(&mut self.shard);
         }
@@ -234,7 +234,7 @@ impl Worker {
     /// Takes in what other shards say, decides about packets that other workers have handed over, up to a burst from each,
     /// and transmits what workers without a queue have for this one's. Gives the number of packets and messages.
     pub fn take_over(&mut self, now: Instant) -> usize {
-        let (mut taken, settled) = self.hear(now);
+        let (mut taken, settled) = self.receive_messages(now);
         self.decided = 0;
         if let Some(verdict) = settled {
             self.verdicts[0] = verdict;
@@ -261,7 +261,7 @@ impl Worker {
             }
         }
         taken += self.io.links.collect();
-        dispatch::speak(&mut self.shard, &mut self.io);
+        dispatch::flush_messages(&mut self.shard, &mut self.io);
         self.io.links.flush(&mut self.shard);
         taken
     }

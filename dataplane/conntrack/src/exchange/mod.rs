@@ -145,7 +145,7 @@ impl Exchange {
     /// Answers the claim of another shard's entry: it gets the tuple and a signpost unless a connection `is_known` by it.
     pub(crate) fn answer_claim(&mut self, from: ShardId, tuple: &Tuple, entry: EntryId, is_known: bool) {
         let granted = !is_known && self.signposts.place(tuple, from);
-        self.outbox.say(from, if granted { Message::Granted(entry) } else { Message::Refused(entry) });
+        self.outbox.send(from, if granted { Message::Granted(entry) } else { Message::Refused(entry) });
     }
 
     /// Takes note of the answer to a claim.

@@ -76,7 +76,7 @@ impl Outbox {
     }
 
     /// Says something for which there is room.
-    pub(super) fn say(&mut self, to: ShardId, message: Message) {
+    pub(super) fn send(&mut self, to: ShardId, message: Message) {
         if let Some(queue) = self.queues.get_mut(usize::from(to.0)) {
             queue.waiting.push_back(message);
             self.len += 1;
@@ -91,7 +91,7 @@ impl Outbox {
     /// Asks a shard for a tuple, for an entry.
     pub(super) fn claim(&mut self, to: ShardId, tuple: Tuple, entry: EntryId) {
         if self.claims.take(to) {
-            self.say(to, Message::Claim { tuple, claim: entry });
+            self.send(to, Message::Claim { tuple, claim: entry });
         }
     }
 

@@ -83,11 +83,11 @@ impl Host for Around<'_> {
         self.outside.messages[usize::from(to.0)][self.own].len() < self.outside.lane
     }
 
-    fn say(&mut self, to: ShardId, message: Message) {
+    fn send(&mut self, to: ShardId, message: Message) {
         self.outside.messages[usize::from(to.0)][self.own].push_back(message);
     }
 
-    fn hear(&mut self, from: ShardId) -> Option<Message> {
+    fn receive(&mut self, from: ShardId) -> Option<Message> {
         self.outside.messages[self.own][usize::from(from.0)].pop_front()
     }
 }
@@ -166,7 +166,7 @@ impl Cluster {
         let own = self.draw();
         self.at(own, |node, around| {
             node.shard.delete(wanted);
-            dispatch::speak(&mut node.shard, around);
+            dispatch::flush_messages(&mut node.shard, around);
         });
     }
 
@@ -212,14 +212,14 @@ impl Cluster {
             let Node { shard, dispatcher, received, .. } = node;
             let queue = around.outside.handed[own].get_mut(lane).unwrap_or(received);
             let taken: Vec<Received> = queue.drain(..most.min(queue.len())).collect();
-            dispatcher.hear(now, shard, around);
+            dispatcher.receive(now, shard, around);
             for mut frame in taken {
                 let mut verdicts = [Verdict::dropped(DropReason::Truncated)];
                 shard.process(now, std::slice::from_mut(&mut frame), &mut verdicts);
                 dispatcher.apply(now, shard, around, frame, &verdicts[0]);
             }
             shard.expire(now, 4);
-            dispatch::speak(shard, around);
+            dispatch::flush_messages(shard, around);
         });
     }
 
@@ -229,7 +229,7 @@ impl Cluster {
         for own in 0..self.nodes.len() {
             self.at(own, |node, around| {
                 assert!(node.shard.expire(now, u32::MAX));
-                dispatch::speak(&mut node.shard, around);
+                dispatch::flush_messages(&mut node.shard, around);
             });
         }
         while !self.is_at_rest() {

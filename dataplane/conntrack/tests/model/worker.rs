@@ -99,11 +99,11 @@ impl Host for Outside {
         true
     }
 
-    fn say(&mut self, to: ShardId, message: Message) {
+    fn send(&mut self, to: ShardId, message: Message) {
         self.lanes[usize::from(to.0)].send(Lane::Message(message)).unwrap();
     }
 
-    fn hear(&mut self, from: ShardId) -> Option<Message> {
+    fn receive(&mut self, from: ShardId) -> Option<Message> {
         loop {
             match self.messages[usize::from(from.0)].try_recv().ok()? {
                 Lane::Message(message) => return Some(message),
@@ -131,7 +131,7 @@ impl Worker {
                 Ok(Parcel::Frame(frame)) => {
                     self.exchange();
                     self.process(frame);
-                    dispatch::speak(&mut self.shard, &mut self.outside);
+                    dispatch::flush_messages(&mut self.shard, &mut self.outside);
                 }
                 Ok(Parcel::Stop) => return self,
                 Err(_) => {
@@ -144,8 +144,8 @@ impl Worker {
 
     /// Takes in what others say, and says what there is to say. Gives the number of messages.
     pub fn exchange(&mut self) -> usize {
-        let (messages, _) = self.dispatcher.hear(Instant::default(), &mut self.shard, &mut self.outside);
-        dispatch::speak(&mut self.shard, &mut self.outside);
+        let (messages, _) = self.dispatcher.receive(Instant::default(), &mut self.shard, &mut self.outside);
+        dispatch::flush_messages(&mut self.shard, &mut self.outside);
         messages
     }
 
@@ -177,6 +177,6 @@ impl Worker {
     /// Ends all entries.
     pub fn forget(&mut self) {
         self.shard.delete(|_| true);
-        dispatch::speak(&mut self.shard, &mut self.outside);
+        dispatch::flush_messages(&mut self.shard, &mut self.outside);
     }
 }
