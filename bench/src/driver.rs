@@ -289,7 +289,7 @@ pub(crate) fn configuration(limit: u32, addresses: u32) -> Box<Configuration> {
     let range = Range {
         first: OUTSIDE_ADDRESS.into(),
         last: Ipv4Addr::from_bits(OUTSIDE_ADDRESS.to_bits() + last).into(),
-        ports: Ports::Own,
+        ports: Ports::Preserve,
     };
     let outgoing = Match { ingress: vec![INSIDE], ..Match::default() };
     let source = vec![nat::Rule::new(outgoing, Target::Pool(vec![range]))];

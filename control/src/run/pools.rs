@@ -43,7 +43,7 @@ impl Pools {
     pub fn of(configuration: &Configuration) -> Pools {
         let mut pools = Pools::default();
         let rules = configuration.nat.source.iter().enumerate();
-        for (place, rule) in rules.filter(|(_, rule)| rule.target != Target::Keep) {
+        for (place, rule) in rules.filter(|(_, rule)| rule.target != Target::NoNat) {
             let first = pools.blocks.len();
             pools.blocks.extend(configuration.blocks(rule));
             pools.blocks.truncate(MOST_ADDRESSES);

@@ -54,7 +54,7 @@ impl Shard {
         let Some(decision) = remembered else {
             return self.judge_anew(packet, tracked, ingress, egress, destination);
         };
-        let verdict = self.carry_out(decision, packet.headers, tracked, egress);
+        let verdict = self.apply(decision, packet.headers, tracked, egress);
         self.count_for_rule(verdict.rule, packet.headers);
         verdict
     }
@@ -71,7 +71,7 @@ impl Shard {
         destination: Option<&Destination>,
     ) -> Verdict {
         let decision = self.look_and_walk(packet, tracked, ingress, egress.port, destination);
-        let verdict = self.carry_out(decision, packet.headers, tracked, egress);
+        let verdict = self.apply(decision, packet.headers, tracked, egress);
         self.count_for_rule(verdict.rule, packet.headers);
         if let (Action::Forward(port), Some(index)) = (verdict.action, tracked.entry())
             && matches!(tracked.state, State::New | State::Established)
@@ -98,7 +98,7 @@ impl Shard {
         facts.egress = Some(egress.port);
         let judgement = self.configuration.policy.judge(facts);
         unconfirmed.entry.mark = facts.mark().unwrap_or(0);
-        let verdict = self.carry_out(judgement.decision, headers, tracked, egress);
+        let verdict = self.apply(judgement.decision, headers, tracked, egress);
         if unconfirmed.attempt.again {
             return (verdict, None);
         }
@@ -140,7 +140,7 @@ impl Shard {
 
     /// The verdict that a decision comes to.
     #[inline(always)]
-    fn carry_out(&self, decision: Decision, headers: &Headers, tracked: &Tracked, egress: Egress) -> Verdict {
+    fn apply(&self, decision: Decision, headers: &Headers, tracked: &Tracked, egress: Egress) -> Verdict {
         let (outcome, rule) = self.configuration.policy.outcome(decision);
         let action = match outcome {
             Outcome::Accept => egress.action(),

@@ -10,7 +10,7 @@ use crate::claim::delegated_in;
 use crate::entries::NONE;
 use crate::entry::Status;
 use crate::facts::Facts;
-use crate::forward::{MAX_PORTS, Way};
+use crate::forward::{MAX_PORTS, RouteResult};
 use crate::frame::{Frame, Handed};
 use crate::headers::{Headers, Kind, Packet};
 use crate::ids::EntryId;
@@ -264,8 +264,8 @@ impl Shard {
         if translated.is_some() && !nat::is_rewritable(packet, &unconfirmed.reply.invert()) {
             return self.verdict(tracked, Action::Drop(DropReason::NatUnknown));
         }
-        let verdict = match self.configuration.forwarding.way(frame, headers, translated) {
-            Way::Open(egress) => {
+        let verdict = match self.configuration.forwarding.route(frame, headers, translated) {
+            RouteResult::Open(egress) => {
                 let (mut verdict, log) =
                     self.judge_first(&mut unconfirmed, headers, tracked, &mut facts, egress);
                 if verdict.drop_reason().is_none() {
@@ -279,7 +279,7 @@ impl Shard {
                 }
                 verdict
             }
-            Way::Closed(action) => self.verdict(tracked, action),
+            RouteResult::Closed(action) => self.verdict(tracked, action),
         };
         if let (Action::Forward(_), Some(EntryId { index, .. })) = (verdict.action, verdict.entry)
             && self.table.entries.at(index).is_translated()
@@ -299,9 +299,9 @@ impl Shard {
         destination: Option<&Destination>,
     ) -> Verdict {
         let packet = Packet { headers, head: frame.head() };
-        match self.configuration.forwarding.way(frame, headers, destination.map(|to| to.address)) {
-            Way::Open(egress) => self.judge(packet, tracked, frame.port(), egress, destination),
-            Way::Closed(action) => self.verdict(tracked, action),
+        match self.configuration.forwarding.route(frame, headers, destination.map(|to| to.address)) {
+            RouteResult::Open(egress) => self.judge(packet, tracked, frame.port(), egress, destination),
+            RouteResult::Closed(action) => self.verdict(tracked, action),
         }
     }
 

@@ -126,13 +126,13 @@ impl Wheel {
     pub fn refresh(&mut self, timers: &mut impl Timers, index: u32, deadline: Tick) {
         let old = std::mem::replace(timers.deadline_mut(index), deadline);
         if deadline.since_ms(old) < 0 {
-            self.hasten(timers, index);
+            self.reschedule(timers, index);
         }
     }
 
     /// Moves a timer if it hangs on a slot that comes up behind its deadline.
     #[inline(never)]
-    fn hasten(&mut self, timers: &mut impl Timers, index: u32) {
+    fn reschedule(&mut self, timers: &mut impl Timers, index: u32) {
         let due = turn_of(timers.deadline(index)).wrapping_sub(self.turn) & TURN_MASK;
         if self.turns_until(timers.timer(index).slot as usize) > due {
             self.disarm(timers, index);

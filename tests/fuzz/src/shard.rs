@@ -170,7 +170,7 @@ fn nat(few: bool, random: bool) -> Nat {
     let outwards = || Match { egress: vec![PortId(1)], ..Match::default() };
     let towards =
         |text: &str| Match { destination: vec![Prefix::new(address(text), 24)], ..Match::default() };
-    let own = nat::Target::Own(nat::Ports::Own);
+    let own = nat::Target::Masquerade(nat::Ports::Preserve);
     let one_to_one = nat::Target::Prefix(Prefix::new(address("203.0.113.0"), 24));
     let of_network = Match { source: vec![Prefix::new(address("10.0.1.0"), 24)], ..outwards() };
     let target = if few { pool("203.0.113.9", nat::Ports::Among(2000..=2007)) } else { own };
@@ -180,7 +180,7 @@ fn nat(few: bool, random: bool) -> Nat {
             nat::Rule { random, ..nat::Rule::new(outwards(), target) },
             nat::Rule {
                 mapping: nat::Mapping::EndpointIndependent,
-                ..nat::Rule::new(outwards(), pool("2001:db8::9", nat::Ports::Own))
+                ..nat::Rule::new(outwards(), pool("2001:db8::9", nat::Ports::Preserve))
             },
         ],
         destination: vec![

@@ -43,19 +43,19 @@ fn nat_rule(config: &Config, rule: &NatRule, place: &Path) -> Result<nat::Rule, 
 
 fn target(rule: &NatRule) -> Option<nat::Target> {
     if rule.keep.is_some() {
-        return Some(nat::Target::Keep);
+        return Some(nat::Target::NoNat);
     }
     if let Some(network) = &rule.prefix {
         return Some(nat::Target::Prefix(prefix(network)));
     }
     if let Some(redirect) = rule.redirect {
-        return Some(nat::Target::Own(match redirect {
+        return Some(nat::Target::Masquerade(match redirect {
             Redirect::SamePort => ports(rule),
             Redirect::Ports(range) => among(range),
         }));
     }
     if rule.masquerade.is_some() {
-        return Some(nat::Target::Own(ports(rule)));
+        return Some(nat::Target::Masquerade(ports(rule)));
     }
     let ranges = rule.to.as_ref()?.iter().map(|range| nat::Range {
         first: range.first,
@@ -71,7 +71,7 @@ fn ports(rule: &NatRule) -> nat::Ports {
     match (rule.shift_to, first, rule.ports) {
         (Some(to), Some(PortRange { first, .. }), _) => nat::Ports::Shift { from: *first, to },
         (_, _, Some(range)) => among(range),
-        _ => nat::Ports::Own,
+        _ => nat::Ports::Preserve,
     }
 }
 
@@ -108,7 +108,7 @@ mod tests {
         let rule = only("source", "out: outside, source: 10.0.0.0/8, masquerade: true");
         let source = vec![Prefix::new([10, 0, 0, 0].into(), 8)];
         let matches = Match { egress: vec![PortId(1)], source, ..Match::default() };
-        assert_eq!(rule, Rule::new(matches, Target::Own(Ports::Own)));
+        assert_eq!(rule, Rule::new(matches, Target::Masquerade(Ports::Preserve)));
     }
 
     #[test]
@@ -132,9 +132,9 @@ mod tests {
         assert_eq!(of("to: '10.0.0.5:8080'").target, pool("10.0.0.5", "10.0.0.5", Ports::Among(8080..=8080)));
         let shift = Ports::Shift { from: 5000, to: 6000 };
         assert_eq!(of("to: 10.0.0.5, shift-to: 6000").target, pool("10.0.0.5", "10.0.0.5", shift));
-        assert_eq!(of("in: inside, redirect: 53").target, Target::Own(Ports::Among(53..=53)));
-        assert_eq!(of("in: inside, redirect: true").target, Target::Own(Ports::Own));
-        assert_eq!(of("keep: true").target, Target::Keep);
+        assert_eq!(of("in: inside, redirect: 53").target, Target::Masquerade(Ports::Among(53..=53)));
+        assert_eq!(of("in: inside, redirect: true").target, Target::Masquerade(Ports::Preserve));
+        assert_eq!(of("keep: true").target, Target::NoNat);
         assert!(of("to: 10.0.0.5, hairpin: true").hairpin);
     }
 

@@ -53,7 +53,7 @@ impl Egress {
 
 /// What forwarding says about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum RouteResult {
     /// It would leave so, if the policy lets it.
     Open(Egress),
     /// This becomes of it, whatever the policy says.
@@ -79,16 +79,16 @@ impl Forwarding {
 
     /// The way of a frame that was parsed, to `translated` if its destination is.
     #[inline(always)]
-    pub fn way<F: Frame>(&self, frame: &F, headers: &Headers, translated: Option<u128>) -> Way {
+    pub fn route<F: Frame>(&self, frame: &F, headers: &Headers, translated: Option<u128>) -> RouteResult {
         match self {
             Self::Wire { peers } => {
                 let peer = peers.get(usize::from(frame.port().0)).copied().unwrap_or_default();
                 match headers.kind {
-                    Kind::NotIp => Way::Closed(Action::Forward(peer)),
-                    _ => Way::Open(Egress::link(peer)),
+                    Kind::NotIp => RouteResult::Closed(Action::Forward(peer)),
+                    _ => RouteResult::Open(Egress::link(peer)),
                 }
             }
-            Self::Routed(router) => router.way(frame, headers, translated),
+            Self::Routed(router) => router.route(frame, headers, translated),
         }
     }
 

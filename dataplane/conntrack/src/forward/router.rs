@@ -5,7 +5,7 @@
 //! goes nowhere has a state and refreshes its entry, but makes none.
 
 use super::table::Table;
-use super::{Egress, MAX_PORTS, Way};
+use super::{Egress, MAX_PORTS, RouteResult};
 use crate::frame::Frame;
 use crate::headers::{Headers, Kind};
 use crate::ids::{GatewayId, PortId};
@@ -242,36 +242,41 @@ impl Router {
     }
 
     /// The way of a packet, to `translated` if its destination is.
-    pub(super) fn way<F: Frame>(&self, frame: &F, headers: &Headers, translated: Option<u128>) -> Way {
+    pub(super) fn route<F: Frame>(
+        &self,
+        frame: &F,
+        headers: &Headers,
+        translated: Option<u128>,
+    ) -> RouteResult {
         let head = frame.head();
-        let drop = |reason| Way::Closed(Action::Drop(reason));
+        let drop = |reason| RouteResult::Closed(Action::Drop(reason));
         let Some(family) = headers.family() else {
             let is_arp = head.get(12..14) == Some(&ethernet::ARP.to_be_bytes());
-            return if is_arp { Way::Closed(Action::Deliver) } else { drop(DropReason::NotIp) };
+            return if is_arp { RouteResult::Closed(Action::Deliver) } else { drop(DropReason::NotIp) };
         };
         if is_neighbour_discovery(head, headers) {
-            return Way::Closed(Action::Deliver);
+            return RouteResult::Closed(Action::Deliver);
         }
         let (source, destination) = wire::addresses(head, headers);
         if wire::has_martian_source(frame, headers) || self.is_own(crate::tuple::address(family, source)) {
             return drop(DropReason::IpSource);
         }
         let destination = translated.unwrap_or(destination);
-        let reject = |reason, rejection| Way::Closed(Action::Reject(reason, rejection));
+        let reject = |reason, rejection| RouteResult::Closed(Action::Reject(reason, rejection));
         let egress = match self.table.get(family, destination) {
             None => return reject(DropReason::NoRoute, Rejection::NoRoute),
             Some(Err(reason)) => return drop(reason),
             Some(Ok(egress)) => egress,
         };
         let Some(interface) = self.interfaces.get(usize::from(egress.port.0)) else {
-            return Way::Open(egress);
+            return RouteResult::Open(egress);
         };
         if head.first_chunk().is_some_and(is_group) {
             drop(DropReason::Multicast)
         } else if headers.ttl <= 1 {
             reject(DropReason::TtlExceeded, Rejection::TimeExceeded)
         } else if headers.l3_len <= u32::from(interface.mtu) {
-            Way::Open(egress)
+            RouteResult::Open(egress)
         } else if may_fragment(head, headers) {
             drop(DropReason::TooBig)
         } else {

@@ -74,7 +74,7 @@ impl Shard {
         unconfirmed.reply.src = wish.address;
         // An ICMP message has no port that its destination goes by.
         let is_icmp = matches!(original.protocol(), protocol::ICMP | protocol::ICMPV6);
-        if wish.ports == Ports::Own || is_icmp {
+        if wish.ports == Ports::Preserve || is_icmp {
             return true;
         }
         if let Some(range) = choices(original, port, &wish.ports) {
@@ -117,7 +117,7 @@ impl Shard {
         if !is_bound && self.table.translated() == 0 && self.signposts() == 0 {
             return Bound::Found;
         }
-        let stay = Wish { address: unconfirmed.original.src, ports: Ports::Own, steers: false };
+        let stay = Wish { address: unconfirmed.original.src, ports: Ports::Preserve, steers: false };
         Bound::of(self.settle_anywhere(unconfirmed, &stay, budget))
     }
 
@@ -139,7 +139,7 @@ impl Shard {
             return self.bind_by(place, unconfirmed, facts, egress, budget);
         }
         let own = if is_hairpin { self.masquerade_address(facts, egress) } else { None };
-        let wish = Wish { address: number(own?), ports: Ports::Own, steers: true };
+        let wish = Wish { address: number(own?), ports: Ports::Preserve, steers: true };
         unconfirmed.masqueraded = true;
         Some(Bound::of(self.settle_anywhere(unconfirmed, &wish, budget)))
     }
@@ -166,7 +166,7 @@ impl Shard {
                 return Some(if delegated { Bound::Exhausted } else { Bound::Elsewhere(home) });
             }
         }
-        let is_masqueraded = matches!(binder.rule.target, Target::Own(_));
+        let is_masqueraded = matches!(binder.rule.target, Target::Masquerade(_));
         let own = if is_masqueraded { self.masquerade_address(facts, egress) } else { None };
         let is_mapped = is_independent && self.may_map(binder, original, own);
         let choice = self.choice(binder, original);

@@ -56,8 +56,8 @@ fn outside(rule: &Rule, own: impl Fn(&Rule) -> Vec<IpAddr>) -> Vec<(Family, Rang
     let between = |first: IpAddr, last: IpAddr| (Family::of(first), number(first)..=number(last));
     match &rule.target {
         Target::Pool(ranges) => ranges.iter().map(|range| between(range.first, range.last)).collect(),
-        Target::Own(_) => own(rule).into_iter().map(|own| between(own, own)).collect(),
-        Target::Keep | Target::Prefix(_) => Vec::new(),
+        Target::Masquerade(_) => own(rule).into_iter().map(|own| between(own, own)).collect(),
+        Target::NoNat | Target::Prefix(_) => Vec::new(),
     }
 }
 
@@ -73,7 +73,7 @@ impl Binder {
     fn new(rule: &Rule) -> Self {
         let ranges: &[Range] = match &rule.target {
             Target::Pool(ranges) => ranges,
-            Target::Keep | Target::Own(_) | Target::Prefix(_) => &[],
+            Target::NoNat | Target::Masquerade(_) | Target::Prefix(_) => &[],
         };
         let (v4, v6) = (Pool::new(ranges, Family::V4), Pool::new(ranges, Family::V6));
         Self { rule: rule.clone(), v4, v6 }
@@ -94,8 +94,8 @@ impl Binder {
     /// Whether its target has anything for a family.
     fn serves(&self, family: Family, own: bool) -> bool {
         match &self.rule.target {
-            Target::Keep => true,
-            Target::Own(_) => own,
+            Target::NoNat => true,
+            Target::Masquerade(_) => own,
             Target::Prefix(prefix) => prefix.family() == family,
             Target::Pool(_) => self.pool(family).size > 0,
         }
@@ -106,10 +106,12 @@ impl Binder {
     #[inline]
     pub(super) fn wish(&self, family: Family, old: u128, own: Option<IpAddr>, choice: u64) -> Option<Wish> {
         match &self.rule.target {
-            Target::Keep => None,
-            Target::Own(ports) => Some(Wish { address: number(own?), ports: ports.clone(), steers: true }),
+            Target::NoNat => None,
+            Target::Masquerade(ports) => {
+                Some(Wish { address: number(own?), ports: ports.clone(), steers: true })
+            }
             Target::Prefix(prefix) => {
-                Some(Wish { address: same_host(prefix, old), ports: Ports::Own, steers: false })
+                Some(Wish { address: same_host(prefix, old), ports: Ports::Preserve, steers: false })
             }
             Target::Pool(_) => self.pool(family).wish(choice),
         }
@@ -121,8 +123,8 @@ impl Binder {
         let sport = original.selector.sport();
         let has = |ports| choices(original, sport, ports).is_none_or(|range| range.contains(&port));
         match &self.rule.target {
-            Target::Keep => false,
-            Target::Own(ports) => own.map(number) == Some(address) && has(ports),
+            Target::NoNat => false,
+            Target::Masquerade(ports) => own.map(number) == Some(address) && has(ports),
             Target::Prefix(prefix) => same_host(prefix, original.src) == address,
             Target::Pool(_) => {
                 let parts = &self.pool(original.family()).parts;

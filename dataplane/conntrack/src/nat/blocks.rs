@@ -28,7 +28,7 @@ impl PortBlock {
     /// have; identifiers of ICMP have no classes.
     fn of(address: IpAddr, ports: &Ports) -> Option<Self> {
         let ports = match ports {
-            Ports::Own => [1024..=u16::MAX, 1024..=u16::MAX, 0..=u16::MAX],
+            Ports::Preserve => [1024..=u16::MAX, 1024..=u16::MAX, 0..=u16::MAX],
             Ports::Among(range) => [range.clone(), range.clone(), range.clone()],
             Ports::Shift { .. } => return None,
         };
@@ -53,9 +53,9 @@ impl Configuration {
             range.addresses().filter_map(move |address| PortBlock::of(address, &ports))
         };
         match &rule.target {
-            Target::Own(ports) => own(ports),
+            Target::Masquerade(ports) => own(ports),
             Target::Pool(ranges) => ranges.iter().flat_map(of_range).take(MOST_ADDRESSES).collect(),
-            Target::Keep | Target::Prefix(_) => Vec::new(),
+            Target::NoNat | Target::Prefix(_) => Vec::new(),
         }
     }
 
@@ -106,7 +106,7 @@ mod tests {
     }
 
     fn addresses(matches: Match) -> Vec<String> {
-        let rule = Rule::new(matches, Target::Own(Ports::Own));
+        let rule = Rule::new(matches, Target::Masquerade(Ports::Preserve));
         configuration().blocks(&rule).iter().map(|block| block.address.to_string()).collect()
     }
 
@@ -126,7 +126,7 @@ mod tests {
         let router = Router::new(vec![Interface { addresses, ..Interface::default() }], &[]);
         let mut configuration = configuration();
         configuration.forwarding = Forwarding::Routed(Box::new(router));
-        let blocks = configuration.blocks(&Rule::new(Match::default(), Target::Own(Ports::Own)));
+        let blocks = configuration.blocks(&Rule::new(Match::default(), Target::Masquerade(Ports::Preserve)));
         let own: Vec<_> = blocks.iter().map(|block| block.address.to_string()).collect();
         assert_eq!(own, ["198.51.100.1", "203.0.113.9"]);
     }
@@ -138,9 +138,9 @@ mod tests {
             Target::Pool(vec![Range { first, last, ports }])
         };
         let blocks = |ports| configuration().blocks(&Rule::new(Match::default(), ranges(ports)));
-        assert_eq!(blocks(Ports::Own).len(), 2);
-        assert_eq!(blocks(Ports::Own)[0].sizes(), [64_512, 64_512, 65_536]);
+        assert_eq!(blocks(Ports::Preserve).len(), 2);
+        assert_eq!(blocks(Ports::Preserve)[0].sizes(), [64_512, 64_512, 65_536]);
         assert_eq!(blocks(Ports::Among(2000..=2009))[1].sizes(), [10; SPACES]);
-        assert!(configuration().blocks(&Rule::new(Match::default(), Target::Keep)).is_empty());
+        assert!(configuration().blocks(&Rule::new(Match::default(), Target::NoNat)).is_empty());
     }
 }

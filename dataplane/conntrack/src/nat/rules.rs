@@ -29,11 +29,11 @@ impl Nat {
     /// The addresses that sources can be translated to with a port of their own choice; `own` are those of the box, which
     /// masquerading gives away. Addresses of 1:1 networks are none of them. More than [`MOST_ADDRESSES`] are cut off.
     pub fn source_addresses(&self, own: &[IpAddr]) -> Vec<IpAddr> {
-        let gives_own = |rule: &Rule| rule.hairpin || matches!(rule.target, Target::Own(_));
+        let gives_own = |rule: &Rule| rule.hairpin || matches!(rule.target, Target::Masquerade(_));
         let own = if self.source.iter().chain(&self.destination).any(gives_own) { own } else { &[] };
         let ranges = self.source.iter().flat_map(|rule| match &rule.target {
             Target::Pool(ranges) => ranges.as_slice(),
-            Target::Keep | Target::Own(_) | Target::Prefix(_) => &[],
+            Target::NoNat | Target::Masquerade(_) | Target::Prefix(_) => &[],
         });
         let pooled = ranges.flat_map(Range::addresses);
         own.iter().copied().chain(pooled).take(MOST_ADDRESSES).collect()
@@ -56,14 +56,14 @@ impl Nat {
                     addresses.extend(ranges.iter().map(|range| (port, range.first, range.last)));
                 }
                 Target::Prefix(prefix) => addresses.push(whole(prefix)),
-                Target::Keep | Target::Own(_) => {}
+                Target::NoNat | Target::Masquerade(_) => {}
             }
         }
         for rule in self.destination.iter().filter(|rule| is_at(&rule.matches.ingress)) {
             let is_network = matches!(rule.target, Target::Prefix(_));
             let published = rule.matches.destination.iter();
             let published = published.filter(|prefix| is_network || prefix.first() == prefix.last());
-            if rule.target != Target::Keep {
+            if rule.target != Target::NoNat {
                 addresses.extend(published.map(whole));
             }
         }
@@ -120,12 +120,12 @@ impl Rule {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// The connection is not translated, whatever rules behind this one say.
-    Keep,
+    NoNat,
     /// One of these, chosen by a hash of the client's address; each address of a range counts as one.
     Pool(Vec<Range>),
     /// The box's own address: of the egress port for a source rule (masquerade), of the ingress port for a destination
     /// rule (redirect).
-    Own(Ports),
+    Masquerade(Ports),
     /// The address with the same host bits in this network, port kept.
     Prefix(Prefix),
 }
@@ -154,7 +154,7 @@ impl Range {
 pub enum Ports {
     /// Its own if that is free, else another one of the same class: below 512, below 1024, above.
     #[default]
-    Own,
+    Preserve,
     /// One of these: its own if that is among them and free.
     Among(RangeInclusive<u16>),
     /// As far from `to` as its own is from `from`.

@@ -51,8 +51,8 @@ pub(super) const fn asks_a_node(query: &Tuple) -> bool {
 pub(super) fn choices(original: &Tuple, own: u16, ports: &Ports) -> Option<RangeInclusive<u16>> {
     let number = original.protocol();
     (has_choice(number) && !asks_a_node(original)).then(|| match ports {
-        Ports::Own if is_icmp(number) => 0..=u16::MAX,
-        Ports::Own => class(own),
+        Ports::Preserve if is_icmp(number) => 0..=u16::MAX,
+        Ports::Preserve => class(own),
         Ports::Among(range) => range.clone(),
         Ports::Shift { from, to } => {
             let port = to.wrapping_add(own.wrapping_sub(*from));
@@ -147,7 +147,7 @@ impl Shard {
         let Some(scope) = (if reach == Reach::Home { Some(scope) } else { scope.foreign() }) else {
             return false;
         };
-        let is_among = !is_random && (wish.ports == Ports::Own || range.contains(&own));
+        let is_among = !is_random && (wish.ports == Ports::Preserve || range.contains(&own));
         let keeps = is_among && (!wish.steers || scope.has(self.steering(), wanted.reply_port()));
         (keeps && self.settle_on(unconfirmed, &wanted, budget))
             || self.find_port(unconfirmed, &range, scope, budget)
@@ -398,10 +398,10 @@ mod tests {
     #[test]
     fn a_port_stays_in_its_class() {
         for (own, range) in [(500, 1..=511), (511, 1..=511), (512, 600..=1023), (1024, 1024..=u16::MAX)] {
-            assert_eq!(choices(&of(protocol::UDP), own, &Ports::Own), Some(range));
+            assert_eq!(choices(&of(protocol::UDP), own, &Ports::Preserve), Some(range));
         }
-        assert_eq!(choices(&of(protocol::ICMP), 7, &Ports::Own), Some(0..=u16::MAX));
-        assert_eq!(choices(&of(protocol::GRE), 0, &Ports::Own), None);
+        assert_eq!(choices(&of(protocol::ICMP), 7, &Ports::Preserve), Some(0..=u16::MAX));
+        assert_eq!(choices(&of(protocol::GRE), 0, &Ports::Preserve), None);
     }
 
     #[test]

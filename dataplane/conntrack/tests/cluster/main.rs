@@ -37,7 +37,7 @@ fn nat() -> Nat {
     let out = Match { egress: vec![OUTSIDE], ..Match::default() };
     let public = Match { destination: vec![Prefix::new(PUBLIC.into(), 32)], ..Match::default() };
     let games = Match { source: vec![Prefix::new(GAMERS.into(), 9)], ..out.clone() };
-    let games = Rule::new(games, pool([203, 0, 113, 64], [203, 0, 113, 95], Ports::Own));
+    let games = Rule::new(games, pool([203, 0, 113, 64], [203, 0, 113, 95], Ports::Preserve));
     Nat {
         source: vec![
             Rule {
@@ -46,9 +46,9 @@ fn nat() -> Nat {
                 persistent: true,
                 ..games
             },
-            Rule::new(out, pool([203, 0, 113, 1], [203, 0, 113, 32], Ports::Own)),
+            Rule::new(out, pool([203, 0, 113, 1], [203, 0, 113, 32], Ports::Preserve)),
         ],
-        destination: vec![Rule::new(public, pool(SERVER, SERVER, Ports::Own))],
+        destination: vec![Rule::new(public, pool(SERVER, SERVER, Ports::Preserve))],
     }
 }
 

@@ -44,14 +44,14 @@ fn router(own: &str) -> Forwarding {
 /// One of many configurations.
 fn draw(random: &mut ChaCha8Rng, room: u32) -> Configuration {
     let ports = match random.random_range(0..3) {
-        0 => Ports::Own,
+        0 => Ports::Preserve,
         1 => Ports::Among(4000..=4040),
         _ => Ports::Among(5000..=5999),
     };
     let first = *POOLS.choose(random).unwrap();
     let last = [first[0], first[1], first[2], first[3] + random.random_range(0..3)];
     let range = Range { first: first.into(), last: last.into(), ports: ports.clone() };
-    let target = if random.random_bool(0.4) { Target::Own(ports) } else { Target::Pool(vec![range]) };
+    let target = if random.random_bool(0.4) { Target::Masquerade(ports) } else { Target::Pool(vec![range]) };
     let mut source = Rule::new(Match { egress: vec![OUTSIDE], ..Match::default() }, target);
     source.persistent = random.random();
     source.random = random.random_bool(0.2);
@@ -63,7 +63,7 @@ fn draw(random: &mut ChaCha8Rng, room: u32) -> Configuration {
     let backends = Range {
         first: [10, 0, 0, 5].into(),
         last: [10, 0, 0, random.random_range(5..8)].into(),
-        ports: Ports::Own,
+        ports: Ports::Preserve,
     };
     let backends = Rule::new(public, Target::Pool(vec![backends]));
     let nat = Nat {

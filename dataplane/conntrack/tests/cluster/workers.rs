@@ -48,8 +48,8 @@ fn nat() -> Nat {
         source: vec![
             of(FEW_PORTS, 1, 2, Ports::Among(6000..=6004)),
             Rule { persistent: true, ..of(ONE_ADDRESS, 3, 5, Ports::Among(7000..=7004)) },
-            of(EIGHT_ADDRESSES, 8, 15, Ports::Own),
-            Rule { mapping: Mapping::EndpointIndependent, ..of(MAPPED, 16, 16, Ports::Own) },
+            of(EIGHT_ADDRESSES, 8, 15, Ports::Preserve),
+            Rule { mapping: Mapping::EndpointIndependent, ..of(MAPPED, 16, 16, Ports::Preserve) },
         ],
         destination: vec![Rule::new(public, pool([10, 5, 0, 7], [10, 5, 0, 9], Ports::Among(80..=83)))],
     }

@@ -43,7 +43,7 @@ const SERVER: [u8; 4] = [10, 0, 0, 5];
 const SHARED: [u8; 4] = [203, 0, 113, 1];
 
 fn pool(address: [u8; 4]) -> Target {
-    Target::Pool(vec![Range { first: address.into(), last: address.into(), ports: Ports::Own }])
+    Target::Pool(vec![Range { first: address.into(), last: address.into(), ports: Ports::Preserve }])
 }
 
 fn shard(own: u16, preset: Preset) -> Shard {

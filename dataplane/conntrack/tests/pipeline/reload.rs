@@ -20,7 +20,7 @@ const PUBLIC: [u8; 4] = [203, 0, 113, 200];
 const SERVER: [u8; 4] = [10, 0, 0, 6];
 
 fn pool(address: [u8; 4]) -> Target {
-    Target::Pool(vec![Range { first: address.into(), last: address.into(), ports: Ports::Own }])
+    Target::Pool(vec![Range { first: address.into(), last: address.into(), ports: Ports::Preserve }])
 }
 
 /// Everything is in one zone, clients' ports are mapped alike for all servers, and a server inside is published.

@@ -119,7 +119,8 @@ fn a_limit_is_shared_out() {
 /// Two shards with room for so many entries, of which the second has a policy of its own. They map clients' ports alike for
 /// all servers.
 fn mapping_shards(room: u32, policy: Policy) -> [Shard; 2] {
-    let pool = Range { first: [203, 0, 113, 9].into(), last: [203, 0, 113, 9].into(), ports: Ports::Own };
+    let pool =
+        Range { first: [203, 0, 113, 9].into(), last: [203, 0, 113, 9].into(), ports: Ports::Preserve };
     let out = Match { egress: vec![OUTSIDE], ..Match::default() };
     let rule = Rule { mapping: Mapping::EndpointIndependent, ..Rule::new(out, Target::Pool(vec![pool])) };
     let nat = Nat { source: vec![rule], destination: vec![] };

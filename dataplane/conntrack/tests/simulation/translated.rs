@@ -19,18 +19,18 @@ fn nat(kind: u64) -> Nat {
     let outwards = || Match { egress: vec![OUTSIDE], ..Match::default() };
     let few = Ports::Among(2000..=2300);
     let (v4, v6) = match kind % 4 {
-        0 => (Target::Own(Ports::Own), Target::Own(Ports::Own)),
+        0 => (Target::Masquerade(Ports::Preserve), Target::Masquerade(Ports::Preserve)),
         1 => (pool("203.0.113.10", "203.0.113.10", few.clone()), pool("2001:db8:2::a", "2001:db8:2::a", few)),
         2 => (
-            pool("203.0.113.10", "203.0.113.19", Ports::Own),
-            pool("2001:db8:2::a", "2001:db8:2::f", Ports::Own),
+            pool("203.0.113.10", "203.0.113.19", Ports::Preserve),
+            pool("2001:db8:2::a", "2001:db8:2::f", Ports::Preserve),
         ),
-        _ => (Target::Own(Ports::Among(40_000..=65_000)), Target::Keep),
+        _ => (Target::Masquerade(Ports::Among(40_000..=65_000)), Target::NoNat),
     };
     // A client's port that is one for all servers cannot be two towards one of them, by its own and by its public address.
     let (mapping, filtering, port) = match kind % 5 {
         0 => (Mapping::EndpointIndependent, Filtering::EndpointIndependent, Ports::Among(8080..=8080)),
-        _ => (Mapping::AddressAndPortDependent, Filtering::AddressAndPortDependent, Ports::Own),
+        _ => (Mapping::AddressAndPortDependent, Filtering::AddressAndPortDependent, Ports::Preserve),
     };
     let random = |target| {
         let random = kind.is_multiple_of(3);

@@ -52,7 +52,7 @@ fn servers_share_the_clients() {
             Range {
                 first: "10.0.0.5".parse().unwrap(),
                 last: "10.0.0.6".parse().unwrap(),
-                ports: Ports::Own,
+                ports: Ports::Preserve,
             },
             Range {
                 first: "10.0.0.9".parse().unwrap(),
@@ -111,7 +111,7 @@ fn a_range_of_ports_keeps_the_one_that_is_in_it() {
 #[test]
 fn what_is_redirected_is_the_boxs_own() {
     let dns = Match { ingress: vec![INSIDE], destination_ports: vec![53..=53], ..Match::default() };
-    let mut it = Middlebox::routed(destination(dns, Target::Own(Ports::Among(5353..=5353))));
+    let mut it = Middlebox::routed(destination(dns, Target::Masquerade(Ports::Among(5353..=5353))));
     let pair = Pair::at("10.0.0.2:4000", "198.51.100.2:53");
     let (verdict, frame) = it.pass_one(INSIDE, &pair.udp(1));
     let unreachable =
@@ -130,7 +130,7 @@ fn both_ends_of_one_connection_are_translated() {
             Pair::at(OUTER, "203.0.113.10:80"),
             Pair::at("10.0.0.1:40000", "10.0.0.5:8080"),
             to("10.0.0.5:8080"),
-            Target::Own(Ports::Own),
+            Target::Masquerade(Ports::Preserve),
         ),
         (
             Pair::at("[2001:db8:9::9]:4000", "[2001:db8:2::a]:80"),

@@ -277,7 +277,7 @@ fn a_router_with_an_address_of_its_own_outside_sends_errors_from_there() {
                 source: vec![
                     one_to_one(errors, "10.0.0.128/25", "203.0.113.128/25"),
                     one_to_one(errors, "fd00::f0/124", "2001:db8:2::f0/124"),
-                    Rule::new(outwards(), Target::Own(Ports::Own)),
+                    Rule::new(outwards(), Target::Masquerade(Ports::Preserve)),
                 ],
                 destination: vec![],
             };

@@ -177,7 +177,7 @@ fn clients_reach_one_another_by_their_mapped_ports() {
     let mut nat = open();
     nat.source.push(Rule::new(
         Match { egress: vec![INSIDE], status: Some(Status::DST_NAT), ..Match::default() },
-        Target::Own(Ports::Own),
+        Target::Masquerade(Ports::Preserve),
     ));
     let mut it = Middlebox::routed(nat);
     it.goes_out(&Pair::at(client, server).udp(1));

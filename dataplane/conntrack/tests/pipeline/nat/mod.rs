@@ -34,7 +34,7 @@ fn towards(address: &str) -> Match {
 }
 
 fn masquerade() -> Nat {
-    source(Target::Own(Ports::Own))
+    source(Target::Masquerade(Ports::Preserve))
 }
 
 /// The same, with one port for each of a client's.
@@ -67,7 +67,7 @@ fn to(address: &str) -> Target {
             last: to.ip(),
             ports: Ports::Among(to.port()..=to.port()),
         }]),
-        Err(_) => pool(address, address, Ports::Own),
+        Err(_) => pool(address, address, Ports::Preserve),
     }
 }
 

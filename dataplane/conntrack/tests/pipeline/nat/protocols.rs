@@ -73,7 +73,7 @@ fn what_a_node_is_asked_stays() {
     random.source[0].random = true;
     let mut mapped = masquerade();
     mapped.source[0].mapping = Mapping::EndpointIndependent;
-    for nat in [masquerade(), random, mapped, source(Target::Own(Ports::Among(5555..=5556)))] {
+    for nat in [masquerade(), random, mapped, source(Target::Masquerade(Ports::Among(5555..=5556)))] {
         let mut it = Middlebox::routed(nat);
         it.crosses(INSIDE, &query(client), &query(seen));
         it.crosses(OUTSIDE, &answer(seen.inverse()), &answer(client.inverse()));

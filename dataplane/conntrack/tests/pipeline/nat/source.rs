@@ -112,7 +112,7 @@ fn the_address_is_that_of_the_network_on_the_way() {
 #[test]
 fn a_pool_spreads_clients_and_a_persistent_one_knows_them_again() {
     for (persistent, most_per_client) in [(false, 4), (true, 1)] {
-        let mut nat = source(pool("203.0.113.10", "203.0.113.13", Ports::Own));
+        let mut nat = source(pool("203.0.113.10", "203.0.113.13", Ports::Preserve));
         nat.source[0].persistent = persistent;
         let mut it = Middlebox::routed(nat);
         let mut all = BTreeSet::new();
@@ -173,7 +173,7 @@ fn the_first_rule_that_applies_decides() {
     };
     let nat = Nat {
         source: vec![
-            Rule::new(of("10.0.0.3", 32), Target::Keep),
+            Rule::new(of("10.0.0.3", 32), Target::NoNat),
             Rule::new(of("10.0.0.4", 32), to("2001:db8::1")),
             Rule::new(of("10.0.0.0", 24), to("203.0.113.10")),
             Rule::new(outwards(), to("203.0.113.11")),
