@@ -77,7 +77,7 @@ impl Shard {
     }
 
     /// Inserts it, and evicts another for it where that is needed; `None` where there is no room. A table above a limit that was
-    /// lowered shrinks with each newcomer.
+    /// lowered shrinks with each new connection.
     #[inline]
     fn find_room(&mut self, key: &Key, unconfirmed: &Unconfirmed) -> Option<u32> {
         let limit = self.limit();

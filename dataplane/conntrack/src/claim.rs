@@ -54,7 +54,7 @@ impl Shard {
             Message::Granted(entry) => {
                 self.exchange.settle(from);
                 if self.entry(entry).is_some() {
-                    self.table.entries.at_mut(entry.index).status.remove(Status::UNSETTLED);
+                    self.table.entries.at_mut(entry.index).status.remove(Status::PENDING);
                 }
                 Some(Settled { entry, granted: true })
             }
@@ -90,7 +90,7 @@ impl Shard {
         let claim = self.table.entries.id(index);
         let status = &mut self.table.entries.at_mut(index).status;
         status.insert(Status::SIGNPOSTED);
-        status.insert(Status::UNSETTLED);
+        status.insert(Status::PENDING);
         // What it was judged by: it is looked at again if that changes meanwhile.
         self.table.entries.at_mut(index).judged.generation = self.generation;
         self.exchange.claim(tuple, claim);

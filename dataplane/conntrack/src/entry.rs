@@ -37,7 +37,7 @@ bitflags! {
         /// Another shard owns its reply tuple and has a signpost, or has been asked for one.
         const SIGNPOSTED = 1 << 13;
         /// That shard has not answered yet.
-        const UNSETTLED = 1 << 14;
+        const PENDING = 1 << 14;
         /// Its source became an address of the box, and it ends when the box loses that.
         const MASQUERADED = 1 << 15;
 

@@ -24,7 +24,7 @@ const PLACES: usize = 10;
 /// Places per bucket that are taken, on average, when the table is full.
 const LOAD: usize = 4;
 
-/// From this many on, a bucket sends newcomers to their other bucket if that is emptier.
+/// From this many on, a bucket sends new entries to their other bucket if that is emptier.
 const CROWDED: usize = 8;
 
 /// Buckets that are searched for an entry to evict.

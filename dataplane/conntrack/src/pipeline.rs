@@ -166,7 +166,7 @@ impl Shard {
         };
         match tracked.place {
             Place::Elsewhere(shard, by) => Verdict::ended(Action::Handoff(shard, by)),
-            Place::Unsettled(index) => {
+            Place::Pending(index) => {
                 Verdict { entry: Some(self.table.entries.id(index)), ..Verdict::ended(Action::Wait) }
             }
             Place::New(replaces) => self.decide_new(frame, slot, &tracked, replaces),
@@ -331,7 +331,7 @@ impl Shard {
             Place::Suspect(index, deadline) => {
                 self.table.wheel.refresh(&mut self.table.entries, index, deadline)
             }
-            Place::None | Place::Table(_) | Place::Unsettled(_) | Place::Elsewhere(..) | Place::New(_) => {}
+            Place::None | Place::Table(_) | Place::Pending(_) | Place::Elsewhere(..) | Place::New(_) => {}
         }
     }
 

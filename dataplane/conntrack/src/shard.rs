@@ -11,7 +11,7 @@ use crate::index::Index;
 use crate::lifecycle::End;
 use crate::listing::EntrySnapshot;
 use crate::log::Log;
-use crate::nat::{Binders, Client, Exhausted, Identifications, LastBound, Mapped, Nat, NatCounter, Pools};
+use crate::nat::{Binders, Client, Exhausted, IpIds, LastBound, Mapped, Nat, NatCounter, Pools};
 use crate::policy::Policy;
 use crate::settings::{Settings, Timeouts};
 use crate::steer::Steering;
@@ -124,7 +124,7 @@ pub struct Shard {
     /// What the last translated source was bound by.
     pub(crate) last_bound: LastBound,
     /// The numbers that packets were given.
-    pub(crate) identifications: Identifications,
+    pub(crate) ip_ids: IpIds,
     /// What was sought in vain a moment ago.
     pub(crate) exhausted: Exhausted,
     /// The secret key that new connections draw addresses and ports by.
@@ -161,7 +161,7 @@ impl Shard {
             log: Log::default(),
             sweep: None,
             last_bound: LastBound::default(),
-            identifications: Identifications::default(),
+            ip_ids: IpIds::default(),
             exhausted: Exhausted::default(),
             nat_key: nat_key(capacity.seed),
             mappings: TupleMap::new(capacity.entries, capacity.seed)?,

@@ -113,7 +113,7 @@ impl Table {
             .filter(|index| !is(Status::ASSURED, index) || is_expired(index))
             .peekable();
         let first = candidates.peek().copied();
-        candidates.find(|index| !is(Status::UNSETTLED, index)).or(first)
+        candidates.find(|index| !is(Status::PENDING, index)).or(first)
     }
 
     /// Puts a connection in, under the hash of its original tuple and, if it is translated, of its reply tuple; `born_s` is the

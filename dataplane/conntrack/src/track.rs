@@ -37,7 +37,7 @@ pub(crate) enum Place {
     /// In the table, where it stays until then at most if this packet passes, which is none of its own.
     Suspect(u32, Tick),
     /// In the table, but it waits for another shard.
-    Unsettled(u32),
+    Pending(u32),
     /// Known to another shard.
     Elsewhere(ShardId, Handoff),
     /// Nowhere: the packet may open a connection, in place of this entry if there is one.
@@ -67,7 +67,7 @@ impl Tracked {
     pub(crate) const fn entry(&self) -> Option<u32> {
         match self.place {
             Place::None | Place::New(_) | Place::Elsewhere(..) | Place::Suspect(..) => None,
-            Place::Table(index) | Place::Ending(index) | Place::Unsettled(index) => Some(index),
+            Place::Table(index) | Place::Ending(index) | Place::Pending(index) => Some(index),
         }
     }
 }
@@ -81,8 +81,8 @@ impl Shard {
             return self.elsewhere(packet, handed).unwrap_or(Tracked::first(None));
         };
         let entry = self.table.entries.at_mut(index);
-        if entry.status.contains(Status::UNSETTLED) {
-            let place = Place::Unsettled(index);
+        if entry.status.contains(Status::PENDING) {
+            let place = Place::Pending(index);
             return Tracked { direction: Some(direction), place, ..Tracked::without_entry(State::New) };
         }
         let answered = entry.status.contains(Status::SEEN_REPLY);

@@ -28,6 +28,6 @@ pub(crate) use exhausted::Exhausted;
 pub(crate) use mapping::{Client, Mapped, inside, outside};
 pub use pools::{Pools, SPACES};
 pub(crate) use prefetch::LastBound;
-pub(crate) use renumber::Identifications;
+pub(crate) use renumber::IpIds;
 pub use rules::{Filtering, MOST_ADDRESSES, Mapping, Nat, NatCounter, Ports, Range, Rule, Target};
 pub(crate) use search::has_choice;

@@ -16,9 +16,9 @@ const COUNTERS: usize = 256;
 
 /// The last number given, by a hash of addresses and protocol.
 #[derive(Debug)]
-pub(crate) struct Identifications([u16; COUNTERS]);
+pub(crate) struct IpIds([u16; COUNTERS]);
 
-impl Default for Identifications {
+impl Default for IpIds {
     fn default() -> Self {
         Self([0; COUNTERS])
     }
@@ -36,7 +36,7 @@ impl Shard {
             return;
         }
         let hash = self.table.index.keyed(&(wire::addresses(frame.head(), headers), headers.protocol));
-        let Identifications(counters) = &mut self.identifications;
+        let IpIds(counters) = &mut self.ip_ids;
         let last = &mut counters[hash as usize % COUNTERS];
         *last = last.wrapping_add(1);
         let share = u16::MAX / self.exchange.steering.shards();

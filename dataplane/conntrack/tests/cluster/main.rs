@@ -317,7 +317,7 @@ fn a_mapped_table_fills_to_its_limit_and_makes_room() {
         cluster.step();
     }
     cluster.check();
-    assert_eq!(cluster.outside.drops.len(), 0, "each newcomer finds room, if in the place of another");
+    assert_eq!(cluster.outside.drops.len(), 0, "each new connection finds room, if in the place of another");
     let held: u32 = cluster.shards().map(|shard| shard.len()).sum();
     assert!(held > limit * 9 / 10, "{held} of {limit} entries");
 }

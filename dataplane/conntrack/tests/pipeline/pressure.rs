@@ -22,7 +22,7 @@ fn assure(it: &mut Middlebox, pair: Pair) {
 }
 
 #[test]
-fn a_newcomer_takes_the_place_of_an_unassured_entry() {
+fn a_new_connection_takes_the_place_of_an_unassured_entry() {
     for v6 in [false, true] {
         let mut it = limited(Preset::Linux, 10);
         for sport in 0..1000 {
@@ -175,7 +175,7 @@ fn a_packet_that_the_rules_drop_evicts_nobody() {
 }
 
 #[test]
-fn a_lower_limit_counts_from_the_next_newcomer_on() {
+fn a_lower_limit_counts_from_the_next_connection_on() {
     let mut it = limited(Preset::Linux, 20);
     for sport in 0..20 {
         it.inside(&Pair::v4(sport, 53).udp(1));
@@ -187,7 +187,7 @@ fn a_lower_limit_counts_from_the_next_newcomer_on() {
         it.inside(&Pair::v4(sport, 53).udp(1));
         assert!(it.shard.len() <= 20);
     }
-    assert_eq!(it.shard.len(), 5, "newcomers take more places than they need until it is kept");
+    assert_eq!(it.shard.len(), 5, "new connections take more places than they need until it is kept");
     it.check();
 }
 

@@ -84,7 +84,7 @@ pub const fn is_over(entry: &Entry) -> bool {
 }
 
 /// Whether a connection that begins may have the tuple of an older one: one that is over, and whose client's sequence
-/// numbers lie behind the newcomer's.
+/// numbers lie behind the new connection's.
 pub fn may_follow(old: &Entry, new: &Entry) -> bool {
     let end = |entry: &Entry| entry.tracker.get::<Memory>().sides[Direction::Original as usize].end;
     is_over(old) && new.state == TcpState::SynSent as u8 && end(new).wrapping_sub(end(old)).cast_signed() > 0
