@@ -7,12 +7,9 @@ use sluice_conntrack::frame::Handed;
 use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{Instant, Shard, ShardId, Verdict};
 
-use crate::frame::Received;
+use crate::frame::Carried;
 use crate::handoff::{self, Peers};
 use crate::link::Links;
-
-/// A packet in a worker's hands.
-pub(crate) type Carried = Received<Mbuf>;
 
 /// All ways that a worker's packets and messages go.
 pub(crate) struct Io {

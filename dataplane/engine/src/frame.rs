@@ -16,6 +16,9 @@ pub(crate) struct Received<M> {
     pub(crate) handed: Option<Handed>,
 }
 
+/// A packet in a worker's hands.
+pub(crate) type Carried = Received<Mbuf>;
+
 impl<M: BorrowMut<Mbuf>> Received<M> {
     /// A packet of this worker's own.
     pub(crate) const fn of(port: PortId, mbuf: M) -> Self {

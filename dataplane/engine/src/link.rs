@@ -9,10 +9,10 @@ use sluice_conntrack::verdict::Action;
 use sluice_conntrack::wire::ethernet;
 use sluice_conntrack::{Configuration, DropReason, Forwarding, Instant, PortId, Shard, Verdict};
 
-use crate::dispatch::Carried;
-use crate::frame::Received;
+use crate::frame::{Carried, Received};
 use crate::neighbour::{
-    Due, Heard, Message, NeighbourCounters, Neighbours, Speaker, Told, Wait, link_local, random_state, read,
+    self, Due, Heard, Message, NeighbourCounters, Neighbours, Speaker, Told, Wait, link_local, random_state,
+    read,
 };
 use crate::port::WorkerPort;
 
@@ -232,7 +232,7 @@ fn ask(port: &mut WorkerPort, router: &Router, egress: PortId, target: IpAddr, p
         IpAddr::V6(_) => Some(link_local(mac).into()),
     };
     let from = own.map(|address| Speaker { address, mac });
-    if let Some(bytes) = (Message::Solicitation { from, target }).write(None) {
+    if let Some(bytes) = neighbour::write(Message::Solicitation { from, target }, None) {
         send_bytes(port, &bytes, pool);
     }
 }
@@ -248,7 +248,7 @@ fn advertise(
 ) {
     let own = Message::Advertisement { from: Speaker { address: target, mac: port.mac }, overrides: true };
     if is_here(port, router, ingress, target)
-        && let Some(bytes) = own.write(from)
+        && let Some(bytes) = neighbour::write(own, from)
     {
         send_bytes(port, &bytes, pool);
     }

@@ -11,8 +11,8 @@ use sluice_conntrack::{Configuration, DropReason, Forwarding, Instant, PortId, S
 
 use crate::clock::Clock;
 use crate::command::{Answer, Command, Inbox};
-use crate::dispatch::{Carried, Io};
-use crate::frame::Received;
+use crate::dispatch::Io;
+use crate::frame::{Carried, Received};
 use crate::handoff::{self, Parcel};
 use crate::link::Links;
 use crate::port::PortCounters;

@@ -3,12 +3,8 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use arrayvec::ArrayVec;
+use sluice_conntrack::PortId;
 use sluice_conntrack::forward::MacAddress;
-use sluice_conntrack::headers::Headers;
-use sluice_conntrack::wire;
-use sluice_conntrack::{Frame, PortId};
-
-use super::{arp, ndp};
 
 /// The longest message that is written: a neighbour solicitation in its Ethernet frame.
 pub(crate) const LONGEST_BYTES: usize = 86;
@@ -53,40 +49,6 @@ pub(crate) enum Message {
         /// Whether it takes the place of another that had the address (RFC 4861 section 4.4).
         overrides: bool,
     },
-}
-
-impl Message {
-    /// The frame that carries a message to the station `to`, or, without one, to all that it may concern.
-    /// `None` where addresses are not of one family.
-    pub(crate) fn write(&self, to: Option<Speaker>) -> Option<Bytes> {
-        match *self {
-            Self::Solicitation { from: Some(from), target } => match (from.address, target) {
-                (IpAddr::V4(own), IpAddr::V4(target)) => Some(arp::request(own, from.mac, target)),
-                (IpAddr::V6(own), IpAddr::V6(target)) => Some(ndp::solicitation(own, from.mac, target)),
-                _ => None,
-            },
-            Self::Solicitation { from: None, .. } => None,
-            Self::Advertisement { from: own, .. } => match (own.address, to.map(|to| (to.address, to.mac))) {
-                (IpAddr::V4(address), Some((IpAddr::V4(to), mac))) => {
-                    Some(arp::reply(address, own.mac, to, mac))
-                }
-                (IpAddr::V6(address), Some((IpAddr::V6(to), mac))) => {
-                    Some(ndp::advertisement(address, own.mac, Some((to, mac))))
-                }
-                (IpAddr::V6(address), None) => Some(ndp::advertisement(address, own.mac, None)),
-                _ => None,
-            },
-        }
-    }
-}
-
-/// The message in a frame; `None` if there is none, or not a sound one.
-pub(crate) fn read<F: Frame>(frame: &F) -> Option<Message> {
-    let headers: Headers = wire::parse(frame).ok()?;
-    match headers.family() {
-        None => arp::read(frame.head()),
-        Some(_) => ndp::read(frame, &headers),
-    }
 }
 
 /// The link-local address that a port makes of its MAC address (RFC 4291 appendix A).

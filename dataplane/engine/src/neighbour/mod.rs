@@ -10,6 +10,7 @@
 
 mod arp;
 mod cache;
+mod codec;
 mod message;
 mod ndp;
 mod queue;
@@ -19,7 +20,8 @@ mod tests;
 mod told;
 
 pub(crate) use cache::{Due, Neighbours, Wait};
-pub(crate) use message::{Heard, Message, Speaker, link_local, read};
+pub(crate) use codec::{read, write};
+pub(crate) use message::{Heard, Message, Speaker, link_local};
 pub use state::{NeighbourCounters, State};
 pub(crate) use told::Told;
 

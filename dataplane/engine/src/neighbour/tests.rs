@@ -207,12 +207,12 @@ fn messages_read_as_they_were_written() {
         let own = Speaker { address: address(own), mac: OWN_MAC };
         let other = Speaker { address: address(other), mac: MAC };
         let question = Message::Solicitation { from: Some(own), target: other.address };
-        let bytes = question.write(None).unwrap();
+        let bytes = write(question, None).unwrap();
         assert_eq!(bytes[0] & 1, 1, "to many");
         assert_eq!(bytes[6..12], OWN_MAC);
         assert_eq!(read_bytes(&bytes), Some(question));
         let answer = Message::Advertisement { from: own, overrides: true };
-        let bytes = answer.write(Some(other)).unwrap();
+        let bytes = write(answer, Some(other)).unwrap();
         assert_eq!(bytes[..6], MAC);
         assert_eq!(read_bytes(&bytes), Some(answer));
         for length in 0..bytes.len() {
@@ -228,19 +228,19 @@ fn a_station_without_an_address_is_answered_too() {
         overrides: true,
     };
     let probe = Speaker { address: address("0.0.0.0"), mac: MAC };
-    assert_eq!(v4.write(Some(probe)).unwrap()[..6], MAC);
+    assert_eq!(write(v4, Some(probe)).unwrap()[..6], MAC);
     let v6 = Message::Advertisement {
         from: Speaker { address: address("2001:db8::1"), mac: OWN_MAC },
         overrides: true,
     };
-    assert_eq!(v6.write(None).unwrap()[..6], [0x33, 0x33, 0, 0, 0, 1]);
+    assert_eq!(write(v6, None).unwrap()[..6], [0x33, 0x33, 0, 0, 0, 1]);
 }
 
 #[test]
 fn neighbour_discovery_is_sound_for_another_parser() {
     let own = Speaker { address: address("fe80::ff:fe00:1"), mac: OWN_MAC };
     let bytes =
-        Message::Solicitation { from: Some(own), target: address("2001:db8::12:3456") }.write(None).unwrap();
+        write(Message::Solicitation { from: Some(own), target: address("2001:db8::12:3456") }, None).unwrap();
     assert_eq!(bytes[..6], [0x33, 0x33, 0xff, 0x12, 0x34, 0x56]);
     let packet = SlicedPacket::from_ethernet(&bytes).unwrap();
     let Some(NetSlice::Ipv6(ip)) = &packet.net else { panic!("no IPv6") };
