@@ -296,9 +296,9 @@ fn start_workers(
 fn idle(config: &Config, core: u16) -> Idle {
     match config.system.idle {
         Some(config::Idle::Poll) => Idle::Poll,
-        Some(config::Idle::Adaptive) => Idle::Adaptive,
+        Some(config::Idle::Friendly) => Idle::Friendly,
         None if host::is_isolated(core, std::path::Path::new("/")) => Idle::Poll,
-        None => Idle::Adaptive,
+        None => Idle::Friendly,
     }
 }
 

@@ -79,7 +79,7 @@ fn real_flows_pass_on_whatever_queue_they_come() {
     let Some(row) = Row::new("cores", &["10.9.0.1/24"], &["10.9.0.2/24"]) else { return };
     let [client, middle, server] = row.stations();
     let config = "version: 1
-system: { cores: { control: 0, workers: [0, 1] }, idle: adaptive, memory: { hugepages: 512M } }
+system: { cores: { control: 0, workers: [0, 1] }, idle: friendly, memory: { hugepages: 512M } }
 interfaces:
   inside: { device: 'vdev:net_af_packet0,iface=inside,qpairs=2' }
   outside: { device: 'vdev:net_af_packet1,iface=outside,qpairs=2' }

@@ -176,7 +176,7 @@ fn config(directory: &Path, preset: &str) -> String {
         stations.map(|(address, mac, dev)| format!("{{ address: '{address}', mac: '{mac}', dev: {dev} }}"));
     format!(
         "version: 1
-system: {{ cores: {{ control: 0, workers: [0, 1] }}, idle: adaptive, memory: {{ hugepages: 512M }} }}
+system: {{ cores: {{ control: 0, workers: [0, 1] }}, idle: friendly, memory: {{ hugepages: 512M }} }}
 interfaces:
   inside: {{ device: 'vdev:net_af_packet0,iface=inside,qpairs=2', addresses: [{}] }}
   outside: {{ device: 'vdev:net_af_packet1,iface=outside,qpairs=2', addresses: [{}] }}

@@ -24,7 +24,7 @@ use crate::report::{Load, Stats};
 /// expire at once are gone 0.7 s later on a worker that has 20 us of packets in each round (`bench`'s `expiry`).
 pub const EXPIRY_BUDGET: u32 = 64;
 
-/// Empty rounds before a adaptive worker sleeps: some ten microseconds.
+/// Empty rounds before a friendly worker sleeps: some ten microseconds.
 const ROUNDS_AWAKE: u32 = 256;
 
 /// How long it sleeps then: less than a queue of 1024 packets takes to fill at 10 million packets a second.
@@ -37,7 +37,7 @@ pub enum Idle {
     Poll,
     /// Sleeps for 50 microseconds at a time once nothing has come for a while.
     #[default]
-    Adaptive,
+    Friendly,
 }
 
 /// Bursts that are received from each queue as a worker drains: four times what a queue of 1024 packets holds, and an end
@@ -134,7 +134,7 @@ impl Worker {
             }
             self.load.idle_ns += round_ns;
             empty_rounds += 1;
-            if idle == Idle::Adaptive && empty_rounds > ROUNDS_AWAKE {
+            if idle == Idle::Friendly && empty_rounds > ROUNDS_AWAKE {
                 thread::sleep(NAP);
             } else {
                 lcore::pause();

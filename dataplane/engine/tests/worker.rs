@@ -68,7 +68,7 @@ fn a_worker_forwards_tracks_and_answers() {
     let (mut controller, mut inbox) = channel();
     let core = lcore::allowed_cores().unwrap().pop().unwrap();
     let worker = lcore::launch(&eal, core, "worker", move || {
-        Worker::new(shard, Queues::single(open), pool).run(&clock, Idle::Adaptive, &mut inbox);
+        Worker::new(shard, Queues::single(open), pool).run(&clock, Idle::Friendly, &mut inbox);
     })
     .unwrap();
 

@@ -25,8 +25,8 @@ pub struct System {
     #[garde(dive)]
     pub cores: Cores,
 
-    /// What workers do while nothing comes: `poll` goes on polling, `adaptive` naps for 50 microseconds at a time. Left
-    /// out: `poll` on a core that is isolated (`isolcpus`), `adaptive` on any other.
+    /// What workers do while nothing comes: `poll` goes on polling, `friendly` naps for 50 microseconds at a time. Left
+    /// out: `poll` on a core that is isolated (`isolcpus`), `friendly` on any other.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[garde(skip)]
     #[schemars(example = Idle::Poll)]
@@ -42,7 +42,7 @@ pub struct System {
 #[serde(rename_all = "kebab-case")]
 pub enum Idle {
     /// Naps.
-    Adaptive,
+    Friendly,
     /// Polls.
     Poll,
 }
