@@ -53,21 +53,21 @@ fn process(mut driver: Driver) -> Driver {
 }
 
 #[library_benchmark(setup = open)]
-#[bench::plain(args = (PLAIN), config = at_most(1005))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(1250))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(1298))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(1296))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(1297))]
+#[bench::plain(args = (PLAIN), config = at_most(983))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(1211))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(1259))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(1257))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(1258))]
 fn established(driver: Driver) -> Driver {
     process(driver)
 }
 
 #[library_benchmark(setup = empty)]
-#[bench::plain(args = (PLAIN), config = at_most(1799))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(3013))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(3268))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(3364))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(3579))]
+#[bench::plain(args = (PLAIN), config = at_most(1838))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(3125))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(3304))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(3332))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(3348))]
 fn new(driver: Driver) -> Driver {
     process(driver)
 }

@@ -22,18 +22,18 @@ impl Shard {
         &mut self,
         key: &Key,
         headers: &Headers,
-        mut unconfirmed: Unconfirmed,
+        unconfirmed: &mut Unconfirmed,
         facts: &Facts,
         egress: Egress,
         verdict: Verdict,
     ) -> Verdict {
         let refused = |action: Action| Verdict { action, gateway: None, ..verdict };
         let hold_full = Action::Drop(DropReason::HoldFull);
-        match self.bind_source(&mut unconfirmed, facts, egress) {
+        match self.bind_source(unconfirmed, facts, egress) {
             Bound::Found => {}
             Bound::Exhausted => return refused(self.no_room(DropReason::NatExhausted)),
             Bound::Elsewhere(shard) => {
-                self.make_way(&unconfirmed);
+                self.make_way(unconfirmed);
                 let Some(handoff) = self.delegate(&headers.tuple, shard) else { return refused(hold_full) };
                 // What was decided about before was counted then, perhaps by other rules than these.
                 if !unconfirmed.attempt.again {
@@ -45,7 +45,7 @@ impl Shard {
         let reply = unconfirmed.reply;
         let claims = self.exchange.needs_signpost(&reply);
         if claims && !self.exchange.may_claim(&reply) {
-            self.unbind_source(&unconfirmed);
+            self.unbind_source(unconfirmed);
             return refused(hold_full);
         }
         let is_counted = !unconfirmed.attempt.again;
@@ -66,11 +66,11 @@ impl Shard {
     }
 
     /// Puts a connection whose first packet has passed into the table, if need be in the place of another.
-    pub(crate) fn confirm(&mut self, key: &Key, unconfirmed: Unconfirmed) -> Option<u32> {
-        self.make_way(&unconfirmed);
-        let index = self.find_room(key, &unconfirmed);
+    pub(crate) fn confirm(&mut self, key: &Key, unconfirmed: &Unconfirmed) -> Option<u32> {
+        self.make_way(unconfirmed);
+        let index = self.find_room(key, unconfirmed);
         if index.is_none() {
-            self.unbind_source(&unconfirmed);
+            self.unbind_source(unconfirmed);
             self.counters.insert_failures += 1;
         }
         index

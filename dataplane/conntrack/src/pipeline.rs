@@ -269,7 +269,7 @@ impl Shard {
                 let (mut verdict, log) =
                     self.judge_first(&mut unconfirmed, headers, tracked, &mut facts, egress);
                 if verdict.drop_reason().is_none() {
-                    verdict = self.admit(&slot.key, headers, unconfirmed, &facts, egress, verdict);
+                    verdict = self.admit(&slot.key, headers, &mut unconfirmed, &facts, egress, verdict);
                 }
                 // Where it is another shard's, that logs it.
                 if let Some(rule) = log
