@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use syn::visit::{self, Visit};
-use syn::{Attribute, Item, ItemMod, ItemUse, UseTree};
+use syn::{Attribute, Item, ItemUse, UseTree};
 
 /// A module's path below its crate's root: `["nat", "pools"]`.
 pub type Module = Vec<String>;
@@ -164,10 +164,6 @@ impl<'ast> Visit<'ast> for Names {
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
         let passes_on = !matches!(item.vis, syn::Visibility::Inherited);
         self.take(&item.tree, vec![], passes_on);
-    }
-
-    fn visit_item_mod(&mut self, item: &'ast ItemMod) {
-        visit::visit_item_mod(self, item);
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {

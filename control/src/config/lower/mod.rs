@@ -30,7 +30,8 @@ mod tests {
 
     use super::*;
 
-    fn config(rest: &str) -> Config {
+    /// A box with two ports, and the rest of its configuration.
+    pub(super) fn config(rest: &str) -> Config {
         let interfaces = "{inside: {device: 'vdev:net_null0'}, outside: {device: 'vdev:net_null1'}}";
         let text = format!("version: 1\ninterfaces: {interfaces}\n{rest}");
         crate::config::parse("test", text.as_bytes()).unwrap_or_else(|error| panic!("{error}"))

@@ -136,13 +136,8 @@ fn icmp_types(kind: IcmpType, rule: &Rule) -> Vec<policy::IcmpType> {
 mod tests {
     use sluice_conntrack::PortId;
 
+    use super::super::tests::config;
     use super::*;
-
-    fn config(rest: &str) -> Config {
-        let interfaces = "{inside: {device: 'vdev:net_null0'}, outside: {device: 'vdev:net_null1'}}";
-        let text = format!("version: 1\ninterfaces: {interfaces}\n{rest}");
-        crate::config::parse("test", text.as_bytes()).unwrap_or_else(|error| panic!("{error}"))
-    }
 
     fn only_match(rule: &str) -> policy::Match {
         let config = config(&format!("policy: {{rules: [{{action: accept, {rule}}}]}}"));

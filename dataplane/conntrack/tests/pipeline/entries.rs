@@ -2,6 +2,7 @@
 
 use crate::common::*;
 use sluice_conntrack::entry::Status;
+use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::listing::EntrySnapshot;
 use sluice_conntrack::policy::{Match, Policy, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
@@ -204,18 +205,24 @@ fn a_refused_connection_leaves_nothing() {
     }
 }
 
+/// Opens a connection and closes it from both sides; gives its entry, which is in TIME_WAIT.
+fn open_and_close(it: &mut Middlebox, pair: Pair) -> EntryId {
+    let back = pair.inverse();
+    it.inside(&pair.tcp("S", 1000, 0));
+    it.outside(&back.tcp("SA", 5000, 1001));
+    it.inside(&pair.tcp("A", 1001, 5001));
+    it.inside(&pair.tcp("FA", 1001, 5001));
+    it.outside(&back.tcp("FA", 5001, 1002));
+    let entry = it.inside(&pair.tcp("A", 1002, 5002)).entry.unwrap();
+    assert_eq!(it.entry().state, Some("TIME_WAIT"));
+    entry
+}
+
 #[test]
 fn a_connection_reopens_in_time_wait() {
     for pair in Pair::both(4000, 22) {
         let mut it = Middlebox::of(Preset::Linux);
-        let back = pair.inverse();
-        it.inside(&pair.tcp("S", 1000, 0));
-        it.outside(&back.tcp("SA", 5000, 1001));
-        it.inside(&pair.tcp("A", 1001, 5001));
-        it.inside(&pair.tcp("FA", 1001, 5001));
-        it.outside(&back.tcp("FA", 5001, 1002));
-        let old = it.inside(&pair.tcp("A", 1002, 5002)).entry.unwrap();
-        assert_eq!(it.entry().state, Some("TIME_WAIT"));
+        let old = open_and_close(&mut it, pair);
         let new = it.inside(&pair.tcp("S", 90_000, 0));
         assert_eq!(new.state, Some(State::New));
         assert_ne!(new.entry, Some(old), "a name is of one connection");
@@ -229,13 +236,7 @@ fn a_connection_reopens_in_time_wait() {
 fn a_connection_that_would_reopen_stays_if_that_is_dropped() {
     for pair in Pair::both(4000, 22) {
         let mut it = Middlebox::of(Preset::Linux);
-        let back = pair.inverse();
-        it.inside(&pair.tcp("S", 1000, 0));
-        it.outside(&back.tcp("SA", 5000, 1001));
-        it.inside(&pair.tcp("A", 1001, 5001));
-        it.inside(&pair.tcp("FA", 1001, 5001));
-        it.outside(&back.tcp("FA", 5001, 1002));
-        it.inside(&pair.tcp("A", 1002, 5002));
+        open_and_close(&mut it, pair);
         let before = it.entries();
         it.reload(drops(State::New));
         let again = it.inside(&pair.tcp("S", 90_000, 0));
