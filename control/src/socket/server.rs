@@ -355,7 +355,10 @@ mod tests {
         let mut asks = Client::connect(&directory.socket()).unwrap();
         let mut silent = Vec::new();
         for _ in 0..3 * MAX_CLIENTS {
-            silent.push(UnixStream::connect(directory.socket()).unwrap());
+            // Its answer tells that the newcomer has its place already, however late the thread that accepts is.
+            let mut newcomer = Client::connect(&directory.socket()).unwrap();
+            assert_eq!(newcomer.ask(&Request::Count).unwrap(), Answer::Count { entries: 7 });
+            silent.push(newcomer);
             assert_eq!(asks.ask(&Request::Count).unwrap(), Answer::Count { entries: 7 });
         }
     }

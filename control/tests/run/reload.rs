@@ -38,9 +38,16 @@ fn a_reload_changes_all_or_nothing_and_loses_no_entry() {
     assert_eq!((revision(&daemon), daemon.tell("conntrack -C")), (3, "1202\n".to_owned()));
 }
 
+fn stats(daemon: &BoxUnderTest) -> serde_json::Value {
+    serde_json::from_str(&daemon.tell("stats --json")).unwrap()
+}
+
 fn revision(daemon: &BoxUnderTest) -> u64 {
-    let stats: serde_json::Value = serde_json::from_str(&daemon.tell("stats --json")).unwrap();
-    stats["revision"].as_u64().unwrap()
+    stats(daemon)["revision"].as_u64().unwrap()
+}
+
+fn packets_received(daemon: &BoxUnderTest) -> u64 {
+    stats(daemon)["ports"][0]["rx_packets"].as_u64().unwrap()
 }
 
 #[test]
@@ -59,6 +66,9 @@ fn no_packet_is_lost_while_configurations_change() {
     let mut daemon = BoxUnderTest::spawn(directory, sluice());
     wait_for("the flows", || daemon.tell("conntrack -C") == "1202\n");
     for number in 2..=20 {
+        // So that each configuration meets packets, however slow the machine is.
+        let before = packets_received(&daemon);
+        wait_for("the capture to go round", || packets_received(&daemon) > before + 1204);
         assert_eq!(daemon.tell("reload"), format!("configuration {number} is in force\n"));
         assert_eq!(daemon.tell("conntrack -C"), "1202\n");
     }
@@ -73,7 +83,7 @@ fn no_packet_is_lost_while_configurations_change() {
     let summary = said.lines().find_map(|line| line.split_once("stopped; ")).unwrap().1;
     let numbers: Vec<u64> = summary.split(' ').filter_map(|word| word.parse().ok()).collect();
     let [received, sent, dropped, entries] = numbers[..] else { panic!("{summary}") };
-    assert!(received > 100_000 && received == sent + dropped && entries == 1202, "{summary}");
+    assert!(received > 19 * 1204 && received == sent + dropped && entries == 1202, "{summary}");
 }
 
 /// Asks for a reload and does not wait for it.
