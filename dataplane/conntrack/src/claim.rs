@@ -92,7 +92,7 @@ impl Shard {
         status.insert(Status::SIGNPOSTED);
         status.insert(Status::PENDING);
         // What it was judged by: it is looked at again if that changes meanwhile.
-        self.table.entries.at_mut(index).judged.generation = self.generation;
+        self.table.extend(index).claimed_under = self.generation;
         self.exchange.claim(tuple, claim);
     }
 
@@ -154,7 +154,8 @@ impl Shard {
             self.count_drops(DropReason::HoldFull, 1);
             return Verdict { action: Action::Drop(DropReason::HoldFull), ..*verdict };
         };
-        if entry.judged.generation != self.generation {
+        let claimed_under = self.table.extension(id.index).map(|extension| extension.claimed_under);
+        if claimed_under != Some(self.generation) {
             // A signpost that has delegated the packet is still of use.
             self.table.entries.at_mut(id.index).status.remove(Status::DELEGATED);
             self.end(id.index, End::Closed);

@@ -28,6 +28,8 @@ bitflags! {
         const SRC_NAT = 1 << 4;
         /// Its destination is translated.
         const DST_NAT = 1 << 5;
+        /// It has an extension ([`crate::extension`]).
+        const EXTENDED = 1 << 6;
         /// It came in by a mapping of its server's port, which it uses.
         const ENTERED = 1 << 10;
         /// Its source is bound by a mapping of its client's port, which it uses.

@@ -16,6 +16,7 @@ pub mod dispatch;
 pub mod entries;
 pub mod entry;
 pub mod exchange;
+mod extension;
 pub mod facts;
 mod family;
 pub mod forward;

@@ -5,6 +5,7 @@
 use crate::counters::{ByState, ProtocolLabel};
 use crate::entries::{Entries, NONE};
 use crate::entry::{Entry, Status};
+use crate::extension::{Extension, Extensions};
 use crate::index::{Hash, Index};
 use crate::time::Tick;
 use crate::tuple::{Direction, Tuple};
@@ -26,6 +27,7 @@ pub(crate) struct Key {
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) entries: Entries,
+    extensions: Extensions,
     pub(crate) index: Index,
     pub(crate) wheel: Wheel,
     /// Entries by protocol and state.
@@ -68,6 +70,7 @@ impl Table {
     ) -> io::Result<Self> {
         Ok(Self {
             entries: Entries::new(entries, pages)?,
+            extensions: Extensions::new(entries)?,
             index: Index::new(places, seed, pages)?,
             wheel: Wheel::new(now),
             gauges: ByState::default(),
@@ -135,6 +138,16 @@ impl Table {
         self.wheel.arm(&mut self.entries, index);
         *self.gauge(original.protocol(), entry.state) += 1;
         Some(index)
+    }
+
+    /// What an entry has beside it, if it has anything.
+    pub(crate) fn extension(&self, index: u32) -> Option<&Extension> {
+        self.extensions.get(index, self.entries.at(index).status)
+    }
+
+    /// What an entry has beside it, from now on if not before.
+    pub(crate) fn extend(&mut self, index: u32) -> &mut Extension {
+        self.extensions.extend(index, &mut self.entries.at_mut(index).status)
     }
 
     /// Takes an entry out.

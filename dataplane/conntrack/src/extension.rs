@@ -1,0 +1,71 @@
+//! What few connections have beside their entry, by the entry's number: Linux's `nf_ct_ext`.
+//!
+//! An entry that has an extension says so in its status, so that packets of all others never look here. The arena takes
+//! memory only where an extension is written.
+
+use crate::entry::Status;
+use sluice_memory::Arena;
+use std::io;
+use zerocopy::FromZeros;
+
+/// What a connection has beside its entry. All zeros at birth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
+pub(crate) struct Extension {
+    /// The generation of the configuration under which another shard was asked for its reply tuple.
+    pub(crate) claimed_under: u16,
+}
+
+/// The extensions of all entries of a shard.
+#[derive(Debug)]
+pub(crate) struct Extensions {
+    arena: Arena<Extension>,
+}
+
+impl Extensions {
+    /// Room for the extensions of so many entries.
+    ///
+    /// # Errors
+    /// When the host refuses the address space.
+    pub(crate) fn new(entries: u32) -> io::Result<Self> {
+        Ok(Self { arena: Arena::sparse(entries as usize)? })
+    }
+
+    /// The extension of the entry of this number and status, if it has one.
+    pub(crate) fn get(&self, index: u32, status: Status) -> Option<&Extension> {
+        self.arena.get(index as usize).filter(|_| status.contains(Status::EXTENDED))
+    }
+
+    /// The extension of an entry, which has one from now on. The entry's end is that of its extension.
+    pub(crate) fn extend(&mut self, index: u32, status: &mut Status) -> &mut Extension {
+        let extension = &mut self.arena[index as usize];
+        if !status.contains(Status::EXTENDED) {
+            *extension = Extension::default();
+            status.insert(Status::EXTENDED);
+        }
+        extension
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_entries_that_say_so_have_one() {
+        let mut extensions = Extensions::new(4).unwrap();
+        let (mut first, second) = (Status::CONFIRMED, Status::CONFIRMED);
+        extensions.extend(1, &mut first).claimed_under = 7;
+        extensions.extend(1, &mut first);
+        assert_eq!(extensions.get(1, first), Some(&Extension { claimed_under: 7 }));
+        assert_eq!((extensions.get(2, second), extensions.get(9, first)), (None, None));
+    }
+
+    #[test]
+    fn who_takes_the_place_of_another_entry_begins_without() {
+        let mut extensions = Extensions::new(4).unwrap();
+        extensions.extend(1, &mut Status::CONFIRMED.clone()).claimed_under = 7;
+        let mut next = Status::CONFIRMED;
+        assert_eq!(extensions.get(1, next), None);
+        assert_eq!(extensions.extend(1, &mut next), &Extension::default());
+    }
+}
