@@ -59,6 +59,12 @@ pub trait Frame {
         self.head().len() + self.tail().map(<[u8]>::len).sum::<usize>()
     }
 
+    /// Puts `inserted` in the place of the `removed` bytes from `at` on; lengths and checksums in headers are left alone.
+    /// False, and nothing is changed, where the frame has not so many bytes or no room.
+    fn splice(&mut self, _at: usize, _removed: usize, _inserted: &[u8]) -> bool {
+        false
+    }
+
     /// What the device says about the IPv4 header checksum.
     fn l3_checksum(&self) -> Checksum {
         Checksum::Unknown
@@ -92,5 +98,29 @@ impl Frame for (PortId, Vec<u8>) {
 
     fn head_mut(&mut self) -> &mut [u8] {
         &mut self.1
+    }
+
+    fn splice(&mut self, at: usize, removed: usize, inserted: &[u8]) -> bool {
+        let has = at <= self.1.len() && removed <= self.1.len() - at;
+        if has {
+            self.1.splice(at..at + removed, inserted.iter().copied());
+        }
+        has
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vector_grows_and_shrinks() {
+        let mut frame = (PortId(0), b"PORT 10,0,0,1".to_vec());
+        assert!(frame.splice(5, 8, b"198,51,100,7"));
+        assert_eq!(frame.1, b"PORT 198,51,100,7");
+        assert!(frame.splice(4, 13, b""));
+        assert_eq!(frame.1, b"PORT");
+        assert!(!frame.splice(5, 0, b"x") && !frame.splice(2, 3, b"x") && !frame.splice(1, usize::MAX, b""));
+        assert_eq!(frame.1, b"PORT");
     }
 }

@@ -47,6 +47,10 @@ impl<M: BorrowMut<Mbuf>> Frame for Received<M> {
         self.mbuf.borrow().packet_len()
     }
 
+    fn splice(&mut self, at: usize, removed: usize, inserted: &[u8]) -> bool {
+        self.mbuf.borrow_mut().splice(at, removed, inserted)
+    }
+
     fn l3_checksum(&self) -> Checksum {
         checksum(self.mbuf.borrow().ip_checksum())
     }

@@ -122,6 +122,35 @@ impl Mbuf {
         true
     }
 
+    /// Puts `inserted` in the place of the `removed` bytes from `at` on. False, and nothing is changed, where the packet
+    /// has not so many bytes, or the segment of `at` no room before or behind its own.
+    pub fn splice(&mut self, at: usize, removed: usize, inserted: &[u8]) -> bool {
+        let len = self.packet_len();
+        if at > len || removed > len - at {
+            return false;
+        }
+        let Ok(new_len) = u32::try_from(len - removed + inserted.len()) else { return false };
+        let (mut segment, mut at) = (self.head, at);
+        let segment = loop {
+            // SAFETY: the head, then each live next segment, of a chain that only this Mbuf points to (from_raw).
+            let raw = unsafe { segment.as_mut() };
+            match (at.checked_sub(usize::from(raw.data_len)), NonNull::new(raw.next)) {
+                (Some(beyond), Some(next)) if beyond > 0 => (segment, at) = (next, beyond),
+                _ => break raw,
+            }
+        };
+        let here = removed.min(usize::from(segment.data_len) - at);
+        if !splice_segment(segment, at, here, inserted) {
+            return false;
+        }
+        trim_following(segment, removed - here);
+        let segments = 1 + self.segments().count() as u16;
+        let head = self.raw_mut();
+        head.pkt_len = new_len;
+        head.nb_segs = segments;
+        true
+    }
+
     /// Chains `segment` right behind the head; gives it back where the packet would get too long or too
     /// many segments, or where it is itself a chain.
     pub(crate) fn insert_second(&mut self, segment: Mbuf) -> Result<(), Mbuf> {
@@ -209,5 +238,46 @@ fn segment_bytes(segment: &rte_mbuf) -> &[u8] {
     unsafe {
         let data = segment.buf_addr.cast::<u8>().add(usize::from(segment.data_off));
         slice::from_raw_parts(data, usize::from(segment.data_len))
+    }
+}
+
+/// [`Mbuf::splice`] within one segment, which has the bytes: what is before or what is behind them moves.
+fn splice_segment(segment: &mut rte_mbuf, at: usize, removed: usize, inserted: &[u8]) -> bool {
+    let (start, len) = (usize::from(segment.data_off), usize::from(segment.data_len));
+    let (end, new_len) = (start + len, len - removed + inserted.len());
+    // SAFETY: the buffer is initialised, and no other mbuf's (from_raw).
+    let buffer =
+        unsafe { slice::from_raw_parts_mut(segment.buf_addr.cast::<u8>(), usize::from(segment.buf_len)) };
+    let new_start = if start + new_len <= buffer.len() {
+        buffer.copy_within(start + at + removed..end, start + at + inserted.len());
+        start
+    } else if let Some(new_start) = end.checked_sub(new_len) {
+        buffer.copy_within(start..start + at, new_start);
+        new_start
+    } else {
+        return false;
+    };
+    buffer[new_start + at..][..inserted.len()].copy_from_slice(inserted);
+    segment.data_off = new_start as u16;
+    segment.data_len = new_len as u16;
+    true
+}
+
+/// Takes `len` bytes away behind a segment; following segments that have no bytes left go.
+fn trim_following(segment: &mut rte_mbuf, mut len: usize) {
+    while len > 0 {
+        let Some(mut next) = NonNull::new(segment.next) else { return };
+        // SAFETY: a live segment of a chain that only its Mbuf points to (from_raw).
+        let raw = unsafe { next.as_mut() };
+        let taken = len.min(usize::from(raw.data_len));
+        raw.data_off += taken as u16;
+        raw.data_len -= taken as u16;
+        len -= taken;
+        if raw.data_len == 0 {
+            segment.next = raw.next;
+            raw.next = std::ptr::null_mut();
+            // SAFETY: unchained, so that nothing else points to it; it is freed as a packet of its own.
+            drop(unsafe { Mbuf::from_raw(next) });
+        }
     }
 }

@@ -13,6 +13,7 @@ fn packets_and_bursts() {
 
     grows(&pool);
     chains(&pool);
+    splices(&pool);
     bursts(&pool);
     runs_dry(&pool);
 
@@ -58,6 +59,33 @@ fn chains(pool: &Mempool) {
     drop(mbuf);
     assert_eq!(pool.available(), all);
     assert_eq!(pool.copy_from(&[]).map(|mbuf| mbuf.packet_len()), Some(0));
+}
+
+fn splices(pool: &Mempool) {
+    let all = pool.available();
+    let bytes = frame(9, 5000);
+    let whole = |mbuf: &Mbuf| [mbuf.head()].into_iter().chain(mbuf.segments()).collect::<Vec<_>>().concat();
+    // What is taken away: in the head, at its end, over two and over three segments, at the end, and nothing.
+    for (at, removed) in [(0, 9), (60, 8), (2040, 8), (2040, 16), (2040, 2100), (4990, 10), (5000, 0)] {
+        for inserted in [&b""[..], b"198,51,100,7", &[7; 100]] {
+            let mut mbuf = pool.copy_from(&bytes).unwrap();
+            let mut expected = bytes.clone();
+            expected.splice(at..at + removed, inserted.iter().copied());
+            assert!(mbuf.splice(at, removed, inserted), "{at} {removed}");
+            assert_eq!((whole(&mbuf), mbuf.packet_len()), (expected, 4900 + 100 - removed + inserted.len()));
+            assert_eq!(usize::from(mbuf.segment_count()), 1 + mbuf.segments().count());
+            assert!(mbuf.segments().all(|segment| !segment.is_empty()));
+        }
+    }
+    // The head has no room behind its bytes, and the 128 bytes of its headroom before them.
+    let mut mbuf = pool.copy_from(&bytes).unwrap();
+    assert!(mbuf.splice(60, 8, &[7; 136]));
+    assert!(
+        !mbuf.splice(60, 136, &[7; 137]) && !mbuf.splice(5129, 0, b"") && !mbuf.splice(1, usize::MAX, b"")
+    );
+    assert_eq!((mbuf.packet_len(), &mbuf.head()[60..196]), (5128, &[7; 136][..]));
+    drop(mbuf);
+    assert_eq!(pool.available(), all);
 }
 
 fn bursts(pool: &Mempool) {
