@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often workers are asked whether they have drained: each time empties every ring, so that what is still moving then
 /// goes in circles.
-const MOST_DRAINS: usize = 64;
+const MAX_DRAINS: usize = 64;
 
 /// How long a device has for what its transmit queues hold: a queue of 1024 full frames at 1 Gbit/s.
 const LAST_FRAMES: Duration = Duration::from_millis(20);
@@ -140,7 +140,7 @@ impl Workers {
 
     /// Has all workers send what they have received and receive nothing more.
     pub fn drain(&mut self) {
-        for _ in 0..MOST_DRAINS {
+        for _ in 0..MAX_DRAINS {
             let moved = self.ask_all(|| Command::Drain).map(|answers| {
                 answers
                     .iter()

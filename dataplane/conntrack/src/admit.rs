@@ -12,7 +12,7 @@ use crate::unconfirmed::Unconfirmed;
 use crate::verdict::{Action, DropReason, Rejection, State, Verdict};
 
 /// Entries that make room for one connection, at most.
-const MOST_EVICTIONS: u32 = 4;
+const MAX_EVICTIONS: u32 = 4;
 
 impl Shard {
     /// Binds the source of a connection whose first packet passes, and puts it into the table. Gives the verdict, which is
@@ -84,7 +84,7 @@ impl Shard {
         if self.len() >= limit && !self.evict(key.hash) {
             return None;
         }
-        let mut more = MOST_EVICTIONS - 1;
+        let mut more = MAX_EVICTIONS - 1;
         while self.len() >= limit && more > 0 && self.evict(key.hash) {
             more -= 1;
         }

@@ -15,7 +15,7 @@ use std::slice;
 
 /// How often a packet is handed on before it is dropped. One is steered once, and goes by a signpost or back again each time
 /// that its connection has begun or ended at that very moment.
-pub const MOST_HOPS: u8 = 16;
+pub const MAX_HOPS: u8 = 16;
 
 /// What only the owner of packets and rings can do.
 pub trait Host {
@@ -214,7 +214,7 @@ fn hand_off<H: Host>(
     // What the other shard is to know before it looks the packet up goes first.
     speak_to(shard, host, to);
     let handed = Handed { from: shard.steering().own(), by, hops };
-    let refused = if hops > MOST_HOPS {
+    let refused = if hops > MAX_HOPS {
         Err((packet, DropReason::HandoffLoop))
     } else if shard.has_messages(to) {
         Err((packet, DropReason::HandoffFull))

@@ -1,15 +1,15 @@
 //! Packets that wait until another shard knows their connection: the first packet of each claim under way, and those that
 //! came behind it.
 //!
-//! A slab of fixed size. The packets of an entry are a chain, in the order they came; the chains hang in buckets by the
+//! A slab of fixed size. The packets of an entry are a chain, in the order they came; the chains are linked in buckets by the
 //! number of their entry, which the table gives out, so that nobody outside chooses a bucket.
 
-use crate::exchange::{MOST_CLAIMS, Shares};
+use crate::exchange::{MAX_CLAIMS, Shares};
 use crate::ids::{EntryId, ShardId};
 use crate::verdict::Verdict;
 
 /// Packets that are held, at most: the first of each claim, and as many behind them.
-const MOST_HELD: usize = 2 * MOST_CLAIMS;
+const MAX_HELD: usize = 2 * MAX_CLAIMS;
 
 /// The end of a chain.
 const NONE: u16 = u16::MAX;
@@ -46,7 +46,7 @@ pub(crate) struct Held<P> {
     slots: Box<[Slot<P>]>,
     free: u16,
     /// The first of the first chain in each bucket.
-    buckets: Box<[u16; MOST_HELD]>,
+    buckets: Box<[u16; MAX_HELD]>,
     /// Room for packets behind the first, by who is to answer.
     behind: Shares,
     len: usize,
@@ -59,15 +59,15 @@ impl<P> Held<P> {
             waiting: None,
             entry: EntryId { index: 0, generation: 0 },
             answers: ShardId(0),
-            next: if number + 1 < MOST_HELD { number as u16 + 1 } else { NONE },
+            next: if number + 1 < MAX_HELD { number as u16 + 1 } else { NONE },
             last: NONE,
             next_chain: NONE,
         };
         Self {
-            slots: (0..MOST_HELD).map(slot).collect(),
+            slots: (0..MAX_HELD).map(slot).collect(),
             free: 0,
-            buckets: Box::new([NONE; MOST_HELD]),
-            behind: Shares::new(MOST_HELD - MOST_CLAIMS, shards),
+            buckets: Box::new([NONE; MAX_HELD]),
+            behind: Shares::new(MAX_HELD - MAX_CLAIMS, shards),
             len: 0,
         }
     }
@@ -140,7 +140,7 @@ impl<P> Held<P> {
 }
 
 const fn bucket(entry: EntryId) -> usize {
-    entry.index as usize % MOST_HELD
+    entry.index as usize % MAX_HELD
 }
 
 #[cfg(test)]
@@ -171,7 +171,7 @@ mod tests {
     fn each_entry_has_its_packets_in_order() {
         let mut held = Held::new(2);
         // The last of them share a bucket.
-        let entries = [1, 2, 3, 3 + MOST_HELD as u32, 3 + 2 * MOST_HELD as u32];
+        let entries = [1, 2, 3, 3 + MAX_HELD as u32, 3 + 2 * MAX_HELD as u32];
         for (number, index) in entries.into_iter().enumerate() {
             held.push(entry(index), OTHER, first(10 * number as u32)).unwrap();
         }
@@ -209,12 +209,12 @@ mod tests {
                 let packets = (0..).take_while(|_| held.push(entry(0), ShardId(answers), behind(0)).is_ok());
                 packets.count()
             };
-            assert_eq!([fill(1), fill(2), fill(3)], [MOST_CLAIMS / 2, MOST_CLAIMS / 4, MOST_CLAIMS / 8]);
-            for index in 1..=MOST_CLAIMS as u32 {
+            assert_eq!([fill(1), fill(2), fill(3)], [MAX_CLAIMS / 2, MAX_CLAIMS / 4, MAX_CLAIMS / 8]);
+            for index in 1..=MAX_CLAIMS as u32 {
                 held.push(entry(index), OTHER, first(index)).unwrap();
             }
-            assert_eq!(take(&mut held, 0).len(), MOST_CLAIMS * 7 / 8);
-            for index in (1..=MOST_CLAIMS as u32).rev() {
+            assert_eq!(take(&mut held, 0).len(), MAX_CLAIMS * 7 / 8);
+            for index in (1..=MAX_CLAIMS as u32).rev() {
                 assert_eq!(take(&mut held, index), [index]);
             }
         }
@@ -223,12 +223,12 @@ mod tests {
     #[test]
     fn a_full_slab_gives_back_what_it_cannot_hold() {
         let mut held = Held::new(2);
-        for index in 0..MOST_HELD as u32 {
+        for index in 0..MAX_HELD as u32 {
             held.push(entry(index), OTHER, first(index)).unwrap();
         }
         assert_eq!(held.push(entry(7), OTHER, first(99)), Err(99));
         assert_eq!(take(&mut held, 7), [7]);
         assert_eq!(held.push(entry(7), OTHER, first(99)), Ok(()));
-        assert_eq!(held.len(), MOST_HELD);
+        assert_eq!(held.len(), MAX_HELD);
     }
 }

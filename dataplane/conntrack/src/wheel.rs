@@ -3,8 +3,8 @@
 //! Three levels over the 32-bit millisecond clock: slots of 256 ms, of 65 s, and of 4.6 h, each 256 of the level below.
 //! A slot is a list through the [`Timer`]s, which lie where their owner keeps them: what they are the timers of, the wheel
 //! does not know ([`Timers`]). Re-arming is lazy: a packet that puts a deadline off writes the deadline and nothing else;
-//! when the slot comes up, the timer is hung where its deadline then belongs. Only a deadline that moves before the slot
-//! that a timer hangs on moves the timer. Work is handed out one timer at a time, so that the caller decides how much of it
+//! when the slot comes up, the timer is linked where its deadline then belongs. Only a deadline that moves before the slot
+//! that a timer is linked to moves the timer. Work is handed out one timer at a time, so that the caller decides how much of it
 //! one loop does.
 //!
 //! A level has room for two rounds. While one passes, the slot above that is the next one is spread over it whenever
@@ -33,7 +33,7 @@ pub struct Timer {
     pub next: u32,
     /// The timer before, or the slot whose first one this is.
     previous: u32,
-    /// The slot it hangs on.
+    /// The slot it is linked to.
     slot: u32,
 }
 
@@ -52,13 +52,13 @@ pub trait Timers {
     fn timer_mut(&mut self, index: u32) -> &mut Timer;
 }
 
-/// The wheel on which the timers of one owner hang.
+/// The wheel on which the timers of one owner are.
 #[derive(Debug)]
 pub struct Wheel {
     /// First timer of each slot, levels one after the other.
     first: [u32; LEVELS * SLOTS],
     /// Timers on each level, so that idle time is crossed in strides.
-    hung: [u32; LEVELS],
+    linked: [u32; LEVELS],
     /// The level-0 slot that is worked on as soon as its time is over: milliseconds / 256.
     turn: u32,
 }
@@ -76,15 +76,15 @@ const fn turn_of(tick: Tick) -> u32 {
 impl Wheel {
     /// An empty wheel at `now`.
     pub const fn new(now: Tick) -> Self {
-        Self { first: [NONE; LEVELS * SLOTS], hung: [0; LEVELS], turn: turn_of(now) }
+        Self { first: [NONE; LEVELS * SLOTS], linked: [0; LEVELS], turn: turn_of(now) }
     }
 
-    /// Hangs a timer, which hangs nowhere, on the slot of its deadline.
+    /// Links a timer, which is linked nowhere, to the slot of its deadline.
     pub fn arm(&mut self, timers: &mut impl Timers, index: u32) {
         let due = turn_of(timers.deadline(index));
         // A deadline in the past, which looks far ahead in modular time, is due at once.
         if due.wrapping_sub(self.turn) & TURN_MASK >= 0x80_0000 {
-            return self.hang(timers, index, (self.turn as usize) % SLOTS);
+            return self.link(timers, index, (self.turn as usize) % SLOTS);
         }
         let rounds_ahead =
             |shift: u32| (due >> shift).wrapping_sub(self.turn >> shift) & (TURN_MASK >> shift);
@@ -94,23 +94,23 @@ impl Wheel {
             _ => 2,
         };
         let slot = level * SLOTS + (due >> (8 * level)) as usize % SLOTS;
-        self.hang(timers, index, slot);
+        self.link(timers, index, slot);
     }
 
-    fn hang(&mut self, timers: &mut impl Timers, index: u32, slot: usize) {
+    fn link(&mut self, timers: &mut impl Timers, index: u32, slot: usize) {
         let next = self.first[slot];
         *timers.timer_mut(index) = Timer { next, previous: SLOT | slot as u32, slot: slot as u32 };
         if next != NONE {
             timers.timer_mut(next).previous = index;
         }
         self.first[slot] = index;
-        self.hung[slot / SLOTS] += 1;
+        self.linked[slot / SLOTS] += 1;
     }
 
     /// Takes a timer off its slot.
     pub fn disarm(&mut self, timers: &mut impl Timers, index: u32) {
         let Timer { next, previous, slot } = *timers.timer(index);
-        self.hung[slot as usize / SLOTS] -= 1;
+        self.linked[slot as usize / SLOTS] -= 1;
         if previous & SLOT != 0 {
             self.first[(previous & !SLOT) as usize] = next;
         } else {
@@ -121,7 +121,7 @@ impl Wheel {
         }
     }
 
-    /// Gives a timer a new deadline, and moves it only if it hangs on a slot that would come up too late.
+    /// Gives a timer a new deadline, and moves it only if it is linked to a slot that would come up too late.
     #[inline(always)]
     pub fn refresh(&mut self, timers: &mut impl Timers, index: u32, deadline: Tick) {
         let old = std::mem::replace(timers.deadline_mut(index), deadline);
@@ -130,7 +130,7 @@ impl Wheel {
         }
     }
 
-    /// Moves a timer if it hangs on a slot that comes up behind its deadline.
+    /// Moves a timer if it is linked to a slot that comes up behind its deadline.
     #[inline(never)]
     fn reschedule(&mut self, timers: &mut impl Timers, index: u32) {
         let due = turn_of(timers.deadline(index)).wrapping_sub(self.turn) & TURN_MASK;
@@ -178,10 +178,10 @@ impl Wheel {
         None
     }
 
-    /// Turns that can be skipped at once because no timer hangs on their slots.
+    /// Turns that can be skipped at once because no timer is linked to their slots.
     fn stride(&self) -> u32 {
         let to_next = |turns: u32| turns - self.turn % turns;
-        match self.hung {
+        match self.linked {
             [0, 0, _] => to_next(0x1_0000),
             [0, _, _] => to_next(0x100),
             _ => 1,
@@ -193,7 +193,7 @@ impl Wheel {
         self.turn == turn_of(now)
     }
 
-    /// Walks all slots: each timer must hang on one that comes up by its deadline. Gives how many hang.
+    /// Walks all slots: each timer must be linked to one that comes up by its deadline. Gives how many are linked.
     pub(crate) fn check(&self, timers: &impl Timers) -> Result<usize, String> {
         let mut count = 0;
         for slot in 0..LEVELS * SLOTS {
@@ -204,10 +204,12 @@ impl Wheel {
                 let ahead = turn_of(timers.deadline(index)).wrapping_sub(self.turn) & TURN_MASK;
                 let coming = self.slots_of_turn().contains(&Some(slot)) || self.turns_until(slot) <= ahead;
                 if timer.previous != previous || timer.slot as usize != slot {
-                    return Err(format!("timer {index} does not hang on slot {slot}"));
+                    return Err(format!("timer {index} is not linked to slot {slot}"));
                 }
                 if !coming {
-                    return Err(format!("timer {index} hangs on slot {slot}, which comes up after its time"));
+                    return Err(format!(
+                        "timer {index} is linked to slot {slot}, which comes up after its time"
+                    ));
                 }
                 (previous, index) = (index, timer.next);
                 count += 1;
@@ -369,7 +371,7 @@ mod tests {
     #[test]
     fn a_crowded_slot_holds_nothing_up() {
         let mut world = World::at(0);
-        // Due shortly after the slot of 65.536 s begins that all others hang on, too.
+        // Due shortly after the slot of 65.536 s begins that all others are linked to, too.
         let due_ms = 2 * 65_536 + 300;
         let index = world.add(due_ms);
         for _ in 0..900 {

@@ -17,7 +17,7 @@ pub const SIDES: [&str; 2] = ["inside", "outside"];
 const ETHERNET_BYTES: usize = 14;
 
 /// An answer is an ICMP error at most, or an echo reply as long as the request.
-const MOST_ANSWER_BYTES: usize = 65_536;
+const MAX_ANSWER_BYTES: usize = 65_536;
 
 /// A shard and its time.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Router {
             self.born.extend(entries::find(self, verdict.entry));
         }
         let [frame] = &frames;
-        let mut answer = [0; MOST_ANSWER_BYTES];
+        let mut answer = [0; MAX_ANSWER_BYTES];
         let out = match verdict.action {
             Action::Forward(egress) => {
                 let side = SIDES.get(usize::from(egress.0)).context("no such port")?;

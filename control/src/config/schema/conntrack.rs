@@ -64,15 +64,15 @@ impl Default for Conntrack {
 }
 
 /// The most that a table's entry numbers can name, and more than any box holds.
-const MOST_ENTRIES: Count = Count(100_000_000);
+const MAX_ENTRIES: Count = Count(100_000_000);
 /// Fewer than this leaves early drop nothing to choose from.
 const LEAST_ENTRIES: Count = Count(16);
 
 fn sensible_entries(count: &Count, _: &()) -> garde::Result {
-    match (LEAST_ENTRIES..=MOST_ENTRIES).contains(count) {
+    match (LEAST_ENTRIES..=MAX_ENTRIES).contains(count) {
         true => Ok(()),
         false => Err(garde::Error::new(format!(
-            "{count} entries are out of range; a table holds {LEAST_ENTRIES} to {MOST_ENTRIES}"
+            "{count} entries are out of range; a table holds {LEAST_ENTRIES} to {MAX_ENTRIES}"
         ))),
     }
 }

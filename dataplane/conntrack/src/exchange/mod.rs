@@ -48,7 +48,7 @@ mod shares;
 mod signposts;
 
 pub use message::{Message, Settled};
-pub use outbox::MOST_CLAIMS;
+pub use outbox::MAX_CLAIMS;
 pub(crate) use shares::Shares;
 
 use crate::frame::Handed;

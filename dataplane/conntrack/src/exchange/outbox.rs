@@ -14,10 +14,10 @@ use std::collections::VecDeque;
 use std::io;
 
 /// Claims of one shard that are under way, at most: as many first packets are held.
-pub const MOST_CLAIMS: usize = 512;
+pub const MAX_CLAIMS: usize = 512;
 
 /// Those of them that one shard is to answer, at most: [`Shares`] leave half to the others.
-pub(super) const CLAIMS_TO_ONE: usize = MOST_CLAIMS / 2;
+pub(super) const CLAIMS_TO_ONE: usize = MAX_CLAIMS / 2;
 
 /// Room in a queue: for as many answers as there can be claims, for as many claims, and for as many releases as both.
 const ROOM: usize = 4 * CLAIMS_TO_ONE;
@@ -54,7 +54,7 @@ impl Outbox {
             false => Queue::new(ROOM, 2 * signposts as usize),
         };
         let queues = (0..steering.shards()).map(queue).collect::<io::Result<_>>()?;
-        Ok(Self { queues, len: 0, claims: Shares::new(MOST_CLAIMS, steering.shards()) })
+        Ok(Self { queues, len: 0, claims: Shares::new(MAX_CLAIMS, steering.shards()) })
     }
 
     /// Whether there is no message at all.
