@@ -5,7 +5,7 @@ use std::mem;
 use std::ops::Range;
 use std::time::Instant;
 
-use sluice_conntrack::nat::{MOST_ADDRESSES, NatCounter, PortBlock, SPACES, Target};
+use sluice_conntrack::nat::{MOST_ADDRESSES, NatCounter, PortBlock, SPACES};
 use sluice_conntrack::{Configuration, DropReason};
 
 use super::alarms::Alarm;
@@ -43,7 +43,7 @@ impl Pools {
     pub fn of(configuration: &Configuration) -> Pools {
         let mut pools = Pools::default();
         let rules = configuration.nat.source.iter().enumerate();
-        for (place, rule) in rules.filter(|(_, rule)| rule.target != Target::NoNat) {
+        for (place, rule) in rules.filter(|(_, rule)| rule.target.translates()) {
             let first = pools.blocks.len();
             pools.blocks.extend(configuration.blocks(rule));
             pools.blocks.truncate(MOST_ADDRESSES);

@@ -6,7 +6,7 @@
 use super::binder::{Binder, Wish};
 use super::budget::Budget;
 use super::prefetch::LastBound;
-use super::rules::{Mapping, Ports, Rule, Target};
+use super::rules::{Mapping, Ports, Rule};
 use super::search::{Reach, asks_a_node, choices, draw_from};
 use crate::entry::Status;
 use crate::facts::Facts;
@@ -166,7 +166,7 @@ impl Shard {
                 return Some(if delegated { Bound::Exhausted } else { Bound::Elsewhere(home) });
             }
         }
-        let is_masqueraded = matches!(binder.rule.target, Target::Masquerade(_));
+        let is_masqueraded = binder.rule.target.own_ports().is_some();
         let own = if is_masqueraded { self.masquerade_address(facts, egress) } else { None };
         let is_mapped = is_independent && self.may_map(binder, original, own);
         let choice = self.choice(binder, original);

@@ -1,6 +1,6 @@
 //! Binders: the rules as connections are bound by them, with what is fixed about a rule worked out beforehand.
 
-use super::rules::{Filtering, Nat, Ports, Range, Rule, Target};
+use super::rules::{Filtering, Nat, Ports, Range, Rule};
 use super::search::choices;
 use crate::facts::Facts;
 use crate::policy::Prefix;
@@ -53,12 +53,8 @@ impl Binders {
 
 /// The addresses that a source rule translates to.
 fn outside(rule: &Rule, own: impl Fn(&Rule) -> Vec<IpAddr>) -> Vec<(Family, RangeInclusive<u128>)> {
-    let between = |first: IpAddr, last: IpAddr| (Family::of(first), number(first)..=number(last));
-    match &rule.target {
-        Target::Pool(ranges) => ranges.iter().map(|range| between(range.first, range.last)).collect(),
-        Target::Masquerade(_) => own(rule).into_iter().map(|own| between(own, own)).collect(),
-        Target::NoNat | Target::Prefix(_) => Vec::new(),
-    }
+    let between = |range: &Range| (Family::of(range.first), number(range.first)..=number(range.last));
+    rule.target.shared(&own(rule)).iter().map(between).collect()
 }
 
 /// A rule, and the addresses of its pool by family.
@@ -71,10 +67,7 @@ pub(super) struct Binder {
 
 impl Binder {
     fn new(rule: &Rule) -> Self {
-        let ranges: &[Range] = match &rule.target {
-            Target::Pool(ranges) => ranges,
-            Target::NoNat | Target::Masquerade(_) | Target::Prefix(_) => &[],
-        };
+        let ranges = rule.target.ranges();
         let (v4, v6) = (Pool::new(ranges, Family::V4), Pool::new(ranges, Family::V6));
         Self { rule: rule.clone(), v4, v6 }
     }
@@ -93,28 +86,25 @@ impl Binder {
 
     /// Whether its target has anything for a family.
     fn serves(&self, family: Family, own: bool) -> bool {
-        match &self.rule.target {
-            Target::NoNat => true,
-            Target::Masquerade(_) => own,
-            Target::Prefix(prefix) => prefix.family() == family,
-            Target::Pool(_) => self.pool(family).size > 0,
-        }
+        let target = &self.rule.target;
+        !target.translates()
+            || (own && target.own_ports().is_some())
+            || target.network().is_some_and(|network| network.family() == family)
+            || self.pool(family).size > 0
     }
 
     /// What it wants an address that is `old` to be, if it serves the family; `own` is the box's address that it may mean,
     /// and `choice` says which of several. `None` where the connection is to be left alone.
     #[inline]
     pub(super) fn wish(&self, family: Family, old: u128, own: Option<IpAddr>, choice: u64) -> Option<Wish> {
-        match &self.rule.target {
-            Target::NoNat => None,
-            Target::Masquerade(ports) => {
-                Some(Wish { address: number(own?), ports: ports.clone(), steers: true })
-            }
-            Target::Prefix(prefix) => {
-                Some(Wish { address: same_host(prefix, old), ports: Ports::Preserve, steers: false })
-            }
-            Target::Pool(_) => self.pool(family).wish(choice),
+        let target = &self.rule.target;
+        if let Some(ports) = target.own_ports() {
+            return Some(Wish { address: number(own?), ports: ports.clone(), steers: true });
         }
+        if let Some(network) = target.network() {
+            return Some(Wish { address: same_host(network, old), ports: Ports::Preserve, steers: false });
+        }
+        self.pool(family).wish(choice)
     }
 
     /// Whether a client's port can become this port of this address by it, as far as it has ports; `own` is the box's
@@ -122,15 +112,11 @@ impl Binder {
     pub(super) fn offers(&self, original: &Tuple, own: Option<IpAddr>, address: u128, port: u16) -> bool {
         let sport = original.selector.sport();
         let has = |ports| choices(original, sport, ports).is_none_or(|range| range.contains(&port));
-        match &self.rule.target {
-            Target::NoNat => false,
-            Target::Masquerade(ports) => own.map(number) == Some(address) && has(ports),
-            Target::Prefix(prefix) => same_host(prefix, original.src) == address,
-            Target::Pool(_) => {
-                let parts = &self.pool(original.family()).parts;
-                parts.iter().any(|part| part.contains(address) && has(&part.ports))
-            }
-        }
+        let target = &self.rule.target;
+        let parts = &self.pool(original.family()).parts;
+        target.own_ports().is_some_and(|ports| own.map(number) == Some(address) && has(ports))
+            || target.network().is_some_and(|network| same_host(network, original.src) == address)
+            || parts.iter().any(|part| part.contains(address) && has(&part.ports))
     }
 
     /// Whether there are several addresses of a family to choose from.

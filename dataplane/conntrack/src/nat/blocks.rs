@@ -1,7 +1,7 @@
 //! What a source rule has to give: blocks of ports, each of one address.
 
 use super::pools::SPACES;
-use super::rules::{MOST_ADDRESSES, Ports, Range, Rule, Target};
+use super::rules::{MOST_ADDRESSES, Ports, Range, Rule};
 use crate::PortId;
 use crate::forward::Forwarding;
 use crate::shard::Configuration;
@@ -44,19 +44,12 @@ impl PortBlock {
 impl Configuration {
     /// The blocks of a source rule; none where it keeps ports, as 1:1 networks do. Not more than are counted.
     pub fn blocks(&self, rule: &Rule) -> Vec<PortBlock> {
-        let own = |ports: &Ports| {
-            let addresses = self.masquerades(rule);
-            addresses.iter().filter_map(|own| PortBlock::of(*own, ports)).collect()
-        };
+        let shared = rule.target.shared(&self.masquerades(rule));
         let of_range = |range: &Range| {
             let ports = range.ports.clone();
             range.addresses().filter_map(move |address| PortBlock::of(address, &ports))
         };
-        match &rule.target {
-            Target::Masquerade(ports) => own(ports),
-            Target::Pool(ranges) => ranges.iter().flat_map(of_range).take(MOST_ADDRESSES).collect(),
-            Target::NoNat | Target::Prefix(_) => Vec::new(),
-        }
+        shared.iter().flat_map(of_range).take(MOST_ADDRESSES).collect()
     }
 
     /// The box's own addresses that a rule which masquerades can mean: of several in one network it is the first.
@@ -90,6 +83,7 @@ mod tests {
     use super::*;
     use crate::PortId;
     use crate::forward::{Interface, Router};
+    use crate::nat::Target;
     use crate::policy::{Match, Policy};
     use crate::settings::{Preset, Settings};
 

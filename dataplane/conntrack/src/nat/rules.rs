@@ -29,13 +29,9 @@ impl Nat {
     /// The addresses that sources can be translated to with a port of their own choice; `own` are those of the box, which
     /// masquerading gives away. Addresses of 1:1 networks are none of them. More than [`MOST_ADDRESSES`] are cut off.
     pub fn source_addresses(&self, own: &[IpAddr]) -> Vec<IpAddr> {
-        let gives_own = |rule: &Rule| rule.hairpin || matches!(rule.target, Target::Masquerade(_));
+        let gives_own = |rule: &Rule| rule.hairpin || rule.target.own_ports().is_some();
         let own = if self.source.iter().chain(&self.destination).any(gives_own) { own } else { &[] };
-        let ranges = self.source.iter().flat_map(|rule| match &rule.target {
-            Target::Pool(ranges) => ranges.as_slice(),
-            Target::NoNat | Target::Masquerade(_) | Target::Prefix(_) => &[],
-        });
-        let pooled = ranges.flat_map(Range::addresses);
+        let pooled = self.source.iter().flat_map(|rule| rule.target.ranges()).flat_map(Range::addresses);
         own.iter().copied().chain(pooled).take(MOST_ADDRESSES).collect()
     }
 }
@@ -51,19 +47,14 @@ impl Nat {
         };
         let mut addresses = Vec::new();
         for rule in self.source.iter().filter(|rule| is_at(&rule.matches.egress)) {
-            match &rule.target {
-                Target::Pool(ranges) => {
-                    addresses.extend(ranges.iter().map(|range| (port, range.first, range.last)));
-                }
-                Target::Prefix(prefix) => addresses.push(whole(prefix)),
-                Target::NoNat | Target::Masquerade(_) => {}
-            }
+            addresses.extend(rule.target.ranges().iter().map(|range| (port, range.first, range.last)));
+            addresses.extend(rule.target.network().map(whole));
         }
         for rule in self.destination.iter().filter(|rule| is_at(&rule.matches.ingress)) {
-            let is_network = matches!(rule.target, Target::Prefix(_));
+            let is_network = rule.target.network().is_some();
             let published = rule.matches.destination.iter();
             let published = published.filter(|prefix| is_network || prefix.first() == prefix.last());
-            if rule.target != Target::NoNat {
+            if rule.target.translates() {
                 addresses.extend(published.map(whole));
             }
         }
@@ -130,6 +121,45 @@ pub enum Target {
     Prefix(Prefix),
 }
 
+/// All that the rest of NAT asks about a target.
+impl Target {
+    /// Whether it changes anything.
+    pub const fn translates(&self) -> bool {
+        !matches!(self, Self::NoNat)
+    }
+
+    /// The addresses that it chooses from.
+    pub(super) fn ranges(&self) -> &[Range] {
+        match self {
+            Self::Pool(ranges) => ranges,
+            Self::NoNat | Self::Masquerade(_) | Self::Prefix(_) => &[],
+        }
+    }
+
+    /// The ports of the box's own address, where it becomes that.
+    pub(super) const fn own_ports(&self) -> Option<&Ports> {
+        match self {
+            Self::Masquerade(ports) => Some(ports),
+            Self::NoNat | Self::Pool(_) | Self::Prefix(_) => None,
+        }
+    }
+
+    /// The network that an address gets its place in, where hosts are translated one to one.
+    pub(super) const fn network(&self) -> Option<&Prefix> {
+        match self {
+            Self::Prefix(network) => Some(network),
+            Self::NoNat | Self::Pool(_) | Self::Masquerade(_) => None,
+        }
+    }
+
+    /// The addresses that serve many at a time, by their ports; `own` are those of the box that it can mean.
+    pub(super) fn shared(&self, own: &[IpAddr]) -> Vec<Range> {
+        let ports = self.own_ports().into_iter();
+        let own = ports.flat_map(|ports| own.iter().map(|own| Range::of(*own, ports.clone())));
+        own.chain(self.ranges().iter().cloned()).collect()
+    }
+}
+
 /// Addresses from the first to the last, both of one family, and their ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
@@ -142,6 +172,11 @@ pub struct Range {
 }
 
 impl Range {
+    /// A single address.
+    pub const fn of(address: IpAddr, ports: Ports) -> Self {
+        Self { first: address, last: address, ports }
+    }
+
     /// All its addresses.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
         let family = Family::of(self.first);
