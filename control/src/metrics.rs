@@ -41,8 +41,10 @@ const METRICS: &[(&str, &str)] = &[
     ("sluice_port_up", "Whether a port's link is up."),
     ("sluice_port_speed_bytes", "Speed of a port's link in bytes a second, where the device knows it."),
     ("sluice_port_rx_missed_total", "Packets dropped by a device because its receive queues were full."),
+    ("sluice_port_rx_errors_total", "Packets that arrived broken at a device, which dropped them."),
     ("sluice_port_rx_nombuf_total", "Packets dropped by a device because the mempool was empty."),
     ("sluice_port_tx_full_total", "Packets dropped because a device's transmit queue was full."),
+    ("sluice_port_tx_errors_total", "Packets, among those sent, that a device took and could not send."),
     ("sluice_policy_rule_packets_total", "Packets decided by a policy rule, by its name; `default` is the policy's default."),
     ("sluice_policy_rule_bytes_total", "Bytes of the packets decided by a policy rule."),
     ("sluice_shard_handoff_packets_total", "Packets received by a worker and handed off to the shard that owns them."),
@@ -205,8 +207,10 @@ fn publish_port(sample: &PortSample<'_>) {
         gauge!("sluice_port_speed_bytes", vec![port()]).set(f64::from(mbps) * 1e6 / 8.0);
     }
     counter!("sluice_port_rx_missed_total", vec![port()]).absolute(device.rx_missed);
+    counter!("sluice_port_rx_errors_total", vec![port()]).absolute(device.rx_errors);
     counter!("sluice_port_rx_nombuf_total", vec![port()]).absolute(device.rx_nombuf);
     counter!("sluice_port_tx_full_total", vec![port()]).absolute(counters.tx_full);
+    counter!("sluice_port_tx_errors_total", vec![port()]).absolute(device.tx_errors);
 }
 
 #[cfg(test)]

@@ -50,20 +50,22 @@ fn statistics_text(statistics: &Statistics) -> String {
         if *fallback { FALLBACK } else { "" }
     );
     text += &counted_text("packets by state", packets, "no packets");
-    text += "\nport            rx packets     rx bytes  rx missed  rx nombuf   tx packets     tx bytes    tx full\n";
+    text += "\nport            rx packets     rx bytes  rx missed  rx errors  rx nombuf   tx packets     tx bytes    tx full  tx errors\n";
     for port in ports {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "{:<15} {:>10} {:>12} {:>10} {:>10} {:>12} {:>12} {:>10}",
+            "{:<15} {:>10} {:>12} {:>10} {:>10} {:>10} {:>12} {:>12} {:>10} {:>10}",
             port.name,
             port.rx_packets,
             port.rx_bytes,
             port.rx_missed,
+            port.rx_errors,
             port.rx_nombuf,
             port.tx_packets,
             port.tx_bytes,
-            port.tx_full
+            port.tx_full,
+            port.tx_errors
         );
     }
     text += "\nrule                                packets        bytes\n";
@@ -201,6 +203,7 @@ mod tests {
             ports: vec![PortStatistics {
                 name: "inside".to_owned(),
                 rx_packets: 9,
+                tx_errors: 3,
                 ..PortStatistics::default()
             }],
             rules: vec![RuleStatistics { rule: "web".to_owned(), packets: 7, bytes: 700 }],
@@ -213,7 +216,7 @@ mod tests {
         let port = text.lines().find(|line| line.starts_with("inside")).unwrap();
         assert_eq!(
             port.split_whitespace().collect::<Vec<_>>(),
-            ["inside", "9", "0", "0", "0", "0", "0", "0"]
+            ["inside", "9", "0", "0", "0", "0", "0", "0", "0", "3"]
         );
         let rule = text.lines().last().unwrap();
         assert_eq!(rule.split_whitespace().collect::<Vec<_>>(), ["web", "7", "700"]);

@@ -49,6 +49,7 @@ pub struct Daemon {
     rules: rules::Published,
     pools: pools::Pools,
     links: ports::Links,
+    loss_alarms: ports::LossAlarms,
     table_alarms: TableAlarms,
 }
 
@@ -76,6 +77,7 @@ impl Daemon {
             rules: rules::Published::default(),
             pools: pools::Pools::of(&candidate.configuration),
             links: ports::Links::default(),
+            loss_alarms: ports::LossAlarms::default(),
             table_alarms: TableAlarms::default(),
         };
         daemon.applied(candidate.yaml, candidate.fallback);
@@ -349,6 +351,7 @@ impl Daemon {
         let now = Instant::now();
         self.table_alarms.watch(&stats, self.entries_limit(), now);
         self.pools.watch(now);
+        self.loss_alarms.watch(&ports::statistics(self.dataplane.ports(), &stats.ports), now);
         metrics::publish(&Sample {
             shards,
             entries_limit: self.entries_limit(),

@@ -1,9 +1,12 @@
-//! The ports from the control thread's side: their links, which it watches, and what their devices have counted.
+//! The ports from the control thread's side: their links and losses, which it watches, and what their devices have counted.
+
+use std::time::Instant;
 
 use dpdk::Link;
 use sluice_engine::PortCounters;
 use tracing::{info, warn};
 
+use super::alarms::Alarm;
 use super::dataplane::NamedPort;
 use crate::metrics::PortSample;
 use crate::socket::protocol::{PortDescription, PortStatistics};
@@ -34,6 +37,35 @@ fn at_speed(link: Link) -> String {
     link.speed_mbps.map(|mbps| format!(" at {mbps} Mbit/s")).unwrap_or_default()
 }
 
+/// Ways for a port to lose packets: what the log says, what that comes of, and how many.
+type Loss = (&'static str, &'static str, fn(&PortStatistics) -> u64);
+
+const LOSSES: [Loss; 5] = [
+    ("receive queue full", "more comes than the workers take", |port| port.rx_missed),
+    ("receive errors", "packets arrive broken", |port| port.rx_errors),
+    ("mempool empty", "packets are held somewhere", |port| port.rx_nombuf),
+    ("transmit queue full", "more leaves than the device takes", |port| port.tx_full),
+    ("transmit errors", "the device takes packets and cannot send them", |port| port.tx_errors),
+];
+
+/// The alarms of each port, in the order of the ports, and how many packets each had lost when it was last looked at.
+#[derive(Default)]
+pub struct LossAlarms(Vec<[(Alarm, u64); LOSSES.len()]>);
+
+impl LossAlarms {
+    /// Looks at what each port has lost, and logs the onsets.
+    pub fn watch(&mut self, ports: &[PortStatistics], now: Instant) {
+        self.0.resize_with(ports.len(), Default::default);
+        for (alarms, port) in self.0.iter_mut().zip(ports) {
+            for ((alarm, seen), (what, why, lost)) in alarms.iter_mut().zip(LOSSES) {
+                let lost = lost(port);
+                let more = lost.saturating_sub(std::mem::replace(seen, lost));
+                alarm.log(more, now, &format!("port {}: {what}", port.name), why, "packets lost");
+            }
+        }
+    }
+}
+
 /// What each port is.
 pub fn describe(ports: &[NamedPort]) -> Vec<PortDescription> {
     let describe = |port: &NamedPort| {
@@ -62,10 +94,12 @@ pub fn statistics(ports: &[NamedPort], counted: &[PortCounters]) -> Vec<PortStat
             rx_packets: counters.rx_packets,
             rx_bytes: counters.rx_bytes,
             rx_missed: device.rx_missed,
+            rx_errors: device.rx_errors,
             rx_nombuf: device.rx_nombuf,
             tx_packets: counters.tx_packets,
             tx_bytes: counters.tx_bytes,
             tx_full: counters.tx_full,
+            tx_errors: device.tx_errors,
         }
     };
     ports.iter().zip(counted).map(statistics).collect()

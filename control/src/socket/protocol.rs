@@ -268,6 +268,8 @@ pub struct PortStatistics {
     pub rx_bytes: u64,
     /// Packets the device dropped because its queue was full.
     pub rx_missed: u64,
+    /// Packets that arrived broken.
+    pub rx_errors: u64,
     /// Packets dropped because the pool was empty.
     pub rx_nombuf: u64,
     /// Packets sent.
@@ -276,6 +278,8 @@ pub struct PortStatistics {
     pub tx_bytes: u64,
     /// Packets dropped because the device's transmit queue was full.
     pub tx_full: u64,
+    /// Packets, among those sent, that the device took and could not send.
+    pub tx_errors: u64,
 }
 
 /// A timeout.

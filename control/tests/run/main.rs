@@ -4,6 +4,7 @@ mod alarms;
 mod box_under_test;
 mod commands;
 mod cores;
+mod devices;
 mod fallback;
 mod life;
 mod linux;

@@ -39,6 +39,8 @@ pub struct DeviceInfo {
     /// Places in the indirection table.
     pub(crate) rss_table: u16,
     pub(crate) mtus: RangeInclusive<u16>,
+    /// The kernel's number of the interface that the device sits on; zero where there is none.
+    pub(crate) if_index: u32,
 }
 
 impl Device {
@@ -114,6 +116,7 @@ impl DeviceInfo {
             rss_key_bytes: raw.hash_key_size,
             rss_table: raw.reta_size,
             mtus: raw.min_mtu..=raw.max_mtu,
+            if_index: raw.if_index,
         })
     }
 }

@@ -34,6 +34,7 @@ mod burst;
 mod device;
 mod eal;
 mod error;
+mod kernel;
 pub mod lcore;
 mod mbuf;
 mod mempool;

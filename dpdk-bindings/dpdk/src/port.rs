@@ -5,6 +5,7 @@ use std::ptr;
 use std::sync::Arc;
 
 use crate::device::Attached;
+use crate::kernel::KernelInterface;
 use crate::{Device, DeviceInfo, DpdkError, Mempool, Rss, RssGap, RxQueue, TxQueue};
 
 /// How a port is set up.
@@ -68,7 +69,7 @@ pub struct PortStats {
     pub rx_packets: u64,
     /// Bytes received.
     pub rx_bytes: u64,
-    /// Packets that the device dropped because its queues were full.
+    /// Packets that the device dropped because its queues were full, or the kernel because the rings of net_af_packet were.
     pub rx_missed: u64,
     /// Packets that arrived broken.
     pub rx_errors: u64,
@@ -78,7 +79,7 @@ pub struct PortStats {
     pub tx_packets: u64,
     /// Bytes transmitted.
     pub tx_bytes: u64,
-    /// Packets that could not be transmitted.
+    /// Packets that the device took and could not transmit.
     pub tx_errors: u64,
 }
 
@@ -87,6 +88,8 @@ pub struct PortStats {
 pub struct Port {
     attached: Arc<Attached>,
     info: DeviceInfo,
+    /// The interface that the device sits on.
+    kernel: Option<KernelInterface>,
     mtu: u16,
     rss_gaps: Vec<RssGap>,
     /// Whether packets come with the very hash that was asked for.
@@ -130,11 +133,12 @@ impl Device {
             dpdk_sys::rte_eth_dev_get_mtu(attached.id(), &mut mtu)
         })?;
 
+        let kernel = (info.if_index != 0).then(|| KernelInterface::new(info.if_index));
         let attached = Arc::new(attached);
         let rx = (0..options.rx_queues).map(|queue| RxQueue::new(Arc::clone(&attached), queue)).collect();
         let tx = (0..options.tx_queues).map(|queue| TxQueue::new(Arc::clone(&attached), queue)).collect();
         let hashes = options.rss.is_some() && rss_gaps.iter().all(|gap| *gap == RssGap::Table);
-        Ok((Port { attached, info, mtu, rss_gaps, hashes }, rx, tx))
+        Ok((Port { attached, info, kernel, mtu, rss_gaps, hashes }, rx, tx))
     }
 }
 
@@ -260,7 +264,7 @@ impl Port {
         self.hashes
     }
 
-    /// The link, as the device knows it now.
+    /// The link, as the device knows it now; down where the kernel's interface below it does not run or is gone.
     pub fn link(&self) -> Result<Link, DpdkError> {
         // SAFETY: plain data for which zero is a value.
         let mut link: dpdk_sys::rte_eth_link = unsafe { mem::zeroed() };
@@ -269,7 +273,8 @@ impl Port {
         DpdkError::check("rte_eth_link_get_nowait", self.attached.name(), status)?;
         let known = link.link_speed != 0 && link.link_speed != u32::MAX;
         Ok(Link {
-            up: u32::from(link.link_status()) == dpdk_sys::RTE_ETH_LINK_UP,
+            up: u32::from(link.link_status()) == dpdk_sys::RTE_ETH_LINK_UP
+                && self.kernel.as_ref().is_none_or(KernelInterface::is_running),
             speed_mbps: known.then_some(link.link_speed),
         })
     }
@@ -284,7 +289,7 @@ impl Port {
         Ok(PortStats {
             rx_packets: raw.ipackets,
             rx_bytes: raw.ibytes,
-            rx_missed: raw.imissed,
+            rx_missed: raw.imissed + self.kernel.as_ref().map_or(0, KernelInterface::missed),
             rx_errors: raw.ierrors,
             rx_nombuf: raw.rx_nombuf,
             tx_packets: raw.opackets,
@@ -299,6 +304,8 @@ impl Port {
     /// Some queue of it is still held: the device goes away when the last one is dropped. Or the device could
     /// not be stopped or removed.
     pub fn close(self) -> Result<(), DpdkError> {
+        // The driver's sockets are its own again.
+        drop(self.kernel);
         match Arc::into_inner(self.attached) {
             Some(attached) => attached.detach(),
             None => Err(DpdkError::refused(&self.info.name, "its queues are still held")),
