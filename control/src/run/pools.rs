@@ -45,7 +45,7 @@ impl Pools {
         let rules = configuration.nat.source.iter().enumerate();
         for (place, rule) in rules.filter(|(_, rule)| rule.target.translates()) {
             let first = pools.blocks.len();
-            pools.blocks.extend(configuration.blocks(rule));
+            pools.blocks.extend(PortBlock::all_of(rule, &configuration.forwarding));
             pools.blocks.truncate(MOST_ADDRESSES);
             let blocks = first..pools.blocks.len();
             let sizes = pools.blocks[blocks.clone()].iter().map(PortBlock::sizes);

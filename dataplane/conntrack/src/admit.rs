@@ -1,9 +1,9 @@
 //! Admitting a connection: what happens between the first packet that passes the policy and an entry in the table.
 
+use crate::entry::Status;
 use crate::facts::Facts;
 use crate::forward::Egress;
 use crate::headers::Headers;
-use crate::lifecycle::End;
 use crate::nat::Bound;
 use crate::settings::Preset;
 use crate::shard::Shard;
@@ -15,8 +15,8 @@ use crate::verdict::{Action, DropReason, Rejection, State, Verdict};
 const MAX_EVICTIONS: u32 = 4;
 
 impl Shard {
-    /// Binds the source of a connection whose first packet passes, and puts it into the table. Gives the verdict, which is
-    /// another where that fails. The facts are those that the policy saw.
+    /// Binds the source of a connection whose first packet passes, and puts it into the table. Where that fails the verdict becomes
+    /// another. The facts are those that the policy saw.
     #[inline(never)]
     pub(crate) fn admit(
         &mut self,
@@ -25,52 +25,88 @@ impl Shard {
         unconfirmed: &mut Unconfirmed,
         facts: &Facts,
         egress: Egress,
-        verdict: Verdict,
-    ) -> Verdict {
-        let refused = |action: Action| Verdict { action, gateway: None, ..verdict };
+        verdict: &mut Verdict,
+    ) {
         let hold_full = Action::Drop(DropReason::HoldFull);
         match self.bind_source(unconfirmed, facts, egress) {
             Bound::Found => {}
-            Bound::Exhausted => return refused(self.no_room(DropReason::NatExhausted)),
+            Bound::Exhausted => return verdict.refuse(self.no_room(DropReason::NatExhausted)),
             Bound::Elsewhere(shard) => {
                 self.make_way(unconfirmed);
-                let Some(handoff) = self.delegate(&headers.tuple, shard) else { return refused(hold_full) };
+                let Some(handoff) = self.delegate(&headers.tuple, shard) else {
+                    return verdict.refuse(hold_full);
+                };
                 // What was decided about before was counted then, perhaps by other rules than these.
                 if !unconfirmed.attempt.again {
                     self.discount_for_rule(verdict.rule, headers);
                 }
-                return handoff;
+                *verdict = handoff;
+                return;
             }
         }
-        let reply = unconfirmed.reply;
-        let claims = self.exchange.needs_signpost(&reply);
-        if claims && !self.exchange.may_claim(&reply) {
-            self.unbind_source(unconfirmed);
-            return refused(hold_full);
+        let claims = self.exchange.needs_signpost(&unconfirmed.reply);
+        if claims && !self.exchange.may_claim(&unconfirmed.reply) {
+            return verdict.refuse(hold_full);
         }
-        let is_counted = !unconfirmed.attempt.again;
         let Some(index) = self.confirm(key, unconfirmed) else {
-            if is_counted {
+            if !unconfirmed.attempt.again {
                 self.discount_for_rule(verdict.rule, headers);
             }
-            return self.table_full();
+            *verdict = self.table_full();
+            return;
         };
-        let verdict = Verdict { entry: Some(self.table.entries.id(index)), ..verdict };
-        match verdict.action {
-            Action::Forward(egress) if claims => {
-                self.claim(index, reply);
-                Verdict { action: Action::Hold(egress), ..verdict }
-            }
-            _ => verdict,
+        verdict.entry = Some(self.table.entries.id(index));
+        if let Action::Forward(egress) = verdict.action
+            && claims
+        {
+            self.claim(index, unconfirmed.reply);
+            verdict.action = Action::Hold(egress);
         }
     }
 
+    /// Translates the destination of a connection where a rule or a mapping says so.
+    pub(crate) fn bind_destination(&mut self, unconfirmed: &mut Unconfirmed, facts: &mut Facts) -> Bound {
+        let refusals = unconfirmed.attempt.refusals;
+        let binding = self.nat.binding(&self.configuration, &self.table, &self.exchange, self.now, refusals);
+        binding.bind_destination(unconfirmed, facts)
+    }
+
+    /// Binds the source of a connection, and counts that for the rule which says to.
+    #[inline]
+    fn bind_source(&mut self, unconfirmed: &mut Unconfirmed, facts: &Facts, egress: Egress) -> Bound {
+        let configuration = &*self.configuration;
+        let has_rules = !configuration.nat.source.is_empty() || unconfirmed.hairpin;
+        // As long as nothing is translated, a tuple that no entry has is free in both directions.
+        let may_clash = self.table.translated() > 0 || self.exchange.signposts() > 0;
+        if !has_rules && !may_clash && !facts.has_status(Status::DST_NAT) {
+            return Bound::Found;
+        }
+        let refusals = unconfirmed.attempt.refusals;
+        let mut binding = self.nat.binding(configuration, &self.table, &self.exchange, self.now, refusals);
+        let bound = binding.bind_source(unconfirmed, facts, egress);
+        if let Some(place) = unconfirmed.source_rule {
+            self.nat.note_bound(place, unconfirmed);
+            if let Some(counter) = self.configuration.nat_counters.get_mut(place) {
+                match bound {
+                    Bound::Found => counter.bound += u64::from(!unconfirmed.attempt.again),
+                    Bound::Exhausted => counter.exhausted += 1,
+                    Bound::Elsewhere(_) => {}
+                }
+            }
+        }
+        bound
+    }
+
     /// Puts a connection whose first packet has passed into the table, if need be in the place of another.
-    pub(crate) fn confirm(&mut self, key: &Key, unconfirmed: &Unconfirmed) -> Option<u32> {
+    pub(crate) fn confirm(&mut self, key: &Key, unconfirmed: &mut Unconfirmed) -> Option<u32> {
+        let uses_mapping = unconfirmed.mapped.is_some() || unconfirmed.entered;
+        if uses_mapping {
+            self.nat.join_mapping(unconfirmed);
+        }
         self.make_way(unconfirmed);
         let index = self.find_room(key, unconfirmed);
         if index.is_none() {
-            self.unbind_source(unconfirmed);
+            self.nat.leave_mapping(&[unconfirmed.original, unconfirmed.reply], unconfirmed.status());
             self.counters.insert_failures += 1;
         }
         index
@@ -104,9 +140,15 @@ impl Shard {
     }
 
     /// Ends the entries whose places and tuples a connection takes.
+    #[inline]
     pub(crate) fn make_way(&mut self, unconfirmed: &Unconfirmed) {
-        let old = [unconfirmed.replaces, unconfirmed.takes_over];
-        old.into_iter().flatten().for_each(|old| self.end(old, End::Closed));
+        let Unconfirmed { replaces, takes_over, .. } = *unconfirmed;
+        if let Some(old) = replaces {
+            self.end_for_another(old);
+        }
+        if let Some(old) = takes_over {
+            self.end_for_another(old);
+        }
     }
 
     /// The refusal of a connection that finds no room. Linux ends such a packet before it has a state.

@@ -65,19 +65,21 @@ impl Shard {
             *count += 1;
             if has_choice(comes.protocol()) {
                 ports += u32::from(*count == 1);
-                if !self.clients.get(&outside(&comes)).is_some_and(|client| client.sends(&sends)) {
+                if !self.nat.mappings().client(&outside(&comes)).is_some_and(|client| client.sends(&sends)) {
                     return Err(format!("{:?} does not lead to its client", outside(&comes)));
                 }
             }
         }
-        if uses.len() != self.mappings.len() as usize || self.clients.len() != ports {
-            let (mappings, clients) = (self.mappings.len(), self.clients.len());
+        let (mappings, clients) = self.nat.mappings().len();
+        if uses.len() != mappings as usize || clients != ports {
             return Err(format!(
                 "{mappings} mappings and {clients} clients, {} and {ports} used",
                 uses.len()
             ));
         }
-        match uses.iter().find(|(client, uses)| self.mappings.get(client).is_none_or(|it| it.uses != **uses))
+        match uses
+            .iter()
+            .find(|(client, uses)| self.nat.mappings().get(client).is_none_or(|it| it.uses != **uses))
         {
             Some((client, uses)) => Err(format!("the mapping of {client:?} is used by {uses} entries")),
             None => Ok(()),

@@ -68,7 +68,7 @@ impl Shard {
                     status.remove(Status::DELEGATED);
                     let reply = self.table.entries.tuple(entry.index, Direction::Reply);
                     self.end(entry.index, End::Refused);
-                    self.note_refused(&reply);
+                    self.nat.note_refused(&reply, self.now);
                 }
                 Some(Settled { entry, granted: !lives })
             }

@@ -244,11 +244,12 @@ fn others(shard: &Shard) -> impl Iterator<Item = ShardId> + use<> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::configuration::Configuration;
     use crate::forward::Forwarding;
     use crate::ids::PortId;
     use crate::policy::Policy;
     use crate::settings::{Preset, Settings};
-    use crate::shard::{Capacity, Configuration};
+    use crate::shard::Capacity;
     use crate::steer::Steering;
     use crate::tuple::Tuple;
     use sluice_memory::Pages;

@@ -5,6 +5,7 @@
 use crate::counters::ProtocolLabel;
 use crate::entry::Status;
 use crate::index::Hash;
+use crate::listing::EntrySnapshot;
 use crate::nat::Pools;
 use crate::shard::Shard;
 use crate::table::{Key, Removed};
@@ -34,7 +35,8 @@ impl Shard {
         self.counters.inserts += 1;
         let status = self.table.entries.at(index).status;
         if status.intersects(Status::TRANSLATED) {
-            self.count_ports(index, &[unconfirmed.original, unconfirmed.reply], status, Pools::take);
+            let tuples = [unconfirmed.original, unconfirmed.reply];
+            self.nat.count_ports(&mut self.configuration.pools, index, &tuples, status, Pools::take);
         }
         Some(index)
     }
@@ -74,12 +76,13 @@ impl Shard {
             End::Closed | End::Refused => self.counters.closed += 1,
         }
         if status.intersects(Status::USES_MAPPING) {
-            self.leave_mapping_of(tuples, *status);
+            self.nat.leave_mapping(tuples, *status);
         }
         if removed.is_translated() {
-            self.count_ports(*index, tuples, *status, Pools::give_back);
+            let pools = &mut self.configuration.pools;
+            self.nat.count_ports(pools, *index, tuples, *status, Pools::give_back);
             if end != End::Refused {
-                self.forget_exhausted(&tuples[1]);
+                self.nat.forget_exhausted(&tuples[1], &self.exchange, self.now);
             }
         }
         self.release_signposts(tuples, *status);
@@ -110,6 +113,28 @@ impl Shard {
         }
     }
 
+    /// Whether a packet of a tuple would belong to a connection of this shard. An entry whose time is over ends here.
+    pub(crate) fn is_taken(&mut self, tuple: &Tuple) -> bool {
+        let owner = self.table.search(&self.table.key(tuple), tuple);
+        owner.is_some_and(|(index, _)| !self.end_if_due(index))
+    }
+
+    /// Ends an entry if its time is over, and says whether it was.
+    fn end_if_due(&mut self, index: u32) -> bool {
+        let is_due = self.table.entries.at(index).deadline.is_due(Tick::at(self.now));
+        if is_due {
+            self.end(index, End::Expired);
+        }
+        is_due
+    }
+
+    /// Ends an entry whose place or tuple another connection takes.
+    pub(crate) fn end_for_another(&mut self, index: u32) {
+        if !self.end_if_due(index) {
+            self.end(index, End::Closed);
+        }
+    }
+
     /// Ends an entry that makes room for a connection of this hash. False where there is none.
     pub(crate) fn evict(&mut self, hash: Hash) -> bool {
         let now = Tick::at(self.now);
@@ -117,5 +142,18 @@ impl Shard {
         let is_expired = self.table.entries.at(victim).deadline.is_due(now);
         self.end(victim, if is_expired { End::Expired } else { End::Evicted });
         true
+    }
+
+    /// Deletes the entries that `wanted` says; gives how many those were.
+    pub fn delete(&mut self, mut wanted: impl FnMut(&EntrySnapshot) -> bool) -> u32 {
+        let before = self.len();
+        let mut next = self.table.entries.next_used(0);
+        while let Some(index) = next {
+            if wanted(&self.snapshot(index)) {
+                self.end(index, End::Deleted);
+            }
+            next = self.table.entries.next_used(index + 1);
+        }
+        before - self.len()
     }
 }

@@ -255,7 +255,9 @@ impl Shard {
         unconfirmed.delegated = delegated_in(frame).is_some();
         unconfirmed.attempt = slot.attempt;
         let mut facts = Facts::of_first_packet(packet, frame.port());
-        if let Bound::Elsewhere(shard) = self.bind_destination(&mut unconfirmed, &mut facts) {
+        if self.configuration.binders.may_change_destination()
+            && let Bound::Elsewhere(shard) = self.bind_destination(&mut unconfirmed, &mut facts)
+        {
             self.make_way(&unconfirmed);
             let full = Verdict::dropped(DropReason::HoldFull);
             return self.delegate(&headers.tuple, shard).unwrap_or(full);
@@ -269,7 +271,7 @@ impl Shard {
                 let (mut verdict, log) =
                     self.judge_first(&mut unconfirmed, headers, tracked, &mut facts, egress);
                 if verdict.drop_reason().is_none() {
-                    verdict = self.admit(&slot.key, headers, &mut unconfirmed, &facts, egress, verdict);
+                    self.admit(&slot.key, headers, &mut unconfirmed, &facts, egress, &mut verdict);
                 }
                 // Where it is another shard's, that logs it.
                 if let Some(rule) = log

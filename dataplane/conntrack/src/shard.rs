@@ -1,27 +1,23 @@
 //! The shard: everything one worker knows, owned by nobody else.
 
 use crate::answer::Pace;
-use crate::counters::{Counters, RuleCounter};
+use crate::configuration::Configuration;
+use crate::counters::Counters;
 use crate::entries::Entries;
 use crate::entry::Entry;
 use crate::exchange::Exchange;
-use crate::forward::{Forwarding, MAX_PORTS};
-use crate::ids::{EntryId, Zone};
+use crate::ids::EntryId;
 use crate::index::Index;
-use crate::lifecycle::End;
 use crate::listing::EntrySnapshot;
 use crate::log::Log;
-use crate::nat::{Binders, Client, Exhausted, IpIds, LastBound, Mapped, Nat, NatCounter, Pools};
-use crate::policy::Policy;
-use crate::settings::{Settings, Timeouts};
+use crate::nat::NatState;
+use crate::settings::Timeouts;
 use crate::steer::Steering;
 use crate::table::Table;
 use crate::time::{Instant, Tick};
 use crate::tuple::Direction;
-use crate::tuple_map::TupleMap;
 use crate::verdict::DropReason;
 use crate::wheel::{self, Wheel};
-use ahash::RandomState;
 use sluice_memory::Pages;
 use std::io;
 use std::sync::Arc;
@@ -29,68 +25,6 @@ use std::sync::Arc;
 /// Places that one call of [`Shard::list`] looks at. A table that was full and has emptied has long runs of free ones;
 /// each is a cache line from memory, so that this many take a worker less time than a burst of new connections.
 pub const LISTED_PLACES: u32 = 1024;
-
-/// Everything that a reload replaces.
-#[derive(Clone, Debug)]
-pub struct Configuration {
-    /// Settings of tracking.
-    pub settings: Settings,
-    /// The rules.
-    pub policy: Policy,
-    /// Where packets leave.
-    pub forwarding: Forwarding,
-    /// Which connections are translated.
-    pub nat: Nat,
-    /// The same rules as connections are bound by them.
-    pub binders: Binders,
-    /// Whether IPv4 packets whose source is translated get identifications of the box's own (RFC 7857 section 11).
-    pub renumbers: bool,
-    /// The ports of the addresses that sources are translated to.
-    pub pools: Pools,
-    /// What each SNAT rule has come to. Begins anew with each configuration.
-    pub nat_counters: Vec<NatCounter>,
-    /// The zone of each port.
-    pub zones: [Zone; MAX_PORTS],
-    /// What each rule has decided; the last one is the default's. Begins anew with each configuration.
-    pub rule_counters: Vec<RuleCounter>,
-}
-
-impl Configuration {
-    /// A configuration whose ports are all in zone 0, without NAT.
-    pub fn new(settings: Settings, policy: Policy, forwarding: Forwarding) -> Self {
-        let rule_counters = vec![RuleCounter::default(); policy.rules.len() + 1];
-        Self {
-            settings,
-            policy,
-            forwarding,
-            nat: Nat::default(),
-            binders: Binders::default(),
-            renumbers: false,
-            pools: Pools::default(),
-            nat_counters: Vec::new(),
-            zones: [0; MAX_PORTS],
-            rule_counters,
-        }
-    }
-
-    /// The same with NAT by these rules.
-    #[must_use]
-    pub fn with_nat(mut self, nat: Nat) -> Self {
-        let own = match &self.forwarding {
-            Forwarding::Routed(router) => router.own(),
-            Forwarding::Wire { .. } => &[],
-        };
-        self.pools = Pools::new(nat.source_addresses(own));
-        self.binders = Binders::new(&nat, |rule| self.masquerades(rule));
-        self.nat_counters = vec![NatCounter::default(); nat.source.len()];
-        if let Forwarding::Routed(router) = &mut self.forwarding {
-            let ports = router.ports();
-            router.set_translated(ports.flat_map(|port| nat.addresses_at(port)).collect());
-        }
-        self.nat = nat;
-        self
-    }
-}
 
 /// What a shard is made with and keeps for life.
 #[derive(Clone, Copy, Debug)]
@@ -101,10 +35,6 @@ pub struct Capacity {
     pub seed: [u64; 4],
     /// The largest pages to use.
     pub pages: Pages,
-}
-
-const fn nat_key([a, b, c, d]: [u64; 4]) -> RandomState {
-    RandomState::with_seeds(a, b, c, d)
 }
 
 /// One worker's table, timers and counters.
@@ -119,20 +49,8 @@ pub struct Shard {
     pub(crate) table: Table,
     pub(crate) counters: Counters,
     pub(crate) log: Log,
-    /// Where to go on looking for what a new configuration asks of entries.
-    pub(crate) sweep: Option<u32>,
-    /// What the last translated source was bound by.
-    pub(crate) last_bound: LastBound,
-    /// The numbers that packets were given.
-    pub(crate) ip_ids: IpIds,
-    /// What was sought in vain a moment ago.
-    pub(crate) exhausted: Exhausted,
-    /// The secret key that new connections draw addresses and ports by.
-    pub(crate) nat_key: RandomState,
-    /// What clients' ports are translated to by rules whose mapping is endpoint-independent.
-    pub(crate) mappings: TupleMap<Mapped>,
-    /// Whose they are, by address and port outside.
-    pub(crate) clients: TupleMap<Client>,
+    /// What it keeps of translations.
+    pub(crate) nat: NatState,
     /// The pace of the box's answers.
     pub(crate) pace: Arc<Pace>,
     /// The latest time seen: time never runs backwards here.
@@ -159,13 +77,7 @@ impl Shard {
             table: Table::new(capacity.entries, places, capacity.seed, capacity.pages, Tick::at(now))?,
             counters: Counters::default(),
             log: Log::default(),
-            sweep: None,
-            last_bound: LastBound::default(),
-            ip_ids: IpIds::default(),
-            exhausted: Exhausted::default(),
-            nat_key: nat_key(capacity.seed),
-            mappings: TupleMap::new(capacity.entries, capacity.seed)?,
-            clients: TupleMap::new(capacity.entries, capacity.seed)?,
+            nat: NatState::new(capacity.entries, capacity.seed)?,
             pace: Arc::default(),
             now,
             settled: now,
@@ -199,7 +111,7 @@ impl Shard {
     /// outlive it are translated as before by the next one. All shards of a box have the same.
     #[must_use]
     pub fn with_nat_key(mut self, key: [u64; 4]) -> Self {
-        self.nat_key = nat_key(key);
+        self.nat.set_key(key);
         self
     }
 
@@ -273,7 +185,7 @@ impl Shard {
 
     /// Bytes of memory for entries, index, timers and ports, all told.
     pub fn memory_bytes(&self) -> usize {
-        let maps = self.exchange.memory_bytes() + self.mappings.memory_bytes() + self.clients.memory_bytes();
+        let maps = self.exchange.memory_bytes() + self.nat.memory_bytes();
         let pools = self.configuration.pools.memory_bytes();
         self.table.memory_bytes() + maps + pools + size_of::<Self>()
     }
@@ -292,7 +204,7 @@ impl Shard {
     /// entries on them. Looks at as many entries for those that a lost address ends. False when there is more to do.
     pub fn expire(&mut self, now: Instant, budget: u32) -> bool {
         self.advance(now);
-        let swept = self.sweep.is_none() || self.go_on_sweeping(budget);
+        let swept = self.nat.sweep.is_none() || self.go_on_sweeping(budget);
         self.settle(self.now, budget) && swept
     }
 
@@ -347,7 +259,8 @@ impl Shard {
         place
     }
 
-    fn snapshot(&self, index: u32) -> EntrySnapshot {
+    /// An entry as listings show it.
+    pub(crate) fn snapshot(&self, index: u32) -> EntrySnapshot {
         let settings = &self.configuration.settings;
         let tuples = [Direction::Original, Direction::Reply]
             .map(|direction| self.table.entries.tuple(index, direction));
@@ -358,19 +271,6 @@ impl Shard {
             settings,
             self.now,
         )
-    }
-
-    /// Deletes the entries that `wanted` says; gives how many those were.
-    pub fn delete(&mut self, mut wanted: impl FnMut(&EntrySnapshot) -> bool) -> u32 {
-        let before = self.len();
-        let mut next = self.table.entries.next_used(0);
-        while let Some(index) = next {
-            if wanted(&self.snapshot(index)) {
-                self.end(index, End::Deleted);
-            }
-            next = self.table.entries.next_used(index + 1);
-        }
-        before - self.len()
     }
 }
 

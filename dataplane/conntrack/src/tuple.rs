@@ -199,6 +199,25 @@ impl Tuple {
     pub fn destination(self) -> IpAddr {
         address(self.family(), self.dst)
     }
+
+    /// The port of a reply tuple that stands for the source of its connection: that of its destination; of ICMP the
+    /// identifier.
+    pub const fn reply_port(&self) -> u16 {
+        match self.protocol() {
+            protocol::ICMP | protocol::ICMPV6 => self.selector.sport(),
+            _ => self.selector.dport(),
+        }
+    }
+
+    /// The reply tuple with another such port.
+    #[must_use]
+    pub(crate) const fn with_reply_port(self, port: u16) -> Self {
+        let selector = match self.protocol() {
+            protocol::ICMP | protocol::ICMPV6 => self.selector.with_sport(port),
+            _ => self.selector.with_dport(port),
+        };
+        Self { selector, ..self }
+    }
 }
 
 /// The number of an address.

@@ -6,7 +6,7 @@
 
 use crate::entry::{Entry, Status};
 use crate::index::Hash;
-use crate::nat::Destination;
+use crate::nat::{Destination, Filtering};
 use crate::tuple::Tuple;
 use zerocopy::FromZeros;
 
@@ -38,8 +38,10 @@ pub(crate) struct Unconfirmed {
     pub(crate) hairpin: bool,
     /// Whether its source has become an address of the box.
     pub(crate) masqueraded: bool,
-    /// Whether its source was bound by a mapping of its client's port.
-    pub(crate) mapped: bool,
+    /// The place of the rule that its source was bound by, or was to be.
+    pub(crate) source_rule: Option<usize>,
+    /// Who may begin connections to its client's port, if its source was bound by a mapping of that.
+    pub(crate) mapped: Option<Filtering>,
     /// Whether its destination was bound by one of its server's.
     pub(crate) entered: bool,
     /// Whether another shard has delegated it to this one: then it stays.
@@ -63,7 +65,8 @@ impl Unconfirmed {
             takes_over: None,
             hairpin: false,
             masqueraded: false,
-            mapped: false,
+            source_rule: None,
+            mapped: None,
             entered: false,
             delegated: false,
             attempt: Attempt::default(),
@@ -103,7 +106,7 @@ impl Unconfirmed {
         if (to.dst, to.selector.dport()) != (original.dst, original.selector.dport()) {
             status.insert(Status::DST_NAT);
         }
-        if self.mapped {
+        if self.mapped.is_some() {
             status.insert(Status::MAPPED);
         }
         if self.entered {

@@ -241,6 +241,12 @@ impl Verdict {
         Self { action, gateway: None, state: None, direction: None, invalid: None, rule: None, entry: None }
     }
 
+    /// Makes it the refusal of a packet that was to pass.
+    pub(crate) const fn refuse(&mut self, action: Action) {
+        self.action = action;
+        self.gateway = None;
+    }
+
     /// The reason of the drop, if it is one.
     pub const fn drop_reason(&self) -> Option<DropReason> {
         match self.action {

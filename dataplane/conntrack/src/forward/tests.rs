@@ -1,9 +1,10 @@
 //! A routed box seen from its ports: frames in, verdicts and edited frames out.
 
 use super::*;
+use crate::configuration::Configuration;
 use crate::policy::{Match, Outcome, Policy, Prefix, Rule, RuleAction};
 use crate::settings::{Preset, Settings};
-use crate::shard::{Capacity, Configuration, Shard};
+use crate::shard::{Capacity, Shard};
 use crate::time::Instant;
 use crate::verdict::{DropReason, Rejection, State, Verdict};
 use etherparse::{PacketBuilder, PacketBuilderStep};

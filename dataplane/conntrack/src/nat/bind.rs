@@ -1,18 +1,19 @@
 //! Binding: what the first packet of a connection chooses for the whole of it.
 //!
 //! The destination is bound before the way of the packet is looked up, the source when the policy has let the packet pass,
-//! as in Linux.
+//! as in Linux. Nothing is recorded here: what was chosen is in the unconfirmed connection, and counts when that is confirmed.
 
 use super::binder::{Binder, Wish};
-use super::budget::Budget;
-use super::prefetch::LastBound;
+use super::mapping::{Mappings, inside, outside};
+use super::ports::{asks_a_node, choices, draw_from};
 use super::rules::{Mapping, Ports, Rule};
-use super::search::{Reach, asks_a_node, choices, draw_from};
+use super::search::{Reach, Search, hash_of};
+use super::used_ports::around;
+use crate::configuration::Configuration;
 use crate::entry::Status;
 use crate::facts::Facts;
 use crate::forward::{Egress, Forwarding};
 use crate::ids::{PortId, ShardId};
-use crate::shard::Shard;
 use crate::tuple::{Family, Tuple, number, protocol};
 use crate::unconfirmed::Unconfirmed;
 use std::net::IpAddr;
@@ -34,13 +35,17 @@ impl Bound {
     }
 }
 
-impl Shard {
+/// The binding of one connection, and what it looks at.
+#[derive(Debug)]
+pub(crate) struct Binding<'a> {
+    pub(super) configuration: &'a Configuration,
+    pub(super) mappings: &'a Mappings,
+    pub(super) search: Search<'a>,
+}
+
+impl<'a> Binding<'a> {
     /// Translates the destination of a connection where a rule or a mapping says so; then the facts are those of a packet to there.
-    #[inline]
-    pub(crate) fn bind_destination(&mut self, unconfirmed: &mut Unconfirmed, facts: &mut Facts) -> Bound {
-        if !self.configuration.binders.may_change_destination() {
-            return Bound::Found;
-        }
+    pub(crate) fn bind_destination(&self, unconfirmed: &mut Unconfirmed, facts: &mut Facts) -> Bound {
         if !self.bind_destination_by_rule(unconfirmed, facts)
             && let Bound::Elsewhere(shard) = self.enter(unconfirmed)
         {
@@ -56,8 +61,7 @@ impl Shard {
     }
 
     /// False where no rule applies.
-    #[inline(never)]
-    fn bind_destination_by_rule(&mut self, unconfirmed: &mut Unconfirmed, facts: &Facts) -> bool {
+    fn bind_destination_by_rule(&self, unconfirmed: &mut Unconfirmed, facts: &Facts) -> bool {
         let original = &unconfirmed.original;
         let family = original.family();
         let own = self.own_address(facts.ingress, original.src, family);
@@ -65,11 +69,11 @@ impl Shard {
         let Some(binder) = binders.find(|binder| binder.applies(facts, own.is_some())) else {
             return false;
         };
-        let wish = binder.wish(family, original.dst, own, self.choice(binder, original));
+        let wish = binder.wish(family, original.dst, own, binder.choice(self.search.key, original));
         let Some(wish) = wish else { return true };
         let port = original.selector.dport();
         let is_random = binder.rule.random;
-        let random = self.nat_hash(original);
+        let random = hash_of(self.search.key, original);
         unconfirmed.hairpin = binder.rule.hairpin;
         unconfirmed.reply.src = wish.address;
         // An ICMP message has no port that its destination goes by.
@@ -85,134 +89,148 @@ impl Shard {
         true
     }
 
+    /// Gives a connection the client as destination to whom the address and port belong that it was sent to, if anybody may
+    /// speak to those.
+    #[inline(never)]
+    fn enter(&self, unconfirmed: &mut Unconfirmed) -> Bound {
+        let original = &unconfirmed.original;
+        let is_open = self.configuration.binders.is_open(original.family(), original.dst);
+        if !is_open || !protocol::has_ports(original.protocol()) {
+            return Bound::Found;
+        }
+        let outside = outside(original);
+        let home = self.search.steering().owner_of_endpoint(&outside);
+        if home != self.search.steering().own() && !unconfirmed.delegated {
+            return Bound::Elsewhere(home);
+        }
+        if let Some(client) = self.mappings.client(&outside).filter(|client| client.is_open()) {
+            let reply = &mut unconfirmed.reply;
+            reply.src = client.address();
+            reply.selector = reply.selector.with_sport(client.port);
+            unconfirmed.entered = true;
+        }
+        Bound::Found
+    }
+
     /// Completes the reply tuple of a connection, with its source translated where a rule says so and its port changed
     /// where another connection owns the tuple. The facts are those that the policy saw.
+    #[inline]
     pub(crate) fn bind_source(
         &mut self,
         unconfirmed: &mut Unconfirmed,
         facts: &Facts,
         egress: Egress,
     ) -> Bound {
-        let mut budget = Budget::new(unconfirmed.attempt.refusals);
-        let bound = self.find_source(unconfirmed, facts, egress, &mut budget);
-        if unconfirmed.entered && bound == Bound::Found {
-            return Bound::of(self.use_entered(unconfirmed));
-        }
-        bound
-    }
-
-    #[inline]
-    fn find_source(
-        &mut self,
-        unconfirmed: &mut Unconfirmed,
-        facts: &Facts,
-        egress: Egress,
-        budget: &mut Budget,
-    ) -> Bound {
-        if let Some(bound) = self.bind_by_rule(unconfirmed, facts, egress, budget) {
+        if egress.port != PortId::LOCAL
+            && let Some(bound) = self.bind_by_rules(unconfirmed, facts, egress)
+        {
             return bound;
         }
-        // As long as nothing is translated, a tuple that no entry has is free in both directions.
-        let is_bound = facts.has_status(Status::DST_NAT);
-        if !is_bound && self.table.translated() == 0 && self.signposts() == 0 {
-            return Bound::Found;
-        }
         let stay = Wish { address: unconfirmed.original.src, ports: Ports::Preserve, steers: false };
-        Bound::of(self.settle_anywhere(unconfirmed, &stay, budget))
+        Bound::of(self.settle_anywhere(unconfirmed, &stay))
     }
 
     /// Binds the source by the first rule that applies; `None` where none does, or says to keep it.
-    fn bind_by_rule(
+    #[inline]
+    fn bind_by_rules(
         &mut self,
         unconfirmed: &mut Unconfirmed,
         facts: &Facts,
         egress: Egress,
-        budget: &mut Budget,
     ) -> Option<Bound> {
-        let is_hairpin = unconfirmed.hairpin && egress.port == facts.ingress;
         let binders = &self.configuration.binders.source;
-        if (binders.is_empty() && !is_hairpin) || egress.port == PortId::LOCAL {
-            return None;
-        }
         // A box without an address to masquerade as refuses: what a rule wants hidden must not be seen.
         if let Some(place) = binders.iter().position(|binder| binder.applies(facts, true)) {
-            return self.bind_by(place, unconfirmed, facts, egress, budget);
+            return self.bind_by(place, binders.get(place)?, unconfirmed, facts, egress);
         }
+        let is_hairpin = unconfirmed.hairpin && egress.port == facts.ingress;
         let own = if is_hairpin { self.masquerade_address(facts, egress) } else { None };
         let wish = Wish { address: number(own?), ports: Ports::Preserve, steers: true };
         unconfirmed.masqueraded = true;
-        Some(Bound::of(self.settle_anywhere(unconfirmed, &wish, budget)))
+        Some(Bound::of(self.settle_anywhere(unconfirmed, &wish)))
     }
 
     /// Binds the source by the rule at `place`; `None` where that says to keep it.
     fn bind_by(
         &mut self,
         place: usize,
+        binder: &'a Binder,
         unconfirmed: &mut Unconfirmed,
         facts: &Facts,
         egress: Egress,
-        budget: &mut Budget,
     ) -> Option<Bound> {
-        let original = &unconfirmed.original.clone();
-        let binder = self.configuration.binders.source.get(place)?;
-        let Rule { random, mapping, filtering, .. } = binder.rule;
+        let Rule { target, random, mapping, filtering, .. } = &binder.rule;
+        if !target.translates() {
+            return None;
+        }
         // A connection uses one mapping: what comes in by its server's, has none of its client's.
-        let may_map = !unconfirmed.entered && !asks_a_node(original);
-        let is_independent = mapping == Mapping::EndpointIndependent && may_map;
+        let may_map = !unconfirmed.entered && !asks_a_node(&unconfirmed.original);
+        let is_independent = *mapping == Mapping::EndpointIndependent && may_map;
         if is_independent {
-            let home = self.home(original);
-            if home != self.steering().own() {
+            let home = self.search.steering().owner_of_endpoint(&inside(&unconfirmed.original));
+            if home != self.search.steering().own() {
                 let delegated = unconfirmed.delegated;
                 return Some(if delegated { Bound::Exhausted } else { Bound::Elsewhere(home) });
             }
         }
-        let is_masqueraded = binder.rule.target.own_ports().is_some();
-        let own = if is_masqueraded { self.masquerade_address(facts, egress) } else { None };
-        let is_mapped = is_independent && self.may_map(binder, original, own);
-        let choice = self.choice(binder, original);
-        let tries = if is_masqueraded && own.is_none() { 0 } else { binder.tries(facts.family) };
-        self.last_bound = LastBound { place, own };
-        unconfirmed.masqueraded = is_masqueraded;
+        unconfirmed.source_rule = Some(place);
+        unconfirmed.masqueraded = target.own_ports().is_some();
+        let own = if unconfirmed.masqueraded { self.masquerade_address(facts, egress) } else { None };
+        if unconfirmed.masqueraded && own.is_none() {
+            return Some(Bound::Exhausted);
+        }
+        let is_mapped = is_independent && self.may_map(binder, &unconfirmed.original, own);
         // Ports of a mapping are this shard's alone.
-        let reaches = if is_mapped { &[Reach::Home] } else { Reach::of(self.steering()) };
-        let attempts = reaches.iter().flat_map(|reach| (0..tries).map(move |step| (*reach, step)));
+        let reaches = if is_mapped { &[Reach::Home] } else { Reach::of(self.search.steering()) };
+        let choice = binder.choice(self.search.key, &unconfirmed.original);
+        let tries = binder.tries(facts.family);
         let mut left = tries * reaches.len() as u64;
-        let mut found = false;
-        for (reach, step) in attempts {
-            let binder = self.configuration.binders.source.get(place)?;
-            let wish = binder.wish(facts.family, original.src, own, choice + step)?;
-            budget.share_among(left);
-            left -= 1;
-            let wish = if is_mapped { self.map(unconfirmed, wish, random, budget) } else { Some(wish) };
-            found = wish.is_some_and(|wish| self.settle_source(unconfirmed, &wish, random, reach, budget));
-            if found {
-                break;
+        for reach in reaches {
+            for step in 0..tries {
+                let wish = binder.wish(facts.family, unconfirmed.original.src, own, choice + step)?;
+                self.search.budget.share_among(left);
+                left -= 1;
+                let wish = if is_mapped { self.map(unconfirmed, wish, *random) } else { Some(wish) };
+                if wish.is_some_and(|wish| self.search.settle_source(unconfirmed, &wish, *random, *reach)) {
+                    unconfirmed.mapped = is_mapped.then_some(*filtering);
+                    return Some(Bound::Found);
+                }
             }
         }
-        if let Some(counter) = self.configuration.nat_counters.get_mut(place) {
-            match found {
-                true => counter.bound += u64::from(!unconfirmed.attempt.again),
-                false => counter.exhausted += 1,
-            }
-        }
-        unconfirmed.mapped = found && is_mapped && self.use_mapping(unconfirmed, filtering);
-        Some(Bound::of(found))
+        Some(Bound::Exhausted)
     }
 
     /// Finds a reply tuple with the one address that is wished.
-    fn settle_anywhere(&mut self, unconfirmed: &mut Unconfirmed, wish: &Wish, budget: &mut Budget) -> bool {
-        let reaches = Reach::of(self.steering());
-        reaches.iter().any(|reach| self.settle_source(unconfirmed, wish, false, *reach, budget))
+    fn settle_anywhere(&mut self, unconfirmed: &mut Unconfirmed, wish: &Wish) -> bool {
+        let reaches = Reach::of(self.search.steering());
+        reaches.iter().any(|reach| self.search.settle_source(unconfirmed, wish, false, *reach))
     }
 
-    /// Which of several addresses a connection gets: the same again for the same addresses.
-    pub(super) fn choice(&self, binder: &Binder, original: &Tuple) -> u64 {
-        if !binder.has_choice(original.family()) {
-            return 0;
+    /// Whether a rule still makes the mapping of a connection's client, or would make one.
+    fn may_map(&self, binder: &Binder, original: &Tuple, own: Option<IpAddr>) -> bool {
+        let mapped = self.mappings.get(&inside(original));
+        mapped.is_none_or(|mapped| binder.offers(original, own, mapped.address(), mapped.port))
+    }
+
+    /// What a connection's source is to become by a rule that wishes `wish`: what its client's port already is, or a port
+    /// that is nobody's yet. `None` where there is none.
+    #[inline(never)]
+    fn map(&mut self, unconfirmed: &Unconfirmed, wish: Wish, is_random: bool) -> Option<Wish> {
+        let original = &unconfirmed.original;
+        if let Some(mapped) = self.mappings.get(&inside(original)) {
+            let ports = Ports::Among(mapped.port..=mapped.port);
+            return Some(Wish { address: mapped.address(), ports, steers: true });
         }
-        let server = if binder.rule.persistent { 0 } else { original.dst };
-        // Half of the numbers there are, so that adding tries does not overflow.
-        self.nat_key.hash_one((original.src, server)) >> 1
+        let own = original.selector.sport();
+        // Without ports there is nothing to be shared.
+        let Some(range) = choices(original, own, &wish.ports) else { return Some(wish) };
+        let keeps = range.contains(&own) && !is_random;
+        let kept = keeps.then_some(own..=own);
+        let drawn = around(&range, draw_from(&range, hash_of(self.search.key, &inside(original))));
+        let mut parts = kept.into_iter().chain(drawn);
+        let port = parts
+            .find_map(|part| self.search.find_mappable(self.mappings, unconfirmed, wish.address, part))?;
+        Some(Wish { ports: Ports::Among(port..=port), ..wish })
     }
 
     /// The box's own address that a connection is masqueraded as.

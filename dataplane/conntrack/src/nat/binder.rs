@@ -1,10 +1,11 @@
 //! Binders: the rules as connections are bound by them, with what is fixed about a rule worked out beforehand.
 
+use super::ports::choices;
 use super::rules::{Filtering, Nat, Ports, Range, Rule};
-use super::search::choices;
 use crate::facts::Facts;
 use crate::policy::Prefix;
 use crate::tuple::{Family, Tuple, number};
+use ahash::RandomState;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
@@ -41,8 +42,16 @@ impl Binders {
     }
 
     /// Whether the destination of any new connection may be another than it says.
-    pub(super) const fn may_change_destination(&self) -> bool {
+    pub(crate) const fn may_change_destination(&self) -> bool {
         !self.destination.is_empty() || !self.open.is_empty()
+    }
+
+    /// The address that the sender of an error has outside by a rule of its own.
+    #[cold]
+    pub(crate) fn public_sender(&self, facts: &Facts) -> Option<u128> {
+        let binder = self.source.iter().find(|binder| binder.applies(facts, true))?;
+        let wish = binder.rule.errors.then(|| binder.wish(facts.family, facts.source, None, 0));
+        wish.flatten().map(|wish| wish.address)
     }
 
     /// Whether an address has ports that are open to everybody as long as they are mapped.
@@ -119,9 +128,15 @@ impl Binder {
             || parts.iter().any(|part| part.contains(address) && has(&part.ports))
     }
 
-    /// Whether there are several addresses of a family to choose from.
-    pub(super) const fn has_choice(&self, family: Family) -> bool {
-        self.pool(family).size > 1
+    /// Which of several addresses a connection gets, drawn by a secret key: the same again for the same addresses.
+    #[inline]
+    pub(super) fn choice(&self, key: &RandomState, original: &Tuple) -> u64 {
+        if self.pool(original.family()).size <= 1 {
+            return 0;
+        }
+        let server = if self.rule.persistent { 0 } else { original.dst };
+        // Half of the numbers there are, so that adding tries does not overflow.
+        key.hash_one((original.src, server)) >> 1
     }
 
     /// How many addresses of a family there are to try.

@@ -1,10 +1,9 @@
 //! What a source rule has to give: blocks of ports, each of one address.
 
-use super::pools::SPACES;
+use super::ports::SPACES;
 use super::rules::{MOST_ADDRESSES, Ports, Range, Rule};
 use crate::PortId;
 use crate::forward::Forwarding;
-use crate::shard::Configuration;
 use crate::tuple::Family;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -39,43 +38,40 @@ impl PortBlock {
     pub fn sizes(&self) -> [u32; SPACES] {
         self.ports.each_ref().map(|ports| u32::from(ports.end() - ports.start()) + 1)
     }
-}
 
-impl Configuration {
-    /// The blocks of a source rule; none where it keeps ports, as 1:1 networks do. Not more than are counted.
-    pub fn blocks(&self, rule: &Rule) -> Vec<PortBlock> {
-        let shared = rule.target.shared(&self.masquerades(rule));
+    /// Those of a source rule; none where it keeps ports, as 1:1 networks do. Not more than are counted.
+    pub fn all_of(rule: &Rule, forwarding: &Forwarding) -> Vec<Self> {
+        let shared = rule.target.shared(&masquerades(rule, forwarding));
         let of_range = |range: &Range| {
             let ports = range.ports.clone();
             range.addresses().filter_map(move |address| PortBlock::of(address, &ports))
         };
         shared.iter().flat_map(of_range).take(MOST_ADDRESSES).collect()
     }
+}
 
-    /// The box's own addresses that a rule which masquerades can mean: of several in one network it is the first.
-    pub(crate) fn masquerades(&self, rule: &Rule) -> Vec<IpAddr> {
-        let Forwarding::Routed(router) = &self.forwarding else { return Vec::new() };
-        let matches = &rule.matches;
-        let serves = |own: &IpAddr| {
-            let family = Family::of(*own);
-            matches.family.is_none_or(|wanted| wanted == family)
-                && (matches.source.is_empty()
-                    || matches.source.iter().any(|prefix| prefix.family() == family))
-        };
-        let speaks = |own: &IpAddr| !matches!(own, IpAddr::V6(own) if own.is_unicast_link_local());
-        let ports = match matches.egress.as_slice() {
-            [] => router.ports().collect(),
-            ports => ports.to_vec(),
-        };
-        let chosen = |port: PortId| {
-            router.addresses(port).filter(move |own| router.source_towards(port, *own) == Some(*own))
-        };
-        let mut own: Vec<IpAddr> = ports.into_iter().flat_map(chosen).collect();
-        own.retain(|own| serves(own) && speaks(own));
-        own.sort_unstable();
-        own.dedup();
-        own
-    }
+/// The box's own addresses that a rule which masquerades can mean: of several in one network it is the first.
+pub(crate) fn masquerades(rule: &Rule, forwarding: &Forwarding) -> Vec<IpAddr> {
+    let Forwarding::Routed(router) = forwarding else { return Vec::new() };
+    let matches = &rule.matches;
+    let serves = |own: &IpAddr| {
+        let family = Family::of(*own);
+        matches.family.is_none_or(|wanted| wanted == family)
+            && (matches.source.is_empty() || matches.source.iter().any(|prefix| prefix.family() == family))
+    };
+    let speaks = |own: &IpAddr| !matches!(own, IpAddr::V6(own) if own.is_unicast_link_local());
+    let ports = match matches.egress.as_slice() {
+        [] => router.ports().collect(),
+        ports => ports.to_vec(),
+    };
+    let chosen = |port: PortId| {
+        router.addresses(port).filter(move |own| router.source_towards(port, *own) == Some(*own))
+    };
+    let mut own: Vec<IpAddr> = ports.into_iter().flat_map(chosen).collect();
+    own.retain(|own| serves(own) && speaks(own));
+    own.sort_unstable();
+    own.dedup();
+    own
 }
 
 #[cfg(test)]
@@ -84,10 +80,9 @@ mod tests {
     use crate::PortId;
     use crate::forward::{Interface, Router};
     use crate::nat::Target;
-    use crate::policy::{Match, Policy};
-    use crate::settings::{Preset, Settings};
+    use crate::policy::Match;
 
-    fn configuration() -> Configuration {
+    fn forwarding() -> Forwarding {
         let interface = |addresses: &[(&str, u8)]| Interface {
             addresses: addresses.iter().map(|(own, length)| (own.parse().unwrap(), *length)).collect(),
             ..Interface::default()
@@ -95,13 +90,12 @@ mod tests {
         let inside = interface(&[("10.0.0.1", 24), ("fd00::1", 64)]);
         let outside = interface(&[("203.0.113.1", 24), ("2001:db8::1", 64), ("fe80::1", 64)]);
         let router = Router::new(vec![inside, outside], &[]);
-        let forwarding = Forwarding::Routed(Box::new(router));
-        Configuration::new(Settings::of(Preset::Linux, 16), Policy::default(), forwarding)
+        Forwarding::Routed(Box::new(router))
     }
 
     fn addresses(matches: Match) -> Vec<String> {
         let rule = Rule::new(matches, Target::Masquerade(Ports::Preserve));
-        configuration().blocks(&rule).iter().map(|block| block.address.to_string()).collect()
+        PortBlock::all_of(&rule, &forwarding()).iter().map(|block| block.address.to_string()).collect()
     }
 
     #[test]
@@ -118,9 +112,8 @@ mod tests {
         let addresses = ["203.0.113.9", "203.0.113.1", "198.51.100.1", "203.0.113.5"];
         let addresses = addresses.map(|own| (own.parse().unwrap(), 24)).to_vec();
         let router = Router::new(vec![Interface { addresses, ..Interface::default() }], &[]);
-        let mut configuration = configuration();
-        configuration.forwarding = Forwarding::Routed(Box::new(router));
-        let blocks = configuration.blocks(&Rule::new(Match::default(), Target::Masquerade(Ports::Preserve)));
+        let rule = Rule::new(Match::default(), Target::Masquerade(Ports::Preserve));
+        let blocks = PortBlock::all_of(&rule, &Forwarding::Routed(Box::new(router)));
         let own: Vec<_> = blocks.iter().map(|block| block.address.to_string()).collect();
         assert_eq!(own, ["198.51.100.1", "203.0.113.9"]);
     }
@@ -131,10 +124,11 @@ mod tests {
             let (first, last) = ([203, 0, 113, 8].into(), [203, 0, 113, 9].into());
             Target::Pool(vec![Range { first, last, ports }])
         };
-        let blocks = |ports| configuration().blocks(&Rule::new(Match::default(), ranges(ports)));
+        let of = |target| PortBlock::all_of(&Rule::new(Match::default(), target), &forwarding());
+        let blocks = |ports| of(ranges(ports));
         assert_eq!(blocks(Ports::Preserve).len(), 2);
         assert_eq!(blocks(Ports::Preserve)[0].sizes(), [64_512, 64_512, 65_536]);
         assert_eq!(blocks(Ports::Among(2000..=2009))[1].sizes(), [10; SPACES]);
-        assert!(configuration().blocks(&Rule::new(Match::default(), Target::NoNat)).is_empty());
+        assert!(of(Target::NoNat).is_empty());
     }
 }

@@ -4,10 +4,34 @@
 //! checksum" stays none. SCTP's CRC does not cover addresses, and is computed anew where a port changes.
 
 use crate::frame::Frame;
-use crate::headers::Headers;
+use crate::headers::{Headers, Packet};
 use crate::tuple::{Family, Tuple, protocol};
 use crate::wire::checksum::{self, Crc32c, Sum};
-use crate::wire::{self, icmp, sctp, segments};
+use crate::wire::{self, gre, icmp, sctp, segments};
+
+/// Where a packet goes once its destination is translated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Destination {
+    /// The address.
+    pub(crate) address: u128,
+    /// The port; `None` where it is the packet's own.
+    pub(crate) port: Option<u16>,
+}
+
+impl Destination {
+    /// That of packets which become ones of this tuple.
+    pub(crate) const fn of(to: &Tuple) -> Self {
+        Self { address: to.dst, port: Some(to.selector.dport()) }
+    }
+}
+
+/// Whether a packet can become one of tuple `to`: one of a protocol whose ports cannot be found keeps its destination.
+#[inline]
+pub(crate) fn is_rewritable(packet: Packet<'_>, to: &Tuple) -> bool {
+    packet.headers.protocol != protocol::GRE
+        || to.dst == packet.headers.tuple.dst
+        || gre::is_known(packet.l4())
+}
 
 /// What becoming another tuple adds to the sums over a packet: new words less old ones (RFC 1624).
 #[derive(Clone, Copy)]
@@ -64,7 +88,7 @@ impl Layout {
 
 /// Makes a packet of a connection one of tuple `to`.
 #[inline]
-pub(super) fn rewrite<F: Frame>(frame: &mut F, headers: &Headers, to: &Tuple) {
+pub(crate) fn rewrite<F: Frame>(frame: &mut F, headers: &Headers, to: &Tuple) {
     let changes = Changes::between(&headers.tuple, to);
     let head = frame.head_mut();
     write_addresses(head, usize::from(headers.l3_offset), to, changes.l3);
@@ -196,7 +220,7 @@ pub(crate) struct ErrorEdit {
 
 /// Translates an ICMP error, outside and inside (RFC 5508 section 4): its receiver sees the packet that it sent quoted.
 #[cold]
-pub(super) fn rewrite_error<F: Frame>(frame: &mut F, headers: &Headers, edit: &ErrorEdit) {
+pub(crate) fn rewrite_error<F: Frame>(frame: &mut F, headers: &Headers, edit: &ErrorEdit) {
     let (l3, l4) = (usize::from(headers.l3_offset), usize::from(headers.l4_offset));
     let quoted = headers.tuple.invert();
     let (src, dst) = wire::addresses(frame.head(), headers);

@@ -9,19 +9,11 @@
 //! Where filtering is endpoint-independent, too (section 5), whoever sends something to a mapping's address and port outside
 //! begins a connection with its client, as by a destination rule. To the same shard such connections are delegated as well.
 
-use super::bind::Bound;
-use super::binder::{Binder, Wish};
-use super::budget::Budget;
-use super::rules::{Filtering, Ports};
-use super::search::{choices, draw_from, has_choice};
-use super::used_ports::around;
-use crate::entry::Status;
-use crate::ids::ShardId;
-use crate::shard::Shard;
+use super::ports::has_choice;
+use super::rules::Filtering;
 use crate::tuple::{Selector, Tuple, protocol};
-use crate::unconfirmed::Unconfirmed;
-use std::net::IpAddr;
-use std::ops::RangeInclusive;
+use crate::tuple_map::TupleMap;
+use std::io;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// What a client's port is translated to.
@@ -30,7 +22,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub(crate) struct Mapped {
     /// Address, as it lies in memory.
     address: [u32; 4],
-    port: u16,
+    pub(super) port: u16,
     /// Whether the address is the box's own, 1 or 0.
     masquerades: u16,
     /// Connections that use it.
@@ -38,12 +30,12 @@ pub(crate) struct Mapped {
 }
 
 impl Mapped {
-    fn address(&self) -> u128 {
+    pub(super) fn address(&self) -> u128 {
         zerocopy::transmute!(self.address)
     }
 
     /// The box's own address that it gives away, if it does.
-    pub(super) fn own_address(&self) -> Option<u128> {
+    pub(crate) fn own_address(&self) -> Option<u128> {
         (self.masquerades != 0).then(|| self.address())
     }
 }
@@ -54,7 +46,7 @@ impl Mapped {
 pub(crate) struct Client {
     /// Address, as it lies in memory.
     address: [u32; 4],
-    port: u16,
+    pub(super) port: u16,
     /// Whether anybody may begin connections to it, 1 or 0.
     open: u16,
 }
@@ -67,15 +59,23 @@ impl Client {
         Self { address, port, open: u16::from(is_open) }
     }
 
+    pub(super) fn address(&self) -> u128 {
+        zerocopy::transmute!(self.address)
+    }
+
+    /// Whether anybody may begin connections to it.
+    pub(super) const fn is_open(&self) -> bool {
+        self.open != 0
+    }
+
     /// Whether it sends by this tuple.
     pub(crate) fn sends(&self, tuple: &Tuple) -> bool {
-        let address: u128 = zerocopy::transmute!(self.address);
-        address == tuple.src && self.port == tuple.selector.sport()
+        self.address() == tuple.src && self.port == tuple.selector.sport()
     }
 }
 
 /// An address and port with nobody at the other end.
-const fn half(address: u128, port: u16, selector: Selector) -> Tuple {
+pub(super) const fn half(address: u128, port: u16, selector: Selector) -> Tuple {
     Tuple { src: address, dst: 0, selector: selector.with_ports((port as u32) << 16) }
 }
 
@@ -89,152 +89,128 @@ pub(crate) const fn outside(comes: &Tuple) -> Tuple {
     half(comes.dst, comes.reply_port(), comes.selector)
 }
 
-impl Shard {
-    /// The shard that keeps the mapping of a connection's client.
-    pub(super) fn home(&self, original: &Tuple) -> ShardId {
-        self.steering().owner_of_endpoint(&inside(original))
+/// The mappings of a shard.
+#[derive(Debug)]
+pub(crate) struct Mappings {
+    /// By the client's address and port.
+    mapped: TupleMap<Mapped>,
+    /// Whose they are, by address and port outside.
+    clients: TupleMap<Client>,
+}
+
+impl Mappings {
+    /// Room for so many, found by an index keyed by `seed`.
+    ///
+    /// # Errors
+    /// When the host refuses the address space.
+    pub(super) fn new(capacity: u32, seed: [u64; 4]) -> io::Result<Self> {
+        Ok(Self { mapped: TupleMap::new(capacity, seed)?, clients: TupleMap::new(capacity, seed)? })
     }
 
-    /// Whether a rule still makes the mapping of a connection's client, or would make one.
-    pub(super) fn may_map(&self, binder: &Binder, original: &Tuple, own: Option<IpAddr>) -> bool {
-        let mapped = self.mappings.get(&inside(original));
-        mapped.is_none_or(|mapped| binder.offers(original, own, mapped.address(), mapped.port))
+    /// Bytes of memory behind them, about.
+    pub(super) const fn memory_bytes(&self) -> usize {
+        self.mapped.memory_bytes() + self.clients.memory_bytes()
     }
 
-    /// What a connection's source is to become by a rule that wishes `wish`: what its client's port already is, or a port
-    /// that is nobody's yet. `None` where there is none.
-    #[inline(never)]
-    pub(super) fn map(
-        &self,
-        unconfirmed: &Unconfirmed,
-        wish: Wish,
-        is_random: bool,
-        budget: &mut Budget,
-    ) -> Option<Wish> {
-        let original = &unconfirmed.original;
-        if let Some(mapped) = self.mappings.get(&inside(original)) {
-            let ports = Ports::Among(mapped.port..=mapped.port);
-            return Some(Wish { address: mapped.address(), ports, steers: true });
-        }
-        let own = original.selector.sport();
-        // Without ports there is nothing to be shared.
-        let Some(range) = choices(original, own, &wish.ports) else { return Some(wish) };
-        let keeps = range.contains(&own) && !is_random;
-        let kept = keeps.then_some(own..=own);
-        let drawn = around(&range, draw_from(&range, self.nat_hash(&inside(original))));
-        let mut parts = kept.into_iter().chain(drawn);
-        let port = parts.find_map(|part| self.find_mappable(unconfirmed, wish.address, part, budget))?;
-        Some(Wish { ports: Ports::Among(port..=port), ..wish })
+    /// How many mappings there are, and how many ports outside that are somebody's.
+    pub(crate) const fn len(&self) -> (u32, u32) {
+        (self.mapped.len(), self.clients.len())
     }
 
-    /// One of some ports in a row of an address that no mapping has, of those whose mappings this shard keeps.
-    fn find_mappable(
-        &self,
-        unconfirmed: &Unconfirmed,
-        address: u128,
-        ports: RangeInclusive<u16>,
-        budget: &mut Budget,
-    ) -> Option<u16> {
-        let (steering, pools) = (self.steering(), &self.configuration.pools);
-        let comes = Tuple { dst: address, ..unconfirmed.reply };
-        let outside = |port| half(address, port, unconfirmed.original.selector);
-        let base = steering.endpoint_base(&outside(0));
-        let next = |from| pools.next_free(&comes, from..=*ports.end(), |word| steering.own_ports(base, word));
-        let mut port = next(*ports.start())?;
-        while budget.spend() {
-            let is_nobodys = self.clients.get(&outside(port)).is_none();
-            if is_nobodys && !self.was_refused(unconfirmed.attempt, &comes.with_reply_port(port)) {
-                return Some(port);
-            }
-            port = next(port.checked_add(1)?)?;
-        }
-        None
+    /// What is kept for the client at this end ([`inside`]).
+    pub(crate) fn get(&self, inside: &Tuple) -> Option<Mapped> {
+        self.mapped.get(inside)
     }
 
-    /// Counts a connection's use of its client's mapping, which begins with the first. False where there is no room.
-    #[inline(never)]
-    pub(super) fn use_mapping(&mut self, unconfirmed: &Unconfirmed, filtering: Filtering) -> bool {
-        let original = &unconfirmed.original;
-        if let Some(mapped) = self.mappings.get_mut(&inside(original)) {
-            mapped.uses += 1;
+    /// The client that this end ([`outside`]) belongs to.
+    pub(crate) fn client(&self, outside: &Tuple) -> Option<Client> {
+        self.clients.get(outside)
+    }
+
+    /// Counts the use of a mapping by a connection whose client sends by one tuple and gets by the other; it begins with the first.
+    /// False where there is no room.
+    pub(super) fn join(
+        &mut self,
+        sends: &Tuple,
+        comes: &Tuple,
+        masquerades: bool,
+        filtering: Filtering,
+    ) -> bool {
+        if self.join_known(sends) {
             return true;
         }
-        let comes = unconfirmed.reply;
         let (address, port) = (zerocopy::transmute!(comes.dst), comes.reply_port());
-        let masquerades = u16::from(unconfirmed.masqueraded);
-        let mapped = Mapped { address, port, masquerades, uses: 1 };
+        let mapped = Mapped { address, port, masquerades: u16::from(masquerades), uses: 1 };
         let is_alone = has_choice(comes.protocol());
-        if is_alone && !self.clients.insert(&outside(&comes), Client::of(original, filtering)) {
+        if is_alone && !self.clients.insert(&outside(comes), Client::of(sends, filtering)) {
             return false;
         }
-        let is_kept = self.mappings.insert(&inside(original), mapped);
+        let is_kept = self.mapped.insert(&inside(sends), mapped);
         if is_alone && !is_kept {
-            self.clients.remove(&outside(&comes));
+            self.clients.remove(&outside(comes));
         }
         is_kept
     }
 
-    /// Gives a connection the client as destination to whom the address and port belong that it was sent to, if anybody may
-    /// speak to those.
-    #[inline(never)]
-    pub(super) fn enter(&mut self, unconfirmed: &mut Unconfirmed) -> Bound {
-        let original = &unconfirmed.original;
-        let is_open = self.configuration.binders.is_open(original.family(), original.dst);
-        if !is_open || !protocol::has_ports(original.protocol()) {
-            return Bound::Found;
-        }
-        let outside = outside(original);
-        let home = self.steering().owner_of_endpoint(&outside);
-        if home != self.steering().own() && !unconfirmed.delegated {
-            return Bound::Elsewhere(home);
-        }
-        if let Some(client) = self.clients.get(&outside).filter(|client| client.open != 0) {
-            let reply = &mut unconfirmed.reply;
-            reply.src = zerocopy::transmute!(client.address);
-            reply.selector = reply.selector.with_sport(client.port);
-            unconfirmed.entered = true;
-        }
-        Bound::Found
+    /// Counts one more use of a mapping; false where there is none.
+    pub(super) fn join_known(&mut self, sends: &Tuple) -> bool {
+        self.mapped.get_mut(&inside(sends)).map(|mapped| mapped.uses += 1).is_some()
     }
 
-    /// Counts a connection's use of the mapping that it came in by. False if that has ended meanwhile.
-    pub(super) fn use_entered(&mut self, unconfirmed: &Unconfirmed) -> bool {
-        let mapped = self.mappings.get_mut(&inside(&unconfirmed.reply));
-        mapped.map(|mapped| mapped.uses += 1).is_some()
-    }
-
-    /// Gives back what a connection was bound to: it does not enter the table.
-    pub(crate) fn unbind_source(&mut self, unconfirmed: &Unconfirmed) {
-        let Unconfirmed { original, reply, .. } = unconfirmed;
-        if unconfirmed.mapped {
-            self.leave_mapping(original, reply);
-        }
-        if unconfirmed.entered {
-            self.leave_mapping(reply, original);
-        }
-    }
-
-    /// Counts the use of a mapping by a connection of these tuples no more.
-    #[inline(never)]
-    pub(crate) fn leave_mapping_of(&mut self, [original, reply]: &[Tuple; 2], status: Status) {
-        if status.contains(Status::ENTERED) {
-            self.leave_mapping(reply, original);
-        } else {
-            self.leave_mapping(original, reply);
-        }
-    }
-
-    /// Counts a use no more, by a client that sends by one tuple and gets by the other; the mapping ends with the last.
-    fn leave_mapping(&mut self, sends: &Tuple, comes: &Tuple) {
+    /// Counts a use no more; the mapping ends with the last.
+    pub(super) fn leave(&mut self, sends: &Tuple, comes: &Tuple) {
         let inside = inside(sends);
-        let Some(mapped) = self.mappings.get_mut(&inside) else { return };
+        let Some(mapped) = self.mapped.get_mut(&inside) else { return };
         mapped.uses -= 1;
         if mapped.uses > 0 {
             return;
         }
-        self.mappings.remove(&inside);
+        self.mapped.remove(&inside);
         if has_choice(comes.protocol()) {
             self.clients.remove(&outside(comes));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPEN: Filtering = Filtering::EndpointIndependent;
+
+    fn tuples(server: u8) -> [Tuple; 2] {
+        let server = [198, 51, 100, server].into();
+        let sends = Tuple::new([10, 0, 0, 1].into(), server, protocol::UDP, 4000, 53);
+        [sends, Tuple::new(server, [203, 0, 113, 1].into(), protocol::UDP, 53, 5000)]
+    }
+
+    #[test]
+    fn a_mapping_lasts_as_long_as_any_of_its_connections() {
+        let mut mappings = Mappings::new(4, [1, 2, 3, 4]).unwrap();
+        for server in 1..=2 {
+            let [sends, comes] = tuples(server);
+            assert!(mappings.join(&sends, &comes, true, OPEN));
+        }
+        let [sends, comes] = tuples(3);
+        let mapped = mappings.get(&inside(&sends)).unwrap();
+        assert_eq!((mapped.address(), mapped.port, mapped.uses), (comes.dst, 5000, 2));
+        assert_eq!(mapped.own_address(), Some(comes.dst));
+        let client = mappings.client(&outside(&comes)).unwrap();
+        assert!(client.is_open() && client.sends(&sends));
+        mappings.leave(&sends, &comes);
+        assert_eq!(mappings.len(), (1, 1));
+        mappings.leave(&sends, &comes);
+        assert_eq!((mappings.len(), mappings.join_known(&sends)), ((0, 0), false));
+    }
+
+    #[test]
+    fn a_full_map_keeps_nothing_of_a_mapping() {
+        let mut mappings = Mappings::new(1, [1, 2, 3, 4]).unwrap();
+        let [sends, comes] = tuples(1);
+        assert!(mappings.join(&sends, &comes, false, Filtering::default()));
+        let other = Tuple { src: 7, ..sends };
+        assert!(!mappings.join(&other, &Tuple { dst: 8, ..comes }, false, OPEN));
+        assert_eq!(mappings.len(), (1, 1));
+        assert!(!mappings.client(&outside(&comes)).unwrap().is_open());
     }
 }

@@ -1,33 +1,33 @@
 //! Network address translation: which connections are translated, to what, and how a packet is rewritten.
 //!
-//! The first packet of a connection decides (`bind`, `search`); from then on the entry's two tuples say all, and each packet is
-//! rewritten by them (`edit`).
+//! The first packet of a connection decides (`bind`, `search`), which is recorded when it is confirmed (`state`); from then on the
+//! entry's two tuples say all, and each packet is rewritten by them (`edit`).
 
-mod apply;
 mod bind;
 mod binder;
 mod blocks;
 mod budget;
-mod edit;
+pub(crate) mod edit;
 mod exhausted;
 mod mapping;
 mod pools;
+mod ports;
 mod prefetch;
 mod renumber;
 mod rules;
 mod search;
-mod sweep;
+mod state;
 mod used_ports;
 
-pub(crate) use apply::{Destination, is_rewritable};
 pub(crate) use bind::Bound;
 pub use binder::Binders;
 pub use blocks::PortBlock;
+pub(crate) use blocks::masquerades;
 pub(crate) use budget::MOST_BINDINGS;
-pub(crate) use exhausted::Exhausted;
-pub(crate) use mapping::{Client, Mapped, inside, outside};
-pub use pools::{Pools, SPACES};
-pub(crate) use prefetch::LastBound;
-pub(crate) use renumber::IpIds;
+pub(crate) use edit::{Destination, is_rewritable};
+pub(crate) use mapping::{inside, outside};
+pub use pools::Pools;
+pub use ports::SPACES;
+pub(crate) use ports::has_choice;
 pub use rules::{Filtering, MOST_ADDRESSES, Mapping, Nat, NatCounter, Ports, Range, Rule, Target};
-pub(crate) use search::has_choice;
+pub(crate) use state::NatState;

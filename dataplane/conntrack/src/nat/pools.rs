@@ -7,15 +7,13 @@
 //! are counted with them.
 
 use super::blocks::PortBlock;
+use super::ports::{SPACES, space};
 use super::used_ports::{UsedPorts, next_free};
-use crate::tuple::{Family, Tuple, number, protocol};
+use crate::tuple::{Family, Tuple, number};
 use sluice_memory::Arena;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
-
-/// Ports are a space of their own for TCP, for UDP, and for all other protocols together.
-pub const SPACES: usize = 3;
 
 /// Neighbouring addresses that have their ports in one arena: a mapping for each address would be too many for the kernel.
 const GROUP: u128 = 64;
@@ -49,14 +47,6 @@ pub struct Pools {
 impl Clone for Pools {
     fn clone(&self) -> Self {
         Self { groups: self.groups.iter().map(|group| Group::new(group.key)).collect() }
-    }
-}
-
-const fn space(number: u8) -> usize {
-    match number {
-        protocol::TCP => 0,
-        protocol::UDP => 1,
-        _ => 2,
     }
 }
 
@@ -202,6 +192,7 @@ impl Pools {
 mod tests {
     use super::super::used_ports::around;
     use super::*;
+    use crate::tuple::protocol;
     use std::net::Ipv4Addr;
 
     const ADDRESS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);

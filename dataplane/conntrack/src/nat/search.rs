@@ -3,94 +3,34 @@
 //! A port is kept where that can be. Else the search begins at one that the original tuple draws by a secret key (RFC 6056
 //! section 3.3.3), so that a connection which goes on when the box has started anew gets the port that it had. It goes through
 //! ports whose reply tuple this shard owns, so that no two shards ever draw the same and every answer comes home.
+//!
+//! Searching changes no entry. What it finds may be the tuple of an entry that is over, which ends when its successor is
+//! confirmed.
 
 use super::binder::Wish;
 use super::budget::Budget;
+use super::exhausted::Exhausted;
+use super::mapping::{Mappings, half};
+use super::pools::Pools;
+use super::ports::{choices, draw_from};
 use super::rules::Ports;
 use super::used_ports::{around, next_free};
 use crate::entry::Status;
+use crate::exchange::Exchange;
 use crate::index::Hash;
-use crate::lifecycle::End;
-use crate::shard::Shard;
 use crate::steer::{Base, EVERYWHERE, Steering};
-use crate::table::Key;
-use crate::time::Tick;
+use crate::table::Table;
+use crate::time::{Instant, Tick};
 use crate::tracker::tcp;
 use crate::tuple::{Direction, Tuple, protocol};
 use crate::unconfirmed::{Attempt, Unconfirmed};
+use ahash::RandomState;
 use std::ops::RangeInclusive;
-
-/// The ports that a connection gets another one from when its own is taken: of its own class (RFC 4787 section 4.2.2), and
-/// none between 512 and 600, which old programs take for a sign of trust.
-const fn class(port: u16) -> RangeInclusive<u16> {
-    match port {
-        0..512 => 1..=511,
-        512..1024 => 600..=1023,
-        1024.. => 1024..=u16::MAX,
-    }
-}
-
-const fn is_icmp(number: u8) -> bool {
-    matches!(number, protocol::ICMP | protocol::ICMPV6)
-}
-
-/// Whether a connection of a protocol can get another port. Without ports, those of many clients look alike.
-pub(crate) const fn has_choice(number: u8) -> bool {
-    is_icmp(number) || protocol::has_ports(number)
-}
-
-/// Whether a query asks for information about a node, which has what it asks for where others have an identifier (RFC 4620
-/// section 4).
-pub(super) const fn asks_a_node(query: &Tuple) -> bool {
-    const NODE_INFORMATION_QUERY: u16 = 139;
-    query.protocol() == protocol::ICMPV6 && query.selector.dport() >> 8 == NODE_INFORMATION_QUERY
-}
-
-/// The ports that a connection whose own is `own` can get; `None` where it has none. An ICMP identifier counts as a port
-/// without classes.
-pub(super) fn choices(original: &Tuple, own: u16, ports: &Ports) -> Option<RangeInclusive<u16>> {
-    let number = original.protocol();
-    (has_choice(number) && !asks_a_node(original)).then(|| match ports {
-        Ports::Preserve if is_icmp(number) => 0..=u16::MAX,
-        Ports::Preserve => class(own),
-        Ports::Among(range) => range.clone(),
-        Ports::Shift { from, to } => {
-            let port = to.wrapping_add(own.wrapping_sub(*from));
-            port..=port
-        }
-    })
-}
-
-/// One of a range of ports.
-pub(super) fn draw_from(range: &RangeInclusive<u16>, random: u64) -> u16 {
-    let size = u64::from(range.end() - range.start()) + 1;
-    range.start() + (random % size) as u16
-}
-
-impl Tuple {
-    /// The port of a reply tuple that stands for the source of its connection: that of its destination; of ICMP the
-    /// identifier.
-    pub const fn reply_port(&self) -> u16 {
-        match self.protocol() {
-            protocol::ICMP | protocol::ICMPV6 => self.selector.sport(),
-            _ => self.selector.dport(),
-        }
-    }
-
-    /// The reply tuple with another such port.
-    #[must_use]
-    pub(super) const fn with_reply_port(self, port: u16) -> Self {
-        let selector = match self.protocol() {
-            protocol::ICMP | protocol::ICMPV6 => self.selector.with_sport(port),
-            _ => self.selector.with_dport(port),
-        };
-        Self { selector, ..self }
-    }
-}
 
 /// Whether a tuple is to be had.
 enum Probe {
-    Free(Hash),
+    /// It is nobody's; the entry at this index still has it, but its time is over.
+    Free(Hash, Option<u32>),
     Taken,
     /// It is that of a translated TCP connection that is over, the entry at `index`; `follows` says whether this one's sequence
     /// numbers lie beyond.
@@ -126,7 +66,27 @@ impl Reach {
     }
 }
 
-impl Shard {
+/// The search for one connection, and what it looks at.
+#[derive(Debug)]
+pub(super) struct Search<'a> {
+    pub(super) table: &'a Table,
+    pub(super) exchange: &'a Exchange,
+    pub(super) pools: &'a Pools,
+    /// What was sought in vain a moment ago. It is noted at once: what is not found leaves nothing else behind.
+    pub(super) exhausted: &'a mut Exhausted,
+    /// The key that ports are drawn by.
+    pub(super) key: &'a RandomState,
+    pub(super) now: Instant,
+    /// What it may cost.
+    pub(super) budget: Budget,
+}
+
+impl Search<'_> {
+    /// Which tuples are the shard's own.
+    pub(super) const fn steering(&self) -> &Steering {
+        &self.exchange.steering
+    }
+
     /// Finds a reply tuple for a connection whose source is to become what is wished, and gives it that.
     pub(super) fn settle_source(
         &mut self,
@@ -134,14 +94,13 @@ impl Shard {
         wish: &Wish,
         is_random: bool,
         reach: Reach,
-        budget: &mut Budget,
     ) -> bool {
         unconfirmed.reply.dst = wish.address;
         let wanted = unconfirmed.reply;
         let original = unconfirmed.original;
         let own = original.selector.sport();
         let Some(range) = choices(&original, own, &wish.ports) else {
-            return reach == Reach::Home && self.settle_on(unconfirmed, &wanted, budget);
+            return reach == Reach::Home && self.settle_on(unconfirmed, &wanted);
         };
         let scope = Scope::of(self.steering(), &wanted, &range);
         let Some(scope) = (if reach == Reach::Home { Some(scope) } else { scope.foreign() }) else {
@@ -149,8 +108,7 @@ impl Shard {
         };
         let is_among = !is_random && (wish.ports == Ports::Preserve || range.contains(&own));
         let keeps = is_among && (!wish.steers || scope.has(self.steering(), wanted.reply_port()));
-        (keeps && self.settle_on(unconfirmed, &wanted, budget))
-            || self.find_port(unconfirmed, &range, scope, budget)
+        (keeps && self.settle_on(unconfirmed, &wanted)) || self.find_port(unconfirmed, &range, scope)
     }
 
     /// Finds a free reply tuple like that of a connection with a port among `range`: the one that the original tuple draws, one that
@@ -160,22 +118,21 @@ impl Shard {
         unconfirmed: &mut Unconfirmed,
         range: &RangeInclusive<u16>,
         scope: Scope,
-        budget: &mut Budget,
     ) -> bool {
         let wanted = unconfirmed.reply;
-        let ports = around(range, draw_from(range, self.nat_hash(&unconfirmed.original)));
+        let ports = around(range, draw_from(range, hash_of(self.key, &unconfirmed.original)));
         let drawn = ports.iter().find_map(|part| self.next_port(None, part.clone(), scope));
-        if drawn.is_some_and(|port| self.settle_on(unconfirmed, &wanted.with_reply_port(port), budget))
-            || self.find_unused(unconfirmed, &wanted, &ports, scope, budget)
+        if drawn.is_some_and(|port| self.settle_on(unconfirmed, &wanted.with_reply_port(port)))
+            || self.find_unused(unconfirmed, &wanted, &ports, scope)
         {
             return true;
         }
-        let key = self.exhausted_key(&wanted, scope.is_foreign());
+        let key = exhausted_key(self.key, &wanted, scope.is_foreign());
         if self.exhausted.has(key, range, self.now) {
             return false;
         }
-        let shared = self.find_shared(unconfirmed, &wanted, &ports, scope, budget);
-        if shared == Shared::Taken || (scope.is_foreign() && budget.is_last) {
+        let shared = self.find_shared(unconfirmed, &wanted, &ports, scope);
+        if shared == Shared::Taken || (scope.is_foreign() && self.budget.is_last) {
             self.exhausted.note(key, range, self.now);
         }
         shared == Shared::Found
@@ -188,15 +145,14 @@ impl Shard {
         wanted: &Tuple,
         ports: &[RangeInclusive<u16>; 2],
         scope: Scope,
-        budget: &mut Budget,
     ) -> bool {
         for part in ports {
             let mut from = Some(*part.start());
-            while !budget.is_spent()
+            while !self.budget.is_spent()
                 && let Some(port) =
                     from.and_then(|from| self.next_port(Some(wanted), from..=*part.end(), scope))
             {
-                if self.settle_on(unconfirmed, &wanted.with_reply_port(port), budget) {
+                if self.settle_on(unconfirmed, &wanted.with_reply_port(port)) {
                     return true;
                 }
                 from = port.checked_add(1);
@@ -212,17 +168,17 @@ impl Shard {
         wanted: &Tuple,
         ports: &[RangeInclusive<u16>; 2],
         scope: Scope,
-        budget: &mut Budget,
     ) -> Shared {
         let (mut closed, mut shared) = (None, Shared::Taken);
         for part in ports {
             let mut from = Some(*part.start());
             while let Some(port) = from.and_then(|from| self.next_port(None, from..=*part.end(), scope))
-                && budget.spend()
+                && self.budget.spend()
             {
                 let reply = wanted.with_reply_port(port);
-                match self.probe(&reply, Some(unconfirmed)) {
-                    Probe::Free(hash) if !self.was_refused(unconfirmed.attempt, &reply) => {
+                match self.probe(&reply, unconfirmed) {
+                    Probe::Free(hash, expired) if !self.was_refused(unconfirmed.attempt, &reply) => {
+                        unconfirmed.takes_over = expired;
                         unconfirmed.settle(&reply, hash);
                         return Shared::Found;
                     }
@@ -230,7 +186,7 @@ impl Shard {
                         closed = Some((index, reply, hash));
                     }
                     Probe::Closed { .. } => shared = Shared::Closed,
-                    Probe::Free(_) | Probe::Taken => {}
+                    Probe::Free(..) | Probe::Taken => {}
                 }
                 from = port.checked_add(1);
             }
@@ -241,23 +197,49 @@ impl Shard {
         Shared::Found
     }
 
+    /// One of some ports in a row of an address that no mapping has, of those whose mappings this shard keeps.
+    pub(super) fn find_mappable(
+        &mut self,
+        mappings: &Mappings,
+        unconfirmed: &Unconfirmed,
+        address: u128,
+        ports: RangeInclusive<u16>,
+    ) -> Option<u16> {
+        let (exchange, pools) = (self.exchange, self.pools);
+        let comes = Tuple { dst: address, ..unconfirmed.reply };
+        let outside = |port| half(address, port, unconfirmed.original.selector);
+        let base = exchange.steering.endpoint_base(&outside(0));
+        let own = |word| exchange.steering.own_ports(base, word);
+        let next = |from| pools.next_free(&comes, from..=*ports.end(), own);
+        let mut port = next(*ports.start())?;
+        while self.budget.spend() {
+            let is_nobodys = mappings.client(&outside(port)).is_none();
+            if is_nobodys && !self.was_refused(unconfirmed.attempt, &comes.with_reply_port(port)) {
+                return Some(port);
+            }
+            port = next(port.checked_add(1)?)?;
+        }
+        None
+    }
+
     /// The first of some ports in a row of this scope; where a tuple is `unused`, of those that nobody uses of its address.
     fn next_port(&self, unused: Option<&Tuple>, ports: RangeInclusive<u16>, scope: Scope) -> Option<u16> {
         let among = |word| scope.ports(self.steering(), word);
         match unused {
-            Some(comes) => self.configuration.pools.next_free(comes, ports, among),
+            Some(comes) => self.pools.next_free(comes, ports, among),
             None => next_free(None, ports, among),
         }
     }
 
     /// Gives a connection a reply tuple, if that is nobody's.
-    fn settle_on(&mut self, unconfirmed: &mut Unconfirmed, reply: &Tuple, budget: &mut Budget) -> bool {
-        if !budget.spend() {
+    fn settle_on(&mut self, unconfirmed: &mut Unconfirmed, reply: &Tuple) -> bool {
+        if !self.budget.spend() {
             return false;
         }
-        let Probe::Free(hash) = self.probe(reply, Some(unconfirmed)) else { return false };
+        let Probe::Free(hash, expired) = self.probe(reply, unconfirmed) else { return false };
         let settles = !self.was_refused(unconfirmed.attempt, reply);
         if settles {
+            unconfirmed.takes_over = expired;
             unconfirmed.settle(reply, hash);
         }
         settles
@@ -266,47 +248,28 @@ impl Shard {
     /// Whether another shard has refused a tuple to this connection, be it free as far as is known here.
     pub(super) fn was_refused(&self, attempt: Attempt, reply: &Tuple) -> bool {
         let port = reply.reply_port();
-        attempt.refusals > 0 && self.exhausted.has(self.nat_hash(reply), &(port..=port), self.now)
-    }
-
-    /// Another shard has refused a tuple to a connection, which is bound again next.
-    pub(crate) fn note_refused(&mut self, reply: &Tuple) {
-        let port = reply.reply_port();
-        self.exhausted.note(self.nat_hash(reply), &(port..=port), self.now);
-    }
-
-    /// Whether a packet of this tuple would belong to a connection, of this shard or, as far as is known here, of another.
-    pub(crate) fn is_taken(&mut self, tuple: &Tuple) -> bool {
-        !matches!(self.probe(tuple, None), Probe::Free(_))
+        attempt.refusals > 0 && self.exhausted.has(hash_of(self.key, reply), &(port..=port), self.now)
     }
 
     /// Whether any packet of a tuple would belong to a connection, other than that which an `unconfirmed` one replaces.
-    fn probe(&mut self, tuple: &Tuple, unconfirmed: Option<&Unconfirmed>) -> Probe {
+    fn probe(&self, tuple: &Tuple, unconfirmed: &Unconfirmed) -> Probe {
         if self.exchange.signpost(tuple).is_some() {
             return Probe::Taken;
         }
         let key = self.table.key(tuple);
-        let replaces = unconfirmed.and_then(|unconfirmed| unconfirmed.replaces);
-        match self.owner_of(&key, tuple).filter(|owner| Some(*owner) != replaces) {
-            None => Probe::Free(key.hash),
-            Some(index) if self.is_closed(index, tuple) => {
-                let old = self.table.entries.at(index);
-                let follows = unconfirmed.is_some_and(|unconfirmed| tcp::may_follow(old, &unconfirmed.entry));
-                Probe::Closed { index, hash: key.hash, follows }
-            }
-            Some(_) => Probe::Taken,
+        let owner = self.table.search(&key, tuple).map(|(index, _)| index);
+        let Some(index) = owner.filter(|_| owner != unconfirmed.replaces) else {
+            return Probe::Free(key.hash, None);
+        };
+        let old = self.table.entries.at(index);
+        if old.deadline.is_due(Tick::at(self.now)) {
+            Probe::Free(key.hash, Some(index))
+        } else if self.is_closed(index, tuple) {
+            let follows = tcp::may_follow(old, &unconfirmed.entry);
+            Probe::Closed { index, hash: key.hash, follows }
+        } else {
+            Probe::Taken
         }
-    }
-
-    /// The entry that a packet of this tuple would belong to. One whose time is over ends here: two entries must never
-    /// have a tuple in common.
-    fn owner_of(&mut self, key: &Key, tuple: &Tuple) -> Option<u32> {
-        let (index, _) = self.table.search(key, tuple)?;
-        if self.table.entries.at(index).deadline.is_due(Tick::at(self.now)) {
-            self.end(index, End::Expired);
-            return None;
-        }
-        Some(index)
     }
 
     /// Whether a tuple is the reply tuple of a translated TCP connection that is over.
@@ -317,24 +280,17 @@ impl Shard {
             && tcp::is_over(entry)
             && self.table.entries.tuple(index, Direction::Reply) == *reply
     }
+}
 
-    /// What the ports are remembered by that packets of this tuple could come to: those that are foreign, or the others.
-    fn exhausted_key(&self, reply: &Tuple, is_foreign: bool) -> u64 {
-        let Tuple { src, dst, selector } = reply.with_reply_port(0);
-        self.table.index.keyed(&(src, dst, selector.as_u64(), is_foreign))
-    }
+/// What the ports are remembered by that packets of this tuple could come to: those that are foreign, or the others.
+pub(super) fn exhausted_key(key: &RandomState, reply: &Tuple, is_foreign: bool) -> u64 {
+    let Tuple { src, dst, selector } = reply.with_reply_port(0);
+    key.hash_one((src, dst, selector.as_u64(), is_foreign))
+}
 
-    /// A translated connection has ended, which packets of this tuple came to: its port may serve another.
-    pub(crate) fn forget_exhausted(&mut self, reply: &Tuple) {
-        if !self.exhausted.is_empty(self.now) {
-            self.exhausted.forget(self.exhausted_key(reply, self.exchange.needs_signpost(reply)));
-        }
-    }
-
-    /// A number that an outsider cannot foretell, and that is the same for the same tuple whenever the box starts with its key.
-    pub(super) fn nat_hash(&self, tuple: &Tuple) -> u64 {
-        self.nat_key.hash_one((tuple.src, tuple.dst, tuple.selector.as_u64()))
-    }
+/// A number that an outsider cannot foretell, and that is the same for the same tuple whenever the box starts with its key.
+pub(super) fn hash_of(key: &RandomState, tuple: &Tuple) -> u64 {
+    key.hash_one((tuple.src, tuple.dst, tuple.selector.as_u64()))
 }
 
 /// Which ports a search goes through.
@@ -381,32 +337,5 @@ impl Scope {
 
     const fn has(self, steering: &Steering, port: u16) -> bool {
         self.ports(steering, port as usize / 64) >> (port % 64) & 1 == 1
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tuple::{Family, Selector};
-
-    /// The first tuple of a connection to port 80, or of a query of type 8.
-    fn of(number: u8) -> Tuple {
-        let dport = if number == protocol::ICMP { 8 << 8 } else { 80 };
-        Tuple { selector: Selector::new(Family::V4, number, 0, 0, dport), ..Tuple::default() }
-    }
-
-    #[test]
-    fn a_port_stays_in_its_class() {
-        for (own, range) in [(500, 1..=511), (511, 1..=511), (512, 600..=1023), (1024, 1024..=u16::MAX)] {
-            assert_eq!(choices(&of(protocol::UDP), own, &Ports::Preserve), Some(range));
-        }
-        assert_eq!(choices(&of(protocol::ICMP), 7, &Ports::Preserve), Some(0..=u16::MAX));
-        assert_eq!(choices(&of(protocol::GRE), 0, &Ports::Preserve), None);
-    }
-
-    #[test]
-    fn ports_are_shifted_by_as_much() {
-        let shift = Ports::Shift { from: 5000, to: 6000 };
-        assert_eq!(choices(&of(protocol::TCP), 5042, &shift), Some(6042..=6042));
     }
 }

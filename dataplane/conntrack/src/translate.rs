@@ -3,40 +3,22 @@
 //! Rules, routes and the policy see a packet's destination after it was translated and its source before, as in Linux. The
 //! packet itself is rewritten as it leaves: what ends here is answered as it came.
 
-use super::edit::{self, ErrorEdit};
 use crate::facts::Facts;
 use crate::frame::Frame;
 use crate::headers::{Headers, Kind, Packet};
 use crate::ids::{EntryId, PortId};
+use crate::nat::edit::{self, ErrorEdit};
 use crate::shard::Shard;
-use crate::tuple::{Direction, Tuple, protocol};
-use crate::wire::{self, gre};
-
-/// Where a packet goes once its destination is translated.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Destination {
-    /// The address.
-    pub(crate) address: u128,
-    /// The port; `None` where it is the packet's own.
-    pub(crate) port: Option<u16>,
-}
-
-impl Destination {
-    /// That of packets which become ones of this tuple.
-    pub(crate) const fn of(to: &Tuple) -> Self {
-        Self { address: to.dst, port: Some(to.selector.dport()) }
-    }
-}
-
-/// Whether a packet can become one of tuple `to`: one of a protocol whose ports cannot be found keeps its destination.
-#[inline]
-pub(crate) fn is_rewritable(packet: Packet<'_>, to: &Tuple) -> bool {
-    packet.headers.protocol != protocol::GRE
-        || to.dst == packet.headers.tuple.dst
-        || gre::is_known(packet.l4())
-}
+use crate::tuple::{Direction, Tuple};
+use crate::wire;
 
 impl Shard {
+    /// Fetches what the translation of a packet without an entry will most probably look at.
+    #[inline]
+    pub(crate) fn prefetch_translation(&self, headers: &Headers) {
+        self.nat.prefetch(&self.configuration, &self.table, headers);
+    }
+
     /// The tuple that packets of one direction of a translated entry become ones of.
     #[inline]
     pub(crate) fn translated(&self, index: u32, direction: Direction) -> Tuple {
@@ -48,7 +30,7 @@ impl Shard {
     pub(crate) fn rewrite<F: Frame>(&mut self, frame: &mut F, headers: &Headers, to: &Tuple) {
         edit::rewrite(frame, headers, to);
         if self.configuration.renumbers && to.src != headers.tuple.src {
-            self.renumber(frame, headers);
+            self.nat.renumber(frame, headers, &self.exchange.steering);
         }
     }
 
@@ -67,7 +49,7 @@ impl Shard {
     pub(crate) fn rewrite_error<F: Frame>(&mut self, frame: &mut F, headers: &Headers, edit: &ErrorEdit) {
         edit::rewrite_error(frame, headers, edit);
         if self.configuration.renumbers && edit.src.is_some() {
-            self.renumber(frame, headers);
+            self.nat.renumber(frame, headers, &self.exchange.steering);
         }
     }
 
@@ -88,8 +70,6 @@ impl Shard {
     #[cold]
     pub(crate) fn public_sender(&self, error: Packet<'_>, ingress: PortId, egress: PortId) -> Option<u128> {
         let facts = Facts { egress: Some(egress), ..Facts::of_packet(error, ingress) };
-        let binder = self.configuration.binders.source.iter().find(|binder| binder.applies(&facts, true))?;
-        let wish = binder.rule.errors.then(|| binder.wish(facts.family, facts.source, None, 0));
-        wish.flatten().map(|wish| wish.address)
+        self.configuration.binders.public_sender(&facts)
     }
 }

@@ -1,16 +1,15 @@
 //! The sweep: what a new configuration asks of the entries that are there, a few places at a time.
 //!
 //! Masqueraded connections end whose address the box has lost: their answers would go to somebody else. Those that use
-//! ports of addresses which the configuration brings are counted there ([`super::pools`]).
+//! ports of addresses which the configuration brings are counted there ([`Pools`]).
 
-use super::mapping::inside;
-use super::pools::Pools;
 use crate::entry::Status;
 use crate::forward::{Forwarding, Router};
 use crate::ids::PortId;
 use crate::lifecycle::End;
+use crate::nat::{Pools, inside};
 use crate::shard::Shard;
-use crate::tuple::{Direction, Tuple, address};
+use crate::tuple::{Direction, address};
 
 /// The router of a box that is one.
 const fn router(forwarding: &Forwarding) -> Option<&Router> {
@@ -31,51 +30,36 @@ impl Shard {
         let is_lost = |own| now.is_none_or(|router| !router.is_own(own));
         let has_lost = router(old).is_some_and(|old| old.own().iter().copied().any(is_lost));
         if has_lost || self.configuration.pools.is_partial() {
-            self.sweep = Some(0);
+            self.nat.sweep = Some(0);
         }
     }
 
     fn end_sweep(&mut self) {
-        self.sweep = None;
+        self.nat.sweep = None;
         self.configuration.pools.complete();
     }
 
     /// Goes on with the sweep, at most `budget` places. False when there is more to do.
     pub(crate) fn go_on_sweeping(&mut self, budget: u32) -> bool {
         for _ in 0..budget {
-            let Some(place) = self.sweep.and_then(|place| self.table.entries.next_place(place)) else {
+            let Some(place) = self.nat.sweep.and_then(|place| self.table.entries.next_place(place)) else {
                 self.end_sweep();
                 return true;
             };
-            self.sweep = Some(place + 1);
+            self.nat.sweep = Some(place + 1);
             let entry = self.table.entries.at(place);
             let status = entry.status;
             if entry.is_used() && entry.is_translated() {
                 let tuples = self.table.entries.tuples(place);
-                self.count_ports(place, &tuples, status, |pools, comes, _| pools.take_late(comes));
+                let pools = &mut self.configuration.pools;
+                let take_late = |pools: &mut Pools, comes: &_, _| pools.take_late(comes);
+                self.nat.count_ports(pools, place, &tuples, status, take_late);
             }
             if self.has_lost_address(place) {
                 self.end(place, End::Deleted);
             }
         }
-        self.sweep.is_none()
-    }
-
-    /// Counts the ports that a translated entry uses: that of its source, and the mapped one that it came in by. Whoever
-    /// counts learns whether the sweep has passed the entry.
-    pub(crate) fn count_ports(
-        &mut self,
-        index: u32,
-        [original, reply]: &[Tuple; 2],
-        status: Status,
-        count: impl Fn(&mut Pools, &Tuple, bool),
-    ) {
-        let swept = self.sweep.is_none_or(|place| index < place);
-        let pools = &mut self.configuration.pools;
-        count(pools, reply, swept);
-        if status.contains(Status::ENTERED) {
-            count(pools, original, swept);
-        }
+        self.nat.sweep.is_none()
     }
 
     /// Whether a connection is masqueraded as an address that the box does not have at a port.
@@ -100,8 +84,11 @@ impl Shard {
         }
         let reply = self.table.entries.tuple(place, Direction::Reply);
         let masqueraded = entry.status.contains(Status::MASQUERADED).then_some(reply.dst);
-        let entered =
-            entry.status.contains(Status::ENTERED).then(|| self.mappings.get(&inside(&reply))).flatten();
+        let entered = entry
+            .status
+            .contains(Status::ENTERED)
+            .then(|| self.nat.mappings().get(&inside(&reply)))
+            .flatten();
         let given = masqueraded.into_iter().chain(entered.and_then(|mapped| mapped.own_address()));
         let router = router(&self.configuration.forwarding);
         let is_lost = |own| router.is_none_or(|router| !router.is_own(address(reply.family(), own)));
