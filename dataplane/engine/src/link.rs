@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use dpdk::{Mbuf, Mempool};
-use sluice_conntrack::forward::{MacAddress, Router};
+use sluice_conntrack::forward::{MacAddress, Router, link_local};
 use sluice_conntrack::ids::GatewayId;
 use sluice_conntrack::verdict::Action;
 use sluice_conntrack::wire::ethernet;
@@ -11,8 +11,7 @@ use sluice_conntrack::{Configuration, DropReason, Forwarding, Instant, PortId, S
 
 use crate::frame::{Carried, Received};
 use crate::neighbour::{
-    self, Due, Heard, Message, NeighbourCounters, Neighbours, Speaker, Told, Wait, link_local, random_state,
-    read,
+    self, Due, Heard, Message, NeighbourCounters, Neighbours, Speaker, Told, Wait, random_state, read,
 };
 use crate::port::WorkerPort;
 

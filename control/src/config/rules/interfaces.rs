@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::common::is_link_local;
 use crate::config::nearest::nearest;
 use crate::config::path::{Path, Problem};
 use crate::config::schema::{Config, Forwarding, Interface, LOCAL};
@@ -58,8 +59,12 @@ fn interfaces(config: &Config) -> Vec<Problem> {
         problems.extend(device(interface, &place));
         for (index, address) in interface.addresses.iter().enumerate() {
             let here = place.join("addresses").join(index);
+            // Each link has the network of link-local addresses.
+            let is_apart = |other: &str| other != name && is_link_local(address.0.addr());
             let meets = |net: &&(ipnet::IpNet, &str, u16)| {
-                net.2 == interface.zone && (net.0.contains(&address.0) || address.0.contains(&net.0))
+                net.2 == interface.zone
+                    && !is_apart(net.1)
+                    && (net.0.contains(&address.0) || address.0.contains(&net.0))
             };
             match networks.iter().find(meets) {
                 Some((net, other, _)) if net.addr() == address.0.addr() => {

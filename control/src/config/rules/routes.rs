@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::common::no_interface;
+use super::common::{is_link_local, no_interface};
 use crate::config::path::{Path, Problem};
 use crate::config::schema::Config;
 
@@ -39,10 +39,6 @@ fn routes(config: &Config) -> Vec<Problem> {
         }
     }
     problems
-}
-
-fn is_link_local(address: std::net::IpAddr) -> bool {
-    matches!(address, std::net::IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
 fn neighbours(config: &Config) -> Vec<Problem> {

@@ -5,7 +5,7 @@ pub mod table;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use router::{Interface, MacAddress, Neighbour, Route, Router};
+pub use router::{Interface, MacAddress, Neighbour, Route, Router, link_local};
 
 use crate::frame::Frame;
 use crate::headers::{Headers, Kind};

@@ -12,8 +12,8 @@ use crate::ids::{GatewayId, PortId};
 use crate::policy::Prefix;
 use crate::tuple::{Family, protocol};
 use crate::verdict::{Action, DropReason, Rejection};
-use crate::wire::{self, checksum, ethernet};
-use std::net::IpAddr;
+use crate::wire::{self, checksum, ethernet, ipv6};
+use std::net::{IpAddr, Ipv6Addr};
 
 /// A link-layer address.
 pub type MacAddress = [u8; 6];
@@ -61,7 +61,7 @@ pub struct Router {
     /// The link-layer address of each port. What is sent to another is none of the box's business; a port without
     /// one takes everything.
     macs: [Option<MacAddress>; MAX_PORTS],
-    /// The box's own addresses, sorted.
+    /// The box's own addresses, sorted, but for link-local ones, which are those of a port.
     own: Vec<IpAddr>,
     /// Stations that need not be asked for their address.
     pub neighbours: Vec<Neighbour>,
@@ -90,8 +90,8 @@ impl Router {
         let mut gateways: Vec<IpAddr> = routes.iter().filter_map(|route| route.via).collect();
         gateways.sort_unstable();
         gateways.dedup();
-        let mut own: Vec<IpAddr> =
-            interfaces.iter().flat_map(|i| &i.addresses).map(|(own, _)| *own).collect();
+        let addresses = interfaces.iter().flat_map(|i| &i.addresses).map(|(own, _)| *own);
+        let mut own: Vec<IpAddr> = addresses.filter(|own| !is_link_local(*own)).collect();
         own.sort_unstable();
         own.dedup();
 
@@ -154,7 +154,7 @@ impl Router {
         interface.into_iter().flat_map(|interface| &interface.addresses).map(|(own, _)| *own)
     }
 
-    /// The box's own addresses on all ports, sorted.
+    /// The box's own addresses on all ports, sorted, but for link-local ones.
     pub fn own(&self) -> &[IpAddr] {
         &self.own
     }
@@ -209,9 +209,15 @@ impl Router {
         (0..self.interfaces.len()).map(|port| PortId(port as u8))
     }
 
-    /// Whether an address is the box's own, on whatever port.
+    /// Whether an address is the box's own, on whatever port; no link-local one is.
     pub fn is_own(&self, address: IpAddr) -> bool {
         self.own.binary_search(&address).is_ok()
+    }
+
+    /// Whether a link-local address is the box's own at a port.
+    pub fn is_own_link_local(&self, port: PortId, address: IpAddr) -> bool {
+        self.mac(port).is_some_and(|mac| address == link_local(mac))
+            || self.addresses(port).any(|own| own == address)
     }
 
     /// The address that the box speaks from at a port: one of its own there, else any of its own.
@@ -262,6 +268,9 @@ impl Router {
             return drop(DropReason::IpSource);
         }
         let destination = translated.unwrap_or(destination);
+        if family == Family::V6 && (ipv6::is_link_local(source) || ipv6::is_link_local(destination)) {
+            return self.route_on_link(frame.port(), source, destination);
+        }
         let reject = |reason, rejection| RouteResult::Closed(Action::Reject(reason, rejection));
         let egress = match self.table.get(family, destination) {
             None => return reject(DropReason::NoRoute, Rejection::NoRoute),
@@ -281,6 +290,24 @@ impl Router {
             drop(DropReason::TooBig)
         } else {
             reject(DropReason::TooBig, Rejection::TooBig(interface.mtu))
+        }
+    }
+
+    /// The way of a packet with a link-local address, which no router passes on (RFC 4291 section 2.5.6): to the box, where
+    /// it is for an address that the box has there.
+    #[cold]
+    fn route_on_link(&self, port: PortId, source: u128, destination: u128) -> RouteResult {
+        let [source, destination] = [source, destination].map(|it| IpAddr::V6(it.into()));
+        let is_here = match is_link_local(destination) {
+            true => self.is_own_link_local(port, destination),
+            false => self.is_own(destination),
+        };
+        if self.is_own_link_local(port, source) || is_link_local(source) && !is_here {
+            RouteResult::Closed(Action::Drop(DropReason::IpSource))
+        } else if is_here {
+            RouteResult::Open(Egress::link(PortId::LOCAL))
+        } else {
+            RouteResult::Closed(Action::Drop(DropReason::NoRoute))
         }
     }
 
@@ -308,6 +335,12 @@ fn broadcast(own: IpAddr, length: u8) -> Option<Prefix> {
 
 fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
+/// The link-local address that a port makes of its MAC address (RFC 4291 appendix A).
+pub fn link_local([a, b, c, d, e, f]: MacAddress) -> Ipv6Addr {
+    let identifier = u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
+    Ipv6Addr::from(0xfe80 << 112 | u128::from(identifier))
 }
 
 /// Whether a link-layer address is that of many (IEEE 802 section 8.2).

@@ -9,7 +9,7 @@ use crate::time::Instant;
 use crate::verdict::{DropReason, Rejection, State, Verdict};
 use etherparse::{PacketBuilder, PacketBuilderStep};
 use sluice_memory::Pages;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 pub(crate) const INSIDE: PortId = PortId(0);
 pub(crate) const OUTSIDE: PortId = PortId(1);
@@ -30,11 +30,15 @@ fn router() -> Router {
 }
 
 pub(crate) fn shard(rules: Vec<(Match, RuleAction)>, default: Outcome) -> Shard {
+    let mut router = router();
+    router.set_mac(INSIDE, BOX_MAC);
+    shard_of(router, rules, default)
+}
+
+fn shard_of(router: Router, rules: Vec<(Match, RuleAction)>, default: Outcome) -> Shard {
     let rules = rules.into_iter().map(|(matches, action)| Rule { name: None, matches, action });
     let policy = Policy { rules: rules.collect(), default, ..Policy::default() };
     let settings = Settings::of(Preset::Linux, 100);
-    let mut router = router();
-    router.set_mac(INSIDE, BOX_MAC);
     let configuration = Configuration::new(settings, policy, Forwarding::Routed(Box::new(router)));
     let capacity = Capacity { entries: 100, seed: [1, 2, 3, 4], pages: Pages::Ordinary };
     Shard::new(capacity, Box::new(configuration), Instant::from_ns(0)).unwrap()
@@ -68,6 +72,12 @@ pub(crate) fn udp_of(from: &str, to: &str, ttl: u8, payload_len: usize) -> Vec<u
 
 pub(crate) fn udp(from: &str, to: &str) -> Vec<u8> {
     udp_of(from, to, 64, 10)
+}
+
+fn echo_request(from: &str, to: &str) -> Vec<u8> {
+    let mut frame = Vec::new();
+    ip(from, to, 64).icmpv6_echo_request(1, 1).write(&mut frame, &[7; 10]).unwrap();
+    frame
 }
 
 /// What the shard says about a frame, and what it has made of it.
@@ -244,6 +254,42 @@ fn the_links_own_protocols_are_delivered_whatever_the_policy() {
     };
     assert_eq!(action(&mut shard, solicitation(255)), Action::Deliver);
     assert_eq!(action(&mut shard, solicitation(254)), Action::Drop(DropReason::IpSource));
+}
+
+#[test]
+fn a_port_makes_its_link_local_address_of_its_mac() {
+    assert_eq!(
+        link_local([0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde]),
+        "fe80::3656:78ff:fe9a:bcde".parse::<Ipv6Addr>().unwrap()
+    );
+}
+
+#[test]
+fn who_has_a_link_local_address_speaks_to_the_box_and_nobody_else() {
+    let own = |address: &str, length| (address.parse::<IpAddr>().unwrap(), length);
+    let interface = |global| Interface { addresses: vec![own(global, 64), own("fe80::1", 64)], mtu: 1500 };
+    let mut router = Router::new(vec![interface("2001:db8:1::1"), interface("2001:db8:2::1")], &[]);
+    router.set_mac(INSIDE, BOX_MAC);
+    let mut shard = shard_of(router, vec![], Outcome::Accept);
+    let by_mac = link_local(BOX_MAC).to_string();
+    let drop = Action::Drop;
+    for (port, from, to, expected) in [
+        (INSIDE, "fe80::9", "fe80::1", Action::Deliver),
+        (OUTSIDE, "fe80::9", "fe80::1", Action::Deliver),
+        (INSIDE, "fe80::9", "2001:db8:1::1", Action::Deliver),
+        (INSIDE, "fe80::9", &by_mac, Action::Deliver),
+        (INSIDE, "2001:db8:1::9", "fe80::1", Action::Deliver),
+        (OUTSIDE, "fe80::9", &by_mac, drop(DropReason::IpSource)),
+        (INSIDE, "fe80::9", "fe80::8", drop(DropReason::IpSource)),
+        (INSIDE, "fe80::9", "2001:db8:2::9", drop(DropReason::IpSource)),
+        (INSIDE, "fe80::1", "2001:db8:1::1", drop(DropReason::IpSource)),
+        (INSIDE, "2001:db8:1::9", "fe80::8", drop(DropReason::NoRoute)),
+    ] {
+        let (verdict, frame) = send(&mut shard, port, echo_request(from, to));
+        assert_eq!(verdict.action, expected, "{from} > {to}");
+        let answer = shard.answer(&(port, frame), &verdict, &mut [0; 200]);
+        assert_eq!(answer.is_some(), expected == Action::Deliver, "{from} > {to}");
+    }
 }
 
 #[test]

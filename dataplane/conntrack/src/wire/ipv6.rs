@@ -142,13 +142,13 @@ const fn is_impossible(source: u128) -> bool {
     source >> 120 == 0xff || source == 1
 }
 
-/// Whether no packet to be forwarded can come from this address: besides those that IP input refuses,
-/// unspecified and link-local (RFC 4291 section 2.5.2).
+/// Whether nobody can be told anything at this address: besides those that IP input refuses, the unspecified one (RFC 4291
+/// section 2.5.2).
 pub(super) const fn is_martian(source: u128) -> bool {
-    is_impossible(source) || source == 0 || is_link_local(source)
+    is_impossible(source) || source == 0
 }
 
 /// Whether an address is good on one link only (RFC 4291 section 2.5.6).
-pub(super) const fn is_link_local(address: u128) -> bool {
+pub(crate) const fn is_link_local(address: u128) -> bool {
     address >> 118 == 0xfe80 >> 6
 }

@@ -105,7 +105,8 @@ fn parse_ipv6(
     Ok(())
 }
 
-/// Whether no packet to be forwarded can come from this packet's source address (RFC 1812 section 5.3.7).
+/// Whether no packet can come from this packet's source address, and nothing can be said to it (RFC 1812 section 5.3.7). A
+/// link-local address is good on its own link.
 /// Linux finds out when it routes a packet, behind connection tracking: it classifies such a packet and
 /// then drops it, so that no entry is ever made by one. `headers` are the frame's own.
 pub fn has_martian_source<F: Frame>(frame: &F, headers: &Headers) -> bool {

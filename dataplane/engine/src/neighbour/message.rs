@@ -1,6 +1,6 @@
 //! What stations say about addresses, in either family's words.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use arrayvec::ArrayVec;
 use sluice_conntrack::PortId;
@@ -49,10 +49,4 @@ pub(crate) enum Message {
         /// Whether it takes the place of another that had the address (RFC 4861 section 4.4).
         overrides: bool,
     },
-}
-
-/// The link-local address that a port makes of its MAC address (RFC 4291 appendix A).
-pub(crate) fn link_local([a, b, c, d, e, f]: MacAddress) -> Ipv6Addr {
-    let identifier = u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
-    Ipv6Addr::from(0xfe80 << 112 | u128::from(identifier))
 }

@@ -21,7 +21,7 @@ mod told;
 
 pub(crate) use cache::{Due, Neighbours, Wait};
 pub(crate) use codec::{read, write};
-pub(crate) use message::{Heard, Message, Speaker, link_local};
+pub(crate) use message::{Heard, Message, Speaker};
 pub use state::{NeighbourCounters, State};
 pub(crate) use told::Told;
 

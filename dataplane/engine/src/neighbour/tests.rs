@@ -256,11 +256,3 @@ fn neighbour_discovery_is_sound_for_another_parser() {
         assert!(read.is_none() || (14 * 8..21 * 8).contains(&bit), "bit {bit}: {read:?}");
     }
 }
-
-#[test]
-fn a_port_makes_its_link_local_address_of_its_mac() {
-    assert_eq!(
-        IpAddr::from(link_local([0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde])),
-        address("fe80::3656:78ff:fe9a:bcde")
-    );
-}
