@@ -34,7 +34,9 @@ pub fn inspect(config: &Config, root: &Path) -> Vec<HostFinding> {
     for (name, interface) in &config.interfaces {
         findings.extend(match &interface.device {
             Device::Pci(address) => nic(name, address, root),
-            Device::Vdev(spec) => kernel_interface(name, spec, root),
+            Device::Vdev(spec) => {
+                kernel_interface(name, spec, root).or_else(|| cable(name, spec, root)).into_iter().collect()
+            }
         });
     }
     findings
@@ -121,17 +123,46 @@ fn nic(name: &str, address: &str, root: &Path) -> Vec<HostFinding> {
 }
 
 /// Virtual devices that sit on an interface of the kernel name it as `iface=`.
-fn kernel_interface(name: &str, spec: &str, root: &Path) -> Vec<HostFinding> {
-    let Some(iface) = spec.split(',').find_map(|argument| argument.strip_prefix("iface=")) else {
-        return Vec::new();
-    };
+fn kernel_interface(name: &str, spec: &str, root: &Path) -> Option<HostFinding> {
+    let iface = interface_of(spec)?;
     let attaches =
         spec.starts_with("net_af_packet") || spec.starts_with("net_pcap") || spec.starts_with("net_af_xdp");
     if !attaches || iface.contains('/') || root.join("sys/class/net").join(iface).exists() {
-        return Vec::new();
+        return None;
     }
     let message = format!("interface {name}: the kernel has no interface {iface}");
-    error(message, "ip -br link   (lists the interfaces)").into_iter().collect()
+    error(message, "ip -br link   (lists the interfaces)")
+}
+
+fn interface_of(spec: &str) -> Option<&str> {
+    spec.split(',').find_map(|argument| argument.strip_prefix("iface="))
+}
+
+/// What a virtual cable brings: frames that are longer than any of the wire, because somebody takes it for a NIC that cuts
+/// them (TSO), or has joined them already (GRO). Whose setting it is cannot be seen from this end.
+fn cable(name: &str, spec: &str, root: &Path) -> Option<HostFinding> {
+    let to_kernel = ["net_af_packet", "net_tap", "net_vhost", "net_virtio_user"];
+    if !to_kernel.iter().any(|driver| spec.starts_with(driver)) {
+        return None;
+    }
+    let nic =
+        interface_of(spec).filter(|iface| root.join("sys/class/net").join(iface).join("device").exists());
+    let (message, mend) = match nic {
+        Some(iface) => (
+            format!(
+                "interface {name}: the kernel may join what {iface} receives (GRO, LRO) into frames that are cut off here (`truncated`)"
+            ),
+            format!("ethtool -K {iface} gro off lro off"),
+        ),
+        None => (
+            format!(
+                "interface {name}: a virtual cable: a station that leaves segmentation to a NIC (TSO, GSO) sends frames that are cut \
+                 off here (`truncated`); checksums that it leaves to one are completed"
+            ),
+            "ethtool -K IFACE tso off gso off   (on the station, of the cable's other end)".to_owned(),
+        ),
+    };
+    warning(message, mend)
 }
 
 #[cfg(test)]
@@ -175,11 +206,23 @@ mod tests {
         ("sys/class/net/eth0/mtu", "1500"),
         ("sys/class/net/eth1/mtu", "1500"),
     ];
-    const VETH: [&str; 2] = ["vdev:net_af_packet0,iface=eth0", "vdev:net_af_packet1,iface=eth1"];
 
     #[test]
     fn nothing_is_found_where_all_is_well() {
-        assert_eq!(Machine::new("ready", &READY).messages(VETH), Vec::<String>::new());
+        let devices = ["vdev:net_pcap0,iface=eth0", "vdev:net_null1"];
+        assert_eq!(Machine::new("ready", &READY).messages(devices), Vec::<String>::new());
+    }
+
+    #[test]
+    fn cables_that_bring_long_frames_are_told() {
+        let machine =
+            Machine::new("cables", &[&READY[..], &[("sys/class/net/eth1/device/vendor", "0x8086")]].concat());
+        let messages = machine.messages(["vdev:net_af_packet0,iface=eth0", "vdev:net_af_packet1,iface=eth1"]);
+        assert!(messages[0].starts_with("warning: interface a: a virtual cable"), "{messages:?}");
+        assert!(messages[0].contains("mend: ethtool -K IFACE tso off gso off"), "{messages:?}");
+        assert!(messages[1].ends_with("mend: ethtool -K eth1 gro off lro off"), "{messages:?}");
+        assert_eq!(messages.len(), 2, "{messages:?}");
+        assert_eq!(machine.messages(["vdev:net_tap0", "vdev:net_null1"]).len(), 1);
     }
 
     #[test]

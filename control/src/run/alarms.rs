@@ -1,4 +1,4 @@
-//! What an operator has to hear of at once: a full table, early drops, pools without ports.
+//! What an operator has to hear of at once: a full table, early drops, frames cut off, pools without ports, losses of ports.
 //!
 //! The control thread sees it by the counters that it fetches once a second; the packet path does nothing for it. Each is
 //! logged at its onset, in the words of Linux where that has some, and once more when it is over, however many packets it
@@ -73,21 +73,24 @@ impl Alarm {
     }
 }
 
-/// The table's alarms.
+/// The alarms of what all workers count: the table's, and of frames that are cut off.
 #[derive(Debug, Default)]
-pub struct TableAlarms {
+pub struct ShardAlarms {
     full: Alarm,
     early_drop: Alarm,
-    /// What had been counted when this was last looked at: packets dropped, entries evicted.
-    seen: [u64; 2],
+    truncated: Alarm,
+    /// What had been counted when this was last looked at: packets dropped, entries evicted, frames cut off.
+    seen: [u64; 3],
 }
 
-impl TableAlarms {
+impl ShardAlarms {
     /// Looks at what all workers have counted.
     pub fn watch(&mut self, stats: &Stats, entries_limit: u64, now: Instant) {
         let counters = &stats.counters;
-        let counted = [counters.drops[DropReason::TableFull as usize], counters.early_drops];
-        let [dropped, evicted] = [0, 1].map(|which| counted[which].saturating_sub(self.seen[which]));
+        let drops = |reason: DropReason| counters.drops[reason as usize];
+        let counted = [drops(DropReason::TableFull), counters.early_drops, drops(DropReason::Truncated)];
+        let [dropped, evicted, cut_off] =
+            [0, 1, 2].map(|which| counted[which].saturating_sub(self.seen[which]));
         self.seen = counted;
         let entries = format!("{} of {entries_limit} entries (conntrack.max-entries)", stats.entries);
         self.full.log(dropped, now, "nf_conntrack: table full, dropping packet", &entries, "packets dropped");
@@ -98,6 +101,9 @@ impl TableAlarms {
             &entries,
             "entries evicted for new ones",
         );
+        let long = "frames longer than the MTU are cut off, as of stations that leave segmentation to a NIC: \
+                    `ethtool -K IFACE tso off gso off` there";
+        self.truncated.log(cut_off, now, "truncated", long, "packets dropped");
     }
 }
 

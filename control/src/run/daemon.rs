@@ -11,7 +11,7 @@ use sluice_engine::command::Unanswered;
 use sluice_engine::report::{PAGE, Page, Stats};
 use tracing::{error, info};
 
-use super::alarms::TableAlarms;
+use super::alarms::ShardAlarms;
 use super::candidate::Candidate;
 use super::dataplane::Dataplane;
 use super::reload::{self, Reloads};
@@ -50,7 +50,7 @@ pub struct Daemon {
     pools: pools::Pools,
     links: ports::Links,
     loss_alarms: ports::LossAlarms,
-    table_alarms: TableAlarms,
+    shard_alarms: ShardAlarms,
 }
 
 impl Daemon {
@@ -78,7 +78,7 @@ impl Daemon {
             pools: pools::Pools::of(&candidate.configuration),
             links: ports::Links::default(),
             loss_alarms: ports::LossAlarms::default(),
-            table_alarms: TableAlarms::default(),
+            shard_alarms: ShardAlarms::default(),
         };
         daemon.applied(candidate.yaml, candidate.fallback);
         daemon
@@ -349,7 +349,7 @@ impl Daemon {
         self.rules.publish(&self.config.policy, &stats.rules);
         self.pools.publish(ports_used, &stats.nat);
         let now = Instant::now();
-        self.table_alarms.watch(&stats, self.entries_limit(), now);
+        self.shard_alarms.watch(&stats, self.entries_limit(), now);
         self.pools.watch(now);
         self.loss_alarms.watch(&ports::statistics(self.dataplane.ports(), &stats.ports), now);
         metrics::publish(&Sample {

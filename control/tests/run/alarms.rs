@@ -1,4 +1,4 @@
-//! What the log says of a table and of pools that have no room.
+//! What the log says of a table and of pools that have no room, and of frames that are cut off.
 
 use crate::box_under_test::{BoxUnderTest, POLICY, sluice, udp, wait_for, write_config, write_frames};
 
@@ -36,6 +36,16 @@ fn a_table_full_of_assured_entries_is_logged_once() {
     let record = "WARN nf_conntrack: table full, dropping packet: ";
     let said = logged((1..=1200).flat_map(flow), record);
     assert_eq!(said.matches("table full").count(), 1, "{said}");
+}
+
+/// The capture of each test has one frame that is cut off.
+#[test]
+fn frames_that_are_cut_off_are_logged_with_what_mends_it() {
+    let daemon = BoxUnderTest::start();
+    wait_for("the record", || {
+        daemon.stderr().contains("WARN truncated: 1 packets dropped within a second; ")
+    });
+    assert!(daemon.stderr().contains("ethtool -K IFACE tso off gso off"), "{}", daemon.stderr());
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub struct Interface {
     #[garde(length(max = 64))]
     pub addresses: Vec<InterfaceAddress>,
 
-    /// Largest layer-3 packet in bytes.
+    /// Largest layer-3 packet in bytes. net_af_packet and net_tap take at most 1500, and give it to the kernel's interface.
     #[serde(default = "default_mtu")]
     #[garde(range(min = 1280, max = 9216))]
     #[schemars(range(min = 1280, max = 9216))]

@@ -117,6 +117,27 @@ fn checksums_left_to_a_device_are_completed() {
 }
 
 #[test]
+fn an_sctp_crc_left_to_a_device_is_completed() {
+    let whole = *b"\x13\x88\x17\x70\x00\x00\x22\x22\x87\x3c\x81\xd2\x0e\x00\x00\x04";
+    let partial = [&whole[..8], &[0; 4], &whole[12..]].concat();
+    for packet in
+        [ipv4(CLIENT, SERVER, protocol::SCTP, &partial), ipv6(CLIENT6, SERVER6, protocol::SCTP, &partial)]
+    {
+        let mut frame = ethernet(&packet);
+        assert!(!verify_checksum(&frame, &parse(&frame).unwrap()));
+        assert!(complete_checksum(&mut frame));
+        assert!(frame.segments.concat().ends_with(&whole));
+        assert!(verify_checksum(&frame, &parse(&frame).unwrap()));
+        assert!(!complete_checksum(&mut frame), "it is complete");
+    }
+    // One that is wrong is not left to a device, and what is cut off in its header has none.
+    let wrong = [&whole[..8], &[0, 0, 0, 1], &whole[12..]].concat();
+    for l4 in [&wrong[..], &partial[..11]] {
+        assert!(!complete_checksum(&mut ethernet(&ipv4(CLIENT, SERVER, protocol::SCTP, l4))));
+    }
+}
+
+#[test]
 fn a_checksum_that_is_wrong_stays_so() {
     let mut packet = with_partial_checksum(ipv4(CLIENT, SERVER, protocol::TCP, &TCP), 16);
     packet[37] ^= 1;
