@@ -1,12 +1,13 @@
 //! The page that Prometheus fetches, over HTTP.
 //!
-//! A client that is slow, silent or talks nonsense has its time and its place, and costs nothing else: neither the log
-//! nor the daemon's descriptors are at its mercy. All are served on one thread.
+//! A client that is slow, silent or talks nonsense has its time, and its place until others want it, and costs nothing else:
+//! neither the log nor the daemon's descriptors nor whoever comes next are at its mercy. All are served on one thread.
 //!
 //! HTTP comes from the network and is hyper's, which brings tokio; the control socket, where a client waits in the middle
 //! of a request for the daemon to answer, has a thread for each client. Neither model would serve the other's purpose
 //! with less code.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -23,27 +24,17 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
-use tokio::sync::Semaphore;
+use tokio::task::{self, AbortHandle};
 use tokio::time;
 
 /// Longest request in bytes, all its headers included.
 const MAX_REQUEST_BYTES: usize = 8 << 10;
 
-/// Clients served at one time; one more is refused.
+/// Clients served at one time; for one more, that which has been connected for longest is sent away.
 const MAX_CLIENTS: usize = 16;
-
-/// Clients refused at one time; one more finds the connection closed.
-const MAX_REFUSED: usize = 64;
 
 /// How long a client has for all that it says and takes: what Prometheus gives a scrape unless told otherwise.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long a client that is to be refused has for its request.
-const REFUSAL: Duration = Duration::from_secs(1);
-
-/// What it hears (RFC 9110 section 15.6.4).
-const REFUSED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 10\r\n\
-    Content-Type: text/plain; charset=utf-8\r\nContent-Length: 32\r\n\r\n16 clients are served; try again";
 
 /// How long nobody is accepted after the system has refused to, for want of descriptors most likely.
 const REST: Duration = Duration::from_millis(100);
@@ -84,37 +75,27 @@ async fn accept<F>(listener: TcpListener, patience: Duration, render: Arc<F>)
 where
     F: Fn() -> String + Send + Sync + 'static,
 {
-    let places = Arc::new(Semaphore::new(MAX_CLIENTS));
-    let refusals = Arc::new(Semaphore::new(MAX_REFUSED));
+    let mut clients = VecDeque::<AbortHandle>::with_capacity(MAX_CLIENTS);
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             time::sleep(REST).await;
             continue;
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            if let Ok(refusal) = Arc::clone(&refusals).try_acquire_owned() {
-                tokio::spawn(async move {
-                    let _refusal = refusal;
-                    refuse(&stream).await;
-                });
-            }
-            continue;
-        };
+        clients.retain(|client| !client.is_finished());
+        if clients.len() >= MAX_CLIENTS
+            && let Some(oldest) = clients.pop_front()
+        {
+            oldest.abort();
+        }
         let render = Arc::clone(&render);
-        tokio::spawn(async move {
-            let _place = place;
+        let client = tokio::spawn(async move {
             // A client that has had its time, or has gone away, is no error of ours.
             let _ = time::timeout(patience, attend(stream, &*render)).await;
         });
+        clients.push_back(client.abort_handle());
+        // Whoever has said all by now is answered before the next one comes.
+        task::yield_now().await;
     }
-}
-
-/// Says that there is no place. An answer counts for a client only behind its request, and what is closed with a part of
-/// that unread is reset, so the request is taken first, as far as it has come.
-async fn refuse(stream: &TcpStream) {
-    let _ = time::timeout(REFUSAL, stream.readable()).await;
-    let _ = stream.try_read(&mut [0; MAX_REQUEST_BYTES]);
-    let _ = stream.try_write(REFUSED);
 }
 
 /// Answers one request.
@@ -211,15 +192,13 @@ mod tests {
     }
 
     #[test]
-    fn one_client_too_many_is_refused() {
+    fn who_has_been_connected_for_longest_gives_way() {
         let address = start(PATIENCE, 3);
-        let _places: Vec<TcpStream> = (0..MAX_CLIENTS).map(|_| say(address, "G")).collect();
-        for _ in 0..2 * MAX_REFUSED {
+        let silent: Vec<TcpStream> = (0..2 * MAX_CLIENTS).map(|_| say(address, "G")).collect();
+        for _ in 0..4 * MAX_CLIENTS {
             let answer = hear(say(address, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"));
-            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-            assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
-            assert!(head.contains(&format!("Content-Length: {}", body.len())), "{answer}");
-            assert!(body.contains(&format!("{MAX_CLIENTS} clients")), "{body}");
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nxxx"), "{answer}");
         }
+        silent.into_iter().take(MAX_CLIENTS).for_each(|stream| assert_eq!(hear(stream), ""));
     }
 }

@@ -18,11 +18,23 @@ use crate::socket::{Client, Filter};
 Examples:
   sluice conntrack -L                          every entry
   sluice conntrack -L -p tcp --state SYN_SENT  connections that nobody answers
-  sluice conntrack -L -s 10.0.0.5 -o extended  those of one host
+  sluice conntrack -L -s 10.0.0.5 -o extended  those that one host opened
+  sluice conntrack -L -d 2001:db8::/32 -p udp  to one network
+  sluice conntrack -L -u UNREPLIED -w 7        unanswered ones of a zone
   sluice conntrack -L --any-nat                translated ones
   sluice conntrack -C                          how many there are
   sluice conntrack -C -p tcp --state TIME_WAIT how many of these
   sluice conntrack -S                          counters of each shard
+
+Filters are those of conntrack(8): an entry is shown if all that are given fit.
+The first direction of a line is the original one (-s, -d, --sport, --dport), the
+second the reply (-r, -q, --reply-port-src, --reply-port-dst), whose addresses
+and ports are those after NAT.
+
+-S prints a line for each shard, by the words of conntrack(8): `found` look-ups
+that found an entry, `invalid` INVALID packets, `insert` new entries,
+`insert_failed` entries refused and `drop` packets dropped because the table was
+full, `early_drop` entries evicted for new ones.
 
 Of conntrack(8)'s commands these three are here: entries cannot be got one by
 one, deleted, changed or watched (-G, -D, -F, -U, -E).")]
@@ -48,15 +60,15 @@ pub struct ConntrackArgs {
 #[derive(Clone, Debug, Args)]
 #[group(required = true, multiple = false)]
 pub struct ConntrackCommand {
-    /// List the entries
+    /// List the entries that fit, and how many they are
     #[arg(short = 'L', long)]
     pub dump: bool,
 
-    /// Count the entries
+    /// Count the entries, or those that fit
     #[arg(short = 'C', long)]
     pub count: bool,
 
-    /// Show the counters
+    /// Show the counters of each shard
     #[arg(short = 'S', long)]
     pub stats: bool,
 }
@@ -169,10 +181,12 @@ mod tests {
         .unwrap();
         assert!(args.command.dump && !args.command.count);
         assert_eq!(args.filter.proto, Some(Protocol::TCP));
-        assert_eq!(args.filter.src.map(|prefix| prefix.to_string()), Some("10.0.0.5/32".to_owned()));
+        assert_eq!(args.filter.src.map(|network| network.to_string()), Some("10.0.0.5/32".to_owned()));
         assert_eq!(args.filter.dport, Some(80));
         assert_eq!(args.filter.status, [EntryStatus::Assured, EntryStatus::SeenReply]);
         assert!(conntrack("conntrack -C").unwrap().command.count);
+        let lenient = conntrack("conntrack -L -d 10.1.2.3/8").unwrap();
+        assert_eq!(lenient.filter.dst.map(|network| network.to_string()), Some("10.0.0.0/8".to_owned()));
         assert_eq!(conntrack("conntrack --dump -o json").unwrap().output, Listing::Json);
     }
 

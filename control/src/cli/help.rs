@@ -5,14 +5,17 @@ use sluice_conntrack::{DropReason, InvalidReason};
 pub(super) const STATS_HELP: &str = "\
 A packet that is dropped before tracking has no state; `sluice drops` has the
 reason. `rx missed` and `rx nombuf` are packets that a device dropped because
-its receive queues were full or no mbuf was free, `tx full` those that found its
-transmit queue full. A rule is shown by its name, or `#` and its index in
+its receive queues were full (of net_af_packet: the kernel's ring) or no mbuf was
+free, `rx errors` those that arrived broken, `tx full` those that found its
+transmit queue full. `tx errors` are packets that a device took and could not
+send; they are counted as sent, too. A rule is shown by its name, or `#` and its index in
 policy.rules; its counters are reset by a reload.";
 
 pub(super) const PORTS_HELP: &str = "\
-The link state is the device's own report; net_af_packet and net_pcap report up
-at 10 Gbit/s whatever the kernel's interface does (`ip link`). An unknown speed
-is `-`. Packets and bytes of a port are in `sluice stats`.";
+The link state is the device's own report, and that of the kernel's interface
+below it (net_af_packet, net_tap): it is down, too, where that does not run or
+has been deleted (`ip link`). net_af_packet and net_pcap report 10 Gbit/s
+whatever the speed is. An unknown speed is `-`. Packets and bytes of a port are in `sluice stats`.";
 
 /// What each reason of `sluice drops` means.
 pub(super) fn reasons() -> String {
@@ -27,9 +30,10 @@ pub(super) fn reasons() -> String {
 }
 
 pub(super) const POOLS_HELP: &str = "\
-A line for each SNAT rule (nat.source) that translates, by its name, or source-
-and its index. `1201/64512` is ports in use of the size of the pool, by
-protocol. A port is reused for connections to different servers, as in Linux, so
+A line for each SNAT rule (nat.source) that translates, by its name, or
+`source-2` with its index. `addresses` is how many it translates to; `1201/64512`
+is ports in use of the size of the pool, by protocol: tcp, udp, and all others
+with ports or identifiers (SCTP, ICMP). A port is reused for connections to different servers, as in Linux, so
 an exhausted pool refuses only connections to a server that every port is in use
 towards; `exhausted` counts them. Each worker counts its own ports: one that two
 workers use, towards different servers, is counted twice. Rules with the same

@@ -45,7 +45,7 @@ struct WhoOwns {
     #[arg(value_name = "IP:PORT", value_parser = address_and_port)]
     public: SocketAddr,
 
-    /// Protocol, by name or number
+    /// Layer 4 protocol, by name or number: tcp, udp, icmp, 47
     #[arg(short = 'p', long, value_name = "PROTO")]
     protocol: Option<Protocol>,
 

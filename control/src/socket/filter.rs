@@ -7,39 +7,39 @@ use serde::{Deserialize, Serialize};
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::listing::EntrySnapshot;
 
-use super::filter_values::{EntryStatus, Family, NatPeer, state_name};
-use crate::config::{Mark, Prefix, Protocol};
+use super::filter_values::{EntryStatus, Family, NatPeer, Network, state_name};
+use crate::config::{Mark, Protocol};
 
 /// conntrack(8)'s filters: an entry is shown if it fits all that are given.
 #[derive(Clone, Debug, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Filter {
-    /// Protocol, by name or number
+    /// Layer 4 protocol, by name or number: tcp, udp, icmp, 47
     #[arg(short = 'p', long, value_name = "PROTO")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proto: Option<Protocol>,
 
-    /// Source address or prefix of the original direction
-    #[arg(short = 's', long, visible_alias = "orig-src", value_name = "PREFIX")]
+    /// Source address or network of the original direction: who opened the connection
+    #[arg(short = 's', long, visible_alias = "orig-src", value_name = "IP[/LENGTH]")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub src: Option<Prefix>,
+    pub src: Option<Network>,
 
-    /// Destination address or prefix of the original direction
-    #[arg(short = 'd', long, visible_alias = "orig-dst", value_name = "PREFIX")]
+    /// Destination address or network of the original direction
+    #[arg(short = 'd', long, visible_alias = "orig-dst", value_name = "IP[/LENGTH]")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub dst: Option<Prefix>,
+    pub dst: Option<Network>,
 
-    /// Source address or prefix of the reply direction
-    #[arg(short = 'r', long, value_name = "PREFIX")]
+    /// Source address or network of the reply direction: who answers, behind destination NAT
+    #[arg(short = 'r', long, value_name = "IP[/LENGTH]")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reply_src: Option<Prefix>,
+    pub reply_src: Option<Network>,
 
-    /// Destination address or prefix of the reply direction
-    #[arg(short = 'q', long, value_name = "PREFIX")]
+    /// Destination address or network of the reply direction: whom is answered, before source NAT
+    #[arg(short = 'q', long, value_name = "IP[/LENGTH]")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reply_dst: Option<Prefix>,
+    pub reply_dst: Option<Network>,
 
-    /// Source port of the original direction
+    /// Source port of the original direction (protocols with ports)
     #[arg(long, visible_alias = "orig-port-src", value_name = "PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sport: Option<u16>,
@@ -59,17 +59,17 @@ pub struct Filter {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply_port_dst: Option<u16>,
 
-    /// Connections whose source is translated; with an address and perhaps a port: to that
+    /// Connections with source NAT; with an address and perhaps a port: to that one
     #[arg(short = 'n', long, value_name = "IP[:PORT]", num_args = 0..=1, default_missing_value = "any")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub src_nat: Option<NatPeer>,
 
-    /// Connections whose destination is translated; with an address and perhaps a port: to that
+    /// Connections with destination NAT; with an address and perhaps a port: to that one
     #[arg(short = 'g', long, value_name = "IP[:PORT]", num_args = 0..=1, default_missing_value = "any")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dst_nat: Option<NatPeer>,
 
-    /// Connections whose source or destination is translated
+    /// Connections with source or destination NAT; with an address and perhaps a port: to that one
     #[arg(short = 'j', long, value_name = "IP[:PORT]", num_args = 0..=1, default_missing_value = "any")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub any_nat: Option<NatPeer>,
@@ -79,27 +79,27 @@ pub struct Filter {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public: Option<SocketAddr>,
 
-    /// State, such as ESTABLISHED or TIME_WAIT
+    /// State of TCP or SCTP, as listings show it: ESTABLISHED, TIME_WAIT
     #[arg(long, value_name = "STATE", value_parser = state_name)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
 
-    /// Mark, or value/mask
+    /// Mark of the connection, such as 7 or 0x10; with /MASK only these bits count
     #[arg(short = 'm', long, value_name = "MARK")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mark: Option<Mark>,
 
-    /// Zone
+    /// Conntrack zone
     #[arg(short = 'w', long, value_name = "ZONE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<u16>,
 
-    /// Family
+    /// Address family
     #[arg(short = 'f', long, value_name = "FAMILY")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub family: Option<Family>,
 
-    /// Status; several, separated by commas, must all hold
+    /// Status bits; several, separated by commas, must all hold
     #[arg(short = 'u', long, value_name = "STATUS", value_delimiter = ',', ignore_case = true)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub status: Vec<EntryStatus>,
@@ -109,13 +109,13 @@ impl Filter {
     /// Whether an entry fits.
     pub fn matches(&self, entry: &EntrySnapshot) -> bool {
         let (original, reply) = (&entry.original, &entry.reply);
-        let within = |prefix: &Prefix, address: IpAddr| prefix.0.contains(&address);
+        let within = |network: &Network, address: IpAddr| network.0.contains(&address);
         let has_ports = Protocol(original.protocol()).has_ports();
         self.proto.is_none_or(|protocol| protocol.0 == original.protocol())
-            && self.src.is_none_or(|prefix| within(&prefix, original.source()))
-            && self.dst.is_none_or(|prefix| within(&prefix, original.destination()))
-            && self.reply_src.is_none_or(|prefix| within(&prefix, reply.source()))
-            && self.reply_dst.is_none_or(|prefix| within(&prefix, reply.destination()))
+            && self.src.is_none_or(|network| within(&network, original.source()))
+            && self.dst.is_none_or(|network| within(&network, original.destination()))
+            && self.reply_src.is_none_or(|network| within(&network, reply.source()))
+            && self.reply_dst.is_none_or(|network| within(&network, reply.destination()))
             && self.sport.is_none_or(|port| has_ports && original.selector.sport() == port)
             && self.dport.is_none_or(|port| has_ports && original.selector.dport() == port)
             && self.reply_port_src.is_none_or(|port| has_ports && reply.selector.sport() == port)
@@ -193,6 +193,7 @@ mod tests {
         for filter in [
             r#"{"proto":"tcp"}"#,
             r#"{"src":"10.0.0.0/8"}"#,
+            r#"{"src":"10.1.2.3/8"}"#,
             r#"{"dst":"192.0.2.1"}"#,
             r#"{"reply-src":"192.0.2.0/24"}"#,
             r#"{"reply-dst":"10.0.0.5"}"#,

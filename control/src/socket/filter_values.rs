@@ -1,14 +1,52 @@
-//! What the filters of [`super::Filter`] take: families, status bits, states, and what stands behind a translation.
+//! What the filters of [`super::Filter`] take: networks, families, status bits, states, and what stands behind a translation.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use clap::ValueEnum;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sluice_conntrack::counters::{ProtocolLabel, STATES};
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::tuple;
+
+/// An address, or a network as `ADDRESS/LENGTH`. As for conntrack(8), bits of a host behind the length do not matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Network(pub IpNet);
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Network, String> {
+        let address = text.parse::<IpAddr>().map(IpNet::from);
+        let network = address.or_else(|_| text.parse::<IpNet>().map(|network| network.trunc()));
+        network.map(Network).map_err(|_| {
+            format!("`{text}`: expected an address or a network: 10.0.0.5, 10.0.0.0/8, 2001:db8::/32")
+        })
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Network, String> {
+        text.parse()
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> String {
+        network.to_string()
+    }
+}
 
 /// Address families.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ mod server;
 
 pub use client::{Client, ClientError};
 pub use filter::Filter;
-pub use filter_values::{EntryStatus, Family, NatPeer};
+pub use filter_values::{EntryStatus, Family, NatPeer, Network};
 pub use server::{Call, Server, SocketError};
 
 /// Longest request in bytes, the newline included.
