@@ -14,7 +14,7 @@ use crate::wire;
 
 impl Shard {
     /// Fetches what the translation of a packet without an entry will most probably look at.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn prefetch_translation(&self, headers: &Headers) {
         self.nat.prefetch(&self.configuration, &self.table, headers);
     }
@@ -26,7 +26,7 @@ impl Shard {
     }
 
     /// Makes a packet of a connection one of tuple `to`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn rewrite<F: Frame>(&mut self, frame: &mut F, headers: &Headers, to: &Tuple) {
         edit::rewrite(frame, headers, to);
         if self.configuration.renumbers && to.src != headers.tuple.src {

@@ -78,10 +78,10 @@ impl<'a> Binding<'a> {
         unconfirmed.reply.src = wish.address;
         // An ICMP message has no port that its destination goes by.
         let is_icmp = matches!(original.protocol(), protocol::ICMP | protocol::ICMPV6);
-        if wish.ports == Ports::Preserve || is_icmp {
+        if *wish.ports == Ports::Preserve || is_icmp {
             return true;
         }
-        if let Some(range) = choices(original, port, &wish.ports) {
+        if let Some(range) = choices(original, port, wish.ports) {
             let keeps = range.contains(&port) && !is_random;
             let port = if keeps { port } else { draw_from(&range, random) };
             unconfirmed.reply.selector = unconfirmed.reply.selector.with_sport(port);
@@ -126,7 +126,7 @@ impl<'a> Binding<'a> {
         {
             return bound;
         }
-        let stay = Wish { address: unconfirmed.original.src, ports: Ports::Preserve, steers: false };
+        let stay = Wish { address: unconfirmed.original.src, ports: &Ports::Preserve, steers: false };
         Bound::of(self.settle_anywhere(unconfirmed, &stay))
     }
 
@@ -145,7 +145,7 @@ impl<'a> Binding<'a> {
         }
         let is_hairpin = unconfirmed.hairpin && egress.port == facts.ingress;
         let own = if is_hairpin { self.masquerade_address(facts, egress) } else { None };
-        let wish = Wish { address: number(own?), ports: Ports::Preserve, steers: true };
+        let wish = Wish { address: number(own?), ports: &Ports::Preserve, steers: true };
         unconfirmed.masqueraded = true;
         Some(Bound::of(self.settle_anywhere(unconfirmed, &wish)))
     }
@@ -190,8 +190,12 @@ impl<'a> Binding<'a> {
                 let wish = binder.wish(facts.family, unconfirmed.original.src, own, choice + step)?;
                 self.search.budget.share_among(left);
                 left -= 1;
-                let wish = if is_mapped { self.map(unconfirmed, wish, *random) } else { Some(wish) };
-                if wish.is_some_and(|wish| self.search.settle_source(unconfirmed, &wish, *random, *reach)) {
+                let found = if is_mapped {
+                    self.settle_mapped(unconfirmed, &wish, *random)
+                } else {
+                    self.search.settle_source(unconfirmed, &wish, *random, *reach)
+                };
+                if found {
                     unconfirmed.mapped = is_mapped.then_some(*filtering);
                     return Some(Bound::Found);
                 }
@@ -201,7 +205,7 @@ impl<'a> Binding<'a> {
     }
 
     /// Finds a reply tuple with the one address that is wished.
-    fn settle_anywhere(&mut self, unconfirmed: &mut Unconfirmed, wish: &Wish) -> bool {
+    fn settle_anywhere(&mut self, unconfirmed: &mut Unconfirmed, wish: &Wish<'_>) -> bool {
         let reaches = Reach::of(self.search.steering());
         reaches.iter().any(|reach| self.search.settle_source(unconfirmed, wish, false, *reach))
     }
@@ -212,25 +216,30 @@ impl<'a> Binding<'a> {
         mapped.is_none_or(|mapped| binder.offers(original, own, mapped.address(), mapped.port))
     }
 
-    /// What a connection's source is to become by a rule that wishes `wish`: what its client's port already is, or a port
-    /// that is nobody's yet. `None` where there is none.
+    /// Finds a reply tuple for a connection by its client's mapping: with what that has already, or with a port of the address
+    /// that is wished which is nobody's yet.
     #[inline(never)]
-    fn map(&mut self, unconfirmed: &Unconfirmed, wish: Wish, is_random: bool) -> Option<Wish> {
+    fn settle_mapped(&mut self, unconfirmed: &mut Unconfirmed, wish: &Wish<'_>, is_random: bool) -> bool {
         let original = &unconfirmed.original;
-        if let Some(mapped) = self.mappings.get(&inside(original)) {
-            let ports = Ports::Among(mapped.port..=mapped.port);
-            return Some(Wish { address: mapped.address(), ports, steers: true });
-        }
-        let own = original.selector.sport();
-        // Without ports there is nothing to be shared.
-        let Some(range) = choices(original, own, &wish.ports) else { return Some(wish) };
-        let keeps = range.contains(&own) && !is_random;
-        let kept = keeps.then_some(own..=own);
-        let drawn = around(&range, draw_from(&range, hash_of(self.search.key, &inside(original))));
-        let mut parts = kept.into_iter().chain(drawn);
-        let port = parts
-            .find_map(|part| self.search.find_mappable(self.mappings, unconfirmed, wish.address, part))?;
-        Some(Wish { ports: Ports::Among(port..=port), ..wish })
+        let client = inside(original);
+        let (port, wish) = if let Some(mapped) = self.mappings.get(&client) {
+            (mapped.port, Wish { address: mapped.address(), steers: true, ..*wish })
+        } else {
+            let own = original.selector.sport();
+            let Some(range) = choices(original, own, wish.ports) else {
+                // Without ports there is nothing to be shared.
+                return self.search.settle_source(unconfirmed, wish, is_random, Reach::Home);
+            };
+            let keeps = range.contains(&own) && !is_random;
+            let kept = keeps.then_some(own..=own);
+            let drawn = around(&range, draw_from(&range, hash_of(self.search.key, &client)));
+            let mut parts = kept.into_iter().chain(drawn);
+            let find = |part| self.search.find_mappable(self.mappings, unconfirmed, wish.address, part);
+            let Some(port) = parts.find_map(find) else { return false };
+            (port, *wish)
+        };
+        let ports = &Ports::Among(port..=port);
+        self.search.settle_source(unconfirmed, &Wish { ports, ..wish }, is_random, Reach::Home)
     }
 
     /// The box's own address that a connection is masqueraded as.

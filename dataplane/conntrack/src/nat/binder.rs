@@ -13,10 +13,10 @@ use std::ops::RangeInclusive;
 const MOST_ADDRESSES: u64 = 16;
 
 /// What a rule wants the source or destination of a connection to be.
-#[derive(Clone, Debug)]
-pub(super) struct Wish {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish<'a> {
     pub(super) address: u128,
-    pub(super) ports: Ports,
+    pub(super) ports: &'a Ports,
     /// Whether the port may be another than the connection's own only to bring its answers home. Clients that share an
     /// address do not mind; one whose source a rule leaves alone, or translates one to one, keeps its port, and has a
     /// signpost.
@@ -96,24 +96,31 @@ impl Binder {
     /// Whether its target has anything for a family.
     fn serves(&self, family: Family, own: bool) -> bool {
         let target = &self.rule.target;
-        !target.translates()
+        self.pool(family).size > 0
             || (own && target.own_ports().is_some())
             || target.network().is_some_and(|network| network.family() == family)
-            || self.pool(family).size > 0
+            || !target.translates()
     }
 
     /// What it wants an address that is `old` to be, if it serves the family; `own` is the box's address that it may mean,
     /// and `choice` says which of several. `None` where the connection is to be left alone.
     #[inline]
-    pub(super) fn wish(&self, family: Family, old: u128, own: Option<IpAddr>, choice: u64) -> Option<Wish> {
+    pub(super) fn wish(
+        &self,
+        family: Family,
+        old: u128,
+        own: Option<IpAddr>,
+        choice: u64,
+    ) -> Option<Wish<'_>> {
         let target = &self.rule.target;
+        if let Some(wish) = self.pool(family).wish(choice) {
+            return Some(wish);
+        }
         if let Some(ports) = target.own_ports() {
-            return Some(Wish { address: number(own?), ports: ports.clone(), steers: true });
+            return Some(Wish { address: number(own?), ports, steers: true });
         }
-        if let Some(network) = target.network() {
-            return Some(Wish { address: same_host(network, old), ports: Ports::Preserve, steers: false });
-        }
-        self.pool(family).wish(choice)
+        let address = same_host(target.network()?, old);
+        Some(Wish { address, ports: &Ports::Preserve, steers: false })
     }
 
     /// Whether a client's port can become this port of this address by it, as far as it has ports; `own` is the box's
@@ -182,12 +189,12 @@ impl Pool {
 
     /// The address of this number, counted again and again through all parts.
     #[inline]
-    fn wish(&self, choice: u64) -> Option<Wish> {
+    fn wish(&self, choice: u64) -> Option<Wish<'_>> {
         let mut place = choice.checked_rem(self.size)?;
         for part in &self.parts {
             if place < part.size {
                 let address = part.first + u128::from(place);
-                return Some(Wish { address, ports: part.ports.clone(), steers: true });
+                return Some(Wish { address, ports: &part.ports, steers: true });
             }
             place -= part.size;
         }

@@ -87,7 +87,7 @@ impl Layout {
 }
 
 /// Makes a packet of a connection one of tuple `to`.
-#[inline]
+#[inline(never)]
 pub(crate) fn rewrite<F: Frame>(frame: &mut F, headers: &Headers, to: &Tuple) {
     let changes = Changes::between(&headers.tuple, to);
     let head = frame.head_mut();

@@ -45,9 +45,10 @@ pub(super) const fn asks_a_node(query: &Tuple) -> bool {
 /// The ports that a connection whose own is `own` can get; `None` where it has none. An ICMP identifier counts as a port
 /// without classes.
 pub(super) fn choices(original: &Tuple, own: u16, ports: &Ports) -> Option<RangeInclusive<u16>> {
-    let number = original.protocol();
-    (has_choice(number) && !asks_a_node(original)).then(|| match ports {
-        Ports::Preserve if is_icmp(number) => 0..=u16::MAX,
+    let is_icmp = is_icmp(original.protocol());
+    let has_choice = protocol::has_ports(original.protocol()) || (is_icmp && !asks_a_node(original));
+    has_choice.then(|| match ports {
+        Ports::Preserve if is_icmp => 0..=u16::MAX,
         Ports::Preserve => class(own),
         Ports::Among(range) => range.clone(),
         Ports::Shift { from, to } => {

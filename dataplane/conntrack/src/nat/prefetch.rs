@@ -22,7 +22,7 @@ pub(super) struct LastBound {
 impl LastBound {
     /// Fetches the index bucket of the reply tuple that the connection of a packet without an entry will most probably
     /// get, and what is known of its port. Choices are drawn by `key`.
-    #[inline(never)]
+    #[inline]
     pub(super) fn prefetch(
         &self,
         (binders, pools, table): (&Binders, &Pools, &Table),

@@ -91,7 +91,7 @@ impl Search<'_> {
     pub(super) fn settle_source(
         &mut self,
         unconfirmed: &mut Unconfirmed,
-        wish: &Wish,
+        wish: &Wish<'_>,
         is_random: bool,
         reach: Reach,
     ) -> bool {
@@ -99,14 +99,14 @@ impl Search<'_> {
         let wanted = unconfirmed.reply;
         let original = unconfirmed.original;
         let own = original.selector.sport();
-        let Some(range) = choices(&original, own, &wish.ports) else {
+        let Some(range) = choices(&original, own, wish.ports) else {
             return reach == Reach::Home && self.settle_on(unconfirmed, &wanted);
         };
         let scope = Scope::of(self.steering(), &wanted, &range);
         let Some(scope) = (if reach == Reach::Home { Some(scope) } else { scope.foreign() }) else {
             return false;
         };
-        let is_among = !is_random && (wish.ports == Ports::Preserve || range.contains(&own));
+        let is_among = !is_random && (*wish.ports == Ports::Preserve || range.contains(&own));
         let keeps = is_among && (!wish.steers || scope.has(self.steering(), wanted.reply_port()));
         (keeps && self.settle_on(unconfirmed, &wanted)) || self.find_port(unconfirmed, &range, scope)
     }
