@@ -47,11 +47,6 @@ impl Budget {
         }
         may
     }
-
-    /// Whether the address has no probe left.
-    pub(super) const fn is_spent(&self) -> bool {
-        self.left <= self.reserved
-    }
 }
 
 #[cfg(test)]
@@ -83,7 +78,7 @@ mod tests {
         assert!(budget.spend());
         budget.share_among(1);
         assert_eq!(std::iter::repeat_with(|| budget.spend()).take_while(|may| *may).count(), 127);
-        assert!(budget.is_spent());
+        assert!(!budget.spend());
     }
 
     #[test]

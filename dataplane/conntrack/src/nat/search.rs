@@ -146,19 +146,9 @@ impl Search<'_> {
         ports: &[RangeInclusive<u16>; 2],
         scope: Scope,
     ) -> bool {
-        for part in ports {
-            let mut from = Some(*part.start());
-            while !self.budget.is_spent()
-                && let Some(port) =
-                    from.and_then(|from| self.next_port(Some(wanted), from..=*part.end(), scope))
-            {
-                if self.settle_on(unconfirmed, &wanted.with_reply_port(port)) {
-                    return true;
-                }
-                from = port.checked_add(1);
-            }
-        }
-        false
+        self.walk(Some(wanted), ports, scope, |search, port| {
+            search.settle_if_free(unconfirmed, &wanted.with_reply_port(port))
+        })
     }
 
     /// One whose port serves others, with other tuples; the tuple of a TCP connection that is over where there is none.
@@ -170,31 +160,48 @@ impl Search<'_> {
         scope: Scope,
     ) -> Shared {
         let (mut closed, mut shared) = (None, Shared::Taken);
-        for part in ports {
-            let mut from = Some(*part.start());
-            while let Some(port) = from.and_then(|from| self.next_port(None, from..=*part.end(), scope))
-                && self.budget.spend()
-            {
-                let reply = wanted.with_reply_port(port);
-                match self.probe(&reply, unconfirmed) {
-                    Probe::Free(hash, expired) if !self.was_refused(unconfirmed.attempt, &reply) => {
-                        unconfirmed.takes_over = expired;
-                        unconfirmed.settle(&reply, hash);
-                        return Shared::Found;
-                    }
-                    Probe::Closed { index, hash, follows: true } if closed.is_none() => {
-                        closed = Some((index, reply, hash));
-                    }
-                    Probe::Closed { .. } => shared = Shared::Closed,
-                    Probe::Free(..) | Probe::Taken => {}
+        let found = self.walk(None, ports, scope, |search, port| {
+            let reply = wanted.with_reply_port(port);
+            match search.probe(&reply, unconfirmed) {
+                Probe::Free(hash, expired) => return search.settle(unconfirmed, &reply, hash, expired),
+                Probe::Closed { index, hash, follows: true } if closed.is_none() => {
+                    closed = Some((index, reply, hash));
                 }
-                from = port.checked_add(1);
+                Probe::Closed { .. } => shared = Shared::Closed,
+                Probe::Taken => {}
             }
+            false
+        });
+        if found {
+            return Shared::Found;
         }
         let Some((index, reply, hash)) = closed else { return shared };
         unconfirmed.takes_over = Some(index);
         unconfirmed.settle(&reply, hash);
         Shared::Found
+    }
+
+    /// Probes ports of this scope one after the other, as far as the budget goes, until one is the connection's; where a tuple
+    /// is `unused`, of those that nobody uses of its address.
+    fn walk(
+        &mut self,
+        unused: Option<&Tuple>,
+        ports: &[RangeInclusive<u16>; 2],
+        scope: Scope,
+        mut probe: impl FnMut(&mut Self, u16) -> bool,
+    ) -> bool {
+        for part in ports {
+            let mut from = Some(*part.start());
+            while let Some(port) = from.and_then(|from| self.next_port(unused, from..=*part.end(), scope))
+                && self.budget.spend()
+            {
+                if probe(self, port) {
+                    return true;
+                }
+                from = port.checked_add(1);
+            }
+        }
+        false
     }
 
     /// One of some ports in a row of an address that no mapping has, of those whose mappings this shard keeps.
@@ -231,12 +238,20 @@ impl Search<'_> {
         }
     }
 
-    /// Gives a connection a reply tuple, if that is nobody's.
+    /// Gives a connection a reply tuple, if that is nobody's and the budget has a probe left.
     fn settle_on(&mut self, unconfirmed: &mut Unconfirmed, reply: &Tuple) -> bool {
-        if !self.budget.spend() {
-            return false;
+        self.budget.spend() && self.settle_if_free(unconfirmed, reply)
+    }
+
+    fn settle_if_free(&self, unconfirmed: &mut Unconfirmed, reply: &Tuple) -> bool {
+        match self.probe(reply, unconfirmed) {
+            Probe::Free(hash, expired) => self.settle(unconfirmed, reply, hash, expired),
+            Probe::Closed { .. } | Probe::Taken => false,
         }
-        let Probe::Free(hash, expired) = self.probe(reply, unconfirmed) else { return false };
+    }
+
+    /// Gives a connection a free reply tuple, if no other shard has refused it that.
+    fn settle(&self, unconfirmed: &mut Unconfirmed, reply: &Tuple, hash: Hash, expired: Option<u32>) -> bool {
         let settles = !self.was_refused(unconfirmed.attempt, reply);
         if settles {
             unconfirmed.takes_over = expired;
