@@ -3,7 +3,7 @@
 //! The destination is bound before the way of the packet is looked up, the source when the policy has let the packet pass,
 //! as in Linux. Nothing is recorded here: what was chosen is in the unconfirmed connection, and counts when that is confirmed.
 
-use super::binder::{Binder, Wish};
+use super::binder::{Binder, Candidate};
 use super::mapping::{Mappings, inside, outside};
 use super::ports::{asks_a_node, choices, draw_from};
 use super::rules::{Mapping, Ports, Rule};
@@ -69,19 +69,19 @@ impl<'a> Binding<'a> {
         let Some(binder) = binders.find(|binder| binder.applies(facts, own.is_some())) else {
             return false;
         };
-        let wish = binder.wish(family, original.dst, own, binder.choice(self.search.key, original));
-        let Some(wish) = wish else { return true };
+        let candidate = binder.candidate(family, original.dst, own, binder.choice(self.search.key, original));
+        let Some(candidate) = candidate else { return true };
         let port = original.selector.dport();
         let is_random = binder.rule.random;
         let random = hash_of(self.search.key, original);
         unconfirmed.hairpin = binder.rule.hairpin;
-        unconfirmed.reply.src = wish.address;
+        unconfirmed.reply.src = candidate.address;
         // An ICMP message has no port that its destination goes by.
         let is_icmp = matches!(original.protocol(), protocol::ICMP | protocol::ICMPV6);
-        if *wish.ports == Ports::Preserve || is_icmp {
+        if *candidate.ports == Ports::Preserve || is_icmp {
             return true;
         }
-        if let Some(range) = choices(original, port, wish.ports) {
+        if let Some(range) = choices(original, port, candidate.ports) {
             let keeps = range.contains(&port) && !is_random;
             let port = if keeps { port } else { draw_from(&range, random) };
             unconfirmed.reply.selector = unconfirmed.reply.selector.with_sport(port);
@@ -126,7 +126,7 @@ impl<'a> Binding<'a> {
         {
             return bound;
         }
-        let stay = Wish { address: unconfirmed.original.src, ports: &Ports::Preserve, steers: false };
+        let stay = Candidate { address: unconfirmed.original.src, ports: &Ports::Preserve, steers: false };
         Bound::of(self.settle_anywhere(unconfirmed, &stay))
     }
 
@@ -145,9 +145,9 @@ impl<'a> Binding<'a> {
         }
         let is_hairpin = unconfirmed.hairpin && egress.port == facts.ingress;
         let own = if is_hairpin { self.masquerade_address(facts, egress) } else { None };
-        let wish = Wish { address: number(own?), ports: &Ports::Preserve, steers: true };
+        let candidate = Candidate { address: number(own?), ports: &Ports::Preserve, steers: true };
         unconfirmed.masqueraded = true;
-        Some(Bound::of(self.settle_anywhere(unconfirmed, &wish)))
+        Some(Bound::of(self.settle_anywhere(unconfirmed, &candidate)))
     }
 
     /// Binds the source by the rule at `place`; `None` where that says to keep it.
@@ -187,13 +187,14 @@ impl<'a> Binding<'a> {
         let mut left = tries * reaches.len() as u64;
         for reach in reaches {
             for step in 0..tries {
-                let wish = binder.wish(facts.family, unconfirmed.original.src, own, choice + step)?;
+                let candidate =
+                    binder.candidate(facts.family, unconfirmed.original.src, own, choice + step)?;
                 self.search.budget.share_among(left);
                 left -= 1;
                 let found = if is_mapped {
-                    self.settle_mapped(unconfirmed, &wish, *random)
+                    self.settle_mapped(unconfirmed, &candidate, *random)
                 } else {
-                    self.search.settle_source(unconfirmed, &wish, *random, *reach)
+                    self.search.settle_source(unconfirmed, &candidate, *random, *reach)
                 };
                 if found {
                     unconfirmed.mapped = is_mapped.then_some(*filtering);
@@ -204,10 +205,10 @@ impl<'a> Binding<'a> {
         Some(Bound::Exhausted)
     }
 
-    /// Finds a reply tuple with the one address that is wished.
-    fn settle_anywhere(&mut self, unconfirmed: &mut Unconfirmed, wish: &Wish<'_>) -> bool {
+    /// Finds a reply tuple with the address of the one candidate.
+    fn settle_anywhere(&mut self, unconfirmed: &mut Unconfirmed, candidate: &Candidate<'_>) -> bool {
         let reaches = Reach::of(self.search.steering());
-        reaches.iter().any(|reach| self.search.settle_source(unconfirmed, wish, false, *reach))
+        reaches.iter().any(|reach| self.search.settle_source(unconfirmed, candidate, false, *reach))
     }
 
     /// Whether a rule still makes the mapping of a connection's client, or would make one.
@@ -216,30 +217,35 @@ impl<'a> Binding<'a> {
         mapped.is_none_or(|mapped| binder.offers(original, own, mapped.address(), mapped.port))
     }
 
-    /// Finds a reply tuple for a connection by its client's mapping: with what that has already, or with a port of the address
-    /// that is wished which is nobody's yet.
+    /// Finds a reply tuple for a connection by its client's mapping: with what that has already, or with a port of the
+    /// candidate's address that is nobody's yet.
     #[inline(never)]
-    fn settle_mapped(&mut self, unconfirmed: &mut Unconfirmed, wish: &Wish<'_>, is_random: bool) -> bool {
+    fn settle_mapped(
+        &mut self,
+        unconfirmed: &mut Unconfirmed,
+        candidate: &Candidate<'_>,
+        is_random: bool,
+    ) -> bool {
         let original = &unconfirmed.original;
         let client = inside(original);
-        let (port, wish) = if let Some(mapped) = self.mappings.get(&client) {
-            (mapped.port, Wish { address: mapped.address(), steers: true, ..*wish })
+        let (port, candidate) = if let Some(mapped) = self.mappings.get(&client) {
+            (mapped.port, Candidate { address: mapped.address(), steers: true, ..*candidate })
         } else {
             let own = original.selector.sport();
-            let Some(range) = choices(original, own, wish.ports) else {
+            let Some(range) = choices(original, own, candidate.ports) else {
                 // Without ports there is nothing to be shared.
-                return self.search.settle_source(unconfirmed, wish, is_random, Reach::Home);
+                return self.search.settle_source(unconfirmed, candidate, is_random, Reach::Home);
             };
             let keeps = range.contains(&own) && !is_random;
             let kept = keeps.then_some(own..=own);
             let drawn = around(&range, draw_from(&range, hash_of(self.search.key, &client)));
             let mut parts = kept.into_iter().chain(drawn);
-            let find = |part| self.search.find_mappable(self.mappings, unconfirmed, wish.address, part);
+            let find = |part| self.search.find_mappable(self.mappings, unconfirmed, candidate.address, part);
             let Some(port) = parts.find_map(find) else { return false };
-            (port, *wish)
+            (port, *candidate)
         };
         let ports = &Ports::Among(port..=port);
-        self.search.settle_source(unconfirmed, &Wish { ports, ..wish }, is_random, Reach::Home)
+        self.search.settle_source(unconfirmed, &Candidate { ports, ..candidate }, is_random, Reach::Home)
     }
 
     /// The box's own address that a connection is masqueraded as.

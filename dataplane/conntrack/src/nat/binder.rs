@@ -12,9 +12,9 @@ use std::ops::RangeInclusive;
 /// Addresses of a pool that are tried for one connection when the ports of those before are used up.
 const MOST_ADDRESSES: u64 = 16;
 
-/// What a rule wants the source or destination of a connection to be.
+/// What the source or destination of a connection may become by a rule.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wish<'a> {
+pub(super) struct Candidate<'a> {
     pub(super) address: u128,
     pub(super) ports: &'a Ports,
     /// Whether the port may be another than the connection's own only to bring its answers home. Clients that share an
@@ -50,8 +50,8 @@ impl Binders {
     #[cold]
     pub(crate) fn public_sender(&self, facts: &Facts) -> Option<u128> {
         let binder = self.source.iter().find(|binder| binder.applies(facts, true))?;
-        let wish = binder.rule.errors.then(|| binder.wish(facts.family, facts.source, None, 0));
-        wish.flatten().map(|wish| wish.address)
+        let candidate = binder.rule.errors.then(|| binder.candidate(facts.family, facts.source, None, 0));
+        candidate.flatten().map(|candidate| candidate.address)
     }
 
     /// Whether an address has ports that are open to everybody as long as they are mapped.
@@ -102,25 +102,25 @@ impl Binder {
             || !target.translates()
     }
 
-    /// What it wants an address that is `old` to be, if it serves the family; `own` is the box's address that it may mean,
+    /// What an address that is `old` may become by it, if it serves the family; `own` is the box's address that it may mean,
     /// and `choice` says which of several. `None` where the connection is to be left alone.
     #[inline]
-    pub(super) fn wish(
+    pub(super) fn candidate(
         &self,
         family: Family,
         old: u128,
         own: Option<IpAddr>,
         choice: u64,
-    ) -> Option<Wish<'_>> {
+    ) -> Option<Candidate<'_>> {
         let target = &self.rule.target;
-        if let Some(wish) = self.pool(family).wish(choice) {
-            return Some(wish);
+        if let Some(candidate) = self.pool(family).candidate(choice) {
+            return Some(candidate);
         }
         if let Some(ports) = target.own_ports() {
-            return Some(Wish { address: number(own?), ports, steers: true });
+            return Some(Candidate { address: number(own?), ports, steers: true });
         }
         let address = same_host(target.network()?, old);
-        Some(Wish { address, ports: &Ports::Preserve, steers: false })
+        Some(Candidate { address, ports: &Ports::Preserve, steers: false })
     }
 
     /// Whether a client's port can become this port of this address by it, as far as it has ports; `own` is the box's
@@ -189,12 +189,12 @@ impl Pool {
 
     /// The address of this number, counted again and again through all parts.
     #[inline]
-    fn wish(&self, choice: u64) -> Option<Wish<'_>> {
+    fn candidate(&self, choice: u64) -> Option<Candidate<'_>> {
         let mut place = choice.checked_rem(self.size)?;
         for part in &self.parts {
             if place < part.size {
                 let address = part.first + u128::from(place);
-                return Some(Wish { address, ports: &part.ports, steers: true });
+                return Some(Candidate { address, ports: &part.ports, steers: true });
             }
             place -= part.size;
         }

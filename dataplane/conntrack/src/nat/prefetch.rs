@@ -31,9 +31,10 @@ impl LastBound {
     ) {
         let Some(binder) = binders.source.get(self.place) else { return };
         let original = &headers.tuple;
-        let wish = binder.wish(original.family(), original.src, self.own, binder.choice(key, original));
-        let Some(wish) = wish else { return };
-        let reply = Tuple { dst: wish.address, ..original.invert() };
+        let candidate =
+            binder.candidate(original.family(), original.src, self.own, binder.choice(key, original));
+        let Some(candidate) = candidate else { return };
+        let reply = Tuple { dst: candidate.address, ..original.invert() };
         table.index.prefetch(table.key(&reply).hash);
         pools.prefetch(reply.family(), reply.dst, reply.protocol(), reply.reply_port());
     }

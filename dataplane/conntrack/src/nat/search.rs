@@ -7,7 +7,7 @@
 //! Searching changes no entry. What it finds may be the tuple of an entry that is over, which ends when its successor is
 //! confirmed.
 
-use super::binder::Wish;
+use super::binder::Candidate;
 use super::budget::Budget;
 use super::exhausted::Exhausted;
 use super::mapping::{Mappings, half};
@@ -87,27 +87,27 @@ impl Search<'_> {
         &self.exchange.steering
     }
 
-    /// Finds a reply tuple for a connection whose source is to become what is wished, and gives it that.
+    /// Finds a reply tuple for a connection whose source is to become a candidate, and gives it that.
     pub(super) fn settle_source(
         &mut self,
         unconfirmed: &mut Unconfirmed,
-        wish: &Wish<'_>,
+        candidate: &Candidate<'_>,
         is_random: bool,
         reach: Reach,
     ) -> bool {
-        unconfirmed.reply.dst = wish.address;
+        unconfirmed.reply.dst = candidate.address;
         let wanted = unconfirmed.reply;
         let original = unconfirmed.original;
         let own = original.selector.sport();
-        let Some(range) = choices(&original, own, wish.ports) else {
+        let Some(range) = choices(&original, own, candidate.ports) else {
             return reach == Reach::Home && self.settle_on(unconfirmed, &wanted);
         };
         let scope = Scope::of(self.steering(), &wanted, &range);
         let Some(scope) = (if reach == Reach::Home { Some(scope) } else { scope.foreign() }) else {
             return false;
         };
-        let is_among = !is_random && (*wish.ports == Ports::Preserve || range.contains(&own));
-        let keeps = is_among && (!wish.steers || scope.has(self.steering(), wanted.reply_port()));
+        let is_among = !is_random && (*candidate.ports == Ports::Preserve || range.contains(&own));
+        let keeps = is_among && (!candidate.steers || scope.has(self.steering(), wanted.reply_port()));
         (keeps && self.settle_on(unconfirmed, &wanted)) || self.find_port(unconfirmed, &range, scope)
     }
 
