@@ -3,7 +3,7 @@
 use crate::counters::RuleCounter;
 use crate::forward::{Forwarding, MAX_PORTS};
 use crate::ids::Zone;
-use crate::nat::{Binders, Nat, NatCounter, Pools, masquerades};
+use crate::nat::{CompiledRules, Nat, NatCounter, Pools, masquerades};
 use crate::policy::Policy;
 use crate::settings::Settings;
 
@@ -19,7 +19,7 @@ pub struct Configuration {
     /// Which connections are translated.
     pub nat: Nat,
     /// The same rules as connections are bound by them.
-    pub binders: Binders,
+    pub compiled_nat: CompiledRules,
     /// Whether IPv4 packets whose source is translated get identifications of the box's own (RFC 7857 section 11).
     pub renumbers: bool,
     /// The ports of the addresses that sources are translated to.
@@ -41,7 +41,7 @@ impl Configuration {
             policy,
             forwarding,
             nat: Nat::default(),
-            binders: Binders::default(),
+            compiled_nat: CompiledRules::default(),
             renumbers: false,
             pools: Pools::default(),
             nat_counters: Vec::new(),
@@ -58,7 +58,7 @@ impl Configuration {
             Forwarding::Wire { .. } => &[],
         };
         self.pools = Pools::new(nat.source_addresses(own));
-        self.binders = Binders::new(&nat, |rule| masquerades(rule, &self.forwarding));
+        self.compiled_nat = CompiledRules::new(&nat, |rule| masquerades(rule, &self.forwarding));
         self.nat_counters = vec![NatCounter::default(); nat.source.len()];
         if let Forwarding::Routed(router) = &mut self.forwarding {
             let ports = router.ports();

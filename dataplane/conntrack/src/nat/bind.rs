@@ -3,7 +3,7 @@
 //! The destination is bound before the way of the packet is looked up, the source when the policy has let the packet pass,
 //! as in Linux. Nothing is recorded here: what was chosen is in the unconfirmed connection, and counts when that is confirmed.
 
-use super::binder::{Binder, Candidate};
+use super::compiled::{Candidate, CompiledRule};
 use super::mapping::{Mappings, inside, outside};
 use super::ports::{asks_a_node, choices, draw_from};
 use super::rules::{Mapping, Ports, Rule};
@@ -65,16 +65,17 @@ impl<'a> Binding<'a> {
         let original = &unconfirmed.original;
         let family = original.family();
         let own = self.own_address(facts.ingress, original.src, family);
-        let mut binders = self.configuration.binders.destination.iter();
-        let Some(binder) = binders.find(|binder| binder.applies(facts, own.is_some())) else {
+        let mut rules = self.configuration.compiled_nat.destination.iter();
+        let Some(compiled) = rules.find(|compiled| compiled.applies(facts, own.is_some())) else {
             return false;
         };
-        let candidate = binder.candidate(family, original.dst, own, binder.choice(self.search.key, original));
+        let candidate =
+            compiled.candidate(family, original.dst, own, compiled.choice(self.search.key, original));
         let Some(candidate) = candidate else { return true };
         let port = original.selector.dport();
-        let is_random = binder.rule.random;
+        let is_random = compiled.rule.random;
         let random = hash_of(self.search.key, original);
-        unconfirmed.hairpin = binder.rule.hairpin;
+        unconfirmed.hairpin = compiled.rule.hairpin;
         unconfirmed.reply.src = candidate.address;
         // An ICMP message has no port that its destination goes by.
         let is_icmp = matches!(original.protocol(), protocol::ICMP | protocol::ICMPV6);
@@ -94,7 +95,7 @@ impl<'a> Binding<'a> {
     #[inline(never)]
     fn enter(&self, unconfirmed: &mut Unconfirmed) -> Bound {
         let original = &unconfirmed.original;
-        let is_open = self.configuration.binders.is_open(original.family(), original.dst);
+        let is_open = self.configuration.compiled_nat.is_open(original.family(), original.dst);
         if !is_open || !protocol::has_ports(original.protocol()) {
             return Bound::Found;
         }
@@ -138,10 +139,10 @@ impl<'a> Binding<'a> {
         facts: &Facts,
         egress: Egress,
     ) -> Option<Bound> {
-        let binders = &self.configuration.binders.source;
+        let rules = &self.configuration.compiled_nat.source;
         // A box without an address to masquerade as refuses: what a rule wants hidden must not be seen.
-        if let Some(place) = binders.iter().position(|binder| binder.applies(facts, true)) {
-            return self.bind_by(place, binders.get(place)?, unconfirmed, facts, egress);
+        if let Some(place) = rules.iter().position(|compiled| compiled.applies(facts, true)) {
+            return self.bind_by(place, rules.get(place)?, unconfirmed, facts, egress);
         }
         let is_hairpin = unconfirmed.hairpin && egress.port == facts.ingress;
         let own = if is_hairpin { self.masquerade_address(facts, egress) } else { None };
@@ -154,12 +155,12 @@ impl<'a> Binding<'a> {
     fn bind_by(
         &mut self,
         place: usize,
-        binder: &'a Binder,
+        compiled: &'a CompiledRule,
         unconfirmed: &mut Unconfirmed,
         facts: &Facts,
         egress: Egress,
     ) -> Option<Bound> {
-        let Rule { target, random, mapping, filtering, .. } = &binder.rule;
+        let Rule { target, random, mapping, filtering, .. } = &compiled.rule;
         if !target.translates() {
             return None;
         }
@@ -179,16 +180,16 @@ impl<'a> Binding<'a> {
         if unconfirmed.masqueraded && own.is_none() {
             return Some(Bound::Exhausted);
         }
-        let is_mapped = is_independent && self.may_map(binder, &unconfirmed.original, own);
+        let is_mapped = is_independent && self.may_map(compiled, &unconfirmed.original, own);
         // Ports of a mapping are this shard's alone.
         let reaches = if is_mapped { &[Reach::Home] } else { Reach::of(self.search.steering()) };
-        let choice = binder.choice(self.search.key, &unconfirmed.original);
-        let tries = binder.tries(facts.family);
+        let choice = compiled.choice(self.search.key, &unconfirmed.original);
+        let tries = compiled.tries(facts.family);
         let mut left = tries * reaches.len() as u64;
         for reach in reaches {
             for step in 0..tries {
                 let candidate =
-                    binder.candidate(facts.family, unconfirmed.original.src, own, choice + step)?;
+                    compiled.candidate(facts.family, unconfirmed.original.src, own, choice + step)?;
                 self.search.budget.share_among(left);
                 left -= 1;
                 let found = if is_mapped {
@@ -212,9 +213,9 @@ impl<'a> Binding<'a> {
     }
 
     /// Whether a rule still makes the mapping of a connection's client, or would make one.
-    fn may_map(&self, binder: &Binder, original: &Tuple, own: Option<IpAddr>) -> bool {
+    fn may_map(&self, compiled: &CompiledRule, original: &Tuple, own: Option<IpAddr>) -> bool {
         let mapped = self.mappings.get(&inside(original));
-        mapped.is_none_or(|mapped| binder.offers(original, own, mapped.address(), mapped.port))
+        mapped.is_none_or(|mapped| compiled.offers(original, own, mapped.address(), mapped.port))
     }
 
     /// Finds a reply tuple for a connection by its client's mapping: with what that has already, or with a port of the

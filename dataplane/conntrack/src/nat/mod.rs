@@ -4,9 +4,9 @@
 //! entry's two tuples say all, and each packet is rewritten by them (`edit`).
 
 mod bind;
-mod binder;
 mod blocks;
 mod budget;
+mod compiled;
 pub(crate) mod edit;
 mod exhausted;
 mod mapping;
@@ -20,10 +20,10 @@ mod state;
 mod used_ports;
 
 pub(crate) use bind::Bound;
-pub use binder::Binders;
 pub use blocks::PortBlock;
 pub(crate) use blocks::masquerades;
 pub(crate) use budget::MOST_BINDINGS;
+pub use compiled::CompiledRules;
 pub(crate) use edit::{Destination, is_rewritable};
 pub(crate) use mapping::{inside, outside};
 pub use pools::Pools;

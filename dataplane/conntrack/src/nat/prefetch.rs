@@ -2,7 +2,7 @@
 //!
 //! Nothing is decided here. Where the guess is wrong, the connection waits for memory, and that is all.
 
-use super::binder::Binders;
+use super::compiled::CompiledRules;
 use super::pools::Pools;
 use crate::headers::Headers;
 use crate::table::Table;
@@ -25,14 +25,14 @@ impl LastBound {
     #[inline]
     pub(super) fn prefetch(
         &self,
-        (binders, pools, table): (&Binders, &Pools, &Table),
+        (rules, pools, table): (&CompiledRules, &Pools, &Table),
         key: &RandomState,
         headers: &Headers,
     ) {
-        let Some(binder) = binders.source.get(self.place) else { return };
+        let Some(compiled) = rules.source.get(self.place) else { return };
         let original = &headers.tuple;
         let candidate =
-            binder.candidate(original.family(), original.src, self.own, binder.choice(key, original));
+            compiled.candidate(original.family(), original.src, self.own, compiled.choice(key, original));
         let Some(candidate) = candidate else { return };
         let reply = Tuple { dst: candidate.address, ..original.invert() };
         table.index.prefetch(table.key(&reply).hash);

@@ -7,8 +7,8 @@
 //! Searching changes no entry. What it finds may be the tuple of an entry that is over, which ends when its successor is
 //! confirmed.
 
-use super::binder::Candidate;
 use super::budget::Budget;
+use super::compiled::Candidate;
 use super::exhausted::Exhausted;
 use super::mapping::{Mappings, half};
 use super::pools::Pools;

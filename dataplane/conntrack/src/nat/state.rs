@@ -100,8 +100,8 @@ impl NatState {
 
     /// Fetches what the translation of a packet without an entry will most probably look at.
     pub(crate) fn prefetch(&self, configuration: &Configuration, table: &Table, headers: &Headers) {
-        let Configuration { binders, pools, .. } = configuration;
-        self.last_bound.prefetch((binders, pools, table), &self.key, headers);
+        let Configuration { compiled_nat, pools, .. } = configuration;
+        self.last_bound.prefetch((compiled_nat, pools, table), &self.key, headers);
     }
 
     /// Remembers what a connection was bound by.

@@ -1,4 +1,4 @@
-//! Binders: the rules as connections are bound by them, with what is fixed about a rule worked out beforehand.
+//! Compiled rules: the rules as connections are bound by them, with what is fixed about a rule worked out beforehand.
 
 use super::ports::choices;
 use super::rules::{Filtering, Nat, Ports, Range, Rule};
@@ -23,19 +23,19 @@ pub(super) struct Candidate<'a> {
     pub(super) steers: bool,
 }
 
-/// The binders of a configuration, in the order of its rules.
+/// The compiled rules of a configuration, in the order of the rules.
 #[derive(Clone, Debug, Default)]
-pub struct Binders {
-    pub(super) source: Vec<Binder>,
-    pub(super) destination: Vec<Binder>,
+pub struct CompiledRules {
+    pub(super) source: Vec<CompiledRule>,
+    pub(super) destination: Vec<CompiledRule>,
     /// The addresses outside whose mapped ports are open to everybody: from the first to the last.
     open: Vec<(Family, RangeInclusive<u128>)>,
 }
 
-impl Binders {
+impl CompiledRules {
     /// Those of these rules; `own` says which addresses of the box one can mean.
     pub(crate) fn new(nat: &Nat, own: impl Fn(&Rule) -> Vec<IpAddr>) -> Self {
-        let all = |rules: &[Rule]| rules.iter().map(Binder::new).collect();
+        let all = |rules: &[Rule]| rules.iter().map(CompiledRule::new).collect();
         let is_open = |rule: &&Rule| rule.filtering == Filtering::EndpointIndependent;
         let open = nat.source.iter().filter(is_open).flat_map(|rule| outside(rule, &own)).collect();
         Self { source: all(&nat.source), destination: all(&nat.destination), open }
@@ -49,8 +49,8 @@ impl Binders {
     /// The address that the sender of an error has outside by a rule of its own.
     #[cold]
     pub(crate) fn public_sender(&self, facts: &Facts) -> Option<u128> {
-        let binder = self.source.iter().find(|binder| binder.applies(facts, true))?;
-        let candidate = binder.rule.errors.then(|| binder.candidate(facts.family, facts.source, None, 0));
+        let compiled = self.source.iter().find(|compiled| compiled.applies(facts, true))?;
+        let candidate = compiled.rule.errors.then(|| compiled.candidate(facts.family, facts.source, None, 0));
         candidate.flatten().map(|candidate| candidate.address)
     }
 
@@ -68,13 +68,13 @@ fn outside(rule: &Rule, own: impl Fn(&Rule) -> Vec<IpAddr>) -> Vec<(Family, Rang
 
 /// A rule, and the addresses of its pool by family.
 #[derive(Clone, Debug)]
-pub(super) struct Binder {
+pub(super) struct CompiledRule {
     pub(super) rule: Rule,
     v4: Pool,
     v6: Pool,
 }
 
-impl Binder {
+impl CompiledRule {
     fn new(rule: &Rule) -> Self {
         let ranges = rule.target.ranges();
         let (v4, v6) = (Pool::new(ranges, Family::V4), Pool::new(ranges, Family::V6));
