@@ -99,7 +99,7 @@ impl Shard {
 
     /// Puts a connection whose first packet has passed into the table, if need be in the place of another.
     pub(crate) fn confirm(&mut self, key: &Key, unconfirmed: &mut Unconfirmed) -> Option<u32> {
-        let uses_mapping = unconfirmed.mapped.is_some() || unconfirmed.entered;
+        let uses_mapping = unconfirmed.mapped.is_some() || unconfirmed.eif;
         if uses_mapping {
             self.nat.join_mapping(unconfirmed);
         }

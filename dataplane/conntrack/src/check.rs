@@ -35,8 +35,8 @@ impl Shard {
         )?;
         let users = used().filter(|index| self.table.entries.at(*index).is_translated());
         self.configuration.pools.check(users.flat_map(|index| {
-            let entered = self.table.entries.at(index).status.contains(Status::ENTERED);
-            let came = entered.then(|| self.table.entries.tuple(index, Direction::Original));
+            let is_eif = self.table.entries.at(index).status.contains(Status::EIF);
+            let came = is_eif.then(|| self.table.entries.tuple(index, Direction::Original));
             [Some(self.table.entries.tuple(index, Direction::Reply)), came].into_iter().flatten()
         }))?;
         // A tuple that two entries own finds one of them only.
@@ -57,7 +57,7 @@ impl Shard {
         let mut ports = 0;
         for index in users {
             let mut tuples = self.table.entries.tuples(index);
-            if self.table.entries.at(index).status.contains(Status::ENTERED) {
+            if self.table.entries.at(index).status.contains(Status::EIF) {
                 tuples.reverse();
             }
             let [sends, comes] = tuples;

@@ -30,8 +30,8 @@ bitflags! {
         const DST_NAT = 1 << 5;
         /// It has an extension ([`crate::extension`]).
         const EXTENDED = 1 << 6;
-        /// It came in by a mapping of its server's port, which it uses.
-        const ENTERED = 1 << 10;
+        /// It came in by endpoint-independent filtering (EIF, RFC 4787 section 5): by a mapping of its server's port, which it uses.
+        const EIF = 1 << 10;
         /// Its source is bound by a mapping of its client's port, which it uses.
         const MAPPED = 1 << 11;
         /// Another shard owns its original tuple, and has a signpost.
@@ -46,7 +46,7 @@ bitflags! {
         /// Its reply tuple is another than the inverse of its original one.
         const TRANSLATED = Self::SRC_NAT.bits() | Self::DST_NAT.bits();
         /// It uses a mapping, one way or the other.
-        const USES_MAPPING = Self::ENTERED.bits() | Self::MAPPED.bits();
+        const USES_MAPPING = Self::EIF.bits() | Self::MAPPED.bits();
     }
 }
 

@@ -78,18 +78,15 @@ impl Shard {
     fn has_lost_address(&self, place: u32) -> bool {
         let entry = self.table.entries.at(place);
         if !entry.is_used()
-            || !(entry.status.intersects(Status::MASQUERADED) || entry.status.intersects(Status::ENTERED))
+            || !(entry.status.intersects(Status::MASQUERADED) || entry.status.intersects(Status::EIF))
         {
             return false;
         }
         let reply = self.table.entries.tuple(place, Direction::Reply);
         let masqueraded = entry.status.contains(Status::MASQUERADED).then_some(reply.dst);
-        let entered = entry
-            .status
-            .contains(Status::ENTERED)
-            .then(|| self.nat.mappings().get(&inside(&reply)))
-            .flatten();
-        let given = masqueraded.into_iter().chain(entered.and_then(|mapped| mapped.own_address()));
+        let mapped =
+            entry.status.contains(Status::EIF).then(|| self.nat.mappings().get(&inside(&reply))).flatten();
+        let given = masqueraded.into_iter().chain(mapped.and_then(|mapped| mapped.own_address()));
         let router = router(&self.configuration.forwarding);
         let is_lost = |own| router.is_none_or(|router| !router.is_own(address(reply.family(), own)));
         given.into_iter().any(is_lost)

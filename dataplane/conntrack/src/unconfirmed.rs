@@ -42,8 +42,8 @@ pub(crate) struct Unconfirmed {
     pub(crate) source_rule: Option<usize>,
     /// Who may begin connections to its client's port, if its source was bound by a mapping of that.
     pub(crate) mapped: Option<Filtering>,
-    /// Whether its destination was bound by one of its server's.
-    pub(crate) entered: bool,
+    /// Whether its destination was bound by one of its server's, as endpoint-independent filtering (EIF) has it.
+    pub(crate) eif: bool,
     /// Whether another shard has delegated it to this one: then it stays.
     pub(crate) delegated: bool,
     /// What was tried for it before.
@@ -67,7 +67,7 @@ impl Unconfirmed {
             masqueraded: false,
             source_rule: None,
             mapped: None,
-            entered: false,
+            eif: false,
             delegated: false,
             attempt: Attempt::default(),
         }
@@ -109,8 +109,8 @@ impl Unconfirmed {
         if self.mapped.is_some() {
             status.insert(Status::MAPPED);
         }
-        if self.entered {
-            status.insert(Status::ENTERED);
+        if self.eif {
+            status.insert(Status::EIF);
         }
         status
     }

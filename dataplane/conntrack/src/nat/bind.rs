@@ -47,7 +47,7 @@ impl<'a> Binding<'a> {
     /// Translates the destination of a connection where a rule or a mapping says so; then the facts are those of a packet to there.
     pub(crate) fn bind_destination(&self, unconfirmed: &mut Unconfirmed, facts: &mut Facts) -> Bound {
         if !self.bind_destination_by_rule(unconfirmed, facts)
-            && let Bound::Elsewhere(shard) = self.enter(unconfirmed)
+            && let Bound::Elsewhere(shard) = self.bind_destination_by_filtering(unconfirmed)
         {
             return Bound::Elsewhere(shard);
         }
@@ -90,10 +90,10 @@ impl<'a> Binding<'a> {
         true
     }
 
-    /// Gives a connection the client as destination to whom the address and port belong that it was sent to, if anybody may
-    /// speak to those.
+    /// Endpoint-independent filtering: gives a connection the client as destination whose mapped address and port it was sent
+    /// to, if anybody may speak to that.
     #[inline(never)]
-    fn enter(&self, unconfirmed: &mut Unconfirmed) -> Bound {
+    fn bind_destination_by_filtering(&self, unconfirmed: &mut Unconfirmed) -> Bound {
         let original = &unconfirmed.original;
         let is_open = self.configuration.compiled_nat.is_open(original.family(), original.dst);
         if !is_open || !protocol::has_ports(original.protocol()) {
@@ -108,7 +108,7 @@ impl<'a> Binding<'a> {
             let reply = &mut unconfirmed.reply;
             reply.src = client.address();
             reply.selector = reply.selector.with_sport(client.port);
-            unconfirmed.entered = true;
+            unconfirmed.eif = true;
         }
         Bound::Found
     }
@@ -165,7 +165,7 @@ impl<'a> Binding<'a> {
             return None;
         }
         // A connection uses one mapping: what comes in by its server's, has none of its client's.
-        let may_map = !unconfirmed.entered && !asks_a_node(&unconfirmed.original);
+        let may_map = !unconfirmed.eif && !asks_a_node(&unconfirmed.original);
         let is_independent = *mapping == Mapping::EndpointIndependent && may_map;
         if is_independent {
             let home = self.search.steering().owner_of_endpoint(&inside(&unconfirmed.original));

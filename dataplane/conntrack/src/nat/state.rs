@@ -120,8 +120,8 @@ impl NatState {
         {
             unconfirmed.mapped = None;
         }
-        if unconfirmed.entered && !self.mappings.join_known(reply) {
-            unconfirmed.entered = false;
+        if unconfirmed.eif && !self.mappings.join_known(reply) {
+            unconfirmed.eif = false;
         }
     }
 
@@ -131,7 +131,7 @@ impl NatState {
         if status.contains(Status::MAPPED) {
             self.mappings.leave(original, reply);
         }
-        if status.contains(Status::ENTERED) {
+        if status.contains(Status::EIF) {
             self.mappings.leave(reply, original);
         }
     }
@@ -161,7 +161,7 @@ impl NatState {
     ) {
         let swept = self.sweep.is_none_or(|next| place < next);
         count(pools, reply, swept);
-        if status.contains(Status::ENTERED) {
+        if status.contains(Status::EIF) {
             count(pools, original, swept);
         }
     }
@@ -196,18 +196,18 @@ mod tests {
     }
 
     /// One that came in by that mapping.
-    fn entered() -> Unconfirmed {
+    fn from_outside() -> Unconfirmed {
         let stranger = [192, 0, 2, 9].into();
         let mut it = Unconfirmed::new(Tuple::new(stranger, OUTSIDE.into(), 17, 99, 5000), None);
         it.settle(&Tuple::new([10, 0, 0, 1].into(), stranger, 17, 4000, 99), Hash::default());
-        it.entered = true;
+        it.eif = true;
         it
     }
 
     #[test]
     fn a_mapping_is_used_by_those_who_go_out_and_who_come_in() {
         let mut state = state();
-        let connections = [mapped(1), mapped(2), entered()].map(|mut it| {
+        let connections = [mapped(1), mapped(2), from_outside()].map(|mut it| {
             state.join_mapping(&mut it);
             ([it.original, it.reply], it.status())
         });
@@ -223,17 +223,17 @@ mod tests {
     #[test]
     fn who_finds_no_room_for_a_mapping_goes_without() {
         let mut state = NatState::new(0, SEED).unwrap();
-        let (mut client, mut stranger) = (mapped(1), entered());
+        let (mut client, mut stranger) = (mapped(1), from_outside());
         state.join_mapping(&mut client);
         state.join_mapping(&mut stranger);
-        assert_eq!((client.mapped, stranger.entered), (None, false));
+        assert_eq!((client.mapped, stranger.eif), (None, false));
         assert!(!client.status().intersects(Status::USES_MAPPING));
     }
 
     #[test]
     fn an_entry_counts_ports_on_both_sides_where_it_came_in_by_a_mapping() {
         let (state, mut pools) = (state(), Pools::new([IpAddr::from(OUTSIDE)]));
-        let it = entered();
+        let it = from_outside();
         let tuples = [it.original, it.reply];
         state.count_ports(&mut pools, 0, &tuples, it.status(), Pools::take);
         let used = |pools: &Pools| pools.used(&PortBlock::whole(OUTSIDE.into()));
