@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::text::text_of;
 use crate::output::fail;
-use crate::socket::protocol::Request;
+use crate::socket::protocol::{Answer, Request};
 use crate::socket::{Client, ClientError};
 
 /// Where the daemon listens.
@@ -71,6 +71,11 @@ impl Ask {
         self.show(&Request::Ports)
     }
 
+    /// `sluice neighbours`.
+    pub fn neighbours(&self) -> ExitCode {
+        self.show(&Request::Neighbours)
+    }
+
     /// `sluice drops`.
     pub fn drops(&self) -> ExitCode {
         self.show(&Request::Drops)
@@ -87,10 +92,14 @@ impl Ask {
     }
 
     pub(super) fn ask(&self, request: &Request) -> Result<(), Failure> {
-        let answer = Client::connect(&self.socket.path)?.ask(request)?;
+        self.print(&Client::connect(&self.socket.path)?.ask(request)?)
+    }
+
+    /// Shows an answer.
+    pub(super) fn print(&self, answer: &Answer) -> Result<(), Failure> {
         let text = match self.json {
-            true => serde_json::to_string(&answer).map_err(io::Error::from)? + "\n",
-            false => text_of(&answer),
+            true => serde_json::to_string(answer).map_err(io::Error::from)? + "\n",
+            false => text_of(answer),
         };
         Ok(io::stdout().write_all(text.as_bytes())?)
     }

@@ -17,6 +17,14 @@ below it (net_af_packet, net_tap): it is down, too, where that does not run or
 has been deleted (`ip link`). net_af_packet and net_pcap report 10 Gbit/s
 whatever the speed is. An unknown speed is `-`. Packets and bytes of a port are in `sluice stats`.";
 
+pub(super) const NEIGHBOURS_HELP: &str = "\
+A line for each neighbour: its address, the interface (`dev`), its MAC address
+(`lladdr`) and its state (RFC 4861 section 7.3.2): INCOMPLETE is asked for,
+REACHABLE has spoken not long ago, STALE has spoken and nothing was sent there
+since, PROBE is in use and asked again, PERMANENT is set by `neighbours` in the
+configuration. DELAY is shown as PROBE. A neighbour of several workers is shown
+once, as the one shows it that knows most. A wire has none.";
+
 /// What each reason of `sluice drops` means.
 pub(super) fn reasons() -> String {
     let drops = DropReason::ALL.iter().map(|reason| (reason.label(), reason.meaning()));

@@ -5,6 +5,7 @@ mod check;
 mod conntrack;
 mod help;
 mod nat;
+mod routes;
 mod text;
 mod timeouts;
 
@@ -65,6 +66,12 @@ pub enum Command {
     /// The ports of a running daemon: link, address, queues, device
     #[command(after_help = help::PORTS_HELP)]
     Ports(Ask),
+    /// The neighbours of a running daemon's ports, as ip-neighbour(8) shows them
+    #[command(visible_aliases = ["neighbors", "neigh"], after_help = help::NEIGHBOURS_HELP)]
+    Neighbours(Ask),
+    /// The routes of a running daemon, and the one to an address, as ip-route(8) shows them
+    #[command(visible_alias = "route")]
+    Routes(routes::Routes),
     /// Drops and INVALID packets of a running daemon, by reason
     #[command(after_help = help::reasons())]
     Drops(Ask),
@@ -104,6 +111,8 @@ pub fn main() -> ExitCode {
         Command::Nat(nat) => nat.run(),
         Command::Stats(ask) => ask.stats(),
         Command::Ports(ask) => ask.ports(),
+        Command::Neighbours(ask) => ask.neighbours(),
+        Command::Routes(routes) => routes.run(),
         Command::Drops(ask) => ask.drops(),
         Command::Reload(ask) => ask.reload(),
         Command::Timeouts(timeouts) => timeouts.run(),

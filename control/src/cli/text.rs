@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::socket::protocol::{Answer, Counted, PoolStatistics, PortDescription, Statistics, Timeout};
+use crate::socket::protocol::{
+    Answer, Counted, Neighbour, PoolStatistics, PortDescription, Route, RouteKind, Statistics, Timeout,
+};
 
 /// An answer for a reader's eyes.
 pub(super) fn text_of(answer: &Answer) -> String {
@@ -13,6 +15,9 @@ pub(super) fn text_of(answer: &Answer) -> String {
             drops + "\n" + &counted_text("INVALID packets by reason", invalid, "no packet was INVALID")
         }
         Answer::Ports { ports } => ports_text(ports),
+        Answer::Neighbours { neighbours } => neighbours.iter().map(neighbour_line).collect(),
+        Answer::Routes { routes, .. } => routes.iter().map(route_line).collect(),
+        Answer::Route(route) => route_line(route),
         Answer::Pools { pools } => pools_text(pools),
         Answer::Reloaded { revision } => format!("configuration {revision} is in force\n"),
         Answer::Timeouts { timeouts } => timeouts.iter().map(timeout_line).collect(),
@@ -90,6 +95,31 @@ fn ports_text(ports: &[PortDescription]) -> String {
         );
     }
     text
+}
+
+/// As `ip neighbour` shows it.
+fn neighbour_line(neighbour: &Neighbour) -> String {
+    let Neighbour { address, dev, lladdr, state } = neighbour;
+    let lladdr = lladdr.as_ref().map(|mac| format!(" lladdr {mac}")).unwrap_or_default();
+    format!("{address} dev {dev}{lladdr} {}\n", state.to_uppercase())
+}
+
+/// As `ip route` shows it.
+fn route_line(route: &Route) -> String {
+    let Route { kind, to, via, dev, src } = route;
+    let kind = match kind {
+        RouteKind::Unicast => "",
+        RouteKind::Local => "local ",
+        RouteKind::Multicast => "multicast ",
+        RouteKind::Unreachable => "unreachable ",
+    };
+    let to = if to.ends_with("/0") { "default" } else { to };
+    let word =
+        |name: &str, value: Option<String>| value.map(|value| format!(" {name} {value}")).unwrap_or_default();
+    let via = word("via", via.map(|via| via.to_string()));
+    let dev = word("dev", dev.clone());
+    let src = word("src", src.map(|src| src.to_string()));
+    format!("{kind}{to}{via}{dev}{src}\n")
 }
 
 /// `25 Gbit/s`, `2.5 Gbit/s`, `100 Mbit/s`.
@@ -178,6 +208,40 @@ mod tests {
             ]
         );
         assert_eq!([100, 1000, 2500].map(speed_text), ["100 Mbit/s", "1 Gbit/s", "2.5 Gbit/s"]);
+    }
+
+    #[test]
+    fn neighbours_and_routes_look_as_in_iproute2() {
+        let neighbour = |lladdr: Option<&str>, state: &str| Neighbour {
+            address: "10.0.0.2".parse().unwrap(),
+            dev: "inside".to_owned(),
+            lladdr: lladdr.map(str::to_owned),
+            state: state.to_owned(),
+        };
+        let neighbours =
+            vec![neighbour(Some("02:00:00:00:00:02"), "reachable"), neighbour(None, "incomplete")];
+        assert_eq!(
+            text_of(&Answer::Neighbours { neighbours }),
+            "10.0.0.2 dev inside lladdr 02:00:00:00:00:02 REACHABLE\n10.0.0.2 dev inside INCOMPLETE\n"
+        );
+        let out = Route {
+            kind: RouteKind::Unicast,
+            to: "::/0".to_owned(),
+            via: "fe80::1".parse().ok(),
+            dev: Some("outside".to_owned()),
+            src: "2001:db8::1".parse().ok(),
+        };
+        let nowhere = Route {
+            kind: RouteKind::Unreachable,
+            to: "192.0.2.1".to_owned(),
+            via: None,
+            dev: None,
+            src: None,
+        };
+        assert_eq!(
+            text_of(&Answer::Routes { routes: vec![out, nowhere], next: None }),
+            "default via fe80::1 dev outside src 2001:db8::1\nunreachable 192.0.2.1\n"
+        );
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use sluice_conntrack::State;
 use sluice_conntrack::nat::SPACES;
+use sluice_conntrack::{Forwarding, State};
 use sluice_engine::Load;
 use sluice_engine::command::Unanswered;
 use sluice_engine::report::{PAGE, Page, Stats};
@@ -17,7 +17,7 @@ use super::dataplane::Dataplane;
 use super::reload::{self, Reloads};
 use super::state::LastGood;
 use super::totals::{busy_ratio, counted, drops, shard_counters, summary, total};
-use super::{Event, RunError, log, pools, ports, rules, service, timeouts};
+use super::{Event, RunError, log, pools, ports, routes, rules, service, timeouts};
 use crate::config::{self, Config};
 use crate::listing::Listing;
 use crate::metrics::{self, Sample};
@@ -41,6 +41,8 @@ pub struct Daemon {
     reloads: Reloads,
     started: Instant,
     dataplane: Dataplane,
+    /// How the configuration that is in force has packets pass.
+    forwarding: Forwarding,
     /// Records of `log` rules: written out, and not written because there were too many.
     logged: u64,
     unlogged: u64,
@@ -76,6 +78,7 @@ impl Daemon {
             loads: Vec::new(),
             rules: rules::Published::default(),
             pools: pools::Pools::of(&candidate.configuration),
+            forwarding: candidate.configuration.forwarding,
             links: ports::Links::default(),
             loss_alarms: ports::LossAlarms::default(),
             shard_alarms: ShardAlarms::default(),
@@ -126,6 +129,11 @@ impl Daemon {
                 .map(|shards| Answer::Shards { shards: (0..).zip(&shards).map(shard_counters).collect() }),
             Request::Statistics => self.statistics().map(Answer::Statistics),
             Request::Ports => Ok(Answer::Ports { ports: ports::describe(self.dataplane.ports()) }),
+            Request::Neighbours => self.dataplane.workers.neighbours().map(|neighbours| Answer::Neighbours {
+                neighbours: routes::neighbours(&neighbours, &self.config),
+            }),
+            Request::Routes { from } => Ok(routes::list(&self.config, &self.forwarding, from)),
+            Request::Route { to } => Ok(routes::get(&self.config, &self.forwarding, to)),
             Request::Drops => self.stats().map(|stats| drops(&stats)),
             Request::Pools => self.pools().map(|pools| Answer::Pools { pools }),
             // Its answer comes when the file has been read.
@@ -267,6 +275,7 @@ impl Daemon {
         self.rules.publish(&self.config.policy, &decided.rules);
         self.rules = rules::Published::default();
         self.pools.replace(pools::Pools::of(&configuration), &decided.nat);
+        self.forwarding = configuration.forwarding;
         self.config = config;
         self.applied(yaml, fallback);
         Ok(self.revision)

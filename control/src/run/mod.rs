@@ -14,6 +14,7 @@ mod log;
 mod pools;
 mod ports;
 mod reload;
+mod routes;
 mod rules;
 mod service;
 mod startup;

@@ -10,9 +10,9 @@ use sluice_conntrack::Configuration;
 use sluice_conntrack::counters::RuleCounter;
 use sluice_conntrack::nat::{NatCounter, PortBlock, SPACES};
 use sluice_conntrack::settings::Timeouts;
-use sluice_engine::Worker;
 use sluice_engine::command::{Answer, Command, Controller, Unanswered};
-use sluice_engine::report::{BLOCKS, LogPage, Page, PortsPage, Stats};
+use sluice_engine::report::{BLOCKS, LogPage, NeighboursPage, Page, PortsPage, Stats};
+use sluice_engine::{NeighbourSnapshot, Worker};
 use tracing::warn;
 
 use super::RunError;
@@ -81,6 +81,21 @@ impl Workers {
                 let Answer::Ports(page) = answer else { return Err(Unanswered::Late) };
                 let spaces = all.iter_mut().flatten().zip(page.used().iter().flatten());
                 spaces.for_each(|(all, used)| *all += u64::from(*used));
+            }
+        }
+        Ok(all)
+    }
+
+    /// The neighbours that each worker knows, page by page.
+    pub fn neighbours(&mut self) -> Result<Vec<NeighbourSnapshot>, Unanswered> {
+        let mut all = Vec::new();
+        for Handle { controller, .. } in &mut self.0 {
+            let mut next = Some(Box::new(NeighboursPage::from_start()));
+            while let Some(page) = next {
+                let answer = controller.ask(Command::Neighbours(page), PATIENCE)?;
+                let Answer::Neighbours(page) = answer else { return Err(Unanswered::Late) };
+                all.extend_from_slice(page.neighbours());
+                next = page.into_next();
             }
         }
         Ok(all)

@@ -3,6 +3,8 @@
 //! Nobody keeps anything for a client between two requests: a listing is asked for page by page, each request with
 //! the place where the last page ended.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use sluice_conntrack::nat::SPACES;
 
@@ -33,6 +35,19 @@ pub enum Request {
     Statistics,
     /// The ports and their links.
     Ports,
+    /// The neighbours of the ports.
+    Neighbours,
+    /// Routes, as many as an answer has room for.
+    Routes {
+        /// The first of them, by its place among all.
+        #[serde(default)]
+        from: u64,
+    },
+    /// The route that packets to an address take.
+    Route {
+        /// The destination.
+        to: IpAddr,
+    },
     /// Drops by reason.
     Drops,
     /// What the SNAT rules have to give, and what is taken of it.
@@ -89,6 +104,21 @@ pub enum Answer {
         /// In the order of their names.
         ports: Vec<PortDescription>,
     },
+    /// The neighbours of the ports.
+    Neighbours {
+        /// In the order of their ports and addresses.
+        neighbours: Vec<Neighbour>,
+    },
+    /// Routes.
+    Routes {
+        /// The networks of the ports, then the configured routes in their order.
+        routes: Vec<Route>,
+        /// The place of the route behind them; left out at the end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<u64>,
+    },
+    /// The route that packets to an address take.
+    Route(Route),
     /// Drops by reason.
     Drops {
         /// Packets that ended here, by every reason there is.
@@ -255,6 +285,53 @@ pub struct PortDescription {
     pub device: String,
     /// Its driver.
     pub driver: String,
+}
+
+/// A station on the link of a port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Neighbour {
+    /// Its address.
+    pub address: IpAddr,
+    /// Name of the interface.
+    pub dev: String,
+    /// Its MAC address; left out while it is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lladdr: Option<String>,
+    /// `incomplete`, `reachable`, `stale`, `probe` or `permanent`.
+    pub state: String,
+}
+
+/// Where packets to some destinations go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// What becomes of them.
+    #[serde(rename = "type")]
+    pub kind: RouteKind,
+    /// The destinations: a prefix, or the address that was asked for.
+    pub to: String,
+    /// The next router; left out where the destinations are on the link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<IpAddr>,
+    /// The interface that packets leave by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dev: Option<String>,
+    /// The address that the box itself speaks from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub src: Option<IpAddr>,
+}
+
+/// What becomes of packets on a route, in iproute2's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RouteKind {
+    /// They are forwarded.
+    Unicast,
+    /// They are for the box itself.
+    Local,
+    /// They are dropped: they are for a group, or for all stations of a link.
+    Multicast,
+    /// They are refused: there is no route.
+    Unreachable,
 }
 
 /// What a port's device has counted.

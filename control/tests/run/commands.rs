@@ -124,9 +124,19 @@ fn nonsense(daemon: &BoxUnderTest) {
 
 #[test]
 fn without_a_daemon_the_commands_say_what_to_do() {
-    for command in
-        ["conntrack -L", "conntrack -C", "conntrack -S", "stats", "ports", "drops", "reload", "timeouts get"]
-    {
+    for command in [
+        "conntrack -L",
+        "conntrack -C",
+        "conntrack -S",
+        "stats",
+        "ports",
+        "drops",
+        "reload",
+        "timeouts get",
+        "neigh",
+        "routes",
+        "route get ::1",
+    ] {
         let output = sluice()
             .args(command.split(' '))
             .args(["--socket", "/nonexistent/control.sock"])

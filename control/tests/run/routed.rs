@@ -50,7 +50,7 @@ fn hosts_see_a_router_of_two_workers() {
 fn hosts_see(test: &str, workers: &str) {
     let row = Row::new(test, &["10.0.0.2/24", "fd00:1::2/64"], &["203.0.113.2/24", "2001:db8:2::2/64"]);
     let Some(row) = row else { return };
-    let _daemon = start(&row, workers);
+    let daemon = start(&row, workers);
     let [client, _, server] = row.stations();
     let says = |from: Station<'_>, arguments: &str, answer: &str| {
         let ping = || text(&from.run("ping", &format!("-n -c 1 -W 2 {arguments}")).stdout);
@@ -71,4 +71,15 @@ fn hosts_see(test: &str, workers: &str) {
     says(client, "-M do -s 1400 2001:db8:2::2", "mtu=1400");
     says(client, "192.0.2.1", "From 10.0.0.1 icmp_seq=1 Destination Net Unreachable");
     says(server, "10.0.0.2", "From 203.0.113.1 icmp_seq=1 Packet filtered");
+    // What the box has learnt of them, once for all workers.
+    let neighbours = daemon.tell("neighbours");
+    let states = ["REACHABLE", "STALE", "PROBE"];
+    for known in ["10.0.0.2 dev inside lladdr ", "2001:db8:2::2 dev outside lladdr "] {
+        let lines: Vec<&str> = neighbours.lines().filter(|line| line.starts_with(known)).collect();
+        assert!(lines.len() == 1 && states.iter().any(|state| lines[0].ends_with(state)), "{neighbours}");
+    }
+    assert_eq!(daemon.tell("routes get 203.0.113.2"), "203.0.113.2 dev outside src 203.0.113.1\n");
+    assert_eq!(daemon.tell("routes get fd00:1::1"), "local fd00:1::1 dev inside src fd00:1::1\n");
+    assert_eq!(daemon.tell("routes get 192.0.2.1"), "unreachable 192.0.2.1\n");
+    assert_eq!(daemon.tell("routes").lines().next(), Some("10.0.0.0/24 dev inside src 10.0.0.1"));
 }

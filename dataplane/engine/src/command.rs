@@ -35,7 +35,7 @@ use sluice_conntrack::Configuration;
 use sluice_conntrack::settings::Timeouts;
 use thiserror::Error;
 
-use crate::report::{LogPage, Page, PortsPage, Stats};
+use crate::report::{LogPage, NeighboursPage, Page, PortsPage, Stats};
 
 /// Commands that wait, at most.
 const WAITING: usize = 16;
@@ -53,6 +53,8 @@ pub enum Command {
     SetTimeouts(Timeouts),
     /// Fill the page with how many ports of its blocks are in use.
     Ports(Box<PortsPage>),
+    /// Fill the page with neighbours.
+    Neighbours(Box<NeighboursPage>),
     /// Fill the page with records of `log` rules, which leave the shard.
     Log(Box<LogPage>),
     /// Receive what waits, then nothing more, and empty the rings from other workers.
@@ -74,6 +76,8 @@ pub enum Answer {
     TimeoutsSet,
     /// A page of ports in use.
     Ports(Box<PortsPage>),
+    /// A page of neighbours.
+    Neighbours(Box<NeighboursPage>),
     /// A page of records.
     Logged(Box<LogPage>),
     /// So many packets have moved since the last time this was asked. When no worker has moved any, all are drained.

@@ -20,7 +20,7 @@ mod worker;
 
 pub use clock::Clock;
 pub use command::{Answer, Command, Controller, Inbox, channel};
-pub use neighbour::{NeighbourCounters, State as NeighbourState};
+pub use neighbour::{NeighbourCounters, NeighbourSnapshot, State as NeighbourState};
 pub use port::PortCounters;
 pub use queues::{OpenPort, Queues};
 pub use report::Load;

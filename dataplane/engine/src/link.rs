@@ -11,7 +11,8 @@ use sluice_conntrack::{Configuration, DropReason, Forwarding, Instant, PortId, S
 
 use crate::frame::{Carried, Received};
 use crate::neighbour::{
-    self, Due, Heard, Message, NeighbourCounters, Neighbours, Speaker, Told, Wait, random_state, read,
+    self, Due, Heard, Message, NeighbourCounters, NeighbourSnapshot, Neighbours, Speaker, Told, Wait,
+    random_state, read,
 };
 use crate::port::WorkerPort;
 
@@ -179,6 +180,16 @@ impl Links {
     /// The numbers of neighbours.
     pub(crate) fn neighbours(&self) -> NeighbourCounters {
         self.neighbours.as_ref().map(Neighbours::counters).unwrap_or_default()
+    }
+
+    /// Hands over the neighbours in so many places of the cache from `from` on; gives the place behind them, `None` at the end.
+    pub(crate) fn list_neighbours(
+        &self,
+        from: u32,
+        places: u32,
+        take: impl FnMut(NeighbourSnapshot),
+    ) -> Option<u32> {
+        self.neighbours.as_ref()?.list(from, places, take)
     }
 
     /// Hands all that waits to the devices.

@@ -1,4 +1,4 @@
-//! What a worker reports when it is asked: entries, counters, ports in use, log records.
+//! What a worker reports when it is asked: entries, counters, ports in use, neighbours, log records.
 //!
 //! Whoever asks has made the memory, and the worker fills it as far as it goes: it neither allocates nor frees.
 
@@ -10,7 +10,8 @@ use sluice_conntrack::log::LogRecord;
 use sluice_conntrack::nat::{NatCounter, PortBlock, SPACES};
 use sluice_conntrack::{Instant, Shard};
 
-use crate::neighbour::NeighbourCounters;
+use crate::link::Links;
+use crate::neighbour::{NeighbourCounters, NeighbourSnapshot};
 use crate::port::PortCounters;
 
 /// Entries on a page of a listing, and records on a page of the log: as many as a burst has packets.
@@ -19,6 +20,9 @@ pub const PAGE: usize = 64;
 /// Blocks on a page of ports in use. Each is some ten cache lines from memory, so that a page takes a worker a few tens of
 /// microseconds at most.
 pub const BLOCKS: usize = 32;
+
+/// Places of the neighbour cache on a page of neighbours: each is some cache lines from memory, too.
+pub const NEIGHBOURS: usize = 256;
 
 /// One page of the listing of a shard's entries, which may have none and yet not be the last. An entry that is there
 /// from the first page to the last is listed once; others may be missing.
@@ -173,6 +177,39 @@ impl PortsPage {
     /// How many ports of each block are in use, in each space.
     pub fn used(&self) -> &[[u32; SPACES]] {
         &self.used
+    }
+}
+
+/// One page of a worker's neighbours, which may have none and yet not be the last.
+#[derive(Debug)]
+pub struct NeighboursPage {
+    cursor: u32,
+    neighbours: Vec<NeighbourSnapshot>,
+    next: Option<u32>,
+}
+
+impl NeighboursPage {
+    /// The first page, to be filled.
+    pub fn from_start() -> Self {
+        Self { cursor: 0, neighbours: Vec::with_capacity(NEIGHBOURS), next: None }
+    }
+
+    pub(crate) fn fill(&mut self, links: &Links) {
+        let Self { cursor, neighbours, next } = self;
+        neighbours.clear();
+        *next = links.list_neighbours(*cursor, NEIGHBOURS as u32, |neighbour| neighbours.push(neighbour));
+    }
+
+    /// The neighbours.
+    pub fn neighbours(&self) -> &[NeighbourSnapshot] {
+        &self.neighbours
+    }
+
+    /// The page behind this one, to be filled, in the same memory; `None` if this was the last.
+    pub fn into_next(mut self: Box<Self>) -> Option<Box<Self>> {
+        self.cursor = self.next.take()?;
+        self.neighbours.clear();
+        Some(self)
     }
 }
 

@@ -108,6 +108,10 @@ impl Worker {
                 page.fill(self.shard());
                 Answer::Ports(page)
             }
+            Command::Neighbours(mut page) => {
+                page.fill(&self.io.links);
+                Answer::Neighbours(page)
+            }
             Command::Log(mut page) => {
                 page.fill(self.shard_mut());
                 Answer::Logged(page)

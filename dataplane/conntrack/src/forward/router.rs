@@ -49,8 +49,8 @@ pub struct Neighbour {
     pub mac: MacAddress,
 }
 
-/// What stands behind a destination.
-type Target = Result<Egress, DropReason>;
+/// What stands behind a destination: the way there, or why packets do not get there.
+pub type Target = Result<Egress, DropReason>;
 
 /// Interfaces and routes, ready for look-ups.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,6 +131,12 @@ impl Router {
         }
     }
 
+    /// What stands behind a destination; `None` where there is no route to it.
+    pub fn find(&self, destination: IpAddr) -> Option<Target> {
+        let family = if destination.is_ipv4() { Family::V4 } else { Family::V6 };
+        self.table.get(family, crate::tuple::number(destination))
+    }
+
     /// Says what link-layer address a port has.
     pub fn set_mac(&mut self, port: PortId, mac: MacAddress) {
         if let Some(place) = self.macs.get_mut(usize::from(port.0)) {
@@ -186,7 +192,7 @@ impl Router {
     /// good on one link only.
     pub fn is_on_link(&self, port: PortId, address: IpAddr) -> bool {
         let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
-        match self.table.get(family, crate::tuple::number(address)) {
+        match self.find(address) {
             _ if is_link_local(address) => true,
             Some(Ok(egress)) if egress == Egress::link(port) => true,
             Some(Err(_)) => false,
@@ -205,7 +211,7 @@ impl Router {
     }
 
     /// How many ports there are.
-    pub(crate) fn ports(&self) -> impl Iterator<Item = PortId> + use<> {
+    pub fn ports(&self) -> impl Iterator<Item = PortId> + use<> {
         (0..self.interfaces.len()).map(|port| PortId(port as u8))
     }
 

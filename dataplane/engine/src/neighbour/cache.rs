@@ -13,7 +13,9 @@ use sluice_conntrack::{Instant, PortId};
 use super::message::{Heard, Speaker};
 use super::queue::{Link, Queue};
 use super::random_state;
-use super::state::{MAX_IN_USE, MAX_INCOMPLETE, MAX_PERMANENT, MAX_UNUSED, NeighbourCounters, State};
+use super::state::{
+    MAX_IN_USE, MAX_INCOMPLETE, MAX_PERMANENT, MAX_UNUSED, NeighbourCounters, NeighbourSnapshot, State,
+};
 
 /// Packets that wait for one neighbour, at most; RFC 4861 section 7.2.2 wants a small number.
 const MAX_WAITING: usize = 3;
@@ -278,6 +280,24 @@ impl<P> Neighbours<P> {
         let entries =
             State::ALL.map(|state| self.ports.iter().map(|port| port.queues[state as usize].len()).sum());
         NeighbourCounters { entries, evictions: self.evictions }
+    }
+
+    /// Hands over the neighbours in so many places from `from` on; gives the place behind them, `None` at the end.
+    pub(crate) fn list(
+        &self,
+        from: u32,
+        places: u32,
+        mut take: impl FnMut(NeighbourSnapshot),
+    ) -> Option<u32> {
+        let end = from.saturating_add(places);
+        for (place, neighbour) in (from..end).zip(self.neighbours.iter().skip(from as usize)) {
+            let Neighbour { port, address, mac, state, .. } = *neighbour;
+            if self.places.get(&(port, address)) == Some(&place) {
+                let mac = (state != State::Incomplete).then_some(mac);
+                take(NeighbourSnapshot { port, address, mac, state });
+            }
+        }
+        ((end as usize) < self.neighbours.len()).then_some(end)
     }
 
     /// Whether each place is free, or in one queue and found.

@@ -1,5 +1,10 @@
 //! The states that a neighbour goes through, and how many may be in each.
 
+use std::net::IpAddr;
+
+use sluice_conntrack::PortId;
+use sluice_conntrack::forward::MacAddress;
+
 /// Neighbours of a port that are asked for, at most: those of half a second at the pace of questions.
 pub(super) const MAX_INCOMPLETE: u32 = 512;
 /// Neighbours of a port that are known though nobody has sent to them, at most.
@@ -48,6 +53,19 @@ impl State {
             Self::Permanent => (&[], MAX_PERMANENT),
         }
     }
+}
+
+/// A neighbour as it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeighbourSnapshot {
+    /// The port whose link it is on.
+    pub port: PortId,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its link-layer address, once that is known.
+    pub mac: Option<MacAddress>,
+    /// What is known of it.
+    pub state: State,
 }
 
 /// The numbers of neighbours, and of those that had to give way, by [`State`].

@@ -256,3 +256,31 @@ fn neighbour_discovery_is_sound_for_another_parser() {
         assert!(read.is_none() || (14 * 8..21 * 8).contains(&bit), "bit {bit}: {read:?}");
     }
 }
+
+#[test]
+fn a_listing_has_each_neighbour_once_whatever_the_size_of_its_pages() {
+    let mut neighbours = cache();
+    // Of two that are asked for in vain nothing is left.
+    for given_up in ["10.0.0.97", "10.0.0.98"] {
+        assert_eq!(neighbours.wait(at(1), PORT, address(given_up), 1), Wait::Asks);
+    }
+    (2..=4).for_each(|second| drop(expire(&mut neighbours, second)));
+    for n in 0..18 {
+        neighbours.hear(at(4), said(&format!("10.0.0.{n}"), MAC, true));
+    }
+    assert_eq!(neighbours.wait(at(4), PORT, address("10.0.0.99"), 1), Wait::Asks);
+    for places in [1, 7, 256, u32::MAX] {
+        let (mut listed, mut next) = (Vec::new(), Some(0));
+        while let Some(from) = next {
+            next = neighbours.list(from, places, |neighbour| listed.push(neighbour));
+        }
+        let asked = listed.iter().find(|neighbour| neighbour.address == address("10.0.0.99")).unwrap();
+        assert_eq!((asked.port, asked.mac, asked.state), (PORT, None, State::Incomplete));
+        let mut addresses: Vec<IpAddr> = listed.iter().map(|neighbour| neighbour.address).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        assert_eq!((listed.len(), addresses.len()), (19, 19), "{places} places a page");
+        let stale = listed.iter().filter(|neighbour| neighbour.state == State::Stale);
+        assert!(stale.clone().count() == 18 && stale.clone().all(|neighbour| neighbour.mac == Some(MAC)));
+    }
+}

@@ -1,0 +1,231 @@
+//! Where packets go: the routes, and the stations on the links.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use sluice_conntrack::{DropReason, Forwarding, PortId};
+use sluice_engine::{NeighbourSnapshot, NeighbourState};
+
+use crate::config::{Config, InterfaceAddress};
+use crate::socket::protocol::{Answer, Neighbour, Route, RouteKind};
+
+/// Routes in one answer to a client: some hundred kilobytes of text.
+const ROUTES_PER_ANSWER: usize = 1024;
+
+/// The neighbours that the workers know, each once and as whoever knows most of it does, in the order of their ports and
+/// addresses.
+pub fn neighbours(known: &[NeighbourSnapshot], config: &Config) -> Vec<Neighbour> {
+    let mut best = BTreeMap::<(PortId, IpAddr), &NeighbourSnapshot>::new();
+    for neighbour in known {
+        let before = best.entry((neighbour.port, neighbour.address)).or_insert(neighbour);
+        if certainty(neighbour.state) > certainty(before.state) {
+            *before = neighbour;
+        }
+    }
+    let row = |neighbour: &NeighbourSnapshot| {
+        Some(Neighbour {
+            address: neighbour.address,
+            dev: name(config, neighbour.port)?,
+            lladdr: neighbour.mac.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")),
+            state: neighbour.state.label().to_owned(),
+        })
+    };
+    best.into_values().filter_map(row).collect()
+}
+
+/// How well a worker knows a neighbour in a state.
+const fn certainty(state: NeighbourState) -> u8 {
+    match state {
+        NeighbourState::Incomplete => 0,
+        NeighbourState::Stale => 1,
+        NeighbourState::Probe => 2,
+        NeighbourState::Reachable => 3,
+        NeighbourState::Permanent => 4,
+    }
+}
+
+/// Routes, from a place among all of them on: the networks of the ports, then the configured routes. One that is the
+/// network of a port as well is not in force.
+pub fn list(config: &Config, forwarding: &Forwarding, from: u64) -> Answer {
+    let Forwarding::Routed(router) = forwarding else { return no_router() };
+    let networks = config.interfaces.iter().flat_map(|(name, interface)| {
+        interface.addresses.iter().filter(|own| !is_link_local(own)).map(move |InterfaceAddress(own)| Route {
+            kind: RouteKind::Unicast,
+            to: own.trunc().to_string(),
+            via: None,
+            dev: Some(name.clone()),
+            src: Some(own.addr()),
+        })
+    });
+    let is_network = |to: &ipnet::IpNet| {
+        let mut own = config.interfaces.values().flat_map(|interface| &interface.addresses);
+        own.any(|own| own.0.trunc() == to.trunc() && !is_link_local(own))
+    };
+    let configured = config.routes.iter().filter(|route| !is_network(&route.to.0)).map(|route| Route {
+        kind: RouteKind::Unicast,
+        to: route.to.to_string(),
+        via: route.via,
+        dev: Some(route.dev.clone()),
+        src: config.port(&route.dev).and_then(|port| {
+            // A route without a next router leads to stations of its own family.
+            router.source_towards(port, route.via.unwrap_or(route.to.0.addr()))
+        }),
+    });
+    let place = usize::try_from(from).unwrap_or(usize::MAX);
+    let mut rest = networks.chain(configured).skip(place);
+    let routes: Vec<Route> = rest.by_ref().take(ROUTES_PER_ANSWER).collect();
+    let next = rest.next().map(|_| from + routes.len() as u64);
+    Answer::Routes { routes, next }
+}
+
+/// The route that packets to an address take.
+pub fn get(config: &Config, forwarding: &Forwarding, to: IpAddr) -> Answer {
+    let Forwarding::Routed(router) = forwarding else { return no_router() };
+    let ends = |kind| Route { kind, to: to.to_string(), via: None, dev: None, src: None };
+    Answer::Route(match router.find(to) {
+        None => ends(RouteKind::Unreachable),
+        Some(Err(DropReason::Multicast)) => ends(RouteKind::Multicast),
+        Some(Err(_)) => ends(RouteKind::Unreachable),
+        Some(Ok(egress)) if egress.port == PortId::LOCAL => {
+            let here = router.ports().find(|port| router.addresses(*port).any(|own| own == to));
+            Route { dev: here.and_then(|port| name(config, port)), src: Some(to), ..ends(RouteKind::Local) }
+        }
+        Some(Ok(egress)) => {
+            let via = egress.gateway.and_then(|gateway| router.gateway(gateway));
+            Route {
+                via,
+                dev: name(config, egress.port),
+                src: router.source_towards(egress.port, via.unwrap_or(to)),
+                ..ends(RouteKind::Unicast)
+            }
+        }
+    })
+}
+
+fn no_router() -> Answer {
+    Answer::Error { message: "there are no routes: the box is a wire (`forwarding: wire`)".to_owned() }
+}
+
+/// The name of a port's interface.
+fn name(config: &Config, port: PortId) -> Option<String> {
+    config.interfaces.keys().nth(usize::from(port.0)).cloned()
+}
+
+fn is_link_local(own: &InterfaceAddress) -> bool {
+    matches!(own.0.addr(), IpAddr::V6(own) if own.is_unicast_link_local())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    const ROUTER: &str = "{version: 1, interfaces: {
+        inside: {device: 'vdev:net_null0', addresses: [10.0.0.1/8, 'fe80::1/64']},
+        outside: {device: 'vdev:net_null1', addresses: [203.0.113.1/24, '2001:db8::1/64']}},
+        routes: [{to: 0.0.0.0/0, via: 203.0.113.254, dev: outside},
+                 {to: 10.0.0.0/8, via: 203.0.113.253, dev: outside},
+                 {to: 'fd00::/8', via: 'fe80::9', dev: outside}]}";
+
+    fn configured(text: &str) -> (Config, Forwarding) {
+        let config = config::parse("test", text.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
+        let forwarding = config::lower(&config).unwrap().forwarding;
+        (config, forwarding)
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn unicast(to: &str, via: Option<&str>, dev: &str, src: &str) -> Route {
+        Route {
+            kind: RouteKind::Unicast,
+            to: to.to_owned(),
+            via: via.map(address),
+            dev: Some(dev.to_owned()),
+            src: Some(address(src)),
+        }
+    }
+
+    #[test]
+    fn all_routes_that_are_in_force_are_listed() {
+        let (config, forwarding) = configured(ROUTER);
+        let routes = vec![
+            unicast("10.0.0.0/8", None, "inside", "10.0.0.1"),
+            unicast("203.0.113.0/24", None, "outside", "203.0.113.1"),
+            unicast("2001:db8::/64", None, "outside", "2001:db8::1"),
+            unicast("0.0.0.0/0", Some("203.0.113.254"), "outside", "203.0.113.1"),
+            unicast("fd00::/8", Some("fe80::9"), "outside", "2001:db8::1"),
+        ];
+        assert_eq!(list(&config, &forwarding, 0), Answer::Routes { routes: routes.clone(), next: None });
+        assert_eq!(
+            list(&config, &forwarding, 3),
+            Answer::Routes { routes: routes[3..].to_vec(), next: None }
+        );
+        assert_eq!(list(&config, &forwarding, u64::MAX), Answer::Routes { routes: vec![], next: None });
+    }
+
+    #[test]
+    fn many_routes_come_page_by_page() {
+        let route = |n: usize| format!("{{to: 172.{}.{}.0/24, dev: outside}}", 16 + n / 256, n % 256);
+        let many: Vec<String> = (0..ROUTES_PER_ANSWER).map(route).collect();
+        let text = ROUTER.replace("routes: [", &format!("routes: [{}, ", many.join(", ")));
+        let (config, forwarding) = configured(&text);
+        let Answer::Routes { routes, next } = list(&config, &forwarding, 0) else { panic!() };
+        assert_eq!((routes.len(), next), (ROUTES_PER_ANSWER, Some(ROUTES_PER_ANSWER as u64)));
+        let Answer::Routes { routes, next } = list(&config, &forwarding, next.unwrap()) else { panic!() };
+        assert_eq!((routes.len(), next), (5, None));
+    }
+
+    #[test]
+    fn a_route_is_found_for_each_address() {
+        let (config, forwarding) = configured(ROUTER);
+        let ends = |kind, to: &str| Route { kind, to: to.to_owned(), via: None, dev: None, src: None };
+        for expected in [
+            unicast("192.0.2.1", Some("203.0.113.254"), "outside", "203.0.113.1"),
+            unicast("10.9.9.9", None, "inside", "10.0.0.1"),
+            unicast("fd00::1", Some("fe80::9"), "outside", "2001:db8::1"),
+            Route { kind: RouteKind::Local, ..unicast("2001:db8::1", None, "outside", "2001:db8::1") },
+            ends(RouteKind::Unreachable, "2001:db9::1"),
+            ends(RouteKind::Unreachable, "127.0.0.1"),
+            ends(RouteKind::Multicast, "224.0.0.1"),
+            ends(RouteKind::Multicast, "203.0.113.255"),
+        ] {
+            let to = address(&expected.to);
+            assert_eq!(get(&config, &forwarding, to), Answer::Route(expected));
+        }
+        let (config, wire) = configured(
+            "{version: 1, interfaces: {a: {device: 'vdev:net_null0'}, b: {device: 'vdev:net_null1'}}}",
+        );
+        assert!(matches!(get(&config, &wire, address("10.0.0.1")), Answer::Error { .. }));
+    }
+
+    #[test]
+    fn a_neighbour_of_several_workers_is_listed_once() {
+        let (config, _) = configured(ROUTER);
+        let known = |port, address: &str, mac, state| NeighbourSnapshot {
+            port: PortId(port),
+            address: address.parse().unwrap(),
+            mac,
+            state,
+        };
+        let mac = Some([2, 0, 0, 0, 0, 0xfe]);
+        let all = [
+            known(1, "203.0.113.9", mac, NeighbourState::Stale),
+            known(0, "10.0.0.7", None, NeighbourState::Incomplete),
+            known(1, "203.0.113.9", mac, NeighbourState::Reachable),
+            known(1, "203.0.113.9", mac, NeighbourState::Probe),
+        ];
+        let row = |address: &str, dev: &str, lladdr: Option<&str>, state: &str| Neighbour {
+            address: address.parse().unwrap(),
+            dev: dev.to_owned(),
+            lladdr: lladdr.map(str::to_owned),
+            state: state.to_owned(),
+        };
+        let expected = [
+            row("10.0.0.7", "inside", None, "incomplete"),
+            row("203.0.113.9", "outside", Some("02:00:00:00:00:fe"), "reachable"),
+        ];
+        assert_eq!(neighbours(&all, &config), expected);
+    }
+}
