@@ -63,11 +63,11 @@ fn established(driver: Driver) -> Driver {
 }
 
 #[library_benchmark(setup = empty)]
-#[bench::plain(args = (PLAIN), config = at_most(1838))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(3125))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(3304))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(3332))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(3348))]
+#[bench::plain(args = (PLAIN), config = at_most(1769))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(3039))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(3219))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(3247))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(3263))]
 fn new(driver: Driver) -> Driver {
     process(driver)
 }

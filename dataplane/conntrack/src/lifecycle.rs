@@ -35,8 +35,8 @@ impl Shard {
         self.counters.inserts += 1;
         let status = self.table.entries.at(index).status;
         if status.intersects(Status::TRANSLATED) {
-            let tuples = [unconfirmed.original, unconfirmed.reply];
-            self.nat.count_ports(&mut self.configuration.pools, index, &tuples, status, Pools::take);
+            let tuples = [&unconfirmed.original, &unconfirmed.reply];
+            self.nat.count_ports(&mut self.configuration.pools, index, tuples, status, Pools::take);
         }
         Some(index)
     }
@@ -80,7 +80,7 @@ impl Shard {
         }
         if removed.is_translated() {
             let pools = &mut self.configuration.pools;
-            self.nat.count_ports(pools, *index, tuples, *status, Pools::give_back);
+            self.nat.count_ports(pools, *index, tuples.each_ref(), *status, Pools::give_back);
             if end != End::Refused {
                 self.nat.forget_exhausted(&tuples[1], &self.exchange, self.now);
             }

@@ -53,7 +53,7 @@ impl Shard {
                 let tuples = self.table.entries.tuples(place);
                 let pools = &mut self.configuration.pools;
                 let take_late = |pools: &mut Pools, comes: &_, _| pools.take_late(comes);
-                self.nat.count_ports(pools, place, &tuples, status, take_late);
+                self.nat.count_ports(pools, place, tuples.each_ref(), status, take_late);
             }
             if self.has_lost_address(place) {
                 self.end(place, End::Deleted);

@@ -239,10 +239,12 @@ impl Search<'_> {
     }
 
     /// Gives a connection a reply tuple, if that is nobody's and the budget has a probe left.
+    #[inline]
     fn settle_on(&mut self, unconfirmed: &mut Unconfirmed, reply: &Tuple) -> bool {
         self.budget.spend() && self.settle_if_free(unconfirmed, reply)
     }
 
+    #[inline]
     fn settle_if_free(&self, unconfirmed: &mut Unconfirmed, reply: &Tuple) -> bool {
         match self.probe(reply, unconfirmed) {
             Probe::Free(hash, expired) => self.settle(unconfirmed, reply, hash, expired),
@@ -251,6 +253,7 @@ impl Search<'_> {
     }
 
     /// Gives a connection a free reply tuple, if no other shard has refused it that.
+    #[inline]
     fn settle(&self, unconfirmed: &mut Unconfirmed, reply: &Tuple, hash: Hash, expired: Option<u32>) -> bool {
         let settles = !self.was_refused(unconfirmed.attempt, reply);
         if settles {
@@ -352,5 +355,47 @@ impl Scope {
 
     const fn has(self, steering: &Steering, port: u16) -> bool {
         self.ports(steering, port as usize / 64) >> (port % 64) & 1 == 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_memory::Pages;
+
+    const SEED: [u64; 4] = [1, 2, 3, 4];
+
+    fn client(host: u8) -> Unconfirmed {
+        let (client, server) = ([10, 0, 0, host].into(), [198, 51, 100, 2].into());
+        Unconfirmed::new(Tuple::new(client, server, protocol::UDP, 4000, 53), None)
+    }
+
+    /// The port that a connection gets of an address at some millisecond.
+    fn port(table: &Table, connection: &mut Unconfirmed, ms: u64) -> u16 {
+        let mut search = Search {
+            table,
+            exchange: &Exchange::new(8, SEED).unwrap(),
+            pools: &Pools::default(),
+            exhausted: &mut Exhausted::default(),
+            key: &RandomState::with_seeds(1, 2, 3, 4),
+            now: Instant::from_ns(ms * 1_000_000),
+            budget: Budget::new(0),
+        };
+        let candidate = Candidate { address: 0xcb00_7101, ports: &Ports::Preserve, steers: true };
+        assert!(search.settle_source(connection, &candidate, false, Reach::Home));
+        connection.reply.reply_port()
+    }
+
+    #[test]
+    fn the_tuple_of_an_entry_whose_time_is_over_is_free_for_a_successor() {
+        let mut table = Table::new(8, 16, SEED, Pages::Ordinary, Tick::default()).unwrap();
+        let [mut first, mut second, mut third] = [1, 2, 3].map(client);
+        assert_eq!(port(&table, &mut first, 0), 4000);
+        first.entry.deadline = Tick::default().after_ms(1000);
+        let index = table.insert(table.key(&first.original).hash, &first, 0).unwrap();
+        assert_ne!(port(&table, &mut second, 500), 4000);
+        assert_eq!(second.takes_over, None);
+        assert_eq!(port(&table, &mut third, 2000), 4000);
+        assert_eq!((third.takes_over, table.entries.len()), (Some(index), 1), "nothing has ended yet");
     }
 }

@@ -155,7 +155,7 @@ impl NatState {
         &self,
         pools: &mut Pools,
         place: u32,
-        [original, reply]: &[Tuple; 2],
+        [original, reply]: [&Tuple; 2],
         status: Status,
         count: impl Fn(&mut Pools, &Tuple, bool),
     ) {
@@ -234,11 +234,11 @@ mod tests {
     fn an_entry_counts_ports_on_both_sides_where_it_came_in_by_a_mapping() {
         let (state, mut pools) = (state(), Pools::new([IpAddr::from(OUTSIDE)]));
         let it = from_outside();
-        let tuples = [it.original, it.reply];
-        state.count_ports(&mut pools, 0, &tuples, it.status(), Pools::take);
+        let tuples = [&it.original, &it.reply];
+        state.count_ports(&mut pools, 0, tuples, it.status(), Pools::take);
         let used = |pools: &Pools| pools.used(&PortBlock::whole(OUTSIDE.into()));
         assert_eq!(used(&pools), [0, 1, 0]);
-        state.count_ports(&mut pools, 0, &tuples, it.status(), Pools::give_back);
+        state.count_ports(&mut pools, 0, tuples, it.status(), Pools::give_back);
         assert_eq!(used(&pools), [0; 3]);
     }
 
@@ -249,10 +249,10 @@ mod tests {
         state.sweep = Some(5);
         let it = mapped(1);
         for place in [4, 5] {
-            state.count_ports(&mut pools, place, &[it.original, it.reply], it.status(), Pools::take);
+            state.count_ports(&mut pools, place, [&it.original, &it.reply], it.status(), Pools::take);
         }
         assert_eq!(pools.used(&PortBlock::whole(OUTSIDE.into())), [0, 1, 0]);
-        state.count_ports(&mut pools, 4, &[it.original, it.reply], it.status(), Pools::give_back);
+        state.count_ports(&mut pools, 4, [&it.original, &it.reply], it.status(), Pools::give_back);
         assert_eq!(pools.used(&PortBlock::whole(OUTSIDE.into())), [0; 3]);
     }
 }
