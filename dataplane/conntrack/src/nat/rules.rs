@@ -237,3 +237,23 @@ impl NatCounter {
         self.exhausted += other.exhausted;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_says_what_it_makes_addresses_of() {
+        let [own, other] = [1, 2].map(|host| IpAddr::from([203, 0, 113, host]));
+        let range = Range::of(other, Ports::Among(6000..=6009));
+        let pool = Target::Pool(vec![range.clone()]);
+        assert_eq!((pool.shared(&[own]), pool.own_ports()), (vec![range], None));
+        let masquerade = Target::Masquerade(Ports::Preserve);
+        assert_eq!(masquerade.shared(&[own]), [Range::of(own, Ports::Preserve)]);
+        let network = Prefix::new([198, 51, 100, 0].into(), 24);
+        let one_to_one = Target::Prefix(network);
+        assert_eq!((one_to_one.network(), one_to_one.shared(&[own])), (Some(&network), vec![]));
+        let translate = [&pool, &masquerade, &one_to_one, &Target::NoNat].map(Target::translates);
+        assert_eq!(translate, [true, true, true, false]);
+    }
+}

@@ -53,6 +53,9 @@ fn a_dead_connection_does_not_keep_its_port_until_the_wheel_comes_to_it() {
     it.now = it.now.after(secs(31));
     it.goes_out(&from(3).udp(1));
     assert_eq!(it.shard.len(), 1);
+    let counters = it.shard.counters();
+    let expired: u64 = counters.expired.as_flattened().iter().sum();
+    assert_eq!((expired, counters.closed), (1, 0), "it has expired, whoever takes its place");
     it.check();
 }
 
