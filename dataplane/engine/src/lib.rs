@@ -11,6 +11,7 @@ mod dispatch;
 mod frame;
 mod handoff;
 mod link;
+mod mld;
 mod neighbour;
 mod port;
 mod priority_tag;

@@ -4,12 +4,13 @@ use std::net::IpAddr;
 
 use dpdk::{Mbuf, Mempool};
 use sluice_conntrack::forward::{MacAddress, Router, link_local};
-use sluice_conntrack::ids::GatewayId;
+use sluice_conntrack::ids::{GatewayId, ShardId};
 use sluice_conntrack::verdict::Action;
 use sluice_conntrack::wire::ethernet;
 use sluice_conntrack::{Configuration, DropReason, Forwarding, Instant, PortId, Shard, Verdict};
 
 use crate::frame::{Carried, Received};
+use crate::mld::{self, Listeners, Report};
 use crate::neighbour::{
     self, Due, Heard, Message, NeighbourCounters, NeighbourSnapshot, Neighbours, Speaker, Told, Wait,
     random_state, read,
@@ -33,6 +34,8 @@ pub(crate) struct Links {
     pub(crate) ports: Vec<WorkerPort>,
     /// The stations of a routed box that is one itself.
     neighbours: Option<Neighbours<Undelivered>>,
+    /// The groups that the box is in on its links, of which the first worker tells.
+    listeners: Option<Listeners>,
     /// What the other workers have heard of them from this one.
     told: Told,
     /// Where the packets come from that the box makes itself.
@@ -45,12 +48,13 @@ impl Links {
     /// Those of one of so many workers.
     pub(crate) fn new(ports: Vec<WorkerPort>, pool: Mempool, workers: u16) -> Self {
         let told = Told::new(workers, random_state());
-        Self { ports, neighbours: None, told, pool, scratch: vec![0; LONGEST_ANSWER].into() }
+        Self { ports, neighbours: None, listeners: None, told, pool, scratch: vec![0; LONGEST_ANSWER].into() }
     }
 
     /// From now on the box is a station on its links.
     pub(crate) fn join(&mut self, configuration: &mut Configuration) {
         self.neighbours = Some(Neighbours::new(self.ports.len()));
+        self.listeners = Some(Listeners::new(self.ports.len(), random_state()));
         self.configure(configuration);
     }
 
@@ -61,6 +65,9 @@ impl Links {
         {
             for (number, port) in (0..).zip(&self.ports) {
                 router.set_mac(PortId(number), port.mac);
+            }
+            if let Some(listeners) = &mut self.listeners {
+                listeners.announce();
             }
             neighbours.configure(router, |egress, Undelivered { mbuf, .. }, mac| {
                 if let Some(port) = self.ports.get_mut(usize::from(egress.0)) {
@@ -113,6 +120,18 @@ impl Links {
     ) -> Option<Heard> {
         let port = self.ports.get_mut(usize::from(ingress.0))?;
         let frame = Received::of(ingress, &mut mbuf);
+        if let (Action::Deliver, Some(listeners), Some(query)) =
+            (verdict.action, &mut self.listeners, mld::read(&frame))
+        {
+            let router = match &shard.configuration().forwarding {
+                Forwarding::Routed(router) => router,
+                Forwarding::Wire { .. } => return None,
+            };
+            if query.group.is_none_or(|asked| router.groups(ingress).any(|group| group == asked)) {
+                listeners.hear(now, ingress, query);
+            }
+            return None;
+        }
         if let (Action::Deliver, Some(neighbours), Forwarding::Routed(router)) =
             (verdict.action, &mut self.neighbours, &shard.configuration().forwarding)
             && let Some(message) = read(&frame)
@@ -147,6 +166,7 @@ impl Links {
     /// Asks for neighbours again that have been silent for long, and gives up those that do not answer: a bounded part of the
     /// work in each round.
     pub(crate) fn expire(&mut self, now: Instant, shard: &mut Shard) {
+        self.report_groups(now, shard);
         let Some(neighbours) = &mut self.neighbours else { return };
         neighbours.expire(now, |due| match due {
             Due::Ask(egress, address) => {
@@ -175,6 +195,25 @@ impl Links {
             shard.count_drops(DropReason::NoNeighbour, lost);
         }
         self.flush(shard);
+    }
+
+    /// Sends the next message of a report that is due, if there is one.
+    fn report_groups(&mut self, now: Instant, shard: &Shard) {
+        let (Some(listeners), Forwarding::Routed(router)) =
+            (&mut self.listeners, &shard.configuration().forwarding)
+        else {
+            return;
+        };
+        let Some((egress, report, before)) = listeners.due(now) else { return };
+        if report == Report::Unsolicited && shard.steering().own() != ShardId(0) {
+            return listeners.reported(egress, 0);
+        }
+        let mut groups = router.groups(egress).skip(before).peekable();
+        let port = self.ports.get_mut(usize::from(egress.0)).filter(|_| groups.peek().is_some());
+        let Some(port) = port else { return listeners.reported(egress, 0) };
+        let (bytes, reported) = mld::write(report, (link_local(port.mac), port.mac), groups);
+        send_bytes(port, &bytes, self.pool);
+        listeners.reported(egress, reported);
     }
 
     /// The numbers of neighbours.

@@ -1,11 +1,13 @@
 //! Where a packet leaves: over a wire to the other port, or by a router's decision.
 
+mod link;
 pub mod router;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use router::{Interface, MacAddress, Neighbour, Route, Router, link_local};
+pub use link::{link_local, solicited_node};
+pub use router::{Interface, MacAddress, Neighbour, Route, Router};
 
 use crate::frame::Frame;
 use crate::headers::{Headers, Kind};

@@ -4,6 +4,7 @@
 //! The order is Linux's: a packet was tracked before it is routed, and the policy judges it afterwards. So one that
 //! goes nowhere has a state and refreshes its entry, but makes none.
 
+use super::link::{groups, is_link_local, link_local, solicited_node};
 use super::table::Table;
 use super::{Egress, MAX_PORTS, RouteResult};
 use crate::frame::Frame;
@@ -12,7 +13,7 @@ use crate::ids::{GatewayId, PortId};
 use crate::policy::Prefix;
 use crate::tuple::{Family, protocol};
 use crate::verdict::{Action, DropReason, Rejection};
-use crate::wire::{self, checksum, ethernet, ipv6};
+use crate::wire::{self, checksum, ethernet, ipv4, ipv6};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// A link-layer address.
@@ -65,6 +66,8 @@ pub struct Router {
     own: Vec<IpAddr>,
     /// Stations that need not be asked for their address.
     pub neighbours: Vec<Neighbour>,
+    /// The solicited-node groups of each port, but for that of its link-local address.
+    groups: Vec<Vec<Ipv6Addr>>,
     /// Addresses that connections are translated to or from, first and last of each range, and the port they are seen at.
     translated: Vec<(PortId, IpAddr, IpAddr)>,
 }
@@ -120,7 +123,9 @@ impl Router {
         );
         prefixes.extend(reserved);
         prefixes.extend(own.iter().map(|own| (Prefix::new(*own, u8::MAX), Ok(Egress::link(PortId::LOCAL)))));
+        let groups = interfaces.iter().map(|interface| groups(interface, &[])).collect();
         Self {
+            groups,
             table: Table::new(&prefixes),
             gateways,
             interfaces,
@@ -167,7 +172,21 @@ impl Router {
 
     /// Says which addresses NAT gives away at each port: ranges from the first to the last.
     pub(crate) fn set_translated(&mut self, translated: Vec<(PortId, IpAddr, IpAddr)>) {
+        for (port, interface) in (0..).map(PortId).zip(&self.interfaces) {
+            let here = translated.iter().filter(|(at, ..)| *at == port);
+            let here: Vec<_> = here.map(|(_, first, last)| (*first, *last)).collect();
+            self.groups[usize::from(port.0)] = groups(interface, &here);
+        }
         self.translated = translated;
+    }
+
+    /// The solicited-node groups that the box is in on a port's link (RFC 4861 section 7.2.1): those of its addresses there and
+    /// of what it gives away there. None where it has no IPv6.
+    pub fn groups(&self, port: PortId) -> impl Iterator<Item = Ipv6Addr> {
+        let groups = self.groups.get(usize::from(port.0)).filter(|groups| !groups.is_empty());
+        let by_mac = self.mac(port).filter(|_| groups.is_some()).map(|mac| solicited_node(link_local(mac)));
+        let others = groups.into_iter().flatten().copied().filter(move |group| by_mac != Some(*group));
+        by_mac.into_iter().chain(others)
     }
 
     /// Whether the box is the station that has an address on a port's link: it is the port's own, or one of the link's
@@ -266,7 +285,7 @@ impl Router {
             let is_arp = head.get(12..14) == Some(&ethernet::ARP.to_be_bytes());
             return if is_arp { RouteResult::Closed(Action::Deliver) } else { drop(DropReason::NotIp) };
         };
-        if is_neighbour_discovery(head, headers) {
+        if is_of_the_link(head, headers) {
             return RouteResult::Closed(Action::Deliver);
         }
         let (source, destination) = wire::addresses(head, headers);
@@ -292,7 +311,7 @@ impl Router {
             reject(DropReason::TtlExceeded, Rejection::TimeExceeded)
         } else if headers.l3_len <= u32::from(interface.mtu) {
             RouteResult::Open(egress)
-        } else if may_fragment(head, headers) {
+        } else if family == Family::V4 && ipv4::may_be_fragmented(head, headers) {
             drop(DropReason::TooBig)
         } else {
             reject(DropReason::TooBig, Rejection::TooBig(interface.mtu))
@@ -339,37 +358,25 @@ fn broadcast(own: IpAddr, length: u8) -> Option<Prefix> {
     (length < 31).then(|| Prefix::new(crate::tuple::address(Family::V4, last), u8::MAX))
 }
 
-fn is_link_local(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
-}
-
-/// The link-local address that a port makes of its MAC address (RFC 4291 appendix A).
-pub fn link_local([a, b, c, d, e, f]: MacAddress) -> Ipv6Addr {
-    let identifier = u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
-    Ipv6Addr::from(0xfe80 << 112 | u128::from(identifier))
-}
-
 /// Whether a link-layer address is that of many (IEEE 802 section 8.2).
 pub(crate) const fn is_group(mac: &MacAddress) -> bool {
     mac[0] & 1 == 1
 }
 
-/// Whether this is a message of neighbour discovery that no router has passed on (RFC 4861 section 3.1). Such
-/// messages are the link's own business, which no policy judges.
-fn is_neighbour_discovery(head: &[u8], headers: &Headers) -> bool {
+/// Whether this is a message of neighbour discovery that no router has passed on (RFC 4861 section 3.1), or a query for
+/// multicast listeners that none is to pass on (RFC 3810 section 5). Such messages are the link's own business, which no
+/// policy judges.
+fn is_of_the_link(head: &[u8], headers: &Headers) -> bool {
+    const LISTENER_QUERY: u8 = 130;
     const SOLICITATION: u8 = 135;
     const ADVERTISEMENT: u8 = 136;
     headers.kind == Kind::Untracked
         && headers.protocol == protocol::ICMPV6
-        && headers.ttl == u8::MAX
-        && matches!(head.get(usize::from(headers.l4_offset)), Some(&(SOLICITATION | ADVERTISEMENT)))
-}
-
-/// Whether a router may cut a packet into pieces: an IPv4 packet that does not forbid it.
-fn may_fragment(head: &[u8], headers: &Headers) -> bool {
-    const DONT_FRAGMENT: u8 = 0x40;
-    let flags = head.get(usize::from(headers.l3_offset) + 6);
-    headers.family() == Some(Family::V4) && flags.is_some_and(|flags| flags & DONT_FRAGMENT == 0)
+        && match head.get(usize::from(headers.l4_offset)) {
+            Some(&(SOLICITATION | ADVERTISEMENT)) => headers.ttl == u8::MAX,
+            Some(&LISTENER_QUERY) => headers.ttl == 1,
+            _ => false,
+        }
 }
 
 /// Takes one from the TTL or hop limit, which must not be zero. The IPv4 header checksum follows (RFC 1624).

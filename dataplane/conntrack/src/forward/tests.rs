@@ -9,7 +9,7 @@ use crate::time::Instant;
 use crate::verdict::{DropReason, Rejection, State, Verdict};
 use etherparse::{PacketBuilder, PacketBuilderStep};
 use sluice_memory::Pages;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 pub(crate) const INSIDE: PortId = PortId(0);
 pub(crate) const OUTSIDE: PortId = PortId(1);
@@ -254,14 +254,15 @@ fn the_links_own_protocols_are_delivered_whatever_the_policy() {
     };
     assert_eq!(action(&mut shard, solicitation(255)), Action::Deliver);
     assert_eq!(action(&mut shard, solicitation(254)), Action::Drop(DropReason::IpSource));
-}
 
-#[test]
-fn a_port_makes_its_link_local_address_of_its_mac() {
-    assert_eq!(
-        link_local([0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde]),
-        "fe80::3656:78ff:fe9a:bcde".parse::<Ipv6Addr>().unwrap()
-    );
+    let query = |hop_limit| {
+        let mut frame = Vec::new();
+        let kind = etherparse::Icmpv6Type::Unknown { type_u8: 130, code_u8: 0, bytes5to8: [0; 4] };
+        ip("fe80::2", "ff02::1", hop_limit).icmpv6(kind).write(&mut frame, &[0; 20]).unwrap();
+        frame
+    };
+    assert_eq!(action(&mut shard, query(1)), Action::Deliver);
+    assert_eq!(action(&mut shard, query(2)), Action::Drop(DropReason::IpSource));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use sluice_conntrack::Frame;
-use sluice_conntrack::forward::MacAddress;
+use sluice_conntrack::forward::{MacAddress, solicited_node};
 use sluice_conntrack::headers::Headers;
 use sluice_conntrack::tuple::protocol;
 use sluice_conntrack::wire::{self, checksum::Sum, ethernet};
@@ -67,8 +67,7 @@ pub(super) fn read<F: Frame>(frame: &F, headers: &Headers) -> Option<Message> {
 /// Asks for the station that has `target`, at the multicast address of those whose addresses end alike (RFC 4291
 /// section 2.7.1).
 pub(super) fn solicitation(own: Ipv6Addr, own_mac: MacAddress, target: Ipv6Addr) -> Bytes {
-    let low = u128::from(target) & 0xff_ffff;
-    let group = Ipv6Addr::from(0xff02_0000_0000_0000_0000_0001_ff00_0000 | low);
+    let group = solicited_node(target);
     write(SOLICITATION, 0, (own, own_mac), (group, multicast_mac(group)), (target, SOURCE_OPTION))
 }
 
@@ -82,7 +81,7 @@ pub(super) fn advertisement(own: Ipv6Addr, own_mac: MacAddress, to: Option<(Ipv6
 }
 
 /// The group address of a multicast address on Ethernet (RFC 2464 section 7).
-fn multicast_mac(group: Ipv6Addr) -> MacAddress {
+pub(crate) fn multicast_mac(group: Ipv6Addr) -> MacAddress {
     let [.., a, b, c, d] = group.octets();
     [0x33, 0x33, a, b, c, d]
 }

@@ -1,0 +1,88 @@
+//! What IPv6 has on one link: link-local addresses (RFC 4291 section 2.5.6), and the groups by which a station is looked
+//! for there (section 2.7.1).
+
+use super::router::{Interface, MacAddress};
+use crate::policy::Prefix;
+use crate::tuple::{Family, address, number};
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Groups of addresses that connections are translated to, at most, on one link. Whoever gives away more of a network has
+/// it routed to the box.
+const MAX_TRANSLATED_GROUPS: usize = 1024;
+
+/// The link-local address that a port makes of its MAC address (RFC 4291 appendix A).
+pub fn link_local([a, b, c, d, e, f]: MacAddress) -> Ipv6Addr {
+    let identifier = u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
+    Ipv6Addr::from(0xfe80 << 112 | u128::from(identifier))
+}
+
+/// Whether an address is good on one link only.
+pub(super) fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
+/// The group of the stations whose addresses end as this one does.
+pub fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
+    Ipv6Addr::from(0xff02_0000_0000_0000_0000_0001_ff00_0000 | u128::from(address) & 0xff_ffff)
+}
+
+/// The groups of an interface's own addresses, and of those that connections are translated to, ranges from the first to the
+/// last, as far as they are of its networks.
+pub(super) fn groups(interface: &Interface, translated: &[(IpAddr, IpAddr)]) -> Vec<Ipv6Addr> {
+    let own = interface.addresses.iter().map(|(own, _)| *own);
+    let networks = interface.addresses.iter().map(|(own, length)| Prefix::new(*own, *length));
+    let networks = networks.filter(|network| network.family() == Family::V6);
+    let shared = networks.flat_map(|network| {
+        let ranges = translated.iter().filter(|(first, _)| first.is_ipv6());
+        ranges.flat_map(move |(first, last)| {
+            (number(*first).max(network.first())..=number(*last).min(network.last()))
+                .take(MAX_TRANSLATED_GROUPS)
+        })
+    });
+    let shared = shared.take(MAX_TRANSLATED_GROUPS).map(|shared| address(Family::V6, shared));
+    let v6 = own.chain(shared).filter_map(|address| match address {
+        IpAddr::V6(v6) => Some(solicited_node(v6)),
+        IpAddr::V4(_) => None,
+    });
+    let mut groups: Vec<Ipv6Addr> = v6.collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn groups_of(addresses: &[(&str, u8)], translated: &[(&str, &str)]) -> Vec<String> {
+        let addresses = addresses.iter().map(|(own, length)| (ip(own), *length)).collect();
+        let translated: Vec<_> = translated.iter().map(|(first, last)| (ip(first), ip(last))).collect();
+        let groups = groups(&Interface { addresses, mtu: 1500 }, &translated);
+        groups.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_port_makes_its_link_local_address_of_its_mac() {
+        assert_eq!(ip("fe80::3656:78ff:fe9a:bcde"), link_local([0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde]));
+    }
+
+    #[test]
+    fn addresses_that_end_alike_have_one_group() {
+        let own = [("10.0.0.1", 24), ("fd00::1", 64), ("fe80::1", 64), ("2001:db8::12:3456", 64)];
+        assert_eq!(groups_of(&own, &[]), ["ff02::1:ff00:1", "ff02::1:ff12:3456"]);
+        assert!(groups_of(&own[..1], &[("10.0.0.7", "10.0.0.9")]).is_empty());
+    }
+
+    #[test]
+    fn what_is_given_away_counts_where_its_network_is() {
+        let own = [("2001:db8::1", 64)];
+        let translated = [("2001:db8::ffff", "2001:db8::1:0"), ("3fff::1", "3fff::2")];
+        assert_eq!(groups_of(&own, &translated), ["ff02::1:ff00:1", "ff02::1:ff00:ffff", "ff02::1:ff01:0"]);
+        let all = [("2001:db8::", "2001:db8::ffff:ffff:ffff:ffff")];
+        assert_eq!(groups_of(&own, &all).len(), MAX_TRANSLATED_GROUPS);
+    }
+}
