@@ -1,5 +1,6 @@
 //! Instructions that connection tracking executes, counted by callgrind: they do not depend on what else the
-//! machine does. The counts are of [`BUFFERS`] packets, everything between parsing and verdict.
+//! machine does. The counts are of [`BUFFERS`] packets, of [`SERVERS`] where they are refused; everything between parsing and
+//! verdict.
 //!
 //! The figure that stands beside each case is what a packet executes today; 3% more of it fails. A change that costs more
 //! and is worth it changes the figure, and says why.
@@ -12,6 +13,7 @@ use gungraun::{
 };
 use sluice_bench::connection::Step;
 use sluice_bench::driver::{BUFFERS, Driver, Setup, random_packets};
+use sluice_bench::refused::{Refused, SERVERS};
 use sluice_conntrack::ShardId;
 
 const CONNECTIONS: u32 = 10_000;
@@ -20,7 +22,12 @@ const PLAIN: Setup = Setup::new(CONNECTIONS, SEED, 25);
 
 /// Allows so many instructions a packet, and 3% more.
 fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
-    let limit = BUFFERS as u64 * instructions * 103 / 100;
+    of_packets(BUFFERS, instructions)
+}
+
+/// The same, of so many packets.
+fn of_packets(packets: usize, instructions: u64) -> LibraryBenchmarkConfig {
+    let limit = packets as u64 * instructions * 103 / 100;
     let mut config = LibraryBenchmarkConfig::default();
     config.tool(Callgrind::default().hard_limits([(EventKind::Ir, limit)]));
     config
@@ -72,5 +79,27 @@ fn new(driver: Driver) -> Driver {
     process(driver)
 }
 
-library_benchmark_group!(name = packets, benchmarks = [established, new]);
+/// A shard without a free port.
+fn exhausted(addresses: u16) -> Refused {
+    Refused::new(addresses).expect("all ports are taken")
+}
+
+/// One that remembers it.
+fn remembered(addresses: u16) -> Refused {
+    let mut refused = exhausted(addresses);
+    assert_eq!(refused.process(), SERVERS);
+    refused
+}
+
+#[library_benchmark]
+#[bench::address_1(args = (1), setup = exhausted, config = of_packets(SERVERS, 45_882))]
+#[bench::addresses_16(args = (16), setup = exhausted, config = of_packets(SERVERS, 57_872))]
+#[bench::address_1_remembered(args = (1), setup = remembered, config = of_packets(SERVERS, 4_110))]
+#[bench::addresses_16_remembered(args = (16), setup = remembered, config = of_packets(SERVERS, 17_211))]
+fn refused(mut refused: Refused) -> Refused {
+    assert_eq!(refused.process(), SERVERS);
+    refused
+}
+
+library_benchmark_group!(name = packets, benchmarks = [established, new, refused]);
 main!(library_benchmark_groups = packets);

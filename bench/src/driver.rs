@@ -30,7 +30,7 @@ pub const BUFFERS: usize = 4096;
 /// How much later the next burst comes.
 const BETWEEN_BURSTS: Duration = Duration::from_micros(3);
 
-const INSIDE: PortId = PortId(0);
+pub(crate) const INSIDE: PortId = PortId(0);
 const OUTSIDE: PortId = PortId(1);
 
 /// The packet of a connection, by the connection's number, that is to come.
@@ -48,9 +48,9 @@ pub fn random_packets(seed: u64, connections: u32) -> impl Iterator<Item = Plann
 /// A frame in a cache line of its own.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Buffer {
-    bytes: connection::Frame,
-    port: PortId,
+pub(crate) struct Buffer {
+    pub(crate) bytes: connection::Frame,
+    pub(crate) port: PortId,
 }
 
 impl Frame for Buffer {
@@ -283,13 +283,18 @@ fn peers(setup: Setup, steering: &Steering) -> Vec<Peers> {
 /// What a box is told that behaves like Linux and lets connections out: checksums verified, windows tracked,
 /// packets and bytes counted, at most `limit` entries, sources translated to so many addresses, if any.
 pub(crate) fn configuration(limit: u32, addresses: u32) -> Box<Configuration> {
+    translating(limit, addresses, Ports::Preserve)
+}
+
+/// The same, with these ports of each address.
+pub(crate) fn translating(limit: u32, addresses: u32, ports: Ports) -> Box<Configuration> {
     let settings = Settings::of(Preset::Linux, limit);
     let configuration = Configuration::new(settings, policy(), Forwarding::wire());
     let Some(last) = addresses.checked_sub(1) else { return Box::new(configuration) };
     let range = Range {
         first: OUTSIDE_ADDRESS.into(),
         last: Ipv4Addr::from_bits(OUTSIDE_ADDRESS.to_bits() + last).into(),
-        ports: Ports::Preserve,
+        ports,
     };
     let outgoing = Match { ingress: vec![INSIDE], ..Match::default() };
     let source = vec![nat::Rule::new(outgoing, Target::Pool(vec![range]))];

@@ -10,5 +10,6 @@ pub mod interrupt;
 pub mod opponent;
 pub mod ovs;
 pub mod process;
+pub mod refused;
 pub mod traffic;
 pub mod worker;

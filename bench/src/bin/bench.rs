@@ -13,6 +13,7 @@ use sluice_bench::huge_pages::HugePages;
 use sluice_bench::opponent;
 use sluice_bench::ovs::{self, Ovs};
 use sluice_bench::process::Process;
+use sluice_bench::refused::SERVERS;
 use sluice_bench::traffic::{Captures, Traffic};
 use sluice_bench::{interrupt, worker};
 use tempfile::TempDir;
@@ -241,7 +242,8 @@ fn instructions(text: &str) -> anyhow::Result<Map<String, Value>> {
         // Beside those of an earlier run, if there was one.
         let count = values["new"].as_f64().or(values["both"][0].as_f64());
         let count = count.with_context(|| format!("no instructions of {name}"))?;
-        figures.insert(format!("instructions_{name}"), json!((count / BUFFERS as f64).round()));
+        let packets = if what == "refused" { SERVERS } else { BUFFERS };
+        figures.insert(format!("instructions_{name}"), json!((count / packets as f64).round()));
     }
     Ok(figures)
 }
@@ -282,6 +284,9 @@ fn print_table(figures: &Map<String, Value>) {
         ("instructions_snat_8_shards_established", "of 8 shards", "instructions", "no more"),
         ("instructions_snat_1_shard_new", "new translated connection, 1 shard", "instructions", ""),
         ("instructions_snat_8_shards_new", "of 8 shards", "instructions", ""),
+        ("instructions_address_1_refused", "new connection without a port, 1 address", "instructions", ""),
+        ("instructions_addresses_16_refused", "of 16 addresses", "instructions", ""),
+        ("instructions_addresses_16_remembered_refused", "the next one there", "instructions", ""),
         ("roofline_pps", "roofline", "packets a second", ""),
         ("sluice_established_pps", "Sluice, established", "packets a second", ""),
         ("ovs_established_pps", "OVS-DPDK, established", "packets a second", ""),
