@@ -4,6 +4,7 @@
 //! and the protocol's tracker: what every packet touches. What only the timer wheel and listings look at is kept apart, as
 //! [`Cold`]. An IPv4 entry is whole; an IPv6 entry keeps its addresses in a line beside (see [`crate::entries`]).
 
+use crate::ids::PortId;
 use crate::time::Tick;
 use crate::tuple::{Direction, Selector};
 use crate::wheel::Timer;
@@ -123,6 +124,24 @@ pub struct Judged {
     pub ingress: [u8; 2],
     /// Deciding rule of each direction, as [`crate::policy::Decision`] numbers it.
     pub decision: [u16; 2],
+}
+
+impl Judged {
+    /// The decision on a direction's packets, if it still holds.
+    pub(crate) fn get(&self, generation: u16, direction: Direction, ingress: PortId) -> Option<u16> {
+        let place = direction as usize;
+        let holds = self.generation == generation && self.ingress[place] == ingress.0;
+        holds.then_some(self.decision[place])
+    }
+
+    /// Remembers the decision on a direction's packets.
+    pub(crate) fn set(&mut self, generation: u16, direction: Direction, ingress: PortId, decision: u16) {
+        if self.generation != generation {
+            *self = Self { generation, ..Self::default() };
+        }
+        self.ingress[direction as usize] = ingress.0;
+        self.decision[direction as usize] = decision;
+    }
 }
 
 /// One connection.

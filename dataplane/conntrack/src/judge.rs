@@ -16,24 +16,6 @@ use crate::tuple::{Direction, protocol};
 use crate::unconfirmed::Unconfirmed;
 use crate::verdict::{Action, DropReason, Rejection, State, Verdict};
 
-impl Judged {
-    /// The decision on a direction's packets, if it still holds.
-    fn get(&self, generation: u16, direction: Direction, ingress: PortId) -> Option<Decision> {
-        let place = direction as usize;
-        let holds = self.generation == generation && self.ingress[place] == ingress.0;
-        holds.then(|| Decision::from_u16(self.decision[place])).flatten()
-    }
-
-    /// Remembers the decision on a direction's packets.
-    fn set(&mut self, generation: u16, direction: Direction, ingress: PortId, decision: Decision) {
-        if self.generation != generation {
-            *self = Self { generation, ..Self::default() };
-        }
-        self.ingress[direction as usize] = ingress.0;
-        self.decision[direction as usize] = decision.as_u16();
-    }
-}
-
 impl Shard {
     /// The verdict of the policy on a packet that did not open a connection.
     #[inline(always)]
@@ -47,7 +29,8 @@ impl Shard {
     ) -> Verdict {
         let remembered = match (tracked.state, tracked.direction, tracked.entry()) {
             (State::Established, Some(direction), Some(index)) => {
-                self.table.entries.at(index).judged.get(self.generation, direction, ingress)
+                let judged = &self.table.entries.at(index).judged;
+                judged.get(self.generation, direction, ingress).and_then(Decision::from_u16)
             }
             _ => None,
         };
@@ -199,7 +182,7 @@ impl Shard {
             entry.judged = Judged::default();
         }
         if tracked.state == State::Established && judgement.repeats {
-            entry.judged.set(self.generation, direction, ingress, judgement.decision);
+            entry.judged.set(self.generation, direction, ingress, judgement.decision.as_u16());
         }
         judgement.decision
     }

@@ -47,6 +47,12 @@ impl Shard {
         self.table.change_state(index, from);
     }
 
+    /// Lets a connection live until `deadline`, unless that is changed again.
+    #[inline(always)]
+    pub(crate) fn refresh(&mut self, index: u32, deadline: Tick) {
+        self.table.wheel.refresh(&mut self.table.entries, index, deadline);
+    }
+
     /// Ends a connection.
     pub(crate) fn end(&mut self, index: u32, end: End) {
         let removed = self.table.remove(index);

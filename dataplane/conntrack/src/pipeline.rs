@@ -330,9 +330,7 @@ impl Shard {
     fn end_or_shorten(&mut self, place: Place) {
         match place {
             Place::Ending(index) => self.end(index, End::Closed),
-            Place::Suspect(index, deadline) => {
-                self.table.wheel.refresh(&mut self.table.entries, index, deadline)
-            }
+            Place::Suspect(index, deadline) => self.refresh(index, deadline),
             Place::None | Place::Table(_) | Place::Pending(_) | Place::Elsewhere(..) | Place::New(_) => {}
         }
     }

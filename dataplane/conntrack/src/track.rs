@@ -112,7 +112,7 @@ impl Shard {
             self.change_state(index, tracker_state);
         }
         if let Some(timeout_ms) = timeout_ms {
-            self.table.wheel.refresh(&mut self.table.entries, index, now.after_ms(timeout_ms));
+            self.refresh(index, now.after_ms(timeout_ms));
         }
         belongs(Place::Table(index))
     }

@@ -42,6 +42,11 @@ pub mod protocol {
     pub const SCTP: u8 = 132;
     pub const UDPLITE: u8 = 136;
 
+    /// Whether it is ICMP, of either family.
+    pub const fn is_icmp(number: u8) -> bool {
+        matches!(number, ICMP | ICMPV6)
+    }
+
     /// Whether a tuple of this protocol has the ports of its packets.
     pub const fn has_ports(number: u8) -> bool {
         matches!(number, TCP | UDP | UDPLITE | SCTP)
@@ -203,18 +208,16 @@ impl Tuple {
     /// The port of a reply tuple that stands for the source of its connection: that of its destination; of ICMP the
     /// identifier.
     pub const fn reply_port(&self) -> u16 {
-        match self.protocol() {
-            protocol::ICMP | protocol::ICMPV6 => self.selector.sport(),
-            _ => self.selector.dport(),
-        }
+        if protocol::is_icmp(self.protocol()) { self.selector.sport() } else { self.selector.dport() }
     }
 
     /// The reply tuple with another such port.
     #[must_use]
     pub(crate) const fn with_reply_port(self, port: u16) -> Self {
-        let selector = match self.protocol() {
-            protocol::ICMP | protocol::ICMPV6 => self.selector.with_sport(port),
-            _ => self.selector.with_dport(port),
+        let selector = if protocol::is_icmp(self.protocol()) {
+            self.selector.with_sport(port)
+        } else {
+            self.selector.with_dport(port)
         };
         Self { selector, ..self }
     }

@@ -107,7 +107,7 @@ impl Shard {
 fn may_be_answered<F: Frame>(frame: &F, headers: &Headers) -> bool {
     let Some(family) = headers.family() else { return false };
     let (_, destination) = wire::addresses(frame.head(), headers);
-    let is_icmp = matches!(headers.protocol, protocol::ICMP | protocol::ICMPV6);
+    let is_icmp = protocol::is_icmp(headers.protocol);
     let kind = frame.head().get(usize::from(headers.l4_offset));
     let is_error =
         is_icmp && kind.is_none_or(|kind| icmp_type::class(family, *kind) == icmp_type::Class::Error);

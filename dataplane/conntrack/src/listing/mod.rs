@@ -148,7 +148,7 @@ impl Keys {
         match number {
             protocol::DCCP => Self::Ports,
             _ if protocol::has_ports(number) => Self::Ports,
-            protocol::ICMP | protocol::ICMPV6 => Self::Query,
+            _ if protocol::is_icmp(number) => Self::Query,
             protocol::GRE => Self::Calls,
             _ => Self::None,
         }

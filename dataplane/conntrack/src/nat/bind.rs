@@ -78,7 +78,7 @@ impl<'a> Binding<'a> {
         unconfirmed.hairpin = compiled.rule.hairpin;
         unconfirmed.reply.src = candidate.address;
         // An ICMP message has no port that its destination goes by.
-        let is_icmp = matches!(original.protocol(), protocol::ICMP | protocol::ICMPV6);
+        let is_icmp = protocol::is_icmp(original.protocol());
         if *candidate.ports == Ports::Preserve || is_icmp {
             return true;
         }

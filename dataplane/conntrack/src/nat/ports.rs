@@ -26,13 +26,9 @@ const fn class(port: u16) -> RangeInclusive<u16> {
     }
 }
 
-const fn is_icmp(number: u8) -> bool {
-    matches!(number, protocol::ICMP | protocol::ICMPV6)
-}
-
 /// Whether a connection of a protocol can get another port. Without ports, those of many clients look alike.
 pub(crate) const fn has_choice(number: u8) -> bool {
-    is_icmp(number) || protocol::has_ports(number)
+    protocol::is_icmp(number) || protocol::has_ports(number)
 }
 
 /// Whether a query asks for information about a node, which has what it asks for where others have an identifier (RFC 4620
@@ -45,7 +41,7 @@ pub(super) const fn asks_a_node(query: &Tuple) -> bool {
 /// The ports that a connection whose own is `own` can get; `None` where it has none. An ICMP identifier counts as a port
 /// without classes.
 pub(super) fn choices(original: &Tuple, own: u16, ports: &Ports) -> Option<RangeInclusive<u16>> {
-    let is_icmp = is_icmp(original.protocol());
+    let is_icmp = protocol::is_icmp(original.protocol());
     let has_choice = protocol::has_ports(original.protocol()) || (is_icmp && !asks_a_node(original));
     has_choice.then(|| match ports {
         Ports::Preserve if is_icmp => 0..=u16::MAX,

@@ -148,7 +148,7 @@ fn quoted_tuple(quote: Datagram<'_>) -> Option<Tuple> {
         return None;
     }
     let ports = readable_ports(quote.protocol, quote.l4)?;
-    if matches!(quote.protocol, protocol::ICMP | protocol::ICMPV6) {
+    if protocol::is_icmp(quote.protocol) {
         let [kind, _] = ports.1.to_be_bytes();
         let asks_or_answers = matches!(class(quote.family, kind), Class::Query | Class::Answer);
         if quote.protocol != protocol_of(quote.family) || !asks_or_answers {
