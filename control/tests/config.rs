@@ -215,8 +215,8 @@ fn what_would_fail_later_is_said_at_once() {
     let rule = |keys: &str| with(&format!("policy: {{rules: [{{action: accept, {keys}}}]}}"));
     for (text, said) in [
         (addressed("10.0.0.255/24"), "`10.0.0.255/24` is the broadcast address of its network"),
-        (addressed("224.0.0.5/24"), "224.0.0.5 is not the address of one station"),
-        (addressed("::1/128"), "::1 is not the address of one station"),
+        (addressed("224.0.0.5/24"), "224.0.0.5 is not the address of one host"),
+        (addressed("::1/128"), "::1 is not the address of one host"),
         (rule("family: ipv4, source: '2001:db8::/32'"), "`source` is of another family than `family`"),
         (rule("family: ipv6, destination: [10.0.0.0/8]"), "`destination` is of another family than `family`"),
         (rule("source: 10.0.0.0/8, destination: '::/0'"), "`destination` is of another family than `source`"),
@@ -386,7 +386,7 @@ fn routes_and_neighbours_are_on_a_link() {
         ),
         (neighbour("").replace("10.0.0.2", "10.9.9.9"), "10.9.9.9 is in no network of interface `a`"),
         (neighbour("").replace("dev: a", "dev: b"), "there is no interface `b`"),
-        (neighbour("").replace("02:00:00:00:00:02", "ff:ff:ff:ff:ff:ff"), "is the address of many stations"),
+        (neighbour("").replace("02:00:00:00:00:02", "ff:ff:ff:ff:ff:ff"), "is the address of many hosts"),
         (file("routes: [{to: 224.0.0.0/4, dev: a}]"), "multicast is not forwarded"),
         (
             with("forwarding: wire\nneighbours: [{address: 10.0.0.2, mac: '02:00:00:00:00:02', dev: a}]"),

@@ -156,10 +156,10 @@ fn cable(name: &str, spec: &str, root: &Path) -> Option<HostFinding> {
         ),
         None => (
             format!(
-                "interface {name}: a virtual cable: a station that leaves segmentation to a NIC (TSO, GSO) sends frames that are cut \
+                "interface {name}: a virtual cable: a host that leaves segmentation to a NIC (TSO, GSO) sends frames that are cut \
                  off here (`truncated`); checksums that it leaves to one are completed"
             ),
-            "ethtool -K IFACE tso off gso off   (on the station, of the cable's other end)".to_owned(),
+            "ethtool -K IFACE tso off gso off   (on the host at the cable's other end)".to_owned(),
         ),
     };
     warning(message, mend)

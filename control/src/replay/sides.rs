@@ -31,7 +31,7 @@ pub struct Sides {
     /// The side of the last sender between two addresses.
     pairs: HashMap<(u128, u128), Side>,
     /// The side that a MAC address was last seen on.
-    stations: HashMap<[u8; 6], Side>,
+    hosts: HashMap<[u8; 6], Side>,
 }
 
 impl Sides {
@@ -45,11 +45,11 @@ impl Sides {
     }
 
     fn find(&mut self, packet: &(PortId, Vec<u8>)) -> Side {
-        let station = packet.1.get(6..12).and_then(|mac| mac.first_chunk::<6>()).copied().unwrap_or_default();
-        let by_station = self.stations.get(&station).copied().unwrap_or(Side::Client);
-        let Ok(headers) = wire::parse(packet) else { return by_station };
+        let host = packet.1.get(6..12).and_then(|mac| mac.first_chunk::<6>()).copied().unwrap_or_default();
+        let by_host = self.hosts.get(&host).copied().unwrap_or(Side::Client);
+        let Ok(headers) = wire::parse(packet) else { return by_host };
         if headers.kind == Kind::NotIp {
-            return by_station;
+            return by_host;
         }
         let (from, to) = wire::addresses(&packet.1, &headers);
         let side = match headers.kind {
@@ -57,12 +57,12 @@ impl Sides {
             _ => match (self.pairs.get(&(from, to)), self.pairs.get(&(to, from))) {
                 (Some(side), _) => *side,
                 (None, Some(side)) => side.other(),
-                (None, None) => by_station,
+                (None, None) => by_host,
             },
         };
         self.pairs.insert((from, to), side);
         self.pairs.remove(&(to, from));
-        self.stations.insert(station, side);
+        self.hosts.insert(host, side);
         side
     }
 

@@ -101,7 +101,7 @@ impl ShardAlarms {
             &entries,
             "entries evicted for new ones",
         );
-        let long = "frames longer than the MTU are cut off, as of stations that leave segmentation to a NIC: \
+        let long = "frames longer than the MTU are cut off, as of hosts that leave segmentation to a NIC: \
                     `ethtool -K IFACE tso off gso off` there";
         self.truncated.log(cut_off, now, "truncated", long, "packets dropped");
     }

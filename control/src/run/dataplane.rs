@@ -194,7 +194,7 @@ fn announce(name: &str, port: &Port, options: &PortOptions, workers: u16) {
     info!("port {name}: {} ({}), MTU {}, queues {rx} in, {tx} out", info.name, info.driver, port.mtu());
     if info.leaves_checksums() {
         info!(
-            "port {name}: a virtual cable: completes the checksums that stations leave to a NIC; their segmentation \
+            "port {name}: a virtual cable: completes the checksums that hosts leave to a NIC; their segmentation \
              offload (`ethtool -K IFACE tso off gso off` there) makes frames that it cuts off (`truncated`)"
         );
     }

@@ -1,4 +1,4 @@
-//! Where packets go: the routes, and the stations on the links.
+//! Where packets go: the routes, and the neighbours on the links.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -67,7 +67,7 @@ pub fn list(config: &Config, forwarding: &Forwarding, from: u64) -> Answer {
         via: route.via,
         dev: Some(route.dev.clone()),
         src: config.port(&route.dev).and_then(|port| {
-            // A route without a next router leads to stations of its own family.
+            // A route without a next router leads to neighbours of its own family.
             router.source_towards(port, route.via.unwrap_or(route.to.0.addr()))
         }),
     });

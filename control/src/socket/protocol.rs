@@ -287,7 +287,7 @@ pub struct PortDescription {
     pub driver: String,
 }
 
-/// A station on the link of a port.
+/// A neighbour on the link of a port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Neighbour {
     /// Its address.
@@ -328,7 +328,7 @@ pub enum RouteKind {
     Unicast,
     /// They are for the box itself.
     Local,
-    /// They are dropped: they are for a group, or for all stations of a link.
+    /// They are dropped: they are for a group, or for all neighbours of a link.
     Multicast,
     /// They are refused: there is no route.
     Unreachable,

@@ -71,7 +71,7 @@ reasons! {
         IpChecksum = "ip-checksum",
         /// The source address cannot be one here: none, multicast, broadcast, loopback, the box's own, or another link's.
         IpSource = "ip-source",
-        /// Sent to another station on the link, or into a VLAN that the port is not part of.
+        /// Sent to another host on the link, or into a VLAN that the port is not part of.
         OtherHost = "other-host",
         /// Neither IP nor ARP, which a router does not pass on.
         NotIp = "not-ip",

@@ -1,4 +1,4 @@
-//! The links of a box: to which station a packet goes, and what the box itself says to the stations.
+//! The links of a box: to which neighbour a packet goes, and what the box itself says to the neighbours.
 
 use std::net::IpAddr;
 
@@ -28,11 +28,11 @@ struct Undelivered {
     verdict: Verdict,
 }
 
-/// All ports, and the stations behind them.
+/// All ports, and the neighbours behind them.
 pub(crate) struct Links {
     /// By [`PortId`].
     pub(crate) ports: Vec<WorkerPort>,
-    /// The stations of a routed box that is one itself.
+    /// The neighbours of a routed box that is a host on its links.
     neighbours: Option<Neighbours<Undelivered>>,
     /// The groups that the box is in on its links, of which the first worker tells.
     listeners: Option<Listeners>,
@@ -51,7 +51,7 @@ impl Links {
         Self { ports, neighbours: None, listeners: None, told, pool, scratch: vec![0; LONGEST_ANSWER].into() }
     }
 
-    /// From now on the box is a station on its links.
+    /// From now on the box is a host on its links.
     pub(crate) fn join(&mut self, configuration: &mut Configuration) {
         self.neighbours = Some(Neighbours::new(self.ports.len()));
         self.listeners = Some(Listeners::new(self.ports.len(), random_state()));
@@ -243,7 +243,7 @@ impl Links {
     }
 }
 
-/// The address of the station that an untagged IP packet goes to next: its gateway's, or its own destination.
+/// The address of the neighbour that an untagged IP packet goes to next: its gateway's, or its own destination.
 fn next_hop(router: &Router, gateway: Option<GatewayId>, head: &[u8]) -> Option<IpAddr> {
     if let Some(gateway) = gateway {
         return router.gateway(gateway);
@@ -256,7 +256,7 @@ fn next_hop(router: &Router, gateway: Option<GatewayId>, head: &[u8]) -> Option<
     }
 }
 
-/// Sends a packet to a station.
+/// Sends a packet to a neighbour.
 fn send_to(port: &mut WorkerPort, mut mbuf: Mbuf, mac: MacAddress) {
     let own = port.mac;
     if let Some(header) = mbuf.head_mut().first_chunk_mut::<12>() {
@@ -273,7 +273,7 @@ fn send_bytes(port: &mut WorkerPort, bytes: &[u8], pool: Mempool) {
     }
 }
 
-/// Asks for the station that has an address. A port without an address of that family cannot ask.
+/// Asks for the neighbour that has an address. A port without an address of that family cannot ask.
 fn ask(port: &mut WorkerPort, router: &Router, egress: PortId, target: IpAddr, pool: Mempool) {
     let mac = port.mac;
     let own = match target {
@@ -286,7 +286,7 @@ fn ask(port: &mut WorkerPort, router: &Router, egress: PortId, target: IpAddr, p
     }
 }
 
-/// Answers a station that asks for an address of this port.
+/// Answers a neighbour that asks for an address of this port.
 fn advertise(
     port: &mut WorkerPort,
     router: &Router,
@@ -303,7 +303,7 @@ fn advertise(
     }
 }
 
-/// What a station says of itself in a message, if anything. What an ARP request says counts whomever it asks for (RFC 826): a
+/// What a neighbour says of itself in a message, if anything. What an ARP request says counts whomever it asks for (RFC 826): a
 /// gratuitous one asks for its sender. Who is to be remembered is on the link: nobody else is ever sent to there.
 fn heard(port: &WorkerPort, router: &Router, ingress: PortId, message: Message) -> Option<Heard> {
     let (speaker, to_us, overrides) = match message {
@@ -315,7 +315,7 @@ fn heard(port: &WorkerPort, router: &Router, ingress: PortId, message: Message) 
     (is_its_own && is_on_link).then_some(Heard { ingress, speaker, to_us, overrides })
 }
 
-/// Takes note of what a station says of itself, and sends what has waited for that.
+/// Takes note of what a neighbour says of itself, and sends what has waited for that.
 fn learn(now: Instant, neighbours: &mut Neighbours<Undelivered>, port: &mut WorkerPort, heard: Heard) {
     for Undelivered { mbuf, .. } in neighbours.hear(now, heard) {
         send_to(port, mbuf, heard.speaker.mac);
@@ -335,7 +335,7 @@ mod tests {
 
     const PORT: PortId = PortId(0);
 
-    /// What is heard of the station `from` as it asks for `target`: whether it asked for the box.
+    /// What is heard of the neighbour `from` as it asks for `target`: whether it asked for the box.
     fn heard_asking(from: &str, target: &str) -> Option<bool> {
         let receives = Receives { hashes: false, partial_checksums: false };
         let port = WorkerPort::new(vec![], Outlet::None, [2, 0, 0, 0, 0, 1], receives);
@@ -356,13 +356,13 @@ mod tests {
     }
 
     #[test]
-    fn only_stations_on_the_link_are_neighbours() {
+    fn only_hosts_on_the_link_are_neighbours() {
         assert_eq!(heard_asking("10.0.1.2", "10.0.0.1"), None);
         assert_eq!(heard_asking("10.0.0.255", "10.0.0.1"), None, "all of them");
         assert_eq!(heard_asking("0.0.0.0", "10.0.0.1"), None);
         assert_eq!(heard_asking("2001:db8:1::2", "2001:db8::1"), None);
-        for station in ["2001:db8::2", "fe80::2"] {
-            assert_eq!(heard_asking(station, "2001:db8::1"), Some(true), "{station}");
+        for neighbour in ["2001:db8::2", "fe80::2"] {
+            assert_eq!(heard_asking(neighbour, "2001:db8::1"), Some(true), "{neighbour}");
         }
     }
 }

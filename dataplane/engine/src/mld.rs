@@ -196,7 +196,11 @@ impl Listeners {
     pub(crate) fn hear(&mut self, now: Instant, port: PortId, query: Query) {
         let due = now.after(self.random_up_to(query.max_delay).max(MIN_DELAY));
         let Some(listener) = self.ports.get_mut(usize::from(port.0)) else { return };
-        let sooner = listener.pending.is_some_and(|pending| pending.reported > 0 || pending.due <= due);
+        // A querier of version 1 can read no other report.
+        let is_told = |report| query.report != Report::AnswerV1 || report == Report::AnswerV1;
+        let sooner = listener
+            .pending
+            .is_some_and(|pending| is_told(pending.report) && (pending.reported > 0 || pending.due <= due));
         if !sooner {
             listener.pending = Some(Pending { report: query.report, due, reported: 0 });
             self.next = Some(self.next.map_or(due, |next| next.min(due)));
@@ -375,8 +379,12 @@ mod tests {
         }
         let made = reports(&mut listeners, 0..5000, 3);
         assert!(matches!(made[..], [(..=2010, Report::Answer)]), "{made:?}");
+        listeners.hear(at(5000), PORT, asked(0));
+        listeners.hear(at(5000), PORT, Query { report: Report::AnswerV1, ..asked(500) });
+        let made = reports(&mut listeners, 5000..6000, 3);
+        assert!(matches!(made[..], [(_, Report::AnswerV1)]), "{made:?}");
         // Asked all the time, and at once.
-        let many: Vec<_> = (5000..6000)
+        let many: Vec<_> = (6000..7000)
             .flat_map(|ms| {
                 listeners.hear(at(ms), PORT, asked(0));
                 reports(&mut listeners, ms..ms + 1, 3)

@@ -22,7 +22,7 @@ pub struct OpenPort {
     pub mac: MacAddress,
     /// Whether its packets come with the hash of [`sluice_conntrack::steer`].
     pub hashes: bool,
-    /// Whether stations leave checksums to a device that is not there.
+    /// Whether hosts leave checksums to a device that is not there.
     pub partial_checksums: bool,
 }
 

@@ -75,7 +75,7 @@ impl Worker {
         }
     }
 
-    /// Makes a routed box a station on its links: it takes only what is sent to its ports' MAC addresses, answers ARP and
+    /// Makes a routed box a host on its links: it takes only what is sent to its ports' MAC addresses, answers ARP and
     /// neighbour discovery, and asks for its next hops. Without this, as in the replay of a capture, every frame is
     /// for the box, and leaves with the MAC addresses it came with.
     pub fn join_links(&mut self) {

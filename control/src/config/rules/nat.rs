@@ -276,7 +276,7 @@ fn addresses(rule: &NatRule, place: &Path) -> Vec<Problem> {
     for (index, range) in to.iter().enumerate() {
         let here = element(to, place.join("to"), index);
         if let Some(address) = [range.first, range.last].into_iter().find(is_wrong) {
-            problems.push(Problem::at(here, format!("{address} is not the address of one station")));
+            problems.push(Problem::at(here, format!("{address} is not the address of one host")));
         } else if number(range.last) - number(range.first) >= 1 << 64 {
             let message = "a range has at most 2^64 addresses".to_owned();
             problems.push(Problem::at(here, message));

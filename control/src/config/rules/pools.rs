@@ -1,4 +1,4 @@
-//! Pools of source rules do not overlap: what is free in one must not be taken by another. And no station that the
+//! Pools of source rules do not overlap: what is free in one must not be taken by another. And no host that the
 //! configuration names has an address of theirs: answers would go to it.
 
 use std::net::IpAddr;
@@ -66,7 +66,7 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     let rules = config.nat.source.iter().enumerate();
     let mut parts: Vec<Part<'_>> = rules.flat_map(|(index, rule)| parts(&section, index, rule)).collect();
     parts.sort_by_key(|part| part.range.first);
-    let mut problems = stations(config, &parts);
+    let mut problems = hosts(config, &parts);
     for (number, one) in parts.iter().enumerate() {
         let reached = parts[number + 1..].iter().take_while(|other| other.range.first <= one.range.last);
         for other in reached.filter(|other| one.meets(other) && !one.is_shared(other)) {
@@ -79,30 +79,30 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     problems
 }
 
-/// A station that the configuration names: its address, the interface it is at, and who names it.
-type Station<'a> = (IpAddr, &'a str, String);
+/// A host that the configuration names: its address, the interface it is at, and who names it.
+type Host<'a> = (IpAddr, &'a str, String);
 
-/// Pools with the address of another station of the link they are given away on. A 1:1 network may well have one: its
+/// Pools with the address of another host of the link they are given away on. A 1:1 network may well have one: its
 /// other addresses are of use.
-fn stations(config: &Config, parts: &[Part<'_>]) -> Vec<Problem> {
+fn hosts(config: &Config, parts: &[Part<'_>]) -> Vec<Problem> {
     let gateways = config.routes.iter().enumerate();
     let gateways =
         gateways.filter_map(|(index, of)| Some((of.via?, of.dev.as_str(), format!("routes[{index}].via"))));
     let neighbours = config.neighbours.iter().enumerate();
     let neighbours =
         neighbours.map(|(index, of)| (of.address, of.dev.as_str(), format!("neighbours[{index}]")));
-    let mut stations: Vec<Station<'_>> = gateways.chain(neighbours).collect();
-    stations.sort_by_key(|(address, ..)| *address);
+    let mut hosts: Vec<Host<'_>> = gateways.chain(neighbours).collect();
+    hosts.sort_by_key(|(address, ..)| *address);
 
     let mut problems = Vec::new();
     for part in parts.iter().filter(|part| part.rule.to.is_some()) {
-        let from = stations.partition_point(|(address, ..)| *address < part.range.first);
-        let within = stations[from..].iter().take_while(|(address, ..)| *address <= part.range.last);
+        let from = hosts.partition_point(|(address, ..)| *address < part.range.first);
+        let within = hosts[from..].iter().take_while(|(address, ..)| *address <= part.range.last);
         let is_there =
             |dev: &str| part.rule.out.as_ref().is_none_or(|out| out.iter().any(|name| name == dev));
         if let Some((address, dev, named)) = within.into_iter().find(|(_, dev, _)| is_there(dev)) {
             let message =
-                format!("{address} is `{named}`, a station at `{dev}`: answers to it would not come here");
+                format!("{address} is `{named}`, a neighbour at `{dev}`: answers to it would not come here");
             problems.push(Problem::at(part.place.clone(), message).help(Some("leave it out".to_owned())));
         }
     }

@@ -49,7 +49,7 @@ pub struct Config {
     #[schemars(example = serde_json::json!([{"to": "0.0.0.0/0", "via": "203.0.113.254", "dev": "outside"}]))]
     pub routes: Vec<Route>,
 
-    /// Stations whose MAC address is given here and never asked for by ARP or neighbour discovery.
+    /// Hosts whose MAC address is given here and never asked for by ARP or neighbour discovery.
     #[serde(default)]
     #[garde(length(max = 1024))]
     #[schemars(example = serde_json::json!([{"address": "203.0.113.254", "mac": "02:00:00:00:00:fe", "dev": "outside"}]))]

@@ -63,7 +63,7 @@ pub struct Route {
     pub dev: String,
 }
 
-/// A station whose MAC address is known.
+/// A host whose MAC address is known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a neighbour (address, mac, dev)")]
 pub struct Neighbour {

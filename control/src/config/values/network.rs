@@ -12,7 +12,7 @@ use super::scalar::scalars;
 scalars! {
     Device: "string", "a device such as `pci:0000:3b:00.1` or `vdev:net_af_packet0,iface=eth1`";
     InterfaceAddress: "string", "an address with its prefix length, such as 10.0.0.1/8 or 2001:db8::1/64";
-    MacAddress: "string", "a MAC address of one station, such as 02:00:00:00:00:fe";
+    MacAddress: "string", "a MAC address of one host, such as 02:00:00:00:00:fe";
     Prefix: "string", "an address or a prefix, such as 198.51.100.7, 10.0.0.0/8 or 2001:db8::/32";
     Protocol: ["string", "integer"], "a protocol: tcp, udp, icmp, icmpv6, sctp, gre, udplite, esp, ah, dccp, ipip, ospf, vrrp, or a number from 0 to 255";
     PortRange: ["string", "integer"], "a port such as 80, or a range such as 1024-65535";
@@ -75,11 +75,11 @@ impl FromStr for InterfaceAddress {
             return Err(format!("`{text}` is the network itself, not an address in it"));
         }
         if !is_host && net.addr().is_ipv4() && net.addr() == net.broadcast() {
-            return Err(format!("`{text}` is the broadcast address of its network, not one of a station"));
+            return Err(format!("`{text}` is the broadcast address of its network, not one of a host"));
         }
         let address = net.addr();
         if address.is_multicast() || address.is_unspecified() || address.is_loopback() {
-            return Err(format!("{address} is not the address of one station"));
+            return Err(format!("{address} is not the address of one host"));
         }
         Ok(InterfaceAddress(net))
     }
@@ -91,7 +91,7 @@ impl fmt::Display for InterfaceAddress {
     }
 }
 
-/// The MAC address of one station.
+/// The MAC address of one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MacAddress(pub [u8; 6]);
 
@@ -107,7 +107,7 @@ impl FromStr for MacAddress {
         let bytes = text.split([':', '-']).map(byte).collect::<Result<Vec<u8>, String>>()?;
         let bytes: [u8; 6] = bytes.try_into().map_err(|_| wrong())?;
         match bytes {
-            [first, ..] if first & 1 == 1 => Err(format!("`{text}` is the address of many stations")),
+            [first, ..] if first & 1 == 1 => Err(format!("`{text}` is the address of many hosts")),
             [0, 0, 0, 0, 0, 0] => Err(wrong()),
             _ => Ok(MacAddress(bytes)),
         }
@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(why::<MacAddress>("02:00:00:00:00:+f"), "`02:00:00:00:00:+f` is not a MAC address");
         assert_eq!(
             why::<MacAddress>("ff:ff:ff:ff:ff:ff"),
-            "`ff:ff:ff:ff:ff:ff` is the address of many stations"
+            "`ff:ff:ff:ff:ff:ff` is the address of many hosts"
         );
         assert_eq!(why::<Device>("eth0"), "`eth0` is not a device");
         assert_eq!(why::<Device>("pci:3b:00.1"), "`3b:00.1` is not a PCI address");

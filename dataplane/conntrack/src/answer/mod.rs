@@ -1,6 +1,6 @@
 //! What the box says to the sender of a packet: an echo reply, a TCP reset, an ICMP error.
 //!
-//! An answer goes back the way the packet came, through the same port to the station that sent the frame. A wire has
+//! An answer goes back the way the packet came, through the same port to the neighbour that sent the frame. A wire has
 //! no address: it speaks in the name of the packet's destination.
 
 mod echo;

@@ -1,4 +1,4 @@
-//! What IPv6 has on one link: link-local addresses (RFC 4291 section 2.5.6), and the groups by which a station is looked
+//! What IPv6 has on one link: link-local addresses (RFC 4291 section 2.5.6), and the groups by which a host is looked
 //! for there (section 2.7.1).
 
 use super::router::{Interface, MacAddress};
@@ -21,7 +21,7 @@ pub(super) fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
-/// The group of the stations whose addresses end as this one does.
+/// The group of the hosts whose addresses end as this one does.
 pub fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::from(0xff02_0000_0000_0000_0000_0001_ff00_0000 | u128::from(address) & 0xff_ffff)
 }

@@ -39,7 +39,7 @@ pub struct Route {
     pub port: PortId,
 }
 
-/// The link-layer address of a station, set by the operator.
+/// The link-layer address of a neighbour, set by the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Neighbour {
     /// The port whose link it is on.
@@ -64,7 +64,7 @@ pub struct Router {
     macs: [Option<MacAddress>; MAX_PORTS],
     /// The box's own addresses, sorted, but for link-local ones, which are those of a port.
     own: Vec<IpAddr>,
-    /// Stations that need not be asked for their address.
+    /// Neighbours that need not be asked for their address.
     pub neighbours: Vec<Neighbour>,
     /// The solicited-node groups of each port, but for that of its link-local address.
     groups: Vec<Vec<Ipv6Addr>>,
@@ -189,8 +189,8 @@ impl Router {
         by_mac.into_iter().chain(others)
     }
 
-    /// Whether the box is the station that has an address on a port's link: it is the port's own, or one of the link's
-    /// network that connections are translated to. A range of those may have another station in it that the
+    /// Whether the box is the host that has an address on a port's link: it is the port's own, or one of the link's
+    /// network that connections are translated to. A range of those may have another host in it that the
     /// configuration names: that one still answers for itself.
     pub fn answers(&self, port: PortId, address: IpAddr) -> bool {
         let Some(interface) = self.interfaces.get(usize::from(port.0)) else { return false };
@@ -204,10 +204,10 @@ impl Router {
             let mut networks = interface.addresses.iter().map(|(own, length)| Prefix::new(*own, *length));
             networks.any(|network| network.contains(family, number))
         };
-        is_own() || is_translated() && is_on_link() && !self.is_station(port, address)
+        is_own() || is_translated() && is_on_link() && !self.is_neighbour(port, address)
     }
 
-    /// Whether a station with this address can be on a port's link: in one of the networks there, or with an address that is
+    /// Whether a neighbour with this address can be on a port's link: in one of the networks there, or with an address that is
     /// good on one link only.
     pub fn is_on_link(&self, port: PortId, address: IpAddr) -> bool {
         let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
@@ -224,9 +224,9 @@ impl Router {
     }
 
     /// Whether the configuration knows somebody else by an address: a gateway, or a neighbour at this port.
-    fn is_station(&self, port: PortId, address: IpAddr) -> bool {
+    fn is_neighbour(&self, port: PortId, address: IpAddr) -> bool {
         self.gateways.binary_search(&address).is_ok()
-            || self.neighbours.iter().any(|station| station.port == port && station.address == address)
+            || self.neighbours.iter().any(|neighbour| neighbour.port == port && neighbour.address == address)
     }
 
     /// How many ports there are.
@@ -254,14 +254,13 @@ impl Router {
             .find(of_family)
     }
 
-    /// The box's own address in the network of a station at a port, else any that it speaks from there.
-    pub fn source_towards(&self, port: PortId, station: IpAddr) -> Option<IpAddr> {
-        let family = if station.is_ipv4() { Family::V4 } else { Family::V6 };
+    /// The box's own address in the network of a neighbour at a port, else any that it speaks from there.
+    pub fn source_towards(&self, port: PortId, neighbour: IpAddr) -> Option<IpAddr> {
+        let family = if neighbour.is_ipv4() { Family::V4 } else { Family::V6 };
         let interface = self.interfaces.get(usize::from(port.0))?;
-        let near = interface
-            .addresses
-            .iter()
-            .find(|(own, length)| Prefix::new(*own, *length).contains(family, crate::tuple::number(station)));
+        let near = interface.addresses.iter().find(|(own, length)| {
+            Prefix::new(*own, *length).contains(family, crate::tuple::number(neighbour))
+        });
         near.map(|(own, _)| *own).or_else(|| self.source(port, family))
     }
 

@@ -229,7 +229,7 @@ fn frames_for_others_end_before_tracking() {
     let mut tagged = udp("10.0.0.2", "198.51.100.2");
     tagged.splice(12..12, [0x81, 0, 0, 7]);
     assert_eq!(action(&mut shard, tagged), Action::Drop(DropReason::OtherHost));
-    // A packet to one station in a frame to all.
+    // A packet to one host in a frame to all.
     let mut shouted = udp("10.0.0.2", "198.51.100.3");
     shouted[..6].fill(0xff);
     assert_eq!(action(&mut shard, shouted), Action::Drop(DropReason::Multicast));
@@ -349,7 +349,7 @@ fn the_box_answers_for_what_nat_gives_away_on_a_link() {
 }
 
 #[test]
-fn a_station_in_a_network_that_nat_gives_away_answers_for_itself() {
+fn a_host_in_a_network_that_nat_gives_away_answers_for_itself() {
     use crate::nat::{Nat, Rule, Target};
     let address = |text: &str| text.parse::<IpAddr>().unwrap();
     let network = Prefix::new(address("203.0.113.0"), 24);

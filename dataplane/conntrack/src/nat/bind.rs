@@ -254,18 +254,18 @@ impl<'a> Binding<'a> {
         self.own_address(egress.port, self.next_hop(egress, facts.destination), facts.family)
     }
 
-    /// The box's own address at a port, as a station behind it sees it.
-    fn own_address(&self, port: PortId, station: u128, family: Family) -> Option<IpAddr> {
+    /// The box's own address at a port, as a host behind it sees it.
+    fn own_address(&self, port: PortId, host: u128, family: Family) -> Option<IpAddr> {
         match &self.configuration.forwarding {
             Forwarding::Wire { .. } => None,
             Forwarding::Routed(router) => {
-                let own = router.source_towards(port, crate::tuple::address(family, station));
+                let own = router.source_towards(port, crate::tuple::address(family, host));
                 own.filter(|own| Family::of(*own) == family)
             }
         }
     }
 
-    /// The address of the station that a packet to `destination` goes to next.
+    /// The address of the host that a packet to `destination` goes to next.
     fn next_hop(&self, egress: Egress, destination: u128) -> u128 {
         match (&self.configuration.forwarding, egress.gateway) {
             (Forwarding::Routed(router), Some(gateway)) => {

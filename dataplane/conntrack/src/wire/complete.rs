@@ -1,6 +1,6 @@
 //! Completing checksums that a sender has left to its device.
 //!
-//! A station at the other end of a virtual cable (veth, virtio) writes into TCP's and UDP's checksum field the sum over the
+//! A host at the other end of a virtual cable (veth, virtio) writes into TCP's and UDP's checksum field the sum over the
 //! pseudo header alone, which a NIC would take up (Linux: `CHECKSUM_PARTIAL`), and zeros into SCTP's. There is no NIC, nor
 //! anything on the way that could have damaged the packet.
 

@@ -36,12 +36,12 @@ pub(super) fn read(frame: &[u8]) -> Option<Message> {
     }
 }
 
-/// Asks all for the station that has `target`.
+/// Asks all for the host that has `target`.
 pub(super) fn request(own: Ipv4Addr, own_mac: MacAddress, target: Ipv4Addr) -> Bytes {
     write(REQUEST, BROADCAST, (own_mac, own), ([0; 6], target))
 }
 
-/// Tells the station `to` that `own` is here.
+/// Tells the host `to` that `own` is here.
 pub(super) fn reply(own: Ipv4Addr, own_mac: MacAddress, to: Ipv4Addr, to_mac: MacAddress) -> Bytes {
     write(REPLY, to_mac, (own_mac, own), (to_mac, to))
 }

@@ -177,7 +177,7 @@ impl<P> Neighbours<P> {
         Wait::Asks
     }
 
-    /// Takes note of what a station says of itself; gives the packets that waited for it. One that nobody has asked for is
+    /// Takes note of what a neighbour says of itself; gives the packets that waited for it. One that nobody has asked for is
     /// remembered only if it asked for the box.
     #[cold]
     pub(crate) fn hear(&mut self, now: Instant, heard: Heard) -> ArrayVec<P, MAX_WAITING> {

@@ -17,7 +17,7 @@ pub(crate) fn read<F: Frame>(frame: &F) -> Option<Message> {
     }
 }
 
-/// The frame that carries a message to the station `to`, or, without one, to all that it may concern.
+/// The frame that carries a message to the neighbour `to`, or, without one, to all that it may concern.
 /// `None` where addresses are not of one family.
 pub(crate) fn write(message: Message, to: Option<Speaker>) -> Option<Bytes> {
     match message {

@@ -1,4 +1,4 @@
-//! What stations say about addresses, in either family's words.
+//! What hosts say about addresses, in either family's words.
 
 use std::net::IpAddr;
 
@@ -12,14 +12,14 @@ pub(crate) const LONGEST_BYTES: usize = 86;
 /// A message as a whole frame.
 pub(crate) type Bytes = ArrayVec<u8, LONGEST_BYTES>;
 
-/// A station, and the port it is behind or the port of the box that speaks.
+/// A host, and the port it is behind or the port of the box that speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Speaker {
     pub(crate) address: IpAddr,
     pub(crate) mac: MacAddress,
 }
 
-/// What a station says of itself, as workers tell one another.
+/// What a host says of itself, as workers tell one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Heard {
     /// The port it is behind.
@@ -31,10 +31,10 @@ pub(crate) struct Heard {
     pub(crate) overrides: bool,
 }
 
-/// What a station says.
+/// What a host says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
-    /// Asks for the station that has `target`. One that has no address yet asks whether another has the one it wants
+    /// Asks for the host that has `target`. One that has no address yet asks whether another has the one it wants
     /// (RFC 5227): from the unspecified address, or without saying who asks.
     Solicitation {
         /// Who asks.

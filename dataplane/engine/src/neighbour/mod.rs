@@ -1,4 +1,4 @@
-//! The neighbour cache: which station on a link has which address (RFC 826 for IPv4, RFC 4861 for IPv6).
+//! The neighbour cache: which host on a link has which address (RFC 826 for IPv4, RFC 4861 for IPv6).
 //!
 //! A packet to a neighbour that is not known yet waits while it is asked for, three times a second apart. One that is
 //! known is asked again once what it said is half a minute old and packets still go there; one that nobody sends to

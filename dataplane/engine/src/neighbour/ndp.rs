@@ -55,7 +55,7 @@ pub(super) fn read<F: Frame>(frame: &F, headers: &Headers) -> Option<Message> {
                 target: target.into(),
             })
         }
-        // An advertisement without the option says only that the station is still there.
+        // An advertisement without the option says only that the host is still there.
         ADVERTISEMENT => Some(Message::Advertisement {
             from: Speaker { address: target.into(), mac: mac? },
             overrides: message[4] & OVERRIDE != 0,
@@ -64,14 +64,14 @@ pub(super) fn read<F: Frame>(frame: &F, headers: &Headers) -> Option<Message> {
     }
 }
 
-/// Asks for the station that has `target`, at the multicast address of those whose addresses end alike (RFC 4291
+/// Asks for the host that has `target`, at the multicast address of those whose addresses end alike (RFC 4291
 /// section 2.7.1).
 pub(super) fn solicitation(own: Ipv6Addr, own_mac: MacAddress, target: Ipv6Addr) -> Bytes {
     let group = solicited_node(target);
     write(SOLICITATION, 0, (own, own_mac), (group, multicast_mac(group)), (target, SOURCE_OPTION))
 }
 
-/// Tells a station, or all stations, that `own` is here.
+/// Tells a host, or all hosts, that `own` is here.
 pub(super) fn advertisement(own: Ipv6Addr, own_mac: MacAddress, to: Option<(Ipv6Addr, MacAddress)>) -> Bytes {
     let (flags, to) = match to {
         Some(to) => (ROUTER | SOLICITED | OVERRIDE, to),

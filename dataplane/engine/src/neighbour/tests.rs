@@ -27,7 +27,7 @@ fn cache() -> Neighbours<u32> {
     Neighbours::new(2)
 }
 
-/// What a station says at a port, as an answer or a question to the box.
+/// What a neighbour says at a port, as an answer or a question to the box.
 fn said(text: &str, mac: MacAddress, to_us: bool) -> Heard {
     Heard { ingress: PORT, speaker: Speaker { address: address(text), mac }, to_us, overrides: true }
 }
@@ -222,7 +222,7 @@ fn messages_read_as_they_were_written() {
 }
 
 #[test]
-fn a_station_without_an_address_is_answered_too() {
+fn a_neighbour_without_an_address_is_answered_too() {
     let v4 = Message::Advertisement {
         from: Speaker { address: address("10.0.0.1"), mac: OWN_MAC },
         overrides: true,

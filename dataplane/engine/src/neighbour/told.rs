@@ -1,7 +1,7 @@
 //! What a worker has told the others about neighbours, so that it does not tell them again and again.
 //!
 //! Only one worker receives the answer to what another has asked, and a worker asks for a neighbour once a second. So the same
-//! is told as often in a second as there are workers, and no more: whatever a station on the link goes on repeating.
+//! is told as often in a second as there are workers, and no more: whatever a host on the link goes on repeating.
 
 use std::time::Duration;
 

@@ -91,7 +91,7 @@ fn sctp_has_a_crc() {
 /// A SYN-ACK.
 const TCP: [u8; 20] = [0x9c, 0x40, 0, 80, 0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x12, 0xff, 0xff, 0, 0, 0, 0];
 
-/// The packet as a station sends it that leaves the checksum at `offset` to its device.
+/// The packet as a host sends it that leaves the checksum at `offset` to its device.
 fn with_partial_checksum(mut packet: Vec<u8>, offset: usize) -> Vec<u8> {
     let headers = parsed(&packet);
     let addresses = if packet[0] >> 4 == 4 { 12..20 } else { 8..40 };
