@@ -1,4 +1,5 @@
-//! What an operator has to hear of at once: a full table, early drops, frames cut off, pools without ports, losses of ports.
+//! What an operator has to hear of at once: a full table, early drops, frames cut off, a full neighbour table, pools without
+//! ports, losses of ports.
 //!
 //! The control thread sees it by the counters that it fetches once a second; the packet path does nothing for it. Each is
 //! logged at its onset, in the words of Linux where that has some, and once more when it is over, however many packets it
@@ -73,14 +74,16 @@ impl Alarm {
     }
 }
 
-/// The alarms of what all workers count: the table's, and of frames that are cut off.
+/// The alarms of what all workers count: those of the tables, and of frames that are cut off.
 #[derive(Debug, Default)]
 pub struct ShardAlarms {
     full: Alarm,
     early_drop: Alarm,
     truncated: Alarm,
-    /// What had been counted when this was last looked at: packets dropped, entries evicted, frames cut off.
-    seen: [u64; 3],
+    neighbours: Alarm,
+    /// What had been counted when this was last looked at: packets dropped, entries evicted, frames cut off, neighbours
+    /// that had to give way.
+    seen: [u64; 4],
 }
 
 impl ShardAlarms {
@@ -88,9 +91,14 @@ impl ShardAlarms {
     pub fn watch(&mut self, stats: &Stats, entries_limit: u64, now: Instant) {
         let counters = &stats.counters;
         let drops = |reason: DropReason| counters.drops[reason as usize];
-        let counted = [drops(DropReason::TableFull), counters.early_drops, drops(DropReason::Truncated)];
-        let [dropped, evicted, cut_off] =
-            [0, 1, 2].map(|which| counted[which].saturating_sub(self.seen[which]));
+        let counted = [
+            drops(DropReason::TableFull),
+            counters.early_drops,
+            drops(DropReason::Truncated),
+            stats.neighbours.evictions.iter().sum(),
+        ];
+        let [dropped, evicted, cut_off, forgotten] =
+            [0, 1, 2, 3].map(|which| counted[which].saturating_sub(self.seen[which]));
         self.seen = counted;
         let entries = format!("{} of {entries_limit} entries (conntrack.max-entries)", stats.entries);
         self.full.log(dropped, now, "nf_conntrack: table full, dropping packet", &entries, "packets dropped");
@@ -104,6 +112,10 @@ impl ShardAlarms {
         let long = "frames longer than the MTU are cut off, as of hosts that leave segmentation to a NIC: \
                     `ethtool -K IFACE tso off gso off` there";
         self.truncated.log(cut_off, now, "truncated", long, "packets dropped");
+        // Linux's words; whoever is in use keeps its place here.
+        let full = "neighbour: neighbor table overflow!";
+        let whose = "`sluice neighbours` shows which port they are on";
+        self.neighbours.log(forgotten, now, full, whose, "neighbours gave way to others");
     }
 }
 

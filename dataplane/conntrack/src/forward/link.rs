@@ -1,9 +1,10 @@
-//! What IPv6 has on one link: link-local addresses (RFC 4291 section 2.5.6), and the groups by which a host is looked
-//! for there (section 2.7.1).
+//! What IPv6 has on one link only: link-local addresses (RFC 4291 section 2.5.6), the groups by which a host is looked for
+//! (section 2.7.1), and the messages of both.
 
 use super::router::{Interface, MacAddress};
+use crate::headers::{Headers, Kind};
 use crate::policy::Prefix;
-use crate::tuple::{Family, address, number};
+use crate::tuple::{Family, address, number, protocol};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Groups of addresses that connections are translated to, at most, on one link. Whoever gives away more of a network has
@@ -48,6 +49,22 @@ pub(super) fn groups(interface: &Interface, translated: &[(IpAddr, IpAddr)]) -> 
     groups.sort_unstable();
     groups.dedup();
     groups
+}
+
+/// Whether this is a message of neighbour discovery that no router has passed on (RFC 4861 section 3.1), or a query for
+/// multicast listeners that none is to pass on (RFC 3810 section 5). Such messages are the link's own business, which no
+/// policy judges.
+pub(super) fn is_of_the_link(head: &[u8], headers: &Headers) -> bool {
+    const LISTENER_QUERY: u8 = 130;
+    const SOLICITATION: u8 = 135;
+    const ADVERTISEMENT: u8 = 136;
+    headers.kind == Kind::Untracked
+        && headers.protocol == protocol::ICMPV6
+        && match head.get(usize::from(headers.l4_offset)) {
+            Some(&(SOLICITATION | ADVERTISEMENT)) => headers.ttl == u8::MAX,
+            Some(&LISTENER_QUERY) => headers.ttl == 1,
+            _ => false,
+        }
 }
 
 #[cfg(test)]

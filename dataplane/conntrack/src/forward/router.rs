@@ -4,16 +4,16 @@
 //! The order is Linux's: a packet was tracked before it is routed, and the policy judges it afterwards. So one that
 //! goes nowhere has a state and refreshes its entry, but makes none.
 
-use super::link::{groups, is_link_local, link_local, solicited_node};
+use super::link::{groups, is_link_local, is_of_the_link, link_local, solicited_node};
 use super::table::Table;
 use super::{Egress, MAX_PORTS, RouteResult};
 use crate::frame::Frame;
-use crate::headers::{Headers, Kind};
+use crate::headers::Headers;
 use crate::ids::{GatewayId, PortId};
 use crate::policy::Prefix;
 use crate::tuple::{Family, protocol};
 use crate::verdict::{Action, DropReason, Rejection};
-use crate::wire::{self, checksum, ethernet, ipv4, ipv6};
+use crate::wire::{self, ethernet, ipv4, ipv6};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// A link-layer address.
@@ -339,7 +339,7 @@ impl Router {
     pub(super) fn finish<F: Frame>(&self, frame: &mut F, headers: &Headers, action: Action) -> Action {
         match action {
             Action::Forward(_) => {
-                decrement_ttl(frame.head_mut(), headers);
+                wire::decrement_ttl(frame.head_mut(), headers);
                 action
             }
             Action::Deliver => refusal(headers).unwrap_or(action),
@@ -360,45 +360,6 @@ fn broadcast(own: IpAddr, length: u8) -> Option<Prefix> {
 /// Whether a link-layer address is that of many (IEEE 802 section 8.2).
 pub(crate) const fn is_group(mac: &MacAddress) -> bool {
     mac[0] & 1 == 1
-}
-
-/// Whether this is a message of neighbour discovery that no router has passed on (RFC 4861 section 3.1), or a query for
-/// multicast listeners that none is to pass on (RFC 3810 section 5). Such messages are the link's own business, which no
-/// policy judges.
-fn is_of_the_link(head: &[u8], headers: &Headers) -> bool {
-    const LISTENER_QUERY: u8 = 130;
-    const SOLICITATION: u8 = 135;
-    const ADVERTISEMENT: u8 = 136;
-    headers.kind == Kind::Untracked
-        && headers.protocol == protocol::ICMPV6
-        && match head.get(usize::from(headers.l4_offset)) {
-            Some(&(SOLICITATION | ADVERTISEMENT)) => headers.ttl == u8::MAX,
-            Some(&LISTENER_QUERY) => headers.ttl == 1,
-            _ => false,
-        }
-}
-
-/// Takes one from the TTL or hop limit, which must not be zero. The IPv4 header checksum follows (RFC 1624).
-fn decrement_ttl(head: &mut [u8], headers: &Headers) {
-    let l3 = head.get_mut(usize::from(headers.l3_offset)..).unwrap_or_default();
-    match headers.family() {
-        Some(Family::V4) => {
-            let Some([ttl, protocol, high, low]) = l3.get_mut(8..12).and_then(<[u8]>::first_chunk_mut) else {
-                return;
-            };
-            let old = u16::from_be_bytes([*ttl, *protocol]);
-            *ttl = ttl.saturating_sub(1);
-            let new = u16::from_be_bytes([*ttl, *protocol]);
-            let sum = u16::from_be_bytes([*high, *low]);
-            [*high, *low] = checksum::update(sum, old, new).to_be_bytes();
-        }
-        Some(Family::V6) => {
-            if let Some(limit) = l3.get_mut(7) {
-                *limit = limit.saturating_sub(1);
-            }
-        }
-        None => {}
-    }
 }
 
 /// How the box refuses a packet to itself, as a host without servers does (RFC 1122 section 3.2.2.1). ICMP is never

@@ -122,6 +122,29 @@ pub fn has_martian_source<F: Frame>(frame: &F, headers: &Headers) -> bool {
     }
 }
 
+/// Takes one from the TTL or hop limit, which must not be zero. The IPv4 header checksum follows (RFC 1624).
+pub(crate) fn decrement_ttl(head: &mut [u8], headers: &Headers) {
+    let l3 = head.get_mut(usize::from(headers.l3_offset)..).unwrap_or_default();
+    match headers.family() {
+        Some(Family::V4) => {
+            let Some([ttl, protocol, high, low]) = l3.get_mut(8..12).and_then(<[u8]>::first_chunk_mut) else {
+                return;
+            };
+            let old = u16::from_be_bytes([*ttl, *protocol]);
+            *ttl = ttl.saturating_sub(1);
+            let new = u16::from_be_bytes([*ttl, *protocol]);
+            let sum = u16::from_be_bytes([*high, *low]);
+            [*high, *low] = checksum::update(sum, old, new).to_be_bytes();
+        }
+        Some(Family::V6) => {
+            if let Some(limit) = l3.get_mut(7) {
+                *limit = limit.saturating_sub(1);
+            }
+        }
+        None => {}
+    }
+}
+
 /// Source and destination of a packet whose IP header was parsed, whatever its tuple says.
 pub fn addresses(head: &[u8], headers: &Headers) -> (u128, u128) {
     let header = head.get(usize::from(headers.l3_offset)..).unwrap_or_default();
