@@ -11,8 +11,8 @@ use std::process::{Command, Output};
 
 const PYTHON: &str = "/usr/bin/python3";
 
-/// Groups of exchanges that need neither fragments nor helpers.
-const GROUPS: [&str; 8] = ["tcp", "udp", "icmp", "icmpv6", "generic", "notrack", "table", "nat"];
+/// Groups of exchanges that need no helpers.
+const GROUPS: [&str; 9] = ["tcp", "udp", "icmp", "icmpv6", "generic", "frag", "notrack", "table", "nat"];
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 

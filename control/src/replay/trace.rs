@@ -89,6 +89,7 @@ impl Trace {
             // Where the next shard's verdict is not known, the ring was full.
             Action::Drop(_) | Action::Handoff(..) | Action::Hold(_) | Action::Wait => ("drop", None),
             Action::Reject(..) => ("reject", None),
+            Action::Reassemble => ("hold", None),
         };
         let next = self.entries.len() + 1;
         let entry = verdict.entry.map(|id| *self.entries.entry((*shard, id)).or_insert(next));

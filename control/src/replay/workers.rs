@@ -27,7 +27,7 @@ impl Workers {
     /// Ends what is over at `now`, however much that is: the capture's clock waits.
     pub fn expire(&mut self, now: Instant) {
         for worker in &mut self.workers {
-            while !worker.shard_mut().expire(now, u32::MAX) {}
+            while !worker.expire(now, u32::MAX) {}
         }
     }
 
@@ -97,5 +97,5 @@ impl Workers {
 
 /// Whether a packet goes no further by this verdict.
 const fn is_final(verdict: &Verdict) -> bool {
-    !matches!(verdict.action, Action::Handoff(..) | Action::Hold(_) | Action::Wait)
+    !matches!(verdict.action, Action::Handoff(..) | Action::Hold(_) | Action::Wait | Action::Reassemble)
 }

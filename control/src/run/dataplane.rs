@@ -26,6 +26,9 @@ const MBUFS_PER_QUEUE: u32 = 1024;
 /// Mbufs of each worker: what it keeps for itself, the bursts of a round, and the ring of another that fills.
 const MBUFS_PER_WORKER: u32 = 4096;
 
+/// What a held fragment counts as, at least: one mbuf.
+const FRAGMENT_BYTES: u64 = 2048;
+
 /// A port by its name.
 pub struct NamedPort {
     /// Name of the interface.
@@ -86,7 +89,7 @@ impl Dataplane {
         let devices = attach(&eal, config)?;
         startup.go_on()?;
         let workers = shards.len() as u16;
-        let pools = Pools::new(&eal, &devices, workers)?;
+        let pools = Pools::new(&eal, &devices, workers, config.conntrack.fragments.memory.0)?;
         startup.go_on()?;
         let (ports, open) = start_ports(config, devices, &pools, workers)?;
         let workers = start_workers(&eal, config, shards, open, &pools)?;
@@ -153,8 +156,14 @@ struct Pools {
 }
 
 impl Pools {
-    /// A pool on each NUMA socket that has a device.
-    fn new(eal: &Eal, devices: &[(String, Device)], workers: u16) -> Result<Self, RunError> {
+    /// A pool on each NUMA socket that has a device. All fragments that are held may be of one of them.
+    fn new(
+        eal: &Eal,
+        devices: &[(String, Device)],
+        workers: u16,
+        fragment_bytes: u64,
+    ) -> Result<Self, RunError> {
+        let held = u32::try_from(fragment_bytes / FRAGMENT_BYTES).unwrap_or(u32::MAX);
         let mut sockets: Vec<Option<u16>> = devices.iter().map(|(_, device)| device.info().socket).collect();
         sockets.sort_unstable();
         sockets.dedup();
@@ -163,7 +172,8 @@ impl Pools {
             let near = devices.iter().map(|(_, device)| device.info()).filter(|info| info.socket == socket);
             let queues =
                 near.map(|info| info.queues_for(workers)).map(|(rx, tx)| u32::from(rx) + u32::from(tx));
-            let mbufs = queues.sum::<u32>() * MBUFS_PER_QUEUE + u32::from(workers) * MBUFS_PER_WORKER;
+            let moving = queues.sum::<u32>() * MBUFS_PER_QUEUE + u32::from(workers) * MBUFS_PER_WORKER;
+            let mbufs = moving + held;
             let mbufs = mbufs.next_power_of_two() - 1;
             let options = MempoolOptions { mbufs, socket, ..MempoolOptions::default() };
             pools.by_socket.push((socket, Mempool::new(eal, &format!("packets-{number}"), &options)?));

@@ -4,7 +4,7 @@
 use crate::entry::{Entry, Status};
 use crate::exchange::{Message, Settled};
 use crate::frame::Frame;
-use crate::headers::Headers;
+use crate::headers::{Fragment, Headers};
 use crate::ids::{EntryId, ShardId, Zone};
 use crate::lifecycle::End;
 use crate::nat::MOST_BINDINGS;
@@ -18,7 +18,7 @@ use crate::wire;
 pub(crate) fn delegated_in<F: Frame>(frame: &F) -> Option<Zone> {
     match frame.handed()?.by {
         Handoff::Delegation(zone) => Some(zone),
-        Handoff::Steering | Handoff::Signpost(_) | Handoff::Return => None,
+        Handoff::Steering | Handoff::Fragment | Handoff::Signpost(_) | Handoff::Return => None,
     }
 }
 
@@ -115,7 +115,8 @@ impl Shard {
         let begun = |entry: &Entry| {
             verdict.direction == Some(Direction::Original) && entry.status.contains(Status::DELEGATED)
         };
-        verdict.action == Action::Wait || verdict.entry.and_then(|id| self.entry(id)).is_some_and(begun)
+        matches!(verdict.action, Action::Wait | Action::Reassemble)
+            || verdict.entry.and_then(|id| self.entry(id)).is_some_and(begun)
     }
 
     /// Lets the signpost go of a delegated connection that has not begun. It stands for the tuple in the zone of the other
@@ -125,9 +126,12 @@ impl Shard {
         self.exchange.release(tuple);
     }
 
-    /// Lets the signpost go of a packet that no longer waits for its connection to begin, if there is one.
+    /// Lets the signpost go of a packet that no longer waits for its connection to begin, if there is one. A datagram that came
+    /// in fragments has one by its first.
     pub fn turn_away<F: Frame>(&mut self, frame: &F) {
-        if let (Some(zone), Ok(headers)) = (delegated_in(frame), wire::parse(frame)) {
+        if let (Some(zone), Ok(headers)) = (delegated_in(frame), wire::parse(frame))
+            && headers.fragment != Fragment::Later
+        {
             self.decline(headers.tuple, zone);
         }
     }

@@ -167,6 +167,10 @@ counters! {
         answers: "sluice_answers_total",
         /// TCP resets and ICMP errors not written because the rate limit was reached.
         answers_withheld: "sluice_answers_withheld_total",
+        /// Datagrams that came in fragments and have become whole.
+        reassembled: "sluice_fragments_reassembled_total",
+        /// Fragments that are held until their datagram is whole or has been decided about.
+        fragments_held: "sluice_fragments_held",
         /// Log records lost because a shard's ring was full or the rate limit reached.
         log_lost: "sluice_shard_log_events_dropped_total",
     }

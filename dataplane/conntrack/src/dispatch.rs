@@ -1,16 +1,20 @@
 //! What is done with a packet once it is decided about: it comes to its end, is handed to another shard, or is held until
-//! another shard knows its connection ([`crate::exchange`]).
+//! another shard knows its connection ([`crate::exchange`]), or until the rest of its datagram has come ([`crate::fragments`]).
 //!
 //! The rules are here and nowhere else: workers over DPDK's queues and rings, the model checker and the simulations are
 //! *hosts* that run them, each with packets and rings of its own.
 
+mod datagram;
+
 use crate::exchange::{Message, Settled};
+use crate::fragments::{DatagramId, Fragments};
 use crate::frame::{Frame, Handed};
 use crate::hold::{Held, Waiting};
 use crate::ids::ShardId;
 use crate::shard::Shard;
 use crate::time::Instant;
 use crate::verdict::{Action, DropReason, Handoff, Verdict};
+use datagram::lose_fragment;
 use std::slice;
 
 /// How often a packet is handed on before it is dropped. One is steered once, and goes by a signpost or back again each time
@@ -35,6 +39,9 @@ pub trait Host {
     /// The packet, where there is no room for it.
     fn hand_off(&mut self, to: ShardId, handed: Handed, packet: Self::Packet) -> Result<(), Self::Packet>;
 
+    /// How many packets can be handed to another shard now.
+    fn room(&self, to: ShardId) -> usize;
+
     /// Whether the lane to another shard has room for a message.
     fn has_room(&self, to: ShardId) -> bool;
 
@@ -48,21 +55,32 @@ pub trait Host {
 /// What a shard's packets wait for, and where they go.
 #[derive(Debug)]
 pub struct Dispatcher<P> {
-    held: Held<P>,
+    held: Held<Load<P>>,
+    fragments: Fragments<P>,
+}
+
+/// What is decided about at once, and then goes its way together.
+#[derive(Debug)]
+enum Load<P> {
+    Packet(P),
+    /// A datagram whose fragments have all come.
+    Datagram(DatagramId),
 }
 
 impl<P: Frame> Dispatcher<P> {
-    /// That of one of so many shards.
-    pub fn new(shards: u16) -> Self {
-        Self { held: Held::new(shards) }
+    /// That of a shard.
+    pub fn new(shard: &Shard) -> Self {
+        Self { held: Held::new(shard.steering().shards()), fragments: shard.room_for_fragments() }
     }
 
     /// Packets that are held.
-    pub const fn held(&self) -> usize {
-        self.held.len()
+    pub fn held(&self) -> usize {
+        let datagrams = self.held.iter().filter(|load| matches!(load, Load::Datagram(_))).count();
+        self.held.len() - datagrams + self.fragments.len() as usize
     }
 
-    /// Does with a packet what its verdict says.
+    /// Does with a packet what its verdict says. With a fragment that makes its datagram whole the verdict becomes that on the
+    /// datagram.
     #[inline]
     pub fn apply<H: Host<Packet = P>>(
         &mut self,
@@ -70,7 +88,7 @@ impl<P: Frame> Dispatcher<P> {
         shard: &mut Shard,
         host: &mut H,
         packet: P,
-        verdict: &Verdict,
+        verdict: &mut Verdict,
     ) {
         match verdict.action {
             Action::Forward(_) | Action::Reject(..) | Action::Drop(_) => {
@@ -81,9 +99,45 @@ impl<P: Frame> Dispatcher<P> {
                 host.finish(now, shard, packet, verdict);
             }
             Action::Handoff(to, by) => hand_off(now, shard, host, packet, to, by),
-            Action::Hold(_) => self.hold(now, shard, host, packet, verdict, 0),
-            Action::Wait => self.wait(now, shard, host, packet, verdict),
+            Action::Hold(_) => self.hold(now, shard, host, Load::Packet(packet), verdict, 0),
+            Action::Wait => self.wait(now, shard, host, Load::Packet(packet), verdict),
+            Action::Reassemble => self.reassemble(now, shard, host, packet, verdict),
         }
+    }
+
+    /// The same with a packet or a datagram, whose connection was refused its reply tuple so often.
+    fn apply_to_load<H: Host<Packet = P>>(
+        &mut self,
+        now: Instant,
+        shard: &mut Shard,
+        host: &mut H,
+        load: Load<P>,
+        verdict: &mut Verdict,
+        tries: u8,
+    ) {
+        match (load, verdict.action) {
+            (load, Action::Hold(_)) => self.hold(now, shard, host, load, verdict, tries),
+            (load, Action::Wait) => self.wait(now, shard, host, load, verdict),
+            (Load::Packet(packet), _) => self.apply(now, shard, host, packet, verdict),
+            (Load::Datagram(id), Action::Handoff(to, by)) => {
+                self.hand_off_datagram(now, shard, host, id, to, by)
+            }
+            (Load::Datagram(id), _) => self.finish_datagram(now, shard, host, id, verdict),
+        }
+    }
+
+    /// Ends what is over of the datagrams whose fragments are held, at most `budget` steps of it. False when there is more to do.
+    pub fn expire<H: Host<Packet = P>>(
+        &mut self,
+        now: Instant,
+        shard: &mut Shard,
+        host: &mut H,
+        budget: u32,
+    ) -> bool {
+        let mut lose = |packet, reason| lose_fragment(now, shard, host, packet, reason);
+        let is_done = self.fragments.expire(now, budget, &mut lose);
+        shard.count_fragments_held(self.fragments.len());
+        is_done
     }
 
     /// Takes in what other shards say, and does what packets have waited for. Gives the number of messages, and the
@@ -120,22 +174,14 @@ impl<P: Frame> Dispatcher<P> {
     ) -> Option<Verdict> {
         let mut last = None;
         let mut chain = self.held.take(settled.entry);
-        while let Some(Waiting { mut packet, first }) = self.held.next(&mut chain) {
-            let (verdict, tries) = match first {
-                Some((verdict, tries)) if settled.granted => (shard.release(&mut packet, &verdict), tries),
-                Some((verdict, tries)) => {
-                    (shard.bind_again(now, &mut packet, &verdict, tries + 1), tries + 1)
-                }
-                None => {
-                    let mut verdict = [Verdict::dropped(DropReason::HoldFull)];
-                    shard.process(now, slice::from_mut(&mut packet), &mut verdict);
-                    (verdict[0], 0)
+        while let Some(Waiting { packet: mut load, first }) = self.held.next(&mut chain) {
+            let (mut verdict, tries) = match &mut load {
+                Load::Packet(packet) => take_up(now, shard, packet, first, settled.granted),
+                Load::Datagram(id) => {
+                    take_up(now, shard, &mut self.fragments.whole(*id), first, settled.granted)
                 }
             };
-            match verdict.action {
-                Action::Hold(_) => self.hold(now, shard, host, packet, &verdict, tries),
-                _ => self.apply(now, shard, host, packet, &verdict),
-            }
+            self.apply_to_load(now, shard, host, load, &mut verdict, tries);
             last = Some(verdict);
         }
         last
@@ -148,16 +194,16 @@ impl<P: Frame> Dispatcher<P> {
         now: Instant,
         shard: &mut Shard,
         host: &mut H,
-        packet: P,
+        load: Load<P>,
         verdict: &Verdict,
         tries: u8,
     ) {
         let first = Some((*verdict, tries));
-        if let Err(packet) = self.push(shard, verdict, Waiting { packet, first }) {
+        if let Err(load) = self.push(shard, verdict, Waiting { packet: load, first }) {
             if let Some(entry) = verdict.entry {
                 shard.abandon(entry);
             }
-            end(now, shard, host, packet, DropReason::HoldFull);
+            self.end(now, shard, host, load, DropReason::HoldFull);
         }
     }
 
@@ -168,19 +214,60 @@ impl<P: Frame> Dispatcher<P> {
         now: Instant,
         shard: &mut Shard,
         host: &mut H,
-        packet: P,
+        load: Load<P>,
         verdict: &Verdict,
     ) {
-        if let Err(packet) = self.push(shard, verdict, Waiting { packet, first: None }) {
-            shard.turn_away(&packet);
-            end(now, shard, host, packet, DropReason::HoldFull);
+        if let Err(load) = self.push(shard, verdict, Waiting { packet: load, first: None }) {
+            match &load {
+                Load::Packet(packet) => shard.turn_away(packet),
+                Load::Datagram(id) => shard.turn_away(&self.fragments.whole(*id)),
+            }
+            self.end(now, shard, host, load, DropReason::HoldFull);
         }
     }
 
-    fn push(&mut self, shard: &Shard, verdict: &Verdict, waiting: Waiting<P>) -> Result<(), P> {
+    fn push(&mut self, shard: &Shard, verdict: &Verdict, waiting: Waiting<Load<P>>) -> Result<(), Load<P>> {
         match verdict.entry.and_then(|entry| Some((entry, shard.answers(entry)?))) {
             Some((entry, answers)) => self.held.push(entry, answers, waiting),
             None => Err(waiting.packet),
+        }
+    }
+
+    /// Drops what was on its way.
+    fn end<H: Host<Packet = P>>(
+        &mut self,
+        now: Instant,
+        shard: &mut Shard,
+        host: &mut H,
+        load: Load<P>,
+        reason: DropReason,
+    ) {
+        match load {
+            Load::Packet(packet) => end(now, shard, host, packet, reason),
+            Load::Datagram(id) => {
+                shard.count_drops(reason, 1);
+                self.finish_datagram(now, shard, host, id, &Verdict::dropped(reason));
+            }
+        }
+    }
+}
+
+/// The verdict on what has waited for a claim that was granted or refused, and how many were refused so far. `first` is known
+/// of the first packet of a connection; one behind it is decided about now.
+fn take_up<F: Frame>(
+    now: Instant,
+    shard: &mut Shard,
+    frame: &mut F,
+    first: Option<(Verdict, u8)>,
+    granted: bool,
+) -> (Verdict, u8) {
+    match first {
+        Some((verdict, tries)) if granted => (shard.release(frame, &verdict), tries),
+        Some((verdict, tries)) => (shard.bind_again(now, frame, &verdict, tries + 1), tries + 1),
+        None => {
+            let mut verdict = [Verdict::dropped(DropReason::HoldFull)];
+            shard.process(now, slice::from_mut(frame), &mut verdict);
+            (verdict[0], 0)
         }
     }
 }
@@ -270,6 +357,10 @@ mod tests {
             Err(packet)
         }
 
+        fn room(&self, _: ShardId) -> usize {
+            0
+        }
+
         fn has_room(&self, _: ShardId) -> bool {
             false
         }
@@ -291,7 +382,7 @@ mod tests {
         let shard = Shard::new(capacity, Box::new(configuration), Instant::default()).unwrap();
         let mut shard = shard.with_steering(Steering::new(ShardId(1), 3).unwrap()).unwrap();
         let mut host = Talkative { heard: 0 };
-        let mut dispatcher = Dispatcher::new(3);
+        let mut dispatcher = Dispatcher::new(&shard);
         let heard = dispatcher.receive(Instant::default(), &mut shard, &mut host);
         assert_eq!((heard, host.heard), ((2 * Talkative::LANE, None), 2 * Talkative::LANE));
     }

@@ -27,13 +27,28 @@ pub struct Handed {
 }
 
 impl Handed {
+    /// Whether it is part of a datagram that the other shard has seen whole: only fragments on their way to where they are
+    /// held are none.
+    pub(crate) const fn is_datagram(self) -> bool {
+        !matches!(self.by, Handoff::Fragment)
+    }
+
     /// The zone in which the other shard knows the packet's connection, if it has one there.
     pub(crate) const fn zone(self) -> Option<Zone> {
         match self.by {
             Handoff::Signpost(zone) | Handoff::Delegation(zone) => Some(zone),
-            Handoff::Steering | Handoff::Return => None,
+            Handoff::Steering | Handoff::Fragment | Handoff::Return => None,
         }
     }
+}
+
+/// What makes a frame of a datagram that came in fragments. Its first segment begins with the headers of the first fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reassembled {
+    /// Bytes of the datagram that are not in the first fragment.
+    pub rest_bytes: u32,
+    /// The largest of the fragments, IP header included, in bytes.
+    pub largest_bytes: u32,
 }
 
 /// One Ethernet frame, in one or more segments.
@@ -82,6 +97,12 @@ pub trait Frame {
 
     /// How it came from another shard, if it did.
     fn handed(&self) -> Option<Handed> {
+        None
+    }
+
+    /// The datagram that it is read as, if that came in fragments.
+    #[inline(always)]
+    fn reassembled(&self) -> Option<Reassembled> {
         None
     }
 }

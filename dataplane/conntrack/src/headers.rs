@@ -16,6 +16,8 @@ pub enum Kind {
     /// An ICMP error; [`Headers::tuple`] is the *inverse* of the packet it quotes, so that it goes
     /// the way the error goes.
     Error,
+    /// A fragment, which is tracked with its datagram. The tuple has its addresses, and the ports that a first one shows.
+    Fragment,
     /// Not good enough to be tracked. The tuple holds what could be read of it.
     Invalid(InvalidReason),
 }

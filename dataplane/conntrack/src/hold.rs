@@ -77,6 +77,11 @@ impl<P> Held<P> {
         self.len
     }
 
+    /// All that are held, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &P> {
+        self.slots.iter().filter_map(|slot| Some(&slot.waiting.as_ref()?.packet))
+    }
+
     /// Holds a packet of an entry whose claim a shard is to answer; gives it back where there is no room.
     pub(crate) fn push(&mut self, entry: EntryId, answers: ShardId, waiting: Waiting<P>) -> Result<(), P> {
         let is_behind = waiting.first.is_none();

@@ -193,6 +193,11 @@ impl Index {
         if second == self.first(hash) { (second + 1) % self.buckets.len() } else { second }
     }
 
+    /// The secret key, for what else outsiders must not aim at.
+    pub(crate) fn secret(&self) -> RandomState {
+        self.key.clone()
+    }
+
     /// A number that depends on `value` and on the secret key.
     pub fn keyed(&self, value: &impl std::hash::Hash) -> u64 {
         self.key.hash_one(value)

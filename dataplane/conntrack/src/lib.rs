@@ -21,6 +21,7 @@ mod extension;
 pub mod facts;
 mod family;
 pub mod forward;
+mod fragments;
 pub mod frame;
 pub mod headers;
 mod hold;

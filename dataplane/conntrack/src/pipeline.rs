@@ -3,8 +3,8 @@
 //! A burst goes through in passes, so that each pass fetches the cache lines of the next: the first parses and
 //! fetches buckets, the second fetches the entries that the buckets point to, the third does the work. The second
 //! runs a few packets ahead of the third: what is fetched all at once waits in a queue. A packet of another shard's
-//! leaves in the first pass, to be handed off. The places of later stages: defragmentation behind parsing, helpers behind
-//! tracking.
+//! leaves in the first pass, to be handed off, and so does a fragment, which comes again with its datagram. Helpers will have
+//! their place behind tracking.
 
 use crate::claim::delegated_in;
 use crate::entries::NONE;
@@ -98,8 +98,10 @@ impl Shard {
         if !configuration.forwarding.is_for_box(frame, headers) {
             return Err(Action::Drop(DropReason::OtherHost));
         }
-        if headers.kind == Kind::NotIp {
-            return Ok(());
+        match headers.kind {
+            Kind::NotIp => return Ok(()),
+            Kind::Fragment => self.steer_fragment(frame, headers)?,
+            _ => {}
         }
         let port = frame.port();
         let mut exempt = false;
@@ -160,6 +162,7 @@ impl Shard {
         let packet = Packet { headers, head: frame.head() };
         let tracked = match headers.kind {
             Kind::NotIp | Kind::Untracked => Tracked::without_entry(State::Untracked),
+            Kind::Fragment => Tracked::invalid(InvalidReason::Fragment),
             Kind::Invalid(reason) => Tracked::invalid(reason),
             Kind::Error => self.relate(&slot.key, packet, frame.handed()),
             Kind::Tracked => self.track(&slot.key, packet, frame.handed()),

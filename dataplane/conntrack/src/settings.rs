@@ -104,6 +104,34 @@ impl Default for TcpOptions {
     }
 }
 
+/// What may be held of datagrams that come in fragments, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FragmentLimits {
+    /// Bytes of packets in all shards, each of which counts as the buffers of 2 KiB that it takes; never more than the shards were
+    /// made with. One source has a quarter of it.
+    pub memory_bytes: u32,
+    /// Fragments of one datagram. 65,535 bytes are 119 of them where the MTU is 576.
+    pub fragments: u16,
+    /// Unfinished datagrams of one source: an IPv4 address, an IPv6 network of 64 bits.
+    pub datagrams: u32,
+    /// Milliseconds in which a datagram is to become whole.
+    pub timeout_ms: u32,
+    /// The same of IPv6 (RFC 8200 section 4.5).
+    pub timeout_v6_ms: u32,
+}
+
+impl Default for FragmentLimits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 16 << 20,
+            fragments: 128,
+            datagrams: 64,
+            timeout_ms: 30_000,
+            timeout_v6_ms: 60_000,
+        }
+    }
+}
+
 /// All settings of tracking.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -126,6 +154,8 @@ pub struct Settings {
     pub timestamp: bool,
     /// Most entries in the tables of all shards; never more than the capacity they were made with.
     pub max_entries: u32,
+    /// What is held of datagrams that come in fragments.
+    pub fragments: FragmentLimits,
 }
 
 impl Settings {
@@ -141,6 +171,7 @@ impl Settings {
             accounting: true,
             timestamp: false,
             max_entries,
+            fragments: FragmentLimits::default(),
         }
     }
 }

@@ -143,7 +143,7 @@ impl Shard {
         let tracked = match headers.kind {
             Kind::Error => self.relate(&key, packet, None),
             Kind::Tracked => self.track(&key, packet, None),
-            Kind::NotIp | Kind::Untracked | Kind::Invalid(_) => return,
+            Kind::NotIp | Kind::Untracked | Kind::Fragment | Kind::Invalid(_) => return,
         };
         if let Place::Ending(index) = tracked.place {
             self.end(index, End::Closed);

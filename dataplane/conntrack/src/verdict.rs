@@ -104,6 +104,19 @@ reasons! {
         /// Its masqueraded connection is routed to another interface now and has ended: the next packet begins it anew, with the
         /// address there.
         NatRouteChanged = "nat-route-changed",
+        /// A fragment that brings nothing new: all of its bytes are there already.
+        FragmentDuplicate = "fragment-duplicate",
+        /// A fragment of a datagram two of whose fragments overlap (RFC 5722): none of it passes.
+        FragmentOverlap = "fragment-overlap",
+        /// A fragment of a datagram whose lengths contradict one another: an empty fragment, two ends, more than 65,535 bytes.
+        FragmentLength = "fragment-length",
+        /// A fragment of a datagram that says of some of its fragments that they support ECN and of others that they do not
+        /// (RFC 3168 section 5.3).
+        FragmentEcn = "fragment-ecn",
+        /// A fragment of a datagram that did not become whole in time.
+        FragmentTimeout = "fragment-timeout",
+        /// A fragment too many: of its datagram, of its source, or of all that are held.
+        FragmentLimit = "fragment-limit",
         /// The egress queue was full.
         TxFull = "tx-full",
         /// The ring to the shard that the packet belongs to was full.
@@ -122,7 +135,8 @@ reasons! {
         BadLength = "bad-length",
         /// The L4 checksum is wrong.
         BadChecksum = "bad-checksum",
-        /// A fragment, which alone cannot be tracked.
+        /// A fragment that no datagram can be made of: a first one that does not hold all headers (RFC 7112, RFC 1858), or an IPv6
+        /// one that is not the last and no multiple of eight bytes long.
         Fragment = "fragment",
         /// TCP flags that are no legal combination.
         TcpFlags = "tcp-flags",
@@ -168,6 +182,8 @@ pub enum Rejection {
     HostUnreachable,
     /// ICMP time exceeded in transit.
     TimeExceeded,
+    /// ICMP fragment reassembly time exceeded.
+    ReassemblyTimeExceeded,
     /// ICMP fragmentation needed, or packet too big, with the MTU of the next hop in bytes.
     TooBig(u16),
 }
@@ -189,6 +205,8 @@ pub enum Action {
     Hold(PortId),
     /// Belongs to an entry whose claim is not settled yet, and is to come again when it is.
     Wait,
+    /// Is a fragment, and is held until its datagram is whole ([`crate::fragments`]).
+    Reassemble,
 }
 
 /// Why a packet is handed to another shard. What is said about a zone holds there, too: a configuration that gives the packet
@@ -197,6 +215,8 @@ pub enum Action {
 pub enum Handoff {
     /// It is steered there by its tuple.
     Steering,
+    /// It is a fragment, steered there by its addresses.
+    Fragment,
     /// A signpost in this zone says so.
     Signpost(Zone),
     /// It came by a signpost, and no connection was found.
@@ -250,9 +270,12 @@ impl Verdict {
     /// The reason of the drop, if it is one.
     pub const fn drop_reason(&self) -> Option<DropReason> {
         match self.action {
-            Action::Forward(_) | Action::Deliver | Action::Handoff(..) | Action::Hold(_) | Action::Wait => {
-                None
-            }
+            Action::Forward(_)
+            | Action::Deliver
+            | Action::Handoff(..)
+            | Action::Hold(_)
+            | Action::Wait
+            | Action::Reassemble => None,
             Action::Drop(reason) | Action::Reject(reason, _) => Some(reason),
         }
     }

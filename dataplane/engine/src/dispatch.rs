@@ -22,6 +22,10 @@ impl Host for Io {
 
     const LANE: usize = handoff::WAITING;
 
+    fn room(&self, to: ShardId) -> usize {
+        self.peers.room(to)
+    }
+
     /// One that does not leave is freed as it goes out of scope.
     #[inline]
     fn finish(&mut self, now: Instant, shard: &mut Shard, packet: Carried, verdict: &Verdict) {
@@ -33,7 +37,7 @@ impl Host for Io {
                     self.peers.broadcast(heard);
                 }
             }
-            Action::Drop(_) | Action::Handoff(..) | Action::Hold(_) | Action::Wait => {}
+            Action::Drop(_) | Action::Handoff(..) | Action::Hold(_) | Action::Wait | Action::Reassemble => {}
         }
     }
 

@@ -109,6 +109,11 @@ impl<P> Peers<P> {
         self.from.get_mut(ring)?.pop().ok()
     }
 
+    /// How many packets can be handed to another shard now.
+    pub(crate) fn room(&self, to: ShardId) -> usize {
+        self.to.get(usize::from(to.0)).and_then(Option::as_ref).map_or(0, Producer::slots)
+    }
+
     /// Whether another shard can be told something now.
     pub(crate) fn has_room(&self, to: ShardId) -> bool {
         let lane = self.lanes_to.get(usize::from(to.0)).and_then(Option::as_ref);

@@ -64,7 +64,7 @@ impl Worker {
     pub fn new(shard: Shard, queues: Queues, pool: Mempool) -> Self {
         let workers = shard.steering().shards();
         Self {
-            dispatcher: Dispatcher::new(workers),
+            dispatcher: Dispatcher::new(&shard),
             shard,
             io: Io { links: Links::new(queues.ports, pool, workers), peers: queues.peers },
             verdicts: [Verdict::dropped(DropReason::NoRoute); Burst::CAPACITY],
@@ -153,10 +153,17 @@ impl Worker {
         if self.receiving {
             packets += self.receive_all(now);
         }
+        self.expire(now, EXPIRY_BUDGET);
         self.io.links.expire(now, &mut self.shard);
-        self.shard.expire(now, EXPIRY_BUDGET);
         self.moved += packets as u64;
         packets
+    }
+
+    /// Ends the connections and the unfinished datagrams whose time is over, of each at most `budget` steps of it. False when
+    /// there is more to do.
+    pub fn expire(&mut self, now: Instant, budget: u32) -> bool {
+        let are_connections_done = self.shard.expire(now, budget);
+        self.dispatcher.expire(now, &mut self.shard, &mut self.io, budget) && are_connections_done
     }
 
     /// A burst from each receive queue, from reception to transmission.
@@ -216,7 +223,7 @@ impl Worker {
         self.shard.process(now, &mut frames, &mut self.verdicts);
         drop(frames);
         self.decided = burst.len();
-        for ((place, mbuf), verdict) in burst.drain().enumerate().zip(&self.verdicts) {
+        for ((place, mbuf), verdict) in burst.drain().enumerate().zip(&mut self.verdicts) {
             let (port, handed) = origin(place);
             let packet = Carried { handed, ..Carried::of(port, mbuf) };
             self.dispatcher.apply(now, &mut self.shard, &mut self.io, packet, verdict);
@@ -319,7 +326,7 @@ impl Worker {
     }
 
     /// Packets that wait for what other shards say.
-    pub const fn held(&self) -> usize {
+    pub fn held(&self) -> usize {
         self.dispatcher.held()
     }
 

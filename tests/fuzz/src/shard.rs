@@ -5,6 +5,7 @@ use sluice_conntrack::headers::Kind;
 use sluice_conntrack::nat::{self, Nat};
 use sluice_conntrack::policy::{Match, Outcome, Policy, Prefix, Rule, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
+use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{
     Capacity, Checksum, Configuration, DropReason, Forwarding, Frame, Instant, PortId, Shard, State, Verdict,
     wire,
@@ -108,7 +109,8 @@ fn packets(shard: &mut Shard, now: Instant, frames: &mut [Verified]) {
     let mut verdicts = vec![Verdict::dropped(DropReason::Truncated); frames.len()];
     shard.process(now, frames, &mut verdicts);
     for (frame, verdict) in frames.iter().zip(&verdicts) {
-        assert!(verdict.state.is_some() || verdict.drop_reason().is_some());
+        let waits = verdict.action == Action::Reassemble;
+        assert!(verdict.state.is_some() || verdict.drop_reason().is_some() || waits);
         let reason = verdict.invalid.is_some() || verdict.drop_reason() == Some(DropReason::TableFull);
         assert!(verdict.state != Some(State::Invalid) || reason);
         let mut out = [0; 1514];

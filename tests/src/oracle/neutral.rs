@@ -20,7 +20,7 @@ const MATCHES: [(&str, &str); 11] = [
 ];
 
 /// A setting of nf_conntrack, and its place in the section `conntrack`.
-const SYSCTLS: [(&str, &str); 36] = [
+const SYSCTLS: [(&str, &str); 37] = [
     ("max", "/max-entries"),
     ("acct", "/accounting"),
     ("checksum", "/checksum"),
@@ -54,10 +54,11 @@ const SYSCTLS: [(&str, &str); 36] = [
     ("sctp_timeout_shutdown_recd", "/timeouts/sctp/shutdown-recd"),
     ("sctp_timeout_shutdown_ack_sent", "/timeouts/sctp/shutdown-ack-sent"),
     ("sctp_timeout_heartbeat_sent", "/timeouts/sctp/heartbeat-sent"),
-    // Nothing here answers to these: no events, no log of invalid packets, no fragments yet.
+    ("net.ipv4.ipfrag_time", "/fragments/ipv4-timeout"),
+    ("frag6_timeout", "/fragments/ipv6-timeout"),
+    // Nothing here answers to these: no events, no log of invalid packets.
     ("events", ""),
     ("log_invalid", ""),
-    ("frag6_timeout", ""),
 ];
 
 /// The file for a configuration of the oracle: the oracle's topology, and preset `linux`.
@@ -197,7 +198,7 @@ fn zone(neutral: &Value) -> Result<Value> {
 }
 
 fn conntrack(sysctls: Option<&Value>) -> Result<Value> {
-    let mut section = json!({ "preset": "linux", "max-entries": 262_144, "tcp": {},
+    let mut section = json!({ "preset": "linux", "max-entries": 262_144, "tcp": {}, "fragments": {},
         "timeouts": { "tcp": {}, "udp": {}, "gre": {}, "sctp": {} } });
     for (name, value) in sysctls.and_then(Value::as_object).into_iter().flatten() {
         let place = SYSCTLS.iter().find(|(sysctl, _)| sysctl == name).map(|(_, place)| *place);

@@ -3,9 +3,13 @@
 use anyhow::{Context as _, Result, anyhow};
 use serde_json::{Value, json};
 use sluice::config::Config;
+use sluice_conntrack::dispatch::{Dispatcher, Host};
+use sluice_conntrack::exchange::Message;
+use sluice_conntrack::headers::Fragment;
 use sluice_conntrack::listing::EntrySnapshot;
+use sluice_conntrack::tuple::Family;
 use sluice_conntrack::verdict::Action;
-use sluice_conntrack::{Capacity, DropReason, Instant, PortId, Shard, Verdict};
+use sluice_conntrack::{Capacity, DropReason, Handed, Instant, PortId, Shard, ShardId, Verdict, wire};
 use sluice_memory::Pages;
 use std::time::Duration;
 
@@ -16,14 +20,20 @@ pub const SIDES: [&str; 2] = ["inside", "outside"];
 
 const ETHERNET_BYTES: usize = 14;
 
+const FRAGMENT_HEADER_BYTES: u32 = 8;
+
 /// An answer is an ICMP error at most, or an echo reply as long as the request.
 const MAX_ANSWER_BYTES: usize = 65_536;
+
+/// A frame and the port it came in by.
+type Packet = (PortId, Vec<u8>);
 
 /// A shard and its time.
 #[derive(Debug)]
 pub struct Router {
     /// The shard, the same that a worker runs.
     pub shard: Shard,
+    dispatcher: Dispatcher<Packet>,
     /// The time by the script.
     pub now: Instant,
     /// Entries made since the table was last looked at, as they were when they were made.
@@ -37,7 +47,8 @@ impl Router {
         let entries = configuration.settings.max_entries;
         let capacity = Capacity { entries, seed: [1, 2, 3, 4], pages: Pages::Ordinary };
         let now = Instant::from_ns(0).after(Duration::from_secs(1));
-        Ok(Self { shard: Shard::new(capacity, configuration, now)?, now, born: Vec::new() })
+        let shard = Shard::new(capacity, configuration, now)?;
+        Ok(Self { dispatcher: Dispatcher::new(&shard), shard, now, born: Vec::new() })
     }
 
     /// Puts another configuration in force.
@@ -56,7 +67,9 @@ impl Router {
         let step = Duration::try_from_secs_f64(seconds)?;
         self.now = self.now.after(step);
         while !self.shard.expire(self.now, u32::MAX) {}
-        Ok(json!({ "out": [], "ct": [], "why": [] }))
+        let mut outside = Outside::default();
+        while !self.dispatcher.expire(self.now, &mut self.shard, &mut outside, u32::MAX) {}
+        Ok(json!({ "out": outside.out, "ct": [], "why": [] }))
     }
 
     /// Sends a layer-3 packet in from one side, and says what came out and how it was classified.
@@ -66,30 +79,88 @@ impl Router {
         let mut verdicts = [Verdict::dropped(DropReason::Policy)];
         let inserts = self.shard.counters().inserts;
         self.shard.process(self.now, &mut frames, &mut verdicts);
-        let [verdict] = verdicts;
+        let ([frame], [mut verdict]) = (frames, verdicts);
+        let mut outside = Outside::default();
+        self.dispatcher.apply(self.now, &mut self.shard, &mut outside, frame, &mut verdict);
         if self.shard.counters().inserts > inserts {
             self.born.extend(entries::find(self, verdict.entry));
         }
-        let [frame] = &frames;
-        let mut answer = [0; MAX_ANSWER_BYTES];
-        let out = match verdict.action {
-            Action::Forward(egress) => {
-                let side = SIDES.get(usize::from(egress.0)).context("no such port")?;
-                Some(json!({ "side": side, "l3": l3_hex(&frame.1), "local": false }))
-            }
-            _ => self
-                .shard
-                .answer(frame, &verdict, &mut answer)
-                .map(|length| json!({ "side": side, "l3": l3_hex(&answer[..length]), "local": true })),
-        };
+        let Outside { out, l3_bytes, .. } = outside;
         let classified = verdict.state.map(|state| {
             let direction = verdict.direction.map(|direction| ["orig", "reply"][direction as usize]);
-            json!({ "state": state.name(), "dir": direction, "len": unpadded(l3).len() })
+            json!({ "state": state.name(), "dir": direction, "len": l3_bytes })
         });
         let why = verdict.invalid.map(|reason| reason.label());
-        Ok(
-            json!({ "out": Vec::from_iter(out), "ct": Vec::from_iter(classified), "why": Vec::from_iter(why) }),
-        )
+        Ok(json!({ "out": out, "ct": Vec::from_iter(classified), "why": Vec::from_iter(why) }))
+    }
+}
+
+/// What has come out, and what that was before it was cut into fragments.
+#[derive(Debug, Default)]
+struct Outside {
+    out: Vec<Value>,
+    /// Bytes of the packet, or of the datagram as a whole.
+    l3_bytes: u32,
+    /// Whether IPv6's fragment header is left out of that.
+    is_reassembled: bool,
+}
+
+impl Outside {
+    /// Adds a packet, or one fragment more, to the length. A whole datagram has no fragment header.
+    fn measure(&mut self, packet: &Packet) {
+        let Ok(headers) = wire::parse(packet) else { return };
+        let header_bytes = u32::from(headers.l4_offset - headers.l3_offset);
+        self.l3_bytes += match headers.fragment {
+            Fragment::Later => headers.l3_len - header_bytes,
+            Fragment::First | Fragment::Whole => headers.l3_len,
+        };
+        if headers.fragment == Fragment::Later && headers.family() == Some(Family::V6) && !self.is_reassembled
+        {
+            self.l3_bytes -= FRAGMENT_HEADER_BYTES;
+            self.is_reassembled = true;
+        }
+    }
+}
+
+impl Host for Outside {
+    type Packet = Packet;
+
+    const LANE: usize = 0;
+
+    fn finish(&mut self, _: Instant, shard: &mut Shard, packet: Packet, verdict: &Verdict) {
+        self.measure(&packet);
+        let mut answer = [0; MAX_ANSWER_BYTES];
+        let shown = match verdict.action {
+            Action::Forward(egress) => SIDES
+                .get(usize::from(egress.0))
+                .map(|side| json!({ "side": side, "l3": l3_hex(&packet.1), "local": false })),
+            _ => {
+                let side = SIDES.get(usize::from(packet.0.0));
+                let length = shard.answer(&packet, verdict, &mut answer);
+                length.map(|length| json!({ "side": side, "l3": l3_hex(&answer[..length]), "local": true }))
+            }
+        };
+        self.out.extend(shown);
+    }
+
+    // There is no other shard.
+
+    fn hand_off(&mut self, _: ShardId, _: Handed, packet: Packet) -> Result<(), Packet> {
+        Err(packet)
+    }
+
+    fn room(&self, _: ShardId) -> usize {
+        0
+    }
+
+    fn has_room(&self, _: ShardId) -> bool {
+        false
+    }
+
+    fn send(&mut self, _: ShardId, _: Message) {}
+
+    fn receive(&mut self, _: ShardId) -> Option<Message> {
+        None
     }
 }
 

@@ -4,7 +4,7 @@ use sluice_conntrack::settings;
 use sluice_conntrack::tracker::sctp::SctpState;
 use sluice_conntrack::tracker::tcp::TcpState;
 
-use crate::config::schema::{Config, Conntrack, Preset, Timeouts};
+use crate::config::schema::{Config, Conntrack, Fragments, Preset, Timeouts};
 use crate::config::values::Seconds;
 
 /// A timeout in the file, and the same in the settings.
@@ -65,6 +65,7 @@ pub fn settings(conntrack: &Conntrack) -> settings::Settings {
         reject_when_full: conntrack.reject_when_full,
         accounting: conntrack.accounting,
         timestamp: conntrack.timestamp,
+        fragments: fragments(&conntrack.fragments),
         ..settings::Settings::of(preset, max_entries)
     };
     let mut written = conntrack.timeouts.clone();
@@ -74,6 +75,16 @@ pub fn settings(conntrack: &Conntrack) -> settings::Settings {
         }
     }
     settings
+}
+
+fn fragments(fragments: &Fragments) -> settings::FragmentLimits {
+    settings::FragmentLimits {
+        memory_bytes: u32::try_from(fragments.memory.0).unwrap_or(u32::MAX),
+        fragments: fragments.per_datagram,
+        datagrams: fragments.per_source.into(),
+        timeout_ms: fragments.ipv4_timeout.0.saturating_mul(1000),
+        timeout_v6_ms: fragments.ipv6_timeout.0.saturating_mul(1000),
+    }
 }
 
 /// The configuration with everything written out that is otherwise filled in: forwarding, and the preset's timeouts.

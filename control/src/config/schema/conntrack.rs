@@ -4,7 +4,7 @@ use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::values::{Count, Seconds};
+use crate::config::values::{Count, Seconds, Size};
 
 /// Connection tracking.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
@@ -42,6 +42,10 @@ pub struct Conntrack {
     #[garde(skip)]
     pub tcp: Tcp,
 
+    /// Datagrams that come in fragments, which are held until they are whole.
+    #[garde(dive)]
+    pub fragments: Fragments,
+
     /// How long an idle connection is remembered, by protocol and state. What is left out is as the preset says.
     #[garde(dive)]
     pub timeouts: Timeouts,
@@ -58,6 +62,7 @@ impl Default for Conntrack {
             quote_checksum: false,
             reject_when_full: false,
             tcp: Tcp::default(),
+            fragments: Fragments::default(),
             timeouts: Timeouts::default(),
         }
     }
@@ -116,6 +121,70 @@ impl Default for Tcp {
             ignore_invalid_rst: false,
             window_tracking: true,
         }
+    }
+}
+
+/// What may be held of datagrams that come in fragments, and for how long. What is beyond is dropped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a mapping of fragment limits")]
+pub struct Fragments {
+    /// Memory for held packets, each of which counts as 2K at least; one source gets a quarter. More than at start only after a
+    /// restart.
+    #[garde(custom(sensible_memory))]
+    pub memory: Size,
+
+    /// Most fragments of one datagram.
+    #[garde(range(min = 2))]
+    pub per_datagram: u16,
+
+    /// Most unfinished datagrams of one source (an IPv4 address, an IPv6 /64) at each worker; the oldest gives way.
+    #[garde(range(min = 1))]
+    pub per_source: u16,
+
+    /// How long the fragments of an IPv4 datagram are waited for.
+    #[garde(custom(sensible_wait))]
+    pub ipv4_timeout: Seconds,
+
+    /// How long those of an IPv6 datagram are.
+    #[garde(custom(sensible_wait))]
+    pub ipv6_timeout: Seconds,
+}
+
+impl Default for Fragments {
+    fn default() -> Fragments {
+        Fragments {
+            memory: Size(16 << 20),
+            per_datagram: 128,
+            per_source: 64,
+            ipv4_timeout: Seconds(30),
+            ipv6_timeout: Seconds(60),
+        }
+    }
+}
+
+/// Room for the longest datagram of each of four sources in the smallest usual fragments.
+const MIN_FRAGMENT_MEMORY: Size = Size(1 << 20);
+/// Half of the packets that a box of default size has.
+const MAX_FRAGMENT_MEMORY: Size = Size(1 << 30);
+
+fn sensible_memory(memory: &Size, _: &()) -> garde::Result {
+    match (MIN_FRAGMENT_MEMORY..=MAX_FRAGMENT_MEMORY).contains(memory) {
+        true => Ok(()),
+        false => Err(garde::Error::new(format!(
+            "{memory} is out of range; fragments take {MIN_FRAGMENT_MEMORY} to {MAX_FRAGMENT_MEMORY}"
+        ))),
+    }
+}
+
+/// Nobody sends the rest of a datagram so much later.
+const MAX_WAIT: Seconds = Seconds(3600);
+
+fn sensible_wait(timeout: &Seconds, _: &()) -> garde::Result {
+    match (Seconds(1)..=MAX_WAIT).contains(timeout) {
+        true => Ok(()),
+        false => Err(garde::Error::new(format!(
+            "{timeout} is out of range; fragments are waited for 1s to {MAX_WAIT}"
+        ))),
     }
 }
 

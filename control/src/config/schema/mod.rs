@@ -16,7 +16,9 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use sluice_conntrack::PortId;
 
-pub use conntrack::{Conntrack, GreTimeouts, Preset, SctpTimeouts, Tcp, TcpTimeouts, Timeouts, UdpTimeouts};
+pub use conntrack::{
+    Conntrack, Fragments, GreTimeouts, Preset, SctpTimeouts, Tcp, TcpTimeouts, Timeouts, UdpTimeouts,
+};
 pub use nat::{Filtering, Mapping, Nat, NatRule};
 pub use network::{Forwarding, Interface, Neighbour, Route};
 pub(crate) use policy::LOCAL;

@@ -31,6 +31,8 @@ fn message(family: Family, rejection: Rejection, datagram: &[u8]) -> Option<(u8,
         (Rejection::HostUnreachable, Family::V6) => (1, 3, 0),
         (Rejection::TimeExceeded, Family::V4) => (11, 0, 0),
         (Rejection::TimeExceeded, Family::V6) => (3, 0, 0),
+        (Rejection::ReassemblyTimeExceeded, Family::V4) => (11, 1, 0),
+        (Rejection::ReassemblyTimeExceeded, Family::V6) => (3, 1, 0),
         (Rejection::TooBig(mtu), Family::V4) => (3, 4, mtu as u32),
         (Rejection::TooBig(mtu), Family::V6) => (2, 0, mtu as u32),
     })

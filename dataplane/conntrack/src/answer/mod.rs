@@ -35,9 +35,12 @@ impl Shard {
         let (reason, rejection) = match verdict.action {
             Action::Deliver => (DropReason::Local, None),
             Action::Reject(reason, rejection) => (reason, Some(rejection)),
-            Action::Forward(_) | Action::Drop(_) | Action::Handoff(..) | Action::Hold(_) | Action::Wait => {
-                return None;
-            }
+            Action::Forward(_)
+            | Action::Drop(_)
+            | Action::Handoff(..)
+            | Action::Hold(_)
+            | Action::Wait
+            | Action::Reassemble => return None,
         };
         let headers = &wire::parse(frame).ok()?;
         let as_host = matches!(reason, DropReason::Local | DropReason::Reject);

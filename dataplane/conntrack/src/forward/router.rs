@@ -308,7 +308,9 @@ impl Router {
             drop(DropReason::Multicast)
         } else if headers.ttl <= 1 {
             reject(DropReason::TtlExceeded, Rejection::TimeExceeded)
-        } else if headers.l3_len <= u32::from(interface.mtu) {
+        } else if frame.reassembled().map_or(headers.l3_len, |whole| whole.largest_bytes)
+            <= u32::from(interface.mtu)
+        {
             RouteResult::Open(egress)
         } else if family == Family::V4 && ipv4::may_be_fragmented(head, headers) {
             drop(DropReason::TooBig)
@@ -343,9 +345,7 @@ impl Router {
                 action
             }
             Action::Deliver => refusal(headers).unwrap_or(action),
-            Action::Drop(_) | Action::Reject(..) | Action::Handoff(..) | Action::Hold(_) | Action::Wait => {
-                action
-            }
+            _ => action,
         }
     }
 }

@@ -43,6 +43,13 @@ fn behind_tags(head: &[u8], mut ethertype: u16) -> Result<(u16, usize), DropReas
     Ok((ethertype, offset))
 }
 
+/// The identifiers of the VLANs in a header of so many bytes, 12 bits each, one behind the other.
+pub(crate) fn vlan_ids(header: &[u8]) -> u64 {
+    const TAG_CONTROL: usize = 14;
+    let tags = header.get(TAG_CONTROL..).unwrap_or_default().chunks_exact(TAG_BYTES);
+    tags.fold(0, |ids, tag| ids << 12 | u64::from(u16::from_be_bytes([tag[0], tag[1]]) & 0xfff))
+}
+
 const fn is_tag(ethertype: u16) -> bool {
     matches!(ethertype, 0x8100 | 0x88a8 | 0x9100)
 }

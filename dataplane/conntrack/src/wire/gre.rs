@@ -3,6 +3,9 @@
 use super::bytes::u16_at;
 use crate::verdict::InvalidReason;
 
+/// Bytes of a header up to the call id of version 1, that included.
+pub(super) const HEADER_BYTES: usize = 8;
+
 /// The bits of a header's first word that say its version.
 const VERSION: u16 = 0x0007;
 
@@ -16,7 +19,7 @@ pub(crate) fn is_known(l4: &[u8]) -> bool {
 /// [`InvalidReason::GreProtocol`] where version 1 carries anything but PPP, which it cannot.
 pub(super) fn call_id(l4: &[u8]) -> Result<u16, InvalidReason> {
     const PPP: u16 = 0x880b;
-    match l4.first_chunk::<8>() {
+    match l4.first_chunk::<HEADER_BYTES>() {
         Some(header) if u16_at(header, 0) & VERSION == 1 => match u16_at(header, 2) {
             PPP => Ok(u16_at(header, 6)),
             _ => Err(InvalidReason::GreProtocol),

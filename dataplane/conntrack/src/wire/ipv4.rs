@@ -85,6 +85,16 @@ fn datagram<'a>(
     }
 }
 
+/// Writes the checksum into a whole header that has changed, and was undamaged before.
+pub(crate) fn write_checksum(header: &mut [u8]) {
+    const CHECKSUM: std::ops::Range<usize> = 10..12;
+    if let Some(field) = header.get_mut(CHECKSUM) {
+        field.copy_from_slice(&[0; 2]);
+        let checksum = Sum::default().bytes(header).checksum();
+        header[CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
+    }
+}
+
 /// Whether a router may cut a packet whose header was parsed into fragments.
 pub(crate) fn may_be_fragmented(head: &[u8], headers: &Headers) -> bool {
     const DONT_FRAGMENT: u8 = 0x40;

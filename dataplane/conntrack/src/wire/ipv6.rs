@@ -9,6 +9,9 @@ use crate::verdict::DropReason;
 /// Bytes of the fixed header.
 pub const HEADER_BYTES: usize = 40;
 
+/// Bytes of a fragment header (RFC 8200 section 4.5).
+pub(crate) const FRAGMENT_HEADER_BYTES: usize = 8;
+
 /// Where the number of the next header stands in the fixed one.
 const NEXT_HEADER: usize = 6;
 
@@ -40,7 +43,11 @@ pub(super) fn parse(bytes: &[u8], frame_len: usize) -> Result<Datagram<'_>, Drop
     if is_impossible(u128_at(header, 8)) {
         return Err(DropReason::IpSource);
     }
-    let datagram = datagram(header, bytes, total_len);
+    let (datagram, is_nested) = datagram(header, bytes, total_len);
+    // What is a fragment of a fragment, different hosts read differently.
+    if is_nested {
+        return Err(DropReason::IpHeader);
+    }
     // Every node on the way must read hop-by-hop options (RFC 8200 section 4.3): it cannot where they are cut off.
     if datagram.protocol == next_header::HOP_BY_HOP && datagram.l4_offset == HEADER_BYTES {
         return Err(DropReason::IpHeader);
@@ -51,14 +58,15 @@ pub(super) fn parse(bytes: &[u8], frame_len: usize) -> Result<Datagram<'_>, Drop
 /// Reads the headers of a datagram that an ICMPv6 error quotes, of which only the beginning is there. `None`
 /// where the fixed header is cut off.
 pub(super) fn quoted(bytes: &[u8]) -> Option<Datagram<'_>> {
-    bytes.first_chunk().map(|header| datagram(header, bytes, bytes.len()))
+    bytes.first_chunk().map(|header| datagram(header, bytes, bytes.len()).0)
 }
 
+/// The datagram, and whether it has a fragment header behind another one.
 #[inline]
-fn datagram<'a>(header: &[u8; HEADER_BYTES], bytes: &'a [u8], total_len: usize) -> Datagram<'a> {
+fn datagram<'a>(header: &[u8; HEADER_BYTES], bytes: &'a [u8], total_len: usize) -> (Datagram<'a>, bool) {
     let bytes = bytes.get(..total_len).unwrap_or(bytes);
     let chain = walk(bytes, header[NEXT_HEADER]);
-    Datagram {
+    let datagram = Datagram {
         family: Family::V6,
         src: u128_at(header, 8),
         dst: u128_at(header, 24),
@@ -69,7 +77,13 @@ fn datagram<'a>(header: &[u8; HEADER_BYTES], bytes: &'a [u8], total_len: usize) 
         l4: bytes.get(chain.offset..).unwrap_or_default(),
         fragment: chain.fragment,
         complete: chain.complete,
-    }
+    };
+    (datagram, chain.is_nested)
+}
+
+/// Where the fragment header stands in the headers of a fragment.
+pub(crate) fn fragment_header_place(bytes: &[u8]) -> Option<usize> {
+    walk(bytes, *bytes.get(NEXT_HEADER)?).fragment_header
 }
 
 /// Where the number of the L4 protocol stands in a whole datagram.
@@ -83,6 +97,10 @@ struct Chain {
     protocol_place: usize,
     offset: usize,
     fragment: Fragment,
+    /// Where its fragment header is.
+    fragment_header: Option<usize>,
+    /// Whether it has another one.
+    is_nested: bool,
     complete: bool,
 }
 
@@ -94,6 +112,8 @@ fn walk(bytes: &[u8], first: u8) -> Chain {
         protocol_place: NEXT_HEADER,
         offset: HEADER_BYTES,
         fragment: Fragment::Whole,
+        fragment_header: None,
+        is_nested: false,
         complete: true,
     };
     for _ in 0..MAX_EXTENSIONS {
@@ -111,6 +131,11 @@ fn walk(bytes: &[u8], first: u8) -> Chain {
         let extension_len = 8 + usize::from(extension[1]) * unit_bytes;
         if chain.protocol == next_header::FRAGMENT {
             chain.fragment = Fragment::of_ipv6(u16_at(extension, 2));
+            chain.is_nested = chain.fragment_header.replace(chain.offset).is_some()
+                || extension[0] == next_header::FRAGMENT;
+            if chain.is_nested {
+                break;
+            }
         }
         if extension_len > rest.len() {
             break;

@@ -24,7 +24,7 @@ mod verify;
 pub use complete::complete_checksum;
 pub use verify::verify_checksum;
 
-use crate::frame::Frame;
+use crate::frame::{Frame, Reassembled};
 use crate::headers::{Fragment, Headers, Kind};
 use crate::tuple::{Family, Selector, Tuple, protocol};
 use crate::verdict::{DropReason, InvalidReason};
@@ -83,10 +83,11 @@ pub(crate) fn parse_into<F: Frame>(frame: &F, headers: &mut Headers) -> Result<(
     match ethertype {
         ethernet::IPV4 => {
             let frame_len = frame.len_bytes() - l3_offset;
-            read(ipv4::parse(bytes, frame_len, frame.l3_checksum())?, l3_offset, headers);
+            let datagram = ipv4::parse(bytes, frame_len, frame.l3_checksum())?;
+            read(datagram, frame.reassembled(), l3_offset, headers);
             Ok(())
         }
-        ethernet::IPV6 => parse_ipv6(bytes, frame.len_bytes() - l3_offset, l3_offset, headers),
+        ethernet::IPV6 => parse_ipv6(frame, bytes, l3_offset, headers),
         _ => {
             *headers = Headers { l3_offset: l3_offset as u16, ..Headers::default() };
             Ok(())
@@ -95,13 +96,14 @@ pub(crate) fn parse_into<F: Frame>(frame: &F, headers: &mut Headers) -> Result<(
 }
 
 #[inline(never)]
-fn parse_ipv6(
+fn parse_ipv6<F: Frame>(
+    frame: &F,
     bytes: &[u8],
-    frame_len: usize,
     l3_offset: usize,
     headers: &mut Headers,
 ) -> Result<(), DropReason> {
-    read(ipv6::parse(bytes, frame_len)?, l3_offset, headers);
+    let datagram = ipv6::parse(bytes, frame.len_bytes() - l3_offset)?;
+    read(datagram, frame.reassembled(), l3_offset, headers);
     Ok(())
 }
 
@@ -158,7 +160,16 @@ pub fn addresses(head: &[u8], headers: &Headers) -> (u128, u128) {
 }
 
 #[inline(always)]
-fn read(datagram: Datagram<'_>, l3_offset: usize, headers: &mut Headers) {
+fn read(
+    mut datagram: Datagram<'_>,
+    reassembled: Option<Reassembled>,
+    l3_offset: usize,
+    headers: &mut Headers,
+) {
+    if let Some(whole) = reassembled {
+        datagram.total_len += whole.rest_bytes as usize;
+        datagram.fragment = Fragment::Whole;
+    }
     let (ports, kind) = classify(datagram);
     *headers = Headers {
         tuple: datagram.tuple(ports),
@@ -171,6 +182,9 @@ fn read(datagram: Datagram<'_>, l3_offset: usize, headers: &mut Headers) {
         ttl: datagram.ttl,
         fragment: datagram.fragment,
     };
+    if reassembled.is_some() && datagram.family == Family::V6 {
+        headers.l3_len -= ipv6::FRAGMENT_HEADER_BYTES as u32;
+    }
     if kind == Kind::Error {
         match icmp::answer_to_quote(headers.tuple, datagram.ttl, datagram.l4) {
             Some(tuple) => headers.tuple = tuple,
@@ -185,8 +199,8 @@ fn read(datagram: Datagram<'_>, l3_offset: usize, headers: &mut Headers) {
 fn classify(datagram: Datagram<'_>) -> (Ports, Kind) {
     let Datagram { protocol, l4, .. } = datagram;
     let checked = match (datagram.fragment, protocol) {
-        (Fragment::Later, _) => return ((0, 0), Kind::Invalid(InvalidReason::Fragment)),
-        (Fragment::First, _) => Err(InvalidReason::Fragment),
+        (Fragment::Later, _) => return ((0, 0), Kind::Fragment),
+        (Fragment::First, _) => return classify_first(datagram),
         _ if !datagram.complete => Err(InvalidReason::ShortHeader),
         (_, protocol::TCP) => tcp::ports(l4, datagram.l4_len()),
         (_, protocol::UDP) => udp::ports(l4, datagram.l4_len()),
@@ -196,6 +210,28 @@ fn classify(datagram: Datagram<'_>) -> (Ports, Kind) {
     match checked {
         Ok(ports) => (ports, Kind::Tracked),
         Err(reason) => (readable_ports(protocol, l4).unwrap_or_default(), Kind::Invalid(reason)),
+    }
+}
+
+/// Decides about the fragment that begins a datagram. All headers that tracking reads are to be in it (RFC 7112, RFC 1858, RFC
+/// 3128).
+#[cold]
+#[inline(never)]
+fn classify_first(datagram: Datagram<'_>) -> (Ports, Kind) {
+    let Datagram { protocol, l4, complete, .. } = datagram;
+    let header_bytes = match protocol {
+        protocol::TCP => tcp::header_bytes(l4),
+        protocol::UDP | protocol::UDPLITE => udp::HEADER_BYTES,
+        protocol::SCTP => sctp::HEADER_BYTES + sctp::INITIATE_BYTES,
+        protocol::ICMP | protocol::ICMPV6 => icmp::HEADER_BYTES,
+        protocol::GRE => gre::HEADER_BYTES,
+        _ => 0,
+    };
+    let ports = readable_ports(protocol, l4).unwrap_or_default();
+    if complete && l4.len() >= header_bytes {
+        (ports, Kind::Fragment)
+    } else {
+        (ports, Kind::Invalid(InvalidReason::Fragment))
     }
 }
 

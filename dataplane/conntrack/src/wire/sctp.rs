@@ -7,6 +7,8 @@ use crate::verdict::InvalidReason;
 
 /// Bytes of the common header.
 pub const HEADER_BYTES: usize = 12;
+/// Bytes of a chunk up to the initiate tag of an INIT or INIT ACK, that included.
+pub(super) const INITIATE_BYTES: usize = 8;
 /// Where the checksum stands in the common header.
 pub(crate) const CHECKSUM_OFFSET: usize = 8;
 

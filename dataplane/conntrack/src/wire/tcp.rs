@@ -114,6 +114,11 @@ pub(super) fn ports(l4: &[u8], l4_len: usize) -> Result<Ports, InvalidReason> {
     }
 }
 
+/// Bytes of the header at the start of `l4`, options included; of one without them where it does not say.
+pub(super) fn header_bytes(l4: &[u8]) -> usize {
+    l4.first_chunk().map_or(HEADER_BYTES, |header| data_offset(header).max(HEADER_BYTES))
+}
+
 /// Header length in bytes as the data offset field says, options included; not checked.
 #[inline]
 const fn data_offset(header: &[u8; HEADER_BYTES]) -> usize {

@@ -24,6 +24,9 @@ const MOST: usize = 8;
 /// Messages that a lane holds where it is not made shorter.
 const LANE: usize = 1024;
 
+/// Packets that a ring holds.
+const MAX_HANDED: usize = 1024;
+
 /// One shard and what has come for it.
 struct Node {
     shard: Shard,
@@ -44,8 +47,9 @@ pub struct Outside {
     pub drops: Vec<DropReason>,
     /// Packets that were for the box itself.
     pub delivered: usize,
-    /// How often the ring to another shard is full.
+    /// How often the rings to other shards are full during a step.
     pub congestion: f64,
+    is_full: bool,
     /// Messages that a lane holds.
     pub lane: usize,
 }
@@ -70,13 +74,19 @@ impl Host for Around<'_> {
     }
 
     fn hand_off(&mut self, to: ShardId, handed: Handed, packet: Received) -> Result<(), Received> {
-        let Outside { congestion, random, .. } = self.outside;
-        if *congestion > 0.0 && random.random_bool(*congestion) {
+        if self.outside.is_full {
             return Err(packet);
         }
         let packet = Received { handed: Some(handed), ..packet };
         self.outside.handed[usize::from(to.0)][self.own].push_back(packet);
         Ok(())
+    }
+
+    fn room(&self, to: ShardId) -> usize {
+        match self.outside.is_full {
+            true => 0,
+            false => MAX_HANDED.saturating_sub(self.outside.handed[usize::from(to.0)][self.own].len()),
+        }
     }
 
     fn has_room(&self, to: ShardId) -> bool {
@@ -120,9 +130,10 @@ impl Cluster {
             let capacity = Capacity { entries, seed: SEED, pages: sluice_memory::Pages::Ordinary };
             let shard = Shard::new(capacity, Box::new(configuration.clone()), Instant::default()).unwrap();
             let steering = Steering::new(ShardId(own), shards).unwrap();
+            let shard = shard.with_steering(steering).unwrap();
             Node {
-                shard: shard.with_steering(steering).unwrap(),
-                dispatcher: Dispatcher::new(shards),
+                dispatcher: Dispatcher::new(&shard),
+                shard,
                 received: VecDeque::new(),
                 coming: VecDeque::new(),
             }
@@ -136,6 +147,7 @@ impl Cluster {
             drops: Vec::new(),
             delivered: 0,
             congestion: 0.0,
+            is_full: false,
             lane: LANE,
         };
         Self { nodes: (0..shards).map(node).collect(), outside, now: Instant::default(), late: None }
@@ -200,6 +212,8 @@ impl Cluster {
     /// A shard, drawn by lot, takes some packets from one place, then drains its messages, then decides. Now and then it
     /// puts a configuration in force before.
     pub fn step(&mut self) {
+        let Outside { congestion, random, is_full, .. } = &mut self.outside;
+        *is_full = *congestion > 0.0 && random.random_bool(*congestion);
         let own = self.draw();
         if !self.nodes[own].coming.is_empty() && self.outside.random.random_bool(0.2) {
             let node = &mut self.nodes[own];
@@ -216,9 +230,10 @@ impl Cluster {
             for mut frame in taken {
                 let mut verdicts = [Verdict::dropped(DropReason::Truncated)];
                 shard.process(now, std::slice::from_mut(&mut frame), &mut verdicts);
-                dispatcher.apply(now, shard, around, frame, &verdicts[0]);
+                dispatcher.apply(now, shard, around, frame, &mut verdicts[0]);
             }
             shard.expire(now, 4);
+            dispatcher.expire(now, shard, around, 4);
             dispatch::flush_messages(shard, around);
         });
     }
@@ -229,6 +244,7 @@ impl Cluster {
         for own in 0..self.nodes.len() {
             self.at(own, |node, around| {
                 assert!(node.shard.expire(now, u32::MAX));
+                assert!(node.dispatcher.expire(now, &mut node.shard, around, u32::MAX));
                 dispatch::flush_messages(&mut node.shard, around);
             });
         }

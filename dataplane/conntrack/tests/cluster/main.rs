@@ -5,6 +5,7 @@
 mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
+mod fragments;
 mod late;
 mod reload;
 mod workers;

@@ -212,6 +212,20 @@ impl Packet {
         frame
     }
 
+    /// The frames of the fragments that it is cut into: these bytes of what can be cut, each up to the next place, all of which
+    /// but the last count whole units of eight.
+    pub fn fragments(&self, identification: u16, places: &[usize]) -> Vec<Vec<u8>> {
+        let datagram = self.datagram();
+        let (header, body) = datagram.split_at(if self.source.is_ipv4() { 20 } else { 40 });
+        let ends = places.iter().copied().skip(1).chain([body.len()]);
+        let cut = |(start, end): (usize, usize)| {
+            let field = start as u16 | u16::from(end < body.len());
+            fragment(header, self.protocol, identification, field, &body[start..end])
+        };
+        let link = self.frame()[..12 + 4 * self.tags.len() + 2].to_vec();
+        places.iter().copied().zip(ends).map(|ends| [link.as_slice(), &cut(ends)].concat()).collect()
+    }
+
     /// The IP datagram.
     pub fn datagram(&self) -> Vec<u8> {
         let mut l4 = self.l4.clone();
@@ -240,6 +254,25 @@ impl Packet {
             _ => panic!("a packet has one family"),
         }
     }
+}
+
+/// A fragment behind a plain IP header: `field` is its offset in bytes, and whether more follow in the lowest bit.
+pub fn fragment(header: &[u8], protocol: u8, identification: u16, field: u16, bytes: &[u8]) -> Vec<u8> {
+    let mut header = header.to_vec();
+    if header[0] >> 4 == 4 {
+        header[2..4].copy_from_slice(&((20 + bytes.len()) as u16).to_be_bytes());
+        header[4..6].copy_from_slice(&identification.to_be_bytes());
+        header[6..8].copy_from_slice(&(field >> 3 | (field & 1) << 13).to_be_bytes());
+        header[10..12].copy_from_slice(&[0; 2]);
+        let checksum = !fold(sum(&header));
+        header[10..12].copy_from_slice(&checksum.to_be_bytes());
+    } else {
+        header[4..6].copy_from_slice(&((8 + bytes.len()) as u16).to_be_bytes());
+        header[6] = 44;
+        let ([a, b], [c, d]) = (field.to_be_bytes(), identification.to_be_bytes());
+        header.extend_from_slice(&[protocol, 0, a, b, 0, 0, c, d]);
+    }
+    [header.as_slice(), bytes].concat()
 }
 
 fn ipv4_header(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, ttl: u8, l4_len: u16) -> [u8; 20] {

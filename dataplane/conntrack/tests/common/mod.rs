@@ -52,6 +52,8 @@ pub struct Middlebox {
     verdicts: Vec<Verdict>,
     packets: u64,
     drops: u64,
+    /// Fragments, which have no state of their own.
+    fragments: u64,
 }
 
 impl Middlebox {
@@ -67,7 +69,7 @@ impl Middlebox {
     pub fn starting(now: Instant, room: u32, configuration: Configuration) -> Self {
         let capacity = Capacity { entries: room, seed: SEED, pages: sluice_memory::Pages::Ordinary };
         let shard = Shard::new(capacity, Box::new(configuration), now).expect("memory for a test");
-        Self { shard, now, verdicts: vec![], packets: 0, drops: 0 }
+        Self { shard, now, verdicts: vec![], packets: 0, drops: 0, fragments: 0 }
     }
 
     /// A router that lets everything pass and translates by these rules.
@@ -107,6 +109,8 @@ impl Middlebox {
         }
         self.packets += frames.len() as u64;
         self.drops += self.verdicts.iter().filter(|verdict| verdict.drop_reason().is_some()).count() as u64;
+        let waits = |verdict: &&Verdict| verdict.action == Action::Reassemble;
+        self.fragments += self.verdicts.iter().filter(waits).count() as u64;
         &self.verdicts
     }
 
@@ -164,7 +168,7 @@ impl Middlebox {
     /// The part of it that counters tell.
     pub fn check_counters(&self) {
         let counters = self.shard.counters();
-        let before_tracking: u64 = self.packets - counters.packets.iter().sum::<u64>();
+        let before_tracking: u64 = self.packets - self.fragments - counters.packets.iter().sum::<u64>();
         let drops: u64 = counters.drops.iter().sum();
         assert_eq!(drops, self.drops, "each drop has one reason");
         assert!(before_tracking <= drops, "a packet without state is a drop");
@@ -182,7 +186,8 @@ impl Middlebox {
 /// What each verdict must say.
 fn check_verdict(verdict: &Verdict) {
     let reason = verdict.drop_reason();
-    assert!(verdict.state.is_some() || reason.is_some(), "untracked is a state: {verdict:?}");
+    let waits = verdict.action == Action::Reassemble;
+    assert!(verdict.state.is_some() || reason.is_some() || waits, "untracked is a state: {verdict:?}");
     let invalid = verdict.state == Some(State::Invalid);
     let explained = verdict.invalid.is_some() || reason == Some(DropReason::TableFull);
     assert!(!invalid || explained, "INVALID has a reason: {verdict:?}");

@@ -95,6 +95,10 @@ impl Host for Outside {
         Ok(())
     }
 
+    fn room(&self, _: ShardId) -> usize {
+        usize::MAX
+    }
+
     fn has_room(&self, _: ShardId) -> bool {
         true
     }
@@ -121,7 +125,7 @@ pub struct Worker {
 
 impl Worker {
     pub fn new(shard: Shard, outside: Outside) -> Self {
-        Self { dispatcher: Dispatcher::new(shard.steering().shards()), shard, outside }
+        Self { dispatcher: Dispatcher::new(&shard), shard, outside }
     }
 
     /// Works until told to stop. Between two packets it looks at its lanes again and again, as a polling worker does.
@@ -153,7 +157,7 @@ impl Worker {
         let mut verdicts = [Verdict::dropped(DropReason::Truncated)];
         let now = Instant::default();
         self.shard.process(now, std::slice::from_mut(&mut frame), &mut verdicts);
-        self.dispatcher.apply(now, &mut self.shard, &mut self.outside, frame, &verdicts[0]);
+        self.dispatcher.apply(now, &mut self.shard, &mut self.outside, frame, &mut verdicts[0]);
     }
 
     pub fn signposts(&self) -> u32 {

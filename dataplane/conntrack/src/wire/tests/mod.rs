@@ -249,7 +249,7 @@ fn ipv4_fragments_keep_what_is_known() {
         packet[6..8].copy_from_slice(&field.to_be_bytes());
         let headers = parsed(&seal(packet));
         assert_ne!(headers.fragment, Fragment::Whole);
-        assert_eq!(headers.kind, Kind::Invalid(InvalidReason::Fragment));
+        assert_eq!(headers.kind, Kind::Fragment);
         assert_eq!(headers.tuple, Tuple::new(CLIENT.into(), SERVER.into(), protocol::UDP, ports.0, ports.1));
     }
     let mut unfragmented = ipv4(CLIENT, SERVER, protocol::UDP, &UDP);
@@ -292,9 +292,43 @@ fn an_atomic_ipv6_fragment_is_no_fragment() {
     assert_eq!((atomic.kind, atomic.fragment), (Kind::Tracked, Fragment::Whole));
     assert_eq!(atomic.tuple.selector.dport(), 80);
     let first = fragment(1, protocol::UDP);
-    assert_eq!((first.kind, first.fragment), (Kind::Invalid(InvalidReason::Fragment), Fragment::First));
+    assert_eq!((first.kind, first.fragment), (Kind::Fragment, Fragment::First));
     assert_eq!(first.tuple.selector.dport(), 80);
     let later = fragment(0x00c9, 60);
-    assert_eq!((later.kind, later.fragment), (Kind::Invalid(InvalidReason::Fragment), Fragment::Later));
+    assert_eq!((later.kind, later.fragment), (Kind::Fragment, Fragment::Later));
     assert_eq!((later.protocol, later.tuple.selector.dport(), later.l4_offset), (60, 0, 14 + 48));
+}
+
+#[test]
+fn a_first_fragment_holds_all_headers() {
+    let first = |protocol, l4: &[u8]| {
+        let mut packet = ipv4(CLIENT, SERVER, protocol, l4);
+        packet[6] = 0x20;
+        let v4 = parsed(&seal(packet)).kind;
+        let fragment = [&[protocol, 0, 0, 1, 0, 0, 0, 85][..], l4].concat();
+        assert_eq!(parsed(&ipv6(CLIENT6, SERVER6, 44, &fragment)).kind, v4, "{protocol}, {} bytes", l4.len());
+        v4 == Kind::Fragment
+    };
+    let segment = |len: usize| {
+        let mut l4 = vec![0; len];
+        l4.iter_mut().skip(12).take(1).for_each(|offset| *offset = 8 << 4);
+        first(protocol::TCP, &l4)
+    };
+    assert_eq!([8, 16, 24, 32, 40].map(segment), [false, false, false, true, true], "options, too");
+    assert!(first(protocol::UDP, &[0; 8]) && !first(protocol::UDP, &[]));
+    assert!(first(protocol::SCTP, &[0; 24]) && !first(protocol::SCTP, &[0; 16]));
+    assert!(first(protocol::ESP, &[0; 8]));
+}
+
+#[test]
+fn a_fragment_of_a_fragment_is_no_packet() {
+    let header = |next, field: u16| {
+        let [a, b] = field.to_be_bytes();
+        [next, 0, a, b, 0, 0, 0, 85]
+    };
+    for [outer, inner] in [[0, 0], [0, 1], [1, 0], [0x0100, 0]] {
+        let chain = [&header(44, outer)[..], &header(protocol::UDP, inner), &UDP].concat();
+        let frame = ethernet(&ipv6(CLIENT6, SERVER6, 44, &chain));
+        assert_eq!(parse(&frame).err(), Some(DropReason::IpHeader), "{outer} {inner}");
+    }
 }

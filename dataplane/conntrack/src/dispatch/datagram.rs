@@ -1,0 +1,123 @@
+//! What is done with fragments, and with the datagrams that they make.
+
+use super::{Dispatcher, Host, Load, MAX_HOPS, end, speak_to};
+use crate::fragments::{DatagramId, Leader};
+use crate::frame::{Frame, Handed};
+use crate::ids::ShardId;
+use crate::shard::Shard;
+use crate::time::Instant;
+use crate::verdict::{Action, DropReason, Handoff, Verdict};
+use std::slice;
+
+impl<P: Frame> Dispatcher<P> {
+    /// Holds a fragment, and decides about its datagram if that is whole with it.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn reassemble<H: Host<Packet = P>>(
+        &mut self,
+        now: Instant,
+        shard: &mut Shard,
+        host: &mut H,
+        packet: P,
+        verdict: &mut Verdict,
+    ) {
+        let Some(piece) = shard.read_fragment(&packet) else {
+            return end(now, shard, host, packet, DropReason::Truncated);
+        };
+        let limits = shard.fragment_limits();
+        let mut lose = |packet, reason| lose_fragment(now, shard, host, packet, reason);
+        let added = self.fragments.add(now, &limits, piece, packet, &mut lose);
+        match added {
+            Ok(None) => {}
+            Ok(Some(id)) => {
+                shard.process(now, slice::from_mut(&mut self.fragments.whole(id)), slice::from_mut(verdict));
+                self.apply_to_load(now, shard, host, Load::Datagram(id), verdict, 0);
+                shard.count_reassembled();
+            }
+            Err(reason) => *verdict = Verdict::dropped(reason),
+        }
+        shard.count_fragments_held(self.fragments.len());
+    }
+
+    /// Does with the fragments of a datagram what the verdict on it says that is their last, in their order. An answer is to the
+    /// first.
+    pub(super) fn finish_datagram<H: Host<Packet = P>>(
+        &mut self,
+        now: Instant,
+        shard: &mut Shard,
+        host: &mut H,
+        id: DatagramId,
+        verdict: &Verdict,
+    ) {
+        let mut leader = None;
+        let of_later = match verdict.action {
+            Action::Reject(reason, _) => Verdict { action: Action::Drop(reason), ..*verdict },
+            _ => *verdict,
+        };
+        while let Some(mut packet) = self.fragments.take(id) {
+            if verdict.action == Action::Deliver {
+                shard.count_delivery();
+            }
+            let Some(leader) = &leader else {
+                leader = Leader::of(&packet);
+                host.finish(now, shard, packet, verdict);
+                continue;
+            };
+            match of_later.action {
+                Action::Forward(_) => leader.lead(&mut packet, shard.is_routed()),
+                Action::Drop(reason) => shard.count_drops(reason, 1),
+                _ => {}
+            }
+            host.finish(now, shard, packet, &of_later);
+        }
+    }
+
+    /// Hands a datagram to another shard: all of its fragments or, where there is no room for them, none.
+    pub(super) fn hand_off_datagram<H: Host<Packet = P>>(
+        &mut self,
+        now: Instant,
+        shard: &mut Shard,
+        host: &mut H,
+        id: DatagramId,
+        to: ShardId,
+        by: Handoff,
+    ) {
+        speak_to(shard, host, to);
+        let hops = self.fragments.whole(id).hops() + 1;
+        let reason = if hops > MAX_HOPS {
+            DropReason::HandoffLoop
+        } else if shard.has_messages(to) || host.room(to) < self.fragments.count(id) {
+            DropReason::HandoffFull
+        } else {
+            let handed = Handed { from: shard.steering().own(), by, hops };
+            while let Some(packet) = self.fragments.take(id) {
+                if let Err(packet) = host.hand_off(to, handed, packet) {
+                    end(now, shard, host, packet, DropReason::HandoffFull);
+                }
+            }
+            return;
+        };
+        if let Handoff::Delegation(zone) = by {
+            shard.take_back(&self.fragments.whole(id), to, zone);
+        }
+        self.end(now, shard, host, Load::Datagram(id), reason);
+    }
+}
+
+/// Drops a fragment that is held, or cannot be. Where the rest of an IPv6 datagram does not come in time, whoever sent the first
+/// one is told (RFC 8200 section 4.5); IPv4 leaves that to the destination (RFC 792).
+pub(super) fn lose_fragment<H: Host>(
+    now: Instant,
+    shard: &mut Shard,
+    host: &mut H,
+    packet: H::Packet,
+    reason: DropReason,
+) {
+    shard.turn_away(&packet);
+    shard.count_drops(reason, 1);
+    let action = match shard.overdue_rejection(&packet) {
+        Some(rejection) if reason == DropReason::FragmentTimeout => Action::Reject(reason, rejection),
+        _ => Action::Drop(reason),
+    };
+    host.finish(now, shard, packet, &Verdict::ended(action));
+}

@@ -1,0 +1,173 @@
+//! Datagrams that have come in part, and where their fragments are.
+
+use super::piece::{Key, Piece, exceeds};
+use super::{NONE, Slots};
+use crate::time::Tick;
+use crate::verdict::DropReason;
+use crate::wheel::{Timer, Timers};
+
+/// How far a datagram has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Nobody uses its place.
+    Free,
+    /// Fragments are missing.
+    Unfinished,
+    /// None of it passes, and for this reason none that still come.
+    Dead(DropReason),
+    /// All of it is there.
+    Whole,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Datagram {
+    pub(super) key: Key,
+    pub(super) stage: Stage,
+    deadline: Tick,
+    timer: Timer,
+    /// The next in its bucket, or of the free places.
+    pub(super) next: u32,
+    pub(super) bucket: usize,
+    /// Whose it is, and which of that source came before and after.
+    pub(super) source: u32,
+    pub(super) older: u32,
+    pub(super) newer: u32,
+    /// The first and the last of its fragments, in the order of their places in it.
+    pub(super) first: u32,
+    pub(super) last: u32,
+    pub(super) fragments: u16,
+    /// Buffers that those take.
+    pub(super) buffers: u32,
+    /// Bytes that are there, and how many there are to be.
+    bytes: u32,
+    end: Option<u32>,
+    /// The largest fragment with its IP header, in bytes.
+    pub(super) largest_bytes: u32,
+    /// A bit for each value of the bits for ECN that a fragment has.
+    ecn: u8,
+}
+
+impl Datagram {
+    /// One of which nothing has come.
+    pub(super) const fn new(key: Key, deadline: Tick, timer: Timer) -> Self {
+        Self {
+            key,
+            stage: Stage::Unfinished,
+            deadline,
+            timer,
+            next: NONE,
+            bucket: 0,
+            source: NONE,
+            older: NONE,
+            newer: NONE,
+            first: NONE,
+            last: NONE,
+            fragments: 0,
+            buffers: 0,
+            bytes: 0,
+            end: None,
+            largest_bytes: 0,
+            ecn: 0,
+        }
+    }
+
+    /// Whether a fragment can be part of it together with those that are there, and behind which of them: [`NONE`] is for the
+    /// first.
+    ///
+    /// # Errors
+    /// [`DropReason::FragmentDuplicate`] for one that may be ignored (RFC 8200 section 4.5, RFC 5722); all other reasons are the
+    /// datagram's end.
+    pub(super) fn place<P>(&self, slots: &Slots<P>, piece: &Piece) -> Result<u32, DropReason> {
+        let is_beyond = |end| piece.end > end || piece.is_last && piece.end < end;
+        if piece.is_impossible()
+            || self.end.is_some_and(is_beyond)
+            || piece.is_last && self.last != NONE && slots.at(self.last).end > piece.end
+        {
+            return Err(DropReason::FragmentLength);
+        }
+        // Most come in their order.
+        let (mut before, mut after) = (self.last, NONE);
+        while before != NONE && slots.at(before).start > piece.start {
+            (before, after) = (slots.at(before).previous, before);
+        }
+        if before != NONE && slots.at(before).end > piece.start {
+            let is_known = piece.end <= slots.at(before).end;
+            return Err(if is_known { DropReason::FragmentDuplicate } else { DropReason::FragmentOverlap });
+        }
+        if after != NONE && slots.at(after).start < piece.end {
+            return Err(DropReason::FragmentOverlap);
+        }
+        Ok(before)
+    }
+
+    /// Counts a fragment in that has its place.
+    pub(super) fn grow(&mut self, piece: &Piece, buffers: u32) {
+        self.fragments += 1;
+        self.buffers += buffers;
+        self.bytes += piece.end - piece.start;
+        self.largest_bytes = self.largest_bytes.max(piece.packet_bytes);
+        self.ecn |= 1 << piece.ecn;
+        if piece.is_last {
+            self.end = Some(piece.end);
+        }
+    }
+
+    /// Whether all of it is there.
+    pub(super) fn is_whole(&self) -> bool {
+        self.end == Some(self.bytes)
+    }
+
+    /// What is wrong with it as a whole, behind the headers of its first fragment, which are so long.
+    pub(super) fn fault(&self, header_bytes: u32) -> Option<DropReason> {
+        const WITHOUT_ECN: u8 = 1;
+        if exceeds(header_bytes, self.bytes) {
+            Some(DropReason::FragmentLength)
+        } else if self.ecn & WITHOUT_ECN != 0 && self.ecn != WITHOUT_ECN {
+            Some(DropReason::FragmentEcn)
+        } else {
+            None
+        }
+    }
+
+    /// Bytes that are not in its first fragment.
+    pub(super) fn rest_bytes<P>(&self, slots: &Slots<P>) -> u32 {
+        self.bytes - slots.at(self.first).end
+    }
+
+    /// Whether its time is over.
+    pub(super) const fn is_due(&self, now: Tick) -> bool {
+        self.deadline.is_due(now)
+    }
+}
+
+/// All of them, by number.
+#[derive(Debug)]
+pub(super) struct Datagrams(pub(super) Box<[Datagram]>);
+
+impl Datagrams {
+    pub(super) fn at(&self, number: u32) -> &Datagram {
+        &self.0[number as usize]
+    }
+
+    pub(super) fn at_mut(&mut self, number: u32) -> &mut Datagram {
+        &mut self.0[number as usize]
+    }
+}
+
+impl Timers for Datagrams {
+    fn deadline(&self, index: u32) -> Tick {
+        self.at(index).deadline
+    }
+
+    fn deadline_mut(&mut self, index: u32) -> &mut Tick {
+        &mut self.at_mut(index).deadline
+    }
+
+    fn timer(&self, index: u32) -> &Timer {
+        &self.at(index).timer
+    }
+
+    fn timer_mut(&mut self, index: u32) -> &mut Timer {
+        &mut self.at_mut(index).timer
+    }
+}

@@ -1,0 +1,94 @@
+//! The places of the packets that are held: a slab, in which the fragments of a datagram are a chain in their order.
+
+use super::NONE;
+use super::piece::Piece;
+use crate::frame::Frame;
+
+/// Bytes of one buffer: the usual size of an mbuf. A packet takes one at least, however small it is.
+pub(super) const BUFFER_BYTES: u32 = 2048;
+
+#[derive(Debug)]
+pub(super) struct Slot<P> {
+    pub(super) packet: Option<P>,
+    /// The place of its bytes in the datagram.
+    pub(super) start: u32,
+    pub(super) end: u32,
+    /// And in the frame's first segment.
+    pub(super) offset: u16,
+    /// Headers in front of them that the datagram's length counts, in bytes.
+    pub(super) header_bytes: u32,
+    pub(super) previous: u32,
+    /// The next of its datagram, or of the free places.
+    pub(super) next: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Slots<P> {
+    slots: Box<[Slot<P>]>,
+    free: u32,
+    len: u32,
+}
+
+impl<P> Slots<P> {
+    pub(super) fn new(room: u32) -> Self {
+        let slot = |number: u32| Slot {
+            packet: None,
+            start: 0,
+            end: 0,
+            offset: 0,
+            header_bytes: 0,
+            previous: NONE,
+            next: if number + 1 < room { number + 1 } else { NONE },
+        };
+        Self { slots: (0..room).map(slot).collect(), free: if room > 0 { 0 } else { NONE }, len: 0 }
+    }
+
+    /// Packets that are held.
+    pub(super) const fn len(&self) -> u32 {
+        self.len
+    }
+
+    pub(super) const fn is_full(&self) -> bool {
+        self.free == NONE
+    }
+
+    pub(super) fn at(&self, number: u32) -> &Slot<P> {
+        &self.slots[number as usize]
+    }
+
+    pub(super) fn at_mut(&mut self, number: u32) -> &mut Slot<P> {
+        &mut self.slots[number as usize]
+    }
+
+    /// Puts a packet behind another of its datagram, or at its head. There is room.
+    pub(super) fn insert(&mut self, piece: &Piece, packet: P, previous: u32, next: u32) -> u32 {
+        let number = self.free;
+        let Piece { start, end, offset, header_bytes, .. } = *piece;
+        let slot = Slot { packet: Some(packet), start, end, offset, header_bytes, previous, next };
+        self.free = std::mem::replace(self.at_mut(number), slot).next;
+        if previous != NONE {
+            self.at_mut(previous).next = number;
+        }
+        if next != NONE {
+            self.at_mut(next).previous = number;
+        }
+        self.len += 1;
+        number
+    }
+
+    /// Takes a packet out, and gives the number of the next one.
+    pub(super) fn take(&mut self, number: u32) -> (Option<P>, u32) {
+        let free = self.free;
+        let slot = self.at_mut(number);
+        let packet = slot.packet.take();
+        let next = std::mem::replace(&mut slot.next, free);
+        self.free = number;
+        self.len -= 1;
+        (packet, next)
+    }
+}
+
+/// Buffers that a packet takes.
+pub(super) fn buffers<P: Frame>(packet: &P) -> u32 {
+    (packet.len_bytes() as u32).div_ceil(BUFFER_BYTES).max(1)
+}

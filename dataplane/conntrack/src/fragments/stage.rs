@@ -1,0 +1,76 @@
+//! The stage behind parsing: which fragments wait for the rest of their datagram, and where.
+
+use super::{Fragments, Piece};
+use crate::family::Family;
+use crate::forward::{Forwarding, MAX_PORTS};
+use crate::frame::Frame;
+use crate::headers::{Fragment, Headers, Kind};
+use crate::ids::{PortId, Zone};
+use crate::settings::FragmentLimits;
+use crate::shard::Shard;
+use crate::verdict::{Action, Handoff, InvalidReason, Rejection};
+use crate::wire;
+
+impl Shard {
+    /// Has a fragment held by the owner of its addresses, or makes it INVALID where no datagram can be made of it: rules and
+    /// connections are for the datagram.
+    ///
+    /// # Errors
+    /// What becomes of one that is good.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn steer_fragment<F: Frame>(&self, frame: &F, headers: &mut Headers) -> Result<(), Action> {
+        let is_good = |piece: &Piece| headers.tuple.family() == Family::V4 || !piece.is_odd();
+        if Piece::read(frame, headers, self.zone_of(frame.port())).filter(is_good).is_none() {
+            headers.kind = Kind::Invalid(InvalidReason::Fragment);
+            return Ok(());
+        }
+        Err(match self.steering().elsewhere(frame, headers) {
+            Some(owner) => Action::Handoff(owner, Handoff::Fragment),
+            None => Action::Reassemble,
+        })
+    }
+
+    /// Reads a fragment that is to be held.
+    pub(crate) fn read_fragment<F: Frame>(&self, frame: &F) -> Option<Piece> {
+        Piece::read(frame, &wire::parse(frame).ok()?, self.zone_of(frame.port()))
+    }
+
+    /// Room for as much as this shard may hold.
+    pub(crate) fn room_for_fragments<P: Frame>(&self) -> Fragments<P> {
+        Fragments::new(self.fragment_limits().memory_bytes, self.table.index.secret(), self.now)
+    }
+
+    /// The limits in force here: of memory its share.
+    pub(crate) fn fragment_limits(&self) -> FragmentLimits {
+        let limits = self.configuration.settings.fragments;
+        FragmentLimits { memory_bytes: self.steering().share(limits.memory_bytes), ..limits }
+    }
+
+    /// What the sender of a fragment is told where the rest of its datagram does not come in time.
+    pub(crate) fn overdue_rejection<F: Frame>(&self, frame: &F) -> Option<Rejection> {
+        let headers = wire::parse(frame).ok()?;
+        let is_told =
+            self.is_routed() && headers.fragment == Fragment::First && headers.family() == Some(Family::V6);
+        is_told.then_some(Rejection::ReassemblyTimeExceeded)
+    }
+
+    /// Whether the box is a router.
+    pub(crate) const fn is_routed(&self) -> bool {
+        matches!(self.configuration.forwarding, Forwarding::Routed(_))
+    }
+
+    /// Notes how many fragments are held.
+    pub(crate) const fn count_fragments_held(&mut self, held: u32) {
+        self.counters.fragments_held = held as u64;
+    }
+
+    /// Counts a datagram that is whole.
+    pub(crate) const fn count_reassembled(&mut self) {
+        self.counters.reassembled += 1;
+    }
+
+    fn zone_of(&self, PortId(port): PortId) -> Zone {
+        self.configuration.zones[usize::from(port) % MAX_PORTS]
+    }
+}

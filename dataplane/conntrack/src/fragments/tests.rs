@@ -1,0 +1,331 @@
+//! Fragments in all relations and orders, against a model that knows bytes only; limits and timeouts.
+
+use super::*;
+use crate::ids::PortId;
+use crate::wire::{self, ipv4};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+type Packet = (PortId, Vec<u8>);
+
+/// A fragment from `source`: the units of eight bytes from `start` on, up to `end`.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    family: Family,
+    source: u32,
+    identification: u16,
+    start: u16,
+    end: u16,
+    is_last: bool,
+    ecn: u8,
+}
+
+const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+
+impl Cut {
+    const fn of(family: Family, start: u16, end: u16, is_last: bool) -> Self {
+        Self { family, source: 0x0a00_0001, identification: 7, start, end, is_last, ecn: 0 }
+    }
+
+    fn packet(self, fill: u8) -> Packet {
+        let bytes = vec![fill; usize::from(self.end - self.start) * 8];
+        let [a, b] = self.identification.to_be_bytes();
+        let l3 = match self.family {
+            Family::V4 => {
+                let length = (20 + bytes.len() as u16).to_be_bytes();
+                let field = (self.start | u16::from(!self.is_last) << 13).to_be_bytes();
+                let mut header = [&[0x45, self.ecn][..], &length, &[a, b], &field, &[64, 47, 0, 0]].concat();
+                header.extend(Ipv4Addr::from(self.source).octets());
+                header.extend([198, 51, 100, 2]);
+                ipv4::write_checksum(&mut header);
+                [header, bytes].concat()
+            }
+            Family::V6 => {
+                let length = (8 + bytes.len() as u16).to_be_bytes();
+                let field = (self.start << 3 | u16::from(!self.is_last)).to_be_bytes();
+                let mut header = [&[0x60, self.ecn << 4, 0, 0][..], &length, &[44, 64]].concat();
+                header.extend(Ipv6Addr::from(0x2001_0db8 << 96 | u128::from(self.source) << 64 | 1).octets());
+                header.extend(Ipv6Addr::from(0x2001_0db8_u128 << 96 | 9).octets());
+                [header, [&[47, 0][..], &field, &[0, 0, a, b]].concat(), bytes].concat()
+            }
+        };
+        let ethertype: [u8; 2] = if self.family == Family::V4 { [8, 0] } else { [0x86, 0xdd] };
+        (PortId(0), [&[2; 12][..], &ethertype, &l3].concat())
+    }
+}
+
+/// What fragments there are, and what has become of others.
+struct World {
+    fragments: Fragments<Packet>,
+    limits: FragmentLimits,
+    now: Instant,
+    drops: Vec<DropReason>,
+    /// Fragments that have left, as those of whole datagrams.
+    left: Vec<Vec<Packet>>,
+    came: usize,
+}
+
+impl World {
+    fn new(limits: FragmentLimits) -> Self {
+        let now = Instant::from_ns(0);
+        let fragments = Fragments::new(limits.memory_bytes, RandomState::with_seeds(1, 2, 3, 4), now);
+        Self { fragments, limits, now, drops: Vec::new(), left: Vec::new(), came: 0 }
+    }
+
+    fn add(&mut self, cut: Cut) -> Result<bool, DropReason> {
+        self.add_packet(cut.packet(0x55))
+    }
+
+    fn add_packet(&mut self, packet: Packet) -> Result<bool, DropReason> {
+        let piece = Piece::read(&packet, &wire::parse(&packet).unwrap(), 0).unwrap();
+        let drops = &mut self.drops;
+        let added =
+            self.fragments.add(self.now, &self.limits, piece, packet, &mut |_, reason| drops.push(reason));
+        self.came += 1;
+        if let Ok(Some(id)) = added {
+            self.left.push(std::iter::from_fn(|| self.fragments.take(id)).collect());
+        }
+        self.check();
+        added.map(|whole| whole.is_some())
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now = self.now.after(time);
+        let drops = &mut self.drops;
+        assert!(self.fragments.expire(self.now, u32::MAX, &mut |_, reason| drops.push(reason)));
+        self.check();
+    }
+
+    /// What must hold between two fragments: each that came is held, has left or was dropped, and all sums are those of the parts.
+    fn check(&self) {
+        let Fragments { slots, datagrams, sources, buffers, .. } = &self.fragments;
+        let left: usize = self.left.iter().map(Vec::len).sum();
+        assert_eq!(slots.len() as usize + left + self.drops.len(), self.came);
+        let live = datagrams.0.iter().filter(|datagram| datagram.stage != Stage::Free);
+        let held: u32 = live.clone().map(|datagram| datagram.buffers).sum();
+        assert_eq!(held, *buffers);
+        assert!(held <= self.limits.memory_bytes / BUFFER_BYTES);
+        for datagram in live.clone() {
+            let source = sources.at(datagram.source);
+            let own = || live.clone().filter(|other| other.source == datagram.source);
+            assert_eq!(source.datagrams as usize, own().count());
+            assert_eq!(source.buffers, own().map(|datagram| datagram.buffers).sum::<u32>());
+            assert!(source.datagrams <= self.limits.datagrams);
+            assert!(source.buffers <= self.limits.memory_bytes / BUFFER_BYTES / SHARE_OF_SOURCE);
+        }
+        assert_eq!(self.fragments.wheel.check(datagrams).unwrap(), live.count());
+    }
+}
+
+/// Units of the datagram that is cut in all ways.
+const UNITS: u16 = 4;
+
+fn all_cuts(family: Family) -> Vec<Cut> {
+    let cut = |start, end| Cut::of(family, start, end, end == UNITS);
+    (0..UNITS).flat_map(|start| (start + 1..=UNITS).map(move |end| cut(start, end))).collect()
+}
+
+/// What is to become of fragments that come in this order: whether they make a datagram, and which are dropped for what.
+fn model(cuts: &[Cut]) -> (bool, Vec<DropReason>) {
+    let (mut known, mut drops, mut dead) = (Vec::<(u16, u16)>::new(), Vec::new(), false);
+    for Cut { start, end, .. } in cuts.iter().copied() {
+        let shares = |(from, to): &(u16, u16)| start < *to && *from < end;
+        if dead {
+            drops.push(DropReason::FragmentOverlap);
+        } else if known.iter().any(|(from, to)| *from <= start && end <= *to) {
+            drops.push(DropReason::FragmentDuplicate);
+        } else if known.iter().any(shares) {
+            drops.extend(vec![DropReason::FragmentOverlap; known.len() + 1]);
+            known.clear();
+            dead = true;
+        } else {
+            known.push((start, end));
+            if known.iter().map(|(from, to)| to - from).sum::<u16>() == UNITS {
+                return (true, drops);
+            }
+        }
+    }
+    (false, drops)
+}
+
+#[test]
+fn two_and_three_fragments_in_every_relation_and_order() {
+    for family in FAMILIES {
+        let cuts = all_cuts(family);
+        for a in &cuts {
+            for b in &cuts {
+                for c in cuts.iter().map(Some).chain([None]) {
+                    let sequence: Vec<Cut> = [Some(a), Some(b), c].into_iter().flatten().copied().collect();
+                    let mut world =
+                        World::new(FragmentLimits { memory_bytes: 1 << 15, ..FragmentLimits::default() });
+                    let whole = (0..).zip(&sequence).map(|(fill, cut)| world.add_packet(cut.packet(fill)));
+                    // What comes behind a whole datagram begins another.
+                    let taken =
+                        1 + whole.take_while(|added| *added != Ok(true)).count().min(sequence.len() - 1);
+                    let (is_whole, drops) = model(&sequence[..taken]);
+                    assert_eq!(!world.left.is_empty(), is_whole, "{sequence:?}");
+                    assert_eq!(world.drops, drops, "{sequence:?}");
+                    for left in &world.left {
+                        let mut came: Vec<(u16, Packet)> =
+                            (0..).zip(&sequence).map(|(fill, cut)| (cut.start, cut.packet(fill))).collect();
+                        came.truncate(taken);
+                        came.retain(|(_, packet)| left.contains(packet));
+                        came.sort_by_key(|(start, _)| *start);
+                        assert!(came.iter().map(|(_, packet)| packet).eq(left), "in order, as they came");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_dead_datagram_stays_dead_until_its_time_is_over() {
+    for (family, timeout) in [(Family::V4, 30), (Family::V6, 60)] {
+        let mut world = World::new(FragmentLimits::default());
+        assert_eq!(world.add(Cut::of(family, 0, 2, false)), Ok(false));
+        assert_eq!(world.add(Cut::of(family, 1, 3, false)), Err(DropReason::FragmentOverlap));
+        world.pass(Duration::from_secs(timeout) - Duration::from_millis(1));
+        assert_eq!(world.add(Cut::of(family, 0, 2, false)), Err(DropReason::FragmentOverlap));
+        world.pass(Duration::from_millis(1));
+        assert_eq!(world.add(Cut::of(family, 0, 2, false)), Ok(false));
+        assert_eq!(world.add(Cut::of(family, 2, 3, true)), Ok(true));
+    }
+}
+
+#[test]
+fn what_does_not_come_in_time_is_dropped() {
+    for (family, timeout) in [(Family::V4, 30), (Family::V6, 60)] {
+        let mut world = World::new(FragmentLimits::default());
+        world.add(Cut::of(family, 0, 2, false)).unwrap();
+        world.pass(Duration::from_secs(timeout) - Duration::from_millis(1));
+        assert!(world.drops.is_empty());
+        // The wheel comes to it a little later; whoever looks at it sees at once that it is over.
+        world.now = world.now.after(Duration::from_millis(1));
+        assert_eq!(world.add(Cut::of(family, 2, 3, true)), Ok(false));
+        assert_eq!(world.drops, [DropReason::FragmentTimeout]);
+        for pause in [timeout + 1, 365 * 24 * 3600] {
+            world.pass(Duration::from_secs(pause));
+            assert_eq!(world.fragments.len(), 0);
+            world.add(Cut::of(family, 0, 2, false)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn lengths_that_contradict_one_another_end_a_datagram() {
+    let dies = |family: Family, cuts: &[(u16, u16, bool)]| {
+        let mut world = World::new(FragmentLimits::default());
+        let added = cuts.iter().map(|(start, end, last)| world.add(Cut::of(family, *start, *end, *last)));
+        let last = added.last().unwrap();
+        assert_eq!(world.fragments.len(), 0, "{cuts:?}");
+        last
+    };
+    for family in FAMILIES {
+        for cuts in [
+            &[(0, 1, false), (1, 1, false)][..],
+            &[(0, 1, false), (1, 1, true)],
+            &[(2, 3, true), (0, 2, true)],
+            &[(2, 3, true), (3, 4, false)],
+            &[(2, 3, true), (2, 4, true)],
+            &[(2, 4, false), (2, 3, true)],
+            &[(0, 1, false), (0x1fff, 0x2001, true)],
+        ] {
+            assert_eq!(dies(family, cuts), Err(DropReason::FragmentLength), "{family:?} {cuts:?}");
+        }
+        let mut world = World::new(FragmentLimits::default());
+        for (start, ecn) in [(0, 1), (1, 2), (2, 3)] {
+            world.add(Cut { ecn, ..Cut::of(family, start, start + 1, start == 2) }).unwrap();
+        }
+        assert_eq!(world.left.len(), 1, "ECN-capable packets, one of which has seen congestion");
+        world.add(Cut { ecn: 0, ..Cut::of(family, 0, 1, false) }).unwrap();
+        let marked = Cut { ecn: 3, ..Cut::of(family, 1, 2, true) };
+        assert_eq!(world.add(marked), Err(DropReason::FragmentEcn));
+    }
+}
+
+#[test]
+fn odd_fragments_of_ipv4_are_trimmed() {
+    let mut packet = Cut::of(Family::V4, 0, 2, false).packet(1);
+    packet.1[17] -= 3;
+    let header = &mut packet.1[14..34];
+    ipv4::write_checksum(header);
+    let mut world = World::new(FragmentLimits::default());
+    world.add_packet(packet).unwrap();
+    assert_eq!(world.add(Cut::of(Family::V4, 1, 2, true)), Ok(true));
+    let trimmed = &world.left[0][0];
+    assert_eq!(wire::parse(trimmed).unwrap().l3_len, 28);
+}
+
+#[test]
+fn a_datagram_has_so_many_fragments() {
+    for family in FAMILIES {
+        let mut world = World::new(FragmentLimits { fragments: 8, ..FragmentLimits::default() });
+        for start in (1..9).rev() {
+            world.add(Cut::of(family, start, start + 1, start == 8)).unwrap();
+        }
+        assert_eq!(world.add(Cut::of(family, 0, 1, false)), Err(DropReason::FragmentLimit));
+        assert_eq!(world.drops, [DropReason::FragmentLimit; 9]);
+    }
+}
+
+#[test]
+fn the_oldest_of_a_source_gives_way_to_its_next() {
+    for family in FAMILIES {
+        let mut world = World::new(FragmentLimits { datagrams: 3, ..FragmentLimits::default() });
+        let begins = |identification| Cut { identification, ..Cut::of(family, 0, 1, false) };
+        let ends = |identification| Cut { identification, ..Cut::of(family, 1, 2, true) };
+        for identification in 0..4 {
+            world.add(begins(identification)).unwrap();
+        }
+        assert_eq!(world.drops, [DropReason::FragmentLimit]);
+        assert_eq!([1, 2, 3].map(|identification| world.add(ends(identification))), [Ok(true); 3]);
+    }
+}
+
+#[test]
+fn a_source_fills_a_quarter_and_the_heaviest_gives_way() {
+    for family in FAMILIES {
+        // Sixteen packets.
+        let mut world = World::new(FragmentLimits { memory_bytes: 16 << 11, ..FragmentLimits::default() });
+        let begins = |source, identification| Cut { source, identification, ..Cut::of(family, 0, 1, false) };
+        for identification in 0..9 {
+            world.add(begins(1, identification)).unwrap();
+        }
+        assert_eq!((world.fragments.len(), world.drops.len()), (4, 5), "a quarter of the room");
+        for source in 2..14 {
+            world.add(begins(source, 0)).unwrap();
+        }
+        assert_eq!((world.fragments.len(), world.drops.len()), (16, 5));
+        for source in 14..17 {
+            world.add(begins(source, 0)).unwrap();
+        }
+        assert_eq!((world.fragments.len(), world.drops.len()), (16, 8), "the heaviest");
+        world.add(begins(17, 0)).unwrap();
+        let ends = |source, identification| Cut { source, identification, ..Cut::of(family, 1, 2, true) };
+        assert_eq!(world.add(ends(17, 0)), Ok(true), "others are as heavy, and held for longer");
+        world.pass(Duration::from_secs(61));
+        assert_eq!((world.fragments.len(), world.fragments.buffers), (0, 0));
+        assert!(world.fragments.sources.heaviest().is_none());
+    }
+}
+
+#[test]
+fn what_tells_datagrams_apart() {
+    let read = |packet: &Packet, zone| Piece::read(packet, &wire::parse(packet).unwrap(), zone).unwrap().key;
+    for family in FAMILIES {
+        let cut = Cut::of(family, 0, 1, false);
+        let packet = cut.packet(0);
+        assert_ne!(read(&packet, 1), read(&packet, 0));
+        assert_ne!(read(&Cut { identification: 8, ..cut }.packet(0), 0), read(&packet, 0));
+        let tagged = |vlan| {
+            let tag = [&[0x81, 0, 0, vlan], &packet.1[12..]].concat();
+            (PortId(0), [&packet.1[..12], &tag].concat())
+        };
+        assert_ne!(read(&tagged(1), 0), read(&tagged(2), 0));
+        let mut other = packet.clone();
+        // The protocol, and in IPv6 the next header that its fragment header names.
+        other.1[if family == Family::V4 { 23 } else { 54 }] = 50;
+        ipv4::write_checksum(other.1.get_mut(14..34).filter(|_| family == Family::V4).unwrap_or(&mut []));
+        assert_eq!(read(&other, 0) == read(&packet, 0), family == Family::V6);
+    }
+}

@@ -1,0 +1,187 @@
+//! Datagrams in fragments, which come to any shard in any order: each leaves whole or not at all, as from a box of one shard.
+
+use crate::cluster::Cluster;
+use crate::common::{INSIDE, OUTSIDE, Pair, accept_all, configuration, secs};
+use crate::{PUBLIC, nat};
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use sluice_conntrack::settings::{Preset, Settings};
+use sluice_conntrack::{DropReason, PortId};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Boxes that are tried.
+const SEEDS: u64 = 40;
+
+const ROOM: u32 = 2000;
+
+/// Steps in which everything that can move has moved.
+const MANY_STEPS: usize = 3000;
+
+/// A datagram as it has left: from whom to whom, its L4 bytes, and how those were cut.
+#[derive(Debug, PartialEq, Eq)]
+struct Left {
+    egress: PortId,
+    pair: Pair,
+    l4: Vec<u8>,
+    places: Vec<usize>,
+}
+
+/// Puts the fragments of a datagram together that have left one behind the other.
+fn put_together(sent: &[(PortId, Vec<u8>)]) -> Left {
+    let mut left: Option<Left> = None;
+    for (egress, frame) in sent {
+        let word = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
+        let (source, destination, start, bytes): (IpAddr, IpAddr, usize, &[u8]) = if frame[12] == 8 {
+            let address = |at: usize| Ipv4Addr::from(<[u8; 4]>::try_from(&frame[at..at + 4]).unwrap());
+            let bytes = &frame[34..14 + usize::from(word(16))];
+            (address(26).into(), address(30).into(), usize::from(word(20) & 0x1fff) * 8, bytes)
+        } else {
+            let address = |at: usize| Ipv6Addr::from(<[u8; 16]>::try_from(&frame[at..at + 16]).unwrap());
+            let bytes = &frame[62..54 + usize::from(word(18))];
+            (address(22).into(), address(38).into(), usize::from(word(56) & !7), bytes)
+        };
+        let it = left.get_or_insert_with(|| {
+            let pair = Pair::of(source, 0, destination, 0);
+            Left { egress: *egress, pair, l4: Vec::new(), places: Vec::new() }
+        });
+        assert_eq!((it.egress, it.pair.source.ip(), it.l4.len()), (*egress, source, start), "in order");
+        it.l4.extend(bytes);
+        it.places.push(start);
+    }
+    let mut left = left.expect("something has left");
+    left.pair.source.set_port(u16::from_be_bytes([left.l4[0], left.l4[1]]));
+    left.pair.destination.set_port(u16::from_be_bytes([left.l4[2], left.l4[3]]));
+    left
+}
+
+struct World {
+    cluster: Cluster,
+    random: ChaCha8Rng,
+    came: usize,
+}
+
+impl World {
+    fn new(shards: u16, seed: u64) -> Self {
+        let settings = Settings::of(Preset::Linux, ROOM);
+        let configuration = configuration(settings, accept_all()).with_nat(nat());
+        let random = ChaCha8Rng::seed_from_u64(seed);
+        Self { cluster: Cluster::of(shards, ROOM, &configuration, random.clone()), random, came: 0 }
+    }
+
+    /// The fragments of a datagram come, and all that can leaves.
+    fn pass(&mut self, port: PortId, mut frames: Vec<Vec<u8>>) {
+        self.cluster.outside.sent.clear();
+        frames.shuffle(&mut self.random);
+        self.came += frames.len();
+        frames.into_iter().for_each(|frame| self.cluster.receive(port, frame));
+        for _ in 0..MANY_STEPS {
+            self.cluster.step();
+        }
+    }
+}
+
+/// Places to cut so many bytes at.
+fn places(random: &mut ChaCha8Rng, len: usize) -> Vec<usize> {
+    let mut places: Vec<usize> =
+        (0..random.random_range(1..9)).map(|_| random.random_range(1..len / 8) * 8).chain([0]).collect();
+    places.sort_unstable();
+    places.dedup();
+    places
+}
+
+fn pairs(random: &mut ChaCha8Rng) -> (PortId, Pair) {
+    let host = random.random_range(1..200);
+    let port = random.random_range(4000..60_000);
+    match random.random_range(0..4) {
+        0 => (OUTSIDE, Pair::of([198, 51, 100, host].into(), port, PUBLIC.into(), 80)),
+        1 => (INSIDE, Pair::v6(port, 53)),
+        2 => (INSIDE, Pair::of([10, 129, 0, host].into(), port, [198, 51, 100, 2].into(), 53)),
+        _ => (INSIDE, Pair::of([10, 1, 0, host].into(), port, [198, 51, 100, 2].into(), 53)),
+    }
+}
+
+/// Whether a datagram says of itself what it carries between these two.
+fn is_sound(left: &Left, payload_len: usize) -> bool {
+    let rebuilt = left.pair.udp(payload_len).datagram();
+    rebuilt.ends_with(&left.l4)
+}
+
+fn exchange(seed: u64) {
+    for shards in [1, 2, 4] {
+        let mut world = World::new(shards, seed);
+        for number in 0..8 {
+            let (ingress, pair) = pairs(&mut world.random);
+            let payload_len = world.random.random_range(100..3000);
+            let places_there = places(&mut world.random, payload_len);
+            world.pass(ingress, pair.udp(payload_len).fragments(number, &places_there));
+            let there = put_together(&world.cluster.outside.sent);
+            assert_eq!(there.places, places_there, "seed {seed}, {shards} shards");
+            assert!(is_sound(&there, payload_len), "seed {seed}, {shards} shards: {:?}", there.pair);
+            let is_plain = ingress == OUTSIDE || pair.source.is_ipv6();
+            assert_eq!(there.pair.source == pair.source, is_plain);
+
+            let answer = there.pair.inverse();
+            let places_back = places(&mut world.random, payload_len);
+            world.pass(there.egress, answer.udp(payload_len).fragments(number, &places_back));
+            let back = put_together(&world.cluster.outside.sent);
+            assert_eq!((back.egress, back.pair, &back.places), (ingress, pair.inverse(), &places_back));
+            assert!(is_sound(&back, payload_len));
+        }
+        world.cluster.now = world.cluster.now.after(secs(1_000_000));
+        world.cluster.expire();
+        world.cluster.check();
+        let left = world.cluster.shards().map(|shard| shard.len() + shard.signposts());
+        assert_eq!(left.sum::<u32>(), 0, "seed {seed}");
+        assert!(world.cluster.outside.drops.is_empty());
+    }
+}
+
+#[test]
+fn datagrams_pass_both_ways_whatever_order_their_fragments_come_in() {
+    (0..SEEDS).into_par_iter().for_each(exchange);
+}
+
+/// Rings to other shards are full now and then, fragments are lost and come twice: none leaves without the others.
+fn lose(seed: u64) {
+    for shards in [1, 2, 4] {
+        let mut world = World::new(shards, seed);
+        world.cluster.outside.congestion = 0.2;
+        let mut sent = 0;
+        for number in 0..30 {
+            let (ingress, pair) = pairs(&mut world.random);
+            let payload_len = world.random.random_range(100..1000);
+            let places = places(&mut world.random, payload_len);
+            let mut frames = pair.udp(payload_len).fragments(number, &places);
+            match world.random.random_range(0..3) {
+                0 => drop(frames.pop()),
+                1 => frames.push(frames[0].clone()),
+                _ => {}
+            }
+            world.pass(ingress, frames);
+            sent += world.cluster.outside.sent.len();
+            if !world.cluster.outside.sent.is_empty() {
+                let left = put_together(&world.cluster.outside.sent);
+                assert!(left.places == places && is_sound(&left, payload_len), "seed {seed}");
+            }
+        }
+        world.cluster.now = world.cluster.now.after(secs(1_000_000));
+        world.cluster.expire();
+        world.cluster.check();
+        let drops = &world.cluster.outside.drops;
+        assert_eq!(
+            sent + drops.len(),
+            world.came,
+            "seed {seed}, {shards} shards: each has left or was dropped"
+        );
+        assert!(drops.contains(&DropReason::FragmentTimeout));
+        let left = world.cluster.shards().map(|shard| shard.len() + shard.signposts());
+        assert_eq!(left.sum::<u32>(), 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_datagram_leaves_whole_or_not_at_all() {
+    (0..SEEDS).into_par_iter().for_each(lose);
+}
