@@ -169,6 +169,7 @@ impl Shard {
             let to = self.translated(id.index, Direction::Original);
             self.rewrite(frame, &headers, &to);
         }
+        self.configuration.mss_clamp.apply(frame, &headers, egress);
         let action = self.configuration.forwarding.finish(frame, &headers, Action::Forward(egress));
         Verdict { action, ..*verdict }
     }

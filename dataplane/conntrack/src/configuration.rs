@@ -3,6 +3,7 @@
 use crate::counters::RuleCounter;
 use crate::forward::{Forwarding, MAX_PORTS};
 use crate::ids::Zone;
+use crate::mss_clamp::MssClamp;
 use crate::nat::{CompiledRules, Nat, NatCounter, Pools, masquerades};
 use crate::policy::Policy;
 use crate::settings::Settings;
@@ -22,6 +23,8 @@ pub struct Configuration {
     pub compiled_nat: CompiledRules,
     /// Whether IPv4 packets whose source is translated get identifications of the box's own (RFC 7857 section 11).
     pub renumbers: bool,
+    /// What maximum segment size SYNs may offer.
+    pub mss_clamp: MssClamp,
     /// The ports of the addresses that sources are translated to.
     pub pools: Pools,
     /// What each SNAT rule has come to. Begins anew with each configuration.
@@ -43,6 +46,7 @@ impl Configuration {
             nat: Nat::default(),
             compiled_nat: CompiledRules::default(),
             renumbers: false,
+            mss_clamp: MssClamp::default(),
             pools: Pools::default(),
             nat_counters: Vec::new(),
             zones: [0; MAX_PORTS],

@@ -32,6 +32,7 @@ mod judge;
 mod lifecycle;
 pub mod listing;
 pub mod log;
+pub mod mss_clamp;
 pub mod nat;
 pub mod pipeline;
 pub mod policy;

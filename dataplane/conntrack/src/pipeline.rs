@@ -173,10 +173,12 @@ impl Shard {
                 Verdict { entry: Some(self.table.entries.id(index)), ..Verdict::ended(Action::Wait) }
             }
             Place::New(replaces) => self.decide_new(frame, slot, &tracked, replaces),
-            Place::Table(index) | Place::Ending(index) if self.table.entries.at(index).is_translated() => {
+            Place::Table(index) | Place::Syn(index) | Place::Ending(index)
+                if self.table.entries.at(index).is_translated() =>
+            {
                 self.decide_translated(frame, headers, &tracked, index)
             }
-            Place::None | Place::Table(_) | Place::Ending(_) | Place::Suspect(..) => {
+            Place::None | Place::Table(_) | Place::Syn(_) | Place::Ending(_) | Place::Suspect(..) => {
                 let verdict = self.route_and_judge(frame, headers, &tracked, None);
                 self.conclude(frame, headers, &tracked, verdict)
             }
@@ -310,7 +312,7 @@ impl Shard {
         }
     }
 
-    /// Ends the entry that ends with a packet which passes, and does to the packet what forwarding asks for.
+    /// Does to a packet, and to its entry, what its verdict asks for.
     #[inline(always)]
     fn conclude<F: Frame>(
         &mut self,
@@ -319,22 +321,25 @@ impl Shard {
         tracked: &Tracked,
         mut verdict: Verdict,
     ) -> Verdict {
-        if let Place::Ending(_) | Place::Suspect(..) = tracked.place
-            && let Action::Forward(_) | Action::Deliver = verdict.action
-        {
-            self.end_or_shorten(tracked.place);
+        if !matches!(tracked.place, Place::Table(_)) {
+            self.conclude_rarer(frame, headers, tracked.place, verdict.action);
         }
         verdict.action = self.configuration.forwarding.finish(frame, headers, verdict.action);
         verdict
     }
 
-    /// What a packet that has passed does to an entry that is over, or seems to be.
-    #[cold]
-    fn end_or_shorten(&mut self, place: Place) {
-        match place {
-            Place::Ending(index) => self.end(index, End::Closed),
-            Place::Suspect(index, deadline) => self.refresh(index, deadline),
-            Place::None | Place::Table(_) | Place::Pending(_) | Place::Elsewhere(..) | Place::New(_) => {}
+    /// Ends the entry that ends with a packet which passes, and clamps the maximum segment size of a SYN that leaves.
+    #[inline(never)]
+    fn conclude_rarer<F: Frame>(&mut self, frame: &mut F, headers: &Headers, place: Place, action: Action) {
+        match (place, action) {
+            (Place::Ending(index), Action::Forward(_) | Action::Deliver) => self.end(index, End::Closed),
+            (Place::Suspect(index, deadline), Action::Forward(_) | Action::Deliver) => {
+                self.refresh(index, deadline);
+            }
+            _ => {}
+        }
+        if let Action::Forward(egress) = action {
+            self.configuration.mss_clamp.apply(frame, headers, egress);
         }
     }
 

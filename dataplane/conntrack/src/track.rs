@@ -32,6 +32,8 @@ pub(crate) enum Place {
     None,
     /// In the table.
     Table(u32),
+    /// In the table; the packet is a SYN, with or without ACK.
+    Syn(u32),
     /// In the table, from which it goes with this packet, if that passes.
     Ending(u32),
     /// In the table, where it stays until then at most if this packet passes, which is none of its own.
@@ -67,7 +69,9 @@ impl Tracked {
     pub(crate) const fn entry(&self) -> Option<u32> {
         match self.place {
             Place::None | Place::New(_) | Place::Elsewhere(..) | Place::Suspect(..) => None,
-            Place::Table(index) | Place::Ending(index) | Place::Pending(index) => Some(index),
+            Place::Table(index) | Place::Syn(index) | Place::Ending(index) | Place::Pending(index) => {
+                Some(index)
+            }
         }
     }
 }
@@ -95,6 +99,9 @@ impl Shard {
         let timeout_ms = match update {
             Update::Refresh { timeout_ms } => Some(timeout_ms),
             Update::Ignore => None,
+            Update::Syn { timeout_ms } => {
+                return self.take_syn(index, packet, direction, tracker_state, timeout_ms);
+            }
             Update::End => return belongs(Place::Ending(index)),
             Update::Invalid(reason) => return Tracked::invalid(reason),
             Update::Suspect { reason, timeout_ms } => {
@@ -103,18 +110,52 @@ impl Shard {
             }
             Update::Reopen => return self.reopen(index, packet, handed),
         };
+        self.bring_up_to_date(index, packet, direction, tracker_state, timeout_ms);
+        belongs(Place::Table(index))
+    }
+
+    /// Brings the entry of a packet that belongs to it up to date, whose tracker was in `tracker_state` before. Without a timeout
+    /// the packet is not counted.
+    #[inline(always)]
+    fn bring_up_to_date(
+        &mut self,
+        index: u32,
+        packet: Packet<'_>,
+        direction: Direction,
+        tracker_state: u8,
+        timeout_ms: Option<u32>,
+    ) {
+        let entry = self.table.entries.at_mut(index);
         // Directions come in no order that a branch could learn.
+        let reply = direction == Direction::Reply;
         entry.status.insert(select_unpredictable(reply, Status::SEEN_REPLY, Status::default()));
-        if update != Update::Ignore && self.configuration.settings.accounting {
+        if timeout_ms.is_some() && self.configuration.settings.accounting {
             entry.counter(direction).add(packet.headers.l3_len);
         }
         if entry.state != tracker_state {
             self.change_state(index, tracker_state);
         }
         if let Some(timeout_ms) = timeout_ms {
-            self.refresh(index, now.after_ms(timeout_ms));
+            let deadline = Tick::at(self.now).after_ms(timeout_ms);
+            self.refresh(index, deadline);
         }
-        belongs(Place::Table(index))
+    }
+
+    /// Takes a SYN that belongs to the entry at `index`.
+    #[inline(never)]
+    fn take_syn(
+        &mut self,
+        index: u32,
+        packet: Packet<'_>,
+        direction: Direction,
+        tracker_state: u8,
+        timeout_ms: Option<u32>,
+    ) -> Tracked {
+        let answered = self.table.entries.at(index).status.contains(Status::SEEN_REPLY);
+        let established = answered || direction == Direction::Reply;
+        let state = if established { State::Established } else { State::New };
+        self.bring_up_to_date(index, packet, direction, tracker_state, timeout_ms);
+        Tracked { state, direction: Some(direction), invalid: None, place: Place::Syn(index) }
     }
 
     /// Opens a connection in place of the entry at `index`, which is over. What another shard has to decide about does not wait

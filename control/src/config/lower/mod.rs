@@ -7,9 +7,11 @@ mod settings;
 
 use sluice_conntrack::Configuration;
 use sluice_conntrack::forward::MAX_PORTS;
+use sluice_conntrack::mss_clamp::{self, MssClamp};
 
 use super::path::Problem;
-use super::schema::Config;
+use super::schema::{Config, Interface};
+use super::values::MssLimit;
 
 pub use settings::{resolved, settings};
 
@@ -21,7 +23,19 @@ pub fn lower(config: &Config) -> Result<Configuration, Problem> {
     }
     let settings = settings(&config.conntrack);
     let configuration = Configuration::new(settings, policy::policy(config)?, routes::forwarding(config)?);
-    Ok(Configuration { zones, renumbers: config.nat.renumber, ..configuration.with_nat(nat::nat(config)?) })
+    let mss_clamp = MssClamp::new(config.interfaces.values().map(mss_limit));
+    let renumbers = config.nat.renumber;
+    Ok(Configuration { zones, renumbers, mss_clamp, ..configuration.with_nat(nat::nat(config)?) })
+}
+
+/// What SYNs may offer at an interface, and its MTU.
+fn mss_limit(interface: &Interface) -> (mss_clamp::MssLimit, u16) {
+    let limit = match interface.mss {
+        None => mss_clamp::MssLimit::None,
+        Some(MssLimit::Pmtu) => mss_clamp::MssLimit::Pmtu,
+        Some(MssLimit::Bytes(bytes)) => mss_clamp::MssLimit::Bytes(bytes),
+    };
+    (limit, interface.mtu)
 }
 
 #[cfg(test)]
@@ -47,6 +61,20 @@ mod tests {
         assert_eq!(set("conntrack: {quote-checksum: true}"), (true, false, false));
         assert_eq!(set("conntrack: {reject-when-full: true}"), (false, true, false));
         assert_eq!(set("nat: {renumber: true}"), (false, false, true));
+    }
+
+    #[test]
+    fn the_maximum_segment_size_is_clamped_where_that_is_said() {
+        use mss_clamp::MssLimit::{Bytes, None, Pmtu};
+        let mut config = config("");
+        assert_eq!(lower(&config).unwrap().mss_clamp, MssClamp::default());
+        config.interfaces.get_mut("outside").unwrap().mss = Some("pmtu".parse().unwrap());
+        assert_eq!(lower(&config).unwrap().mss_clamp, MssClamp::new([(None, 1500), (Pmtu, 1500)]));
+        config.interfaces.get_mut("inside").unwrap().mss = Some("1220".parse().unwrap());
+        assert_eq!(lower(&config).unwrap().mss_clamp, MssClamp::new([(Bytes(1220), 1500), (Pmtu, 1500)]));
+        for wrong in ["87", "65536", "mtu", "-1", ""] {
+            assert!(wrong.parse::<MssLimit>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -6,14 +6,14 @@ use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::values::{Device, InterfaceAddress, MacAddress, Prefix};
+use crate::config::values::{Device, InterfaceAddress, MacAddress, MssLimit, Prefix};
 
 /// One port of the box.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(
     rename_all = "kebab-case",
     deny_unknown_fields,
-    expecting = "a mapping (device, addresses, mtu, zone)"
+    expecting = "a mapping (device, addresses, mtu, mss, zone)"
 )]
 pub struct Interface {
     /// `pci:` and a NIC's address, or `vdev:` and a DPDK virtual device with its arguments.
@@ -31,6 +31,13 @@ pub struct Interface {
     #[schemars(range(min = 1280, max = 9216))]
     pub mtu: u16,
 
+    /// The largest maximum segment size that TCP SYNs may offer which come in or leave here: `pmtu`, what the smaller MTU
+    /// of the interfaces that they pass has room for, or bytes. An offer is lowered, never raised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = &"pmtu")]
+    pub mss: Option<MssLimit>,
+
     /// Conntrack zone of the packets that come in here; zones keep overlapping address spaces apart.
     #[serde(default)]
     #[garde(skip)]
@@ -40,7 +47,7 @@ pub struct Interface {
 impl Interface {
     /// An interface on this device, with everything else as it is by default.
     pub fn new(device: Device) -> Interface {
-        Interface { device, addresses: Vec::new(), mtu: default_mtu(), zone: 0 }
+        Interface { device, addresses: Vec::new(), mtu: default_mtu(), mss: None, zone: 0 }
     }
 }
 

@@ -12,5 +12,5 @@ pub use list::List;
 pub use matches::{IcmpType, Mark, TcpFlags};
 pub(crate) use name::is_name;
 pub use nat::{AddressRange, Redirect, Yes};
-pub use network::{Device, InterfaceAddress, MacAddress, PortRange, Prefix, Protocol};
+pub use network::{Device, InterfaceAddress, MacAddress, MssLimit, PortRange, Prefix, Protocol};
 pub use units::{Count, Seconds, Size};

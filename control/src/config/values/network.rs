@@ -13,6 +13,7 @@ scalars! {
     Device: "string", "a device such as `pci:0000:3b:00.1` or `vdev:net_af_packet0,iface=eth1`";
     InterfaceAddress: "string", "an address with its prefix length, such as 10.0.0.1/8 or 2001:db8::1/64";
     MacAddress: "string", "a MAC address of one host, such as 02:00:00:00:00:fe";
+    MssLimit: ["string", "integer"], "pmtu, or a maximum segment size in bytes such as 1300";
     Prefix: "string", "an address or a prefix, such as 198.51.100.7, 10.0.0.0/8 or 2001:db8::/32";
     Protocol: ["string", "integer"], "a protocol: tcp, udp, icmp, icmpv6, sctp, gre, udplite, esp, ah, dccp, ipip, ospf, vrrp, or a number from 0 to 255";
     PortRange: ["string", "integer"], "a port such as 80, or a range such as 1024-65535";
@@ -118,6 +119,36 @@ impl fmt::Display for MacAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, e, g] = self.0;
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// The largest TCP maximum segment size that SYNs may offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MssLimit {
+    /// What the smaller MTU of the two interfaces has room for.
+    Pmtu,
+    /// So many bytes.
+    Bytes(u16),
+}
+
+impl FromStr for MssLimit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<MssLimit, String> {
+        match text.parse() {
+            _ if text == "pmtu" => Ok(MssLimit::Pmtu),
+            Ok(bytes @ 88..) => Ok(MssLimit::Bytes(bytes)),
+            _ => Err(format!("`{text}` is not a maximum segment size")),
+        }
+    }
+}
+
+impl fmt::Display for MssLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MssLimit::Pmtu => f.write_str("pmtu"),
+            MssLimit::Bytes(bytes) => bytes.fmt(f),
+        }
     }
 }
 

@@ -36,6 +36,12 @@ pub enum Update {
     },
     /// Passes, but is not counted and changes nothing.
     Ignore,
+    /// A SYN, with or without ACK, which may be edited as it leaves. Otherwise as [`Update::Refresh`], or as
+    /// [`Update::Ignore`] where it has no timeout.
+    Syn {
+        /// Milliseconds from now to the entry's new deadline.
+        timeout_ms: Option<u32>,
+    },
     /// Does not fit.
     Invalid(InvalidReason),
     /// Does not fit either, but lets suspect that the connection is over: it is INVALID, is not counted, and

@@ -10,6 +10,9 @@ use bitflags::bitflags;
 /// Bytes of a header without options.
 pub const HEADER_BYTES: usize = 20;
 
+/// Where in the header the checksum is.
+pub const CHECKSUM: usize = 16;
+
 /// The control bits, byte 13 of the header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Flags(pub u8);

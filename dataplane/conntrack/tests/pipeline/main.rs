@@ -6,6 +6,7 @@ mod common;
 
 mod entries;
 mod listing;
+mod mss_clamp;
 mod nat;
 mod pressure;
 mod reload;

@@ -144,8 +144,19 @@ struct Step {
 /// Judges any segment.
 #[inline(never)]
 fn by_the_rules(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direction: Direction) -> Update {
-    let settings = context.settings;
     let Some(segment) = Segment::parse(&packet) else { return Update::Invalid(InvalidReason::ShortHeader) };
+    match judge(context, segment, entry, direction) {
+        Update::Refresh { timeout_ms } if segment.flags.contains(Flags::SYN) => {
+            Update::Syn { timeout_ms: Some(timeout_ms) }
+        }
+        Update::Ignore if segment.flags.contains(Flags::SYN) => Update::Syn { timeout_ms: None },
+        update => update,
+    }
+}
+
+#[inline]
+fn judge(context: Context<'_>, segment: Segment<'_>, entry: &mut Entry, direction: Direction) -> Update {
+    let settings = context.settings;
     let Some(kind) = kind(segment.flags, &settings.tcp) else {
         return Update::Invalid(InvalidReason::TcpFlags);
     };

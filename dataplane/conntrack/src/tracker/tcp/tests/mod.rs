@@ -60,7 +60,12 @@ impl Talk {
         let context = Context { settings: &self.settings, now: self.now };
         let update = segment.as_packet(|packet| {
             if self.open {
-                return update(context, packet, &mut self.entry, direction);
+                return match update(context, packet, &mut self.entry, direction) {
+                    // Nothing here leaves.
+                    Update::Syn { timeout_ms: Some(timeout_ms) } => Update::Refresh { timeout_ms },
+                    Update::Syn { timeout_ms: None } => Update::Ignore,
+                    update => update,
+                };
             }
             match open(context, packet, &mut self.entry) {
                 Ok(timeout_ms) => Update::Refresh { timeout_ms },

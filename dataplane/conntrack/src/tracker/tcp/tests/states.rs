@@ -84,6 +84,7 @@ fn outcome(direction: Direction, flags: &str, state: TcpState) -> &'static str {
         Update::Suspect { .. } => "suspect",
         Update::End => "end",
         Update::Reopen => "reopen",
+        Update::Syn { .. } => unreachable!("told as a refresh or ignored"),
     }
 }
 
