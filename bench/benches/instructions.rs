@@ -60,20 +60,20 @@ fn process(mut driver: Driver) -> Driver {
 }
 
 #[library_benchmark(setup = open)]
-#[bench::plain(args = (PLAIN), config = at_most(983))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(1211))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(1259))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(1257))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(1258))]
+#[bench::plain(args = (PLAIN), config = at_most(988))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(1217))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(1262))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(1260))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(1261))]
 fn established(driver: Driver) -> Driver {
     process(driver)
 }
 
 #[library_benchmark(setup = empty)]
-#[bench::plain(args = (PLAIN), config = at_most(1769))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(3039))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(3219))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(3247))]
+#[bench::plain(args = (PLAIN), config = at_most(1784))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(3057))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(3235))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(3263))]
 #[bench::snat_8_shards(args = (snat(8)), config = at_most(3263))]
 fn new(driver: Driver) -> Driver {
     process(driver)

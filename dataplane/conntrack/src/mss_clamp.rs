@@ -60,6 +60,12 @@ impl MssClamp {
             .min()
     }
 
+    /// Whether no port has a limit.
+    #[inline(always)]
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.ports.is_empty()
+    }
+
     /// Clamps what a packet that leaves by `egress` offers, if it is a SYN, with or without ACK.
     #[inline]
     pub(crate) fn apply<F: Frame>(&self, frame: &mut F, headers: &Headers, egress: PortId) {

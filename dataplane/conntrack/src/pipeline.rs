@@ -321,7 +321,10 @@ impl Shard {
         tracked: &Tracked,
         mut verdict: Verdict,
     ) -> Verdict {
-        if !matches!(tracked.place, Place::Table(_)) {
+        if !matches!(tracked.place, Place::Table(_))
+            && (!self.configuration.mss_clamp.is_empty()
+                || matches!(tracked.place, Place::Ending(_) | Place::Suspect(..)))
+        {
             self.conclude_rarer(frame, headers, tracked.place, verdict.action);
         }
         verdict.action = self.configuration.forwarding.finish(frame, headers, verdict.action);

@@ -308,6 +308,7 @@ impl Policy {
     }
 
     /// What a decision comes to, and the rule behind it.
+    #[inline(always)]
     pub fn outcome(&self, decision: Decision) -> (Outcome, Option<RuleId>) {
         let Decision(rule) = decision;
         let action =

@@ -178,7 +178,8 @@ impl Steering {
     }
 
     /// The shard that a parsed packet is to be handed to; `None` where it stays. What is not tracked stays anywhere.
-    #[inline]
+    // Two places ask, of which one is on the way of every packet.
+    #[inline(always)]
     pub(crate) fn elsewhere<F: Frame>(&self, frame: &F, headers: &Headers) -> Option<ShardId> {
         if self.is_single() || frame.handed().is_some() {
             return None;

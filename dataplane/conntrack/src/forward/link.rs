@@ -1,11 +1,13 @@
 //! What IPv6 has on one link only: link-local addresses (RFC 4291 section 2.5.6), the groups by which a host is looked for
 //! (section 2.7.1), and the messages of both.
 
-use super::router::{Interface, MacAddress};
 use crate::headers::{Headers, Kind};
 use crate::policy::Prefix;
 use crate::tuple::{Family, address, number, protocol};
 use std::net::{IpAddr, Ipv6Addr};
+
+/// A link-layer address.
+pub type MacAddress = [u8; 6];
 
 /// Groups of addresses that connections are translated to, at most, on one link. Whoever gives away more of a network has
 /// it routed to the box.
@@ -27,11 +29,11 @@ pub fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::from(0xff02_0000_0000_0000_0000_0001_ff00_0000 | u128::from(address) & 0xff_ffff)
 }
 
-/// The groups of an interface's own addresses, and of those that connections are translated to, ranges from the first to the
+/// The groups of a port's own addresses, with the lengths of their networks' prefixes, and of those that connections are translated to, ranges from the first to the
 /// last, as far as they are of its networks.
-pub(super) fn groups(interface: &Interface, translated: &[(IpAddr, IpAddr)]) -> Vec<Ipv6Addr> {
-    let own = interface.addresses.iter().map(|(own, _)| *own);
-    let networks = interface.addresses.iter().map(|(own, length)| Prefix::new(*own, *length));
+pub(super) fn groups(addresses: &[(IpAddr, u8)], translated: &[(IpAddr, IpAddr)]) -> Vec<Ipv6Addr> {
+    let own = addresses.iter().map(|(own, _)| *own);
+    let networks = addresses.iter().map(|(own, length)| Prefix::new(*own, *length));
     let networks = networks.filter(|network| network.family() == Family::V6);
     let shared = networks.flat_map(|network| {
         let ranges = translated.iter().filter(|(first, _)| first.is_ipv6());
@@ -76,9 +78,9 @@ mod tests {
     }
 
     fn groups_of(addresses: &[(&str, u8)], translated: &[(&str, &str)]) -> Vec<String> {
-        let addresses = addresses.iter().map(|(own, length)| (ip(own), *length)).collect();
+        let addresses: Vec<_> = addresses.iter().map(|(own, length)| (ip(own), *length)).collect();
         let translated: Vec<_> = translated.iter().map(|(first, last)| (ip(first), ip(last))).collect();
-        let groups = groups(&Interface { addresses, mtu: 1500 }, &translated);
+        let groups = groups(&addresses, &translated);
         groups.iter().map(ToString::to_string).collect()
     }
 

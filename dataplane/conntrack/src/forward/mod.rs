@@ -6,8 +6,8 @@ pub mod table;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use link::{link_local, solicited_node};
-pub use router::{Interface, MacAddress, Neighbour, Route, Router};
+pub use link::{MacAddress, link_local, solicited_node};
+pub use router::{Interface, Neighbour, Route, Router};
 
 use crate::frame::Frame;
 use crate::headers::{Headers, Kind};

@@ -4,7 +4,7 @@
 //! The order is Linux's: a packet was tracked before it is routed, and the policy judges it afterwards. So one that
 //! goes nowhere has a state and refreshes its entry, but makes none.
 
-use super::link::{groups, is_link_local, is_of_the_link, link_local, solicited_node};
+use super::link::{MacAddress, groups, is_link_local, is_of_the_link, link_local, solicited_node};
 use super::table::Table;
 use super::{Egress, MAX_PORTS, RouteResult};
 use crate::frame::Frame;
@@ -15,9 +15,6 @@ use crate::tuple::{Family, protocol};
 use crate::verdict::{Action, DropReason, Rejection};
 use crate::wire::{self, ethernet, ipv4, ipv6};
 use std::net::{IpAddr, Ipv6Addr};
-
-/// A link-layer address.
-pub type MacAddress = [u8; 6];
 
 /// What the router knows about a port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -123,7 +120,7 @@ impl Router {
         );
         prefixes.extend(reserved);
         prefixes.extend(own.iter().map(|own| (Prefix::new(*own, u8::MAX), Ok(Egress::link(PortId::LOCAL)))));
-        let groups = interfaces.iter().map(|interface| groups(interface, &[])).collect();
+        let groups = interfaces.iter().map(|interface| groups(&interface.addresses, &[])).collect();
         Self {
             groups,
             table: Table::new(&prefixes),
@@ -175,7 +172,7 @@ impl Router {
         for (port, interface) in (0..).map(PortId).zip(&self.interfaces) {
             let here = translated.iter().filter(|(at, ..)| *at == port);
             let here: Vec<_> = here.map(|(_, first, last)| (*first, *last)).collect();
-            self.groups[usize::from(port.0)] = groups(interface, &here);
+            self.groups[usize::from(port.0)] = groups(&interface.addresses, &here);
         }
         self.translated = translated;
     }

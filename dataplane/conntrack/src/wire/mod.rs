@@ -200,7 +200,7 @@ fn classify(datagram: Datagram<'_>) -> (Ports, Kind) {
     let Datagram { protocol, l4, .. } = datagram;
     let checked = match (datagram.fragment, protocol) {
         (Fragment::Later, _) => return ((0, 0), Kind::Fragment),
-        (Fragment::First, _) => return classify_first(datagram),
+        (Fragment::First, _) => return classify_first(protocol, l4, datagram.complete),
         _ if !datagram.complete => Err(InvalidReason::ShortHeader),
         (_, protocol::TCP) => tcp::ports(l4, datagram.l4_len()),
         (_, protocol::UDP) => udp::ports(l4, datagram.l4_len()),
@@ -217,8 +217,7 @@ fn classify(datagram: Datagram<'_>) -> (Ports, Kind) {
 /// 3128).
 #[cold]
 #[inline(never)]
-fn classify_first(datagram: Datagram<'_>) -> (Ports, Kind) {
-    let Datagram { protocol, l4, complete, .. } = datagram;
+fn classify_first(protocol: u8, l4: &[u8], complete: bool) -> (Ports, Kind) {
     let header_bytes = match protocol {
         protocol::TCP => tcp::header_bytes(l4),
         protocol::UDP | protocol::UDPLITE => udp::HEADER_BYTES,
