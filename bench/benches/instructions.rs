@@ -74,7 +74,7 @@ fn established(driver: Driver) -> Driver {
 #[bench::snat_1_shard(args = (snat(1)), config = at_most(3057))]
 #[bench::snat_2_shards(args = (snat(2)), config = at_most(3235))]
 #[bench::snat_4_shards(args = (snat(4)), config = at_most(3263))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(3263))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(3279))]
 fn new(driver: Driver) -> Driver {
     process(driver)
 }
