@@ -97,5 +97,5 @@ impl Workers {
 
 /// Whether a packet goes no further by this verdict.
 const fn is_final(verdict: &Verdict) -> bool {
-    !matches!(verdict.action, Action::Handoff(..) | Action::Hold(_) | Action::Wait | Action::Reassemble)
+    !matches!(verdict.action, Action::Handoff(..) | Action::Hold(_) | Action::Wait)
 }
