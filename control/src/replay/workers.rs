@@ -65,7 +65,8 @@ impl Workers {
             moving = false;
             for (shard, worker) in (0..).map(ShardId).zip(&mut self.workers) {
                 moving |= worker.take_over(now) > 0;
-                if let Some(verdict) = worker.verdicts().first().filter(|verdict| is_final(verdict)) {
+                // The fragments of a datagram come together, and the last of them has the verdict on it.
+                if let Some(verdict) = worker.verdicts().last().filter(|verdict| is_final(verdict)) {
                     last = (shard, *verdict);
                 }
             }

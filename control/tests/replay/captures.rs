@@ -34,7 +34,8 @@ fn goes_through(file: &Path) {
     let replayed = scratch.replay();
     let left = replayed.inside.len() + replayed.outside.len();
     // A fragment is held until its datagram is whole: what became of it then is in the report.
-    let named: u64 = replayed.report["drops"].as_object().unwrap().values().filter_map(|it| it.as_u64()).sum();
+    let named: u64 =
+        replayed.report["drops"].as_object().unwrap().values().filter_map(|it| it.as_u64()).sum();
     let held = replayed.report["held"].as_u64().unwrap();
     assert_eq!(replayed.trace.len(), left + (named + held) as usize, "{}", file.display());
     assert_eq!(replayed.report["packets_in"], replayed.trace.len(), "{}", file.display());
