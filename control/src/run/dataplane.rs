@@ -7,6 +7,7 @@ use dpdk::{
     lcore,
 };
 use sluice_conntrack::answer::Pace;
+use sluice_conntrack::settings::FRAGMENT_BUFFER_BYTES;
 use sluice_conntrack::{Capacity, Configuration, Instant, Shard, ShardId, Steering, steer};
 use sluice_engine::command::channel;
 use sluice_engine::{Clock, Idle, OpenPort, Queues, Worker};
@@ -25,9 +26,6 @@ const MBUFS_PER_QUEUE: u32 = 1024;
 
 /// Mbufs of each worker: what it keeps for itself, the bursts of a round, and the ring of another that fills.
 const MBUFS_PER_WORKER: u32 = 4096;
-
-/// What a held fragment counts as, at least: one mbuf.
-const FRAGMENT_BYTES: u64 = 2048;
 
 /// A port by its name.
 pub struct NamedPort {
@@ -163,7 +161,7 @@ impl Pools {
         workers: u16,
         fragment_bytes: u64,
     ) -> Result<Self, RunError> {
-        let held = u32::try_from(fragment_bytes / FRAGMENT_BYTES).unwrap_or(u32::MAX);
+        let held = u32::try_from(fragment_bytes / u64::from(FRAGMENT_BUFFER_BYTES)).unwrap_or(u32::MAX);
         let mut sockets: Vec<Option<u16>> = devices.iter().map(|(_, device)| device.info().socket).collect();
         sockets.sort_unstable();
         sockets.dedup();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use sluice_conntrack::forward::is_link_local;
 use sluice_conntrack::{DropReason, Forwarding, PortId};
 use sluice_engine::{NeighbourSnapshot, NeighbourState};
 
@@ -49,17 +50,19 @@ const fn certainty(state: NeighbourState) -> u8 {
 pub fn list(config: &Config, forwarding: &Forwarding, from: u64) -> Answer {
     let Forwarding::Routed(router) = forwarding else { return no_router() };
     let networks = config.interfaces.iter().flat_map(|(name, interface)| {
-        interface.addresses.iter().filter(|own| !is_link_local(own)).map(move |InterfaceAddress(own)| Route {
-            kind: RouteKind::Unicast,
-            to: own.trunc().to_string(),
-            via: None,
-            dev: Some(name.clone()),
-            src: Some(own.addr()),
-        })
+        interface.addresses.iter().filter(|own| !is_link_local(own.0.addr())).map(
+            move |InterfaceAddress(own)| Route {
+                kind: RouteKind::Unicast,
+                to: own.trunc().to_string(),
+                via: None,
+                dev: Some(name.clone()),
+                src: Some(own.addr()),
+            },
+        )
     });
     let is_network = |to: &ipnet::IpNet| {
         let mut own = config.interfaces.values().flat_map(|interface| &interface.addresses);
-        own.any(|own| own.0.trunc() == to.trunc() && !is_link_local(own))
+        own.any(|own| own.0.trunc() == to.trunc() && !is_link_local(own.0.addr()))
     };
     let configured = config.routes.iter().filter(|route| !is_network(&route.to.0)).map(|route| Route {
         kind: RouteKind::Unicast,
@@ -109,10 +112,6 @@ fn no_router() -> Answer {
 /// The name of a port's interface.
 fn name(config: &Config, port: PortId) -> Option<String> {
     config.interfaces.keys().nth(usize::from(port.0)).cloned()
-}
-
-fn is_link_local(own: &InterfaceAddress) -> bool {
-    matches!(own.0.addr(), IpAddr::V6(own) if own.is_unicast_link_local())
 }
 
 #[cfg(test)]

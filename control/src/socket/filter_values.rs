@@ -11,6 +11,27 @@ use sluice_conntrack::counters::{ProtocolLabel, STATES};
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::tuple;
 
+/// What serde needs of a value that is sent as its text.
+macro_rules! sent_as_text {
+    ($($name:ident),*) => {$(
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> String {
+                value.to_string()
+            }
+        }
+    )*};
+}
+
+sent_as_text!(Network, NatPeer);
+
 /// An address, or a network as `ADDRESS/LENGTH`. As for conntrack(8), bits of a host behind the length do not matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -31,20 +52,6 @@ impl FromStr for Network {
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-impl TryFrom<String> for Network {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Network, String> {
-        text.parse()
-    }
-}
-
-impl From<Network> for String {
-    fn from(network: Network) -> String {
-        network.to_string()
     }
 }
 
@@ -104,20 +111,6 @@ impl fmt::Display for NatPeer {
             NatPeer::Address(address) => address.fmt(f),
             NatPeer::Port(port) => port.fmt(f),
         }
-    }
-}
-
-impl TryFrom<String> for NatPeer {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<NatPeer, String> {
-        text.parse()
-    }
-}
-
-impl From<NatPeer> for String {
-    fn from(peer: NatPeer) -> String {
-        peer.to_string()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::counters::RuleCounter;
 use crate::forward::{Forwarding, MAX_PORTS};
-use crate::ids::Zone;
+use crate::ids::{PortId, Zone};
 use crate::mss_clamp::MssClamp;
 use crate::nat::{CompiledRules, Nat, NatCounter, Pools, masquerades};
 use crate::policy::Policy;
@@ -52,6 +52,12 @@ impl Configuration {
             zones: [0; MAX_PORTS],
             rule_counters,
         }
+    }
+
+    /// The zone of a port.
+    #[inline(always)]
+    pub(crate) const fn zone_of(&self, PortId(port): PortId) -> Zone {
+        self.zones[port as usize % MAX_PORTS]
     }
 
     /// The same with NAT by these rules.

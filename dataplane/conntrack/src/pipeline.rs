@@ -10,7 +10,7 @@ use crate::claim::delegated_in;
 use crate::entries::NONE;
 use crate::entry::Status;
 use crate::facts::Facts;
-use crate::forward::{MAX_PORTS, RouteResult};
+use crate::forward::RouteResult;
 use crate::frame::{Frame, Handed};
 use crate::headers::{Headers, Kind, Packet};
 use crate::ids::EntryId;
@@ -106,7 +106,7 @@ impl Shard {
         let port = frame.port();
         let mut exempt = false;
         let known = frame.handed().and_then(Handed::zone);
-        let mut zone = known.unwrap_or(configuration.zones[usize::from(port.0) % MAX_PORTS]);
+        let mut zone = known.unwrap_or(configuration.zone_of(port));
         if configuration.policy.looks_ahead() {
             let facts = Facts::of_packet(Packet { headers, head: frame.head() }, port);
             zone = known.or_else(|| configuration.policy.zone(&facts)).unwrap_or(zone);

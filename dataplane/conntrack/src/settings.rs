@@ -104,6 +104,10 @@ impl Default for TcpOptions {
     }
 }
 
+/// Bytes of the buffers that held fragments are counted in: the usual size of an mbuf. A packet takes one at least, however small
+/// it is.
+pub const FRAGMENT_BUFFER_BYTES: u32 = 2048;
+
 /// What may be held of datagrams that come in fragments, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FragmentLimits {

@@ -10,6 +10,7 @@ pub mod command;
 mod dispatch;
 mod frame;
 mod handoff;
+mod icmpv6;
 mod link;
 mod mld;
 mod neighbour;

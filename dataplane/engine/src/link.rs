@@ -35,7 +35,7 @@ pub(crate) struct Links {
     /// The neighbours of a routed box that is a host on its links.
     neighbours: Option<Neighbours<Undelivered>>,
     /// The groups that the box is in on its links, of which the first worker tells.
-    listeners: Option<Listeners>,
+    listeners: Listeners,
     /// What the other workers have heard of them from this one.
     told: Told,
     /// Where the packets come from that the box makes itself.
@@ -48,13 +48,13 @@ impl Links {
     /// Those of one of so many workers.
     pub(crate) fn new(ports: Vec<WorkerPort>, pool: Mempool, workers: u16) -> Self {
         let told = Told::new(workers, random_state());
-        Self { ports, neighbours: None, listeners: None, told, pool, scratch: vec![0; LONGEST_ANSWER].into() }
+        let listeners = Listeners::new(ports.len(), random_state());
+        Self { ports, neighbours: None, listeners, told, pool, scratch: vec![0; LONGEST_ANSWER].into() }
     }
 
     /// From now on the box is a host on its links.
     pub(crate) fn join(&mut self, configuration: &mut Configuration) {
         self.neighbours = Some(Neighbours::new(self.ports.len()));
-        self.listeners = Some(Listeners::new(self.ports.len(), random_state()));
         self.configure(configuration);
     }
 
@@ -66,9 +66,7 @@ impl Links {
             for (number, port) in (0..).zip(&self.ports) {
                 router.set_mac(PortId(number), port.mac);
             }
-            if let Some(listeners) = &mut self.listeners {
-                listeners.announce();
-            }
+            self.listeners.announce();
             neighbours.configure(router, |egress, Undelivered { mbuf, .. }, mac| {
                 if let Some(port) = self.ports.get_mut(usize::from(egress.0)) {
                     send_to(port, mbuf, mac);
@@ -120,28 +118,23 @@ impl Links {
     ) -> Option<Heard> {
         let port = self.ports.get_mut(usize::from(ingress.0))?;
         let frame = Received::of(ingress, &mut mbuf);
-        if let (Action::Deliver, Some(listeners), Some(query)) =
-            (verdict.action, &mut self.listeners, mld::read(&frame))
-        {
-            let router = match &shard.configuration().forwarding {
-                Forwarding::Routed(router) => router,
-                Forwarding::Wire { .. } => return None,
-            };
-            if query.group.is_none_or(|asked| router.groups(ingress).any(|group| group == asked)) {
-                listeners.hear(now, ingress, query);
-            }
-            return None;
-        }
         if let (Action::Deliver, Some(neighbours), Forwarding::Routed(router)) =
             (verdict.action, &mut self.neighbours, &shard.configuration().forwarding)
-            && let Some(message) = read(&frame)
         {
-            if let Message::Solicitation { from, target } = message {
-                advertise(port, router, ingress, from, target, self.pool);
+            if let Some(query) = mld::read(&frame) {
+                if query.group.is_none_or(|asked| router.groups(ingress).any(|group| group == asked)) {
+                    self.listeners.hear(now, ingress, query);
+                }
+                return None;
             }
-            let heard = heard(port, router, ingress, message)?;
-            learn(now, neighbours, port, heard);
-            return self.told.is_news(now, ingress, heard.speaker).then_some(heard);
+            if let Some(message) = read(&frame) {
+                if let Message::Solicitation { from, target } = message {
+                    advertise(port, router, ingress, from, target, self.pool);
+                }
+                let heard = heard(port, router, ingress, message)?;
+                learn(now, neighbours, port, heard);
+                return self.told.is_news(now, ingress, heard.speaker).then_some(heard);
+            }
         }
         let length = shard.answer(&frame, verdict, &mut self.scratch);
         if let Some(bytes) = length.and_then(|length| self.scratch.get(..length)) {
@@ -199,21 +192,20 @@ impl Links {
 
     /// Sends the next message of a report that is due, if there is one.
     fn report_groups(&mut self, now: Instant, shard: &Shard) {
-        let (Some(listeners), Forwarding::Routed(router)) =
-            (&mut self.listeners, &shard.configuration().forwarding)
+        let Some((egress, report, before)) = self.listeners.due(now) else { return };
+        let is_silent = report == Report::Unsolicited && shard.steering().own() != ShardId(0);
+        let (Forwarding::Routed(router), Some(port), false) =
+            (&shard.configuration().forwarding, self.ports.get_mut(usize::from(egress.0)), is_silent)
         else {
-            return;
+            return self.listeners.reported(egress, 0);
         };
-        let Some((egress, report, before)) = listeners.due(now) else { return };
-        if report == Report::Unsolicited && shard.steering().own() != ShardId(0) {
-            return listeners.reported(egress, 0);
-        }
         let mut groups = router.groups(egress).skip(before).peekable();
-        let port = self.ports.get_mut(usize::from(egress.0)).filter(|_| groups.peek().is_some());
-        let Some(port) = port else { return listeners.reported(egress, 0) };
+        if groups.peek().is_none() {
+            return self.listeners.reported(egress, 0);
+        }
         let (bytes, reported) = mld::write(report, (link_local(port.mac), port.mac), groups);
         send_bytes(port, &bytes, self.pool);
-        listeners.reported(egress, reported);
+        self.listeners.reported(egress, reported);
     }
 
     /// The numbers of neighbours.

@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use ahash::RandomState;
 use arrayvec::ArrayVec;
-use sluice_conntrack::forward::MacAddress;
 use sluice_conntrack::headers::Headers;
 use sluice_conntrack::tuple::protocol;
-use sluice_conntrack::wire::{self, checksum::Sum, ethernet};
+use sluice_conntrack::wire::{self, ethernet};
 use sluice_conntrack::{Frame, Instant, PortId};
 
-use crate::neighbour::multicast_mac;
+use crate::icmpv6::{self, Place, multicast_mac};
 
 const QUERY: u8 = 130;
 const REPORT_V1: u8 = 131;
@@ -113,11 +112,7 @@ fn has_router_alert(options: &[u8]) -> bool {
 }
 
 /// Writes a report of some groups, as many as go into one message; gives how many went.
-pub(crate) fn write(
-    report: Report,
-    (own, mac): (Ipv6Addr, MacAddress),
-    groups: impl Iterator<Item = Ipv6Addr>,
-) -> (Bytes, usize) {
+pub(crate) fn write(report: Report, own: Place, groups: impl Iterator<Item = Ipv6Addr>) -> (Bytes, usize) {
     // The mode of a group: changed to, or is, "from any source" (RFC 3810 section 5.2.12).
     let mode = if report == Report::Unsolicited { 4 } else { 2 };
     let groups: ArrayVec<Ipv6Addr, MAX_RECORDS> = groups.take(report.max_groups()).collect();
@@ -136,18 +131,7 @@ pub(crate) fn write(
             MLD_ROUTERS
         }
     };
-    let mut addresses = [0; 32];
-    addresses[..16].copy_from_slice(&own.octets());
-    addresses[16..].copy_from_slice(&to.octets());
-    let length = icmp.len() as u16;
-    let sum = Sum::default().pseudo_header(&addresses, protocol::ICMPV6, length.into()).bytes(&icmp);
-    icmp[2..4].copy_from_slice(&sum.checksum().to_be_bytes());
-
-    let [high, low] = (length + 8).to_be_bytes();
-    let mut bytes = Bytes::new();
-    bytes.extend(multicast_mac(to).into_iter().chain(mac).chain(ethernet::IPV6.to_be_bytes()));
-    bytes.extend([0x60, 0, 0, 0, high, low, 0, HOP_LIMIT].into_iter().chain(addresses).chain(ROUTER_ALERT));
-    bytes.extend(icmp);
+    let bytes = icmpv6::frame(own, (to, multicast_mac(to)), HOP_LIMIT, &ROUTER_ALERT, &mut icmp);
     (bytes, groups.len())
 }
 
@@ -250,6 +234,7 @@ impl Listeners {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sluice_conntrack::forward::MacAddress;
 
     const PORT: PortId = PortId(1);
     const MAC: MacAddress = [2, 0, 0, 0, 0, 1];
@@ -264,15 +249,9 @@ mod tests {
         let to = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
         let mut icmp = vec![QUERY, 0, 0, 0];
         icmp.extend(code.to_be_bytes().into_iter().chain([0; 18]).chain(rest.iter().copied()));
-        let addresses = [source.octets(), to.octets()].concat();
-        let length = icmp.len() as u16;
-        let sum = Sum::default().pseudo_header(&addresses, protocol::ICMPV6, length.into()).bytes(&icmp);
-        icmp[2..4].copy_from_slice(&sum.checksum().to_be_bytes());
-        let mut frame = [multicast_mac(to), MAC].concat();
-        frame.extend(ethernet::IPV6.to_be_bytes().into_iter().chain([0x60, 0, 0, 0]));
-        frame.extend((length + 8).to_be_bytes().into_iter().chain([0, hop_limit]));
-        frame.extend(addresses.into_iter().chain(options).chain(icmp));
-        (PORT, frame)
+        let to = (to, multicast_mac(to));
+        let frame = icmpv6::frame::<LONGEST_BYTES>((source, MAC), to, hop_limit, &options, &mut icmp);
+        (PORT, frame.to_vec())
     }
 
     fn read_delay(code: u16, rest: &[u8]) -> Option<(Report, u64)> {

@@ -27,8 +27,3 @@ pub(super) fn number(address: std::net::IpAddr) -> u128 {
         std::net::IpAddr::V6(v6) => v6.to_bits(),
     }
 }
-
-/// Whether an address is good on one link only (RFC 4291 section 2.5.6).
-pub(super) fn is_link_local(address: std::net::IpAddr) -> bool {
-    matches!(address, std::net::IpAddr::V6(v6) if v6.is_unicast_link_local())
-}

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::common::is_link_local;
+use sluice_conntrack::forward::is_link_local;
+
 use crate::config::nearest::nearest;
 use crate::config::path::{Path, Problem};
 use crate::config::schema::{Config, Forwarding, Interface, LOCAL};

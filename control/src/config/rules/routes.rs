@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::common::{is_link_local, no_interface};
+use sluice_conntrack::forward::is_link_local;
+
+use super::common::no_interface;
 use crate::config::path::{Path, Problem};
 use crate::config::schema::Config;
 

@@ -20,7 +20,7 @@ pub fn link_local([a, b, c, d, e, f]: MacAddress) -> Ipv6Addr {
 }
 
 /// Whether an address is good on one link only.
-pub(super) fn is_link_local(address: IpAddr) -> bool {
+pub fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 

@@ -6,7 +6,7 @@ pub mod table;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use link::{MacAddress, link_local, solicited_node};
+pub use link::{MacAddress, is_link_local, link_local, solicited_node};
 pub use router::{Interface, Neighbour, Route, Router};
 
 use crate::frame::Frame;

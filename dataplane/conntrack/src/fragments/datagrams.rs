@@ -1,5 +1,6 @@
 //! Datagrams that have come in part, and where their fragments are.
 
+use super::directory::{Chain, Directory, Item};
 use super::piece::{Key, Piece, exceeds};
 use super::{NONE, Slots};
 use crate::time::Tick;
@@ -21,13 +22,11 @@ pub(super) enum Stage {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Datagram {
-    pub(super) key: Key,
+    key: Key,
+    chain: Chain,
     pub(super) stage: Stage,
     deadline: Tick,
     timer: Timer,
-    /// The next in its bucket, or of the free places.
-    pub(super) next: u32,
-    pub(super) bucket: usize,
     /// Whose it is, and which of that source came before and after.
     pub(super) source: u32,
     pub(super) older: u32,
@@ -49,14 +48,13 @@ pub(super) struct Datagram {
 
 impl Datagram {
     /// One of which nothing has come.
-    pub(super) const fn new(key: Key, deadline: Tick, timer: Timer) -> Self {
+    pub(super) fn new(key: Key, deadline: Tick) -> Self {
         Self {
             key,
+            chain: Chain::NONE,
             stage: Stage::Unfinished,
             deadline,
-            timer,
-            next: NONE,
-            bucket: 0,
+            timer: Timer::default(),
             source: NONE,
             older: NONE,
             newer: NONE,
@@ -140,21 +138,23 @@ impl Datagram {
     }
 }
 
-/// All of them, by number.
-#[derive(Debug)]
-pub(super) struct Datagrams(pub(super) Box<[Datagram]>);
+impl Item for Datagram {
+    type Key = Key;
 
-impl Datagrams {
-    pub(super) fn at(&self, number: u32) -> &Datagram {
-        &self.0[number as usize]
+    fn key(&self) -> Key {
+        self.key
     }
 
-    pub(super) fn at_mut(&mut self, number: u32) -> &mut Datagram {
-        &mut self.0[number as usize]
+    fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    fn chain_mut(&mut self) -> &mut Chain {
+        &mut self.chain
     }
 }
 
-impl Timers for Datagrams {
+impl Timers for Directory<Datagram> {
     fn deadline(&self, index: u32) -> Tick {
         self.at(index).deadline
     }

@@ -8,6 +8,7 @@
 //! addresses that one of them cannot choose. Who holds most gives way first. All room is there from the start.
 
 mod datagrams;
+mod directory;
 mod leader;
 mod piece;
 mod slots;
@@ -23,14 +24,15 @@ pub(crate) use whole::Whole;
 
 use crate::family::Family;
 use crate::frame::{Frame, Reassembled};
-use crate::settings::FragmentLimits;
+use crate::settings::{FRAGMENT_BUFFER_BYTES, FragmentLimits};
 use crate::time::{Instant, Tick};
 use crate::verdict::DropReason;
-use crate::wheel::{Timer, Wheel};
+use crate::wheel::Wheel;
 use ahash::RandomState;
-use datagrams::{Datagram, Datagrams, Stage};
+use datagrams::{Datagram, Stage};
+use directory::Directory;
 use piece::Key;
-use slots::{BUFFER_BYTES, Slots, buffers};
+use slots::{Slots, buffers};
 use sources::{SourceKey, Sources};
 use std::time::Duration;
 
@@ -51,9 +53,7 @@ pub(crate) struct DatagramId(u32);
 #[derive(Debug)]
 pub(crate) struct Fragments<P> {
     slots: Slots<P>,
-    datagrams: Datagrams,
-    free: u32,
-    buckets: Box<[u32]>,
+    datagrams: Directory<Datagram>,
     sources: Sources,
     hasher: RandomState,
     wheel: Wheel,
@@ -68,19 +68,12 @@ pub(crate) struct Fragments<P> {
 impl<P: Frame> Fragments<P> {
     /// Room for so many bytes of packets, found by a secret key.
     pub(crate) fn new(memory_bytes: u32, hasher: RandomState, now: Instant) -> Self {
-        let room = memory_bytes / BUFFER_BYTES;
-        let key = Key::none();
-        let place = |number: u32| {
-            let next = if number + 1 < room { number + 1 } else { NONE };
-            let mut datagram = Datagram::new(key, Tick::at(now), Timer::default());
-            (datagram.stage, datagram.next) = (Stage::Free, next);
-            datagram
-        };
+        let room = memory_bytes / FRAGMENT_BUFFER_BYTES;
+        let mut vacant = Datagram::new(Key::none(), Tick::at(now));
+        vacant.stage = Stage::Free;
         Self {
             slots: Slots::new(room),
-            datagrams: Datagrams((0..room).map(place).collect()),
-            free: if room > 0 { 0 } else { NONE },
-            buckets: vec![NONE; room.next_power_of_two() as usize].into(),
+            datagrams: Directory::new(room, vacant),
             sources: Sources::new(room, room),
             hasher,
             wheel: Wheel::new(Tick::at(now)),
@@ -218,15 +211,12 @@ impl<P: Frame> Fragments<P> {
 
     /// The datagram of a key, if its time is not over.
     fn find(&mut self, key: &Key, drop: &mut impl FnMut(P, DropReason)) -> Option<u32> {
-        let mut number = self.buckets[self.bucket(key)];
-        while number != NONE && self.datagrams.at(number).key != *key {
-            number = self.datagrams.at(number).next;
-        }
-        if number != NONE && self.datagrams.at(number).is_due(Tick::at(self.now)) {
+        let number = self.datagrams.find(*key, self.hasher.hash_one(key))?;
+        if self.datagrams.at(number).is_due(Tick::at(self.now)) {
             self.end(number, DropReason::FragmentTimeout, drop);
             return None;
         }
-        (number != NONE).then_some(number)
+        Some(number)
     }
 
     /// Begins a datagram, if need be in the place of another. `None` where none can give way.
@@ -243,23 +233,19 @@ impl<P: Frame> Fragments<P> {
         {
             self.end(self.sources.at(source).oldest, DropReason::FragmentLimit, drop);
         }
-        if self.free == NONE {
+        if self.datagrams.is_full() {
             let heaviest = self.sources.heaviest()?;
             self.end(self.sources.at(heaviest).oldest, DropReason::FragmentLimit, drop);
         }
         let found = self.sources.find(source_key, source_hash);
         let source = found.or_else(|| self.sources.add(source_key, source_hash))?;
-        let number = self.free;
-        let bucket = self.bucket(key);
         let timeout_ms = match key.family {
             Family::V4 => limits.timeout_ms,
             Family::V6 => limits.timeout_v6_ms,
         };
+        let datagram = Datagram::new(*key, Tick::at(self.now).after_ms(timeout_ms));
+        let number = self.datagrams.insert(self.hasher.hash_one(key), datagram)?;
         let datagram = self.datagrams.at_mut(number);
-        self.free = datagram.next;
-        *datagram = Datagram::new(*key, Tick::at(self.now).after_ms(timeout_ms), Timer::default());
-        datagram.next = std::mem::replace(&mut self.buckets[bucket], number);
-        datagram.bucket = bucket;
         datagram.source = source;
         let of = self.sources.at_mut(source);
         of.datagrams += 1;
@@ -304,7 +290,7 @@ impl<P: Frame> Fragments<P> {
         buffers: u32,
         drop: &mut impl FnMut(P, DropReason),
     ) -> bool {
-        let most = (limits.memory_bytes / BUFFER_BYTES).min(self.room);
+        let most = (limits.memory_bytes / FRAGMENT_BUFFER_BYTES).min(self.room);
         loop {
             let own = self.datagrams.at(number).source;
             let gives_way = if self.sources.at(own).buffers + buffers > most / SHARE_OF_SOURCE {
@@ -345,14 +331,10 @@ impl<P: Frame> Fragments<P> {
         self.free(number);
     }
 
-    /// Takes a datagram out of its bucket, and from its source.
+    /// Lets a datagram be found no more, and takes it from its source.
     fn unlink(&mut self, number: u32) {
-        let Datagram { bucket, next, source, older, newer, buffers, .. } = *self.datagrams.at(number);
-        let mut link = &mut self.buckets[bucket];
-        while *link != number {
-            link = &mut self.datagrams.0[*link as usize].next;
-        }
-        *link = next;
+        self.datagrams.unlink(number);
+        let Datagram { source, older, newer, buffers, .. } = *self.datagrams.at(number);
         let of = self.sources.at_mut(source);
         of.datagrams -= 1;
         match older {
@@ -372,12 +354,7 @@ impl<P: Frame> Fragments<P> {
 
     /// Gives the place of a datagram to the next one.
     fn free(&mut self, number: u32) {
-        let datagram = self.datagrams.at_mut(number);
-        datagram.stage = Stage::Free;
-        datagram.next = std::mem::replace(&mut self.free, number);
-    }
-
-    fn bucket(&self, key: &Key) -> usize {
-        self.hasher.hash_one(key) as usize & (self.buckets.len() - 1)
+        self.datagrams.at_mut(number).stage = Stage::Free;
+        self.datagrams.free(number);
     }
 }

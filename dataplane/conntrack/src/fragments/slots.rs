@@ -3,9 +3,7 @@
 use super::NONE;
 use super::piece::Piece;
 use crate::frame::Frame;
-
-/// Bytes of one buffer: the usual size of an mbuf. A packet takes one at least, however small it is.
-pub(super) const BUFFER_BYTES: u32 = 2048;
+use crate::settings::FRAGMENT_BUFFER_BYTES;
 
 #[derive(Debug)]
 pub(super) struct Slot<P> {
@@ -90,5 +88,5 @@ impl<P> Slots<P> {
 
 /// Buffers that a packet takes.
 pub(super) fn buffers<P: Frame>(packet: &P) -> u32 {
-    (packet.len_bytes() as u32).div_ceil(BUFFER_BYTES).max(1)
+    (packet.len_bytes() as u32).div_ceil(FRAGMENT_BUFFER_BYTES).max(1)
 }

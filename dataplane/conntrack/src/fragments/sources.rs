@@ -1,9 +1,10 @@
 //! Who sent what is held: how many buffers the fragments of each source take, and which source's take most.
 //!
-//! Sources hang in lists by their weight, so that the heaviest is found without a search: a weight changes by as many steps as
+//! Sources are linked in lists by their weight, so that the heaviest is found without a search: a weight changes by as many steps as
 //! a packet has buffers.
 
 use super::NONE;
+use super::directory::{Chain, Directory, Item};
 use crate::family::Family;
 
 /// A source: an IPv4 address, or the half of an IPv6 address that says whose network it is.
@@ -25,9 +26,7 @@ impl SourceKey {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source {
     key: SourceKey,
-    bucket: usize,
-    /// The next in its bucket, or of the free places.
-    next: u32,
+    chain: Chain,
     /// Buffers that its fragments take.
     pub(super) buffers: u32,
     /// Its datagrams: how many, the oldest and the newest.
@@ -39,12 +38,42 @@ pub(super) struct Source {
     following: u32,
 }
 
+impl Source {
+    /// One that has nothing yet.
+    const fn new(key: SourceKey) -> Self {
+        Self {
+            key,
+            chain: Chain::NONE,
+            buffers: 0,
+            datagrams: 0,
+            oldest: NONE,
+            newest: NONE,
+            previous: NONE,
+            following: NONE,
+        }
+    }
+}
+
+impl Item for Source {
+    type Key = SourceKey;
+
+    fn key(&self) -> SourceKey {
+        self.key
+    }
+
+    fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    fn chain_mut(&mut self) -> &mut Chain {
+        &mut self.chain
+    }
+}
+
 /// All that have datagrams.
 #[derive(Debug)]
 pub(super) struct Sources {
-    places: Box<[Source]>,
-    free: u32,
-    buckets: Box<[u32]>,
+    directory: Directory<Source>,
     /// The first and the last of each weight.
     weights: Box<[[u32; 2]]>,
     /// No source weighs more.
@@ -54,75 +83,45 @@ pub(super) struct Sources {
 impl Sources {
     /// Room for so many sources, which have no more buffers together.
     pub(super) fn new(room: u32, buffers: u32) -> Self {
-        let place = |number: u32| Source {
-            key: SourceKey::of(Family::V4, 0),
-            bucket: 0,
-            next: if number + 1 < room { number + 1 } else { NONE },
-            buffers: 0,
-            datagrams: 0,
-            oldest: NONE,
-            newest: NONE,
-            previous: NONE,
-            following: NONE,
-        };
         Self {
-            places: (0..room).map(place).collect(),
-            free: if room > 0 { 0 } else { NONE },
-            buckets: vec![NONE; room.next_power_of_two() as usize].into(),
+            directory: Directory::new(room, Source::new(SourceKey::of(Family::V4, 0))),
             weights: vec![[NONE; 2]; buffers as usize + 1].into(),
             most: 0,
         }
     }
 
     pub(super) fn at(&self, number: u32) -> &Source {
-        &self.places[number as usize]
+        self.directory.at(number)
     }
 
     pub(super) fn at_mut(&mut self, number: u32) -> &mut Source {
-        &mut self.places[number as usize]
+        self.directory.at_mut(number)
     }
 
     /// The number of a source whose key has this hash.
     pub(super) fn find(&self, key: SourceKey, hash: u64) -> Option<u32> {
-        let mut number = self.buckets[self.bucket(hash)];
-        while number != NONE && self.at(number).key != key {
-            number = self.at(number).next;
-        }
-        (number != NONE).then_some(number)
+        self.directory.find(key, hash)
     }
 
     /// Takes a source in that has nothing yet. `None` where there is no room.
     pub(super) fn add(&mut self, key: SourceKey, hash: u64) -> Option<u32> {
-        let number = self.free;
-        let bucket = self.bucket(hash);
-        self.free = self.places.get(number as usize)?.next;
-        let next = std::mem::replace(&mut self.buckets[bucket], number);
-        let (previous, following) = (NONE, NONE);
-        let (oldest, newest) = (NONE, NONE);
-        self.places[number as usize] =
-            Source { key, bucket, next, buffers: 0, datagrams: 0, oldest, newest, previous, following };
-        self.hang(number);
+        let number = self.directory.insert(hash, Source::new(key))?;
+        self.link(number);
         Some(number)
     }
 
     /// Forgets a source that has nothing any more.
     pub(super) fn remove(&mut self, number: u32) {
-        self.unhang(number);
-        let Source { bucket, next, .. } = *self.at(number);
-        let mut link = &mut self.buckets[bucket];
-        while *link != number {
-            link = &mut self.places[*link as usize].next;
-        }
-        *link = next;
-        self.places[number as usize].next = self.free;
-        self.free = number;
+        self.unlink(number);
+        self.directory.unlink(number);
+        self.directory.free(number);
     }
 
     /// Says how many buffers its fragments take now.
     pub(super) fn weigh(&mut self, number: u32, buffers: u32) {
-        self.unhang(number);
+        self.unlink(number);
         self.at_mut(number).buffers = buffers;
-        self.hang(number);
+        self.link(number);
     }
 
     /// The source whose fragments take most buffers; of several the one that has taken so many for longest.
@@ -134,7 +133,7 @@ impl Sources {
         (first != NONE).then_some(first)
     }
 
-    fn hang(&mut self, number: u32) {
+    fn link(&mut self, number: u32) {
         let weight = self.at(number).buffers as usize;
         let [first, last] = self.weights[weight];
         match last {
@@ -149,7 +148,7 @@ impl Sources {
         self.most = self.most.max(weight);
     }
 
-    fn unhang(&mut self, number: u32) {
+    fn unlink(&mut self, number: u32) {
         let Source { buffers, previous, following, .. } = *self.at(number);
         let [first, last] = &mut self.weights[buffers as usize];
         if previous == NONE {
@@ -164,9 +163,5 @@ impl Sources {
         if following != NONE {
             self.at_mut(following).previous = previous;
         }
-    }
-
-    const fn bucket(&self, hash: u64) -> usize {
-        hash as usize & (self.buckets.len() - 1)
     }
 }

@@ -2,10 +2,9 @@
 
 use super::{Fragments, Piece};
 use crate::family::Family;
-use crate::forward::{Forwarding, MAX_PORTS};
+use crate::forward::Forwarding;
 use crate::frame::Frame;
 use crate::headers::{Fragment, Headers, Kind};
-use crate::ids::{PortId, Zone};
 use crate::settings::FragmentLimits;
 use crate::shard::Shard;
 use crate::verdict::{Action, Handoff, InvalidReason, Rejection};
@@ -21,7 +20,7 @@ impl Shard {
     #[inline(never)]
     pub(crate) fn steer_fragment<F: Frame>(&self, frame: &F, headers: &mut Headers) -> Result<(), Action> {
         let is_good = |piece: &Piece| headers.tuple.family() == Family::V4 || !piece.is_odd();
-        if Piece::read(frame, headers, self.zone_of(frame.port())).filter(is_good).is_none() {
+        if Piece::read(frame, headers, self.configuration.zone_of(frame.port())).filter(is_good).is_none() {
             headers.kind = Kind::Invalid(InvalidReason::Fragment);
             return Ok(());
         }
@@ -33,7 +32,7 @@ impl Shard {
 
     /// Reads a fragment that is to be held.
     pub(crate) fn read_fragment<F: Frame>(&self, frame: &F) -> Option<Piece> {
-        Piece::read(frame, &wire::parse(frame).ok()?, self.zone_of(frame.port()))
+        Piece::read(frame, &wire::parse(frame).ok()?, self.configuration.zone_of(frame.port()))
     }
 
     /// Room for as much as this shard may hold.
@@ -68,9 +67,5 @@ impl Shard {
     /// Counts a datagram that is whole.
     pub(crate) const fn count_reassembled(&mut self) {
         self.counters.reassembled += 1;
-    }
-
-    fn zone_of(&self, PortId(port): PortId) -> Zone {
-        self.configuration.zones[usize::from(port) % MAX_PORTS]
     }
 }

@@ -100,17 +100,17 @@ impl World {
         let Fragments { slots, datagrams, sources, buffers, .. } = &self.fragments;
         let left: usize = self.left.iter().map(Vec::len).sum();
         assert_eq!(slots.len() as usize + left + self.drops.len(), self.came);
-        let live = datagrams.0.iter().filter(|datagram| datagram.stage != Stage::Free);
+        let live = datagrams.iter().filter(|datagram| datagram.stage != Stage::Free);
         let held: u32 = live.clone().map(|datagram| datagram.buffers).sum();
         assert_eq!(held, *buffers);
-        assert!(held <= self.limits.memory_bytes / BUFFER_BYTES);
+        assert!(held <= self.limits.memory_bytes / FRAGMENT_BUFFER_BYTES);
         for datagram in live.clone() {
             let source = sources.at(datagram.source);
             let own = || live.clone().filter(|other| other.source == datagram.source);
             assert_eq!(source.datagrams as usize, own().count());
             assert_eq!(source.buffers, own().map(|datagram| datagram.buffers).sum::<u32>());
             assert!(source.datagrams <= self.limits.datagrams);
-            assert!(source.buffers <= self.limits.memory_bytes / BUFFER_BYTES / SHARE_OF_SOURCE);
+            assert!(source.buffers <= self.limits.memory_bytes / FRAGMENT_BUFFER_BYTES / SHARE_OF_SOURCE);
         }
         assert_eq!(self.fragments.wheel.check(datagrams).unwrap(), live.count());
     }

@@ -22,7 +22,6 @@ mod told;
 pub(crate) use cache::{Due, Neighbours, Wait};
 pub(crate) use codec::{read, write};
 pub(crate) use message::{Heard, Message, Speaker};
-pub(crate) use ndp::multicast_mac;
 pub use state::{NeighbourCounters, NeighbourSnapshot, State};
 pub(crate) use told::Told;
 

@@ -6,9 +6,10 @@ use sluice_conntrack::Frame;
 use sluice_conntrack::forward::{MacAddress, solicited_node};
 use sluice_conntrack::headers::Headers;
 use sluice_conntrack::tuple::protocol;
-use sluice_conntrack::wire::{self, checksum::Sum, ethernet};
+use sluice_conntrack::wire;
 
 use super::message::{Bytes, Message, Speaker};
+use crate::icmpv6::{self, Place, multicast_mac};
 
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
@@ -80,34 +81,12 @@ pub(super) fn advertisement(own: Ipv6Addr, own_mac: MacAddress, to: Option<(Ipv6
     write(ADVERTISEMENT, flags, (own, own_mac), to, (own, TARGET_OPTION))
 }
 
-/// The group address of a multicast address on Ethernet (RFC 2464 section 7).
-pub(crate) fn multicast_mac(group: Ipv6Addr) -> MacAddress {
-    let [.., a, b, c, d] = group.octets();
-    [0x33, 0x33, a, b, c, d]
-}
-
-fn write(
-    kind: u8,
-    flags: u8,
-    from: (Ipv6Addr, MacAddress),
-    to: (Ipv6Addr, MacAddress),
-    (target, option): (Ipv6Addr, u8),
-) -> Bytes {
-    let mut icmp = [0; 32];
-    icmp[0] = kind;
-    icmp[4] = flags;
-    icmp[8..24].copy_from_slice(&target.octets());
-    icmp[24..26].copy_from_slice(&[option, 1]);
-    icmp[26..].copy_from_slice(&from.1);
-    let mut addresses = [0; 32];
-    addresses[..16].copy_from_slice(&from.0.octets());
-    addresses[16..].copy_from_slice(&to.0.octets());
-    let checksum = Sum::default().pseudo_header(&addresses, protocol::ICMPV6, 32).bytes(&icmp).checksum();
-    icmp[2..4].copy_from_slice(&checksum.to_be_bytes());
-
-    let mut bytes = Bytes::new();
-    bytes.extend(to.1.into_iter().chain(from.1).chain(ethernet::IPV6.to_be_bytes()));
-    bytes
-        .extend([0x60, 0, 0, 0, 0, 32, protocol::ICMPV6, HOP_LIMIT].into_iter().chain(addresses).chain(icmp));
-    bytes
+fn write(kind: u8, flags: u8, from: Place, to: Place, (target, option): (Ipv6Addr, u8)) -> Bytes {
+    let mut message = [0; 32];
+    message[0] = kind;
+    message[4] = flags;
+    message[8..24].copy_from_slice(&target.octets());
+    message[24..26].copy_from_slice(&[option, 1]);
+    message[26..].copy_from_slice(&from.1);
+    icmpv6::frame(from, to, HOP_LIMIT, &[], &mut message)
 }
