@@ -141,7 +141,8 @@ impl Shard {
         }
     }
 
-    /// Takes a SYN that belongs to the entry at `index`.
+    /// Takes a SYN that belongs to the entry at `index`. It goes apart: where the place is chosen for all packets at one point,
+    /// each of an established connection takes 12 instructions more.
     #[inline(never)]
     fn take_syn(
         &mut self,
