@@ -5,7 +5,7 @@ use std::mem;
 use std::ops::Range;
 use std::time::Instant;
 
-use sluice_conntrack::nat::{MOST_ADDRESSES, NatCounter, PortBlock, SPACES};
+use sluice_conntrack::nat::{MAX_ADDRESSES, NatCounter, PortBlock, SPACES};
 use sluice_conntrack::{Configuration, DropReason};
 
 use super::alarms::Alarm;
@@ -46,7 +46,7 @@ impl Pools {
         for (place, rule) in rules.filter(|(_, rule)| rule.target.translates()) {
             let first = pools.blocks.len();
             pools.blocks.extend(PortBlock::all_of(rule, &configuration.forwarding));
-            pools.blocks.truncate(MOST_ADDRESSES);
+            pools.blocks.truncate(MAX_ADDRESSES);
             let blocks = first..pools.blocks.len();
             let sizes = pools.blocks[blocks.clone()].iter().map(PortBlock::sizes);
             let name = rule.name.clone().unwrap_or_else(|| format!("source-{place}"));

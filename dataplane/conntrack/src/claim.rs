@@ -2,12 +2,12 @@
 //! release ([`crate::exchange`]), and about the first packets that are held meanwhile.
 
 use crate::entry::{Entry, Status};
-use crate::exchange::{Message, Settled};
+use crate::exchange::{Answered, Message};
 use crate::frame::Frame;
 use crate::headers::{Fragment, Headers};
 use crate::ids::{EntryId, ShardId, Zone};
 use crate::lifecycle::End;
-use crate::nat::MOST_BINDINGS;
+use crate::nat::MAX_BINDINGS;
 use crate::shard::Shard;
 use crate::time::Instant;
 use crate::tuple::{Direction, Tuple};
@@ -38,9 +38,9 @@ impl Shard {
         self.exchange.is_silent()
     }
 
-    /// Takes a message in. Gives what it settles, for packets that wait for it: those are to be released or bound again
+    /// Takes a message in. Gives the answer to a claim, for packets that wait for it: those are to be released or bound again
     /// before any other packet.
-    pub fn receive(&mut self, from: ShardId, message: Message) -> Option<Settled> {
+    pub fn receive(&mut self, from: ShardId, message: Message) -> Option<Answered> {
         match message {
             Message::Claim { tuple, claim } => {
                 let is_known = self.exchange.signpost(&tuple).is_none() && self.is_taken(&tuple);
@@ -52,14 +52,14 @@ impl Shard {
                 None
             }
             Message::Granted(entry) => {
-                self.exchange.settle(from);
+                self.exchange.take_answer(from);
                 if self.entry(entry).is_some() {
                     self.table.entries.at_mut(entry.index).status.remove(Status::PENDING);
                 }
-                Some(Settled { entry, granted: true })
+                Some(Answered { entry, granted: true })
             }
             Message::Refused(entry) => {
-                self.exchange.settle(from);
+                self.exchange.take_answer(from);
                 let lives = self.entry(entry).is_some();
                 if lives {
                     // There is no signpost to be released, and one that has delegated is still of use.
@@ -70,7 +70,7 @@ impl Shard {
                     self.end(entry.index, End::Refused);
                     self.nat.note_refused(&reply, self.now);
                 }
-                Some(Settled { entry, granted: !lives })
+                Some(Answered { entry, granted: !lives })
             }
         }
     }
@@ -182,7 +182,7 @@ impl Shard {
         verdict: &Verdict,
         tries: u8,
     ) -> Verdict {
-        if tries >= MOST_BINDINGS {
+        if tries >= MAX_BINDINGS {
             self.turn_away(frame);
             self.count_drops(DropReason::NatExhausted, 1);
             return Verdict { action: self.no_room(DropReason::NatExhausted), entry: None, ..*verdict };

@@ -6,7 +6,7 @@
 
 mod datagram;
 
-use crate::exchange::{Message, Settled};
+use crate::exchange::{Answered, Message};
 use crate::fragments::{DatagramId, Fragments};
 use crate::frame::{Frame, Handed};
 use crate::hold::{Held, Waiting};
@@ -153,8 +153,8 @@ impl<P: Frame> Dispatcher<P> {
             for _ in 0..H::LANE {
                 let Some(message) = host.receive(from) else { break };
                 messages += 1;
-                if let Some(settled) = shard.receive(from, message) {
-                    verdict = self.settle(now, shard, host, settled).or(verdict);
+                if let Some(answered) = shard.receive(from, message) {
+                    verdict = self.take_up_held(now, shard, host, answered).or(verdict);
                 }
             }
         }
@@ -165,20 +165,20 @@ impl<P: Frame> Dispatcher<P> {
     }
 
     /// Takes up the packets that have waited for a claim, in order: the first of the connection and those behind it.
-    fn settle<H: Host<Packet = P>>(
+    fn take_up_held<H: Host<Packet = P>>(
         &mut self,
         now: Instant,
         shard: &mut Shard,
         host: &mut H,
-        settled: Settled,
+        answered: Answered,
     ) -> Option<Verdict> {
         let mut last = None;
-        let mut chain = self.held.take(settled.entry);
+        let mut chain = self.held.take(answered.entry);
         while let Some(Waiting { packet: mut load, first }) = self.held.next(&mut chain) {
             let (mut verdict, tries) = match &mut load {
-                Load::Packet(packet) => take_up(now, shard, packet, first, settled.granted),
+                Load::Packet(packet) => take_up(now, shard, packet, first, answered.granted),
                 Load::Datagram(id) => {
-                    take_up(now, shard, &mut self.fragments.whole(*id), first, settled.granted)
+                    take_up(now, shard, &mut self.fragments.whole(*id), first, answered.granted)
                 }
             };
             self.apply_to_load(now, shard, host, load, &mut verdict, tries);
@@ -187,7 +187,7 @@ impl<P: Frame> Dispatcher<P> {
         last
     }
 
-    /// Holds the first packet of a connection until its claim, the one after `tries` that were refused, is settled.
+    /// Holds the first packet of a connection until its claim, the one after `tries` that were refused, is answered.
     #[inline(never)]
     fn hold<H: Host<Packet = P>>(
         &mut self,

@@ -56,7 +56,7 @@ pub struct Shard {
     /// The latest time seen: time never runs backwards here.
     pub(crate) now: Instant,
     /// All that was due by then has ended.
-    settled: Instant,
+    expired_by: Instant,
 }
 
 impl Shard {
@@ -80,7 +80,7 @@ impl Shard {
             nat: NatState::new(capacity.entries, capacity.seed)?,
             pace: Arc::default(),
             now,
-            settled: now,
+            expired_by: now,
         })
     }
 
@@ -205,16 +205,16 @@ impl Shard {
     pub fn expire(&mut self, now: Instant, budget: u32) -> bool {
         self.advance(now);
         let swept = self.nat.sweep.is_none() || self.go_on_sweeping(budget);
-        self.settle(self.now, budget) && swept
+        self.expire_until(self.now, budget) && swept
     }
 
     /// Ends what is due at `by`, at most `budget` steps of it. False when there is more to do.
-    fn settle(&mut self, by: Instant, mut budget: u32) -> bool {
+    fn expire_until(&mut self, by: Instant, mut budget: u32) -> bool {
         let tick = Tick::at(by);
         while self.end_expired(tick, &mut budget) {}
         let done = self.table.wheel.is_done(tick);
         if done {
-            self.settled = by;
+            self.expired_by = by;
         }
         done
     }
@@ -225,13 +225,13 @@ impl Shard {
     pub(crate) fn advance(&mut self, now: Instant) {
         const STEP: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
         self.now = self.now.max(now);
-        while self.now.since(self.settled) > STEP {
+        while self.now.since(self.expired_by) > STEP {
             if self.is_empty() {
                 // Nothing can be due: cross the rest at once.
-                self.settled = self.now;
+                self.expired_by = self.now;
                 self.table.wheel = Wheel::new(Tick::at(self.now));
             } else {
-                self.settle(self.settled.after(STEP), u32::MAX);
+                self.expire_until(self.expired_by.after(STEP), u32::MAX);
             }
         }
     }

@@ -52,7 +52,7 @@ impl Shard {
             if entry.is_used() && entry.is_translated() {
                 let tuples = self.table.entries.tuples(place);
                 let pools = &mut self.configuration.pools;
-                let take_late = |pools: &mut Pools, comes: &_, _| pools.take_late(comes);
+                let take_late = |pools: &mut Pools, reply: &_, _| pools.take_late(reply);
                 self.nat.count_ports(pools, place, tuples.each_ref(), status, take_late);
             }
             if self.has_lost_address(place) {

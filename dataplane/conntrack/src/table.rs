@@ -248,7 +248,7 @@ mod tests {
         let mut table = table(8);
         let mut connection = connection(udp(4000), 1000);
         let reply = Tuple { dst: 0xc0a8_0001, ..connection.reply };
-        connection.settle(&reply, table.key(&reply).hash);
+        connection.commit(&reply, table.key(&reply).hash);
         let index = insert(&mut table, &connection).unwrap();
         assert_eq!(found(&table, &reply), Some((index, Direction::Reply)));
         assert_eq!(found(&table, &connection.original.invert()), None);

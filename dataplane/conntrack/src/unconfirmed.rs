@@ -74,7 +74,7 @@ impl Unconfirmed {
     }
 
     /// Gives it a reply tuple that is nobody's, with its hash.
-    pub(crate) const fn settle(&mut self, reply: &Tuple, hash: Hash) {
+    pub(crate) const fn commit(&mut self, reply: &Tuple, hash: Hash) {
         self.reply = *reply;
         self.reply_hash = Some(hash);
     }
@@ -136,14 +136,14 @@ mod tests {
     fn its_status_says_what_is_translated() {
         let hash = Hash::default();
         let mut it = unconfirmed();
-        it.settle(&it.reply.clone(), hash);
+        it.commit(&it.reply.clone(), hash);
         assert_eq!(it.status(), Status::default(), "searched for, and kept");
-        it.settle(&Tuple { dst: 7, ..it.reply }, hash);
+        it.commit(&Tuple { dst: 7, ..it.reply }, hash);
         assert_eq!(it.status(), Status::SRC_NAT);
         it.masqueraded = true;
         assert_eq!(it.status(), [Status::SRC_NAT, Status::MASQUERADED].into_iter().collect());
         let elsewhere = Tuple { src: 8, ..it.original.invert() };
-        it.settle(&elsewhere, hash);
+        it.commit(&elsewhere, hash);
         assert_eq!(it.status(), Status::DST_NAT, "what keeps its source is not masqueraded");
         assert_eq!(it.destination().map(|to| (to.address, to.port)), Some((8, Some(53))));
     }

@@ -201,9 +201,9 @@ pub enum Action {
     Reject(DropReason, Rejection),
     /// Belongs to another shard, which decides.
     Handoff(ShardId, Handoff),
-    /// Is to leave by this port, and is held until the claim of its entry is settled ([`crate::exchange`]).
+    /// Is to leave by this port, and is held until the claim of its entry is answered ([`crate::exchange`]).
     Hold(PortId),
-    /// Belongs to an entry whose claim is not settled yet, and is to come again when it is.
+    /// Belongs to an entry whose claim is not answered yet, and is to come again when it is.
     Wait,
     /// Is a fragment, and is held until its datagram is whole ([`crate::fragments`]).
     Reassemble,

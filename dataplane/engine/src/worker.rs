@@ -245,9 +245,9 @@ impl Worker {
     /// Takes in what other shards say, decides about packets that other workers have handed over, up to a burst from each,
     /// and transmits what workers without a queue have for this one's. Gives the number of packets and messages.
     pub fn take_over(&mut self, now: Instant) -> usize {
-        let (mut taken, settled) = self.receive_messages(now);
+        let (mut taken, released) = self.receive_messages(now);
         self.decided = 0;
-        if let Some(verdict) = settled {
+        if let Some(verdict) = released {
             self.verdicts[0] = verdict;
             self.decided = 1;
         }

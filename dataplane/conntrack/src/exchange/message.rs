@@ -23,7 +23,7 @@ pub enum Message {
 
 /// The answer to a claim, for whoever holds the packets that wait for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settled {
+pub struct Answered {
     /// The entry that the packets wait for.
     pub entry: EntryId,
     /// Whether nothing stands in its way any more: else its first packet is to be bound again.

@@ -47,7 +47,7 @@ mod outbox;
 mod shares;
 mod signposts;
 
-pub use message::{Message, Settled};
+pub use message::{Answered, Message};
 pub use outbox::MAX_CLAIMS;
 pub(crate) use shares::Shares;
 
@@ -149,8 +149,8 @@ impl Exchange {
     }
 
     /// Takes note of the answer to a claim.
-    pub(crate) fn settle(&mut self, from: ShardId) {
-        self.outbox.settle(from);
+    pub(crate) fn take_answer(&mut self, from: ShardId) {
+        self.outbox.take_answer(from);
     }
 
     /// Tells the owner of a tuple that the connection to which it has a signpost is over.
@@ -215,7 +215,7 @@ mod tests {
         for message in &messages {
             match *message {
                 Message::Claim { tuple, claim } => to.answer_claim(own, &tuple, claim, false),
-                Message::Granted(_) | Message::Refused(_) => to.settle(own),
+                Message::Granted(_) | Message::Refused(_) => to.take_answer(own),
                 Message::Release(tuple) => to.drop_signpost(&tuple, own),
             }
         }

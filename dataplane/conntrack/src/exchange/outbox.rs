@@ -96,7 +96,7 @@ impl Outbox {
     }
 
     /// A claim has its answer.
-    pub(super) fn settle(&mut self, from: ShardId) {
+    pub(super) fn take_answer(&mut self, from: ShardId) {
         self.claims.give_back(from);
     }
 

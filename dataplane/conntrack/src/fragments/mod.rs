@@ -59,7 +59,7 @@ pub(crate) struct Fragments<P> {
     wheel: Wheel,
     now: Instant,
     /// All that was due by then has ended.
-    settled: Instant,
+    expired_by: Instant,
     /// Room for so many buffers, and how many are taken.
     room: u32,
     buffers: u32,
@@ -78,7 +78,7 @@ impl<P: Frame> Fragments<P> {
             hasher,
             wheel: Wheel::new(Tick::at(now)),
             now,
-            settled: now,
+            expired_by: now,
             room,
             buffers: 0,
         }
@@ -192,7 +192,7 @@ impl<P: Frame> Fragments<P> {
         }
         let is_done = self.wheel.is_done(tick);
         if is_done {
-            self.settled = self.now;
+            self.expired_by = self.now;
         }
         is_done
     }
@@ -200,12 +200,12 @@ impl<P: Frame> Fragments<P> {
     /// Moves the clock. Behind a long pause everything is over, and the wheel begins anew.
     fn advance(&mut self, now: Instant, drop: &mut impl FnMut(P, DropReason)) {
         self.now = self.now.max(now);
-        if self.now.since(self.settled) > LONG_PAUSE {
+        if self.now.since(self.expired_by) > LONG_PAUSE {
             while let Some(source) = self.sources.heaviest() {
                 self.end(self.sources.at(source).oldest, DropReason::FragmentTimeout, drop);
             }
             self.wheel = Wheel::new(Tick::at(self.now));
-            self.settled = self.now;
+            self.expired_by = self.now;
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a source rule has to give: blocks of ports, each of one address.
 
 use super::ports::SPACES;
-use super::rules::{MOST_ADDRESSES, Ports, Range, Rule};
+use super::rules::{MAX_ADDRESSES, Ports, Range, Rule};
 use crate::PortId;
 use crate::forward::Forwarding;
 use crate::tuple::Family;
@@ -46,7 +46,7 @@ impl PortBlock {
             let ports = range.ports.clone();
             range.addresses().filter_map(move |address| PortBlock::of(address, &ports))
         };
-        shared.iter().flat_map(of_range).take(MOST_ADDRESSES).collect()
+        shared.iter().flat_map(of_range).take(MAX_ADDRESSES).collect()
     }
 }
 

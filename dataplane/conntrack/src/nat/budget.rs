@@ -5,7 +5,7 @@
 //! goes on from another port.
 
 /// Probes that a connection may take, whatever it has to choose from.
-const MOST_PROBES: u64 = 128;
+const MAX_PROBES: u64 = 128;
 
 /// Probes that it may take again, each time that another shard has refused what was found.
 const PROBES_AGAIN: u64 = 64;
@@ -14,7 +14,7 @@ const PROBES_AGAIN: u64 = 64;
 const LEAST_OF_ADDRESS: u64 = 4;
 
 /// How often a connection is bound before it is given up: as often as there are addresses to try.
-pub(crate) const MOST_BINDINGS: u8 = 16;
+pub(crate) const MAX_BINDINGS: u8 = 16;
 
 /// What is left to be spent.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +29,8 @@ pub(super) struct Budget {
 impl Budget {
     /// That of a connection whose reply tuple was refused so many times.
     pub(super) fn new(refused: u8) -> Self {
-        let left = if refused == 0 { MOST_PROBES } else { PROBES_AGAIN };
-        Self { left, reserved: 0, is_last: refused + 1 >= MOST_BINDINGS }
+        let left = if refused == 0 { MAX_PROBES } else { PROBES_AGAIN };
+        Self { left, reserved: 0, is_last: refused + 1 >= MAX_BINDINGS }
     }
 
     /// Gives the next address its part, the same as to those that come after it: so many with this one.
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_given_up_in_the_end() {
-        let last: Vec<u8> = (0..MOST_BINDINGS).filter(|refused| Budget::new(*refused).is_last).collect();
-        assert_eq!(last, [MOST_BINDINGS - 1]);
+        let last: Vec<u8> = (0..MAX_BINDINGS).filter(|refused| Budget::new(*refused).is_last).collect();
+        assert_eq!(last, [MAX_BINDINGS - 1]);
     }
 }

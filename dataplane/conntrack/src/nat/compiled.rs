@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 /// Addresses of a pool that are tried for one connection when the ports of those before are used up.
-const MOST_ADDRESSES: u64 = 16;
+const MAX_ADDRESSES: u64 = 16;
 
 /// What the source or destination of a connection may become by a rule.
 #[derive(Clone, Copy, Debug)]
@@ -148,7 +148,7 @@ impl CompiledRule {
 
     /// How many addresses of a family there are to try.
     pub(super) fn tries(&self, family: Family) -> u64 {
-        if self.rule.persistent { 1 } else { self.pool(family).size.clamp(1, MOST_ADDRESSES) }
+        if self.rule.persistent { 1 } else { self.pool(family).size.clamp(1, MAX_ADDRESSES) }
     }
 }
 

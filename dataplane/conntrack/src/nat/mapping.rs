@@ -53,9 +53,9 @@ pub(crate) struct Client {
 
 impl Client {
     /// The client that sends by this tuple.
-    fn of(sends: &Tuple, filtering: Filtering) -> Self {
-        let is_open = filtering == Filtering::EndpointIndependent && protocol::has_ports(sends.protocol());
-        let (address, port) = (zerocopy::transmute!(sends.src), sends.selector.sport());
+    fn of(outbound: &Tuple, filtering: Filtering) -> Self {
+        let is_open = filtering == Filtering::EndpointIndependent && protocol::has_ports(outbound.protocol());
+        let (address, port) = (zerocopy::transmute!(outbound.src), outbound.selector.sport());
         Self { address, port, open: u16::from(is_open) }
     }
 
@@ -80,13 +80,13 @@ pub(super) const fn half(address: u128, port: u16, selector: Selector) -> Tuple 
 }
 
 /// The address and port that a client sends from by this tuple.
-pub(crate) const fn inside(sends: &Tuple) -> Tuple {
-    half(sends.src, sends.selector.sport(), sends.selector)
+pub(crate) const fn inside(outbound: &Tuple) -> Tuple {
+    half(outbound.src, outbound.selector.sport(), outbound.selector)
 }
 
 /// The address and port outside that its packets come to by this tuple.
-pub(crate) const fn outside(comes: &Tuple) -> Tuple {
-    half(comes.dst, comes.reply_port(), comes.selector)
+pub(crate) const fn outside(inbound: &Tuple) -> Tuple {
+    half(inbound.dst, inbound.reply_port(), inbound.selector)
 }
 
 /// The mappings of a shard.
@@ -127,47 +127,47 @@ impl Mappings {
         self.clients.get(outside)
     }
 
-    /// Counts the use of a mapping by a connection whose client sends by one tuple and gets by the other; it begins with the first.
+    /// Counts the use of a mapping by a connection whose client sends by the outbound tuple and receives by the inbound one; it begins with the first.
     /// False where there is no room.
     pub(super) fn join(
         &mut self,
-        sends: &Tuple,
-        comes: &Tuple,
+        outbound: &Tuple,
+        inbound: &Tuple,
         masquerades: bool,
         filtering: Filtering,
     ) -> bool {
-        if self.join_known(sends) {
+        if self.join_known(outbound) {
             return true;
         }
-        let (address, port) = (zerocopy::transmute!(comes.dst), comes.reply_port());
+        let (address, port) = (zerocopy::transmute!(inbound.dst), inbound.reply_port());
         let mapped = Mapped { address, port, masquerades: u16::from(masquerades), uses: 1 };
-        let is_alone = has_choice(comes.protocol());
-        if is_alone && !self.clients.insert(&outside(comes), Client::of(sends, filtering)) {
+        let is_alone = has_choice(inbound.protocol());
+        if is_alone && !self.clients.insert(&outside(inbound), Client::of(outbound, filtering)) {
             return false;
         }
-        let is_kept = self.mapped.insert(&inside(sends), mapped);
+        let is_kept = self.mapped.insert(&inside(outbound), mapped);
         if is_alone && !is_kept {
-            self.clients.remove(&outside(comes));
+            self.clients.remove(&outside(inbound));
         }
         is_kept
     }
 
     /// Counts one more use of a mapping; false where there is none.
-    pub(super) fn join_known(&mut self, sends: &Tuple) -> bool {
-        self.mapped.get_mut(&inside(sends)).map(|mapped| mapped.uses += 1).is_some()
+    pub(super) fn join_known(&mut self, outbound: &Tuple) -> bool {
+        self.mapped.get_mut(&inside(outbound)).map(|mapped| mapped.uses += 1).is_some()
     }
 
     /// Counts a use no more; the mapping ends with the last.
-    pub(super) fn leave(&mut self, sends: &Tuple, comes: &Tuple) {
-        let inside = inside(sends);
+    pub(super) fn leave(&mut self, outbound: &Tuple, inbound: &Tuple) {
+        let inside = inside(outbound);
         let Some(mapped) = self.mapped.get_mut(&inside) else { return };
         mapped.uses -= 1;
         if mapped.uses > 0 {
             return;
         }
         self.mapped.remove(&inside);
-        if has_choice(comes.protocol()) {
-            self.clients.remove(&outside(comes));
+        if has_choice(inbound.protocol()) {
+            self.clients.remove(&outside(inbound));
         }
     }
 }
@@ -180,37 +180,37 @@ mod tests {
 
     fn tuples(server: u8) -> [Tuple; 2] {
         let server = [198, 51, 100, server].into();
-        let sends = Tuple::new([10, 0, 0, 1].into(), server, protocol::UDP, 4000, 53);
-        [sends, Tuple::new(server, [203, 0, 113, 1].into(), protocol::UDP, 53, 5000)]
+        let outbound = Tuple::new([10, 0, 0, 1].into(), server, protocol::UDP, 4000, 53);
+        [outbound, Tuple::new(server, [203, 0, 113, 1].into(), protocol::UDP, 53, 5000)]
     }
 
     #[test]
     fn a_mapping_lasts_as_long_as_any_of_its_connections() {
         let mut mappings = Mappings::new(4, [1, 2, 3, 4]).unwrap();
         for server in 1..=2 {
-            let [sends, comes] = tuples(server);
-            assert!(mappings.join(&sends, &comes, true, OPEN));
+            let [outbound, inbound] = tuples(server);
+            assert!(mappings.join(&outbound, &inbound, true, OPEN));
         }
-        let [sends, comes] = tuples(3);
-        let mapped = mappings.get(&inside(&sends)).unwrap();
-        assert_eq!((mapped.address(), mapped.port, mapped.uses), (comes.dst, 5000, 2));
-        assert_eq!(mapped.own_address(), Some(comes.dst));
-        let client = mappings.client(&outside(&comes)).unwrap();
-        assert!(client.is_open() && client.sends(&sends));
-        mappings.leave(&sends, &comes);
+        let [outbound, inbound] = tuples(3);
+        let mapped = mappings.get(&inside(&outbound)).unwrap();
+        assert_eq!((mapped.address(), mapped.port, mapped.uses), (inbound.dst, 5000, 2));
+        assert_eq!(mapped.own_address(), Some(inbound.dst));
+        let client = mappings.client(&outside(&inbound)).unwrap();
+        assert!(client.is_open() && client.sends(&outbound));
+        mappings.leave(&outbound, &inbound);
         assert_eq!(mappings.len(), (1, 1));
-        mappings.leave(&sends, &comes);
-        assert_eq!((mappings.len(), mappings.join_known(&sends)), ((0, 0), false));
+        mappings.leave(&outbound, &inbound);
+        assert_eq!((mappings.len(), mappings.join_known(&outbound)), ((0, 0), false));
     }
 
     #[test]
     fn a_full_map_keeps_nothing_of_a_mapping() {
         let mut mappings = Mappings::new(1, [1, 2, 3, 4]).unwrap();
-        let [sends, comes] = tuples(1);
-        assert!(mappings.join(&sends, &comes, false, Filtering::default()));
-        let other = Tuple { src: 7, ..sends };
-        assert!(!mappings.join(&other, &Tuple { dst: 8, ..comes }, false, OPEN));
+        let [outbound, inbound] = tuples(1);
+        assert!(mappings.join(&outbound, &inbound, false, Filtering::default()));
+        let other = Tuple { src: 7, ..outbound };
+        assert!(!mappings.join(&other, &Tuple { dst: 8, ..inbound }, false, OPEN));
         assert_eq!(mappings.len(), (1, 1));
-        assert!(!mappings.client(&outside(&comes)).unwrap().is_open());
+        assert!(!mappings.client(&outside(&inbound)).unwrap().is_open());
     }
 }

@@ -105,10 +105,10 @@ impl Pools {
 
     /// The ports of the address that packets of this tuple come to, if those of an entry are counted that the sweep has passed
     /// or not.
-    fn get_mut(&mut self, comes: &Tuple, swept: bool) -> Option<&mut UsedPorts> {
-        let place = self.find(key(comes.family(), comes.dst))?;
+    fn get_mut(&mut self, reply: &Tuple, swept: bool) -> Option<&mut UsedPorts> {
+        let place = self.find(key(reply.family(), reply.dst))?;
         let group = self.groups.get_mut(place).filter(|group| swept || !group.partial)?;
-        group.ports.as_mut()?.get_mut(place_in_group(comes.dst, space(comes.protocol())))
+        group.ports.as_mut()?.get_mut(place_in_group(reply.dst, space(reply.protocol())))
     }
 
     /// Bytes of memory of the ports in use.
@@ -126,23 +126,23 @@ impl Pools {
 
     /// Counts a connection on the port that packets of this tuple come to; `swept` says whether the sweep has passed its
     /// entry. Nothing happens for an address far from any pool.
-    pub(crate) fn take(&mut self, comes: &Tuple, swept: bool) {
-        if let Some(ports) = self.get_mut(comes, swept) {
-            ports.take(comes.reply_port());
+    pub(crate) fn take(&mut self, reply: &Tuple, swept: bool) {
+        if let Some(ports) = self.get_mut(reply, swept) {
+            ports.take(reply.reply_port());
         }
     }
 
     /// Counts a connection on a port no more.
-    pub(crate) fn give_back(&mut self, comes: &Tuple, swept: bool) {
-        if let Some(ports) = self.get_mut(comes, swept) {
-            ports.give_back(comes.reply_port());
+    pub(crate) fn give_back(&mut self, reply: &Tuple, swept: bool) {
+        if let Some(ports) = self.get_mut(reply, swept) {
+            ports.give_back(reply.reply_port());
         }
     }
 
     /// Counts a connection whose entry the sweep passes now, where that has not been done.
-    pub(crate) fn take_late(&mut self, comes: &Tuple) {
-        if self.group(comes.family(), comes.dst).is_some_and(|group| group.partial) {
-            self.take(comes, true);
+    pub(crate) fn take_late(&mut self, reply: &Tuple) {
+        if self.group(reply.family(), reply.dst).is_some_and(|group| group.partial) {
+            self.take(reply, true);
         }
     }
 
@@ -150,20 +150,20 @@ impl Pools {
     /// wanted ([`next_free`]). Any will do of an address far from any pool.
     pub(super) fn next_free(
         &self,
-        comes: &Tuple,
+        reply: &Tuple,
         ports: RangeInclusive<u16>,
         among: impl Fn(usize) -> u64,
     ) -> Option<u16> {
-        next_free(self.get(comes.family(), comes.dst, space(comes.protocol())), ports, among)
+        next_free(self.get(reply.family(), reply.dst, space(reply.protocol())), ports, among)
     }
 
     /// Compares the ports in use with the tuples that packets come to, for all addresses that they come to.
     ///
     /// # Errors
     /// What is counted otherwise.
-    pub(crate) fn check(&self, comes: impl Iterator<Item = Tuple>) -> Result<(), String> {
+    pub(crate) fn check(&self, replies: impl Iterator<Item = Tuple>) -> Result<(), String> {
         let mut expected = BTreeMap::<_, BTreeMap<u16, u16>>::new();
-        for tuple in comes {
+        for tuple in replies {
             if self.group(tuple.family(), tuple.dst).is_some_and(|group| !group.partial) {
                 let ports = expected.entry((tuple.family(), tuple.dst, space(tuple.protocol()))).or_default();
                 *ports.entry(tuple.reply_port()).or_default() += 1;
@@ -203,28 +203,28 @@ mod tests {
 
     /// The ports that nobody uses, from `start` upwards and around.
     fn free(pools: &Pools, range: RangeInclusive<u16>, start: u16) -> Vec<u16> {
-        free_of(pools, &comes(ADDRESS, 0), range, start)
+        free_of(pools, &reply(ADDRESS, 0), range, start)
     }
 
-    fn free_of(pools: &Pools, comes: &Tuple, range: RangeInclusive<u16>, start: u16) -> Vec<u16> {
+    fn free_of(pools: &Pools, reply: &Tuple, range: RangeInclusive<u16>, start: u16) -> Vec<u16> {
         let walk = |part: RangeInclusive<u16>| {
             let (first, last) = part.into_inner();
-            let next = move |from| pools.next_free(comes, from..=last, |_| u64::MAX);
+            let next = move |from| pools.next_free(reply, from..=last, |_| u64::MAX);
             std::iter::successors(next(first), move |port| next(port.checked_add(1)?))
         };
         around(&range, start).into_iter().filter(|part| !part.is_empty()).flat_map(walk).collect()
     }
 
-    fn comes(address: Ipv4Addr, port: u16) -> Tuple {
+    fn reply(address: Ipv4Addr, port: u16) -> Tuple {
         Tuple::new([198, 51, 100, 2].into(), address.into(), protocol::TCP, 80, port)
     }
 
     fn take(pools: &mut Pools, port: u16) {
-        pools.take(&comes(ADDRESS, port), true);
+        pools.take(&reply(ADDRESS, port), true);
     }
 
     fn give_back(pools: &mut Pools, port: u16) {
-        pools.give_back(&comes(ADDRESS, port), true);
+        pools.give_back(&reply(ADDRESS, port), true);
     }
 
     #[test]
@@ -292,19 +292,19 @@ mod tests {
         pools.take_over(&mut Pools::default());
         assert!(pools.is_partial());
         // Three entries were there before; one ends ahead of the sweep, and one comes there.
-        pools.give_back(&comes(ADDRESS, 4), false);
-        pools.take(&comes(ADDRESS, 7), false);
+        pools.give_back(&reply(ADDRESS, 4), false);
+        pools.take(&reply(ADDRESS, 7), false);
         assert_eq!(free(&pools, 4..=8, 4), [4, 5, 6, 7, 8]);
         for port in 5..8 {
-            pools.take_late(&comes(ADDRESS, port));
+            pools.take_late(&reply(ADDRESS, port));
         }
         take(&mut pools, 8);
         give_back(&mut pools, 5);
         assert_eq!(free(&pools, 4..=8, 4), [4, 5]);
         pools.complete();
-        pools.take_late(&comes(ADDRESS, 4));
+        pools.take_late(&reply(ADDRESS, 4));
         assert_eq!(free(&pools, 4..=8, 4), [4, 5], "there is no sweep");
-        pools.take(&comes(ADDRESS, 5), false);
+        pools.take(&reply(ADDRESS, 5), false);
         assert_eq!(free(&pools, 4..=8, 4), [4]);
     }
 
@@ -314,7 +314,7 @@ mod tests {
         take(&mut pools, 5);
         let udp = Tuple::new([198, 51, 100, 2].into(), ADDRESS.into(), protocol::UDP, 80, 0);
         assert_eq!(free_of(&pools, &udp, 5..=6, 5), [5, 6]);
-        pools.take(&comes(Ipv4Addr::from(99), 5), true);
-        assert_eq!(free_of(&pools, &comes(Ipv4Addr::from(99), 0), 5..=6, 6), [6, 5]);
+        pools.take(&reply(Ipv4Addr::from(99), 5), true);
+        assert_eq!(free_of(&pools, &reply(Ipv4Addr::from(99), 0), 5..=6, 6), [6, 5]);
     }
 }

@@ -27,12 +27,12 @@ impl Nat {
 
 impl Nat {
     /// The addresses that sources can be translated to with a port of their own choice; `own` are those of the box, which
-    /// masquerading gives away. Addresses of 1:1 networks are none of them. More than [`MOST_ADDRESSES`] are cut off.
+    /// masquerading gives away. Addresses of 1:1 networks are none of them. More than [`MAX_ADDRESSES`] are cut off.
     pub fn source_addresses(&self, own: &[IpAddr]) -> Vec<IpAddr> {
         let gives_own = |rule: &Rule| rule.hairpin || rule.target.own_ports().is_some();
         let own = if self.source.iter().chain(&self.destination).any(gives_own) { own } else { &[] };
         let pooled = self.source.iter().flat_map(|rule| rule.target.ranges()).flat_map(Range::addresses);
-        own.iter().copied().chain(pooled).take(MOST_ADDRESSES).collect()
+        own.iter().copied().chain(pooled).take(MAX_ADDRESSES).collect()
     }
 }
 
@@ -63,7 +63,7 @@ impl Nat {
 }
 
 /// Most addresses whose ports are counted: as many as a /18 has.
-pub const MOST_ADDRESSES: usize = 1 << 14;
+pub const MAX_ADDRESSES: usize = 1 << 14;
 
 /// One rule. It applies to connections whose family its target has addresses of.
 #[derive(Clone, Debug, PartialEq, Eq)]

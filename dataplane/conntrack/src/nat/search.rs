@@ -100,7 +100,7 @@ impl Search<'_> {
         let original = unconfirmed.original;
         let own = original.selector.sport();
         let Some(range) = choices(&original, own, candidate.ports) else {
-            return reach == Reach::Home && self.settle_on(unconfirmed, &wanted);
+            return reach == Reach::Home && self.commit_to(unconfirmed, &wanted);
         };
         let scope = Scope::of(self.steering(), &wanted, &range);
         let Some(scope) = (if reach == Reach::Home { Some(scope) } else { scope.foreign() }) else {
@@ -108,7 +108,7 @@ impl Search<'_> {
         };
         let is_among = !is_random && (*candidate.ports == Ports::Preserve || range.contains(&own));
         let keeps = is_among && (!candidate.steers || scope.has(self.steering(), wanted.reply_port()));
-        (keeps && self.settle_on(unconfirmed, &wanted)) || self.find_port(unconfirmed, &range, scope)
+        (keeps && self.commit_to(unconfirmed, &wanted)) || self.find_port(unconfirmed, &range, scope)
     }
 
     /// Finds a free reply tuple like that of a connection with a port among `range`: the one that the original tuple draws, one that
@@ -122,7 +122,7 @@ impl Search<'_> {
         let wanted = unconfirmed.reply;
         let ports = around(range, draw_from(range, hash_of(self.key, &unconfirmed.original)));
         let drawn = ports.iter().find_map(|part| self.next_port(None, part.clone(), scope));
-        if drawn.is_some_and(|port| self.settle_on(unconfirmed, &wanted.with_reply_port(port)))
+        if drawn.is_some_and(|port| self.commit_to(unconfirmed, &wanted.with_reply_port(port)))
             || self.find_unused(unconfirmed, &wanted, &ports, scope)
         {
             return true;
@@ -147,7 +147,7 @@ impl Search<'_> {
         scope: Scope,
     ) -> bool {
         self.walk(Some(wanted), ports, scope, |search, port| {
-            search.settle_if_free(unconfirmed, &wanted.with_reply_port(port))
+            search.commit_if_free(unconfirmed, &wanted.with_reply_port(port))
         })
     }
 
@@ -163,7 +163,7 @@ impl Search<'_> {
         let found = self.walk(None, ports, scope, |search, port| {
             let reply = wanted.with_reply_port(port);
             match search.probe(&reply, unconfirmed) {
-                Probe::Free(hash, expired) => return search.settle(unconfirmed, &reply, hash, expired),
+                Probe::Free(hash, expired) => return search.commit(unconfirmed, &reply, hash, expired),
                 Probe::Closed { index, hash, follows: true } if closed.is_none() => {
                     closed = Some((index, reply, hash));
                 }
@@ -177,7 +177,7 @@ impl Search<'_> {
         }
         let Some((index, reply, hash)) = closed else { return shared };
         unconfirmed.takes_over = Some(index);
-        unconfirmed.settle(&reply, hash);
+        unconfirmed.commit(&reply, hash);
         Shared::Found
     }
 
@@ -213,15 +213,15 @@ impl Search<'_> {
         ports: RangeInclusive<u16>,
     ) -> Option<u16> {
         let (exchange, pools) = (self.exchange, self.pools);
-        let comes = Tuple { dst: address, ..unconfirmed.reply };
+        let reply = Tuple { dst: address, ..unconfirmed.reply };
         let outside = |port| half(address, port, unconfirmed.original.selector);
         let base = exchange.steering.endpoint_base(&outside(0));
         let own = |word| exchange.steering.own_ports(base, word);
-        let next = |from| pools.next_free(&comes, from..=*ports.end(), own);
+        let next = |from| pools.next_free(&reply, from..=*ports.end(), own);
         let mut port = next(*ports.start())?;
         while self.budget.spend() {
             let is_nobodys = mappings.client(&outside(port)).is_none();
-            if is_nobodys && !self.was_refused(unconfirmed.attempt, &comes.with_reply_port(port)) {
+            if is_nobodys && !self.was_refused(unconfirmed.attempt, &reply.with_reply_port(port)) {
                 return Some(port);
             }
             port = next(port.checked_add(1)?)?;
@@ -233,34 +233,34 @@ impl Search<'_> {
     fn next_port(&self, unused: Option<&Tuple>, ports: RangeInclusive<u16>, scope: Scope) -> Option<u16> {
         let among = |word| scope.ports(self.steering(), word);
         match unused {
-            Some(comes) => self.pools.next_free(comes, ports, among),
+            Some(reply) => self.pools.next_free(reply, ports, among),
             None => next_free(None, ports, among),
         }
     }
 
     /// Gives a connection a reply tuple, if that is nobody's and the budget has a probe left.
     #[inline]
-    fn settle_on(&mut self, unconfirmed: &mut Unconfirmed, reply: &Tuple) -> bool {
-        self.budget.spend() && self.settle_if_free(unconfirmed, reply)
+    fn commit_to(&mut self, unconfirmed: &mut Unconfirmed, reply: &Tuple) -> bool {
+        self.budget.spend() && self.commit_if_free(unconfirmed, reply)
     }
 
     #[inline]
-    fn settle_if_free(&self, unconfirmed: &mut Unconfirmed, reply: &Tuple) -> bool {
+    fn commit_if_free(&self, unconfirmed: &mut Unconfirmed, reply: &Tuple) -> bool {
         match self.probe(reply, unconfirmed) {
-            Probe::Free(hash, expired) => self.settle(unconfirmed, reply, hash, expired),
+            Probe::Free(hash, expired) => self.commit(unconfirmed, reply, hash, expired),
             Probe::Closed { .. } | Probe::Taken => false,
         }
     }
 
     /// Gives a connection a free reply tuple, if no other shard has refused it that.
     #[inline]
-    fn settle(&self, unconfirmed: &mut Unconfirmed, reply: &Tuple, hash: Hash, expired: Option<u32>) -> bool {
-        let settles = !self.was_refused(unconfirmed.attempt, reply);
-        if settles {
+    fn commit(&self, unconfirmed: &mut Unconfirmed, reply: &Tuple, hash: Hash, expired: Option<u32>) -> bool {
+        let is_ours = !self.was_refused(unconfirmed.attempt, reply);
+        if is_ours {
             unconfirmed.takes_over = expired;
-            unconfirmed.settle(reply, hash);
+            unconfirmed.commit(reply, hash);
         }
-        settles
+        is_ours
     }
 
     /// Whether another shard has refused a tuple to this connection, be it free as far as is known here.
@@ -295,7 +295,7 @@ impl Search<'_> {
         let entry = self.table.entries.at(index);
         entry.status.contains(Status::SRC_NAT)
             && entry.protocol() == protocol::TCP
-            && tcp::is_over(entry)
+            && tcp::is_closed(entry)
             && self.table.entries.tuple(index, Direction::Reply) == *reply
     }
 }

@@ -190,7 +190,7 @@ mod tests {
     fn mapped(server: u8) -> Unconfirmed {
         let server = [198, 51, 100, server].into();
         let mut it = Unconfirmed::new(Tuple::new([10, 0, 0, 1].into(), server, 17, 4000, 53), None);
-        it.settle(&Tuple::new(server, OUTSIDE.into(), 17, 53, 5000), Hash::default());
+        it.commit(&Tuple::new(server, OUTSIDE.into(), 17, 53, 5000), Hash::default());
         it.mapped = Some(Filtering::EndpointIndependent);
         it
     }
@@ -199,7 +199,7 @@ mod tests {
     fn from_outside() -> Unconfirmed {
         let stranger = [192, 0, 2, 9].into();
         let mut it = Unconfirmed::new(Tuple::new(stranger, OUTSIDE.into(), 17, 99, 5000), None);
-        it.settle(&Tuple::new([10, 0, 0, 1].into(), stranger, 17, 4000, 99), Hash::default());
+        it.commit(&Tuple::new([10, 0, 0, 1].into(), stranger, 17, 4000, 99), Hash::default());
         it.eif = true;
         it
     }

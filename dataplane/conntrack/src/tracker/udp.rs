@@ -43,7 +43,7 @@ pub fn update(context: Context<'_>, entry: &mut Entry) -> Update {
 fn is_stream(context: Context<'_>, entry: &Entry) -> bool {
     // An assured entry stays one without a look at its age, which wraps after seven weeks.
     let assured = entry.status.contains(Status::ASSURED);
-    let settled = || {
+    let is_old_enough = || {
         // UDP-Lite carries media, not queries: Linux does not wait for its streams.
         if entry.protocol() == protocol::UDPLITE {
             return true;
@@ -54,7 +54,7 @@ fn is_stream(context: Context<'_>, entry: &Entry) -> bool {
     entry.status.contains(Status::SEEN_REPLY)
         && match context.settings.preset {
             Preset::Classic => true,
-            Preset::Linux => assured || settled(),
+            Preset::Linux => assured || is_old_enough(),
         }
 }
 

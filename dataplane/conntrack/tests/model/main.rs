@@ -133,7 +133,7 @@ impl Middle {
         }
         let mut workers: Vec<Worker> =
             self.threads.into_iter().map(|thread| thread.join().unwrap()).collect();
-        let settle = |workers: &mut Vec<Worker>| {
+        let run_until_silent = |workers: &mut Vec<Worker>| {
             while workers.iter_mut().map(Worker::exchange).sum::<usize>() > 0 {}
             let foreign: u32 = workers.iter().map(Worker::foreign).sum();
             assert_eq!(
@@ -143,9 +143,9 @@ impl Middle {
             );
             foreign
         };
-        settle(&mut workers);
+        run_until_silent(&mut workers);
         workers.iter_mut().for_each(Worker::forget);
-        assert_eq!(settle(&mut workers), 0, "a signpost goes with its entry");
+        assert_eq!(run_until_silent(&mut workers), 0, "a signpost goes with its entry");
     }
 }
 

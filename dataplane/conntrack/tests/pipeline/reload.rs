@@ -4,7 +4,7 @@ use crate::common::frame::init;
 use crate::common::received::Received;
 use crate::common::{INSIDE, OUTSIDE, Packet, Pair, SEED, accept_all, configuration, rules};
 use crate::steering::{received, verdict};
-use sluice_conntrack::exchange::{Message, Settled};
+use sluice_conntrack::exchange::{Answered, Message};
 use sluice_conntrack::ids::{EntryId, Zone};
 use sluice_conntrack::nat::{Mapping, Nat, Ports, Range, Rule, Target};
 use sluice_conntrack::policy::{Match, Policy, Prefix, RuleAction};
@@ -63,9 +63,9 @@ fn arrived(packet: &Packet, by: Handoff) -> Received {
     Received { handed: Some(Handed { from: ShardId(0), by, hops: 1 }), ..received(INSIDE, packet) }
 }
 
-/// Lets both shards hear what the other has to say; gives what that settles at the second.
-fn exchange([owner, home]: &mut [Shard; 2]) -> Vec<Settled> {
-    let mut settled = Vec::new();
+/// Lets both shards hear what the other has to say; gives the answers to claims at the second.
+fn exchange([owner, home]: &mut [Shard; 2]) -> Vec<Answered> {
+    let mut answered = Vec::new();
     loop {
         let mut is_silent = true;
         while let Some(message) = home.next_message(ShardId(0)) {
@@ -73,11 +73,11 @@ fn exchange([owner, home]: &mut [Shard; 2]) -> Vec<Settled> {
             is_silent = false;
         }
         while let Some(message) = owner.next_message(ShardId(1)) {
-            settled.extend(home.receive(ShardId(0), message));
+            answered.extend(home.receive(ShardId(0), message));
             is_silent = false;
         }
         if is_silent {
-            return settled;
+            return answered;
         }
     }
 }
@@ -189,8 +189,8 @@ fn hold(shards: &mut [Shard; 2], frame: &mut Received, meanwhile: impl Fn(&mut S
     let [verdict] = verdicts;
     assert_eq!(verdict.action, Action::Hold(INSIDE));
     meanwhile(&mut shards[1]);
-    let settled = exchange(shards);
-    assert_eq!(settled, [Settled { entry: verdict.entry.unwrap(), granted: true }]);
+    let answered = exchange(shards);
+    assert_eq!(answered, [Answered { entry: verdict.entry.unwrap(), granted: true }]);
     shards[1].release(frame, &verdict)
 }
 

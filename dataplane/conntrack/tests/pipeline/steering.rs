@@ -2,7 +2,7 @@
 
 use crate::common::received::Received;
 use crate::common::{INSIDE, OUTSIDE, Packet, Pair, ROOM, SEED, accept_all, configuration};
-use sluice_conntrack::exchange::{Message, Settled};
+use sluice_conntrack::exchange::{Answered, Message};
 use sluice_conntrack::nat::{Mapping, Nat, Ports, Range, Rule, Target};
 use sluice_conntrack::policy::{Match, Policy};
 use sluice_conntrack::settings::{Preset, Settings};
@@ -191,8 +191,8 @@ fn a_delegated_connection_that_is_bound_in_vain_leaves_no_signpost() {
                     other => assert_eq!(owner.receive(ShardId(1), other), None),
                 }
             };
-            let settled = Settled { entry: claim, granted: false };
-            assert_eq!(home.receive(ShardId(0), Message::Refused(claim)), Some(settled));
+            let answered = Answered { entry: claim, granted: false };
+            assert_eq!(home.receive(ShardId(0), Message::Refused(claim)), Some(answered));
             tries += 1;
             verdict = home.bind_again(Instant::default(), &mut frame, &verdict, tries);
         }

@@ -79,7 +79,7 @@ fn kind(flags: Flags, options: &TcpOptions) -> Option<Kind> {
 }
 
 /// Whether a connection is over: what its sides still send repeats what was said.
-pub const fn is_over(entry: &Entry) -> bool {
+pub const fn is_closed(entry: &Entry) -> bool {
     entry.state == TcpState::TimeWait as u8 || entry.state == TcpState::Close as u8
 }
 
@@ -87,7 +87,9 @@ pub const fn is_over(entry: &Entry) -> bool {
 /// numbers lie behind the new connection's.
 pub fn may_follow(old: &Entry, new: &Entry) -> bool {
     let end = |entry: &Entry| entry.tracker.get::<Memory>().sides[Direction::Original as usize].end;
-    is_over(old) && new.state == TcpState::SynSent as u8 && end(new).wrapping_sub(end(old)).cast_signed() > 0
+    is_closed(old)
+        && new.state == TcpState::SynSent as u8
+        && end(new).wrapping_sub(end(old)).cast_signed() > 0
 }
 
 /// Judges a further segment.

@@ -35,7 +35,7 @@ pub fn reset(
         // Refuses the challenge that its SYN has met.
         return close(false);
     }
-    let settled = from == TcpState::Established && status.contains(Status::ASSURED);
+    let is_assured = from == TcpState::Established && status.contains(Status::ASSURED);
     // The answer to a SYN or an ACK of the other end that was ignored: it may acknowledge what was never seen.
     let other = direction.invert();
     let answers = segment.ack == memory.last_end;
@@ -48,13 +48,13 @@ pub fn reset(
     }
     let expected = memory.sides[other as usize].max_ack;
     // One without a number refuses a SYN that came later.
-    let refuses = segment.seq == 0 && !settled;
+    let refuses = segment.seq == 0 && !is_assured;
     if before(segment.seq, expected) && !refuses && !settings.tcp.ignore_invalid_rst {
         return Err(Update::Invalid(InvalidReason::TcpReset));
     }
     // The other end expects what is acknowledged, or, once that arrives, what follows the sender's last byte.
     let is_exact = segment.seq == expected || segment.seq == memory.sides[direction as usize].end;
-    let to = if settled && !is_exact { from } else { TcpState::Close };
+    let to = if is_assured && !is_exact { from } else { TcpState::Close };
     Ok(Step { to, in_window: true })
 }
 
