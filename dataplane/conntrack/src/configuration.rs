@@ -2,6 +2,7 @@
 
 use crate::counters::RuleCounter;
 use crate::forward::{Forwarding, MAX_PORTS};
+use crate::helpers::Helpers;
 use crate::ids::{PortId, Zone};
 use crate::mss_clamp::MssClamp;
 use crate::nat::{CompiledRules, Nat, NatCounter, Pools, masquerades};
@@ -29,6 +30,8 @@ pub struct Configuration {
     pub pools: Pools,
     /// What each SNAT rule has come to. Begins anew with each configuration.
     pub nat_counters: Vec<NatCounter>,
+    /// Which connections helpers read.
+    pub helpers: Helpers,
     /// The zone of each port.
     pub zones: [Zone; MAX_PORTS],
     /// What each rule has decided; the last one is the default's. Begins anew with each configuration.
@@ -49,6 +52,7 @@ impl Configuration {
             mss_clamp: MssClamp::default(),
             pools: Pools::default(),
             nat_counters: Vec::new(),
+            helpers: Helpers::default(),
             zones: [0; MAX_PORTS],
             rule_counters,
         }

@@ -31,6 +31,8 @@ bitflags! {
         const DST_NAT = 1 << 5;
         /// It has an extension ([`crate::extension`]).
         const EXTENDED = 1 << 6;
+        /// A helper reads it, which its extension names.
+        const HELPER = 1 << 7;
         /// It came in by endpoint-independent filtering (EIF, RFC 4787 section 5): by a mapping of its server's port, which it uses.
         const EIF = 1 << 10;
         /// Its source is bound by a mapping of its client's port, which it uses.

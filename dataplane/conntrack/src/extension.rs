@@ -4,6 +4,7 @@
 //! memory only where an extension is written.
 
 use crate::entry::Status;
+use crate::helpers::{Assigned, HelperId};
 use sluice_memory::Arena;
 use std::io;
 use zerocopy::FromZeros;
@@ -13,6 +14,24 @@ use zerocopy::FromZeros;
 pub(crate) struct Extension {
     /// The generation of the configuration under which another shard was asked for its reply tuple.
     pub(crate) claimed_under: u16,
+    /// The number of the helper that reads it, plus one; 0 where none does.
+    helper: u8,
+    /// Whether what that announces may have another address than the connection's own.
+    loose: bool,
+}
+
+impl Extension {
+    /// The helper that reads the connection.
+    pub(crate) fn assigned(&self) -> Option<Assigned> {
+        let number = usize::from(self.helper).checked_sub(1)?;
+        HelperId::ALL.get(number).map(|helper| Assigned { helper: *helper, loose: self.loose })
+    }
+
+    /// Gives the connection its helper.
+    pub(crate) const fn assign(&mut self, Assigned { helper, loose }: Assigned) {
+        self.helper = helper as u8 + 1;
+        self.loose = loose;
+    }
 }
 
 /// The extensions of all entries of a shard.
@@ -56,7 +75,7 @@ mod tests {
         let (mut first, second) = (Status::CONFIRMED, Status::CONFIRMED);
         extensions.extend(1, &mut first).claimed_under = 7;
         extensions.extend(1, &mut first);
-        assert_eq!(extensions.get(1, first), Some(&Extension { claimed_under: 7 }));
+        assert_eq!(extensions.get(1, first), Some(&Extension { claimed_under: 7, ..Extension::default() }));
         assert_eq!((extensions.get(2, second), extensions.get(9, first)), (None, None));
     }
 

@@ -24,6 +24,7 @@ pub mod forward;
 mod fragments;
 pub mod frame;
 pub mod headers;
+pub mod helpers;
 mod hold;
 mod icmp_type;
 pub mod ids;

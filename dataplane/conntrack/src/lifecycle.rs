@@ -33,6 +33,9 @@ impl Shard {
     pub(crate) fn begin(&mut self, hash: Hash, unconfirmed: &Unconfirmed) -> Option<u32> {
         let index = self.table.insert(hash, unconfirmed, self.now.as_secs() as u32)?;
         self.counters.inserts += 1;
+        if let Some(helper) = unconfirmed.helper {
+            self.table.extend(index).assign(helper);
+        }
         let status = self.table.entries.at(index).status;
         if status.intersects(Status::TRANSLATED) {
             let tuples = [&unconfirmed.original, &unconfirmed.reply];

@@ -260,6 +260,7 @@ impl Shard {
         unconfirmed.delegated = delegated_in(frame).is_some();
         unconfirmed.attempt = slot.attempt;
         let mut facts = Facts::of_first_packet(packet, frame.port());
+        unconfirmed.helper = self.configuration.helpers.assign(&facts);
         if self.configuration.compiled_nat.may_change_destination()
             && let Bound::Elsewhere(shard) = self.bind_destination(&mut unconfirmed, &mut facts)
         {

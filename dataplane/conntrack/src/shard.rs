@@ -6,6 +6,7 @@ use crate::counters::Counters;
 use crate::entries::Entries;
 use crate::entry::Entry;
 use crate::exchange::Exchange;
+use crate::extension::Extension;
 use crate::ids::EntryId;
 use crate::index::Index;
 use crate::listing::EntrySnapshot;
@@ -264,13 +265,15 @@ impl Shard {
         let settings = &self.configuration.settings;
         let tuples = [Direction::Original, Direction::Reply]
             .map(|direction| self.table.entries.tuple(index, direction));
-        EntrySnapshot::of(
+        let snapshot = EntrySnapshot::of(
             self.table.entries.at(index),
             self.table.entries.cold(index),
             tuples,
             settings,
             self.now,
-        )
+        );
+        let assigned = self.table.extension(index).and_then(Extension::assigned);
+        EntrySnapshot { helper: assigned.map(|assigned| assigned.helper.name()), ..snapshot }
     }
 }
 

@@ -5,6 +5,7 @@
 //! once the packet has passed. Dropped before, it leaves nothing behind.
 
 use crate::entry::{Entry, Status};
+use crate::helpers::Assigned;
 use crate::index::Hash;
 use crate::nat::{Destination, Filtering};
 use crate::tuple::Tuple;
@@ -44,6 +45,8 @@ pub(crate) struct Unconfirmed {
     pub(crate) mapped: Option<Filtering>,
     /// Whether its destination was bound by one of its server's, as endpoint-independent filtering (EIF) has it.
     pub(crate) eif: bool,
+    /// The helper that reads it.
+    pub(crate) helper: Option<Assigned>,
     /// Whether another shard has delegated it to this one: then it stays.
     pub(crate) delegated: bool,
     /// What was tried for it before.
@@ -68,6 +71,7 @@ impl Unconfirmed {
             source_rule: None,
             mapped: None,
             eif: false,
+            helper: None,
             delegated: false,
             attempt: Attempt::default(),
         }
@@ -92,6 +96,9 @@ impl Unconfirmed {
         let mut status = Status::default();
         if self.delegated {
             status.insert(Status::DELEGATED);
+        }
+        if self.helper.is_some() {
+            status.insert(Status::HELPER);
         }
         if self.reply_hash.is_none() {
             return status;

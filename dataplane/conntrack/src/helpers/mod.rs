@@ -1,0 +1,114 @@
+//! Helpers: what reads protocols that announce further connections, Linux's `nf_conntrack_helper`.
+//!
+//! Nothing is read unless the configuration assigns a helper. The first packet of a connection, as it came in, decides; the
+//! helper is that connection's to its end. Each helper is a file with its [`Descriptor`], and a line of each `match` here.
+
+mod ftp;
+
+use crate::facts::Facts;
+use crate::policy::Match;
+
+/// A helper that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum HelperId {
+    /// The File Transfer Protocol (RFC 959, RFC 2428).
+    Ftp,
+}
+
+/// What is fixed about a helper.
+#[derive(Clone, Copy, Debug)]
+pub struct Descriptor {
+    /// Linux's name of it.
+    pub name: &'static str,
+    /// The IP protocol of the connections that it reads.
+    pub protocol: u8,
+    /// The servers' ports, where the configuration does not say others.
+    pub ports: &'static [u16],
+    /// Expectations that one connection may have at a time.
+    pub max_expectations: u8,
+    /// How long each of them is waited for, in seconds.
+    pub timeout_s: u32,
+}
+
+impl HelperId {
+    /// All helpers, in the order of their numbers.
+    pub const ALL: [Self; 1] = [Self::Ftp];
+
+    /// What is fixed about it.
+    pub const fn descriptor(self) -> &'static Descriptor {
+        match self {
+            Self::Ftp => &ftp::DESCRIPTOR,
+        }
+    }
+
+    /// Linux's name of it, as configuration, listings and metrics say it.
+    pub const fn name(self) -> &'static str {
+        self.descriptor().name
+    }
+
+    /// The helper of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|helper| helper.name() == name)
+    }
+}
+
+/// Which connections a helper reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The helper.
+    pub helper: HelperId,
+    /// What the first packet of such a connection looks like as it comes in: before its destination is translated and before it
+    /// has a way.
+    pub on: Match,
+    /// Whether what it announces may have another address than the connection's own.
+    pub loose: bool,
+}
+
+/// The helper that reads a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Assigned {
+    pub(crate) helper: HelperId,
+    pub(crate) loose: bool,
+}
+
+/// All assignments, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Helpers {
+    assignments: Vec<Assignment>,
+}
+
+impl Helpers {
+    /// Those of a list, of which the first that applies decides.
+    pub const fn new(assignments: Vec<Assignment>) -> Self {
+        Self { assignments }
+    }
+
+    /// The list.
+    pub fn assignments(&self) -> &[Assignment] {
+        &self.assignments
+    }
+
+    /// The helper of the connection that a packet with these facts opens, if it gets one.
+    #[inline]
+    pub(crate) fn assign(&self, facts: &Facts) -> Option<Assigned> {
+        let applies =
+            |one: &&Assignment| one.helper.descriptor().protocol == facts.protocol && one.on.applies(facts);
+        let Assignment { helper, loose, .. } = *self.assignments.iter().find(applies)?;
+        Some(Assigned { helper, loose })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_names_tell_helpers_apart() {
+        for (number, helper) in HelperId::ALL.into_iter().enumerate() {
+            assert_eq!(helper as usize, number);
+            assert_eq!(HelperId::named(helper.name()), Some(helper));
+        }
+        assert_eq!(HelperId::named("gopher"), None);
+    }
+}
