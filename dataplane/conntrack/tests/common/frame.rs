@@ -212,6 +212,31 @@ impl Packet {
         frame
     }
 
+    /// The frame with options: those of the IPv4 header, a multiple of four bytes, or those of a hop-by-hop header, which with the
+    /// two bytes before them are a multiple of eight.
+    pub fn frame_with_options(&self, options: &[u8]) -> Vec<u8> {
+        let mut datagram = self.datagram();
+        let length_at = if self.source.is_ipv4() {
+            datagram.splice(20..20, options.iter().copied());
+            datagram[0] = 0x45 + (options.len() / 4) as u8;
+            2
+        } else {
+            let header = [self.protocol, (options.len() / 8) as u8];
+            datagram.splice(40..40, [header.as_slice(), options].concat());
+            datagram[6] = 0;
+            4
+        };
+        let length = datagram.len() - if self.source.is_ipv4() { 0 } else { 40 };
+        datagram[length_at..length_at + 2].copy_from_slice(&(length as u16).to_be_bytes());
+        if self.source.is_ipv4() {
+            let header = &mut datagram[..20 + options.len()];
+            header[10..12].copy_from_slice(&[0; 2]);
+            let checksum = !fold(sum(header));
+            header[10..12].copy_from_slice(&checksum.to_be_bytes());
+        }
+        [&self.frame()[..14 + 4 * self.tags.len()], &datagram].concat()
+    }
+
     /// The frames of the fragments that it is cut into: these bytes of what can be cut, each up to the next place, all of which
     /// but the last count whole units of eight.
     pub fn fragments(&self, identification: u16, places: &[usize]) -> Vec<Vec<u8>> {

@@ -142,6 +142,41 @@ fn errors_about_a_server_inside_are_its_public_addresss() {
     it.check();
 }
 
+/// Linux has these errors come from the address of the connection's own host.
+#[test]
+fn an_error_about_a_connection_of_which_only_a_port_changed_keeps_its_sender() {
+    for (there, here, port, other, router) in [
+        ("198.51.100.2:80", "10.0.0.5:40000", 5555, "198.51.100.9", "10.0.0.254"),
+        ("[2001:db8:9::2]:80", "[fd00::5]:40000", 5555, "2001:db8:9::9", "fd00::fe"),
+    ] {
+        let inside = Pair::at(here, there);
+        let host = inside.source.ip();
+        let mut outside = inside;
+        outside.source.set_port(port);
+        // The host inside is the client.
+        let ports = Ports::Among(port..=port);
+        let text = host.to_string();
+        let mut it = Middlebox::routed(source(pool(&text, &text, ports)));
+        it.crosses(INSIDE, &inside.udp(30), &outside.udp(30));
+        it.crosses(OUTSIDE, &outside.inverse().udp(30), &inside.inverse().udp(30));
+        let mut served = Middlebox::routed(destination(towards(&text), to(&inside.source.to_string())));
+        // It is the server.
+        served.crosses(OUTSIDE, &outside.inverse().udp(30), &inside.inverse().udp(30));
+        served.crosses(INSIDE, &inside.udp(30), &outside.udp(30));
+        for it in [&mut it, &mut served] {
+            for sender in [host, ip(router)] {
+                let comes = inside.inverse().udp(30).time_exceeded(sender);
+                it.crosses(INSIDE, &comes, &outside.inverse().udp(30).time_exceeded(sender));
+            }
+            for sender in [inside.destination.ip(), ip(other)] {
+                let comes = outside.udp(30).time_exceeded(sender);
+                it.crosses(OUTSIDE, &comes, &inside.udp(30).time_exceeded(sender));
+            }
+            it.check();
+        }
+    }
+}
+
 #[test]
 fn a_quote_without_a_checksum_or_with_a_wrong_one_stays_so() {
     let (inside, outside) =

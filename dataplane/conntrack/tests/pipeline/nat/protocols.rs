@@ -299,41 +299,19 @@ fn what_is_untracked_or_invalid_is_not_translated() {
 
 #[test]
 fn options_and_extension_headers_are_passed_over() {
-    // An IPv4 header of 24 bytes.
-    let stretch = |packet: &Packet| {
-        let mut frame = packet.frame();
-        frame.truncate(14 + 20 + packet.l4.len());
-        frame.splice(34..34, [1, 1, 1, 0]);
-        frame[14] = 0x46;
-        let length = u16::from_be_bytes([frame[16], frame[17]]) + 4;
-        frame[16..18].copy_from_slice(&length.to_be_bytes());
-        frame[24..26].fill(0);
-        let sum: u32 = frame[14..38].chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(w[1])).sum();
-        let sum = (sum >> 16) + (sum & 0xffff);
-        frame[24..26].copy_from_slice(&(!((sum >> 16) + sum) as u16).to_be_bytes());
-        frame
-    };
-    let mut it = Middlebox::routed(moved());
-    let mut frames = [(INSIDE, stretch(&inside().udp(40)))];
-    assert_eq!(it.burst(&mut frames)[0].action, Action::Forward(OUTSIDE));
-    let becomes = Packet { ttl: 63, ..seen_moved().udp(40) };
-    assert_eq!(hex(&frames[0].1), hex(&stretch(&becomes)));
-
-    // A hop-by-hop header before UDP.
-    let (client, seen) =
+    let v6 =
         (Pair::at("[fd00::2]:4", "[2001:db8:9::2]:80"), Pair::at("[2001:db8:2::1]:4", "[2001:db8:9::2]:80"));
-    let extended = |packet: &Packet| {
-        let mut frame = packet.frame();
-        frame.splice(54..54, [frame::UDP, 0, 1, 4, 0, 0, 0, 0]);
-        frame[20] = 0;
-        let length = u16::from_be_bytes([frame[18], frame[19]]) + 8;
-        frame[18..20].copy_from_slice(&length.to_be_bytes());
-        frame
-    };
-    let mut it = Middlebox::routed(masquerade());
-    let mut frames = [(INSIDE, extended(&client.udp(40)))];
-    assert_eq!(it.burst(&mut frames)[0].action, Action::Forward(OUTSIDE));
-    assert_eq!(hex(&frames[0].1), hex(&extended(&Packet { ttl: 63, ..seen.udp(40) })));
+    let no_operation: &[u8] = &[1, 1, 1, 0];
+    let padding: &[u8] = &[1, 4, 0, 0, 0, 0];
+    for (nat, (client, seen), options) in
+        [(moved(), (inside(), seen_moved()), no_operation), (masquerade(), v6, padding)]
+    {
+        let mut it = Middlebox::routed(nat);
+        let mut frames = [(INSIDE, client.udp(40).frame_with_options(options))];
+        assert_eq!(it.burst(&mut frames)[0].action, Action::Forward(OUTSIDE));
+        let becomes = Packet { ttl: 63, ..seen.udp(40) };
+        assert_eq!(hex(&frames[0].1), hex(&becomes.frame_with_options(options)));
+    }
 }
 
 #[test]
