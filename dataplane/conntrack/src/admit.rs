@@ -32,10 +32,10 @@ impl Shard {
             Bound::Found => {}
             Bound::Exhausted => return verdict.refuse(self.no_room(DropReason::NatExhausted)),
             Bound::Elsewhere(shard) => {
-                self.make_way(unconfirmed);
                 let Some(handoff) = self.delegate(&headers.tuple, shard) else {
                     return verdict.refuse(hold_full);
                 };
+                self.make_way(unconfirmed);
                 // What was decided about before was counted then, perhaps by other rules than these.
                 if !unconfirmed.attempt.again {
                     self.discount_for_rule(verdict.rule, headers);
@@ -113,11 +113,12 @@ impl Shard {
     }
 
     /// Inserts it, and evicts another for it where that is needed; `None` where there is no room. A table above a limit that was
-    /// lowered shrinks with each new connection.
+    /// lowered shrinks with each new connection, but one that takes the place of another, which is gone already,
+    /// makes it no larger.
     #[inline]
     fn find_room(&mut self, key: &Key, unconfirmed: &Unconfirmed) -> Option<u32> {
         let limit = self.limit();
-        if self.len() >= limit && !self.evict(key.hash) {
+        if self.len() >= limit && !self.evict(key.hash) && !unconfirmed.takes_place() {
             return None;
         }
         let mut more = MAX_EVICTIONS - 1;

@@ -264,9 +264,11 @@ impl Shard {
         if self.configuration.compiled_nat.may_change_destination()
             && let Bound::Elsewhere(shard) = self.bind_destination(&mut unconfirmed, &mut facts)
         {
+            let Some(handoff) = self.delegate(&headers.tuple, shard) else {
+                return Verdict::dropped(DropReason::HoldFull);
+            };
             self.make_way(&unconfirmed);
-            let full = Verdict::dropped(DropReason::HoldFull);
-            return self.delegate(&headers.tuple, shard).unwrap_or(full);
+            return handoff;
         }
         let translated = facts.has_status(Status::DST_NAT).then_some(facts.destination);
         if translated.is_some() && !nat::is_rewritable(packet, &unconfirmed.reply.invert()) {

@@ -83,6 +83,11 @@ impl Unconfirmed {
         self.reply_hash = Some(hash);
     }
 
+    /// Whether another connection ends for it.
+    pub(crate) const fn takes_place(&self) -> bool {
+        self.replaces.is_some() || self.takes_over.is_some()
+    }
+
     /// Where its first packet goes; `None` where its destination stays.
     pub(crate) fn destination(&self) -> Option<Destination> {
         let to = self.reply.invert();

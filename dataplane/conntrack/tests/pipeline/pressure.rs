@@ -191,6 +191,29 @@ fn a_lower_limit_counts_from_the_next_connection_on() {
     it.check();
 }
 
+/// Else it would be refused, and what it was to follow would be gone for nothing.
+#[test]
+fn a_connection_that_reopens_above_a_lower_limit_keeps_its_place() {
+    let mut it = limited(Preset::Linux, 20);
+    for sport in 0..20 {
+        let pair = Pair::v4(sport, 22);
+        let back = pair.inverse();
+        it.inside(&pair.tcp("S", 1000, 0));
+        it.outside(&back.tcp("SA", 5000, 1001));
+        it.inside(&pair.tcp("A", 1001, 5001));
+        it.inside(&pair.tcp("FA", 1001, 5001));
+        it.outside(&back.tcp("FA", 5001, 1002));
+        it.inside(&pair.tcp("A", 1002, 5002));
+    }
+    assert!(it.entries().iter().all(|(_, entry)| entry.state == Some("TIME_WAIT")));
+    it.shard.configure(Box::new(configuration(Settings::of(Preset::Linux, 5), accept_all())));
+    assert_eq!(it.inside(&Pair::v4(99, 22).tcp("S", 1000, 0)).drop_reason(), Some(DropReason::TableFull));
+    let again = it.inside(&Pair::v4(7, 22).tcp("S", 90_000, 0));
+    assert_eq!((again.state, again.drop_reason()), (Some(State::New), None));
+    assert_eq!(it.shard.len(), 20);
+    it.check();
+}
+
 #[test]
 fn a_limit_above_the_capacity_is_the_capacity() {
     let settings = Settings::of(Preset::Linux, 1_000_000);

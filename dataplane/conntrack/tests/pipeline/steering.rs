@@ -210,3 +210,37 @@ fn a_delegated_connection_that_is_bound_in_vain_leaves_no_signpost() {
     tell(&mut owner, &mut home);
     assert_eq!(owner.signposts(), 0);
 }
+
+/// Connections that are the second shard's by their clients' ports, of which the first has no room for another signpost: who
+/// begins one anew in the place of one that is closed is dropped, and that one stays.
+#[test]
+fn a_packet_that_cannot_be_delegated_ends_nothing() {
+    let [mut scout, _] = mapping_shards(20_000, accept_all());
+    let syn = |pair: Pair| pair.tcp("S", 1000, 0);
+    let mut away = pairs().filter(|pair| delegates(&mut scout, &syn(*pair)));
+    let [mut owner, _] = mapping_shards(16, accept_all());
+    let untranslated = configuration(Settings::of(Preset::Linux, 16), accept_all());
+    let mapping = owner.configure(Box::new(untranslated));
+    let pair = away.next().unwrap();
+    let back = pair.inverse();
+    for (port, packet) in [
+        (INSIDE, syn(pair)),
+        (OUTSIDE, back.tcp("SA", 5000, 1001)),
+        (INSIDE, pair.tcp("FA", 1001, 5001)),
+        (OUTSIDE, back.tcp("FA", 5001, 1002)),
+        (INSIDE, pair.tcp("A", 1002, 5002)),
+    ] {
+        assert_eq!(verdict(&mut owner, received(port, &packet)).drop_reason(), None);
+    }
+    owner.configure(mapping);
+    let full = Action::Drop(DropReason::HoldFull);
+    assert!(away.any(|pair| verdict(&mut owner, received(INSIDE, &syn(pair))).action == full));
+    let state = |owner: &Shard| {
+        let mut states = vec![];
+        owner.list(0, u32::MAX, |_, entry| states.push(entry.state));
+        states
+    };
+    assert_eq!(state(&owner), [Some("TIME_WAIT")]);
+    assert_eq!(verdict(&mut owner, received(INSIDE, &pair.tcp("S", 90_000, 0))).action, full);
+    assert_eq!(state(&owner), [Some("TIME_WAIT")]);
+}
