@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs both fuzz targets side by side for FUZZ_SECONDS each (60 unless told). What was learnt is kept in
+# Runs all fuzz targets side by side for FUZZ_SECONDS each (60 unless told). What was learnt is kept in
 # target/fuzz/corpus and is the next run's start; what crashes or hangs is left in target/fuzz/found.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -18,7 +18,7 @@ RUSTFLAGS=$coverage cargo build --quiet --locked --release --manifest-path tests
 
 python3 tests/fuzz/seeds.py "$target/seeds" tests/captures/sample.inside.pcap tests/captures/sample.outside.pcap
 runs=()
-for name in parse shard; do
+for name in parse shard fragments; do
     mkdir -p "$target/corpus/$name" "$target/found"
     "$target/$triple/release/$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=4096 \
         -print_final_stats=1 -verbosity=0 -artifact_prefix="$target/found/$name-" \

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Writes what the fuzzers begin with, from captures: seeds.py DIR PCAP ...
 
-DIR/parse gets one frame a file, DIR/shard runs of frames as orders to a shard (see src/shard.rs).
+DIR/parse gets one frame a file, DIR/shard runs of frames as orders to a shard (see src/shard.rs), and DIR/fragments what may
+become of datagrams that come in fragments (see src/datagrams.rs).
 """
 import pathlib
 import struct
@@ -19,7 +20,7 @@ def frames(path):
 
 
 directory, *captures = map(pathlib.Path, sys.argv[1:])
-for target in ("parse", "shard"):
+for target in ("parse", "shard", "fragments"):
     (directory / target).mkdir(parents=True, exist_ok=True)
 for port, capture in enumerate(captures):
     small = [frame for frame in frames(capture) if len(frame) < 256]
@@ -31,3 +32,46 @@ for port, capture in enumerate(captures):
         for choice in (0x07, 0x96):
             name = f"{port}.{start}.{choice:02x}"
             (directory / "shard" / name).write_bytes(bytes([choice]) + orders + b"\xa5\xe0")
+
+
+def whole(datagram, shard=0, units=26):
+    """A datagram in two fragments, the first at one shard and the second at the other."""
+    return first(datagram, shard) + last(datagram, 1 - shard, units=units)
+
+
+def first(datagram, shard=0, start=0, units=10):
+    return bytes([datagram | shard << 4, start, units])
+
+
+def last(datagram, shard=0, start=10, units=26):
+    return bytes([datagram | shard << 4, start, 0x20 | units - start])
+
+
+# Both shards hear what the other says, and take what it hands to them.
+STEPS = b"\xb0\xb1" * 12
+TIMEOUT = b"\xcf\xcf\xdf\xde"
+# What may become of datagrams, by number: 0 and 1 are one connection's, 4 and 7 echo requests, whose answers go to any shard, 5
+# and 6 have their port mapped, 8 is for a server inside, 15 for the box.
+FRAGMENTS = {
+    "two-in-order": b"".join(whole(datagram) + STEPS for datagram in range(16)),
+    "two-in-disorder": b"".join(last(datagram, 1) + first(datagram) + STEPS for datagram in range(16)),
+    "interleaved": b"".join(map(first, range(16))) + STEPS + b"".join(map(last, range(16))) + STEPS,
+    "behind-a-claim": whole(4) + whole(4) + whole(4) + STEPS,
+    "beside-whole-packets": b"\x84" + whole(4) + b"\x94" + STEPS + b"\x80" + whole(0) + whole(1) + STEPS,
+    "duplicates": first(0) * 2 + first(0, start=2, units=4) + last(0) + last(0) + STEPS,
+    "overlap": first(0, units=12) + last(0) + first(0) + TIMEOUT + whole(0) + STEPS,
+    "two-ends": last(5) + last(5, units=20) + first(5) + STEPS,
+    "other-bytes": first(0) + bytes([0, 10, 0x60 | 16]) + STEPS,
+    "odd-length": bytes([0, 0, 0x80 | 11]) + last(0) + STEPS + bytes([5, 0, 0x80 | 11]) + STEPS,
+    "mixed-ecn": first(0) + bytes([0x60, 10, 0x20 | 16]) + STEPS,
+    "too-late": first(0) + first(5) + b"\xcf" + last(0) + b"\xcf" + last(5) + STEPS,
+    "lowered-limits": b"".join(map(first, range(16))) + b"\xe0\x07\x1f\xe1\x07\x1f" + whole(0) + whole(5) + STEPS,
+    "full-rings": b"\xf1" + whole(0) + whole(5) + whole(8) + STEPS + b"\xf0" + whole(0) + STEPS,
+    "tiny": last(0, start=12) + b"".join(bytes([0, unit, 1]) for unit in reversed(range(12))) + STEPS,
+}
+for name, orders in FRAGMENTS.items():
+    # Wired and routed, with few and with many fragments that may be held, one shard and two.
+    for choice in (b"\x07\x00", b"\x80\x00", b"\x80\x07", b"\xa4\x00"):
+        for shards in (1, 2):
+            path = directory / "fragments" / f"{name}.{choice.hex()}.{shards}"
+            path.write_bytes(choice + bytes([shards - 1]) + orders)

@@ -79,6 +79,19 @@ impl<P: Frame> Dispatcher<P> {
         self.held.len() - datagrams + self.fragments.len() as usize
     }
 
+    /// Looks at all that is held.
+    ///
+    /// # Errors
+    /// What does not hold.
+    #[doc(hidden)]
+    pub fn check_invariants(&self) -> Result<(), String> {
+        let waiting = self.held.iter().filter(|load| matches!(load, Load::Datagram(_))).count();
+        match self.fragments.check()? {
+            whole if whole == waiting => Ok(()),
+            whole => Err(format!("{waiting} of {whole} datagrams that are whole wait for a claim")),
+        }
+    }
+
     /// Does with a packet what its verdict says. With a fragment that makes its datagram whole the verdict becomes that on the
     /// datagram.
     #[inline]
@@ -184,6 +197,7 @@ impl<P: Frame> Dispatcher<P> {
             self.apply_to_load(now, shard, host, load, &mut verdict, tries);
             last = Some(verdict);
         }
+        shard.count_fragments_held(self.fragments.len());
         last
     }
 

@@ -2,8 +2,15 @@
 //! becomes an ordinary test of the crate at fault.
 #![forbid(unsafe_code)]
 
+mod datagrams;
+#[path = "../../../dataplane/conntrack/tests/common/frame.rs"]
+#[allow(dead_code, reason = "tests make more kinds of packets")]
+mod frame;
+mod middlebox;
+mod orders;
 mod shard;
 
+pub use datagrams::play as play_fragments;
 pub use shard::play;
 
 use sluice_conntrack::headers::Kind;

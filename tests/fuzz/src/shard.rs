@@ -1,5 +1,6 @@
 //! A shard under orders: each byte says what happens next, and the bytes behind it say how.
 
+use crate::orders::Orders;
 use sluice_conntrack::forward::{Interface, Route, Router};
 use sluice_conntrack::headers::Kind;
 use sluice_conntrack::nat::{self, Nat};
@@ -14,10 +15,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// Places in the table: few, so that it is full soon.
-const ROOM: u32 = 24;
+pub(crate) const ROOM: u32 = 24;
 
 /// Time runs for some years and never to where it could not be added to.
-const END_OF_TIME: Instant = Instant::from_ns(1 << 62);
+pub(crate) const END_OF_TIME: Instant = Instant::from_ns(1 << 62);
 
 /// Orders: below, a packet comes in by one of two ports.
 const PACKET: u8 = 0x80;
@@ -134,7 +135,7 @@ fn check(shard: &Shard) {
 }
 
 /// A configuration for each byte.
-fn configuration(choice: u8) -> Configuration {
+pub(crate) fn configuration(choice: u8) -> Configuration {
     let bit = |number: u8| choice & 1 << number != 0;
     let preset = if bit(0) { Preset::Linux } else { Preset::Classic };
     let mut settings = Settings::of(preset, if bit(1) { ROOM } else { ROOM / 4 });
@@ -201,26 +202,4 @@ fn router() -> Router {
     let outside = Interface { addresses: vec![(ip("198.51.100.1"), 24)], mtu: 100 };
     let default = Route { to: Prefix::new(ip("0.0.0.0"), 0), via: Some(ip("198.51.100.2")), port: PortId(1) };
     Router::new(vec![inside, outside], &[default])
-}
-
-struct Orders<'a>(&'a [u8]);
-
-impl Orders<'_> {
-    fn next(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.next().unwrap_or(0)
-    }
-
-    /// A frame: one byte of length, and so many bytes.
-    fn frame(&mut self) -> Vec<u8> {
-        let length = usize::from(self.byte()).min(self.0.len());
-        let (frame, rest) = self.0.split_at(length);
-        self.0 = rest;
-        frame.to_vec()
-    }
 }

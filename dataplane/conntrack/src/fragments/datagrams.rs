@@ -22,7 +22,7 @@ pub(super) enum Stage {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Datagram {
-    key: Key,
+    pub(super) key: Key,
     chain: Chain,
     pub(super) stage: Stage,
     deadline: Tick,

@@ -101,7 +101,6 @@ impl<T: Item> Directory<T> {
     }
 
     /// What is in all places, be they free or not.
-    #[cfg(test)]
     pub(super) fn iter(&self) -> std::slice::Iter<'_, T> {
         self.places.iter()
     }

@@ -7,6 +7,7 @@
 //! What can be held is bounded: in buffers, by datagram and by source; IPv6 sources are told apart by the halves of their
 //! addresses that one of them cannot choose. Who holds most gives way first. All room is there from the start.
 
+mod check;
 mod datagrams;
 mod directory;
 mod leader;
@@ -312,6 +313,7 @@ impl<P: Frame> Fragments<P> {
     fn kill(&mut self, number: u32, reason: DropReason, drop: &mut impl FnMut(P, DropReason)) {
         let datagram = self.datagrams.at_mut(number);
         datagram.stage = Stage::Dead(reason);
+        (datagram.last, datagram.fragments) = (NONE, 0);
         let buffers = std::mem::take(&mut datagram.buffers);
         let mut next = std::mem::replace(&mut datagram.first, NONE);
         self.buffers -= buffers;

@@ -50,6 +50,11 @@ impl<P> Slots<P> {
         self.free == NONE
     }
 
+    /// What is in all places.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Option<&P>> {
+        self.slots.iter().map(|slot| slot.packet.as_ref())
+    }
+
     pub(super) fn at(&self, number: u32) -> &Slot<P> {
         &self.slots[number as usize]
     }
