@@ -174,7 +174,7 @@ impl Daemon {
                 return Ok(Answer::Entries { lines, next: None });
             };
             let page = page?;
-            for (_, entry) in page.entries().iter().filter(|(_, entry)| filter.matches(entry)) {
+            for (_, entry) in page.items().iter().filter(|(_, entry)| filter.matches(entry)) {
                 let mut line = String::new();
                 // Writing to a String cannot fail.
                 let _ = entry.write(layout, &mut line);

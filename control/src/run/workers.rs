@@ -11,7 +11,7 @@ use sluice_conntrack::counters::RuleCounter;
 use sluice_conntrack::nat::{NatCounter, PortBlock, SPACES};
 use sluice_conntrack::settings::Timeouts;
 use sluice_engine::command::{Answer, Command, Controller, Unanswered};
-use sluice_engine::report::{BLOCKS, LogPage, NeighboursPage, Page, PortsPage, Stats};
+use sluice_engine::report::{BLOCKS, ListedEntry, LogPage, Page, PortsPage, Stats};
 use sluice_engine::{NeighbourSnapshot, Worker};
 use tracing::warn;
 
@@ -54,7 +54,11 @@ impl Workers {
     }
 
     /// Has a worker fill a page of entries. `None` where there is no such worker.
-    pub fn list(&mut self, shard: u16, page: Box<Page>) -> Option<Result<Box<Page>, Unanswered>> {
+    pub fn list(
+        &mut self,
+        shard: u16,
+        page: Box<Page<ListedEntry>>,
+    ) -> Option<Result<Box<Page<ListedEntry>>, Unanswered>> {
         let worker = self.0.get_mut(usize::from(shard))?;
         Some(match worker.controller.ask(Command::List(page), PATIENCE) {
             Ok(Answer::Listed(page)) => Ok(page),
@@ -90,11 +94,11 @@ impl Workers {
     pub fn neighbours(&mut self) -> Result<Vec<NeighbourSnapshot>, Unanswered> {
         let mut all = Vec::new();
         for Handle { controller, .. } in &mut self.0 {
-            let mut next = Some(Box::new(NeighboursPage::from_start()));
+            let mut next = Some(Box::new(Page::from_start()));
             while let Some(page) = next {
                 let answer = controller.ask(Command::Neighbours(page), PATIENCE)?;
                 let Answer::Neighbours(page) = answer else { return Err(Unanswered::Late) };
-                all.extend_from_slice(page.neighbours());
+                all.extend_from_slice(page.items());
                 next = page.into_next();
             }
         }

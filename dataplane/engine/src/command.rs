@@ -16,7 +16,7 @@
 //! loop {
 //!     let answer = controller.ask(Command::List(page), Duration::from_secs(1))?;
 //!     let Answer::Listed(listed) = answer else { break };
-//!     for (_id, entry) in listed.entries() {
+//!     for (_id, entry) in listed.items() {
 //!         println!("{:?}", entry.original);
 //!     }
 //!     page = match listed.into_next() {
@@ -35,7 +35,8 @@ use sluice_conntrack::Configuration;
 use sluice_conntrack::settings::Timeouts;
 use thiserror::Error;
 
-use crate::report::{LogPage, NeighboursPage, Page, PortsPage, Stats};
+use crate::neighbour::NeighbourSnapshot;
+use crate::report::{ListedEntry, LogPage, Page, PortsPage, Stats};
 
 /// Commands that wait, at most.
 const WAITING: usize = 16;
@@ -44,7 +45,7 @@ const WAITING: usize = 16;
 #[derive(Debug)]
 pub enum Command {
     /// Fill the page with entries.
-    List(Box<Page>),
+    List(Box<Page<ListedEntry>>),
     /// Fill in what has been counted.
     Stats(Box<Stats>),
     /// Put this configuration in force.
@@ -54,7 +55,7 @@ pub enum Command {
     /// Fill the page with how many ports of its blocks are in use.
     Ports(Box<PortsPage>),
     /// Fill the page with neighbours.
-    Neighbours(Box<NeighboursPage>),
+    Neighbours(Box<Page<NeighbourSnapshot>>),
     /// Fill the page with records of `log` rules, which leave the shard.
     Log(Box<LogPage>),
     /// Receive what waits, then nothing more, and empty the rings from other workers.
@@ -67,7 +68,7 @@ pub enum Command {
 #[derive(Debug)]
 pub enum Answer {
     /// A page of entries.
-    Listed(Box<Page>),
+    Listed(Box<Page<ListedEntry>>),
     /// What has been counted.
     Stats(Box<Stats>),
     /// The configuration that was in force before.
@@ -77,7 +78,7 @@ pub enum Answer {
     /// A page of ports in use.
     Ports(Box<PortsPage>),
     /// A page of neighbours.
-    Neighbours(Box<NeighboursPage>),
+    Neighbours(Box<Page<NeighbourSnapshot>>),
     /// A page of records.
     Logged(Box<LogPage>),
     /// So many packets have moved since the last time this was asked. When no worker has moved any, all are drained.

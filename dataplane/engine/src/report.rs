@@ -24,36 +24,54 @@ pub const BLOCKS: usize = 32;
 /// Places of the neighbour cache on a page of neighbours: each is some cache lines from memory, too.
 pub const NEIGHBOURS: usize = 256;
 
-/// One page of the listing of a shard's entries, which may have none and yet not be the last. An entry that is there
-/// from the first page to the last is listed once; others may be missing.
+/// One page of a listing that a worker fills, which may have nothing on it and yet not be the last. What is there from
+/// the first page to the last is listed once; what comes or goes meanwhile may be missing.
 #[derive(Debug)]
-pub struct Page {
+pub struct Page<T> {
     cursor: u32,
-    entries: Vec<(EntryId, EntrySnapshot)>,
+    items: Vec<T>,
     next: Option<u32>,
 }
 
-impl Page {
+/// What is listed page by page.
+pub trait Listed {
+    /// How many are on a page.
+    const PAGE: usize;
+}
+
+/// An entry, and how others name it.
+pub type ListedEntry = (EntryId, EntrySnapshot);
+
+impl Listed for ListedEntry {
+    const PAGE: usize = PAGE;
+}
+
+impl Listed for NeighbourSnapshot {
+    const PAGE: usize = NEIGHBOURS;
+}
+
+impl<T: Listed> Page<T> {
     /// The first page, to be filled.
     pub fn from_start() -> Self {
         Self::from(0)
     }
 
-    /// The page that begins at a place of the table, to be filled.
+    /// The page that begins at a place of what is listed, to be filled.
     pub fn from(place: u32) -> Self {
-        Self { cursor: place, entries: Vec::with_capacity(PAGE), next: None }
+        Self { cursor: place, items: Vec::with_capacity(T::PAGE), next: None }
     }
 
-    pub(crate) fn fill(&mut self, shard: &Shard) {
-        let Self { cursor, entries, next } = self;
-        entries.clear();
-        let most = entries.capacity().min(PAGE) as u32;
-        *next = shard.list(*cursor, most, |id, entry| entries.push((id, entry)));
+    /// Fills the page by `list`, which begins at a place, looks at so many at most, and says where to go on.
+    fn fill_by(&mut self, list: impl FnOnce(u32, u32, &mut dyn FnMut(T)) -> Option<u32>) {
+        let Self { cursor, items, next } = self;
+        items.clear();
+        let most = items.capacity().min(T::PAGE) as u32;
+        *next = list(*cursor, most, &mut |item| items.push(item));
     }
 
-    /// The entries.
-    pub fn entries(&self) -> &[(EntryId, EntrySnapshot)] {
-        &self.entries
+    /// What is on the page.
+    pub fn items(&self) -> &[T] {
+        &self.items
     }
 
     /// The place where the page behind this one begins; `None` if this was the last.
@@ -64,8 +82,20 @@ impl Page {
     /// The page behind this one, to be filled, in the same memory; `None` if this was the last.
     pub fn into_next(mut self: Box<Self>) -> Option<Box<Self>> {
         self.cursor = self.next.take()?;
-        self.entries.clear();
+        self.items.clear();
         Some(self)
+    }
+}
+
+impl Page<ListedEntry> {
+    pub(crate) fn fill(&mut self, shard: &Shard) {
+        self.fill_by(|cursor, most, visit| shard.list(cursor, most, |id, entry| visit((id, entry))));
+    }
+}
+
+impl Page<NeighbourSnapshot> {
+    pub(crate) fn fill(&mut self, links: &Links) {
+        self.fill_by(|cursor, most, visit| links.list_neighbours(cursor, most, visit));
     }
 }
 
@@ -177,39 +207,6 @@ impl PortsPage {
     /// How many ports of each block are in use, in each space.
     pub fn used(&self) -> &[[u32; SPACES]] {
         &self.used
-    }
-}
-
-/// One page of a worker's neighbours, which may have none and yet not be the last.
-#[derive(Debug)]
-pub struct NeighboursPage {
-    cursor: u32,
-    neighbours: Vec<NeighbourSnapshot>,
-    next: Option<u32>,
-}
-
-impl NeighboursPage {
-    /// The first page, to be filled.
-    pub fn from_start() -> Self {
-        Self { cursor: 0, neighbours: Vec::with_capacity(NEIGHBOURS), next: None }
-    }
-
-    pub(crate) fn fill(&mut self, links: &Links) {
-        let Self { cursor, neighbours, next } = self;
-        neighbours.clear();
-        *next = links.list_neighbours(*cursor, NEIGHBOURS as u32, |neighbour| neighbours.push(neighbour));
-    }
-
-    /// The neighbours.
-    pub fn neighbours(&self) -> &[NeighbourSnapshot] {
-        &self.neighbours
-    }
-
-    /// The page behind this one, to be filled, in the same memory; `None` if this was the last.
-    pub fn into_next(mut self: Box<Self>) -> Option<Box<Self>> {
-        self.cursor = self.next.take()?;
-        self.neighbours.clear();
-        Some(self)
     }
 }
 

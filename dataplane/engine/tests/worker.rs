@@ -97,8 +97,8 @@ fn a_worker_forwards_tracks_and_answers() {
         let Ok(Answer::Listed(page)) = controller.ask(Command::List(page), PATIENCE) else {
             panic!("a page was asked for");
         };
-        sizes.push(page.entries().len());
-        sports.extend(page.entries().iter().map(|(_, entry)| entry.original.selector.sport()));
+        sizes.push(page.items().len());
+        sports.extend(page.items().iter().map(|(_, entry)| entry.original.selector.sport()));
         next = page.into_next();
     }
     sports.sort_unstable();
