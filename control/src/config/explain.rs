@@ -39,7 +39,7 @@ pub(super) fn explain(path: Path, message: &str) -> Problem {
     if let Some(key) = quoted_after(what, "unknown field ") {
         return unknown_key(path, key, expected.unwrap_or(""));
     }
-    if let Some(key) = quoted_after(what, "missing field ") {
+    if let Some(key) = missing_key(what) {
         let place = if path.is_empty() { "the file".to_owned() } else { format!("`{path}`") };
         return Problem::at(path, format!("{place} lacks the key `{key}`")).on_key();
     }
@@ -60,6 +60,11 @@ pub(super) fn explain(path: Path, message: &str) -> Problem {
         Some(expected) => Problem::at(path, what).expected(ours(expected).to_owned()),
         None => Problem::at(path, what),
     }
+}
+
+/// The key that is missing, if the message says that one is.
+pub(super) fn missing_key(message: &str) -> Option<&str> {
+    quoted_after(message, "missing field ")
 }
 
 fn unknown_key(container: Path, key: &str, expected: &str) -> Problem {
@@ -103,4 +108,62 @@ fn quoted_after<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
 /// Every word in backquotes.
 fn quoted_words(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde::de::DeserializeOwned;
+    use serde_yaml::Value;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only what serde says about it is of interest")]
+    struct Keys {
+        first: u8,
+        second: Option<Word>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    enum Word {
+        One,
+        Two,
+    }
+
+    fn said<T: DeserializeOwned + std::fmt::Debug>(yaml: &str) -> String {
+        let value: Value = serde_yaml::from_str(yaml).unwrap();
+        serde_yaml::from_value::<T>(value).unwrap_err().to_string()
+    }
+
+    fn explained<T: DeserializeOwned + std::fmt::Debug>(yaml: &str) -> (String, String) {
+        let problem = explain(Path::root(), &said::<T>(yaml));
+        (problem.message, problem.expected.or(problem.help).unwrap_or_default())
+    }
+
+    /// Whoever takes a new serde hears of it here if that says things otherwise.
+    #[test]
+    fn what_serde_says_is_understood() {
+        let told = |message: &str, rest: &str| (message.to_owned(), rest.to_owned());
+        assert_eq!(
+            explained::<Keys>("{first: 1, secnd: one}"),
+            told("unknown key `secnd`", "did you mean `second`?")
+        );
+        assert_eq!(explained::<Keys>("{}"), told("the file lacks the key `first`", ""));
+        assert_eq!(missing_key(&said::<Keys>("{}")), Some("first"));
+        assert_eq!(explained::<Word>("three"), told("`three` is not known here", "one or two"));
+        assert_eq!(explained::<u8>("x"), told("wrong type: string \"x\"", "a whole number from 0 to 255"));
+        assert_eq!(
+            explained::<u16>("70000"),
+            told("wrong value: integer `70000`", "a whole number from 0 to 65535")
+        );
+        assert_eq!(explained::<u32>("[]"), told("wrong type: a list", "a whole number"));
+        assert_eq!(explained::<bool>("{}"), told("wrong type: a mapping", "true or false"));
+        assert_eq!(explained::<Vec<u8>>("1"), told("wrong type: integer `1`", "a list"));
+        assert_eq!(explained::<std::path::PathBuf>("[]"), told("wrong type: a list", "a path"));
+        assert_eq!(explained::<String>("[]"), told("wrong type: a list", "text"));
+        assert_eq!(explained::<std::net::IpAddr>("[]"), told("wrong type: a list", "an IP address"));
+    }
 }

@@ -8,7 +8,7 @@ use std::io::Read;
 use serde_yaml::Value;
 
 use super::error::{ConfigError, Finding, MAX_FINDINGS};
-use super::explain::explain;
+use super::explain::{explain, missing_key};
 use super::path::{Path, Problem, Step};
 use super::rules;
 use super::schema::Config;
@@ -186,8 +186,7 @@ fn typed(mut tree: Value) -> Result<Config, Vec<Problem>> {
         };
         let message = error.inner().to_string();
         let path = path_of(error.path());
-        let missing = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
-        let known = missing.is_some_and(|key| removed.contains(&path.join(key)));
+        let known = missing_key(&message).is_some_and(|key| removed.contains(&path.join(key)));
         let problem = explain(path, &message);
         let at = problem.path.clone();
         if !known {
