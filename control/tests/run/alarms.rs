@@ -38,6 +38,39 @@ fn a_table_full_of_assured_entries_is_logged_once() {
     assert_eq!(said.matches("table full").count(), 1, "{said}");
 }
 
+/// More stations than a port keeps that nobody sends to, by their ARP requests.
+#[test]
+fn neighbours_that_give_way_are_logged() {
+    let directory = tempfile::tempdir().unwrap();
+    write_frames(&directory.path().join("in.pcap"), (0..1100).map(arp_request));
+    write_config(directory.path(), POLICY);
+    let file = directory.path().join("box.yaml");
+    let addressed = std::fs::read_to_string(&file)
+        .unwrap()
+        .replace("back.pcap' }", "back.pcap', addresses: [10.0.0.1/8] }");
+    assert!(addressed.contains("10.0.0.1/8"));
+    std::fs::write(&file, addressed).unwrap();
+    let mut daemon = BoxUnderTest::spawn(directory, sluice());
+    let record = "WARN neighbour: neighbor table overflow!: ";
+    wait_for("the record", || daemon.stderr().contains(record));
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(0));
+    assert_eq!(daemon.stderr().matches(record).count(), 1, "{}", daemon.stderr());
+}
+
+/// A station of 10.1.0.0/16 asks for the box.
+fn arp_request(number: u16) -> Vec<u8> {
+    let [high, low] = number.to_be_bytes();
+    let (mac, ip) = ([2, 0, 0, 1, high, low], [10, 1, high, low]);
+    let mut frame = vec![0xff; 6];
+    frame.extend(mac);
+    frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+    frame.extend(mac);
+    frame.extend(ip);
+    frame.extend([0, 0, 0, 0, 0, 0, 10, 0, 0, 1]);
+    frame
+}
+
 /// The capture of each test has one frame that is cut off.
 #[test]
 fn frames_that_are_cut_off_are_logged_with_what_mends_it() {

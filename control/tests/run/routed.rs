@@ -70,7 +70,12 @@ fn hosts_see(test: &str, workers: &str) {
     says(client, "-M do -s 1400 203.0.113.2", "(mtu = 1400)");
     says(client, "-M do -s 1400 2001:db8:2::2", "mtu=1400");
     says(client, "192.0.2.1", "From 10.0.0.1 icmp_seq=1 Destination Net Unreachable");
+    says(client, "3fff::1", "From fd00:1::1 icmp_seq=1 Destination unreachable: No route");
     says(server, "10.0.0.2", "From 203.0.113.1 icmp_seq=1 Packet filtered");
+    // Nobody has these addresses, which is sure when they have been asked for three times.
+    says(client, "-W 30 203.0.113.77", "From 10.0.0.1 icmp_seq=1 Destination Host Unreachable");
+    let nobody = "From fd00:1::1 icmp_seq=1 Destination unreachable: Address unreachable";
+    says(client, "-W 30 2001:db8:2::77", nobody);
     // What the box has learnt of them, once for all workers.
     let neighbours = daemon.tell("neighbours");
     let states = ["REACHABLE", "STALE", "PROBE"];

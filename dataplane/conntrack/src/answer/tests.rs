@@ -167,6 +167,31 @@ fn a_router_speaks_from_its_own_address_and_quotes() {
     }
 }
 
+/// Host unreachable, and in IPv6 address unreachable (RFC 4443 section 3.1), of which that there is no route is not one.
+#[test]
+fn a_silent_neighbour_is_told_as_unreachable() {
+    let own = |v6| address(if v6 { "fd00:1::1" } else { "10.0.0.1" });
+    for (from, to, v6, icmp) in [
+        ("10.0.0.2", "198.51.100.2", false, TransportSummary::Icmp(3, 1, 0)),
+        ("fd00:1::2", "2001:db8:9::2", true, TransportSummary::Icmp(1, 3, 0)),
+    ] {
+        let mut shard = open();
+        let (verdict, frame) = send(&mut shard, INSIDE, udp_of(from, to, 64, 10));
+        assert!(matches!(verdict.action, Action::Forward(_)));
+        let mut out = [0; ROOM_BYTES];
+        let length = shard.answer_undeliverable(&mut (INSIDE, frame), &verdict, &mut out).unwrap();
+        let read = read(&out[..length]);
+        assert_eq!((read.source, read.destination), (own(v6), address(from)));
+        assert_eq!(read.transport, icmp);
+        let quoted = if v6 { &read.payload[24..40] } else { &read.payload[16..20] };
+        let named: Vec<u8> = match address(to) {
+            IpAddr::V4(v4) => v4.octets().to_vec(),
+            IpAddr::V6(v6) => v6.octets().to_vec(),
+        };
+        assert_eq!(quoted, named);
+    }
+}
+
 #[test]
 fn an_error_is_related_to_the_entry_it_quotes() {
     let mut shard = open();
