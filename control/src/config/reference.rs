@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 
 use super::load::inline_yaml;
 use super::lower::resolved;
+use super::path::Path;
+use super::rules::refused_keys;
 use super::schema::{Config, Interface};
 use super::values::Device;
 
@@ -59,7 +61,7 @@ pub fn reference_yaml() -> String {
     let values = serde_json::to_value(defaults()).unwrap_or_default();
     let mut writer =
         Writer { definitions: schema.get("$defs").cloned().unwrap_or_default(), text: HEADER.to_owned() };
-    writer.mapping(&schema, Some(&values), 0);
+    writer.mapping(&schema, Some(&values), &Path::root());
     writer.text
 }
 
@@ -74,7 +76,8 @@ struct Writer {
 
 impl Writer {
     /// Every key of this mapping, live where it has a value and as a comment where it has none.
-    fn mapping(&mut self, schema: &Value, values: Option<&Value>, depth: usize) {
+    fn mapping(&mut self, schema: &Value, values: Option<&Value>, place: &Path) {
+        let depth = place.steps().len();
         let schema = self.resolve(schema);
         let Some(Value::Object(properties)) = schema.get("properties") else { return };
         for (key, property) in properties {
@@ -83,40 +86,43 @@ impl Writer {
             }
             self.comment(property, depth);
             match values.and_then(|values| values.get(key)) {
-                Some(value) => self.entry(key, property, value, depth),
+                Some(value) => self.entry(key, property, value, place),
                 None => self.example(key, property, depth),
             }
         }
     }
 
-    fn entry(&mut self, key: &str, property: &Value, value: &Value, depth: usize) {
+    fn entry(&mut self, key: &str, property: &Value, value: &Value, place: &Path) {
+        let depth = place.steps().len();
+        let place = place.join(key);
         let schema = self.resolve(property);
         match value {
             Value::Object(map) if schema.get("properties").is_some() && !map.is_empty() => {
                 self.line(depth, &format!("{key}:"));
-                self.mapping(&schema, Some(value), depth + 1);
+                self.mapping(&schema, Some(value), &place);
             }
             Value::Object(map) if !map.is_empty() => {
                 self.line(depth, &format!("{key}:"));
-                self.named(&schema, map, depth + 1);
+                self.named(&schema, map, &place);
             }
             value => {
                 self.line(depth, &format!("{key}: {}", inline_yaml(value)));
                 if value.as_array().is_some_and(Vec::is_empty) {
-                    self.elements(&schema, depth + 1);
+                    self.elements(&schema, &place);
                 }
             }
         }
     }
 
     /// The entries of a mapping whose keys are names; the keys of one are documented at the first.
-    fn named(&mut self, schema: &Value, map: &Map<String, Value>, depth: usize) {
+    fn named(&mut self, schema: &Value, map: &Map<String, Value>, place: &Path) {
+        let depth = place.steps().len();
         let inner = schema.get("additionalProperties").cloned().unwrap_or_default();
         for (number, (name, value)) in map.iter().enumerate() {
             match number {
                 0 => {
                     self.line(depth, &format!("{name}:"));
-                    self.mapping(&inner, Some(value), depth + 1);
+                    self.mapping(&inner, Some(value), &place.join(name.as_str()));
                 }
                 _ => {
                     self.line(depth, &format!("{name}:"));
@@ -128,16 +134,16 @@ impl Writer {
         }
     }
 
-    /// What an element of an empty list may look like, as comments: examples, or every key it may have.
-    fn elements(&mut self, list: &Value, depth: usize) {
+    /// What an element of an empty list may look like, as comments: examples, and every key that it may have.
+    fn elements(&mut self, list: &Value, place: &Path) {
+        let depth = place.steps().len();
         for element in example_of(list).and_then(Value::as_array).into_iter().flatten() {
             self.line(depth, &format!("# - {}", inline_yaml(element)));
         }
         let items = self.resolve(list.get("items").unwrap_or(&Value::Null));
-        if example_of(list).is_some() {
-            return;
-        }
-        for (key, property) in items.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        let refused = refused_keys(place);
+        let keys = items.get("properties").and_then(Value::as_object).into_iter().flatten();
+        for (key, property) in keys.filter(|(key, _)| !refused.contains(&key.as_str())) {
             let example = example_of(property).map(inline_yaml).unwrap_or_default();
             let description = property.get("description").and_then(Value::as_str).unwrap_or("");
             let pair = format!("{key}: {example}");

@@ -3,6 +3,7 @@
 //! Each doc comment below is the key's description in the reference file and in the JSON schema.
 
 mod conntrack;
+mod matches;
 mod nat;
 mod network;
 mod policy;

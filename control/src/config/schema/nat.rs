@@ -4,6 +4,7 @@ use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::matches::{match_keys, matches_of, rule};
 use super::policy::{Family, MAX_RULES, Rule, Status, sensible_name};
 use crate::config::values::{AddressRange, IcmpType, List, Mark, PortRange, Prefix, Protocol, Redirect, Yes};
 
@@ -40,196 +41,109 @@ pub struct Nat {
     pub renumber: bool,
 }
 
-/// One rule: it applies to connections that every given match fits. A list matches if any of its values does.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
-#[serde(
-    rename_all = "kebab-case",
-    deny_unknown_fields,
-    default,
-    expecting = "a rule (matches and what to translate to)"
-)]
-pub struct NatRule {
-    /// Name for counters, metrics and the log; letters, digits, `-`, `_` and `.`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(custom(sensible_name))]
-    #[schemars(example = &"guests")]
-    pub name: Option<String>,
+match_keys! {
+    rule! {
+        /// One rule: it applies to connections that every given match fits. A list matches if any of its values does.
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
+        #[serde(
+            rename_all = "kebab-case",
+            deny_unknown_fields,
+            default,
+            expecting = "a rule (matches and what to translate to)"
+        )]
+        pub struct NatRule {
+            /// Name for counters, metrics and the log; letters, digits, `-`, `_` and `.`.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[garde(custom(sensible_name))]
+            #[schemars(example = &"guests")]
+            pub name: Option<String>,
 
-    /// Interfaces the connection came in by.
-    #[serde(rename = "in", skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = &"inside")]
-    pub in_: Option<List<String>>,
+            /// Target: the address of the interface the connection leaves by.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[garde(skip)]
+            #[schemars(example = true)]
+            pub masquerade: Option<Yes>,
 
-    /// Interfaces it is about to leave by. Source rules only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = &"outside")]
-    pub out: Option<List<String>>,
+            /// Target: the box itself, at the same port (`true`) or at this one.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[garde(skip)]
+            #[schemars(example = 5353)]
+            pub redirect: Option<Redirect>,
 
-    /// Address family: ipv4 or ipv6.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = Family::Ipv4)]
-    pub family: Option<Family>,
+            /// Target: one of these addresses, chosen by the client's; ranges, prefixes, and ports behind a colon.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[garde(skip)]
+            #[schemars(example = &"203.0.113.10-203.0.113.20")]
+            pub to: Option<List<AddressRange>>,
 
-    /// Source addresses.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = "10.0.0.0/8")]
-    pub source: Option<List<Prefix>>,
+            /// Target: the same host in this network, 1:1; as long as the rule's `source` (or `destination`).
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[garde(skip)]
+            #[schemars(example = "198.51.100.0/24")]
+            pub prefix: Option<Prefix>,
 
-    /// Destination addresses.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = "198.51.100.7")]
-    pub destination: Option<List<Prefix>>,
+            /// Target: no translation, whatever later rules say.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[garde(skip)]
+            #[schemars(example = true)]
+            pub keep: Option<Yes>,
 
-    /// Protocols, by name or number.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = &"tcp")]
-    pub protocol: Option<List<Protocol>>,
+            /// Ports to choose from; ICMP's identifiers count as such. Left out: its own, or the next free in its class.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[garde(skip)]
+            #[schemars(example = "1024-65535")]
+            pub ports: Option<PortRange>,
 
-    /// Source ports.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = "1024-65535")]
-    pub source_port: Option<List<PortRange>>,
+            /// What the first port of `destination-port` becomes; the others follow.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[garde(skip)]
+            #[schemars(example = 6000)]
+            pub shift_to: Option<u16>,
 
-    /// Destination ports.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = 80)]
-    pub destination_port: Option<List<PortRange>>,
+            /// Draw the port at random, even where the connection's own is free.
+            #[serde(skip_serializing_if = "is_false")]
+            #[garde(skip)]
+            #[schemars(example = true)]
+            pub random: bool,
 
-    /// ICMP types.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = "echo-request")]
-    pub icmp_type: Option<List<IcmpType>>,
+            /// Give a client the same address of several towards all servers.
+            #[serde(skip_serializing_if = "is_false")]
+            #[garde(skip)]
+            #[schemars(example = true)]
+            pub persistent: bool,
 
-    /// The connection's mark. Source rules only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = 7)]
-    pub mark: Option<Mark>,
+            /// A port for each connection (address-and-port-dependent), or one for all of a client's port.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[garde(skip)]
+            #[schemars(example = Mapping::EndpointIndependent)]
+            pub mapping: Option<Mapping>,
 
-    /// Conntrack zone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = 1)]
-    pub zone: Option<u16>,
+            /// Who reaches a mapped port: its servers, or all that the policy accepts as new with status dnat.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[garde(skip)]
+            #[schemars(example = Filtering::EndpointIndependent)]
+            pub filtering: Option<Filtering>,
 
-    /// Status of the connection: dnat if its destination is translated. Source rules only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = Status::Dnat)]
-    pub status: Option<List<Status>>,
+            /// ICMP errors of these hosts have their own public addresses, not that of the connection.
+            #[serde(skip_serializing_if = "is_false")]
+            #[garde(skip)]
+            #[schemars(example = true)]
+            pub errors: bool,
 
-    /// Target: the address of the interface the connection leaves by. Source rules only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = true)]
-    pub masquerade: Option<Yes>,
-
-    /// Target: the box itself, at the same port (`true`) or at this one. Destination rules only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = 5353)]
-    pub redirect: Option<Redirect>,
-
-    /// Target: one of these addresses, chosen by the client's; ranges, prefixes, and ports behind a colon.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = &"203.0.113.10-203.0.113.20")]
-    pub to: Option<List<AddressRange>>,
-
-    /// Target: the same host in this network, 1:1; as long as the rule's `source` (or `destination`).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = "198.51.100.0/24")]
-    pub prefix: Option<Prefix>,
-
-    /// Target: no translation, whatever later rules say.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = true)]
-    pub keep: Option<Yes>,
-
-    /// Ports to choose from; ICMP's identifiers count as such. Left out: its own, or the next free in its class.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = "1024-65535")]
-    pub ports: Option<PortRange>,
-
-    /// What the first port of `destination-port` becomes; the others follow. Destination rules only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = 6000)]
-    pub shift_to: Option<u16>,
-
-    /// Draw the port at random, even where the connection's own is free.
-    #[serde(skip_serializing_if = "is_false")]
-    #[garde(skip)]
-    #[schemars(example = true)]
-    pub random: bool,
-
-    /// Give a client the same address of several towards all servers. Source rules only.
-    #[serde(skip_serializing_if = "is_false")]
-    #[garde(skip)]
-    #[schemars(example = true)]
-    pub persistent: bool,
-
-    /// A port for each connection (address-and-port-dependent), or one for all of a client's port. Source rules only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = Mapping::EndpointIndependent)]
-    pub mapping: Option<Mapping>,
-
-    /// Who reaches a mapped port: its servers, or all that the policy accepts as new with status dnat. Source rules only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = Filtering::EndpointIndependent)]
-    pub filtering: Option<Filtering>,
-
-    /// ICMP errors of these hosts have their own public addresses, not that of the connection. Source rules only.
-    #[serde(skip_serializing_if = "is_false")]
-    #[garde(skip)]
-    #[schemars(example = true)]
-    pub errors: bool,
-
-    /// Masquerade what goes back over the interface it came by, so that answers do, too. Destination rules only.
-    #[serde(skip_serializing_if = "is_false")]
-    #[garde(skip)]
-    #[schemars(example = true)]
-    pub hairpin: bool,
+            /// Masquerade what goes back over the interface it came by, so that answers do, too.
+            #[serde(skip_serializing_if = "is_false")]
+            #[garde(skip)]
+            #[schemars(example = true)]
+            pub hairpin: bool,
+        }
+    }
 }
+
+match_keys! { matches_of! { NatRule } }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
 fn is_false(value: &bool) -> bool {
     !value
-}
-
-impl NatRule {
-    /// What the rule looks at, as a rule that does nothing.
-    pub(crate) fn matches(&self) -> Rule {
-        Rule {
-            in_: self.in_.clone(),
-            out: self.out.clone(),
-            family: self.family,
-            source: self.source.clone(),
-            destination: self.destination.clone(),
-            protocol: self.protocol.clone(),
-            source_port: self.source_port.clone(),
-            destination_port: self.destination_port.clone(),
-            icmp_type: self.icmp_type.clone(),
-            mark: self.mark,
-            zone: self.zone,
-            status: self.status.clone(),
-            ..Rule::default()
-        }
-    }
 }
 
 /// How long a translation of a source holds (RFC 4787 section 4.1).

@@ -60,13 +60,16 @@ fn default_mtu() -> u16 {
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a route (to, via, dev)")]
 pub struct Route {
     /// Destinations this is the way to.
+    #[schemars(example = "0.0.0.0/0")]
     pub to: Prefix,
 
     /// The next router; left out where the destinations are on the link itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "203.0.113.254")]
     pub via: Option<IpAddr>,
 
     /// The interface packets leave by.
+    #[schemars(example = &"outside")]
     pub dev: String,
 }
 
@@ -75,12 +78,15 @@ pub struct Route {
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a neighbour (address, mac, dev)")]
 pub struct Neighbour {
     /// Its IP address.
+    #[schemars(example = "203.0.113.254")]
     pub address: IpAddr,
 
     /// Its MAC address.
+    #[schemars(example = "02:00:00:00:00:fe")]
     pub mac: MacAddress,
 
     /// The interface it is behind.
+    #[schemars(example = &"outside")]
     pub dev: String,
 }
 

@@ -8,6 +8,7 @@ use serde::de::{Error, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::matches::{match_keys, rule};
 use crate::config::values::{IcmpType, List, Mark, PortRange, Prefix, Protocol, TcpFlags, is_name};
 
 /// Most rules in one section: a rule set is walked once per connection, and a longer one is a mistake.
@@ -45,116 +46,48 @@ pub enum DefaultAction {
     Reject,
 }
 
-/// One rule: it matches a packet that every given key matches. A list matches if any of its values does.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
-#[serde(
-    rename_all = "kebab-case",
-    deny_unknown_fields,
-    default,
-    expecting = "a rule (matches and an action)"
-)]
-pub struct Rule {
-    /// Name for counters, metrics and the log; letters, digits, `-`, `_` and `.`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(custom(sensible_name))]
-    #[schemars(example = &"web")]
-    pub name: Option<String>,
+match_keys! {
+    rule! {
+        /// One rule: it matches a packet that every given key matches. A list matches if any of its values does.
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
+        #[serde(
+            rename_all = "kebab-case",
+            deny_unknown_fields,
+            default,
+            expecting = "a rule (matches and an action)"
+        )]
+        pub struct Rule {
+            /// States: new, established, related, invalid, untracked.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[garde(skip)]
+            #[schemars(example = State::New)]
+            pub state: Option<List<State>>,
 
-    /// States: new, established, related, invalid, untracked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = State::New)]
-    pub state: Option<List<State>>,
+            /// TCP flags that are set. `syn` is the opening segment (ACK, RST and FIN clear), `!syn` any other.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[garde(skip)]
+            #[schemars(example = "!syn")]
+            pub tcp_flags: Option<TcpFlags>,
 
-    /// Interfaces the packet came in by.
-    #[serde(rename = "in", skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = &"inside")]
-    pub in_: Option<List<String>>,
+            /// The packet's direction within its connection.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[garde(skip)]
+            #[schemars(example = Direction::Original)]
+            pub direction: Option<Direction>,
 
-    /// Interfaces the packet is about to leave by; `local` is the box itself, for packets to its own addresses.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = &"outside")]
-    pub out: Option<List<String>>,
+            /// Name for counters, metrics and the log; letters, digits, `-`, `_` and `.`.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[garde(custom(sensible_name))]
+            #[schemars(example = &"web")]
+            pub name: Option<String>,
 
-    /// Address family: ipv4 or ipv6.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = Family::Ipv6)]
-    pub family: Option<Family>,
-
-    /// Source addresses.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = "10.0.0.0/8")]
-    pub source: Option<List<Prefix>>,
-
-    /// Destination addresses.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = "198.51.100.7")]
-    pub destination: Option<List<Prefix>>,
-
-    /// Protocols, by name or number.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = &"tcp")]
-    pub protocol: Option<List<Protocol>>,
-
-    /// Source ports.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = "1024-65535")]
-    pub source_port: Option<List<PortRange>>,
-
-    /// Destination ports.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = 80)]
-    pub destination_port: Option<List<PortRange>>,
-
-    /// ICMP types. Without a protocol, a name means both families, a number means ICMP.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = "echo-request")]
-    pub icmp_type: Option<List<IcmpType>>,
-
-    /// TCP flags that are set. `syn` is the opening segment (ACK, RST and FIN clear), `!syn` any other.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = "!syn")]
-    pub tcp_flags: Option<TcpFlags>,
-
-    /// The connection's mark.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = 7)]
-    pub mark: Option<Mark>,
-
-    /// Conntrack zone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = 1)]
-    pub zone: Option<u16>,
-
-    /// Status of the connection: seen-reply, assured, confirmed, snat, dnat.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = Status::Assured)]
-    pub status: Option<List<Status>>,
-
-    /// The packet's direction within its connection.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = Direction::Original)]
-    pub direction: Option<Direction>,
-
-    /// What to do: accept, drop, reject, log, or `mark:` with the mark to set.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[garde(skip)]
-    #[schemars(example = Action::Accept)]
-    pub action: Option<Action>,
+            /// What to do: accept, drop, reject, log, or `mark:` with the mark to set.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[garde(skip)]
+            #[schemars(example = Action::Accept)]
+            pub action: Option<Action>,
+        }
+    }
 }
 
 pub(super) fn sensible_name(name: &Option<String>, _: &()) -> garde::Result {
