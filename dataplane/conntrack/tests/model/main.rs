@@ -7,6 +7,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod fragments;
 mod worker;
 
 use common::received::Received;
@@ -63,14 +64,14 @@ fn shard(own: u16, preset: Preset) -> Shard {
         .unwrap()
 }
 
-/// A frame that answers one that has left.
-fn answer(frame: &[u8]) -> Vec<u8> {
+/// A packet that answers one that has left.
+fn answer(frame: &[u8]) -> Packet {
     let address = |at: usize| <[u8; 4]>::try_from(&frame[at..at + 4]).unwrap();
     let word = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
     let (source, destination) = (address(26).into(), address(30).into());
     match frame[23] {
-        frame::ICMP => Pair::of(destination, 0, source, 0).echo_reply(word(38), 1).frame(),
-        _ => Pair::of(destination, word(36), source, word(34)).udp(ANSWER_BYTES).frame(),
+        frame::ICMP => Pair::of(destination, 0, source, 0).echo_reply(word(38), 1),
+        _ => Pair::of(destination, word(36), source, word(34)).udp(ANSWER_BYTES),
     }
 }
 
@@ -183,7 +184,7 @@ fn an_answer_is_never_new() {
             match event {
                 Event::Sent { port, bytes, state: State::New } => {
                     assert!(!is_answer(&bytes), "an answer is NEW");
-                    it.receive(port, answer(&bytes));
+                    it.receive(port, answer(&bytes).frame());
                 }
                 Event::Sent { state, .. } => {
                     assert_eq!(state, State::Established);
@@ -214,7 +215,7 @@ fn a_tuple_that_is_free_again_can_be_claimed_again() {
         let mut answered = 0;
         while let Some(event) = it.next() {
             match event {
-                Event::Sent { port, bytes, state: State::New } => it.receive(port, answer(&bytes)),
+                Event::Sent { port, bytes, state: State::New } => it.receive(port, answer(&bytes).frame()),
                 Event::Sent { state, .. } => {
                     assert_eq!(state, State::Established);
                     answered += 1;
