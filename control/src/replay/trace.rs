@@ -87,7 +87,9 @@ impl Trace {
             Action::Forward(egress) => ("accept", interface(egress)),
             Action::Deliver => ("deliver", None),
             // Where the next shard's verdict is not known, the ring was full.
-            Action::Drop(_) | Action::Handoff(..) | Action::Hold(_) | Action::Wait => ("drop", None),
+            Action::Drop(_) | Action::Handoff(..) | Action::Hold(_) | Action::Announce(_) | Action::Wait => {
+                ("drop", None)
+            }
             Action::Reject(..) => ("reject", None),
             Action::Reassemble => ("hold", None),
         };

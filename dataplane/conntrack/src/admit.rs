@@ -64,7 +64,7 @@ impl Shard {
         }
     }
 
-    /// Translates the destination of a connection where a rule or a mapping says so.
+    /// Translates the destination of a connection where its master, a rule or a mapping says so.
     pub(crate) fn bind_destination(&mut self, unconfirmed: &mut Unconfirmed, facts: &mut Facts) -> Bound {
         let refusals = unconfirmed.attempt.refusals;
         let binding = self.nat.binding(&self.configuration, &self.table, &self.exchange, self.now, refusals);
@@ -75,7 +75,8 @@ impl Shard {
     #[inline]
     fn bind_source(&mut self, unconfirmed: &mut Unconfirmed, facts: &Facts, egress: Egress) -> Bound {
         let configuration = &*self.configuration;
-        let has_rules = !configuration.nat.source.is_empty() || unconfirmed.hairpin;
+        let has_rules =
+            !configuration.nat.source.is_empty() || unconfirmed.hairpin || unconfirmed.child.is_some();
         // As long as nothing is translated, a tuple that no entry has is free in both directions.
         let may_clash = self.table.translated() > 0 || self.exchange.signposts() > 0;
         if !has_rules && !may_clash && !facts.has_status(Status::DST_NAT) {

@@ -13,6 +13,7 @@ use crate::time::Instant;
 use crate::tuple::{Direction, Tuple};
 use crate::verdict::{Action, DropReason, Handoff, Verdict};
 use crate::wire;
+use std::slice;
 
 /// The zone in which another shard has given the connection of a packet to this one with it, if it has.
 pub(crate) fn delegated_in<F: Frame>(frame: &F) -> Option<Zone> {
@@ -49,6 +50,10 @@ impl Shard {
             }
             Message::Release(tuple) => {
                 self.exchange.drop_signpost(&tuple, from);
+                None
+            }
+            Message::Announce(id, expectation) => {
+                self.expectations.copy(id, &expectation);
                 None
             }
             Message::Granted(entry) => {
@@ -163,7 +168,7 @@ impl Shard {
             // A signpost that has delegated the packet is still of use.
             self.table.entries.at_mut(id.index).status.remove(Status::DELEGATED);
             self.end(id.index, End::Closed);
-            return self.decide_again(self.now, frame, 0);
+            return self.decide_again(self.now, frame, 0, id);
         }
         if entry.is_translated() {
             let to = self.translated(id.index, Direction::Original);
@@ -171,7 +176,9 @@ impl Shard {
         }
         self.configuration.mss_clamp.apply(frame, &headers, egress);
         let action = self.configuration.forwarding.finish(frame, &headers, Action::Forward(egress));
-        Verdict { action, ..*verdict }
+        let mut verdict = Verdict { action, ..*verdict };
+        self.hold_back(slice::from_mut(&mut verdict));
+        verdict
     }
 
     /// Binds the connection of a first packet again whose claim was refused `tries` times.
@@ -187,7 +194,7 @@ impl Shard {
             self.count_drops(DropReason::NatExhausted, 1);
             return Verdict { action: self.no_room(DropReason::NatExhausted), entry: None, ..*verdict };
         }
-        self.decide_again(now, frame, tries)
+        self.decide_again(now, frame, tries, verdict.entry.unwrap_or_default())
     }
 
     /// Ends the entry of a first packet that could not be held.

@@ -161,6 +161,17 @@ counters! {
         deletes: "sluice_conntrack_deletes_total",
         /// Entries that a packet ended: a reset, the answer to a query, an ICMP error, a connection opened anew.
         closed: "sluice_conntrack_closed_total",
+        /// Connections that are expected.
+        expectations: "sluice_conntrack_expectations",
+        /// Expectations that were made.
+        expectations_created: "sluice_conntrack_expectations_created_total",
+        /// Expectations that a packet has met.
+        expectations_met: "sluice_conntrack_expectations_met_total",
+        /// Expectations that nothing met in time.
+        expectations_expired: "sluice_conntrack_expectations_expired_total",
+        /// Expectations that were not made: of one that too many are, that another connection has the same, or that other shards
+        /// cannot be told.
+        expectations_refused: "sluice_conntrack_expectations_refused_total",
         /// Packets to the box itself that it took in.
         delivered: "sluice_packets_delivered_total",
         /// Echo replies, TCP resets and ICMP errors that the box wrote.

@@ -10,7 +10,7 @@ use crate::exchange::{Answered, Message};
 use crate::fragments::{DatagramId, Fragments};
 use crate::frame::{Frame, Handed};
 use crate::hold::{Held, Waiting};
-use crate::ids::ShardId;
+use crate::ids::{PortId, ShardId};
 use crate::shard::Shard;
 use crate::time::Instant;
 use crate::verdict::{Action, DropReason, Handoff, Verdict};
@@ -42,8 +42,8 @@ pub trait Host {
     /// How many packets can be handed to another shard now.
     fn room(&self, to: ShardId) -> usize;
 
-    /// Whether the lane to another shard has room for a message.
-    fn has_room(&self, to: ShardId) -> bool;
+    /// How many messages the lane to another shard has room for.
+    fn lane_room(&self, to: ShardId) -> usize;
 
     /// Says something to another shard, in order. There is room.
     fn send(&mut self, to: ShardId, message: Message);
@@ -115,6 +115,10 @@ impl<P: Frame> Dispatcher<P> {
             Action::Hold(_) => self.hold(now, shard, host, Load::Packet(packet), verdict, 0),
             Action::Wait => self.wait(now, shard, host, Load::Packet(packet), verdict),
             Action::Reassemble => self.reassemble(now, shard, host, packet, verdict),
+            Action::Announce(egress) => {
+                announce(shard, host, egress, verdict);
+                host.finish(now, shard, packet, verdict);
+            }
         }
     }
 
@@ -131,6 +135,10 @@ impl<P: Frame> Dispatcher<P> {
         match (load, verdict.action) {
             (load, Action::Hold(_)) => self.hold(now, shard, host, load, verdict, tries),
             (load, Action::Wait) => self.wait(now, shard, host, load, verdict),
+            (Load::Datagram(id), Action::Announce(egress)) => {
+                announce(shard, host, egress, verdict);
+                self.finish_datagram(now, shard, host, id, verdict);
+            }
             (Load::Packet(packet), _) => self.apply(now, shard, host, packet, verdict),
             (Load::Datagram(id), Action::Handoff(to, by)) => {
                 self.hand_off_datagram(now, shard, host, id, to, by)
@@ -173,6 +181,10 @@ impl<P: Frame> Dispatcher<P> {
         }
         if messages > 0 {
             flush_messages(shard, host);
+        }
+        if shard.exchange.wants_room() {
+            let room = others(shard).map(|to| host.lane_room(to)).min();
+            shard.exchange.set_room(room.unwrap_or_default());
         }
         (messages, verdict)
     }
@@ -294,11 +306,22 @@ pub fn flush_messages<H: Host>(shard: &mut Shard, host: &mut H) {
 }
 
 fn speak_to<H: Host>(shard: &mut Shard, host: &mut H, to: ShardId) {
-    while host.has_room(to)
+    let mut room = host.lane_room(to);
+    while room > 0
         && let Some(message) = shard.next_message(to)
     {
         host.send(to, message);
+        room -= 1;
     }
+    shard.exchange.note_room(to, room);
+}
+
+/// Tells all other shards what a packet announces, which leaves then by this port. They have room for it.
+#[cold]
+fn announce<H: Host>(shard: &mut Shard, host: &mut H, egress: PortId, verdict: &mut Verdict) {
+    flush_messages(shard, host);
+    debug_assert!(!shard.exchange.is_announcing(), "an expectation is not made where a lane is full");
+    verdict.action = Action::Forward(egress);
 }
 
 /// Hands a packet to another shard.
@@ -347,7 +370,6 @@ mod tests {
     use super::*;
     use crate::configuration::Configuration;
     use crate::forward::Forwarding;
-    use crate::ids::PortId;
     use crate::policy::Policy;
     use crate::settings::{Preset, Settings};
     use crate::shard::Capacity;
@@ -375,8 +397,8 @@ mod tests {
             0
         }
 
-        fn has_room(&self, _: ShardId) -> bool {
-            false
+        fn lane_room(&self, _: ShardId) -> usize {
+            0
         }
 
         fn send(&mut self, _: ShardId, _: Message) {}

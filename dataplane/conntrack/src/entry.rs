@@ -19,6 +19,8 @@ pub struct Status(u16);
 
 bitflags! {
     impl Status: u16 {
+        /// Its first packet has met an expectation ([`crate::expectations`]).
+        const EXPECTED = 1;
         /// A packet of the reply direction has passed.
         const SEEN_REPLY = 1 << 1;
         /// Never evicted under pressure.

@@ -4,7 +4,9 @@
 //! memory only where an extension is written.
 
 use crate::entry::Status;
+use crate::expectations::Child;
 use crate::helpers::{Assigned, HelperId};
+use crate::ids::EntryId;
 use sluice_memory::Arena;
 use std::io;
 use zerocopy::FromZeros;
@@ -18,6 +20,8 @@ pub(crate) struct Extension {
     helper: u8,
     /// Whether what that announces may have another address than the connection's own.
     loose: bool,
+    /// The place of the newest of its expectations, plus one; 0 where it has none.
+    newest_expectation: u32,
 }
 
 impl Extension {
@@ -25,6 +29,16 @@ impl Extension {
     pub(crate) fn assigned(&self) -> Option<Assigned> {
         let number = usize::from(self.helper).checked_sub(1)?;
         HelperId::ALL.get(number).map(|helper| Assigned { helper: *helper, loose: self.loose })
+    }
+
+    /// The place of the newest of its expectations, or [`NONE`](crate::entries::NONE).
+    pub(crate) const fn newest_expectation(&self) -> u32 {
+        self.newest_expectation.wrapping_sub(1)
+    }
+
+    /// From now on that is this one, or none.
+    pub(crate) const fn set_newest_expectation(&mut self, place: u32) {
+        self.newest_expectation = place.wrapping_add(1);
     }
 
     /// Gives the connection its helper.
@@ -38,6 +52,16 @@ impl Extension {
 #[derive(Debug)]
 pub(crate) struct Extensions {
     arena: Arena<Extension>,
+    /// Of the few that were expected.
+    children: Arena<KeptChild>,
+}
+
+/// What an entry keeps of the expectation that it met.
+#[derive(Clone, Copy, Debug, FromZeros)]
+struct KeptChild {
+    /// The entry's generation.
+    generation: u32,
+    child: Child,
 }
 
 impl Extensions {
@@ -46,12 +70,29 @@ impl Extensions {
     /// # Errors
     /// When the host refuses the address space.
     pub(crate) fn new(entries: u32) -> io::Result<Self> {
-        Ok(Self { arena: Arena::sparse(entries as usize)? })
+        Ok(Self { arena: Arena::sparse(entries as usize)?, children: Arena::sparse(entries as usize)? })
     }
 
     /// The extension of the entry of this number and status, if it has one.
     pub(crate) fn get(&self, index: u32, status: Status) -> Option<&Extension> {
         self.arena.get(index as usize).filter(|_| status.contains(Status::EXTENDED))
+    }
+
+    /// What the entry of this number and status keeps of the expectation that it met.
+    pub(crate) fn child(&self, index: u32, status: Status) -> Option<&Child> {
+        let kept = self.children.get(index as usize).filter(|_| status.contains(Status::EXPECTED));
+        kept.map(|kept| &kept.child)
+    }
+
+    /// The same of an entry that is over, as long as no other has taken its place and met an expectation.
+    pub(crate) fn last_child(&self, entry: EntryId) -> Option<&Child> {
+        let kept = self.children.get(entry.index as usize)?;
+        (entry.generation != 0 && kept.generation == entry.generation).then_some(&kept.child)
+    }
+
+    /// Keeps that for an entry.
+    pub(crate) fn keep_child(&mut self, entry: EntryId, child: &Child) {
+        self.children[entry.index as usize] = KeptChild { generation: entry.generation, child: *child };
     }
 
     /// The extension of an entry, which has one from now on. The entry's end is that of its extension.

@@ -1,5 +1,7 @@
 //! Identifiers: the small numbers that name things of the box, apart from what they name, so that every file may use them.
 
+use zerocopy::FromZeros;
+
 /// A port of the box, by its place in the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortId(pub u8);
@@ -15,7 +17,7 @@ pub struct ShardId(pub u16);
 
 /// Names an entry for as long as it lives: a number that is used again later, and the generation that
 /// tells its users apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, FromZeros)]
 pub struct EntryId {
     /// Place in the arena.
     pub index: u32,

@@ -89,10 +89,10 @@ impl Shard {
         (verdict, judgement.log)
     }
 
-    /// Logs the first packet of a connection for a rule that saw these facts, before it or others gave it a mark.
+    /// Logs the first packet of a connection for a rule that saw these facts.
     #[cold]
     pub(crate) fn log_first(&mut self, rule: RuleId, facts: &Facts) {
-        self.record(rule, facts.with_mark(0));
+        self.record(rule, *facts);
     }
 
     /// The counter of the rule that decided about a packet; `None` is the policy's default.

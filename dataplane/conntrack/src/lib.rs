@@ -17,6 +17,7 @@ pub mod dispatch;
 pub mod entries;
 pub mod entry;
 pub mod exchange;
+pub mod expectations;
 mod extension;
 pub mod facts;
 mod family;

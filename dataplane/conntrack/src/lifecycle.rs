@@ -3,6 +3,7 @@
 //! Whoever is to know of that is told here: NAT, which counts ports and mappings, and other shards, which have signposts.
 
 use crate::counters::ProtocolLabel;
+use crate::entries::NONE;
 use crate::entry::Status;
 use crate::index::Hash;
 use crate::listing::EntrySnapshot;
@@ -74,7 +75,7 @@ impl Shard {
 
     /// Counts an end, and gives back what the connection had besides its place in the table.
     fn release_removed(&mut self, removed: &Removed, end: End) {
-        let Removed { index, tuples, status, state } = removed;
+        let Removed { index, tuples, status, state, newest_expectation } = removed;
         match end {
             End::Expired => {
                 let protocol = ProtocolLabel::of(tuples[0].protocol());
@@ -93,6 +94,9 @@ impl Shard {
             if end != End::Refused {
                 self.nat.forget_exhausted(&tuples[1], &self.exchange, self.now);
             }
+        }
+        if *newest_expectation != NONE {
+            self.end_expectations_of(*newest_expectation);
         }
         self.release_signposts(tuples, *status);
     }

@@ -60,6 +60,7 @@ impl Shard {
         let slots = &mut slots[..frames.len().min(BURST)];
         self.parse_burst(slots, frames);
         self.decide_burst(slots, frames, verdicts);
+        self.hold_back(verdicts);
         verdicts.iter().take(slots.len()).for_each(|verdict| self.count(verdict));
     }
 
@@ -260,14 +261,37 @@ impl Shard {
         unconfirmed.delegated = delegated_in(frame).is_some();
         unconfirmed.attempt = slot.attempt;
         let mut facts = Facts::of_first_packet(packet, frame.port());
+        let mut tracked = *tracked;
+        if !self.expectations.is_empty() || slot.attempt.again {
+            self.look_for_expectation(&mut unconfirmed, &mut facts, &mut tracked);
+        }
         unconfirmed.helper = self.configuration.helpers.assign(&facts);
-        if self.configuration.compiled_nat.may_change_destination()
-            && let Bound::Elsewhere(shard) = self.bind_destination(&mut unconfirmed, &mut facts)
+        let verdict = self.decide_opened(frame, slot, &tracked, &mut unconfirmed, facts);
+        if let Some(child) = &unconfirmed.child {
+            self.settle_child(child, &verdict);
+        }
+        verdict
+    }
+
+    /// The same when it is known what it is the first packet of.
+    #[inline(always)]
+    fn decide_opened<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        slot: &Slot,
+        tracked: &Tracked,
+        unconfirmed: &mut Unconfirmed,
+        mut facts: Facts,
+    ) -> Verdict {
+        let headers = &slot.headers;
+        let packet = Packet { headers, head: frame.head() };
+        if (self.configuration.compiled_nat.may_change_destination() || unconfirmed.child.is_some())
+            && let Bound::Elsewhere(shard) = self.bind_destination(unconfirmed, &mut facts)
         {
             let Some(handoff) = self.delegate(&headers.tuple, shard) else {
                 return Verdict::dropped(DropReason::HoldFull);
             };
-            self.make_way(&unconfirmed);
+            self.make_way(unconfirmed);
             return handoff;
         }
         let translated = facts.has_status(Status::DST_NAT).then_some(facts.destination);
@@ -276,16 +300,15 @@ impl Shard {
         }
         let verdict = match self.configuration.forwarding.route(frame, headers, translated) {
             RouteResult::Open(egress) => {
-                let (mut verdict, log) =
-                    self.judge_first(&mut unconfirmed, headers, tracked, &mut facts, egress);
+                let (mut verdict, log) = self.judge_first(unconfirmed, headers, tracked, &mut facts, egress);
                 if verdict.drop_reason().is_none() {
-                    self.admit(&slot.key, headers, &mut unconfirmed, &facts, egress, &mut verdict);
+                    self.admit(&slot.key, headers, unconfirmed, &facts, egress, &mut verdict);
                 }
                 // Where it is another shard's, that logs it.
                 if let Some(rule) = log
                     && !matches!(verdict.action, Action::Handoff(..))
                 {
-                    self.log_first(rule, &facts);
+                    self.log_first(rule, &facts.with_mark(unconfirmed.inherited_mark()));
                 }
                 verdict
             }
@@ -350,10 +373,16 @@ impl Shard {
     }
 
     /// Decides about a packet once more, which was counted and logged before, and whose connection was refused its
-    /// reply tuple so often.
-    pub(crate) fn decide_again<F: Frame>(&mut self, now: Instant, frame: &mut F, refusals: u8) -> Verdict {
+    /// reply tuple so often. The entry that it had is over, the last one that is.
+    pub(crate) fn decide_again<F: Frame>(
+        &mut self,
+        now: Instant,
+        frame: &mut F,
+        refusals: u8,
+        before: EntryId,
+    ) -> Verdict {
         self.advance(now);
-        let attempt = Attempt { again: true, refusals };
+        let attempt = Attempt { again: true, refusals, before };
         let (mut slots, frames) = ([Slot { attempt, ..Slot::default() }], slice::from_mut(frame));
         let mut verdicts = [Verdict::dropped(DropReason::NatExhausted)];
         self.parse_burst(&mut slots, frames);
@@ -361,6 +390,7 @@ impl Shard {
         if let Some(reason) = verdicts[0].drop_reason() {
             self.count_drops(reason, 1);
         }
+        self.hold_back(&mut verdicts);
         verdicts[0]
     }
 

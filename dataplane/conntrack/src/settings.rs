@@ -158,6 +158,8 @@ pub struct Settings {
     pub timestamp: bool,
     /// Most entries in the tables of all shards; never more than the capacity they were made with.
     pub max_entries: u32,
+    /// Most expectations in the tables of all shards, of which there is room for 65,536.
+    pub max_expectations: u32,
     /// What is held of datagrams that come in fragments.
     pub fragments: FragmentLimits,
 }
@@ -175,6 +177,7 @@ impl Settings {
             accounting: true,
             timestamp: false,
             max_entries,
+            max_expectations: 4096,
             fragments: FragmentLimits::default(),
         }
     }

@@ -6,8 +6,9 @@ use crate::counters::Counters;
 use crate::entries::Entries;
 use crate::entry::Entry;
 use crate::exchange::Exchange;
+use crate::expectations::{Claims, Expectations};
 use crate::extension::Extension;
-use crate::ids::EntryId;
+use crate::ids::{EntryId, ShardId};
 use crate::index::Index;
 use crate::listing::EntrySnapshot;
 use crate::log::Log;
@@ -52,6 +53,8 @@ pub struct Shard {
     pub(crate) log: Log,
     /// What it keeps of translations.
     pub(crate) nat: NatState,
+    /// What is expected, here and by others.
+    pub(crate) expectations: Expectations,
     /// The pace of the box's answers.
     pub(crate) pace: Arc<Pace>,
     /// The latest time seen: time never runs backwards here.
@@ -71,6 +74,8 @@ impl Shard {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let places = index_places(capacity.entries, &configuration);
+        let claims = Arc::new(Claims::new(1)?);
+        let expectations = Expectations::new(claims, &Steering::single(), capacity.seed, Tick::at(now))?;
         Ok(Self {
             exchange: Exchange::new(capacity.entries, capacity.seed)?,
             configuration,
@@ -79,6 +84,7 @@ impl Shard {
             counters: Counters::default(),
             log: Log::default(),
             nat: NatState::new(capacity.entries, capacity.seed)?,
+            expectations,
             pace: Arc::default(),
             now,
             expired_by: now,
@@ -98,6 +104,15 @@ impl Shard {
     /// When the host refuses address space.
     pub fn with_steering(mut self, steering: Steering) -> io::Result<Self> {
         self.exchange.join(steering, self.table.entries.capacity())?;
+        self.with_claims(Arc::new(Claims::new(steering.shards())?))
+    }
+
+    /// Makes its expectations ones that are met once in the whole box, whose shards all have these claims, as it is made.
+    ///
+    /// # Errors
+    /// When the host refuses address space.
+    pub fn with_claims(mut self, claims: Arc<Claims>) -> io::Result<Self> {
+        self.expectations.join(claims, &self.exchange.steering)?;
         Ok(self)
     }
 
@@ -150,7 +165,10 @@ impl Shard {
 
     /// What has been counted.
     pub fn counters(&self) -> Counters {
-        Counters { entries: *self.table.gauges(), ..self.counters.clone() }
+        // Those of the box are counted together: its first shard tells how many they are.
+        let is_first = self.steering().own() == ShardId(0);
+        let expectations = if is_first { u64::from(self.expectations.claims().len()) } else { 0 };
+        Counters { entries: *self.table.gauges(), expectations, ..self.counters.clone() }
     }
 
     /// Counts drops that a worker finds out about when the verdicts have been given: a full transmit queue, a port
@@ -213,7 +231,7 @@ impl Shard {
     fn expire_until(&mut self, by: Instant, mut budget: u32) -> bool {
         let tick = Tick::at(by);
         while self.end_expired(tick, &mut budget) {}
-        let done = self.table.wheel.is_done(tick);
+        let done = self.end_expired_expectations(tick, &mut budget) && self.table.wheel.is_done(tick);
         if done {
             self.expired_by = by;
         }
@@ -227,10 +245,11 @@ impl Shard {
         const STEP: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
         self.now = self.now.max(now);
         while self.now.since(self.expired_by) > STEP {
-            if self.is_empty() {
+            if self.is_empty() && self.expectations.is_empty() {
                 // Nothing can be due: cross the rest at once.
                 self.expired_by = self.now;
                 self.table.wheel = Wheel::new(Tick::at(self.now));
+                self.expectations.skip_to(Tick::at(self.now));
             } else {
                 self.expire_until(self.expired_by.after(STEP), u32::MAX);
             }
@@ -273,7 +292,9 @@ impl Shard {
             self.now,
         );
         let assigned = self.table.extension(index).and_then(Extension::assigned);
-        EntrySnapshot { helper: assigned.map(|assigned| assigned.helper.name()), ..snapshot }
+        let helper = assigned.map(|assigned| assigned.helper.name());
+        let master = self.table.child(index).map(|child| child.expectation.master);
+        EntrySnapshot { helper, master, ..snapshot }
     }
 }
 

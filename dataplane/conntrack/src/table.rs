@@ -5,7 +5,9 @@
 use crate::counters::{ByState, ProtocolLabel};
 use crate::entries::{Entries, NONE};
 use crate::entry::{Entry, Status};
+use crate::expectations::Child;
 use crate::extension::{Extension, Extensions};
+use crate::ids::EntryId;
 use crate::index::{Hash, Index};
 use crate::time::Tick;
 use crate::tuple::{Direction, Tuple};
@@ -47,6 +49,8 @@ pub(crate) struct Removed {
     pub(crate) status: Status,
     /// Its tracker's last state.
     pub(crate) state: u8,
+    /// The place of the newest of its expectations, or [`NONE`].
+    pub(crate) newest_expectation: u32,
 }
 
 impl Removed {
@@ -135,6 +139,9 @@ impl Table {
             return None;
         }
         self.translated += u32::from(reply_hash.is_some());
+        if let Some(child) = &unconfirmed.child {
+            self.extensions.keep_child(self.entries.id(index), child);
+        }
         self.wheel.arm(&mut self.entries, index);
         *self.gauge(original.protocol(), entry.state) += 1;
         Some(index)
@@ -148,6 +155,16 @@ impl Table {
     /// What an entry has beside it, from now on if not before.
     pub(crate) fn extend(&mut self, index: u32) -> &mut Extension {
         self.extensions.extend(index, &mut self.entries.at_mut(index).status)
+    }
+
+    /// What an entry keeps of the expectation that it met, if it was expected.
+    pub(crate) fn child(&self, index: u32) -> Option<&Child> {
+        self.extensions.child(index, self.entries.at(index).status)
+    }
+
+    /// The same of an entry that is over, as long as no other has taken its place and met an expectation.
+    pub(crate) fn last_child(&self, entry: EntryId) -> Option<&Child> {
+        self.extensions.last_child(entry)
     }
 
     /// Takes an entry out.
@@ -173,7 +190,8 @@ impl Table {
         let tuples = self.entries.tuples(index);
         let [original, reply] = &tuples;
         let Entry { state, status, .. } = *self.entries.at(index);
-        let removed = Removed { index, tuples, status, state };
+        let newest_expectation = self.extension(index).map_or(NONE, Extension::newest_expectation);
+        let removed = Removed { index, tuples, status, state, newest_expectation };
         *self.gauge(original.protocol(), state) -= 1;
         if removed.is_translated() {
             self.index.remove(self.key(reply).hash, index);

@@ -76,6 +76,12 @@ impl Tracked {
     }
 }
 
+/// The state of packets of a connection that nobody has answered.
+#[cold]
+const fn unanswered(status: Status) -> State {
+    if status.contains(Status::EXPECTED) { State::Related } else { State::New }
+}
+
 impl Shard {
     /// Finds the connection of a packet and brings it up to date.
     #[inline(always)]
@@ -94,7 +100,7 @@ impl Shard {
         let context = Context { settings: &self.configuration.settings, now };
         let update = tracker::update(context, packet, entry, direction);
         let reply = direction == Direction::Reply;
-        let state = if answered | reply { State::Established } else { State::New };
+        let state = if answered | reply { State::Established } else { unanswered(entry.status) };
         let belongs = |place| Tracked { state, direction: Some(direction), invalid: None, place };
         let timeout_ms = match update {
             Update::Refresh { timeout_ms } => Some(timeout_ms),
@@ -154,7 +160,8 @@ impl Shard {
     ) -> Tracked {
         let answered = self.table.entries.at(index).status.contains(Status::SEEN_REPLY);
         let established = answered || direction == Direction::Reply;
-        let state = if established { State::Established } else { State::New };
+        let status = self.table.entries.at(index).status;
+        let state = if established { State::Established } else { unanswered(status) };
         self.bring_up_to_date(index, packet, direction, tracker_state, timeout_ms);
         Tracked { state, direction: Some(direction), invalid: None, place: Place::Syn(index) }
     }

@@ -5,7 +5,9 @@
 //! once the packet has passed. Dropped before, it leaves nothing behind.
 
 use crate::entry::{Entry, Status};
+use crate::expectations::{Child, ChildNat};
 use crate::helpers::Assigned;
+use crate::ids::EntryId;
 use crate::index::Hash;
 use crate::nat::{Destination, Filtering};
 use crate::tuple::Tuple;
@@ -18,6 +20,8 @@ pub(crate) struct Attempt {
     pub(crate) again: bool,
     /// How often its connection was refused its reply tuple by another shard.
     pub(crate) refusals: u8,
+    /// The entry that it had then, which is over.
+    pub(crate) before: EntryId,
 }
 
 /// A connection that is not in the table yet.
@@ -49,6 +53,8 @@ pub(crate) struct Unconfirmed {
     pub(crate) helper: Option<Assigned>,
     /// Whether another shard has delegated it to this one: then it stays.
     pub(crate) delegated: bool,
+    /// What it has met, if it was expected.
+    pub(crate) child: Option<Child>,
     /// What was tried for it before.
     pub(crate) attempt: Attempt,
 }
@@ -73,6 +79,7 @@ impl Unconfirmed {
             eif: false,
             helper: None,
             delegated: false,
+            child: None,
             attempt: Attempt::default(),
         }
     }
@@ -86,6 +93,16 @@ impl Unconfirmed {
     /// Whether another connection ends for it.
     pub(crate) const fn takes_place(&self) -> bool {
         self.replaces.is_some() || self.takes_over.is_some()
+    }
+
+    /// How it is translated, if not by rules.
+    pub(crate) fn child_nat(&self) -> Option<ChildNat> {
+        self.child.as_ref().and_then(|child| child.expectation.nat())
+    }
+
+    /// The mark that it begins with.
+    pub(crate) fn inherited_mark(&self) -> u32 {
+        self.child.as_ref().map_or(0, |child| child.expectation.mark)
     }
 
     /// Where its first packet goes; `None` where its destination stays.
@@ -104,6 +121,9 @@ impl Unconfirmed {
         }
         if self.helper.is_some() {
             status.insert(Status::HELPER);
+        }
+        if self.child.is_some() {
+            status.insert(Status::EXPECTED);
         }
         if self.reply_hash.is_none() {
             return status;

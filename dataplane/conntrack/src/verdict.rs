@@ -117,6 +117,10 @@ reasons! {
         FragmentTimeout = "fragment-timeout",
         /// A fragment too many: of its datagram, of its source, or of all that are held.
         FragmentLimit = "fragment-limit",
+        /// It announces a connection that is not expected: too many are, or other shards cannot be told.
+        ExpectationFull = "expectation-full",
+        /// It announces a connection that is not expected: a packet of it could be one that another connection has announced.
+        ExpectationClash = "expectation-clash",
         /// The egress queue was full.
         TxFull = "tx-full",
         /// The ring to the shard that the packet belongs to was full.
@@ -203,6 +207,8 @@ pub enum Action {
     Handoff(ShardId, Handoff),
     /// Is to leave by this port, and is held until the claim of its entry is answered ([`crate::exchange`]).
     Hold(PortId),
+    /// Leaves by this port as soon as all other shards have been told what it announces ([`crate::expectations`]).
+    Announce(PortId),
     /// Belongs to an entry whose claim is not answered yet, and is to come again when it is.
     Wait,
     /// Is a fragment, and is held until its datagram is whole ([`crate::fragments`]).
@@ -267,6 +273,13 @@ impl Verdict {
         self.gateway = None;
     }
 
+    /// Makes it that on a packet which leaves as soon as all other shards have been told what it announces.
+    pub(crate) const fn hold_back(&mut self) {
+        if let Action::Forward(egress) = self.action {
+            self.action = Action::Announce(egress);
+        }
+    }
+
     /// The reason of the drop, if it is one.
     pub const fn drop_reason(&self) -> Option<DropReason> {
         match self.action {
@@ -274,6 +287,7 @@ impl Verdict {
             | Action::Deliver
             | Action::Handoff(..)
             | Action::Hold(_)
+            | Action::Announce(_)
             | Action::Wait
             | Action::Reassemble => None,
             Action::Drop(reason) | Action::Reject(reason, _) => Some(reason),

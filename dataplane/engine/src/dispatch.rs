@@ -37,7 +37,12 @@ impl Host for Io {
                     self.peers.broadcast(heard);
                 }
             }
-            Action::Drop(_) | Action::Handoff(..) | Action::Hold(_) | Action::Wait | Action::Reassemble => {}
+            Action::Drop(_)
+            | Action::Handoff(..)
+            | Action::Hold(_)
+            | Action::Announce(_)
+            | Action::Wait
+            | Action::Reassemble => {}
         }
     }
 
@@ -46,8 +51,8 @@ impl Host for Io {
         self.peers.hand_off(to, handed, port, mbuf).map_err(|mbuf| Carried::of(port, mbuf))
     }
 
-    fn has_room(&self, to: ShardId) -> bool {
-        self.peers.has_room(to)
+    fn lane_room(&self, to: ShardId) -> usize {
+        self.peers.lane_room(to)
     }
 
     fn send(&mut self, to: ShardId, message: Message) {

@@ -114,10 +114,9 @@ impl<P> Peers<P> {
         self.to.get(usize::from(to.0)).and_then(Option::as_ref).map_or(0, Producer::slots)
     }
 
-    /// Whether another shard can be told something now.
-    pub(crate) fn has_room(&self, to: ShardId) -> bool {
-        let lane = self.lanes_to.get(usize::from(to.0)).and_then(Option::as_ref);
-        lane.is_some_and(|lane| !lane.is_full())
+    /// How much another shard can be told now, in messages.
+    pub(crate) fn lane_room(&self, to: ShardId) -> usize {
+        self.lanes_to.get(usize::from(to.0)).and_then(Option::as_ref).map_or(0, Producer::slots)
     }
 
     /// Says something to another shard, which has room for it.

@@ -153,8 +153,8 @@ impl Host for Outside {
         0
     }
 
-    fn has_room(&self, _: ShardId) -> bool {
-        false
+    fn lane_room(&self, _: ShardId) -> usize {
+        0
     }
 
     fn send(&mut self, _: ShardId, _: Message) {}

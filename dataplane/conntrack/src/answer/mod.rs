@@ -39,6 +39,7 @@ impl Shard {
             | Action::Drop(_)
             | Action::Handoff(..)
             | Action::Hold(_)
+            | Action::Announce(_)
             | Action::Wait
             | Action::Reassemble => return None,
         };

@@ -1,5 +1,6 @@
 //! What one shard says to another: plain data that whoever runs shards carries between them, in order.
 
+use crate::expectations::{Expectation, ExpectationId};
 use crate::ids::EntryId;
 use crate::tuple::Tuple;
 
@@ -19,6 +20,8 @@ pub enum Message {
     Refused(EntryId),
     /// The connection with this tuple is over.
     Release(Tuple),
+    /// I expect this: it can come to you.
+    Announce(ExpectationId, Expectation),
 }
 
 /// The answer to a claim, for whoever holds the packets that wait for it.

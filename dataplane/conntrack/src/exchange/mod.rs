@@ -42,6 +42,7 @@
 //!
 //! A shard that does not listen keeps none from the others: each has a queue and a share of the claims of its own.
 
+mod announcements;
 pub(crate) mod message;
 mod outbox;
 mod shares;
@@ -51,6 +52,7 @@ pub use message::{Answered, Message};
 pub use outbox::MAX_CLAIMS;
 pub(crate) use shares::Shares;
 
+use crate::expectations::{Expectation, ExpectationId};
 use crate::frame::Handed;
 use crate::ids::{EntryId, ShardId};
 use crate::steer::Steering;
@@ -125,6 +127,37 @@ impl Exchange {
     /// Whether nobody is to be told anything.
     pub(crate) const fn is_silent(&self) -> bool {
         self.outbox.is_empty()
+    }
+
+    /// Whether all other shards can be told what is expected here.
+    pub(crate) const fn may_announce(&self) -> bool {
+        self.outbox.announcements.has_room()
+    }
+
+    /// Tells all other shards what is expected here.
+    pub(crate) fn announce(&mut self, id: ExpectationId, expectation: &Expectation) {
+        self.outbox.announcements.push(id, expectation);
+    }
+
+    /// Whether some shard does not know yet what is expected here: no packet that promises it leaves before.
+    #[inline(always)]
+    pub(crate) const fn is_announcing(&self) -> bool {
+        !self.outbox.announcements.is_empty()
+    }
+
+    /// Whether it is time to look how much room lanes have.
+    pub(crate) const fn wants_room(&self) -> bool {
+        self.outbox.announcements.wants_room()
+    }
+
+    /// The fullest lane has room for so many messages.
+    pub(crate) fn set_room(&mut self, room: usize) {
+        self.outbox.announcements.set_room(room);
+    }
+
+    /// The lane to a shard has room for so many messages.
+    pub(crate) fn note_room(&mut self, to: ShardId, room: usize) {
+        self.outbox.announcements.note_room(to, room);
     }
 
     /// Whether the reply tuple of a connection belongs to another shard, which is to have a signpost.
@@ -217,6 +250,7 @@ mod tests {
                 Message::Claim { tuple, claim } => to.answer_claim(own, &tuple, claim, false),
                 Message::Granted(_) | Message::Refused(_) => to.take_answer(own),
                 Message::Release(tuple) => to.drop_signpost(&tuple, own),
+                Message::Announce(..) => {}
             }
         }
         messages

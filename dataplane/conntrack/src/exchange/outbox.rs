@@ -4,6 +4,7 @@
 //! late: it waits in a list that takes memory only while it is needed, and no claim is made there before it has gone, so
 //! that claims and releases of one tuple keep their order.
 
+use super::announcements::Announcements;
 use super::message::Message;
 use super::shares::Shares;
 use crate::ids::{EntryId, ShardId};
@@ -31,6 +32,7 @@ pub(super) struct Outbox {
     len: usize,
     /// Claims without an answer, by who is to answer.
     claims: Shares,
+    pub(super) announcements: Announcements,
 }
 
 /// Messages to one shard.
@@ -54,21 +56,26 @@ impl Outbox {
             false => Queue::new(ROOM, 2 * signposts as usize),
         };
         let queues = (0..steering.shards()).map(queue).collect::<io::Result<_>>()?;
-        Ok(Self { queues, len: 0, claims: Shares::new(MAX_CLAIMS, steering.shards()) })
+        let claims = Shares::new(MAX_CLAIMS, steering.shards());
+        Ok(Self { queues, len: 0, claims, announcements: Announcements::new(steering) })
     }
 
     /// Whether there is no message at all.
     pub(super) const fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len == 0 && self.announcements.is_empty()
     }
 
     /// Whether there are messages to a shard.
     pub(super) fn has(&self, to: ShardId) -> bool {
-        self.queues.get(usize::from(to.0)).is_some_and(|queue| !queue.waiting.is_empty())
+        self.announcements.has(to)
+            || self.queues.get(usize::from(to.0)).is_some_and(|queue| !queue.waiting.is_empty())
     }
 
-    /// The next message to a shard.
+    /// The next message to a shard: announcements first.
     pub(super) fn next(&mut self, to: ShardId) -> Option<Message> {
+        if let Some((id, expectation)) = self.announcements.next(to) {
+            return Some(Message::Announce(id, expectation));
+        }
         let queue = self.queues.get_mut(usize::from(to.0))?;
         let message = queue.waiting.pop_front()?;
         self.len = self.len - 1 + queue.take_late();

@@ -54,7 +54,7 @@ pub(super) fn write(entry: &EntrySnapshot, out: &mut impl fmt::Write) -> fmt::Re
     write!(out, ",\"use\":{}}}", entry.uses)
 }
 
-fn write_tuple(tuple: &Tuple, out: &mut impl fmt::Write) -> fmt::Result {
+pub(super) fn write_tuple(tuple: &Tuple, out: &mut impl fmt::Write) -> fmt::Result {
     write!(out, "\"src\":\"{}\",\"dst\":\"{}\"", tuple.source(), tuple.destination())?;
     let (sport, dport) = (tuple.selector.sport(), tuple.selector.dport());
     match Keys::of(tuple.protocol()) {

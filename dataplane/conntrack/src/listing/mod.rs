@@ -1,11 +1,14 @@
 //! Listings: one entry a line, in the layouts of conntrack(8) 1.4.7 and of the kernel's files in /proc/net (`text.rs`),
 //! or as JSON (`json.rs`).
 
+mod expectation;
 mod json;
 mod text;
 
 #[cfg(test)]
 mod tests;
+
+pub use expectation::ExpectationSnapshot;
 
 use crate::entry::{Cold, Entry, Status};
 use crate::ids::Zone;

@@ -2,7 +2,7 @@
 
 use super::{EntrySnapshot, Keys, Traffic, family_name, protocol_name};
 use crate::entry::Status;
-use crate::tuple::{Direction, protocol};
+use crate::tuple::{Direction, Tuple, protocol};
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -65,26 +65,35 @@ fn write_direction(
     style: &Style,
     out: &mut impl fmt::Write,
 ) -> fmt::Result {
-    let tuple = entry.tuple(direction);
-    out.write_str("src=")?;
-    write_address(tuple.source(), style, out)?;
-    out.write_str(" dst=")?;
-    write_address(tuple.destination(), style, out)?;
-    let (sport, dport) = (tuple.selector.sport(), tuple.selector.dport());
-    match Keys::of(tuple.protocol()) {
-        Keys::Ports if style.knows(tuple.protocol()) => write!(out, " sport={sport} dport={dport}")?,
-        Keys::Query => {
-            let [kind, code] = dport.to_be_bytes();
-            write!(out, " type={kind} code={code} id={sport}")?;
-        }
-        Keys::Calls => write!(out, " srckey=0x{sport:x} dstkey=0x{dport:x}")?,
-        Keys::Ports | Keys::None => {}
-    }
+    write_tuple("", entry.tuple(direction), style, out)?;
     if let Some(traffic) = entry.traffic.filter(|_| style.details) {
         let Traffic { packets, bytes } = traffic[direction as usize];
         write!(out, " packets={packets} bytes={bytes}")?;
     }
     out.write_char(' ')
+}
+
+/// Writes a tuple without what follows it; the names of its addresses begin with `prefix`.
+pub(super) fn write_tuple(
+    prefix: &str,
+    tuple: &Tuple,
+    style: &Style,
+    out: &mut impl fmt::Write,
+) -> fmt::Result {
+    write!(out, "{prefix}src=")?;
+    write_address(tuple.source(), style, out)?;
+    write!(out, " {prefix}dst=")?;
+    write_address(tuple.destination(), style, out)?;
+    let (sport, dport) = (tuple.selector.sport(), tuple.selector.dport());
+    match Keys::of(tuple.protocol()) {
+        Keys::Ports if style.knows(tuple.protocol()) => write!(out, " sport={sport} dport={dport}"),
+        Keys::Query => {
+            let [kind, code] = dport.to_be_bytes();
+            write!(out, " type={kind} code={code} id={sport}")
+        }
+        Keys::Calls => write!(out, " srckey=0x{sport:x} dstkey=0x{dport:x}"),
+        Keys::Ports | Keys::None => Ok(()),
+    }
 }
 
 fn write_details(entry: &EntrySnapshot, style: &Style, out: &mut impl fmt::Write) -> fmt::Result {

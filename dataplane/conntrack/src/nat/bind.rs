@@ -11,6 +11,7 @@ use super::search::{Reach, Search, hash_of};
 use super::used_ports::around;
 use crate::configuration::Configuration;
 use crate::entry::Status;
+use crate::expectations::ChildNat;
 use crate::facts::Facts;
 use crate::forward::{Egress, Forwarding};
 use crate::ids::{PortId, ShardId};
@@ -44,9 +45,12 @@ pub(crate) struct Binding<'a> {
 }
 
 impl<'a> Binding<'a> {
-    /// Translates the destination of a connection where a rule or a mapping says so; then the facts are those of a packet to there.
+    /// Translates the destination of a connection where its master, a rule or a mapping says so; then the facts are those of a packet to there.
     pub(crate) fn bind_destination(&self, unconfirmed: &mut Unconfirmed, facts: &mut Facts) -> Bound {
-        if !self.bind_destination_by_rule(unconfirmed, facts)
+        if let Some(nat) = unconfirmed.child_nat() {
+            unconfirmed.reply.src = nat.destination;
+            unconfirmed.reply.selector = unconfirmed.reply.selector.with_sport(nat.port);
+        } else if !self.bind_destination_by_rule(unconfirmed, facts)
             && let Bound::Elsewhere(shard) = self.bind_destination_by_filtering(unconfirmed)
         {
             return Bound::Elsewhere(shard);
@@ -122,6 +126,11 @@ impl<'a> Binding<'a> {
         facts: &Facts,
         egress: Egress,
     ) -> Bound {
+        if let Some(ChildNat { source, .. }) = unconfirmed.child_nat() {
+            let steers = source != unconfirmed.original.src;
+            let follow = Candidate { address: source, ports: &Ports::Preserve, steers };
+            return Bound::of(self.settle_anywhere(unconfirmed, &follow));
+        }
         if egress.port != PortId::LOCAL
             && let Some(bound) = self.bind_by_rules(unconfirmed, facts, egress)
         {

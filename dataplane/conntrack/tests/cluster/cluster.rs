@@ -89,8 +89,8 @@ impl Host for Around<'_> {
         }
     }
 
-    fn has_room(&self, to: ShardId) -> bool {
-        self.outside.messages[usize::from(to.0)][self.own].len() < self.outside.lane
+    fn lane_room(&self, to: ShardId) -> usize {
+        self.outside.lane.saturating_sub(self.outside.messages[usize::from(to.0)][self.own].len())
     }
 
     fn send(&mut self, to: ShardId, message: Message) {

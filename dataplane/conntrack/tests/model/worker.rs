@@ -99,8 +99,8 @@ impl Host for Outside {
         usize::MAX
     }
 
-    fn has_room(&self, _: ShardId) -> bool {
-        true
+    fn lane_room(&self, _: ShardId) -> usize {
+        usize::MAX
     }
 
     fn send(&mut self, to: ShardId, message: Message) {

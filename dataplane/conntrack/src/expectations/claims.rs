@@ -1,0 +1,150 @@
+//! Which expectations are still to be met: a word for each place, which all shards of a box see.
+//!
+//! Nothing but expectations touches them. A word says all there is to know, so that no order with other memory matters: what
+//! is expected travels by message.
+
+use super::child::Child;
+use super::expectation::{Expectation, ExpectationId};
+use crate::helpers::HelperId;
+use sluice_memory::Arena;
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// Expectations that a box can have at a time, at most.
+pub(crate) const MAX_EXPECTATIONS: u32 = 1 << 16;
+
+/// Places of all shards together: more than can be taken, so that the others of a shard whose turn it is have room, too.
+const PLACES: u32 = 1 << 20;
+
+/// In a word beside the generation: the expectation is held by the shard that decides about its child.
+const HELD: u32 = 1;
+
+/// The word of an expectation that is to be met.
+const fn word(generation: u32) -> u32 {
+    generation << 1
+}
+
+/// The words of a box.
+#[derive(Debug)]
+pub struct Claims {
+    /// Generation and [`HELD`]; 0 where nothing is expected.
+    words: Arena<AtomicU32>,
+    /// Places of each shard.
+    slots: u32,
+    /// Expectations that are to be met or held.
+    all: AtomicU32,
+    /// Those of each helper.
+    by_helper: [AtomicU32; HelperId::ALL.len()],
+}
+
+impl Claims {
+    /// Those of a box of so many shards.
+    ///
+    /// # Errors
+    /// When the host refuses the address space.
+    pub fn new(shards: u16) -> io::Result<Self> {
+        let slots = (PLACES / u32::from(shards.max(1))).min(MAX_EXPECTATIONS);
+        Ok(Self {
+            words: Arena::sparse(slots as usize * usize::from(shards))?,
+            slots,
+            all: AtomicU32::new(0),
+            by_helper: Default::default(),
+        })
+    }
+
+    /// Places of each shard.
+    pub(super) const fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    /// Places of all shards.
+    pub(super) fn places(&self) -> u32 {
+        self.words.len() as u32
+    }
+
+    /// How many are expected in the whole box.
+    pub(crate) fn len(&self) -> u32 {
+        self.all.load(Relaxed)
+    }
+
+    fn of_helper(&self, expectation: &Expectation) -> Option<&AtomicU32> {
+        self.by_helper.get(expectation.helper()? as usize)
+    }
+
+    /// Makes an expectation one that is to be met, if fewer than so many are in all and of its helper. Its place is the shard's
+    /// own, and free.
+    pub(super) fn begin(
+        &self,
+        place: u32,
+        generation: u32,
+        expectation: &Expectation,
+        max: u32,
+        of_helper: u32,
+    ) -> bool {
+        let Some(state) = self.words.get(place as usize) else { return false };
+        let take = |count: &AtomicU32, max| {
+            count.fetch_update(Relaxed, Relaxed, |count| (count < max).then_some(count + 1)).is_ok()
+        };
+        if !take(&self.all, max) {
+            return false;
+        }
+        if self.of_helper(expectation).is_some_and(|count| !take(count, of_helper)) {
+            self.all.fetch_sub(1, Relaxed);
+            return false;
+        }
+        state.store(word(generation), Relaxed);
+        true
+    }
+
+    /// Whether it is to be met.
+    pub(super) fn is_open(&self, place: u32, generation: u32) -> bool {
+        self.words.get(place as usize).is_some_and(|state| state.load(Relaxed) == word(generation))
+    }
+
+    /// Whether nothing is expected any more at a place, and nobody holds what was.
+    pub(super) fn is_over(&self, place: u32) -> bool {
+        self.words.get(place as usize).is_none_or(|state| state.load(Relaxed) == 0)
+    }
+
+    fn exchange(&self, place: u32, from: u32, to: u32) -> bool {
+        let state = self.words.get(place as usize);
+        state.is_some_and(|state| state.compare_exchange(from, to, Relaxed, Relaxed).is_ok())
+    }
+
+    /// Claims it, for whoever decides about a packet that meets it. False where it is to be met no more.
+    pub(super) fn claim(&self, place: u32, generation: u32) -> bool {
+        self.exchange(place, word(generation), word(generation) | HELD)
+    }
+
+    /// Gives it back, for another shard that is to decide. Where it has ended meanwhile, it stays ended.
+    pub(super) fn give_back(&self, child: &Child) {
+        let ExpectationId { place, generation } = child.id;
+        self.exchange(place, word(generation) | HELD, word(generation));
+    }
+
+    /// Uses up what was claimed.
+    pub(super) fn use_up(&self, child: &Child) {
+        let ExpectationId { place, generation } = child.id;
+        if self.exchange(place, word(generation) | HELD, 0) {
+            self.count_end(&child.expectation);
+        }
+    }
+
+    /// Ends it, whoever holds it. False where it was over before.
+    pub(super) fn end(&self, place: u32, generation: u32, expectation: &Expectation) -> bool {
+        let is_its = |state: u32| (state >> 1 == generation).then_some(0);
+        let state = self.words.get(place as usize);
+        let ended = state.is_some_and(|state| state.fetch_update(Relaxed, Relaxed, is_its).is_ok());
+        if ended {
+            self.count_end(expectation);
+        }
+        ended
+    }
+
+    fn count_end(&self, expectation: &Expectation) {
+        self.all.fetch_sub(1, Relaxed);
+        if let Some(count) = self.of_helper(expectation) {
+            count.fetch_sub(1, Relaxed);
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! What is expected, and for whom.
+
+use crate::helpers::HelperId;
+use crate::ids::EntryId;
+use crate::time::Tick;
+use crate::tuple::Tuple;
+use crate::verdict::DropReason;
+use zerocopy::FromZeros;
+
+/// Names an expectation for as long as it is to be met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, FromZeros)]
+pub struct ExpectationId {
+    /// Its place, the same in the tables of all shards.
+    pub place: u32,
+    /// Changes whenever the place is taken again.
+    pub generation: u32,
+}
+
+/// How much of a child's source is known. Its destination, protocol and zone always are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
+#[repr(u8)]
+pub enum SourceMask {
+    /// Address and port.
+    #[default]
+    Exact,
+    /// The address.
+    AnyPort,
+    /// Nothing.
+    Any,
+}
+
+impl SourceMask {
+    /// The part of a tuple's source that counts: its address and port.
+    const fn of(self, tuple: &Tuple) -> (u128, u16) {
+        match self {
+            Self::Exact => (tuple.src, tuple.selector.sport()),
+            Self::AnyPort => (tuple.src, 0),
+            Self::Any => (0, 0),
+        }
+    }
+
+    /// What both know.
+    fn common(self, other: Self) -> Self {
+        if self as u8 > other as u8 { self } else { other }
+    }
+}
+
+/// How a child is translated: as its master is, Linux's `nf_nat_follow_master`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
+pub struct ChildNat {
+    /// What its source address becomes, or is.
+    pub source: u128,
+    /// What its destination address becomes, or is.
+    pub destination: u128,
+    /// And its destination port.
+    pub port: u16,
+}
+
+impl ChildNat {
+    /// That of a child which comes to whoever sent the packet that announces it, at a port of its own; `announcing` is the
+    /// tuple of that packet as it came in.
+    pub const fn following(announcing: &Tuple, port: u16) -> Self {
+        Self { source: announcing.dst, destination: announcing.src, port }
+    }
+}
+
+/// What a helper, or an operator, wants expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The tuple of the child's first packet as it comes in. Its zone is the master's, whatever it says.
+    pub tuple: Tuple,
+    /// How much of its source counts.
+    pub source: SourceMask,
+    /// The kind of child, of those that the helper tells apart.
+    pub class: u8,
+    /// Whether it is met once, or until its time is over.
+    pub one_shot: bool,
+    /// How long it is waited for, in milliseconds.
+    pub timeout_ms: u32,
+    /// How the child is translated; `None` where rules say that.
+    pub nat: Option<ChildNat>,
+    /// The helper that wants it; `None` for an operator.
+    pub helper: Option<HelperId>,
+}
+
+/// How many may be expected, besides what holds for all ([`Settings`](crate::settings::Settings)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// By one master and of one class: the oldest gives way.
+    pub of_class: u32,
+    /// For one helper.
+    pub of_helper: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { of_class: u32::MAX, of_helper: u32::MAX }
+    }
+}
+
+/// Why nothing is expected. The packet that announces it is dropped, as in Linux.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unexpected {
+    /// Another connection expects what the same packet could meet.
+    Clash,
+    /// Too many are expected, or there is no room to tell another shard of it.
+    Full,
+}
+
+impl From<Unexpected> for DropReason {
+    fn from(unexpected: Unexpected) -> Self {
+        match unexpected {
+            Unexpected::Clash => Self::ExpectationClash,
+            Unexpected::Full => Self::ExpectationFull,
+        }
+    }
+}
+
+/// An expectation, as all shards know it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
+pub struct Expectation {
+    /// The tuple of the child's first packet as it comes in.
+    pub tuple: Tuple,
+    /// The master's original tuple.
+    pub master: Tuple,
+    /// Its entry, in the shard whose place this is.
+    pub(crate) master_id: EntryId,
+    nat: ChildNat,
+    /// When it is waited for no more.
+    pub(crate) deadline: Tick,
+    /// The master's mark.
+    pub(crate) mark: u32,
+    /// How much of the source counts.
+    pub source: SourceMask,
+    /// The kind of child.
+    pub class: u8,
+    /// Whether it is met once.
+    pub one_shot: bool,
+    is_translated: bool,
+    /// The number of the helper, plus one; 0 for an operator.
+    helper: u8,
+}
+
+impl Expectation {
+    /// What is wanted of this master, in its zone.
+    pub(crate) fn new(wanted: &Wanted, master: Tuple, master_id: EntryId, mark: u32, deadline: Tick) -> Self {
+        let Wanted { mut tuple, source, class, one_shot, nat, helper, .. } = *wanted;
+        tuple.selector = tuple.selector.with_zone(master.selector.zone());
+        Self {
+            tuple,
+            master,
+            master_id,
+            nat: nat.unwrap_or_default(),
+            deadline,
+            mark,
+            source,
+            class,
+            one_shot,
+            is_translated: nat.is_some(),
+            helper: helper.map_or(0, |helper| helper as u8 + 1),
+        }
+    }
+
+    /// How the child is translated; `None` where rules say that.
+    pub fn nat(&self) -> Option<ChildNat> {
+        self.is_translated.then_some(self.nat)
+    }
+
+    /// The helper that wants it; `None` for an operator.
+    pub fn helper(&self) -> Option<HelperId> {
+        HelperId::ALL.get(usize::from(self.helper).checked_sub(1)?).copied()
+    }
+
+    /// Whether a packet of this tuple meets it.
+    pub(crate) fn is_met_by(&self, tuple: &Tuple) -> bool {
+        self.goes_where(tuple) && self.source.of(&self.tuple) == self.source.of(tuple)
+    }
+
+    /// Whether some packet could meet both.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let common = self.source.common(other.source);
+        self.goes_where(&other.tuple) && common.of(&self.tuple) == common.of(&other.tuple)
+    }
+
+    /// Whether both are met by the same packets.
+    pub(crate) fn is_alike(&self, other: &Self) -> bool {
+        self.source == other.source && self.is_met_by(&other.tuple)
+    }
+
+    /// Whether a packet of this tuple goes to where the child does.
+    fn goes_where(&self, tuple: &Tuple) -> bool {
+        self.tuple.dst == tuple.dst && self.tuple.selector.with_sport(0) == tuple.selector.with_sport(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVER: [u8; 4] = [198, 51, 100, 2];
+
+    fn tuple(src: [u8; 4], sport: u16, dport: u16) -> Tuple {
+        Tuple::new(src.into(), [10, 0, 0, 2].into(), 6, sport, dport)
+    }
+
+    fn expectation(tuple: Tuple, source: SourceMask) -> Expectation {
+        Expectation { tuple, source, ..Expectation::default() }
+    }
+
+    #[test]
+    fn as_much_of_the_source_counts_as_is_known() {
+        let stranger = [192, 0, 2, 1];
+        for (source, met) in [
+            (SourceMask::Exact, [true, false, false, false]),
+            (SourceMask::AnyPort, [true, true, false, false]),
+            (SourceMask::Any, [true, true, true, false]),
+        ] {
+            let it = expectation(tuple(SERVER, 20, 5001), source);
+            let packets = [
+                tuple(SERVER, 20, 5001),
+                tuple(SERVER, 21, 5001),
+                tuple(stranger, 20, 5001),
+                tuple(SERVER, 20, 5002),
+            ];
+            assert_eq!(packets.map(|packet| it.is_met_by(&packet)), met, "{source:?}");
+        }
+    }
+
+    #[test]
+    fn protocol_and_zone_always_count() {
+        let it = expectation(tuple(SERVER, 0, 5001), SourceMask::Any);
+        let packet = tuple(SERVER, 0, 5001);
+        let zoned = Tuple { selector: packet.selector.with_zone(7), ..packet };
+        let udp = Tuple::new(SERVER.into(), [10, 0, 0, 2].into(), 17, 0, 5001);
+        assert!(it.is_met_by(&packet) && !it.is_met_by(&zoned) && !it.is_met_by(&udp));
+    }
+
+    #[test]
+    fn what_one_packet_could_meet_overlaps() {
+        let from = |src, source| expectation(tuple(src, 20, 5001), source);
+        let one = from(SERVER, SourceMask::AnyPort);
+        let other = from([192, 0, 2, 1], SourceMask::AnyPort);
+        let anyone = from([0; 4], SourceMask::Any);
+        assert!(!one.overlaps(&other) && one.overlaps(&anyone) && anyone.overlaps(&other));
+        assert!(one.overlaps(&from(SERVER, SourceMask::Exact)));
+        assert!(one.is_alike(&one) && !one.is_alike(&from(SERVER, SourceMask::Exact)));
+    }
+
+    #[test]
+    fn a_child_follows_its_master() {
+        // A client behind masquerade announces a port; the server comes to it.
+        let announcing = Tuple::new([10, 0, 0, 2].into(), SERVER.into(), 6, 40000, 21);
+        let nat = ChildNat::following(&announcing, 5001);
+        assert_eq!((nat.source, nat.destination, nat.port), (announcing.dst, announcing.src, 5001));
+    }
+}

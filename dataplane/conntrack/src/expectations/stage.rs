@@ -1,0 +1,257 @@
+//! What a shard does about expectations: it expects, is told what others expect, and finds out what a first packet meets.
+
+use super::child::Child;
+use super::expectation::{Expectation, ExpectationId, Limits, Unexpected, Wanted};
+use super::table::Removed;
+use crate::entries::NONE;
+use crate::entry::Status;
+use crate::facts::Facts;
+use crate::listing::ExpectationSnapshot;
+use crate::shard::Shard;
+use crate::time::{MAX_TIMEOUT, Tick};
+use crate::track::Tracked;
+use crate::tuple::{Direction, Tuple};
+use crate::unconfirmed::Unconfirmed;
+use crate::verdict::{Action, State, Verdict};
+
+/// Own places that are looked at for each that is taken, so that those which other shards have used up are few.
+const TIDIED: u32 = 4;
+
+/// Places that one call of [`Shard::list_expectations`] looks at.
+const LISTED_PLACES: u32 = 1024;
+
+impl Shard {
+    /// Expects something for the entry of this number. What that expects already is waited for anew. The packet that announces it
+    /// leaves when all other shards have been told.
+    ///
+    /// # Errors
+    /// Why it is not expected.
+    pub(crate) fn expect(
+        &mut self,
+        master: u32,
+        wanted: &Wanted,
+        limits: Limits,
+    ) -> Result<ExpectationId, Unexpected> {
+        let expected = self.try_to_expect(master, wanted, limits);
+        match expected {
+            Ok(_) => self.counters.expectations_created += 1,
+            Err(_) => self.counters.expectations_refused += 1,
+        }
+        expected
+    }
+
+    fn try_to_expect(
+        &mut self,
+        master: u32,
+        wanted: &Wanted,
+        limits: Limits,
+    ) -> Result<ExpectationId, Unexpected> {
+        self.tidy_expectations();
+        let now = Tick::at(self.now);
+        let deadline = now.after_ms(wanted.timeout_ms.min(MAX_TIMEOUT.as_millis() as u32));
+        let original = self.table.entries.tuple(master, Direction::Original);
+        let (id, mark) = (self.table.entries.id(master), self.table.entries.at(master).mark);
+        let expectation = Expectation::new(wanted, original, id, mark, deadline);
+        match self.expectations.overlapping(&expectation, now) {
+            Some(place) if self.expectations.is_again(place, master, &expectation) => {
+                self.end_expectation(place);
+            }
+            Some(_) => return Err(Unexpected::Clash),
+            None => self.make_way_for(master, &expectation, limits.of_class)?,
+        }
+        if !self.exchange.may_announce() {
+            return Err(Unexpected::Full);
+        }
+        let newest = self.newest_expectation(master);
+        let max = self.configuration.settings.max_expectations;
+        let id = self.expectations.insert(master, newest, &expectation, max, limits.of_helper);
+        let id = id.ok_or(Unexpected::Full)?;
+        self.table.extend(master).set_newest_expectation(id.place);
+        self.exchange.announce(id, &expectation);
+        Ok(id)
+    }
+
+    /// Ends the oldest expectation of a master's class where there are as many as may be.
+    fn make_way_for(&mut self, master: u32, wanted: &Expectation, max: u32) -> Result<(), Unexpected> {
+        let newest = self.newest_expectation(master);
+        let of_class = |place: &u32| self.expectations.at(*place).class == wanted.class;
+        let is_open = |place: &u32| self.expectations.own(self.expectations.id(*place)).is_some();
+        let mut rivals = self.expectations.of_master(newest).filter(of_class).filter(is_open);
+        let (mut count, mut oldest) = (0, None);
+        for place in rivals.by_ref() {
+            (count, oldest) = (count + 1, Some(place));
+        }
+        drop(rivals);
+        match oldest.filter(|_| count >= max) {
+            Some(oldest) => self.end_expectation(oldest),
+            None if max == 0 => return Err(Unexpected::Full),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// The newest expectation of an entry, or [`NONE`].
+    fn newest_expectation(&self, master: u32) -> u32 {
+        self.table.extension(master).map_or(NONE, |extension| extension.newest_expectation())
+    }
+
+    /// Lets go of some own expectations that were used up by other shards.
+    fn tidy_expectations(&mut self) {
+        for _ in 0..TIDIED {
+            if let Some(place) = self.expectations.tidy() {
+                self.end_expectation(place);
+            }
+        }
+    }
+
+    /// Ends an own expectation, in all shards at once.
+    fn end_expectation(&mut self, place: u32) {
+        let (removed, _) = self.expectations.remove(place);
+        self.note_newest(&removed);
+    }
+
+    fn note_newest(&mut self, removed: &Removed) {
+        if let Removed { master, newest: Some(newest) } = *removed {
+            self.table.extend(master).set_newest_expectation(newest);
+        }
+    }
+
+    /// Ends what a connection expects that is over; `newest` is the place of the newest.
+    #[cold]
+    pub(crate) fn end_expectations_of(&mut self, newest: u32) {
+        let mut next = self.expectations.of_master(newest).next();
+        while let Some(place) = next {
+            next = self.expectations.of_master(place).nth(1);
+            self.expectations.remove(place);
+        }
+    }
+
+    /// Ends expectations whose time is over at `now`, as far as `budget` goes. False when there is more to do.
+    pub(crate) fn end_expired_expectations(&mut self, now: Tick, budget: &mut u32) -> bool {
+        while let Some(own) = self.expectations.remove_expired(now, budget) {
+            let Some((removed, ended)) = own else { continue };
+            self.counters.expectations_expired += u64::from(ended);
+            self.note_newest(&removed);
+        }
+        self.expectations.is_done(now)
+    }
+
+    /// Ends an expectation of this shard's. False where it is over already.
+    pub fn unexpect(&mut self, id: ExpectationId) -> bool {
+        let place = self.expectations.own(id);
+        if let Some(place) = place {
+            self.end_expectation(place);
+        }
+        place.is_some()
+    }
+
+    /// Expects something for the connection whose original tuple this is; `None` where there is no such connection here.
+    pub fn expect_for(
+        &mut self,
+        master: &Tuple,
+        wanted: &Wanted,
+        limits: Limits,
+    ) -> Option<Result<ExpectationId, Unexpected>> {
+        let key = self.table.key(master);
+        let (index, direction) = self.find(&key, master)?;
+        (direction == Direction::Original).then(|| self.expect(index, wanted, limits))
+    }
+
+    /// Ends the expectations of this shard that `wanted` says; gives how many those were.
+    pub fn delete_expectations(&mut self, mut wanted: impl FnMut(&ExpectationSnapshot) -> bool) -> u32 {
+        let now = Tick::at(self.now);
+        let (mut next, mut count) = (self.expectations.next_own(0, now), 0);
+        while let Some(place) = next {
+            if wanted(&self.expectation_snapshot(place)) {
+                self.end_expectation(place);
+                count += 1;
+            }
+            next = self.expectations.next_own(place + 1, now);
+        }
+        count
+    }
+
+    /// Walks what this shard expects from the place `cursor` on, at most `most` of it and as many places as a worker has time
+    /// for; gives the place to go on from, which may come without any expectation, or `None` at the end.
+    pub fn list_expectations(
+        &self,
+        cursor: u32,
+        most: u32,
+        mut visit: impl FnMut(ExpectationId, ExpectationSnapshot),
+    ) -> Option<u32> {
+        let now = Tick::at(self.now);
+        let mut places = self.expectations.own_places(cursor);
+        let mut visited = 0;
+        for place in places.by_ref().take(LISTED_PLACES as usize) {
+            if self.expectations.is_to_be_met(place, now) {
+                visit(self.expectations.id(place), self.expectation_snapshot(place));
+                visited += 1;
+            }
+            if visited >= most {
+                break;
+            }
+        }
+        places.next()
+    }
+
+    /// Makes a connection a child whose first packet meets an expectation, or was one before: the packet is RELATED.
+    #[inline(never)]
+    pub(crate) fn look_for_expectation(
+        &mut self,
+        unconfirmed: &mut Unconfirmed,
+        facts: &mut Facts,
+        tracked: &mut Tracked,
+    ) {
+        let before = self.table.last_child(unconfirmed.attempt.before).copied();
+        let Some(child) = before.or_else(|| self.meet(&unconfirmed.original)) else { return };
+        facts.state = Some(State::Related);
+        if let Some(connection) = &mut facts.connection {
+            connection.mark = child.expectation.mark;
+            connection.status.insert(Status::EXPECTED);
+        }
+        tracked.state = State::Related;
+        unconfirmed.child = Some(child);
+    }
+
+    /// What a first packet of this tuple meets, claimed for it until [`Self::settle_child`].
+    fn meet(&mut self, tuple: &Tuple) -> Option<Child> {
+        let now = Tick::at(self.now);
+        loop {
+            let place = self.expectations.find(tuple, now)?;
+            if self.expectations.claim(place) {
+                self.counters.expectations_met += 1;
+                return Some(Child {
+                    id: self.expectations.id(place),
+                    expectation: *self.expectations.at(place),
+                });
+            }
+        }
+    }
+
+    /// Uses up what the first packet of a connection has met, whatever has become of the packet; gives it back where another
+    /// shard is to decide.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn settle_child(&mut self, child: &Child, verdict: &Verdict) {
+        let claims = self.expectations.claims();
+        if matches!(verdict.action, Action::Handoff(..)) {
+            claims.give_back(child);
+            self.counters.expectations_met -= 1;
+        } else {
+            claims.use_up(child);
+        }
+    }
+
+    /// Has packets that are about to leave wait until all other shards know what is announced.
+    #[doc(hidden)]
+    #[inline]
+    pub fn hold_back(&self, verdicts: &mut [Verdict]) {
+        if self.exchange.is_announcing() {
+            verdicts.iter_mut().for_each(Verdict::hold_back);
+        }
+    }
+
+    fn expectation_snapshot(&self, place: u32) -> ExpectationSnapshot {
+        ExpectationSnapshot::of(self.expectations.at(place), self.now)
+    }
+}

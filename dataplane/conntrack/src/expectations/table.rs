@@ -1,0 +1,354 @@
+//! The table of a shard: what it expects itself, at places of its own, and copies of what other shards expect, at theirs.
+
+use super::claims::Claims;
+use super::expectation::{Expectation, ExpectationId};
+use crate::entries::NONE;
+use crate::steer::Steering;
+use crate::time::Tick;
+use crate::tuple::Tuple;
+use crate::wheel::{Timer, Timers, Wheel};
+use ahash::RandomState;
+use sluice_memory::Arena;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use zerocopy::FromZeros;
+
+/// Chains that expectations are found in.
+const BUCKETS: usize = 1 << 16;
+
+/// One place, free where nothing is chained in it.
+#[derive(Clone, Copy, Debug, FromZeros)]
+struct Place {
+    expectation: Expectation,
+    generation: u32,
+    timer: Timer,
+    is_chained: bool,
+    /// The next in its bucket, or of the free places.
+    next: u32,
+    /// Of an own expectation: the number of the master's entry, and the neighbours among those of the same master.
+    master: u32,
+    older: u32,
+    newer: u32,
+}
+
+#[derive(Debug)]
+struct Places(Arena<Place>);
+
+impl Places {
+    fn at(&self, place: u32) -> &Place {
+        &self.0[place as usize]
+    }
+
+    fn at_mut(&mut self, place: u32) -> &mut Place {
+        &mut self.0[place as usize]
+    }
+}
+
+impl Timers for Places {
+    fn deadline(&self, place: u32) -> Tick {
+        self.at(place).expectation.deadline
+    }
+
+    fn deadline_mut(&mut self, place: u32) -> &mut Tick {
+        &mut self.at_mut(place).expectation.deadline
+    }
+
+    fn timer(&self, place: u32) -> &Timer {
+        &self.at(place).timer
+    }
+
+    fn timer_mut(&mut self, place: u32) -> &mut Timer {
+        &mut self.at_mut(place).timer
+    }
+}
+
+/// An own expectation that is in the table no more.
+#[derive(Debug)]
+pub(super) struct Removed {
+    /// The number of the master's entry.
+    pub(super) master: u32,
+    /// The newest of its expectations, where that is another one now.
+    pub(super) newest: Option<u32>,
+}
+
+/// The table.
+#[derive(Debug)]
+pub(crate) struct Expectations {
+    places: Places,
+    /// The first of each chain, plus one; 0 where there is none.
+    buckets: Arena<u32>,
+    key: RandomState,
+    wheel: Wheel,
+    /// Places in chains.
+    len: u32,
+    /// The first of its own places.
+    own: u32,
+    /// First of the own places given back.
+    free: u32,
+    /// Own places from here on have never been taken.
+    untouched: u32,
+    /// The own place that is tidied next.
+    hand: u32,
+    claims: Arc<Claims>,
+}
+
+impl Expectations {
+    /// That of a shard, which expects nothing at `now` and finds what it will by `seed`.
+    ///
+    /// # Errors
+    /// When the host refuses the address space.
+    pub(crate) fn new(
+        claims: Arc<Claims>,
+        steering: &Steering,
+        [a, b, c, d]: [u64; 4],
+        now: Tick,
+    ) -> io::Result<Self> {
+        let own = u32::from(steering.own().0) * claims.slots();
+        Ok(Self {
+            places: Places(Arena::sparse(claims.places() as usize)?),
+            buckets: Arena::sparse(BUCKETS)?,
+            key: RandomState::with_seeds(a, b, c, d),
+            wheel: Wheel::new(now),
+            len: 0,
+            own,
+            free: NONE,
+            untouched: own,
+            hand: own,
+            claims,
+        })
+    }
+
+    /// Makes it one of several tables, all still empty, that see the same claims.
+    ///
+    /// # Errors
+    /// When the host refuses the address space.
+    pub(crate) fn join(&mut self, claims: Arc<Claims>, steering: &Steering) -> io::Result<()> {
+        self.places = Places(Arena::sparse(claims.places() as usize)?);
+        self.own = u32::from(steering.own().0) * claims.slots();
+        (self.untouched, self.hand) = (self.own, self.own);
+        self.claims = claims;
+        Ok(())
+    }
+
+    /// The words of the box.
+    pub(crate) const fn claims(&self) -> &Arc<Claims> {
+        &self.claims
+    }
+
+    /// Whether there is nothing to be met.
+    #[inline(always)]
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// What a place holds that is in use.
+    pub(super) fn at(&self, place: u32) -> &Expectation {
+        &self.places.at(place).expectation
+    }
+
+    /// The name of what a place holds.
+    pub(super) fn id(&self, place: u32) -> ExpectationId {
+        ExpectationId { place, generation: self.places.at(place).generation }
+    }
+
+    /// The place of an own expectation, if it is to be met yet.
+    pub(super) fn own(&self, id: ExpectationId) -> Option<u32> {
+        let ExpectationId { place, generation } = id;
+        let is_own = (self.own..self.untouched).contains(&place);
+        (is_own && self.places.at(place).generation == generation && self.is_open(place)).then_some(place)
+    }
+
+    fn is_open(&self, place: u32) -> bool {
+        let Place { is_chained, generation, .. } = *self.places.at(place);
+        is_chained && self.claims.is_open(place, generation)
+    }
+
+    /// The first own expectation that is to be met at `now`, from a place of this number on.
+    pub(super) fn next_own(&self, place: u32, now: Tick) -> Option<u32> {
+        self.own_places(place).find(|place| self.is_to_be_met(*place, now))
+    }
+
+    fn bucket(&self, tuple: &Tuple) -> usize {
+        let to = (tuple.dst, tuple.selector.with_sport(0).as_u64());
+        self.key.hash_one(to) as usize % BUCKETS
+    }
+
+    /// What is to be met at `now` of the chain that packets of this tuple look through.
+    fn chain(&self, tuple: &Tuple, now: Tick) -> impl Iterator<Item = u32> {
+        let first = self.buckets[self.bucket(tuple)].wrapping_sub(1);
+        let next = |place: &u32| Some(self.places.at(*place).next).filter(|next| *next != NONE);
+        std::iter::successors(Some(first).filter(|first| *first != NONE), next)
+            .filter(move |place| self.is_to_be_met(*place, now))
+    }
+
+    /// The newest expectation that a packet of this tuple meets at `now`.
+    pub(super) fn find(&self, tuple: &Tuple, now: Tick) -> Option<u32> {
+        self.chain(tuple, now).find(|place| self.at(*place).is_met_by(tuple))
+    }
+
+    /// What a packet could meet as well that meets this one.
+    pub(super) fn overlapping(&self, wanted: &Expectation, now: Tick) -> Option<u32> {
+        self.chain(&wanted.tuple, now).find(|place| self.at(*place).overlaps(wanted))
+    }
+
+    /// Whether it is what an entry expects, of that class and met by the same packets.
+    pub(super) fn is_again(&self, place: u32, master: u32, wanted: &Expectation) -> bool {
+        let own = (self.own..self.untouched).contains(&place) && self.places.at(place).master == master;
+        own && self.at(place).class == wanted.class && self.at(place).is_alike(wanted)
+    }
+
+    /// The expectations of a master from the newest on, be they still to be met or not.
+    pub(super) fn of_master(&self, newest: u32) -> impl Iterator<Item = u32> {
+        let older = |place: &u32| Some(self.places.at(*place).older).filter(|older| *older != NONE);
+        std::iter::successors(Some(newest).filter(|newest| *newest != NONE), older)
+    }
+
+    /// Expects something for the entry of this number, whose newest expectation is `newest`, if fewer than so many are expected in
+    /// all and for one helper.
+    pub(super) fn insert(
+        &mut self,
+        master: u32,
+        newest: u32,
+        expectation: &Expectation,
+        max: u32,
+        of_helper: u32,
+    ) -> Option<ExpectationId> {
+        let fresh = self.free == NONE;
+        let place = if fresh { self.untouched } else { self.free };
+        if fresh && place - self.own >= self.claims.slots() {
+            return None;
+        }
+        let Place { generation, next, .. } = *self.places.at(place);
+        // A word has room for 31 bits of it, and 0 stands for nothing.
+        let generation = if generation >= u32::MAX >> 1 { 1 } else { generation + 1 };
+        if !self.claims.begin(place, generation, expectation, max, of_helper) {
+            return None;
+        }
+        if fresh {
+            self.untouched += 1;
+        } else {
+            self.free = next;
+        }
+        if newest != NONE {
+            self.places.at_mut(newest).newer = place;
+        }
+        let id = ExpectationId { place, generation };
+        self.link(id, expectation, [master, newest]);
+        Some(id)
+    }
+
+    /// Puts a copy of what another shard expects at its place, instead of what was there.
+    pub(crate) fn copy(&mut self, id: ExpectationId, expectation: &Expectation) {
+        if self.places.0.get(id.place as usize).is_some_and(|place| place.is_chained) {
+            self.unlink(id.place);
+            self.wheel.disarm(&mut self.places, id.place);
+        }
+        if (id.place as usize) < self.places.0.len() {
+            self.link(id, expectation, [NONE, NONE]);
+        }
+    }
+
+    fn link(&mut self, id: ExpectationId, expectation: &Expectation, [master, older]: [u32; 2]) {
+        let ExpectationId { place, generation } = id;
+        let bucket = self.bucket(&expectation.tuple);
+        let next = std::mem::replace(&mut self.buckets[bucket], place + 1).wrapping_sub(1);
+        let timer = Timer::default();
+        let expectation = *expectation;
+        *self.places.at_mut(place) =
+            Place { expectation, generation, timer, is_chained: true, next, master, older, newer: NONE };
+        self.wheel.arm(&mut self.places, place);
+        self.len += 1;
+    }
+
+    /// Takes a place out of its chain.
+    fn unlink(&mut self, place: u32) {
+        let Place { expectation, next, .. } = *self.places.at(place);
+        let bucket = self.bucket(&expectation.tuple);
+        let mut before = self.buckets[bucket].wrapping_sub(1);
+        if before == place {
+            self.buckets[bucket] = next.wrapping_add(1);
+        } else {
+            while self.places.at(before).next != place {
+                before = self.places.at(before).next;
+            }
+            self.places.at_mut(before).next = next;
+        }
+        self.places.at_mut(place).is_chained = false;
+        self.len -= 1;
+    }
+
+    /// Lets go of an own expectation, which is over in all shards from now on. Says whether it was to be met yet.
+    pub(super) fn remove(&mut self, place: u32) -> (Removed, bool) {
+        self.wheel.disarm(&mut self.places, place);
+        self.remove_disarmed(place)
+    }
+
+    fn remove_disarmed(&mut self, place: u32) -> (Removed, bool) {
+        self.unlink(place);
+        let Place { expectation, generation, master, older, newer, .. } = *self.places.at(place);
+        let ended = self.claims.end(place, generation, &expectation);
+        if older != NONE {
+            self.places.at_mut(older).newer = newer;
+        }
+        if newer != NONE {
+            self.places.at_mut(newer).older = older;
+        }
+        self.places.at_mut(place).next = std::mem::replace(&mut self.free, place);
+        (Removed { master, newest: (newer == NONE).then_some(older) }, ended)
+    }
+
+    /// Takes the next one out whose time is over at `now`; of an own one, says whose it was and whether it was to be met yet.
+    /// `None` when there is none for the time being, or when `budget` is used up.
+    pub(super) fn remove_expired(&mut self, now: Tick, budget: &mut u32) -> Option<Option<(Removed, bool)>> {
+        loop {
+            let place = self.wheel.next_due(&mut self.places, now, budget)?;
+            if !self.at(place).deadline.is_due(now) {
+                self.wheel.arm(&mut self.places, place);
+            } else if self.places.at(place).master == NONE {
+                self.unlink(place);
+                return Some(None);
+            } else {
+                return Some(Some(self.remove_disarmed(place)));
+            }
+        }
+    }
+
+    /// Whether all that is due at `now` has been taken out.
+    pub(crate) fn is_done(&self, now: Tick) -> bool {
+        self.wheel.is_done(now)
+    }
+
+    /// Crosses time in which nothing is due.
+    pub(crate) fn skip_to(&mut self, now: Tick) {
+        self.wheel = Wheel::new(now);
+    }
+
+    /// Goes on to the next own place; gives it where another shard has used up what it holds.
+    pub(super) fn tidy(&mut self) -> Option<u32> {
+        let place = self.hand;
+        self.hand = if place + 1 < self.untouched { place + 1 } else { self.own };
+        let is_used_up = self.places.at(place).is_chained && self.claims.is_over(place);
+        is_used_up.then_some(place)
+    }
+
+    /// The own places from this number on that have ever been taken.
+    pub(super) fn own_places(&self, cursor: u32) -> Range<u32> {
+        cursor.max(self.own)..self.untouched
+    }
+
+    /// Whether a place holds what is to be met at `now`.
+    pub(super) fn is_to_be_met(&self, place: u32, now: Tick) -> bool {
+        self.is_open(place) && !self.at(place).deadline.is_due(now)
+    }
+
+    /// Claims what a packet meets, if it is to be met yet, and is met but once.
+    pub(super) fn claim(&self, place: u32) -> bool {
+        let Place { expectation, generation, .. } = self.places.at(place);
+        if expectation.one_shot {
+            self.claims.claim(place, *generation)
+        } else {
+            self.claims.is_open(place, *generation)
+        }
+    }
+}
