@@ -104,8 +104,8 @@ impl Host for Around<'_> {
         if self.outside.is_full { 0 } else { LANE - self.outside.packets[usize::from(to.0)].len() }
     }
 
-    fn has_room(&self, to: ShardId) -> bool {
-        self.outside.messages[usize::from(to.0)].len() < LANE
+    fn lane_room(&self, to: ShardId) -> usize {
+        LANE.saturating_sub(self.outside.messages[usize::from(to.0)].len())
     }
 
     fn send(&mut self, to: ShardId, message: Message) {
