@@ -282,15 +282,15 @@ fn peers(setup: Setup, steering: &Steering) -> Vec<Peers> {
 
 /// What a box is told that behaves like Linux and lets connections out: checksums verified, windows tracked,
 /// packets and bytes counted, at most `limit` entries, sources translated to so many addresses, if any.
-pub(crate) fn configuration(limit: u32, addresses: u32) -> Box<Configuration> {
+pub(crate) fn configuration(limit: u32, addresses: u32) -> Configuration {
     translating(limit, addresses, Ports::Preserve)
 }
 
 /// The same, with these ports of each address.
-pub(crate) fn translating(limit: u32, addresses: u32, ports: Ports) -> Box<Configuration> {
+pub(crate) fn translating(limit: u32, addresses: u32, ports: Ports) -> Configuration {
     let settings = Settings::of(Preset::Linux, limit);
     let configuration = Configuration::new(settings, policy(), Forwarding::wire());
-    let Some(last) = addresses.checked_sub(1) else { return Box::new(configuration) };
+    let Some(last) = addresses.checked_sub(1) else { return configuration };
     let range = Range {
         first: OUTSIDE_ADDRESS.into(),
         last: Ipv4Addr::from_bits(OUTSIDE_ADDRESS.to_bits() + last).into(),
@@ -298,7 +298,7 @@ pub(crate) fn translating(limit: u32, addresses: u32, ports: Ports) -> Box<Confi
     };
     let outgoing = Match { ingress: vec![INSIDE], ..Match::default() };
     let source = vec![nat::Rule::new(outgoing, Target::Pool(vec![range]))];
-    Box::new(configuration.with_nat(Nat { source, destination: Vec::new() }))
+    configuration.with_nat(Nat { source, destination: Vec::new() })
 }
 
 /// Connections are opened from inside, and nothing else passes.

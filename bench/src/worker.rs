@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use dpdk::lcore::{self, Lcore};
 use dpdk::{Burst, Device, Eal, EalOptions, Mempool, MempoolOptions, Port, PortOptions};
-use sluice_conntrack::{Capacity, Configuration, PortId, Shard};
+use sluice_conntrack::{Capacity, Configuration, Installation, PortId, Shard};
 use sluice_engine::command::{Answer, Command, Controller, channel};
 use sluice_engine::report::Stats;
 use sluice_engine::{Clock, Idle, OpenPort, Queues, Worker};
@@ -96,7 +96,7 @@ impl Bench {
     pub fn new_connections(&self, captures: &Captures, connections: u32) -> anyhow::Result<f64> {
         let clock = Clock::new(&self.eal);
         let mut shard = self.shard(&clock, connections)?;
-        shard.configure(self.configuration(0));
+        shard.configure(&mut Installation::new(self.configuration(0)));
         let inside = format!("net_pcap_inside,rx_pcap={},infinite_rx=1", captures.new_inside.display());
         let (ports, queues) = self.attach(&[&inside, "net_null_outside,no-rx=1"])?;
         let mut running = self.run(clock, shard, queues)?;
@@ -104,7 +104,8 @@ impl Bench {
 
         let mut samples = Vec::new();
         let begin = Instant::now();
-        running.ask(Command::Configure(self.configuration(connections)))?;
+        let next = Box::new(Installation::new(self.configuration(connections)));
+        running.ask(Command::Configure(next))?;
         while samples.last().is_none_or(|&(_, count)| count < u64::from(connections)) {
             ensure!(begin.elapsed() < PATIENCE, "the worker has not taken {connections} connections");
             let stats = running.stats()?;
@@ -140,7 +141,7 @@ impl Bench {
         Ok(Shard::new(capacity, self.configuration(connections), clock.now())?)
     }
 
-    fn configuration(&self, limit: u32) -> Box<Configuration> {
+    fn configuration(&self, limit: u32) -> Configuration {
         configuration(limit, self.snat.into())
     }
 
@@ -171,13 +172,13 @@ impl Bench {
 
     fn run(&self, clock: Clock, shard: Shard, queues: Vec<OpenPort>) -> anyhow::Result<Running> {
         let (controller, mut inbox) = channel();
-        let rules = shard.configuration().policy.rules.len();
+        let stats = Some(Box::new(Stats::new(shard.configuration())));
         let mut worker = Worker::new(shard, Queues::single(queues), self.pool);
         let worker = lcore::launch(&self.eal, self.core, "worker", move || {
             worker.run(&clock, Idle::Poll, &mut inbox);
             worker
         })?;
-        Ok(Running { controller, worker, stats: Some(Box::new(Stats::new(rules, 0))) })
+        Ok(Running { controller, worker, stats })
     }
 }
 

@@ -21,6 +21,7 @@ use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
@@ -73,6 +74,7 @@ pub fn run(args: &Replay) -> ExitCode {
 fn replay(args: &Replay, config: &Config) -> Result<(), Failure> {
     let names: Vec<&str> = config.interfaces.keys().map(String::as_str).collect();
     let configuration = config::lower(config).map_err(|problem| Failure::new(problem.message))?;
+    let configuration = Arc::new(configuration);
     let layout = args.output.layout(configuration.settings.preset);
     let work = work_directory()?;
     let prepared = |name: &str| work.path().join(format!("{name}.in.pcap"));

@@ -67,7 +67,7 @@ impl Played {
 /// Replays `inputs`, by port, and leaves what goes out in `work` ([`output`]).
 pub fn play(
     inputs: Vec<Input>,
-    configuration: &Configuration,
+    configuration: &Arc<Configuration>,
     workers: u16,
     work: &Path,
     mut trace: Option<Trace>,
@@ -137,7 +137,7 @@ pub fn output(work: &Path, port: usize) -> PathBuf {
 
 /// One shard of so many, as large as these packets can make it, within its share of the configuration's limit.
 fn shard(
-    configuration: &Configuration,
+    configuration: &Arc<Configuration>,
     number: u16,
     workers: u16,
     packets: u64,
@@ -147,7 +147,7 @@ fn shard(
     let enough = u32::try_from(packets.saturating_mul(2)).unwrap_or(u32::MAX).max(MIN_ENTRIES);
     let entries = steering.share(configuration.settings.max_entries).min(enough);
     let capacity = Capacity { entries, seed: SEED, pages: Pages::Transparent };
-    Shard::new(capacity, Box::new(configuration.clone()), Instant::from_ns(first_ns))
+    Shard::new(capacity, Arc::clone(configuration), Instant::from_ns(first_ns))
         .and_then(|shard| shard.with_steering(steering))
         .map_err(|error| Failure::new(format!("no memory for {entries} entries: {error}")))
 }

@@ -1,6 +1,7 @@
 //! A configuration that was read and is ready to be put in force; and which one a start goes by.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use sluice_conntrack::Configuration;
 use tracing::error;
@@ -14,8 +15,8 @@ use crate::config::{self, Config};
 pub struct Candidate {
     /// As it was read.
     pub config: Config,
-    /// As a shard works by it.
-    pub configuration: Configuration,
+    /// As shards work by it.
+    pub configuration: Arc<Configuration>,
     /// As it is written for the next start.
     pub yaml: String,
     /// Whether it is the last good one, which stands in for a file that is wrong.
@@ -30,7 +31,7 @@ impl Candidate {
     pub fn read(file: &Path) -> Result<Candidate, RunError> {
         let config = config::read(file).map_err(|error| RunError::Config(Box::new(error)))?;
         let configuration = config::lower(&config).map_err(|problem| RunError::Other(problem.message))?;
-        let yaml = config::to_yaml(&config);
+        let (configuration, yaml) = (Arc::new(configuration), config::to_yaml(&config));
         Ok(Candidate { config, configuration, yaml, fallback: false })
     }
 

@@ -1,11 +1,12 @@
 //! The control thread: serves requests and signals one by one, and once a second looks after the workers.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use sluice_conntrack::nat::SPACES;
-use sluice_conntrack::{Forwarding, State};
+use sluice_conntrack::{Configuration, State};
 use sluice_engine::Load;
 use sluice_engine::command::Unanswered;
 use sluice_engine::report::{PAGE, Page, Stats};
@@ -41,8 +42,8 @@ pub struct Daemon {
     reloads: Reloads,
     started: Instant,
     dataplane: Dataplane,
-    /// How the configuration that is in force has packets pass.
-    forwarding: Forwarding,
+    /// The configuration in force, as the workers have it.
+    configuration: Arc<Configuration>,
     /// Records of `log` rules: written out, and not written because there were too many.
     logged: u64,
     unlogged: u64,
@@ -78,7 +79,7 @@ impl Daemon {
             loads: Vec::new(),
             rules: rules::Published::default(),
             pools: pools::Pools::of(&candidate.configuration),
-            forwarding: candidate.configuration.forwarding,
+            configuration: candidate.configuration,
             links: ports::Links::default(),
             loss_alarms: ports::LossAlarms::default(),
             shard_alarms: ShardAlarms::default(),
@@ -132,8 +133,8 @@ impl Daemon {
             Request::Neighbours => self.dataplane.workers.neighbours().map(|neighbours| Answer::Neighbours {
                 neighbours: routes::neighbours(&neighbours, &self.config),
             }),
-            Request::Routes { from } => Ok(routes::list(&self.config, &self.forwarding, from)),
-            Request::Route { to } => Ok(routes::get(&self.config, &self.forwarding, to)),
+            Request::Routes { from } => Ok(routes::list(&self.config, &self.configuration.forwarding, from)),
+            Request::Route { to } => Ok(routes::get(&self.config, &self.configuration.forwarding, to)),
             Request::Drops => self.stats().map(|stats| drops(&stats)),
             Request::Pools => self.pools().map(|pools| Answer::Pools { pools }),
             // Its answer comes when the file has been read.
@@ -150,7 +151,7 @@ impl Daemon {
 
     /// Each worker's counters, now.
     fn shards(&mut self) -> Result<Vec<Stats>, Unanswered> {
-        self.dataplane.workers.stats(self.config.policy.rules.len(), self.config.nat.source.len())
+        self.dataplane.workers.stats(&self.configuration)
     }
 
     /// What all workers have counted, now.
@@ -203,7 +204,7 @@ impl Daemon {
             entries_limit: self.entries_limit(),
             packets: counted(State::ALL.map(State::name), &stats.counters.packets),
             ports: ports::statistics(self.dataplane.ports(), &stats.ports),
-            rules: rules::list(&self.config.policy, &stats.rules),
+            rules: rules::list(&self.config.policy, &stats.rules.policy),
         })
     }
 
@@ -211,7 +212,7 @@ impl Daemon {
     fn pools(&mut self) -> Result<Vec<PoolStatistics>, Unanswered> {
         let stats = self.stats()?;
         let used = self.dataplane.workers.ports(self.pools.blocks())?;
-        Ok(self.pools.list(&used, &stats.nat))
+        Ok(self.pools.list(&used, &stats.rules.source))
     }
 
     fn entries_limit(&self) -> u64 {
@@ -271,11 +272,11 @@ impl Daemon {
         }
         // The records that wait name rules by their place in the old file.
         self.write_log().map_err(|why| why.to_string())?;
-        let decided = self.dataplane.workers.configure(&configuration).map_err(|why| why.to_string())?;
-        self.rules.publish(&self.config.policy, &decided.rules);
+        let counted = self.dataplane.workers.configure(&configuration).map_err(|why| why.to_string())?;
+        self.rules.publish(&self.config.policy, &counted.policy);
         self.rules = rules::Published::default();
-        self.pools.replace(pools::Pools::of(&configuration), &decided.nat);
-        self.forwarding = configuration.forwarding;
+        self.pools.replace(pools::Pools::of(&configuration), &counted.source);
+        self.configuration = configuration;
         self.config = config;
         self.applied(yaml, fallback);
         Ok(self.revision)
@@ -293,9 +294,10 @@ impl Daemon {
 
     fn set_timeout(&mut self, name: &str, value: &str) -> Result<Answer, String> {
         let config = timeouts::set(&self.config, name, value)?;
-        let settings = config::settings(&config.conntrack);
-        self.dataplane.workers.set_timeouts(&settings.timeouts).map_err(|why| why.to_string())?;
-        self.config = config;
+        let timeouts = config::settings(&config.conntrack).timeouts;
+        let configuration = Arc::new(self.configuration.with_timeouts(timeouts));
+        self.dataplane.workers.set_timeouts(&configuration).map_err(|why| why.to_string())?;
+        (self.config, self.configuration) = (config, configuration);
         let mut timeouts = timeouts::list(&self.config);
         timeouts.retain(|timeout| timeout.name == name);
         info!("timeout {name} set to {value} until the next reload");
@@ -355,8 +357,8 @@ impl Daemon {
         self.loads.resize(shards.len(), Load::default());
         let busy_ratios: Vec<f64> =
             self.loads.iter_mut().zip(shards).map(|(before, stats)| busy_ratio(before, stats.load)).collect();
-        self.rules.publish(&self.config.policy, &stats.rules);
-        self.pools.publish(ports_used, &stats.nat);
+        self.rules.publish(&self.config.policy, &stats.rules.policy);
+        self.pools.publish(ports_used, &stats.rules.source);
         let now = Instant::now();
         self.shard_alarms.watch(&stats, self.entries_limit(), now);
         self.pools.watch(now);

@@ -74,7 +74,7 @@ impl Dataplane {
         let config = &candidate.config;
         let capacity = candidate.configuration.settings.max_entries;
         let cores = config.system.cores.workers.clone();
-        let configuration = candidate.configuration.clone();
+        let configuration = Arc::clone(&candidate.configuration);
         // The kernel clears gigabytes for large tables, and cannot be interrupted in that.
         let shards = startup.wait_for("tables", move || shards(&cores, &configuration, nat_key))??;
         let table_bytes: usize = shards.iter().map(Shard::memory_bytes).sum();
@@ -123,7 +123,7 @@ impl Dataplane {
 /// The shards, each in memory near the core of its worker.
 fn shards(
     cores: &[u16],
-    configuration: &Configuration,
+    configuration: &Arc<Configuration>,
     nat_key: Option<[u64; 4]>,
 ) -> Result<Vec<Shard>, RunError> {
     let seed = secret_seed()?;
@@ -134,7 +134,7 @@ fn shards(
             .ok_or_else(|| RunError::Other(format!("system.cores.workers: {} are too many", cores.len())))?;
         let entries = steering.share(configuration.settings.max_entries);
         let capacity = Capacity { entries, seed, pages: Pages::Huge1G };
-        let configuration = Box::new(configuration.clone());
+        let configuration = Arc::clone(configuration);
         let pace = Arc::clone(&pace);
         let shard = || {
             let shard = Shard::new(capacity, configuration, Instant::default())?;

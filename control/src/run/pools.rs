@@ -5,8 +5,8 @@ use std::mem;
 use std::ops::Range;
 use std::time::Instant;
 
-use sluice_conntrack::nat::{MAX_ADDRESSES, NatCounter, PortBlock, SPACES};
-use sluice_conntrack::{Configuration, DropReason};
+use sluice_conntrack::nat::{MAX_ADDRESSES, PortBlock, SPACES};
+use sluice_conntrack::{Configuration, DropReason, NatCounter};
 
 use super::alarms::Alarm;
 use crate::metrics;
@@ -42,7 +42,7 @@ impl Pools {
     /// Those of a configuration.
     pub fn of(configuration: &Configuration) -> Pools {
         let mut pools = Pools::default();
-        let rules = configuration.nat.source.iter().enumerate();
+        let rules = configuration.nat.source().enumerate();
         for (place, rule) in rules.filter(|(_, rule)| rule.target.translates()) {
             let first = pools.blocks.len();
             pools.blocks.extend(PortBlock::all_of(rule, &configuration.forwarding));

@@ -1,6 +1,6 @@
 //! What the rules of the policy have decided: for `sluice stats`, and for Prometheus.
 
-use sluice_conntrack::counters::RuleCounter;
+use sluice_conntrack::RuleCounter;
 
 use crate::config::{Action, DEFAULT_RULE, Policy};
 use crate::metrics;

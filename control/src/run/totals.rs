@@ -8,7 +8,7 @@ use crate::socket::protocol::{Answer, Counted, ShardCounters};
 
 /// What all workers have counted together.
 pub fn total(shards: &[Stats]) -> Stats {
-    let mut total = Stats::new(0, 0);
+    let mut total = Stats::default();
     shards.iter().for_each(|stats| total.add(stats));
     total
 }

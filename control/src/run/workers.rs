@@ -2,14 +2,13 @@
 //! together.
 
 use std::iter::repeat_with;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use dpdk::lcore::Lcore;
-use sluice_conntrack::Configuration;
-use sluice_conntrack::counters::RuleCounter;
-use sluice_conntrack::nat::{NatCounter, PortBlock, SPACES};
-use sluice_conntrack::settings::Timeouts;
+use sluice_conntrack::nat::{PortBlock, SPACES};
+use sluice_conntrack::{Configuration, Installation, RuleCounters};
 use sluice_engine::command::{Answer, Command, Controller, Unanswered};
 use sluice_engine::report::{BLOCKS, ListedEntry, LogPage, Page, PortsPage, Stats};
 use sluice_engine::{NeighbourSnapshot, Worker};
@@ -26,15 +25,6 @@ const MAX_DRAINS: usize = 64;
 
 /// How long a device has for what its transmit queues hold: a queue of 1024 full frames at 1 Gbit/s.
 const LAST_FRAMES: Duration = Duration::from_millis(20);
-
-/// What the rules of a configuration have come to while it was in force, with all workers together.
-#[derive(Default)]
-pub struct Decided {
-    /// The rules of the policy.
-    pub rules: Vec<RuleCounter>,
-    /// The SNAT rules.
-    pub nat: Vec<NatCounter>,
-}
 
 /// A worker on its core.
 pub struct Handle {
@@ -67,9 +57,9 @@ impl Workers {
         })
     }
 
-    /// Has each worker copy its counters, of so many rules, and so many for sources.
-    pub fn stats(&mut self, rules: usize, sources: usize) -> Result<Vec<Stats>, Unanswered> {
-        let answers = self.ask_all(|| Command::Stats(Box::new(Stats::new(rules, sources))))?;
+    /// Has each worker copy its counters, those of the rules of a configuration among them.
+    pub fn stats(&mut self, configuration: &Configuration) -> Result<Vec<Stats>, Unanswered> {
+        let answers = self.ask_all(|| Command::Stats(Box::new(Stats::new(configuration))))?;
         let stats = |answer| match answer {
             Answer::Stats(stats) => Ok(*stats),
             _ => Err(Unanswered::Late),
@@ -116,36 +106,37 @@ impl Workers {
     }
 
     /// Puts a configuration in force with every worker, between two bursts, or with none. Gives what the rules of the old
-    /// one have come to.
+    /// one have come to, with all workers together.
     ///
     /// A worker that does not answer in time has it all the same, and begins its next round by it.
     ///
     /// # Errors
     /// Some worker has ended, or takes no more commands: none was told.
-    pub fn configure(&mut self, configuration: &Configuration) -> Result<Decided, Unanswered> {
+    pub fn configure(&mut self, configuration: &Arc<Configuration>) -> Result<RuleCounters, Unanswered> {
         self.ready()?;
         // All memory is there before the first worker hears of it.
-        let copy = |_| Command::Configure(Box::new(configuration.clone()));
-        let copies: Vec<Command> = self.0.iter().map(copy).collect();
-        let mut decided = Decided::default();
-        for answer in self.tell_all(copies) {
+        let install = |_| Command::Configure(Box::new(Installation::new(Arc::clone(configuration))));
+        let commands: Vec<Command> = self.0.iter().map(install).collect();
+        let mut counted = RuleCounters::default();
+        for answer in self.tell_all(commands) {
             match answer {
-                Ok(Answer::Configured(old)) => decided.add(&old),
+                Ok(Answer::Configured(old)) => counted.add(&old.rule_counters),
                 // It confirms the configuration later.
                 Ok(_) | Err(Unanswered::Late) => {}
                 Err(Unanswered::Gone) => return Err(Unanswered::Gone),
             }
         }
-        Ok(decided)
+        Ok(counted)
     }
 
-    /// Puts timeouts in force with every worker, or with none. One that does not answer in time has them all the same.
+    /// Puts the timeouts of a configuration in force with every worker, or with none. One that does not answer in time has them
+    /// all the same. In all else the configuration is that which they have.
     ///
     /// # Errors
     /// Some worker has ended, or takes no more commands: none was told.
-    pub fn set_timeouts(&mut self, timeouts: &Timeouts) -> Result<(), Unanswered> {
+    pub fn set_timeouts(&mut self, configuration: &Arc<Configuration>) -> Result<(), Unanswered> {
         self.ready()?;
-        let answers = self.tell_all(repeat_with(|| Command::SetTimeouts(timeouts.clone())));
+        let answers = self.tell_all(repeat_with(|| Command::SetTimeouts(Arc::clone(configuration))));
         match answers.iter().any(|answer| matches!(answer, Err(Unanswered::Gone))) {
             true => Err(Unanswered::Gone),
             false => Ok(()),
@@ -208,16 +199,5 @@ impl Workers {
             }
         }
         answers
-    }
-}
-
-impl Decided {
-    /// Adds what the rules of one worker have come to.
-    fn add(&mut self, old: &Configuration) {
-        let Configuration { rule_counters, nat_counters, .. } = old;
-        self.rules.resize(self.rules.len().max(rule_counters.len()), RuleCounter::default());
-        self.rules.iter_mut().zip(rule_counters).for_each(|(all, more)| all.add(*more));
-        self.nat.resize(self.nat.len().max(nat_counters.len()), NatCounter::default());
-        self.nat.iter_mut().zip(nat_counters).for_each(|(all, more)| all.add(*more));
     }
 }

@@ -38,7 +38,7 @@ impl Shard {
                 self.make_way(unconfirmed);
                 // What was decided about before was counted then, perhaps by other rules than these.
                 if !unconfirmed.attempt.again {
-                    self.discount_for_rule(verdict.rule, headers);
+                    self.rule_counters.discount(verdict.rule, headers.l3_len);
                 }
                 *verdict = handoff;
                 return;
@@ -50,7 +50,7 @@ impl Shard {
         }
         let Some(index) = self.confirm(key, unconfirmed) else {
             if !unconfirmed.attempt.again {
-                self.discount_for_rule(verdict.rule, headers);
+                self.rule_counters.discount(verdict.rule, headers.l3_len);
             }
             *verdict = self.table_full();
             return;
@@ -76,7 +76,7 @@ impl Shard {
     fn bind_source(&mut self, unconfirmed: &mut Unconfirmed, facts: &Facts, egress: Egress) -> Bound {
         let configuration = &*self.configuration;
         let has_rules =
-            !configuration.nat.source.is_empty() || unconfirmed.hairpin || unconfirmed.child.is_some();
+            configuration.nat.may_change_source() || unconfirmed.hairpin || unconfirmed.child.is_some();
         // As long as nothing is translated, a tuple that no entry has is free in both directions.
         let may_clash = self.table.translated() > 0 || self.exchange.signposts() > 0;
         if !has_rules && !may_clash && !facts.has_status(Status::DST_NAT) {
@@ -87,7 +87,7 @@ impl Shard {
         let bound = binding.bind_source(unconfirmed, facts, egress);
         if let Some(place) = unconfirmed.source_rule {
             self.nat.note_bound(place, unconfirmed);
-            if let Some(counter) = self.configuration.nat_counters.get_mut(place) {
+            if let Some(counter) = self.rule_counters.source.get_mut(place) {
                 match bound {
                     Bound::Found => counter.bound += u64::from(!unconfirmed.attempt.again),
                     Bound::Exhausted => counter.exhausted += 1,
@@ -163,7 +163,7 @@ impl Shard {
     }
 
     /// What becomes of the first packet of a connection that finds no room.
-    pub(crate) const fn no_room(&self, reason: DropReason) -> Action {
+    pub(crate) fn no_room(&self, reason: DropReason) -> Action {
         if self.configuration.settings.reject_when_full {
             Action::Reject(reason, Rejection::Prohibited)
         } else {

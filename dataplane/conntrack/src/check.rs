@@ -34,7 +34,7 @@ impl Shard {
             used().filter(|index| self.table.entries.at(*index).status.intersects(Status::USES_MAPPING)),
         )?;
         let users = used().filter(|index| self.table.entries.at(*index).is_translated());
-        self.configuration.pools.check(users.flat_map(|index| {
+        self.nat.pools().check(users.flat_map(|index| {
             let is_eif = self.table.entries.at(index).status.contains(Status::EIF);
             let came = is_eif.then(|| self.table.entries.tuple(index, Direction::Original));
             [Some(self.table.entries.tuple(index, Direction::Reply)), came].into_iter().flatten()

@@ -209,23 +209,6 @@ fn by_state(table: &ByState) -> impl Iterator<Item = (&'static str, &'static str
     })
 }
 
-/// Packets and bytes that a rule has decided.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RuleCounter {
-    /// Packets.
-    pub packets: u64,
-    /// Bytes of their IP datagrams.
-    pub bytes: u64,
-}
-
-impl RuleCounter {
-    /// Adds what the same rule has decided elsewhere.
-    pub const fn add(&mut self, other: Self) {
-        self.packets += other.packets;
-        self.bytes += other.bytes;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

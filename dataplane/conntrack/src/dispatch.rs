@@ -415,7 +415,7 @@ mod tests {
         let configuration =
             Configuration::new(Settings::of(Preset::Linux, 100), Policy::default(), Forwarding::wire());
         let capacity = Capacity { entries: 100, seed: [1, 2, 3, 4], pages: Pages::Ordinary };
-        let shard = Shard::new(capacity, Box::new(configuration), Instant::default()).unwrap();
+        let shard = Shard::new(capacity, configuration, Instant::default()).unwrap();
         let mut shard = shard.with_steering(Steering::new(ShardId(1), 3).unwrap()).unwrap();
         let mut host = Talkative { heard: 0 };
         let mut dispatcher = Dispatcher::new(&shard);

@@ -1,6 +1,5 @@
 //! What the policy says about a packet: from the memory of its entry where that holds, else by a walk.
 
-use crate::counters::RuleCounter;
 use crate::entry::{Entry, Judged};
 use crate::facts::{Connection, Facts};
 use crate::forward::Egress;
@@ -38,7 +37,7 @@ impl Shard {
             return self.judge_anew(packet, tracked, ingress, egress, destination);
         };
         let verdict = self.apply(decision, packet.headers, tracked, egress);
-        self.count_for_rule(verdict.rule, packet.headers);
+        self.rule_counters.count(verdict.rule, packet.headers.l3_len);
         verdict
     }
 
@@ -55,7 +54,7 @@ impl Shard {
     ) -> Verdict {
         let decision = self.look_and_walk(packet, tracked, ingress, egress.port, destination);
         let verdict = self.apply(decision, packet.headers, tracked, egress);
-        self.count_for_rule(verdict.rule, packet.headers);
+        self.rule_counters.count(verdict.rule, packet.headers.l3_len);
         if let (Action::Forward(port), Some(index)) = (verdict.action, tracked.entry())
             && matches!(tracked.state, State::New | State::Established)
             && tracked.direction == Some(Direction::Original)
@@ -85,7 +84,7 @@ impl Shard {
         if unconfirmed.attempt.again {
             return (verdict, None);
         }
-        self.count_for_rule(verdict.rule, headers);
+        self.rule_counters.count(verdict.rule, headers.l3_len);
         (verdict, judgement.log)
     }
 
@@ -93,32 +92,6 @@ impl Shard {
     #[cold]
     pub(crate) fn log_first(&mut self, rule: RuleId, facts: &Facts) {
         self.record(rule, *facts);
-    }
-
-    /// The counter of the rule that decided about a packet; `None` is the policy's default.
-    #[inline(always)]
-    fn rule_counter(&mut self, rule: Option<RuleId>) -> Option<&mut RuleCounter> {
-        let counters = &mut self.configuration.rule_counters;
-        let place = rule.map_or(counters.len().saturating_sub(1), |RuleId(number)| usize::from(number));
-        counters.get_mut(place)
-    }
-
-    /// Counts a packet for the rule that decided about it.
-    #[inline(always)]
-    fn count_for_rule(&mut self, rule: Option<RuleId>, headers: &Headers) {
-        if let Some(counter) = self.rule_counter(rule) {
-            counter.packets += 1;
-            counter.bytes += u64::from(headers.l3_len);
-        }
-    }
-
-    /// Counts it no more: it turns out to be another shard's, or finds no room.
-    #[cold]
-    pub(crate) fn discount_for_rule(&mut self, rule: Option<RuleId>, headers: &Headers) {
-        if let Some(counter) = self.rule_counter(rule) {
-            counter.packets -= 1;
-            counter.bytes -= u64::from(headers.l3_len);
-        }
     }
 
     /// The verdict that a decision comes to.

@@ -40,7 +40,7 @@ impl Shard {
         let status = self.table.entries.at(index).status;
         if status.intersects(Status::TRANSLATED) {
             let tuples = [&unconfirmed.original, &unconfirmed.reply];
-            self.nat.count_ports(&mut self.configuration.pools, index, tuples, status, Pools::take);
+            self.nat.count_ports(index, tuples, status, Pools::take);
         }
         Some(index)
     }
@@ -89,8 +89,7 @@ impl Shard {
             self.nat.leave_mapping(tuples, *status);
         }
         if removed.is_translated() {
-            let pools = &mut self.configuration.pools;
-            self.nat.count_ports(pools, *index, tuples.each_ref(), *status, Pools::give_back);
+            self.nat.count_ports(*index, tuples.each_ref(), *status, Pools::give_back);
             if end != End::Refused {
                 self.nat.forget_exhausted(&tuples[1], &self.exchange, self.now);
             }

@@ -96,7 +96,7 @@ impl Shard {
         let headers = &mut slot.headers;
         wire::parse_into(frame, headers)?;
         let configuration = &*self.configuration;
-        if !configuration.forwarding.is_for_box(frame, headers) {
+        if !configuration.forwarding.is_for_box(frame, headers, &self.macs) {
             return Err(Action::Drop(DropReason::OtherHost));
         }
         match headers.kind {
@@ -148,7 +148,7 @@ impl Shard {
         slot.key.candidate = self.table.index.candidate(slot.key.hash);
         self.table.entries.prefetch(slot.key.candidate, slot.headers.tuple.family());
         let is_new = slot.key.candidate == NONE && slot.headers.kind == Kind::Tracked && slot.ended.is_none();
-        if is_new && !self.configuration.nat.source.is_empty() {
+        if is_new && self.configuration.nat.may_change_source() {
             self.prefetch_translation(&slot.headers);
         }
     }
@@ -285,7 +285,7 @@ impl Shard {
     ) -> Verdict {
         let headers = &slot.headers;
         let packet = Packet { headers, head: frame.head() };
-        if (self.configuration.compiled_nat.may_change_destination() || unconfirmed.child.is_some())
+        if (self.configuration.nat.may_change_destination() || unconfirmed.child.is_some())
             && let Bound::Elsewhere(shard) = self.bind_destination(unconfirmed, &mut facts)
         {
             let Some(handoff) = self.delegate(&headers.tuple, shard) else {
@@ -298,7 +298,7 @@ impl Shard {
         if translated.is_some() && !nat::is_rewritable(packet, &unconfirmed.reply.invert()) {
             return self.verdict(tracked, Action::Drop(DropReason::NatUnknown));
         }
-        let verdict = match self.configuration.forwarding.route(frame, headers, translated) {
+        let verdict = match self.configuration.forwarding.route(frame, headers, translated, &self.macs) {
             RouteResult::Open(egress) => {
                 let (mut verdict, log) = self.judge_first(unconfirmed, headers, tracked, &mut facts, egress);
                 if verdict.drop_reason().is_none() {
@@ -332,7 +332,8 @@ impl Shard {
         destination: Option<&Destination>,
     ) -> Verdict {
         let packet = Packet { headers, head: frame.head() };
-        match self.configuration.forwarding.route(frame, headers, destination.map(|to| to.address)) {
+        let translated = destination.map(|to| to.address);
+        match self.configuration.forwarding.route(frame, headers, translated, &self.macs) {
             RouteResult::Open(egress) => self.judge(packet, tracked, frame.port(), egress, destination),
             RouteResult::Closed(action) => self.verdict(tracked, action),
         }

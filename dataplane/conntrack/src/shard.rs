@@ -8,12 +8,14 @@ use crate::entry::Entry;
 use crate::exchange::Exchange;
 use crate::expectations::{Claims, Expectations};
 use crate::extension::Extension;
-use crate::ids::{EntryId, ShardId};
+use crate::forward::{MacAddress, MacAddresses};
+use crate::ids::{EntryId, PortId, ShardId};
 use crate::index::Index;
+use crate::installation::Installation;
 use crate::listing::EntrySnapshot;
 use crate::log::Log;
-use crate::nat::NatState;
-use crate::settings::Timeouts;
+use crate::nat::{NatState, PortBlock, SPACES};
+use crate::rule_counters::RuleCounters;
 use crate::steer::Steering;
 use crate::table::Table;
 use crate::time::{Instant, Tick};
@@ -21,8 +23,8 @@ use crate::tuple::Direction;
 use crate::verdict::DropReason;
 use crate::wheel::{self, Wheel};
 use sluice_memory::Pages;
-use std::io;
 use std::sync::Arc;
+use std::{io, mem};
 
 /// Places that one call of [`Shard::list`] looks at. A table that was full and has emptied has long runs of free ones;
 /// each is a cache line from memory, so that this many take a worker less time than a burst of new connections.
@@ -44,7 +46,9 @@ pub struct Capacity {
 pub struct Shard {
     /// Which connections are its own, and what is said to the others.
     pub(crate) exchange: Exchange,
-    pub(crate) configuration: Box<Configuration>,
+    pub(crate) configuration: Arc<Configuration>,
+    /// What the rules of that have come to.
+    pub(crate) rule_counters: RuleCounters,
     /// Tells judgements of this configuration from older ones; never 0.
     pub(crate) generation: u16,
     /// Its connections.
@@ -55,6 +59,8 @@ pub struct Shard {
     pub(crate) nat: NatState,
     /// What is expected, here and by others.
     pub(crate) expectations: Expectations,
+    /// The link-layer addresses of the ports, as far as the box is a host on their links.
+    pub(crate) macs: MacAddresses,
     /// The pace of the box's answers.
     pub(crate) pace: Arc<Pace>,
     /// The latest time seen: time never runs backwards here.
@@ -68,23 +74,30 @@ impl Shard {
     ///
     /// # Errors
     /// When the host has not enough memory for `capacity`, or when that is more than a shard can number.
-    pub fn new(capacity: Capacity, configuration: Box<Configuration>, now: Instant) -> io::Result<Self> {
+    pub fn new(
+        capacity: Capacity,
+        configuration: impl Into<Arc<Configuration>>,
+        now: Instant,
+    ) -> io::Result<Self> {
         if capacity.entries >= wheel::MAX_TIMERS {
             let text = format!("a shard holds less than {} entries", wheel::MAX_TIMERS);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
+        let Installation { configuration, rule_counters, pools } = Installation::new(configuration);
         let places = index_places(capacity.entries, &configuration);
         let claims = Arc::new(Claims::new(1)?);
         let expectations = Expectations::new(claims, &Steering::single(), capacity.seed, Tick::at(now))?;
         Ok(Self {
             exchange: Exchange::new(capacity.entries, capacity.seed)?,
             configuration,
+            rule_counters,
             generation: 1,
             table: Table::new(capacity.entries, places, capacity.seed, capacity.pages, Tick::at(now))?,
             counters: Counters::default(),
             log: Log::default(),
-            nat: NatState::new(capacity.entries, capacity.seed)?,
             expectations,
+            nat: NatState::new(capacity.entries, capacity.seed, pools)?,
+            macs: MacAddresses::default(),
             pace: Arc::default(),
             now,
             expired_by: now,
@@ -131,26 +144,32 @@ impl Shard {
         self
     }
 
+    /// Makes a routed box a host on the link of a port: what is sent there to another link-layer address is not for the box.
+    pub fn join_link(&mut self, port: PortId, mac: MacAddress) {
+        self.macs.set(port, mac);
+    }
+
     /// Which connections are its own.
     pub const fn steering(&self) -> &Steering {
         &self.exchange.steering
     }
 
-    /// Puts a new configuration in force and gives the old one back. Entries stay, and each connection is judged
-    /// anew at its next packet; only masqueraded ones whose address the box has lost end, as [`Self::expire`] comes to
-    /// them. So it does to those that use ports of addresses which the configuration brings, to count them.
-    pub fn configure(&mut self, mut configuration: Box<Configuration>) -> Box<Configuration> {
+    /// Puts a configuration in force and leaves the old one in its place, with what its rules have come to. Entries stay, and
+    /// each connection is judged anew at its next packet; only masqueraded ones whose address the box has lost end, as
+    /// [`Self::expire`] comes to them. So it does to those that use ports of addresses which the configuration brings, to
+    /// count them.
+    pub fn configure(&mut self, next: &mut Installation) {
         self.generation = self.generation.checked_add(1).unwrap_or(1);
-        configuration.pools.take_over(&mut self.configuration.pools);
-        let old = std::mem::replace(&mut self.configuration, configuration);
-        self.sweep_after(&old.forwarding);
-        old
+        mem::swap(&mut self.configuration, &mut next.configuration);
+        mem::swap(&mut self.rule_counters, &mut next.rule_counters);
+        self.nat.replace_pools(&mut next.pools);
+        self.sweep_after(&next.configuration.forwarding);
     }
 
-    /// Puts other timeouts in force, which hold for an entry from its next packet on. All else of the configuration stays:
-    /// its counters go on, and what was judged stays judged.
-    pub fn set_timeouts(&mut self, timeouts: Timeouts) {
-        self.configuration.settings.timeouts = timeouts;
+    /// Puts a configuration in force that differs from the present one in its timeouts alone, and gives that back. They hold for
+    /// an entry from its next packet on; counters go on, and what was judged stays judged.
+    pub const fn set_timeouts(&mut self, configuration: Arc<Configuration>) -> Arc<Configuration> {
+        mem::replace(&mut self.configuration, configuration)
     }
 
     /// The configuration in force.
@@ -158,9 +177,14 @@ impl Shard {
         &self.configuration
     }
 
-    /// The configuration in force, for what does not change a judgement.
-    pub fn configuration_mut(&mut self) -> &mut Configuration {
-        &mut self.configuration
+    /// What its rules have come to.
+    pub const fn rule_counters(&self) -> &RuleCounters {
+        &self.rule_counters
+    }
+
+    /// How many ports of a block the shard's connections use, in each space.
+    pub fn ports_used(&self, block: &PortBlock) -> [u32; SPACES] {
+        self.nat.pools().used(block)
     }
 
     /// What has been counted.
@@ -205,8 +229,7 @@ impl Shard {
     /// Bytes of memory for entries, index, timers and ports, all told.
     pub fn memory_bytes(&self) -> usize {
         let maps = self.exchange.memory_bytes() + self.nat.memory_bytes();
-        let pools = self.configuration.pools.memory_bytes();
-        self.table.memory_bytes() + maps + pools + size_of::<Self>()
+        self.table.memory_bytes() + maps + size_of::<Self>()
     }
 
     /// The pages that the entries lie on.

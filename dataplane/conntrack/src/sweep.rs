@@ -24,26 +24,21 @@ impl Shard {
     /// when it forwarded by `old`.
     pub(crate) fn sweep_after(&mut self, old: &Forwarding) {
         if self.table.translated() == 0 {
-            return self.end_sweep();
+            return self.nat.end_sweep();
         }
         let now = router(&self.configuration.forwarding);
         let is_lost = |own| now.is_none_or(|router| !router.is_own(own));
         let has_lost = router(old).is_some_and(|old| old.own().iter().copied().any(is_lost));
-        if has_lost || self.configuration.pools.is_partial() {
+        if has_lost || self.nat.pools().is_partial() {
             self.nat.sweep = Some(0);
         }
-    }
-
-    fn end_sweep(&mut self) {
-        self.nat.sweep = None;
-        self.configuration.pools.complete();
     }
 
     /// Goes on with the sweep, at most `budget` places. False when there is more to do.
     pub(crate) fn go_on_sweeping(&mut self, budget: u32) -> bool {
         for _ in 0..budget {
             let Some(place) = self.nat.sweep.and_then(|place| self.table.entries.next_place(place)) else {
-                self.end_sweep();
+                self.nat.end_sweep();
                 return true;
             };
             self.nat.sweep = Some(place + 1);
@@ -51,9 +46,8 @@ impl Shard {
             let status = entry.status;
             if entry.is_used() && entry.is_translated() {
                 let tuples = self.table.entries.tuples(place);
-                let pools = &mut self.configuration.pools;
                 let take_late = |pools: &mut Pools, reply: &_, _| pools.take_late(reply);
-                self.nat.count_ports(pools, place, tuples.each_ref(), status, take_late);
+                self.nat.count_ports(place, tuples.each_ref(), status, take_late);
             }
             if self.has_lost_address(place) {
                 self.end(place, End::Deleted);

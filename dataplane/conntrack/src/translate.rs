@@ -70,6 +70,6 @@ impl Shard {
     #[cold]
     pub(crate) fn public_sender(&self, error: Packet<'_>, ingress: PortId, egress: PortId) -> Option<u128> {
         let facts = Facts { egress: Some(egress), ..Facts::of_packet(error, ingress) };
-        self.configuration.compiled_nat.public_sender(&facts)
+        self.configuration.nat.public_sender(&facts)
     }
 }

@@ -28,11 +28,11 @@
 //! # }
 //! ```
 
+use std::sync::Arc;
 use std::time::{Duration, Instant as Monotonic};
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
-use sluice_conntrack::Configuration;
-use sluice_conntrack::settings::Timeouts;
+use sluice_conntrack::{Configuration, Installation};
 use thiserror::Error;
 
 use crate::neighbour::NeighbourSnapshot;
@@ -49,9 +49,9 @@ pub enum Command {
     /// Fill in what has been counted.
     Stats(Box<Stats>),
     /// Put this configuration in force.
-    Configure(Box<Configuration>),
-    /// Put these timeouts in force and keep all else.
-    SetTimeouts(Timeouts),
+    Configure(Box<Installation>),
+    /// Put the timeouts of this configuration in force, which is like the present one in all else.
+    SetTimeouts(Arc<Configuration>),
     /// Fill the page with how many ports of its blocks are in use.
     Ports(Box<PortsPage>),
     /// Fill the page with neighbours.
@@ -71,10 +71,10 @@ pub enum Answer {
     Listed(Box<Page<ListedEntry>>),
     /// What has been counted.
     Stats(Box<Stats>),
-    /// The configuration that was in force before.
-    Configured(Box<Configuration>),
-    /// The timeouts are in force.
-    TimeoutsSet,
+    /// The configuration that was in force before, and what its rules have come to.
+    Configured(Box<Installation>),
+    /// The timeouts are in force. This is the configuration with those before.
+    TimeoutsSet(Arc<Configuration>),
     /// A page of ports in use.
     Ports(Box<PortsPage>),
     /// A page of neighbours.

@@ -53,19 +53,19 @@ impl Links {
     }
 
     /// From now on the box is a host on its links.
-    pub(crate) fn join(&mut self, configuration: &mut Configuration) {
+    pub(crate) fn join(&mut self, shard: &mut Shard) {
+        for (number, port) in (0..).zip(&self.ports) {
+            shard.join_link(PortId(number), port.mac);
+        }
         self.neighbours = Some(Neighbours::new(self.ports.len()));
-        self.configure(configuration);
+        self.configure(shard.configuration());
     }
 
-    /// Takes over what a configuration says about links, and tells it the ports' MAC addresses.
-    pub(crate) fn configure(&mut self, configuration: &mut Configuration) {
+    /// Takes over what a configuration says about links.
+    pub(crate) fn configure(&mut self, configuration: &Configuration) {
         if let (Some(neighbours), Forwarding::Routed(router)) =
-            (&mut self.neighbours, &mut configuration.forwarding)
+            (&mut self.neighbours, &configuration.forwarding)
         {
-            for (number, port) in (0..).zip(&self.ports) {
-                router.set_mac(PortId(number), port.mac);
-            }
             self.listeners.announce();
             neighbours.configure(router, |egress, Undelivered { mbuf, .. }, mac| {
                 if let Some(port) = self.ports.get_mut(usize::from(egress.0)) {
@@ -122,7 +122,10 @@ impl Links {
             (verdict.action, &mut self.neighbours, &shard.configuration().forwarding)
         {
             if let Some(query) = mld::read(&frame) {
-                if query.group.is_none_or(|asked| router.groups(ingress).any(|group| group == asked)) {
+                if query
+                    .group
+                    .is_none_or(|asked| router.groups(ingress, port.mac).any(|group| group == asked))
+                {
                     self.listeners.hear(now, ingress, query);
                 }
                 return None;
@@ -199,7 +202,7 @@ impl Links {
         else {
             return self.listeners.reported(egress, 0);
         };
-        let mut groups = router.groups(egress).skip(before).peekable();
+        let mut groups = router.groups(egress, port.mac).skip(before).peekable();
         if groups.peek().is_none() {
             return self.listeners.reported(egress, 0);
         }

@@ -2,13 +2,13 @@
 //!
 //! Whoever asks has made the memory, and the worker fills it as far as it goes: it neither allocates nor frees.
 
-use sluice_conntrack::counters::{Counters, RuleCounter};
+use sluice_conntrack::counters::Counters;
 use sluice_conntrack::forward::MAX_PORTS;
 use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::listing::EntrySnapshot;
 use sluice_conntrack::log::LogRecord;
-use sluice_conntrack::nat::{NatCounter, PortBlock, SPACES};
-use sluice_conntrack::{Instant, Shard};
+use sluice_conntrack::nat::{PortBlock, SPACES};
+use sluice_conntrack::{Configuration, Instant, RuleCounters, Shard};
 
 use crate::link::Links;
 use crate::neighbour::{NeighbourCounters, NeighbourSnapshot};
@@ -109,7 +109,7 @@ pub struct Load {
 }
 
 /// What a worker has counted since it began.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Stats {
     /// When this was.
     pub at: Instant,
@@ -117,10 +117,8 @@ pub struct Stats {
     pub entries: u32,
     /// What the shard has counted.
     pub counters: Counters,
-    /// What each rule has decided; the last one is the policy's default.
-    pub rules: Vec<RuleCounter>,
-    /// What each SNAT rule has come to.
-    pub nat: Vec<NatCounter>,
+    /// What each rule has come to.
+    pub rules: RuleCounters,
     /// Tuples that belong to other shards and are steered to this one.
     pub signposts: u32,
     /// The worker's neighbour cache.
@@ -134,20 +132,9 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// To be filled, with room for the counters of `rules` rules and the default, and of `sources` SNAT rules.
-    pub fn new(rules: usize, sources: usize) -> Self {
-        Self {
-            at: Instant::default(),
-            entries: 0,
-            counters: Counters::default(),
-            rules: Vec::with_capacity(rules + 1),
-            nat: Vec::with_capacity(sources),
-            signposts: 0,
-            neighbours: NeighbourCounters::default(),
-            ports: [PortCounters::default(); MAX_PORTS],
-            handed_off: 0,
-            load: Load::default(),
-        }
+    /// To be filled, with room for the counters of the rules of a configuration.
+    pub fn new(configuration: &Configuration) -> Self {
+        Self { rules: RuleCounters::new(configuration), ..Self::default() }
     }
 
     /// Fills in what the shard has counted. The rest is the worker's.
@@ -155,26 +142,17 @@ impl Stats {
         self.at = shard.now();
         self.entries = shard.len();
         self.counters = shard.counters();
-        self.rules.clear();
-        let room = self.rules.capacity();
-        self.rules.extend(shard.configuration().rule_counters.iter().take(room));
-        self.nat.clear();
-        let room = self.nat.capacity();
-        self.nat.extend(shard.configuration().nat_counters.iter().take(room));
+        self.rules.copy_from(shard.rule_counters());
         self.signposts = shard.signposts();
     }
 
     /// Adds what another worker has counted under the same configuration.
     pub fn add(&mut self, other: &Self) {
-        let Self { at, entries, counters, rules, nat, signposts, neighbours, ports, handed_off, load } =
-            other;
+        let Self { at, entries, counters, rules, signposts, neighbours, ports, handed_off, load } = other;
         self.at = self.at.max(*at);
         self.entries += entries;
         self.counters.add(counters);
-        self.rules.resize(self.rules.len().max(rules.len()), RuleCounter::default());
-        self.rules.iter_mut().zip(rules).for_each(|(own, more)| own.add(*more));
-        self.nat.resize(self.nat.len().max(nat.len()), NatCounter::default());
-        self.nat.iter_mut().zip(nat).for_each(|(own, more)| own.add(*more));
+        self.rules.add(rules);
         self.signposts += signposts;
         self.neighbours.add(neighbours);
         self.ports.iter_mut().zip(ports).for_each(|(own, more)| own.add(*more));
@@ -199,9 +177,8 @@ impl PortsPage {
     }
 
     pub(crate) fn fill(&mut self, shard: &Shard) {
-        let pools = &shard.configuration().pools;
         self.used.clear();
-        self.used.extend(self.blocks.iter().map(|block| pools.used(block)));
+        self.used.extend(self.blocks.iter().map(|block| shard.ports_used(block)));
     }
 
     /// How many ports of each block are in use, in each space.

@@ -7,7 +7,7 @@ use arrayvec::ArrayVec;
 use dpdk::{Burst, Mempool, lcore};
 use sluice_conntrack::dispatch::{self, Dispatcher};
 use sluice_conntrack::frame::Handed;
-use sluice_conntrack::{Configuration, DropReason, Forwarding, Instant, PortId, Shard, Verdict};
+use sluice_conntrack::{DropReason, Forwarding, Installation, Instant, PortId, Shard, Verdict};
 
 use crate::clock::Clock;
 use crate::command::{Answer, Command, Inbox};
@@ -79,13 +79,13 @@ impl Worker {
     /// neighbour discovery, and asks for its next hops. Without this, as in the replay of a capture, every frame is
     /// for the box, and leaves with the MAC addresses it came with.
     pub fn join_links(&mut self) {
-        self.io.links.join(self.shard.configuration_mut());
+        self.io.links.join(&mut self.shard);
     }
 
-    /// Puts a configuration in force; gives the old one back.
-    pub fn configure(&mut self, mut configuration: Box<Configuration>) -> Box<Configuration> {
-        self.io.links.configure(&mut configuration);
-        self.shard.configure(configuration)
+    /// Puts a configuration in force and leaves the old one in its place.
+    fn configure(&mut self, next: &mut Installation) {
+        self.io.links.configure(&next.configuration);
+        self.shard.configure(next);
     }
 
     /// Carries out a command. Bounded work, no allocation, nothing freed.
@@ -99,10 +99,12 @@ impl Worker {
                 self.report(&mut stats);
                 Answer::Stats(stats)
             }
-            Command::Configure(configuration) => Answer::Configured(self.configure(configuration)),
-            Command::SetTimeouts(timeouts) => {
-                self.shard_mut().set_timeouts(timeouts);
-                Answer::TimeoutsSet
+            Command::Configure(mut installation) => {
+                self.configure(&mut installation);
+                Answer::Configured(installation)
+            }
+            Command::SetTimeouts(configuration) => {
+                Answer::TimeoutsSet(self.shard_mut().set_timeouts(configuration))
             }
             Command::Ports(mut page) => {
                 page.fill(self.shard());

@@ -5,7 +5,9 @@ use std::time::Duration;
 use dpdk::{Device, Eal, EalOptions, Mempool, MempoolOptions, PortOptions, lcore};
 use sluice_conntrack::policy::{Outcome, Policy};
 use sluice_conntrack::settings::{Preset, Settings};
-use sluice_conntrack::{Capacity, Configuration, DropReason, Forwarding, Instant, Shard, State};
+use sluice_conntrack::{
+    Capacity, Configuration, DropReason, Forwarding, Installation, Instant, Shard, State,
+};
 use sluice_engine::command::{Answer, Command, Unanswered, channel};
 use sluice_engine::report::{LogPage, PAGE, Page, Stats};
 use sluice_engine::{Clock, Idle, OpenPort, Queues, Worker};
@@ -36,9 +38,9 @@ fn capture(frames: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
     file
 }
 
-fn configuration(default: Outcome) -> Box<Configuration> {
+fn configuration(default: Outcome) -> Configuration {
     let policy = Policy { default, ..Policy::default() };
-    Box::new(Configuration::new(Settings::of(Preset::Linux, 1000), policy, Forwarding::wire()))
+    Configuration::new(Settings::of(Preset::Linux, 1000), policy, Forwarding::wire())
 }
 
 #[test]
@@ -64,6 +66,8 @@ fn a_worker_forwards_tracks_and_answers() {
     let capacity = Capacity { entries: 1000, seed: [1; 4], pages: Pages::Ordinary };
     let shard = Shard::new(capacity, configuration(Outcome::Accept), Instant::default()).unwrap();
 
+    let mut stats = Box::new(Stats::new(shard.configuration()));
+
     let clock = Clock::new(&eal);
     let (mut controller, mut inbox) = channel();
     let core = lcore::allowed_cores().unwrap().pop().unwrap();
@@ -73,10 +77,10 @@ fn a_worker_forwards_tracks_and_answers() {
     .unwrap();
 
     let stats = loop {
-        let Ok(Answer::Stats(stats)) = controller.ask(Command::Stats(Box::new(Stats::new(0, 0))), PATIENCE)
-        else {
+        let Ok(Answer::Stats(filled)) = controller.ask(Command::Stats(stats), PATIENCE) else {
             panic!("statistics were asked for");
         };
+        stats = filled;
         if stats.ports[0].rx_packets == u64::from(CONNECTIONS) {
             break stats;
         }
@@ -87,7 +91,7 @@ fn a_worker_forwards_tracks_and_answers() {
     assert_eq!((stats.entries, stats.ports[1].tx_packets), (u32::from(CONNECTIONS), packets));
     assert_eq!(stats.ports[0].rx_bytes, 42 * packets);
     assert_eq!(stats.ports[1].tx_bytes, 42 * packets);
-    assert_eq!(stats.rules.len(), 1, "the policy's default");
+    assert_eq!(stats.rules.policy.len(), 1, "the policy's default");
     assert!(stats.load.busy_ns > 0 && stats.at > Instant::default());
 
     let mut sizes = Vec::new();
@@ -105,13 +109,13 @@ fn a_worker_forwards_tracks_and_answers() {
     assert_eq!(sizes, [PAGE, PAGE, usize::from(CONNECTIONS) - 2 * PAGE]);
     assert_eq!(sports, (1..=CONNECTIONS).collect::<Vec<_>>());
 
-    let Ok(Answer::Configured(old)) =
-        controller.ask(Command::Configure(configuration(Outcome::Drop)), PATIENCE)
+    let Ok(Answer::Configured(old)) = controller
+        .ask(Command::Configure(Box::new(Installation::new(configuration(Outcome::Drop)))), PATIENCE)
     else {
         panic!("a configuration was given");
     };
-    assert_eq!(old.policy.default, Outcome::Accept);
-    assert_eq!(old.rule_counters[0].packets, packets);
+    assert_eq!(old.configuration.policy.default, Outcome::Accept);
+    assert_eq!(old.rule_counters.policy[0].packets, packets);
     let Ok(Answer::Logged(page)) = controller.ask(Command::Log(Box::new(LogPage::new())), PATIENCE) else {
         panic!("the log was asked for");
     };

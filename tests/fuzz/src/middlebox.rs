@@ -6,8 +6,8 @@ use sluice_conntrack::exchange::Message;
 use sluice_conntrack::headers::Fragment;
 use sluice_conntrack::verdict::{Action, InvalidReason};
 use sluice_conntrack::{
-    Capacity, Checksum, Configuration, DropReason, Frame, Handed, Instant, PortId, Shard, ShardId, Steering,
-    Verdict, wire,
+    Capacity, Checksum, Configuration, DropReason, Frame, Handed, Installation, Instant, PortId, Shard,
+    ShardId, Steering, Verdict, wire,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -130,7 +130,7 @@ impl Middlebox {
         let node = |own| {
             let capacity =
                 Capacity { entries: ROOM, seed: [1, 2, 3, 4], pages: sluice_memory::Pages::Ordinary };
-            let shard = Shard::new(capacity, Box::new(configuration.clone()), now).expect("memory");
+            let shard = Shard::new(capacity, configuration.clone(), now).expect("memory");
             let steering = Steering::new(ShardId(own), shards).expect("few shards");
             let shard = shard.with_steering(steering).expect("memory");
             let dispatcher = Dispatcher::new(&shard);
@@ -203,7 +203,7 @@ impl Middlebox {
     /// A shard puts a configuration in force.
     pub(crate) fn configure(&mut self, own: u8, configuration: Configuration) {
         let own = usize::from(own) % self.nodes.len();
-        self.nodes[own].0.configure(Box::new(configuration));
+        self.nodes[own].0.configure(&mut Installation::new(configuration));
     }
 
     /// Lets all time pass, looks at what is left of packets, and then of connections.

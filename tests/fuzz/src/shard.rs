@@ -8,8 +8,8 @@ use sluice_conntrack::policy::{Match, Outcome, Policy, Prefix, Rule, RuleAction}
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{
-    Capacity, Checksum, Configuration, DropReason, Forwarding, Frame, Instant, PortId, Shard, State, Verdict,
-    wire,
+    Capacity, Checksum, Configuration, DropReason, Forwarding, Frame, Installation, Instant, PortId, Shard,
+    State, Verdict, wire,
 };
 use std::net::IpAddr;
 use std::time::Duration;
@@ -59,7 +59,7 @@ pub fn play(bytes: &[u8]) {
     let mut orders = Orders(bytes);
     let capacity = Capacity { entries: ROOM, seed: [1, 2, 3, 4], pages: sluice_memory::Pages::Ordinary };
     let mut now = Instant::from_ns(0);
-    let mut shard = Shard::new(capacity, Box::new(configuration(orders.byte())), now).expect("memory");
+    let mut shard = Shard::new(capacity, configuration(orders.byte()), now).expect("memory");
     while let Some(order) = orders.next() {
         match order {
             0..PACKET => {
@@ -84,7 +84,7 @@ pub fn play(bytes: &[u8]) {
                 shard.expire(now, u32::from(order - EXPIRE));
             }
             RELOAD..DELETE => {
-                shard.configure(Box::new(configuration(orders.byte())));
+                shard.configure(&mut Installation::new(configuration(orders.byte())));
             }
             DELETE..LIST => {
                 let port = u16::from(orders.byte());

@@ -9,7 +9,9 @@ use sluice_conntrack::headers::Fragment;
 use sluice_conntrack::listing::EntrySnapshot;
 use sluice_conntrack::tuple::Family;
 use sluice_conntrack::verdict::Action;
-use sluice_conntrack::{Capacity, DropReason, Handed, Instant, PortId, Shard, ShardId, Verdict, wire};
+use sluice_conntrack::{
+    Capacity, DropReason, Handed, Installation, Instant, PortId, Shard, ShardId, Verdict, wire,
+};
 use sluice_memory::Pages;
 use std::time::Duration;
 
@@ -43,7 +45,7 @@ pub struct Router {
 impl Router {
     /// A box with this configuration and an empty table.
     pub fn new(file: &Config) -> Result<Self> {
-        let configuration = Box::new(lower(file)?);
+        let configuration = lower(file)?;
         let entries = configuration.settings.max_entries;
         let capacity = Capacity { entries, seed: [1, 2, 3, 4], pages: Pages::Ordinary };
         let now = Instant::from_ns(0).after(Duration::from_secs(1));
@@ -53,7 +55,7 @@ impl Router {
 
     /// Puts another configuration in force.
     pub fn configure(&mut self, file: &Config) -> Result<()> {
-        self.shard.configure(Box::new(lower(file)?));
+        self.shard.configure(&mut Installation::new(lower(file)?));
         Ok(())
     }
 

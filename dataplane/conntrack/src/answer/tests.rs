@@ -5,7 +5,7 @@ use crate::policy::Outcome;
 use crate::shard::Shard;
 use crate::tuple::{Direction, Family, Tuple};
 use crate::verdict::{Action, DropReason, Rejection, Verdict};
-use crate::{Configuration, Forwarding};
+use crate::{Configuration, Forwarding, Installation};
 use etherparse::{Ethernet2Slice, Icmpv4Type, Icmpv6Type, NetSlice, SlicedPacket, TransportSlice};
 use std::net::IpAddr;
 
@@ -28,7 +28,7 @@ fn answer(shard: &mut Shard, frame: Vec<u8>, verdict: &Verdict) -> Option<Vec<u8
 fn rejecting() -> Shard {
     let mut shard = shard(vec![], Outcome::Reject);
     let Configuration { settings, policy, .. } = shard.configuration().clone();
-    shard.configure(Box::new(Configuration::new(settings, policy, Forwarding::wire())));
+    shard.configure(&mut Installation::new(Configuration::new(settings, policy, Forwarding::wire())));
     shard
 }
 
@@ -266,7 +266,7 @@ fn what_is_damaged_is_not_answered_in_the_place_of_a_host() {
     let mut unchecked = open();
     let mut configuration = unchecked.configuration().clone();
     configuration.settings.checksum = false;
-    unchecked.configure(Box::new(configuration));
+    unchecked.configure(&mut Installation::new(configuration));
     for mut shard in [open(), unchecked, rejecting()] {
         for (from, own) in [("10.0.0.2", "203.0.113.1"), ("fd00:1::2", "2001:db8:2::1")] {
             let mut request = Vec::new();

@@ -1,13 +1,35 @@
 //! What IPv6 has on one link only: link-local addresses (RFC 4291 section 2.5.6), the groups by which a host is looked for
 //! (section 2.7.1), and the messages of both.
 
+use super::MAX_PORTS;
 use crate::headers::{Headers, Kind};
+use crate::ids::PortId;
 use crate::policy::Prefix;
 use crate::tuple::{Family, address, number, protocol};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// A link-layer address.
 pub type MacAddress = [u8; 6];
+
+/// The link-layer address of each port. What is sent to another is none of the box's business; a port without one takes
+/// everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MacAddresses([Option<MacAddress>; MAX_PORTS]);
+
+impl MacAddresses {
+    /// That of a port.
+    #[inline(always)]
+    pub(super) const fn of(&self, PortId(port): PortId) -> Option<MacAddress> {
+        self.0[port as usize % MAX_PORTS]
+    }
+
+    /// Says what a port has.
+    pub(crate) fn set(&mut self, port: PortId, mac: MacAddress) {
+        if let Some(place) = self.0.get_mut(usize::from(port.0)) {
+            *place = Some(mac);
+        }
+    }
+}
 
 /// Groups of addresses that connections are translated to, at most, on one link. Whoever gives away more of a network has
 /// it routed to the box.

@@ -6,6 +6,7 @@ pub mod table;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(crate) use link::MacAddresses;
 pub use link::{MacAddress, is_link_local, link_local, solicited_node};
 pub use router::{Interface, Neighbour, Route, Router};
 
@@ -72,16 +73,22 @@ impl Forwarding {
 
     /// Whether a frame concerns the box at all. On a wire every frame does.
     #[inline]
-    pub fn is_for_box<F: Frame>(&self, frame: &F, headers: &Headers) -> bool {
+    pub(crate) fn is_for_box<F: Frame>(&self, frame: &F, headers: &Headers, macs: &MacAddresses) -> bool {
         match self {
             Self::Wire { .. } => true,
-            Self::Routed(router) => router.is_for_box(frame, headers),
+            Self::Routed(router) => router.is_for_box(frame, headers, macs),
         }
     }
 
     /// The way of a frame that was parsed, to `translated` if its destination is.
     #[inline(always)]
-    pub fn route<F: Frame>(&self, frame: &F, headers: &Headers, translated: Option<u128>) -> RouteResult {
+    pub(crate) fn route<F: Frame>(
+        &self,
+        frame: &F,
+        headers: &Headers,
+        translated: Option<u128>,
+        macs: &MacAddresses,
+    ) -> RouteResult {
         match self {
             Self::Wire { peers } => {
                 let peer = peers.get(usize::from(frame.port().0)).copied().unwrap_or_default();
@@ -90,7 +97,7 @@ impl Forwarding {
                     _ => RouteResult::Open(Egress::link(peer)),
                 }
             }
-            Self::Routed(router) => router.route(frame, headers, translated),
+            Self::Routed(router) => router.route(frame, headers, translated, macs),
         }
     }
 

@@ -4,9 +4,11 @@
 //! The order is Linux's: a packet was tracked before it is routed, and the policy judges it afterwards. So one that
 //! goes nowhere has a state and refreshes its entry, but makes none.
 
-use super::link::{MacAddress, groups, is_link_local, is_of_the_link, link_local, solicited_node};
+use super::link::{
+    MacAddress, MacAddresses, groups, is_link_local, is_of_the_link, link_local, solicited_node,
+};
 use super::table::Table;
-use super::{Egress, MAX_PORTS, RouteResult};
+use super::{Egress, RouteResult};
 use crate::frame::Frame;
 use crate::headers::Headers;
 use crate::ids::{GatewayId, PortId};
@@ -56,9 +58,6 @@ pub struct Router {
     table: Table<Target>,
     gateways: Vec<IpAddr>,
     interfaces: Vec<Interface>,
-    /// The link-layer address of each port. What is sent to another is none of the box's business; a port without
-    /// one takes everything.
-    macs: [Option<MacAddress>; MAX_PORTS],
     /// The box's own addresses, sorted, but for link-local ones, which are those of a port.
     own: Vec<IpAddr>,
     /// Neighbours that need not be asked for their address.
@@ -126,7 +125,6 @@ impl Router {
             table: Table::new(&prefixes),
             gateways,
             interfaces,
-            macs: [None; MAX_PORTS],
             own,
             neighbours: Vec::new(),
             translated: Vec::new(),
@@ -137,18 +135,6 @@ impl Router {
     pub fn find(&self, destination: IpAddr) -> Option<Target> {
         let family = if destination.is_ipv4() { Family::V4 } else { Family::V6 };
         self.table.get(family, crate::tuple::number(destination))
-    }
-
-    /// Says what link-layer address a port has.
-    pub fn set_mac(&mut self, port: PortId, mac: MacAddress) {
-        if let Some(place) = self.macs.get_mut(usize::from(port.0)) {
-            *place = Some(mac);
-        }
-    }
-
-    /// The link-layer address of a port.
-    pub fn mac(&self, port: PortId) -> Option<MacAddress> {
-        self.macs.get(usize::from(port.0)).copied().flatten()
     }
 
     /// The address of a gateway.
@@ -177,11 +163,11 @@ impl Router {
         self.translated = translated;
     }
 
-    /// The solicited-node groups that the box is in on a port's link (RFC 4861 section 7.2.1): those of its addresses there and
-    /// of what it gives away there. None where it has no IPv6.
-    pub fn groups(&self, port: PortId) -> impl Iterator<Item = Ipv6Addr> {
+    /// The solicited-node groups that the box is in on a port's link (RFC 4861 section 7.2.1): those of its addresses there, of
+    /// what it gives away there, and of the link-local one that it makes of its link-layer address. None where it has no IPv6.
+    pub fn groups(&self, port: PortId, mac: MacAddress) -> impl Iterator<Item = Ipv6Addr> {
         let groups = self.groups.get(usize::from(port.0)).filter(|groups| !groups.is_empty());
-        let by_mac = self.mac(port).filter(|_| groups.is_some()).map(|mac| solicited_node(link_local(mac)));
+        let by_mac = groups.map(|_| solicited_node(link_local(mac)));
         let others = groups.into_iter().flatten().copied().filter(move |group| by_mac != Some(*group));
         by_mac.into_iter().chain(others)
     }
@@ -237,9 +223,8 @@ impl Router {
     }
 
     /// Whether a link-local address is the box's own at a port.
-    pub fn is_own_link_local(&self, port: PortId, address: IpAddr) -> bool {
-        self.mac(port).is_some_and(|mac| address == link_local(mac))
-            || self.addresses(port).any(|own| own == address)
+    fn is_own_link_local(&self, port: PortId, address: IpAddr, mac: Option<MacAddress>) -> bool {
+        mac.is_some_and(|mac| address == link_local(mac)) || self.addresses(port).any(|own| own == address)
     }
 
     /// The address that the box speaks from at a port: one of its own there, else any of its own.
@@ -262,9 +247,9 @@ impl Router {
     }
 
     /// Whether a frame was sent to the box or to all, and untagged: the box has no other networks on a port.
-    pub(super) fn is_for_box<F: Frame>(&self, frame: &F, headers: &Headers) -> bool {
+    pub(super) fn is_for_box<F: Frame>(&self, frame: &F, headers: &Headers, macs: &MacAddresses) -> bool {
         let Some(destination) = frame.head().first_chunk::<6>() else { return false };
-        let for_port = self.mac(frame.port()).is_none_or(|mac| mac == *destination || is_group(destination));
+        let for_port = macs.of(frame.port()).is_none_or(|mac| mac == *destination || is_group(destination));
         for_port && usize::from(headers.l3_offset) == ethernet::HEADER_BYTES
     }
 
@@ -274,6 +259,7 @@ impl Router {
         frame: &F,
         headers: &Headers,
         translated: Option<u128>,
+        macs: &MacAddresses,
     ) -> RouteResult {
         let head = frame.head();
         let drop = |reason| RouteResult::Closed(Action::Drop(reason));
@@ -290,7 +276,7 @@ impl Router {
         }
         let destination = translated.unwrap_or(destination);
         if family == Family::V6 && (ipv6::is_link_local(source) || ipv6::is_link_local(destination)) {
-            return self.route_on_link(frame.port(), source, destination);
+            return self.route_on_link(frame.port(), source, destination, macs);
         }
         let reject = |reason, rejection| RouteResult::Closed(Action::Reject(reason, rejection));
         let egress = match self.table.get(family, destination) {
@@ -319,13 +305,20 @@ impl Router {
     /// The way of a packet with a link-local address, which no router passes on (RFC 4291 section 2.5.6): to the box, where
     /// it is for an address that the box has there.
     #[cold]
-    fn route_on_link(&self, port: PortId, source: u128, destination: u128) -> RouteResult {
+    fn route_on_link(
+        &self,
+        port: PortId,
+        source: u128,
+        destination: u128,
+        macs: &MacAddresses,
+    ) -> RouteResult {
+        let mac = macs.of(port);
         let [source, destination] = [source, destination].map(|it| IpAddr::V6(it.into()));
         let is_here = match is_link_local(destination) {
-            true => self.is_own_link_local(port, destination),
+            true => self.is_own_link_local(port, destination, mac),
             false => self.is_own(destination),
         };
-        if self.is_own_link_local(port, source) || is_link_local(source) && !is_here {
+        if self.is_own_link_local(port, source, mac) || is_link_local(source) && !is_here {
             RouteResult::Closed(Action::Drop(DropReason::IpSource))
         } else if is_here {
             RouteResult::Open(Egress::link(PortId::LOCAL))

@@ -30,9 +30,9 @@ fn router() -> Router {
 }
 
 pub(crate) fn shard(rules: Vec<(Match, RuleAction)>, default: Outcome) -> Shard {
-    let mut router = router();
-    router.set_mac(INSIDE, BOX_MAC);
-    shard_of(router, rules, default)
+    let mut shard = shard_of(router(), rules, default);
+    shard.join_link(INSIDE, BOX_MAC);
+    shard
 }
 
 fn shard_of(router: Router, rules: Vec<(Match, RuleAction)>, default: Outcome) -> Shard {
@@ -41,7 +41,7 @@ fn shard_of(router: Router, rules: Vec<(Match, RuleAction)>, default: Outcome) -
     let settings = Settings::of(Preset::Linux, 100);
     let configuration = Configuration::new(settings, policy, Forwarding::Routed(Box::new(router)));
     let capacity = Capacity { entries: 100, seed: [1, 2, 3, 4], pages: Pages::Ordinary };
-    Shard::new(capacity, Box::new(configuration), Instant::from_ns(0)).unwrap()
+    Shard::new(capacity, configuration, Instant::from_ns(0)).unwrap()
 }
 
 pub(crate) fn open() -> Shard {
@@ -269,9 +269,9 @@ fn the_links_own_protocols_are_delivered_whatever_the_policy() {
 fn who_has_a_link_local_address_speaks_to_the_box_and_nobody_else() {
     let own = |address: &str, length| (address.parse::<IpAddr>().unwrap(), length);
     let interface = |global| Interface { addresses: vec![own(global, 64), own("fe80::1", 64)], mtu: 1500 };
-    let mut router = Router::new(vec![interface("2001:db8:1::1"), interface("2001:db8:2::1")], &[]);
-    router.set_mac(INSIDE, BOX_MAC);
+    let router = Router::new(vec![interface("2001:db8:1::1"), interface("2001:db8:2::1")], &[]);
     let mut shard = shard_of(router, vec![], Outcome::Accept);
+    shard.join_link(INSIDE, BOX_MAC);
     let by_mac = link_local(BOX_MAC).to_string();
     let drop = Action::Drop;
     for (port, from, to, expected) in [

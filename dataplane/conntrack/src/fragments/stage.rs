@@ -55,7 +55,7 @@ impl Shard {
     }
 
     /// Whether the box is a router.
-    pub(crate) const fn is_routed(&self) -> bool {
+    pub(crate) fn is_routed(&self) -> bool {
         matches!(self.configuration.forwarding, Forwarding::Routed(_))
     }
 

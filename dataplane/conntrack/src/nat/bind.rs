@@ -69,7 +69,7 @@ impl<'a> Binding<'a> {
         let original = &unconfirmed.original;
         let family = original.family();
         let own = self.own_address(facts.ingress, original.src, family);
-        let mut rules = self.configuration.compiled_nat.destination.iter();
+        let mut rules = self.configuration.nat.destination.iter();
         let Some(compiled) = rules.find(|compiled| compiled.applies(facts, own.is_some())) else {
             return false;
         };
@@ -99,7 +99,7 @@ impl<'a> Binding<'a> {
     #[inline(never)]
     fn bind_destination_by_filtering(&self, unconfirmed: &mut Unconfirmed) -> Bound {
         let original = &unconfirmed.original;
-        let is_open = self.configuration.compiled_nat.is_open(original.family(), original.dst);
+        let is_open = self.configuration.nat.is_open(original.family(), original.dst);
         if !is_open || !protocol::has_ports(original.protocol()) {
             return Bound::Found;
         }
@@ -148,7 +148,7 @@ impl<'a> Binding<'a> {
         facts: &Facts,
         egress: Egress,
     ) -> Option<Bound> {
-        let rules = &self.configuration.compiled_nat.source;
+        let rules = &self.configuration.nat.source;
         // A box without an address to masquerade as refuses: what a rule wants hidden must not be seen.
         if let Some(place) = rules.iter().position(|compiled| compiled.applies(facts, true)) {
             return self.bind_by(place, rules.get(place)?, unconfirmed, facts, egress);

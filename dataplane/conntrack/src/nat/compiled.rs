@@ -1,7 +1,7 @@
 //! Compiled rules: the rules as connections are bound by them, with what is fixed about a rule worked out beforehand.
 
 use super::ports::choices;
-use super::rules::{Filtering, Nat, Ports, Range, Rule};
+use super::rules::{self, Filtering, Nat, Ports, Range, Rule};
 use crate::facts::Facts;
 use crate::policy::Prefix;
 use crate::tuple::{Family, Tuple, number};
@@ -34,11 +34,41 @@ pub struct CompiledRules {
 
 impl CompiledRules {
     /// Those of these rules; `own` says which addresses of the box one can mean.
-    pub(crate) fn new(nat: &Nat, own: impl Fn(&Rule) -> Vec<IpAddr>) -> Self {
-        let all = |rules: &[Rule]| rules.iter().map(CompiledRule::new).collect();
+    pub(crate) fn new(nat: Nat, own: impl Fn(&Rule) -> Vec<IpAddr>) -> Self {
+        let all = |rules: Vec<Rule>| rules.into_iter().map(CompiledRule::new).collect();
         let is_open = |rule: &&Rule| rule.filtering == Filtering::EndpointIndependent;
         let open = nat.source.iter().filter(is_open).flat_map(|rule| outside(rule, &own)).collect();
-        Self { source: all(&nat.source), destination: all(&nat.destination), open }
+        Self { source: all(nat.source), destination: all(nat.destination), open }
+    }
+
+    /// Whether no connection is ever translated.
+    pub const fn is_empty(&self) -> bool {
+        self.source.is_empty() && self.destination.is_empty()
+    }
+
+    /// The rules that translate sources.
+    pub fn source(&self) -> impl ExactSizeIterator<Item = &Rule> {
+        self.source.iter().map(|compiled| &compiled.rule)
+    }
+
+    /// The rules that translate destinations.
+    pub fn destination(&self) -> impl ExactSizeIterator<Item = &Rule> {
+        self.destination.iter().map(|compiled| &compiled.rule)
+    }
+
+    /// Whether the source of any new connection may be another than it says.
+    #[inline]
+    pub(crate) const fn may_change_source(&self) -> bool {
+        !self.source.is_empty()
+    }
+
+    /// The addresses that sources can be translated to with a port of their own choice; `own` are those of the box, which
+    /// masquerading gives away. Addresses of 1:1 networks are none of them. More than [`rules::MAX_ADDRESSES`] are cut off.
+    pub(crate) fn source_addresses(&self, own: &[IpAddr]) -> Vec<IpAddr> {
+        let gives_own = |rule: &Rule| rule.hairpin || rule.target.own_ports().is_some();
+        let own = if self.source().chain(self.destination()).any(gives_own) { own } else { &[] };
+        let pooled = self.source().flat_map(|rule| rule.target.ranges()).flat_map(Range::addresses);
+        own.iter().copied().chain(pooled).take(rules::MAX_ADDRESSES).collect()
     }
 
     /// Whether the destination of any new connection may be another than it says.
@@ -75,10 +105,10 @@ pub(super) struct CompiledRule {
 }
 
 impl CompiledRule {
-    fn new(rule: &Rule) -> Self {
+    fn new(rule: Rule) -> Self {
         let ranges = rule.target.ranges();
         let (v4, v6) = (Pool::new(ranges, Family::V4), Pool::new(ranges, Family::V6));
-        Self { rule: rule.clone(), v4, v6 }
+        Self { rule, v4, v6 }
     }
 
     const fn pool(&self, family: Family) -> &Pool {

@@ -38,16 +38,9 @@ impl Group {
 
 /// The translated addresses of a box and the use of their ports, by one shard.
 #[derive(Debug, Default)]
-pub struct Pools {
+pub(crate) struct Pools {
     /// The groups that have addresses of the pools. Sorted.
     groups: Vec<Group>,
-}
-
-/// A copy has the same addresses, and none of their ports is used: use is a shard's own.
-impl Clone for Pools {
-    fn clone(&self) -> Self {
-        Self { groups: self.groups.iter().map(|group| Group::new(group.key)).collect() }
-    }
 }
 
 /// The group of an address.
@@ -62,7 +55,7 @@ const fn place_in_group(address: u128, space: usize) -> usize {
 
 impl Pools {
     /// Pools of these addresses, no port used.
-    pub fn new(addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+    pub(crate) fn new(addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         let key = |address| key(Family::of(address), number(address));
         let mut keys: Vec<_> = addresses.into_iter().map(key).collect();
         keys.sort_unstable();
@@ -112,7 +105,7 @@ impl Pools {
     }
 
     /// Bytes of memory of the ports in use.
-    pub fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         let ports = self.groups.iter().filter_map(|group| group.ports.as_ref());
         ports.flat_map(|spaces| spaces.iter()).map(UsedPorts::memory_bytes).sum()
     }
@@ -180,7 +173,7 @@ impl Pools {
     }
 
     /// How many ports of a block are in use, in each space.
-    pub fn used(&self, block: &PortBlock) -> [u32; SPACES] {
+    pub(crate) fn used(&self, block: &PortBlock) -> [u32; SPACES] {
         std::array::from_fn(|space| {
             let ports = self.get(Family::of(block.address), number(block.address), space);
             ports.map_or(0, |ports| ports.used(&block.ports[space]))
@@ -283,7 +276,6 @@ mod tests {
         new.take_over(&mut old);
         assert_eq!(free(&new, 4..=6, 4), [4, 6]);
         assert!(!new.is_partial());
-        assert_eq!(free(&new.clone(), 4..=6, 4), [4, 5, 6], "a copy is another shard's");
     }
 
     #[test]

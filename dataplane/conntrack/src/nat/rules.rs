@@ -19,24 +19,6 @@ pub struct Nat {
 }
 
 impl Nat {
-    /// Whether no connection is ever translated.
-    pub const fn is_empty(&self) -> bool {
-        self.source.is_empty() && self.destination.is_empty()
-    }
-}
-
-impl Nat {
-    /// The addresses that sources can be translated to with a port of their own choice; `own` are those of the box, which
-    /// masquerading gives away. Addresses of 1:1 networks are none of them. More than [`MAX_ADDRESSES`] are cut off.
-    pub fn source_addresses(&self, own: &[IpAddr]) -> Vec<IpAddr> {
-        let gives_own = |rule: &Rule| rule.hairpin || rule.target.own_ports().is_some();
-        let own = if self.source.iter().chain(&self.destination).any(gives_own) { own } else { &[] };
-        let pooled = self.source.iter().flat_map(|rule| rule.target.ranges()).flat_map(Range::addresses);
-        own.iter().copied().chain(pooled).take(MAX_ADDRESSES).collect()
-    }
-}
-
-impl Nat {
     /// The addresses that connections are translated to or from at a port, as seen from its link: those of source rules
     /// for what leaves there, and single addresses and 1:1 networks of destination rules for what comes in there.
     pub(crate) fn addresses_at(&self, port: PortId) -> Vec<(PortId, IpAddr, IpAddr)> {
@@ -219,23 +201,6 @@ pub enum Filtering {
     AddressAndPortDependent,
     /// Everybody's, if the policy lets them pass. Not those of ICMP.
     EndpointIndependent,
-}
-
-/// What a source rule has come to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NatCounter {
-    /// Connections it has found a source for.
-    pub bound: u64,
-    /// Connections that were dropped because all ports were taken.
-    pub exhausted: u64,
-}
-
-impl NatCounter {
-    /// Adds what the same rule has come to elsewhere.
-    pub const fn add(&mut self, other: Self) {
-        self.bound += other.bound;
-        self.exhausted += other.exhausted;
-    }
 }
 
 #[cfg(test)]

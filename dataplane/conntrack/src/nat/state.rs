@@ -22,15 +22,17 @@ use crate::time::Instant;
 use crate::tuple::{Tuple, address};
 use crate::unconfirmed::Unconfirmed;
 use ahash::RandomState;
-use std::io;
+use std::{io, mem};
 
-/// The state of NAT in a shard, but for the ports in use, which go with the configuration.
+/// The state of NAT in a shard.
 #[derive(Debug)]
 pub(crate) struct NatState {
     /// The secret key that new connections draw addresses and ports by.
     key: RandomState,
     /// What clients' ports are translated to by rules whose mapping is endpoint-independent.
     mappings: Mappings,
+    /// The ports in use of the addresses that sources are translated to.
+    pools: Pools,
     /// What was sought in vain a moment ago.
     exhausted: Exhausted,
     /// What the last translated source was bound by.
@@ -46,14 +48,16 @@ const fn hasher([a, b, c, d]: [u64; 4]) -> RandomState {
 }
 
 impl NatState {
-    /// That of a shard with room for so many entries, which has translated nothing yet; `seed` is its key, too.
+    /// That of a shard with room for so many entries, which has translated nothing yet; `seed` is its key, too, and `pools` are
+    /// those of its configuration.
     ///
     /// # Errors
     /// When the host refuses the address space.
-    pub(crate) fn new(entries: u32, seed: [u64; 4]) -> io::Result<Self> {
+    pub(crate) fn new(entries: u32, seed: [u64; 4], pools: Pools) -> io::Result<Self> {
         Ok(Self {
             key: hasher(seed),
             mappings: Mappings::new(entries, seed)?,
+            pools,
             exhausted: Exhausted::default(),
             last_bound: LastBound::default(),
             ip_ids: IpIds::default(),
@@ -72,8 +76,26 @@ impl NatState {
     }
 
     /// Bytes of memory behind it, about.
-    pub(crate) const fn memory_bytes(&self) -> usize {
-        self.mappings.memory_bytes()
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.mappings.memory_bytes() + self.pools.memory_bytes()
+    }
+
+    /// The ports in use.
+    pub(crate) const fn pools(&self) -> &Pools {
+        &self.pools
+    }
+
+    /// Goes on with the pools of another configuration, which take over what is known of addresses that both have; the old ones
+    /// are left in their place.
+    pub(crate) fn replace_pools(&mut self, pools: &mut Pools) {
+        pools.take_over(&mut self.pools);
+        mem::swap(pools, &mut self.pools);
+    }
+
+    /// The sweep has come to its end, or there is none to be made: all entries are counted.
+    pub(crate) fn end_sweep(&mut self) {
+        self.sweep = None;
+        self.pools.complete();
     }
 
     /// The binding of a connection whose reply tuple was refused so many times.
@@ -89,7 +111,7 @@ impl NatState {
         let search = Search {
             table,
             exchange,
-            pools: &configuration.pools,
+            pools: &self.pools,
             exhausted: &mut self.exhausted,
             key: &self.key,
             now,
@@ -100,8 +122,7 @@ impl NatState {
 
     /// Fetches what the translation of a packet without an entry will most probably look at.
     pub(crate) fn prefetch(&self, configuration: &Configuration, table: &Table, headers: &Headers) {
-        let Configuration { compiled_nat, pools, .. } = configuration;
-        self.last_bound.prefetch((compiled_nat, pools, table), &self.key, headers);
+        self.last_bound.prefetch((&configuration.nat, &self.pools, table), &self.key, headers);
     }
 
     /// Remembers what a connection was bound by.
@@ -152,17 +173,16 @@ impl NatState {
     /// Counts the ports that a translated entry at a place of the table uses: that of its source, and the mapped one that it came
     /// in by. Whoever counts learns whether the sweep has passed the entry.
     pub(crate) fn count_ports(
-        &self,
-        pools: &mut Pools,
+        &mut self,
         place: u32,
         [original, reply]: [&Tuple; 2],
         status: Status,
         count: impl Fn(&mut Pools, &Tuple, bool),
     ) {
         let swept = self.sweep.is_none_or(|next| place < next);
-        count(pools, reply, swept);
+        count(&mut self.pools, reply, swept);
         if status.contains(Status::EIF) {
-            count(pools, original, swept);
+            count(&mut self.pools, original, swept);
         }
     }
 
@@ -183,7 +203,7 @@ mod tests {
     const OUTSIDE: [u8; 4] = [203, 0, 113, 1];
 
     fn state() -> NatState {
-        NatState::new(8, SEED).unwrap()
+        NatState::new(8, SEED, Pools::new([IpAddr::from(OUTSIDE)])).unwrap()
     }
 
     /// A connection of a client to a server, bound by a mapping.
@@ -222,7 +242,7 @@ mod tests {
 
     #[test]
     fn who_finds_no_room_for_a_mapping_goes_without() {
-        let mut state = NatState::new(0, SEED).unwrap();
+        let mut state = NatState::new(0, SEED, Pools::default()).unwrap();
         let (mut client, mut stranger) = (mapped(1), from_outside());
         state.join_mapping(&mut client);
         state.join_mapping(&mut stranger);
@@ -230,29 +250,32 @@ mod tests {
         assert!(!client.status().intersects(Status::USES_MAPPING));
     }
 
+    fn used(state: &NatState) -> [u32; 3] {
+        state.pools().used(&PortBlock::whole(OUTSIDE.into()))
+    }
+
     #[test]
     fn an_entry_counts_ports_on_both_sides_where_it_came_in_by_a_mapping() {
-        let (state, mut pools) = (state(), Pools::new([IpAddr::from(OUTSIDE)]));
+        let mut state = state();
         let it = from_outside();
         let tuples = [&it.original, &it.reply];
-        state.count_ports(&mut pools, 0, tuples, it.status(), Pools::take);
-        let used = |pools: &Pools| pools.used(&PortBlock::whole(OUTSIDE.into()));
-        assert_eq!(used(&pools), [0, 1, 0]);
-        state.count_ports(&mut pools, 0, tuples, it.status(), Pools::give_back);
-        assert_eq!(used(&pools), [0; 3]);
+        state.count_ports(0, tuples, it.status(), Pools::take);
+        assert_eq!(used(&state), [0, 1, 0]);
+        state.count_ports(0, tuples, it.status(), Pools::give_back);
+        assert_eq!(used(&state), [0; 3]);
     }
 
     #[test]
     fn a_sweep_counts_those_behind_it_once() {
-        let (mut state, mut pools) = (state(), Pools::new([IpAddr::from(OUTSIDE)]));
-        pools.take_over(&mut Pools::default());
+        let mut state = NatState::new(8, SEED, Pools::default()).unwrap();
+        state.replace_pools(&mut Pools::new([IpAddr::from(OUTSIDE)]));
         state.sweep = Some(5);
         let it = mapped(1);
         for place in [4, 5] {
-            state.count_ports(&mut pools, place, [&it.original, &it.reply], it.status(), Pools::take);
+            state.count_ports(place, [&it.original, &it.reply], it.status(), Pools::take);
         }
-        assert_eq!(pools.used(&PortBlock::whole(OUTSIDE.into())), [0, 1, 0]);
-        state.count_ports(&mut pools, 4, [&it.original, &it.reply], it.status(), Pools::give_back);
-        assert_eq!(pools.used(&PortBlock::whole(OUTSIDE.into())), [0; 3]);
+        assert_eq!(used(&state), [0, 1, 0]);
+        state.count_ports(4, [&it.original, &it.reply], it.status(), Pools::give_back);
+        assert_eq!(used(&state), [0; 3]);
     }
 }

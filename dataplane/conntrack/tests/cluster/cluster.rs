@@ -14,9 +14,11 @@ use sluice_conntrack::settings::Settings;
 use sluice_conntrack::tuple::Tuple;
 use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{
-    Capacity, Configuration, DropReason, Handed, Instant, PortId, Shard, ShardId, Steering, Verdict,
+    Capacity, Configuration, DropReason, Handed, Installation, Instant, PortId, Shard, ShardId, Steering,
+    Verdict,
 };
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Most packets that one step takes.
 const MOST: usize = 8;
@@ -33,7 +35,7 @@ struct Node {
     dispatcher: Dispatcher<Received>,
     received: VecDeque<Received>,
     /// Configurations that it has not taken yet.
-    coming: VecDeque<Configuration>,
+    coming: VecDeque<Arc<Configuration>>,
 }
 
 /// What lies outside of the shards: rings from one to another, and what has left the box.
@@ -126,9 +128,10 @@ impl Cluster {
 
     /// Shards with room for so many entries each.
     pub fn of(shards: u16, entries: u32, configuration: &Configuration, random: ChaCha8Rng) -> Self {
+        let configuration = &Arc::new(configuration.clone());
         let node = |own| {
             let capacity = Capacity { entries, seed: SEED, pages: sluice_memory::Pages::Ordinary };
-            let shard = Shard::new(capacity, Box::new(configuration.clone()), Instant::default()).unwrap();
+            let shard = Shard::new(capacity, Arc::clone(configuration), Instant::default()).unwrap();
             let steering = Steering::new(ShardId(own), shards).unwrap();
             let shard = shard.with_steering(steering).unwrap();
             Node {
@@ -170,7 +173,8 @@ impl Cluster {
 
     /// A configuration that each shard puts in force sooner or later.
     pub fn configure(&mut self, configuration: &Configuration) {
-        self.nodes.iter_mut().for_each(|node| node.coming.push_back(configuration.clone()));
+        let configuration = &Arc::new(configuration.clone());
+        self.nodes.iter_mut().for_each(|node| node.coming.push_back(Arc::clone(configuration)));
     }
 
     /// Deletes entries of some shard.
@@ -217,7 +221,9 @@ impl Cluster {
         let own = self.draw();
         if !self.nodes[own].coming.is_empty() && self.outside.random.random_bool(0.2) {
             let node = &mut self.nodes[own];
-            node.coming.pop_front().map(|new| node.shard.configure(Box::new(new)));
+            if let Some(new) = node.coming.pop_front() {
+                node.shard.configure(&mut Installation::new(new));
+            }
         }
         let lane = self.outside.random.random_range(0..=self.nodes.len());
         let most = self.outside.random.random_range(0..=MOST);

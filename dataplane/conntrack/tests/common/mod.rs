@@ -15,7 +15,7 @@ use sluice_conntrack::policy::{Match, Outcome, Policy, Prefix, Rule, RuleAction}
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{
-    Capacity, Configuration, DropReason, Forwarding, Instant, PortId, Shard, State, Verdict,
+    Capacity, Configuration, DropReason, Forwarding, Installation, Instant, PortId, Shard, State, Verdict,
 };
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ impl Middlebox {
 
     pub fn starting(now: Instant, room: u32, configuration: Configuration) -> Self {
         let capacity = Capacity { entries: room, seed: SEED, pages: sluice_memory::Pages::Ordinary };
-        let shard = Shard::new(capacity, Box::new(configuration), now).expect("memory for a test");
+        let shard = Shard::new(capacity, configuration, now).expect("memory for a test");
         Self { shard, now, verdicts: vec![], packets: 0, drops: 0, fragments: 0 }
     }
 
@@ -151,10 +151,24 @@ impl Middlebox {
         self.shard.counters().drops[reason as usize]
     }
 
-    /// Changes the rules and keeps the rest.
+    /// Puts a configuration in force, and gives the old one with what was counted by it.
+    pub fn configure(&mut self, configuration: Configuration) -> Installation {
+        let mut installation = Installation::new(configuration);
+        self.shard.configure(&mut installation);
+        installation
+    }
+
+    /// Changes something about the configuration and keeps the rest.
+    pub fn change(&mut self, change: impl FnOnce(&mut Configuration)) {
+        let mut configuration = self.shard.configuration().clone();
+        change(&mut configuration);
+        self.configure(configuration);
+    }
+
+    /// Changes the rules and keeps the settings.
     pub fn reload(&mut self, policy: Policy) {
         let settings = self.shard.configuration().settings.clone();
-        self.shard.configure(Box::new(configuration(settings, policy)));
+        self.configure(configuration(settings, policy));
     }
 
     /// What must hold whatever has happened. Looks at the whole table.

@@ -58,10 +58,7 @@ fn shard(own: u16, preset: Preset) -> Shard {
     let configuration = configuration(settings, accept_all()).with_nat(nat);
     let capacity = Capacity { entries: 64, seed: SEED, pages: sluice_memory::Pages::Ordinary };
     let steering = Steering::new(ShardId(own), WORKERS).unwrap();
-    Shard::new(capacity, Box::new(configuration), Instant::default())
-        .unwrap()
-        .with_steering(steering)
-        .unwrap()
+    Shard::new(capacity, configuration, Instant::default()).unwrap().with_steering(steering).unwrap()
 }
 
 /// A packet that answers one that has left.

@@ -18,7 +18,9 @@ fn wire(limit: MssLimit) -> Middlebox {
 }
 
 fn clamped(mut it: Middlebox, limit: MssLimit) -> Middlebox {
-    it.shard.configuration_mut().mss_clamp = MssClamp::new([(MssLimit::None, 1500), (limit, 1400)]);
+    it.change(|configuration| {
+        configuration.mss_clamp = MssClamp::new([(MssLimit::None, 1500), (limit, 1400)])
+    });
     it
 }
 

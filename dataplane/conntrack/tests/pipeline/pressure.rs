@@ -64,7 +64,7 @@ fn assured_entries_are_spared() {
 fn who_finds_no_place_is_told_where_that_is_wanted() {
     for preset in [Preset::Classic, Preset::Linux] {
         let mut it = limited(preset, 1);
-        it.shard.configuration_mut().settings.reject_when_full = true;
+        it.change(|configuration| configuration.settings.reject_when_full = true);
         assure(&mut it, Pair::v4(1, 53));
         let packet = Pair::v4(2, 53).udp(1);
         let verdict = it.inside(&packet);
@@ -128,7 +128,7 @@ fn a_neighbourhood_of_assured_entries_refuses_below_the_limit() {
 fn a_full_table_refuses_what_the_rules_let_pass() {
     let mut it = limited(Preset::Linux, 0);
     it.inside(&Pair::v4(1, 53).udp(1));
-    assert!(it.shard.configuration().rule_counters.iter().all(|rule| rule.packets == 0));
+    assert!(it.shard.rule_counters().policy.iter().all(|rule| rule.packets == 0));
     assert_eq!(it.drops(DropReason::TableFull), 1);
     assert_eq!(it.inside(&Pair::v4(1, 53).udp(1).spoilt()).invalid, Some(InvalidReason::BadChecksum));
 }
@@ -137,9 +137,9 @@ fn a_full_table_refuses_what_the_rules_let_pass() {
 fn a_full_table_tells_nobody_what_the_rules_drop() {
     for preset in PRESETS {
         let mut it = limited(preset, 1);
-        it.shard.configuration_mut().settings.reject_when_full = true;
+        it.change(|configuration| configuration.settings.reject_when_full = true);
         assure(&mut it, Pair::v4(1, 53));
-        it.shard.configuration_mut().policy = Policy::default();
+        it.change(|configuration| configuration.policy = Policy::default());
         let verdict = it.inside(&Pair::v4(2, 53).udp(1));
         assert_eq!((verdict.state, verdict.action), (Some(State::New), Action::Drop(DropReason::Policy)));
         assert_eq!(it.drops(DropReason::TableFull), 0);
@@ -181,7 +181,7 @@ fn a_lower_limit_counts_from_the_next_connection_on() {
         it.inside(&Pair::v4(sport, 53).udp(1));
     }
     let lower = configuration(Settings::of(Preset::Linux, 5), accept_all());
-    it.shard.configure(Box::new(lower));
+    it.configure(lower);
     assert_eq!(it.shard.len(), 20, "a reload ends no entry");
     for sport in 100..200 {
         it.inside(&Pair::v4(sport, 53).udp(1));
@@ -206,7 +206,7 @@ fn a_connection_that_reopens_above_a_lower_limit_keeps_its_place() {
         it.inside(&pair.tcp("A", 1002, 5002));
     }
     assert!(it.entries().iter().all(|(_, entry)| entry.state == Some("TIME_WAIT")));
-    it.shard.configure(Box::new(configuration(Settings::of(Preset::Linux, 5), accept_all())));
+    it.configure(configuration(Settings::of(Preset::Linux, 5), accept_all()));
     assert_eq!(it.inside(&Pair::v4(99, 22).tcp("S", 1000, 0)).drop_reason(), Some(DropReason::TableFull));
     let again = it.inside(&Pair::v4(7, 22).tcp("S", 90_000, 0));
     assert_eq!((again.state, again.drop_reason()), (Some(State::New), None));

@@ -11,7 +11,7 @@ use sluice_conntrack::policy::{Match, Policy, Prefix, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::{Action, Handoff};
 use sluice_conntrack::{
-    Capacity, Configuration, DropReason, Handed, Instant, Shard, ShardId, Steering, Verdict,
+    Capacity, Configuration, DropReason, Handed, Installation, Instant, Shard, ShardId, Steering, Verdict,
 };
 
 const ROOM: u32 = 1000;
@@ -42,7 +42,7 @@ fn shards(zone: Zone, policy: &Policy) -> [Shard; 2] {
     [0, 1].map(|own| {
         let capacity = Capacity { entries: ROOM, seed: SEED, pages: sluice_memory::Pages::Ordinary };
         let steering = Steering::new(ShardId(own), 2).unwrap();
-        let shard = Shard::new(capacity, Box::new(of(zone, policy.clone())), Instant::default()).unwrap();
+        let shard = Shard::new(capacity, of(zone, policy.clone()), Instant::default()).unwrap();
         shard.with_steering(steering).unwrap()
     })
 }
@@ -93,7 +93,7 @@ fn ends(shards: &mut [Shard; 2]) {
 }
 
 fn configure(shard: &mut Shard, zone: Zone, policy: Policy) {
-    shard.configure(Box::new(of(zone, policy)));
+    shard.configure(&mut Installation::new(of(zone, policy)));
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn a_packet_that_is_held_over_a_reload_is_decided_about_by_the_new_rules() {
     let mut both = shards(0, &accept_all());
     let (pair, mut frame) = claimant(&both, |pair| pair.udp(7));
     let wire = || configuration(Settings::of(Preset::Linux, 2 * ROOM), accept_all());
-    let verdict = hold(&mut both, &mut frame, |home| drop(home.configure(Box::new(wire()))));
+    let verdict = hold(&mut both, &mut frame, |home| home.configure(&mut Installation::new(wire())));
     assert_eq!(verdict.action, Action::Forward(INSIDE));
     assert_eq!(frame.bytes, pair.udp(7).frame());
     exchange(&mut both);

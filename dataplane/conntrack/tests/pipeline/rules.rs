@@ -53,7 +53,7 @@ fn each_packet_counts_for_the_rule_that_decides() {
         assert_eq!(it.outside(&pair.inverse().udp(172)).rule, Some(RuleId(0)));
     }
     assert_eq!(it.outside(&Pair::v4(1, 2).udp(0)).rule, None);
-    let counters = &it.shard.configuration().rule_counters;
+    let counters = &it.shard.rule_counters().policy;
     assert_eq!(counters.iter().map(|rule| rule.packets).collect::<Vec<_>>(), [5, 1, 1]);
     assert_eq!(counters.iter().map(|rule| rule.bytes).collect::<Vec<_>>(), [1000, 100, 28]);
 }
@@ -63,9 +63,9 @@ fn a_reload_hands_out_the_old_counters_and_begins_anew() {
     let mut it = linux(firewall());
     it.inside(&Pair::v4(4000, 53).udp(1));
     let new = configuration(Settings::of(Preset::Linux, ROOM), firewall());
-    let old = it.shard.configure(Box::new(new));
-    assert_eq!(old.rule_counters[1].packets, 1);
-    assert_eq!(it.shard.configuration().rule_counters[1].packets, 0);
+    let old = it.configure(new);
+    assert_eq!(old.rule_counters.policy[1].packets, 1);
+    assert_eq!(it.shard.rule_counters().policy[1].packets, 0);
 }
 
 #[test]

@@ -8,7 +8,8 @@ use sluice_conntrack::policy::{Match, Policy};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::{Action, Handoff};
 use sluice_conntrack::{
-    Capacity, DropReason, Handed, Instant, PortId, Shard, ShardId, State, Steering, Tuple, Verdict,
+    Capacity, DropReason, Handed, Installation, Instant, PortId, Shard, ShardId, State, Steering, Tuple,
+    Verdict,
 };
 
 pub fn received(port: PortId, packet: &Packet) -> Received {
@@ -127,7 +128,7 @@ fn mapping_shards(room: u32, policy: Policy) -> [Shard; 2] {
     let settings = Settings::of(Preset::Linux, 2 * room);
     [(0, accept_all()), (1, policy)].map(|(own, policy)| {
         let capacity = Capacity { entries: room, seed: SEED, pages: sluice_memory::Pages::Ordinary };
-        let configuration = Box::new(configuration(settings.clone(), policy).with_nat(nat.clone()));
+        let configuration = configuration(settings.clone(), policy).with_nat(nat.clone());
         let steering = Steering::new(ShardId(own), 2).unwrap();
         Shard::new(capacity, configuration, Instant::default()).unwrap().with_steering(steering).unwrap()
     })
@@ -179,7 +180,7 @@ fn a_delegated_connection_that_is_bound_in_vain_leaves_no_signpost() {
     let mut given_up = 0;
     let packets: Vec<Packet> =
         pairs().map(|pair| pair.udp(7)).filter(|packet| delegates(&mut owner, packet)).take(100).collect();
-    let counted = owner.configuration().rule_counters[0].packets;
+    let counted = owner.rule_counters().policy[0].packets;
     for packet in &packets {
         let mut frame = handed(packet, Handoff::Delegation(0));
         let mut verdict = verdict(&mut home, frame.clone());
@@ -200,11 +201,11 @@ fn a_delegated_connection_that_is_bound_in_vain_leaves_no_signpost() {
     }
     assert!(given_up > 20, "many claims are refused again and again");
     assert_eq!(
-        home.configuration().rule_counters[0].packets,
+        home.rule_counters().policy[0].packets,
         100,
         "each packet counts once, where it is decided about"
     );
-    assert_eq!(home.configuration().nat_counters[0].bound, 100);
+    assert_eq!(home.rule_counters().source[0].bound, 100);
     assert_eq!(counted, u64::from(owner.len()));
     home.delete(|_| true);
     tell(&mut owner, &mut home);
@@ -220,7 +221,8 @@ fn a_packet_that_cannot_be_delegated_ends_nothing() {
     let mut away = pairs().filter(|pair| delegates(&mut scout, &syn(*pair)));
     let [mut owner, _] = mapping_shards(16, accept_all());
     let untranslated = configuration(Settings::of(Preset::Linux, 16), accept_all());
-    let mapping = owner.configure(Box::new(untranslated));
+    let mut other = Installation::new(untranslated);
+    owner.configure(&mut other);
     let pair = away.next().unwrap();
     let back = pair.inverse();
     for (port, packet) in [
@@ -232,7 +234,7 @@ fn a_packet_that_cannot_be_delegated_ends_nothing() {
     ] {
         assert_eq!(verdict(&mut owner, received(port, &packet)).drop_reason(), None);
     }
-    owner.configure(mapping);
+    owner.configure(&mut other);
     let full = Action::Drop(DropReason::HoldFull);
     assert!(away.any(|pair| verdict(&mut owner, received(INSIDE, &syn(pair))).action == full));
     let state = |owner: &Shard| {

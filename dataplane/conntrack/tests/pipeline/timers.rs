@@ -2,7 +2,8 @@
 
 use crate::common::*;
 use sluice_conntrack::settings::{Preset, Settings, Timeouts};
-use sluice_conntrack::{Instant, State};
+use sluice_conntrack::{Configuration, Instant, State};
+use std::sync::Arc;
 use std::time::Duration;
 
 #[test]
@@ -161,6 +162,11 @@ fn a_clock_that_runs_backwards_stands_still() {
     it.check();
 }
 
+fn set_timeouts(it: &mut Middlebox, timeouts: Timeouts) -> Arc<Configuration> {
+    let changed = it.shard.configuration().with_timeouts(timeouts);
+    it.shard.set_timeouts(Arc::new(changed))
+}
+
 #[test]
 fn a_new_timeout_holds_from_the_next_packet_on() {
     let mut it = Middlebox::of(Preset::Linux);
@@ -168,7 +174,7 @@ fn a_new_timeout_holds_from_the_next_packet_on() {
     it.inside(&pair.udp(1));
     let mut timeouts = Timeouts::of(Preset::Linux);
     timeouts.udp_unreplied_ms = 5000;
-    it.shard.set_timeouts(timeouts);
+    set_timeouts(&mut it, timeouts);
     assert_eq!(it.entry().remaining_s, 30);
     it.inside(&pair.udp(1));
     assert_eq!(it.entry().remaining_s, 5);
@@ -182,15 +188,15 @@ fn a_new_timeout_changes_nothing_else() {
     let mut it = Middlebox::of(Preset::Linux);
     let pair = Pair::v4(4000, 53);
     it.inside(&pair.udp(1));
-    let before = it.shard.configuration().clone();
-    it.shard.set_timeouts(Timeouts { udp_unreplied_ms: 5000, ..Timeouts::of(Preset::Linux) });
+    let counted = it.shard.rule_counters().clone();
+    let before = set_timeouts(&mut it, Timeouts { udp_unreplied_ms: 5000, ..Timeouts::of(Preset::Linux) });
     let after = it.shard.configuration();
-    assert_eq!(after.rule_counters, before.rule_counters);
-    assert_eq!(after.rule_counters[0].packets, 1);
+    assert_eq!(*it.shard.rule_counters(), counted);
+    assert_eq!(counted.policy[0].packets, 1);
     let settings = Settings { timeouts: before.settings.timeouts.clone(), ..after.settings.clone() };
     assert_eq!(settings, before.settings);
     it.inside(&pair.udp(1));
-    assert_eq!(it.shard.configuration().rule_counters[0].packets, 2);
+    assert_eq!(it.shard.rule_counters().policy[0].packets, 2);
     it.check();
 }
 

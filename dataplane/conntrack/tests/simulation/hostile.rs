@@ -127,5 +127,5 @@ fn reload(world: &mut World) {
             (Match::default(), RuleAction::Accept),
         ]),
     };
-    world.it.shard.configure(Box::new(configuration(settings, policy)));
+    world.it.configure(configuration(settings, policy));
 }

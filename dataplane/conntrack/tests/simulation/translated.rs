@@ -112,9 +112,9 @@ fn check_end(world: &mut World, seed: u64) {
     world.it.pass(FIVE_DAYS * 4);
     assert!(world.it.shard.is_empty(), "seed {seed}");
     world.it.check();
-    let configuration = world.it.shard.configuration();
-    for address in configuration.nat.source_addresses(router().own()) {
-        let used: u32 = configuration.pools.used(&PortBlock::whole(address)).iter().sum();
+    let shard = &world.it.shard;
+    for address in shard.configuration().source_addresses() {
+        let used: u32 = shard.ports_used(&PortBlock::whole(address)).iter().sum();
         assert_eq!(used, 0, "seed {seed}: ports of {address}");
     }
 }
@@ -143,7 +143,7 @@ fn nothing_that_comes_in_makes_two_connections_own_one_tuple() {
                 let settings = world.it.shard.configuration().settings.clone();
                 let rules =
                     if world.chance(20) { Nat::default() } else { nat(world.rng.random_range(0..12)) };
-                world.it.shard.configure(Box::new(routed(settings, accept_all(), rules)));
+                world.it.configure(routed(settings, accept_all(), rules));
             }
             hostile::disturb(&mut world);
             if world.chance(10) {

@@ -15,6 +15,6 @@ fn ftp_on(ports: &[u16]) -> Assignment {
 
 /// The same box with these helpers.
 fn with_helpers<const N: usize>(mut it: Middlebox, assignments: [Assignment; N]) -> Middlebox {
-    it.shard.configuration_mut().helpers = Helpers::new(assignments.into());
+    it.change(|configuration| configuration.helpers = Helpers::new(assignments.into()));
     it
 }

@@ -258,7 +258,7 @@ fn an_error_that_quotes_a_damaged_header_is_invalid_where_that_is_looked_at() {
     let v6 = (Pair::at("[fd00::2]:40000", server).udp(10), Pair::at("[2001:db8:2::1]:40000", server).udp(10));
     for looked_at in [false, true] {
         let mut it = Middlebox::routed(masquerade());
-        it.shard.configuration_mut().settings.quote_checksum = looked_at;
+        it.change(|configuration| configuration.settings.quote_checksum = looked_at);
         it.crosses(INSIDE, &inside.udp(10), &outside.udp(10));
         let (whole, damaged) = (it.outside(&error(0)), it.outside(&error(1)));
         assert_eq!((whole.state, whole.action), (Some(State::Related), Action::Forward(INSIDE)));

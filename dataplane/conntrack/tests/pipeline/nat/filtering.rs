@@ -195,7 +195,7 @@ fn a_strangers_connection_ends_with_the_address_it_came_to() {
     it.goes_out(&client.udp(1));
     let stranger = Pair::at("192.0.2.77:777", "203.0.113.1:4000");
     it.crosses(OUTSIDE, &stranger.udp(1), &Pair { destination: client.source, ..stranger }.udp(1));
-    it.shard.configure(Box::new(with_outside(&["198.18.0.1"], "198.18.0.254", masquerade())));
+    it.configure(with_outside(&["198.18.0.1"], "198.18.0.254", masquerade()));
     it.pass(ms(1));
     assert!(it.shard.is_empty());
     it.check();

@@ -12,7 +12,7 @@ fn from(host: u8) -> Pair {
 
 fn configure(it: &mut Middlebox, nat: Nat) {
     let configuration = routed(Settings::of(Preset::Linux, ROOM), accept_all(), nat);
-    it.shard.configure(Box::new(configuration));
+    it.configure(configuration);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn masqueraded_connections_end_with_the_address_and_others_stay() {
     let plain = Pair::at("198.51.100.2:5", "10.0.0.9:6").udp(1);
     it.crosses(OUTSIDE, &plain, &plain);
 
-    it.shard.configure(Box::new(with_outside(&["203.0.113.2", "192.0.2.1"], GATEWAY, nat())));
+    it.configure(with_outside(&["203.0.113.2", "192.0.2.1"], GATEWAY, nat()));
     assert_eq!(it.shard.len(), 16, "a reload itself touches no entry");
     let mut loops = 0;
     while !it.shard.expire(it.now, 3) {
@@ -99,7 +99,7 @@ fn masqueraded_connections_end_with_the_address_and_others_stay() {
     assert_eq!(source_address(&it.goes_out(&from(2).udp(1))), "203.0.113.2", "the client's next packet");
     // The address is gone from the other port as well, or becomes that of a wire: all end.
     let wire = Configuration::new(Settings::of(Preset::Linux, ROOM), accept_all(), Forwarding::wire());
-    it.shard.configure(Box::new(wire));
+    it.configure(wire);
     it.pass(secs(0));
     assert!(it.entries().iter().all(|(_, entry)| !entry.status.contains(Status::MASQUERADED)));
     it.check();
@@ -126,9 +126,9 @@ fn a_masqueraded_connection_follows_its_route_by_beginning_anew() {
         verdict.drop_reason().map_or_else(|| source_address(&frame), |reason| reason.label().to_owned())
     };
     assert_eq!(address(&mut it), "203.0.113.1");
-    it.shard.configure(Box::new(wan(1, "203.0.113.253")));
+    it.configure(wan(1, "203.0.113.253"));
     assert_eq!(address(&mut it), "203.0.113.1", "another router behind the same interface");
-    it.shard.configure(Box::new(wan(2, "192.0.2.254")));
+    it.configure(wan(2, "192.0.2.254"));
     assert_eq!(address(&mut it), "nat-route-changed");
     assert_eq!(it.shard.len(), 0);
     assert_eq!(address(&mut it), "192.0.2.1");
@@ -139,7 +139,7 @@ fn a_masqueraded_connection_follows_its_route_by_beginning_anew() {
 fn an_address_that_moves_to_another_port_ends_nothing() {
     let mut it = Middlebox::of_configuration(with_outside(&["203.0.113.1"], GATEWAY, masquerade()));
     it.goes_out(&from(2).udp(1));
-    it.shard.configure(Box::new(with_outside(&["192.0.2.1", "203.0.113.1"], GATEWAY, masquerade())));
+    it.configure(with_outside(&["192.0.2.1", "203.0.113.1"], GATEWAY, masquerade()));
     it.pass(secs(0));
     assert_eq!(it.shard.len(), 1);
 }

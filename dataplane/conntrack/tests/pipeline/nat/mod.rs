@@ -149,8 +149,7 @@ impl Middlebox {
 
     /// How many ports of an address are in use by all protocols.
     fn ports_in_use(&self, address: &str) -> u32 {
-        let pools = &self.shard.configuration().pools;
-        pools.used(&PortBlock::whole(address.parse().unwrap())).iter().sum()
+        self.shard.ports_used(&PortBlock::whole(address.parse().unwrap())).iter().sum()
     }
 }
 

@@ -8,7 +8,7 @@ fn from(host: u8) -> Pair {
 
 fn configure(it: &mut Middlebox, nat: Nat) {
     let configuration = routed(Settings::of(Preset::Linux, ROOM), accept_all(), nat);
-    it.shard.configure(Box::new(configuration));
+    it.configure(configuration);
 }
 
 /// A source rule for an address with so many ports from 5555 on, and how long its translations hold.
@@ -164,7 +164,7 @@ fn a_lost_address_is_given_to_nobody_while_the_table_is_swept() {
     }
     // What comes finds room where the sweep has been.
     it.shard.delete(|entry| (2..12).any(|host| entry.original.source() == from(host).source.ip()));
-    it.shard.configure(Box::new(with_outside(&["198.18.0.1"], "198.18.0.254", nat())));
+    it.configure(with_outside(&["198.18.0.1"], "198.18.0.254", nat()));
     assert!(!it.shard.expire(it.now, 30));
     for host in 52..62 {
         assert_eq!(source_address(&it.goes_out(&towards(host, 3).udp(1))), "198.18.0.1");

@@ -24,7 +24,7 @@ fn number(frame: &[u8]) -> u16 {
 
 fn renumbering(nat: Nat) -> Middlebox {
     let mut it = Middlebox::routed(nat);
-    it.shard.configuration_mut().renumbers = true;
+    it.change(|configuration| configuration.renumbers = true);
     it
 }
 

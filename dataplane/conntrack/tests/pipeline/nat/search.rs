@@ -22,7 +22,7 @@ fn a_range_of_one_port_serves_one_client_for_each_server() {
     let elsewhere = Pair { destination: "198.51.100.3:80".parse().unwrap(), ..from(3, 40000) };
     assert_eq!(source_port(&it.goes_out(&elsewhere.udp(1))), 5555);
     assert_eq!(it.ports_in_use("203.0.113.10"), 1);
-    assert_eq!(it.shard.configuration().nat_counters[0].exhausted, 1);
+    assert_eq!(it.shard.rule_counters().source[0].exhausted, 1);
     it.pass(secs(31));
     assert_eq!(source_port(&it.goes_out(&from(3, 40000).udp(1))), 5555, "free again");
     it.check();
@@ -45,7 +45,7 @@ fn a_range_of_three_ports_serves_three() {
 #[test]
 fn the_sender_is_told_of_exhaustion_where_that_is_wanted() {
     let mut it = Middlebox::routed(source(range(5555..=5555)));
-    it.shard.configuration_mut().settings.reject_when_full = true;
+    it.change(|configuration| configuration.settings.reject_when_full = true);
     it.goes_out(&from(2, 40000).udp(1));
     let packet = from(3, 40000).tcp("S", 1, 0);
     it.goes_out(&packet);

@@ -190,7 +190,7 @@ fn the_first_rule_that_applies_decides() {
         let frame = it.goes_out(&client(&format!("{host}:4000")).udp(1));
         assert_eq!(source_address(&frame), becomes, "{host}");
     }
-    let bound: Vec<_> = it.shard.configuration().nat_counters.iter().map(|counter| counter.bound).collect();
+    let bound: Vec<_> = it.shard.rule_counters().source.iter().map(|counter| counter.bound).collect();
     assert_eq!(bound, [0, 0, 2, 1]);
 }
 

@@ -1,0 +1,96 @@
+//! What the rules of a configuration have come to in one shard.
+
+use crate::configuration::Configuration;
+use crate::ids::RuleId;
+
+/// Packets and bytes that a rule has decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RuleCounter {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of their IP datagrams.
+    pub bytes: u64,
+}
+
+impl RuleCounter {
+    /// Adds what the same rule has decided elsewhere.
+    pub const fn add(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+    }
+}
+
+/// What a source rule has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NatCounter {
+    /// Connections it has found a source for.
+    pub bound: u64,
+    /// Connections that were dropped because all ports were taken.
+    pub exhausted: u64,
+}
+
+impl NatCounter {
+    /// Adds what the same rule has come to elsewhere.
+    pub const fn add(&mut self, other: Self) {
+        self.bound += other.bound;
+        self.exhausted += other.exhausted;
+    }
+}
+
+/// The counters of all rules, by their places. They begin with the configuration and end with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuleCounters {
+    /// What each rule of the policy has decided; the last one is its default.
+    pub policy: Vec<RuleCounter>,
+    /// What each source rule has come to.
+    pub source: Vec<NatCounter>,
+}
+
+impl RuleCounters {
+    /// Those of a configuration, all zero.
+    pub fn new(configuration: &Configuration) -> Self {
+        Self {
+            policy: vec![RuleCounter::default(); configuration.policy.rules.len() + 1],
+            source: vec![NatCounter::default(); configuration.nat.source().len()],
+        }
+    }
+
+    /// Counts a packet of so many bytes for the rule that has decided about it; `None` is the policy's default.
+    #[inline(always)]
+    pub(crate) fn count(&mut self, rule: Option<RuleId>, bytes: u32) {
+        if let Some(counter) = self.of(rule) {
+            counter.packets += 1;
+            counter.bytes += u64::from(bytes);
+        }
+    }
+
+    /// Counts it no more.
+    pub(crate) fn discount(&mut self, rule: Option<RuleId>, bytes: u32) {
+        if let Some(counter) = self.of(rule) {
+            counter.packets -= 1;
+            counter.bytes -= u64::from(bytes);
+        }
+    }
+
+    #[inline(always)]
+    fn of(&mut self, rule: Option<RuleId>) -> Option<&mut RuleCounter> {
+        let place = rule.map_or(self.policy.len().wrapping_sub(1), |RuleId(number)| usize::from(number));
+        self.policy.get_mut(place)
+    }
+
+    /// Copies those of rules that both have, and allocates nothing.
+    pub fn copy_from(&mut self, other: &Self) {
+        let Self { policy, source } = self;
+        policy.iter_mut().zip(&other.policy).for_each(|(own, other)| *own = *other);
+        source.iter_mut().zip(&other.source).for_each(|(own, other)| *own = *other);
+    }
+
+    /// Adds what the same rules have come to in another shard.
+    pub fn add(&mut self, other: &Self) {
+        let Self { policy, source } = self;
+        policy.resize(policy.len().max(other.policy.len()), RuleCounter::default());
+        policy.iter_mut().zip(&other.policy).for_each(|(own, more)| own.add(*more));
+        source.resize(source.len().max(other.source.len()), NatCounter::default());
+        source.iter_mut().zip(&other.source).for_each(|(own, more)| own.add(*more));
+    }
+}
