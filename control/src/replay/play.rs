@@ -7,6 +7,7 @@ use std::sync::Arc;
 use dpdk::{Burst, Device, Eal, EalOptions, Mbuf, Mempool, MempoolOptions, Port, PortOptions};
 use sluice_conntrack::answer::Pace;
 use sluice_conntrack::counters::Counters;
+use sluice_conntrack::expectations::Claims;
 use sluice_conntrack::{Capacity, Configuration, Instant, PortId, Shard, ShardId, Steering};
 use sluice_engine::OpenPort;
 use sluice_memory::Pages;
@@ -76,9 +77,12 @@ pub fn play(
     let first_ns = inputs.iter().flat_map(|input| input.stamps.first()).map(|stamp| stamp.time_ns).min();
     let first_ns = first_ns.unwrap_or_default();
     let pace = Arc::<Pace>::default();
+    let entries = entries(configuration, &Steering::single(), packets);
+    let no_memory = |error| Failure::new(format!("no memory for expectations: {error}"));
+    let claims = Arc::new(Claims::new(workers, entries).map_err(no_memory)?);
     let shard = |number| {
         let shard = shard(configuration, number, workers, packets, first_ns)?;
-        Ok::<_, Failure>(shard.with_pace(Arc::clone(&pace)))
+        shard.with_pace(Arc::clone(&pace)).with_claims(Arc::clone(&claims)).map_err(no_memory)
     };
     let shards = (0..workers).map(shard).collect::<Result<_, _>>()?;
     // A replay needs no huge pages, and so no rights and no set-up.
@@ -144,12 +148,17 @@ fn shard(
     first_ns: u64,
 ) -> Result<Shard, Failure> {
     let steering = Steering::new(ShardId(number), workers).ok_or_else(|| Failure::new("too many workers"))?;
-    let enough = u32::try_from(packets.saturating_mul(2)).unwrap_or(u32::MAX).max(MIN_ENTRIES);
-    let entries = steering.share(configuration.settings.max_entries).min(enough);
+    let entries = entries(configuration, &steering, packets);
     let capacity = Capacity { entries, seed: SEED, pages: Pages::Transparent };
     Shard::new(capacity, Arc::clone(configuration), Instant::from_ns(first_ns))
         .and_then(|shard| shard.with_steering(steering))
         .map_err(|error| Failure::new(format!("no memory for {entries} entries: {error}")))
+}
+
+/// Room for all entries that so many packets can make, within the shard's share of the configuration's limit.
+fn entries(configuration: &Configuration, steering: &Steering, packets: u64) -> u32 {
+    let enough = u32::try_from(packets.saturating_mul(2)).unwrap_or(u32::MAX).max(MIN_ENTRIES);
+    steering.share(configuration.settings.max_entries).min(enough)
 }
 
 /// A running port and its queues, for each port.

@@ -7,6 +7,7 @@ use dpdk::{
     lcore,
 };
 use sluice_conntrack::answer::Pace;
+use sluice_conntrack::expectations::Claims;
 use sluice_conntrack::settings::FRAGMENT_BUFFER_BYTES;
 use sluice_conntrack::{Capacity, Configuration, Instant, Shard, ShardId, Steering, steer};
 use sluice_engine::command::channel;
@@ -129,16 +130,21 @@ fn shards(
     let seed = secret_seed()?;
     let nat_key = nat_key.unwrap_or(seed);
     let pace = Arc::<Pace>::default();
+    let workers = cores.len() as u16;
+    let entries = configuration.settings.max_entries.div_ceil(u32::from(workers.max(1)));
+    let claims = Claims::new(workers, entries)
+        .map_err(|error| RunError::Other(format!("no memory for expectations: {error}")))?;
+    let claims = Arc::new(claims);
     let shard = |(number, core): (u16, &u16)| {
-        let steering = Steering::new(ShardId(number), cores.len() as u16)
+        let steering = Steering::new(ShardId(number), workers)
             .ok_or_else(|| RunError::Other(format!("system.cores.workers: {} are too many", cores.len())))?;
         let entries = steering.share(configuration.settings.max_entries);
         let capacity = Capacity { entries, seed, pages: Pages::Huge1G };
         let configuration = Arc::clone(configuration);
-        let pace = Arc::clone(&pace);
+        let (pace, claims) = (Arc::clone(&pace), Arc::clone(&claims));
         let shard = || {
             let shard = Shard::new(capacity, configuration, Instant::default())?;
-            shard.with_pace(pace).with_nat_key(nat_key).with_steering(steering)
+            shard.with_pace(pace).with_nat_key(nat_key).with_steering(steering)?.with_claims(claims)
         };
         lcore::visit(usize::from(*core), shard)?
             .map_err(|error| RunError::Other(format!("no memory for {entries} entries: {error}")))

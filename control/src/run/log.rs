@@ -103,8 +103,12 @@ policy: {rules: [{action: log}, {name: web, action: log}]}";
             line_of(1, facts()),
             "rule web: IN=inside OUT=outside SRC=10.0.0.1 DST=192.0.2.9 PROTO=tcp SPT=40000 DPT=80 STATE=NEW"
         );
-        let connection =
-            Some(Connection { direction: Direction::Original, mark: 16, status: Status::default() });
+        let connection = Some(Connection {
+            direction: Direction::Original,
+            mark: 16,
+            status: Status::default(),
+            helper: None,
+        });
         let echo = Facts { protocol: 1, destination_port: 8 << 8, egress: None, connection, ..facts() };
         assert_eq!(
             line_of(0, echo),

@@ -3,7 +3,7 @@
 use crate::entry::Status;
 use crate::family::Family;
 use crate::headers::{Kind, Packet};
-use crate::ids::{PortId, Zone};
+use crate::ids::{HelperId, PortId, Zone};
 use crate::tuple::{Direction, protocol};
 use crate::verdict::State;
 use crate::wire;
@@ -46,6 +46,8 @@ pub struct Connection {
     pub mark: u32,
     /// Status of its entry.
     pub status: Status,
+    /// The helper that expected it, by what another connection announced.
+    pub helper: Option<HelperId>,
 }
 
 impl Facts {
@@ -53,8 +55,12 @@ impl Facts {
     pub(crate) fn of_first_packet(packet: Packet<'_>, ingress: PortId) -> Self {
         let mut facts = Self::of_packet(packet, ingress);
         facts.state = Some(State::New);
-        facts.connection =
-            Some(Connection { direction: Direction::Original, mark: 0, status: Status::default() });
+        facts.connection = Some(Connection {
+            direction: Direction::Original,
+            mark: 0,
+            status: Status::default(),
+            helper: None,
+        });
         facts
     }
 

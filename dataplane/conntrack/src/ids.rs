@@ -35,3 +35,16 @@ pub struct RuleId(pub u16);
 
 /// A conntrack zone: tuples of different zones never meet. Zone 0 is the default.
 pub type Zone = u16;
+
+/// A helper that exists, what reads one protocol ([`crate::helpers`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum HelperId {
+    /// The File Transfer Protocol (RFC 959, RFC 2428).
+    Ftp,
+}
+
+impl HelperId {
+    /// All helpers, in the order of their numbers.
+    pub const ALL: [Self; 1] = [Self::Ftp];
+}

@@ -144,7 +144,8 @@ impl Shard {
             return self.walk(&mut facts).decision;
         };
         let Entry { mark, status, .. } = *self.table.entries.at(index);
-        facts.connection = Some(Connection { direction, mark, status });
+        let helper = self.table.child(index).and_then(|child| child.expectation.helper());
+        facts.connection = Some(Connection { direction, mark, status, helper });
         let judgement = self.walk(&mut facts);
         let entry = self.table.entries.at_mut(index);
         if let Some(mark) = facts.mark()

@@ -34,6 +34,9 @@ impl Shard {
     pub(crate) fn begin(&mut self, hash: Hash, unconfirmed: &Unconfirmed) -> Option<u32> {
         let index = self.table.insert(hash, unconfirmed, self.now.as_secs() as u32)?;
         self.counters.inserts += 1;
+        if let Some(child) = &unconfirmed.child {
+            self.expectations.claims().begin_child(child);
+        }
         if let Some(helper) = unconfirmed.helper {
             self.table.extend(index).assign(helper);
         }
@@ -93,6 +96,11 @@ impl Shard {
             if end != End::Refused {
                 self.nat.forget_exhausted(&tuples[1], &self.exchange, self.now);
             }
+        }
+        if status.contains(Status::EXPECTED)
+            && let Some(child) = self.table.last_child(self.table.entries.id(*index))
+        {
+            self.expectations.claims().end_child(child);
         }
         if *newest_expectation != NONE {
             self.end_expectations_of(*newest_expectation);

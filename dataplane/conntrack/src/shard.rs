@@ -85,7 +85,7 @@ impl Shard {
         }
         let Installation { configuration, rule_counters, pools } = Installation::new(configuration);
         let places = index_places(capacity.entries, &configuration);
-        let claims = Arc::new(Claims::new(1)?);
+        let claims = Arc::new(Claims::new(1, capacity.entries)?);
         let expectations = Expectations::new(claims, &Steering::single(), capacity.seed, Tick::at(now))?;
         Ok(Self {
             exchange: Exchange::new(capacity.entries, capacity.seed)?,
@@ -117,7 +117,8 @@ impl Shard {
     /// When the host refuses address space.
     pub fn with_steering(mut self, steering: Steering) -> io::Result<Self> {
         self.exchange.join(steering, self.table.entries.capacity())?;
-        self.with_claims(Arc::new(Claims::new(steering.shards())?))
+        let claims = Claims::new(steering.shards(), self.table.entries.capacity())?;
+        self.with_claims(Arc::new(claims))
     }
 
     /// Makes its expectations ones that are met once in the whole box, whose shards all have these claims, as it is made.
@@ -317,7 +318,9 @@ impl Shard {
         let assigned = self.table.extension(index).and_then(Extension::assigned);
         let helper = assigned.map(|assigned| assigned.helper.name());
         let master = self.table.child(index).map(|child| child.expectation.master);
-        EntrySnapshot { helper, master, ..snapshot }
+        let children =
+            self.expectations.claims().children(self.steering().own(), self.table.entries.id(index));
+        EntrySnapshot { helper, master, uses: 1 + children, ..snapshot }
     }
 }
 

@@ -5,10 +5,10 @@
 
 use super::child::Child;
 use super::expectation::{Expectation, ExpectationId};
-use crate::helpers::HelperId;
+use crate::ids::{EntryId, HelperId, ShardId};
 use sluice_memory::Arena;
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Expectations that a box can have at a time, at most.
 pub(crate) const MAX_EXPECTATIONS: u32 = 1 << 16;
@@ -35,20 +35,26 @@ pub struct Claims {
     all: AtomicU32,
     /// Those of each helper.
     by_helper: [AtomicU32; HelperId::ALL.len()],
+    /// Of each entry of each shard, its generation and how many connections name it as their master.
+    children: Arena<AtomicU64>,
+    /// Entries of each shard.
+    entries: u32,
 }
 
 impl Claims {
-    /// Those of a box of so many shards.
+    /// Those of a box of so many shards with room for so many entries each, at most.
     ///
     /// # Errors
     /// When the host refuses the address space.
-    pub fn new(shards: u16) -> io::Result<Self> {
+    pub fn new(shards: u16, entries: u32) -> io::Result<Self> {
         let slots = (PLACES / u32::from(shards.max(1))).min(MAX_EXPECTATIONS);
         Ok(Self {
             words: Arena::sparse(slots as usize * usize::from(shards))?,
             slots,
             all: AtomicU32::new(0),
             by_helper: Default::default(),
+            children: Arena::sparse(entries as usize * usize::from(shards))?,
+            entries,
         })
     }
 
@@ -139,6 +145,44 @@ impl Claims {
             self.count_end(expectation);
         }
         ended
+    }
+
+    /// Counts a connection for its master.
+    pub(crate) fn begin_child(&self, child: &Child) {
+        let master = child.expectation.master_id;
+        let first = u64::from(master.generation) << 32 | 1;
+        let begin = |word: u64| match ((word >> 32) as u32).wrapping_sub(master.generation) as i32 {
+            0 => Some(word + 1),
+            // The place is another entry's by now.
+            1.. => None,
+            _ => Some(first),
+        };
+        if let Some(word) = self.children.get(self.master(child.id, master)) {
+            let _ = word.fetch_update(Relaxed, Relaxed, begin);
+        }
+    }
+
+    /// Counts it no more.
+    pub(crate) fn end_child(&self, child: &Child) {
+        let master = child.expectation.master_id;
+        let end = |word: u64| ((word >> 32) as u32 == master.generation).then(|| word.saturating_sub(1));
+        if let Some(word) = self.children.get(self.master(child.id, master)) {
+            let _ = word.fetch_update(Relaxed, Relaxed, end);
+        }
+    }
+
+    /// How many connections name an entry of a shard as their master.
+    pub(crate) fn children(&self, shard: ShardId, master: EntryId) -> u32 {
+        let word =
+            self.children.get(u32::from(shard.0) as usize * self.entries as usize + master.index as usize);
+        let word = word.map_or(0, |word| word.load(Relaxed));
+        if (word >> 32) as u32 == master.generation { word as u32 } else { 0 }
+    }
+
+    /// The number of a master, whose shard's an expectation was.
+    const fn master(&self, id: ExpectationId, master: EntryId) -> usize {
+        let shard = id.place / self.slots;
+        shard as usize * self.entries as usize + master.index as usize
     }
 
     fn count_end(&self, expectation: &Expectation) {

@@ -1,7 +1,6 @@
 //! What is expected, and for whom.
 
-use crate::helpers::HelperId;
-use crate::ids::EntryId;
+use crate::ids::{EntryId, HelperId};
 use crate::time::Tick;
 use crate::tuple::Tuple;
 use crate::verdict::DropReason;

@@ -6,6 +6,7 @@ use super::table::Removed;
 use crate::entries::NONE;
 use crate::entry::Status;
 use crate::facts::Facts;
+use crate::ids::EntryId;
 use crate::listing::ExpectationSnapshot;
 use crate::shard::Shard;
 use crate::time::{MAX_TIMEOUT, Tick};
@@ -69,6 +70,22 @@ impl Shard {
         self.table.extend(master).set_newest_expectation(id.place);
         self.exchange.announce(id, &expectation);
         Ok(id)
+    }
+
+    /// A port of the address outside that is wanted as a child's destination, to be announced and expected by the entry of this number:
+    /// that which is wanted, if it can be, or another of the same address that nobody uses and nobody else expects.
+    pub(crate) fn find_port_to_announce(&self, master: u32, wanted: &Wanted) -> Option<u16> {
+        let now = Tick::at(self.now);
+        let original = self.table.entries.tuple(master, Direction::Original);
+        let mut wanted = *wanted;
+        let tuple = wanted.tuple;
+        let mut ports = self.nat.ports_to_announce(&self.configuration.nat, self.steering(), &tuple);
+        ports.find(|port| {
+            wanted.tuple.selector = tuple.selector.with_dport(*port);
+            let expectation = Expectation::new(&wanted, original, EntryId::default(), 0, now);
+            let rival = self.expectations.overlapping(&expectation, now);
+            rival.is_none_or(|place| self.expectations.is_again(place, master, &expectation))
+        })
     }
 
     /// Ends the oldest expectation of a master's class where there are as many as may be.
@@ -157,6 +174,14 @@ impl Shard {
         (direction == Direction::Original).then(|| self.expect(index, wanted, limits))
     }
 
+    /// A port to be announced for what the connection wants whose original tuple this is, as a helper finds it; `None` where there is
+    /// none, or no such connection here.
+    pub fn port_to_announce_for(&mut self, master: &Tuple, wanted: &Wanted) -> Option<u16> {
+        let key = self.table.key(master);
+        let (index, direction) = self.find(&key, master)?;
+        (direction == Direction::Original).then(|| self.find_port_to_announce(index, wanted))?
+    }
+
     /// Ends the expectations of this shard that `wanted` says; gives how many those were.
     pub fn delete_expectations(&mut self, mut wanted: impl FnMut(&ExpectationSnapshot) -> bool) -> u32 {
         let now = Tick::at(self.now);
@@ -208,6 +233,7 @@ impl Shard {
         if let Some(connection) = &mut facts.connection {
             connection.mark = child.expectation.mark;
             connection.status.insert(Status::EXPECTED);
+            connection.helper = child.expectation.helper();
         }
         tracked.state = State::Related;
         unconfirmed.child = Some(child);

@@ -6,15 +6,8 @@
 mod ftp;
 
 use crate::facts::Facts;
+pub use crate::ids::HelperId;
 use crate::policy::Match;
-
-/// A helper that exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum HelperId {
-    /// The File Transfer Protocol (RFC 959, RFC 2428).
-    Ftp,
-}
 
 /// What is fixed about a helper.
 #[derive(Clone, Copy, Debug)]
@@ -32,9 +25,6 @@ pub struct Descriptor {
 }
 
 impl HelperId {
-    /// All helpers, in the order of their numbers.
-    pub const ALL: [Self; 1] = [Self::Ftp];
-
     /// What is fixed about it.
     pub const fn descriptor(self) -> &'static Descriptor {
         match self {

@@ -79,7 +79,7 @@ pub struct EntrySnapshot {
     pub helper: Option<&'static str>,
     /// Original tuple of the entry that expected it.
     pub master: Option<Tuple>,
-    /// How many hold the entry: the table, and each entry or expectation that names it as master.
+    /// How many hold the entry: the table, and each entry that names it as master.
     pub uses: u32,
 }
 

@@ -84,6 +84,14 @@ impl CompiledRules {
         candidate.flatten().map(|candidate| candidate.address)
     }
 
+    /// The ports that an address outside has by the first rule which translates to it.
+    pub(super) fn ports_of(&self, family: Family, address: u128) -> Option<&Ports> {
+        let parts = self.source.iter().flat_map(|compiled| &compiled.pool(family).parts);
+        let of_pool = parts.filter(|part| part.contains(address)).map(|part| &part.ports);
+        let own = self.source.iter().filter_map(|compiled| compiled.rule.target.own_ports());
+        of_pool.chain(own).next()
+    }
+
     /// Whether an address has ports that are open to everybody as long as they are mapped.
     pub(super) fn is_open(&self, family: Family, address: u128) -> bool {
         self.open.iter().any(|(of, addresses)| *of == family && addresses.contains(&address))

@@ -70,6 +70,11 @@ impl NatState {
         self.key = hasher(key);
     }
 
+    /// What new connections draw addresses and ports by.
+    pub(super) const fn hasher(&self) -> &RandomState {
+        &self.key
+    }
+
     /// The mappings of its clients.
     pub(crate) const fn mappings(&self) -> &Mappings {
         &self.mappings

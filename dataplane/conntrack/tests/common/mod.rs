@@ -1,6 +1,7 @@
 //! A middlebox as tests see it: packets and time in, verdicts, entries and counters out.
 #![allow(dead_code, reason = "each test binary uses some of it")]
 
+pub mod expecting;
 pub mod frame;
 pub mod received;
 

@@ -5,6 +5,7 @@
 mod common;
 
 mod entries;
+mod expectations;
 mod helpers;
 mod listing;
 mod mss_clamp;

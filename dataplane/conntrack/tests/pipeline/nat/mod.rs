@@ -2,6 +2,7 @@
 
 mod destination;
 mod errors;
+mod expected;
 mod filtering;
 mod hairpin;
 mod lifetime;
