@@ -84,7 +84,7 @@ impl Trace {
         let Packet { number, port, stamp, shard, verdict } = packet;
         let interface = |port: PortId| self.interfaces.get(usize::from(port.0)).map(String::as_str);
         let (action, out) = match verdict.action {
-            Action::Forward(egress) => ("accept", interface(egress)),
+            Action::Forward(egress) | Action::Fragment(egress, _) => ("accept", interface(egress)),
             Action::Deliver => ("deliver", None),
             // Where the next shard's verdict is not known, the ring was full.
             Action::Drop(_) | Action::Handoff(..) | Action::Hold(_) | Action::Announce(_) | Action::Wait => {

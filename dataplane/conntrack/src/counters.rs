@@ -182,6 +182,10 @@ counters! {
         reassembled: "sluice_fragments_reassembled_total",
         /// Fragments that are held until their datagram is whole or has been decided about.
         fragments_held: "sluice_fragments_held",
+        /// Packets that were cut into fragments for the MTU of their way out; of a datagram that came in fragments, each of those.
+        fragmented: "sluice_packets_fragmented_total",
+        /// Fragments that packets were cut into for the MTU of their way out.
+        fragments_created: "sluice_fragments_created_total",
         /// Log records lost because a shard's ring was full or the rate limit reached.
         log_lost: "sluice_shard_log_events_dropped_total",
     }

@@ -7,7 +7,7 @@
 mod datagram;
 
 use crate::exchange::{Answered, Message};
-use crate::fragments::{DatagramId, Fragments};
+use crate::fragments::{DatagramId, Fragments, MAX_FRAME_BYTES};
 use crate::frame::{Frame, Handed};
 use crate::hold::{Held, Waiting};
 use crate::ids::{PortId, ShardId};
@@ -33,6 +33,9 @@ pub trait Host {
     /// Does with a packet what a verdict says that is its last: sends it, answers it, drops it.
     fn finish(&mut self, now: Instant, shard: &mut Shard, packet: Self::Packet, verdict: &Verdict);
 
+    /// A packet of the box's own making, as if it had come in by a port. `None` where there is no memory for it.
+    fn make(&mut self, ingress: PortId, frame: &[u8]) -> Option<Self::Packet>;
+
     /// Hands a packet to another shard.
     ///
     /// # Errors
@@ -57,6 +60,8 @@ pub trait Host {
 pub struct Dispatcher<P> {
     held: Held<Load<P>>,
     fragments: Fragments<P>,
+    /// Where packets are written before they are made.
+    scratch: Box<[u8]>,
 }
 
 /// What is decided about at once, and then goes its way together.
@@ -70,7 +75,11 @@ enum Load<P> {
 impl<P: Frame> Dispatcher<P> {
     /// That of a shard.
     pub fn new(shard: &Shard) -> Self {
-        Self { held: Held::new(shard.steering().shards()), fragments: shard.room_for_fragments() }
+        Self {
+            held: Held::new(shard.steering().shards()),
+            fragments: shard.room_for_fragments(),
+            scratch: vec![0; MAX_FRAME_BYTES].into(),
+        }
     }
 
     /// Packets that are held.
@@ -107,6 +116,9 @@ impl<P: Frame> Dispatcher<P> {
             Action::Forward(_) | Action::Reject(..) | Action::Drop(_) => {
                 host.finish(now, shard, packet, verdict);
             }
+            Action::Fragment(egress, mtu) => {
+                self.fragment(now, shard, host, packet, verdict, (egress, mtu));
+            }
             Action::Deliver => {
                 shard.count_delivery();
                 host.finish(now, shard, packet, verdict);
@@ -142,6 +154,9 @@ impl<P: Frame> Dispatcher<P> {
             (Load::Packet(packet), _) => self.apply(now, shard, host, packet, verdict),
             (Load::Datagram(id), Action::Handoff(to, by)) => {
                 self.hand_off_datagram(now, shard, host, id, to, by)
+            }
+            (Load::Datagram(id), Action::Fragment(egress, mtu)) => {
+                self.fragment_datagram(now, shard, host, id, verdict, (egress, mtu));
             }
             (Load::Datagram(id), _) => self.finish_datagram(now, shard, host, id, verdict),
         }
@@ -388,6 +403,10 @@ mod tests {
         const LANE: usize = 16;
 
         fn finish(&mut self, _: Instant, _: &mut Shard, _: Self::Packet, _: &Verdict) {}
+
+        fn make(&mut self, _: PortId, _: &[u8]) -> Option<Self::Packet> {
+            None
+        }
 
         fn hand_off(&mut self, _: ShardId, _: Handed, packet: Self::Packet) -> Result<(), Self::Packet> {
             Err(packet)

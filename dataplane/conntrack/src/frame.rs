@@ -49,6 +49,10 @@ pub struct Reassembled {
     pub rest_bytes: u32,
     /// The largest of the fragments, IP header included, in bytes.
     pub largest_bytes: u32,
+    /// Whether it may be cut anew: a fragment as large as that lets its packet be fragmented.
+    pub may_be_fragmented: bool,
+    /// Whether one of the fragments has seen congestion (RFC 3168 section 5.3).
+    pub has_seen_congestion: bool,
 }
 
 /// One Ethernet frame, in one or more segments.

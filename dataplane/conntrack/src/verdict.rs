@@ -121,6 +121,8 @@ reasons! {
         ExpectationFull = "expectation-full",
         /// It announces a connection that is not expected: a packet of it could be one that another connection has announced.
         ExpectationClash = "expectation-clash",
+        /// To be cut into fragments, for all of which there was no memory: those that there are leave.
+        NoBuffer = "no-buffer",
         /// The egress queue was full.
         TxFull = "tx-full",
         /// The ring to the shard that the packet belongs to was full.
@@ -197,6 +199,8 @@ pub enum Rejection {
 pub enum Action {
     /// Leaves by this port, on a routed box to [`Verdict::gateway`].
     Forward(PortId),
+    /// Leaves by this port, cut into fragments of as many bytes at most: the MTU there.
+    Fragment(PortId, u16),
     /// Is for the box itself.
     Deliver,
     /// Ends here.
@@ -284,6 +288,7 @@ impl Verdict {
     pub const fn drop_reason(&self) -> Option<DropReason> {
         match self.action {
             Action::Forward(_)
+            | Action::Fragment(..)
             | Action::Deliver
             | Action::Handoff(..)
             | Action::Hold(_)

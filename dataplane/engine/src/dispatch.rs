@@ -5,7 +5,7 @@ use sluice_conntrack::dispatch::Host;
 use sluice_conntrack::exchange::Message;
 use sluice_conntrack::frame::Handed;
 use sluice_conntrack::verdict::Action;
-use sluice_conntrack::{Instant, Shard, ShardId, Verdict};
+use sluice_conntrack::{Instant, PortId, Shard, ShardId, Verdict};
 
 use crate::frame::Carried;
 use crate::handoff::{self, Peers};
@@ -37,13 +37,18 @@ impl Host for Io {
                     self.peers.broadcast(heard);
                 }
             }
-            Action::Drop(_)
+            Action::Fragment(..)
+            | Action::Drop(_)
             | Action::Handoff(..)
             | Action::Hold(_)
             | Action::Announce(_)
             | Action::Wait
             | Action::Reassemble => {}
         }
+    }
+
+    fn make(&mut self, ingress: PortId, frame: &[u8]) -> Option<Carried> {
+        self.links.pool.copy_from(frame).map(|mbuf| Carried::of(ingress, mbuf))
     }
 
     fn hand_off(&mut self, to: ShardId, handed: Handed, packet: Carried) -> Result<(), Carried> {

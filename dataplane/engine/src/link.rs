@@ -39,7 +39,7 @@ pub(crate) struct Links {
     /// What the other workers have heard of them from this one.
     told: Told,
     /// Where the packets come from that the box makes itself.
-    pool: Mempool,
+    pub(crate) pool: Mempool,
     /// Where they are written.
     scratch: Box<[u8]>,
 }

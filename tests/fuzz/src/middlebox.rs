@@ -91,6 +91,10 @@ impl Host for Around<'_> {
         }
     }
 
+    fn make(&mut self, ingress: PortId, frame: &[u8]) -> Option<Received> {
+        Some(Received { port: ingress, bytes: frame.to_vec(), handed: None })
+    }
+
     fn hand_off(&mut self, to: ShardId, handed: Handed, packet: Received) -> Result<(), Received> {
         if self.room(to) == 0 {
             return Err(packet);
@@ -250,14 +254,21 @@ impl Middlebox {
     pub(crate) fn check(&mut self) {
         let Outside { packets, came, fragments, left, drops, .. } = &mut self.outside;
         let mut held: usize = packets.iter().map(VecDeque::len).sum();
+        let (mut created, mut fragmented) = (0, 0);
         for (shard, dispatcher) in &self.nodes {
             dispatcher.check_invariants().unwrap();
             let here = dispatcher.held();
             assert!(shard.counters().fragments_held <= here as u64);
             held += here;
+            created += shard.counters().fragments_created as usize;
+            fragmented += shard.counters().fragmented as usize;
         }
         let dropped = drops.iter().sum::<u64>() as usize;
-        assert_eq!(*came, *left + dropped + held, "each packet is out, dropped or held");
+        assert_eq!(
+            *came + created,
+            *left + dropped + held + fragmented,
+            "each packet is out, dropped, held, or was cut into others"
+        );
         for reason in DropReason::ALL {
             let counted = self.nodes.iter().map(|(shard, _)| shard.counters().drops[*reason as usize]);
             assert_eq!(counted.sum::<u64>(), drops[*reason as usize], "{reason:?}");

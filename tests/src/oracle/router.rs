@@ -147,6 +147,10 @@ impl Host for Outside {
 
     // There is no other shard.
 
+    fn make(&mut self, ingress: PortId, frame: &[u8]) -> Option<Packet> {
+        Some((ingress, frame.to_vec()))
+    }
+
     fn hand_off(&mut self, _: ShardId, _: Handed, packet: Packet) -> Result<(), Packet> {
         Err(packet)
     }

@@ -36,6 +36,7 @@ impl Shard {
             Action::Deliver => (DropReason::Local, None),
             Action::Reject(reason, rejection) => (reason, Some(rejection)),
             Action::Forward(_)
+            | Action::Fragment(..)
             | Action::Drop(_)
             | Action::Handoff(..)
             | Action::Hold(_)

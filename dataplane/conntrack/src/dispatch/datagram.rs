@@ -1,9 +1,9 @@
 //! What is done with fragments, and with the datagrams that they make.
 
 use super::{Dispatcher, Host, Load, MAX_HOPS, end, speak_to};
-use crate::fragments::{DatagramId, Leader};
+use crate::fragments::{DatagramId, Leader, cut};
 use crate::frame::{Frame, Handed};
-use crate::ids::ShardId;
+use crate::ids::{PortId, ShardId};
 use crate::shard::Shard;
 use crate::time::Instant;
 use crate::verdict::{Action, DropReason, Handoff, Verdict};
@@ -72,6 +72,47 @@ impl<P: Frame> Dispatcher<P> {
         }
     }
 
+    /// Sends a packet that is too large for its way out as fragments. The verdict becomes that on each of them.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn fragment<H: Host<Packet = P>>(
+        &mut self,
+        now: Instant,
+        shard: &mut Shard,
+        host: &mut H,
+        packet: P,
+        verdict: &mut Verdict,
+        (egress, mtu): (PortId, u16),
+    ) {
+        verdict.action = Action::Forward(egress);
+        if send_cut(now, shard, host, &packet, verdict, mtu, &mut self.scratch) {
+            shard.count_fragmented(1);
+        } else {
+            verdict.action = Action::Drop(DropReason::NoBuffer);
+            end(now, shard, host, packet, DropReason::NoBuffer);
+        }
+    }
+
+    /// The same of a datagram that came in fragments, which is cut anew.
+    pub(super) fn fragment_datagram<H: Host<Packet = P>>(
+        &mut self,
+        now: Instant,
+        shard: &mut Shard,
+        host: &mut H,
+        id: DatagramId,
+        verdict: &mut Verdict,
+        (egress, mtu): (PortId, u16),
+    ) {
+        verdict.action = Action::Forward(egress);
+        if send_cut(now, shard, host, &self.fragments.whole(id), verdict, mtu, &mut self.scratch) {
+            shard.count_fragmented(self.fragments.count(id));
+            while self.fragments.take(id).is_some() {}
+        } else {
+            verdict.action = Action::Drop(DropReason::NoBuffer);
+            self.end(now, shard, host, Load::Datagram(id), DropReason::NoBuffer);
+        }
+    }
+
     /// Hands a datagram to another shard: all of its fragments or, where there is no room for them, none.
     pub(super) fn hand_off_datagram<H: Host<Packet = P>>(
         &mut self,
@@ -102,6 +143,25 @@ impl<P: Frame> Dispatcher<P> {
         }
         self.end(now, shard, host, Load::Datagram(id), reason);
     }
+}
+
+/// Sends a packet as fragments of an MTU. False where there is no memory for one of them, which and those behind it do not leave.
+fn send_cut<H: Host, F: Frame>(
+    now: Instant,
+    shard: &mut Shard,
+    host: &mut H,
+    packet: &F,
+    verdict: &Verdict,
+    mtu: u16,
+    scratch: &mut [u8],
+) -> bool {
+    let ingress = packet.port();
+    cut(packet, mtu, scratch, |fragment| {
+        let Some(fragment) = host.make(ingress, fragment) else { return false };
+        shard.count_created();
+        host.finish(now, shard, fragment, verdict);
+        true
+    })
 }
 
 /// Drops a fragment that is held, or cannot be. Where the rest of an IPv6 datagram does not come in time, whoever sent the first

@@ -1,6 +1,7 @@
 //! Where a packet leaves: over a wire to the other port, or by a router's decision.
 
 mod link;
+mod mtu;
 pub mod router;
 pub mod table;
 #[cfg(test)]

@@ -8,14 +8,14 @@ use super::link::{
     MacAddress, MacAddresses, groups, is_link_local, is_of_the_link, link_local, solicited_node,
 };
 use super::table::Table;
-use super::{Egress, RouteResult};
+use super::{Egress, RouteResult, mtu};
 use crate::frame::Frame;
 use crate::headers::Headers;
 use crate::ids::{GatewayId, PortId};
 use crate::policy::Prefix;
 use crate::tuple::{Family, protocol};
 use crate::verdict::{Action, DropReason, Rejection};
-use crate::wire::{self, ethernet, ipv4, ipv6};
+use crate::wire::{self, ethernet, ipv6};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// What the router knows about a port.
@@ -58,6 +58,8 @@ pub struct Router {
     table: Table<Target>,
     gateways: Vec<IpAddr>,
     interfaces: Vec<Interface>,
+    /// What all links take.
+    smallest_mtu: u16,
     /// The box's own addresses, sorted, but for link-local ones, which are those of a port.
     own: Vec<IpAddr>,
     /// Neighbours that need not be asked for their address.
@@ -120,7 +122,9 @@ impl Router {
         prefixes.extend(reserved);
         prefixes.extend(own.iter().map(|own| (Prefix::new(*own, u8::MAX), Ok(Egress::link(PortId::LOCAL)))));
         let groups = interfaces.iter().map(|interface| groups(&interface.addresses, &[])).collect();
+        let smallest_mtu = interfaces.iter().map(|interface| interface.mtu).min().unwrap_or_default();
         Self {
+            smallest_mtu,
             groups,
             table: Table::new(&prefixes),
             gateways,
@@ -291,12 +295,8 @@ impl Router {
             drop(DropReason::Multicast)
         } else if headers.ttl <= 1 {
             reject(DropReason::TtlExceeded, Rejection::TimeExceeded)
-        } else if frame.reassembled().map_or(headers.l3_len, |whole| whole.largest_bytes)
-            <= u32::from(interface.mtu)
-        {
+        } else if !mtu::is_exceeded(frame, headers, interface.mtu) || mtu::may_be_fragmented(frame, headers) {
             RouteResult::Open(egress)
-        } else if family == Family::V4 && ipv4::may_be_fragmented(head, headers) {
-            drop(DropReason::TooBig)
         } else {
             reject(DropReason::TooBig, Rejection::TooBig(interface.mtu))
         }
@@ -327,12 +327,26 @@ impl Router {
         }
     }
 
-    /// Takes one from the TTL of what leaves, and refuses what the box does not offer to those who may reach it.
+    /// How a packet leaves that may be larger than the link of its egress port takes.
+    #[cold]
+    #[inline(never)]
+    fn fit<F: Frame>(&self, frame: &F, headers: &Headers, egress: PortId) -> Action {
+        match self.interfaces.get(usize::from(egress.0)) {
+            Some(link) if mtu::is_exceeded(frame, headers, link.mtu) => Action::Fragment(egress, link.mtu),
+            _ => Action::Forward(egress),
+        }
+    }
+
+    /// Takes one from the TTL of what leaves, says of what is too large for its way that it is to be cut, and refuses what the box does not offer to those who may reach it.
     pub(super) fn finish<F: Frame>(&self, frame: &mut F, headers: &Headers, action: Action) -> Action {
         match action {
-            Action::Forward(_) => {
+            Action::Forward(egress) => {
                 wire::decrement_ttl(frame.head_mut(), headers);
-                action
+                if headers.l3_len > u32::from(self.smallest_mtu) {
+                    self.fit(frame, headers, egress)
+                } else {
+                    action
+                }
             }
             Action::Deliver => refusal(headers).unwrap_or(action),
             _ => action,

@@ -42,6 +42,8 @@ pub(super) struct Datagram {
     end: Option<u32>,
     /// The largest fragment with its IP header, in bytes.
     pub(super) largest_bytes: u32,
+    /// The same of those that must not be cut.
+    pub(super) largest_fixed_bytes: u32,
     /// A bit for each value of the bits for ECN that a fragment has.
     ecn: u8,
 }
@@ -65,6 +67,7 @@ impl Datagram {
             bytes: 0,
             end: None,
             largest_bytes: 0,
+            largest_fixed_bytes: 0,
             ecn: 0,
         }
     }
@@ -104,6 +107,9 @@ impl Datagram {
         self.buffers += buffers;
         self.bytes += piece.end - piece.start;
         self.largest_bytes = self.largest_bytes.max(piece.packet_bytes);
+        if piece.is_fixed {
+            self.largest_fixed_bytes = self.largest_fixed_bytes.max(piece.packet_bytes);
+        }
         self.ecn |= 1 << piece.ecn;
         if piece.is_last {
             self.end = Some(piece.end);
@@ -125,6 +131,11 @@ impl Datagram {
         } else {
             None
         }
+    }
+
+    /// Whether one of its fragments has seen congestion.
+    pub(super) const fn has_seen_congestion(&self) -> bool {
+        self.ecn & 1 << 3 != 0
     }
 
     /// Bytes that are not in its first fragment.

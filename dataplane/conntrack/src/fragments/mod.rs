@@ -1,13 +1,14 @@
 //! Virtual reassembly of fragmented datagrams (RFC 791 section 3.2, RFC 8200 section 4.5, RFC 5722, RFC 6946).
 //!
 //! Fragments are held until their datagram is whole. That is then read as one frame ([`Whole`]), tracked and judged once, and
-//! its fragments leave as they came, in their order: no byte is copied, and no new cuts are made. It is all or nothing: where
-//! fragments overlap, contradict one another or do not come in time, none of them passes, and none that comes later.
+//! its fragments leave as they came, in their order: no byte is copied, and no new cuts are made but where the MTU of the way
+//! out asks for them ([`cut`]). It is all or nothing: where fragments overlap, contradict one another or do not come in time, none of them passes, and none that comes later.
 //!
 //! What can be held is bounded: in buffers, by datagram and by source; IPv6 sources are told apart by the halves of their
 //! addresses that one of them cannot choose. Who holds most gives way first. All room is there from the start.
 
 mod check;
+mod cut;
 mod datagrams;
 mod directory;
 mod leader;
@@ -19,6 +20,7 @@ mod stage;
 mod tests;
 mod whole;
 
+pub(crate) use cut::{MAX_FRAME_BYTES, cut};
 pub(crate) use leader::Leader;
 pub(crate) use piece::Piece;
 pub(crate) use whole::Whole;
@@ -152,6 +154,8 @@ impl<P: Frame> Fragments<P> {
         let reassembled = Reassembled {
             rest_bytes: datagram.rest_bytes(&self.slots),
             largest_bytes: datagram.largest_bytes,
+            may_be_fragmented: datagram.largest_fixed_bytes < datagram.largest_bytes,
+            has_seen_congestion: datagram.has_seen_congestion(),
         };
         Whole { first: datagram.first, slots: &mut self.slots, reassembled }
     }

@@ -10,7 +10,7 @@ use crate::wire::{self, ethernet, ipv4, ipv6};
 const MAX_BYTES: usize = u16::MAX as usize;
 
 /// Bytes that the places of fragments are counted in.
-const UNIT: u32 = 8;
+pub(super) const UNIT: usize = 8;
 
 /// What the fragments of one datagram have in common. Where networks are kept apart, by zone or VLAN, so are their datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +59,8 @@ pub(crate) struct Piece {
     pub(super) header_bytes: u32,
     /// IP header and fragment in bytes.
     pub(super) packet_bytes: u32,
+    /// Whether it must not be cut: IPv6, and IPv4 that says so.
+    pub(super) is_fixed: bool,
     /// The bits of the IP header for ECN.
     pub(super) ecn: u8,
 }
@@ -107,18 +109,19 @@ impl Piece {
             offset: headers.l3_offset + behind as u16,
             header_bytes: header_bytes as u32,
             packet_bytes,
+            is_fixed: family == Family::V6 || !ipv4::may_be_fragmented(head, headers),
             ecn: traffic_class & 3,
         })
     }
 
     /// Whether others come behind it and yet it ends between two places at which they can begin.
     pub(crate) const fn is_odd(&self) -> bool {
-        !self.is_last && !self.end.is_multiple_of(UNIT)
+        !self.is_last && !self.end.is_multiple_of(UNIT as u32)
     }
 
     /// Cuts what is beyond the last such place off an odd fragment of IPv4, as Linux does.
     pub(super) fn trim<F: Frame>(&mut self, frame: &mut F) {
-        let excess = self.end % UNIT;
+        let excess = self.end % UNIT as u32;
         (self.end, self.packet_bytes) = (self.end - excess, self.packet_bytes - excess);
         let l3 = usize::from(self.offset) - self.header_bytes as usize;
         let header = frame.head_mut().get_mut(l3..usize::from(self.offset)).unwrap_or_default();

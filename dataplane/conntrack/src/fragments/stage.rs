@@ -68,4 +68,14 @@ impl Shard {
     pub(crate) const fn count_reassembled(&mut self) {
         self.counters.reassembled += 1;
     }
+
+    /// Counts fragments that packets are cut into.
+    pub(crate) const fn count_created(&mut self) {
+        self.counters.fragments_created += 1;
+    }
+
+    /// Counts packets that were cut into fragments.
+    pub(crate) const fn count_fragmented(&mut self, packets: usize) {
+        self.counters.fragmented += packets as u64;
+    }
 }

@@ -11,6 +11,11 @@ use crate::verdict::DropReason;
 /// Bytes of a header without options.
 pub const HEADER_BYTES: usize = 20;
 
+/// Flags and fragment offset, which share a field.
+const DONT_FRAGMENT: u16 = 0x4000;
+const MORE_FRAGMENTS: u16 = 0x2000;
+const OFFSET: u16 = 0x1fff;
+
 /// Reads and checks the header at the start of `bytes`, as IP input does before anything else sees the
 /// packet (RFC 1812 section 5.2.2). `frame_len` is what the frame has from there on, later segments included.
 #[inline(always)]
@@ -64,8 +69,6 @@ fn datagram<'a>(
     header_len: usize,
     total_len: usize,
 ) -> Datagram<'a> {
-    const MORE_FRAGMENTS: u16 = 0x2000;
-    const OFFSET: u16 = 0x1fff;
     let fragment = match u16_at(header, 6) & (MORE_FRAGMENTS | OFFSET) {
         0 => Fragment::Whole,
         MORE_FRAGMENTS => Fragment::First,
@@ -97,8 +100,49 @@ pub(crate) fn write_checksum(header: &mut [u8]) {
 
 /// Whether a router may cut a packet whose header was parsed into fragments.
 pub(crate) fn may_be_fragmented(head: &[u8], headers: &Headers) -> bool {
-    const DONT_FRAGMENT: u8 = 0x40;
-    head.get(usize::from(headers.l3_offset) + 6).is_some_and(|flags| flags & DONT_FRAGMENT == 0)
+    let header = head.get(usize::from(headers.l3_offset)..).unwrap_or_default();
+    header.first_chunk::<HEADER_BYTES>().is_some_and(|header| u16_at(header, 6) & DONT_FRAGMENT == 0)
+}
+
+/// Where a fragment begins in its datagram, in units of eight bytes, and whether others follow.
+pub(crate) fn fragment_field(header: &[u8]) -> (u16, bool) {
+    let field = header.first_chunk::<HEADER_BYTES>().map_or(0, |header| u16_at(header, 6));
+    (field & OFFSET, field & MORE_FRAGMENTS != 0)
+}
+
+/// Makes a packet whose header takes so many bytes a fragment, which begins so many units of eight bytes behind the first.
+pub(crate) fn write_fragment(packet: &mut [u8], header_bytes: usize, units: u16, more_follow: bool) {
+    let length = packet.len() as u16;
+    let header = packet.get_mut(..header_bytes).unwrap_or_default();
+    if let Some(fixed) = header.first_chunk_mut::<HEADER_BYTES>() {
+        let flags = if more_follow { MORE_FRAGMENTS } else { 0 };
+        fixed[2..4].copy_from_slice(&length.to_be_bytes());
+        fixed[6..8].copy_from_slice(&(flags | units & OFFSET).to_be_bytes());
+    }
+    write_checksum(header);
+}
+
+/// Puts no-operations in the place of the options that only the first fragment of a datagram has (section 3.1).
+pub(crate) fn blank_options(header: &mut [u8]) {
+    const END: u8 = 0;
+    const NO_OPERATION: u8 = 1;
+    const COPIED: u8 = 0x80;
+    let mut options = header.get_mut(HEADER_BYTES..).unwrap_or_default();
+    loop {
+        let length = match options {
+            [] | [END, ..] => return,
+            [NO_OPERATION, ..] => 1,
+            [_, length, ..] => usize::from(*length),
+            [_] => return,
+        };
+        let Some((option, rest)) = options.split_at_mut_checked(length).filter(|_| length > 0) else {
+            return;
+        };
+        if option[0] & COPIED == 0 {
+            option.fill(NO_OPERATION);
+        }
+        options = rest;
+    }
 }
 
 /// Whether no packet to be forwarded can come from this address: this network, loopback, multicast, limited

@@ -49,6 +49,9 @@ pub struct Outside {
     pub drops: Vec<DropReason>,
     /// Packets that were for the box itself.
     pub delivered: usize,
+    /// Packets that the box has made itself, and how many there is memory for.
+    made: usize,
+    pub memory: usize,
     /// How often the rings to other shards are full during a step.
     pub congestion: f64,
     is_full: bool,
@@ -73,6 +76,12 @@ impl Host for Around<'_> {
             Action::Deliver => self.outside.delivered += 1,
             _ => self.outside.drops.extend(verdict.drop_reason()),
         }
+    }
+
+    fn make(&mut self, ingress: PortId, frame: &[u8]) -> Option<Received> {
+        let has_memory = self.outside.made < self.outside.memory;
+        self.outside.made += usize::from(has_memory);
+        has_memory.then(|| Received::new(ingress, frame.to_vec()))
     }
 
     fn hand_off(&mut self, to: ShardId, handed: Handed, packet: Received) -> Result<(), Received> {
@@ -149,6 +158,8 @@ impl Cluster {
             sent: Vec::new(),
             drops: Vec::new(),
             delivered: 0,
+            made: 0,
+            memory: usize::MAX,
             congestion: 0.0,
             is_full: false,
             lane: LANE,

@@ -21,15 +21,15 @@ const MANY_STEPS: usize = 3000;
 
 /// A datagram as it has left: from whom to whom, its L4 bytes, and how those were cut.
 #[derive(Debug, PartialEq, Eq)]
-struct Left {
-    egress: PortId,
-    pair: Pair,
-    l4: Vec<u8>,
-    places: Vec<usize>,
+pub struct Left {
+    pub egress: PortId,
+    pub pair: Pair,
+    pub l4: Vec<u8>,
+    pub places: Vec<usize>,
 }
 
 /// Puts the fragments of a datagram together that have left one behind the other.
-fn put_together(sent: &[(PortId, Vec<u8>)]) -> Left {
+pub fn put_together(sent: &[(PortId, Vec<u8>)]) -> Left {
     let mut left: Option<Left> = None;
     for (egress, frame) in sent {
         let word = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
@@ -83,7 +83,7 @@ impl World {
 }
 
 /// Places to cut so many bytes at.
-fn places(random: &mut ChaCha8Rng, len: usize) -> Vec<usize> {
+pub fn places(random: &mut ChaCha8Rng, len: usize) -> Vec<usize> {
     let mut places: Vec<usize> =
         (0..random.random_range(1..9)).map(|_| random.random_range(1..len / 8) * 8).chain([0]).collect();
     places.sort_unstable();
@@ -103,7 +103,7 @@ fn pairs(random: &mut ChaCha8Rng) -> (PortId, Pair) {
 }
 
 /// Whether a datagram says of itself what it carries between these two.
-fn is_sound(left: &Left, payload_len: usize) -> bool {
+pub fn is_sound(left: &Left, payload_len: usize) -> bool {
     let rebuilt = left.pair.udp(payload_len).datagram();
     rebuilt.ends_with(&left.l4)
 }

@@ -7,6 +7,7 @@ mod cluster;
 mod common;
 mod fragments;
 mod late;
+mod mtu;
 mod reload;
 mod workers;
 

@@ -226,11 +226,17 @@ pub fn routed(settings: Settings, policy: Policy, nat: Nat) -> Configuration {
 
 /// 10.0.0.0/8 and fd00::/64 are inside, all else is outside; the box has the first address of each network.
 pub fn router() -> Router {
-    let interface = |v4: &str, length, v6: &str| Interface {
+    router_of(1500)
+}
+
+/// The same with another MTU outside.
+pub fn router_of(mtu: u16) -> Router {
+    let interface = |v4: &str, length, v6: &str, mtu| Interface {
         addresses: vec![(v4.parse().unwrap(), length), (v6.parse().unwrap(), 64)],
-        mtu: 1500,
+        mtu,
     };
-    let interfaces = vec![interface("10.0.0.1", 8, "fd00::1"), interface("203.0.113.1", 24, "2001:db8:2::1")];
+    let interfaces =
+        vec![interface("10.0.0.1", 8, "fd00::1", 1500), interface("203.0.113.1", 24, "2001:db8:2::1", mtu)];
     let default = |to: &str, via: &str| Route {
         to: Prefix::new(to.parse().unwrap(), 0),
         via: Some(via.parse().unwrap()),

@@ -89,6 +89,10 @@ impl Host for Outside {
         self.events.send(event).unwrap();
     }
 
+    fn make(&mut self, ingress: PortId, frame: &[u8]) -> Option<Received> {
+        Some(Received::new(ingress, frame.to_vec()))
+    }
+
     fn hand_off(&mut self, to: ShardId, handed: Handed, packet: Received) -> Result<(), Received> {
         let packet = Received { handed: Some(handed), ..packet };
         self.queues[usize::from(to.0)].send(Parcel::Frame(packet)).unwrap();
