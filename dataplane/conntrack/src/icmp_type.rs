@@ -2,6 +2,15 @@
 
 use crate::family::Family;
 
+/// ICMPv6 multicast listener query (RFC 3810 section 5.1).
+pub const LISTENER_QUERY: u8 = 130;
+
+/// ICMPv6 neighbour solicitation (RFC 4861 section 4.3).
+pub const NEIGHBOUR_SOLICITATION: u8 = 135;
+
+/// ICMPv6 neighbour advertisement (RFC 4861 section 4.4).
+pub const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+
 /// ICMPv6 redirect (RFC 4861 section 4.5), the one error that quotes in an option.
 pub(crate) const REDIRECT_V6: u8 = 137;
 
@@ -50,7 +59,18 @@ static V6: [Type; 256] = {
     let mut types = table(&Assignment {
         pairs: &[(128, 129), (139, 140)],
         errors: &[REDIRECT_V6],
-        untracked: &[130, 131, 132, 133, 134, 135, 136, 143, 151, 152],
+        untracked: &[
+            LISTENER_QUERY,
+            131,
+            132,
+            133,
+            134,
+            NEIGHBOUR_SOLICITATION,
+            NEIGHBOUR_ADVERTISEMENT,
+            143,
+            151,
+            152,
+        ],
     });
     let mut kind = 0;
     while kind < 128 {

@@ -11,12 +11,12 @@ use ahash::RandomState;
 use arrayvec::ArrayVec;
 use sluice_conntrack::headers::Headers;
 use sluice_conntrack::tuple::protocol;
+use sluice_conntrack::wire::icmp::LISTENER_QUERY;
 use sluice_conntrack::wire::{self, ethernet};
 use sluice_conntrack::{Frame, Instant, PortId};
 
 use crate::icmpv6::{self, Place, multicast_mac};
 
-const QUERY: u8 = 130;
 const REPORT_V1: u8 = 131;
 const REPORT: u8 = 143;
 
@@ -81,7 +81,7 @@ pub(crate) fn read<F: Frame>(frame: &F) -> Option<Query> {
     let l4 = frame.head().get(usize::from(headers.l4_offset)..)?.get(..headers.l4_len as usize)?;
     let message: &[u8; 24] = l4.first_chunk()?;
     let (source, _) = wire::addresses(frame.head(), &headers);
-    let is_query = headers.protocol == protocol::ICMPV6 && message[..2] == [QUERY, 0];
+    let is_query = headers.protocol == protocol::ICMPV6 && message[..2] == [LISTENER_QUERY, 0];
     let has_alert = l3.get(6) == Some(&0) && l3.get(40..48).is_some_and(has_router_alert);
     if !is_query
         || headers.ttl != HOP_LIMIT
@@ -247,7 +247,7 @@ mod tests {
     /// A query of `source` with this hop limit, these hop-by-hop options, code and bytes behind the group.
     fn query(source: Ipv6Addr, hop_limit: u8, options: [u8; 8], code: u16, rest: &[u8]) -> (PortId, Vec<u8>) {
         let to = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-        let mut icmp = vec![QUERY, 0, 0, 0];
+        let mut icmp = vec![LISTENER_QUERY, 0, 0, 0];
         icmp.extend(code.to_be_bytes().into_iter().chain([0; 18]).chain(rest.iter().copied()));
         let to = (to, multicast_mac(to));
         let frame = icmpv6::frame::<LONGEST_BYTES>((source, MAC), to, hop_limit, &options, &mut icmp);

@@ -14,7 +14,7 @@ mod tests;
 pub use pace::Pace;
 
 use crate::forward::Forwarding;
-use crate::forward::router::is_group;
+use crate::forward::is_group;
 use crate::frame::Frame;
 use crate::headers::{Fragment, Headers, Kind, Packet};
 use crate::icmp_type;

@@ -3,6 +3,7 @@
 
 use super::MAX_PORTS;
 use crate::headers::{Headers, Kind};
+use crate::icmp_type::{LISTENER_QUERY, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION};
 use crate::ids::PortId;
 use crate::policy::Prefix;
 use crate::tuple::{Family, address, number, protocol};
@@ -29,6 +30,11 @@ impl MacAddresses {
             *place = Some(mac);
         }
     }
+}
+
+/// Whether a link-layer address is that of many (IEEE 802 section 8.2).
+pub const fn is_group(mac: &MacAddress) -> bool {
+    mac[0] & 1 == 1
 }
 
 /// Groups of addresses that connections are translated to, at most, on one link. Whoever gives away more of a network has
@@ -79,13 +85,10 @@ pub(super) fn groups(addresses: &[(IpAddr, u8)], translated: &[(IpAddr, IpAddr)]
 /// multicast listeners that none is to pass on (RFC 3810 section 5). Such messages are the link's own business, which no
 /// policy judges.
 pub(super) fn is_of_the_link(head: &[u8], headers: &Headers) -> bool {
-    const LISTENER_QUERY: u8 = 130;
-    const SOLICITATION: u8 = 135;
-    const ADVERTISEMENT: u8 = 136;
     headers.kind == Kind::Untracked
         && headers.protocol == protocol::ICMPV6
         && match head.get(usize::from(headers.l4_offset)) {
-            Some(&(SOLICITATION | ADVERTISEMENT)) => headers.ttl == u8::MAX,
+            Some(&(NEIGHBOUR_SOLICITATION | NEIGHBOUR_ADVERTISEMENT)) => headers.ttl == u8::MAX,
             Some(&LISTENER_QUERY) => headers.ttl == 1,
             _ => false,
         }

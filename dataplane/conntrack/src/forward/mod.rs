@@ -8,7 +8,7 @@ pub mod table;
 pub(crate) mod tests;
 
 pub(crate) use link::MacAddresses;
-pub use link::{MacAddress, is_link_local, link_local, solicited_node};
+pub use link::{MacAddress, is_group, is_link_local, link_local, solicited_node};
 pub use router::{Interface, Neighbour, Route, Router};
 
 use crate::frame::Frame;

@@ -5,7 +5,7 @@
 //! goes nowhere has a state and refreshes its entry, but makes none.
 
 use super::link::{
-    MacAddress, MacAddresses, groups, is_link_local, is_of_the_link, link_local, solicited_node,
+    MacAddress, MacAddresses, groups, is_group, is_link_local, is_of_the_link, link_local, solicited_node,
 };
 use super::table::Table;
 use super::{Egress, RouteResult, mtu};
@@ -137,8 +137,7 @@ impl Router {
 
     /// What stands behind a destination; `None` where there is no route to it.
     pub fn find(&self, destination: IpAddr) -> Option<Target> {
-        let family = if destination.is_ipv4() { Family::V4 } else { Family::V6 };
-        self.table.get(family, crate::tuple::number(destination))
+        self.table.get(Family::of(destination), crate::tuple::number(destination))
     }
 
     /// The address of a gateway.
@@ -181,7 +180,7 @@ impl Router {
     /// configuration names: that one still answers for itself.
     pub fn answers(&self, port: PortId, address: IpAddr) -> bool {
         let Some(interface) = self.interfaces.get(usize::from(port.0)) else { return false };
-        let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
+        let family = Family::of(address);
         let number = crate::tuple::number(address);
         let is_own = || interface.addresses.iter().any(|(own, _)| *own == address);
         let is_translated = || {
@@ -197,7 +196,7 @@ impl Router {
     /// Whether a neighbour with this address can be on a port's link: in one of the networks there, or with an address that is
     /// good on one link only.
     pub fn is_on_link(&self, port: PortId, address: IpAddr) -> bool {
-        let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
+        let family = Family::of(address);
         match self.find(address) {
             _ if is_link_local(address) => true,
             Some(Ok(egress)) if egress == Egress::link(port) => true,
@@ -233,7 +232,7 @@ impl Router {
 
     /// The address that the box speaks from at a port: one of its own there, else any of its own.
     pub fn source(&self, port: PortId, family: Family) -> Option<IpAddr> {
-        let of_family = |address: &IpAddr| address.is_ipv4() == (family == Family::V4);
+        let of_family = |address: &IpAddr| Family::of(*address) == family;
         self.addresses(port)
             .chain(self.own.iter().copied())
             .filter(|own| !is_link_local(*own))
@@ -242,7 +241,7 @@ impl Router {
 
     /// The box's own address in the network of a neighbour at a port, else any that it speaks from there.
     pub fn source_towards(&self, port: PortId, neighbour: IpAddr) -> Option<IpAddr> {
-        let family = if neighbour.is_ipv4() { Family::V4 } else { Family::V6 };
+        let family = Family::of(neighbour);
         let interface = self.interfaces.get(usize::from(port.0))?;
         let near = interface.addresses.iter().find(|(own, length)| {
             Prefix::new(*own, *length).contains(family, crate::tuple::number(neighbour))
@@ -359,11 +358,6 @@ fn broadcast(own: IpAddr, length: u8) -> Option<Prefix> {
     let IpAddr::V4(_) = own else { return None };
     let last = Prefix::new(own, length).last();
     (length < 31).then(|| Prefix::new(crate::tuple::address(Family::V4, last), u8::MAX))
-}
-
-/// Whether a link-layer address is that of many (IEEE 802 section 8.2).
-pub(crate) const fn is_group(mac: &MacAddress) -> bool {
-    mac[0] & 1 == 1
 }
 
 /// How the box refuses a packet to itself, as a host without servers does (RFC 1122 section 3.2.2.1). ICMP is never

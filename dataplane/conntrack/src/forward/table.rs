@@ -96,8 +96,7 @@ mod tests {
 
     fn get(table: &Table<u32>, address: &str) -> Option<u32> {
         let address: IpAddr = address.parse().unwrap();
-        let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
-        table.get(family, number(address))
+        table.get(Family::of(address), number(address))
     }
 
     #[test]

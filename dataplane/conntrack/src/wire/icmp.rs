@@ -3,6 +3,7 @@
 use super::{Datagram, Ports, ipv4, ipv6, readable_ports};
 use crate::headers::{Fragment, Kind, Packet};
 use crate::icmp_type::{Class, REDIRECT_V6, class};
+pub use crate::icmp_type::{LISTENER_QUERY, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION};
 use crate::tuple::{Family, Tuple, protocol};
 use crate::verdict::InvalidReason;
 

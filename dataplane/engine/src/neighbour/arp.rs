@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use sluice_conntrack::forward::MacAddress;
+use sluice_conntrack::forward::{MacAddress, is_group};
 use sluice_conntrack::wire::ethernet;
 
 use super::message::{Bytes, Message, Speaker};
@@ -23,7 +23,7 @@ pub(super) fn read(frame: &[u8]) -> Option<Message> {
     let mac: MacAddress = *packet[8..].first_chunk()?;
     let address = |at: usize| packet[at..].first_chunk::<4>().map(|bytes| Ipv4Addr::from(*bytes));
     let (sender, target) = (address(14)?, address(24)?);
-    if mac[0] & 1 == 1 || sender.is_multicast() || sender.is_broadcast() {
+    if is_group(&mac) || sender.is_multicast() || sender.is_broadcast() {
         return None;
     }
     let sender = Speaker { address: IpAddr::V4(sender), mac };

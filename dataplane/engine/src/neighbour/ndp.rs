@@ -3,16 +3,15 @@
 use std::net::Ipv6Addr;
 
 use sluice_conntrack::Frame;
-use sluice_conntrack::forward::{MacAddress, solicited_node};
+use sluice_conntrack::forward::{MacAddress, is_group, solicited_node};
 use sluice_conntrack::headers::Headers;
 use sluice_conntrack::tuple::protocol;
 use sluice_conntrack::wire;
+use sluice_conntrack::wire::icmp::{NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION};
 
 use super::message::{Bytes, Message, Speaker};
 use crate::icmpv6::{self, Place, multicast_mac};
 
-const SOLICITATION: u8 = 135;
-const ADVERTISEMENT: u8 = 136;
 const SOURCE_OPTION: u8 = 1;
 const TARGET_OPTION: u8 = 2;
 /// Router, solicited, override.
@@ -33,13 +32,13 @@ pub(super) fn read<F: Frame>(frame: &F, headers: &Headers) -> Option<Message> {
         return None;
     }
     let target = Ipv6Addr::from(*message[8..].first_chunk::<16>()?);
-    let wanted = if message[0] == SOLICITATION { SOURCE_OPTION } else { TARGET_OPTION };
+    let wanted = if message[0] == NEIGHBOUR_SOLICITATION { SOURCE_OPTION } else { TARGET_OPTION };
     let mut mac = None;
     while let [kind, units, ..] = *options {
         let length = usize::from(units) * 8;
         let option = options.get(..length).filter(|option| !option.is_empty())?;
         if kind == wanted && units == 1 {
-            mac = option[2..].first_chunk::<6>().copied().filter(|mac| mac[0] & 1 == 0);
+            mac = option[2..].first_chunk::<6>().copied().filter(|mac| !is_group(mac));
         }
         options = &options[length..];
     }
@@ -49,7 +48,7 @@ pub(super) fn read<F: Frame>(frame: &F, headers: &Headers) -> Option<Message> {
         return None;
     }
     match message[0] {
-        SOLICITATION => {
+        NEIGHBOUR_SOLICITATION => {
             let from = mac.map(|mac| Speaker { address: source.into(), mac });
             Some(Message::Solicitation {
                 from: from.filter(|_| !source.is_unspecified()),
@@ -57,7 +56,7 @@ pub(super) fn read<F: Frame>(frame: &F, headers: &Headers) -> Option<Message> {
             })
         }
         // An advertisement without the option says only that the host is still there.
-        ADVERTISEMENT => Some(Message::Advertisement {
+        NEIGHBOUR_ADVERTISEMENT => Some(Message::Advertisement {
             from: Speaker { address: target.into(), mac: mac? },
             overrides: message[4] & OVERRIDE != 0,
         }),
@@ -69,7 +68,7 @@ pub(super) fn read<F: Frame>(frame: &F, headers: &Headers) -> Option<Message> {
 /// section 2.7.1).
 pub(super) fn solicitation(own: Ipv6Addr, own_mac: MacAddress, target: Ipv6Addr) -> Bytes {
     let group = solicited_node(target);
-    write(SOLICITATION, 0, (own, own_mac), (group, multicast_mac(group)), (target, SOURCE_OPTION))
+    write(NEIGHBOUR_SOLICITATION, 0, (own, own_mac), (group, multicast_mac(group)), (target, SOURCE_OPTION))
 }
 
 /// Tells a host, or all hosts, that `own` is here.
@@ -78,7 +77,7 @@ pub(super) fn advertisement(own: Ipv6Addr, own_mac: MacAddress, to: Option<(Ipv6
         Some(to) => (ROUTER | SOLICITED | OVERRIDE, to),
         None => (ROUTER | OVERRIDE, (ALL_NODES, multicast_mac(ALL_NODES))),
     };
-    write(ADVERTISEMENT, flags, (own, own_mac), to, (own, TARGET_OPTION))
+    write(NEIGHBOUR_ADVERTISEMENT, flags, (own, own_mac), to, (own, TARGET_OPTION))
 }
 
 fn write(kind: u8, flags: u8, from: Place, to: Place, (target, option): (Ipv6Addr, u8)) -> Bytes {
