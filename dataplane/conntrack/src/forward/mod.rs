@@ -1,9 +1,9 @@
 //! Where a packet leaves: over a wire to the other port, or by a router's decision.
 
+pub mod fib;
 mod link;
 mod mtu;
 pub mod router;
-pub mod table;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -4,10 +4,10 @@
 //! The order is Linux's: a packet was tracked before it is routed, and the policy judges it afterwards. So one that
 //! goes nowhere has a state and refreshes its entry, but makes none.
 
+use super::fib::Fib;
 use super::link::{
     MacAddress, MacAddresses, groups, is_group, is_link_local, is_of_the_link, link_local, solicited_node,
 };
-use super::table::Table;
 use super::{Egress, RouteResult, mtu};
 use crate::frame::Frame;
 use crate::headers::Headers;
@@ -49,13 +49,13 @@ pub struct Neighbour {
     pub mac: MacAddress,
 }
 
-/// What stands behind a destination: the way there, or why packets do not get there.
-pub type Target = Result<Egress, DropReason>;
+/// What the FIB says about a destination: the way out, or why packets do not get there.
+pub type FibEntry = Result<Egress, DropReason>;
 
 /// Interfaces and routes, ready for look-ups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Router {
-    table: Table<Target>,
+    fib: Fib<FibEntry>,
     gateways: Vec<IpAddr>,
     interfaces: Vec<Interface>,
     /// What all links take.
@@ -97,7 +97,7 @@ impl Router {
         own.dedup();
 
         // Of equal prefixes the later counts: nothing can take the box's own addresses away.
-        let mut prefixes: Vec<(Prefix, Target)> = Vec::new();
+        let mut prefixes: Vec<(Prefix, FibEntry)> = Vec::new();
         for route in routes.iter().filter(|route| usize::from(route.port.0) < interfaces.len()) {
             let gateway = route.via.map(|via| gateways.binary_search(&via).unwrap_or_default());
             let Ok(gateway) = gateway.map(u16::try_from).transpose() else { continue };
@@ -126,7 +126,7 @@ impl Router {
         Self {
             smallest_mtu,
             groups,
-            table: Table::new(&prefixes),
+            fib: Fib::new(&prefixes),
             gateways,
             interfaces,
             own,
@@ -136,8 +136,8 @@ impl Router {
     }
 
     /// What stands behind a destination; `None` where there is no route to it.
-    pub fn find(&self, destination: IpAddr) -> Option<Target> {
-        self.table.get(Family::of(destination), crate::tuple::number(destination))
+    pub fn find(&self, destination: IpAddr) -> Option<FibEntry> {
+        self.fib.get(Family::of(destination), crate::tuple::number(destination))
     }
 
     /// The address of a gateway.
@@ -282,7 +282,7 @@ impl Router {
             return self.route_on_link(frame.port(), source, destination, macs);
         }
         let reject = |reason, rejection| RouteResult::Closed(Action::Reject(reason, rejection));
-        let egress = match self.table.get(family, destination) {
+        let egress = match self.fib.get(family, destination) {
             None => return reject(DropReason::NoRoute, Rejection::NoRoute),
             Some(Err(reason)) => return drop(reason),
             Some(Ok(egress)) => egress,

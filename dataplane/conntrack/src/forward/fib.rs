@@ -1,4 +1,4 @@
-//! The route table: longest prefix match for both families.
+//! The forwarding table (FIB): longest prefix match for both families.
 //!
 //! Two prefixes are disjoint or one holds the other. So they cut a family's addresses into ranges, in each of
 //! which one prefix is the longest, and a look-up is a binary search for the range: a dozen steps for some
@@ -9,7 +9,7 @@ use crate::tuple::Family;
 
 /// What stands behind prefixes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Table<T> {
+pub struct Fib<T> {
     v4: Ranges<T>,
     v6: Ranges<T>,
 }
@@ -21,8 +21,8 @@ struct Ranges<T> {
     targets: Vec<Option<T>>,
 }
 
-impl<T: Copy> Table<T> {
-    /// The table of these prefixes. Of two equal ones the later counts.
+impl<T: Copy> Fib<T> {
+    /// The FIB of these prefixes. Of two equal ones the later counts.
     pub fn new(prefixes: &[(Prefix, T)]) -> Self {
         let of = |family| prefixes.iter().filter(move |(prefix, _)| prefix.family() == family).copied();
         Self { v4: Ranges::new(of(Family::V4).collect()), v6: Ranges::new(of(Family::V6).collect()) }
@@ -87,21 +87,21 @@ mod tests {
     use proptest::test_runner::RngSeed;
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-    fn table(routes: &[(&str, u8, u32)]) -> Table<u32> {
+    fn fib(routes: &[(&str, u8, u32)]) -> Fib<u32> {
         let prefix = |(address, length, target): &(&str, u8, u32)| {
             (Prefix::new(address.parse().unwrap(), *length), *target)
         };
-        Table::new(&routes.iter().map(prefix).collect::<Vec<_>>())
+        Fib::new(&routes.iter().map(prefix).collect::<Vec<_>>())
     }
 
-    fn get(table: &Table<u32>, address: &str) -> Option<u32> {
+    fn get(table: &Fib<u32>, address: &str) -> Option<u32> {
         let address: IpAddr = address.parse().unwrap();
         table.get(Family::of(address), number(address))
     }
 
     #[test]
     fn the_longest_prefix_wins() {
-        let table = table(&[
+        let table = fib(&[
             ("0.0.0.0", 0, 1),
             ("10.0.0.0", 8, 2),
             ("10.1.0.0", 16, 3),
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn both_families_have_an_end() {
-        let table = table(&[("255.255.255.255", 32, 1), ("ffff::", 16, 2), ("::", 0, 3)]);
+        let table = fib(&[("255.255.255.255", 32, 1), ("ffff::", 16, 2), ("::", 0, 3)]);
         assert_eq!(get(&table, "255.255.255.254"), None);
         assert_eq!(get(&table, "255.255.255.255"), Some(1));
         assert_eq!(get(&table, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), Some(2));
@@ -135,12 +135,12 @@ mod tests {
 
     #[test]
     fn the_later_of_two_equal_prefixes_counts() {
-        assert_eq!(get(&table(&[("10.0.0.0", 8, 1), ("10.9.9.9", 8, 2)]), "10.1.1.1"), Some(2));
+        assert_eq!(get(&fib(&[("10.0.0.0", 8, 1), ("10.9.9.9", 8, 2)]), "10.1.1.1"), Some(2));
     }
 
     #[test]
     fn an_empty_table_has_no_route() {
-        assert_eq!(get(&table(&[]), "10.1.1.1"), None);
+        assert_eq!(get(&fib(&[]), "10.1.1.1"), None);
     }
 
     proptest! {
@@ -154,7 +154,7 @@ mod tests {
                 true => IpAddr::from(Ipv6Addr::from(u128::from(bits) << 124)),
             };
             let routes: Vec<_> = (0u32..).zip(&routes).map(|(n, (bits, length))| (Prefix::new(address(*bits), *length), n, *length)).collect();
-            let table = Table::new(&routes.iter().map(|(prefix, n, _)| (*prefix, *n)).collect::<Vec<_>>());
+            let table = Fib::new(&routes.iter().map(|(prefix, n, _)| (*prefix, *n)).collect::<Vec<_>>());
             let family = if v6 { Family::V6 } else { Family::V4 };
             for bits in 0..16 {
                 let wanted = number(address(bits)) + 5;
