@@ -59,35 +59,35 @@ pub struct Wheel {
     first: [u32; LEVELS * SLOTS],
     /// Timers on each level, so that idle time is crossed in strides.
     linked: [u32; LEVELS],
-    /// The level-0 slot that is worked on as soon as its time is over: milliseconds / 256.
-    turn: u32,
+    /// The wheel's own time, in slots of level 0 (milliseconds / 256): that slot is worked on as soon as it is past.
+    clock: u32,
 }
 
-/// Slots of 256 ms: how far a tick is shifted to get its level-0 turn.
-const TURN_BITS: u32 = 8;
+/// Slots of 256 ms: how far a tick is shifted to get its slot of level 0.
+const SLOT_BITS: u32 = 8;
 
-/// Turns wrap where ticks do.
-const TURN_MASK: u32 = u32::MAX >> TURN_BITS;
+/// The clock wraps where ticks do.
+const CLOCK_MASK: u32 = u32::MAX >> SLOT_BITS;
 
-const fn turn_of(tick: Tick) -> u32 {
-    tick.as_u32() >> TURN_BITS
+const fn slot_time(tick: Tick) -> u32 {
+    tick.as_u32() >> SLOT_BITS
 }
 
 impl Wheel {
     /// An empty wheel at `now`.
     pub const fn new(now: Tick) -> Self {
-        Self { first: [NONE; LEVELS * SLOTS], linked: [0; LEVELS], turn: turn_of(now) }
+        Self { first: [NONE; LEVELS * SLOTS], linked: [0; LEVELS], clock: slot_time(now) }
     }
 
     /// Links a timer, which is linked nowhere, to the slot of its deadline.
     pub fn arm(&mut self, timers: &mut impl Timers, index: u32) {
-        let due = turn_of(timers.deadline(index));
+        let due = slot_time(timers.deadline(index));
         // A deadline in the past, which looks far ahead in modular time, is due at once.
-        if due.wrapping_sub(self.turn) & TURN_MASK >= 0x80_0000 {
-            return self.link(timers, index, (self.turn as usize) % SLOTS);
+        if due.wrapping_sub(self.clock) & CLOCK_MASK >= 0x80_0000 {
+            return self.link(timers, index, (self.clock as usize) % SLOTS);
         }
         let rounds_ahead =
-            |shift: u32| (due >> shift).wrapping_sub(self.turn >> shift) & (TURN_MASK >> shift);
+            |shift: u32| (due >> shift).wrapping_sub(self.clock >> shift) & (CLOCK_MASK >> shift);
         let level = match (rounds_ahead(8), rounds_ahead(16)) {
             (0 | 1, _) => 0,
             (_, 0 | 1) => 1,
@@ -133,24 +133,24 @@ impl Wheel {
     /// Moves a timer if it is linked to a slot that comes up behind its deadline.
     #[inline(never)]
     fn reschedule(&mut self, timers: &mut impl Timers, index: u32) {
-        let due = turn_of(timers.deadline(index)).wrapping_sub(self.turn) & TURN_MASK;
-        if self.turns_until(timers.timer(index).slot as usize) > due {
+        let due = slot_time(timers.deadline(index)).wrapping_sub(self.clock) & CLOCK_MASK;
+        if self.slots_until(timers.timer(index).slot as usize) > due {
             self.disarm(timers, index);
             self.arm(timers, index);
         }
     }
 
-    /// Turns until a slot comes up.
-    fn turns_until(&self, slot: usize) -> u32 {
+    /// Slots of level 0 until a slot comes up.
+    fn slots_until(&self, slot: usize) -> u32 {
         let (level, number) = (slot / SLOTS, (slot % SLOTS) as u32);
         let shift = 8 * level as u32;
-        let current = self.turn >> shift;
+        let current = self.clock >> shift;
         // The clock has 256 slots of the highest level.
         let all = if level + 1 < LEVELS { SLOTS as u32 } else { 0x100 };
         let steps = number.wrapping_sub(current) % all;
         // A higher level's current slot has been emptied already, or is being: it comes up after all others.
         let steps = if level > 0 && steps == 0 { all } else { steps };
-        (((current + steps) << shift).wrapping_sub(self.turn)) & TURN_MASK
+        (((current + steps) << shift).wrapping_sub(self.clock)) & CLOCK_MASK
     }
 
     /// The next timer whose slot has come up by `now`, or else one to be spread ahead of its time, taken off the wheel:
@@ -159,7 +159,7 @@ impl Wheel {
     pub fn next_due(&mut self, timers: &mut impl Timers, now: Tick, budget: &mut u32) -> Option<u32> {
         while *budget > 0 {
             // A slot's time is over, and all its deadlines are past, when the clock has left it.
-            let ahead = match turn_of(now).wrapping_sub(self.turn) & TURN_MASK {
+            let ahead = match slot_time(now).wrapping_sub(self.clock) & CLOCK_MASK {
                 0 | 0x80_0000.. => {
                     let index = self.first_to_spread()?;
                     *budget -= 1;
@@ -173,14 +173,14 @@ impl Wheel {
                 self.disarm(timers, index);
                 return Some(index);
             }
-            self.turn = (self.turn + ahead.min(self.stride())) & TURN_MASK;
+            self.clock = (self.clock + ahead.min(self.stride())) & CLOCK_MASK;
         }
         None
     }
 
-    /// Turns that can be skipped at once because no timer is linked to their slots.
+    /// Slots that can be skipped at once because no timer is linked to their slots.
     fn stride(&self) -> u32 {
-        let to_next = |turns: u32| turns - self.turn % turns;
+        let to_next = |slots: u32| slots - self.clock % slots;
         match self.linked {
             [0, 0, _] => to_next(0x1_0000),
             [0, _, _] => to_next(0x100),
@@ -190,7 +190,7 @@ impl Wheel {
 
     /// Whether all that is due at `now` has been handed out.
     pub fn is_done(&self, now: Tick) -> bool {
-        self.turn == turn_of(now)
+        self.clock == slot_time(now)
     }
 
     /// Walks all slots: each timer must be linked to one that comes up by its deadline. Gives how many are linked.
@@ -201,8 +201,8 @@ impl Wheel {
             let mut index = self.first[slot];
             while index != NONE {
                 let timer = timers.timer(index);
-                let ahead = turn_of(timers.deadline(index)).wrapping_sub(self.turn) & TURN_MASK;
-                let coming = self.slots_of_turn().contains(&Some(slot)) || self.turns_until(slot) <= ahead;
+                let ahead = slot_time(timers.deadline(index)).wrapping_sub(self.clock) & CLOCK_MASK;
+                let coming = self.current_slots().contains(&Some(slot)) || self.slots_until(slot) <= ahead;
                 if timer.previous != previous || timer.slot as usize != slot {
                     return Err(format!("timer {index} is not linked to slot {slot}"));
                 }
@@ -218,25 +218,25 @@ impl Wheel {
         Ok(count)
     }
 
-    /// The first timer on the slots of this turn: those of higher levels that begin now are spread over the lower
+    /// The first timer on the current slots: those of higher levels that begin now are spread over the lower
     /// ones first.
     fn first_due(&self) -> Option<u32> {
-        self.slots_of_turn().into_iter().flatten().map(|slot| self.first[slot]).find(|index| *index != NONE)
+        self.current_slots().into_iter().flatten().map(|slot| self.first[slot]).find(|index| *index != NONE)
     }
 
     /// The first timer on the higher levels' next slots.
     fn first_to_spread(&self) -> Option<u32> {
-        let turn = self.turn as usize;
-        let far = 2 * SLOTS + ((turn >> 16) + 1) % 256;
-        let middle = SLOTS + ((turn >> 8) + 1) % SLOTS;
+        let clock = self.clock as usize;
+        let far = 2 * SLOTS + ((clock >> 16) + 1) % 256;
+        let middle = SLOTS + ((clock >> 8) + 1) % SLOTS;
         [middle, far].into_iter().map(|slot| self.first[slot]).find(|index| *index != NONE)
     }
 
-    fn slots_of_turn(&self) -> [Option<usize>; LEVELS] {
-        let turn = self.turn as usize;
-        let far = turn.is_multiple_of(0x1_0000).then_some(2 * SLOTS + (turn >> 16) % SLOTS);
-        let middle = turn.is_multiple_of(0x100).then_some(SLOTS + (turn >> 8) % SLOTS);
-        [far, middle, Some(turn % SLOTS)]
+    fn current_slots(&self) -> [Option<usize>; LEVELS] {
+        let clock = self.clock as usize;
+        let far = clock.is_multiple_of(0x1_0000).then_some(2 * SLOTS + (clock >> 16) % SLOTS);
+        let middle = clock.is_multiple_of(0x100).then_some(SLOTS + (clock >> 8) % SLOTS);
+        [far, middle, Some(clock % SLOTS)]
     }
 }
 
