@@ -1,6 +1,6 @@
-//! What each kind of segment does in each state: the rules as data, and the table made of them.
+//! What each kind of segment does in each state: the transitions as data, and the table made of them.
 //!
-//! The rules are those of RFC 9293 section 3.10 as seen from the middle of the path, where a segment that
+//! They are those of RFC 9293 section 3.10 as seen from the middle of the path, where a segment that
 //! passes may still be lost or refused by its receiver.
 
 use super::TcpState;
@@ -96,9 +96,9 @@ pub enum Move {
     To(TcpState),
 }
 
-/// One line of the rules.
+/// What one kind of segment does in some states.
 #[derive(Clone, Copy, Debug)]
-pub struct Rule {
+pub struct Transition {
     /// Directions it holds for.
     pub directions: &'static [Direction],
     /// The segment.
@@ -111,18 +111,18 @@ pub struct Rule {
     pub why: &'static str,
 }
 
-const fn rule(
+const fn when(
     directions: &'static [Direction],
     kind: Kind,
     from: &'static [TcpState],
     to: Move,
     why: &'static str,
-) -> Rule {
-    Rule { directions, kind, from, to, why }
+) -> Transition {
+    Transition { directions, kind, from, to, why }
 }
 
-/// All rules. What none of them covers is INVALID.
-pub const RULES: &[Rule] = {
+/// All transitions. What none of them covers is INVALID.
+pub const TRANSITIONS: &[Transition] = {
     use Direction::{Original, Reply};
     use Kind::{Ack, Fin, Rst, Syn, SynAck};
     use Move::{Ignore, Reopen, To};
@@ -134,22 +134,22 @@ pub const RULES: &[Rule] = {
     const BOTH: &[Direction] = &[Original, Reply];
     &[
         // Opening.
-        rule(ORIGINAL, Syn, &[None], To(SynSent), "opens a connection"),
-        rule(REPLY, Syn, &[None], To(SynSent2), "opens one from the other end"),
-        rule(BOTH, SynAck, &[None], To(SynRecv), "picked up while it opens"),
-        rule(BOTH, Ack, &[None], To(Established), "picked up in mid-stream"),
-        rule(BOTH, Fin, &[None], To(FinWait), "picked up while it closes"),
-        rule(BOTH, Rst, &[None], To(Close), "picked up at its end"),
-        rule(BOTH, Kind::None, &[None], To(None), "says nothing about the connection"),
-        rule(ORIGINAL, Syn, &[SynSent], To(SynSent), "the SYN again"),
-        rule(REPLY, Syn, &[SynSent], To(SynSent2), "both ends open at once"),
-        rule(BOTH, Syn, &[SynSent2], To(SynSent2), "one of the two SYNs again"),
-        rule(REPLY, SynAck, &[SynSent], To(SynRecv), "answers the SYN"),
-        rule(BOTH, SynAck, &[SynSent2], To(SynRecv), "answers the other end's SYN"),
-        rule(ORIGINAL, SynAck, &[SynRecv], To(SynRecv), "the second answer when both ends open at once"),
-        rule(ORIGINAL, Ack, &[SynRecv], To(Established), "completes the handshake"),
-        rule(REPLY, Ack, &[SynRecv], To(SynRecv), "the server may speak before the handshake is complete"),
-        rule(
+        when(ORIGINAL, Syn, &[None], To(SynSent), "opens a connection"),
+        when(REPLY, Syn, &[None], To(SynSent2), "opens one from the other end"),
+        when(BOTH, SynAck, &[None], To(SynRecv), "picked up while it opens"),
+        when(BOTH, Ack, &[None], To(Established), "picked up in mid-stream"),
+        when(BOTH, Fin, &[None], To(FinWait), "picked up while it closes"),
+        when(BOTH, Rst, &[None], To(Close), "picked up at its end"),
+        when(BOTH, Kind::None, &[None], To(None), "says nothing about the connection"),
+        when(ORIGINAL, Syn, &[SynSent], To(SynSent), "the SYN again"),
+        when(REPLY, Syn, &[SynSent], To(SynSent2), "both ends open at once"),
+        when(BOTH, Syn, &[SynSent2], To(SynSent2), "one of the two SYNs again"),
+        when(REPLY, SynAck, &[SynSent], To(SynRecv), "answers the SYN"),
+        when(BOTH, SynAck, &[SynSent2], To(SynRecv), "answers the other end's SYN"),
+        when(ORIGINAL, SynAck, &[SynRecv], To(SynRecv), "the second answer when both ends open at once"),
+        when(ORIGINAL, Ack, &[SynRecv], To(Established), "completes the handshake"),
+        when(REPLY, Ack, &[SynRecv], To(SynRecv), "the server may speak before the handshake is complete"),
+        when(
             REPLY,
             Ack,
             &[SynSent, SynSent2],
@@ -157,15 +157,15 @@ pub const RULES: &[Rule] = {
             "a challenge to a SYN it takes for an old one (RFC 5961)",
         ),
         // Talking.
-        rule(BOTH, Ack, &[Established], To(Established), "data and acknowledgements"),
-        rule(
+        when(BOTH, Ack, &[Established], To(Established), "data and acknowledgements"),
+        when(
             ORIGINAL,
             Syn,
             &[SynRecv, Established, FinWait, CloseWait, LastAck],
             Ignore,
             "the client may have forgotten the connection: the server knows",
         ),
-        rule(
+        when(
             REPLY,
             SynAck,
             &[SynRecv, Established, FinWait, CloseWait, LastAck, TimeWait, Close],
@@ -173,26 +173,26 @@ pub const RULES: &[Rule] = {
             "late or again, or the answer to a SYN that was ignored",
         ),
         // Closing.
-        rule(BOTH, Fin, &[SynRecv, Established], To(FinWait), "one end has no more to send"),
-        rule(BOTH, Ack, &[FinWait], To(CloseWait), "acknowledges that FIN"),
-        rule(BOTH, Ack, &[CloseWait], To(CloseWait), "the other end goes on"),
-        rule(BOTH, Fin, &[FinWait, CloseWait], To(LastAck), "the other end has no more to send either"),
-        rule(BOTH, Fin, &[LastAck], To(LastAck), "a FIN again"),
-        rule(BOTH, Ack, &[LastAck], To(TimeWait), "acknowledges the last FIN"),
-        rule(BOTH, Ack, &[TimeWait], To(TimeWait), "the last ACK again"),
-        rule(BOTH, Fin, &[TimeWait], To(TimeWait), "a FIN whose ACK was lost"),
+        when(BOTH, Fin, &[SynRecv, Established], To(FinWait), "one end has no more to send"),
+        when(BOTH, Ack, &[FinWait], To(CloseWait), "acknowledges that FIN"),
+        when(BOTH, Ack, &[CloseWait], To(CloseWait), "the other end goes on"),
+        when(BOTH, Fin, &[FinWait, CloseWait], To(LastAck), "the other end has no more to send either"),
+        when(BOTH, Fin, &[LastAck], To(LastAck), "a FIN again"),
+        when(BOTH, Ack, &[LastAck], To(TimeWait), "acknowledges the last FIN"),
+        when(BOTH, Ack, &[TimeWait], To(TimeWait), "the last ACK again"),
+        when(BOTH, Fin, &[TimeWait], To(TimeWait), "a FIN whose ACK was lost"),
         // Closed.
-        rule(
+        when(
             BOTH,
             Rst,
             &[SynSent, SynRecv, Established, FinWait, CloseWait, LastAck, TimeWait, Close, SynSent2],
             To(Close),
             "reset",
         ),
-        rule(BOTH, Ack, &[Close], To(Close), "was under way when the reset came"),
-        rule(BOTH, Fin, &[Close], To(Close), "was under way when the reset came"),
-        rule(BOTH, Syn, &[TimeWait], Reopen, "the ports are used again (RFC 9293 section 3.6.1)"),
-        rule(ORIGINAL, Syn, &[Close], Reopen, "the ports are used again"),
+        when(BOTH, Ack, &[Close], To(Close), "was under way when the reset came"),
+        when(BOTH, Fin, &[Close], To(Close), "was under way when the reset came"),
+        when(BOTH, Syn, &[TimeWait], Reopen, "the ports are used again (RFC 9293 section 3.6.1)"),
+        when(ORIGINAL, Syn, &[Close], Reopen, "the ports are used again"),
     ]
 };
 
@@ -201,16 +201,17 @@ type Table = [[[Move; TcpState::COUNT]; Kind::COUNT]; 2];
 const TABLE: Table = {
     let mut table: Table = [[[Move::Invalid; TcpState::COUNT]; Kind::COUNT]; 2];
     let mut i = 0;
-    while i < RULES.len() {
-        let rule = RULES[i];
-        assert!(!rule.why.is_empty());
+    while i < TRANSITIONS.len() {
+        let transition = TRANSITIONS[i];
+        assert!(!transition.why.is_empty());
         let mut d = 0;
-        while d < rule.directions.len() {
+        while d < transition.directions.len() {
             let mut s = 0;
-            while s < rule.from.len() {
-                let cell = &mut table[rule.directions[d] as usize][rule.kind as usize][rule.from[s] as usize];
-                assert!(matches!(*cell, Move::Invalid), "two rules for one case");
-                *cell = rule.to;
+            while s < transition.from.len() {
+                let cell = &mut table[transition.directions[d] as usize][transition.kind as usize]
+                    [transition.from[s] as usize];
+                assert!(matches!(*cell, Move::Invalid), "two transitions for one case");
+                *cell = transition.to;
                 s += 1;
             }
             d += 1;

@@ -1,7 +1,7 @@
-//! docs/tcp-states.md is made of the rules, and kept equal to them.
+//! docs/tcp-states.md is made of the transitions, and kept equal to them.
 
 use crate::tracker::tcp::TcpState;
-use crate::tracker::tcp::table::{Kind, Move, RULES, Rule};
+use crate::tracker::tcp::table::{Kind, Move, TRANSITIONS, Transition};
 use crate::tuple::Direction;
 use std::fmt::Write;
 
@@ -9,9 +9,9 @@ const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/tcp-states.m
 
 const HEAD: &str = "# TCP states
 
-What each kind of segment does to a tracked connection, from the rules in
-`dataplane/conntrack/src/tracker/tcp/table.rs`. *Original* is the direction of the first packet. What no
-rule covers is INVALID. What has no arrow is in the table below.
+What each kind of segment does to a tracked connection, from the transitions in
+`dataplane/conntrack/src/tracker/tcp/table.rs`. *Original* is the direction of the first packet. What none
+of them covers is INVALID. What has no arrow is in the table below.
 
 The arrows from the start are first segments. A SYN is always NEW. With `loose` on so is a plain ACK, in the
 classic preset also a SYN/ACK or a FIN/ACK, and without window tracking anything at all.
@@ -41,8 +41,8 @@ const fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-const fn directions(rule: &Rule) -> &'static str {
-    match rule.directions {
+const fn directions(transition: &Transition) -> &'static str {
+    match transition.directions {
         [Direction::Original] => "original",
         [Direction::Reply] => "reply",
         _ => "both",
@@ -52,10 +52,10 @@ const fn directions(rule: &Rule) -> &'static str {
 /// The arrows between states: resets, which lead from everywhere to CLOSE, are one.
 fn arrows() -> String {
     let mut text = String::new();
-    for rule in RULES {
-        let Move::To(to) = rule.to else { continue };
-        let label = format!("{} {}", directions(rule), kind_name(rule.kind));
-        for &from in rule.from.iter().filter(|&&from| from != to && rule.kind != Kind::Rst) {
+    for transition in TRANSITIONS {
+        let Move::To(to) = transition.to else { continue };
+        let label = format!("{} {}", directions(transition), kind_name(transition.kind));
+        for &from in transition.from.iter().filter(|&&from| from != to && transition.kind != Kind::Rst) {
             let from = if from == TcpState::None { "[*]" } else { from.name() };
             writeln!(text, "    {from} --> {}: {label}", to.name()).unwrap();
         }
@@ -66,23 +66,23 @@ fn arrows() -> String {
 fn rows() -> String {
     let mut text =
         String::from("| direction | segment | in state | becomes | because |\n|---|---|---|---|---|\n");
-    for rule in RULES {
-        let from: Vec<&str> = rule.from.iter().map(|state| state.name()).collect();
-        let to = match rule.to {
+    for transition in TRANSITIONS {
+        let from: Vec<&str> = transition.from.iter().map(|state| state.name()).collect();
+        let to = match transition.to {
             Move::To(state) => state.name(),
             Move::Ignore => "(passes, not counted)",
             Move::Reopen => "(a new connection)",
             Move::Invalid => "INVALID",
         };
-        let (way, kind) = (directions(rule), kind_name(rule.kind));
-        writeln!(text, "| {way} | {kind} | {} | {to} | {} |", from.join(", "), rule.why).unwrap();
+        let (way, kind) = (directions(transition), kind_name(transition.kind));
+        writeln!(text, "| {way} | {kind} | {} | {to} | {} |", from.join(", "), transition.why).unwrap();
     }
     text
 }
 
 /// Run with `BLESS=1` to write the page.
 #[test]
-fn the_page_shows_the_rules() {
+fn the_page_shows_the_transitions() {
     let page = format!("{HEAD}{}```\n\n{NOTES}{}", arrows(), rows());
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(PATH, &page).unwrap();
