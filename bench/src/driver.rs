@@ -297,7 +297,7 @@ pub(crate) fn translating(limit: u32, addresses: u32, ports: Ports) -> Configura
         ports,
     };
     let outgoing = Match { ingress: vec![INSIDE], ..Match::default() };
-    let source = vec![nat::Rule::new(outgoing, Target::Pool(vec![range]))];
+    let source = vec![nat::NatRule::new(outgoing, Target::Pool(vec![range]))];
     configuration.with_nat(Nat { source, destination: Vec::new() })
 }
 

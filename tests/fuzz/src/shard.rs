@@ -179,16 +179,19 @@ fn nat(few: bool, random: bool) -> Nat {
     let target = if few { pool("203.0.113.9", nat::Ports::Among(2000..=2007)) } else { own };
     let mut nat = Nat {
         source: vec![
-            nat::Rule { errors: true, ..nat::Rule::new(of_network, one_to_one) },
-            nat::Rule { random, ..nat::Rule::new(outwards(), target) },
-            nat::Rule {
+            nat::NatRule { errors: true, ..nat::NatRule::new(of_network, one_to_one) },
+            nat::NatRule { random, ..nat::NatRule::new(outwards(), target) },
+            nat::NatRule {
                 mapping: nat::Mapping::EndpointIndependent,
-                ..nat::Rule::new(outwards(), pool("2001:db8::9", nat::Ports::Preserve))
+                ..nat::NatRule::new(outwards(), pool("2001:db8::9", nat::Ports::Preserve))
             },
         ],
         destination: vec![
-            nat::Rule::new(towards("198.51.100.0"), pool("10.0.0.5", nat::Ports::Among(80..=81))),
-            nat::Rule::new(towards("10.0.0.0"), nat::Target::Prefix(Prefix::new(address("192.0.2.0"), 24))),
+            nat::NatRule::new(towards("198.51.100.0"), pool("10.0.0.5", nat::Ports::Among(80..=81))),
+            nat::NatRule::new(
+                towards("10.0.0.0"),
+                nat::Target::Prefix(Prefix::new(address("192.0.2.0"), 24)),
+            ),
         ],
     };
     nat.destination[0].hairpin = true;

@@ -20,9 +20,9 @@ pub(super) fn nat(config: &Config) -> Result<nat::Nat, Problem> {
     })
 }
 
-fn nat_rule(config: &Config, rule: &NatRule, place: &Path) -> Result<nat::Rule, Problem> {
+fn nat_rule(config: &Config, rule: &NatRule, place: &Path) -> Result<nat::NatRule, Problem> {
     let no_target = || Problem::at(place.clone(), format!("`{place}` has no target"));
-    Ok(nat::Rule {
+    Ok(nat::NatRule {
         name: rule.name.clone(),
         matches: matches(config, &rule.matches(), place)?,
         target: target(rule).ok_or_else(no_target)?,
@@ -82,10 +82,10 @@ fn among(range: PortRange) -> nat::Ports {
 #[cfg(test)]
 mod tests {
     use sluice_conntrack::PortId;
-    use sluice_conntrack::nat::{Filtering, Mapping, Ports, Range, Rule, Target};
+    use sluice_conntrack::nat::{Filtering, Mapping, NatRule, Ports, Range, Target};
     use sluice_conntrack::policy::{Match, Prefix};
 
-    fn only(list: &str, rule: &str) -> Rule {
+    fn only(list: &str, rule: &str) -> NatRule {
         let interface = |number: u8, address: &str| {
             format!("{{device: 'vdev:net_null{number}', addresses: [{address}]}}")
         };
@@ -108,7 +108,7 @@ mod tests {
         let rule = only("source", "out: outside, source: 10.0.0.0/8, masquerade: true");
         let source = vec![Prefix::new([10, 0, 0, 0].into(), 8)];
         let matches = Match { egress: vec![PortId(1)], source, ..Match::default() };
-        assert_eq!(rule, Rule::new(matches, Target::Masquerade(Ports::Preserve)));
+        assert_eq!(rule, NatRule::new(matches, Target::Masquerade(Ports::Preserve)));
     }
 
     #[test]

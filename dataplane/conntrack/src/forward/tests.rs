@@ -307,7 +307,7 @@ fn the_box_speaks_from_an_address_of_the_port() {
 
 #[test]
 fn the_box_answers_for_what_nat_gives_away_on_a_link() {
-    use crate::nat::{Nat, Ports, Range, Rule, Target};
+    use crate::nat::{Nat, NatRule, Ports, Range, Target};
     let address = |text: &str| text.parse::<IpAddr>().unwrap();
     let range = |first: &str, last: &str| Range {
         first: address(first),
@@ -323,10 +323,10 @@ fn the_box_answers_for_what_nat_gives_away_on_a_link() {
     };
     let server = Target::Pool(vec![range("10.0.0.5", "10.0.0.5")]);
     let nat = Nat {
-        source: vec![Rule::new(out, Target::Pool(pools))],
+        source: vec![NatRule::new(out, Target::Pool(pools))],
         destination: vec![
-            Rule::new(published("203.0.113.40", 32), server.clone()),
-            Rule::new(published("203.0.113.128", 25), server),
+            NatRule::new(published("203.0.113.40", 32), server.clone()),
+            NatRule::new(published("203.0.113.128", 25), server),
         ],
     };
     let configuration = open().configuration().clone().with_nat(nat);
@@ -349,11 +349,11 @@ fn the_box_answers_for_what_nat_gives_away_on_a_link() {
 
 #[test]
 fn a_host_in_a_network_that_nat_gives_away_answers_for_itself() {
-    use crate::nat::{Nat, Rule, Target};
+    use crate::nat::{Nat, NatRule, Target};
     let address = |text: &str| text.parse::<IpAddr>().unwrap();
     let network = Prefix::new(address("203.0.113.0"), 24);
     let everybody = Match { source: vec![Prefix::new(address("10.0.0.0"), 24)], ..Match::default() };
-    let nat = Nat { source: vec![Rule::new(everybody, Target::Prefix(network))], destination: Vec::new() };
+    let nat = Nat { source: vec![NatRule::new(everybody, Target::Prefix(network))], destination: Vec::new() };
     let mut configuration = open().configuration().clone();
     let Forwarding::Routed(router) = &mut configuration.forwarding else { panic!("it is a router") };
     router.neighbours =

@@ -6,7 +6,7 @@
 use super::compiled::{Candidate, CompiledRule};
 use super::mapping::{Mappings, inside, outside};
 use super::ports::{asks_a_node, choices, draw_from};
-use super::rules::{Mapping, Ports, Rule};
+use super::rules::{Mapping, NatRule, Ports};
 use super::search::{Reach, Search, hash_of};
 use super::used_ports::around;
 use crate::configuration::Configuration;
@@ -169,7 +169,7 @@ impl<'a> Binding<'a> {
         facts: &Facts,
         egress: Egress,
     ) -> Option<Bound> {
-        let Rule { target, random, mapping, filtering, .. } = &compiled.rule;
+        let NatRule { target, random, mapping, filtering, .. } = &compiled.rule;
         if !target.translates() {
             return None;
         }

@@ -1,7 +1,7 @@
 //! What a source rule has to give: blocks of ports, each of one address.
 
 use super::ports::SPACES;
-use super::rules::{MAX_ADDRESSES, Ports, Range, Rule};
+use super::rules::{MAX_ADDRESSES, NatRule, Ports, Range};
 use crate::PortId;
 use crate::forward::Forwarding;
 use crate::tuple::Family;
@@ -40,7 +40,7 @@ impl PortBlock {
     }
 
     /// Those of a source rule; none where it keeps ports, as 1:1 networks do. Not more than are counted.
-    pub fn all_of(rule: &Rule, forwarding: &Forwarding) -> Vec<Self> {
+    pub fn all_of(rule: &NatRule, forwarding: &Forwarding) -> Vec<Self> {
         let shared = rule.target.shared(&masquerades(rule, forwarding));
         let of_range = |range: &Range| {
             let ports = range.ports.clone();
@@ -51,7 +51,7 @@ impl PortBlock {
 }
 
 /// The box's own addresses that a rule which masquerades can mean: of several in one network it is the first.
-pub(crate) fn masquerades(rule: &Rule, forwarding: &Forwarding) -> Vec<IpAddr> {
+pub(crate) fn masquerades(rule: &NatRule, forwarding: &Forwarding) -> Vec<IpAddr> {
     let Forwarding::Routed(router) = forwarding else { return Vec::new() };
     let matches = &rule.matches;
     let serves = |own: &IpAddr| {
@@ -94,7 +94,7 @@ mod tests {
     }
 
     fn addresses(matches: Match) -> Vec<String> {
-        let rule = Rule::new(matches, Target::Masquerade(Ports::Preserve));
+        let rule = NatRule::new(matches, Target::Masquerade(Ports::Preserve));
         PortBlock::all_of(&rule, &forwarding()).iter().map(|block| block.address.to_string()).collect()
     }
 
@@ -112,7 +112,7 @@ mod tests {
         let addresses = ["203.0.113.9", "203.0.113.1", "198.51.100.1", "203.0.113.5"];
         let addresses = addresses.map(|own| (own.parse().unwrap(), 24)).to_vec();
         let router = Router::new(vec![Interface { addresses, ..Interface::default() }], &[]);
-        let rule = Rule::new(Match::default(), Target::Masquerade(Ports::Preserve));
+        let rule = NatRule::new(Match::default(), Target::Masquerade(Ports::Preserve));
         let blocks = PortBlock::all_of(&rule, &Forwarding::Routed(Box::new(router)));
         let own: Vec<_> = blocks.iter().map(|block| block.address.to_string()).collect();
         assert_eq!(own, ["198.51.100.1", "203.0.113.9"]);
@@ -124,7 +124,7 @@ mod tests {
             let (first, last) = ([203, 0, 113, 8].into(), [203, 0, 113, 9].into());
             Target::Pool(vec![Range { first, last, ports }])
         };
-        let of = |target| PortBlock::all_of(&Rule::new(Match::default(), target), &forwarding());
+        let of = |target| PortBlock::all_of(&NatRule::new(Match::default(), target), &forwarding());
         let blocks = |ports| of(ranges(ports));
         assert_eq!(blocks(Ports::Preserve).len(), 2);
         assert_eq!(blocks(Ports::Preserve)[0].sizes(), [64_512, 64_512, 65_536]);

@@ -1,7 +1,7 @@
 //! Compiled rules: the rules as connections are bound by them, with what is fixed about a rule worked out beforehand.
 
 use super::ports::choices;
-use super::rules::{self, Filtering, Nat, Ports, Range, Rule};
+use super::rules::{self, Filtering, Nat, NatRule, Ports, Range};
 use crate::facts::Facts;
 use crate::policy::Prefix;
 use crate::tuple::{Family, Tuple, number};
@@ -34,9 +34,9 @@ pub struct CompiledRules {
 
 impl CompiledRules {
     /// Those of these rules; `own` says which addresses of the box one can mean.
-    pub(crate) fn new(nat: Nat, own: impl Fn(&Rule) -> Vec<IpAddr>) -> Self {
-        let all = |rules: Vec<Rule>| rules.into_iter().map(CompiledRule::new).collect();
-        let is_open = |rule: &&Rule| rule.filtering == Filtering::EndpointIndependent;
+    pub(crate) fn new(nat: Nat, own: impl Fn(&NatRule) -> Vec<IpAddr>) -> Self {
+        let all = |rules: Vec<NatRule>| rules.into_iter().map(CompiledRule::new).collect();
+        let is_open = |rule: &&NatRule| rule.filtering == Filtering::EndpointIndependent;
         let open = nat.source.iter().filter(is_open).flat_map(|rule| outside(rule, &own)).collect();
         Self { source: all(nat.source), destination: all(nat.destination), open }
     }
@@ -47,12 +47,12 @@ impl CompiledRules {
     }
 
     /// The rules that translate sources.
-    pub fn source(&self) -> impl ExactSizeIterator<Item = &Rule> {
+    pub fn source(&self) -> impl ExactSizeIterator<Item = &NatRule> {
         self.source.iter().map(|compiled| &compiled.rule)
     }
 
     /// The rules that translate destinations.
-    pub fn destination(&self) -> impl ExactSizeIterator<Item = &Rule> {
+    pub fn destination(&self) -> impl ExactSizeIterator<Item = &NatRule> {
         self.destination.iter().map(|compiled| &compiled.rule)
     }
 
@@ -65,7 +65,7 @@ impl CompiledRules {
     /// The addresses that sources can be translated to with a port of their own choice; `own` are those of the box, which
     /// masquerading gives away. Addresses of 1:1 networks are none of them. More than [`rules::MAX_ADDRESSES`] are cut off.
     pub(crate) fn source_addresses(&self, own: &[IpAddr]) -> Vec<IpAddr> {
-        let gives_own = |rule: &Rule| rule.hairpin || rule.target.own_ports().is_some();
+        let gives_own = |rule: &NatRule| rule.hairpin || rule.target.own_ports().is_some();
         let own = if self.source().chain(self.destination()).any(gives_own) { own } else { &[] };
         let pooled = self.source().flat_map(|rule| rule.target.ranges()).flat_map(Range::addresses);
         own.iter().copied().chain(pooled).take(rules::MAX_ADDRESSES).collect()
@@ -99,7 +99,7 @@ impl CompiledRules {
 }
 
 /// The addresses that a source rule translates to.
-fn outside(rule: &Rule, own: impl Fn(&Rule) -> Vec<IpAddr>) -> Vec<(Family, RangeInclusive<u128>)> {
+fn outside(rule: &NatRule, own: impl Fn(&NatRule) -> Vec<IpAddr>) -> Vec<(Family, RangeInclusive<u128>)> {
     let between = |range: &Range| (Family::of(range.first), number(range.first)..=number(range.last));
     rule.target.shared(&own(rule)).iter().map(between).collect()
 }
@@ -107,13 +107,13 @@ fn outside(rule: &Rule, own: impl Fn(&Rule) -> Vec<IpAddr>) -> Vec<(Family, Rang
 /// A rule, and the addresses of its pool by family.
 #[derive(Clone, Debug)]
 pub(super) struct CompiledRule {
-    pub(super) rule: Rule,
+    pub(super) rule: NatRule,
     v4: Pool,
     v6: Pool,
 }
 
 impl CompiledRule {
-    fn new(rule: Rule) -> Self {
+    fn new(rule: NatRule) -> Self {
         let ranges = rule.target.ranges();
         let (v4, v6) = (Pool::new(ranges, Family::V4), Pool::new(ranges, Family::V6));
         Self { rule, v4, v6 }

@@ -13,9 +13,9 @@ use std::ops::RangeInclusive;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Nat {
     /// Translate the source, behind the policy. They see the packet as the policy does, its egress port included.
-    pub source: Vec<Rule>,
+    pub source: Vec<NatRule>,
     /// Translate the destination, before the way of the packet is looked up. They see the packet as it came.
-    pub destination: Vec<Rule>,
+    pub destination: Vec<NatRule>,
 }
 
 impl Nat {
@@ -49,7 +49,7 @@ pub const MAX_ADDRESSES: usize = 1 << 14;
 
 /// One rule. It applies to connections whose family its target has addresses of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
+pub struct NatRule {
     /// Its name in listings and metrics, if it has one.
     pub name: Option<String>,
     /// When it applies.
@@ -72,7 +72,7 @@ pub struct Rule {
     pub hairpin: bool,
 }
 
-impl Rule {
+impl NatRule {
     /// A rule with nothing asked for but its target.
     pub fn new(matches: Match, target: Target) -> Self {
         Self {

@@ -16,7 +16,7 @@ use common::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use sluice_conntrack::nat::{Filtering, Mapping, Nat, Ports, Range, Rule, Target};
+use sluice_conntrack::nat::{Filtering, Mapping, Nat, NatRule, Ports, Range, Target};
 use sluice_conntrack::policy::{Match, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{DropReason, PortId};
@@ -39,18 +39,18 @@ fn nat() -> Nat {
     let out = Match { egress: vec![OUTSIDE], ..Match::default() };
     let public = Match { destination: vec![Prefix::new(PUBLIC.into(), 32)], ..Match::default() };
     let games = Match { source: vec![Prefix::new(GAMERS.into(), 9)], ..out.clone() };
-    let games = Rule::new(games, pool([203, 0, 113, 64], [203, 0, 113, 95], Ports::Preserve));
+    let games = NatRule::new(games, pool([203, 0, 113, 64], [203, 0, 113, 95], Ports::Preserve));
     Nat {
         source: vec![
-            Rule {
+            NatRule {
                 mapping: Mapping::EndpointIndependent,
                 filtering: Filtering::EndpointIndependent,
                 persistent: true,
                 ..games
             },
-            Rule::new(out, pool([203, 0, 113, 1], [203, 0, 113, 32], Ports::Preserve)),
+            NatRule::new(out, pool([203, 0, 113, 1], [203, 0, 113, 32], Ports::Preserve)),
         ],
-        destination: vec![Rule::new(public, pool(SERVER, SERVER, Ports::Preserve))],
+        destination: vec![NatRule::new(public, pool(SERVER, SERVER, Ports::Preserve))],
     }
 }
 

@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::forward::{Interface, Route, Router};
-use sluice_conntrack::nat::{Filtering, Mapping, Nat, Ports, Range, Rule, Target};
+use sluice_conntrack::nat::{Filtering, Mapping, Nat, NatRule, Ports, Range, Target};
 use sluice_conntrack::policy::{Match, Outcome, Policy, Prefix, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{Configuration, Forwarding};
@@ -52,7 +52,7 @@ fn draw(random: &mut ChaCha8Rng, room: u32) -> Configuration {
     let last = [first[0], first[1], first[2], first[3] + random.random_range(0..3)];
     let range = Range { first: first.into(), last: last.into(), ports: ports.clone() };
     let target = if random.random_bool(0.4) { Target::Masquerade(ports) } else { Target::Pool(vec![range]) };
-    let mut source = Rule::new(Match { egress: vec![OUTSIDE], ..Match::default() }, target);
+    let mut source = NatRule::new(Match { egress: vec![OUTSIDE], ..Match::default() }, target);
     source.persistent = random.random();
     source.random = random.random_bool(0.2);
     if random.random_bool(0.7) {
@@ -65,7 +65,7 @@ fn draw(random: &mut ChaCha8Rng, room: u32) -> Configuration {
         last: [10, 0, 0, random.random_range(5..8)].into(),
         ports: Ports::Preserve,
     };
-    let backends = Rule::new(public, Target::Pool(vec![backends]));
+    let backends = NatRule::new(public, Target::Pool(vec![backends]));
     let nat = Nat {
         source: if random.random_bool(0.9) { vec![source] } else { vec![] },
         destination: if random.random_bool(0.7) { vec![backends] } else { vec![] },

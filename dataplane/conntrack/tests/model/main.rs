@@ -16,7 +16,7 @@ use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::sync::mpsc::{Receiver, Sender, channel};
 use shuttle::{Config, Runner, thread};
-use sluice_conntrack::nat::{Nat, Ports, Range, Rule, Target};
+use sluice_conntrack::nat::{Nat, NatRule, Ports, Range, Target};
 use sluice_conntrack::policy::{Match, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{Capacity, Instant, PortId, Shard, ShardId, State, Steering};
@@ -51,8 +51,8 @@ fn shard(own: u16, preset: Preset) -> Shard {
     let out = Match { egress: vec![OUTSIDE], ..Match::default() };
     let public = Match { destination: vec![Prefix::new(PUBLIC.into(), 32)], ..Match::default() };
     let nat = Nat {
-        source: vec![Rule::new(out, pool(SHARED))],
-        destination: vec![Rule::new(public, pool(SERVER))],
+        source: vec![NatRule::new(out, pool(SHARED))],
+        destination: vec![NatRule::new(public, pool(SERVER))],
     };
     let settings = Settings::of(preset, 64 * u32::from(WORKERS));
     let configuration = configuration(settings, accept_all()).with_nat(nat);

@@ -6,7 +6,7 @@ use crate::common::{INSIDE, OUTSIDE, Packet, Pair, SEED, accept_all, configurati
 use crate::steering::{received, verdict};
 use sluice_conntrack::exchange::{Answered, Message};
 use sluice_conntrack::ids::{EntryId, Zone};
-use sluice_conntrack::nat::{Mapping, Nat, Ports, Range, Rule, Target};
+use sluice_conntrack::nat::{Mapping, Nat, NatRule, Ports, Range, Target};
 use sluice_conntrack::policy::{Match, Policy, Prefix, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::{Action, Handoff};
@@ -28,11 +28,11 @@ fn of(zone: Zone, policy: Policy) -> Configuration {
     let out = Match { egress: vec![OUTSIDE], ..Match::default() };
     let public = Match { destination: vec![Prefix::new(PUBLIC.into(), 32)], ..Match::default() };
     let nat = Nat {
-        source: vec![Rule {
+        source: vec![NatRule {
             mapping: Mapping::EndpointIndependent,
-            ..Rule::new(out, pool([203, 0, 113, 9]))
+            ..NatRule::new(out, pool([203, 0, 113, 9]))
         }],
-        destination: vec![Rule::new(public, pool(SERVER))],
+        destination: vec![NatRule::new(public, pool(SERVER))],
     };
     let configuration = configuration(Settings::of(Preset::Linux, 2 * ROOM), policy).with_nat(nat);
     Configuration { zones: [zone; _], ..configuration }

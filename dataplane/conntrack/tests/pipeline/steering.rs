@@ -3,7 +3,7 @@
 use crate::common::received::Received;
 use crate::common::{INSIDE, OUTSIDE, Packet, Pair, ROOM, SEED, accept_all, configuration};
 use sluice_conntrack::exchange::{Answered, Message};
-use sluice_conntrack::nat::{Mapping, Nat, Ports, Range, Rule, Target};
+use sluice_conntrack::nat::{Mapping, Nat, NatRule, Ports, Range, Target};
 use sluice_conntrack::policy::{Match, Policy};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::{Action, Handoff};
@@ -123,7 +123,8 @@ fn mapping_shards(room: u32, policy: Policy) -> [Shard; 2] {
     let pool =
         Range { first: [203, 0, 113, 9].into(), last: [203, 0, 113, 9].into(), ports: Ports::Preserve };
     let out = Match { egress: vec![OUTSIDE], ..Match::default() };
-    let rule = Rule { mapping: Mapping::EndpointIndependent, ..Rule::new(out, Target::Pool(vec![pool])) };
+    let rule =
+        NatRule { mapping: Mapping::EndpointIndependent, ..NatRule::new(out, Target::Pool(vec![pool])) };
     let nat = Nat { source: vec![rule], destination: vec![] };
     let settings = Settings::of(Preset::Linux, 2 * room);
     [(0, accept_all()), (1, policy)].map(|(own, policy)| {

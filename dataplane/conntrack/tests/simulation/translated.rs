@@ -6,7 +6,7 @@ use crate::{FIVE_DAYS, check, hostile};
 use rand::RngExt;
 use rayon::prelude::*;
 use sluice_conntrack::Instant;
-use sluice_conntrack::nat::{Filtering, Mapping, Nat, PortBlock, Ports, Range, Rule, Target};
+use sluice_conntrack::nat::{Filtering, Mapping, Nat, NatRule, PortBlock, Ports, Range, Target};
 use sluice_conntrack::policy::{Match, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
 
@@ -34,7 +34,7 @@ fn nat(kind: u64) -> Nat {
     };
     let random = |target| {
         let random = kind.is_multiple_of(3);
-        Rule { random, mapping, filtering, ..Rule::new(outwards(), target) }
+        NatRule { random, mapping, filtering, ..NatRule::new(outwards(), target) }
     };
     let public = |address: &str| Match {
         destination: vec![Prefix::new(address.parse().unwrap(), u8::MAX)],
@@ -42,15 +42,18 @@ fn nat(kind: u64) -> Nat {
     };
     Nat {
         source: vec![
-            Rule {
+            NatRule {
                 matches: Match { family: Some(sluice_conntrack::tuple::Family::V4), ..outwards() },
                 ..random(v4)
             },
             random(v6),
         ],
         destination: vec![
-            Rule::new(public("192.0.2.80"), pool("198.51.100.1", "198.51.100.4", Ports::Among(8080..=8080))),
-            Rule::new(public("2001:db8:80::80"), pool("2001:db8:9::1", "2001:db8:9::4", port)),
+            NatRule::new(
+                public("192.0.2.80"),
+                pool("198.51.100.1", "198.51.100.4", Ports::Among(8080..=8080)),
+            ),
+            NatRule::new(public("2001:db8:80::80"), pool("2001:db8:9::1", "2001:db8:9::4", port)),
         ],
     }
 }

@@ -141,11 +141,11 @@ fn both_ends_of_one_connection_are_translated() {
     ] {
         let public = outside.destination.ip().to_string();
         let nat = Nat {
-            source: vec![Rule::new(
+            source: vec![NatRule::new(
                 Match { egress: vec![INSIDE], status: Some(Status::DST_NAT), ..Match::default() },
                 to_client,
             )],
-            destination: vec![Rule::new(towards(&public), to_server)],
+            destination: vec![NatRule::new(towards(&public), to_server)],
         };
         let mut it = Middlebox::routed(nat);
         it.crosses(OUTSIDE, &outside.tcp("S", 1, 0), &inside.tcp("S", 1, 0));

@@ -12,8 +12,8 @@ fn ip(text: &str) -> IpAddr {
 fn connections() -> Vec<(Nat, Packet, Packet)> {
     let moved = |ports: std::ops::RangeInclusive<u16>| Nat {
         source: vec![
-            Rule::new(outwards(), pool("203.0.113.10", "203.0.113.10", Ports::Among(ports.clone()))),
-            Rule::new(outwards(), pool("2001:db8:2::a", "2001:db8:2::a", Ports::Among(ports))),
+            NatRule::new(outwards(), pool("203.0.113.10", "203.0.113.10", Ports::Among(ports.clone()))),
+            NatRule::new(outwards(), pool("2001:db8:2::a", "2001:db8:2::a", Ports::Among(ports))),
         ],
         destination: vec![],
     };
@@ -286,7 +286,7 @@ fn a_router_with_an_address_of_its_own_outside_sends_errors_from_there() {
             Prefix::new(ip(address), length.parse().unwrap())
         };
         let matches = Match { source: vec![prefix(network)], ..outwards() };
-        Rule { errors, ..Rule::new(matches, Target::Prefix(prefix(public))) }
+        NatRule { errors, ..NatRule::new(matches, Target::Prefix(prefix(public))) }
     };
     let families = [
         (
@@ -312,7 +312,7 @@ fn a_router_with_an_address_of_its_own_outside_sends_errors_from_there() {
                 source: vec![
                     one_to_one(errors, "10.0.0.128/25", "203.0.113.128/25"),
                     one_to_one(errors, "fd00::f0/124", "2001:db8:2::f0/124"),
-                    Rule::new(outwards(), Target::Masquerade(Ports::Preserve)),
+                    NatRule::new(outwards(), Target::Masquerade(Ports::Preserve)),
                 ],
                 destination: vec![],
             };

@@ -11,10 +11,10 @@ const PLACES: [[&str; 4]; 2] = [
 
 /// One port for each family, which is its client's alone.
 fn mapped(filtering: Filtering) -> Nat {
-    let rule = |address| Rule {
+    let rule = |address| NatRule {
         mapping: Mapping::EndpointIndependent,
         filtering,
-        ..Rule::new(
+        ..NatRule::new(
             Match { ingress: vec![INSIDE], ..outwards() },
             pool(address, address, Ports::Among(5555..=5555)),
         )
@@ -163,7 +163,7 @@ fn a_mapping_lasts_as_long_as_any_connection_of_its_client() {
 fn a_destination_rule_goes_first() {
     let [client, seen, server, stranger] = PLACES[0];
     let mut nat = open();
-    nat.destination.push(Rule::new(towards("203.0.113.10"), to("10.0.0.5:8080")));
+    nat.destination.push(NatRule::new(towards("203.0.113.10"), to("10.0.0.5:8080")));
     let mut it = Middlebox::routed(nat);
     it.goes_out(&Pair::at(client, server).udp(1));
     it.crosses(OUTSIDE, &Pair::at(stranger, seen).udp(1), &Pair::at(stranger, "10.0.0.5:8080").udp(1));
@@ -175,7 +175,7 @@ fn clients_reach_one_another_by_their_mapped_ports() {
     let [client, seen, server, _] = PLACES[0];
     let other = "10.0.0.3:4000";
     let mut nat = open();
-    nat.source.push(Rule::new(
+    nat.source.push(NatRule::new(
         Match { egress: vec![INSIDE], status: Some(Status::DST_NAT), ..Match::default() },
         Target::Masquerade(Ports::Preserve),
     ));

@@ -9,13 +9,13 @@ fn published() -> Vec<(Nat, Pair, Pair)> {
     let one_to_one = networks.map(|(public, length, inside)| {
         let matches =
             Match { destination: vec![Prefix::new(public.parse().unwrap(), length)], ..Match::default() };
-        Rule::new(matches, Target::Prefix(Prefix::new(inside.parse().unwrap(), length)))
+        NatRule::new(matches, Target::Prefix(Prefix::new(inside.parse().unwrap(), length)))
     });
     let single = [("203.0.113.10", "10.0.8.10"), ("2001:db8:2::10", "fd00::110")]
-        .map(|(public, inside)| Rule::new(towards(public), to(inside)));
+        .map(|(public, inside)| NatRule::new(towards(public), to(inside)));
     let mut all = vec![];
     for rules in [one_to_one, single] {
-        let destination: Vec<_> = rules.into_iter().map(|rule| Rule { hairpin: true, ..rule }).collect();
+        let destination: Vec<_> = rules.into_iter().map(|rule| NatRule { hairpin: true, ..rule }).collect();
         for (public, seen) in [
             (Pair::at("10.0.0.2:40000", "203.0.113.10:80"), Pair::at("10.0.0.1:40000", "10.0.8.10:80")),
             (

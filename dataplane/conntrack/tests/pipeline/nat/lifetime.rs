@@ -63,11 +63,11 @@ fn a_dead_connection_does_not_keep_its_port_until_the_wheel_comes_to_it() {
 fn masqueraded_connections_end_with_the_address_and_others_stay() {
     let nat = || Nat {
         source: vec![
-            Rule::new(
+            NatRule::new(
                 Match { source: vec![Prefix::new("10.0.0.9".parse().unwrap(), 32)], ..outwards() },
                 to("203.0.113.1"),
             ),
-            Rule::new(outwards(), Target::Masquerade(Ports::Preserve)),
+            NatRule::new(outwards(), Target::Masquerade(Ports::Preserve)),
         ],
         destination: vec![],
     };
@@ -115,7 +115,7 @@ fn a_masqueraded_connection_follows_its_route_by_beginning_anew() {
         let route = Route { to, via: Some(via.parse().unwrap()), port: PortId(port) };
         let router = Forwarding::Routed(Box::new(Router::new(own, &[route])));
         let from_inside = Match { ingress: vec![INSIDE], ..Match::default() };
-        let rule = Rule::new(from_inside, Target::Masquerade(Ports::Preserve));
+        let rule = NatRule::new(from_inside, Target::Masquerade(Ports::Preserve));
         let nat = Nat { source: vec![rule], destination: vec![] };
         Configuration::new(Settings::of(Preset::Linux, ROOM), accept_all(), router).with_nat(nat)
     };

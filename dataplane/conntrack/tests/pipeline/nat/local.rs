@@ -122,7 +122,7 @@ fn rules_see_the_destination_behind_and_the_source_before_translation() {
         (seen("10.0.0.5", "198.51.100.9"), RuleAction::Accept),
     ]);
     let nat =
-        Nat { destination: vec![Rule::new(towards("203.0.113.10"), to("10.0.0.5:8080"))], ..masquerade() };
+        Nat { destination: vec![NatRule::new(towards("203.0.113.10"), to("10.0.0.5:8080"))], ..masquerade() };
     let mut it = Middlebox::routed_with(policy, nat);
     it.crosses(INSIDE, &inside().udp(1), &outside().udp(1));
     it.crosses(OUTSIDE, &outside().inverse().udp(1), &inside().inverse().udp(1));
@@ -149,7 +149,7 @@ fn what_the_policy_drops_takes_no_port() {
 #[test]
 fn listings_show_the_reply_tuple_and_count_both_directions() {
     let mut it = Middlebox::routed(Nat {
-        destination: vec![Rule::new(towards("198.51.100.2"), to("198.51.100.3:8080"))],
+        destination: vec![NatRule::new(towards("198.51.100.2"), to("198.51.100.3:8080"))],
         ..source(pool("203.0.113.10", "203.0.113.10", Ports::Among(5555..=5555)))
     });
     let seen = Pair::at("203.0.113.10:5555", "198.51.100.3:8080");

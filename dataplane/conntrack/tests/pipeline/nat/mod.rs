@@ -17,7 +17,7 @@ use crate::common::*;
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::forward::{Interface, Route, Router};
 use sluice_conntrack::listing::EntrySnapshot;
-use sluice_conntrack::nat::{Filtering, Mapping, Nat, PortBlock, Ports, Range, Rule, Target};
+use sluice_conntrack::nat::{Filtering, Mapping, Nat, NatRule, PortBlock, Ports, Range, Target};
 use sluice_conntrack::policy::{Match, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::Action;
@@ -48,11 +48,11 @@ fn mapping_masquerade(filtering: Filtering) -> Nat {
 
 /// A source rule for all that leaves by the outside port.
 fn source(target: Target) -> Nat {
-    Nat { source: vec![Rule::new(outwards(), target)], destination: vec![] }
+    Nat { source: vec![NatRule::new(outwards(), target)], destination: vec![] }
 }
 
 fn destination(matches: Match, target: Target) -> Nat {
-    Nat { source: vec![], destination: vec![Rule::new(matches, target)] }
+    Nat { source: vec![], destination: vec![NatRule::new(matches, target)] }
 }
 
 /// All addresses from the first to the last.
@@ -164,7 +164,7 @@ fn hex(bytes: &[u8]) -> String {
 /// The wire has no addresses, and translates all the same.
 #[test]
 fn a_wire_translates_in_its_vlan_and_leaves_the_ttl() {
-    let nat = Nat { source: vec![Rule::new(outwards(), to("203.0.113.10"))], destination: vec![] };
+    let nat = Nat { source: vec![NatRule::new(outwards(), to("203.0.113.10"))], destination: vec![] };
     let configuration = configuration(Settings::of(Preset::Linux, ROOM), accept_all());
     let mut it = Middlebox::of_configuration(configuration.with_nat(nat));
     let pair = Pair::at("10.0.0.2:40000", "198.51.100.2:53");

@@ -15,7 +15,7 @@ fn configure(it: &mut Middlebox, nat: Nat) {
 fn ports(address: &str, count: u16, mapping: Mapping, filtering: Filtering) -> Nat {
     let target = pool(address, address, Ports::Among(5555..=5554 + count));
     let mut nat = source(target);
-    nat.source[0] = Rule { mapping, filtering, ..nat.source[0].clone() };
+    nat.source[0] = NatRule { mapping, filtering, ..nat.source[0].clone() };
     nat
 }
 

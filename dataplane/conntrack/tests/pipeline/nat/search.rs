@@ -175,7 +175,7 @@ fn who_is_not_translated_gets_another_port_where_a_translated_one_has_the_tuple(
     // 10.0.0.77 is a host of its own.
     let of = |address: &str| Match { source: vec![Prefix::new(address.parse().unwrap(), 32)], ..outwards() };
     let mut it = Middlebox::routed(Nat {
-        source: vec![Rule::new(of("10.0.0.2"), to("10.0.0.77"))],
+        source: vec![NatRule::new(of("10.0.0.2"), to("10.0.0.77"))],
         destination: vec![],
     });
     let pair = Pair::at("10.0.0.2:4000", "198.51.100.2:80");

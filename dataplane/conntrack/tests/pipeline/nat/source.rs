@@ -138,10 +138,10 @@ fn a_networks_hosts_keep_their_numbers() {
     let net = |text: &str, length| Target::Prefix(Prefix::new(text.parse().unwrap(), length));
     let nat = Nat {
         source: vec![
-            Rule::new(outwards(), net("203.0.113.64", 27)),
-            Rule::new(outwards(), net("2001:db8:77::", 64)),
+            NatRule::new(outwards(), net("203.0.113.64", 27)),
+            NatRule::new(outwards(), net("2001:db8:77::", 64)),
         ],
-        destination: vec![Rule::new(
+        destination: vec![NatRule::new(
             Match { destination: vec![Prefix::new("203.0.113.64".parse().unwrap(), 27)], ..Match::default() },
             net("10.0.0.0", 27),
         )],
@@ -173,10 +173,10 @@ fn the_first_rule_that_applies_decides() {
     };
     let nat = Nat {
         source: vec![
-            Rule::new(of("10.0.0.3", 32), Target::NoNat),
-            Rule::new(of("10.0.0.4", 32), to("2001:db8::1")),
-            Rule::new(of("10.0.0.0", 24), to("203.0.113.10")),
-            Rule::new(outwards(), to("203.0.113.11")),
+            NatRule::new(of("10.0.0.3", 32), Target::NoNat),
+            NatRule::new(of("10.0.0.4", 32), to("2001:db8::1")),
+            NatRule::new(of("10.0.0.0", 24), to("203.0.113.10")),
+            NatRule::new(outwards(), to("203.0.113.11")),
         ],
         destination: vec![],
     };
@@ -200,9 +200,9 @@ fn rules_see_the_way_the_mark_and_the_zone() {
     let marked = Match { mark: Some((7, u32::MAX)), ..outwards() };
     let nat = Nat {
         source: vec![
-            Rule::new(Match { ingress: vec![OUTSIDE], ..Match::default() }, to("203.0.113.12")),
-            Rule::new(marked, to("203.0.113.10")),
-            Rule::new(outwards(), to("203.0.113.11")),
+            NatRule::new(Match { ingress: vec![OUTSIDE], ..Match::default() }, to("203.0.113.12")),
+            NatRule::new(marked, to("203.0.113.10")),
+            NatRule::new(outwards(), to("203.0.113.11")),
         ],
         destination: vec![],
     };
