@@ -18,21 +18,21 @@ pub struct Timeouts {
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct Memory {
+struct GreMemory {
     timeouts: Timeouts,
     spare: [u8; TRACKER_BYTES - size_of::<Timeouts>()],
 }
 
 /// The timeouts that a GRE entry lives by.
 pub fn timeouts(entry: &Entry) -> Timeouts {
-    entry.tracker.get::<Memory>().timeouts
+    entry.tracker.get::<GreMemory>().timeouts
 }
 
 /// Any first packet opens a connection.
 pub fn open(context: Context<'_>, entry: &mut Entry) -> Result<u32, InvalidReason> {
     let settings = &context.settings.timeouts;
     let timeouts = Timeouts { unreplied_ms: settings.gre_unreplied_ms, stream_ms: settings.gre_stream_ms };
-    entry.tracker.get_mut::<Memory>().timeouts = timeouts;
+    entry.tracker.get_mut::<GreMemory>().timeouts = timeouts;
     Ok(timeouts.unreplied_ms)
 }
 

@@ -16,14 +16,14 @@ const STREAM_AGE_MS: u32 = 2000;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct Memory {
+struct UdpMemory {
     born: Tick,
     spare: [u8; TRACKER_BYTES - size_of::<Tick>()],
 }
 
 /// Any first datagram opens a connection.
 pub fn open(context: Context<'_>, entry: &mut Entry) -> Result<u32, InvalidReason> {
-    entry.tracker.get_mut::<Memory>().born = context.now;
+    entry.tracker.get_mut::<UdpMemory>().born = context.now;
     Ok(context.settings.timeouts.udp_unreplied_ms)
 }
 
@@ -48,7 +48,7 @@ fn is_stream(context: Context<'_>, entry: &Entry) -> bool {
         if entry.protocol() == protocol::UDPLITE {
             return true;
         }
-        let born = entry.tracker.get::<Memory>().born;
+        let born = entry.tracker.get::<UdpMemory>().born;
         context.now.as_u32().wrapping_sub(born.as_u32()) >= STREAM_AGE_MS
     };
     entry.status.contains(Status::SEEN_REPLY)

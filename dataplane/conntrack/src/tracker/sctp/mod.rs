@@ -9,7 +9,7 @@ mod tags;
 pub use state::SctpState;
 
 use self::state::ChunkKind;
-use self::tags::{Memory, Standing};
+use self::tags::{SctpMemory, Standing};
 use super::{Context, Update};
 use crate::entry::{Entry, Status};
 use crate::headers::Packet;
@@ -107,7 +107,7 @@ impl Step<'_> {
     /// Takes all chunks, or none if the tag is wrong or one of them does not fit.
     fn take(&self, entry: &mut Entry) -> Result<Taken, InvalidReason> {
         let state = SctpState::ALL.get(usize::from(entry.state)).copied().unwrap_or(SctpState::None);
-        let mut memory = *entry.tracker.get::<Memory>();
+        let mut memory = *entry.tracker.get::<SctpMemory>();
         let standing = self.standing(&mut memory, state.stands())?;
         let next = match standing {
             // A handshake cannot touch an association that stands before it is complete.
@@ -116,7 +116,7 @@ impl Step<'_> {
             Standing::Completes => Some(SctpState::Established),
             Standing::Association | Standing::Handshake => Some(self.after(state)?),
         };
-        *entry.tracker.get_mut::<Memory>() = memory;
+        *entry.tracker.get_mut::<SctpMemory>() = memory;
         let Some(next) = next else { return Ok(Taken::Ignored) };
         entry.state = next as u8;
         if next == SctpState::Established {

@@ -23,7 +23,7 @@ pub type TagPair = [u32; 2];
 /// What the tracker remembers of an association.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub struct Memory {
+pub struct SctpMemory {
     /// The association's tags.
     pub tags: TagPair,
     /// Handshakes under way. The first ones stay, so that forged ones cannot displace them; the last one gives way.
@@ -32,7 +32,7 @@ pub struct Memory {
     heartbeat: Heartbeat,
 }
 
-const _: () = assert!(size_of::<Memory>() == TRACKER_BYTES);
+const _: () = assert!(size_of::<SctpMemory>() == TRACKER_BYTES);
 
 /// An INIT, and one INIT ACK that answered it: each answer to an INIT that came twice may ask for another tag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -79,7 +79,7 @@ const fn number(direction: Direction) -> u8 {
 impl Step<'_> {
     /// Judges a packet's tag (sections 8.5 and 8.5.1), and notes what the packet says of tags. `stands` says whether there is
     /// an association, which a handshake can only replace as a whole.
-    pub fn standing(&self, memory: &mut Memory, stands: bool) -> Result<Standing, InvalidReason> {
+    pub fn standing(&self, memory: &mut SctpMemory, stands: bool) -> Result<Standing, InvalidReason> {
         let tag = self.packet.tag;
         let bundle = self.bundle;
         let has = |kind| bundle.has_any(&[kind]);
@@ -106,7 +106,7 @@ impl Step<'_> {
                 let echoed = |h: &Handshake| h.echoed != 0 && h.tags[ours as usize] == tag;
                 match memory.handshake(ours.invert(), echoed) {
                     Some(&mut Handshake { tags, .. }) => {
-                        *memory = Memory { tags, ..Memory::default() };
+                        *memory = SctpMemory { tags, ..SctpMemory::default() };
                         Ok(Standing::Completes)
                     }
                     None => memory.find(ours, tag),
@@ -128,7 +128,7 @@ impl Step<'_> {
     }
 
     /// Notes a handshake, unless the INIT is known or an old copy of the one that the association came from.
-    fn init(&self, memory: &mut Memory, stands: bool) -> Result<Standing, InvalidReason> {
+    fn init(&self, memory: &mut SctpMemory, stands: bool) -> Result<Standing, InvalidReason> {
         let theirs = self.direction.invert() as usize;
         let asked = self.asked_tag(chunk_type::INIT)?;
         let is_known = |h: &Handshake| h.tags[theirs] == asked;
@@ -141,7 +141,7 @@ impl Step<'_> {
     }
 
     /// Notes the tag that an INIT ACK asks for. One that answers no INIT can only be a copy.
-    fn init_ack(&self, memory: &mut Memory) -> Result<Standing, InvalidReason> {
+    fn init_ack(&self, memory: &mut SctpMemory) -> Result<Standing, InvalidReason> {
         let [ours, theirs] = [self.direction as usize, self.direction.invert() as usize];
         let mut tags = [self.packet.tag; 2];
         tags[theirs] = self.asked_tag(chunk_type::INIT_ACK)?;
@@ -160,7 +160,7 @@ impl Step<'_> {
     }
 
     /// A HEARTBEAT of a foreign tag may come from ends that agreed on their tags by another path.
-    fn heartbeat(&self, memory: &mut Memory) -> Result<Standing, InvalidReason> {
+    fn heartbeat(&self, memory: &mut SctpMemory) -> Result<Standing, InvalidReason> {
         let tag = self.packet.tag;
         let standing = memory.find_or_learn(self.direction, tag);
         if standing.is_err() && !self.bundle.has_only(&[chunk_type::HEARTBEAT, chunk_type::SACK]) {
@@ -172,7 +172,7 @@ impl Step<'_> {
     }
 
     /// The answer to a HEARTBEAT shows both tags: its own, and that by which the HEARTBEAT has reached its sender.
-    fn heartbeat_ack(&self, memory: &mut Memory) -> Result<Standing, InvalidReason> {
+    fn heartbeat_ack(&self, memory: &mut SctpMemory) -> Result<Standing, InvalidReason> {
         let [ours, theirs] = [self.direction as usize, self.direction.invert() as usize];
         let Heartbeat { tag, digest, by, .. } = memory.heartbeat;
         let may_prove = !self.bundle.has_any(&[chunk_type::DATA]);
@@ -203,7 +203,7 @@ impl Step<'_> {
     }
 }
 
-impl Memory {
+impl SctpMemory {
     /// Notes a handshake whose INIT went in direction `by`.
     fn begin(&mut self, by: Direction, tags: TagPair) {
         let free = self.handshakes.iter().position(|handshake| handshake.by == 0);

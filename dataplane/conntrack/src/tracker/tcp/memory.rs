@@ -67,7 +67,7 @@ impl Mark {
 /// All that the tracker remembers of a connection.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub struct Memory {
+pub struct TcpMemory {
     /// Both ends, by the direction they send in.
     pub sides: [Side; 2],
     /// Sequence number of the last ACK or ignored segment.
@@ -105,7 +105,7 @@ pub fn options(segment: &Segment<'_>) -> (u8, Traits) {
     (scale, traits)
 }
 
-impl Memory {
+impl TcpMemory {
     /// Begins with the first segment seen, which goes in the original direction.
     pub fn begin(&mut self, kind: Kind, segment: &Segment<'_>) {
         let end = segment.end();

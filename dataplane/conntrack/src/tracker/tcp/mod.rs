@@ -23,7 +23,7 @@ use crate::settings::{Preset, Settings, TcpOptions};
 use crate::tuple::Direction;
 use crate::verdict::InvalidReason;
 use crate::wire::tcp::{Flags, Segment};
-use memory::{Mark, Memory, Traits};
+use memory::{Mark, TcpMemory, Traits};
 use offer::Offer;
 use reset::{misfit, reset};
 use table::{Kind, Move};
@@ -40,7 +40,7 @@ pub fn open(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry) -> Resu
     if !may_be_new(kind, settings) {
         return Err(InvalidReason::TcpNotNew);
     }
-    let memory: &mut Memory = entry.tracker.get_mut();
+    let memory: &mut TcpMemory = entry.tracker.get_mut();
     memory.begin(kind, &segment);
     if !settings.tcp.window_tracking {
         memory.lose_track();
@@ -86,7 +86,7 @@ pub const fn is_closed(entry: &Entry) -> bool {
 /// Whether a connection that begins may have the tuple of an older one: one that is over, and whose client's sequence
 /// numbers lie behind the new connection's.
 pub fn may_follow(old: &Entry, new: &Entry) -> bool {
-    let end = |entry: &Entry| entry.tracker.get::<Memory>().sides[Direction::Original as usize].end;
+    let end = |entry: &Entry| entry.tracker.get::<TcpMemory>().sides[Direction::Original as usize].end;
     is_closed(old)
         && new.state == TcpState::SynSent as u8
         && end(new).wrapping_sub(end(old)).cast_signed() > 0
@@ -106,7 +106,7 @@ pub fn update(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direc
 #[cold]
 pub fn is_in_flight(entry: &Entry, direction: Direction, quoted: &[u8]) -> bool {
     let seq = quoted.get(4..8).and_then(<[u8]>::first_chunk);
-    seq.is_some_and(|seq| entry.tracker.get::<Memory>().is_in_flight(u32::from_be_bytes(*seq), direction))
+    seq.is_some_and(|seq| entry.tracker.get::<TcpMemory>().is_in_flight(u32::from_be_bytes(*seq), direction))
 }
 
 /// The common case, and the rules' answer to it: data or an acknowledgement that fits an established
@@ -126,7 +126,7 @@ fn in_stream(
     if !Kind::is_plain_ack(segment.flags) {
         return None;
     }
-    let memory: &mut Memory = entry.tracker.get_mut();
+    let memory: &mut TcpMemory = entry.tracker.get_mut();
     if !memory.follow(&segment, direction) {
         return None;
     }
@@ -171,7 +171,7 @@ fn judge(context: Context<'_>, segment: Segment<'_>, entry: &mut Entry, directio
         },
     };
 
-    let memory: &mut Memory = entry.tracker.get_mut();
+    let memory: &mut TcpMemory = entry.tracker.get_mut();
     if !settings.tcp.window_tracking {
         memory.lose_track();
     } else if step.in_window {
@@ -208,7 +208,7 @@ fn special(
     entry: &mut Entry,
 ) -> Result<Step, Update> {
     let offer = Offer(entry.detail);
-    let memory: &mut Memory = entry.tracker.get_mut();
+    let memory: &mut TcpMemory = entry.tracker.get_mut();
     let challenged = memory.last == Mark::of(Kind::Syn, direction.invert());
     let to = match step {
         Move::Invalid => return Err(Update::Invalid(InvalidReason::TcpState)),
@@ -295,7 +295,7 @@ fn cap_unreplied(timeout_ms: u32, state: TcpState, settings: &Settings) -> u32 {
 
 /// How long an entry in `state` lives after a segment of `kind`.
 #[inline]
-fn timeout_ms(settings: &Settings, memory: &Memory, state: TcpState, kind: Kind) -> u32 {
+fn timeout_ms(settings: &Settings, memory: &TcpMemory, state: TcpState, kind: Kind) -> u32 {
     let timeouts = &settings.timeouts;
     let full = timeouts.tcp_ms[state as usize];
     let retrying = timeouts.tcp_max_retrans_ms;

@@ -1,6 +1,6 @@
 //! Resets, and other segments that claim that a connection is over (RFC 5961).
 
-use super::memory::{Mark, Memory, Traits};
+use super::memory::{Mark, TcpMemory, Traits};
 use super::table::Kind;
 use super::window::before;
 use super::{Step, TcpState};
@@ -19,7 +19,7 @@ pub fn reset(
     from: TcpState,
     settings: &Settings,
     status: Status,
-    memory: &Memory,
+    memory: &TcpMemory,
 ) -> Result<Step, Update> {
     let close = |in_window| Ok(Step { to: TcpState::Close, in_window });
     if from.is_closing() {
@@ -72,7 +72,7 @@ pub fn misfit(
     context: Context<'_>,
 ) -> Update {
     if entry.status.contains(Status::ASSURED) && matches!(kind, Kind::Fin | Kind::Rst) {
-        let memory: &mut Memory = entry.tracker.get_mut();
+        let memory: &mut TcpMemory = entry.tracker.get_mut();
         let other = direction.invert();
         if memory.last != Mark::of(Kind::Fin, other) && memory.last != Mark::of(Kind::Rst, other) {
             memory.last = Mark::of(kind, direction);

@@ -5,7 +5,7 @@
 //! their receiver does and learns of losses late, so the bounds are wider than an endpoint's.
 
 use super::TcpState;
-use super::memory::{Memory, Side, Traits, options};
+use super::memory::{Side, TcpMemory, Traits, options};
 use super::table::Kind;
 use crate::tuple::Direction;
 use crate::verdict::InvalidReason;
@@ -106,7 +106,7 @@ impl Numbers {
     }
 }
 
-impl Memory {
+impl TcpMemory {
     /// The numbers of a segment that goes in `direction`. Its SACK blocks are read only if the peer
     /// permitted any.
     #[inline]

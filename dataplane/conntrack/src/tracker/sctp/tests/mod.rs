@@ -96,7 +96,7 @@ impl Association {
     fn in_state(state: SctpState) -> Self {
         let mut association = Self::new();
         association.entry.state = state as u8;
-        association.entry.tracker.get_mut::<Memory>().tags = [SERVER_TAG, CLIENT_TAG];
+        association.entry.tracker.get_mut::<SctpMemory>().tags = [SERVER_TAG, CLIENT_TAG];
         association
     }
 
@@ -170,8 +170,8 @@ fn every_chunk_in_every_state_and_direction() {
     for &(direction, kind, row) in ROWS {
         for (from, to) in SctpState::ALL.into_iter().zip(row.split(' ')) {
             let mut association = Association::in_state(from);
-            let own = association.entry.tracker.get::<Memory>().tags[direction as usize];
-            let other = association.entry.tracker.get::<Memory>().tags[direction.invert() as usize];
+            let own = association.entry.tracker.get::<SctpMemory>().tags[direction as usize];
+            let other = association.entry.tracker.get::<SctpMemory>().tags[direction.invert() as usize];
             let (tag, chunk) = match kind {
                 ty::INIT => (0, init(kind, other)),
                 ty::INIT_ACK => (own, init(kind, other)),
