@@ -79,7 +79,7 @@ pub enum Command {
     #[command(after_help = RELOAD_HELP)]
     Reload(Ask),
     /// Show or change the timeouts of a running daemon
-    Timeouts(timeouts::Timeouts),
+    Timeouts(timeouts::TimeoutsArgs),
     /// Captures in, captures out, in capture time
     Replay(Replay),
     /// Print the reference configuration: every key, its meaning, its default

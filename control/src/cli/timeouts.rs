@@ -20,7 +20,7 @@ Examples:
 
 A new timeout holds for an entry from its next packet on. To keep one, write it
 under conntrack.timeouts in the configuration file.")]
-pub struct Timeouts {
+pub struct TimeoutsArgs {
     /// What to do
     #[command(subcommand)]
     command: TimeoutsCommand,
@@ -52,7 +52,7 @@ enum TimeoutsCommand {
     },
 }
 
-impl Timeouts {
+impl TimeoutsArgs {
     /// Does it.
     pub fn run(&self) -> ExitCode {
         exit(match &self.command {

@@ -70,7 +70,7 @@ pub struct EntrySnapshot {
     /// What has passed in the original and the reply direction; `None` without accounting.
     pub traffic: Option<[Traffic; 2]>,
     /// Timeouts of a GRE entry, which the kernel's own listing shows.
-    pub gre_timeouts: Option<gre::Timeouts>,
+    pub gre_timeouts: Option<gre::GreTimeouts>,
     /// Connection mark.
     pub mark: u32,
     /// Whole seconds since its birth; `None` without timestamps.

@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// The timeouts of an entry's birth: a tunnel keeps them for life, and its listing shows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub struct Timeouts {
+pub struct GreTimeouts {
     /// Before an answer.
     pub unreplied_ms: u32,
     /// From the first packet after an answer on.
@@ -19,19 +19,19 @@ pub struct Timeouts {
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 struct GreMemory {
-    timeouts: Timeouts,
-    spare: [u8; TRACKER_BYTES - size_of::<Timeouts>()],
+    timeouts: GreTimeouts,
+    spare: [u8; TRACKER_BYTES - size_of::<GreTimeouts>()],
 }
 
 /// The timeouts that a GRE entry lives by.
-pub fn timeouts(entry: &Entry) -> Timeouts {
+pub fn timeouts(entry: &Entry) -> GreTimeouts {
     entry.tracker.get::<GreMemory>().timeouts
 }
 
 /// Any first packet opens a connection.
 pub fn open(context: Context<'_>, entry: &mut Entry) -> Result<u32, InvalidReason> {
     let settings = &context.settings.timeouts;
-    let timeouts = Timeouts { unreplied_ms: settings.gre_unreplied_ms, stream_ms: settings.gre_stream_ms };
+    let timeouts = GreTimeouts { unreplied_ms: settings.gre_unreplied_ms, stream_ms: settings.gre_stream_ms };
     entry.tracker.get_mut::<GreMemory>().timeouts = timeouts;
     Ok(timeouts.unreplied_ms)
 }
@@ -77,6 +77,6 @@ mod tests {
         let context = Context { settings: &settings, now: Tick::default() };
         assert_eq!(open(context, &mut entry), Ok(5_000));
         assert_eq!(update(&mut entry), Update::Refresh { timeout_ms: 5_000 });
-        assert_eq!(timeouts(&entry), Timeouts { unreplied_ms: 5_000, stream_ms: 180_000 });
+        assert_eq!(timeouts(&entry), GreTimeouts { unreplied_ms: 5_000, stream_ms: 180_000 });
     }
 }
