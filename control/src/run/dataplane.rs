@@ -57,7 +57,7 @@ pub struct Dataplane {
     /// The workers.
     pub workers: Workers,
     ports: Vec<NamedPort>,
-    pools: Pools,
+    mempools: Mempools,
     capacity: u32,
 }
 
@@ -88,11 +88,11 @@ impl Dataplane {
         let devices = attach(&eal, config)?;
         startup.go_on()?;
         let workers = shards.len() as u16;
-        let pools = Pools::new(&eal, &devices, workers, config.conntrack.fragments.memory.0)?;
+        let mempools = Mempools::new(&eal, &devices, workers, config.conntrack.fragments.memory.0)?;
         startup.go_on()?;
-        let (ports, open) = start_ports(config, devices, &pools, workers)?;
-        let workers = start_workers(&eal, config, shards, open, &pools)?;
-        Ok(Dataplane { workers, ports, pools, capacity })
+        let (ports, open) = start_ports(config, devices, &mempools, workers)?;
+        let workers = start_workers(&eal, config, shards, open, &mempools)?;
+        Ok(Dataplane { workers, ports, mempools, capacity })
     }
 
     /// The ports, by number.
@@ -107,7 +107,7 @@ impl Dataplane {
 
     /// Free mbufs, and all there are.
     pub fn mbufs(&self) -> (u32, u32) {
-        (self.pools.by_socket.iter().map(|(_, pool)| pool.available()).sum(), self.pools.mbufs)
+        (self.mempools.by_socket.iter().map(|(_, pool)| pool.available()).sum(), self.mempools.mbufs)
     }
 
     /// Ends the workers, which have been drained, then the ports.
@@ -152,14 +152,14 @@ fn shards(
     (0..).zip(cores).map(shard).collect()
 }
 
-/// Mbufs near the devices.
-struct Pools {
+/// Mempools near the devices.
+struct Mempools {
     by_socket: Vec<(Option<u16>, Mempool)>,
     /// Of all pools together.
     mbufs: u32,
 }
 
-impl Pools {
+impl Mempools {
     /// A pool on each NUMA socket that has a device. All fragments that are held may be of one of them.
     fn new(
         eal: &Eal,
@@ -171,7 +171,7 @@ impl Pools {
         let mut sockets: Vec<Option<u16>> = devices.iter().map(|(_, device)| device.info().socket).collect();
         sockets.sort_unstable();
         sockets.dedup();
-        let mut pools = Self { by_socket: Vec::new(), mbufs: 0 };
+        let mut mempools = Self { by_socket: Vec::new(), mbufs: 0 };
         for (number, socket) in sockets.into_iter().enumerate() {
             let near = devices.iter().map(|(_, device)| device.info()).filter(|info| info.socket == socket);
             let queues =
@@ -180,10 +180,10 @@ impl Pools {
             let mbufs = moving + held;
             let mbufs = mbufs.next_power_of_two() - 1;
             let options = MempoolOptions { mbufs, socket, ..MempoolOptions::default() };
-            pools.by_socket.push((socket, Mempool::new(eal, &format!("packets-{number}"), &options)?));
-            pools.mbufs += mbufs;
+            mempools.by_socket.push((socket, Mempool::new(eal, &format!("packets-{number}"), &options)?));
+            mempools.mbufs += mbufs;
         }
-        Ok(pools)
+        Ok(mempools)
     }
 
     /// The pool on a socket, or any.
@@ -245,14 +245,14 @@ fn attach(eal: &Eal, config: &Config) -> Result<Vec<(String, Device)>, RunError>
 fn start_ports(
     config: &Config,
     devices: Vec<(String, Device)>,
-    pools: &Pools,
+    mempools: &Mempools,
     workers: u16,
 ) -> Result<(Vec<NamedPort>, Vec<OpenPort>), RunError> {
     let (mut ports, mut open) = (Vec::new(), Vec::new());
     for (name, device) in devices {
         let mtu = config.interfaces.get(&name).map(|interface| interface.mtu);
         let options = PortOptions { mtu, ..port_options(device.info(), workers) };
-        let pool = pools.near(device.info().socket);
+        let pool = mempools.near(device.info().socket);
         let (port, rx, tx) = device
             .start(&options, &pool)
             .map_err(|error| RunError::Other(format!("interface {name}: {error}")))?;
@@ -275,7 +275,7 @@ fn start_workers(
     config: &Config,
     shards: Vec<Shard>,
     open: Vec<OpenPort>,
-    pools: &Pools,
+    mempools: &Mempools,
 ) -> Result<Workers, RunError> {
     let clock = Clock::new(eal);
     let mut started = Workers(Vec::with_capacity(shards.len()));
@@ -288,7 +288,7 @@ fn start_workers(
             "worker {number}: core {core}, {}",
             if idle == Idle::Poll { "polling" } else { "napping when idle" }
         );
-        let mut worker = Worker::new(shard, queues, pools.near(None));
+        let mut worker = Worker::new(shard, queues, mempools.near(None));
         worker.join_links();
         let lcore = lcore::launch(eal, usize::from(*core), &format!("worker-{number}"), move || {
             worker.run(&clock, idle, &mut inbox);
