@@ -8,7 +8,7 @@ use pcap_parser::pcapng::Block;
 use pcap_parser::{InterfaceDescriptionBlock, OptionCode, PcapBlockOwned, PcapError, PcapHeader};
 use thiserror::Error;
 
-use super::link::Link;
+use super::link_type::LinkType;
 
 /// The longest frame that a capture can hold: libpcap's own limit.
 const MAX_FRAME_BYTES: usize = 262_144;
@@ -27,7 +27,7 @@ pub struct Record<'a> {
     /// Nanoseconds since 1970.
     pub time_ns: u64,
     /// What the bytes begin with.
-    pub link: Link,
+    pub link: LinkType,
     /// The bytes that were captured.
     pub bytes: &'a [u8],
     /// Whether the packet was longer.
@@ -127,7 +127,7 @@ fn read_from(
 /// A packet in a block.
 struct Packet<'a> {
     time_ns: u64,
-    link: Link,
+    link: LinkType,
     bytes: &'a [u8],
     cut: bool,
 }
@@ -144,7 +144,7 @@ struct Format {
 
 #[derive(Clone, Copy)]
 struct Interface {
-    link: Result<Link, u32>,
+    link: Result<LinkType, u32>,
     /// Units in a second.
     resolution: u64,
     offset_s: i64,
@@ -217,7 +217,7 @@ impl Interface {
     fn of_pcap(header: &PcapHeader) -> Self {
         Self {
             // The upper bits tell about the frame check sequence.
-            link: Link::of(header.network.0 as u32 & 0xffff, header.is_bigendian()),
+            link: LinkType::of(header.network.0 as u32 & 0xffff, header.is_bigendian()),
             resolution: if header.is_nanosecond_precision() { NS } else { 1_000_000 },
             offset_s: 0,
             snap_bytes: header.snaplen,
@@ -233,14 +233,14 @@ impl Interface {
         let offset = block.options.iter().find(|option| option.code == OptionCode::IfTsoffset);
         let offset = offset.and_then(|option| option.value.first_chunk().copied());
         Ok(Self {
-            link: Link::of(block.linktype.0 as u32 & 0xffff, big_endian),
+            link: LinkType::of(block.linktype.0 as u32 & 0xffff, big_endian),
             resolution: resolution.ok_or_else(|| format!("stamps of 1/10^{exponent} seconds"))?,
             offset_s: offset.map_or(0, if big_endian { i64::from_be_bytes } else { i64::from_le_bytes }),
             snap_bytes: block.snaplen,
         })
     }
 
-    fn link(self) -> Result<Link, String> {
+    fn link(self) -> Result<LinkType, String> {
         self.link.map_err(|number| format!("link type {number} is not known"))
     }
 

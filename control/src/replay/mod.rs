@@ -7,7 +7,7 @@
 mod args;
 mod capture;
 mod input;
-mod link;
+mod link_type;
 mod pcap;
 mod play;
 mod report;

@@ -51,7 +51,7 @@ pub struct Daemon {
     loads: Vec<Load>,
     rules: rules::Published,
     pools: pools::Pools,
-    links: ports::Links,
+    links: ports::LinkStates,
     loss_alarms: ports::LossAlarms,
     shard_alarms: ShardAlarms,
 }
@@ -80,7 +80,7 @@ impl Daemon {
             rules: rules::Published::default(),
             pools: pools::Pools::of(&candidate.configuration),
             configuration: candidate.configuration,
-            links: ports::Links::default(),
+            links: ports::LinkStates::default(),
             loss_alarms: ports::LossAlarms::default(),
             shard_alarms: ShardAlarms::default(),
         };

@@ -13,9 +13,9 @@ use crate::socket::protocol::{PortDescription, PortStatistics};
 
 /// The links as they were last seen, in the order of the ports.
 #[derive(Default)]
-pub struct Links(Vec<Option<Link>>);
+pub struct LinkStates(Vec<Option<Link>>);
 
-impl Links {
+impl LinkStates {
     /// Looks at each link and logs those that have changed; the first time all that are known.
     pub fn watch(&mut self, ports: &[NamedPort]) {
         self.0.resize(ports.len(), None);

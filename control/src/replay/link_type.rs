@@ -1,8 +1,8 @@
-//! Link types of captures, and how their packets become Ethernet frames.
+//! LinkType types of captures, and how their packets become Ethernet frames.
 
 /// What a captured packet begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Link {
+pub enum LinkType {
     /// Ethernet.
     Ethernet,
     /// An IP header of either version.
@@ -27,7 +27,7 @@ const IPV6: u16 = 0x86dd;
 /// IEEE 802's EtherType for local experiments: what is neither IPv4 nor IPv6.
 const OTHER: u16 = 0x88b5;
 
-impl Link {
+impl LinkType {
     /// The link type of a number of the registry (draft-ietf-opsawg-pcaplinktype), in a capture of this byte order.
     ///
     /// # Errors
@@ -115,7 +115,7 @@ mod tests {
 
     fn frame(number: u32, big_endian: bool, bytes: &[u8]) -> Vec<u8> {
         let mut frame = vec![0xee];
-        Link::of(number, big_endian).unwrap().frame(bytes, &mut frame);
+        LinkType::of(number, big_endian).unwrap().frame(bytes, &mut frame);
         frame
     }
 
@@ -151,6 +151,6 @@ mod tests {
         for number in [0, 108, 113, 276] {
             assert!(frame(number, false, &[1, 2]).is_empty());
         }
-        assert_eq!(Link::of(105, false), Err(105));
+        assert_eq!(LinkType::of(105, false), Err(105));
     }
 }
