@@ -38,7 +38,7 @@ impl<'a> Startup<'a> {
             if matches!(event, Event::Done) {
                 return work.join().ok_or_else(|| failed("the thread panicked".to_owned()));
             }
-            self.hear(event)?;
+            self.receive(event)?;
         }
         Err(RunError::Stopped)
     }
@@ -49,12 +49,12 @@ impl<'a> Startup<'a> {
     /// [`RunError::Stopped`].
     pub fn go_on(&mut self) -> Result<(), RunError> {
         while let Ok(event) = self.received.try_recv() {
-            self.hear(event)?;
+            self.receive(event)?;
         }
         Ok(())
     }
 
-    fn hear(&mut self, event: Event) -> Result<(), RunError> {
+    fn receive(&mut self, event: Event) -> Result<(), RunError> {
         match event {
             Event::Stop => return Err(RunError::Stopped),
             Event::Reload => self.reload = true,

@@ -118,7 +118,7 @@ impl Workers {
         let install = |_| Command::Configure(Box::new(Installation::new(Arc::clone(configuration))));
         let commands: Vec<Command> = self.0.iter().map(install).collect();
         let mut counted = RuleCounters::default();
-        for answer in self.tell_all(commands) {
+        for answer in self.send_to_all(commands) {
             match answer {
                 Ok(Answer::Configured(old)) => counted.add(&old.rule_counters),
                 // It confirms the configuration later.
@@ -136,7 +136,7 @@ impl Workers {
     /// Some worker has ended, or takes no more commands: none was told.
     pub fn set_timeouts(&mut self, configuration: &Arc<Configuration>) -> Result<(), Unanswered> {
         self.ready()?;
-        let answers = self.tell_all(repeat_with(|| Command::SetTimeouts(Arc::clone(configuration))));
+        let answers = self.send_to_all(repeat_with(|| Command::SetTimeouts(Arc::clone(configuration))));
         match answers.iter().any(|answer| matches!(answer, Err(Unanswered::Gone))) {
             true => Err(Unanswered::Gone),
             false => Ok(()),
@@ -171,7 +171,7 @@ impl Workers {
     /// A worker has panicked. All others have ended in order.
     pub fn stop(mut self) -> Result<(), RunError> {
         // One that has ended by itself cannot answer; joining it says why.
-        self.tell_all(repeat_with(|| Command::Stop));
+        self.send_to_all(repeat_with(|| Command::Stop));
         let joined: Vec<bool> = self.0.into_iter().map(|worker| worker.lcore.join().is_ok()).collect();
         match joined.iter().position(|joined| !joined) {
             None => Ok(()),
@@ -181,18 +181,21 @@ impl Workers {
 
     /// Asks all workers; gives their answers, in order, if there are all of them.
     fn ask_all(&mut self, command: impl FnMut() -> Command) -> Result<Vec<Answer>, Unanswered> {
-        self.tell_all(repeat_with(command)).into_iter().collect()
+        self.send_to_all(repeat_with(command)).into_iter().collect()
     }
 
-    /// Tells each worker its command before it waits for the first, so that they work at the same time. Which of them do
+    /// Sends each worker its command before it waits for the first, so that they work at the same time. Which of them do
     /// not answer is logged.
-    fn tell_all(&mut self, commands: impl IntoIterator<Item = Command>) -> Vec<Result<Answer, Unanswered>> {
+    fn send_to_all(
+        &mut self,
+        commands: impl IntoIterator<Item = Command>,
+    ) -> Vec<Result<Answer, Unanswered>> {
         let pairs = self.0.iter_mut().zip(commands);
-        let told: Vec<_> = pairs.map(|(worker, command)| worker.controller.tell(command)).collect();
-        let hear = |(worker, told): (&mut Handle, Result<(), Unanswered>)| {
-            told.and_then(|()| worker.controller.hear(PATIENCE))
+        let sent: Vec<_> = pairs.map(|(worker, command)| worker.controller.send(command)).collect();
+        let receive = |(worker, sent): (&mut Handle, Result<(), Unanswered>)| {
+            sent.and_then(|()| worker.controller.receive(PATIENCE))
         };
-        let answers: Vec<_> = self.0.iter_mut().zip(told).map(hear).collect();
+        let answers: Vec<_> = self.0.iter_mut().zip(sent).map(receive).collect();
         for (number, answer) in answers.iter().enumerate() {
             if let Err(why) = answer {
                 warn!("worker {number}: {why}");

@@ -313,14 +313,14 @@ fn take_up<F: Frame>(
     }
 }
 
-/// Tells other shards what this one has to say, as far as their lanes have room.
+/// Sends other shards the messages that wait for them, as far as their lanes have room.
 pub fn flush_messages<H: Host>(shard: &mut Shard, host: &mut H) {
     if !shard.is_silent() {
-        others(shard).for_each(|to| speak_to(shard, host, to));
+        others(shard).for_each(|to| flush_messages_to(shard, host, to));
     }
 }
 
-fn speak_to<H: Host>(shard: &mut Shard, host: &mut H, to: ShardId) {
+fn flush_messages_to<H: Host>(shard: &mut Shard, host: &mut H, to: ShardId) {
     let mut room = host.lane_room(to);
     while room > 0
         && let Some(message) = shard.next_message(to)
@@ -351,7 +351,7 @@ fn hand_off<H: Host>(
 ) {
     let hops = packet.handed().map_or(0, |handed| handed.hops) + 1;
     // What the other shard is to know before it looks the packet up goes first.
-    speak_to(shard, host, to);
+    flush_messages_to(shard, host, to);
     let handed = Handed { from: shard.steering().own(), by, hops };
     let refused = if hops > MAX_HOPS {
         Err((packet, DropReason::HandoffLoop))

@@ -120,11 +120,11 @@ impl Controller {
     /// # Errors
     /// The worker has ended, or is late. What the command carried is lost then.
     pub fn ask(&mut self, command: Command, patience: Duration) -> Result<Answer, Unanswered> {
-        self.tell(command)?;
-        self.hear(patience)
+        self.send(command)?;
+        self.receive(patience)
     }
 
-    /// Whether the next [`Controller::tell`] succeeds.
+    /// Whether the next [`Controller::send`] succeeds.
     ///
     /// # Errors
     /// The worker has ended, or too many commands wait for it.
@@ -132,19 +132,19 @@ impl Controller {
         if self.commands.is_full() || self.answers.is_abandoned() { Err(self.unanswered()) } else { Ok(()) }
     }
 
-    /// Gives a command to the worker, which carries it out sooner or later. Its answer is to be [heard](Self::hear).
+    /// Gives a command to the worker, which carries it out sooner or later. Its answer is to be [received](Self::receive).
     ///
     /// # Errors
     /// The worker has ended, or too many commands wait for it. What the command carried is lost then.
-    pub fn tell(&mut self, command: Command) -> Result<(), Unanswered> {
+    pub fn send(&mut self, command: Command) -> Result<(), Unanswered> {
         self.commands.push(command).map_err(|PushError::Full(_)| self.unanswered())
     }
 
-    /// Waits for the answer to the command that was told, at most `patience`. For control threads: it sleeps.
+    /// Waits for the answer to the command that was sent, at most `patience`. For control threads: it sleeps.
     ///
     /// # Errors
     /// The worker has ended, or is late: its answer is lost then, but not the command.
-    pub fn hear(&mut self, patience: Duration) -> Result<Answer, Unanswered> {
+    pub fn receive(&mut self, patience: Duration) -> Result<Answer, Unanswered> {
         let since = Monotonic::now();
         loop {
             match self.answers.pop() {

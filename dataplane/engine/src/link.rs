@@ -126,7 +126,7 @@ impl Links {
                     .group
                     .is_none_or(|asked| router.groups(ingress, port.mac).any(|group| group == asked))
                 {
-                    self.listeners.hear(now, ingress, query);
+                    self.listeners.receive(now, ingress, query);
                 }
                 return None;
             }
@@ -312,7 +312,7 @@ fn heard(port: &WorkerPort, router: &Router, ingress: PortId, message: Message) 
 
 /// Takes note of what a neighbour says of itself, and sends what has waited for that.
 fn learn(now: Instant, neighbours: &mut Neighbours<Undelivered>, port: &mut WorkerPort, heard: Heard) {
-    for Undelivered { mbuf, .. } in neighbours.hear(now, heard) {
+    for Undelivered { mbuf, .. } in neighbours.update(now, heard) {
         send_to(port, mbuf, heard.speaker.mac);
     }
 }

@@ -177,7 +177,7 @@ impl Listeners {
     }
 
     /// A querier asks on a port: the answer comes at random within its time, or earlier if one is to come already.
-    pub(crate) fn hear(&mut self, now: Instant, port: PortId, query: Query) {
+    pub(crate) fn receive(&mut self, now: Instant, port: PortId, query: Query) {
         let due = now.after(self.random_up_to(query.max_delay).max(MIN_DELAY));
         let Some(listener) = self.ports.get_mut(usize::from(port.0)) else { return };
         // A querier of version 1 can read no other report.
@@ -354,18 +354,18 @@ mod tests {
         let asked =
             |max_ms| Query { group: None, report: Report::Answer, max_delay: Duration::from_millis(max_ms) };
         for _ in 0..5 {
-            listeners.hear(at(0), PORT, asked(2000));
+            listeners.receive(at(0), PORT, asked(2000));
         }
         let made = reports(&mut listeners, 0..5000, 3);
         assert!(matches!(made[..], [(..=2010, Report::Answer)]), "{made:?}");
-        listeners.hear(at(5000), PORT, asked(0));
-        listeners.hear(at(5000), PORT, Query { report: Report::AnswerV1, ..asked(500) });
+        listeners.receive(at(5000), PORT, asked(0));
+        listeners.receive(at(5000), PORT, Query { report: Report::AnswerV1, ..asked(500) });
         let made = reports(&mut listeners, 5000..6000, 3);
         assert!(matches!(made[..], [(_, Report::AnswerV1)]), "{made:?}");
         // Asked all the time, and at once.
         let many: Vec<_> = (6000..7000)
             .flat_map(|ms| {
-                listeners.hear(at(ms), PORT, asked(0));
+                listeners.receive(at(ms), PORT, asked(0));
                 reports(&mut listeners, ms..ms + 1, 3)
             })
             .collect();

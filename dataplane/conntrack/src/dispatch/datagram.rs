@@ -1,6 +1,6 @@
 //! What is done with fragments, and with the datagrams that they make.
 
-use super::{Dispatcher, Host, Load, MAX_HOPS, end, speak_to};
+use super::{Dispatcher, Host, Load, MAX_HOPS, end, flush_messages_to};
 use crate::fragments::{DatagramId, Leader, cut};
 use crate::frame::{Frame, Handed};
 use crate::ids::{PortId, ShardId};
@@ -123,7 +123,7 @@ impl<P: Frame> Dispatcher<P> {
         to: ShardId,
         by: Handoff,
     ) {
-        speak_to(shard, host, to);
+        flush_messages_to(shard, host, to);
         let hops = self.fragments.whole(id).hops() + 1;
         let reason = if hops > MAX_HOPS {
             DropReason::HandoffLoop

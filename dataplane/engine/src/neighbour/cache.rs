@@ -180,7 +180,7 @@ impl<P> Neighbours<P> {
     /// Takes note of what a neighbour says of itself; gives the packets that waited for it. One that nobody has asked for is
     /// remembered only if it asked for the box.
     #[cold]
-    pub(crate) fn hear(&mut self, now: Instant, heard: Heard) -> ArrayVec<P, MAX_WAITING> {
+    pub(crate) fn update(&mut self, now: Instant, heard: Heard) -> ArrayVec<P, MAX_WAITING> {
         let Heard { ingress, speaker: Speaker { address, mac }, to_us, overrides } = heard;
         let Some(place) = self.places.get(&(ingress, address)).copied() else {
             if to_us {

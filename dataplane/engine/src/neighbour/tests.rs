@@ -59,8 +59,8 @@ fn packets_wait_for_an_answer_and_leave_in_order() {
     assert_eq!(neighbours.wait(at(1), PORT, host(), 3), Wait::Waits);
     assert_eq!(neighbours.wait(at(1), PORT, host(), 4), Wait::Dropped(4));
     let elsewhere = Heard { ingress: PortId(0), ..said("10.0.0.2", MAC, false) };
-    assert!(neighbours.hear(at(2), elsewhere).is_empty(), "another link's");
-    assert_eq!(neighbours.hear(at(2), said("10.0.0.2", MAC, false)).as_slice(), [1, 2, 3]);
+    assert!(neighbours.update(at(2), elsewhere).is_empty(), "another link's");
+    assert_eq!(neighbours.update(at(2), said("10.0.0.2", MAC, false)).as_slice(), [1, 2, 3]);
     assert_eq!(neighbours.resolve(at(2), PORT, host()), Some(MAC));
 }
 
@@ -78,13 +78,13 @@ fn a_silent_neighbour_is_asked_three_times_and_given_up() {
 #[test]
 fn a_known_neighbour_is_asked_again_only_while_packets_go_there() {
     let mut neighbours = cache();
-    neighbours.hear(at(1), said("10.0.0.2", MAC, true));
+    neighbours.update(at(1), said("10.0.0.2", MAC, true));
     assert_eq!(expire(&mut neighbours, 20), (vec![], vec![]));
     assert_eq!(expire(&mut neighbours, 300), (vec![], vec![]), "nobody needs it");
     assert_eq!(neighbours.resolve(at(301), PORT, host()), Some(MAC));
     assert_eq!(expire(&mut neighbours, 302), (vec![host()], vec![]));
     let other = [2, 0, 0, 0, 0, 8];
-    neighbours.hear(at(303), said("10.0.0.2", other, false));
+    neighbours.update(at(303), said("10.0.0.2", other, false));
     assert_eq!(neighbours.resolve(at(304), PORT, host()), Some(other), "it has moved");
     for seconds in [340, 341, 342] {
         assert_eq!(expire(&mut neighbours, seconds), (vec![host()], vec![]));
@@ -96,7 +96,7 @@ fn a_known_neighbour_is_asked_again_only_while_packets_go_there() {
 #[test]
 fn an_unused_neighbour_is_forgotten() {
     let mut neighbours = cache();
-    neighbours.hear(at(1), said("10.0.0.2", MAC, true));
+    neighbours.update(at(1), said("10.0.0.2", MAC, true));
     expire(&mut neighbours, 700);
     assert_eq!(neighbours.resolve(at(701), PORT, host()), None);
 }
@@ -104,7 +104,7 @@ fn an_unused_neighbour_is_forgotten() {
 #[test]
 fn strangers_are_remembered_only_if_they_ask_for_the_box() {
     let mut neighbours = cache();
-    neighbours.hear(at(1), said("10.0.0.2", MAC, false));
+    neighbours.update(at(1), said("10.0.0.2", MAC, false));
     assert_eq!(neighbours.resolve(at(1), PORT, host()), None);
 }
 
@@ -114,9 +114,9 @@ fn only_an_announcement_that_overrides_moves_an_address() {
     let quiet = Heard { overrides: false, ..said("10.0.0.2", other, false) };
     let mut neighbours = cache();
     neighbours.wait(at(1), PORT, host(), 1);
-    assert_eq!(neighbours.hear(at(1), quiet).as_slice(), [1], "better than nothing");
-    neighbours.hear(at(2), said("10.0.0.2", MAC, false));
-    neighbours.hear(at(3), quiet);
+    assert_eq!(neighbours.update(at(1), quiet).as_slice(), [1], "better than nothing");
+    neighbours.update(at(2), said("10.0.0.2", MAC, false));
+    neighbours.update(at(3), quiet);
     assert_eq!(neighbours.resolve(at(3), PORT, host()), Some(MAC));
     assert_eq!(expire(&mut neighbours, 4).0, [host()], "it is asked who it is");
 }
@@ -124,26 +124,26 @@ fn only_an_announcement_that_overrides_moves_an_address() {
 #[test]
 fn whoever_is_in_use_keeps_its_place_in_a_flood_of_questions() {
     let mut neighbours = cache();
-    neighbours.hear(at(1), said("10.0.0.2", MAC, true));
+    neighbours.update(at(1), said("10.0.0.2", MAC, true));
     neighbours.resolve(at(1), PORT, host());
     for n in 256..256 + 3 * MAX_UNUSED {
-        neighbours.hear(at(1), said(&number(n).to_string(), MAC, true));
+        neighbours.update(at(1), said(&number(n).to_string(), MAC, true));
     }
     assert_eq!(entries(&neighbours, State::Stale), MAX_UNUSED);
     assert_eq!(neighbours.counters().evictions[State::Stale as usize], 2 * u64::from(MAX_UNUSED));
     assert_eq!(neighbours.resolve(at(1), PORT, host()), Some(MAC));
     let newest = said("10.0.0.3", MAC, true);
-    neighbours.hear(at(1), newest);
+    neighbours.update(at(1), newest);
     assert_eq!(neighbours.resolve(at(1), PORT, newest.speaker.address), Some(MAC), "the newest is known");
     let other_port = Heard { ingress: PortId(0), ..newest };
-    neighbours.hear(at(1), other_port);
+    neighbours.update(at(1), other_port);
     assert_eq!(neighbours.resolve(at(1), PortId(0), newest.speaker.address), Some(MAC));
 }
 
 #[test]
 fn a_scan_is_paced_and_pushes_out_only_what_it_asked_for() {
     let mut neighbours = cache();
-    neighbours.hear(at(1), said("10.0.0.2", MAC, true));
+    neighbours.update(at(1), said("10.0.0.2", MAC, true));
     let mut asked = 0;
     for n in 0..10_000 {
         let now = Instant::from_ns(1_000_000_000 + u64::from(n) * 100_000);
@@ -166,7 +166,7 @@ fn each_place_of_the_cache_can_be_taken_again() {
     let mut neighbours = cache();
     for round in 0..20 {
         for n in 0..2000 {
-            neighbours.hear(at(round), said(&number(256 + n).to_string(), MAC, true));
+            neighbours.update(at(round), said(&number(256 + n).to_string(), MAC, true));
             neighbours.resolve(at(round), PORT, number(256 + n));
         }
         for slice in 0..2000 {
@@ -189,7 +189,7 @@ fn what_the_operator_says_stands() {
     let mut released = Vec::new();
     neighbours.configure(&router, |port, packet, mac| released.push((port, packet, mac)));
     assert_eq!(released, [(PORT, 1, MAC), (PORT, 2, MAC)], "those that have waited");
-    neighbours.hear(at(1), said("10.0.0.2", [2, 0, 0, 0, 0, 7], true));
+    neighbours.update(at(1), said("10.0.0.2", [2, 0, 0, 0, 0, 7], true));
     assert_eq!(expire(&mut neighbours, 9000), (vec![], vec![]));
     assert_eq!(neighbours.resolve(at(9000), PORT, host()), Some(MAC));
     router.neighbours.clear();
@@ -266,7 +266,7 @@ fn a_listing_has_each_neighbour_once_whatever_the_size_of_its_pages() {
     }
     (2..=4).for_each(|second| drop(expire(&mut neighbours, second)));
     for n in 0..18 {
-        neighbours.hear(at(4), said(&format!("10.0.0.{n}"), MAC, true));
+        neighbours.update(at(4), said(&format!("10.0.0.{n}"), MAC, true));
     }
     assert_eq!(neighbours.wait(at(4), PORT, address("10.0.0.99"), 1), Wait::Asks);
     for places in [1, 7, 256, u32::MAX] {
