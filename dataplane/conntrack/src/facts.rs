@@ -51,7 +51,7 @@ pub struct Connection {
 }
 
 impl Facts {
-    /// Those of a connection's first packet, before its way is known.
+    /// Those of a connection's first packet, before it is routed.
     pub(crate) fn of_first_packet(packet: Packet<'_>, ingress: PortId) -> Self {
         let mut facts = Self::of_packet(packet, ingress);
         facts.state = Some(State::New);

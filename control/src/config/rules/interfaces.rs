@@ -1,4 +1,4 @@
-//! What must hold for cores, interfaces and the way that packets pass between them.
+//! What must hold for cores, interfaces and how packets pass between them.
 
 use std::collections::BTreeMap;
 

@@ -61,7 +61,7 @@ type Later = (&'static str, fn(&NatRule) -> bool, &'static str);
 
 #[rustfmt::skip]
 const LATER: [Later; 3] = [
-    ("out", |rule| rule.out.is_some(), "before the way of the packet is looked up"),
+    ("out", |rule| rule.out.is_some(), "before the packet is routed"),
     ("mark", |rule| rule.mark.is_some(), "before the policy, which gives marks"),
     ("status", |rule| rule.status.is_some(), "before anything is known of the connection"),
 ];

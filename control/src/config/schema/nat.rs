@@ -23,7 +23,7 @@ pub struct Nat {
     #[garde(length(max = MAX_RULES), dive)]
     pub source: Vec<NatRule>,
 
-    /// Rules that translate the destination. They see the packet as it came in, before its way is looked up. Each has
+    /// Rules that translate the destination. They see the packet as it came in, before it is routed. Each has
     /// one of the targets `to`, `redirect`, `prefix` and `keep`.
     #[garde(length(max = MAX_RULES), dive)]
     #[schemars(example = serde_json::json!([

@@ -59,7 +59,7 @@ fn default_mtu() -> u16 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a route (to, via, dev)")]
 pub struct Route {
-    /// Destinations this is the way to.
+    /// Destinations that take this route.
     #[schemars(example = "0.0.0.0/0")]
     pub to: Prefix,
 

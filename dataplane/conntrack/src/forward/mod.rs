@@ -31,7 +31,7 @@ pub enum Forwarding {
     Routed(Box<Router>),
 }
 
-/// The way out of a packet.
+/// Where a packet leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Egress {
     /// The port it leaves by; [`PortId::LOCAL`] if it stays.
@@ -41,12 +41,12 @@ pub struct Egress {
 }
 
 impl Egress {
-    /// The way to a port's own link.
+    /// By a port, to a host on its link.
     pub const fn link(port: PortId) -> Self {
         Self { port, gateway: None }
     }
 
-    /// What becomes of a packet that may go this way.
+    /// What becomes of a packet with this egress, if the policy lets it pass.
     pub const fn action(self) -> Action {
         match self.port {
             PortId::LOCAL => Action::Deliver,
@@ -58,9 +58,9 @@ impl Egress {
 /// What forwarding says about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouteResult {
-    /// It would leave so, if the policy lets it.
+    /// There is a route: if the policy lets the packet pass, it leaves so.
     Open(Egress),
-    /// This becomes of it, whatever the policy says.
+    /// The final action: the policy is not consulted.
     Closed(Action),
 }
 
@@ -81,7 +81,7 @@ impl Forwarding {
         }
     }
 
-    /// The way of a frame that was parsed, to `translated` if its destination is.
+    /// Looks up the route of a frame that was parsed: to `translated`, if its destination is.
     #[inline(always)]
     pub(crate) fn route<F: Frame>(
         &self,

@@ -30,7 +30,7 @@ pub struct Interface {
 /// One route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Destinations it is the way to.
+    /// The destinations that take it.
     pub to: Prefix,
     /// The next router; `None` where the destinations are on the link.
     pub via: Option<IpAddr>,
@@ -49,7 +49,7 @@ pub struct Neighbour {
     pub mac: MacAddress,
 }
 
-/// What the FIB says about a destination: the way out, or why packets do not get there.
+/// What the FIB says about a destination: the way out, or why packets are not forwarded there.
 pub type FibEntry = Result<Egress, DropReason>;
 
 /// Interfaces and routes, ready for look-ups.
@@ -256,7 +256,7 @@ impl Router {
         for_port && usize::from(headers.l3_offset) == ethernet::HEADER_BYTES
     }
 
-    /// The way of a packet, to `translated` if its destination is.
+    /// Looks up the route of a packet: to `translated`, if its destination is.
     pub(super) fn route<F: Frame>(
         &self,
         frame: &F,
@@ -301,7 +301,7 @@ impl Router {
         }
     }
 
-    /// The way of a packet with a link-local address, which no router passes on (RFC 4291 section 2.5.6): to the box, where
+    /// The route of a packet with a link-local address, which no router passes on (RFC 4291 section 2.5.6): to the box, where
     /// it is for an address that the box has there.
     #[cold]
     fn route_on_link(

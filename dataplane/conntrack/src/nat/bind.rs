@@ -1,6 +1,6 @@
 //! Binding: what the first packet of a connection chooses for the whole of it.
 //!
-//! The destination is bound before the way of the packet is looked up, the source when the policy has let the packet pass,
+//! The destination is bound before the packet is routed, the source when the policy has let the packet pass,
 //! as in Linux. Nothing is recorded here: what was chosen is in the unconfirmed connection, and counts when that is confirmed.
 
 use super::compiled::{Candidate, CompiledRule};

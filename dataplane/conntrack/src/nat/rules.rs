@@ -14,7 +14,7 @@ use std::ops::RangeInclusive;
 pub struct Nat {
     /// Translate the source, behind the policy. They see the packet as the policy does, its egress port included.
     pub source: Vec<NatRule>,
-    /// Translate the destination, before the way of the packet is looked up. They see the packet as it came.
+    /// Translate the destination, before the packet is routed. They see the packet as it came.
     pub destination: Vec<NatRule>,
 }
 
