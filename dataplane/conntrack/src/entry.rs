@@ -25,7 +25,7 @@ bitflags! {
         const SEEN_REPLY = 1 << 1;
         /// Never evicted under pressure.
         const ASSURED = 1 << 2;
-        /// In the table: its first packet has left.
+        /// In the table. Its first packet has left, unless it is [`PENDING`](Self::PENDING).
         const CONFIRMED = 1 << 3;
         /// Its source is translated.
         const SRC_NAT = 1 << 4;
@@ -35,9 +35,9 @@ bitflags! {
         const EXTENDED = 1 << 6;
         /// A helper reads it, which its extension names.
         const HELPER = 1 << 7;
-        /// It came in by endpoint-independent filtering (EIF, RFC 4787 section 5): by a mapping of its server's port, which it uses.
+        /// Admitted by endpoint-independent filtering (EIF, RFC 4787 section 5); holds a reference on its server's mapping.
         const EIF = 1 << 10;
-        /// Its source is bound by a mapping of its client's port, which it uses.
+        /// Its source is that of its client's endpoint-independent mapping (RFC 4787 section 4.1); holds a reference on that.
         const MAPPED = 1 << 11;
         /// Another shard owns its original tuple, and has a signpost.
         const DELEGATED = 1 << 12;
@@ -50,7 +50,7 @@ bitflags! {
 
         /// Its reply tuple is another than the inverse of its original one.
         const TRANSLATED = Self::SRC_NAT.bits() | Self::DST_NAT.bits();
-        /// It uses a mapping, one way or the other.
+        /// It holds a reference on a mapping.
         const USES_MAPPING = Self::EIF.bits() | Self::MAPPED.bits();
     }
 }

@@ -157,8 +157,8 @@ impl Shard {
 
     /// Puts a configuration in force and leaves the old one in its place, with what its rules have come to. Entries stay, and
     /// each connection is judged anew at its next packet; only masqueraded ones whose address the box has lost end, as
-    /// [`Self::expire`] comes to them. So it does to those that use ports of addresses which the configuration brings, to
-    /// count them.
+    /// [`Self::expire`] comes to them. It also comes to those that use ports of addresses which are new in the configuration,
+    /// whose pools do not count them yet.
     pub fn configure(&mut self, next: &mut Installation) {
         self.generation = self.generation.checked_add(1).unwrap_or(1);
         mem::swap(&mut self.configuration, &mut next.configuration);

@@ -18,7 +18,7 @@ use crate::wire::ethernet;
 /// Places in the indirection table: what most NICs have, and enough that 16 shards differ by an eighth at most.
 pub const TABLE: usize = 128;
 
-/// So many ports in a row, at least one of them brings a connection to each place of the table.
+/// Of so many consecutive ports, at least one steers a connection to each place of the indirection table.
 pub const EVERYWHERE: u16 = 384;
 
 /// The most shards there can be: each has a place in the table.

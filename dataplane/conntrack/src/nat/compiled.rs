@@ -17,9 +17,9 @@ const MAX_ADDRESSES: u64 = 16;
 pub(super) struct Candidate<'a> {
     pub(super) address: u128,
     pub(super) ports: &'a Ports,
-    /// Whether the port may be another than the connection's own only to bring its answers home. Clients that share an
-    /// address do not mind; one whose source a rule leaves alone, or translates one to one, keeps its port, and has a
-    /// signpost.
+    /// Whether a port that is free may be changed all the same, so that answers are steered to this shard. It may where clients
+    /// share the address. Where the source stays, or is translated one to one, the port is kept, and the shard that answers are
+    /// steered to gets a signpost.
     pub(super) steers: bool,
 }
 

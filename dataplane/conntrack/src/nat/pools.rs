@@ -96,8 +96,8 @@ impl Pools {
         self.group(family, address)?.ports.as_ref()?.get(place_in_group(address, space))
     }
 
-    /// The ports of the address that packets of this tuple come to, if those of an entry are counted that the sweep has passed
-    /// or not.
+    /// The used ports of a reply tuple's address and protocol. `None` where they are not counted: in no pool, or in one that is
+    /// new in the configuration while the sweep has not yet come to the entry, which it will count then.
     fn get_mut(&mut self, reply: &Tuple, swept: bool) -> Option<&mut UsedPorts> {
         let place = self.find(key(reply.family(), reply.dst))?;
         let group = self.groups.get_mut(place).filter(|group| swept || !group.partial)?;

@@ -176,7 +176,7 @@ impl NatState {
     }
 
     /// Counts the ports that a translated entry at a place of the table uses: that of its source, and the mapped one that it came
-    /// in by. Whoever counts learns whether the sweep has passed the entry.
+    /// in by. `count` also gets whether the sweep has passed the entry, and will not count it any more.
     pub(crate) fn count_ports(
         &mut self,
         place: u32,

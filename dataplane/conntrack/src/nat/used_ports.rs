@@ -83,17 +83,17 @@ impl UsedPorts {
     }
 }
 
-/// The first of some ports in a row that nobody uses and that is `among` those wanted: for each sixty-four ports in a row, by
-/// the number of that word, these are a bit each. Without `used`, nobody uses any.
+/// The first unused port of a range that is wanted: `wanted` gives a word of 64 consecutive ports, a bit each, by the word's
+/// number. Without `used`, no port is in use.
 pub(super) fn next_free(
     used: Option<&UsedPorts>,
     ports: RangeInclusive<u16>,
-    among: impl Fn(usize) -> u64,
+    wanted: impl Fn(usize) -> u64,
 ) -> Option<u16> {
     let (mut port, last) = (usize::from(*ports.start()), usize::from(*ports.end()));
     while port <= last {
         let word = port / BITS;
-        let free = used.map_or(u64::MAX, |used| !used.used[word]) & among(word);
+        let free = used.map_or(u64::MAX, |used| !used.used[word]) & wanted(word);
         let free = free >> (port % BITS);
         if free != 0 {
             port += free.trailing_zeros() as usize;
