@@ -1,5 +1,6 @@
 //! Counters of a shard: plain numbers that nobody else writes, copied out on request.
 
+use crate::helpers::HelperEvent;
 use crate::tracker::sctp::SctpState;
 use crate::tracker::tcp::TcpState;
 use crate::tuple::protocol;
@@ -194,6 +195,8 @@ counters! {
         packets: "sluice_conntrack_packets_total" ["state" in State, name],
         /// Packets dropped, by reason.
         drops: "sluice_packet_drops_total" ["reason" in DropReason, label],
+        /// What helpers came upon, by event.
+        helper_events: "sluice_helper_events_total" ["event" in HelperEvent, label],
         /// INVALID packets, by reason.
         invalid: "sluice_conntrack_invalid_packets_total" ["reason" in InvalidReason, label],
     }

@@ -35,6 +35,8 @@ bitflags! {
         const EXTENDED = 1 << 6;
         /// A helper reads it, which its extension names.
         const HELPER = 1 << 7;
+        /// A helper has rewritten text of it, and its sequence numbers are moved ([`crate::helpers`]).
+        const SEQ_ADJUST = 1 << 8;
         /// Admitted by endpoint-independent filtering (EIF, RFC 4787 section 5); holds a reference on its server's mapping.
         const EIF = 1 << 10;
         /// Its source is that of its client's endpoint-independent mapping (RFC 4787 section 4.1); holds a reference on that.
@@ -50,6 +52,8 @@ bitflags! {
 
         /// Its reply tuple is another than the inverse of its original one.
         const TRANSLATED = Self::SRC_NAT.bits() | Self::DST_NAT.bits();
+        /// Its packets are rewritten, or may be.
+        const REWRITTEN = Self::TRANSLATED.bits() | Self::HELPER.bits();
         /// It holds a reference on a mapping.
         const USES_MAPPING = Self::EIF.bits() | Self::MAPPED.bits();
     }
@@ -206,6 +210,11 @@ impl Entry {
     /// Whether its reply tuple is another than the inverse of its original one.
     pub const fn is_translated(&self) -> bool {
         self.status.intersects(Status::TRANSLATED)
+    }
+
+    /// Whether its packets are rewritten, or may be.
+    pub const fn is_rewritten(&self) -> bool {
+        self.status.intersects(Status::REWRITTEN)
     }
 
     /// IP protocol number.

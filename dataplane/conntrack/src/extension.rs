@@ -5,7 +5,7 @@
 
 use crate::entry::Status;
 use crate::expectations::Child;
-use crate::helpers::{Assigned, HelperId};
+use crate::helpers::{Assigned, HelperId, Place};
 use crate::ids::EntryId;
 use sluice_memory::Arena;
 use std::io;
@@ -20,6 +20,10 @@ pub(crate) struct Extension {
     helper: u8,
     /// Whether what that announces may have another address than the connection's own.
     loose: bool,
+    /// What its helper keeps of it.
+    pub(crate) help: Place,
+    /// Whether its helper never reads it.
+    pub(crate) is_unread: bool,
     /// The place of the newest of its expectations, plus one; 0 where it has none.
     newest_expectation: u32,
 }

@@ -39,6 +39,7 @@ pub mod mss_clamp;
 pub mod nat;
 pub mod pipeline;
 pub mod policy;
+mod rewritten;
 mod rule_counters;
 pub mod settings;
 pub mod shard;

@@ -5,6 +5,7 @@
 use crate::counters::ProtocolLabel;
 use crate::entries::NONE;
 use crate::entry::Status;
+use crate::helpers::Place;
 use crate::index::Hash;
 use crate::listing::EntrySnapshot;
 use crate::nat::Pools;
@@ -78,7 +79,7 @@ impl Shard {
 
     /// Counts an end, and gives back what the connection had besides its place in the table.
     fn release_removed(&mut self, removed: &Removed, end: End) {
-        let Removed { index, tuples, status, state, newest_expectation } = removed;
+        let Removed { index, tuples, status, state, newest_expectation, help } = removed;
         match end {
             End::Expired => {
                 let protocol = ProtocolLabel::of(tuples[0].protocol());
@@ -101,6 +102,9 @@ impl Shard {
             && let Some(child) = self.table.last_child(self.table.entries.id(*index))
         {
             self.expectations.claims().end_child(child);
+        }
+        if *help != Place::NONE {
+            self.help.end(*help);
         }
         if *newest_expectation != NONE {
             self.end_expectations_of(*newest_expectation);

@@ -3,8 +3,7 @@
 //! A burst goes through in passes, so that each pass fetches the cache lines of the next: the first parses and
 //! fetches buckets, the second fetches the entries that the buckets point to, the third does the work. The second
 //! runs a few packets ahead of the third: what is fetched all at once waits in a queue. A packet of another shard's
-//! leaves in the first pass, to be handed off, and so does a fragment, which comes again with its datagram. Helpers will have
-//! their place behind tracking.
+//! leaves in the first pass, to be handed off, and so does a fragment, which comes again with its datagram.
 
 use crate::claim::delegated_in;
 use crate::entries::NONE;
@@ -175,65 +174,15 @@ impl Shard {
             }
             Place::New(replaces) => self.decide_new(frame, slot, &tracked, replaces),
             Place::Table(index) | Place::Syn(index) | Place::Ending(index)
-                if self.table.entries.at(index).is_translated() =>
+                if self.table.entries.at(index).is_rewritten() =>
             {
-                self.decide_translated(frame, headers, &tracked, index)
+                self.decide_rewritten(frame, headers, &tracked, index)
             }
             Place::None | Place::Table(_) | Place::Syn(_) | Place::Ending(_) | Place::Suspect(..) => {
                 let verdict = self.route_and_judge(frame, headers, &tracked, None);
                 self.conclude(frame, headers, &tracked, verdict)
             }
         }
-    }
-
-    /// About a packet of a translated connection, or an error about one.
-    #[inline(never)]
-    fn decide_translated<F: Frame>(
-        &mut self,
-        frame: &mut F,
-        headers: &Headers,
-        tracked: &Tracked,
-        index: u32,
-    ) -> Verdict {
-        let direction = tracked.direction.unwrap_or(Direction::Original);
-        if headers.kind == Kind::Error {
-            return self.decide_error(frame, headers, tracked, index, direction);
-        }
-        let to = self.translated(index, direction);
-        let verdict = if nat::is_rewritable(Packet { headers, head: frame.head() }, &to) {
-            self.route_and_judge(frame, headers, tracked, Some(&Destination::of(&to)))
-        } else {
-            self.verdict(tracked, Action::Drop(DropReason::NatUnknown))
-        };
-        if let Action::Forward(_) = verdict.action {
-            self.rewrite(frame, headers, &to);
-        }
-        self.conclude(frame, headers, tracked, verdict)
-    }
-
-    /// About an error about a packet of a translated connection.
-    #[cold]
-    fn decide_error<F: Frame>(
-        &mut self,
-        frame: &mut F,
-        headers: &Headers,
-        tracked: &Tracked,
-        index: u32,
-        direction: Direction,
-    ) -> Verdict {
-        let mut edit = self.error_edit(index, direction);
-        let destination = edit.dst.map(|address| Destination { address, port: None });
-        let verdict = if wire::icmp::is_translatable(Packet { headers, head: frame.head() }) {
-            self.route_and_judge(frame, headers, tracked, destination.as_ref())
-        } else {
-            self.verdict(tracked, Action::Drop(DropReason::NatUnknown))
-        };
-        if let Action::Forward(egress) = verdict.action {
-            let packet = Packet { headers, head: frame.head() };
-            edit.src = edit.src.map(|src| self.public_sender(packet, frame.port(), egress).unwrap_or(src));
-            self.rewrite_error(frame, headers, &edit);
-        }
-        self.conclude(frame, headers, tracked, verdict)
     }
 
     /// About a packet that opens no connection though it has none.
@@ -314,6 +263,11 @@ impl Shard {
             }
             RouteResult::Closed(action) => self.verdict(tracked, action),
         };
+        if unconfirmed.helper.is_some()
+            && let Some(EntryId { index, .. }) = verdict.entry
+        {
+            return self.conclude_first_helped(frame, headers, tracked, index, verdict);
+        }
         if let (Action::Forward(_), Some(EntryId { index, .. })) = (verdict.action, verdict.entry)
             && self.table.entries.at(index).is_translated()
         {
@@ -324,7 +278,7 @@ impl Shard {
 
     /// What the policy says about a packet on its way, if that is not closed. Its destination may have been translated.
     #[inline(always)]
-    fn route_and_judge<F: Frame>(
+    pub(crate) fn route_and_judge<F: Frame>(
         &mut self,
         frame: &F,
         headers: &Headers,
@@ -341,7 +295,7 @@ impl Shard {
 
     /// Does to a packet, and to its entry, what its verdict asks for.
     #[inline(always)]
-    fn conclude<F: Frame>(
+    pub(crate) fn conclude<F: Frame>(
         &mut self,
         frame: &mut F,
         headers: &Headers,

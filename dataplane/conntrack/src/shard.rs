@@ -9,6 +9,7 @@ use crate::exchange::Exchange;
 use crate::expectations::{Claims, Expectations};
 use crate::extension::Extension;
 use crate::forward::{MacAddress, MacAddresses};
+use crate::helpers::HelpTable;
 use crate::ids::{EntryId, PortId, ShardId};
 use crate::index::Index;
 use crate::installation::Installation;
@@ -55,6 +56,8 @@ pub struct Shard {
     pub(crate) table: Table,
     pub(crate) counters: Counters,
     pub(crate) log: Log,
+    /// What it keeps of the connections that helpers read.
+    pub(crate) help: HelpTable,
     /// What it keeps of translations.
     pub(crate) nat: NatState,
     /// What is expected, here and by others.
@@ -95,6 +98,7 @@ impl Shard {
             table: Table::new(capacity.entries, places, capacity.seed, capacity.pages, Tick::at(now))?,
             counters: Counters::default(),
             log: Log::default(),
+            help: HelpTable::new(capacity.entries)?,
             expectations,
             nat: NatState::new(capacity.entries, capacity.seed, pools)?,
             macs: MacAddresses::default(),

@@ -14,6 +14,7 @@ use crate::tuple::Direction;
 use crate::unconfirmed::Unconfirmed;
 use crate::verdict::{Handoff, InvalidReason, State};
 use crate::wire;
+use crate::wire::tcp::LONGEST_HEADER;
 use std::hint::select_unpredictable;
 
 /// What tracking found out about a packet.
@@ -86,15 +87,47 @@ impl Shard {
     /// Finds the connection of a packet and brings it up to date.
     #[inline(always)]
     pub(crate) fn track(&mut self, key: &Key, packet: Packet<'_>, handed: Option<Handed>) -> Tracked {
-        let now = Tick::at(self.now);
         let Some((index, direction)) = self.find(key, &packet.headers.tuple) else {
             return self.elsewhere(packet, handed).unwrap_or(Tracked::first(None));
         };
-        let entry = self.table.entries.at_mut(index);
-        if entry.status.contains(Status::PENDING) {
+        let entry = self.table.entries.at(index);
+        if entry.status.intersects(Status::PENDING.union(Status::SEQ_ADJUST)) {
+            return self.track_rarer(index, packet, direction, handed);
+        }
+        self.track_found(index, packet, direction, handed)
+    }
+
+    /// The same of a packet whose entry waits for another shard, or whose numbers a helper has moved.
+    #[cold]
+    #[inline(never)]
+    fn track_rarer(
+        &mut self,
+        index: u32,
+        packet: Packet<'_>,
+        direction: Direction,
+        handed: Option<Handed>,
+    ) -> Tracked {
+        if self.table.entries.at(index).status.contains(Status::PENDING) {
             let place = Place::Pending(index);
             return Tracked { direction: Some(direction), place, ..Tracked::without_entry(State::New) };
         }
+        let mut header = [0; LONGEST_HEADER];
+        let moved = self.as_sent(index, packet, direction, &mut header);
+        let (headers, head) = moved.unwrap_or((*packet.headers, packet.head));
+        self.track_found(index, Packet { headers: &headers, head }, direction, handed)
+    }
+
+    /// Brings the entry of a packet up to date.
+    #[inline(always)]
+    fn track_found(
+        &mut self,
+        index: u32,
+        packet: Packet<'_>,
+        direction: Direction,
+        handed: Option<Handed>,
+    ) -> Tracked {
+        let now = Tick::at(self.now);
+        let entry = self.table.entries.at_mut(index);
         let answered = entry.status.contains(Status::SEEN_REPLY);
         let tracker_state = entry.state;
         let context = Context { settings: &self.configuration.settings, now };

@@ -59,6 +59,8 @@ macro_rules! reasons {
     };
 }
 
+pub(crate) use reasons;
+
 reasons! {
     /// Why a packet was dropped. The same reasons stand in `sluice drops` and in the label of
     /// `sluice_packet_drops_total`.
@@ -117,6 +119,11 @@ reasons! {
         FragmentTimeout = "fragment-timeout",
         /// A fragment too many: of its datagram, of its source, or of all that are held.
         FragmentLimit = "fragment-limit",
+        /// It has a part of a text that a helper may have to rewrite, or comes before what precedes it: it is sent again. As in Linux
+        /// with its preset: it begins like an announcement and does not go on like one.
+        HelperPartial = "helper-partial",
+        /// A helper has a longer text for it than it has room for.
+        HelperNoRoom = "helper-no-room",
         /// It announces a connection that is not expected: too many are, or other shards cannot be told.
         ExpectationFull = "expectation-full",
         /// It announces a connection that is not expected: a packet of it could be one that another connection has announced.

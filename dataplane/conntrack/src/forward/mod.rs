@@ -102,6 +102,14 @@ impl Forwarding {
         }
     }
 
+    /// The MTU of a port, in bytes of the IP datagram. A wire has none of its own.
+    pub(crate) fn mtu(&self, port: PortId) -> u16 {
+        match self {
+            Self::Wire { .. } => u16::MAX,
+            Self::Routed(router) => router.mtu(port),
+        }
+    }
+
     /// Does to a frame what its forwarding or delivery asks for, and says what becomes of it now.
     #[inline(always)]
     pub fn finish<F: Frame>(&self, frame: &mut F, headers: &Headers, action: Action) -> Action {

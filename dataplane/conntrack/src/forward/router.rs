@@ -301,6 +301,11 @@ impl Router {
         }
     }
 
+    /// The MTU of a port.
+    pub(super) fn mtu(&self, PortId(port): PortId) -> u16 {
+        self.interfaces.get(usize::from(port)).map_or(u16::MAX, |interface| interface.mtu)
+    }
+
     /// The route of a packet with a link-local address, which no router passes on (RFC 4291 section 2.5.6): to the box, where
     /// it is for an address that the box has there.
     #[cold]

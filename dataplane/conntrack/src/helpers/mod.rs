@@ -3,11 +3,30 @@
 //! Nothing is read unless the configuration assigns a helper. The first packet of a connection, as it came in, decides; the
 //! helper is that connection's to its end. Each helper is a file with its [`Descriptor`], and a line of each `match` here.
 
+mod announce;
+mod event;
+mod found;
 mod ftp;
+mod help;
+mod newlines;
+mod payload;
+mod shift;
+mod slots;
+mod stage;
+mod stream;
+mod text;
+
+pub use event::HelperEvent;
+pub(crate) use help::HelpTable;
+pub(crate) use slots::Place;
 
 use crate::facts::Facts;
+use crate::family::Family;
 pub use crate::ids::HelperId;
-use crate::policy::Match;
+use crate::policy;
+use crate::tuple::Direction;
+use found::{Form, Found, Line, Match, Memory};
+use text::Text;
 
 /// What is fixed about a helper.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +60,34 @@ impl HelperId {
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|helper| helper.name() == name)
     }
+
+    /// What it finds in a line.
+    fn inspect(self, line: &Line<'_>, memory: &mut Memory) -> Found {
+        match self {
+            Self::Ftp => ftp::inspect(line, memory),
+        }
+    }
+
+    /// Whether a line that begins so may come to announce a connection.
+    fn may_announce(self, piece: &[u8], direction: Direction) -> bool {
+        match self {
+            Self::Ftp => ftp::may_announce(piece, direction),
+        }
+    }
+
+    /// What Linux finds in a segment that begins a line.
+    fn inspect_as_linux(self, payload: &[u8], direction: Direction, family: Family) -> Match {
+        match self {
+            Self::Ftp => ftp::linux::inspect(payload, direction, family),
+        }
+    }
+
+    /// An address in the form that it had.
+    fn rewrite(self, form: Form, family: Family, address: u128, port: u16) -> Text {
+        match self {
+            Self::Ftp => ftp::rewrite(form, family, address, port),
+        }
+    }
 }
 
 /// Which connections a helper reads.
@@ -50,7 +97,7 @@ pub struct Assignment {
     pub helper: HelperId,
     /// What the first packet of such a connection looks like as it comes in: before its destination is translated and before it
     /// has a way.
-    pub on: Match,
+    pub on: policy::Match,
     /// Whether what it announces may have another address than the connection's own.
     pub loose: bool,
 }

@@ -147,6 +147,28 @@ pub(crate) fn decrement_ttl(head: &mut [u8], headers: &Headers) {
     }
 }
 
+/// Writes the length of a datagram that has become longer or shorter into its IP header. The IPv4 header checksum follows
+/// (RFC 1624).
+pub(crate) fn write_length(head: &mut [u8], headers: &Headers) {
+    let l3 = head.get_mut(usize::from(headers.l3_offset)..).unwrap_or_default();
+    match headers.family() {
+        Some(Family::V4) => {
+            let Some(header) = l3.first_chunk_mut::<20>() else { return };
+            let (old, new) = (bytes::u16_at(header, 2), headers.l3_len as u16);
+            let sum = checksum::update(bytes::u16_at(header, 10), old, new);
+            header[2..4].copy_from_slice(&new.to_be_bytes());
+            header[10..12].copy_from_slice(&sum.to_be_bytes());
+        }
+        Some(Family::V6) => {
+            if let Some(field) = l3.get_mut(4..6) {
+                let payload = headers.l3_len.saturating_sub(ipv6::HEADER_BYTES as u32) as u16;
+                field.copy_from_slice(&payload.to_be_bytes());
+            }
+        }
+        None => {}
+    }
+}
+
 /// Source and destination of a packet whose IP header was parsed, whatever its tuple says.
 pub fn addresses(head: &[u8], headers: &Headers) -> (u128, u128) {
     let header = head.get(usize::from(headers.l3_offset)..).unwrap_or_default();

@@ -10,6 +10,9 @@ use bitflags::bitflags;
 /// Bytes of a header without options.
 pub const HEADER_BYTES: usize = 20;
 
+/// Bytes of the longest header, with all options that there can be.
+pub const LONGEST_HEADER: usize = 60;
+
 /// Where in the header the checksum is.
 pub const CHECKSUM: usize = 16;
 

@@ -1,10 +1,16 @@
 //! Helpers from outside: packets of control connections in, expectations and rewritten text out.
 
 mod assignment;
+mod ftp;
+mod session;
+mod streams;
+mod translated;
 
 use crate::common::*;
 use sluice_conntrack::helpers::{Assignment, HelperId, Helpers};
-use sluice_conntrack::policy::Match;
+use sluice_conntrack::policy::{self, Match};
+use sluice_conntrack::{PortId, Verdict};
+use std::net::SocketAddr;
 
 /// FTP on these ports.
 fn ftp_on(ports: &[u16]) -> Assignment {
@@ -17,4 +23,16 @@ fn ftp_on(ports: &[u16]) -> Assignment {
 fn with_helpers<const N: usize>(mut it: Middlebox, assignments: [Assignment; N]) -> Middlebox {
     it.change(|configuration| configuration.helpers = Helpers::new(assignments.into()));
     it
+}
+
+impl Middlebox {
+    /// The verdict on a packet of IPv4, and where it goes.
+    fn reaches(&mut self, port: PortId, packet: &Packet) -> (Verdict, String) {
+        let mut frames = [(port, packet.frame())];
+        let verdict = self.burst(&mut frames)[0];
+        let [(_, frame)] = frames;
+        let address: [u8; 4] = *frame[30..].first_chunk().unwrap();
+        let to = SocketAddr::from((address, u16::from_be_bytes([frame[36], frame[37]])));
+        (verdict, to.to_string())
+    }
 }

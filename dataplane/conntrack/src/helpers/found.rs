@@ -1,0 +1,66 @@
+//! What a helper is given to read, and what it finds.
+
+use super::event::HelperEvent;
+use crate::tuple::Direction;
+use std::net::IpAddr;
+use std::ops::Range;
+
+/// A line of a stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line<'a> {
+    /// Its bytes, the newline included unless it was cut off for being too long.
+    pub(crate) bytes: &'a [u8],
+    /// Who has sent it: in the original direction the client.
+    pub(crate) direction: Direction,
+    /// Whether it is the first of its direction.
+    pub(crate) is_first: bool,
+}
+
+/// What a helper remembers of a connection, as it likes. Zero at birth.
+pub(crate) type Memory = u32;
+
+/// How an address stands in the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Address and port as six numbers with commas between (RFC 959).
+    Numbers,
+    /// Protocol, address and port, with delimiters around each (RFC 2428).
+    Extended,
+    /// The same without protocol and address.
+    ExtendedPort,
+}
+
+/// A connection that is announced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Announced {
+    /// The address that it will go to; `None` is that of whoever announces it.
+    pub(crate) address: Option<IpAddr>,
+    /// The port that it will go to.
+    pub(crate) port: u16,
+    /// Where both stand, in bytes from the start of what was read.
+    pub(crate) place: Range<usize>,
+    /// How they stand there.
+    pub(crate) form: Form,
+}
+
+/// What a helper finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Nothing that it has to do with.
+    Nothing,
+    /// A connection is announced.
+    Announced(Announced),
+    /// It has to be off from here on.
+    Off(HelperEvent),
+}
+
+/// What Linux makes of a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Match {
+    /// It passes.
+    None,
+    /// It begins like an announcement and does not go on like one: it is dropped.
+    Partial,
+    /// A connection is announced.
+    Full(Announced),
+}

@@ -1,0 +1,243 @@
+//! FTP (RFC 959, RFC 2428, RFC 4217).
+//!
+//! The client announces a data connection by PORT or EPRT, the server by the replies 227 and 229. What of this is malformed
+//! turns the helper off, as does whatever is not FTP, and an encrypted session.
+
+pub(super) mod linux;
+#[cfg(test)]
+mod tests;
+
+use super::Descriptor;
+use super::event::HelperEvent;
+use super::found::{Announced, Form, Found, Line, Memory};
+use super::text::Text;
+use crate::family::Family;
+use crate::tuple::{Direction, protocol};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A client may announce one data connection after the other, but it has one at a time.
+pub(super) const DESCRIPTOR: Descriptor =
+    Descriptor { name: "ftp", protocol: protocol::TCP, ports: &[21], max_expectations: 1, timeout_s: 300 };
+
+/// What a session begins with: commands that need no login (RFC 959, 2228, 2389, 2428, 2640, 7151), and others that clients send
+/// before it. HTTP and mail have none of these for a first word.
+const OPENING_VERBS: [&str; 21] = [
+    "USER", "AUTH", "HOST", "FEAT", "OPTS", "SYST", "HELP", "NOOP", "QUIT", "CLNT", "PBSZ", "PROT", "LANG",
+    "ADAT", "CSID", "REIN", "STAT", "PORT", "PASV", "EPRT", "EPSV",
+];
+
+/// Letters and digits of the longest verb in use.
+const LONGEST_VERB: usize = 8;
+
+/// Words that may announce a connection, by who says them.
+const ANNOUNCING: [[&str; 2]; 2] = [["PORT ", "EPRT "], ["227 ", "229 "]];
+
+/// The code of the reply that goes on over several lines, in the memory's low half; 0 is none.
+const CODE: Memory = 0xffff;
+/// The client has said that it will announce by EPSV alone: EPSV ALL.
+const EPSV_ALL: Memory = 1 << 16;
+
+/// Whether a line that begins so may come to announce a connection.
+pub(super) fn may_announce(piece: &[u8], direction: Direction) -> bool {
+    let piece = without_telnet(piece);
+    ANNOUNCING[direction as usize].iter().any(|word| {
+        let both = piece.len().min(word.len());
+        piece[..both].eq_ignore_ascii_case(&word.as_bytes()[..both])
+    })
+}
+
+/// What a line announces.
+pub(super) fn inspect(line: &Line<'_>, memory: &mut Memory) -> Found {
+    match line.direction {
+        Direction::Original => command(line, memory),
+        Direction::Reply => reply(line.bytes, memory),
+    }
+}
+
+/// An address in one of the forms. IPv6 is written in full, as Linux does.
+pub(super) fn rewrite(form: Form, family: Family, address: u128, port: u16) -> Text {
+    match (form, family) {
+        (Form::Numbers, _) => {
+            let [a, b, c, d] = (address as u32).to_be_bytes();
+            let [high, low] = port.to_be_bytes();
+            Text::of(format_args!("{a},{b},{c},{d},{high},{low}"))
+        }
+        (Form::Extended, Family::V4) => {
+            Text::of(format_args!("|1|{}|{port}|", Ipv4Addr::from_bits(address as u32)))
+        }
+        (Form::Extended, Family::V6) => {
+            let [a, b, c, d, e, f, g, h] = Ipv6Addr::from_bits(address).segments();
+            Text::of(format_args!(
+                "|2|{a:04x}:{b:04x}:{c:04x}:{d:04x}:{e:04x}:{f:04x}:{g:04x}:{h:04x}|{port}|"
+            ))
+        }
+        (Form::ExtendedPort, _) => Text::of(format_args!("|||{port}|")),
+    }
+}
+
+/// A line of the client's.
+fn command(line: &Line<'_>, memory: &mut Memory) -> Found {
+    let text = without_telnet(line.bytes);
+    let start = line.bytes.len() - text.len();
+    let verb_len = text.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+    let (verb, rest) = text.split_at(verb_len);
+    if matches!(rest, [b'\r' | b'\n', ..]) && verb.is_empty() && !line.is_first {
+        return Found::Nothing;
+    }
+    let is = |word: &str| verb.eq_ignore_ascii_case(word.as_bytes());
+    let is_command = matches!(rest, [b' ' | b'\r' | b'\n', ..])
+        && (3..=LONGEST_VERB).contains(&verb_len)
+        && verb[0].is_ascii_alphabetic();
+    if !is_command || line.is_first && !OPENING_VERBS.into_iter().any(is) {
+        return Found::Off(HelperEvent::OtherProtocol);
+    }
+    // One space in front, and the end of the line as Telnet has it (RFC 959 section 5.3).
+    let argument = rest.strip_prefix(b" ").and_then(|text| text.strip_suffix(b"\r\n")).unwrap_or_default();
+    let announces = |parsed: Option<Parsed>, form| {
+        let is_all = |parsed: &Parsed| parsed.len == argument.len() && parsed.form == form;
+        announced(parsed.filter(is_all), start + verb_len + 1)
+    };
+    if is("EPSV") && rest.trim_ascii().eq_ignore_ascii_case(b"ALL") {
+        *memory |= EPSV_ALL;
+    } else if *memory & EPSV_ALL != 0 {
+        // All other ways to announce one are forbidden from then on (RFC 2428 section 4).
+    } else if is("PORT") {
+        return announces(numbers(argument), Form::Numbers);
+    } else if is("EPRT") {
+        return announces(extended(argument), Form::Extended);
+    }
+    Found::Nothing
+}
+
+/// A line of the server's.
+fn reply(line: &[u8], memory: &mut Memory) -> Found {
+    let going_on = *memory & CODE;
+    let code = match *line {
+        [a @ b'1'..=b'6', b @ b'0'..=b'9', c @ b'0'..=b'9', ref rest @ ..]
+            if matches!(rest, [b' ' | b'-' | b'\r' | b'\n', ..]) =>
+        {
+            [a, b, c].iter().fold(0, |code, digit| code * 10 + Memory::from(digit - b'0'))
+        }
+        _ => 0,
+    };
+    let is_last = line.get(3) != Some(&b'-');
+    match (going_on, code) {
+        (0, 0) => return Found::Off(HelperEvent::OtherProtocol),
+        (0, _) if !is_last => {
+            *memory |= code;
+            return Found::Nothing;
+        }
+        (0, _) => {}
+        // Only its own code without the hyphen ends it: all lines between are text (RFC 959 section 4.2).
+        _ if going_on == code && is_last => *memory &= !CODE,
+        _ => return Found::Nothing,
+    }
+    let text = line.strip_suffix(b"\r\n").and_then(|line| line.get(4..));
+    let parse = |parse: fn(&[u8]) -> Option<(usize, Parsed)>| match text.and_then(parse) {
+        Some((start, parsed)) => announced(Some(parsed), 4 + start),
+        None => announced(None, 0),
+    };
+    match code {
+        227 if *memory & EPSV_ALL == 0 => parse(passive),
+        229 => parse(extended_passive),
+        234 => Found::Off(HelperEvent::Encrypted),
+        _ => Found::Nothing,
+    }
+}
+
+/// An address that was parsed, from the start of what it was parsed from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Parsed {
+    address: Option<IpAddr>,
+    port: u16,
+    form: Form,
+    /// How many bytes it takes.
+    len: usize,
+}
+
+fn announced(parsed: Option<Parsed>, start: usize) -> Found {
+    match parsed {
+        Some(Parsed { address, port, form, len }) => {
+            Found::Announced(Announced { address, port, place: start..start + len, form })
+        }
+        None => Found::Off(HelperEvent::Malformed),
+    }
+}
+
+/// Six numbers with commas between: address and port.
+fn numbers(text: &[u8]) -> Option<Parsed> {
+    let mut bytes = [0; 6];
+    let mut len = 0;
+    for (place, byte) in bytes.iter_mut().enumerate() {
+        if place > 0 {
+            len += text.get(len).filter(|byte| **byte == b',').map(|_| 1)?;
+        }
+        let (value, digits) = decimal(text.get(len..)?)?;
+        *byte = u8::try_from(value).ok()?;
+        len += digits;
+    }
+    let [a, b, c, d, high, low] = bytes;
+    let address = Some(IpAddr::from([a, b, c, d]));
+    Some(Parsed { address, port: u16::from_be_bytes([high, low]), form: Form::Numbers, len })
+}
+
+/// A number of up to five digits without leading zeros, and how many digits those are.
+fn decimal(text: &[u8]) -> Option<(u32, usize)> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if digits == 0 || digits > 5 || digits > 1 && text[0] == b'0' {
+        return None;
+    }
+    Some((text[..digits].iter().fold(0, |value, digit| value * 10 + u32::from(digit - b'0')), digits))
+}
+
+/// Protocol, address and port, with the same delimiter around each; protocol and address may both be left out.
+fn extended(text: &[u8]) -> Option<Parsed> {
+    let delimiter = *text.first().filter(|first| (33..=126).contains(*first) && !first.is_ascii_digit())?;
+    let mut fields = text.split(|byte| *byte == delimiter);
+    let mut next = || fields.next();
+    let ([], protocol, address, port, Some(_)) = (next()?, next()?, next()?, next()?, next()) else {
+        return None;
+    };
+    let len = 4 + protocol.len() + address.len() + port.len();
+    let (address, form) = match (protocol, std::str::from_utf8(address).ok()?) {
+        ([], "") => (None, Form::ExtendedPort),
+        (b"1", address) => (Some(IpAddr::V4(address.parse().ok()?)), Form::Extended),
+        (b"2", address) => (Some(IpAddr::V6(address.parse().ok()?)), Form::Extended),
+        _ => return None,
+    };
+    let (value, digits) = decimal(port)?;
+    let port = u16::try_from(value).ok().filter(|_| digits == port.len())?;
+    Some(Parsed { address, port, form, len })
+}
+
+/// The numbers in a reply 227, which may stand anywhere in its text and need no parentheses (RFC 1123 section 4.1.2.6).
+fn passive(text: &[u8]) -> Option<(usize, Parsed)> {
+    let mut before = b' ';
+    for (start, byte) in text.iter().enumerate() {
+        let begins = byte.is_ascii_digit() && !before.is_ascii_digit() && before != b',';
+        before = *byte;
+        if begins
+            && let Some(parsed) = numbers(&text[start..])
+            && !matches!(text.get(start + parsed.len), Some(b',' | b'0'..=b'9'))
+        {
+            return Some((start, parsed));
+        }
+    }
+    None
+}
+
+/// What stands in the parentheses of a reply 229.
+fn extended_passive(text: &[u8]) -> Option<(usize, Parsed)> {
+    let start = text.iter().position(|byte| *byte == b'(')? + 1;
+    let parsed = extended(&text[start..])?;
+    (text.get(start + parsed.len) == Some(&b')')).then_some((start, parsed))
+}
+
+/// A line without the Telnet commands in front of it, as clients send them before ABOR (RFC 959 section 4.1.3).
+fn without_telnet(mut text: &[u8]) -> &[u8] {
+    const INTERPRET_AS_COMMAND: u8 = 0xff;
+    while let [INTERPRET_AS_COMMAND, _, rest @ ..] = text {
+        text = rest;
+    }
+    text
+}

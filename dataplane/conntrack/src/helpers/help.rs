@@ -1,0 +1,171 @@
+//! What is kept of the connections that helpers read: Linux's `nf_conn_help` and `nf_conn_seqadj`.
+
+use super::HelperId;
+use super::found::{Found, Line, Memory};
+use super::newlines::Newlines;
+use super::shift::Shift;
+use super::slots::{Place, Slots};
+use super::stream::{Arrival, LINE_BYTES, LineBuffer, ReadLine, Reader};
+use crate::tuple::Direction;
+use std::io;
+use zerocopy::FromZeros;
+
+/// Connections that the helpers of one shard read at a time, at most. Each takes less than a kilobyte.
+const MAX_READ: u32 = 1 << 18;
+
+/// Lines of one shard that came in part, and segments that came too early, at most.
+const MAX_BUFFERS: u32 = 1 << 14;
+
+/// What is kept of one of them; arrays of two are by direction.
+#[derive(Debug, FromZeros)]
+#[repr(C)]
+pub(crate) struct Help {
+    readers: [Reader; 2],
+    pub(super) newlines: [Newlines; 2],
+    pub(super) shifts: [Shift; 2],
+    /// The helper's own.
+    memory: Memory,
+    /// Whether the helper reads nothing more. What it has rewritten stays shifted.
+    pub(super) is_off: bool,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct HelpTable {
+    helps: Slots<Help>,
+    buffers: Slots<LineBuffer>,
+    /// Where a payload in several pieces is put together.
+    scratch: Box<[u8]>,
+}
+
+/// What was found in a line.
+#[derive(Debug)]
+pub(super) struct InLine {
+    pub(super) found: Found,
+    /// Where the line begins in the payload; negative where its begin came before.
+    pub(super) start: isize,
+}
+
+impl HelpTable {
+    /// Room for the connections of a shard with so many entries.
+    ///
+    /// # Errors
+    /// When the host refuses the address space.
+    pub(crate) fn new(entries: u32) -> io::Result<Self> {
+        let scratch = vec![0; usize::from(u16::MAX)].into();
+        let (helps, buffers) = (Slots::new(entries.min(MAX_READ))?, Slots::new(entries.min(MAX_BUFFERS))?);
+        Ok(Self { helps, buffers, scratch })
+    }
+
+    /// Lends the memory where a payload in several pieces is put together.
+    pub(super) fn take_scratch(&mut self) -> Box<[u8]> {
+        std::mem::take(&mut self.scratch)
+    }
+
+    /// Takes it back.
+    pub(super) fn put_scratch(&mut self, scratch: Box<[u8]>) {
+        self.scratch = scratch;
+    }
+
+    /// Takes a place for a connection of which nothing was read; [`Place::NONE`] where there is none.
+    pub(super) fn begin(&mut self) -> Place {
+        self.helps.take()
+    }
+
+    /// The connection is over, or nothing is kept of it any longer.
+    pub(crate) fn end(&mut self, mut place: Place) {
+        self.release_buffers(place);
+        self.helps.give_back(&mut place);
+    }
+
+    /// The helper reads nothing more of the connection.
+    pub(super) fn turn_off(&mut self, place: Place) {
+        self.release_buffers(place);
+        if let Some(help) = self.helps.get_mut(place) {
+            help.is_off = true;
+        }
+    }
+
+    fn release_buffers(&mut self, place: Place) {
+        if let Some(help) = self.helps.get_mut(place) {
+            help.readers.iter_mut().for_each(|reader| reader.end(&mut self.buffers));
+        }
+    }
+
+    /// What is kept of a connection.
+    pub(crate) fn get(&self, place: Place) -> Option<&Help> {
+        self.helps.get(place)
+    }
+
+    /// The same, to be changed.
+    pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut Help> {
+        self.helps.get_mut(place)
+    }
+
+    /// Takes in a segment that goes in `direction` and whose payload begins at `seq`.
+    pub(super) fn arrive(
+        &mut self,
+        place: Place,
+        direction: Direction,
+        seq: u32,
+        payload: &[u8],
+        may_announce: Option<impl Fn(&[u8]) -> bool>,
+    ) -> Arrival {
+        match self.helps.get_mut(place) {
+            Some(help) => {
+                help.readers[direction as usize].arrive(seq, payload, may_announce, &mut self.buffers)
+            }
+            None => Arrival::Read(payload.len()),
+        }
+    }
+
+    /// The next line with anything in it, of what a payload brings from `at` on, which moves behind it.
+    pub(super) fn next_found(
+        &mut self,
+        place: Place,
+        helper: HelperId,
+        direction: Direction,
+        payload: &[u8],
+        at: &mut usize,
+    ) -> Option<InLine> {
+        let help = self.helps.get_mut(place)?;
+        let reader = &mut help.readers[direction as usize];
+        loop {
+            let ReadLine { bytes, is_first, start } = reader.next_line(payload, at, &mut self.buffers)?;
+            match helper.inspect(&Line { bytes, direction, is_first }, &mut help.memory) {
+                Found::Nothing => {}
+                found => return Some(InLine { found, start }),
+            }
+        }
+    }
+
+    /// The segment that came too early, if its turn has come: copied to `out`, and from which byte on it is to be read.
+    pub(super) fn next_early<'a>(
+        &mut self,
+        place: Place,
+        direction: Direction,
+        out: &'a mut [u8; LINE_BYTES],
+    ) -> Option<(&'a [u8], usize)> {
+        self.helps.get_mut(place)?.readers[direction as usize].next_early(out, &mut self.buffers)
+    }
+
+    /// A segment that goes in `direction` acknowledges all that the other side has sent before `ack`, in that side's numbers.
+    pub(super) fn hear_ack(&mut self, place: Place, direction: Direction, ack: u32) {
+        if let Some(help) = self.helps.get_mut(place) {
+            help.readers[direction.invert() as usize].hear_ack(ack, &mut self.buffers);
+        }
+    }
+}
+
+impl Help {
+    /// Begins to read both directions with their first bytes, as a SYN/ACK that goes in the reply direction says.
+    pub(super) fn begin_streams(&mut self, [original, reply]: [u32; 2]) {
+        self.readers[0].begin(original);
+        self.readers[1].begin(reply);
+    }
+
+    /// Whether it has begun to read with these.
+    pub(super) fn began_with(&self, reply: u32) -> bool {
+        self.readers[1].next() == reply
+    }
+}

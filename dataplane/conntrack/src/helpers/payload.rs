@@ -1,0 +1,97 @@
+//! Rewriting segments: the text of their payload, and the numbers in their header.
+//!
+//! Checksums are changed by what has changed (RFC 1624), so that damage stays visible.
+
+use super::shift::{Change, Edge, Shift};
+use crate::frame::Frame;
+use crate::headers::Headers;
+use crate::wire::checksum::{self, Sum};
+use crate::wire::{self, segments, tcp};
+
+/// An option without a length (RFC 9293 section 3.2).
+const NO_OPERATION: u8 = 1;
+/// The option that has SACK blocks (RFC 2018 section 3).
+const SACK: u8 = 5;
+
+/// Rewrites the texts of a segment whose payload begins at `start` of the frame with sequence number `seq`, and which has all of
+/// them, in order. Lengths and checksums follow. False where the frame has no room: it must not leave then.
+pub(super) fn replace<F: Frame>(
+    frame: &mut F,
+    headers: &mut Headers,
+    start: usize,
+    seq: u32,
+    changes: &[Change],
+) -> bool {
+    let before = sum(frame, headers);
+    let l4_len = headers.l4_len;
+    for change in changes.iter().rev() {
+        let at = start + change.at.wrapping_sub(seq) as usize;
+        if !frame.splice(at, change.removed.into(), change.inserted.as_bytes()) {
+            return false;
+        }
+        headers.l3_len = headers.l3_len.wrapping_add(change.shift());
+        headers.l4_len = headers.l4_len.wrapping_add(change.shift());
+    }
+    // A checksum is the complement of its sum: the sum grew by what the checksum shrank by.
+    let text = checksum::change(sum(frame, headers).into(), before.into());
+    let l4 = frame.head_mut().get_mut(usize::from(headers.l4_offset)..).unwrap_or_default();
+    add_to_checksum(l4, text + checksum::change(l4_len, headers.l4_len));
+    wire::write_length(frame.head_mut(), headers);
+    true
+}
+
+/// The checksum of header and payload, without the pseudo header.
+fn sum<F: Frame>(frame: &F, headers: &Headers) -> u16 {
+    let slices = segments::slices(frame, headers.l4_offset, headers.l4_len as usize);
+    slices.fold(Sum::default(), Sum::bytes).checksum()
+}
+
+/// Moves the sequence number of a segment forth.
+pub(super) fn move_forth(header: &mut [u8], shift: &Shift) {
+    edit(header, |header| change_number(header, 4, |seq| shift.forth(seq)));
+}
+
+/// Moves the acknowledgement of a segment back, and its SACK blocks.
+pub(crate) fn move_back(header: &mut [u8], shift: &Shift) {
+    edit(header, |header| {
+        change_number(header, 8, |ack| shift.back(ack, Edge::End));
+        let mut place = tcp::HEADER_BYTES;
+        loop {
+            let options = header.get(place..).unwrap_or_default();
+            let len = match *options {
+                [NO_OPERATION, ..] => 1,
+                [kind, len, ..] if kind > NO_OPERATION && len >= 2 && usize::from(len) <= options.len() => {
+                    usize::from(len)
+                }
+                _ => return,
+            };
+            if options[0] == SACK {
+                for edge in (place + 2..place + len - 7).step_by(8) {
+                    change_number(header, edge, |left| shift.back(left, Edge::Start));
+                    change_number(header, edge + 4, |right| shift.back(right, Edge::End));
+                }
+            }
+            place += len;
+        }
+    });
+}
+
+/// Edits a TCP header, whose checksum follows.
+fn edit(header: &mut [u8], edit: impl FnOnce(&mut [u8])) {
+    let before = Sum::default().bytes(header).checksum();
+    edit(header);
+    let after = Sum::default().bytes(header).checksum();
+    add_to_checksum(header, checksum::change(after.into(), before.into()));
+}
+
+fn change_number(header: &mut [u8], place: usize, change: impl FnOnce(u32) -> u32) {
+    if let Some(field) = header.get_mut(place..).and_then(<[u8]>::first_chunk_mut) {
+        *field = change(u32::from_be_bytes(*field)).to_be_bytes();
+    }
+}
+
+fn add_to_checksum(header: &mut [u8], change: u64) {
+    if let Some(field) = header.get_mut(tcp::CHECKSUM..).and_then(<[u8]>::first_chunk_mut) {
+        *field = checksum::add(u16::from_be_bytes(*field), change).to_be_bytes();
+    }
+}

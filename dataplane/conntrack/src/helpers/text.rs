@@ -1,0 +1,63 @@
+//! Text that a helper puts in the place of an address.
+
+use std::fmt;
+use zerocopy::FromZeros;
+
+/// Bytes of the longest: an IPv6 address written in full with its protocol and port, as in EPRT (RFC 2428), needs 49.
+const MAX_BYTES: usize = 51;
+
+/// A short text, in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromZeros)]
+#[repr(C)]
+pub(crate) struct Text {
+    bytes: [u8; MAX_BYTES],
+    len: u8,
+}
+
+impl Text {
+    /// What `arguments` come to. Nothing that is longer fits, and no helper writes anything longer.
+    pub(crate) fn of(arguments: fmt::Arguments<'_>) -> Self {
+        let mut text = Self { bytes: [0; MAX_BYTES], len: 0 };
+        let written = fmt::Write::write_fmt(&mut text, arguments);
+        debug_assert!(written.is_ok(), "{arguments} is too long");
+        text
+    }
+
+    /// Its bytes.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// How many those are.
+    pub(crate) const fn len(&self) -> usize {
+        self.len as usize
+    }
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self { bytes: [0; MAX_BYTES], len: 0 }
+    }
+}
+
+impl fmt::Write for Text {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        let end = self.len() + more.len();
+        let room = self.bytes.get_mut(self.len as usize..end).ok_or(fmt::Error)?;
+        room.copy_from_slice(more.as_bytes());
+        self.len = end as u8;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_holds_the_longest_address() {
+        let longest = "|2|ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff|65535|";
+        assert_eq!(Text::of(format_args!("{longest}")).as_bytes(), longest.as_bytes());
+        assert_eq!((Text::default().len(), longest.len()), (0, 49));
+    }
+}
