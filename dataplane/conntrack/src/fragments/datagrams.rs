@@ -34,6 +34,8 @@ pub(super) struct Datagram {
     /// The first and the last of its fragments, in the order of their places in it.
     pub(super) first: u32,
     pub(super) last: u32,
+    /// The one that came last.
+    pub(super) latest: u32,
     pub(super) fragments: u16,
     /// Buffers that those take.
     pub(super) buffers: u32,
@@ -62,6 +64,7 @@ impl Datagram {
             newer: NONE,
             first: NONE,
             last: NONE,
+            latest: NONE,
             fragments: 0,
             buffers: 0,
             bytes: 0,
@@ -86,11 +89,7 @@ impl Datagram {
         {
             return Err(DropReason::FragmentLength);
         }
-        // Most come in their order.
-        let (mut before, mut after) = (self.last, NONE);
-        while before != NONE && slots.at(before).start > piece.start {
-            (before, after) = (slots.at(before).previous, before);
-        }
+        let (before, after) = self.neighbours(slots, piece.start);
         if before != NONE && slots.at(before).end > piece.start {
             let is_known = piece.end <= slots.at(before).end;
             return Err(if is_known { DropReason::FragmentDuplicate } else { DropReason::FragmentOverlap });
@@ -99,6 +98,26 @@ impl Datagram {
             return Err(DropReason::FragmentOverlap);
         }
         Ok(before)
+    }
+
+    /// The fragments before and behind which one that starts there belongs. Most come in their order or in the inverse one, and
+    /// others near the one that came before.
+    fn neighbours<P>(&self, slots: &Slots<P>, start: u32) -> (u32, u32) {
+        if self.last == NONE || slots.at(self.last).start <= start {
+            return (self.last, NONE);
+        }
+        if start < slots.at(self.first).start {
+            return (NONE, self.first);
+        }
+        let mut before = self.latest;
+        while slots.at(before).start > start {
+            before = slots.at(before).previous;
+        }
+        let mut after = slots.at(before).next;
+        while slots.at(after).start <= start {
+            (before, after) = (after, slots.at(after).next);
+        }
+        (before, after)
     }
 
     /// Counts a fragment in that has its place.

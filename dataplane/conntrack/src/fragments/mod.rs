@@ -110,7 +110,9 @@ impl<P: Frame> Fragments<P> {
             piece.trim(&mut packet);
         }
         let buffers = buffers(&packet);
-        let placed = match self.find(&piece.key, drop).or_else(|| self.begin(limits, &piece.key, drop)) {
+        let hash = self.hasher.hash_one(piece.key);
+        let found = self.find(&piece.key, hash, drop);
+        let placed = match found.or_else(|| self.begin(limits, &piece.key, hash, drop)) {
             Some(number) => self.place(number, limits, &piece, buffers, drop).map(|before| (number, before)),
             None => Err(DropReason::FragmentLimit),
         };
@@ -130,6 +132,7 @@ impl<P: Frame> Fragments<P> {
         if after == NONE {
             datagram.last = slot;
         }
+        datagram.latest = slot;
         datagram.grow(&piece, buffers);
         self.buffers += buffers;
         let Datagram { source, first, .. } = *datagram;
@@ -214,9 +217,9 @@ impl<P: Frame> Fragments<P> {
         }
     }
 
-    /// The datagram of a key, if its time is not over.
-    fn find(&mut self, key: &Key, drop: &mut impl FnMut(P, DropReason)) -> Option<u32> {
-        let number = self.datagrams.find(*key, self.hasher.hash_one(key))?;
+    /// The datagram of a key that has this hash, if its time is not over.
+    fn find(&mut self, key: &Key, hash: u64, drop: &mut impl FnMut(P, DropReason)) -> Option<u32> {
+        let number = self.datagrams.find(*key, hash)?;
         if self.datagrams.at(number).is_due(Tick::at(self.now)) {
             self.end(number, DropReason::FragmentTimeout, drop);
             return None;
@@ -229,6 +232,7 @@ impl<P: Frame> Fragments<P> {
         &mut self,
         limits: &FragmentLimits,
         key: &Key,
+        hash: u64,
         drop: &mut impl FnMut(P, DropReason),
     ) -> Option<u32> {
         let source_key = SourceKey::of(key.family, key.source);
@@ -249,7 +253,7 @@ impl<P: Frame> Fragments<P> {
             Family::V6 => limits.timeout_v6_ms,
         };
         let datagram = Datagram::new(*key, Tick::at(self.now).after_ms(timeout_ms));
-        let number = self.datagrams.insert(self.hasher.hash_one(key), datagram)?;
+        let number = self.datagrams.insert(hash, datagram)?;
         let datagram = self.datagrams.at_mut(number);
         datagram.source = source;
         let of = self.sources.at_mut(source);

@@ -251,6 +251,31 @@ fn odd_fragments_of_ipv4_are_trimmed() {
 }
 
 #[test]
+fn as_many_fragments_as_may_be_come_in_any_order() {
+    const COUNT: u16 = 128;
+    let inwards = |number: u16| if number % 2 == 0 { number / 2 } else { COUNT - 1 - number / 2 };
+    let orders: [&dyn Fn(u16) -> u16; 6] = [
+        &|number| number,
+        &|number| COUNT - 1 - number,
+        &inwards,
+        &|number| inwards(COUNT - 1 - number),
+        &|number| number * 37 % COUNT,
+        &|number| (number % 2 * 64 + number / 2 * 3) % COUNT,
+    ];
+    for (order, place) in orders.iter().enumerate() {
+        let mut world = World::new(FragmentLimits::default());
+        let cut = |start| Cut::of(Family::V4, start, start + 1, start + 1 == COUNT);
+        let whole: Vec<bool> = (0..COUNT).filter_map(|number| world.add(cut(place(number))).ok()).collect();
+        assert_eq!(whole.iter().position(|whole| *whole), Some(usize::from(COUNT) - 1), "order {order}");
+        assert!(
+            world.left[0]
+                .iter()
+                .eq((0..COUNT).map(|start| cut(start).packet(0x55)).collect::<Vec<_>>().iter())
+        );
+    }
+}
+
+#[test]
 fn a_datagram_has_so_many_fragments() {
     for family in FAMILIES {
         let mut world = World::new(FragmentLimits { fragments: 8, ..FragmentLimits::default() });
