@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use sluice_conntrack::dispatch::{self, Dispatcher, Host};
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::exchange::Message;
+use sluice_conntrack::expectations::Claims;
 use sluice_conntrack::listing::EntrySnapshot;
 use sluice_conntrack::nat::Nat;
 use sluice_conntrack::policy::Policy;
@@ -138,11 +139,12 @@ impl Cluster {
     /// Shards with room for so many entries each.
     pub fn of(shards: u16, entries: u32, configuration: &Configuration, random: ChaCha8Rng) -> Self {
         let configuration = &Arc::new(configuration.clone());
+        let claims = Arc::new(Claims::new(shards, entries).unwrap());
         let node = |own| {
             let capacity = Capacity { entries, seed: SEED, pages: sluice_memory::Pages::Ordinary };
             let shard = Shard::new(capacity, Arc::clone(configuration), Instant::default()).unwrap();
             let steering = Steering::new(ShardId(own), shards).unwrap();
-            let shard = shard.with_steering(steering).unwrap();
+            let shard = shard.with_steering(steering).unwrap().with_claims(Arc::clone(&claims)).unwrap();
             Node {
                 dispatcher: Dispatcher::new(&shard),
                 shard,

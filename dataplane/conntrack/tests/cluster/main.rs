@@ -6,6 +6,7 @@ mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
 mod fragments;
+mod helpers;
 mod late;
 mod mtu;
 mod reload;

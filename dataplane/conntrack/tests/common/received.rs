@@ -31,6 +31,14 @@ impl Frame for Received {
         &mut self.bytes
     }
 
+    fn splice(&mut self, at: usize, removed: usize, inserted: &[u8]) -> bool {
+        let has = at <= self.bytes.len() && removed <= self.bytes.len() - at;
+        if has {
+            self.bytes.splice(at..at + removed, inserted.iter().copied());
+        }
+        has
+    }
+
     fn rss_hash(&self) -> Option<u32> {
         self.rss_hash
     }
