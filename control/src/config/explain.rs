@@ -4,11 +4,8 @@ use super::nearest::nearest;
 use super::path::{Path, Problem, Step};
 use super::rules::refused_keys;
 
-/// Keys that later versions will know. They are refused by name, so that nobody believes in them.
-const NOT_YET: [&str; 2] = ["helpers", "helper"];
-
 /// Keys of policy rules that have no place in a NAT rule.
-const BEHIND_NAT: [&str; 4] = ["state", "tcp-flags", "direction", "action"];
+const BEHIND_NAT: [&str; 5] = ["state", "tcp-flags", "helper", "direction", "action"];
 
 /// Serde's phrases for what it wanted or got, and ours.
 const PHRASES: [(&str, &str); 16] = [
@@ -70,11 +67,6 @@ pub(super) fn missing_key(message: &str) -> Option<&str> {
 fn unknown_key(container: Path, key: &str, expected: &str) -> Problem {
     // Serde's path ends in the unknown key itself; a message of our own may stop before it.
     let path = if container.ends_with(key) { container } else { container.join(key) };
-    if NOT_YET.contains(&key) {
-        return Problem::at(path, format!("`{key}` is not available in this version"))
-            .help(Some("remove it: this version tracks, filters and translates, without helpers".to_owned()))
-            .on_key();
-    }
     if path.steps().first() == Some(&Step::from("nat")) && BEHIND_NAT.contains(&key) {
         let message = format!("a NAT rule has no `{key}`: it translates connections, by their first packet");
         return Problem::at(path, message).on_key();

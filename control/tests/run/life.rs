@@ -101,7 +101,7 @@ fn the_socket_of_a_dead_daemon_is_replaced() {
 fn what_cannot_run_says_why() {
     let cases = [
         ("nothing.yaml", "", "cannot read the file"),
-        ("box.yaml", "helpers: {ftp: {}}\n", "not available in this version"),
+        ("box.yaml", "helpers: {fpt: {}}\n", "unknown key `fpt`"),
         ("box.yaml", "polcy: {}\n", "polcy"),
     ];
     for (file, rest, why) in cases {

@@ -18,8 +18,8 @@ fn a_reload_changes_all_or_nothing_and_loses_no_entry() {
     };
     daemon.write_config("policy: {default: sometimes}\n");
     refused("sometimes");
-    daemon.write_config("helpers: {ftp: {}}\n");
-    refused("not available in this version");
+    daemon.write_config("helpers: {fpt: {}}\n");
+    refused("unknown key `fpt`");
     daemon.write_config("");
     let larger = std::fs::read_to_string(daemon.path("box.yaml")).unwrap().replace("10K", "20K");
     std::fs::write(daemon.path("box.yaml"), larger).unwrap();

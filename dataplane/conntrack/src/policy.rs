@@ -5,7 +5,7 @@
 
 use crate::entry::Status;
 use crate::facts::{Connection, Facts};
-use crate::ids::{PortId, RuleId, Zone};
+use crate::ids::{HelperId, PortId, RuleId, Zone};
 use crate::tuple::{Direction, Family, protocol};
 use crate::verdict::State;
 use std::net::IpAddr;
@@ -102,7 +102,7 @@ pub struct IcmpType {
 }
 
 /// What a rule looks at. An empty list and `None` match everything; all parts must match. What is about a connection (mark,
-/// direction, status) does not match a packet that has none: an INVALID or untracked one.
+/// direction, status, helper) does not match a packet that has none: an INVALID or untracked one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     /// States, any of them.
@@ -135,6 +135,8 @@ pub struct Match {
     pub direction: Option<Direction>,
     /// Status bits of the entry, any of them.
     pub status: Option<Status>,
+    /// Helpers that expected the connection, any of them, as in iptables' match `helper`.
+    pub helpers: Vec<HelperId>,
 }
 
 /// What a rule does.
@@ -263,11 +265,17 @@ impl Match {
     #[inline(always)]
     fn applies_to_connection(&self, connection: Option<&Connection>) -> bool {
         match connection {
-            None => self.direction.is_none() && self.mark.is_none() && self.status.is_none(),
+            None => {
+                self.direction.is_none()
+                    && self.mark.is_none()
+                    && self.status.is_none()
+                    && self.helpers.is_empty()
+            }
             Some(connection) => {
                 self.direction.is_none_or(|direction| connection.direction == direction)
                     && self.mark.is_none_or(|(value, mask)| connection.mark & mask == value)
                     && self.status.is_none_or(|status| connection.status.intersects(status))
+                    && any(&self.helpers, |helper| Some(*helper) == connection.helper)
             }
         }
     }

@@ -3,16 +3,21 @@
 use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
 use sluice_conntrack::entry::Status;
+use sluice_conntrack::expectations::Expectation;
 use sluice_conntrack::ids::EntryId;
-use sluice_conntrack::listing::{EntrySnapshot, Layout};
+use sluice_conntrack::listing::{EntrySnapshot, ExpectationSnapshot, Layout};
 use sluice_conntrack::time::Tick;
 use sluice_conntrack::tuple::protocol;
 use sluice_conntrack::{Tuple, tuple::Family};
 
 use super::router::Router;
 
-const STATUS: [(Status, &str); 3] =
-    [(Status::SEEN_REPLY, "SEEN_REPLY"), (Status::ASSURED, "ASSURED"), (Status::CONFIRMED, "CONFIRMED")];
+const STATUS: [(Status, &str); 4] = [
+    (Status::EXPECTED, "EXPECTED"),
+    (Status::SEEN_REPLY, "SEEN_REPLY"),
+    (Status::ASSURED, "ASSURED"),
+    (Status::CONFIRMED, "CONFIRMED"),
+];
 
 const PROTOCOLS: [(&str, u8); 6] = [
     ("tcp", protocol::TCP),
@@ -37,9 +42,21 @@ pub fn observe(router: &mut Router) -> Value {
             }
         });
     }
+    let mut expected = Vec::new();
+    let mut expected_lines = Vec::new();
+    let mut next = Some(0);
+    while let Some(cursor) = next {
+        next = router.shard.list_expectations(cursor, u32::MAX, |_, shown| {
+            expected.push(expectation(&shown));
+            let mut line = String::new();
+            if shown.write(Layout::NfConntrack, &mut line).is_ok() {
+                expected_lines.push(line);
+            }
+        });
+    }
     let events = router.born.drain(..).map(|entry| json!(["NEW", entry]));
-    json!({ "entries": entries, "expects": [], "events": Vec::from_iter(events), "proc": lines,
-        "proc_expect": [] })
+    json!({ "entries": entries, "expects": expected, "events": Vec::from_iter(events), "proc": lines,
+        "proc_expect": expected_lines })
 }
 
 /// The entry of that name.
@@ -71,6 +88,12 @@ fn entry(router: &Router, id: EntryId, shown: &EntrySnapshot) -> Value {
     if let Some(state) = shown.state {
         entry["state"] = json!(state);
     }
+    if let Some(helper) = shown.helper {
+        entry["helper"] = json!(helper);
+    }
+    if let Some(master) = &shown.master {
+        entry["master"] = tuple(master);
+    }
     if let Some([original, reply]) = shown.traffic {
         entry["acct"] = json!({
             "orig": [original.packets, original.bytes],
@@ -78,6 +101,24 @@ fn entry(router: &Router, id: EntryId, shown: &EntrySnapshot) -> Value {
         });
     }
     entry
+}
+
+fn expectation(shown: &ExpectationSnapshot) -> Value {
+    let Expectation { tuple: expected, master, class, .. } = &shown.expectation;
+    let mut expectation = json!({
+        "family": expected.family() as u8,
+        "tuple": tuple(expected),
+        "mask": tuple(&shown.mask()),
+        "master": tuple(master),
+        "timeout": shown.remaining_ms / 1000,
+        "timeout_exact": shown.remaining_ms.div_ceil(1000),
+        "class": class,
+        "zone": expected.selector.zone(),
+    });
+    if let Some(helper) = shown.expectation.helper() {
+        expectation["helper"] = json!(helper.name());
+    }
+    expectation
 }
 
 fn tuple(tuple: &Tuple) -> Value {

@@ -3,9 +3,10 @@
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Map, Value, json};
 use sluice::config::Config;
+use sluice_conntrack::helpers::HelperId;
 
 /// A match of the oracle, and the key of a rule.
-const MATCHES: [(&str, &str); 11] = [
+const MATCHES: [(&str, &str); 12] = [
     ("in", "in"),
     ("out", "out"),
     ("family", "family"),
@@ -17,6 +18,7 @@ const MATCHES: [(&str, &str); 11] = [
     ("state", "state"),
     ("status", "status"),
     ("mark", "mark"),
+    ("helper", "helper"),
 ];
 
 /// A setting of nf_conntrack, and its place in the section `conntrack`.
@@ -117,10 +119,26 @@ pub fn to_file(neutral: &Map<String, Value>) -> Result<Config> {
         "conntrack": conntrack(neutral.get("sysctl"))?,
         "untracked": rules("notrack")?,
         "zones": list("zones").map(zone).collect::<Result<Vec<Value>>>()?,
+        "helpers": list("helpers").filter_map(helper).collect::<Result<Vec<Value>>>()?,
         "nat": nat(neutral)?,
         "policy": { "default": "drop", "rules": policy },
     });
     serde_json::from_value(file).context("the configuration as a file of Sluice")
+}
+
+/// A helper, and the connections that it reads. Those that do not exist read none.
+fn helper(neutral: &Value) -> Option<Result<Value>> {
+    HelperId::named(neutral.get("name")?.as_str()?)?;
+    Some(existing_helper(neutral))
+}
+
+fn existing_helper(neutral: &Value) -> Result<Value> {
+    let mut helper = rule(neutral)?;
+    helper["name"] = neutral["name"].clone();
+    if let Some(ports) = helper.as_object_mut().and_then(|keys| keys.remove("destination-port")) {
+        helper["ports"] = ports;
+    }
+    Ok(helper)
 }
 
 /// A filter policy by its name.

@@ -1,5 +1,6 @@
 //! From the file's types to the plain data that the tracking crate takes.
 
+mod helpers;
 mod nat;
 mod policy;
 mod routes;
@@ -25,7 +26,8 @@ pub fn lower(config: &Config) -> Result<Configuration, Problem> {
     let configuration = Configuration::new(settings, policy::policy(config)?, routes::forwarding(config)?);
     let mss_clamp = MssClamp::new(config.interfaces.values().map(mss_limit));
     let renumbers = config.nat.renumber;
-    Ok(Configuration { zones, renumbers, mss_clamp, ..configuration.with_nat(nat::nat(config)?) })
+    let helpers = helpers::helpers(config)?;
+    Ok(Configuration { zones, renumbers, mss_clamp, helpers, ..configuration.with_nat(nat::nat(config)?) })
 }
 
 /// What SYNs may offer at an interface, and its MTU.

@@ -81,6 +81,7 @@ pub(super) fn matches(config: &Config, rule: &Rule, place: &Path) -> Result<poli
             schema::Direction::Original => Direction::Original,
             schema::Direction::Reply => Direction::Reply,
         }),
+        helpers: values(&rule.helper).map(|helper| helper.0).collect(),
         status: rule.status.as_ref().map(|all| all.iter().map(status).collect()),
     })
 }

@@ -65,6 +65,7 @@ pub fn settings(conntrack: &Conntrack) -> settings::Settings {
         reject_when_full: conntrack.reject_when_full,
         accounting: conntrack.accounting,
         timestamp: conntrack.timestamp,
+        max_expectations: conntrack.max_expectations,
         fragments: fragments(&conntrack.fragments),
         ..settings::Settings::of(preset, max_entries)
     };

@@ -2,6 +2,7 @@
 
 mod common;
 mod fields;
+mod helpers;
 mod interfaces;
 mod matches;
 mod nat;
@@ -22,6 +23,7 @@ pub(crate) fn refused_keys(place: &Path) -> Vec<&'static str> {
     };
     match (key(0), key(1)) {
         ("untracked" | "zones", _) => policy::refused_keys(),
+        ("helpers", _) => helpers::refused_keys(),
         ("nat", list @ ("source" | "destination")) => nat::refused_keys(list),
         _ => Vec::new(),
     }
@@ -29,6 +31,14 @@ pub(crate) fn refused_keys(place: &Path) -> Vec<&'static str> {
 
 /// Everything that is wrong with a configuration whose types are right.
 pub fn check(config: &Config) -> Vec<Problem> {
-    let sections = [fields::check, interfaces::check, routes::check, policy::check, nat::check, pools::check];
+    let sections = [
+        fields::check,
+        interfaces::check,
+        routes::check,
+        policy::check,
+        helpers::check,
+        nat::check,
+        pools::check,
+    ];
     sections.into_iter().flat_map(|check| check(config)).collect()
 }

@@ -29,11 +29,12 @@ type Key = (&'static str, fn(&Rule) -> bool);
 
 /// Before tracking there is no state, no connection and no way out yet.
 #[rustfmt::skip]
-const AFTER_TRACKING: [Key; 6] = [
+const AFTER_TRACKING: [Key; 7] = [
     ("state", |rule| rule.state.is_some()),
     ("out", |rule| rule.out.is_some()),
     ("mark", |rule| rule.mark.is_some()),
     ("status", |rule| rule.status.is_some()),
+    ("helper", |rule| rule.helper.is_some()),
     ("direction", |rule| rule.direction.is_some()),
     ("action", |rule| rule.action.is_some()),
 ];
@@ -71,8 +72,12 @@ fn policy_rule(rule: &Rule, place: &Path) -> Vec<Problem> {
         .state
         .as_ref()
         .is_some_and(|states| states.iter().all(|state| matches!(state, State::Untracked | State::Invalid)));
-    if stateless && (rule.mark.is_some() || rule.direction.is_some()) {
-        let key = if rule.mark.is_some() { "mark" } else { "direction" };
+    let of_connections = [
+        ("mark", rule.mark.is_some()),
+        ("helper", rule.helper.is_some()),
+        ("direction", rule.direction.is_some()),
+    ];
+    if let Some((key, _)) = of_connections.into_iter().find(|(_, present)| stateless && *present) {
         let message = format!("packets of this state belong to no connection, so none has a `{key}`");
         problems.push(Problem::at(place.join(key), message).on_key());
     }

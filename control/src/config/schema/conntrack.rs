@@ -14,6 +14,10 @@ pub struct Conntrack {
     #[garde(custom(sensible_entries))]
     pub max_entries: Count,
 
+    /// Most connections that helpers expect at one time.
+    #[garde(range(min = 1, max = MAX_EXPECTATIONS))]
+    pub max_expectations: u32,
+
     /// Count packets and bytes of each connection, per direction.
     #[garde(skip)]
     pub accounting: bool,
@@ -55,6 +59,7 @@ impl Default for Conntrack {
     fn default() -> Conntrack {
         Conntrack {
             max_entries: Count(1_000_000),
+            max_expectations: 4096,
             accounting: true,
             timestamp: false,
             preset: Preset::Classic,
@@ -68,6 +73,8 @@ impl Default for Conntrack {
     }
 }
 
+/// A shard has room for so many.
+const MAX_EXPECTATIONS: u32 = 65_536;
 /// The most that a table's entry numbers can name, and more than any box holds.
 const MAX_ENTRIES: Count = Count(100_000_000);
 /// Fewer than this leaves early drop nothing to choose from.

@@ -3,6 +3,7 @@
 //! Each doc comment below is the key's description in the reference file and in the JSON schema.
 
 mod conntrack;
+mod helpers;
 mod matches;
 mod nat;
 mod network;
@@ -20,6 +21,7 @@ use sluice_conntrack::PortId;
 pub use conntrack::{
     Conntrack, Fragments, GreTimeouts, Preset, SctpTimeouts, Tcp, TcpTimeouts, Timeouts, UdpTimeouts,
 };
+pub use helpers::{HelperRule, Helpers};
 pub use nat::{Filtering, Mapping, Nat, NatRule};
 pub use network::{Forwarding, Interface, Neighbour, Route};
 pub(crate) use policy::LOCAL;
@@ -84,6 +86,14 @@ pub struct Config {
     #[schemars(example = serde_json::json!([{"in": "inside", "source": "10.1.0.0/16", "zone": 1}]))]
     pub zones: Vec<Rule>,
 
+    /// Helpers, which read protocols that announce further connections, and have those pass as RELATED: none unless it
+    /// is listed. Which reads a connection, its first packet decides as it comes in. Instead of a list, a mapping by name
+    /// will do: `helpers: { ftp: { ports: [21] } }`.
+    #[serde(default)]
+    #[garde(skip)]
+    #[schemars(example = serde_json::json!([{"name": "ftp", "ports": [21, 2121], "source": "10.0.0.0/8"}]))]
+    pub helpers: Helpers,
+
     /// Address translation.
     #[serde(default)]
     #[garde(dive)]
@@ -118,6 +128,7 @@ impl Config {
             conntrack: Conntrack::default(),
             untracked: Vec::new(),
             zones: Vec::new(),
+            helpers: Helpers::default(),
             nat: Nat::default(),
             policy: Policy::default(),
             metrics: Metrics::default(),

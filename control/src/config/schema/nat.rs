@@ -142,7 +142,7 @@ match_keys! {
 match_keys! { matches_of! { NatRule } }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
-fn is_false(value: &bool) -> bool {
+pub(super) fn is_false(value: &bool) -> bool {
     !value
 }
 

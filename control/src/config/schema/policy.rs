@@ -7,9 +7,10 @@ use schemars::JsonSchema;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sluice_conntrack::helpers::HelperId;
 
 use super::matches::{match_keys, rule};
-use crate::config::values::{IcmpType, List, Mark, PortRange, Prefix, Protocol, TcpFlags, is_name};
+use crate::config::values::{Helper, IcmpType, List, Mark, PortRange, Prefix, Protocol, TcpFlags, is_name};
 
 /// Most rules in one section: a rule set is walked once per connection, and a longer one is a mistake.
 pub(super) const MAX_RULES: usize = 10_000;
@@ -68,6 +69,12 @@ match_keys! {
             #[garde(skip)]
             #[schemars(example = "!syn")]
             pub tcp_flags: Option<TcpFlags>,
+
+            /// Helpers that expected the connection, by what another one announced.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[garde(skip)]
+            #[schemars(example = Helper(HelperId::Ftp))]
+            pub helper: Option<List<Helper>>,
 
             /// The packet's direction within its connection.
             #[serde(skip_serializing_if = "Option::is_none")]

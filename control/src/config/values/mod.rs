@@ -1,5 +1,6 @@
 //! The values of keys: scalars with units and of the network, and the list that may be written as one value.
 
+mod helper;
 mod list;
 mod matches;
 mod name;
@@ -8,6 +9,7 @@ mod network;
 mod scalar;
 mod units;
 
+pub use helper::Helper;
 pub use list::List;
 pub use matches::{IcmpType, Mark, TcpFlags};
 pub(crate) use name::is_name;

@@ -12,16 +12,21 @@ use std::fmt;
 pub struct ExpectationSnapshot {
     /// What is expected.
     pub expectation: Expectation,
-    /// Whole seconds for which it is waited for.
-    pub remaining_s: u32,
+    /// Milliseconds for which it is waited for.
+    pub remaining_ms: u32,
 }
 
 impl ExpectationSnapshot {
     /// What an expectation is at `now`.
     pub const fn of(expectation: &Expectation, now: Instant) -> Self {
         let remaining_ms = expectation.deadline.since_ms(Tick::at(now));
-        let remaining_s = if remaining_ms > 0 { remaining_ms as u32 / 1000 } else { 0 };
-        Self { expectation: *expectation, remaining_s }
+        let remaining_ms = if remaining_ms > 0 { remaining_ms as u32 } else { 0 };
+        Self { expectation: *expectation, remaining_ms }
+    }
+
+    /// Whole seconds for which it is waited for.
+    const fn remaining_s(&self) -> u32 {
+        self.remaining_ms / 1000
     }
 
     /// The bits of the tuple that count, as addresses and ports.
@@ -56,7 +61,7 @@ impl ExpectationSnapshot {
 
     fn write_conntrack(&self, out: &mut impl fmt::Write) -> fmt::Result {
         let Expectation { tuple, master, class, .. } = &self.expectation;
-        write!(out, "{} proto={} ", self.remaining_s, tuple.protocol())?;
+        write!(out, "{} proto={} ", self.remaining_s(), tuple.protocol())?;
         for (prefix, tuple) in [("", tuple), ("mask-", &self.mask()), ("master-", master)] {
             text::write_tuple(prefix, tuple, &CONNTRACK, out)?;
             out.write_char(' ')?;
@@ -78,7 +83,7 @@ impl ExpectationSnapshot {
     fn write_proc(&self, out: &mut impl fmt::Write) -> fmt::Result {
         let tuple = &self.expectation.tuple;
         let (family, number) = (tuple.family() as u8, tuple.protocol());
-        write!(out, "{} l3proto = {family} proto={number} ", self.remaining_s)?;
+        write!(out, "{} l3proto = {family} proto={number} ", self.remaining_s())?;
         text::write_tuple("", tuple, &NF_CONNTRACK, out)?;
         let words = [self.flag(), self.expectation.helper().map(|helper| helper.name())];
         words.iter().flatten().try_for_each(|word| write!(out, " {word}"))
@@ -91,7 +96,7 @@ impl ExpectationSnapshot {
         if let Some(name) = protocol_name(tuple.protocol()) {
             write!(out, "\"protocol\":\"{name}\",")?;
         }
-        write!(out, "\"number\":{},\"timeout\":{},", tuple.protocol(), self.remaining_s)?;
+        write!(out, "\"number\":{},\"timeout\":{},", tuple.protocol(), self.remaining_s())?;
         for (name, tuple) in [("tuple", tuple), ("mask", &self.mask()), ("master", master)] {
             write!(out, "\"{name}\":{{")?;
             json::write_tuple(tuple, out)?;

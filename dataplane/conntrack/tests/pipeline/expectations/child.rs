@@ -3,6 +3,7 @@
 use super::*;
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::forward::MAX_PORTS;
+use sluice_conntrack::helpers::HelperId;
 use sluice_conntrack::policy::{Policy, RuleAction};
 use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{Forwarding, Instant, PortId, Tuple};
@@ -197,4 +198,41 @@ fn ipv6_alike() {
     let stranger = Pair::at("[2001:db8:9::3]:20", "[fd00::2]:5001");
     assert_eq!(states_of(&mut it, [stranger, child]), [State::New, State::Related]);
     it.check();
+}
+
+/// A firewall that lets in of what is RELATED only what this helper expected has a match for that: the child's packets, not
+/// the master's, also where the decision about them is remembered.
+#[test]
+fn rules_see_the_helper_that_expected_a_child() {
+    let ftp = Match { helpers: vec![HelperId::Ftp], ..Match::default() };
+    let policy = || {
+        rules([
+            (ftp.clone(), RuleAction::Accept),
+            (Match { ingress: vec![INSIDE], protocols: vec![6], ..states([State::New]) }, RuleAction::Accept),
+            (
+                Match { ingress: vec![OUTSIDE], source_ports: vec![21..=21], ..Match::default() },
+                RuleAction::Accept,
+            ),
+        ])
+    };
+    for (helper, passes) in [(Some(HelperId::Ftp), true), (None, false)] {
+        let mut it = open(Middlebox::with(Settings::of(Preset::Linux, ROOM), policy()), control(2));
+        expect(&mut it, &Wanted { helper, ..wanted(data(0, 5001)) });
+        let child = data(20, 5001);
+        let forwarded = [
+            (OUTSIDE, child.tcp("S", 70_000, 0)),
+            (INSIDE, child.inverse().tcp("SA", 80_000, 70_001)),
+            (OUTSIDE, child.tcp("A", 70_001, 80_001)),
+            (OUTSIDE, child.tcp("A", 70_001, 80_001)),
+        ]
+        .map(|(port, packet)| {
+            matches!(it.burst(&mut [(port, packet.frame())])[0].action, Action::Forward(_))
+        });
+        assert_eq!(forwarded, [passes; 4]);
+        // An established packet of the master is nobody's child.
+        let [verdict] = it.burst(&mut [(INSIDE, control(2).tcp("A", 1001, 5001).frame())])[..] else {
+            panic!()
+        };
+        assert!(!matches!(verdict.action, Action::Forward(_)));
+    }
 }

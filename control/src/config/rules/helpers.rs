@@ -1,0 +1,56 @@
+//! What must hold for the section `helpers`.
+
+use super::matches;
+use crate::config::path::{Path, Problem};
+use crate::config::schema::{Config, HelperRule, Helpers, Rule};
+use crate::config::values::{Helper, List, Protocol};
+
+/// A key, whether a rule has it, and why it cannot.
+type Refused = (&'static str, fn(&HelperRule) -> bool, &'static str);
+
+#[rustfmt::skip]
+const REFUSED: [Refused; 5] = [
+    ("out", |rule| rule.out.is_some(), "a helper is chosen before the way of the packet is looked up"),
+    ("mark", |rule| rule.mark.is_some(), "a helper is chosen before the policy, which gives marks"),
+    ("status", |rule| rule.status.is_some(), "a helper is chosen before anything is known of the connection"),
+    ("destination-port", |rule| rule.destination_port.is_some(), "the servers' ports of a helper are its `ports`"),
+    ("icmp-type", |rule| rule.icmp_type.is_some(), "no helper reads ICMP"),
+];
+
+/// The keys of other rules that a helper cannot have.
+pub(super) fn refused_keys() -> Vec<&'static str> {
+    REFUSED.iter().map(|(key, ..)| *key).collect()
+}
+
+pub(super) fn check(config: &Config) -> Vec<Problem> {
+    let section = Path::root().join("helpers");
+    let mut problems = Vec::new();
+    for (step, helper, rule) in config.helpers.iter() {
+        let place = section.join(step);
+        let refused = REFUSED.iter().filter(|(_, present, _)| present(rule));
+        problems
+            .extend(refused.map(|(key, _, why)| Problem::at(place.join(*key), (*why).to_owned()).on_key()));
+        if rule.ports.iter().flat_map(List::iter).any(|ports| ports.first == 0) {
+            problems.push(Problem::at(place.join("ports"), "port 0 is none".to_owned()));
+        }
+        let Some(helper) = helper else {
+            let message = format!("`{place}` lacks the key `name`");
+            let names = format!("one of {}", Helper::names().join(", "));
+            problems.push(Problem::at(place, message).expected(names));
+            continue;
+        };
+        if matches!(config.helpers, Helpers::ByName(_)) && rule.name.is_some() {
+            let message = format!("the key above names the helper already: {}", helper.name());
+            problems.push(Problem::at(place.join("name"), message).on_key());
+        }
+        let protocol = Protocol(helper.descriptor().protocol);
+        let others = rule.protocol.iter().flat_map(List::iter).any(|other| *other != protocol);
+        if others {
+            let message = format!("the helper `{}` reads {protocol} only", helper.name());
+            problems.push(Problem::at(place.join("protocol"), message).expected(protocol.to_string()));
+        }
+        let rule = Rule { protocol: Some(List::one(protocol)), icmp_type: None, ..rule.matches() };
+        problems.extend(matches::check(&rule, config, &place));
+    }
+    problems
+}
