@@ -1,6 +1,8 @@
 //! What must hold inside a shard between two bursts, whatever came in: for tests and fuzzers.
 
+use crate::entries::NONE;
 use crate::entry::Status;
+use crate::extension::Extension;
 use crate::nat::{has_choice, inside, outside};
 use crate::shard::Shard;
 use crate::tuple::Direction;
@@ -30,13 +32,17 @@ impl Shard {
                 return Err(format!("{count} {what} for {len} entries, {translated} of them translated"));
             }
         }
+        self.expectations.check(|master| {
+            let extension = self.table.extension(master);
+            extension.map_or(NONE, Extension::newest_expectation)
+        })?;
         self.check_mappings(
             used().filter(|index| self.table.entries.at(*index).status.intersects(Status::USES_MAPPING)),
         )?;
         let users = used().filter(|index| self.table.entries.at(*index).is_translated());
         self.nat.pools().check(users.flat_map(|index| {
-            let is_eif = self.table.entries.at(index).status.contains(Status::EIF);
-            let came = is_eif.then(|| self.table.entries.tuple(index, Direction::Original));
+            let came_by_own = self.table.entries.at(index).status.came_by_own_port();
+            let came = came_by_own.then(|| self.table.entries.tuple(index, Direction::Original));
             [Some(self.table.entries.tuple(index, Direction::Reply)), came].into_iter().flatten()
         }))?;
         // A tuple that two entries own finds one of them only.

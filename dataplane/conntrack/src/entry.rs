@@ -59,6 +59,13 @@ bitflags! {
     }
 }
 
+impl Status {
+    /// Whether it has a port outside to itself that its first packet came to: that of a mapping, or one that was announced.
+    pub(crate) const fn came_by_own_port(self) -> bool {
+        self.contains(Self::EIF) || self.contains(Self::EXPECTED.union(Self::DST_NAT))
+    }
+}
+
 /// Packets and bytes of one direction: 40 bits of packets and 56 bits of bytes in twelve bytes. At
 /// 100 Gbit/s the bytes wrap after two months of one connection, the packets after two hours of 64-byte frames
 /// at 148 million a second.

@@ -342,6 +342,33 @@ impl Expectations {
         self.is_open(place) && !self.at(place).deadline.is_due(now)
     }
 
+    /// Looks at every place in use: each is in the chain of its tuple and on the wheel, and an own one among those of its master, of
+    /// which `newest` says the newest.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub(crate) fn check(&self, newest: impl Fn(u32) -> u32) -> Result<(), String> {
+        let mut chained = 0;
+        for bucket in self.buckets.iter() {
+            let mut place = bucket.wrapping_sub(1);
+            while place != NONE {
+                let Place { expectation, is_chained, master, next, .. } = *self.places.at(place);
+                if !is_chained || self.buckets[self.bucket(&expectation.tuple)] != *bucket {
+                    return Err(format!("place {place} is in a chain that is not its own"));
+                }
+                if master != NONE && !self.of_master(newest(master)).any(|own| own == place) {
+                    return Err(format!("place {place} is not among those of entry {master}"));
+                }
+                (chained, place) = (chained + 1, next);
+            }
+        }
+        let armed = self.wheel.check(&self.places)?;
+        match self.len {
+            len if len == chained && len as usize == armed => Ok(()),
+            len => Err(format!("{chained} expectations in chains and {armed} on the wheel for {len}")),
+        }
+    }
+
     /// Claims what a packet meets, if it is to be met yet, and is met but once.
     pub(super) fn claim(&self, place: u32) -> bool {
         let Place { expectation, generation, .. } = self.places.at(place);

@@ -175,8 +175,8 @@ impl NatState {
         }
     }
 
-    /// Counts the ports that a translated entry at a place of the table uses: that of its source, and the mapped one that it came
-    /// in by. `count` also gets whether the sweep has passed the entry, and will not count it any more.
+    /// Counts the ports that a translated entry at a place of the table uses: that of its source, and the mapped or announced one
+    /// that it came in by. `count` also gets whether the sweep has passed the entry, and will not count it any more.
     pub(crate) fn count_ports(
         &mut self,
         place: u32,
@@ -186,7 +186,7 @@ impl NatState {
     ) {
         let swept = self.sweep.is_none_or(|next| place < next);
         count(&mut self.pools, reply, swept);
-        if status.contains(Status::EIF) {
+        if status.came_by_own_port() {
             count(&mut self.pools, original, swept);
         }
     }

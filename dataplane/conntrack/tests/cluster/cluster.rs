@@ -2,6 +2,7 @@
 
 use crate::common::received::Received;
 use crate::common::{SEED, configuration};
+use crate::expectations::{Announced, help};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use sluice_conntrack::dispatch::{self, Dispatcher, Host};
@@ -58,6 +59,8 @@ pub struct Outside {
     is_full: bool,
     /// Messages that a lane holds.
     pub lane: usize,
+    /// What packets have announced.
+    pub announced: Vec<Announced>,
 }
 
 /// What lies outside of one of them.
@@ -165,6 +168,7 @@ impl Cluster {
             congestion: 0.0,
             is_full: false,
             lane: LANE,
+            announced: Vec::new(),
         };
         Self { nodes: (0..shards).map(node).collect(), outside, now: Instant::default(), late: None }
     }
@@ -197,6 +201,16 @@ impl Cluster {
             node.shard.delete(wanted);
             dispatch::flush_messages(&mut node.shard, around);
         });
+    }
+
+    /// Deletes entries of all shards.
+    pub fn delete_everywhere(&mut self, wanted: impl Fn(&EntrySnapshot) -> bool) {
+        for own in 0..self.nodes.len() {
+            self.at(own, |node, around| {
+                node.shard.delete(&wanted);
+                dispatch::flush_messages(&mut node.shard, around);
+            });
+        }
     }
 
     /// A frame comes in by a port, on whatever shard's queue.
@@ -248,7 +262,9 @@ impl Cluster {
             dispatcher.receive(now, shard, around);
             for mut frame in taken {
                 let mut verdicts = [Verdict::dropped(DropReason::Truncated)];
+                let came = frame.bytes.clone();
                 shard.process(now, std::slice::from_mut(&mut frame), &mut verdicts);
+                around.outside.announced.extend(help(shard, &came, &mut verdicts[0]));
                 dispatcher.apply(now, shard, around, frame, &mut verdicts[0]);
             }
             shard.expire(now, 4);
