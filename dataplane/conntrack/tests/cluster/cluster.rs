@@ -1,8 +1,9 @@
 //! Shards and the lanes between them, as workers drive them: a scheduler picks who does something next, and how much.
 
+use crate::common::expecting::Announced;
 use crate::common::received::Received;
 use crate::common::{SEED, configuration};
-use crate::expectations::{Announced, help};
+use crate::expectations::help;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use sluice_conntrack::dispatch::{self, Dispatcher, Host};
@@ -60,7 +61,7 @@ pub struct Outside {
     /// Messages that a lane holds.
     pub lane: usize,
     /// What packets have announced.
-    pub announced: Vec<Announced>,
+    pub announced: Vec<(u32, Announced)>,
 }
 
 /// What lies outside of one of them.

@@ -2,18 +2,15 @@
 //! come, whoever is first, and by none when its master is over.
 
 use crate::cluster::Cluster;
-use crate::common::expecting::wanted;
+use crate::common::expecting::{Announced, announce};
 use crate::common::*;
 use crate::{PUBLIC, nat, numbered, seen};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use sluice_conntrack::expectations::{ChildNat, Limits};
-use sluice_conntrack::listing::EntrySnapshot;
 use sluice_conntrack::policy::{Match, Policy, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
-use sluice_conntrack::verdict::Action;
-use sluice_conntrack::{DropReason, PortId, Shard, State, Tuple, Verdict};
+use sluice_conntrack::{DropReason, PortId, Shard, State, Verdict};
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -31,44 +28,13 @@ const fn has(frame: &[u8], payload: usize) -> bool {
     u16::from_be_bytes([frame[16], frame[17]]) as usize == 28 + payload
 }
 
-/// What a packet has announced.
-#[derive(Clone, Copy, Debug)]
-pub struct Announced {
-    number: u32,
-    /// Original tuple of its connection.
-    master: Tuple,
-    /// From where to where a child comes, the ports last.
-    from: IpAddr,
-    to: (IpAddr, u16),
-    /// And what it becomes.
-    becomes: (IpAddr, IpAddr, u16),
-}
-
-/// Does what a helper does: expects what a packet announces, which is to leave.
-pub fn help(shard: &mut Shard, came: &[u8], verdict: &mut Verdict) -> Option<Announced> {
-    let announces = has(came, ANNOUNCING) && matches!(verdict.action, Action::Forward(_));
-    let id = verdict.entry.filter(|_| announces)?;
-    let (packet, number) = seen(came);
-    let mut entry: Option<EntrySnapshot> = None;
-    shard.list(id.index, 1, |_, found| entry = Some(found));
-    let EntrySnapshot { original, reply, .. } = entry?;
-    let port = packet.source.1;
-    let mut wanted = wanted(Pair::of(reply.source(), 0, reply.destination(), port));
-    wanted.tuple = Tuple::new(reply.source(), reply.destination(), frame::UDP, 0, port);
-    wanted.nat = Some(ChildNat::following(&original, port));
-    let limits = Limits { of_class: 1, ..Limits::default() };
-    let is_public = reply.destination() != original.source();
-    let public = if is_public { shard.port_to_announce_for(&original, &wanted) } else { Some(port) };
-    wanted.tuple.selector = wanted.tuple.selector.with_dport(public?);
-    if let Err(reason) = shard.expect_for(&original, &wanted, limits)? {
-        shard.count_drops(reason.into(), 1);
-        *verdict = Verdict::dropped(reason.into());
+/// Does what a helper does where a packet announces something: gives the connection's number with that.
+pub fn help(shard: &mut Shard, came: &[u8], verdict: &mut Verdict) -> Option<(u32, Announced)> {
+    if !has(came, ANNOUNCING) {
         return None;
     }
-    shard.hold_back(std::slice::from_mut(verdict));
-    let to = (reply.destination(), public?);
-    let becomes = (original.destination(), original.source(), port);
-    Some(Announced { number, master: original, from: reply.source(), to, becomes })
+    let (packet, number) = seen(came);
+    announce(shard, packet.source.1, verdict).map(|announced| (number, announced))
 }
 
 /// Connections to servers pass, and what answers them or was announced.
@@ -131,9 +97,7 @@ impl World {
 
     /// What has left reaches its peer.
     fn deliver(&mut self) {
-        for announced in std::mem::take(&mut self.cluster.outside.announced) {
-            self.announced.insert(announced.number, announced);
-        }
+        self.announced.extend(std::mem::take(&mut self.cluster.outside.announced));
         for (egress, frame) in std::mem::take(&mut self.cluster.outside.sent) {
             let (packet, number) = seen(&frame);
             let (ingress, pair) = self.masters[number as usize];

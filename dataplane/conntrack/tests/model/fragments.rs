@@ -74,7 +74,7 @@ fn a_datagram_and_its_answer_leave_whole() {
         }
         let (mut answered, mut answers) = (0, ANSWERS..);
         while let Some(event) = it.next() {
-            let Event::Sent { port, bytes, state } = event else { panic!("a packet is lost") };
+            let Event::Sent { port, bytes, state, .. } = event else { panic!("a packet is lost") };
             let Some((identification, frame)) = network.deliver(bytes) else { continue };
             let received = (port, frame);
             let headers = wire::parse(&received).expect("what leaves is sound");

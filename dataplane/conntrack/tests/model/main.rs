@@ -1,7 +1,7 @@
 //! The message rules under every order of events that shuttle tries: shards in threads, lanes between them, and a network
 //! that answers as soon as a packet has left.
 //!
-//! No schedule may turn an answer into NEW, claim an expectation twice, lose a packet outside a counted drop, or leave a
+//! No schedule may turn an answer into NEW, claim an expectation twice or when its master is over, lose a packet outside a counted drop, or leave a
 //! signpost behind its entry. Threads do what workers do: take packets, then drain the lane, then decide.
 #![forbid(unsafe_code)]
 
@@ -10,16 +10,19 @@ mod common;
 mod fragments;
 mod worker;
 
+use common::expecting::Announced;
 use common::received::Received;
 use common::*;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::sync::mpsc::{Receiver, Sender, channel};
 use shuttle::{Config, Runner, thread};
+use sluice_conntrack::expectations::Claims;
 use sluice_conntrack::nat::{Nat, NatRule, Ports, Range, Target};
 use sluice_conntrack::policy::{Match, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
-use sluice_conntrack::{Capacity, Instant, PortId, Shard, ShardId, State, Steering};
+use sluice_conntrack::{Capacity, Instant, PortId, Shard, ShardId, State, Steering, Tuple};
+use std::sync::Arc;
 use worker::{Event, Outside, Worker};
 
 /// Schedules that each test tries: at random, and with few changes of priority, which finds rare orders (Burckhardt et al.,
@@ -31,6 +34,9 @@ const DEPTH: usize = 3;
 const STACK_BYTES: usize = 256 << 10;
 
 const WORKERS: u16 = 3;
+
+/// Entries that each has room for.
+const ENTRIES: u32 = 64;
 
 /// The port that servers listen at.
 const SERVICE: u16 = 53;
@@ -47,18 +53,23 @@ fn pool(address: [u8; 4]) -> Target {
     Target::Pool(vec![Range { first: address.into(), last: address.into(), ports: Ports::Preserve }])
 }
 
-fn shard(own: u16, preset: Preset) -> Shard {
+fn shard(own: u16, preset: Preset, claims: &Arc<Claims>) -> Shard {
     let out = Match { egress: vec![OUTSIDE], ..Match::default() };
     let public = Match { destination: vec![Prefix::new(PUBLIC.into(), 32)], ..Match::default() };
     let nat = Nat {
         source: vec![NatRule::new(out, pool(SHARED))],
         destination: vec![NatRule::new(public, pool(SERVER))],
     };
-    let settings = Settings::of(preset, 64 * u32::from(WORKERS));
+    let settings = Settings::of(preset, ENTRIES * u32::from(WORKERS));
     let configuration = configuration(settings, accept_all()).with_nat(nat);
-    let capacity = Capacity { entries: 64, seed: SEED, pages: sluice_memory::Pages::Ordinary };
+    let capacity = Capacity { entries: ENTRIES, seed: SEED, pages: sluice_memory::Pages::Ordinary };
     let steering = Steering::new(ShardId(own), WORKERS).unwrap();
-    Shard::new(capacity, configuration, Instant::default()).unwrap().with_steering(steering).unwrap()
+    Shard::new(capacity, configuration, Instant::default())
+        .unwrap()
+        .with_steering(steering)
+        .unwrap()
+        .with_claims(Arc::clone(claims))
+        .unwrap()
 }
 
 /// A packet that answers one that has left.
@@ -90,7 +101,7 @@ impl Middle {
     fn start(preset: Preset) -> Self {
         let (outcome, events) = channel();
         let (queues, parcels): (Vec<_>, Vec<_>) = (0..WORKERS).map(|_| channel()).unzip();
-        // The lane of each shard to itself carries what it announces.
+        let claims = Arc::new(Claims::new(WORKERS, ENTRIES).unwrap());
         let mut lanes: Vec<Vec<_>> = (0..WORKERS).map(|_| Vec::new()).collect();
         let mut messages: Vec<Vec<_>> = (0..WORKERS).map(|_| Vec::new()).collect();
         for from in &mut lanes {
@@ -103,8 +114,8 @@ impl Middle {
         let mut threads = Vec::new();
         for (own, ((parcels, messages), lanes)) in (0..).zip(parcels.into_iter().zip(messages).zip(lanes)) {
             let (queues, events) = (queues.clone(), outcome.clone());
-            let outside = Outside { parcels, messages, queues, lanes, events, expected: None };
-            let worker = Worker::new(shard(own, preset), outside);
+            let outside = Outside { parcels, messages, queues, lanes, events, announced: None };
+            let worker = Worker::new(shard(own, preset, &claims), outside);
             threads.push(thread::spawn(move || worker.run()));
         }
         Self { queues, events, threads, under_way: 0 }
@@ -115,6 +126,14 @@ impl Middle {
         let worker = thread_rng().gen_range(0..self.queues.len());
         self.under_way += 1;
         self.queues[worker].send(worker::Parcel::Frame(Received::new(port, bytes))).unwrap();
+    }
+
+    /// A connection is to end, whichever worker has it.
+    fn forget(&mut self, master: Tuple) {
+        for queue in &self.queues {
+            self.under_way += 1;
+            queue.send(worker::Parcel::Forget(master)).unwrap();
+        }
     }
 
     /// What next becomes of a packet; `None` when all there were have left or were dropped.
@@ -144,6 +163,7 @@ impl Middle {
         run_until_silent(&mut workers);
         workers.iter_mut().for_each(Worker::forget);
         assert_eq!(run_until_silent(&mut workers), 0, "a signpost goes with its entry");
+        assert_eq!(workers[0].expectations(), 0, "an expectation goes with its master");
     }
 }
 
@@ -179,7 +199,7 @@ fn an_answer_is_never_new() {
         let mut answered = 0;
         while let Some(event) = it.next() {
             match event {
-                Event::Sent { port, bytes, state: State::New } => {
+                Event::Sent { port, bytes, state: State::New, .. } => {
                     assert!(!is_answer(&bytes), "an answer is NEW");
                     it.receive(port, answer(&bytes).frame());
                 }
@@ -188,6 +208,7 @@ fn an_answer_is_never_new() {
                     answered += 1;
                 }
                 Event::Dropped(reason) => panic!("a packet is lost: {reason:?}"),
+                Event::Forgotten => unreachable!("nobody ends anything"),
             }
         }
         assert_eq!(answered, begun, "each client has its answer");
@@ -212,13 +233,16 @@ fn a_tuple_that_is_free_again_can_be_claimed_again() {
         let mut answered = 0;
         while let Some(event) = it.next() {
             match event {
-                Event::Sent { port, bytes, state: State::New } => it.receive(port, answer(&bytes).frame()),
+                Event::Sent { port, bytes, state: State::New, .. } => {
+                    it.receive(port, answer(&bytes).frame())
+                }
                 Event::Sent { state, .. } => {
                     assert_eq!(state, State::Established);
                     answered += 1;
                     ask(&mut it);
                 }
                 Event::Dropped(reason) => panic!("a packet is lost: {reason:?}"),
+                Event::Forgotten => unreachable!("nobody ends anything"),
             }
         }
         assert_eq!(answered, 3);
@@ -226,28 +250,77 @@ fn a_tuple_that_is_free_again_can_be_claimed_again() {
     });
 }
 
+/// A client that opens its connection, so that its next packet announces a port of its own.
+fn opened(it: &mut Middle) -> Pair {
+    let master = Pair::of([10, 0, 0, 2].into(), 4000, [198, 51, 100, 9].into(), worker::ANNOUNCES);
+    it.receive(INSIDE, master.udp(16).frame());
+    assert!(matches!(it.next(), Some(Event::Sent { state: State::New, .. })));
+    it.receive(INSIDE, master.udp(worker::ANNOUNCING_BYTES).frame());
+    master
+}
+
+/// The first packet of a child, from that port of the server.
+fn child(Announced { from, to, .. }: &Announced, sport: u16) -> Vec<u8> {
+    Pair::of(*from, sport, to.0, to.1).udp(12).frame()
+}
+
 /// A packet announces a connection, and leaves when all shards know; two answers, for different shards, want to be it.
 #[test]
 fn an_expectation_is_met_once() {
     check(|| {
         let mut it = Middle::start(Preset::Linux);
-        let (client, server) = ([10, 0, 0, 2].into(), [198, 51, 100, 9].into());
-        it.receive(INSIDE, Pair::of(client, 4000, server, worker::ANNOUNCES).udp(16).frame());
+        let master = opened(&mut it);
         let mut related = 0;
         while let Some(event) = it.next() {
-            let Event::Sent { port, bytes, state } = event else { panic!("nothing is dropped") };
-            related += usize::from(state == State::Related);
-            let announced = u16::from_be_bytes([bytes[36], bytes[37]]) == worker::ANNOUNCES;
-            if port == OUTSIDE && announced && state == State::New {
+            let Event::Sent { bytes, state, announced, .. } = event else { panic!("nothing is dropped") };
+            if state == State::Related {
+                related += 1;
+                assert_eq!(bytes[30..34], [10, 0, 0, 2], "it is translated to the client");
+                assert_eq!(bytes[36..38], master.source.port().to_be_bytes());
+            }
+            if let Some(announced) = announced {
                 for sport in [1001, 1002] {
-                    it.receive(
-                        OUTSIDE,
-                        Pair::of(server, sport, SHARED.into(), worker::EXPECTED).udp(16).frame(),
-                    );
+                    it.receive(OUTSIDE, child(&announced, sport));
                 }
             }
         }
         assert_eq!(related, 1, "the first of them is RELATED, and no other");
+        it.stop();
+    });
+}
+
+/// The master of an expectation ends while its child is on its way, on whatever shards both are: what comes when that is done
+/// finds nothing.
+#[test]
+fn an_expectation_ends_with_its_master() {
+    check(|| {
+        let mut it = Middle::start(Preset::Linux);
+        opened(&mut it);
+        let (mut related, mut forgotten, mut last) = (0, 0, None);
+        while let Some(event) = it.next() {
+            match event {
+                Event::Sent { bytes, state, announced, .. } => {
+                    if state == State::Related {
+                        related += 1;
+                        let sport = u16::from_be_bytes([bytes[34], bytes[35]]);
+                        assert_eq!(sport, 1001, "a child of a master that is over");
+                    }
+                    if let Some(announced) = announced {
+                        it.receive(OUTSIDE, child(&announced, 1001));
+                        it.forget(announced.master);
+                        last = Some(announced);
+                    }
+                }
+                Event::Forgotten => {
+                    forgotten += 1;
+                    if let Some(announced) = last.filter(|_| forgotten == WORKERS) {
+                        it.receive(OUTSIDE, child(&announced, 1002));
+                    }
+                }
+                Event::Dropped(reason) => panic!("a packet is lost: {reason:?}"),
+            }
+        }
+        assert!(related <= 1 && forgotten == WORKERS);
         it.stop();
     });
 }

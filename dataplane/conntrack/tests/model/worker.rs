@@ -1,76 +1,43 @@
 //! A worker as the model has it: a shard, a queue, a lane from each other.
 
+use crate::common::expecting::{Announced, announce};
+use crate::common::frame::UDP;
 use crate::common::received::Received;
-use shuttle::sync::Arc;
-use shuttle::sync::atomic::{AtomicBool, Ordering};
 use shuttle::sync::mpsc::{Receiver, Sender};
 use sluice_conntrack::dispatch::{self, Dispatcher, Host};
 use sluice_conntrack::exchange::Message;
 use sluice_conntrack::verdict::Action;
-use sluice_conntrack::{DropReason, Handed, Instant, PortId, Shard, ShardId, State, Verdict};
+use sluice_conntrack::{DropReason, Handed, Instant, PortId, Shard, ShardId, State, Tuple, Verdict};
 
-/// A datagram to this port announces one to the other.
+/// A datagram to this port announces one to its sender, if it has so much payload: it is not the first of its connection.
 pub const ANNOUNCES: u16 = 21;
-pub const EXPECTED: u16 = 20;
+pub const ANNOUNCING_BYTES: usize = 24;
 
 /// What waits in a queue.
 pub enum Parcel {
     Frame(Received),
+    /// Ends the connection with this original tuple, if it is there.
+    Forget(Tuple),
     Stop,
 }
 
-/// What shards say to one another: their own messages, and the announcement of an expectation, which helpers will make.
-#[derive(Clone)]
-pub enum Lane {
-    Message(Message),
-    Expect(Expectation),
-}
-
-/// A datagram that is expected once. All shards hold the same flag.
-#[derive(Clone)]
-pub struct Expectation(Arc<AtomicBool>);
-
-impl Expectation {
-    /// Whether the caller is the one that meets it.
-    fn claim(&self) -> bool {
-        !self.0.swap(true, Ordering::AcqRel)
-    }
-}
-
-/// What became of a packet.
+/// What became of a packet, or of a connection that was to end.
 pub enum Event {
-    Sent { port: PortId, bytes: Vec<u8>, state: State },
+    Sent { port: PortId, bytes: Vec<u8>, state: State, announced: Option<Announced> },
     Dropped(DropReason),
+    Forgotten,
 }
 
 /// What lies outside of one shard: queues and lanes to all, by number.
 pub struct Outside {
     pub parcels: Receiver<Parcel>,
     /// From each shard.
-    pub messages: Vec<Receiver<Lane>>,
+    pub messages: Vec<Receiver<Message>>,
     pub queues: Vec<Sender<Parcel>>,
-    pub lanes: Vec<Sender<Lane>>,
+    pub lanes: Vec<Sender<Message>>,
     pub events: Sender<Event>,
-    pub expected: Option<Expectation>,
-}
-
-impl Outside {
-    /// Makes known to all what a packet announces, and sees whether it is what was announced.
-    fn help(&mut self, packet: &Received, state: State) -> State {
-        let port = u16::from_be_bytes([packet.bytes[36], packet.bytes[37]]);
-        match port {
-            _ if state != State::New => state,
-            EXPECTED if self.expected.take().is_some_and(|expected| expected.claim()) => State::Related,
-            ANNOUNCES => {
-                let expectation = Expectation(Arc::new(AtomicBool::new(false)));
-                for lane in &self.lanes {
-                    lane.send(Lane::Expect(expectation.clone())).unwrap();
-                }
-                state
-            }
-            _ => state,
-        }
-    }
+    /// What the packet announces that was decided about last.
+    pub announced: Option<Announced>,
 }
 
 impl Host for Outside {
@@ -81,8 +48,8 @@ impl Host for Outside {
     fn finish(&mut self, _: Instant, _: &mut Shard, packet: Received, verdict: &Verdict) {
         let event = match verdict.action {
             Action::Forward(port) => {
-                let state = self.help(&packet, verdict.state.unwrap());
-                Event::Sent { port, bytes: packet.bytes, state }
+                let (state, announced) = (verdict.state.unwrap(), self.announced.take());
+                Event::Sent { port, bytes: packet.bytes, state, announced }
             }
             _ => Event::Dropped(verdict.drop_reason().unwrap()),
         };
@@ -108,17 +75,19 @@ impl Host for Outside {
     }
 
     fn send(&mut self, to: ShardId, message: Message) {
-        self.lanes[usize::from(to.0)].send(Lane::Message(message)).unwrap();
+        self.lanes[usize::from(to.0)].send(message).unwrap();
     }
 
     fn receive(&mut self, from: ShardId) -> Option<Message> {
-        loop {
-            match self.messages[usize::from(from.0)].try_recv().ok()? {
-                Lane::Message(message) => return Some(message),
-                Lane::Expect(expectation) => self.expected = Some(expectation),
-            }
-        }
+        self.messages[usize::from(from.0)].try_recv().ok()
     }
+}
+
+/// The port that a frame announces, that of its sender.
+fn announces(frame: &[u8]) -> Option<u16> {
+    let word = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
+    let is_it = frame[23] == UDP && word(36) == ANNOUNCES && usize::from(word(16)) == 28 + ANNOUNCING_BYTES;
+    is_it.then(|| word(34))
 }
 
 pub struct Worker {
@@ -141,6 +110,11 @@ impl Worker {
                     self.process(frame);
                     dispatch::flush_messages(&mut self.shard, &mut self.outside);
                 }
+                Ok(Parcel::Forget(master)) => {
+                    self.shard.delete(|entry| entry.original == master);
+                    dispatch::flush_messages(&mut self.shard, &mut self.outside);
+                    self.outside.events.send(Event::Forgotten).unwrap();
+                }
                 Ok(Parcel::Stop) => return self,
                 Err(_) => {
                     self.exchange();
@@ -160,12 +134,19 @@ impl Worker {
     fn process(&mut self, mut frame: Received) {
         let mut verdicts = [Verdict::dropped(DropReason::Truncated)];
         let now = Instant::default();
+        let announces = announces(&frame.bytes);
         self.shard.process(now, std::slice::from_mut(&mut frame), &mut verdicts);
+        self.outside.announced = announces.and_then(|port| announce(&mut self.shard, port, &mut verdicts[0]));
         self.dispatcher.apply(now, &mut self.shard, &mut self.outside, frame, &mut verdicts[0]);
     }
 
     pub fn signposts(&self) -> u32 {
         self.shard.signposts()
+    }
+
+    /// What is expected in the whole box, as the first shard tells.
+    pub fn expectations(&self) -> u64 {
+        self.shard.counters().expectations
     }
 
     /// How many of its entries' tuples are steered elsewhere.
