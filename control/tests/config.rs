@@ -361,10 +361,32 @@ fn damaged_files_are_refused_or_read() {
 }
 
 #[test]
-fn the_way_out_of_packets_to_the_box_is_local() {
+fn the_box_itself_is_local() {
     let to_box = "policy: {rules: [{out: local, action: accept}]}";
+    let from_box = to_box.replace("out:", "in:");
     assert!(parse(&with(to_box)).is_ok());
-    assert!(refusal(&with(&to_box.replace("out:", "in:"))).contains("there is no interface `local`"));
+    assert!(refusal(&with(&from_box)).contains("no interface has a host side"));
+    let hosted = |host: &str| with(&from_box).replace("net_null0'", &format!("net_null0', host: {host}"));
+    let routed = |host: &str| format!("{}\nforwarding: routed", hosted(host));
+    for host in ["true", "{namespace: routing}"] {
+        assert!(parse(&routed(host)).is_ok(), "{}", refusal(&routed(host)));
+        let resolved = parse(&routed(host)).unwrap();
+        assert_eq!(parse(&config::to_yaml(&resolved)), Ok(resolved));
+    }
+    for (host, said) in [
+        ("false", "expected true, or no such key"),
+        ("routing", "expected true, or a mapping (namespace)"),
+        ("{namespace: a/b}", "cannot be the name of a network namespace"),
+        ("{namespaces: a}", "namespace"),
+        ("{}", "namespace"),
+    ] {
+        let message = refusal(&routed(host));
+        assert!(message.contains(said), "{host}: {message}");
+    }
+    assert!(refusal(&hosted("true")).contains("a wire has no host side"));
+    let taken = "version: 1\ninterfaces: {eth1: {device: 'vdev:net_af_packet0,iface=eth1', host: true}}";
+    assert!(refusal(taken).contains("the kernel has an interface `eth1` already"));
+    assert!(parse(&taken.replace("true", "{namespace: routing}")).is_ok());
     let named = "version: 1\ninterfaces: {local: {device: 'vdev:net_null0'}}";
     assert!(refusal(named).contains("cannot be an interface's name"));
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::config::Host;
 use crate::socket::protocol::{
     Answer, Counted, Neighbour, PoolStatistics, PortDescription, Route, RouteKind, Statistics, Timeout,
 };
@@ -87,11 +88,16 @@ fn ports_text(ports: &[PortDescription]) -> String {
     for port in ports {
         let PortDescription { name, mac, mtu, rx_queues, tx_queues, device, driver, .. } = port;
         let link = if port.up { "up" } else { "down" };
+        let host = match &port.host {
+            None => String::new(),
+            Some(Host { namespace: None }) => ", host".to_owned(),
+            Some(Host { namespace: Some(namespace) }) => format!(", host in namespace {namespace}"),
+        };
         let speed = port.speed_mbps.map_or_else(|| "-".to_owned(), speed_text);
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "{name:<15} {link:<4} {speed:>11}  {mac} {mtu:>5} {rx_queues:>10} {tx_queues:>10}  {device} ({driver})"
+            "{name:<15} {link:<4} {speed:>11}  {mac} {mtu:>5} {rx_queues:>10} {tx_queues:>10}  {device} ({driver}){host}"
         );
     }
     text
@@ -194,9 +200,19 @@ mod tests {
             tx_queues: 2,
             device: "0000:3b:00.0".to_owned(),
             driver: "net_ice".to_owned(),
+            host: None,
         };
         let outside =
             PortDescription { name: "outside".to_owned(), up: false, speed_mbps: None, ..inside.clone() };
+        let with = |namespace: Option<&str>| {
+            let host = Some(Host { namespace: namespace.map(str::to_owned) });
+            PortDescription { host, ..outside.clone() }
+        };
+        let hosts = [with(None), with(Some("routing"))].map(|port| ports_text(&[port]));
+        assert!(
+            hosts[0].ends_with("(net_ice), host\n")
+                && hosts[1].ends_with("(net_ice), host in namespace routing\n")
+        );
         let text = text_of(&Answer::Ports { ports: vec![inside, outside] });
         let rows: Vec<&str> = text.lines().collect();
         assert_eq!(

@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use crate::config::{Config, Device};
+use crate::config::{Config, Device, Host};
 
 /// Something about the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,7 @@ pub fn inspect(config: &Config, root: &Path) -> Vec<HostFinding> {
     findings.extend(memory::inspect(config, root));
     findings.extend(cores(config, root));
     for (name, interface) in &config.interfaces {
+        findings.extend(interface.host.as_ref().and_then(|host| host_side(name, host, root)));
         findings.extend(match &interface.device {
             Device::Pci(address) => nic(name, address, root),
             Device::Vdev(spec) => {
@@ -40,6 +41,19 @@ pub fn inspect(config: &Config, root: &Path) -> Vec<HostFinding> {
         });
     }
     findings
+}
+
+/// What the host side of an interface lacks.
+fn host_side(name: &str, host: &Host, root: &Path) -> Option<HostFinding> {
+    if !root.join("dev/net/tun").exists() {
+        return error(format!("interface {name}: host: there is no /dev/net/tun"), "modprobe tun");
+    }
+    let namespace = host.namespace.as_ref()?;
+    if root.join("run/netns").join(namespace).exists() {
+        return None;
+    }
+    let message = format!("interface {name}: host: there is no network namespace {namespace}");
+    error(message, format!("ip netns add {namespace}"))
 }
 
 fn warning(message: String, mend: impl Into<String>) -> Option<HostFinding> {
@@ -185,7 +199,7 @@ mod tests {
 
         fn messages(&self, devices: [&str; 2]) -> Vec<String> {
             let yaml = format!(
-                "version: 1\ninterfaces: {{a: {{device: '{}'}}, b: {{device: '{}'}}}}",
+                "version: 1\nforwarding: routed\ninterfaces: {{a: {{device: '{}'}}, b: {{device: '{}'}}}}",
                 devices[0], devices[1]
             );
             let config = crate::config::parse("test", yaml.as_bytes()).unwrap();
@@ -253,6 +267,18 @@ mod tests {
                 "error: interface b: the kernel has no interface eth9\n   mend: ip -br link   (lists the interfaces)",
             ]
         );
+    }
+
+    #[test]
+    fn a_host_side_needs_its_device_and_its_namespace() {
+        let devices = ["vdev:net_null0', host: {namespace: routing}, mss: 'pmtu", "vdev:net_null1"];
+        let missing = Machine::new("tun", &READY).messages(devices);
+        assert!(missing.iter().any(|found| found.ends_with("mend: modprobe tun")), "{missing:?}");
+        let tun = [&READY[..], &[("dev/net/tun", "")]].concat();
+        let nowhere = Machine::new("netns", &tun).messages(devices);
+        assert!(nowhere.iter().any(|found| found.ends_with("mend: ip netns add routing")), "{nowhere:?}");
+        let all = [&tun[..], &[("run/netns/routing", "")]].concat();
+        assert!(!Machine::new("host", &all).messages(devices).iter().any(|found| found.contains("host:")));
     }
 
     #[test]

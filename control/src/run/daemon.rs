@@ -277,6 +277,7 @@ impl Daemon {
         self.rules = rules::Published::default();
         self.pools.replace(pools::Pools::of(&configuration), &counted.source);
         self.configuration = configuration;
+        self.dataplane.configure_hosts(&config);
         self.config = config;
         self.applied(yaml, fallback);
         Ok(self.revision)
@@ -367,7 +368,7 @@ impl Daemon {
             shards,
             entries_limit: self.entries_limit(),
             busy_ratios: &busy_ratios,
-            ports: &ports::samples(self.dataplane.ports(), &stats.ports),
+            ports: &ports::samples(self.dataplane.ports(), &stats),
             mbufs: self.dataplane.mbufs(),
             logged: self.logged,
             unlogged: self.unlogged + stats.counters.log_lost,

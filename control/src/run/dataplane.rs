@@ -9,14 +9,16 @@ use dpdk::{
 use sluice_conntrack::answer::Pace;
 use sluice_conntrack::expectations::Claims;
 use sluice_conntrack::settings::FRAGMENT_BUFFER_BYTES;
-use sluice_conntrack::{Capacity, Configuration, Instant, Shard, ShardId, Steering, steer};
+use sluice_conntrack::{Capacity, Configuration, Instant, PortId, Shard, ShardId, Steering, steer};
 use sluice_engine::command::channel;
+use sluice_engine::host::host_sides;
 use sluice_engine::{Clock, Idle, OpenPort, Queues, Worker};
 use sluice_memory::Pages;
 use tracing::{info, warn};
 
 use super::RunError;
 use super::candidate::Candidate;
+use super::host::HostPort;
 use super::startup::Startup;
 use super::workers::{Handle, Workers};
 use crate::config::{self, Config};
@@ -38,6 +40,8 @@ pub struct NamedPort {
     pub rx_queues: u16,
     /// Transmit queues.
     pub tx_queues: u16,
+    /// Its host side, if it has one.
+    pub host: Option<HostPort>,
 }
 
 impl NamedPort {
@@ -90,14 +94,21 @@ impl Dataplane {
         let workers = shards.len() as u16;
         let mempools = Mempools::new(&eal, &devices, workers, config.conntrack.fragments.memory.0)?;
         startup.go_on()?;
-        let (ports, open) = start_ports(config, devices, &mempools, workers)?;
-        let workers = start_workers(&eal, config, shards, open, &mempools)?;
+        let (mut ports, open) = start_ports(config, devices, &mempools, workers)?;
+        let mut queues = Queues::share_out(open, workers);
+        start_hosts(config, &mut ports, &mut queues)?;
+        let workers = start_workers(&eal, config, shards, queues, &mempools)?;
         Ok(Dataplane { workers, ports, mempools, capacity })
     }
 
     /// The ports, by number.
     pub fn ports(&self) -> &[NamedPort] {
         &self.ports
+    }
+
+    /// Has the host sides take over what a configuration says of their ports.
+    pub fn configure_hosts(&self, config: &Config) {
+        self.ports.iter().filter_map(|port| port.host.as_ref()).for_each(|host| host.configure(config));
     }
 
     /// Places for entries, of all workers together.
@@ -112,7 +123,7 @@ impl Dataplane {
 
     /// Ends the workers, which have been drained, then the ports.
     pub fn stop(self) -> Result<(), RunError> {
-        // The queues go first: a port closes when nobody can poll it any more.
+        // The queues go first: a port closes when nobody can poll it any more. With them the threads of the hosts end.
         self.workers.stop()?;
         for NamedPort { port, .. } in self.ports {
             port.close()?;
@@ -264,9 +275,30 @@ fn start_ports(
             hashes: port.hashes(),
             partial_checksums: port.info().leaves_checksums(),
         });
-        ports.push(NamedPort { name, port, rx_queues: options.rx_queues, tx_queues: options.tx_queues });
+        ports.push(NamedPort {
+            name,
+            port,
+            rx_queues: options.rx_queues,
+            tx_queues: options.tx_queues,
+            host: None,
+        });
     }
     Ok((ports, open))
+}
+
+/// Starts the host sides of the ports that are to have one, and gives each worker its part.
+fn start_hosts(config: &Config, ports: &mut [NamedPort], queues: &mut [Queues]) -> Result<(), RunError> {
+    let interfaces = &config.interfaces;
+    let has_host = |name: &str| interfaces.get(name).is_some_and(|interface| interface.host.is_some());
+    for (number, port) in (0..).zip(ports).filter(|(_, port)| has_host(&port.name)) {
+        let mac = port.port.info().mac;
+        let (sides, end) = host_sides(mac, port.port.mtu(), queues.len() as u16, number);
+        for (queues, side) in queues.iter_mut().zip(sides) {
+            queues.add_host(PortId(number as u8), side);
+        }
+        port.host = Some(HostPort::start(config, &port.name, mac, end)?);
+    }
+    Ok(())
 }
 
 /// Starts a worker for each shard, on its core. Where one cannot start, those before it have ended again.
@@ -274,12 +306,11 @@ fn start_workers(
     eal: &Eal,
     config: &Config,
     shards: Vec<Shard>,
-    open: Vec<OpenPort>,
+    queues: Vec<Queues>,
     mempools: &Mempools,
 ) -> Result<Workers, RunError> {
     let clock = Clock::new(eal);
     let mut started = Workers(Vec::with_capacity(shards.len()));
-    let queues = Queues::share_out(open, shards.len() as u16);
     let cores = &config.system.cores.workers;
     for (number, ((shard, queues), core)) in shards.into_iter().zip(queues).zip(cores).enumerate() {
         let (controller, mut inbox) = channel();

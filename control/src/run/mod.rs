@@ -10,6 +10,7 @@ mod background;
 mod candidate;
 mod daemon;
 mod dataplane;
+mod host;
 mod log;
 mod pools;
 mod ports;

@@ -3,11 +3,13 @@
 use std::time::Instant;
 
 use dpdk::Link;
-use sluice_engine::PortCounters;
+use sluice_engine::report::Stats;
+use sluice_engine::{HostCounters, PortCounters};
 use tracing::{info, warn};
 
 use super::alarms::Alarm;
 use super::dataplane::NamedPort;
+use super::host::HostPort;
 use crate::metrics::PortSample;
 use crate::socket::protocol::{PortDescription, PortStatistics};
 
@@ -80,6 +82,7 @@ pub fn describe(ports: &[NamedPort]) -> Vec<PortDescription> {
             tx_queues: port.tx_queues,
             device: info.name.clone(),
             driver: info.driver.clone(),
+            host: port.host.as_ref().map(HostPort::place),
         }
     };
     ports.iter().map(describe).collect()
@@ -106,12 +109,14 @@ pub fn statistics(ports: &[NamedPort], counted: &[PortCounters]) -> Vec<PortStat
 }
 
 /// The same and the links, to be published.
-pub fn samples<'a>(ports: &'a [NamedPort], counted: &[PortCounters]) -> Vec<PortSample<'a>> {
-    let sample = |(port, counters): (&'a NamedPort, &PortCounters)| PortSample {
+pub fn samples<'a>(ports: &'a [NamedPort], counted: &Stats) -> Vec<PortSample<'a>> {
+    let counted = counted.ports.iter().zip(&counted.hosts);
+    let sample = |(port, (counters, host)): (&'a NamedPort, (&PortCounters, &HostCounters))| PortSample {
         name: &port.name,
         counters: *counters,
         device: port.stats(),
         link: port.link(),
+        host: port.host.as_ref().map(|side| (*host, side.refused())),
     };
     ports.iter().zip(counted).map(sample).collect()
 }

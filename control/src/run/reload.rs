@@ -79,6 +79,7 @@ pub fn needs_restart(running: &Config, wanted: &Config, capacity: u64) -> Vec<St
     for (name, interface) in &wanted.interfaces {
         if let Some(before) = running.interfaces.get(name) {
             differs(&format!("interfaces.{name}.device"), before.device != interface.device);
+            differs(&format!("interfaces.{name}.host"), before.host != interface.host);
             differs(&format!("interfaces.{name}.mtu"), before.mtu != interface.mtu);
         }
     }
@@ -119,6 +120,11 @@ mod tests {
             (INTERFACES, "metrics: {listen: '127.0.0.1:1'}", "metrics.listen"),
             (INTERFACES, "control: {socket: /tmp/other}", "control.socket"),
             ("interfaces: {a: {device: 'vdev:net_null0'}, c: {device: 'vdev:net_null1'}}", "", "interfaces"),
+            (
+                "interfaces: {a: {device: 'vdev:net_null0', host: true}, b: {device: 'vdev:net_null1'}}",
+                "forwarding: routed",
+                "interfaces.a.host",
+            ),
             (
                 "interfaces: {a: {device: 'vdev:net_null0'}, b: {device: 'vdev:net_null2'}}",
                 "",

@@ -89,7 +89,7 @@ pub fn get(config: &Config, forwarding: &Forwarding, to: IpAddr) -> Answer {
         None => ends(RouteKind::Unreachable),
         Some(Err(DropReason::Multicast)) => ends(RouteKind::Multicast),
         Some(Err(_)) => ends(RouteKind::Unreachable),
-        Some(Ok(egress)) if egress.port == PortId::LOCAL => {
+        Some(Ok(egress)) if egress.port.is_local() => {
             let here = router.ports().find(|port| router.addresses(*port).any(|own| own == to));
             Route { dev: here.and_then(|port| name(config, port)), src: Some(to), ..ends(RouteKind::Local) }
         }

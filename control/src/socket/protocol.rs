@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sluice_conntrack::nat::SPACES;
 
 use super::Filter;
+use crate::config::Host;
 use crate::listing::Listing;
 
 /// What a client asks.
@@ -285,6 +286,9 @@ pub struct PortDescription {
     pub device: String,
     /// Its driver.
     pub driver: String,
+    /// Where the box's own network stack is behind it; left out where it has no host side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
 }
 
 /// A neighbour on the link of a port.

@@ -9,7 +9,36 @@ pub struct PortId(pub u8);
 impl PortId {
     /// The box itself: where packets to its own addresses "leave".
     pub const LOCAL: Self = Self(u8::MAX);
+
+    /// The bit that tells the host side of a port from the port. Ports are [`crate::forward::MAX_PORTS`] at most.
+    const HOST_SIDE: u8 = 0x80;
+
+    /// The host side of a port: the box's own network stack behind the port's link, to which packets for the box leave, and
+    /// from which those come that it sends.
+    #[must_use]
+    pub const fn host_side(self) -> Self {
+        Self(self.0 | Self::HOST_SIDE)
+    }
+
+    /// The port that this is the host side of, if it is one.
+    pub const fn behind(self) -> Option<Self> {
+        if self.is_local() && self.0 != Self::LOCAL.0 { Some(Self(self.0 & !Self::HOST_SIDE)) } else { None }
+    }
+
+    /// Whether this is the box itself: [`PortId::LOCAL`], or the host side of a port.
+    pub const fn is_local(self) -> bool {
+        self.0 & Self::HOST_SIDE != 0
+    }
+
+    /// Whether a rule that names this port means `other`, too: all host sides are the box itself.
+    pub const fn covers(self, other: Self) -> bool {
+        self.0 == other.0 || self.0 == Self::LOCAL.0 && other.is_local()
+    }
 }
+
+/// One of the box's own network stacks: host sides that lead to the same one have its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StackId(pub u8);
 
 /// A shard, by its number: that of its worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

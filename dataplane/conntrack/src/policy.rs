@@ -240,8 +240,8 @@ impl Match {
     fn applies_within_states(&self, facts: &Facts) -> bool {
         let has_ports = || protocol::has_ports(facts.protocol);
         self.applies_to_connection(facts.connection.as_ref())
-            && any(&self.ingress, |port| *port == facts.ingress)
-            && any(&self.egress, |port| Some(*port) == facts.egress)
+            && any(&self.ingress, |port| port.covers(facts.ingress))
+            && any(&self.egress, |port| facts.egress.is_some_and(|egress| port.covers(egress)))
             && self.family.is_none_or(|family| family == facts.family)
             && any(&self.protocols, |number| *number == facts.protocol)
             && any(&self.source, |prefix| prefix.contains(facts.family, facts.source))

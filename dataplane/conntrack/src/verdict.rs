@@ -132,6 +132,8 @@ reasons! {
         NoBuffer = "no-buffer",
         /// The egress queue was full.
         TxFull = "tx-full",
+        /// For the box itself, whose own network stack does not take packets fast enough.
+        HostFull = "host-full",
         /// The ring to the shard that the packet belongs to was full.
         HandoffFull = "handoff-full",
         /// Handed from shard to shard again and again, and to none that knows its connection: a fault of the box itself.

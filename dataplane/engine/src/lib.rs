@@ -10,6 +10,7 @@ pub mod command;
 mod dispatch;
 mod frame;
 mod handoff;
+pub mod host;
 mod icmpv6;
 mod link;
 mod mld;
@@ -22,6 +23,7 @@ mod worker;
 
 pub use clock::Clock;
 pub use command::{Answer, Command, Controller, Inbox, channel};
+pub use host::HostCounters;
 pub use neighbour::{NeighbourCounters, NeighbourSnapshot, State as NeighbourState};
 pub use port::PortCounters;
 pub use queues::{OpenPort, Queues};

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use dpdk::{Mbuf, Mempool};
+use dpdk::{Burst, Mbuf, Mempool};
 use sluice_conntrack::forward::{MacAddress, Router, link_local};
 use sluice_conntrack::ids::{GatewayId, ShardId};
 use sluice_conntrack::verdict::Action;
@@ -10,6 +10,7 @@ use sluice_conntrack::wire::ethernet;
 use sluice_conntrack::{Configuration, DropReason, Forwarding, Instant, PortId, Shard, Verdict};
 
 use crate::frame::{Carried, Received};
+use crate::host::HostSide;
 use crate::mld::{self, Listeners, Report};
 use crate::neighbour::{
     self, Due, Heard, Message, NeighbourCounters, NeighbourSnapshot, Neighbours, Speaker, Told, Wait,
@@ -32,6 +33,8 @@ struct Undelivered {
 pub(crate) struct Links {
     /// By [`PortId`].
     pub(crate) ports: Vec<WorkerPort>,
+    /// Their host sides, where they have one.
+    pub(crate) hosts: Vec<Option<HostSide>>,
     /// The neighbours of a routed box that is a host on its links.
     neighbours: Option<Neighbours<Undelivered>>,
     /// The groups that the box is in on its links, of which the first worker tells.
@@ -46,10 +49,23 @@ pub(crate) struct Links {
 
 impl Links {
     /// Those of one of so many workers.
-    pub(crate) fn new(ports: Vec<WorkerPort>, pool: Mempool, workers: u16) -> Self {
+    pub(crate) fn new(
+        ports: Vec<WorkerPort>,
+        hosts: Vec<Option<HostSide>>,
+        pool: Mempool,
+        workers: u16,
+    ) -> Self {
         let told = Told::new(workers, random_state());
         let listeners = Listeners::new(ports.len(), random_state());
-        Self { ports, neighbours: None, listeners, told, pool, scratch: vec![0; LONGEST_ANSWER].into() }
+        Self {
+            ports,
+            hosts,
+            neighbours: None,
+            listeners,
+            told,
+            pool,
+            scratch: vec![0; LONGEST_ANSWER].into(),
+        }
     }
 
     /// From now on the box is a host on its links.
@@ -86,7 +102,7 @@ impl Links {
     ) {
         let Carried { port: ingress, mbuf, .. } = packet;
         let Some(port) = self.ports.get_mut(usize::from(egress.0)) else {
-            return shard.count_drops(DropReason::NoRoute, 1);
+            return self.deliver(shard, egress, &mbuf);
         };
         let (Some(neighbours), Forwarding::Routed(router)) =
             (&mut self.neighbours, &shard.configuration().forwarding)
@@ -99,10 +115,38 @@ impl Links {
         if let Some(mac) = neighbours.resolve(now, egress, next) {
             return send_to(port, mbuf, mac);
         }
+        if let Some(group) = group_mac(mbuf.head()) {
+            return send_to(port, mbuf, group);
+        }
         match neighbours.wait(now, egress, next, Undelivered { ingress, mbuf, verdict: *verdict }) {
             Wait::Asks => ask(port, router, egress, next, self.pool),
             Wait::Waits => {}
             Wait::Dropped(_) => shard.count_drops(DropReason::NoNeighbour, 1),
+        }
+    }
+
+    /// Hands a packet for the box to the host behind a port. In the replay of a capture there is none.
+    #[cold]
+    fn deliver(&mut self, shard: &mut Shard, side: PortId, mbuf: &Mbuf) {
+        let lost = match self.host(side) {
+            Some(host) => (!host.deliver(mbuf)).then_some(DropReason::HostFull),
+            None => Some(DropReason::Local),
+        };
+        if let Some(reason) = lost {
+            shard.count_drops(reason, 1);
+        }
+    }
+
+    /// The host behind a port's host side.
+    fn host(&mut self, side: PortId) -> Option<&mut HostSide> {
+        host(&mut self.hosts, side)
+    }
+
+    /// Receives what the host sends through a port's host side, a few packets at a time.
+    pub(crate) fn receive_from_host(&mut self, side: PortId, burst: &mut Burst) {
+        let pool = self.pool;
+        if let Some(host) = self.host(side) {
+            host.receive(burst, pool);
         }
     }
 
@@ -116,17 +160,23 @@ impl Links {
         mut mbuf: Mbuf,
         verdict: &Verdict,
     ) -> Option<Heard> {
-        let port = self.ports.get_mut(usize::from(ingress.0))?;
         let frame = Received::of(ingress, &mut mbuf);
-        if let (Action::Deliver, Some(neighbours), Forwarding::Routed(router)) =
-            (verdict.action, &mut self.neighbours, &shard.configuration().forwarding)
-        {
+        if let (Action::Deliver, Some(neighbours), Some(port), Forwarding::Routed(router)) = (
+            verdict.action,
+            &mut self.neighbours,
+            self.ports.get_mut(usize::from(ingress.0)),
+            &shard.configuration().forwarding,
+        ) {
             if let Some(query) = mld::read(&frame) {
                 if query
                     .group
                     .is_none_or(|asked| router.groups(ingress, port.mac).any(|group| group == asked))
                 {
                     self.listeners.receive(now, ingress, query);
+                }
+                // The host is in groups of its own.
+                if let Some(host) = host(&mut self.hosts, ingress.host_side()) {
+                    host.deliver(&mbuf);
                 }
                 return None;
             }
@@ -141,7 +191,7 @@ impl Links {
         }
         let length = shard.answer(&frame, verdict, &mut self.scratch);
         if let Some(bytes) = length.and_then(|length| self.scratch.get(..length)) {
-            send_bytes(port, bytes, self.pool);
+            send_answer(&mut self.ports, &mut self.hosts, ingress, bytes, self.pool);
         }
         None
     }
@@ -177,11 +227,8 @@ impl Links {
                 for Undelivered { ingress, mut mbuf, verdict } in packets {
                     let frame = &mut Received::of(ingress, &mut mbuf);
                     let length = shard.answer_undeliverable(frame, &verdict, &mut self.scratch);
-                    if let (Some(bytes), Some(port)) = (
-                        length.and_then(|length| self.scratch.get(..length)),
-                        self.ports.get_mut(usize::from(ingress.0)),
-                    ) {
-                        send_bytes(port, bytes, self.pool);
+                    if let Some(bytes) = length.and_then(|length| self.scratch.get(..length)) {
+                        send_answer(&mut self.ports, &mut self.hosts, ingress, bytes, self.pool);
                     }
                 }
             }
@@ -251,6 +298,11 @@ fn next_hop(router: &Router, gateway: Option<GatewayId>, head: &[u8]) -> Option<
     }
 }
 
+/// The link-layer address of a frame to many, which the host has chosen by the address of their group.
+fn group_mac(head: &[u8]) -> Option<MacAddress> {
+    head.first_chunk().copied().filter(|mac: &MacAddress| mac[0] & 1 == 1)
+}
+
 /// Sends a packet to a neighbour.
 fn send_to(port: &mut WorkerPort, mut mbuf: Mbuf, mac: MacAddress) {
     let own = port.mac;
@@ -265,6 +317,26 @@ fn send_to(port: &mut WorkerPort, mut mbuf: Mbuf, mac: MacAddress) {
 fn send_bytes(port: &mut WorkerPort, bytes: &[u8], pool: Mempool) {
     if let Some(mbuf) = pool.copy_from(bytes) {
         port.send(mbuf);
+    }
+}
+
+/// The host behind a port's host side, of all that there are.
+fn host(hosts: &mut [Option<HostSide>], side: PortId) -> Option<&mut HostSide> {
+    hosts.get_mut(usize::from(side.behind()?.0))?.as_mut()
+}
+
+/// Sends an answer to where the packet came from: the link of a port, or the host behind it.
+fn send_answer(
+    ports: &mut [WorkerPort],
+    hosts: &mut [Option<HostSide>],
+    to: PortId,
+    bytes: &[u8],
+    pool: Mempool,
+) {
+    if let Some(port) = ports.get_mut(usize::from(to.0)) {
+        send_bytes(port, bytes, pool);
+    } else if let Some(host) = host(hosts, to) {
+        host.deliver_bytes(bytes);
     }
 }
 
@@ -336,7 +408,7 @@ mod tests {
         let port = WorkerPort::new(vec![], Outlet::None, [2, 0, 0, 0, 0, 1], receives);
         let own = |address: &str, length| (address.parse().unwrap(), length);
         let addresses = vec![own("10.0.0.1", 24), own("2001:db8::1", 64)];
-        let router = Router::new(vec![Interface { addresses, mtu: 1500 }], &[]);
+        let router = Router::new(vec![Interface { addresses, mtu: 1500, ..Interface::default() }], &[]);
         let from = Speaker { address: from.parse().unwrap(), mac: [2, 0, 0, 0, 0, 9] };
         let message = Message::Solicitation { from: Some(from), target: target.parse().unwrap() };
         heard(&port, &router, PORT, message).map(|heard| heard.to_us)

@@ -6,9 +6,11 @@
 
 use dpdk::{Mbuf, RxQueue, TxQueue};
 use rtrb::RingBuffer;
+use sluice_conntrack::PortId;
 use sluice_conntrack::forward::MacAddress;
 
 use crate::handoff::{self, Peers};
+use crate::host::HostSide;
 use crate::port::{Outlet, Receives, WorkerPort};
 
 /// A port that runs, with all its queues.
@@ -29,6 +31,8 @@ pub struct OpenPort {
 /// What one worker holds: queues of each port, by [`sluice_conntrack::PortId`], and rings to and from the other workers.
 pub struct Queues {
     pub(crate) ports: Vec<WorkerPort>,
+    /// The host sides of the ports, as far as they have one.
+    pub(crate) hosts: Vec<Option<HostSide>>,
     pub(crate) peers: Peers<Mbuf>,
 }
 
@@ -45,13 +49,13 @@ impl Queues {
                 Receives { hashes: port.hashes, partial_checksums: port.partial_checksums },
             )
         });
-        Self { ports: ports.collect(), peers: handoff::mesh(1).remove(0) }
+        Self { ports: ports.collect(), hosts: Vec::new(), peers: handoff::mesh(1).remove(0) }
     }
 
     /// The part of each of so many workers, by number.
     pub fn share_out(ports: Vec<OpenPort>, workers: u16) -> Vec<Self> {
         let workers = usize::from(workers);
-        let empty = |peers| Self { ports: Vec::with_capacity(ports.len()), peers };
+        let empty = |peers| Self { ports: Vec::with_capacity(ports.len()), hosts: Vec::new(), peers };
         let mut parts: Vec<Self> = handoff::mesh(workers).into_iter().map(empty).collect();
         for (number, port) in ports.into_iter().enumerate() {
             for (part, port) in parts.iter_mut().zip(share_out_port(port, number, workers)) {
@@ -59,6 +63,13 @@ impl Queues {
             }
         }
         parts
+    }
+
+    /// Gives the worker its part of a port's host side.
+    pub fn add_host(&mut self, PortId(port): PortId, side: HostSide) {
+        let place = usize::from(port);
+        self.hosts.resize_with(self.hosts.len().max(place + 1), || None);
+        self.hosts[place] = Some(side);
     }
 }
 

@@ -10,6 +10,7 @@ use sluice_conntrack::log::LogRecord;
 use sluice_conntrack::nat::{PortBlock, SPACES};
 use sluice_conntrack::{Configuration, Instant, RuleCounters, Shard};
 
+use crate::host::HostCounters;
 use crate::link::Links;
 use crate::neighbour::{NeighbourCounters, NeighbourSnapshot};
 use crate::port::PortCounters;
@@ -125,6 +126,8 @@ pub struct Stats {
     pub neighbours: NeighbourCounters,
     /// What passed each port, by number; zero where there is no port.
     pub ports: [PortCounters; MAX_PORTS],
+    /// What passed the host side of each port, by number; zero where it has none.
+    pub hosts: [HostCounters; MAX_PORTS],
     /// Packets handed off to other workers.
     pub handed_off: u64,
     /// What the worker's time went into.
@@ -148,7 +151,8 @@ impl Stats {
 
     /// Adds what another worker has counted under the same configuration.
     pub fn add(&mut self, other: &Self) {
-        let Self { at, entries, counters, rules, signposts, neighbours, ports, handed_off, load } = other;
+        let Self { at, entries, counters, rules, signposts, neighbours, ports, hosts, handed_off, load } =
+            other;
         self.at = self.at.max(*at);
         self.entries += entries;
         self.counters.add(counters);
@@ -156,6 +160,7 @@ impl Stats {
         self.signposts += signposts;
         self.neighbours.add(neighbours);
         self.ports.iter_mut().zip(ports).for_each(|(own, more)| own.add(*more));
+        self.hosts.iter_mut().zip(hosts).for_each(|(own, more)| own.add(*more));
         self.handed_off += handed_off;
         self.load.busy_ns += load.busy_ns;
         self.load.idle_ns += load.idle_ns;

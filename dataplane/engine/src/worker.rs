@@ -66,7 +66,7 @@ impl Worker {
         Self {
             dispatcher: Dispatcher::new(&shard),
             shard,
-            io: Io { links: Links::new(queues.ports, pool, workers), peers: queues.peers },
+            io: Io { links: Links::new(queues.ports, queues.hosts, pool, workers), peers: queues.peers },
             verdicts: [Verdict::dropped(DropReason::NoRoute); Burst::CAPACITY],
             decided: 0,
             load: Load::default(),
@@ -154,6 +154,9 @@ impl Worker {
         let mut packets = self.take_over(now);
         if self.receiving {
             packets += self.receive_all(now);
+            if !self.io.links.hosts.is_empty() {
+                packets += self.receive_from_hosts(now);
+            }
         }
         self.expire(now, EXPIRY_BUDGET);
         self.io.links.expire(now, &mut self.shard);
@@ -177,6 +180,22 @@ impl Worker {
             for _ in 0..self.io.links.ports[number].rx.len() {
                 packets += self.receive(port, &mut burst);
                 self.process(now, port, &mut burst);
+            }
+        }
+        packets
+    }
+
+    /// What the host sends, a few packets of each port, from reception to transmission.
+    #[inline(never)]
+    fn receive_from_hosts(&mut self, now: Instant) -> usize {
+        let mut burst = Burst::new();
+        let mut packets = 0;
+        for number in 0..self.io.links.hosts.len() {
+            let side = PortId(number as u8).host_side();
+            self.io.links.receive_from_host(side, &mut burst);
+            packets += burst.len();
+            if !burst.is_empty() {
+                self.decide(now, &mut burst, |_| (side, None), false);
             }
         }
         packets
@@ -306,6 +325,9 @@ impl Worker {
         stats.fill(self.shard());
         for (place, port) in stats.ports.iter_mut().zip(&self.io.links.ports) {
             *place = port.counters;
+        }
+        for (place, side) in stats.hosts.iter_mut().zip(&self.io.links.hosts) {
+            *place = side.as_ref().map(|side| side.counters).unwrap_or_default();
         }
         stats.neighbours = self.io.links.neighbours();
         stats.handed_off = self.io.peers.handed_off();

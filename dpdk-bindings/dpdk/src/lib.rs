@@ -41,6 +41,7 @@ mod mempool;
 mod port;
 mod queue;
 mod rss;
+mod tap;
 
 pub use burst::{Burst, Drain};
 pub use device::{Device, DeviceInfo};
@@ -51,3 +52,4 @@ pub use mempool::{Mempool, MempoolOptions};
 pub use port::{Link, Port, PortOptions, PortStats};
 pub use queue::{RxQueue, TxQueue};
 pub use rss::{Rss, RssGap};
+pub use tap::Tap;

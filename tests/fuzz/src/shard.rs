@@ -3,6 +3,7 @@
 use crate::orders::Orders;
 use sluice_conntrack::forward::{Interface, Route, Router};
 use sluice_conntrack::headers::Kind;
+use sluice_conntrack::ids::StackId;
 use sluice_conntrack::nat::{self, Nat};
 use sluice_conntrack::policy::{Match, Outcome, Policy, Prefix, Rule, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
@@ -20,7 +21,7 @@ pub(crate) const ROOM: u32 = 24;
 /// Time runs for some years and never to where it could not be added to.
 pub(crate) const END_OF_TIME: Instant = Instant::from_ns(1 << 62);
 
-/// Orders: below, a packet comes in by one of two ports.
+/// Orders: below, a packet comes in by one of two ports or their host sides.
 const PACKET: u8 = 0x80;
 const WAIT: u8 = 0xa0;
 const EXPIRE: u8 = 0xb0;
@@ -54,6 +55,12 @@ impl Frame for Verified {
     }
 }
 
+/// The port that a packet comes in by, or its host side.
+fn port(order: u8) -> PortId {
+    let port = PortId(order & 1);
+    if order & 2 == 0 { port } else { port.host_side() }
+}
+
 /// Carries out all orders, and looks at every place of the shard after each.
 pub fn play(bytes: &[u8]) {
     let mut orders = Orders(bytes);
@@ -63,11 +70,11 @@ pub fn play(bytes: &[u8]) {
     while let Some(order) = orders.next() {
         match order {
             0..PACKET => {
-                let port = PortId(order & 1);
+                let port = port(order);
                 // Packets that follow each other at once are one burst.
                 let mut frames = vec![Verified(port, orders.frame())];
                 while frames.len() < 40 && orders.0.first().is_some_and(|next| *next < PACKET / 2) {
-                    let port = PortId(orders.byte() & 1);
+                    let port = port(orders.byte());
                     frames.push(Verified(port, orders.frame()));
                 }
                 packets(&mut shard, now, &mut frames);
@@ -201,8 +208,9 @@ fn nat(few: bool, random: bool) -> Nat {
 /// The router of the sample capture's networks.
 fn router() -> Router {
     let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
-    let inside = Interface { addresses: vec![(ip("10.0.0.1"), 8), (ip("fd00:1::1"), 64)], mtu: 1500 };
-    let outside = Interface { addresses: vec![(ip("198.51.100.1"), 24)], mtu: 100 };
+    let inside =
+        Interface { addresses: vec![(ip("10.0.0.1"), 8), (ip("fd00:1::1"), 64)], mtu: 1500, host: None };
+    let outside = Interface { addresses: vec![(ip("198.51.100.1"), 24)], mtu: 100, host: Some(StackId(0)) };
     let default = Route { to: Prefix::new(ip("0.0.0.0"), 0), via: Some(ip("198.51.100.2")), port: PortId(1) };
     Router::new(vec![inside, outside], &[default])
 }

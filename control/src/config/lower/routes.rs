@@ -1,13 +1,16 @@
 //! From interfaces, routes and neighbours to a router.
 
+use std::collections::BTreeSet;
+
 use sluice_conntrack::forward::{Interface, Neighbour, Route, Router};
+use sluice_conntrack::ids::StackId;
 use sluice_conntrack::{Forwarding, PortId};
 
 use super::policy::prefix;
 use crate::config::path::{Path, Problem};
 use crate::config::rules::no_interface;
 use crate::config::schema::{self, Config};
-use crate::config::values::InterfaceAddress;
+use crate::config::values::{Host, InterfaceAddress};
 
 /// How packets pass from port to port. Fails only for a configuration that [`check`](crate::config::check) refuses.
 pub(super) fn forwarding(config: &Config) -> Result<Forwarding, Problem> {
@@ -20,7 +23,11 @@ pub(super) fn forwarding(config: &Config) -> Result<Forwarding, Problem> {
 fn router(config: &Config) -> Result<Router, Problem> {
     let interfaces = config.interfaces.values().map(|interface| {
         let own = |InterfaceAddress(net): &InterfaceAddress| (net.addr(), net.prefix_len());
-        Interface { addresses: interface.addresses.iter().map(own).collect(), mtu: interface.mtu }
+        Interface {
+            addresses: interface.addresses.iter().map(own).collect(),
+            mtu: interface.mtu,
+            host: interface.host.as_ref().and_then(|host| stack(config, host)),
+        }
     });
     let routes = config.routes.iter().enumerate().map(|(index, route)| {
         let port = port_of(config, "routes", index, &route.dev)?;
@@ -33,6 +40,14 @@ fn router(config: &Config) -> Result<Router, Problem> {
     let mut router = Router::new(interfaces.collect(), &routes.collect::<Result<Vec<_>, _>>()?);
     router.neighbours = neighbours.collect::<Result<_, _>>()?;
     Ok(router)
+}
+
+/// The number of the network stack that a host side leads to: the place of its namespace among all that are named.
+fn stack(config: &Config, host: &Host) -> Option<StackId> {
+    let hosts = config.interfaces.values().filter_map(|interface| interface.host.as_ref());
+    let namespaces: BTreeSet<_> = hosts.map(|host| &host.namespace).collect();
+    let place = namespaces.into_iter().position(|namespace| *namespace == host.namespace)?;
+    u8::try_from(place).ok().map(StackId)
 }
 
 fn port_of(config: &Config, section: &str, index: usize, dev: &str) -> Result<PortId, Problem> {
@@ -60,10 +75,15 @@ mod tests {
     fn a_box_with_addresses_is_a_router() {
         let outside = PortId(1);
         let interfaces = vec![
-            Interface { addresses: vec![("10.0.0.1".parse().unwrap(), 8)], mtu: 1500 },
+            Interface {
+                addresses: vec![("10.0.0.1".parse().unwrap(), 8)],
+                mtu: 1500,
+                ..Interface::default()
+            },
             Interface {
                 addresses: vec![("203.0.113.1".parse().unwrap(), 24), ("2001:db8::1".parse().unwrap(), 64)],
                 mtu: 1400,
+                ..Interface::default()
             },
         ];
         let gateway = "203.0.113.254".parse().unwrap();
@@ -73,6 +93,18 @@ mod tests {
         let file = "routes: [{to: 0.0.0.0/0, via: 203.0.113.254, dev: outside}]\n\
                     neighbours: [{address: 203.0.113.254, mac: '02:00:00:00:00:fe', dev: outside}]";
         assert_eq!(lowered(file), Forwarding::Routed(Box::new(router)));
+    }
+
+    #[test]
+    fn host_sides_of_one_namespace_lead_to_one_stack() {
+        let text = "{version: 1, forwarding: routed, interfaces: {
+            a: {device: 'vdev:net_null0', host: {namespace: x}}, b: {device: 'vdev:net_null1', host: true},
+            c: {device: 'vdev:net_null2'}, d: {device: 'vdev:net_null3', host: {namespace: x}}}}";
+        let config = crate::config::parse("test", text.as_bytes()).unwrap();
+        let stacks =
+            config.interfaces.values().map(|i| i.host.as_ref().and_then(|host| stack(&config, host)));
+        let [one, other] = [0, 1].map(|number| Some(StackId(number)));
+        assert!(stacks.eq([other, one, None, other]));
     }
 
     #[test]

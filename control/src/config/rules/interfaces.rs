@@ -58,6 +58,7 @@ fn interfaces(config: &Config) -> Vec<Problem> {
             problems.push(Problem::at(place.join("device"), message));
         }
         problems.extend(device(interface, &place));
+        problems.extend(host(name, interface, &place));
         for (index, address) in interface.addresses.iter().enumerate() {
             let here = place.join("addresses").join(index);
             // Each link has the network of link-local addresses.
@@ -141,6 +142,23 @@ fn device(interface: &Interface, place: &Path) -> Option<Problem> {
     (interface.mtu > *most).then(problem)
 }
 
+/// What the kernel would say of a host side only as the box starts.
+fn host(name: &str, interface: &Interface, place: &Path) -> Option<Problem> {
+    let namespace = interface.host.as_ref()?.namespace.as_ref();
+    if let Some(namespace) = namespace.filter(|namespace| !is_name(namespace, 255)) {
+        let message = format!("`{namespace}` cannot be the name of a network namespace");
+        return Some(Problem::at(place.join("host").join("namespace"), message));
+    }
+    let Device::Vdev(spec) = &interface.device else { return None };
+    let is_taken = spec.split(',').any(|part| part == format!("iface={name}"));
+    let problem = || {
+        let message = format!("the kernel has an interface `{name}` already: that of the device");
+        let help = "give the interface another name, or its host side a `namespace`";
+        Problem::at(place.join("host"), message).help(Some(help.to_owned()))
+    };
+    (is_taken && namespace.is_none()).then(problem)
+}
+
 /// What makes two devices the same: the PCI address, or the virtual device's name.
 fn device_name(device: &Device) -> String {
     match device {
@@ -150,10 +168,18 @@ fn device_name(device: &Device) -> String {
 }
 
 fn forwarding(config: &Config) -> Vec<Problem> {
-    if config.forwarding != Some(Forwarding::Wire) {
-        return Vec::new();
-    }
     let mut problems = Vec::new();
+    if config.forwarding() == Forwarding::Wire {
+        let hosts = config.interfaces.iter().filter(|(_, interface)| interface.host.is_some());
+        problems.extend(hosts.map(|(name, _)| {
+            let place = Path::root().join("interfaces").join(name.as_str()).join("host");
+            let message = "a wire has no host side: nothing is for the box itself".to_owned();
+            Problem::at(place, message).on_key()
+        }));
+    }
+    if config.forwarding != Some(Forwarding::Wire) {
+        return problems;
+    }
     if config.interfaces.len() != 2 {
         let message = format!("`wire` joins two interfaces, but there are {}", config.interfaces.len());
         problems.push(Problem::at(Path::root().join("forwarding"), message));

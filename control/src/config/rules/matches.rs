@@ -11,8 +11,13 @@ pub(super) fn check(rule: &Rule, config: &Config, place: &Path) -> Vec<Problem> 
     for (key, names) in [("in", &rule.in_), ("out", &rule.out)] {
         let Some(list) = names else { continue };
         for (index, name) in list.iter().enumerate() {
-            let is_local = key == "out" && name == LOCAL;
-            if !is_local && !config.interfaces.contains_key(name) {
+            if name == LOCAL && key == "in" && !config.has_host() {
+                let message = format!("nothing comes in by `{LOCAL}`: no interface has a host side");
+                let help =
+                    "write `host: true` at an interface, so that the box's own packets leave through it";
+                let problem = Problem::at(element(list, place.join(key), index), message);
+                problems.push(problem.help(Some(help.to_owned())));
+            } else if name != LOCAL && !config.interfaces.contains_key(name) {
                 problems.push(no_interface(name, config, element(list, place.join(key), index)));
             }
         }

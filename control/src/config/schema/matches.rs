@@ -5,7 +5,7 @@ macro_rules! match_keys {
     ($then:ident! { $($rest:tt)* }) => {
         $then! {
             [
-                /// Interfaces the packet came in by.
+                /// Interfaces the packet came in by; `local` is the box itself, for what it sends (an interface's `host`).
                 #[serde(rename = "in")]
                 in_: List<String> = &"inside";
 

@@ -145,6 +145,11 @@ impl Config {
         })
     }
 
+    /// Whether the box's own network stack is behind an interface.
+    pub fn has_host(&self) -> bool {
+        self.interfaces.values().any(|interface| interface.host.is_some())
+    }
+
     /// The number of an interface: its place among their names in alphabetical order. `local` is the box itself.
     pub fn port(&self, name: &str) -> Option<PortId> {
         if name == LOCAL {

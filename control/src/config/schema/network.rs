@@ -6,14 +6,14 @@ use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::values::{Device, InterfaceAddress, MacAddress, MssLimit, Prefix};
+use crate::config::values::{Device, Host, InterfaceAddress, MacAddress, MssLimit, Prefix};
 
 /// One port of the box.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(
     rename_all = "kebab-case",
     deny_unknown_fields,
-    expecting = "a mapping (device, addresses, mtu, mss, zone)"
+    expecting = "a mapping (device, addresses, host, mtu, mss, zone)"
 )]
 pub struct Interface {
     /// `pci:` and a NIC's address, or `vdev:` and a DPDK virtual device with its arguments.
@@ -24,6 +24,14 @@ pub struct Interface {
     #[serde(default)]
     #[garde(length(max = 64))]
     pub addresses: Vec<InterfaceAddress>,
+
+    /// The box's own network stack behind this interface: a TAP in the kernel with the interface's name, MAC address,
+    /// addresses and routes. It gets what is for the box and may go there (`out: local`), and what it sends is tracked, judged
+    /// (`in: local`) and translated as any packet is. `true`, or `{namespace: NAME}` for a TAP in that network namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = true)]
+    pub host: Option<Host>,
 
     /// Largest layer-3 packet in bytes. net_af_packet and net_tap take at most 1500, and give it to the kernel's interface.
     #[serde(default = "default_mtu")]
@@ -47,7 +55,7 @@ pub struct Interface {
 impl Interface {
     /// An interface on this device, with everything else as it is by default.
     pub fn new(device: Device) -> Interface {
-        Interface { device, addresses: Vec::new(), mtu: default_mtu(), mss: None, zone: 0 }
+        Interface { device, addresses: Vec::new(), host: None, mtu: default_mtu(), mss: None, zone: 0 }
     }
 }
 

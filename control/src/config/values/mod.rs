@@ -1,6 +1,7 @@
 //! The values of keys: scalars with units and of the network, and the list that may be written as one value.
 
 mod helper;
+mod host;
 mod list;
 mod matches;
 mod name;
@@ -10,6 +11,7 @@ mod scalar;
 mod units;
 
 pub use helper::Helper;
+pub use host::Host;
 pub use list::List;
 pub use matches::{IcmpType, Mark, TcpFlags};
 pub(crate) use name::is_name;

@@ -14,7 +14,7 @@ mod tests;
 pub use pace::Pace;
 
 use crate::forward::Forwarding;
-use crate::forward::is_group;
+use crate::forward::{is_group, is_many};
 use crate::frame::Frame;
 use crate::headers::{Fragment, Headers, Kind, Packet};
 use crate::icmp_type;
@@ -139,14 +139,6 @@ fn lacks_checksum<F: Frame>(frame: &F, headers: &Headers) -> bool {
     let is_udp = headers.family() == Some(Family::V6) && headers.protocol == protocol::UDP;
     let header = Packet { headers, head: frame.head() }.l4().first_chunk();
     is_udp && header.is_some_and(|header| udp::checksum(header) == 0)
-}
-
-/// Whether an address is that of many (RFC 1112 section 4, RFC 919 section 7, RFC 4291 section 2.7).
-const fn is_many(family: Family, address: u128) -> bool {
-    match family {
-        Family::V4 => address >> 28 == 0xe || address == u32::MAX as u128,
-        Family::V6 => address >> 120 == 0xff,
-    }
 }
 
 /// A frame of the box's own making.

@@ -57,6 +57,23 @@ pub fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::from(0xff02_0000_0000_0000_0000_0001_ff00_0000 | u128::from(address) & 0xff_ffff)
 }
 
+/// Whether an address is that of many (RFC 1112 section 4, RFC 919 section 7, RFC 4291 section 2.7).
+pub(crate) const fn is_many(family: Family, address: u128) -> bool {
+    match family {
+        Family::V4 => address >> 28 == 0xe || address == u32::MAX as u128,
+        Family::V6 => address >> 120 == 0xff,
+    }
+}
+
+/// Whether an address is that of a group of one link: of the local network control block (RFC 5771 section 4), or of link-local
+/// scope (RFC 4291 section 2.7).
+pub(super) const fn is_of_link_scope(family: Family, address: u128) -> bool {
+    match family {
+        Family::V4 => address >> 8 == 0xe0_0000,
+        Family::V6 => address >> 112 == 0xff02,
+    }
+}
+
 /// The groups of a port's own addresses, with the lengths of their networks' prefixes, and of those that connections are translated to, ranges from the first to the
 /// last, as far as they are of its networks.
 pub(super) fn groups(addresses: &[(IpAddr, u8)], translated: &[(IpAddr, IpAddr)]) -> Vec<Ipv6Addr> {

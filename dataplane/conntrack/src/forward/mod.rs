@@ -1,14 +1,15 @@
 //! Where a packet leaves: over a wire to the other port, or by a router's decision.
 
 pub mod fib;
+mod host;
 mod link;
 mod mtu;
 pub mod router;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use link::MacAddresses;
 pub use link::{MacAddress, is_group, is_link_local, link_local, solicited_node};
+pub(crate) use link::{MacAddresses, is_many};
 pub use router::{Interface, Neighbour, Route, Router};
 
 use crate::frame::Frame;

@@ -5,13 +5,15 @@
 //! goes nowhere has a state and refreshes its entry, but makes none.
 
 use super::fib::Fib;
+use super::host::local_side;
 use super::link::{
-    MacAddress, MacAddresses, groups, is_group, is_link_local, is_of_the_link, link_local, solicited_node,
+    MacAddress, MacAddresses, groups, is_group, is_link_local, is_many, is_of_the_link, link_local,
+    solicited_node,
 };
 use super::{Egress, RouteResult, mtu};
 use crate::frame::Frame;
 use crate::headers::Headers;
-use crate::ids::{GatewayId, PortId};
+use crate::ids::{GatewayId, PortId, StackId};
 use crate::policy::Prefix;
 use crate::tuple::{Family, protocol};
 use crate::verdict::{Action, DropReason, Rejection};
@@ -25,6 +27,8 @@ pub struct Interface {
     pub addresses: Vec<(IpAddr, u8)>,
     /// The largest IP packet that the link takes, in bytes.
     pub mtu: u16,
+    /// The network stack behind the port's host side, if it has one.
+    pub host: Option<StackId>,
 }
 
 /// One route.
@@ -120,7 +124,8 @@ impl Router {
                 .map(|broadcast| (broadcast, Err(DropReason::Multicast))),
         );
         prefixes.extend(reserved);
-        prefixes.extend(own.iter().map(|own| (Prefix::new(*own, u8::MAX), Ok(Egress::link(PortId::LOCAL)))));
+        let stays = |port: &PortId| Egress::link(local_side(&interfaces, *port));
+        prefixes.extend(links.iter().map(|(port, own, _)| (Prefix::new(*own, u8::MAX), Ok(stays(port)))));
         let groups = interfaces.iter().map(|interface| groups(&interface.addresses, &[])).collect();
         let smallest_mtu = interfaces.iter().map(|interface| interface.mtu).min().unwrap_or_default();
         Self {
@@ -138,6 +143,16 @@ impl Router {
     /// What stands behind a destination; `None` where there is no route to it.
     pub fn find(&self, destination: IpAddr) -> Option<FibEntry> {
         self.fib.get(Family::of(destination), crate::tuple::number(destination))
+    }
+
+    /// The same of an address given as its number.
+    pub(super) fn entry(&self, family: Family, destination: u128) -> Option<FibEntry> {
+        self.fib.get(family, destination)
+    }
+
+    /// What is known about a port; `None` where there is none.
+    pub(super) fn interface(&self, port: PortId) -> Option<&Interface> {
+        self.interfaces.get(usize::from(port.0))
     }
 
     /// The address of a gateway.
@@ -274,30 +289,31 @@ impl Router {
             return RouteResult::Closed(Action::Deliver);
         }
         let (source, destination) = wire::addresses(head, headers);
-        if wire::has_martian_source(frame, headers) || self.is_own(crate::tuple::address(family, source)) {
-            return drop(DropReason::IpSource);
-        }
         let destination = translated.unwrap_or(destination);
+        if wire::has_martian_source(frame, headers) || self.is_own(crate::tuple::address(family, source)) {
+            return match frame.port().behind() {
+                Some(port) => self.route_from_host(port, frame, headers, (family, destination)),
+                None => drop(DropReason::IpSource),
+            };
+        }
         if family == Family::V6 && (ipv6::is_link_local(source) || ipv6::is_link_local(destination)) {
             return self.route_on_link(frame.port(), source, destination, macs);
         }
         let reject = |reason, rejection| RouteResult::Closed(Action::Reject(reason, rejection));
         let egress = match self.fib.get(family, destination) {
             None => return reject(DropReason::NoRoute, Rejection::NoRoute),
-            Some(Err(reason)) => return drop(reason),
+            Some(Err(reason)) => return self.route_to_link(frame.port(), (family, destination), reason),
             Some(Ok(egress)) => egress,
         };
         let Some(interface) = self.interfaces.get(usize::from(egress.port.0)) else {
-            return RouteResult::Open(egress);
+            return RouteResult::Open(self.route_to_host(frame.port(), egress));
         };
         if head.first_chunk().is_some_and(is_group) {
             drop(DropReason::Multicast)
         } else if headers.ttl <= 1 {
             reject(DropReason::TtlExceeded, Rejection::TimeExceeded)
-        } else if !mtu::is_exceeded(frame, headers, interface.mtu) || mtu::may_be_fragmented(frame, headers) {
-            RouteResult::Open(egress)
         } else {
-            reject(DropReason::TooBig, Rejection::TooBig(interface.mtu))
+            mtu::leave(frame, headers, egress, interface.mtu)
         }
     }
 
@@ -316,6 +332,9 @@ impl Router {
         destination: u128,
         macs: &MacAddresses,
     ) -> RouteResult {
+        if port.is_local() || is_many(Family::V6, destination) {
+            return self.route_to_link(port, (Family::V6, destination), DropReason::IpSource);
+        }
         let mac = macs.of(port);
         let [source, destination] = [source, destination].map(|it| IpAddr::V6(it.into()));
         let is_here = match is_link_local(destination) {
@@ -325,7 +344,7 @@ impl Router {
         if self.is_own_link_local(port, source, mac) || is_link_local(source) && !is_here {
             RouteResult::Closed(Action::Drop(DropReason::IpSource))
         } else if is_here {
-            RouteResult::Open(Egress::link(PortId::LOCAL))
+            RouteResult::Open(Egress::link(local_side(&self.interfaces, port)))
         } else {
             RouteResult::Closed(Action::Drop(DropReason::NoRoute))
         }
@@ -345,7 +364,9 @@ impl Router {
     pub(super) fn finish<F: Frame>(&self, frame: &mut F, headers: &Headers, action: Action) -> Action {
         match action {
             Action::Forward(egress) => {
-                wire::decrement_ttl(frame.head_mut(), headers);
+                if !egress.is_local() && !frame.port().is_local() {
+                    wire::decrement_ttl(frame.head_mut(), headers);
+                }
                 if headers.l3_len > u32::from(self.smallest_mtu) {
                     self.fit(frame, headers, egress)
                 } else {

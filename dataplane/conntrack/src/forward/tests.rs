@@ -23,8 +23,16 @@ fn router() -> Router {
         via: Some(via.parse().unwrap()),
         port: OUTSIDE,
     };
-    let inside = Interface { addresses: vec![own("10.0.0.1", 24), own("fd00:1::1", 64)], mtu: 1500 };
-    let outside = Interface { addresses: vec![own("203.0.113.1", 24), own("2001:db8:2::1", 64)], mtu: 1400 };
+    let inside = Interface {
+        addresses: vec![own("10.0.0.1", 24), own("fd00:1::1", 64)],
+        mtu: 1500,
+        ..Interface::default()
+    };
+    let outside = Interface {
+        addresses: vec![own("203.0.113.1", 24), own("2001:db8:2::1", 64)],
+        mtu: 1400,
+        ..Interface::default()
+    };
     let routes = [to("198.51.0.0", 16, "203.0.113.254"), to("2001:db8::", 32, "2001:db8:2::fe")];
     Router::new(vec![inside, outside], &routes)
 }
@@ -267,7 +275,11 @@ fn the_links_own_protocols_are_delivered_whatever_the_policy() {
 #[test]
 fn who_has_a_link_local_address_speaks_to_the_box_and_nobody_else() {
     let own = |address: &str, length| (address.parse::<IpAddr>().unwrap(), length);
-    let interface = |global| Interface { addresses: vec![own(global, 64), own("fe80::1", 64)], mtu: 1500 };
+    let interface = |global| Interface {
+        addresses: vec![own(global, 64), own("fe80::1", 64)],
+        mtu: 1500,
+        ..Interface::default()
+    };
     let router = Router::new(vec![interface("2001:db8:1::1"), interface("2001:db8:2::1")], &[]);
     let mut shard = shard_of(router, vec![], Outcome::Accept);
     shard.join_link(INSIDE, BOX_MAC);
@@ -298,7 +310,10 @@ fn the_box_speaks_from_an_address_of_the_port() {
     assert_eq!(router().source(INSIDE, crate::tuple::Family::V4), own("10.0.0.1"));
     assert_eq!(router().source(OUTSIDE, crate::tuple::Family::V6), own("2001:db8:2::1"));
     let bare = Router::new(
-        vec![Interface::default(), Interface { addresses: vec![(own("10.0.0.1").unwrap(), 8)], mtu: 1500 }],
+        vec![
+            Interface::default(),
+            Interface { addresses: vec![(own("10.0.0.1").unwrap(), 8)], mtu: 1500, ..Interface::default() },
+        ],
         &[],
     );
     assert_eq!(bare.source(INSIDE, crate::tuple::Family::V4), own("10.0.0.1"));

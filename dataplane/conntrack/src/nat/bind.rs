@@ -131,7 +131,7 @@ impl<'a> Binding<'a> {
             let follow = Candidate { address: source, ports: &Ports::Preserve, steers };
             return Bound::of(self.settle_anywhere(unconfirmed, &follow));
         }
-        if egress.port != PortId::LOCAL
+        if !egress.port.is_local()
             && let Some(bound) = self.bind_by_rules(unconfirmed, facts, egress)
         {
             return bound;

@@ -30,8 +30,11 @@ const OWN: [&str; 2] = ["203.0.113.1", "203.0.112.1"];
 const POOLS: [[u8; 4]; 3] = [[203, 0, 113, 64], [203, 0, 113, 66], [192, 0, 2, 10]];
 
 fn router(own: &str) -> Forwarding {
-    let interface =
-        |address: &str, length| Interface { addresses: vec![(address.parse().unwrap(), length)], mtu: 1500 };
+    let interface = |address: &str, length| Interface {
+        addresses: vec![(address.parse().unwrap(), length)],
+        mtu: 1500,
+        ..Interface::default()
+    };
     let via = if own == OWN[0] { "203.0.113.254" } else { "203.0.112.254" };
     let default = Route {
         to: Prefix::new("0.0.0.0".parse().unwrap(), 0),

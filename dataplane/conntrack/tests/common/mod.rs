@@ -9,7 +9,7 @@ pub use frame::{Packet, Pair};
 
 use sluice_conntrack::counters::ByState;
 use sluice_conntrack::forward::{Interface, Route, Router};
-use sluice_conntrack::ids::EntryId;
+use sluice_conntrack::ids::{EntryId, StackId};
 use sluice_conntrack::listing::{EntrySnapshot, Layout};
 use sluice_conntrack::nat::Nat;
 use sluice_conntrack::policy::{Match, Outcome, Policy, Prefix, Rule, RuleAction};
@@ -231,12 +231,24 @@ pub fn router() -> Router {
 
 /// The same with another MTU outside.
 pub fn router_of(mtu: u16) -> Router {
-    let interface = |v4: &str, length, v6: &str, mtu| Interface {
+    router_with(mtu, [None; 2])
+}
+
+/// The same with these network stacks behind its ports.
+pub fn router_with_hosts(hosts: [Option<StackId>; 2]) -> Router {
+    router_with(1500, hosts)
+}
+
+fn router_with(mtu: u16, [inside, outside]: [Option<StackId>; 2]) -> Router {
+    let interface = |v4: &str, length, v6: &str, mtu, host| Interface {
         addresses: vec![(v4.parse().unwrap(), length), (v6.parse().unwrap(), 64)],
         mtu,
+        host,
     };
-    let interfaces =
-        vec![interface("10.0.0.1", 8, "fd00::1", 1500), interface("203.0.113.1", 24, "2001:db8:2::1", mtu)];
+    let interfaces = vec![
+        interface("10.0.0.1", 8, "fd00::1", 1500, inside),
+        interface("203.0.113.1", 24, "2001:db8:2::1", mtu, outside),
+    ];
     let default = |to: &str, via: &str| Route {
         to: Prefix::new(to.parse().unwrap(), 0),
         via: Some(via.parse().unwrap()),

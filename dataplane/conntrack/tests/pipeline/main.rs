@@ -7,6 +7,7 @@ mod common;
 mod entries;
 mod expectations;
 mod helpers;
+mod host;
 mod listing;
 mod mss_clamp;
 mod nat;

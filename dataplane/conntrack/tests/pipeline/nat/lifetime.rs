@@ -109,7 +109,11 @@ fn masqueraded_connections_end_with_the_address_and_others_stay() {
 #[test]
 fn a_masqueraded_connection_follows_its_route_by_beginning_anew() {
     let wan = |port: u8, via: &str| {
-        let interface = |own: &str| Interface { addresses: vec![(own.parse().unwrap(), 24)], mtu: 1500 };
+        let interface = |own: &str| Interface {
+            addresses: vec![(own.parse().unwrap(), 24)],
+            mtu: 1500,
+            ..Interface::default()
+        };
         let own = ["10.0.0.1", "203.0.113.1", "192.0.2.1"].map(interface).to_vec();
         let to = Prefix::new("0.0.0.0".parse().unwrap(), 0);
         let route = Route { to, via: Some(via.parse().unwrap()), port: PortId(port) };

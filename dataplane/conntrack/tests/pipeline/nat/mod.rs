@@ -77,6 +77,7 @@ fn with_outside(addresses: &[&str], via: &str, nat: Nat) -> Configuration {
     let interface = |addresses: &[&str]| Interface {
         addresses: addresses.iter().map(|own| (own.parse().unwrap(), 24)).collect(),
         mtu: 1500,
+        ..Interface::default()
     };
     let default = Route {
         to: Prefix::new("0.0.0.0".parse().unwrap(), 0),

@@ -220,8 +220,12 @@ fn rules_see_the_way_the_mark_and_the_zone() {
 fn what_is_to_be_masqueraded_does_not_leave_without_an_address() {
     let router = Router::new(
         vec![
-            Interface { addresses: vec![("fd00::1".parse().unwrap(), 64)], mtu: 1500 },
-            Interface { addresses: vec![], mtu: 1500 },
+            Interface {
+                addresses: vec![("fd00::1".parse().unwrap(), 64)],
+                mtu: 1500,
+                ..Interface::default()
+            },
+            Interface { addresses: vec![], mtu: 1500, ..Interface::default() },
         ],
         &[Route { to: Prefix::new("0.0.0.0".parse().unwrap(), 0), via: None, port: OUTSIDE }],
     );

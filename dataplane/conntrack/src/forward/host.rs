@@ -1,0 +1,87 @@
+//! The box's own network stack behind the host side of a port: the route of what it sends, and what it gets of what is sent to
+//! many.
+
+use super::link::{is_many, is_of_link_scope};
+use super::router::{Interface, Router};
+use super::{Egress, RouteResult, mtu};
+use crate::frame::Frame;
+use crate::headers::Headers;
+use crate::ids::PortId;
+use crate::tuple::Family;
+use crate::verdict::{Action, DropReason, Rejection};
+use crate::wire::{self, ipv6};
+
+impl Router {
+    /// The route of a packet that the host sends from an address of its own through the host side of `port`: to that port's link
+    /// where it is good there only, else by the routes. Its TTL is the sender's own affair: routing protocols speak with 1 or
+    /// 255 (RFC 5082).
+    #[cold]
+    pub(super) fn route_from_host<F: Frame>(
+        &self,
+        port: PortId,
+        frame: &F,
+        headers: &Headers,
+        (family, destination): (Family, u128),
+    ) -> RouteResult {
+        let egress = if is_for_link(family, destination) {
+            Egress::link(port)
+        } else if wire::has_martian_source(frame, headers) {
+            return RouteResult::Closed(Action::Drop(DropReason::IpSource));
+        } else {
+            match self.entry(family, destination) {
+                None => {
+                    let rejection = Action::Reject(DropReason::NoRoute, Rejection::NoRoute);
+                    return RouteResult::Closed(rejection);
+                }
+                Some(Err(reason)) => return RouteResult::Closed(Action::Drop(reason)),
+                Some(Ok(egress)) => egress,
+            }
+        };
+        match self.interface(egress.port) {
+            Some(interface) => mtu::leave(frame, headers, egress, interface.mtu),
+            None => RouteResult::Open(egress),
+        }
+    }
+
+    /// The route of a packet for the box, which has its address at the port behind `egress`: by the host side of the port that it
+    /// came in by, if that leads to the same network stack, as in Linux.
+    pub(super) fn route_to_host(&self, ingress: PortId, egress: Egress) -> Egress {
+        let host = |port: PortId| self.interface(port)?.host;
+        match egress.port.behind() {
+            Some(port) if host(port) == host(ingress) => Egress::link(ingress.host_side()),
+            _ => egress,
+        }
+    }
+
+    /// The route of a packet that no router passes on, from or to a link-local address or to many: from the host to the link, and
+    /// from the link to the host where that listens to a group of the link's, as routing protocols and VRRP do (RFC 5771 section
+    /// 4, RFC 4291 section 2.7). Any other is dropped for this reason.
+    #[cold]
+    pub(super) fn route_to_link(
+        &self,
+        ingress: PortId,
+        (family, destination): (Family, u128),
+        reason: DropReason,
+    ) -> RouteResult {
+        let egress = match ingress.behind() {
+            Some(port) => is_for_link(family, destination).then_some(port),
+            None if !is_of_link_scope(family, destination) => None,
+            None => self.interface(ingress).and_then(|i| i.host).map(|_| ingress.host_side()),
+        };
+        match egress {
+            Some(port) => RouteResult::Open(Egress::link(port)),
+            None => RouteResult::Closed(Action::Drop(reason)),
+        }
+    }
+}
+
+/// The side of a port by which packets for the box leave that came in by it or are for an address of it.
+pub(super) fn local_side(interfaces: &[Interface], port: PortId) -> PortId {
+    let host = interfaces.get(usize::from(port.0)).and_then(|interface| interface.host);
+    if host.is_some() { port.host_side() } else { PortId::LOCAL }
+}
+
+/// Whether a destination is one of the link that a packet is sent to: many, or a link-local address.
+const fn is_for_link(family: Family, destination: u128) -> bool {
+    is_many(family, destination) || matches!(family, Family::V6) && ipv6::is_link_local(destination)
+}
