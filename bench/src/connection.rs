@@ -27,14 +27,11 @@ const SERVER_NETWORK: u32 = 0xc613_0000;
 /// The first of the addresses that clients are translated to where they are, of a network for documentation (RFC 5737).
 pub const OUTSIDE_ADDRESS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 0);
 
-const ETHERNET_BYTES: usize = 14;
-const IPV4_BYTES: usize = 20;
+pub(crate) const ETHERNET_BYTES: usize = 14;
+pub(crate) const IPV4_BYTES: usize = 20;
 const TCP_BYTES: usize = 20;
 /// What a SYN carries beyond the TCP header: window scale, as most systems send it.
 const SYN_OPTIONS: [u8; 4] = [3, 3, 7, 1];
-const UDP_BYTES: usize = 8;
-/// A datagram fills its frame.
-const UDP_PAYLOAD_BYTES: usize = FRAME_BYTES - ETHERNET_BYTES - IPV4_BYTES - UDP_BYTES;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -125,12 +122,18 @@ impl Connection {
 
     /// The frame of one step, checksums filled in.
     pub fn frame(&self, step: Step) -> Frame {
+        let mut frame = [0; FRAME_BYTES];
+        self.write(step, &mut frame);
+        frame
+    }
+
+    /// Writes the same into a frame of zeros, which a datagram fills.
+    pub(crate) fn write(&self, step: Step, frame: &mut [u8]) {
         let (from, to, source_mac, destination_mac) = if step.from_inside() {
             (self.client, self.server, INSIDE_MAC, OUTSIDE_MAC)
         } else {
             (self.server, self.client, OUTSIDE_MAC, INSIDE_MAC)
         };
-        let mut frame = [0; FRAME_BYTES];
         frame[0..6].copy_from_slice(&destination_mac);
         frame[6..12].copy_from_slice(&source_mac);
         frame[12..14].copy_from_slice(&[0x08, 0x00]);
@@ -145,7 +148,6 @@ impl Connection {
         // A UDP checksum of zero means none (RFC 768).
         let sum = if sum == 0 && number == UDP { 0xffff } else { sum };
         l4[checksum_at..checksum_at + 2].copy_from_slice(&sum.to_be_bytes());
-        frame
     }
 
     /// Writes a TCP header, checksum left zero; returns its length.
@@ -171,11 +173,11 @@ impl Connection {
     }
 }
 
-/// Writes a UDP header and leaves checksum and payload zero; returns the length of both.
+/// Writes the header of a datagram that is as long as `l4`, checksum left zero; returns its length.
 fn write_udp(source: u16, destination: u16, l4: &mut [u8]) -> usize {
-    let l4_bytes = UDP_BYTES + UDP_PAYLOAD_BYTES;
     l4[0..2].copy_from_slice(&source.to_be_bytes());
     l4[2..4].copy_from_slice(&destination.to_be_bytes());
+    let l4_bytes = l4.len();
     l4[4..6].copy_from_slice(&(l4_bytes as u16).to_be_bytes());
     l4_bytes
 }
@@ -188,6 +190,12 @@ fn write_ipv4(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, l4_bytes: u
     ip[9] = protocol;
     ip[12..16].copy_from_slice(&source.octets());
     ip[16..20].copy_from_slice(&destination.octets());
+    write_ipv4_checksum(ip);
+}
+
+/// Writes the checksum of an IPv4 header.
+pub(crate) fn write_ipv4_checksum(ip: &mut [u8]) {
+    ip[10..12].copy_from_slice(&[0; 2]);
     let sum = checksum(0, ip);
     ip[10..12].copy_from_slice(&sum.to_be_bytes());
 }

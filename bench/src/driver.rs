@@ -28,10 +28,10 @@ pub const BURST: usize = 32;
 pub const BUFFERS: usize = 4096;
 
 /// How much later the next burst comes.
-const BETWEEN_BURSTS: Duration = Duration::from_micros(3);
+pub(crate) const BETWEEN_BURSTS: Duration = Duration::from_micros(3);
 
 pub(crate) const INSIDE: PortId = PortId(0);
-const OUTSIDE: PortId = PortId(1);
+pub(crate) const OUTSIDE: PortId = PortId(1);
 
 /// The packet of a connection, by the connection's number, that is to come.
 pub type Planned = (u32, Step);

@@ -5,6 +5,7 @@ pub mod capture;
 pub mod connection;
 pub mod driver;
 pub mod figures;
+pub mod fragments;
 pub mod huge_pages;
 pub mod interrupt;
 pub mod opponent;

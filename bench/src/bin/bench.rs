@@ -89,6 +89,10 @@ fn main() -> anyhow::Result<()> {
     let text = Process::run(&sibling("expiry")?, &[])?;
     figures.append(&mut serde_json::from_str(&text).context("figures of expiry")?);
 
+    eprintln!("Fragments ...");
+    let text = Process::run(&sibling("fragments")?, &[])?;
+    figures.append(&mut serde_json::from_str(&text).context("figures of fragments")?);
+
     if let Some(path) = &options.instructions {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -276,6 +280,9 @@ fn print_table(figures: &Map<String, Value>) {
         ("handoffs_per_packet_snat", "handoffs of translated packets", "a packet", "0"),
         ("expiry_longest_loop_us", "expiry, longest call", "us", "at most 50"),
         ("expiry_lag_ms", "expiry, last of a million", "ms late", "at most 1000"),
+        ("fragment_rate_fraction", "packets of datagrams in two to whole ones", "times", "at least 0.5"),
+        ("fragment_flood_loss", "taken by a flood of 1%", "of the rate", "under 0.05"),
+        ("fragment_smack_cost", "one of 128 tiny fragments to a packet", "times", "at most 1"),
         ("instructions_established", "established packet", "instructions", ""),
         ("instructions_new", "new connection", "instructions", ""),
         ("instructions_snat_1_shard_established", "translated packet, 1 shard", "instructions", ""),
