@@ -175,9 +175,10 @@ pub(super) fn lose_fragment<H: Host>(
 ) {
     shard.turn_away(&packet);
     shard.count_drops(reason, 1);
-    let action = match shard.overdue_rejection(&packet) {
-        Some(rejection) if reason == DropReason::FragmentTimeout => Action::Reject(reason, rejection),
-        _ => Action::Drop(reason),
+    let rejection = match reason {
+        DropReason::FragmentTimeout => shard.overdue_rejection(&packet),
+        _ => None,
     };
+    let action = rejection.map_or(Action::Drop(reason), |rejection| Action::Reject(reason, rejection));
     host.finish(now, shard, packet, &Verdict::ended(action));
 }
