@@ -36,10 +36,6 @@ impl Shard {
                     return verdict.refuse(hold_full);
                 };
                 self.make_way(unconfirmed);
-                // What was decided about before was counted then, perhaps by other rules than these.
-                if !unconfirmed.attempt.again {
-                    self.rule_counters.discount(verdict.rule, headers.l3_len);
-                }
                 *verdict = handoff;
                 return;
             }
@@ -49,9 +45,6 @@ impl Shard {
             return verdict.refuse(hold_full);
         }
         let Some(index) = self.confirm(key, unconfirmed) else {
-            if !unconfirmed.attempt.again {
-                self.rule_counters.discount(verdict.rule, headers.l3_len);
-            }
             *verdict = self.table_full();
             return;
         };

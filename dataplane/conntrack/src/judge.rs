@@ -16,7 +16,7 @@ use crate::unconfirmed::Unconfirmed;
 use crate::verdict::{Action, DropReason, Rejection, State, Verdict};
 
 impl Shard {
-    /// The verdict of the policy on a packet that did not open a connection.
+    /// The verdict of the policy on a packet that did not open a connection, which counts for the rule that has decided.
     #[inline(always)]
     pub(crate) fn judge(
         &mut self,
@@ -33,41 +33,35 @@ impl Shard {
             }
             _ => None,
         };
-        let Some(decision) = remembered else {
-            return self.judge_anew(packet, tracked, ingress, egress, destination);
+        let decision = match remembered {
+            Some(decision) => decision,
+            None => self.look_and_walk(packet, tracked, ingress, egress.port, destination),
         };
-        let verdict = self.apply(decision, packet.headers, tracked, egress);
+        let mut verdict = self.apply(decision, packet.headers, tracked, egress);
         self.rule_counters.count(verdict.rule, packet.headers.l3_len);
+        if remembered.is_none() {
+            self.end_rerouted(tracked, &mut verdict);
+        }
         verdict
     }
 
-    /// The same where no judgement is remembered. Routes change with the configuration only, so here a masqueraded connection
-    /// ends that would leave by another interface, as in Linux, if the policy lets its packet pass.
+    /// Ends a masqueraded connection whose packet would pass, but leave by another interface, as Linux does. Routes change with
+    /// the configuration only, so nobody asks where a judgement is remembered.
     #[inline(never)]
-    fn judge_anew(
-        &mut self,
-        packet: Packet<'_>,
-        tracked: &Tracked,
-        ingress: PortId,
-        egress: Egress,
-        destination: Option<&Destination>,
-    ) -> Verdict {
-        let decision = self.look_and_walk(packet, tracked, ingress, egress.port, destination);
-        let verdict = self.apply(decision, packet.headers, tracked, egress);
-        self.rule_counters.count(verdict.rule, packet.headers.l3_len);
+    fn end_rerouted(&mut self, tracked: &Tracked, verdict: &mut Verdict) {
         if let (Action::Forward(port), Some(index)) = (verdict.action, tracked.entry())
             && matches!(tracked.state, State::New | State::Established)
             && tracked.direction == Some(Direction::Original)
             && self.is_masqueraded_elsewhere(index, port)
         {
             self.end(index, End::Closed);
-            return Verdict { action: Action::Drop(DropReason::NatRouteChanged), entry: None, ..verdict };
+            verdict.refuse(Action::Drop(DropReason::NatRouteChanged));
+            verdict.entry = None;
         }
-        verdict
     }
 
     /// The verdict of the policy on the first packet of a connection, and the mark that rules give the connection;
-    /// with it the rule that wants the packet logged. One that is decided about again has been counted and logged.
+    /// with it the rule that wants the packet logged. What comes of it is [recorded](Self::record_first) at the end.
     #[inline]
     pub(crate) fn judge_first(
         &mut self,
@@ -80,18 +74,30 @@ impl Shard {
         facts.egress = Some(egress.port);
         let judgement = self.configuration.policy.judge(facts);
         unconfirmed.entry.mark = facts.mark().unwrap_or(0);
-        let verdict = self.apply(judgement.decision, headers, tracked, egress);
-        if unconfirmed.attempt.again {
-            return (verdict, None);
-        }
-        self.rule_counters.count(verdict.rule, headers.l3_len);
-        (verdict, judgement.log)
+        (self.apply(judgement.decision, headers, tracked, egress), judgement.log)
     }
 
-    /// Logs the first packet of a connection for a rule that saw these facts.
-    #[cold]
-    pub(crate) fn log_first(&mut self, rule: RuleId, facts: &Facts) {
-        self.record(rule, *facts);
+    /// Counts the first packet of a connection for the rule that has decided about it, and logs it for one that saw these facts:
+    /// once, however often it is decided about. What is another shard's is counted and logged there; what finds the table full,
+    /// no rule has decided.
+    #[inline(always)]
+    pub(crate) fn record_first(
+        &mut self,
+        verdict: &Verdict,
+        headers: &Headers,
+        unconfirmed: &Unconfirmed,
+        log: Option<RuleId>,
+        facts: &Facts,
+    ) {
+        if unconfirmed.attempt.again || matches!(verdict.action, Action::Handoff(..)) {
+            return;
+        }
+        if verdict.drop_reason() != Some(DropReason::TableFull) {
+            self.rule_counters.count(verdict.rule, headers.l3_len);
+        }
+        if let Some(rule) = log {
+            self.record(rule, facts.with_mark(unconfirmed.inherited_mark()));
+        }
     }
 
     /// The verdict that a decision comes to.
@@ -171,6 +177,7 @@ impl Shard {
         judgement
     }
 
+    #[cold]
     fn record(&mut self, rule: RuleId, facts: Facts) {
         if !self.log.push(LogRecord { at: self.now, rule, facts }) {
             self.counters.log_lost += 1;

@@ -253,12 +253,7 @@ impl Shard {
                 if verdict.drop_reason().is_none() {
                     self.admit(&slot.key, headers, unconfirmed, &facts, egress, &mut verdict);
                 }
-                // Where it is another shard's, that logs it.
-                if let Some(rule) = log
-                    && !matches!(verdict.action, Action::Handoff(..))
-                {
-                    self.log_first(rule, &facts.with_mark(unconfirmed.inherited_mark()));
-                }
+                self.record_first(&verdict, headers, unconfirmed, log, &facts);
                 verdict
             }
             RouteResult::Closed(action) => self.verdict(tracked, action),

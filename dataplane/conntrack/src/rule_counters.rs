@@ -58,24 +58,11 @@ impl RuleCounters {
     /// Counts a packet of so many bytes for the rule that has decided about it; `None` is the policy's default.
     #[inline(always)]
     pub(crate) fn count(&mut self, rule: Option<RuleId>, bytes: u32) {
-        if let Some(counter) = self.of(rule) {
+        let last = self.policy.len().wrapping_sub(1);
+        if let Some(counter) = self.policy.get_mut(rule.map_or(last, |RuleId(number)| usize::from(number))) {
             counter.packets += 1;
             counter.bytes += u64::from(bytes);
         }
-    }
-
-    /// Counts it no more.
-    pub(crate) fn discount(&mut self, rule: Option<RuleId>, bytes: u32) {
-        if let Some(counter) = self.of(rule) {
-            counter.packets -= 1;
-            counter.bytes -= u64::from(bytes);
-        }
-    }
-
-    #[inline(always)]
-    fn of(&mut self, rule: Option<RuleId>) -> Option<&mut RuleCounter> {
-        let place = rule.map_or(self.policy.len().wrapping_sub(1), |RuleId(number)| usize::from(number));
-        self.policy.get_mut(place)
     }
 
     /// Copies those of rules that both have, and allocates nothing.
