@@ -33,6 +33,7 @@ const METRICS: &[(&str, &str)] = &[
     ("sluice_conntrack_signposts", "Signposts: tuples owned by other shards whose packets are steered to this one."),
     ("sluice_neighbours", "Neighbours (ARP and neighbour discovery) by state; each worker knows its own."),
     ("sluice_neighbour_evictions_total", "Neighbours that gave way to others because there were too many, by state."),
+    ("sluice_nat_rule_connections_total", "Connections that a rule of NAT has bound, by its name and by what it translates."),
     ("sluice_nat_pool_ports", "Size of an SNAT port pool, by protocol."),
     ("sluice_nat_pool_ports_used", "Ports of an SNAT port pool in use; each worker counts for itself."),
     ("sluice_nat_allocation_failures_total", "Connections that an SNAT port pool had no port for, by reason."),
@@ -137,6 +138,12 @@ pub fn rule(name: &str, packets: u64, bytes: u64) {
     let label = || vec![Label::new("rule", name.to_owned())];
     counter!("sluice_policy_rule_packets_total", label()).increment(packets);
     counter!("sluice_policy_rule_bytes_total", label()).increment(bytes);
+}
+
+/// A rule of NAT has bound so many connections more.
+pub fn nat_rule(name: &str, side: &'static str, connections: u64) {
+    let labels = vec![Label::new("rule", name.to_owned()), Label::new("side", side)];
+    counter!("sluice_nat_rule_connections_total", labels).increment(connections);
 }
 
 /// An SNAT rule has so many ports to give, and so many are used.

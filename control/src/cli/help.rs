@@ -37,6 +37,12 @@ pub(super) fn reasons() -> String {
     )
 }
 
+pub(super) const NAT_RULES_HELP: &str = "\
+A line for each rule that translates, by its name, or `destination-0`, `source-2`
+with its list and index, in the order in which packets meet them. `bound` is the
+connections whose destination or source it has chosen, which the policy has let
+pass; they are counted from the last reload.";
+
 pub(super) const POOLS_HELP: &str = "\
 A line for each SNAT rule (nat.source) that translates, by its name, or
 `source-2` with its index. `addresses` is how many it translates to; `1201/64512`

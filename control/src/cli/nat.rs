@@ -1,4 +1,4 @@
-//! `sluice nat`: the SNAT port pools, and which connections an address and port outside belong to.
+//! `sluice nat`: what its rules have bound, the SNAT port pools, and which connections an address and port outside belong to.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::ask::{Ask, Socket, exit};
 use super::conntrack;
-use super::help::{OWNER_HELP, POOLS_HELP};
+use super::help::{NAT_RULES_HELP, OWNER_HELP, POOLS_HELP};
 use crate::config::Protocol;
 use crate::listing::Listing;
 use crate::socket::Filter;
@@ -17,6 +17,7 @@ use crate::socket::protocol::Request;
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
+  sluice nat rules                              which rules translate connections?
   sluice nat pools                              how many ports are left?
   sluice nat who-owns 203.0.113.10:40123        who was behind this address and port?
   sluice nat who-owns '[2001:db8::1]:443' -p tcp
@@ -30,6 +31,9 @@ pub struct Nat {
 /// What there is to show.
 #[derive(Clone, Debug, Subcommand)]
 enum NatCommand {
+    /// The rules of NAT: how many connections each has bound
+    #[command(after_help = NAT_RULES_HELP)]
+    Rules(Ask),
     /// The SNAT port pools: their size, and the ports in use
     #[command(after_help = POOLS_HELP)]
     Pools(Ask),
@@ -66,6 +70,7 @@ impl Nat {
     /// Does it.
     pub fn run(&self) -> ExitCode {
         match &self.command {
+            NatCommand::Rules(ask) => ask.show(&Request::NatRules),
             NatCommand::Pools(ask) => ask.show(&Request::Pools),
             NatCommand::WhoOwns(asked) => {
                 let filter =

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use crate::config::Host;
 use crate::socket::protocol::{
-    Answer, Counted, Neighbour, PoolStatistics, PortDescription, Route, RouteKind, Statistics, Timeout,
+    Answer, Counted, NatRuleStatistics, Neighbour, PoolStatistics, PortDescription, Route, RouteKind,
+    Statistics, Timeout,
 };
 
 /// An answer for a reader's eyes.
@@ -19,6 +20,7 @@ pub(super) fn text_of(answer: &Answer) -> String {
         Answer::Neighbours { neighbours } => neighbours.iter().map(neighbour_line).collect(),
         Answer::Routes { routes, .. } => routes.iter().map(route_line).collect(),
         Answer::Route(route) => route_line(route),
+        Answer::NatRules { rules } => nat_rules_text(rules),
         Answer::Pools { pools } => pools_text(pools),
         Answer::Reloaded { revision } => format!("configuration {revision} is in force\n"),
         Answer::Timeouts { timeouts } => timeouts.iter().map(timeout_line).collect(),
@@ -153,6 +155,18 @@ fn duration_text(seconds: u64) -> String {
 }
 
 /// The rules for a reader's eyes.
+fn nat_rules_text(rules: &[NatRuleStatistics]) -> String {
+    if rules.is_empty() {
+        return "no NAT rule\n".to_owned();
+    }
+    let mut text = String::from("rule                 side               bound\n");
+    for NatRuleStatistics { rule, side, bound } in rules {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{rule:<20} {:<11} {bound:>12}", side.as_str());
+    }
+    text
+}
+
 fn pools_text(pools: &[PoolStatistics]) -> String {
     if pools.is_empty() {
         return "no SNAT rule\n".to_owned();
@@ -176,7 +190,7 @@ fn pools_text(pools: &[PoolStatistics]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::socket::protocol::{PortStatistics, RuleStatistics};
+    use crate::socket::protocol::{NatSide, PortStatistics, RuleStatistics};
 
     fn counted(name: &str, packets: u64) -> Counted {
         Counted { name: name.to_owned(), packets }
@@ -320,5 +334,16 @@ mod tests {
         assert_eq!(rows[2], ["twin", "-", "-", "-", "-", "4", "0"]);
         let widths: Vec<usize> = text.lines().map(str::len).collect();
         assert!(widths.iter().all(|width| *width == widths[0]), "columns stand below each other");
+    }
+
+    #[test]
+    fn nat_rules_stand_in_columns() {
+        let web = NatRuleStatistics { rule: "web".to_owned(), side: NatSide::Destination, bound: 17 };
+        let text = nat_rules_text(&[web]);
+        let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(rows, [["rule", "side", "bound"], ["web", "destination", "17"]]);
+        let widths: Vec<usize> = text.lines().map(str::len).collect();
+        assert_eq!(widths[0], widths[1]);
+        assert_eq!(nat_rules_text(&[]), "no NAT rule\n");
     }
 }

@@ -15,6 +15,7 @@ use tracing::{error, info};
 use super::alarms::ShardAlarms;
 use super::candidate::Candidate;
 use super::dataplane::Dataplane;
+use super::nat_rules::NatRules;
 use super::reload::{self, Reloads};
 use super::state::LastGood;
 use super::totals::{busy_ratio, counted, drops, shard_counters, summary, total};
@@ -51,6 +52,7 @@ pub struct Daemon {
     loads: Vec<Load>,
     rules: rules::Published,
     pools: pools::Pools,
+    nat_rules: NatRules,
     links: ports::LinkStates,
     loss_alarms: ports::LossAlarms,
     shard_alarms: ShardAlarms,
@@ -79,6 +81,7 @@ impl Daemon {
             loads: Vec::new(),
             rules: rules::Published::default(),
             pools: pools::Pools::of(&candidate.configuration),
+            nat_rules: NatRules::of(&candidate.configuration),
             configuration: candidate.configuration,
             links: ports::LinkStates::default(),
             loss_alarms: ports::LossAlarms::default(),
@@ -136,6 +139,9 @@ impl Daemon {
             Request::Routes { from } => Ok(routes::list(&self.config, &self.configuration.forwarding, from)),
             Request::Route { to } => Ok(routes::get(&self.config, &self.configuration.forwarding, to)),
             Request::Drops => self.stats().map(|stats| drops(&stats)),
+            Request::NatRules => {
+                self.stats().map(|stats| Answer::NatRules { rules: self.nat_rules.list(&stats.rules) })
+            }
             Request::Pools => self.pools().map(|pools| Answer::Pools { pools }),
             // Its answer comes when the file has been read.
             Request::Reload => return self.reload(Some(reply)),
@@ -275,6 +281,8 @@ impl Daemon {
         let counted = self.dataplane.workers.configure(&configuration).map_err(|why| why.to_string())?;
         self.rules.publish(&self.config.policy, &counted.policy);
         self.rules = rules::Published::default();
+        self.nat_rules.publish(&counted);
+        self.nat_rules = NatRules::of(&configuration);
         self.pools.replace(pools::Pools::of(&configuration), &counted.source);
         self.configuration = configuration;
         self.dataplane.configure_hosts(&config);
@@ -359,6 +367,7 @@ impl Daemon {
         let busy_ratios: Vec<f64> =
             self.loads.iter_mut().zip(shards).map(|(before, stats)| busy_ratio(before, stats.load)).collect();
         self.rules.publish(&self.config.policy, &stats.rules.policy);
+        self.nat_rules.publish(&stats.rules);
         self.pools.publish(ports_used, &stats.rules.source);
         let now = Instant::now();
         self.shard_alarms.watch(&stats, self.entries_limit(), now);

@@ -12,6 +12,7 @@ mod daemon;
 mod dataplane;
 mod host;
 mod log;
+mod nat_rules;
 mod pools;
 mod ports;
 mod reload;

@@ -9,8 +9,9 @@ use sluice_conntrack::nat::{MAX_ADDRESSES, PortBlock, SPACES};
 use sluice_conntrack::{Configuration, DropReason, NatCounter};
 
 use super::alarms::Alarm;
+use super::nat_rules;
 use crate::metrics;
-use crate::socket::protocol::{PoolStatistics, Ports};
+use crate::socket::protocol::{NatSide, PoolStatistics, Ports};
 
 /// The SNAT rules of one configuration.
 #[derive(Default)]
@@ -49,7 +50,7 @@ impl Pools {
             pools.blocks.truncate(MAX_ADDRESSES);
             let blocks = first..pools.blocks.len();
             let sizes = pools.blocks[blocks.clone()].iter().map(PortBlock::sizes);
-            let name = rule.name.clone().unwrap_or_else(|| format!("source-{place}"));
+            let name = nat_rules::name(NatSide::Source, place, rule);
             pools.pools.push(Pool { name, place, blocks, ports: sum(sizes) });
         }
         pools

@@ -8,6 +8,7 @@ mod client;
 mod clients;
 mod filter;
 mod filter_values;
+mod nat_rules;
 pub mod protocol;
 mod server;
 

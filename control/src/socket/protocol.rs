@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sluice_conntrack::nat::SPACES;
 
 use super::Filter;
+pub use super::nat_rules::{NatRuleStatistics, NatSide};
 use crate::config::Host;
 use crate::listing::Listing;
 
@@ -51,6 +52,8 @@ pub enum Request {
     },
     /// Drops by reason.
     Drops,
+    /// What the rules of NAT have bound.
+    NatRules,
     /// What the SNAT rules have to give, and what is taken of it.
     Pools,
     /// Read the configuration file anew and put it in force.
@@ -126,6 +129,11 @@ pub enum Answer {
         drops: Vec<Counted>,
         /// INVALID packets, which the policy judges, by every reason there is.
         invalid: Vec<Counted>,
+    },
+    /// What the rules of NAT have bound.
+    NatRules {
+        /// The rules that translate, in the order in which packets meet them.
+        rules: Vec<NatRuleStatistics>,
     },
     /// What the SNAT rules have to give, and what is taken of it.
     Pools {

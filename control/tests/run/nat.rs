@@ -13,6 +13,9 @@ nat:
     - { name: here, source: 10.0.0.3, keep: true }
     - { name: guests, protocol: udp, to: 203.0.113.10, ports: 2000-2999 }
     - { protocol: tcp, to: 203.0.113.11-203.0.113.12 }
+  destination:
+    - { protocol: tcp, destination: 192.0.2.1, to: 10.0.0.5 }
+    - { name: moved, protocol: tcp, to: 10.0.0.6 }
 ";
 
 /// What the pool serves: these flows, and two to other ports of the server, for which its ports serve once more.
@@ -23,6 +26,7 @@ fn pools_and_owners_are_shown() {
     let daemon = BoxUnderTest::start_with(tempfile::tempdir().unwrap(), NAT);
     wait_for("the capture to be tracked", || daemon.tell("conntrack -C").trim() == (BOUND + 1).to_string());
     pools(&daemon);
+    rules(&daemon);
     owners(&daemon);
     filters(&daemon);
     metrics(&daemon);
@@ -37,6 +41,20 @@ fn pools(daemon: &BoxUnderTest) {
     assert_eq!(rows.len(), 3, "{shown}");
     let json: serde_json::Value = serde_json::from_str(&daemon.tell("nat pools --json")).unwrap();
     assert_eq!(json["pools"][0]["used"]["udp"], PORTS);
+}
+
+/// Those of the capture, and none that no flow meets.
+fn rules(daemon: &BoxUnderTest) {
+    let shown = daemon.tell("nat rules");
+    let rows: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["rule", "side", "bound"], "{shown}");
+    let expected = [
+        ["destination-0", "destination", "0"],
+        ["moved", "destination", "1"],
+        ["guests", "source", "1002"],
+        ["source-2", "source", "1"],
+    ];
+    assert_eq!(rows[1..], expected, "{shown}");
 }
 
 fn owners(daemon: &BoxUnderTest) {
@@ -61,7 +79,7 @@ fn owners(daemon: &BoxUnderTest) {
 fn filters(daemon: &BoxUnderTest) {
     let count = |filter: &str| daemon.tell(&format!("conntrack -L {filter}")).lines().count();
     let all = usize::from(BOUND) + 1;
-    assert_eq!((count("--src-nat"), count("-j"), count("--dst-nat")), (all, all, 0));
+    assert_eq!((count("--src-nat"), count("-j"), count("--dst-nat")), (all, all, 1));
     assert_eq!((count("-n 203.0.113.10"), count("-g 203.0.113.10")), (all - 1, 0));
     assert_eq!(count("-q 203.0.113.10 -p tcp"), 0);
 }
@@ -76,6 +94,8 @@ fn metrics(daemon: &BoxUnderTest) {
         (r#"sluice_nat_pool_ports_used{pool="guests",proto="udp"}"#, "1000"),
         (r#"sluice_nat_pool_ports_used{pool="source-2",proto="tcp"}"#, "1"),
         (r#"sluice_nat_allocation_failures_total{pool="source-2",reason="nat-exhausted"}"#, "0"),
+        (r#"sluice_nat_rule_connections_total{rule="moved",side="destination"}"#, "1"),
+        (r#"sluice_nat_rule_connections_total{rule="guests",side="source"}"#, "1002"),
     ] {
         assert_eq!(value(&scraped, sample).as_deref(), Some(expected), "{sample} in\n{scraped}");
     }

@@ -30,7 +30,10 @@ impl Shard {
         let hold_full = Action::Drop(DropReason::HoldFull);
         match self.bind_source(unconfirmed, facts, egress) {
             Bound::Found => {}
-            Bound::Exhausted => return verdict.refuse(self.no_room(DropReason::NatExhausted)),
+            Bound::Exhausted => {
+                self.rule_counters.count_exhausted(unconfirmed.bound_by);
+                return verdict.refuse(self.no_room(DropReason::NatExhausted));
+            }
             Bound::Elsewhere(shard) => {
                 let Some(handoff) = self.delegate(&headers.tuple, shard) else {
                     return verdict.refuse(hold_full);
@@ -52,8 +55,10 @@ impl Shard {
         if let Action::Forward(egress) = verdict.action
             && claims
         {
-            self.claim(index, unconfirmed.reply);
+            self.claim(index, unconfirmed);
             verdict.action = Action::Hold(egress);
+        } else {
+            self.rule_counters.count_bound(unconfirmed.bound_by);
         }
     }
 
@@ -64,7 +69,7 @@ impl Shard {
         binding.bind_destination(unconfirmed, facts)
     }
 
-    /// Binds the source of a connection, and counts that for the rule which says to.
+    /// Binds the source of a connection.
     #[inline]
     fn bind_source(&mut self, unconfirmed: &mut Unconfirmed, facts: &Facts, egress: Egress) -> Bound {
         let configuration = &*self.configuration;
@@ -78,15 +83,8 @@ impl Shard {
         let refusals = unconfirmed.attempt.refusals;
         let mut binding = self.nat.binding(configuration, &self.table, &self.exchange, self.now, refusals);
         let bound = binding.bind_source(unconfirmed, facts, egress);
-        if let Some(place) = unconfirmed.source_rule {
+        if let Some(place) = unconfirmed.bound_by.source() {
             self.nat.note_bound(place, unconfirmed);
-            if let Some(counter) = self.rule_counters.source.get_mut(place) {
-                match bound {
-                    Bound::Found => counter.bound += u64::from(!unconfirmed.attempt.again),
-                    Bound::Exhausted => counter.exhausted += 1,
-                    Bound::Elsewhere(_) => {}
-                }
-            }
         }
         bound
     }

@@ -11,6 +11,7 @@ use crate::nat::MAX_BINDINGS;
 use crate::shard::Shard;
 use crate::time::Instant;
 use crate::tuple::{Direction, Tuple};
+use crate::unconfirmed::Unconfirmed;
 use crate::verdict::{Action, DropReason, Handoff, Verdict};
 use crate::wire;
 use std::slice;
@@ -90,15 +91,17 @@ impl Shard {
         self.exchange.signpost(tuple)
     }
 
-    /// Claims the reply tuple of an entry, which waits from now on.
-    pub(crate) fn claim(&mut self, index: u32, tuple: Tuple) {
+    /// Claims the reply tuple of the entry that a connection was given, which waits from now on.
+    pub(crate) fn claim(&mut self, index: u32, unconfirmed: &Unconfirmed) {
         let claim = self.table.entries.id(index);
         let status = &mut self.table.entries.at_mut(index).status;
         status.insert(Status::SIGNPOSTED);
         status.insert(Status::PENDING);
         // What it was judged by: it is looked at again if that changes meanwhile.
-        self.table.extend(index).claimed_under = self.generation;
-        self.exchange.claim(tuple, claim);
+        let extension = self.table.extend(index);
+        extension.claimed_under = self.generation;
+        extension.bound_by = unconfirmed.bound_by;
+        self.exchange.claim(unconfirmed.reply, claim);
     }
 
     /// Tells the shards that have signposts to a connection that it is over.
@@ -163,17 +166,18 @@ impl Shard {
             self.count_drops(DropReason::HoldFull, 1);
             return Verdict { action: Action::Drop(DropReason::HoldFull), ..*verdict };
         };
-        let claimed_under = self.table.extension(id.index).map(|extension| extension.claimed_under);
-        if claimed_under != Some(self.generation) {
+        let extension = self.table.extension(id.index).filter(|it| it.claimed_under == self.generation);
+        let Some(bound_by) = extension.map(|extension| extension.bound_by) else {
             // A signpost that has delegated the packet is still of use.
             self.table.entries.at_mut(id.index).status.remove(Status::DELEGATED);
             self.end(id.index, End::Closed);
             return self.decide_again(self.now, frame, 0, id);
-        }
+        };
         if entry.is_translated() {
             let to = self.translated(id.index, Direction::Original);
             self.rewrite(frame, &headers, &to);
         }
+        self.rule_counters.count_bound(bound_by);
         self.configuration.mss_clamp.apply(frame, &headers, egress);
         let action = self.configuration.forwarding.finish(frame, &headers, Action::Forward(egress));
         let mut verdict = Verdict { action, ..*verdict };

@@ -7,6 +7,7 @@ use crate::entry::Status;
 use crate::expectations::Child;
 use crate::helpers::{Assigned, HelperId, Place};
 use crate::ids::EntryId;
+use crate::nat::BoundBy;
 use sluice_memory::Arena;
 use std::io;
 use zerocopy::FromZeros;
@@ -16,6 +17,8 @@ use zerocopy::FromZeros;
 pub(crate) struct Extension {
     /// The generation of the configuration under which another shard was asked for its reply tuple.
     pub(crate) claimed_under: u16,
+    /// The rules of that which it was bound by. They count it when the tuple is granted.
+    pub(crate) bound_by: BoundBy,
     /// The number of the helper that reads it, plus one; 0 where none does.
     helper: u8,
     /// Whether what that announces may have another address than the connection's own.

@@ -2,6 +2,7 @@
 
 use crate::configuration::Configuration;
 use crate::ids::RuleId;
+use crate::nat::BoundBy;
 
 /// Packets and bytes that a rule has decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,7 +24,7 @@ impl RuleCounter {
 /// What a source rule has come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NatCounter {
-    /// Connections it has found a source for.
+    /// Connections it has bound.
     pub bound: u64,
     /// Connections that were dropped because all ports were taken.
     pub exhausted: u64,
@@ -44,6 +45,8 @@ pub struct RuleCounters {
     pub policy: Vec<RuleCounter>,
     /// What each source rule has come to.
     pub source: Vec<NatCounter>,
+    /// The connections that each destination rule has bound.
+    pub destination: Vec<u64>,
 }
 
 impl RuleCounters {
@@ -52,6 +55,7 @@ impl RuleCounters {
         Self {
             policy: vec![RuleCounter::default(); configuration.policy.rules.len() + 1],
             source: vec![NatCounter::default(); configuration.nat.source().len()],
+            destination: vec![0; configuration.nat.destination().len()],
         }
     }
 
@@ -65,19 +69,40 @@ impl RuleCounters {
         }
     }
 
+    /// Counts a connection for the rules that it was bound by, when it has all that it needs of this shard and of others.
+    #[inline(always)]
+    pub(crate) fn count_bound(&mut self, rules: BoundBy) {
+        if let Some(counter) = rules.source().and_then(|place| self.source.get_mut(place)) {
+            counter.bound += 1;
+        }
+        if let Some(bound) = rules.destination().and_then(|place| self.destination.get_mut(place)) {
+            *bound += 1;
+        }
+    }
+
+    /// Counts one that was dropped because its source rule has no port for it.
+    pub(crate) fn count_exhausted(&mut self, rules: BoundBy) {
+        if let Some(counter) = rules.source().and_then(|place| self.source.get_mut(place)) {
+            counter.exhausted += 1;
+        }
+    }
+
     /// Copies those of rules that both have, and allocates nothing.
     pub fn copy_from(&mut self, other: &Self) {
-        let Self { policy, source } = self;
+        let Self { policy, source, destination } = self;
         policy.iter_mut().zip(&other.policy).for_each(|(own, other)| *own = *other);
         source.iter_mut().zip(&other.source).for_each(|(own, other)| *own = *other);
+        destination.iter_mut().zip(&other.destination).for_each(|(own, other)| *own = *other);
     }
 
     /// Adds what the same rules have come to in another shard.
     pub fn add(&mut self, other: &Self) {
-        let Self { policy, source } = self;
+        let Self { policy, source, destination } = self;
         policy.resize(policy.len().max(other.policy.len()), RuleCounter::default());
         policy.iter_mut().zip(&other.policy).for_each(|(own, more)| own.add(*more));
         source.resize(source.len().max(other.source.len()), NatCounter::default());
         source.iter_mut().zip(&other.source).for_each(|(own, more)| own.add(*more));
+        destination.resize(destination.len().max(other.destination.len()), 0);
+        destination.iter_mut().zip(&other.destination).for_each(|(own, more)| *own += more);
     }
 }

@@ -9,7 +9,7 @@ use crate::expectations::{Child, ChildNat};
 use crate::helpers::Assigned;
 use crate::ids::EntryId;
 use crate::index::Hash;
-use crate::nat::{Destination, Filtering};
+use crate::nat::{BoundBy, Destination, Filtering};
 use crate::tuple::Tuple;
 use zerocopy::FromZeros;
 
@@ -43,8 +43,8 @@ pub(crate) struct Unconfirmed {
     pub(crate) hairpin: bool,
     /// Whether its source has become an address of the box.
     pub(crate) masqueraded: bool,
-    /// The place of the rule that its source was bound by, or was to be.
-    pub(crate) source_rule: Option<usize>,
+    /// The rules that its destination and source were bound by, or were to be.
+    pub(crate) bound_by: BoundBy,
     /// Who may begin connections to its client's port, if its source was bound by a mapping of that.
     pub(crate) mapped: Option<Filtering>,
     /// Whether its destination was bound by one of its server's, as endpoint-independent filtering (EIF) has it.
@@ -74,7 +74,7 @@ impl Unconfirmed {
             takes_over: None,
             hairpin: false,
             masqueraded: false,
-            source_rule: None,
+            bound_by: BoundBy::default(),
             mapped: None,
             eif: false,
             helper: None,

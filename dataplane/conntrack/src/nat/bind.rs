@@ -69,8 +69,9 @@ impl<'a> Binding<'a> {
         let original = &unconfirmed.original;
         let family = original.family();
         let own = self.own_address(facts.ingress, original.src, family);
-        let mut rules = self.configuration.nat.destination.iter();
-        let Some(compiled) = rules.find(|compiled| compiled.applies(facts, own.is_some())) else {
+        let mut rules = self.configuration.nat.destination.iter().enumerate();
+        let Some((place, compiled)) = rules.find(|(_, compiled)| compiled.applies(facts, own.is_some()))
+        else {
             return false;
         };
         let candidate =
@@ -79,6 +80,7 @@ impl<'a> Binding<'a> {
         let port = original.selector.dport();
         let is_random = compiled.rule.random;
         let random = hash_of(self.search.key, original);
+        unconfirmed.bound_by.set_destination(place);
         unconfirmed.hairpin = compiled.rule.hairpin;
         unconfirmed.reply.src = candidate.address;
         // An ICMP message has no port that its destination goes by.
@@ -183,7 +185,7 @@ impl<'a> Binding<'a> {
                 return Some(if delegated { Bound::Exhausted } else { Bound::Elsewhere(home) });
             }
         }
-        unconfirmed.source_rule = Some(place);
+        unconfirmed.bound_by.set_source(place);
         unconfirmed.masqueraded = target.own_ports().is_some();
         let own = if unconfirmed.masqueraded { self.masquerade_address(facts, egress) } else { None };
         if unconfirmed.masqueraded && own.is_none() {

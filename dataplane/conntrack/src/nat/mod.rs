@@ -6,6 +6,7 @@
 mod announced;
 mod bind;
 mod blocks;
+mod bound_by;
 mod budget;
 mod compiled;
 pub(crate) mod edit;
@@ -23,6 +24,7 @@ mod used_ports;
 pub(crate) use bind::Bound;
 pub use blocks::PortBlock;
 pub(crate) use blocks::masquerades;
+pub(crate) use bound_by::BoundBy;
 pub(crate) use budget::MAX_BINDINGS;
 pub use compiled::CompiledRules;
 pub(crate) use edit::{Destination, is_rewritable};

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use sluice_conntrack::nat::{Mapping, Nat, NatRule, Ports};
 use sluice_conntrack::policy::{Match, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
-use sluice_conntrack::{DropReason, PortId};
+use sluice_conntrack::{DropReason, PortId, RuleCounters};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -153,6 +153,13 @@ impl World {
         self.cluster.expire();
     }
 
+    /// The connections that each rule has bound, in all shards together.
+    fn bound(&self) -> (Vec<u64>, Vec<u64>) {
+        let mut counters = RuleCounters::default();
+        self.cluster.shards().for_each(|shard| counters.add(shard.rule_counters()));
+        (counters.source.iter().map(|counter| counter.bound).collect(), counters.destination)
+    }
+
     /// Whether all connections have ended that are over: a timer is late by a quarter of a second at most.
     fn is_up_to_date(&self) -> bool {
         self.cluster.shards().all(|shard| {
@@ -211,6 +218,9 @@ fn compare(seed: u64) {
         assert!(ends.iter().all(|end| *end == ends[0]), "seed {seed}, packet {number}: {ends:?}");
     }
     assert!(refused > 0, "seed {seed}: something is exhausted");
+    let all = worlds.each_ref().map(World::bound);
+    assert!(all.iter().all(|bound| *bound == all[0]), "seed {seed}: {all:?}");
+    assert!(all[0].1[0] > 10, "seed {seed}: {all:?}");
     for world in &mut worlds {
         world.rest(secs(1_000_000));
         world.cluster.check();

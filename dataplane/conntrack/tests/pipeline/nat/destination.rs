@@ -35,6 +35,30 @@ fn a_server_inside_is_reached_by_another_address_and_port() {
     }
 }
 
+/// What the policy drops is bound to nothing, and neither is what a rule says to keep or what belongs to a connection already.
+#[test]
+fn each_connection_counts_for_the_rule_that_its_destination_was_bound_by() {
+    let nat = Nat {
+        source: vec![NatRule::new(outwards(), Target::Masquerade(Ports::Preserve))],
+        destination: vec![
+            NatRule::new(towards("203.0.113.9"), Target::NoNat),
+            NatRule::new(towards("203.0.113.10"), to("10.0.0.5:8080")),
+            NatRule::new(towards("203.0.113.10"), to("10.0.0.6")),
+            NatRule::new(towards("203.0.113.11"), to("10.0.0.7")),
+        ],
+    };
+    let doomed = Match { destination_ports: vec![99..=99], ..Match::default() };
+    let policy = Policy { default: Outcome::Accept, ..rules([(doomed, RuleAction::Drop)]) };
+    let mut it = Middlebox::routed_with(policy, nat);
+    for (host, port) in [(9, 80), (10, 80), (10, 80), (10, 81), (11, 80), (11, 99)] {
+        it.outside(&Pair::at(OUTER, &format!("203.0.113.{host}:{port}")).udp(1));
+    }
+    it.inside(&Pair::at("10.0.0.2:4000", OUTER).udp(1));
+    let counters = it.shard.rule_counters();
+    assert_eq!(counters.destination, [0, 2, 0, 1]);
+    assert_eq!(counters.source[0].bound, 2, "the client's, and what is kept and leaves again");
+}
+
 #[test]
 fn echo_goes_to_the_server_even_where_the_rule_has_a_port() {
     let mut it = Middlebox::routed(destination(towards("203.0.113.10"), to("10.0.0.5:8080")));

@@ -18,7 +18,7 @@ use sluice_conntrack::entry::Status;
 use sluice_conntrack::forward::{Interface, Route, Router};
 use sluice_conntrack::listing::EntrySnapshot;
 use sluice_conntrack::nat::{Filtering, Mapping, Nat, NatRule, PortBlock, Ports, Range, Target};
-use sluice_conntrack::policy::{Match, Prefix};
+use sluice_conntrack::policy::{Match, Outcome, Policy, Prefix, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{Configuration, DropReason, Forwarding, Instant, PortId, State, Verdict};
