@@ -32,6 +32,7 @@ fn router(preset: Preset, nat: Nat, mtu: u16) -> Middlebox {
     let interface = |v4: &str, length, v6: &str, mtu| Interface {
         addresses: vec![(v4.parse().unwrap(), length), (v6.parse().unwrap(), 64)],
         mtu,
+        ..Interface::default()
     };
     let interfaces =
         vec![interface("10.0.0.1", 8, "fd00::1", 9000), interface("203.0.113.1", 24, "2001:db8:2::1", mtu)];
