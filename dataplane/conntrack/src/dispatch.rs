@@ -33,6 +33,9 @@ pub trait Host {
     /// Does with a packet what a verdict says that is its last: sends it, answers it, drops it.
     fn finish(&mut self, now: Instant, shard: &mut Shard, packet: Self::Packet, verdict: &Verdict);
 
+    /// Sends a packet that has become the answer to itself back by the port that it came in by.
+    fn reply(&mut self, packet: Self::Packet);
+
     /// A packet of the box's own making, as if it had come in by a port. `None` where there is no memory for it.
     fn make(&mut self, ingress: PortId, frame: &[u8]) -> Option<Self::Packet>;
 
@@ -403,6 +406,8 @@ mod tests {
         const LANE: usize = 16;
 
         fn finish(&mut self, _: Instant, _: &mut Shard, _: Self::Packet, _: &Verdict) {}
+
+        fn reply(&mut self, _: Self::Packet) {}
 
         fn make(&mut self, _: PortId, _: &[u8]) -> Option<Self::Packet> {
             None

@@ -98,19 +98,18 @@ impl Shard {
         if !configuration.forwarding.is_for_box(frame, headers, &self.macs) {
             return Err(Action::Drop(DropReason::OtherHost));
         }
-        match headers.kind {
+        let mut exempt = match headers.kind {
             Kind::NotIp => return Ok(()),
             Kind::Fragment => self.steer_fragment(frame, headers)?,
-            _ => {}
-        }
+            _ => false,
+        };
         let port = frame.port();
-        let mut exempt = false;
         let known = frame.handed().and_then(Handed::zone);
         let mut zone = known.unwrap_or(configuration.zone_of(port));
         if configuration.policy.looks_ahead() {
             let facts = Facts::of_packet(Packet { headers, head: frame.head() }, port);
             zone = known.or_else(|| configuration.policy.zone(&facts)).unwrap_or(zone);
-            exempt = configuration.policy.is_untracked(&Facts { zone, ..facts });
+            exempt |= configuration.policy.is_untracked(&Facts { zone, ..facts });
         }
         if zone != 0 {
             headers.tuple.selector = headers.tuple.selector.with_zone(zone);

@@ -116,12 +116,14 @@ pub struct FragmentLimits {
     pub memory_bytes: u32,
     /// Fragments of one datagram. 65,535 bytes are 119 of them where the MTU is 576.
     pub fragments: u16,
-    /// Unfinished datagrams of one source: an IPv4 address, an IPv6 network of 64 bits.
+    /// Unfinished datagrams of one source in all shards: an IPv4 address, an IPv6 network of 64 bits.
     pub datagrams: u32,
     /// Milliseconds in which a datagram is to become whole.
     pub timeout_ms: u32,
     /// The same of IPv6 (RFC 8200 section 4.5).
     pub timeout_v6_ms: u32,
+    /// Whether fragments pass untracked instead, each by itself: for a wire that sees but some of them.
+    pub untracked: bool,
 }
 
 impl Default for FragmentLimits {
@@ -132,6 +134,7 @@ impl Default for FragmentLimits {
             datagrams: 64,
             timeout_ms: 30_000,
             timeout_v6_ms: 60_000,
+            untracked: false,
         }
     }
 }

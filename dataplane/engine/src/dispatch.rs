@@ -47,6 +47,12 @@ impl Host for Io {
         }
     }
 
+    fn reply(&mut self, Carried { port, mbuf, .. }: Carried) {
+        if let Some(port) = self.links.ports.get_mut(usize::from(port.0)) {
+            port.send(mbuf);
+        }
+    }
+
     fn make(&mut self, ingress: PortId, frame: &[u8]) -> Option<Carried> {
         self.links.pool.copy_from(frame).map(|mbuf| Carried::of(ingress, mbuf))
     }

@@ -121,6 +121,7 @@ fn configuration_of(orders: &mut Orders<'_>) -> Configuration {
         datagrams: if bit(2) { 2 } else { 64 },
         timeout_ms: if bit(3) { 1000 } else { 30_000 },
         timeout_v6_ms: if bit(4) { 1000 } else { 60_000 },
+        untracked: false,
     };
     configuration
 }

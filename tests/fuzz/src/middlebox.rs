@@ -91,6 +91,11 @@ impl Host for Around<'_> {
         }
     }
 
+    fn reply(&mut self, packet: Received) {
+        self.outside.left += 1;
+        self.outside.fragments.push(packet);
+    }
+
     fn make(&mut self, ingress: PortId, frame: &[u8]) -> Option<Received> {
         Some(Received { port: ingress, bytes: frame.to_vec(), handed: None })
     }

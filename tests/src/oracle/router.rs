@@ -147,6 +147,12 @@ impl Host for Outside {
 
     // There is no other shard.
 
+    fn reply(&mut self, packet: Packet) {
+        self.measure(&packet);
+        let side = SIDES.get(usize::from(packet.0.0));
+        self.out.push(json!({ "side": side, "l3": l3_hex(&packet.1), "local": true }));
+    }
+
     fn make(&mut self, ingress: PortId, frame: &[u8]) -> Option<Packet> {
         Some((ingress, frame.to_vec()))
     }

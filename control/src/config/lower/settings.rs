@@ -85,6 +85,7 @@ fn fragments(fragments: &Fragments) -> settings::FragmentLimits {
         datagrams: fragments.per_source.into(),
         timeout_ms: fragments.ipv4_timeout.0.saturating_mul(1000),
         timeout_v6_ms: fragments.ipv6_timeout.0.saturating_mul(1000),
+        untracked: fragments.untracked,
     }
 }
 

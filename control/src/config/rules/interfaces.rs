@@ -176,6 +176,11 @@ fn forwarding(config: &Config) -> Vec<Problem> {
             let message = "a wire has no host side: nothing is for the box itself".to_owned();
             Problem::at(place, message).on_key()
         }));
+    } else if config.conntrack.fragments.untracked {
+        let place = Path::root().join("conntrack").join("fragments").join("untracked");
+        let message = "a router needs whole datagrams: only `forwarding: wire` passes fragments untracked";
+        let help = "remove it, or write `forwarding: wire`".to_owned();
+        problems.push(Problem::at(place, message.to_owned()).help(Some(help)));
     }
     if config.forwarding != Some(Forwarding::Wire) {
         return problems;

@@ -144,7 +144,7 @@ pub struct Fragments {
     #[garde(range(min = 2))]
     pub per_datagram: u16,
 
-    /// Most unfinished datagrams of one source (an IPv4 address, an IPv6 /64) at each worker; the oldest gives way.
+    /// Most unfinished datagrams of one source (an IPv4 address, an IPv6 /64), shared out among the workers; the oldest gives way.
     #[garde(range(min = 1))]
     pub per_source: u16,
 
@@ -155,6 +155,11 @@ pub struct Fragments {
     /// How long those of an IPv6 datagram are.
     #[garde(custom(sensible_wait))]
     pub ipv6_timeout: Seconds,
+
+    /// Pass fragments untracked, each by itself, and hold none: on an asymmetric wire, where some of a datagram's fragments never
+    /// come by. Rules see no ports of them, but can match `state: untracked`. For `forwarding: wire` alone.
+    #[garde(skip)]
+    pub untracked: bool,
 }
 
 impl Default for Fragments {
@@ -165,6 +170,7 @@ impl Default for Fragments {
             per_source: 64,
             ipv4_timeout: Seconds(30),
             ipv6_timeout: Seconds(60),
+            untracked: false,
         }
     }
 }

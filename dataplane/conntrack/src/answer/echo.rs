@@ -1,14 +1,17 @@
 //! Echo replies (RFC 792, RFC 4443 section 4.2): the request's data, sent back.
 
-use super::envelope::Envelope;
+use super::envelope::{Envelope, TTL};
 use crate::frame::Frame;
 use crate::headers::{Fragment, Headers};
 use crate::icmp_type;
 use crate::tuple::{Family, protocol};
-use crate::wire::segments;
+use crate::wire::{checksum, ethernet, ipv4, ipv6, segments};
 
 const REQUEST: u8 = 8;
 const REQUEST_V6: u8 = 128;
+
+/// Bytes of the headers of an IPv6 fragment without other extension headers.
+const WITH_FRAGMENT_HEADER: usize = ipv6::HEADER_BYTES + ipv6::FRAGMENT_HEADER_BYTES;
 
 /// Writes the reply to an echo request; `None` for any other packet. The reply has the request's type of service,
 /// identification and permission to be cut: whoever can send so much must be able to receive it.
@@ -18,16 +21,8 @@ pub(super) fn write<F: Frame>(
     mut envelope: Envelope<'_>,
     out: &mut [u8],
 ) -> Option<usize> {
-    let request = match (envelope.family, headers.protocol) {
-        (Family::V4, protocol::ICMP) => REQUEST,
-        (Family::V6, protocol::ICMPV6) => REQUEST_V6,
-        _ => return None,
-    };
+    let request = request(frame.head(), headers)?;
     let l3 = frame.head().get(usize::from(headers.l3_offset)..)?;
-    let l4 = frame.head().get(usize::from(headers.l4_offset)..)?;
-    if l4.first() != Some(&request) || headers.fragment != Fragment::Whole {
-        return None;
-    }
     match envelope.family {
         Family::V4 => {
             envelope.traffic_class = *l3.get(1)?;
@@ -43,4 +38,48 @@ pub(super) fn write<F: Frame>(
         out.get_mut(..4)?.copy_from_slice(&[icmp_type::invert_type(envelope.family, request), 0, 0, 0]);
         Some(length)
     })
+}
+
+/// The type of an echo request; `None` of any other packet.
+pub(super) fn request(head: &[u8], headers: &Headers) -> Option<u8> {
+    let request = match (headers.family()?, headers.protocol) {
+        (Family::V4, protocol::ICMP) => REQUEST,
+        (Family::V6, protocol::ICMPV6) => REQUEST_V6,
+        _ => return None,
+    };
+    let is_one =
+        headers.fragment == Fragment::Whole && head.get(usize::from(headers.l4_offset)) == Some(&request);
+    is_one.then_some(request)
+}
+
+/// Turns an echo request that came in fragments into its reply where it is held, without a copy of its data. What is written is
+/// in the first fragment. `None`, and nothing is changed, for any other datagram, and for one with IPv4 options or IPv6 extension
+/// headers, which a reply has not.
+pub(super) fn turn(head: &mut [u8], headers: &Headers) -> Option<()> {
+    let request = request(head, headers)?;
+    let family = headers.family()?;
+    let (begin, icmp) = head.split_at_mut_checked(usize::from(headers.l4_offset))?;
+    let (link, header) = begin.split_at_mut_checked(usize::from(headers.l3_offset))?;
+    let [kind, code, high, low] = icmp.first_chunk_mut()?;
+    match (family, header.len()) {
+        (Family::V4, ipv4::HEADER_BYTES) => {
+            let (source, destination) = header[12..20].split_at_mut(4);
+            source.swap_with_slice(destination);
+            header[8] = TTL;
+            ipv4::write_checksum(header);
+        }
+        (Family::V6, WITH_FRAGMENT_HEADER) => {
+            let (source, destination) = header[8..40].split_at_mut(16);
+            source.swap_with_slice(destination);
+            header[7] = TTL;
+        }
+        _ => return None,
+    }
+    ethernet::invert(link);
+    let reply = icmp_type::invert_type(family, request);
+    let sum = u16::from_be_bytes([*high, *low]);
+    let (old, new) = (u16::from_be_bytes([*kind, *code]), u16::from_be_bytes([reply, 0]));
+    [*kind, *code] = [reply, 0];
+    [*high, *low] = checksum::update(sum, old, new).to_be_bytes();
+    Some(())
 }

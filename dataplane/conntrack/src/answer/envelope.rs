@@ -7,7 +7,7 @@ use crate::wire::checksum::Sum;
 use crate::wire::{self, ipv4, ipv6};
 
 /// TTL and hop limit of what the box sends.
-const TTL: u8 = 64;
+pub(super) const TTL: u8 = 64;
 /// Flags and offset of an IPv4 datagram that is not and must not be cut; its identification is zero (RFC 6864
 /// section 4.1).
 const ATOMIC: [u8; 4] = [0, 0, 0x40, 0];

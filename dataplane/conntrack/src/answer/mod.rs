@@ -79,6 +79,29 @@ impl Shard {
         Some(length)
     }
 
+    /// Turns an echo request that came in fragments into its reply, where it is held. What the later fragments are to say is then
+    /// in the first one. False, and nothing is changed, where nothing is to be said or may be said.
+    #[cold]
+    pub(crate) fn answer_in_place<F: Frame>(&mut self, datagram: &mut F, verdict: &Verdict) -> bool {
+        let Ok(headers) = &wire::parse(datagram) else { return false };
+        let is_request = echo::request(datagram.head(), headers).is_some();
+        if !is_request || !may_be_answered(datagram, headers) || !is_sound(datagram, headers) {
+            return false;
+        }
+        if !self.pace.take(self.now) {
+            self.counters.answers_withheld += 1;
+            return false;
+        }
+        if echo::turn(datagram.head_mut(), headers).is_none() {
+            return false;
+        }
+        self.counters.answers += 1;
+        if let Some(id) = verdict.entry {
+            self.track_own(datagram, id);
+        }
+        true
+    }
+
     /// Writes the error about a packet that its next hop does not take, as [`Shard::answer`] does: host unreachable (RFC 1812
     /// section 5.2.7.1, RFC 4861 section 7.2.2). `verdict` is that by which `frame` was forwarded, and so edited: it is
     /// quoted with the addresses and ports that it came with. `None`, too, where nobody knows those any more.

@@ -7,6 +7,7 @@ use crate::ids::{PortId, ShardId};
 use crate::shard::Shard;
 use crate::time::Instant;
 use crate::verdict::{Action, DropReason, Handoff, Verdict};
+use crate::wire::ethernet;
 use std::slice;
 
 impl<P: Frame> Dispatcher<P> {
@@ -49,6 +50,10 @@ impl<P: Frame> Dispatcher<P> {
         id: DatagramId,
         verdict: &Verdict,
     ) {
+        if verdict.action == Action::Deliver && shard.answer_in_place(&mut self.fragments.whole(id), verdict)
+        {
+            return self.reply(shard, host, id);
+        }
         let mut leader = None;
         let of_later = match verdict.action {
             Action::Reject(reason, _) => Verdict { action: Action::Drop(reason), ..*verdict },
@@ -69,6 +74,22 @@ impl<P: Frame> Dispatcher<P> {
                 _ => {}
             }
             host.finish(now, shard, packet, &of_later);
+        }
+    }
+
+    /// Sends the fragments of a datagram, whose first says what they have become, back to where they came from.
+    fn reply<H: Host<Packet = P>>(&mut self, shard: &mut Shard, host: &mut H, id: DatagramId) {
+        let mut leader = None;
+        while let Some(mut packet) = self.fragments.take(id) {
+            shard.count_delivery();
+            match &leader {
+                None => leader = Leader::of(&packet),
+                Some(leader) => {
+                    leader.lead(&mut packet, true);
+                    ethernet::invert(packet.head_mut());
+                }
+            }
+            host.reply(packet);
         }
     }
 
@@ -165,7 +186,7 @@ fn send_cut<H: Host, F: Frame>(
 }
 
 /// Drops a fragment that is held, or cannot be. Where the rest of an IPv6 datagram does not come in time, whoever sent the first
-/// one is told (RFC 8200 section 4.5); IPv4 leaves that to the destination (RFC 792).
+/// one is told (RFC 8200 section 4.5); IPv4 leaves that to the destination (RFC 792), which may be the box itself.
 pub(super) fn lose_fragment<H: Host>(
     now: Instant,
     shard: &mut Shard,

@@ -8,6 +8,8 @@ use crate::wire::{self, ipv4, ipv6};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Leader {
     header: [u8; ipv6::HEADER_BYTES],
+    /// What IPv6's fragment header says that is cut into fragments.
+    next_header: Option<u8>,
 }
 
 impl Leader {
@@ -18,10 +20,13 @@ impl Leader {
         let mut header = [0; ipv6::HEADER_BYTES];
         let there = l3.len().min(header.len());
         header[..there].copy_from_slice(&l3[..there]);
-        Some(Self { header })
+        let is_v6 = headers.tuple.family() == Family::V6;
+        let place = is_v6.then(|| ipv6::fragment_header_place(l3)).flatten();
+        Some(Self { header, next_header: place.and_then(|place| l3.get(place)).copied() })
     }
 
-    /// Gives a later fragment the same addresses and, of IPv4, identification; where the packets are routed, the same TTL or hop
+    /// Gives a later fragment the same addresses and, of IPv4, identification, of IPv6, next header: of several that the fragments
+    /// name, only the first one's counts (RFC 8200 section 4.5). Where the packets are routed, the same TTL or hop
     /// limit, too, as in Linux.
     pub(crate) fn lead<F: Frame>(&self, later: &mut F, is_routed: bool) {
         let Ok(headers) = wire::parse(later) else { return };
@@ -45,6 +50,9 @@ impl Leader {
                 take(8, 40);
                 if is_routed {
                     take(7, 8);
+                }
+                if let (Some(next), Some(place)) = (self.next_header, ipv6::fragment_header_place(header)) {
+                    header[place] = next;
                 }
             }
         }

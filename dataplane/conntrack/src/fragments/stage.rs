@@ -7,22 +7,26 @@ use crate::frame::Frame;
 use crate::headers::{Fragment, Headers, Kind};
 use crate::settings::FragmentLimits;
 use crate::shard::Shard;
+use crate::tuple::address;
 use crate::verdict::{Action, Handoff, InvalidReason, Rejection};
 use crate::wire;
 
 impl Shard {
     /// Has a fragment held by the owner of its addresses, or makes it INVALID where no datagram can be made of it: rules and
-    /// connections are for the datagram.
+    /// connections are for the datagram. True where fragments pass untracked.
     ///
     /// # Errors
     /// What becomes of one that is good.
     #[cold]
     #[inline(never)]
-    pub(crate) fn steer_fragment<F: Frame>(&self, frame: &F, headers: &mut Headers) -> Result<(), Action> {
+    pub(crate) fn steer_fragment<F: Frame>(&self, frame: &F, headers: &mut Headers) -> Result<bool, Action> {
+        if self.configuration.settings.fragments.untracked {
+            return Ok(true);
+        }
         let is_good = |piece: &Piece| headers.tuple.family() == Family::V4 || !piece.is_odd();
         if Piece::read(frame, headers, self.configuration.zone_of(frame.port())).filter(is_good).is_none() {
             headers.kind = Kind::Invalid(InvalidReason::Fragment);
-            return Ok(());
+            return Ok(false);
         }
         Err(match self.steering().elsewhere(frame, headers) {
             Some(owner) => Action::Handoff(owner, Handoff::Fragment),
@@ -40,18 +44,28 @@ impl Shard {
         Fragments::new(self.fragment_limits().memory_bytes, self.table.index.secret(), self.now)
     }
 
-    /// The limits in force here: of memory its share.
+    /// The limits in force here: of what is bounded for the box its share.
     pub(crate) fn fragment_limits(&self) -> FragmentLimits {
-        let limits = self.configuration.settings.fragments;
-        FragmentLimits { memory_bytes: self.steering().share(limits.memory_bytes), ..limits }
+        let (limits, steering) = (self.configuration.settings.fragments, self.steering());
+        FragmentLimits {
+            memory_bytes: steering.share(limits.memory_bytes),
+            datagrams: steering.share(limits.datagrams),
+            ..limits
+        }
     }
 
     /// What the sender of a fragment is told where the rest of its datagram does not come in time.
     pub(crate) fn overdue_rejection<F: Frame>(&self, frame: &F) -> Option<Rejection> {
         let headers = wire::parse(frame).ok()?;
-        let is_told =
-            self.is_routed() && headers.fragment == Fragment::First && headers.family() == Some(Family::V6);
-        is_told.then_some(Rejection::ReassemblyTimeExceeded)
+        let Forwarding::Routed(router) = &self.configuration.forwarding else { return None };
+        let is_told = match headers.family()? {
+            Family::V4 => {
+                let (_, destination) = wire::addresses(frame.head(), &headers);
+                router.is_own(address(Family::V4, destination))
+            }
+            Family::V6 => true,
+        };
+        (is_told && headers.fragment == Fragment::First).then_some(Rejection::ReassemblyTimeExceeded)
     }
 
     /// Whether the box is a router.

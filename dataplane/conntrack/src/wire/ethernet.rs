@@ -54,6 +54,15 @@ const fn is_tag(ethertype: u16) -> bool {
     matches!(ethertype, 0x8100 | 0x88a8 | 0x9100)
 }
 
+/// Turns a frame round: back to the neighbour that sent it.
+pub(crate) fn invert(frame: &mut [u8]) {
+    if let Some((destination, rest)) = frame.split_at_mut_checked(6)
+        && let Some(source) = rest.get_mut(..6)
+    {
+        destination.swap_with_slice(source);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -50,6 +50,8 @@ pub struct Outside {
     /// What has left the box.
     pub sent: Vec<(PortId, Vec<u8>)>,
     pub drops: Vec<DropReason>,
+    /// What the senders of refused packets were told.
+    pub answers: Vec<(PortId, Vec<u8>)>,
     /// Packets that were for the box itself.
     pub delivered: usize,
     /// Packets that the box has made itself, and how many there is memory for.
@@ -75,12 +77,21 @@ impl Host for Around<'_> {
 
     const LANE: usize = LANE;
 
-    fn finish(&mut self, _: Instant, _: &mut Shard, packet: Received, verdict: &Verdict) {
+    fn finish(&mut self, _: Instant, shard: &mut Shard, packet: Received, verdict: &Verdict) {
+        if let Action::Reject(..) = verdict.action {
+            let mut answer = [0; 1500];
+            let length = shard.answer(&packet, verdict, &mut answer);
+            self.outside.answers.extend(length.map(|length| (packet.port, answer[..length].to_vec())));
+        }
         match verdict.action {
             Action::Forward(port) => self.outside.sent.push((port, packet.bytes)),
             Action::Deliver => self.outside.delivered += 1,
             _ => self.outside.drops.extend(verdict.drop_reason()),
         }
+    }
+
+    fn reply(&mut self, packet: Received) {
+        self.outside.sent.push((packet.port, packet.bytes));
     }
 
     fn make(&mut self, ingress: PortId, frame: &[u8]) -> Option<Received> {
@@ -163,6 +174,7 @@ impl Cluster {
             random,
             sent: Vec::new(),
             drops: Vec::new(),
+            answers: Vec::new(),
             delivered: 0,
             made: 0,
             memory: usize::MAX,

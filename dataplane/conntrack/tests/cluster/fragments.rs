@@ -1,7 +1,7 @@
 //! Datagrams in fragments, which come to any shard in any order: each leaves whole or not at all, as from a box of one shard.
 
 use crate::cluster::Cluster;
-use crate::common::{INSIDE, OUTSIDE, Pair, accept_all, configuration, secs};
+use crate::common::{INSIDE, OUTSIDE, Pair, accept_all, configuration, routed, secs};
 use crate::{PUBLIC, nat};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -184,4 +184,73 @@ fn lose(seed: u64) {
 #[test]
 fn a_datagram_leaves_whole_or_not_at_all() {
     (0..SEEDS).into_par_iter().for_each(lose);
+}
+
+/// Whoever sent the first fragment is told where the rest does not come: of IPv6 always, of IPv4 by the host that the datagram is
+/// for (RFC 8200 section 4.5, RFC 792).
+#[test]
+fn who_sent_the_first_fragment_is_told_that_the_rest_has_not_come() {
+    let configuration =
+        routed(Settings::of(Preset::Linux, ROOM), accept_all(), sluice_conntrack::nat::Nat::default());
+    let v6 = ("[fd00::9]:4000", "[2001:db8:9::2]:53");
+    for ((from, to), place, told) in [
+        (v6, 0, Some((62, [3, 1]))),
+        (v6, 1, None),
+        (("[fd00::9]:4000", "[fd00::1]:53"), 0, Some((62, [3, 1]))),
+        (("10.0.0.9:4000", "198.51.100.2:53"), 0, None),
+        (("10.0.0.9:4000", "10.0.0.1:53"), 0, Some((34, [11, 1]))),
+        (("10.0.0.9:4000", "10.0.0.1:53"), 1, None),
+    ] {
+        let mut cluster = Cluster::of(2, ROOM, &configuration, ChaCha8Rng::seed_from_u64(1));
+        let frames = Pair::at(from, to).udp(1000).fragments(7, &[0, 400]);
+        cluster.receive(INSIDE, frames[place].clone());
+        for _ in 0..MANY_STEPS {
+            cluster.step();
+        }
+        cluster.now = cluster.now.after(secs(61));
+        cluster.expire();
+        assert_eq!(cluster.outside.drops, [DropReason::FragmentTimeout]);
+        let answers = &cluster.outside.answers;
+        assert_eq!(answers.len(), usize::from(told.is_some()), "{from} to {to}");
+        if let (Some((at, expected)), [(port, frame)]) = (told, &answers[..]) {
+            // Behind an IPv6 header without extensions, or an IPv4 header without options.
+            let at = if frame[12] == 8 { at } else { at - 8 };
+            assert_eq!((*port, &frame[at..at + 2]), (INSIDE, &expected[..]));
+            let quote = &frame[at + 8..];
+            assert_eq!(quote, &frames[0][14..14 + quote.len()], "it quotes the fragment as it came");
+        }
+    }
+}
+
+/// Of several next headers the first fragment's counts, and all leave with that (RFC 8200 section 4.5).
+#[test]
+fn later_fragments_leave_with_the_next_header_of_the_first() {
+    const NEXT_HEADER: usize = 54;
+    let mut world = World::new(2, 1);
+    let mut frames = Pair::v6(4000, 53).udp(1000).fragments(7, &[0, 400, 800]);
+    frames[1][NEXT_HEADER] = 6;
+    frames[2][NEXT_HEADER] = 50;
+    world.pass(INSIDE, frames);
+    let sent = &world.cluster.outside.sent;
+    assert!(is_sound(&put_together(sent), 1000));
+    assert!(sent.iter().all(|(_, frame)| frame[NEXT_HEADER] == 17));
+}
+
+#[test]
+fn a_source_has_its_unfinished_datagrams_at_all_workers_together() {
+    for shards in [1, 2, 4] {
+        let mut settings = Settings::of(Preset::Linux, ROOM);
+        settings.fragments.datagrams = 8;
+        let configuration = configuration(settings, accept_all());
+        let mut cluster = Cluster::of(shards, ROOM, &configuration, ChaCha8Rng::seed_from_u64(1));
+        for number in 1..200 {
+            let pair = Pair::of([192, 168, 1, 6].into(), 4000, [198, 51, 100, number].into(), 53);
+            cluster.receive(INSIDE, pair.udp(1000).fragments(7, &[0, 400]).remove(0));
+        }
+        for _ in 0..MANY_STEPS {
+            cluster.step();
+        }
+        let held: u64 = cluster.shards().map(|shard| shard.counters().fragments_held).sum();
+        assert_eq!(held, 8, "{shards} shards");
+    }
 }

@@ -5,6 +5,7 @@
 mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
+mod echo;
 mod expectations;
 mod fragments;
 mod helpers;

@@ -56,6 +56,10 @@ impl Host for Outside {
         self.events.send(event).unwrap();
     }
 
+    fn reply(&mut self, packet: Received) {
+        unreachable!("a wire answers no echo: {packet:?}");
+    }
+
     fn make(&mut self, ingress: PortId, frame: &[u8]) -> Option<Received> {
         Some(Received::new(ingress, frame.to_vec()))
     }

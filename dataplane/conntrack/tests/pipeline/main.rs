@@ -6,6 +6,7 @@ mod common;
 
 mod entries;
 mod expectations;
+mod fragments;
 mod helpers;
 mod host;
 mod listing;
