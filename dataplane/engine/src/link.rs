@@ -4,10 +4,11 @@ use std::net::IpAddr;
 
 use dpdk::{Burst, Mbuf, Mempool};
 use sluice_conntrack::forward::{MacAddress, Router, link_local};
+use sluice_conntrack::headers::Fragment;
 use sluice_conntrack::ids::{GatewayId, ShardId};
 use sluice_conntrack::verdict::Action;
-use sluice_conntrack::wire::ethernet;
-use sluice_conntrack::{Configuration, DropReason, Forwarding, Instant, PortId, Shard, Verdict};
+use sluice_conntrack::wire::{self, ethernet};
+use sluice_conntrack::{Configuration, DropReason, Forwarding, Frame, Instant, PortId, Shard, Verdict};
 
 use crate::frame::{Carried, Received};
 use crate::host::HostSide;
@@ -100,7 +101,7 @@ impl Links {
         packet: Carried,
         verdict: &Verdict,
     ) {
-        let Carried { port: ingress, mbuf, .. } = packet;
+        let Carried { port: ingress, mut mbuf, .. } = packet;
         let Some(port) = self.ports.get_mut(usize::from(egress.0)) else {
             return self.deliver(shard, egress, &mbuf);
         };
@@ -118,10 +119,12 @@ impl Links {
         if let Some(group) = group_mac(mbuf.head()) {
             return send_to(port, mbuf, group);
         }
-        match neighbours.wait(now, egress, next, Undelivered { ingress, mbuf, verdict: *verdict }) {
+        let is_later_fragment = is_later_fragment(&Received::of(ingress, &mut mbuf));
+        let packet = Undelivered { ingress, mbuf, verdict: *verdict };
+        match neighbours.wait(now, egress, next, packet, is_later_fragment) {
             Wait::Asks => ask(port, router, egress, next, self.pool),
             Wait::Waits => {}
-            Wait::Dropped(_) => shard.count_drops(DropReason::NoNeighbour, 1),
+            Wait::Dropped(packets) => shard.count_drops(DropReason::NoNeighbour, packets),
         }
     }
 
@@ -222,14 +225,12 @@ impl Links {
                     ask(port, router, egress, address, self.pool);
                 }
             }
-            Due::GiveUp(packets) => {
-                shard.count_drops(DropReason::NoNeighbour, packets.len() as u64);
-                for Undelivered { ingress, mut mbuf, verdict } in packets {
-                    let frame = &mut Received::of(ingress, &mut mbuf);
-                    let length = shard.answer_undeliverable(frame, &verdict, &mut self.scratch);
-                    if let Some(bytes) = length.and_then(|length| self.scratch.get(..length)) {
-                        send_answer(&mut self.ports, &mut self.hosts, ingress, bytes, self.pool);
-                    }
+            Due::GiveUp(Undelivered { ingress, mut mbuf, verdict }) => {
+                shard.count_drops(DropReason::NoNeighbour, 1);
+                let frame = &mut Received::of(ingress, &mut mbuf);
+                let length = shard.answer_undeliverable(frame, &verdict, &mut self.scratch);
+                if let Some(bytes) = length.and_then(|length| self.scratch.get(..length)) {
+                    send_answer(&mut self.ports, &mut self.hosts, ingress, bytes, self.pool);
                 }
             }
         });
@@ -301,6 +302,11 @@ fn next_hop(router: &Router, gateway: Option<GatewayId>, head: &[u8]) -> Option<
 /// The link-layer address of a frame to many, which the host has chosen by the address of their group.
 fn group_mac(head: &[u8]) -> Option<MacAddress> {
     head.first_chunk().copied().filter(|mac: &MacAddress| mac[0] & 1 == 1)
+}
+
+/// Whether a packet is one of a datagram's fragments behind the first.
+fn is_later_fragment<F: Frame>(frame: &F) -> bool {
+    wire::parse(frame).is_ok_and(|headers| headers.fragment == Fragment::Later)
 }
 
 /// Sends a packet to a neighbour.
@@ -384,9 +390,7 @@ fn heard(port: &WorkerPort, router: &Router, ingress: PortId, message: Message) 
 
 /// Takes note of what a neighbour says of itself, and sends what has waited for that.
 fn learn(now: Instant, neighbours: &mut Neighbours<Undelivered>, port: &mut WorkerPort, heard: Heard) {
-    for Undelivered { mbuf, .. } in neighbours.update(now, heard) {
-        send_to(port, mbuf, heard.speaker.mac);
-    }
+    neighbours.update(now, heard, |Undelivered { mbuf, .. }| send_to(port, mbuf, heard.speaker.mac));
 }
 
 /// Whether an address is this port's own, or one that NAT gives away here.

@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ahash::RandomState;
-use arrayvec::ArrayVec;
 use sluice_conntrack::answer::Pace;
 use sluice_conntrack::forward::{MacAddress, Router};
 use sluice_conntrack::{Instant, PortId};
@@ -16,9 +15,8 @@ use super::random_state;
 use super::state::{
     MAX_IN_USE, MAX_INCOMPLETE, MAX_PERMANENT, MAX_UNUSED, NeighbourCounters, NeighbourSnapshot, State,
 };
+use super::waiting::{Fragments, Waiting};
 
-/// Packets that wait for one neighbour, at most; RFC 4861 section 7.2.2 wants a small number.
-const MAX_WAITING: usize = 3;
 /// How often a neighbour is asked for before it is given up (RFC 4861 section 10).
 const TRIES: u8 = 3;
 /// How long what a neighbour said is good without asking (RFC 4861 section 10).
@@ -44,7 +42,7 @@ struct Neighbour<P> {
     tries: u8,
     /// Whether packets have gone there since it last spoke.
     used: bool,
-    waiting: ArrayVec<P, MAX_WAITING>,
+    waiting: Waiting<P>,
 }
 
 /// What a port's neighbours wait in, and how fast they are asked.
@@ -60,13 +58,14 @@ struct PortQueues {
 
 /// What becomes of a packet to a neighbour that is not known.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Wait<P> {
+pub(crate) enum Wait {
     /// It waits, and the neighbour is to be asked for.
     Asks,
     /// It waits for an answer to a question that was asked before.
     Waits,
-    /// There is no room for it to wait, or no more may be asked for now.
-    Dropped(P),
+    /// There is no room for it to wait, or no more may be asked for now: so many packets are lost, fragments of its datagram
+    /// that have waited among them.
+    Dropped(u64),
 }
 
 /// What the cache asks of its owner.
@@ -74,8 +73,8 @@ pub(crate) enum Wait<P> {
 pub(crate) enum Due<P> {
     /// To ask for a neighbour.
     Ask(PortId, IpAddr),
-    /// To tell whoever sent these packets that they cannot arrive.
-    GiveUp(ArrayVec<P, MAX_WAITING>),
+    /// To tell whoever sent this packet that it cannot arrive.
+    GiveUp(P),
 }
 
 /// The neighbours of all ports. `P` is a packet.
@@ -83,6 +82,8 @@ pub(crate) enum Due<P> {
 pub(crate) struct Neighbours<P> {
     places: HashMap<(PortId, IpAddr), u32, RandomState>,
     neighbours: Vec<Neighbour<P>>,
+    /// Those that wait behind the packets of neighbours.
+    fragments: Fragments<P>,
     links: Vec<Link>,
     free: Queue,
     ports: Vec<PortQueues>,
@@ -109,6 +110,7 @@ impl<P> Neighbours<P> {
             // Half empty at most, so that the map never has to grow.
             places: HashMap::with_capacity_and_hasher(2 * most, random_state()),
             neighbours: std::iter::repeat_with(Neighbour::none).take(most).collect(),
+            fragments: Fragments::new(),
             links,
             free,
             ports: std::iter::repeat_with(none).take(ports).collect(),
@@ -130,10 +132,10 @@ impl<P> Neighbours<P> {
         let known = router.neighbours.iter().filter(|known| usize::from(known.port.0) < ports);
         for known in known.take(MAX_PERMANENT as usize) {
             let before = self.places.get(&(known.port, known.address)).copied();
-            let waiting = before.map(|place| self.remove(place)).unwrap_or_default();
+            let waiting = before.map(|place| self.remove(place));
             self.insert(Instant::default(), known.port, known.address, State::Permanent, known.mac);
-            for packet in waiting {
-                release(known.port, packet, known.mac);
+            if let Some(waiting) = waiting {
+                waiting.release(&mut self.fragments, |packet| release(known.port, packet, known.mac));
             }
         }
     }
@@ -156,45 +158,56 @@ impl<P> Neighbours<P> {
         }
     }
 
-    /// Has a packet wait for a neighbour that is not known.
+    /// Has a packet wait for a neighbour that is not known. The fragments of a datagram come one behind the other: those behind
+    /// the first wait where it does.
     #[cold]
-    pub(crate) fn wait(&mut self, now: Instant, port: PortId, address: IpAddr, packet: P) -> Wait<P> {
+    pub(crate) fn wait(
+        &mut self,
+        now: Instant,
+        port: PortId,
+        address: IpAddr,
+        packet: P,
+        is_later_fragment: bool,
+    ) -> Wait {
         if let Some(place) = self.places.get(&(port, address)) {
-            return match self.neighbours[*place as usize].waiting.try_push(packet) {
-                Ok(()) => Wait::Waits,
-                Err(error) => Wait::Dropped(error.element()),
+            let waiting = &mut self.neighbours[*place as usize].waiting;
+            return match waiting.push(&mut self.fragments, packet, is_later_fragment) {
+                0 => Wait::Waits,
+                lost => Wait::Dropped(lost),
             };
         }
-        if !self.ports.get_mut(usize::from(port.0)).is_some_and(|port| port.resolution.take(now)) {
-            return Wait::Dropped(packet);
+        if is_later_fragment
+            || !self.ports.get_mut(usize::from(port.0)).is_some_and(|port| port.resolution.take(now))
+        {
+            return Wait::Dropped(1);
         }
         let Some(place) = self.insert(now, port, address, State::Incomplete, MacAddress::default()) else {
-            return Wait::Dropped(packet);
+            return Wait::Dropped(1);
         };
         // The first question is asked as the first packet comes.
         self.neighbours[place as usize].tries = 1;
-        self.neighbours[place as usize].waiting.push(packet);
+        self.neighbours[place as usize].waiting.push(&mut self.fragments, packet, false);
         Wait::Asks
     }
 
-    /// Takes note of what a neighbour says of itself; gives the packets that waited for it. One that nobody has asked for is
-    /// remembered only if it asked for the box.
+    /// Takes note of what a neighbour says of itself; `release` gets the packets that waited for it, in order. One that nobody has
+    /// asked for is remembered only if it asked for the box.
     #[cold]
-    pub(crate) fn update(&mut self, now: Instant, heard: Heard) -> ArrayVec<P, MAX_WAITING> {
+    pub(crate) fn update(&mut self, now: Instant, heard: Heard, release: impl FnMut(P)) {
         let Heard { ingress, speaker: Speaker { address, mac }, to_us, overrides } = heard;
         let Some(place) = self.places.get(&(ingress, address)).copied() else {
             if to_us {
                 self.insert(now, ingress, address, State::Stale, mac);
             }
-            return ArrayVec::new();
+            return;
         };
         let neighbour = &mut self.neighbours[place as usize];
         let contradicts = neighbour.mac != mac && !overrides;
         let state = match neighbour.state {
-            State::Permanent => return ArrayVec::new(),
+            State::Permanent => return,
             // It is asked itself before long (RFC 4861 section 7.2.5).
             State::Reachable if contradicts => State::Probe,
-            State::Stale | State::Probe if contradicts => return ArrayVec::new(),
+            State::Stale | State::Probe if contradicts => return,
             State::Stale => State::Stale,
             State::Incomplete | State::Reachable | State::Probe => State::Reachable,
         };
@@ -203,9 +216,9 @@ impl<P> Neighbours<P> {
         }
         neighbour.tries = 0;
         neighbour.used = false;
-        let waiting = std::mem::take(&mut neighbour.waiting);
+        let waiting = std::mem::replace(&mut neighbour.waiting, Waiting::new());
         self.enter(now, place, state);
-        waiting
+        waiting.release(&mut self.fragments, release);
     }
 
     /// Looks for neighbours whose time has come, a few at a time: hands over what is to be done about each that is to be
@@ -241,10 +254,7 @@ impl<P> Neighbours<P> {
         match state {
             State::Reachable if !used => self.enter(now, place, State::Stale),
             State::Incomplete | State::Probe if tries >= TRIES => {
-                let waiting = self.remove(place);
-                if !waiting.is_empty() {
-                    handle(Due::GiveUp(waiting));
-                }
+                self.remove(place).release(&mut self.fragments, |packet| handle(Due::GiveUp(packet)));
             }
             State::Incomplete => {
                 if !pace.resolution.take(now) {
@@ -258,7 +268,9 @@ impl<P> Neighbours<P> {
                 }
                 self.ask(now, place, State::Probe, handle);
             }
-            State::Stale => drop(self.remove(place)),
+            State::Stale => {
+                self.remove(place).release(&mut self.fragments, drop);
+            }
             State::Permanent => {}
         }
         true
@@ -352,12 +364,12 @@ impl<P> Neighbours<P> {
         }
         if let Some(oldest) = kind.iter().find_map(|state| queues[*state as usize].first()) {
             self.evictions[self.neighbours[oldest as usize].state as usize] += 1;
-            self.lost += self.remove(oldest).len() as u64;
+            self.lost += self.remove(oldest).release(&mut self.fragments, drop);
         }
     }
 
     /// Forgets a neighbour; gives the packets that have waited for it.
-    fn remove(&mut self, place: u32) -> ArrayVec<P, MAX_WAITING> {
+    fn remove(&mut self, place: u32) -> Waiting<P> {
         let Neighbour { port, address, state, waiting, .. } =
             std::mem::replace(&mut self.neighbours[place as usize], Neighbour::none());
         self.places.remove(&(port, address));
@@ -378,7 +390,7 @@ impl<P> Neighbour<P> {
             since: Instant::from_ns(0),
             tries: 0,
             used: false,
-            waiting: ArrayVec::new_const(),
+            waiting: Waiting::new(),
         }
     }
 }

@@ -18,6 +18,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod told;
+mod waiting;
 
 pub(crate) use cache::{Due, Neighbours, Wait};
 pub(crate) use codec::{read, write};

@@ -41,9 +41,21 @@ fn expire(neighbours: &mut Neighbours<u32>, seconds: u64) -> (Vec<IpAddr>, Vec<u
     let (mut asked, mut lost) = (Vec::new(), Vec::new());
     neighbours.expire(at(seconds), |due| match due {
         Due::Ask(_, address) => asked.push(address),
-        Due::GiveUp(packets) => lost.extend(packets),
+        Due::GiveUp(packet) => lost.push(packet),
     });
     (asked, lost)
+}
+
+/// What is released as a neighbour says something.
+fn update(neighbours: &mut Neighbours<u32>, now: Instant, heard: Heard) -> Vec<u32> {
+    let mut released = Vec::new();
+    neighbours.update(now, heard, |packet| released.push(packet));
+    released
+}
+
+/// A packet that is no later fragment comes for a neighbour.
+fn wait(neighbours: &mut Neighbours<u32>, now: Instant, port: PortId, to: IpAddr, packet: u32) -> Wait {
+    neighbours.wait(now, port, to, packet, false)
 }
 
 fn entries(neighbours: &Neighbours<u32>, state: State) -> u32 {
@@ -54,37 +66,37 @@ fn entries(neighbours: &Neighbours<u32>, state: State) -> u32 {
 fn packets_wait_for_an_answer_and_leave_in_order() {
     let mut neighbours = cache();
     assert_eq!(neighbours.resolve(at(1), PORT, host()), None);
-    assert_eq!(neighbours.wait(at(1), PORT, host(), 1), Wait::Asks);
-    assert_eq!(neighbours.wait(at(1), PORT, host(), 2), Wait::Waits);
-    assert_eq!(neighbours.wait(at(1), PORT, host(), 3), Wait::Waits);
-    assert_eq!(neighbours.wait(at(1), PORT, host(), 4), Wait::Dropped(4));
+    assert_eq!(wait(&mut neighbours, at(1), PORT, host(), 1), Wait::Asks);
+    assert_eq!(wait(&mut neighbours, at(1), PORT, host(), 2), Wait::Waits);
+    assert_eq!(wait(&mut neighbours, at(1), PORT, host(), 3), Wait::Waits);
+    assert_eq!(wait(&mut neighbours, at(1), PORT, host(), 4), Wait::Dropped(1));
     let elsewhere = Heard { ingress: PortId(0), ..said("10.0.0.2", MAC, false) };
-    assert!(neighbours.update(at(2), elsewhere).is_empty(), "another link's");
-    assert_eq!(neighbours.update(at(2), said("10.0.0.2", MAC, false)).as_slice(), [1, 2, 3]);
+    assert!(update(&mut neighbours, at(2), elsewhere).is_empty(), "another link's");
+    assert_eq!(update(&mut neighbours, at(2), said("10.0.0.2", MAC, false)).as_slice(), [1, 2, 3]);
     assert_eq!(neighbours.resolve(at(2), PORT, host()), Some(MAC));
 }
 
 #[test]
 fn a_silent_neighbour_is_asked_three_times_and_given_up() {
     let mut neighbours = cache();
-    assert_eq!(neighbours.wait(at(1), PORT, host(), 1), Wait::Asks);
+    assert_eq!(wait(&mut neighbours, at(1), PORT, host(), 1), Wait::Asks);
     assert_eq!(expire(&mut neighbours, 2), (vec![host()], vec![]));
     assert_eq!(expire(&mut neighbours, 2), (vec![], vec![]), "once a second");
     assert_eq!(expire(&mut neighbours, 3), (vec![host()], vec![]));
     assert_eq!(expire(&mut neighbours, 4), (vec![], vec![1]));
-    assert_eq!(neighbours.wait(at(5), PORT, host(), 2), Wait::Asks, "and anew");
+    assert_eq!(wait(&mut neighbours, at(5), PORT, host(), 2), Wait::Asks, "and anew");
 }
 
 #[test]
 fn a_known_neighbour_is_asked_again_only_while_packets_go_there() {
     let mut neighbours = cache();
-    neighbours.update(at(1), said("10.0.0.2", MAC, true));
+    update(&mut neighbours, at(1), said("10.0.0.2", MAC, true));
     assert_eq!(expire(&mut neighbours, 20), (vec![], vec![]));
     assert_eq!(expire(&mut neighbours, 300), (vec![], vec![]), "nobody needs it");
     assert_eq!(neighbours.resolve(at(301), PORT, host()), Some(MAC));
     assert_eq!(expire(&mut neighbours, 302), (vec![host()], vec![]));
     let other = [2, 0, 0, 0, 0, 8];
-    neighbours.update(at(303), said("10.0.0.2", other, false));
+    update(&mut neighbours, at(303), said("10.0.0.2", other, false));
     assert_eq!(neighbours.resolve(at(304), PORT, host()), Some(other), "it has moved");
     for seconds in [340, 341, 342] {
         assert_eq!(expire(&mut neighbours, seconds), (vec![host()], vec![]));
@@ -96,7 +108,7 @@ fn a_known_neighbour_is_asked_again_only_while_packets_go_there() {
 #[test]
 fn an_unused_neighbour_is_forgotten() {
     let mut neighbours = cache();
-    neighbours.update(at(1), said("10.0.0.2", MAC, true));
+    update(&mut neighbours, at(1), said("10.0.0.2", MAC, true));
     expire(&mut neighbours, 700);
     assert_eq!(neighbours.resolve(at(701), PORT, host()), None);
 }
@@ -104,7 +116,7 @@ fn an_unused_neighbour_is_forgotten() {
 #[test]
 fn strangers_are_remembered_only_if_they_ask_for_the_box() {
     let mut neighbours = cache();
-    neighbours.update(at(1), said("10.0.0.2", MAC, false));
+    update(&mut neighbours, at(1), said("10.0.0.2", MAC, false));
     assert_eq!(neighbours.resolve(at(1), PORT, host()), None);
 }
 
@@ -113,10 +125,10 @@ fn only_an_announcement_that_overrides_moves_an_address() {
     let other = [2, 0, 0, 0, 0, 8];
     let quiet = Heard { overrides: false, ..said("10.0.0.2", other, false) };
     let mut neighbours = cache();
-    neighbours.wait(at(1), PORT, host(), 1);
-    assert_eq!(neighbours.update(at(1), quiet).as_slice(), [1], "better than nothing");
-    neighbours.update(at(2), said("10.0.0.2", MAC, false));
-    neighbours.update(at(3), quiet);
+    wait(&mut neighbours, at(1), PORT, host(), 1);
+    assert_eq!(update(&mut neighbours, at(1), quiet).as_slice(), [1], "better than nothing");
+    update(&mut neighbours, at(2), said("10.0.0.2", MAC, false));
+    update(&mut neighbours, at(3), quiet);
     assert_eq!(neighbours.resolve(at(3), PORT, host()), Some(MAC));
     assert_eq!(expire(&mut neighbours, 4).0, [host()], "it is asked who it is");
 }
@@ -124,30 +136,30 @@ fn only_an_announcement_that_overrides_moves_an_address() {
 #[test]
 fn whoever_is_in_use_keeps_its_place_in_a_flood_of_questions() {
     let mut neighbours = cache();
-    neighbours.update(at(1), said("10.0.0.2", MAC, true));
+    update(&mut neighbours, at(1), said("10.0.0.2", MAC, true));
     neighbours.resolve(at(1), PORT, host());
     for n in 256..256 + 3 * MAX_UNUSED {
-        neighbours.update(at(1), said(&number(n).to_string(), MAC, true));
+        update(&mut neighbours, at(1), said(&number(n).to_string(), MAC, true));
     }
     assert_eq!(entries(&neighbours, State::Stale), MAX_UNUSED);
     assert_eq!(neighbours.counters().evictions[State::Stale as usize], 2 * u64::from(MAX_UNUSED));
     assert_eq!(neighbours.resolve(at(1), PORT, host()), Some(MAC));
     let newest = said("10.0.0.3", MAC, true);
-    neighbours.update(at(1), newest);
+    update(&mut neighbours, at(1), newest);
     assert_eq!(neighbours.resolve(at(1), PORT, newest.speaker.address), Some(MAC), "the newest is known");
     let other_port = Heard { ingress: PortId(0), ..newest };
-    neighbours.update(at(1), other_port);
+    update(&mut neighbours, at(1), other_port);
     assert_eq!(neighbours.resolve(at(1), PortId(0), newest.speaker.address), Some(MAC));
 }
 
 #[test]
 fn a_scan_is_paced_and_pushes_out_only_what_it_asked_for() {
     let mut neighbours = cache();
-    neighbours.update(at(1), said("10.0.0.2", MAC, true));
+    update(&mut neighbours, at(1), said("10.0.0.2", MAC, true));
     let mut asked = 0;
     for n in 0..10_000 {
         let now = Instant::from_ns(1_000_000_000 + u64::from(n) * 100_000);
-        asked += u32::from(neighbours.wait(now, PORT, number(256 + n), n) == Wait::Asks);
+        asked += u32::from(wait(&mut neighbours, now, PORT, number(256 + n), n) == Wait::Asks);
         neighbours.expire(now, |due| {
             if let Due::Ask(..) = due {
                 asked += 1
@@ -158,7 +170,11 @@ fn a_scan_is_paced_and_pushes_out_only_what_it_asked_for() {
     assert_eq!(entries(&neighbours, State::Incomplete), MAX_INCOMPLETE);
     assert!(neighbours.take_lost() > 0);
     assert_eq!(neighbours.resolve(at(2), PORT, host()), Some(MAC));
-    assert_eq!(neighbours.wait(at(2), PortId(0), host(), 1), Wait::Asks, "another port has its own pace");
+    assert_eq!(
+        wait(&mut neighbours, at(2), PortId(0), host(), 1),
+        Wait::Asks,
+        "another port has its own pace"
+    );
 }
 
 #[test]
@@ -166,7 +182,7 @@ fn each_place_of_the_cache_can_be_taken_again() {
     let mut neighbours = cache();
     for round in 0..20 {
         for n in 0..2000 {
-            neighbours.update(at(round), said(&number(256 + n).to_string(), MAC, true));
+            update(&mut neighbours, at(round), said(&number(256 + n).to_string(), MAC, true));
             neighbours.resolve(at(round), PORT, number(256 + n));
         }
         for slice in 0..2000 {
@@ -184,12 +200,12 @@ fn what_the_operator_says_stands() {
     let mut router = Router::new(vec![], &[]);
     router.neighbours = vec![sluice_conntrack::forward::Neighbour { port: PORT, address: host(), mac: MAC }];
     for packet in [1, 2] {
-        neighbours.wait(at(0), PORT, host(), packet);
+        wait(&mut neighbours, at(0), PORT, host(), packet);
     }
     let mut released = Vec::new();
     neighbours.configure(&router, |port, packet, mac| released.push((port, packet, mac)));
     assert_eq!(released, [(PORT, 1, MAC), (PORT, 2, MAC)], "those that have waited");
-    neighbours.update(at(1), said("10.0.0.2", [2, 0, 0, 0, 0, 7], true));
+    update(&mut neighbours, at(1), said("10.0.0.2", [2, 0, 0, 0, 0, 7], true));
     assert_eq!(expire(&mut neighbours, 9000), (vec![], vec![]));
     assert_eq!(neighbours.resolve(at(9000), PORT, host()), Some(MAC));
     router.neighbours.clear();
@@ -262,13 +278,13 @@ fn a_listing_has_each_neighbour_once_whatever_the_size_of_its_pages() {
     let mut neighbours = cache();
     // Of two that are asked for in vain nothing is left.
     for given_up in ["10.0.0.97", "10.0.0.98"] {
-        assert_eq!(neighbours.wait(at(1), PORT, address(given_up), 1), Wait::Asks);
+        assert_eq!(wait(&mut neighbours, at(1), PORT, address(given_up), 1), Wait::Asks);
     }
     (2..=4).for_each(|second| drop(expire(&mut neighbours, second)));
     for n in 0..18 {
-        neighbours.update(at(4), said(&format!("10.0.0.{n}"), MAC, true));
+        update(&mut neighbours, at(4), said(&format!("10.0.0.{n}"), MAC, true));
     }
-    assert_eq!(neighbours.wait(at(4), PORT, address("10.0.0.99"), 1), Wait::Asks);
+    assert_eq!(wait(&mut neighbours, at(4), PORT, address("10.0.0.99"), 1), Wait::Asks);
     for places in [1, 7, 256, u32::MAX] {
         let (mut listed, mut next) = (Vec::new(), Some(0));
         while let Some(from) = next {
@@ -282,5 +298,58 @@ fn a_listing_has_each_neighbour_once_whatever_the_size_of_its_pages() {
         assert_eq!((listed.len(), addresses.len()), (19, 19), "{places} places a page");
         let stale = listed.iter().filter(|neighbour| neighbour.state == State::Stale);
         assert!(stale.clone().count() == 18 && stale.clone().all(|neighbour| neighbour.mac == Some(MAC)));
+    }
+}
+
+#[test]
+fn of_a_datagram_in_fragments_all_wait_or_none() {
+    let mut neighbours = cache();
+    let later = |neighbours: &mut Neighbours<u32>, packet| neighbours.wait(at(1), PORT, host(), packet, true);
+    assert_eq!(
+        later(&mut neighbours, 0),
+        Wait::Dropped(1),
+        "nothing is asked for a fragment without the first"
+    );
+    assert_eq!(wait(&mut neighbours, at(1), PORT, host(), 1), Wait::Asks);
+    for packet in 2..=50 {
+        assert_eq!(later(&mut neighbours, packet), Wait::Waits);
+    }
+    for packet in [51, 52] {
+        assert_eq!(wait(&mut neighbours, at(1), PORT, host(), packet), Wait::Waits);
+    }
+    assert_eq!(later(&mut neighbours, 53), Wait::Waits);
+    assert_eq!(wait(&mut neighbours, at(1), PORT, host(), 54), Wait::Dropped(1), "a fourth");
+    assert_eq!(later(&mut neighbours, 55), Wait::Dropped(1), "and what is behind it");
+    let released = update(&mut neighbours, at(2), said("10.0.0.2", MAC, false));
+    assert!(released.into_iter().eq(1..=53));
+}
+
+#[test]
+fn fragments_that_wait_are_bounded_and_leave_their_room() {
+    const ROOM: u32 = super::waiting::MAX_FRAGMENTS as u32;
+    let mut neighbours = cache();
+    for round in 0..3 {
+        assert_eq!(wait(&mut neighbours, at(10 * round), PORT, host(), 1), Wait::Asks);
+        for packet in 0..ROOM {
+            assert_eq!(neighbours.wait(at(10 * round), PORT, host(), 2 + packet, true), Wait::Waits);
+        }
+        let other = number(99 + round as u32);
+        assert_eq!(wait(&mut neighbours, at(10 * round), PORT, other, 1), Wait::Asks);
+        assert_eq!(neighbours.wait(at(10 * round), PORT, other, 2, true), Wait::Dropped(2), "with the first");
+        assert_eq!(neighbours.wait(at(10 * round), PORT, other, 3, true), Wait::Dropped(1));
+        assert_eq!(
+            wait(&mut neighbours, at(10 * round), PORT, other, 4),
+            Wait::Waits,
+            "whole packets have room"
+        );
+        assert_eq!(update(&mut neighbours, at(10 * round), said(&other.to_string(), MAC, false)), [4]);
+        let one_more = neighbours.wait(at(10 * round), PORT, host(), 0, true);
+        assert_eq!(one_more, Wait::Dropped(u64::from(ROOM) + 2), "all of the datagram");
+        assert_eq!(wait(&mut neighbours, at(10 * round), PORT, host(), 7), Wait::Waits);
+        assert_eq!(neighbours.wait(at(10 * round), PORT, host(), 8, true), Wait::Waits);
+        // They leave as their neighbour is given up, too.
+        let lost: Vec<u32> =
+            (1..4).flat_map(|second| expire(&mut neighbours, 10 * round + second).1).collect();
+        assert_eq!(lost, [7, 8]);
     }
 }
