@@ -2,7 +2,7 @@
 //! many.
 
 use super::link::{is_many, is_of_link_scope};
-use super::router::{Interface, Router};
+use super::router::Router;
 use super::{Egress, RouteResult, mtu};
 use crate::frame::Frame;
 use crate::headers::Headers;
@@ -73,12 +73,6 @@ impl Router {
             None => RouteResult::Closed(Action::Drop(reason)),
         }
     }
-}
-
-/// The side of a port by which packets for the box leave that came in by it or are for an address of it.
-pub(super) fn local_side(interfaces: &[Interface], port: PortId) -> PortId {
-    let host = interfaces.get(usize::from(port.0)).and_then(|interface| interface.host);
-    if host.is_some() { port.host_side() } else { PortId::LOCAL }
 }
 
 /// Whether a destination is one of the link that a packet is sent to: many, or a link-local address.

@@ -1,5 +1,5 @@
 //! What IPv6 has on one link only: link-local addresses (RFC 4291 section 2.5.6), the groups by which a host is looked for
-//! (section 2.7.1), and the messages of both.
+//! (section 2.7.1), and the messages of both; and which addresses are those of many.
 
 use super::MAX_PORTS;
 use crate::headers::{Headers, Kind};
@@ -55,6 +55,13 @@ pub fn is_link_local(address: IpAddr) -> bool {
 /// The group of the hosts whose addresses end as this one does.
 pub fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::from(0xff02_0000_0000_0000_0000_0001_ff00_0000 | u128::from(address) & 0xff_ffff)
+}
+
+/// The directed broadcast address of a network, which one of two addresses or less has not (RFC 3021).
+pub(super) fn broadcast(own: IpAddr, length: u8) -> Option<Prefix> {
+    let IpAddr::V4(_) = own else { return None };
+    let last = Prefix::new(own, length).last();
+    (length < 31).then(|| Prefix::new(address(Family::V4, last), u8::MAX))
 }
 
 /// Whether an address is that of many (RFC 1112 section 4, RFC 919 section 7, RFC 4291 section 2.7).

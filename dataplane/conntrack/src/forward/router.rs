@@ -5,10 +5,9 @@
 //! goes nowhere has a state and refreshes its entry, but makes none.
 
 use super::fib::Fib;
-use super::host::local_side;
 use super::link::{
-    MacAddress, MacAddresses, groups, is_group, is_link_local, is_many, is_of_the_link, link_local,
-    solicited_node,
+    MacAddress, MacAddresses, broadcast, groups, is_group, is_link_local, is_many, is_of_the_link,
+    link_local, solicited_node,
 };
 use super::{Egress, RouteResult, mtu};
 use crate::frame::Frame;
@@ -379,11 +378,10 @@ impl Router {
     }
 }
 
-/// The directed broadcast address of a network, which one of two addresses or less has not (RFC 3021).
-fn broadcast(own: IpAddr, length: u8) -> Option<Prefix> {
-    let IpAddr::V4(_) = own else { return None };
-    let last = Prefix::new(own, length).last();
-    (length < 31).then(|| Prefix::new(crate::tuple::address(Family::V4, last), u8::MAX))
+/// The side of a port by which packets for the box leave that came in by it or are for an address of it.
+fn local_side(interfaces: &[Interface], port: PortId) -> PortId {
+    let host = interfaces.get(usize::from(port.0)).and_then(|interface| interface.host);
+    if host.is_some() { port.host_side() } else { PortId::LOCAL }
 }
 
 /// How the box refuses a packet to itself, as a host without servers does (RFC 1122 section 3.2.2.1). ICMP is never
