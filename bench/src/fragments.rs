@@ -82,6 +82,10 @@ impl Host for Sink {
         self.free.push(packet);
     }
 
+    fn reply(&mut self, packet: Packet) {
+        self.free.push(packet);
+    }
+
     fn make(&mut self, _: PortId, _: &[u8]) -> Option<Packet> {
         None
     }
