@@ -70,9 +70,8 @@ pub fn play(bytes: &[u8]) {
     while let Some(order) = orders.next() {
         match order {
             0..PACKET => {
-                let port = port(order);
                 // Packets that follow each other at once are one burst.
-                let mut frames = vec![Verified(port, orders.frame())];
+                let mut frames = vec![Verified(port(order), orders.frame())];
                 while frames.len() < 40 && orders.0.first().is_some_and(|next| *next < PACKET / 2) {
                     let port = port(orders.byte());
                     frames.push(Verified(port, orders.frame()));
