@@ -253,7 +253,7 @@ fn odd_fragments_of_ipv4_are_trimmed() {
 #[test]
 fn as_many_fragments_as_may_be_come_in_any_order() {
     const COUNT: u16 = 128;
-    let inwards = |number: u16| if number % 2 == 0 { number / 2 } else { COUNT - 1 - number / 2 };
+    let inwards = |number: u16| if number.is_multiple_of(2) { number / 2 } else { COUNT - 1 - number / 2 };
     let orders: [&dyn Fn(u16) -> u16; 6] = [
         &|number| number,
         &|number| COUNT - 1 - number,

@@ -81,7 +81,7 @@ impl World {
     /// A client connects, inside or outside.
     fn begin(&mut self) {
         let number = self.masters.len() as u32;
-        let host = |net: u32| IpAddr::V4(Ipv4Addr::from(net | number / 4));
+        let host = |net: u32| IpAddr::V4(Ipv4Addr::from(net | (number / 4)));
         let port = 2000 + (number % 4) as u16;
         let (ingress, pair) = match number % 3 {
             0 => (OUTSIDE, Pair::of(host(0x6440_0000), port, PUBLIC.into(), CONTROL)),

@@ -2,6 +2,7 @@
 
 mod assignment;
 mod ftp;
+mod numbers;
 mod session;
 mod streams;
 mod translated;
