@@ -50,8 +50,8 @@ struct Refused {
 pub(crate) struct Reader {
     /// The sequence number of the next byte to be read. All numbers are the sender's.
     next: u32,
-    /// Where a line is known to begin, if no more is known.
-    resume: u32,
+    /// Right behind all that has passed unread, if there is anything.
+    passed: u32,
     /// What has come of the line that `next` is in.
     line: Place,
     /// A segment that is too early, and its first number.
@@ -60,8 +60,9 @@ pub(crate) struct Reader {
     refused: Refused,
     /// Whether all up to `next` was read.
     in_order: bool,
-    /// Whether `resume` is known.
-    resumes: bool,
+    /// Whether anything has passed unread, and whether it ended with a newline: then a line begins behind it.
+    has_passed: bool,
+    ended_line: bool,
     /// Whether `next` is in a line.
     in_line: bool,
     /// Whether any line was read.
@@ -120,8 +121,8 @@ impl Reader {
         let end = seq.wrapping_add(payload.len() as u32);
         let nothing = Arrival::Read(payload.len());
         if !self.in_order {
-            if !self.resumes || self.resume != seq {
-                self.note_line_end(end, payload);
+            if !self.ended_line || self.passed != seq {
+                self.pass_unread(end, payload.ends_with(b"\n"));
                 return nothing;
             }
             self.begin(seq);
@@ -134,7 +135,7 @@ impl Reader {
                 return self.refuse(seq, payload.len());
             }
             self.keep_early(seq, payload, buffers);
-            self.note_line_end(end, payload);
+            self.pass_unread(end, payload.ends_with(b"\n"));
             return nothing;
         }
         let read = ahead.unsigned_abs() as usize;
@@ -205,13 +206,17 @@ impl Reader {
         if self.in_order && ack.wrapping_sub(self.next).cast_signed() > 0 {
             self.in_order = false;
             self.end(buffers);
+            self.pass_unread(ack, false);
         }
     }
 
-    fn note_line_end(&mut self, end: u32, payload: &[u8]) {
-        if payload.ends_with(b"\n") {
-            self.resume = end;
-            self.resumes = true;
+    /// Takes note that something has passed unread up to `end`, with a newline there or not. What is sent again behind that would
+    /// not be the same if it were read then.
+    const fn pass_unread(&mut self, end: u32, ends_line: bool) {
+        if !self.has_passed || end.wrapping_sub(self.passed).cast_signed() > 0 {
+            self.has_passed = true;
+            self.passed = end;
+            self.ended_line = ends_line;
         }
     }
 
@@ -320,6 +325,13 @@ mod tests {
         assert!(read(&mut it, 110, "PORT 1\r\n", &mut buffers).is_empty(), "bytes are missing before it");
         assert_eq!(read(&mut it, 118, "PORT 2\r\nLI", &mut buffers), ["PORT 2\r\n"]);
         assert_eq!(read(&mut it, 128, "ST\r\n", &mut buffers), ["LIST\r\n"]);
+        let mut reordered = Reader::new_zeroed();
+        for (seq, text) in [(7, "PORT 1\r\n"), (0, "USER x\n"), (7, "PORT 1\r\n")] {
+            assert!(
+                read(&mut reordered, seq, text, &mut buffers).is_empty(),
+                "what has passed once is not read again"
+            );
+        }
         let mut picked_up = Reader::new_zeroed();
         assert!(read(&mut picked_up, 7, "PORT 1\r\nPORT 2\r\n", &mut buffers).is_empty());
         assert_eq!(read(&mut picked_up, 23, "PORT 3\r\n", &mut buffers), ["PORT 3\r\n"]);
