@@ -18,7 +18,7 @@ RUSTFLAGS=$coverage cargo build --quiet --locked --release --manifest-path tests
 
 python3 tests/fuzz/seeds.py "$target/seeds" tests/captures/sample.inside.pcap tests/captures/sample.outside.pcap
 runs=()
-for name in parse shard fragments; do
+for name in parse shard helpers fragments; do
     mkdir -p "$target/corpus/$name" "$target/found"
     "$target/$triple/release/$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=4096 \
         -print_final_stats=1 -verbosity=0 -artifact_prefix="$target/found/$name-" \

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Writes what the fuzzers begin with, from captures: seeds.py DIR PCAP ...
 
-DIR/parse gets one frame a file, DIR/shard runs of frames as orders to a shard (see src/shard.rs), and DIR/fragments what may
-become of datagrams that come in fragments (see src/datagrams.rs).
+DIR/parse gets one frame a file, DIR/shard runs of frames as orders to a shard (see src/shard.rs), DIR/helpers what an FTP
+client and its server may say and how it is cut (see src/control.rs), and DIR/fragments what may become of datagrams that come in
+fragments (see src/datagrams.rs).
 """
 import pathlib
 import struct
@@ -20,7 +21,7 @@ def frames(path):
 
 
 directory, *captures = map(pathlib.Path, sys.argv[1:])
-for target in ("parse", "shard", "fragments"):
+for target in ("parse", "shard", "helpers", "fragments"):
     (directory / target).mkdir(parents=True, exist_ok=True)
 for port, capture in enumerate(captures):
     small = [frame for frame in frames(capture) if len(frame) < 256]
@@ -75,3 +76,45 @@ for name, orders in FRAGMENTS.items():
         for shards in (1, 2):
             path = directory / "fragments" / f"{name}.{choice.hex()}.{shards}"
             path.write_bytes(choice + bytes([shards - 1]) + orders)
+
+
+def say(*lines, end=0):
+    """An end says lines, by their numbers in src/control.rs."""
+    return bytes(line << 1 | end for line in lines)
+
+
+def send(start, length, end=0):
+    """An end sends so many bytes from a place of all that it says."""
+    return bytes([0x80 | start >> 8 << 1 | end, start & 0xff, length])
+
+
+# Each end acknowledges what it has got.
+ACKNOWLEDGE = b"\xc0\xc1"
+LOGIN = say(0) + send(0, 9) + say(0, end=1) + send(0, 11, end=1) + ACKNOWLEDGE
+# What ends may do with their text. The login takes 9 bytes of the client's and 11 of the server's, PORT 22 and the reply 227 49.
+CONTROL = {
+    "port": LOGIN + say(1, 10) + send(9, 22) + send(31, 6) + ACKNOWLEDGE,
+    "passive": LOGIN + say(1, end=1) + send(11, 49, end=1) + ACKNOWLEDGE,
+    "extended": LOGIN + say(3, 4) + send(9, 40) + say(2, end=1) + send(11, 60, end=1) + ACKNOWLEDGE,
+    "epsv-all": LOGIN + say(5, 1) + send(9, 40) + say(1, end=1) + send(11, 60, end=1) + ACKNOWLEDGE,
+    "cut-at-each-byte": LOGIN + say(1) + b"".join(send(9 + at, 1) for at in range(22)) + ACKNOWLEDGE,
+    "cut-and-whole-again": LOGIN + say(1, 10) + send(9, 8) + send(17, 14) + send(9, 28) + send(9, 22) + ACKNOWLEDGE,
+    "overtaken": LOGIN + say(1, 10) + send(31, 6) + send(9, 22) + send(31, 6) + ACKNOWLEDGE,
+    "sent-again": LOGIN + say(1, 1, 10) + (send(9, 22) + send(31, 22)) * 2 + send(9, 60) + ACKNOWLEDGE,
+    "part-of-what-was-rewritten": LOGIN + say(1) + send(9, 22) + send(12, 10) + send(9, 12) + ACKNOWLEDGE,
+    "five-in-one-segment": LOGIN + say(1, 1, 1, 1, 1, 10) + send(9, 120) + ACKNOWLEDGE,
+    "malformed": LOGIN + say(7, 1) + send(9, 30) + ACKNOWLEDGE,
+    "privileged-and-foreign": LOGIN + say(13, 14, 1) + send(9, 70) + ACKNOWLEDGE,
+    "not-ftp": say(11, 1) + send(0, 17) + send(17, 22) + say(15, end=1) + send(0, 9, end=1) + ACKNOWLEDGE,
+    "encrypted": LOGIN + say(6) + send(9, 10) + say(7, end=1) + send(11, 11, end=1) + say(1) + send(19, 22),
+    "several-lines": LOGIN + say(4, 9, 1, end=1) + send(11, 80, end=1) + say(5, end=1) + send(88, 40, end=1) + ACKNOWLEDGE,
+    "telnet": LOGIN + say(12, 1) + send(9, 40) + ACKNOWLEDGE,
+    "forged": LOGIN + b"\xe0\x09\x16PORT 10,0,0,2,19,137\r\n" + say(1) + send(9, 22) + ACKNOWLEDGE,
+    "times-out": LOGIN + say(1) + send(9, 22) + b"\xfb" + send(9, 22),
+}
+for name, orders in CONTROL.items():
+    # Classic and Linux, plain and translated, from the handshake on and picked up; across the wrap of sequence numbers or not.
+    for choice in range(8):
+        for first in (b"\x00\x00", b"\xff\xf4"):
+            path = directory / "helpers" / f"{name}.{choice}.{first.hex()}"
+            path.write_bytes(bytes([choice]) + first + orders)

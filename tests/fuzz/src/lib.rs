@@ -2,6 +2,7 @@
 //! becomes an ordinary test of the crate at fault.
 #![forbid(unsafe_code)]
 
+mod control;
 mod datagrams;
 #[path = "../../../dataplane/conntrack/tests/common/frame.rs"]
 #[allow(dead_code, reason = "tests make more kinds of packets")]
@@ -10,6 +11,7 @@ mod middlebox;
 mod orders;
 mod shard;
 
+pub use control::play as play_control;
 pub use datagrams::play as play_fragments;
 pub use shard::play;
 
