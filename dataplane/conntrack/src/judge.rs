@@ -160,8 +160,10 @@ impl Shard {
             entry.mark = mark;
             // Rules may look at the mark: what was decided about either direction no longer holds.
             entry.judged = Judged::default();
+            self.mark_expectations(index, mark);
         }
         if tracked.state == State::Established && judgement.repeats {
+            let entry = self.table.entries.at_mut(index);
             entry.judged.set(self.generation, direction, ingress, judgement.decision.as_u16());
         }
         judgement.decision

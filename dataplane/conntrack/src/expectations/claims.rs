@@ -29,6 +29,8 @@ const fn word(generation: u32) -> u32 {
 pub struct Claims {
     /// Generation and [`HELD`]; 0 where nothing is expected.
     words: Arena<AtomicU32>,
+    /// The mark that the child at each place inherits: its master's, which may change.
+    marks: Arena<AtomicU32>,
     /// Places of each shard.
     slots: u32,
     /// Expectations that are to be met or held.
@@ -50,6 +52,7 @@ impl Claims {
         let slots = (PLACES / u32::from(shards.max(1))).min(MAX_EXPECTATIONS);
         Ok(Self {
             words: Arena::sparse(slots as usize * usize::from(shards))?,
+            marks: Arena::sparse(slots as usize * usize::from(shards))?,
             slots,
             all: AtomicU32::new(0),
             by_helper: Default::default(),
@@ -98,8 +101,21 @@ impl Claims {
             self.all.fetch_sub(1, Relaxed);
             return false;
         }
+        self.set_mark(place, expectation.mark);
         state.store(word(generation), Relaxed);
         true
+    }
+
+    /// Has the child at a place inherit this mark.
+    pub(super) fn set_mark(&self, place: u32, mark: u32) {
+        if let Some(word) = self.marks.get(place as usize) {
+            word.store(mark, Relaxed);
+        }
+    }
+
+    /// The mark that the child at a place inherits.
+    pub(super) fn mark(&self, place: u32) -> u32 {
+        self.marks.get(place as usize).map_or(0, |word| word.load(Relaxed))
     }
 
     /// Whether it is to be met.

@@ -160,6 +160,11 @@ impl Expectation {
         }
     }
 
+    /// The same with another mark of the master.
+    pub(crate) const fn with_mark(self, mark: u32) -> Self {
+        Self { mark, ..self }
+    }
+
     /// How the child is translated; `None` where rules say that.
     pub fn nat(&self) -> Option<ChildNat> {
         self.is_translated.then_some(self.nat)

@@ -112,6 +112,14 @@ impl Shard {
         self.table.extension(master).map_or(NONE, |extension| extension.newest_expectation())
     }
 
+    /// Has the children of an entry inherit its new mark, on whatever shards they are to come.
+    #[cold]
+    pub(crate) fn mark_expectations(&self, master: u32, mark: u32) {
+        for place in self.expectations.of_master(self.newest_expectation(master)) {
+            self.expectations.claims().set_mark(place, mark);
+        }
+    }
+
     /// Lets go of some own expectations that were used up by other shards.
     fn tidy_expectations(&mut self) {
         for _ in 0..TIDIED {
@@ -246,10 +254,9 @@ impl Shard {
             let place = self.expectations.find(tuple, now)?;
             if self.expectations.claim(place) {
                 self.counters.expectations_met += 1;
-                return Some(Child {
-                    id: self.expectations.id(place),
-                    expectation: *self.expectations.at(place),
-                });
+                let mark = self.expectations.claims().mark(place);
+                let expectation = self.expectations.at(place).with_mark(mark);
+                return Some(Child { id: self.expectations.id(place), expectation });
             }
         }
     }

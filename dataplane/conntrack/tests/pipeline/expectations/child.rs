@@ -190,6 +190,20 @@ fn a_child_has_the_mark_and_the_zone_of_its_master() {
 }
 
 #[test]
+fn a_child_has_the_mark_that_its_master_has_when_it_comes() {
+    let policy = rules([
+        (Match { ingress: vec![OUTSIDE], ..states([State::Established]) }, RuleAction::Mark(7)),
+        (states([State::New, State::Established, State::Related]), RuleAction::Accept),
+    ]);
+    let mut it = Middlebox::with(Settings::of(Preset::Linux, ROOM), policy);
+    it.inside(&control(2).tcp("S", 1000, 0));
+    expect(&mut it, &wanted(data(0, 5001)));
+    it.outside(&control(2).inverse().tcp("SA", 5000, 1001));
+    assert_eq!(states_of(&mut it, [data(20, 5001)]), [State::Related]);
+    assert_eq!(it.entries()[1].1.mark, 7);
+}
+
+#[test]
 fn ipv6_alike() {
     let master = Pair::at("[fd00::2]:40000", "[2001:db8:9::2]:21");
     let mut it = open(Middlebox::with(Settings::of(Preset::Linux, ROOM), firewall()), master);
