@@ -1,24 +1,30 @@
-//! Every capture of a directory goes through: that of `SLUICE_CAPTURES`, or `shared/captures` beside the repository.
+//! Every capture goes through of the directory `SLUICE_CAPTURES` or, beside the repository, of `shared/captures` and
+//! `shared/captures-more`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::scratch::{OPEN, Scratch};
 
-fn directory() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/captures");
-    let directory = std::env::var_os("SLUICE_CAPTURES").map_or(beside, PathBuf::from);
-    directory.is_dir().then_some(directory)
+fn directories() -> Vec<PathBuf> {
+    let beside = |name| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared").join(name);
+    let directories = match std::env::var_os("SLUICE_CAPTURES") {
+        Some(directory) => vec![PathBuf::from(directory)],
+        None => ["captures", "captures-more"].map(beside).into(),
+    };
+    directories.into_iter().filter(|directory| directory.is_dir()).collect()
 }
 
 #[test]
 fn every_capture_goes_through() {
-    let Some(directory) = directory() else { return };
     let is_capture = |path: &PathBuf| path.extension().is_some_and(|end| end == "pcap" || end == "pcapng");
-    let files: Vec<PathBuf> =
-        fs::read_dir(directory).unwrap().map(|file| file.unwrap().path()).filter(is_capture).collect();
-    assert!(!files.is_empty());
-    let share = files.len().div_ceil(4);
+    let mut files: Vec<PathBuf> = Vec::new();
+    for directory in directories() {
+        let before = files.len();
+        files.extend(fs::read_dir(&directory).unwrap().map(|file| file.unwrap().path()).filter(is_capture));
+        assert!(files.len() > before, "no captures in {}", directory.display());
+    }
+    let share = files.len().div_ceil(4).max(1);
     std::thread::scope(|scope| {
         for files in files.chunks(share) {
             scope.spawn(|| files.iter().for_each(|file| goes_through(file)));
