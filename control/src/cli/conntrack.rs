@@ -4,13 +4,13 @@ use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory};
+use clap::{Args, CommandFactory, ValueEnum};
 
 use super::ask::{Failure, Socket, exit, unexpected};
 use crate::listing::Listing;
 use crate::output::say;
 use crate::socket::protocol::{Answer, Cursor, Request, ShardCounters};
-use crate::socket::{Client, Filter};
+use crate::socket::{Client, ExpectationFilter, Filter};
 
 /// The tracked connections of a running daemon, as conntrack(8) shows them
 #[derive(Clone, Debug, Args)]
@@ -25,6 +25,9 @@ Examples:
   sluice conntrack -C                          how many there are
   sluice conntrack -C -p tcp --state TIME_WAIT how many of these
   sluice conntrack -S                          counters of each shard
+  sluice conntrack -L expect                   what helpers expect
+  sluice conntrack -D expect --tuple-dst 10.0.0.5
+                                               have nothing more expected for a host
 
 Filters are those of conntrack(8): an entry is shown if all that are given fit.
 The first direction of a line is the original one (-s, -d, --sport, --dport), the
@@ -36,16 +39,28 @@ that found an entry, `invalid` INVALID packets, `insert` new entries,
 `insert_failed` entries refused and `drop` packets dropped because the table was
 full, `early_drop` entries evicted for new ones.
 
-Of conntrack(8)'s commands these three are here: entries cannot be got one by
-one, deleted, changed or watched (-G, -D, -F, -U, -E).")]
+The table `expect` has the expectations of helpers. Of the filters of entries
+those of protocol, family and zone apply to what is expected, and -s, -d, --sport
+and --dport to its master.
+
+Of conntrack(8)'s commands these are here: entries cannot be got one by one,
+deleted, changed or watched (-G, -D, -F, -U, -E), nor expectations made (-I).")]
 pub struct ConntrackArgs {
     /// What to do
     #[command(flatten)]
     pub command: ConntrackCommand,
 
+    /// Which table
+    #[arg(value_enum, default_value_t, value_name = "TABLE")]
+    pub table: Table,
+
     /// Which entries
     #[command(flatten)]
     pub filter: Filter,
+
+    /// Which expectations
+    #[command(flatten)]
+    pub expectations: ExpectationFilter,
 
     /// How entries are printed
     #[arg(short, long, value_name = "FORMAT", default_value = "conntrack")]
@@ -54,6 +69,16 @@ pub struct ConntrackArgs {
     /// Where to ask
     #[command(flatten)]
     pub socket: Socket,
+}
+
+/// conntrack(8)'s tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Table {
+    /// Tracked connections
+    #[default]
+    Conntrack,
+    /// Connections that helpers expect
+    Expect,
 }
 
 /// conntrack(8)'s commands; exactly one.
@@ -71,28 +96,101 @@ pub struct ConntrackCommand {
     /// Show the counters of each shard
     #[arg(short = 'S', long)]
     pub stats: bool,
+
+    /// Delete the expectations that fit
+    #[arg(short = 'D', long)]
+    pub delete: bool,
+
+    /// Delete all expectations
+    #[arg(short = 'F', long)]
+    pub flush: bool,
 }
 
 impl ConntrackArgs {
     /// Does it.
     pub fn run(&self) -> ExitCode {
-        if self.command.stats && self.filter != Filter::default() {
-            let message = "-S shows what each shard has counted: filters do not apply to it";
+        if let Some(message) = self.conflict() {
             let mut whole = super::Cli::command();
             whole.build();
             let mut command = whole.find_subcommand("conntrack").cloned().unwrap_or(whole);
             command.error(ErrorKind::ArgumentConflict, message).exit();
         }
-        let done = match (self.command.count, self.command.stats) {
-            (true, _) => self.count(),
-            (_, true) => self.counters(),
+        let done = match (self.table, self.command.count, self.command.stats) {
+            (Table::Expect, ..) => self.expect(),
+            (_, true, _) => self.count(),
+            (.., true) => self.counters(),
             _ => list(&self.socket, &self.filter, self.output),
         };
         exit(done)
     }
 
+    /// What of the command line does not go together.
+    fn conflict(&self) -> Option<&'static str> {
+        let ConntrackCommand { stats, delete, flush, .. } = self.command;
+        let is_filtered = !self.filter.is_empty() || self.expectations != ExpectationFilter::default();
+        match self.table {
+            _ if stats && is_filtered => {
+                Some("-S shows what each shard has counted: filters do not apply to it")
+            }
+            _ if flush && is_filtered => Some("-F deletes all: filters go with -D"),
+            Table::Conntrack if delete || flush => {
+                Some("entries cannot be deleted; -D and -F are for the table `expect`")
+            }
+            Table::Conntrack if self.expectations != ExpectationFilter::default() => {
+                Some("--tuple-src and its like are for the table `expect`")
+            }
+            Table::Expect if stats => Some("-S has no table"),
+            Table::Expect if !self.filter.fits_expectations() => Some(
+                "expectations have protocol, family, zone, and -s, -d, --sport and --dport of their master",
+            ),
+            Table::Conntrack | Table::Expect => None,
+        }
+    }
+
+    /// `conntrack -L|-C|-D|-F expect`.
+    fn expect(&self) -> Result<(), Failure> {
+        let filter = Box::new(ExpectationFilter { master: self.filter.clone(), ..self.expectations.clone() });
+        let version = env!("CARGO_PKG_VERSION");
+        if self.command.delete || self.command.flush {
+            let request = Request::DeleteExpectations { filter };
+            let Answer::ExpectationsDeleted { count } = Client::connect(&self.socket.path)?.ask(&request)?
+            else {
+                return Err(unexpected());
+            };
+            say(&match self.command.flush {
+                true => format!("sluice v{version}: expectation table has been emptied."),
+                false => format!("sluice v{version}: {count} expectations have been deleted."),
+            });
+            return Ok(());
+        }
+        let (mut client, mut from, mut fitting) = (Client::connect(&self.socket.path)?, Cursor::default(), 0);
+        let mut out = BufWriter::new(io::stdout().lock());
+        loop {
+            let request = Request::Expectations { filter: filter.clone(), format: Some(self.output), from };
+            let Answer::Entries { lines, next } = client.ask(&request)? else {
+                return Err(unexpected());
+            };
+            for line in lines.iter().filter(|_| self.command.dump) {
+                writeln!(out, "{line}")?;
+            }
+            fitting += lines.len();
+            match next {
+                Some(next) => from = next,
+                None => break,
+            }
+        }
+        if self.command.count {
+            writeln!(out, "{fitting}")?;
+        }
+        out.flush()?;
+        if self.command.dump {
+            say(&format!("sluice v{version}: {fitting} expectations have been shown."));
+        }
+        Ok(())
+    }
+
     fn count(&self) -> Result<(), Failure> {
-        if self.filter != Filter::default() {
+        if !self.filter.is_empty() {
             let fitting = entries(&self.socket, &self.filter, self.output, |_| Ok(()))?;
             return Ok(writeln!(io::stdout(), "{fitting}")?);
         }
@@ -198,6 +296,31 @@ mod tests {
         assert_eq!(to.dst_nat, Some(NatPeer::Port("10.0.0.5:80".parse().unwrap())));
         assert_eq!((to.any_nat, to.src_nat), (Some(NatPeer::Any), None));
         assert!(filter("conntrack -L -g somewhere").is_err());
+    }
+
+    #[test]
+    fn expectations_are_a_table_of_their_own() {
+        let args =
+            conntrack("conntrack -L expect --tuple-dst 10.0.0.5 --mask-src 0.0.0.0 -s 10.0.0.0/8").unwrap();
+        assert_eq!((args.table, args.conflict()), (Table::Expect, None));
+        assert_eq!(args.expectations.mask_src, Some([0, 0, 0, 0].into()));
+        assert_eq!(conntrack("conntrack -L").unwrap().table, Table::Conntrack);
+        for line in ["-F expect", "-D expect", "-C expect", "-D expect -p tcp --dport 21"] {
+            assert_eq!(conntrack(&format!("conntrack {line}")).unwrap().conflict(), None, "{line}");
+        }
+        for line in [
+            "-F",
+            "-D",
+            "-D conntrack",
+            "-F expect -p tcp",
+            "-S expect",
+            "-S -p tcp",
+            "-L --tuple-src 10.0.0.5",
+            "-L expect --state ESTABLISHED",
+            "-L expect -n",
+        ] {
+            assert!(conntrack(&format!("conntrack {line}")).unwrap().conflict().is_some(), "{line}");
+        }
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub enum Command {
     /// Validate a configuration and print it with every default written out
     Check(check::Check),
     /// The tracked connections of a running daemon, as conntrack(8) shows them
-    Conntrack(ConntrackArgs),
+    Conntrack(Box<ConntrackArgs>),
     /// Address translation of a running daemon: pools of ports, and whose an address and port are
     Nat(nat::Nat),
     /// A running daemon at a glance: entries, packets by state, ports, rules

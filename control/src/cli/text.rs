@@ -24,9 +24,11 @@ pub(super) fn text_of(answer: &Answer) -> String {
         Answer::Pools { pools } => pools_text(pools),
         Answer::Reloaded { revision } => format!("configuration {revision} is in force\n"),
         Answer::Timeouts { timeouts } => timeouts.iter().map(timeout_line).collect(),
-        Answer::Count { .. } | Answer::Entries { .. } | Answer::Shards { .. } | Answer::Error { .. } => {
-            String::new()
-        }
+        Answer::Count { .. }
+        | Answer::Entries { .. }
+        | Answer::ExpectationsDeleted { .. }
+        | Answer::Shards { .. }
+        | Answer::Error { .. } => String::new(),
     }
 }
 

@@ -36,7 +36,7 @@ pub fn write(path: &Path, names: &[&str], played: &Played) -> Result<(), Failure
         "answers": { "sent": counters.answers, "withheld": counters.answers_withheld },
         "drops": by_label(DropReason::ALL.iter().map(|reason| reason.label()).collect(), &counters.drops),
         "entries": played.entries(),
-        "expectations": 0,
+        "expectations": counters.expectations,
     });
     std::fs::write(path, format!("{report:#}\n")).map_err(|error| Failure::file("write", path, error))
 }

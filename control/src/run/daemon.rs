@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
+use sluice_conntrack::listing::Layout;
 use sluice_conntrack::nat::SPACES;
 use sluice_conntrack::{Configuration, State};
 use sluice_engine::Load;
 use sluice_engine::command::Unanswered;
-use sluice_engine::report::{PAGE, Page, Stats};
+use sluice_engine::report::{PAGE, Stats};
 use tracing::{error, info};
 
 use super::alarms::ShardAlarms;
@@ -19,18 +20,15 @@ use super::nat_rules::NatRules;
 use super::reload::{self, Reloads};
 use super::state::LastGood;
 use super::totals::{busy_ratio, counted, drops, shard_counters, summary, total};
-use super::{Event, RunError, log, pools, ports, routes, rules, service, timeouts};
+use super::{Event, RunError, listings, log, pools, ports, routes, rules, service, timeouts};
 use crate::config::{self, Config};
 use crate::listing::Listing;
 use crate::metrics::{self, Sample};
-use crate::socket::protocol::{Answer, Cursor, PoolStatistics, Request, Statistics};
-use crate::socket::{Call, Filter};
+use crate::socket::Call;
+use crate::socket::protocol::{Answer, PoolStatistics, Request, Statistics};
 
 /// How often metrics are published, log records fetched and the watchdog fed.
 const TICK: Duration = Duration::from_secs(1);
-
-/// Pages of a worker's in one answer to a client: some hundred kilobytes of text at most.
-const PAGES_PER_ANSWER: usize = 8;
 
 /// The daemon's state. What packets need is the workers' alone.
 pub struct Daemon {
@@ -126,7 +124,17 @@ impl Daemon {
     /// Answers a request, now or, where it takes long, later.
     fn answer(&mut self, Call { request, reply }: Call) {
         let answer = match request {
-            Request::Entries { filter, format, from } => self.entries(&filter, format, from),
+            Request::Entries { filter, format, from } => {
+                let layout = self.layout(format);
+                listings::entries(&mut self.dataplane.workers, &filter, layout, from)
+            }
+            Request::Expectations { filter, format, from } => {
+                let layout = self.layout(format);
+                listings::expectations(&mut self.dataplane.workers, &filter, layout, from)
+            }
+            Request::DeleteExpectations { filter } => {
+                listings::delete_expectations(&mut self.dataplane.workers, &filter)
+            }
             Request::Count => self.stats().map(|stats| Answer::Count { entries: u64::from(stats.entries) }),
             Request::Shards => self
                 .shards()
@@ -165,38 +173,8 @@ impl Daemon {
         self.shards().map(|shards| total(&shards))
     }
 
-    /// Entries from a place of the table on, as many as a few pages hold.
-    fn entries(
-        &mut self,
-        filter: &Filter,
-        format: Option<Listing>,
-        from: Cursor,
-    ) -> Result<Answer, Unanswered> {
-        let layout =
-            format.unwrap_or(Listing::Conntrack).layout(config::settings(&self.config.conntrack).preset);
-        let mut lines = Vec::new();
-        let mut place = from.place;
-        for _ in 0..PAGES_PER_ANSWER {
-            let Some(page) = self.dataplane.workers.list(from.shard, Box::new(Page::from(place))) else {
-                return Ok(Answer::Entries { lines, next: None });
-            };
-            let page = page?;
-            for (_, entry) in page.items().iter().filter(|(_, entry)| filter.matches(entry)) {
-                let mut line = String::new();
-                // Writing to a String cannot fail.
-                let _ = entry.write(layout, &mut line);
-                lines.push(line);
-            }
-            match page.next() {
-                Some(next) => place = next,
-                None => {
-                    let next = Cursor { shard: from.shard.saturating_add(1), place: 0 };
-                    let more = next.shard < self.dataplane.workers.count();
-                    return Ok(Answer::Entries { lines, next: more.then_some(next) });
-                }
-            }
-        }
-        Ok(Answer::Entries { lines, next: Some(Cursor { place, ..from }) })
+    fn layout(&self, format: Option<Listing>) -> Layout {
+        format.unwrap_or(Listing::Conntrack).layout(config::settings(&self.config.conntrack).preset)
     }
 
     fn statistics(&mut self) -> Result<Statistics, Unanswered> {

@@ -11,6 +11,7 @@ mod candidate;
 mod daemon;
 mod dataplane;
 mod host;
+mod listings;
 mod log;
 mod nat_rules;
 mod pools;

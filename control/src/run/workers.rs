@@ -7,10 +7,11 @@ use std::thread;
 use std::time::Duration;
 
 use dpdk::lcore::Lcore;
+use sluice_conntrack::expectations::ExpectationId;
 use sluice_conntrack::nat::{PortBlock, SPACES};
 use sluice_conntrack::{Configuration, Installation, RuleCounters};
 use sluice_engine::command::{Answer, Command, Controller, Unanswered};
-use sluice_engine::report::{BLOCKS, ListedEntry, LogPage, Page, PortsPage, Stats};
+use sluice_engine::report::{BLOCKS, ListedEntry, ListedExpectation, LogPage, Page, PortsPage, Stats};
 use sluice_engine::{NeighbourSnapshot, Worker};
 use tracing::warn;
 
@@ -55,6 +56,29 @@ impl Workers {
             Ok(_) => Err(Unanswered::Late),
             Err(why) => Err(why),
         })
+    }
+
+    /// Has a worker fill a page of what it expects. `None` where there is no such worker.
+    pub fn list_expectations(
+        &mut self,
+        shard: u16,
+        page: Box<Page<ListedExpectation>>,
+    ) -> Option<Result<Box<Page<ListedExpectation>>, Unanswered>> {
+        let worker = self.0.get_mut(usize::from(shard))?;
+        Some(match worker.controller.ask(Command::ListExpectations(page), PATIENCE) {
+            Ok(Answer::ExpectationsListed(page)) => Ok(page),
+            Ok(_) => Err(Unanswered::Late),
+            Err(why) => Err(why),
+        })
+    }
+
+    /// Has a worker expect these no more; gives how many it had expected until then.
+    pub fn unexpect(&mut self, shard: u16, ids: Vec<ExpectationId>) -> Result<usize, Unanswered> {
+        let Some(worker) = self.0.get_mut(usize::from(shard)) else { return Ok(0) };
+        match worker.controller.ask(Command::Unexpect(ids), PATIENCE)? {
+            Answer::Unexpected(ids) => Ok(ids.len()),
+            _ => Err(Unanswered::Late),
+        }
     }
 
     /// Has each worker copy its counters, those of the rules of a configuration among them.

@@ -106,6 +106,17 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Whether nothing is filtered.
+    pub fn is_empty(&self) -> bool {
+        *self == Filter::default()
+    }
+
+    /// Whether it filters by nothing that expectations lack.
+    pub fn fits_expectations(&self) -> bool {
+        let Filter { proto, family, zone, src, dst, sport, dport, .. } = *self;
+        *self == Filter { proto, family, zone, src, dst, sport, dport, ..Filter::default() }
+    }
+
     /// Whether an entry fits.
     pub fn matches(&self, entry: &EntrySnapshot) -> bool {
         let (original, reply) = (&entry.original, &entry.reply);

@@ -1,11 +1,13 @@
 //! The control socket: how `sluice conntrack` and its like speak to a running daemon.
 //!
 //! A Unix socket, mode 0660; each request is one line of JSON, and so is its answer. `protocol` is what can be
-//! asked and answered, `filter` which entries are meant, `server` the daemon's end, `clients` who is connected to it,
+//! asked and answered, `filter` and `expectation_filter` which entries and expectations are meant, `server` the daemon's end, `clients` who is connected to it,
 //! `client` the other end. To try it by hand: `echo '{"request":"count"}' | socat - UNIX:/run/sluice/control.sock`.
 
 mod client;
 mod clients;
+mod cursor;
+mod expectation_filter;
 mod filter;
 mod filter_values;
 mod nat_rules;
@@ -13,6 +15,7 @@ pub mod protocol;
 mod server;
 
 pub use client::{Client, ClientError};
+pub use expectation_filter::ExpectationFilter;
 pub use filter::Filter;
 pub use filter_values::{EntryStatus, Family, NatPeer, Network};
 pub use server::{Call, Server, SocketError};

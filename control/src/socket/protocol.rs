@@ -8,8 +8,9 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use sluice_conntrack::nat::SPACES;
 
-use super::Filter;
+pub use super::cursor::Cursor;
 pub use super::nat_rules::{NatRuleStatistics, NatSide};
+use super::{ExpectationFilter, Filter};
 use crate::config::Host;
 use crate::listing::Listing;
 
@@ -28,6 +29,24 @@ pub enum Request {
         /// Where the page begins.
         #[serde(default)]
         from: Cursor,
+    },
+    /// A page of what is expected.
+    Expectations {
+        /// Which expectations.
+        #[serde(default)]
+        filter: Box<ExpectationFilter>,
+        /// How they are written; conntrack(8)'s way unless told otherwise.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        format: Option<Listing>,
+        /// Where the page begins.
+        #[serde(default)]
+        from: Cursor,
+    },
+    /// Expect these no more.
+    DeleteExpectations {
+        /// Which expectations.
+        #[serde(default)]
+        filter: Box<ExpectationFilter>,
     },
     /// How many entries there are.
     Count,
@@ -69,27 +88,22 @@ pub enum Request {
     },
 }
 
-/// A place in the table. An entry that is there throughout a listing is listed exactly once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Cursor {
-    /// The shard.
-    pub shard: u16,
-    /// The place in its table.
-    pub place: u32,
-}
-
 /// What the daemon answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Answer {
-    /// A page of the table. It may have no lines and yet not be the last one.
+    /// A page of entries or of expectations. It may have no lines and yet not be the last one.
     Entries {
-        /// One entry a line.
+        /// One a line.
         lines: Vec<String>,
         /// Where the next page begins; left out at the end.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<Cursor>,
+    },
+    /// Expectations were deleted.
+    ExpectationsDeleted {
+        /// How many.
+        count: u64,
     },
     /// How many entries there are.
     Count {

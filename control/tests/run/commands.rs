@@ -39,7 +39,12 @@ fn filters(daemon: &BoxUnderTest) {
     assert_eq!((count("-r 10.0.0.2 -q 10.0.0.1"), count("-d 10.0.0.1")), (all, 0));
     assert_eq!((count("--reply-port-src 53 --reply-port-dst 7"), count("--reply-port-src 7")), (1, 0));
     assert_eq!(daemon.tell("conntrack -C -p tcp --state syn_sent"), "1\n");
-    for wrong in ["-L --state ESTABLISH", "-S -p tcp"] {
+    assert_eq!(daemon.tell("conntrack -C expect"), "0\n");
+    assert_eq!(daemon.tell("conntrack -L expect --tuple-dst 10.0.0.0/8"), "");
+    assert!(
+        text(&daemon.ask("conntrack -F expect").stderr).ends_with("expectation table has been emptied.\n")
+    );
+    for wrong in ["-L --state ESTABLISH", "-S -p tcp", "-F", "-D conntrack"] {
         let refused = daemon.ask(&format!("conntrack {wrong}"));
         assert_eq!((refused.status.code(), text(&refused.stdout)), (Some(2), String::new()), "{wrong}");
     }

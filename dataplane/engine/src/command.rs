@@ -32,11 +32,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Monotonic};
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
+use sluice_conntrack::expectations::ExpectationId;
 use sluice_conntrack::{Configuration, Installation};
 use thiserror::Error;
 
 use crate::neighbour::NeighbourSnapshot;
-use crate::report::{ListedEntry, LogPage, Page, PortsPage, Stats};
+use crate::report::{ListedEntry, ListedExpectation, LogPage, Page, PortsPage, Stats};
 
 /// Commands that wait, at most.
 const WAITING: usize = 16;
@@ -46,6 +47,10 @@ const WAITING: usize = 16;
 pub enum Command {
     /// Fill the page with entries.
     List(Box<Page<ListedEntry>>),
+    /// Fill the page with what the shard expects.
+    ListExpectations(Box<Page<ListedExpectation>>),
+    /// Expect these no more.
+    Unexpect(Vec<ExpectationId>),
     /// Fill in what has been counted.
     Stats(Box<Stats>),
     /// Put this configuration in force.
@@ -69,6 +74,10 @@ pub enum Command {
 pub enum Answer {
     /// A page of entries.
     Listed(Box<Page<ListedEntry>>),
+    /// A page of expectations.
+    ExpectationsListed(Box<Page<ListedExpectation>>),
+    /// Those of the list that had been expected until then.
+    Unexpected(Vec<ExpectationId>),
     /// What has been counted.
     Stats(Box<Stats>),
     /// The configuration that was in force before, and what its rules have come to.

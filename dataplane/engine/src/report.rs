@@ -3,9 +3,10 @@
 //! Whoever asks has made the memory, and the worker fills it as far as it goes: it neither allocates nor frees.
 
 use sluice_conntrack::counters::Counters;
+use sluice_conntrack::expectations::ExpectationId;
 use sluice_conntrack::forward::MAX_PORTS;
 use sluice_conntrack::ids::EntryId;
-use sluice_conntrack::listing::EntrySnapshot;
+use sluice_conntrack::listing::{EntrySnapshot, ExpectationSnapshot};
 use sluice_conntrack::log::LogRecord;
 use sluice_conntrack::nat::{PortBlock, SPACES};
 use sluice_conntrack::{Configuration, Instant, RuleCounters, Shard};
@@ -44,6 +45,13 @@ pub trait Listed {
 pub type ListedEntry = (EntryId, EntrySnapshot);
 
 impl Listed for ListedEntry {
+    const PAGE: usize = PAGE;
+}
+
+/// An expectation, and how others name it.
+pub type ListedExpectation = (ExpectationId, ExpectationSnapshot);
+
+impl Listed for ListedExpectation {
     const PAGE: usize = PAGE;
 }
 
@@ -91,6 +99,14 @@ impl<T: Listed> Page<T> {
 impl Page<ListedEntry> {
     pub(crate) fn fill(&mut self, shard: &Shard) {
         self.fill_by(|cursor, most, visit| shard.list(cursor, most, |id, entry| visit((id, entry))));
+    }
+}
+
+impl Page<ListedExpectation> {
+    pub(crate) fn fill(&mut self, shard: &Shard) {
+        self.fill_by(|cursor, most, visit| {
+            shard.list_expectations(cursor, most, |id, expectation| visit((id, expectation)))
+        });
     }
 }
 

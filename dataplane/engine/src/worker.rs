@@ -95,6 +95,14 @@ impl Worker {
                 page.fill(self.shard());
                 Answer::Listed(page)
             }
+            Command::ListExpectations(mut page) => {
+                page.fill(self.shard());
+                Answer::ExpectationsListed(page)
+            }
+            Command::Unexpect(mut ids) => {
+                ids.retain(|id| self.shard_mut().unexpect(*id));
+                Answer::Unexpected(ids)
+            }
             Command::Stats(mut stats) => {
                 self.report(&mut stats);
                 Answer::Stats(stats)

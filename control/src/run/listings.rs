@@ -1,0 +1,92 @@
+//! What workers list page by page, as answers to clients.
+
+use sluice_conntrack::listing::Layout;
+use sluice_engine::command::Unanswered;
+use sluice_engine::report::{Listed, ListedExpectation, Page};
+
+use super::workers::Workers;
+use crate::socket::protocol::{Answer, Cursor};
+use crate::socket::{ExpectationFilter, Filter};
+
+/// Pages of a worker's in one answer to a client: some hundred kilobytes of text at most.
+const PAGES_PER_ANSWER: usize = 8;
+
+/// Has a worker fill a page; `None` where there is no such worker.
+type List<T> = fn(&mut Workers, u16, Box<Page<T>>) -> Option<Result<Box<Page<T>>, Unanswered>>;
+
+/// Entries from a place of the table on, as many as a few pages hold.
+pub fn entries(
+    workers: &mut Workers,
+    filter: &Filter,
+    layout: Layout,
+    from: Cursor,
+) -> Result<Answer, Unanswered> {
+    let mut lines = Vec::new();
+    let next = pages(workers, Workers::list, from, |(_, entry)| {
+        if filter.matches(entry) {
+            let mut line = String::new();
+            // Writing to a String cannot fail.
+            let _ = entry.write(layout, &mut line);
+            lines.push(line);
+        }
+    })?;
+    Ok(Answer::Entries { lines, next })
+}
+
+/// Expectations from a place on, as many as a few pages hold.
+pub fn expectations(
+    workers: &mut Workers,
+    filter: &ExpectationFilter,
+    layout: Layout,
+    from: Cursor,
+) -> Result<Answer, Unanswered> {
+    let mut lines = Vec::new();
+    let next = pages(workers, Workers::list_expectations, from, |(_, expectation)| {
+        if filter.matches(expectation) {
+            let mut line = String::new();
+            // Writing to a String cannot fail.
+            let _ = expectation.write(layout, &mut line);
+            lines.push(line);
+        }
+    })?;
+    Ok(Answer::Entries { lines, next })
+}
+
+/// Ends the expectations that fit.
+pub fn delete_expectations(workers: &mut Workers, filter: &ExpectationFilter) -> Result<Answer, Unanswered> {
+    let mut count = 0;
+    for shard in 0..workers.count() {
+        let mut next = Some(Box::new(Page::from_start()));
+        while let Some(page) = next {
+            let Some(page) = workers.list_expectations(shard, page).transpose()? else { break };
+            let fits = |(_, expectation): &&ListedExpectation| filter.matches(expectation);
+            let ids = page.items().iter().filter(fits).map(|(id, _)| *id).collect();
+            count += workers.unexpect(shard, ids)? as u64;
+            next = page.into_next();
+        }
+    }
+    Ok(Answer::ExpectationsDeleted { count })
+}
+
+/// Visits what is on the next pages from a place on; gives the place behind them, `None` at the end.
+fn pages<T: Listed>(
+    workers: &mut Workers,
+    list: List<T>,
+    from: Cursor,
+    mut visit: impl FnMut(&T),
+) -> Result<Option<Cursor>, Unanswered> {
+    let mut place = from.place;
+    for _ in 0..PAGES_PER_ANSWER {
+        let Some(page) = list(workers, from.shard, Box::new(Page::from(place))) else { return Ok(None) };
+        let page = page?;
+        page.items().iter().for_each(&mut visit);
+        match page.next() {
+            Some(next) => place = next,
+            None => {
+                let next = Cursor { shard: from.shard.saturating_add(1), place: 0 };
+                return Ok((next.shard < workers.count()).then_some(next));
+            }
+        }
+    }
+    Ok(Some(Cursor { place, ..from }))
+}
