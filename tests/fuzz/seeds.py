@@ -2,8 +2,8 @@
 """Writes what the fuzzers begin with, from captures: seeds.py DIR PCAP ...
 
 DIR/parse gets one frame a file, DIR/shard runs of frames as orders to a shard (see src/shard.rs), DIR/helpers what an FTP
-client and its server may say and how it is cut (see src/control.rs), and DIR/fragments what may become of datagrams that come in
-fragments (see src/datagrams.rs).
+client and its server may say and how it is cut (see src/control.rs) and what TFTP ends may send (see src/requests.rs), and
+DIR/fragments what may become of datagrams that come in fragments (see src/datagrams.rs).
 """
 import pathlib
 import struct
@@ -118,3 +118,29 @@ for name, orders in CONTROL.items():
         for first in (b"\x00\x00", b"\xff\xf4"):
             path = directory / "helpers" / f"{name}.{choice}.{first.hex()}"
             path.write_bytes(bytes([choice]) + first + orders)
+
+
+def asks(number):
+    """The client sends a datagram, by its number in src/requests.rs."""
+    return bytes([number])
+
+
+def answers(port, payload=b"\0\x03\0\x01data"):
+    """The server sends a datagram from a port of its own."""
+    return bytes([0x80 | port, len(payload)]) + payload
+
+
+WAIT = 0xf0
+# What ends of TFTP may do.
+REQUESTS = {
+    "read": asks(0) + answers(1) + answers(1) + answers(2),
+    "write": asks(1) + answers(1, b"\0\x06blksize\x001428\0") + answers(1),
+    "asked-again": asks(0) + bytes([WAIT | 2]) + asks(0) + answers(1),
+    "single-port": asks(0) + answers(0) + asks(4) + answers(1),
+    "malformed": b"".join(asks(number) + asks(0) for number in range(16)) + answers(1),
+    "raw": b"\x40\x10\0\x01a\0mail\0x\0\x30\0yz\0" + answers(1),
+    "times-out": asks(0) + bytes([WAIT | 15]) + answers(1) + asks(0) + answers(1),
+}
+for name, orders in REQUESTS.items():
+    for choice in range(8, 12):
+        (directory / "helpers" / f"{name}.{choice}").write_bytes(bytes([choice]) + orders)

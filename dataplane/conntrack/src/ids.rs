@@ -71,9 +71,11 @@ pub type Zone = u16;
 pub enum HelperId {
     /// The File Transfer Protocol (RFC 959, RFC 2428).
     Ftp,
+    /// The Trivial File Transfer Protocol (RFC 1350, RFC 2347).
+    Tftp,
 }
 
 impl HelperId {
     /// All helpers, in the order of their numbers.
-    pub const ALL: [Self; 1] = [Self::Ftp];
+    pub const ALL: [Self; 2] = [Self::Ftp, Self::Tftp];
 }

@@ -293,8 +293,8 @@ impl Control {
     }
 }
 
-/// A router with the helper; the client's address is masqueraded and the server's published, or nothing is translated.
-fn configuration(preset: Preset, is_translated: bool) -> Configuration {
+/// A router with helpers on their ports; the client's address is masqueraded and the server's published, or nothing is translated.
+pub(crate) fn configuration(preset: Preset, is_translated: bool) -> Configuration {
     let interface = |address: &str, length| Interface {
         addresses: vec![(address.parse().expect("an address"), length)],
         mtu: 1500,
@@ -320,7 +320,11 @@ fn configuration(preset: Preset, is_translated: bool) -> Configuration {
             destination: vec![NatRule::new(published, to)],
         });
     }
-    let on = Match { destination_ports: vec![21..=21], ..Match::default() };
-    configuration.helpers = Helpers::new(vec![Assignment { helper: HelperId::Ftp, on, loose: false }]);
+    let assignments = HelperId::ALL.map(|helper| {
+        let ports = helper.descriptor().ports.iter().map(|port| *port..=*port);
+        let on = Match { destination_ports: ports.collect(), ..Match::default() };
+        Assignment { helper, on, loose: false }
+    });
+    configuration.helpers = Helpers::new(assignments.to_vec());
     configuration
 }

@@ -9,14 +9,22 @@ mod datagrams;
 mod frame;
 mod middlebox;
 mod orders;
+mod requests;
 mod shard;
 
-pub use control::play as play_control;
 pub use datagrams::play as play_fragments;
 pub use shard::play;
 
 use sluice_conntrack::headers::Kind;
 use sluice_conntrack::{Frame, PortId, wire};
+
+/// A connection that a helper reads: a bit of the first byte says whether that is a control connection or requests.
+pub fn play_helpers(bytes: &[u8]) {
+    match bytes.first() {
+        Some(choice) if choice & requests::CHOICE != 0 => requests::play(bytes),
+        _ => control::play(bytes),
+    }
+}
 
 /// A frame in two segments.
 #[derive(Clone, Debug)]

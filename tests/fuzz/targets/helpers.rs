@@ -1,6 +1,6 @@
-//! An FTP control connection whose ends send in any pieces and order, through a box with a helper.
+//! An FTP control connection whose ends send in any pieces and order, or requests of TFTP and their answers, through a box with helpers.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| sluice_fuzz::play_control(bytes));
+fuzz_target!(|bytes: &[u8]| sluice_fuzz::play_helpers(bytes));

@@ -16,7 +16,7 @@ use crate::tuple::{self, Direction, Tuple};
 use crate::verdict::DropReason;
 
 /// Ports below this one are not opened for anybody: they are those of services.
-const FIRST_UNPRIVILEGED: u16 = 1024;
+pub(super) const FIRST_UNPRIVILEGED: u16 = 1024;
 
 impl Shard {
     /// Expects what is announced in a text that begins with sequence number `at` and, of a translated connection, has it say what
@@ -80,7 +80,7 @@ impl Shard {
         at: u32,
         text: Option<&[u8]>,
     ) -> Result<(), DropReason> {
-        let Reading { index, direction, helper, place, .. } = *reading;
+        let Reading { index, direction, helper, reader, place, .. } = *reading;
         let (Some(text), Some(shift)) = (text, self.shift(place, direction)) else { return Ok(()) };
         let known = shift.change_at(at).map(|change| change.port);
         let port = match known {
@@ -93,7 +93,7 @@ impl Shard {
         let selector = wanted.tuple.selector.with_dport(port);
         let wanted = Wanted { tuple: Tuple { selector, ..wanted.tuple }, ..*wanted };
         let id = self.expect(index, &wanted, limits(helper))?;
-        let inserted = helper.rewrite(announced.form, wanted.tuple.family(), wanted.tuple.dst, port);
+        let inserted = (reader.rewrite)(announced.form, wanted.tuple.family(), wanted.tuple.dst, port);
         if known.is_none() && inserted.as_bytes() != text {
             let change = Change { at, port, removed: text.len() as u16, inserted };
             if let Err(event) = self.may_change(reading, &change) {
@@ -132,6 +132,6 @@ impl Shard {
 }
 
 /// What one connection and all of a helper's may expect.
-fn limits(helper: HelperId) -> Limits {
+pub(super) fn limits(helper: HelperId) -> Limits {
     Limits { of_class: helper.descriptor().max_expectations.into(), ..Limits::default() }
 }

@@ -13,7 +13,7 @@ reasons! {
         PrivilegedPort = "privileged-port",
         /// With its address translated the packet would be too long for its way: it keeps its text, and nothing is expected.
         TooLong = "too-long",
-        /// A line announces something and is malformed: the helper is off for the connection.
+        /// A line or a datagram announces something and is malformed: the helper is off for the connection.
         Malformed = "malformed",
         /// The connection does not speak the helper's protocol: the helper is off for the connection.
         OtherProtocol = "other-protocol",

@@ -54,6 +54,17 @@ pub(crate) enum Found {
     Off(HelperEvent),
 }
 
+/// What a helper finds in a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InDatagram {
+    /// Nothing that it has to do with.
+    Nothing,
+    /// A request, which the server answers from another port.
+    Request,
+    /// The helper has to be off from here on.
+    Off(HelperEvent),
+}
+
 /// What Linux makes of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Match {

@@ -1,6 +1,6 @@
 //! What is kept of the connections that helpers read: Linux's `nf_conn_help` and `nf_conn_seqadj`.
 
-use super::HelperId;
+use super::LineReader;
 use super::found::{Found, Line, Memory};
 use super::newlines::Newlines;
 use super::shift::Shift;
@@ -123,16 +123,16 @@ impl HelpTable {
     pub(super) fn next_found(
         &mut self,
         place: Place,
-        helper: HelperId,
+        reader: &LineReader,
         direction: Direction,
         payload: &[u8],
         at: &mut usize,
     ) -> Option<InLine> {
         let help = self.helps.get_mut(place)?;
-        let reader = &mut help.readers[direction as usize];
+        let stream = &mut help.readers[direction as usize];
         loop {
-            let ReadLine { bytes, is_first, start } = reader.next_line(payload, at, &mut self.buffers)?;
-            match helper.inspect(&Line { bytes, direction, is_first }, &mut help.memory) {
+            let ReadLine { bytes, is_first, start } = stream.next_line(payload, at, &mut self.buffers)?;
+            match (reader.inspect)(&Line { bytes, direction, is_first }, &mut help.memory) {
                 Found::Nothing => {}
                 found => return Some(InLine { found, start }),
             }

@@ -1,9 +1,10 @@
 //! Helpers: what reads protocols that announce further connections, Linux's `nf_conntrack_helper`.
 //!
 //! Nothing is read unless the configuration assigns a helper. The first packet of a connection, as it came in, decides; the
-//! helper is that connection's to its end. Each helper is a file with its [`Descriptor`], and a line of each `match` here.
+//! helper is that connection's to its end. Each helper is a file with its [`Descriptor`], and a line of [`HelperId::descriptor`].
 
 mod announce;
+mod datagram;
 mod event;
 mod found;
 mod ftp;
@@ -15,6 +16,7 @@ mod slots;
 mod stage;
 mod stream;
 mod text;
+mod tftp;
 
 pub use event::HelperEvent;
 pub(crate) use help::HelpTable;
@@ -25,7 +27,7 @@ use crate::family::Family;
 pub use crate::ids::HelperId;
 use crate::policy;
 use crate::tuple::Direction;
-use found::{Form, Found, Line, Match, Memory};
+use found::{Form, Found, InDatagram, Line, Match, Memory};
 use text::Text;
 
 /// What is fixed about a helper.
@@ -41,6 +43,39 @@ pub struct Descriptor {
     pub max_expectations: u8,
     /// How long each of them is waited for, in seconds.
     pub timeout_s: u32,
+    /// How it reads them.
+    pub(crate) reads: Reads,
+}
+
+/// What a helper reads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reads {
+    /// The two streams of a connection, line by line.
+    Lines(LineReader),
+    /// Datagrams, each by itself.
+    Datagrams(DatagramReader),
+}
+
+/// How a helper reads lines.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LineReader {
+    /// What it finds in a line.
+    pub(crate) inspect: fn(&Line<'_>, &mut Memory) -> Found,
+    /// What Linux finds in a segment that begins a line.
+    pub(crate) inspect_as_linux: fn(&[u8], Direction, Family) -> Match,
+    /// Whether a line that begins so may come to announce a connection.
+    pub(crate) may_announce: fn(&[u8], Direction) -> bool,
+    /// An address in the form that it had.
+    pub(crate) rewrite: fn(Form, Family, u128, u16) -> Text,
+}
+
+/// How a helper reads datagrams.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DatagramReader {
+    /// What it finds in the payload of one.
+    pub(crate) inspect: fn(&[u8], Direction) -> InDatagram,
+    /// What Linux finds in it.
+    pub(crate) inspect_as_linux: fn(&[u8]) -> InDatagram,
 }
 
 impl HelperId {
@@ -48,6 +83,7 @@ impl HelperId {
     pub const fn descriptor(self) -> &'static Descriptor {
         match self {
             Self::Ftp => &ftp::DESCRIPTOR,
+            Self::Tftp => &tftp::DESCRIPTOR,
         }
     }
 
@@ -59,34 +95,6 @@ impl HelperId {
     /// The helper of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|helper| helper.name() == name)
-    }
-
-    /// What it finds in a line.
-    fn inspect(self, line: &Line<'_>, memory: &mut Memory) -> Found {
-        match self {
-            Self::Ftp => ftp::inspect(line, memory),
-        }
-    }
-
-    /// Whether a line that begins so may come to announce a connection.
-    fn may_announce(self, piece: &[u8], direction: Direction) -> bool {
-        match self {
-            Self::Ftp => ftp::may_announce(piece, direction),
-        }
-    }
-
-    /// What Linux finds in a segment that begins a line.
-    fn inspect_as_linux(self, payload: &[u8], direction: Direction, family: Family) -> Match {
-        match self {
-            Self::Ftp => ftp::linux::inspect(payload, direction, family),
-        }
-    }
-
-    /// An address in the form that it had.
-    fn rewrite(self, form: Form, family: Family, address: u128, port: u16) -> Text {
-        match self {
-            Self::Ftp => ftp::rewrite(form, family, address, port),
-        }
     }
 }
 

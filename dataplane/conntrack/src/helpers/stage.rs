@@ -10,7 +10,7 @@ use super::payload;
 use super::shift::{Change, Edge, MAX_CHANGES};
 use super::slots::Place;
 use super::stream::{Arrival, LINE_BYTES};
-use super::{Assigned, HelperId};
+use super::{Assigned, HelperId, LineReader, Reads};
 use crate::entry::Status;
 use crate::frame::Frame;
 use crate::headers::{Headers, Packet};
@@ -30,6 +30,7 @@ pub(super) struct Reading {
     pub(super) index: u32,
     pub(super) direction: Direction,
     pub(super) helper: HelperId,
+    pub(super) reader: &'static LineReader,
     pub(super) loose: bool,
     /// What is kept of it.
     pub(super) place: Place,
@@ -57,6 +58,7 @@ impl Shard {
     ) -> Result<(), DropReason> {
         match headers.protocol {
             protocol::TCP => self.help_segment(frame, headers, index, direction, egress),
+            protocol::UDP => self.help_datagram(frame, headers, index, direction),
             _ => Ok(()),
         }
     }
@@ -99,11 +101,14 @@ impl Shard {
         let start = l4 + usize::from(header_len);
         if payload_len > 0
             && let Some(Assigned { helper, loose }) = self.assigned(index)
+            && let Reads::Lines(reader) = &helper.descriptor().reads
         {
             let is_translated = self.table.entries.at(index).is_translated();
             let room = self.room_to_grow(frame, headers, egress);
-            let reading = Reading { index, direction, helper, loose, place, is_translated, seq, room };
-            self.read_segment(frame, &reading, start, payload_len)?;
+            let reading =
+                Reading { index, direction, helper, reader, loose, place, is_translated, seq, room };
+            let read = |shard: &mut Self, payload: &[u8]| shard.read_payload(&reading, payload);
+            self.with_payload(frame, start, payload_len as usize, read)?;
             let changes = self.shift(place, direction).map_or(&[][..], |shift| shift.changes_from(seq));
             let within = |change: &&Change| change.at.wrapping_sub(seq) < payload_len;
             let changes = &changes[..changes.iter().take_while(within).count()];
@@ -170,7 +175,7 @@ impl Shard {
         place
     }
 
-    fn assigned(&self, index: u32) -> Option<Assigned> {
+    pub(super) fn assigned(&self, index: u32) -> Option<Assigned> {
         self.table.extension(index)?.assigned()
     }
 
@@ -180,22 +185,21 @@ impl Shard {
         frame.reassembled().is_none().then(|| i32::from(largest) - headers.l3_len as i32)
     }
 
-    /// Has the helper read the payload of a segment, which begins at `start` of the frame.
-    fn read_segment<F: Frame>(
+    /// Has the payload of a packet read, so many bytes from `start` of the frame on, in however many pieces it lies there.
+    pub(super) fn with_payload<F: Frame, R>(
         &mut self,
         frame: &F,
-        reading: &Reading,
         start: usize,
-        payload_len: u32,
-    ) -> Result<(), DropReason> {
-        let len = payload_len as usize;
+        len: usize,
+        read: impl FnOnce(&mut Self, &[u8]) -> R,
+    ) -> R {
         match frame.head().get(start..start + len) {
-            Some(payload) => self.read_payload(reading, payload),
+            Some(payload) => read(self, payload),
             None => {
                 let mut scratch = self.help.take_scratch();
                 let copied = segments::copy(frame, start as u16, len, &mut scratch);
                 let payload = copied.and_then(|copied| scratch.get(..copied)).unwrap_or_default();
-                let read = self.read_payload(reading, payload);
+                let read = read(self, payload);
                 self.help.put_scratch(scratch);
                 read
             }
@@ -220,8 +224,8 @@ impl Shard {
 
     /// Reads each line once, in order.
     fn read_lines(&mut self, reading: &Reading, payload: &[u8]) -> Result<(), DropReason> {
-        let Reading { direction, helper, place, is_translated, seq, .. } = *reading;
-        let may_announce = is_translated.then_some(|piece: &[u8]| helper.may_announce(piece, direction));
+        let Reading { direction, reader, place, is_translated, seq, .. } = *reading;
+        let may_announce = is_translated.then_some(|piece: &[u8]| (reader.may_announce)(piece, direction));
         match self.help.arrive(place, direction, seq, payload, may_announce) {
             Arrival::Refused => return Err(DropReason::HelperPartial),
             Arrival::GaveUp(event) => {
@@ -239,10 +243,10 @@ impl Shard {
 
     /// Reads a payload from this byte on.
     fn read_from(&mut self, reading: &Reading, payload: &[u8], mut at: usize) -> Result<(), DropReason> {
-        let Reading { direction, helper, place, seq, .. } = *reading;
+        let Reading { direction, reader, place, seq, .. } = *reading;
         let mut announcements = 0;
         while let Some(InLine { found, start }) =
-            self.help.next_found(place, helper, direction, payload, &mut at)
+            self.help.next_found(place, reader, direction, payload, &mut at)
         {
             match found {
                 Found::Nothing => {}
@@ -269,12 +273,12 @@ impl Shard {
 
     /// Reads what begins a line that is known to begin there, as Linux does.
     fn read_as_linux(&mut self, reading: &Reading, payload: &[u8]) -> Result<(), DropReason> {
-        let Reading { index, direction, helper, place, seq, .. } = *reading;
+        let Reading { index, direction, reader, place, seq, .. } = *reading;
         let family = self.table.entries.at(index).selector.family();
         let Some(help) = self.help.get_mut(place) else { return Ok(()) };
         let newlines = &mut help.newlines[direction as usize];
         let is_read = newlines.begin_at(seq);
-        let found = if is_read { helper.inspect_as_linux(payload, direction, family) } else { Match::None };
+        let found = if is_read { (reader.inspect_as_linux)(payload, direction, family) } else { Match::None };
         if found != Match::Partial && payload.ends_with(b"\n") {
             newlines.note(seq.wrapping_add(payload.len() as u32));
         }

@@ -29,7 +29,7 @@ pub(super) fn ports_lite(l4: &[u8], l4_len: usize) -> Result<Ports, InvalidReaso
 
 /// The datagram's length in bytes, header included, as it says itself.
 #[inline]
-pub(super) const fn length(header: &[u8; HEADER_BYTES]) -> usize {
+pub(crate) const fn length(header: &[u8; HEADER_BYTES]) -> usize {
     u16_at(header, 4) as usize
 }
 

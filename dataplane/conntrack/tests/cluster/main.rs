@@ -12,6 +12,7 @@ mod helpers;
 mod late;
 mod mtu;
 mod reload;
+mod tftp;
 mod workers;
 
 use cluster::Cluster;

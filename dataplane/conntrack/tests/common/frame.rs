@@ -53,9 +53,13 @@ impl Pair {
 
     /// A datagram with so many bytes of payload.
     pub fn udp(self, payload_len: usize) -> Packet {
-        let len = (8 + payload_len) as u16;
-        let mut l4 = [self.ports().as_slice(), &len.to_be_bytes(), &[0; 2]].concat();
-        l4.resize(usize::from(len), 0x55);
+        self.datagram(&vec![0x55; payload_len])
+    }
+
+    /// A datagram with this payload.
+    pub fn datagram(self, payload: &[u8]) -> Packet {
+        let len = (8 + payload.len()) as u16;
+        let l4 = [self.ports().as_slice(), &len.to_be_bytes(), &[0; 2], payload].concat();
         self.packet(UDP, l4, Some(6))
     }
 

@@ -3,21 +3,27 @@
 //! The client announces a data connection by PORT or EPRT, the server by the replies 227 and 229. What of this is malformed
 //! turns the helper off, as does whatever is not FTP, and an encrypted session.
 
-pub(super) mod linux;
+mod linux;
 #[cfg(test)]
 mod tests;
 
-use super::Descriptor;
 use super::event::HelperEvent;
 use super::found::{Announced, Form, Found, Line, Memory};
 use super::text::Text;
+use super::{Descriptor, LineReader, Reads};
 use crate::family::Family;
 use crate::tuple::{Direction, protocol};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A client may announce one data connection after the other, but it has one at a time.
-pub(super) const DESCRIPTOR: Descriptor =
-    Descriptor { name: "ftp", protocol: protocol::TCP, ports: &[21], max_expectations: 1, timeout_s: 300 };
+pub(super) const DESCRIPTOR: Descriptor = Descriptor {
+    name: "ftp",
+    protocol: protocol::TCP,
+    ports: &[21],
+    max_expectations: 1,
+    timeout_s: 300,
+    reads: Reads::Lines(LineReader { inspect, inspect_as_linux: linux::inspect, may_announce, rewrite }),
+};
 
 /// What a session begins with: commands that need no login (RFC 959, 2228, 2389, 2428, 2640, 7151), and others that clients send
 /// before it. HTTP and mail have none of these for a first word.
@@ -38,7 +44,7 @@ const CODE: Memory = 0xffff;
 const EPSV_ALL: Memory = 1 << 16;
 
 /// Whether a line that begins so may come to announce a connection.
-pub(super) fn may_announce(piece: &[u8], direction: Direction) -> bool {
+fn may_announce(piece: &[u8], direction: Direction) -> bool {
     let piece = without_telnet(piece);
     ANNOUNCING[direction as usize].iter().any(|word| {
         let both = piece.len().min(word.len());
@@ -47,7 +53,7 @@ pub(super) fn may_announce(piece: &[u8], direction: Direction) -> bool {
 }
 
 /// What a line announces.
-pub(super) fn inspect(line: &Line<'_>, memory: &mut Memory) -> Found {
+fn inspect(line: &Line<'_>, memory: &mut Memory) -> Found {
     match line.direction {
         Direction::Original => command(line, memory),
         Direction::Reply => reply(line.bytes, memory),
@@ -55,7 +61,7 @@ pub(super) fn inspect(line: &Line<'_>, memory: &mut Memory) -> Found {
 }
 
 /// An address in one of the forms. IPv6 is written in full, as Linux does.
-pub(super) fn rewrite(form: Form, family: Family, address: u128, port: u16) -> Text {
+fn rewrite(form: Form, family: Family, address: u128, port: u16) -> Text {
     match (form, family) {
         (Form::Numbers, _) => {
             let [a, b, c, d] = (address as u32).to_be_bytes();

@@ -5,6 +5,7 @@ mod ftp;
 mod numbers;
 mod session;
 mod streams;
+mod tftp;
 mod translated;
 
 use crate::common::*;
