@@ -6,6 +6,7 @@ mod commands;
 mod cores;
 mod devices;
 mod fallback;
+mod helpers;
 mod host;
 mod life;
 mod linux;
