@@ -186,6 +186,7 @@ mod tests {
             mark: 0x12,
             age_s: None,
             helper: None,
+            seqadj: None,
             master: None,
             uses: 1,
         }

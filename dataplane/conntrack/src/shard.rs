@@ -319,12 +319,13 @@ impl Shard {
             settings,
             self.now,
         );
-        let assigned = self.table.extension(index).and_then(Extension::assigned);
-        let helper = assigned.map(|assigned| assigned.helper.name());
+        let extension = self.table.extension(index);
+        let helper = extension.and_then(Extension::assigned).map(|assigned| assigned.helper.name());
+        let seqadj = extension.and_then(|extension| self.help.seqadj(extension.help));
         let master = self.table.child(index).map(|child| child.expectation.master);
         let children =
             self.expectations.claims().children(self.steering().own(), self.table.entries.id(index));
-        EntrySnapshot { helper, master, uses: 1 + children, ..snapshot }
+        EntrySnapshot { helper, seqadj, master, uses: 1 + children, ..snapshot }
     }
 }
 

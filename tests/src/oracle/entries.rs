@@ -4,11 +4,12 @@ use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::expectations::Expectation;
+use sluice_conntrack::helpers::Seqadj;
 use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::listing::{EntrySnapshot, ExpectationSnapshot, Layout};
 use sluice_conntrack::time::Tick;
 use sluice_conntrack::tuple::protocol;
-use sluice_conntrack::{Tuple, tuple::Family};
+use sluice_conntrack::{Direction, Tuple, tuple::Family};
 
 use super::router::Router;
 
@@ -90,6 +91,15 @@ fn entry(router: &Router, id: EntryId, shown: &EntrySnapshot) -> Value {
     }
     if let Some(helper) = shown.helper {
         entry["helper"] = json!(helper);
+    }
+    if let Some(seqadj) = shown.seqadj {
+        let of = |direction| {
+            let Seqadj { correction_pos, offset_before, offset_after } = seqadj[direction as usize];
+            // Linux notes the number of the segment, Sluice that of the text in it.
+            let pos = router.segment_with(id, direction, correction_pos).unwrap_or(correction_pos);
+            json!({ "pos": pos, "before": offset_before, "after": offset_after })
+        };
+        entry["seqadj"] = json!({ "orig": of(Direction::Original), "reply": of(Direction::Reply) });
     }
     if let Some(master) = &shown.master {
         entry["master"] = tuple(master);

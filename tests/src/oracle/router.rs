@@ -5,12 +5,14 @@ use serde_json::{Value, json};
 use sluice::config::Config;
 use sluice_conntrack::dispatch::{Dispatcher, Host};
 use sluice_conntrack::exchange::Message;
-use sluice_conntrack::headers::Fragment;
+use sluice_conntrack::headers::{Fragment, Kind, Packet as Parsed};
+use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::listing::EntrySnapshot;
-use sluice_conntrack::tuple::Family;
+use sluice_conntrack::tuple::{Family, protocol};
 use sluice_conntrack::verdict::Action;
+use sluice_conntrack::wire::tcp::Segment;
 use sluice_conntrack::{
-    Capacity, DropReason, Handed, Installation, Instant, PortId, Shard, ShardId, Verdict, wire,
+    Capacity, Direction, DropReason, Handed, Installation, Instant, PortId, Shard, ShardId, Verdict, wire,
 };
 use sluice_memory::Pages;
 use std::time::Duration;
@@ -40,7 +42,12 @@ pub struct Router {
     pub now: Instant,
     /// Entries made since the table was last looked at, as they were when they were made.
     pub born: Vec<Value>,
+    /// Where the payload of each segment lies, as its sender numbered it.
+    segments: Vec<(EntryId, Direction, Numbers)>,
 }
+
+/// The first sequence number of a segment, and how many bytes it has.
+type Numbers = (u32, u32);
 
 impl Router {
     /// A box with this configuration and an empty table.
@@ -50,7 +57,7 @@ impl Router {
         let capacity = Capacity { entries, seed: [1, 2, 3, 4], pages: Pages::Ordinary };
         let now = Instant::from_ns(0).after(Duration::from_secs(1));
         let shard = Shard::new(capacity, configuration, now)?;
-        Ok(Self { dispatcher: Dispatcher::new(&shard), shard, now, born: Vec::new() })
+        Ok(Self { dispatcher: Dispatcher::new(&shard), shard, now, born: Vec::new(), segments: Vec::new() })
     }
 
     /// Puts another configuration in force.
@@ -78,6 +85,7 @@ impl Router {
     pub fn send(&mut self, side: &str, l3: &[u8]) -> Result<Value> {
         let port = SIDES.iter().position(|name| *name == side).context("no such side")?;
         let mut frames = [(PortId(port as u8), ethernet(l3))];
+        let Arrived { whole_bytes, numbers } = Arrived::new(&frames[0]);
         let mut verdicts = [Verdict::dropped(DropReason::Policy)];
         let inserts = self.shard.counters().inserts;
         self.shard.process(self.now, &mut frames, &mut verdicts);
@@ -87,13 +95,42 @@ impl Router {
         if self.shard.counters().inserts > inserts {
             self.born.extend(entries::find(self, verdict.entry));
         }
+        if let (Some(entry), Some(direction), Some(numbers)) = (verdict.entry, verdict.direction, numbers) {
+            self.segments.push((entry, direction, numbers));
+        }
         let Outside { out, l3_bytes, .. } = outside;
+        let l3_bytes = whole_bytes.unwrap_or(l3_bytes);
         let classified = verdict.state.map(|state| {
             let direction = verdict.direction.map(|direction| ["orig", "reply"][direction as usize]);
             json!({ "state": state.name(), "dir": direction, "len": l3_bytes })
         });
         let why = verdict.invalid.map(|reason| reason.label());
         Ok(json!({ "out": out, "ct": Vec::from_iter(classified), "why": Vec::from_iter(why) }))
+    }
+
+    /// The first sequence number of the segment that brought this byte.
+    pub fn segment_with(&self, entry: EntryId, direction: Direction, seq: u32) -> Option<u32> {
+        let mut own = self.segments.iter().filter(|(of, way, _)| (*of, *way) == (entry, direction));
+        own.find_map(|(_, _, (start, bytes))| (seq.wrapping_sub(*start) < *bytes).then_some(*start))
+    }
+}
+
+/// What a packet was when it came in.
+struct Arrived {
+    /// Its bytes, where it is no fragment.
+    whole_bytes: Option<u32>,
+    /// Those of a TCP segment.
+    numbers: Option<Numbers>,
+}
+
+impl Arrived {
+    fn new(packet: &Packet) -> Self {
+        let headers = wire::parse(packet).ok().filter(|headers| headers.fragment == Fragment::Whole);
+        let whole_bytes = headers.as_ref().map(|headers| headers.l3_len);
+        let tcp =
+            headers.filter(|headers| (headers.kind, headers.protocol) == (Kind::Tracked, protocol::TCP));
+        let segment = tcp.as_ref().and_then(|headers| Segment::parse(&Parsed { headers, head: &packet.1 }));
+        Self { whole_bytes, numbers: segment.map(|segment| (segment.seq, segment.payload_len)) }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::LineReader;
 use super::found::{Found, Line, Memory};
 use super::newlines::Newlines;
-use super::shift::Shift;
+use super::shift::{Seqadj, Shift};
 use super::slots::{Place, Slots};
 use super::stream::{Arrival, LINE_BYTES, LineBuffer, ReadLine, Reader};
 use crate::tuple::Direction;
@@ -95,6 +95,12 @@ impl HelpTable {
     /// What is kept of a connection.
     pub(crate) fn get(&self, place: Place) -> Option<&Help> {
         self.helps.get(place)
+    }
+
+    /// How the numbers of both directions are shifted; `None` where they are not.
+    pub(crate) fn seqadj(&self, place: Place) -> Option<[Seqadj; 2]> {
+        let seqadj = self.get(place)?.shifts.each_ref().map(Shift::seqadj);
+        (seqadj != <[Seqadj; 2]>::default()).then_some(seqadj)
     }
 
     /// The same, to be changed.

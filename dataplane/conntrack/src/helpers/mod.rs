@@ -20,6 +20,7 @@ mod tftp;
 
 pub use event::HelperEvent;
 pub(crate) use help::HelpTable;
+pub use shift::Seqadj;
 pub(crate) use slots::Place;
 
 use crate::facts::Facts;

@@ -57,6 +57,17 @@ pub(crate) struct Shift {
     changes: [Change; MAX_CHANGES],
 }
 
+/// What a direction's shift is made of, as far as its last change tells: Linux's `nf_ct_seqadj`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seqadj {
+    /// The sender's number of the last text that has become longer or shorter; 0 where it is no longer known.
+    pub correction_pos: u32,
+    /// What is added to the sender's numbers up to there, modulo 2^32.
+    pub offset_before: i32,
+    /// What is added to those behind it.
+    pub offset_after: i32,
+}
+
 /// Whether number `a` comes before `b`.
 const fn before(a: u32, b: u32) -> bool {
     a.wrapping_sub(b).cast_signed() < 0
@@ -71,6 +82,18 @@ impl Shift {
     /// Whether any number is changed at all.
     pub(crate) const fn is_none(&self) -> bool {
         self.before == 0 && self.len == 0
+    }
+
+    /// What it is made of, for listings.
+    pub(crate) fn seqadj(&self) -> Seqadj {
+        let offset = self.before.cast_signed();
+        let mut seqadj = Seqadj { correction_pos: 0, offset_before: offset, offset_after: offset };
+        for change in self.changes().iter().filter(|change| change.shift() != 0) {
+            let offset_before = seqadj.offset_after;
+            let offset_after = offset_before.wrapping_add_unsigned(change.shift());
+            seqadj = Seqadj { correction_pos: change.at, offset_before, offset_after };
+        }
+        seqadj
     }
 
     /// Those of them that begin at this number or behind it.
@@ -190,6 +213,20 @@ mod tests {
         let seen = [50, 110, 200, 210, 310].map(|seq| it.forth(seq));
         assert_eq!(seen, [50, 113, 203, 211, 311]);
         assert_eq!(seen.map(|number| it.back(number, Edge::End)), [50, 110, 200, 210, 310]);
+    }
+
+    #[test]
+    fn the_last_change_of_another_length_tells_the_offsets() {
+        let seqadj = |correction_pos, offset_before, offset_after| Seqadj {
+            correction_pos,
+            offset_before,
+            offset_after,
+        };
+        let mut it = shift(&[change(100, 10, 13), change(200, 10, 4), change(300, 5, 5)]);
+        assert_eq!(it.seqadj(), seqadj(200, 3, -3));
+        it.forget_before(300 + (1 << 30));
+        assert_eq!(it.seqadj(), seqadj(0, -3, -3));
+        assert_eq!(shift(&[change(300, 5, 5)]).seqadj(), Seqadj::default());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::{EntrySnapshot, Keys, Traffic, family_name, protocol_name};
 use crate::entry::Status;
+use crate::helpers::Seqadj;
 use crate::tuple::{Direction, Tuple};
 use std::fmt;
 
@@ -30,6 +31,11 @@ pub(super) fn write(entry: &EntrySnapshot, out: &mut impl fmt::Write) -> fmt::Re
         if let Some(traffic) = entry.traffic {
             let Traffic { packets, bytes } = traffic[direction as usize];
             write!(out, ",\"packets\":{packets},\"bytes\":{bytes}")?;
+        }
+        if let Some(seqadj) = entry.seqadj {
+            let Seqadj { correction_pos, offset_before, offset_after } = seqadj[direction as usize];
+            write!(out, ",\"seqadj\":{{\"correction_pos\":{correction_pos},")?;
+            write!(out, "\"offset_before\":{offset_before},\"offset_after\":{offset_after}}}")?;
         }
         out.write_str("},")?;
     }

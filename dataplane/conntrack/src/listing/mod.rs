@@ -11,6 +11,7 @@ mod tests;
 pub use expectation::ExpectationSnapshot;
 
 use crate::entry::{Cold, Entry, Status};
+use crate::helpers::Seqadj;
 use crate::ids::Zone;
 use crate::settings::{Preset, Settings};
 use crate::time::{Instant, Tick};
@@ -77,6 +78,8 @@ pub struct EntrySnapshot {
     pub age_s: Option<u32>,
     /// Name of the helper that reads it.
     pub helper: Option<&'static str>,
+    /// How the sequence numbers of the original and the reply direction are shifted; `None` where they are not.
+    pub seqadj: Option<[Seqadj; 2]>,
     /// Original tuple of the entry that expected it.
     pub master: Option<Tuple>,
     /// How many hold the entry: the table, and each entry that names it as master.
@@ -108,6 +111,7 @@ impl EntrySnapshot {
             mark: entry.mark,
             age_s: settings.timestamp.then(|| u32::try_from(age_s).unwrap_or(u32::MAX)),
             helper: None,
+            seqadj: None,
             master: None,
             uses: 1,
         }

@@ -251,6 +251,13 @@ fn json_has_what_the_entry_has() {
             + r#""reply":{"src":"192.168.1.9","dst":"192.168.1.6","sport":22,"dport":32775,"packets":1,"bytes":60},"#
             + r#""status":["SEEN_REPLY","ASSURED"],"mark":0,"zone":0,"use":1}"#
     );
+    let seqadj = Seqadj { correction_pos: 1022, offset_before: 3, offset_after: -1 };
+    let ftp =
+        EntrySnapshot { helper: Some("ftp"), seqadj: Some([seqadj, Seqadj::default()]), ..tcp.snapshot(0) };
+    let shown = line(&ftp, Layout::Json);
+    let original =
+        r#""bytes":112,"seqadj":{"correction_pos":1022,"offset_before":3,"offset_after":-1}},"reply":"#;
+    assert!(shown.contains(original) && shown.contains(r#""zone":0,"helper":"ftp","use":1}"#), "{shown}");
     let mut esp = Case::new("fd00::1", "fd00::2", protocol::ESP, 0, 0, 600);
     esp.settings.accounting = false;
     assert_eq!(

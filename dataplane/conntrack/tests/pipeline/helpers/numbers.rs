@@ -3,6 +3,7 @@
 use super::session::*;
 use super::translated::{PORT, inwards, masqueraded, outwards, pool, router};
 use super::*;
+use sluice_conntrack::helpers::Seqadj;
 use sluice_conntrack::nat::Nat;
 use sluice_conntrack::settings::Preset;
 use sluice_conntrack::{DropReason, State};
@@ -114,5 +115,17 @@ fn windows_are_tracked_in_the_numbers_of_whoever_sends() {
         assert_eq!((all.verdict.state, all.ack), (Some(State::Established), sent));
         let beyond = session.sends(Client, sent + 20_000, "x");
         assert_eq!(beyond.verdict.state, Some(State::Invalid));
+    }
+}
+
+#[test]
+fn g14_a_listing_tells_from_where_on_numbers_are_shifted() {
+    for preset in PRESETS {
+        let mut session = masqueraded(preset, "203.0.113.1", [u32::MAX - 2, 5000]);
+        assert_eq!(session.it.entry().seqadj, None);
+        let correction_pos = session.next[0].wrapping_add("PORT ".len() as u32);
+        session.says(Client, "PORT 10,0,0,2,8,1\r\n");
+        let seqadj = Seqadj { correction_pos, offset_before: 0, offset_after: 3 };
+        assert_eq!(session.it.entry().seqadj, Some([seqadj, Seqadj::default()]));
     }
 }
