@@ -35,29 +35,40 @@ impl Shard {
         };
         let decision = match remembered {
             Some(decision) => decision,
-            None => self.look_and_walk(packet, tracked, ingress, egress.port, destination),
+            None => {
+                let decision = self.look_and_walk(packet, tracked, ingress, egress.port, destination);
+                if self.is_rerouted(tracked, decision, egress) {
+                    return self.end_rerouted(tracked, decision, packet.headers);
+                }
+                decision
+            }
         };
-        let mut verdict = self.apply(decision, packet.headers, tracked, egress);
+        let verdict = self.apply(decision, packet.headers, tracked, egress);
         self.rule_counters.count(verdict.rule, packet.headers.l3_len);
-        if remembered.is_none() {
-            self.end_rerouted(tracked, &mut verdict);
-        }
         verdict
     }
 
-    /// Ends a masqueraded connection whose packet would pass, but leave by another interface, as Linux does. Routes change with
-    /// the configuration only, so nobody asks where a judgement is remembered.
-    #[inline(never)]
-    fn end_rerouted(&mut self, tracked: &Tracked, verdict: &mut Verdict) {
-        if let (Action::Forward(port), Some(index)) = (verdict.action, tracked.entry())
-            && matches!(tracked.state, State::New | State::Established)
+    /// Whether a packet that may pass belongs to a masqueraded connection and would leave by another interface than that. Routes
+    /// change with the configuration only, so nobody asks where a judgement is remembered.
+    fn is_rerouted(&self, tracked: &Tracked, decision: Decision, egress: Egress) -> bool {
+        let (outcome, _) = self.configuration.policy.outcome(decision);
+        matches!(tracked.state, State::New | State::Established)
             && tracked.direction == Some(Direction::Original)
-            && self.is_masqueraded_elsewhere(index, port)
-        {
+            && matches!((outcome, egress.action()), (Outcome::Accept, Action::Forward(_)))
+            && tracked.entry().is_some_and(|index| self.is_masqueraded_elsewhere(index, egress.port))
+    }
+
+    /// Ends such a connection, as Linux does.
+    #[cold]
+    #[inline(never)]
+    fn end_rerouted(&mut self, tracked: &Tracked, decision: Decision, headers: &Headers) -> Verdict {
+        let (_, rule) = self.configuration.policy.outcome(decision);
+        self.rule_counters.count(rule, headers.l3_len);
+        if let Some(index) = tracked.entry() {
             self.end(index, End::Closed);
-            verdict.refuse(Action::Drop(DropReason::NatRouteChanged));
-            verdict.entry = None;
         }
+        let dropped = self.verdict(tracked, Action::Drop(DropReason::NatRouteChanged));
+        Verdict { rule, entry: None, ..dropped }
     }
 
     /// The verdict of the policy on the first packet of a connection, and the mark that rules give the connection;

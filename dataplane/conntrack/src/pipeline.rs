@@ -166,22 +166,46 @@ impl Shard {
             Kind::Error => self.relate(&slot.key, packet, frame.handed()),
             Kind::Tracked => self.track(&slot.key, packet, frame.handed()),
         };
+        self.decide_tracked(frame, slot, &tracked)
+    }
+
+    /// The same once it is known what the packet belongs to.
+    #[inline(always)]
+    fn decide_tracked<F: Frame>(&mut self, frame: &mut F, slot: &Slot, tracked: &Tracked) -> Verdict {
+        let headers = &slot.headers;
         match tracked.place {
             Place::Elsewhere(shard, by) => Verdict::ended(Action::Handoff(shard, by)),
             Place::Pending(index) => {
                 Verdict { entry: Some(self.table.entries.id(index)), ..Verdict::ended(Action::Wait) }
             }
-            Place::New(replaces) => self.decide_new(frame, slot, &tracked, replaces),
+            Place::SeqAdjusted(index) => self.decide_adjusted(frame, slot, tracked, index),
+            Place::New(replaces) => self.decide_new(frame, slot, tracked, replaces),
             Place::Table(index) | Place::Syn(index) | Place::Ending(index)
                 if self.table.entries.at(index).is_rewritten() =>
             {
-                self.decide_rewritten(frame, headers, &tracked, index)
+                self.decide_rewritten(frame, headers, tracked, index)
             }
             Place::None | Place::Table(_) | Place::Syn(_) | Place::Ending(_) | Place::Suspect(..) => {
-                let verdict = self.route_and_judge(frame, headers, &tracked, None);
-                self.conclude(frame, headers, &tracked, verdict)
+                let verdict = self.route_and_judge(frame, headers, tracked, None);
+                self.conclude(frame, headers, tracked, verdict)
             }
         }
+    }
+
+    /// About a packet of a connection whose numbers a helper has moved.
+    #[cold]
+    #[inline(never)]
+    fn decide_adjusted<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        slot: &Slot,
+        found: &Tracked,
+        index: u32,
+    ) -> Verdict {
+        let direction = found.direction.unwrap_or(Direction::Original);
+        let packet = Packet { headers: &slot.headers, head: frame.head() };
+        let tracked = self.track_adjusted(index, packet, direction, frame.handed());
+        self.decide_tracked(frame, slot, &tracked)
     }
 
     /// About a packet that opens no connection though it has none.

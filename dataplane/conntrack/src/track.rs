@@ -41,6 +41,8 @@ pub(crate) enum Place {
     Suspect(u32, Tick),
     /// In the table, but it waits for another shard.
     Pending(u32),
+    /// In the table, but a helper has moved its numbers: the packet is yet [to be tracked](Shard::track_adjusted) by them.
+    SeqAdjusted(u32),
     /// Known to another shard.
     Elsewhere(ShardId, Handoff),
     /// Nowhere: the packet may open a connection, in place of this entry if there is one.
@@ -70,9 +72,11 @@ impl Tracked {
     pub(crate) const fn entry(&self) -> Option<u32> {
         match self.place {
             Place::None | Place::New(_) | Place::Elsewhere(..) | Place::Suspect(..) => None,
-            Place::Table(index) | Place::Syn(index) | Place::Ending(index) | Place::Pending(index) => {
-                Some(index)
-            }
+            Place::Table(index)
+            | Place::Syn(index)
+            | Place::Ending(index)
+            | Place::Pending(index)
+            | Place::SeqAdjusted(index) => Some(index),
         }
     }
 }
@@ -90,27 +94,25 @@ impl Shard {
         let Some((index, direction)) = self.find(key, &packet.headers.tuple) else {
             return self.elsewhere(packet, handed).unwrap_or(Tracked::first(None));
         };
-        let entry = self.table.entries.at(index);
-        if entry.status.intersects(Status::PENDING.union(Status::SEQ_ADJUST)) {
-            return self.track_rarer(index, packet, direction, handed);
+        let status = self.table.entries.at(index).status;
+        if status.intersects(Status::PENDING.union(Status::SEQ_ADJUST)) {
+            let is_pending = status.contains(Status::PENDING);
+            let place = if is_pending { Place::Pending(index) } else { Place::SeqAdjusted(index) };
+            return Tracked { direction: Some(direction), place, ..Tracked::without_entry(State::New) };
         }
         self.track_found(index, packet, direction, handed)
     }
 
-    /// The same of a packet whose entry waits for another shard, or whose numbers a helper has moved.
+    /// Brings the entry of a packet up to date whose connection's numbers a helper has moved, by the numbers that its ends know.
     #[cold]
     #[inline(never)]
-    fn track_rarer(
+    pub(crate) fn track_adjusted(
         &mut self,
         index: u32,
         packet: Packet<'_>,
         direction: Direction,
         handed: Option<Handed>,
     ) -> Tracked {
-        if self.table.entries.at(index).status.contains(Status::PENDING) {
-            let place = Place::Pending(index);
-            return Tracked { direction: Some(direction), place, ..Tracked::without_entry(State::New) };
-        }
         let mut header = [0; LONGEST_HEADER];
         let moved = self.as_sent(index, packet, direction, &mut header);
         let (headers, head) = moved.unwrap_or((*packet.headers, packet.head));
@@ -226,6 +228,12 @@ impl Shard {
             Kind::Error => self.relate(&key, packet, None),
             Kind::Tracked => self.track(&key, packet, None),
             Kind::NotIp | Kind::Untracked | Kind::Fragment | Kind::Invalid(_) => return,
+        };
+        let tracked = match (tracked.place, tracked.direction) {
+            (Place::SeqAdjusted(index), Some(direction)) => {
+                self.track_adjusted(index, packet, direction, None)
+            }
+            _ => tracked,
         };
         if let Place::Ending(index) = tracked.place {
             self.end(index, End::Closed);
