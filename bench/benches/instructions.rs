@@ -60,21 +60,21 @@ fn process(mut driver: Driver) -> Driver {
 }
 
 #[library_benchmark(setup = open)]
-#[bench::plain(args = (PLAIN), config = at_most(988))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(1217))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(1262))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(1260))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(1261))]
+#[bench::plain(args = (PLAIN), config = at_most(1015))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(1251))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(1296))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(1294))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(1295))]
 fn established(driver: Driver) -> Driver {
     process(driver)
 }
 
 #[library_benchmark(setup = empty)]
-#[bench::plain(args = (PLAIN), config = at_most(1784))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(3057))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(3235))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(3263))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(3279))]
+#[bench::plain(args = (PLAIN), config = at_most(1855))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(3128))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(3306))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(3333))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(3349))]
 fn new(driver: Driver) -> Driver {
     process(driver)
 }

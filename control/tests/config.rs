@@ -1,5 +1,8 @@
 //! The configuration from outside: what files are taken, what is said about those that are not.
 
+#[path = "config/links.rs"]
+mod links;
+
 use sluice::config::{self, Config};
 
 /// Two interfaces and whatever follows.
@@ -357,65 +360,5 @@ fn damaged_files_are_refused_or_read() {
             let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
             assert_every_finding_has_a_place(&error, text);
         }
-    }
-}
-
-#[test]
-fn the_box_itself_is_local() {
-    let to_box = "policy: {rules: [{out: local, action: accept}]}";
-    let from_box = to_box.replace("out:", "in:");
-    assert!(parse(&with(to_box)).is_ok());
-    assert!(refusal(&with(&from_box)).contains("no interface has a host side"));
-    let hosted = |host: &str| with(&from_box).replace("net_null0'", &format!("net_null0', host: {host}"));
-    let routed = |host: &str| format!("{}\nforwarding: routed", hosted(host));
-    for host in ["true", "{namespace: routing}"] {
-        assert!(parse(&routed(host)).is_ok(), "{}", refusal(&routed(host)));
-        let resolved = parse(&routed(host)).unwrap();
-        assert_eq!(parse(&config::to_yaml(&resolved)), Ok(resolved));
-    }
-    for (host, said) in [
-        ("false", "expected true, or no such key"),
-        ("routing", "expected true, or a mapping (namespace)"),
-        ("{namespace: a/b}", "cannot be the name of a network namespace"),
-        ("{namespaces: a}", "namespace"),
-        ("{}", "namespace"),
-    ] {
-        let message = refusal(&routed(host));
-        assert!(message.contains(said), "{host}: {message}");
-    }
-    assert!(refusal(&hosted("true")).contains("a wire has no host side"));
-    let taken = "version: 1\ninterfaces: {eth1: {device: 'vdev:net_af_packet0,iface=eth1', host: true}}";
-    assert!(refusal(taken).contains("the kernel has an interface `eth1` already"));
-    assert!(parse(&taken.replace("true", "{namespace: routing}")).is_ok());
-    let named = "version: 1\ninterfaces: {local: {device: 'vdev:net_null0'}}";
-    assert!(refusal(named).contains("cannot be an interface's name"));
-}
-
-#[test]
-fn routes_and_neighbours_are_on_a_link() {
-    let file = |rest: &str| {
-        let interface = "{device: 'vdev:net_null0', addresses: [10.0.0.1/24]}";
-        format!("version: 1\ninterfaces: {{a: {interface}}}\n{rest}")
-    };
-    let neighbour = |rest: &str| {
-        file(&format!("neighbours: [{{address: 10.0.0.2, mac: '02:00:00:00:00:02', dev: a}}{rest}]"))
-    };
-    assert!(parse(&neighbour("")).is_ok());
-    for (wrong, said) in [
-        (
-            neighbour(", {address: 10.0.0.2, mac: '02:00:00:00:00:03', dev: a}"),
-            "there is a neighbour 10.0.0.2 already",
-        ),
-        (neighbour("").replace("10.0.0.2", "10.9.9.9"), "10.9.9.9 is in no network of interface `a`"),
-        (neighbour("").replace("dev: a", "dev: b"), "there is no interface `b`"),
-        (neighbour("").replace("02:00:00:00:00:02", "ff:ff:ff:ff:ff:ff"), "is the address of many hosts"),
-        (file("routes: [{to: 224.0.0.0/4, dev: a}]"), "multicast is not forwarded"),
-        (
-            with("forwarding: wire\nneighbours: [{address: 10.0.0.2, mac: '02:00:00:00:00:02', dev: a}]"),
-            "has no use for neighbours",
-        ),
-    ] {
-        let message = refusal(&wrong);
-        assert!(message.contains(said), "{message}");
     }
 }

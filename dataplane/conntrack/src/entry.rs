@@ -56,6 +56,8 @@ bitflags! {
         const REWRITTEN = Self::TRANSLATED.bits() | Self::HELPER.bits();
         /// It holds a reference on a mapping.
         const USES_MAPPING = Self::EIF.bits() | Self::MAPPED.bits();
+        /// Its packets are not tracked as they come.
+        const APART = Self::PENDING.bits() | Self::SEQ_ADJUST.bits();
     }
 }
 
@@ -217,6 +219,11 @@ impl Entry {
     /// Whether its reply tuple is another than the inverse of its original one.
     pub const fn is_translated(&self) -> bool {
         self.status.intersects(Status::TRANSLATED)
+    }
+
+    /// Whether it waits for another shard to grant its reply tuple.
+    pub const fn is_pending(&self) -> bool {
+        self.status.contains(Status::PENDING)
     }
 
     /// Whether its packets are rewritten, or may be.

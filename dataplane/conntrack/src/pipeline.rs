@@ -175,10 +175,7 @@ impl Shard {
         let headers = &slot.headers;
         match tracked.place {
             Place::Elsewhere(shard, by) => Verdict::ended(Action::Handoff(shard, by)),
-            Place::Pending(index) => {
-                Verdict { entry: Some(self.table.entries.id(index)), ..Verdict::ended(Action::Wait) }
-            }
-            Place::SeqAdjusted(index) => self.decide_adjusted(frame, slot, tracked, index),
+            Place::Apart(index) => self.decide_apart(frame, slot, tracked, index),
             Place::New(replaces) => self.decide_new(frame, slot, tracked, replaces),
             Place::Table(index) | Place::Syn(index) | Place::Ending(index)
                 if self.table.entries.at(index).is_rewritten() =>
@@ -192,16 +189,13 @@ impl Shard {
         }
     }
 
-    /// About a packet of a connection whose numbers a helper has moved.
+    /// About a packet of a connection that waits for another shard, or whose numbers a helper has moved.
     #[cold]
     #[inline(never)]
-    fn decide_adjusted<F: Frame>(
-        &mut self,
-        frame: &mut F,
-        slot: &Slot,
-        found: &Tracked,
-        index: u32,
-    ) -> Verdict {
+    fn decide_apart<F: Frame>(&mut self, frame: &mut F, slot: &Slot, found: &Tracked, index: u32) -> Verdict {
+        if self.table.entries.at(index).is_pending() {
+            return Verdict { entry: Some(self.table.entries.id(index)), ..Verdict::ended(Action::Wait) };
+        }
         let direction = found.direction.unwrap_or(Direction::Original);
         let packet = Packet { headers: &slot.headers, head: frame.head() };
         let tracked = self.track_adjusted(index, packet, direction, frame.handed());
@@ -233,14 +227,13 @@ impl Shard {
         unconfirmed.delegated = delegated_in(frame).is_some();
         unconfirmed.attempt = slot.attempt;
         let mut facts = Facts::of_first_packet(packet, frame.port());
-        let mut tracked = *tracked;
         if !self.expectations.is_empty() || slot.attempt.again {
-            self.look_for_expectation(&mut unconfirmed, &mut facts, &mut tracked);
+            self.look_for_expectation(&mut unconfirmed, &mut facts);
         }
         unconfirmed.helper = self.configuration.helpers.assign(&facts);
-        let verdict = self.decide_opened(frame, slot, &tracked, &mut unconfirmed, facts);
+        let mut verdict = self.decide_opened(frame, slot, tracked, &mut unconfirmed, &mut facts);
         if let Some(child) = &unconfirmed.child {
-            self.settle_child(child, &verdict);
+            self.settle_child(child, &mut verdict);
         }
         verdict
     }
@@ -253,12 +246,12 @@ impl Shard {
         slot: &Slot,
         tracked: &Tracked,
         unconfirmed: &mut Unconfirmed,
-        mut facts: Facts,
+        facts: &mut Facts,
     ) -> Verdict {
         let headers = &slot.headers;
         let packet = Packet { headers, head: frame.head() };
         if (self.configuration.nat.may_change_destination() || unconfirmed.child.is_some())
-            && let Bound::Elsewhere(shard) = self.bind_destination(unconfirmed, &mut facts)
+            && let Bound::Elsewhere(shard) = self.bind_destination(unconfirmed, facts)
         {
             let Some(handoff) = self.delegate(&headers.tuple, shard) else {
                 return Verdict::dropped(DropReason::HoldFull);
@@ -272,11 +265,11 @@ impl Shard {
         }
         let verdict = match self.configuration.forwarding.route(frame, headers, translated, &self.macs) {
             RouteResult::Open(egress) => {
-                let (mut verdict, log) = self.judge_first(unconfirmed, headers, tracked, &mut facts, egress);
+                let (mut verdict, log) = self.judge_first(unconfirmed, headers, tracked, facts, egress);
                 if verdict.drop_reason().is_none() {
-                    self.admit(&slot.key, headers, unconfirmed, &facts, egress, &mut verdict);
+                    self.admit(&slot.key, headers, unconfirmed, facts, egress, &mut verdict);
                 }
-                self.record_first(&verdict, headers, unconfirmed, log, &facts);
+                self.record_first(&verdict, headers, unconfirmed, log, facts);
                 verdict
             }
             RouteResult::Closed(action) => self.verdict(tracked, action),

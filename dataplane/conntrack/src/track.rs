@@ -39,10 +39,9 @@ pub(crate) enum Place {
     Ending(u32),
     /// In the table, where it stays until then at most if this packet passes, which is none of its own.
     Suspect(u32, Tick),
-    /// In the table, but it waits for another shard.
-    Pending(u32),
-    /// In the table, but a helper has moved its numbers: the packet is yet [to be tracked](Shard::track_adjusted) by them.
-    SeqAdjusted(u32),
+    /// In the table, but its packets go apart: it waits for another shard, or a helper has moved its numbers, by which the
+    /// packet is yet [to be tracked](Shard::track_adjusted).
+    Apart(u32),
     /// Known to another shard.
     Elsewhere(ShardId, Handoff),
     /// Nowhere: the packet may open a connection, in place of this entry if there is one.
@@ -72,11 +71,9 @@ impl Tracked {
     pub(crate) const fn entry(&self) -> Option<u32> {
         match self.place {
             Place::None | Place::New(_) | Place::Elsewhere(..) | Place::Suspect(..) => None,
-            Place::Table(index)
-            | Place::Syn(index)
-            | Place::Ending(index)
-            | Place::Pending(index)
-            | Place::SeqAdjusted(index) => Some(index),
+            Place::Table(index) | Place::Syn(index) | Place::Ending(index) | Place::Apart(index) => {
+                Some(index)
+            }
         }
     }
 }
@@ -94,10 +91,9 @@ impl Shard {
         let Some((index, direction)) = self.find(key, &packet.headers.tuple) else {
             return self.elsewhere(packet, handed).unwrap_or(Tracked::first(None));
         };
-        let status = self.table.entries.at(index).status;
-        if status.intersects(Status::PENDING.union(Status::SEQ_ADJUST)) {
-            let is_pending = status.contains(Status::PENDING);
-            let place = if is_pending { Place::Pending(index) } else { Place::SeqAdjusted(index) };
+        let entry = self.table.entries.at(index);
+        if entry.status.intersects(Status::APART) {
+            let place = Place::Apart(index);
             return Tracked { direction: Some(direction), place, ..Tracked::without_entry(State::New) };
         }
         self.track_found(index, packet, direction, handed)
@@ -230,7 +226,7 @@ impl Shard {
             Kind::NotIp | Kind::Untracked | Kind::Fragment | Kind::Invalid(_) => return,
         };
         let tracked = match (tracked.place, tracked.direction) {
-            (Place::SeqAdjusted(index), Some(direction)) => {
+            (Place::Apart(index), Some(direction)) if !self.table.entries.at(index).is_pending() => {
                 self.track_adjusted(index, packet, direction, None)
             }
             _ => tracked,

@@ -10,7 +10,6 @@ use crate::ids::EntryId;
 use crate::listing::ExpectationSnapshot;
 use crate::shard::Shard;
 use crate::time::{MAX_TIMEOUT, Tick};
-use crate::track::Tracked;
 use crate::tuple::{Direction, Tuple};
 use crate::unconfirmed::Unconfirmed;
 use crate::verdict::{Action, State, Verdict};
@@ -229,12 +228,7 @@ impl Shard {
 
     /// Makes a connection a child whose first packet meets an expectation, or was one before: the packet is RELATED.
     #[inline(never)]
-    pub(crate) fn look_for_expectation(
-        &mut self,
-        unconfirmed: &mut Unconfirmed,
-        facts: &mut Facts,
-        tracked: &mut Tracked,
-    ) {
+    pub(crate) fn look_for_expectation(&mut self, unconfirmed: &mut Unconfirmed, facts: &mut Facts) {
         let before = self.table.last_child(unconfirmed.attempt.before).copied();
         let Some(child) = before.or_else(|| self.meet(&unconfirmed.original)) else { return };
         facts.state = Some(State::Related);
@@ -243,7 +237,6 @@ impl Shard {
             connection.status.insert(Status::EXPECTED);
             connection.helper = child.expectation.helper();
         }
-        tracked.state = State::Related;
         unconfirmed.child = Some(child);
     }
 
@@ -265,7 +258,10 @@ impl Shard {
     /// shard is to decide.
     #[cold]
     #[inline(never)]
-    pub(crate) fn settle_child(&mut self, child: &Child, verdict: &Verdict) {
+    pub(crate) fn settle_child(&mut self, child: &Child, verdict: &mut Verdict) {
+        if verdict.state == Some(State::New) {
+            verdict.state = Some(State::Related);
+        }
         let claims = self.expectations.claims();
         if matches!(verdict.action, Action::Handoff(..)) {
             claims.give_back(child);

@@ -138,6 +138,11 @@ impl Helpers {
     /// The helper of the connection that a packet with these facts opens, if it gets one.
     #[inline]
     pub(crate) fn assign(&self, facts: &Facts) -> Option<Assigned> {
+        if self.assignments.is_empty() { None } else { self.find(facts) }
+    }
+
+    #[inline(never)]
+    fn find(&self, facts: &Facts) -> Option<Assigned> {
         let applies =
             |one: &&Assignment| one.helper.descriptor().protocol == facts.protocol && one.on.applies(facts);
         let Assignment { helper, loose, .. } = *self.assignments.iter().find(applies)?;
