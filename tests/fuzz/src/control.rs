@@ -10,7 +10,7 @@ use sluice_conntrack::policy::{Match, Outcome, Policy, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{
-    Capacity, Configuration, DropReason, Forwarding, Frame, Instant, PortId, Shard, Verdict, wire,
+    Capacity, Configuration, DropReason, Forwarding, Instant, PortId, Shard, Verdict, wire,
 };
 use std::collections::HashMap;
 use std::time::Duration;
@@ -64,32 +64,6 @@ const LINES: [[&[u8]; 16]; 2] = [
 
 /// Words that announce, by who says them.
 const ANNOUNCING: [[&[u8]; 2]; 2] = [[b"PORT ", b"EPRT "], [b"227 ", b"229 "]];
-
-/// A frame whose checksums are right, in one piece.
-#[derive(Clone, Debug)]
-struct Whole(PortId, Vec<u8>);
-
-impl Frame for Whole {
-    fn port(&self) -> PortId {
-        self.0
-    }
-
-    fn head(&self) -> &[u8] {
-        &self.1
-    }
-
-    fn head_mut(&mut self) -> &mut [u8] {
-        &mut self.1
-    }
-
-    fn splice(&mut self, at: usize, removed: usize, inserted: &[u8]) -> bool {
-        let has = at <= self.1.len() && removed <= self.1.len() - at;
-        if has {
-            self.1.splice(at..at + removed, inserted.iter().copied());
-        }
-        has
-    }
-}
 
 /// One end of the connection.
 struct End {
@@ -190,8 +164,8 @@ impl Control {
     }
 
     /// What leaves when an end sends a frame.
-    fn pass(&mut self, from: usize, frame: Vec<u8>) -> Option<Whole> {
-        let mut frames = [Whole(PortId(from as u8), frame)];
+    fn pass(&mut self, from: usize, frame: Vec<u8>) -> Option<(PortId, Vec<u8>)> {
+        let mut frames = [(PortId(from as u8), frame)];
         let mut verdicts = [Verdict::dropped(DropReason::Truncated)];
         self.shard.process(self.now, &mut frames, &mut verdicts);
         let [frame] = frames;
@@ -215,7 +189,7 @@ impl Control {
         let (seq, bytes) = (first.wrapping_add(start as u32), text[start..end].to_vec());
         sent[start..end].fill(true);
         let frame = self.segment(from, seq, &bytes);
-        if let Some(Whole(_, frame)) = self.pass(from, frame) {
+        if let Some((_, frame)) = self.pass(from, frame) {
             self.arrives(1 - from, &frame);
         }
     }
@@ -247,7 +221,7 @@ impl Control {
     fn acknowledges(&mut self, from: usize) {
         let seq = self.ends[from].first.wrapping_add(self.ends[from].text.len() as u32);
         let frame = self.segment(from, seq, &[]);
-        if let Some(Whole(_, frame)) = self.pass(from, frame) {
+        if let Some((_, frame)) = self.pass(from, frame) {
             self.arrives(1 - from, &frame);
         }
     }
