@@ -7,7 +7,7 @@ set -euo pipefail
 {
     build="libdpdk-dev dpdk libclang-dev libpcap-dev pkg-config"
     test="conntrack curl ethtool g++ iperf3 iproute2 iputils-ping nftables procps python3-scapy tftp-hpa tftpd-hpa traceroute"
-    test+=" valgrind"
+    test+=" valgrind vsftpd"
     lint="shellcheck"
     record="bind9-dnsutils curl dnsmasq-base ethtool iproute2 iputils-ping nftables ngircd procps python3 tcpdump"
     record+=" tftp-hpa tftpd-hpa traceroute vsftpd"
