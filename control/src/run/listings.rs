@@ -1,5 +1,7 @@
 //! What workers list page by page, as answers to clients.
 
+use std::fmt;
+
 use sluice_conntrack::listing::Layout;
 use sluice_engine::command::Unanswered;
 use sluice_engine::report::{Listed, ListedExpectation, Page};
@@ -24,10 +26,7 @@ pub fn entries(
     let mut lines = Vec::new();
     let next = pages(workers, Workers::list, from, |(_, entry)| {
         if filter.matches(entry) {
-            let mut line = String::new();
-            // Writing to a String cannot fail.
-            let _ = entry.write(layout, &mut line);
-            lines.push(line);
+            lines.push(line(|out| entry.write(layout, out)));
         }
     })?;
     Ok(Answer::Entries { lines, next })
@@ -43,13 +42,18 @@ pub fn expectations(
     let mut lines = Vec::new();
     let next = pages(workers, Workers::list_expectations, from, |(_, expectation)| {
         if filter.matches(expectation) {
-            let mut line = String::new();
-            // Writing to a String cannot fail.
-            let _ = expectation.write(layout, &mut line);
-            lines.push(line);
+            lines.push(line(|out| expectation.write(layout, out)));
         }
     })?;
     Ok(Answer::Entries { lines, next })
+}
+
+/// The line that something is written as.
+fn line(write: impl FnOnce(&mut String) -> fmt::Result) -> String {
+    let mut line = String::new();
+    // Writing to a String cannot fail.
+    let _ = write(&mut line);
+    line
 }
 
 /// Ends the expectations that fit.

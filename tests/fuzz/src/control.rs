@@ -128,13 +128,8 @@ impl End {
 
 impl Control {
     fn open(choice: u8, first: u32) -> Self {
-        let capacity = Capacity { entries: 16, seed: [1, 2, 3, 4], pages: sluice_memory::Pages::Ordinary };
         let now = Instant::from_ns(0);
-        let preset = if choice & 1 == 0 { Preset::Classic } else { Preset::Linux };
-        let is_translated = choice & 2 != 0;
-        let shard = Shard::new(capacity, configuration(preset, is_translated), now).expect("memory");
-        let [to, seen] =
-            if is_translated { ["10.9.9.9", "203.0.113.1"] } else { ["198.51.100.2", "10.0.0.2"] };
+        let Choice { shard, preset, server: to, client: seen } = choose(choice, 16, now);
         let end = |from: &str, to: &str, first: u32| End {
             pair: Pair::at(from, to),
             first,
@@ -267,8 +262,28 @@ impl Control {
     }
 }
 
+/// What the first byte of a session says.
+pub(crate) struct Choice {
+    pub(crate) shard: Shard,
+    pub(crate) preset: Preset,
+    /// The address by which the client knows the server, and that by which it is known itself.
+    pub(crate) server: &'static str,
+    pub(crate) client: &'static str,
+}
+
+/// A box with room for so many entries, by the preset and the translation that a byte says.
+pub(crate) fn choose(choice: u8, entries: u32, now: Instant) -> Choice {
+    let capacity = Capacity { entries, seed: [1, 2, 3, 4], pages: sluice_memory::Pages::Ordinary };
+    let preset = if choice & 1 == 0 { Preset::Classic } else { Preset::Linux };
+    let is_translated = choice & 2 != 0;
+    let shard = Shard::new(capacity, configuration(preset, is_translated), now).expect("memory");
+    let [server, client] =
+        if is_translated { ["10.9.9.9", "203.0.113.1"] } else { ["198.51.100.2", "10.0.0.2"] };
+    Choice { shard, preset, server, client }
+}
+
 /// A router with helpers on their ports; the client's address is masqueraded and the server's published, or nothing is translated.
-pub(crate) fn configuration(preset: Preset, is_translated: bool) -> Configuration {
+fn configuration(preset: Preset, is_translated: bool) -> Configuration {
     let interface = |address: &str, length| Interface {
         addresses: vec![(address.parse().expect("an address"), length)],
         mtu: 1500,

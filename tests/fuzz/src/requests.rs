@@ -1,12 +1,12 @@
 //! TFTP through a box with a helper: a client asks, well or badly, and its server answers from any of its ports.
 //! Each byte says what happens next, and the bytes behind it say how.
 
-use crate::control::configuration;
+use crate::control::{Choice, choose};
 use crate::frame::Pair;
 use crate::orders::Orders;
 use sluice_conntrack::settings::Preset;
 use sluice_conntrack::verdict::Action;
-use sluice_conntrack::{Capacity, DropReason, Instant, PortId, Shard, State, Verdict, wire};
+use sluice_conntrack::{DropReason, Instant, PortId, Shard, State, Verdict, wire};
 use std::time::Duration;
 
 /// The bit of the first byte that says that it goes by this file.
@@ -70,13 +70,8 @@ pub(crate) fn play(bytes: &[u8]) {
 
 impl Exchange {
     fn new(choice: u8) -> Self {
-        let capacity = Capacity { entries: 256, seed: [1, 2, 3, 4], pages: sluice_memory::Pages::Ordinary };
         let now = Instant::from_ns(0);
-        let preset = if choice & 1 == 0 { Preset::Classic } else { Preset::Linux };
-        let is_translated = choice & 2 != 0;
-        let shard = Shard::new(capacity, configuration(preset, is_translated), now).expect("memory");
-        let [to, seen] =
-            if is_translated { ["10.9.9.9", "203.0.113.1"] } else { ["198.51.100.2", "10.0.0.2"] };
+        let Choice { shard, preset, server: to, client: seen } = choose(choice, 256, now);
         Self {
             shard,
             now,

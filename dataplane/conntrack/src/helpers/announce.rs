@@ -53,22 +53,12 @@ impl Shard {
             dst: destination,
             selector: announcing.selector.with_ports(announced.port.into()),
         };
-        let wanted = Wanted {
-            tuple: child,
-            source: SourceMask::AnyPort,
-            class: 0,
-            one_shot: true,
-            timeout_ms: helper.descriptor().timeout_s * 1000,
-            nat: None,
-            helper: Some(helper),
-        };
+        let wanted = wanted_by(helper, child, None);
         if reading.is_translated && is_own {
             let nat = Some(ChildNat::following(&announcing, announced.port));
             return self.announce_translated(reading, announced, &Wanted { nat, ..wanted }, at, text);
         }
-        self.expect(index, &wanted, limits(helper))?;
-        self.count_event(HelperEvent::Expected);
-        Ok(())
+        self.expect_announced(index, helper, &wanted)
     }
 
     /// The same of what comes to an address that is translated.
@@ -110,6 +100,18 @@ impl Shard {
         Ok(())
     }
 
+    /// Expects what a helper has read of in a packet of the entry at `index`.
+    pub(super) fn expect_announced(
+        &mut self,
+        index: u32,
+        helper: HelperId,
+        wanted: &Wanted,
+    ) -> Result<(), DropReason> {
+        self.expect(index, wanted, limits(helper))?;
+        self.count_event(HelperEvent::Expected);
+        Ok(())
+    }
+
     /// Whether a packet has room for one more change.
     fn may_change(&self, reading: &Reading, change: &Change) -> Result<(), HelperEvent> {
         let Some(shift) = self.shift(reading.place, reading.direction) else {
@@ -131,7 +133,20 @@ impl Shard {
     }
 }
 
+/// One connection of this tuple, from any port of its source, for as long as a helper waits.
+pub(super) fn wanted_by(helper: HelperId, tuple: Tuple, nat: Option<ChildNat>) -> Wanted {
+    Wanted {
+        tuple,
+        source: SourceMask::AnyPort,
+        class: 0,
+        one_shot: true,
+        timeout_ms: helper.descriptor().timeout_s * 1000,
+        nat,
+        helper: Some(helper),
+    }
+}
+
 /// What one connection and all of a helper's may expect.
-pub(super) fn limits(helper: HelperId) -> Limits {
+fn limits(helper: HelperId) -> Limits {
     Limits { of_class: helper.descriptor().max_expectations.into(), ..Limits::default() }
 }

@@ -1,10 +1,10 @@
 //! Helpers that read datagrams, each whole and by itself: also the first of a connection, and one that came in fragments.
 
-use super::announce::{FIRST_UNPRIVILEGED, limits};
+use super::announce::{FIRST_UNPRIVILEGED, wanted_by};
 use super::event::HelperEvent;
 use super::found::InDatagram;
 use super::{Assigned, HelperId, Reads};
-use crate::expectations::{ChildNat, SourceMask, Wanted};
+use crate::expectations::ChildNat;
 use crate::frame::Frame;
 use crate::headers::{Headers, Packet};
 use crate::settings::Preset;
@@ -59,17 +59,8 @@ impl Shard {
             return Ok(());
         }
         let is_translated = self.table.entries.at(index).is_translated();
-        let wanted = Wanted {
-            tuple: Tuple { selector: reply.selector.with_sport(0), ..reply },
-            source: SourceMask::AnyPort,
-            class: 0,
-            one_shot: true,
-            timeout_ms: helper.descriptor().timeout_s * 1000,
-            nat: is_translated.then(|| ChildNat::following(&original, port)),
-            helper: Some(helper),
-        };
-        self.expect(index, &wanted, limits(helper))?;
-        self.count_event(HelperEvent::Expected);
-        Ok(())
+        let tuple = Tuple { selector: reply.selector.with_sport(0), ..reply };
+        let nat = is_translated.then(|| ChildNat::following(&original, port));
+        self.expect_announced(index, helper, &wanted_by(helper, tuple, nat))
     }
 }
