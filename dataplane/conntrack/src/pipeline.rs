@@ -233,7 +233,7 @@ impl Shard {
         unconfirmed.helper = self.configuration.helpers.assign(&facts);
         let mut verdict = self.decide_opened(frame, slot, tracked, &mut unconfirmed, &mut facts);
         if let Some(child) = &unconfirmed.child {
-            self.settle_child(child, &mut verdict);
+            self.conclude_child(child, &mut verdict);
         }
         verdict
     }

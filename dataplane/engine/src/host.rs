@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Read, Write};
 
 use dpdk::{Burst, Mbuf, Mempool};
 use rtrb::{Consumer, Producer, RingBuffer};
-use sluice_conntrack::forward::MacAddress;
+use sluice_conntrack::forward::{MacAddress, is_group};
 use sluice_conntrack::wire::ethernet;
 
 /// Frames that wait in each direction, at most: a burst of a TCP sender.
@@ -177,7 +177,7 @@ impl HostSide {
             }
             // A host takes only what is sent to it; by which port it came does not matter.
             let destination = buffer.first_chunk_mut::<6>()?;
-            if destination[0] & 1 == 0 {
+            if !is_group(destination) {
                 *destination = mac;
             }
             Some(frame_bytes)

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use dpdk::{Burst, Mbuf, Mempool};
-use sluice_conntrack::forward::{MacAddress, Router, link_local};
+use sluice_conntrack::forward::{MacAddress, Router, is_group, link_local};
 use sluice_conntrack::headers::Fragment;
 use sluice_conntrack::ids::{GatewayId, ShardId};
 use sluice_conntrack::verdict::Action;
@@ -301,7 +301,7 @@ fn next_hop(router: &Router, gateway: Option<GatewayId>, head: &[u8]) -> Option<
 
 /// The link-layer address of a frame to many, which the host has chosen by the address of their group.
 fn group_mac(head: &[u8]) -> Option<MacAddress> {
-    head.first_chunk().copied().filter(|mac: &MacAddress| mac[0] & 1 == 1)
+    head.first_chunk().copied().filter(is_group)
 }
 
 /// Whether a packet is one of a datagram's fragments behind the first.

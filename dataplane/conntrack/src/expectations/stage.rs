@@ -240,7 +240,7 @@ impl Shard {
         unconfirmed.child = Some(child);
     }
 
-    /// What a first packet of this tuple meets, claimed for it until [`Self::settle_child`].
+    /// What a first packet of this tuple meets, claimed for it until [`Self::conclude_child`].
     fn meet(&mut self, tuple: &Tuple) -> Option<Child> {
         let now = Tick::at(self.now);
         loop {
@@ -258,7 +258,7 @@ impl Shard {
     /// shard is to decide.
     #[cold]
     #[inline(never)]
-    pub(crate) fn settle_child(&mut self, child: &Child, verdict: &mut Verdict) {
+    pub(crate) fn conclude_child(&mut self, child: &Child, verdict: &mut Verdict) {
         if verdict.state == Some(State::New) {
             verdict.state = Some(State::Related);
         }

@@ -131,7 +131,7 @@ impl<'a> Binding<'a> {
         if let Some(ChildNat { source, .. }) = unconfirmed.child_nat() {
             let steers = source != unconfirmed.original.src;
             let follow = Candidate { address: source, ports: &Ports::Preserve, steers };
-            return Bound::of(self.settle_anywhere(unconfirmed, &follow));
+            return Bound::of(self.commit_anywhere(unconfirmed, &follow));
         }
         if !egress.port.is_local()
             && let Some(bound) = self.bind_by_rules(unconfirmed, facts, egress)
@@ -139,7 +139,7 @@ impl<'a> Binding<'a> {
             return bound;
         }
         let stay = Candidate { address: unconfirmed.original.src, ports: &Ports::Preserve, steers: false };
-        Bound::of(self.settle_anywhere(unconfirmed, &stay))
+        Bound::of(self.commit_anywhere(unconfirmed, &stay))
     }
 
     /// Binds the source by the first rule that applies; `None` where none does, or says to keep it.
@@ -159,7 +159,7 @@ impl<'a> Binding<'a> {
         let own = if is_hairpin { self.masquerade_address(facts, egress) } else { None };
         let candidate = Candidate { address: number(own?), ports: &Ports::Preserve, steers: true };
         unconfirmed.masqueraded = true;
-        Some(Bound::of(self.settle_anywhere(unconfirmed, &candidate)))
+        Some(Bound::of(self.commit_anywhere(unconfirmed, &candidate)))
     }
 
     /// Binds the source by the rule at `place`; `None` where that says to keep it.
@@ -204,9 +204,9 @@ impl<'a> Binding<'a> {
                 self.search.budget.share_among(left);
                 left -= 1;
                 let found = if is_mapped {
-                    self.settle_mapped(unconfirmed, &candidate, *random)
+                    self.commit_mapped(unconfirmed, &candidate, *random)
                 } else {
-                    self.search.settle_source(unconfirmed, &candidate, *random, *reach)
+                    self.search.commit_source(unconfirmed, &candidate, *random, *reach)
                 };
                 if found {
                     unconfirmed.mapped = is_mapped.then_some(*filtering);
@@ -218,9 +218,9 @@ impl<'a> Binding<'a> {
     }
 
     /// Finds a reply tuple with the address of the one candidate.
-    fn settle_anywhere(&mut self, unconfirmed: &mut Unconfirmed, candidate: &Candidate<'_>) -> bool {
+    fn commit_anywhere(&mut self, unconfirmed: &mut Unconfirmed, candidate: &Candidate<'_>) -> bool {
         let reaches = Reach::of(self.search.steering());
-        reaches.iter().any(|reach| self.search.settle_source(unconfirmed, candidate, false, *reach))
+        reaches.iter().any(|reach| self.search.commit_source(unconfirmed, candidate, false, *reach))
     }
 
     /// Whether a rule still makes the mapping of a connection's client, or would make one.
@@ -232,7 +232,7 @@ impl<'a> Binding<'a> {
     /// Finds a reply tuple for a connection by its client's mapping: with what that has already, or with a port of the
     /// candidate's address that is nobody's yet.
     #[inline(never)]
-    fn settle_mapped(
+    fn commit_mapped(
         &mut self,
         unconfirmed: &mut Unconfirmed,
         candidate: &Candidate<'_>,
@@ -246,7 +246,7 @@ impl<'a> Binding<'a> {
             let own = original.selector.sport();
             let Some(range) = choices(original, own, candidate.ports) else {
                 // Without ports there is nothing to be shared.
-                return self.search.settle_source(unconfirmed, candidate, is_random, Reach::Home);
+                return self.search.commit_source(unconfirmed, candidate, is_random, Reach::Home);
             };
             let keeps = range.contains(&own) && !is_random;
             let kept = keeps.then_some(own..=own);
@@ -257,7 +257,7 @@ impl<'a> Binding<'a> {
             (port, *candidate)
         };
         let ports = &Ports::Among(port..=port);
-        self.search.settle_source(unconfirmed, &Candidate { ports, ..candidate }, is_random, Reach::Home)
+        self.search.commit_source(unconfirmed, &Candidate { ports, ..candidate }, is_random, Reach::Home)
     }
 
     /// The box's own address that a connection is masqueraded as.

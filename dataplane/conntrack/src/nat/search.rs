@@ -88,7 +88,7 @@ impl Search<'_> {
     }
 
     /// Finds a reply tuple for a connection whose source is to become a candidate, and gives it that.
-    pub(super) fn settle_source(
+    pub(super) fn commit_source(
         &mut self,
         unconfirmed: &mut Unconfirmed,
         candidate: &Candidate<'_>,
@@ -382,7 +382,7 @@ mod tests {
             budget: Budget::new(0),
         };
         let candidate = Candidate { address: 0xcb00_7101, ports: &Ports::Preserve, steers: true };
-        assert!(search.settle_source(connection, &candidate, false, Reach::Home));
+        assert!(search.commit_source(connection, &candidate, false, Reach::Home));
         connection.reply.reply_port()
     }
 
