@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use sluice_conntrack::ids::ShardId;
-use sluice_conntrack::nat::{self, Nat, Ports, Range, Target};
+use sluice_conntrack::nat::{self, Nat, PortChoice, Range, Target};
 use sluice_conntrack::policy::{Match, Outcome, Policy, Rule, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::steer::Steering;
@@ -283,11 +283,11 @@ fn peers(setup: Setup, steering: &Steering) -> Vec<Peers> {
 /// What a box is told that behaves like Linux and lets connections out: checksums verified, windows tracked,
 /// packets and bytes counted, at most `limit` entries, sources translated to so many addresses, if any.
 pub(crate) fn configuration(limit: u32, addresses: u32) -> Configuration {
-    translating(limit, addresses, Ports::Preserve)
+    translating(limit, addresses, PortChoice::Preserve)
 }
 
 /// The same, with these ports of each address.
-pub(crate) fn translating(limit: u32, addresses: u32, ports: Ports) -> Configuration {
+pub(crate) fn translating(limit: u32, addresses: u32, ports: PortChoice) -> Configuration {
     let settings = Settings::of(Preset::Linux, limit);
     let configuration = Configuration::new(settings, policy(), Forwarding::wire());
     let Some(last) = addresses.checked_sub(1) else { return configuration };

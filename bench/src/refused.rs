@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::ensure;
-use sluice_conntrack::nat::Ports;
+use sluice_conntrack::nat::PortChoice;
 use sluice_conntrack::verdict::{DropReason, Verdict};
 use sluice_conntrack::{Capacity, Instant, Shard};
 use sluice_memory::Pages;
@@ -34,7 +34,7 @@ impl Refused {
     pub fn new(addresses: u16) -> anyhow::Result<Self> {
         let entries = SERVERS as u32 * u32::from(PORTS);
         let last = 1999 + PORTS / addresses;
-        let configuration = translating(2 * entries, addresses.into(), Ports::Among(2000..=last));
+        let configuration = translating(2 * entries, addresses.into(), PortChoice::Among(2000..=last));
         let now = Instant::from_ns(1_000_000_000);
         let capacity = Capacity { entries: 2 * entries, seed: [1, 2, 3, 4], pages: Pages::Huge2M };
         let mut it = Self { shard: Shard::new(capacity, configuration, now)?, now, buffers: Vec::new() };

@@ -42,7 +42,7 @@ struct Running {
 }
 
 /// Ports and their queues.
-type Ports = (Vec<Port>, Vec<OpenPort>);
+type OpenPorts = (Vec<Port>, Vec<OpenPort>);
 
 impl Bench {
     /// Starts DPDK for one poll-mode thread on `core`, which translates the sources of connections or not.
@@ -145,7 +145,7 @@ impl Bench {
         configuration(limit, self.snat.into())
     }
 
-    fn both_directions(&self, captures: &Captures) -> anyhow::Result<Ports> {
+    fn both_directions(&self, captures: &Captures) -> anyhow::Result<OpenPorts> {
         let [inside, outside] =
             [("inside", &captures.established_inside), ("outside", &captures.established_outside)].map(
                 |(name, capture)| format!("net_pcap_{name},rx_pcap={},infinite_rx=1", capture.display()),
@@ -153,7 +153,7 @@ impl Bench {
         self.attach(&[&inside, &outside])
     }
 
-    fn attach(&self, devices: &[&str]) -> anyhow::Result<Ports> {
+    fn attach(&self, devices: &[&str]) -> anyhow::Result<OpenPorts> {
         let (mut ports, mut queues) = (Vec::new(), Vec::new());
         for device in devices {
             let (port, rx, tx) =

@@ -19,7 +19,7 @@ use sluice_engine::report::Stats;
 use sluice_engine::{HostCounters, NeighbourCounters, NeighbourState, PortCounters};
 
 use crate::http;
-use crate::socket::protocol::Ports;
+use crate::socket::protocol::PortCounts;
 
 /// Name and help text of each metric; a name that ends in `_total` is a counter, any other a gauge.
 #[rustfmt::skip]
@@ -147,7 +147,7 @@ pub fn nat_rule(name: &str, side: &'static str, connections: u64) {
 }
 
 /// An SNAT rule has so many ports to give, and so many are used.
-pub fn pool(name: &str, ports: Ports, used: Ports) {
+pub fn pool(name: &str, ports: PortCounts, used: PortCounts) {
     for (metric, ports) in [("sluice_nat_pool_ports", ports), ("sluice_nat_pool_ports_used", used)] {
         for (proto, ports) in ports.named() {
             let labels = vec![Label::new("pool", name.to_owned()), Label::new("proto", proto)];

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::text::text_of;
 use crate::output::fail;
-use crate::socket::protocol::{Answer, Request};
+use crate::socket::protocol::{Request, Response};
 use crate::socket::{Client, ClientError};
 
 /// Where the daemon listens.
@@ -96,7 +96,7 @@ impl Ask {
     }
 
     /// Shows an answer.
-    pub(super) fn print(&self, answer: &Answer) -> Result<(), Failure> {
+    pub(super) fn print(&self, answer: &Response) -> Result<(), Failure> {
         let text = match self.json {
             true => serde_json::to_string(answer).map_err(io::Error::from)? + "\n",
             false => text_of(answer),

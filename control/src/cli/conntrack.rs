@@ -9,7 +9,7 @@ use clap::{Args, CommandFactory, ValueEnum};
 use super::ask::{Failure, Socket, exit, unexpected};
 use crate::listing::Listing;
 use crate::output::say;
-use crate::socket::protocol::{Answer, Cursor, Request, ShardCounters};
+use crate::socket::protocol::{Cursor, Request, Response, ShardCounters};
 use crate::socket::{Client, ExpectationFilter, Filter};
 
 /// The tracked connections of a running daemon, as conntrack(8) shows them
@@ -153,7 +153,8 @@ impl ConntrackArgs {
         let version = env!("CARGO_PKG_VERSION");
         if self.command.delete || self.command.flush {
             let request = Request::DeleteExpectations { filter };
-            let Answer::ExpectationsDeleted { count } = Client::connect(&self.socket.path)?.ask(&request)?
+            let Response::ExpectationsDeleted { count } =
+                Client::connect(&self.socket.path)?.ask(&request)?
             else {
                 return Err(unexpected());
             };
@@ -167,7 +168,7 @@ impl ConntrackArgs {
         let mut out = BufWriter::new(io::stdout().lock());
         loop {
             let request = Request::Expectations { filter: filter.clone(), format: Some(self.output), from };
-            let Answer::Entries { lines, next } = client.ask(&request)? else {
+            let Response::Entries { lines, next } = client.ask(&request)? else {
                 return Err(unexpected());
             };
             for line in lines.iter().filter(|_| self.command.dump) {
@@ -195,13 +196,13 @@ impl ConntrackArgs {
             return Ok(writeln!(io::stdout(), "{fitting}")?);
         }
         match Client::connect(&self.socket.path)?.ask(&Request::Count)? {
-            Answer::Count { entries } => Ok(writeln!(io::stdout(), "{entries}")?),
+            Response::Count { entries } => Ok(writeln!(io::stdout(), "{entries}")?),
             _ => Err(unexpected()),
         }
     }
 
     fn counters(&self) -> Result<(), Failure> {
-        let Answer::Shards { shards } = Client::connect(&self.socket.path)?.ask(&Request::Shards)? else {
+        let Response::Shards { shards } = Client::connect(&self.socket.path)?.ask(&Request::Shards)? else {
             return Err(unexpected());
         };
         for shard in &shards {
@@ -232,7 +233,7 @@ fn entries(
     let mut fetched = 0;
     loop {
         let request = Request::Entries { filter: Box::new(filter.clone()), format: Some(format), from };
-        let Answer::Entries { lines, next } = client.ask(&request)? else { return Err(unexpected()) };
+        let Response::Entries { lines, next } = client.ask(&request)? else { return Err(unexpected()) };
         for line in &lines {
             show(line)?;
         }

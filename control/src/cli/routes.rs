@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::ask::{Ask, Failure, exit, unexpected};
 use crate::socket::Client;
-use crate::socket::protocol::{Answer, Request};
+use crate::socket::protocol::{Request, Response};
 
 /// The routes of a running daemon
 #[derive(Clone, Debug, Args)]
@@ -58,10 +58,10 @@ impl Routes {
         let mut from = Some(0);
         while let Some(place) = from {
             let answer = client.ask(&Request::Routes { from: place })?;
-            let Answer::Routes { routes, next } = answer else { return Err(unexpected()) };
+            let Response::Routes { routes, next } = answer else { return Err(unexpected()) };
             all.extend(routes);
             from = next;
         }
-        self.ask.print(&Answer::Routes { routes: all, next: None })
+        self.ask.print(&Response::Routes { routes: all, next: None })
     }
 }

@@ -4,31 +4,31 @@ use std::fmt::Write as _;
 
 use crate::config::Host;
 use crate::socket::protocol::{
-    Answer, Counted, NatRuleStatistics, Neighbour, PoolStatistics, PortDescription, Route, RouteKind,
+    Counted, NatRuleStatistics, Neighbour, PoolStatistics, PortDescription, Response, Route, RouteKind,
     Statistics, Timeout,
 };
 
 /// An answer for a reader's eyes.
-pub(super) fn text_of(answer: &Answer) -> String {
+pub(super) fn text_of(answer: &Response) -> String {
     match answer {
-        Answer::Statistics(statistics) => statistics_text(statistics),
-        Answer::Drops { drops, invalid } => {
+        Response::Statistics(statistics) => statistics_text(statistics),
+        Response::Drops { drops, invalid } => {
             let drops = counted_text("drops by reason", drops, "no packet was dropped");
             drops + "\n" + &counted_text("INVALID packets by reason", invalid, "no packet was INVALID")
         }
-        Answer::Ports { ports } => ports_text(ports),
-        Answer::Neighbours { neighbours } => neighbours.iter().map(neighbour_line).collect(),
-        Answer::Routes { routes, .. } => routes.iter().map(route_line).collect(),
-        Answer::Route(route) => route_line(route),
-        Answer::NatRules { rules } => nat_rules_text(rules),
-        Answer::Pools { pools } => pools_text(pools),
-        Answer::Reloaded { revision } => format!("configuration {revision} is in force\n"),
-        Answer::Timeouts { timeouts } => timeouts.iter().map(timeout_line).collect(),
-        Answer::Count { .. }
-        | Answer::Entries { .. }
-        | Answer::ExpectationsDeleted { .. }
-        | Answer::Shards { .. }
-        | Answer::Error { .. } => String::new(),
+        Response::Ports { ports } => ports_text(ports),
+        Response::Neighbours { neighbours } => neighbours.iter().map(neighbour_line).collect(),
+        Response::Routes { routes, .. } => routes.iter().map(route_line).collect(),
+        Response::Route(route) => route_line(route),
+        Response::NatRules { rules } => nat_rules_text(rules),
+        Response::Pools { pools } => pools_text(pools),
+        Response::Reloaded { revision } => format!("configuration {revision} is in force\n"),
+        Response::Timeouts { timeouts } => timeouts.iter().map(timeout_line).collect(),
+        Response::Count { .. }
+        | Response::Entries { .. }
+        | Response::ExpectationsDeleted { .. }
+        | Response::Shards { .. }
+        | Response::Error { .. } => String::new(),
     }
 }
 
@@ -229,7 +229,7 @@ mod tests {
             hosts[0].ends_with("(net_ice), host\n")
                 && hosts[1].ends_with("(net_ice), host in namespace routing\n")
         );
-        let text = text_of(&Answer::Ports { ports: vec![inside, outside] });
+        let text = text_of(&Response::Ports { ports: vec![inside, outside] });
         let rows: Vec<&str> = text.lines().collect();
         assert_eq!(
             rows,
@@ -253,7 +253,7 @@ mod tests {
         let neighbours =
             vec![neighbour(Some("02:00:00:00:00:02"), "reachable"), neighbour(None, "incomplete")];
         assert_eq!(
-            text_of(&Answer::Neighbours { neighbours }),
+            text_of(&Response::Neighbours { neighbours }),
             "10.0.0.2 dev inside lladdr 02:00:00:00:00:02 REACHABLE\n10.0.0.2 dev inside INCOMPLETE\n"
         );
         let out = Route {
@@ -271,14 +271,14 @@ mod tests {
             src: None,
         };
         assert_eq!(
-            text_of(&Answer::Routes { routes: vec![out, nowhere], next: None }),
+            text_of(&Response::Routes { routes: vec![out, nowhere], next: None }),
             "default via fe80::1 dev outside src 2001:db8::1\nunreachable 192.0.2.1\n"
         );
     }
 
     #[test]
     fn only_what_happened_is_shown() {
-        let answer = Answer::Drops {
+        let answer = Response::Drops {
             drops: vec![counted("policy", 12), counted("tx-full", 0)],
             invalid: vec![counted("tcp-window", 0)],
         };
@@ -304,9 +304,9 @@ mod tests {
             }],
             rules: vec![RuleStatistics { rule: "web".to_owned(), packets: 7, bytes: 700 }],
         };
-        let fallback = Answer::Statistics(Statistics { fallback: true, ..statistics.clone() });
+        let fallback = Response::Statistics(Statistics { fallback: true, ..statistics.clone() });
         assert!(text_of(&fallback).contains("configuration 2\nFALLBACK: the configuration file was wrong"));
-        let text = text_of(&Answer::Statistics(statistics));
+        let text = text_of(&Response::Statistics(statistics));
         assert!(text.starts_with("sluice 0.1.0, up 1m 5s, configuration 2\nentries 5 of 1000 (0.5 %)\n\n"));
         assert!(text.contains("NEW") && !text.contains("RELATED"));
         let port = text.lines().find(|line| line.starts_with("inside")).unwrap();

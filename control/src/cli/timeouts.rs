@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use super::ask::{Ask, Failure, Socket, exit, unexpected};
 use super::text::text_of;
 use crate::socket::Client;
-use crate::socket::protocol::{Answer, Request};
+use crate::socket::protocol::{Request, Response};
 
 /// The timeouts of a running daemon
 #[derive(Clone, Debug, Args)]
@@ -66,7 +66,7 @@ impl TimeoutsArgs {
 }
 
 fn get(name: Option<&str>, socket: &Socket) -> Result<(), Failure> {
-    let Answer::Timeouts { mut timeouts } = Client::connect(&socket.path)?.ask(&Request::Timeouts)? else {
+    let Response::Timeouts { mut timeouts } = Client::connect(&socket.path)?.ask(&Request::Timeouts)? else {
         return Err(unexpected());
     };
     if let Some(name) = name {
@@ -77,5 +77,5 @@ fn get(name: Option<&str>, socket: &Socket) -> Result<(), Failure> {
             )));
         }
     }
-    Ok(io::stdout().write_all(text_of(&Answer::Timeouts { timeouts }).as_bytes())?)
+    Ok(io::stdout().write_all(text_of(&Response::Timeouts { timeouts }).as_bytes())?)
 }

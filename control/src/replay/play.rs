@@ -45,7 +45,7 @@ pub struct Played {
 }
 
 impl Played {
-    /// Entries as of the last packet. A shard's own number may count some that are over and not yet swept.
+    /// Entries as of the last packet. A shard's own number may count some that have expired and are not yet swept.
     pub fn entries(&self) -> u64 {
         let mut entries = 0;
         for shard in &self.shards {
@@ -101,7 +101,7 @@ pub fn play(
         last_ns = last_ns.max(stamp.time_ns);
         received[usize::from(feed.port.0)] += 1;
         let now = Instant::from_ns(last_ns);
-        // What is over is gone before the packet comes.
+        // What has expired is gone before the packet comes.
         all.expire(now);
         let (shard, verdict) = if stamp.cut {
             all.refuse_truncated()
@@ -162,10 +162,10 @@ fn entries(configuration: &Configuration, steering: &Steering, packets: u64) -> 
 }
 
 /// A running port and its queues, for each port.
-type Ports = (Vec<Port>, Vec<OpenPort>, Mempool);
+type OpenPorts = (Vec<Port>, Vec<OpenPort>, Mempool);
 
 /// Starts a net_pcap device for each port.
-fn open(eal: &Eal, inputs: &[Input], work: &Path) -> Result<Ports, Failure> {
+fn open(eal: &Eal, inputs: &[Input], work: &Path) -> Result<OpenPorts, Failure> {
     let pool_options = match inputs.iter().any(|input| input.longest > MAX_CHAIN_BYTES) {
         false => MempoolOptions::default(),
         true => MempoolOptions {

@@ -24,7 +24,7 @@ impl Workers {
         Self { workers: workers.collect(), sent }
     }
 
-    /// Ends what is over at `now`, however much that is: the capture's clock waits.
+    /// Ends what has expired at `now`, however much that is: the capture's clock waits.
     pub fn expire(&mut self, now: Instant) {
         for worker in &mut self.workers {
             while !worker.expire(now, u32::MAX) {}

@@ -25,7 +25,7 @@ use crate::config::{self, Config};
 use crate::listing::Listing;
 use crate::metrics::{self, Sample};
 use crate::socket::Call;
-use crate::socket::protocol::{Answer, PoolStatistics, Request, Statistics};
+use crate::socket::protocol::{PoolStatistics, Request, Response, Statistics};
 
 /// How often metrics are published, log records fetched and the watchdog fed.
 const TICK: Duration = Duration::from_secs(1);
@@ -135,30 +135,30 @@ impl Daemon {
             Request::DeleteExpectations { filter } => {
                 listings::delete_expectations(&mut self.dataplane.workers, &filter)
             }
-            Request::Count => self.stats().map(|stats| Answer::Count { entries: u64::from(stats.entries) }),
+            Request::Count => self.stats().map(|stats| Response::Count { entries: u64::from(stats.entries) }),
             Request::Shards => self
                 .shards()
-                .map(|shards| Answer::Shards { shards: (0..).zip(&shards).map(shard_counters).collect() }),
-            Request::Statistics => self.statistics().map(Answer::Statistics),
-            Request::Ports => Ok(Answer::Ports { ports: ports::describe(self.dataplane.ports()) }),
-            Request::Neighbours => self.dataplane.workers.neighbours().map(|neighbours| Answer::Neighbours {
-                neighbours: routes::neighbours(&neighbours, &self.config),
+                .map(|shards| Response::Shards { shards: (0..).zip(&shards).map(shard_counters).collect() }),
+            Request::Statistics => self.statistics().map(Response::Statistics),
+            Request::Ports => Ok(Response::Ports { ports: ports::describe(self.dataplane.ports()) }),
+            Request::Neighbours => self.dataplane.workers.neighbours().map(|neighbours| {
+                Response::Neighbours { neighbours: routes::neighbours(&neighbours, &self.config) }
             }),
             Request::Routes { from } => Ok(routes::list(&self.config, &self.configuration.forwarding, from)),
             Request::Route { to } => Ok(routes::get(&self.config, &self.configuration.forwarding, to)),
             Request::Drops => self.stats().map(|stats| drops(&stats)),
             Request::NatRules => {
-                self.stats().map(|stats| Answer::NatRules { rules: self.nat_rules.list(&stats.rules) })
+                self.stats().map(|stats| Response::NatRules { rules: self.nat_rules.list(&stats.rules) })
             }
-            Request::Pools => self.pools().map(|pools| Answer::Pools { pools }),
+            Request::Pools => self.pools().map(|pools| Response::Pools { pools }),
             // Its answer comes when the file has been read.
             Request::Reload => return self.reload(Some(reply)),
-            Request::Timeouts => Ok(Answer::Timeouts { timeouts: timeouts::list(&self.config) }),
+            Request::Timeouts => Ok(Response::Timeouts { timeouts: timeouts::list(&self.config) }),
             Request::SetTimeout { name, value } => {
-                Ok(self.set_timeout(&name, &value).unwrap_or_else(|message| Answer::Error { message }))
+                Ok(self.set_timeout(&name, &value).unwrap_or_else(|message| Response::Error { message }))
             }
         };
-        let answer = answer.unwrap_or_else(|why: Unanswered| Answer::Error { message: why.to_string() });
+        let answer = answer.unwrap_or_else(|why: Unanswered| Response::Error { message: why.to_string() });
         // A client that has gone away wants no answer.
         let _ = reply.send(answer);
     }
@@ -204,7 +204,7 @@ impl Daemon {
     }
 
     /// Has the file read anew; [`Daemon::finish_reload`] goes on from there.
-    pub fn reload(&mut self, asker: Option<SyncSender<Answer>>) {
+    pub fn reload(&mut self, asker: Option<SyncSender<Response>>) {
         service::reloading();
         self.reloads.ask(asker);
         self.read_next();
@@ -233,12 +233,12 @@ impl Daemon {
         let answer = match done {
             Ok(revision) => {
                 info!("{}: configuration {revision} is in force", self.file.display());
-                Answer::Reloaded { revision: *revision }
+                Response::Reloaded { revision: *revision }
             }
             Err(why) => {
                 metrics::refused();
                 error!("reload: nothing was changed: {why}");
-                Answer::Error { message: why.clone() }
+                Response::Error { message: why.clone() }
             }
         };
         for asker in askers {
@@ -279,7 +279,7 @@ impl Daemon {
         }
     }
 
-    fn set_timeout(&mut self, name: &str, value: &str) -> Result<Answer, String> {
+    fn set_timeout(&mut self, name: &str, value: &str) -> Result<Response, String> {
         let config = timeouts::set(&self.config, name, value)?;
         let timeouts = config::settings(&config.conntrack).timeouts;
         let configuration = Arc::new(self.configuration.with_timeouts(timeouts));
@@ -288,7 +288,7 @@ impl Daemon {
         let mut timeouts = timeouts::list(&self.config);
         timeouts.retain(|timeout| timeout.name == name);
         info!("timeout {name} set to {value} until the next reload");
-        Ok(Answer::Timeouts { timeouts })
+        Ok(Response::Timeouts { timeouts })
     }
 
     /// Publishes what the workers have counted and logged. An answer is a worker's heartbeat: without one of each the

@@ -7,7 +7,7 @@ use sluice_engine::command::Unanswered;
 use sluice_engine::report::{Listed, ListedExpectation, Page};
 
 use super::workers::Workers;
-use crate::socket::protocol::{Answer, Cursor};
+use crate::socket::protocol::{Cursor, Response};
 use crate::socket::{ExpectationFilter, Filter};
 
 /// Pages of a worker's in one answer to a client: some hundred kilobytes of text at most.
@@ -22,14 +22,14 @@ pub fn entries(
     filter: &Filter,
     layout: Layout,
     from: Cursor,
-) -> Result<Answer, Unanswered> {
+) -> Result<Response, Unanswered> {
     let mut lines = Vec::new();
     let next = pages(workers, Workers::list, from, |(_, entry)| {
         if filter.matches(entry) {
             lines.push(line(|out| entry.write(layout, out)));
         }
     })?;
-    Ok(Answer::Entries { lines, next })
+    Ok(Response::Entries { lines, next })
 }
 
 /// Expectations from a place on, as many as a few pages hold.
@@ -38,14 +38,14 @@ pub fn expectations(
     filter: &ExpectationFilter,
     layout: Layout,
     from: Cursor,
-) -> Result<Answer, Unanswered> {
+) -> Result<Response, Unanswered> {
     let mut lines = Vec::new();
     let next = pages(workers, Workers::list_expectations, from, |(_, expectation)| {
         if filter.matches(expectation) {
             lines.push(line(|out| expectation.write(layout, out)));
         }
     })?;
-    Ok(Answer::Entries { lines, next })
+    Ok(Response::Entries { lines, next })
 }
 
 /// The line that something is written as.
@@ -57,7 +57,10 @@ fn line(write: impl FnOnce(&mut String) -> fmt::Result) -> String {
 }
 
 /// Ends the expectations that fit.
-pub fn delete_expectations(workers: &mut Workers, filter: &ExpectationFilter) -> Result<Answer, Unanswered> {
+pub fn delete_expectations(
+    workers: &mut Workers,
+    filter: &ExpectationFilter,
+) -> Result<Response, Unanswered> {
     let mut count = 0;
     for shard in 0..workers.count() {
         let mut next = Some(Box::new(Page::from_start()));
@@ -69,7 +72,7 @@ pub fn delete_expectations(workers: &mut Workers, filter: &ExpectationFilter) ->
             next = page.into_next();
         }
     }
-    Ok(Answer::ExpectationsDeleted { count })
+    Ok(Response::ExpectationsDeleted { count })
 }
 
 /// Visits what is on the next pages from a place on; gives the place behind them, `None` at the end.

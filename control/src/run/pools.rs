@@ -11,7 +11,7 @@ use sluice_conntrack::{Configuration, DropReason, NatCounter};
 use super::alarms::Alarm;
 use super::nat_rules;
 use crate::metrics;
-use crate::socket::protocol::{NatSide, PoolStatistics, Ports};
+use crate::socket::protocol::{NatSide, PoolStatistics, PortCounts};
 
 /// The SNAT rules of one configuration.
 #[derive(Default)]
@@ -68,8 +68,12 @@ impl Pools {
             PoolStatistics {
                 pool: pool.name.clone(),
                 addresses: pool.blocks.len() as u64,
-                ports: Ports::from(pool.ports),
-                used: Ports::from(sum(used.get(pool.blocks.clone()).unwrap_or_default().iter().copied())),
+                ports: PortCounts::from(pool.ports),
+                used: PortCounts::from(sum(used
+                    .get(pool.blocks.clone())
+                    .unwrap_or_default()
+                    .iter()
+                    .copied())),
                 bound: counter.bound,
                 exhausted: counter.exhausted,
             }
@@ -97,7 +101,7 @@ impl Pools {
         };
         for Pool { name, .. } in &self.pools {
             if gives(self, name) && !gives(&next, name) {
-                metrics::pool(name, Ports::default(), Ports::default());
+                metrics::pool(name, PortCounts::default(), PortCounts::default());
             }
         }
         let mut exhausted = mem::take(&mut self.exhausted);

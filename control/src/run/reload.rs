@@ -9,10 +9,10 @@ use super::background::Background;
 use super::candidate::Candidate;
 use super::{Event, RunError};
 use crate::config::Config;
-use crate::socket::protocol::Answer;
+use crate::socket::protocol::Response;
 
 /// The clients that wait for a reload. One by signal has none.
-pub type Askers = Vec<SyncSender<Answer>>;
+pub type Askers = Vec<SyncSender<Response>>;
 
 /// Reloads that were asked for.
 pub struct Reloads {
@@ -31,7 +31,7 @@ impl Reloads {
     }
 
     /// Wants one.
-    pub fn ask(&mut self, asker: Option<SyncSender<Answer>>) {
+    pub fn ask(&mut self, asker: Option<SyncSender<Response>>) {
         self.next.get_or_insert_default().extend(asker);
     }
 

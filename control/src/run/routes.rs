@@ -8,7 +8,7 @@ use sluice_conntrack::{DropReason, Forwarding, PortId};
 use sluice_engine::{NeighbourSnapshot, NeighbourState};
 
 use crate::config::{Config, InterfaceAddress};
-use crate::socket::protocol::{Answer, Neighbour, Route, RouteKind};
+use crate::socket::protocol::{Neighbour, Response, Route, RouteKind};
 
 /// Routes in one answer to a client: some hundred kilobytes of text.
 const ROUTES_PER_ANSWER: usize = 1024;
@@ -47,7 +47,7 @@ const fn certainty(state: NeighbourState) -> u8 {
 
 /// Routes, from a place among all of them on: the networks of the ports, then the configured routes. One that is the
 /// network of a port as well is not in force.
-pub fn list(config: &Config, forwarding: &Forwarding, from: u64) -> Answer {
+pub fn list(config: &Config, forwarding: &Forwarding, from: u64) -> Response {
     let Forwarding::Routed(router) = forwarding else { return no_router() };
     let networks = config.interfaces.iter().flat_map(|(name, interface)| {
         interface.addresses.iter().filter(|own| !is_link_local(own.0.addr())).map(
@@ -78,14 +78,14 @@ pub fn list(config: &Config, forwarding: &Forwarding, from: u64) -> Answer {
     let mut rest = networks.chain(configured).skip(place);
     let routes: Vec<Route> = rest.by_ref().take(ROUTES_PER_ANSWER).collect();
     let next = rest.next().map(|_| from + routes.len() as u64);
-    Answer::Routes { routes, next }
+    Response::Routes { routes, next }
 }
 
 /// The route that packets to an address take.
-pub fn get(config: &Config, forwarding: &Forwarding, to: IpAddr) -> Answer {
+pub fn get(config: &Config, forwarding: &Forwarding, to: IpAddr) -> Response {
     let Forwarding::Routed(router) = forwarding else { return no_router() };
     let ends = |kind| Route { kind, to: to.to_string(), via: None, dev: None, src: None };
-    Answer::Route(match router.find(to) {
+    Response::Route(match router.find(to) {
         None => ends(RouteKind::Unreachable),
         Some(Err(DropReason::Multicast)) => ends(RouteKind::Multicast),
         Some(Err(_)) => ends(RouteKind::Unreachable),
@@ -105,8 +105,8 @@ pub fn get(config: &Config, forwarding: &Forwarding, to: IpAddr) -> Answer {
     })
 }
 
-fn no_router() -> Answer {
-    Answer::Error { message: "there are no routes: the box is a wire (`forwarding: wire`)".to_owned() }
+fn no_router() -> Response {
+    Response::Error { message: "there are no routes: the box is a wire (`forwarding: wire`)".to_owned() }
 }
 
 /// The name of a port's interface.
@@ -156,12 +156,12 @@ mod tests {
             unicast("0.0.0.0/0", Some("203.0.113.254"), "outside", "203.0.113.1"),
             unicast("fd00::/8", Some("fe80::9"), "outside", "2001:db8::1"),
         ];
-        assert_eq!(list(&config, &forwarding, 0), Answer::Routes { routes: routes.clone(), next: None });
+        assert_eq!(list(&config, &forwarding, 0), Response::Routes { routes: routes.clone(), next: None });
         assert_eq!(
             list(&config, &forwarding, 3),
-            Answer::Routes { routes: routes[3..].to_vec(), next: None }
+            Response::Routes { routes: routes[3..].to_vec(), next: None }
         );
-        assert_eq!(list(&config, &forwarding, u64::MAX), Answer::Routes { routes: vec![], next: None });
+        assert_eq!(list(&config, &forwarding, u64::MAX), Response::Routes { routes: vec![], next: None });
     }
 
     #[test]
@@ -170,9 +170,9 @@ mod tests {
         let many: Vec<String> = (0..ROUTES_PER_ANSWER).map(route).collect();
         let text = ROUTER.replace("routes: [", &format!("routes: [{}, ", many.join(", ")));
         let (config, forwarding) = configured(&text);
-        let Answer::Routes { routes, next } = list(&config, &forwarding, 0) else { panic!() };
+        let Response::Routes { routes, next } = list(&config, &forwarding, 0) else { panic!() };
         assert_eq!((routes.len(), next), (ROUTES_PER_ANSWER, Some(ROUTES_PER_ANSWER as u64)));
-        let Answer::Routes { routes, next } = list(&config, &forwarding, next.unwrap()) else { panic!() };
+        let Response::Routes { routes, next } = list(&config, &forwarding, next.unwrap()) else { panic!() };
         assert_eq!((routes.len(), next), (5, None));
     }
 
@@ -191,12 +191,12 @@ mod tests {
             ends(RouteKind::Multicast, "203.0.113.255"),
         ] {
             let to = address(&expected.to);
-            assert_eq!(get(&config, &forwarding, to), Answer::Route(expected));
+            assert_eq!(get(&config, &forwarding, to), Response::Route(expected));
         }
         let (config, wire) = configured(
             "{version: 1, interfaces: {a: {device: 'vdev:net_null0'}, b: {device: 'vdev:net_null1'}}}",
         );
-        assert!(matches!(get(&config, &wire, address("10.0.0.1")), Answer::Error { .. }));
+        assert!(matches!(get(&config, &wire, address("10.0.0.1")), Response::Error { .. }));
     }
 
     #[test]

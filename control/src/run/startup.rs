@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender};
 
 use super::background::Background;
 use super::{Event, RunError};
-use crate::socket::protocol::Answer;
+use crate::socket::protocol::Response;
 
 /// The events of a daemon that starts.
 pub struct Startup<'a> {
@@ -61,7 +61,7 @@ impl<'a> Startup<'a> {
             Event::Call(call) => {
                 let message = "the daemon is starting; try again".to_owned();
                 // A client that has gone away wants no answer.
-                let _ = call.reply.send(Answer::Error { message });
+                let _ = call.reply.send(Response::Error { message });
             }
             Event::Done => {}
         }
@@ -97,7 +97,7 @@ mod tests {
         events.send(Event::Call(Call { request: Request::Count, reply })).unwrap();
         events.send(Event::Reload).unwrap();
         assert_eq!(startup.wait_for("tables", || 7).unwrap(), 7);
-        assert!(matches!(answers.recv(), Ok(Answer::Error { message }) if message.contains("starting")));
+        assert!(matches!(answers.recv(), Ok(Response::Error { message }) if message.contains("starting")));
         assert!(startup.reload && startup.go_on().is_ok());
         let panicked = startup.wait_for("tables", || -> u8 { panic!("as it is meant to") });
         assert!(panicked.unwrap_err().to_string().contains("tables: the thread panicked"));

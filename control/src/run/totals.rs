@@ -4,7 +4,7 @@ use sluice_conntrack::{DropReason, InvalidReason, State};
 use sluice_engine::Load;
 use sluice_engine::report::Stats;
 
-use crate::socket::protocol::{Answer, Counted, ShardCounters};
+use crate::socket::protocol::{Counted, Response, ShardCounters};
 
 /// What all workers have counted together.
 pub fn total(shards: &[Stats]) -> Stats {
@@ -31,8 +31,8 @@ pub fn counted<'a>(names: impl IntoIterator<Item = &'a str>, packets: &[u64]) ->
 }
 
 /// Drops and INVALID packets, by every reason there is.
-pub fn drops(stats: &Stats) -> Answer {
-    Answer::Drops {
+pub fn drops(stats: &Stats) -> Response {
+    Response::Drops {
         drops: counted(DropReason::ALL.iter().map(|reason| reason.label()), &stats.counters.drops),
         invalid: counted(InvalidReason::ALL.iter().map(|reason| reason.label()), &stats.counters.invalid),
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::protocol::{Answer, Request};
+use super::protocol::{Request, Response};
 
 /// A daemon that needs longer for one answer hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -65,19 +65,19 @@ impl Client {
         }
     }
 
-    /// Asks, and waits for the answer, which is never [`Answer::Error`].
+    /// Asks, and waits for the answer, which is never [`Response::Error`].
     ///
     /// # Errors
     /// The daemon refuses or goes away.
-    pub fn ask(&mut self, request: &Request) -> Result<Answer, ClientError> {
+    pub fn ask(&mut self, request: &Request) -> Result<Response, ClientError> {
         match self.exchange(request) {
-            Ok(Answer::Error { message }) => Err(ClientError::Refused(message)),
+            Ok(Response::Error { message }) => Err(ClientError::Refused(message)),
             Ok(answer) => Ok(answer),
             Err(error) => Err(ClientError::Broken(self.path.clone(), error)),
         }
     }
 
-    fn exchange(&mut self, request: &Request) -> io::Result<Answer> {
+    fn exchange(&mut self, request: &Request) -> io::Result<Response> {
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
         // A daemon that turns us away may have closed already, and yet have said why.

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::MAX_CLIENTS;
-use super::protocol::Answer;
+use super::protocol::Response;
 
 /// The clients that have a place.
 #[derive(Debug, Default)]
@@ -87,7 +87,7 @@ fn turn_away(mut stream: &UnixStream) {
     let message =
         format!("{MAX_CLIENTS} others are connected, and this connection was idle for longest; try again");
     let _ = stream.set_nonblocking(true);
-    let _ = stream.write_all(&Answer::Error { message }.line());
+    let _ = stream.write_all(&Response::Error { message }.line());
     let _ = stream.shutdown(Shutdown::Both);
 }
 

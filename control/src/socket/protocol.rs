@@ -90,8 +90,8 @@ pub enum Request {
 
 /// What the daemon answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "answer", rename_all = "kebab-case")]
-pub enum Answer {
+#[serde(tag = "response", rename_all = "kebab-case")]
+pub enum Response {
     /// A page of entries or of expectations. It may have no lines and yet not be the last one.
     Entries {
         /// One a line.
@@ -171,12 +171,12 @@ pub enum Answer {
     },
 }
 
-impl Answer {
+impl Response {
     /// The answer as it is sent, its newline included.
     pub fn line(&self) -> Vec<u8> {
         // Answers are plain data, so they are always valid JSON.
         let mut line =
-            serde_json::to_vec(self).unwrap_or_else(|_| br#"{"answer":"error","message":""}"#.to_vec());
+            serde_json::to_vec(self).unwrap_or_else(|_| br#"{"response":"error","message":""}"#.to_vec());
         line.push(b'\n');
         line
     }
@@ -253,9 +253,9 @@ pub struct PoolStatistics {
     /// Addresses that it gives with a port of its choice; none for a 1:1 network, which keeps ports.
     pub addresses: u64,
     /// Their ports, all told.
-    pub ports: Ports,
+    pub ports: PortCounts,
     /// How many of these are in use. Each worker counts for itself: a port that two use, towards different servers, is two.
-    pub used: Ports,
+    pub used: PortCounts,
     /// Connections that it has found a source for; since the configuration is in force.
     pub bound: u64,
     /// Connections that were dropped because all ports were taken; since the configuration is in force.
@@ -264,7 +264,7 @@ pub struct PoolStatistics {
 
 /// A number for each space of ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ports {
+pub struct PortCounts {
     /// TCP.
     pub tcp: u64,
     /// UDP.
@@ -273,16 +273,16 @@ pub struct Ports {
     pub other: u64,
 }
 
-impl Ports {
+impl PortCounts {
     /// Each space by its name.
     pub const fn named(self) -> [(&'static str, u64); SPACES] {
         [("tcp", self.tcp), ("udp", self.udp), ("other", self.other)]
     }
 }
 
-impl From<[u64; SPACES]> for Ports {
-    fn from([tcp, udp, other]: [u64; SPACES]) -> Ports {
-        Ports { tcp, udp, other }
+impl From<[u64; SPACES]> for PortCounts {
+    fn from([tcp, udp, other]: [u64; SPACES]) -> PortCounts {
+        PortCounts { tcp, udp, other }
     }
 }
 
@@ -423,14 +423,17 @@ mod tests {
     #[test]
     fn answers_survive_the_way() {
         let answers = [
-            Answer::Entries { lines: vec!["a \"b\"".to_owned()], next: Some(Cursor { shard: 1, place: 9 }) },
-            Answer::Statistics(Statistics { uptime_s: 3, ..Statistics::default() }),
-            Answer::Error { message: "two\nlines".to_owned() },
+            Response::Entries {
+                lines: vec!["a \"b\"".to_owned()],
+                next: Some(Cursor { shard: 1, place: 9 }),
+            },
+            Response::Statistics(Statistics { uptime_s: 3, ..Statistics::default() }),
+            Response::Error { message: "two\nlines".to_owned() },
         ];
         for answer in answers {
             let line = serde_json::to_string(&answer).unwrap();
             assert!(!line.contains('\n'));
-            assert_eq!(serde_json::from_str::<Answer>(&line).unwrap(), answer);
+            assert_eq!(serde_json::from_str::<Response>(&line).unwrap(), answer);
         }
     }
 }

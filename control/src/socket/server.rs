@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use super::MAX_REQUEST_BYTES;
 use super::clients::{Clients, Place};
-use super::protocol::{Answer, Request};
+use super::protocol::{Request, Response};
 
 /// How long a client has for a whole request, and again for taking the whole answer, however it spreads its bytes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ pub struct Call {
     /// What is asked.
     pub request: Request,
     /// Where the answer goes. It holds one, so sending it never waits.
-    pub reply: SyncSender<Answer>,
+    pub reply: SyncSender<Response>,
 }
 
 /// The socket, until it is dropped.
@@ -226,7 +226,7 @@ fn attend(
         }
         let too_long = line.len() == MAX_REQUEST_BYTES && line.last() != Some(&b'\n');
         let answer = match too_long {
-            true => Answer::Error { message: format!("a request has at most {MAX_REQUEST_BYTES} bytes") },
+            true => Response::Error { message: format!("a request has at most {MAX_REQUEST_BYTES} bytes") },
             false => place.serve(|| answer(&line, serve)),
         };
         Timed { stream, until: Instant::now() + patience }.write_all(&answer.line())?;
@@ -236,16 +236,16 @@ fn attend(
     }
 }
 
-fn answer(line: &[u8], serve: &impl Fn(Call) -> bool) -> Answer {
+fn answer(line: &[u8], serve: &impl Fn(Call) -> bool) -> Response {
     let request = match serde_json::from_slice(line) {
         Ok(request) => request,
-        Err(error) => return Answer::Error { message: format!("not a request: {error}") },
+        Err(error) => return Response::Error { message: format!("not a request: {error}") },
     };
     let (reply, answers) = mpsc::sync_channel(1);
     let taken = serve(Call { request, reply });
     match answers.recv() {
         Ok(answer) if taken => answer,
-        _ => Answer::Error { message: "the daemon is stopping".to_owned() },
+        _ => Response::Error { message: "the daemon is stopping".to_owned() },
     }
 }
 
@@ -278,8 +278,8 @@ mod tests {
     /// Counts: answers that there are 7 entries, and nothing else.
     fn counts(call: Call) -> bool {
         let answer = match call.request {
-            Request::Count => Answer::Count { entries: 7 },
-            _ => Answer::Error { message: "only counts".to_owned() },
+            Request::Count => Response::Count { entries: 7 },
+            _ => Response::Error { message: "only counts".to_owned() },
         };
         call.reply.send(answer).is_ok()
     }
@@ -300,7 +300,7 @@ mod tests {
         let _server = Server::start(&directory.socket(), counts).unwrap();
         let mut client = Client::connect(&directory.socket()).unwrap();
         for _ in 0..3 {
-            assert_eq!(client.ask(&Request::Count).unwrap(), Answer::Count { entries: 7 });
+            assert_eq!(client.ask(&Request::Count).unwrap(), Response::Count { entries: 7 });
         }
         let entries = Request::Entries { filter: Default::default(), format: None, from: Cursor::default() };
         assert_eq!(client.ask(&entries).unwrap_err().to_string(), "only counts");
@@ -312,10 +312,10 @@ mod tests {
         let _server = Server::start(&directory.socket(), counts).unwrap();
         let said =
             exchange(&directory.socket(), b"\xff\x00{{{\n\n{\"request\":\"count\"}\n{\"request\":\"count\"");
-        let answers: Vec<Answer> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert!(matches!(&answers[..2], [Answer::Error { .. }, Answer::Error { .. }]));
-        assert_eq!(answers[2], Answer::Count { entries: 7 });
-        assert!(matches!(answers[3], Answer::Error { .. }), "a cut-off line is no request");
+        let answers: Vec<Response> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(matches!(&answers[..2], [Response::Error { .. }, Response::Error { .. }]));
+        assert_eq!(answers[2], Response::Count { entries: 7 });
+        assert!(matches!(answers[3], Response::Error { .. }), "a cut-off line is no request");
     }
 
     #[test]
@@ -326,7 +326,7 @@ mod tests {
         assert!(said.contains("at most 16384 bytes") && said.lines().count() == 1, "{said}");
     }
 
-    fn count(path: &Path) -> Answer {
+    fn count(path: &Path) -> Response {
         Client::connect(path).unwrap().ask(&Request::Count).unwrap()
     }
 
@@ -341,7 +341,7 @@ mod tests {
             silent[number].write_all(&b"{"[..number % 2]).unwrap();
         }
         for _ in 0..2 * MAX_CLIENTS {
-            assert_eq!(count(&directory.socket()), Answer::Count { entries: 7 });
+            assert_eq!(count(&directory.socket()), Response::Count { entries: 7 });
         }
         let mut said = String::new();
         silent[0].read_to_string(&mut said).unwrap();
@@ -357,9 +357,9 @@ mod tests {
         for _ in 0..3 * MAX_CLIENTS {
             // Its answer tells that the newcomer has its place already, however late the thread that accepts is.
             let mut newcomer = Client::connect(&directory.socket()).unwrap();
-            assert_eq!(newcomer.ask(&Request::Count).unwrap(), Answer::Count { entries: 7 });
+            assert_eq!(newcomer.ask(&Request::Count).unwrap(), Response::Count { entries: 7 });
             silent.push(newcomer);
-            assert_eq!(asks.ask(&Request::Count).unwrap(), Answer::Count { entries: 7 });
+            assert_eq!(asks.ask(&Request::Count).unwrap(), Response::Count { entries: 7 });
         }
     }
 
@@ -383,7 +383,7 @@ mod tests {
         deaf.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
         // Until the answers that nobody reads have filled the way back, and then the way there.
         while deaf.write_all(&b"{\"request\":\"count\"}\n".repeat(1000)).is_ok() {}
-        assert_eq!(count(&directory.socket()), Answer::Count { entries: 7 });
+        assert_eq!(count(&directory.socket()), Response::Count { entries: 7 });
     }
 
     #[test]

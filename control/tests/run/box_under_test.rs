@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::namespaces::Station;
+use crate::namespaces::Namespace;
 
 /// Longest wait for anything. DPDK starts in a second or two, on a busy machine in more.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -50,13 +50,13 @@ impl BoxUnderTest {
         BoxUnderTest::spawn(directory, sluice())
     }
 
-    /// Starts one on a station, by a configuration that lacks but metrics and the control socket, and waits until it
+    /// Starts one in a namespace, by a configuration that lacks but metrics and the control socket, and waits until it
     /// listens.
-    pub fn start_inside(station: Station<'_>, config: &str) -> BoxUnderTest {
+    pub fn start_inside(namespace: Namespace<'_>, config: &str) -> BoxUnderTest {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("box.yaml"), config.to_owned() + &listeners(directory.path()))
             .unwrap();
-        BoxUnderTest::spawn(directory, station.command(env!("CARGO_BIN_EXE_sluice"), ""))
+        BoxUnderTest::spawn(directory, namespace.command(env!("CARGO_BIN_EXE_sluice"), ""))
     }
 
     /// Starts one in a directory that has its configuration, by this command, and waits until it listens.

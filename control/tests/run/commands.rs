@@ -120,7 +120,7 @@ fn nonsense(daemon: &BoxUnderTest) {
     let answers = daemon.say(b"GET / HTTP/1.1\r\n\r\n{\"request\":\"count\"}\n");
     let answers: Vec<serde_json::Value> =
         answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let kinds: Vec<_> = answers.iter().map(|answer| answer["answer"].as_str().unwrap()).collect();
+    let kinds: Vec<_> = answers.iter().map(|answer| answer["response"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["error", "error", "count"]);
     assert!(daemon.say(&vec![b'['; 1 << 20]).contains("at most"));
     let beyond = "{\"request\":\"entries\",\"from\":{\"shard\":7,\"place\":4294967295}}\n";

@@ -77,7 +77,7 @@ fn real_flows_pass_on_whatever_queue_they_come() {
         return;
     }
     let Some(row) = Row::new("cores", &["10.9.0.1/24"], &["10.9.0.2/24"]) else { return };
-    let [client, middle, server] = row.stations();
+    let [client, middle, server] = row.namespaces();
     let config = "version: 1
 system: { cores: { control: 0, workers: [0, 1] }, idle: friendly, memory: { hugepages: 512M } }
 interfaces:

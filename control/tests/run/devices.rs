@@ -1,7 +1,7 @@
 //! Devices that lose packets behind DPDK's back, on interfaces of the kernel.
 
 use crate::box_under_test::{BoxUnderTest, wait_for};
-use crate::namespaces::{Row, Station, ip};
+use crate::namespaces::{Namespace, Row, ip};
 
 const CONFIG: &str = "version: 1
 system: { cores: { control: 0, workers: [0] }, memory: { hugepages: 512M } }
@@ -13,7 +13,7 @@ policy: { default: accept }
 ";
 
 /// Sends UDP packets to a station whose MAC address need not be known.
-fn send(from: Station<'_>, packets: usize) {
+fn send(from: Namespace<'_>, packets: usize) {
     let script = format!(
         "import socket; s = socket.socket(type=socket.SOCK_DGRAM); [s.sendto(b'x', ('10.9.0.2', 9)) for _ in range({packets})]"
     );
@@ -22,7 +22,7 @@ fn send(from: Station<'_>, packets: usize) {
 
 fn row(test: &str) -> Option<Row> {
     let row = Row::new(test, &["10.9.0.1/24"], &["10.9.0.2/24"])?;
-    let [client, ..] = row.stations();
+    let [client, ..] = row.namespaces();
     assert!(ip(&format!("-n {client} neighbour add 10.9.0.2 lladdr 02:00:00:00:00:09 dev eth0")));
     Some(row)
 }
@@ -45,7 +45,7 @@ fn counted(daemon: &BoxUnderTest, port: &str, key: &str) -> u64 {
 #[test]
 fn a_device_that_goes_away_is_down_and_its_losses_have_a_name() {
     let Some(row) = row("gone") else { return };
-    let [client, middle, _] = row.stations();
+    let [client, middle, _] = row.namespaces();
     let daemon = BoxUnderTest::start_inside(middle, CONFIG);
     assert!(is_up(&daemon, "inside") && is_up(&daemon, "outside"));
     assert!(ip(&format!("-n {middle} link delete outside")));
@@ -62,7 +62,7 @@ fn a_device_that_goes_away_is_down_and_its_losses_have_a_name() {
 #[test]
 fn a_link_is_down_while_its_interface_is() {
     let Some(row) = row("flaps") else { return };
-    let [_, middle, _] = row.stations();
+    let [_, middle, _] = row.namespaces();
     let daemon = BoxUnderTest::start_inside(middle, CONFIG);
     for (way, up) in [("down", false), ("up", true)] {
         assert!(ip(&format!("-n {middle} link set outside {way}")));
@@ -78,7 +78,7 @@ fn a_link_is_down_while_its_interface_is() {
 #[test]
 fn losses_of_the_kernels_ring_are_missed_packets() {
     let Some(row) = row("ring") else { return };
-    let [client, middle, _] = row.stations();
+    let [client, middle, _] = row.namespaces();
     let daemon = BoxUnderTest::start_inside(middle, CONFIG);
     daemon.signal("STOP");
     send(client, 2000);

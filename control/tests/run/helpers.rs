@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::cores;
-use crate::namespaces::Station;
+use crate::namespaces::Namespace;
 use crate::site::{FAMILIES, NAT, POLICY, Plan, Site};
 
 /// What clients ask for and send.
@@ -15,7 +15,7 @@ fn some_file() -> Vec<u8> {
 }
 
 /// Gets a file from a TFTP server of this address, and puts it there under another name.
-fn get_and_put(site: &Site, client: Station<'_>, address: &str) {
+fn get_and_put(site: &Site, client: Namespace<'_>, address: &str) {
     let sent = some_file();
     fs::write(site.daemon.path("served/file"), &sent).unwrap();
     let got = site.daemon.path("got");
@@ -63,7 +63,7 @@ const TRANSFERS: [(&str, bool); 4] =
     [("", true), ("--disable-epsv", false), ("--ftp-port -", true), ("--ftp-port - --disable-eprt", false)];
 
 /// Gets a file from an FTP server of this address, and puts it there under another name, by data connections of each kind.
-fn get_and_put_by_ftp(site: &Site, client: Station<'_>, address: &str) {
+fn get_and_put_by_ftp(site: &Site, client: Namespace<'_>, address: &str) {
     let sent = some_file();
     fs::write(site.daemon.path("served/file"), &sent).unwrap();
     let (got, other) = (site.daemon.path("got"), site.daemon.path("served/other"));

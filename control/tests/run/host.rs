@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::box_under_test::{BoxUnderTest, listeners, text, wait_for};
 use crate::cores;
-use crate::namespaces::{PEERS, Row, Spaces, Station, Streams, ip};
+use crate::namespaces::{Namespace, PEERS, Row, Spaces, Streams, ip};
 
 /// What the box lets in and out of itself: inside may speak to it, and it to everybody.
 const POLICY: &str = "
@@ -66,7 +66,7 @@ impl Hosted {
         let row =
             Row::new(test, &clients.each_ref().map(String::as_str), &servers.each_ref().map(String::as_str))?;
         let spaces = Spaces::new(test, ["host"])?;
-        let ([client, middle, server], [host]) = (row.stations(), spaces.stations());
+        let ([client, middle, server], [host]) = (row.namespaces(), spaces.namespaces());
         middle.tell("sysctl", "-qw net.ipv6.conf.all.disable_ipv6=1");
         assert!(ip(&format!("-n {middle} link set lo up")));
         for plan in &FAMILIES {
@@ -106,8 +106,8 @@ conntrack: {{ max-entries: 1K }}
     }
 
     /// The client, the server and the box's own network stack.
-    fn stations(&self) -> [Station<'_>; 3] {
-        let ([client, _, server], [host]) = (self.row.stations(), self.spaces.stations());
+    fn namespaces(&self) -> [Namespace<'_>; 3] {
+        let ([client, _, server], [host]) = (self.row.namespaces(), self.spaces.namespaces());
         [client, server, host]
     }
 
@@ -131,7 +131,7 @@ fn network(address: &str) -> String {
 }
 
 /// Waits until one host hears another. The first packets wait for their neighbours' addresses.
-fn pings(from: Station<'_>, to: &str) {
+fn pings(from: Namespace<'_>, to: &str) {
     let hears = || from.run("ping", &format!("-n -c 1 -W 2 {to}")).status.success();
     wait_for(&format!("{to} to answer"), hears);
 }
@@ -151,7 +151,7 @@ fn the_box_speaks_through_two_workers() {
 
 fn box_speaks(test: &str, workers: &str) {
     let Some(it) = Hosted::new(test, workers) else { return };
-    let [client, server, host] = it.stations();
+    let [client, server, host] = it.namespaces();
     let _echo = [host, server].map(|at| at.serve(7, "python3", &format!("{PEERS} tcp-server 7")));
     for Plan { client: client_address, inside, outside, server: server_address, far } in &FAMILIES {
         for (from, to) in
@@ -202,7 +202,7 @@ fn box_speaks(test: &str, workers: &str) {
 #[test]
 fn the_host_follows_the_configuration() {
     let Some(it) = Hosted::new("host-reload", "0") else { return };
-    let [client, _, host] = it.stations();
+    let [client, _, host] = it.namespaces();
     pings(client, "10.0.0.1");
     let config = it
         .config
@@ -231,7 +231,7 @@ fn the_host_follows_the_configuration() {
     let is_refused = |line: &str| line.strip_prefix(refused).is_some_and(|count| count != "0");
     // The daemon serves its metrics in its own namespace.
     let page = format!("-sSf --noproxy * http://127.0.0.1:{}/metrics", it.daemon.metrics_port());
-    let [_, middle, _] = it.row.stations();
+    let [_, middle, _] = it.row.namespaces();
     wait_for("the refusal", || middle.tell("curl", &page).lines().any(is_refused));
     pings(host, "198.51.100.1");
 }

@@ -62,17 +62,17 @@ impl Bench {
     /// `None` where namespaces cannot be made.
     fn new(test: &str) -> Option<Bench> {
         let spaces = Spaces::new(test, ["box", "ends"])?;
-        let [middle, ends] = spaces.stations();
-        for station in [middle, ends] {
-            station
+        let [middle, ends] = spaces.namespaces();
+        for namespace in [middle, ends] {
+            namespace
                 .tell("sysctl", "-qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
         }
         let macs = ["inside", "outside"].map(|side| {
             let far = format!("to-{side}");
             assert!(ip(&format!("link add {side} netns {middle} type veth peer name {far} netns {ends}")));
-            for (station, end) in [(middle, side), (ends, &far)] {
-                assert!(ip(&format!("-n {station} link set {end} arp off up")));
-                station.tell("ethtool", &format!("-K {end} tx off rx off gro off"));
+            for (namespace, end) in [(middle, side), (ends, &far)] {
+                assert!(ip(&format!("-n {namespace} link set {end} arp off up")));
+                namespace.tell("ethtool", &format!("-K {end} tx off rx off gro off"));
             }
             middle.tell("cat", &format!("/sys/class/net/{side}/address")).trim().to_owned()
         });
@@ -82,7 +82,7 @@ impl Bench {
     /// Sends packets in, and gives what came out for each.
     fn exchange(&self, packets: &[Packet]) -> Vec<String> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/run/exchange.py");
-        let [_, ends] = self.spaces.stations();
+        let [_, ends] = self.spaces.namespaces();
         let mut python = ends.start("python3", &format!("{script} {}", self.macs.join(" ")));
         let mut to = python.0.stdin.take().unwrap();
         let mut from = BufReader::new(python.0.stdout.take().unwrap()).lines();
@@ -121,7 +121,7 @@ fn linux(
     exchanges: &[Vec<Packet>; 2],
 ) -> Option<(Vec<String>, String)> {
     let bench = Bench::new(&format!("{test}-linux"))?;
-    let [middle, _] = bench.spaces.stations();
+    let [middle, _] = bench.spaces.namespaces();
     assert!(ip(&format!("-n {middle} route add 10.0.0.0/8 dev inside")));
     assert!(ip(&format!("-n {middle} route add default dev outside")));
     let rules = format!(
@@ -178,7 +178,7 @@ policy: {{ rules: {policy} }}
         timeouts("udp."),
         TIMEOUTS[12].2,
     );
-    let daemon = BoxUnderTest::start_inside(bench.spaces.stations()[0], &config);
+    let daemon = BoxUnderTest::start_inside(bench.spaces.namespaces()[0], &config);
     let out = bench.play(exchanges);
     (out, daemon.tell("conntrack -L"))
 }

@@ -1,4 +1,4 @@
-//! Network namespaces, the stations in them, and three in a row: client, box and server, between which a connection is tracked.
+//! Network namespaces, and three in a row: client, box and server, between which a connection is tracked.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
@@ -22,8 +22,8 @@ impl<const N: usize> Spaces<N> {
     }
 
     /// What is in them, in the order of the hosts.
-    pub fn stations(&self) -> [Station<'_>; N] {
-        self.0.each_ref().map(|name| Station(name))
+    pub fn namespaces(&self) -> [Namespace<'_>; N] {
+        self.0.each_ref().map(|name| Namespace(name))
     }
 }
 
@@ -37,16 +37,16 @@ impl<const N: usize> Drop for Spaces<N> {
 
 /// One namespace, and what runs there.
 #[derive(Clone, Copy, PartialEq)]
-pub struct Station<'a>(&'a str);
+pub struct Namespace<'a>(&'a str);
 
 /// The name of the namespace.
-impl fmt::Display for Station<'_> {
+impl fmt::Display for Namespace<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
     }
 }
 
-impl Station<'_> {
+impl Namespace<'_> {
     /// A program to be started there.
     pub fn command(self, program: &str, arguments: &str) -> Command {
         let mut command = Command::new("ip");
@@ -106,7 +106,7 @@ pub struct Streams {
 }
 
 impl Streams {
-    pub fn open(from: Station<'_>, to: &str, port: u16, connections: usize) -> Streams {
+    pub fn open(from: Namespace<'_>, to: &str, port: u16, connections: usize) -> Streams {
         let mut client = from.start("python3", &format!("{PEERS} tcp-client {to} {port} {connections}"));
         let ask = client.0.stdin.take().unwrap();
         let answers = BufReader::new(client.0.stdout.take().unwrap());
@@ -140,7 +140,7 @@ impl Row {
     /// A row for the test of this name, whose client and server have these addresses.
     pub fn new(test: &str, client_addresses: &[&str], server_addresses: &[&str]) -> Option<Row> {
         let row = Row(Spaces::new(test, ["client", "box", "server"])?);
-        let [client, middle, server] = row.stations();
+        let [client, middle, server] = row.namespaces();
         for (host, near, addresses) in
             [(client, "inside", client_addresses), (server, "outside", server_addresses)]
         {
@@ -157,15 +157,15 @@ impl Row {
         Some(row)
     }
 
-    pub fn stations(&self) -> [Station<'_>; 3] {
-        self.0.stations()
+    pub fn namespaces(&self) -> [Namespace<'_>; 3] {
+        self.0.namespaces()
     }
 }
 
 #[test]
 fn a_real_connection_is_tracked() {
     let Some(row) = Row::new("wire", &["10.9.0.1/24"], &["10.9.0.2/24"]) else { return };
-    let [client, middle, server] = row.stations();
+    let [client, middle, server] = row.namespaces();
     let config = "version: 1
 system: { cores: { control: 0, workers: [0] }, memory: { hugepages: 512M } }
 interfaces:

@@ -2,7 +2,7 @@
 
 use crate::box_under_test::{BoxUnderTest, text, wait_for};
 use crate::cores;
-use crate::namespaces::{Row, Station, ip};
+use crate::namespaces::{Namespace, Row, ip};
 
 /// The box on both sides, and the largest packet of the far side.
 const INTERFACES: &str = "
@@ -15,7 +15,7 @@ policy:
   rules: [{ state: [established, related], action: accept }, { in: inside, state: new, action: accept }]";
 
 fn start(row: &Row, workers: &str) -> BoxUnderTest {
-    let [client, middle, server] = row.stations();
+    let [client, middle, server] = row.namespaces();
     // The box answers neighbour discovery, not the kernel that lends it the cables.
     middle.tell("sysctl", "-qw net.ipv6.conf.all.disable_ipv6=1");
     for (host, v4, v6) in [(client, "10.0.0.1", "fd00:1::1"), (server, "203.0.113.1", "2001:db8:2::1")] {
@@ -51,8 +51,8 @@ fn hosts_see(test: &str, workers: &str) {
     let row = Row::new(test, &["10.0.0.2/24", "fd00:1::2/64"], &["203.0.113.2/24", "2001:db8:2::2/64"]);
     let Some(row) = row else { return };
     let daemon = start(&row, workers);
-    let [client, _, server] = row.stations();
-    let says = |from: Station<'_>, arguments: &str, answer: &str| {
+    let [client, _, server] = row.namespaces();
+    let says = |from: Namespace<'_>, arguments: &str, answer: &str| {
         let ping = || text(&from.run("ping", &format!("-n -c 1 -W 2 {arguments}")).stdout);
         wait_for(&format!("ping {arguments}: {answer}"), || ping().contains(answer));
     };

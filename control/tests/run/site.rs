@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::box_under_test::{BoxUnderTest, listeners, text};
-use crate::namespaces::{Spaces, Station};
+use crate::namespaces::{Namespace, Spaces};
 
 /// Addresses of one family.
 pub struct Plan {
@@ -100,18 +100,18 @@ impl Site {
         let directory = tempfile::tempdir().unwrap();
         let config = config(directory.path(), preset);
         fs::write(directory.path().join("box.yaml"), format!("{config}{NAT}{POLICY}")).unwrap();
-        let [_, middle, ..] = spaces.stations();
+        let [_, middle, ..] = spaces.namespaces();
         let command = middle.command(env!("CARGO_BIN_EXE_sluice"), "");
         let daemon = BoxUnderTest::spawn(directory, command);
         Some(Site { daemon, spaces, config, port: Cell::new(FIRST_PORT) })
     }
 
-    pub fn client(&self) -> Station<'_> {
-        self.spaces.stations()[0]
+    pub fn client(&self) -> Namespace<'_> {
+        self.spaces.namespaces()[0]
     }
 
-    pub fn server(&self) -> Station<'_> {
-        self.spaces.stations()[3]
+    pub fn server(&self) -> Namespace<'_> {
+        self.spaces.namespaces()[3]
     }
 
     /// A local port that no program of the site has had: whoever closes first leaves it in TIME_WAIT. Successive ports are
@@ -195,7 +195,7 @@ conntrack: {{ max-entries: 1K, preset: {preset} }}
 
 /// Lays the three cables, gives the hosts their addresses and routes, and lets the router forward.
 fn connect(spaces: &Spaces<4>) {
-    let [client, middle, router, server] = spaces.stations();
+    let [client, middle, router, server] = spaces.namespaces();
     for cable in [
         format!("inside netns {middle} type veth peer name eth0 netns {client}"),
         format!("outside netns {middle} type veth peer name near netns {router}"),

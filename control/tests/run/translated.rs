@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::box_under_test::wait_for;
 use crate::cores;
-use crate::namespaces::{PEERS, Station, Streams};
+use crate::namespaces::{Namespace, PEERS, Streams};
 use crate::site::{FAMILIES, NARROW, NAT, POLICY, Plan, Site};
 
 const WEB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/run/web.py");
@@ -31,7 +31,7 @@ fn payload(bytes: usize) -> Vec<u8> {
 }
 
 /// Puts a file at this address and gets it back; gives who the server says asks, and from which port of the client it was put.
-fn put_and_get(site: &Site, client: Station<'_>, url: &str) -> (String, u16) {
+fn put_and_get(site: &Site, client: Namespace<'_>, url: &str) -> (String, u16) {
     let sent = site.daemon.path("sent");
     let back = site.daemon.path("back");
     let curl = |what: &str, port: u16| {
@@ -124,7 +124,7 @@ fn streams_pass_both_ways() {
 }
 
 /// The routers that a traceroute shows on the way to an address, and the address.
-fn expect_hops(from: Station<'_>, how: &str, to: &str, hops: &[&str]) {
+fn expect_hops(from: Namespace<'_>, how: &str, to: &str, hops: &[&str]) {
     let hops_of = |said: &str| {
         let hop = |line: &str| line.split_whitespace().nth(1).map(str::to_owned);
         said.lines().skip(1).filter_map(hop).collect::<Vec<_>>()
@@ -139,7 +139,7 @@ fn expect_hops(from: Station<'_>, how: &str, to: &str, hops: &[&str]) {
 #[test]
 fn hosts_ping_and_trace_each_other() {
     let Some(site) = site("trace", "linux") else { return };
-    let answers = |from: Station<'_>, to: &str| {
+    let answers = |from: Namespace<'_>, to: &str| {
         let said = from.tell("ping", &format!("-n -c 4 -i 0.05 -W 5 {to}"));
         assert!(said.contains(" 4 received"), "{said}");
         assert_eq!(said.matches(&format!("from {to}")).count(), 4, "{said}");
@@ -192,7 +192,7 @@ fn hosts_of_a_network_have_public_addresses_of_their_own() {
 }
 
 /// The largest packet that a host has learnt to send to an address.
-fn learnt(from: Station<'_>, to: &str) -> Option<u16> {
+fn learnt(from: Namespace<'_>, to: &str) -> Option<u16> {
     let route = from.tell("ip", &format!("route get {to}"));
     route.split(" mtu ").nth(1)?.split_whitespace().next()?.parse().ok()
 }

@@ -339,7 +339,7 @@ impl Shard {
     }
 
     /// Decides about a packet once more, which was counted and logged before, and whose connection was refused its
-    /// reply tuple so often. The entry that it had is over, the last one that is.
+    /// reply tuple so often. The entry that it had has ended, the last one that is.
     pub(crate) fn decide_again<F: Frame>(
         &mut self,
         now: Instant,

@@ -197,8 +197,8 @@ impl Shard {
         Tracked { state, direction: Some(direction), invalid: None, place: Place::Syn(index) }
     }
 
-    /// Opens a connection in place of the entry at `index`, which is over. What another shard has to decide about does not wait
-    /// for that: the entry ends, so that nothing here stands in the way.
+    /// Opens a connection in place of the entry at `index`, which is closed or has expired. What another shard has to decide about does not
+    /// wait for that: the entry ends, so that nothing here stands in the way.
     #[cold]
     fn reopen(&mut self, index: u32, packet: Packet<'_>, handed: Option<Handed>) -> Tracked {
         match self.elsewhere(packet, handed) {

@@ -11,10 +11,10 @@ use sluice_memory::Arena;
 use std::io;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// One place.
+/// One slot of the arena.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct Place<T> {
+struct Slot<T> {
     addresses: [u128; 2],
     selector: Selector,
     /// The next of the places given back.
@@ -31,7 +31,7 @@ impl<T: Copy + FromBytes + IntoBytes + Immutable> Value for T {}
 #[derive(Debug)]
 pub(crate) struct TupleMap<T> {
     index: Index,
-    places: Arena<Place<T>>,
+    places: Arena<Slot<T>>,
     /// First of the places given back.
     free: u32,
     /// Places from here on have never been taken.
@@ -61,7 +61,7 @@ impl<T: Value> TupleMap<T> {
 
     /// Bytes of memory behind it, about: the places that were ever taken, and their part of the index.
     pub(crate) const fn memory_bytes(&self) -> usize {
-        self.untouched as usize * (size_of::<Place<T>>() + Index::BYTES_PER_ENTRY)
+        self.untouched as usize * (size_of::<Slot<T>>() + Index::BYTES_PER_ENTRY)
     }
 
     fn hash(&self, tuple: &Tuple) -> Hash {
@@ -110,7 +110,7 @@ impl<T: Value> TupleMap<T> {
         } else {
             self.free = place.next;
         }
-        *place = Place { addresses: [tuple.src, tuple.dst], selector: tuple.selector, next: NONE, value };
+        *place = Slot { addresses: [tuple.src, tuple.dst], selector: tuple.selector, next: NONE, value };
         self.len += 1;
         true
     }

@@ -8,12 +8,12 @@ use sluice_conntrack::tuple::protocol;
 use sluice_conntrack::wire::{checksum::Sum, ethernet};
 
 /// An address, and the MAC address that goes with it.
-pub(crate) type Place = (Ipv6Addr, MacAddress);
+pub(crate) type Node = (Ipv6Addr, MacAddress);
 
 /// The frame of a message, whose checksum is written here; `hop_by_hop` is the header of that name, or nothing.
 pub(crate) fn frame<const N: usize>(
-    from: Place,
-    to: Place,
+    from: Node,
+    to: Node,
     hop_limit: u8,
     hop_by_hop: &[u8],
     message: &mut [u8],

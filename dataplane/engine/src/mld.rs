@@ -15,7 +15,7 @@ use sluice_conntrack::wire::icmp::LISTENER_QUERY;
 use sluice_conntrack::wire::{self, ethernet};
 use sluice_conntrack::{Frame, Instant, PortId};
 
-use crate::icmpv6::{self, Place, multicast_mac};
+use crate::icmpv6::{self, Node, multicast_mac};
 
 const REPORT_V1: u8 = 131;
 const REPORT: u8 = 143;
@@ -112,7 +112,7 @@ fn has_router_alert(options: &[u8]) -> bool {
 }
 
 /// Writes a report of some groups, as many as go into one message; gives how many went.
-pub(crate) fn write(report: Report, own: Place, groups: impl Iterator<Item = Ipv6Addr>) -> (Bytes, usize) {
+pub(crate) fn write(report: Report, own: Node, groups: impl Iterator<Item = Ipv6Addr>) -> (Bytes, usize) {
     // The mode of a group: changed to, or is, "from any source" (RFC 3810 section 5.2.12).
     let mode = if report == Report::Unsolicited { 4 } else { 2 };
     let groups: ArrayVec<Ipv6Addr, MAX_RECORDS> = groups.take(report.max_groups()).collect();

@@ -172,7 +172,7 @@ impl Worker {
         packets
     }
 
-    /// Ends the connections and the unfinished datagrams whose time is over, of each at most `budget` steps of it. False when
+    /// Ends the connections and the unfinished datagrams that have expired, of each at most `budget` steps of it. False when
     /// there is more to do.
     pub fn expire(&mut self, now: Instant, budget: u32) -> bool {
         let are_connections_done = self.shard.expire(now, budget);

@@ -5,7 +5,7 @@ use crate::frame::{Pair, Segment};
 use crate::orders::Orders;
 use sluice_conntrack::forward::{Interface, Route, Router};
 use sluice_conntrack::helpers::{Assignment, HelperId, Helpers};
-use sluice_conntrack::nat::{Nat, NatRule, Ports, Range, Target};
+use sluice_conntrack::nat::{Nat, NatRule, PortChoice, Range, Target};
 use sluice_conntrack::policy::{Match, Outcome, Policy, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::Action;
@@ -303,9 +303,9 @@ fn configuration(preset: Preset, is_translated: bool) -> Configuration {
         let published =
             Match { destination: vec![Prefix::new([10, 9, 9, 9].into(), 32)], ..Match::default() };
         let server = [198, 51, 100, 2].into();
-        let to = Target::Pool(vec![Range { first: server, last: server, ports: Ports::Preserve }]);
+        let to = Target::Pool(vec![Range { first: server, last: server, ports: PortChoice::Preserve }]);
         configuration = configuration.with_nat(Nat {
-            source: vec![NatRule::new(out, Target::Masquerade(Ports::Preserve))],
+            source: vec![NatRule::new(out, Target::Masquerade(PortChoice::Preserve))],
             destination: vec![NatRule::new(published, to)],
         });
     }

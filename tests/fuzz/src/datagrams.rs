@@ -18,7 +18,7 @@ const EXPIRE: u8 = 0xd0;
 const RELOAD: u8 = 0xe0;
 const RINGS: u8 = 0xf0;
 
-/// The longest timeout, and a moment in which the wheel comes to what is over.
+/// The longest timeout, and a moment in which the wheel comes to what has expired.
 const TIMEOUT: Duration = Duration::from_secs(61);
 
 /// Carries out all orders, and looks at all that is held after each.

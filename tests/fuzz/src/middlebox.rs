@@ -199,7 +199,7 @@ impl Middlebox {
         self.now = self.now.after(time).min(END_OF_TIME);
     }
 
-    /// A shard ends what is over, at most so many steps of it.
+    /// A shard ends what has expired, at most so many steps of it.
     pub(crate) fn expire(&mut self, own: u8, budget: u32) {
         let own = usize::from(own) % self.nodes.len();
         let (shard, dispatcher) = &mut self.nodes[own];
@@ -222,7 +222,7 @@ impl Middlebox {
         self.wait(timeout);
         self.expire_all();
         let held: usize = self.nodes.iter().map(|(_, dispatcher)| dispatcher.held()).sum();
-        assert_eq!(held, 0, "nothing is held when its time is over");
+        assert_eq!(held, 0, "nothing is held after its timeout");
         self.wait(Duration::from_secs(30 * 24 * 3600));
         self.expire_all();
         for (shard, _) in &self.nodes {

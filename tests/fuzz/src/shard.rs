@@ -179,21 +179,21 @@ fn nat(few: bool, random: bool) -> Nat {
     let outwards = || Match { egress: vec![PortId(1)], ..Match::default() };
     let towards =
         |text: &str| Match { destination: vec![Prefix::new(address(text), 24)], ..Match::default() };
-    let own = nat::Target::Masquerade(nat::Ports::Preserve);
+    let own = nat::Target::Masquerade(nat::PortChoice::Preserve);
     let one_to_one = nat::Target::Prefix(Prefix::new(address("203.0.113.0"), 24));
     let of_network = Match { source: vec![Prefix::new(address("10.0.1.0"), 24)], ..outwards() };
-    let target = if few { pool("203.0.113.9", nat::Ports::Among(2000..=2007)) } else { own };
+    let target = if few { pool("203.0.113.9", nat::PortChoice::Among(2000..=2007)) } else { own };
     let mut nat = Nat {
         source: vec![
             nat::NatRule { errors: true, ..nat::NatRule::new(of_network, one_to_one) },
             nat::NatRule { random, ..nat::NatRule::new(outwards(), target) },
             nat::NatRule {
                 mapping: nat::Mapping::EndpointIndependent,
-                ..nat::NatRule::new(outwards(), pool("2001:db8::9", nat::Ports::Preserve))
+                ..nat::NatRule::new(outwards(), pool("2001:db8::9", nat::PortChoice::Preserve))
             },
         ],
         destination: vec![
-            nat::NatRule::new(towards("198.51.100.0"), pool("10.0.0.5", nat::Ports::Among(80..=81))),
+            nat::NatRule::new(towards("198.51.100.0"), pool("10.0.0.5", nat::PortChoice::Among(80..=81))),
             nat::NatRule::new(
                 towards("10.0.0.0"),
                 nat::Target::Prefix(Prefix::new(address("192.0.2.0"), 24)),

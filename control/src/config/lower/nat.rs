@@ -66,23 +66,23 @@ fn target(rule: &NatRule) -> Option<nat::Target> {
 }
 
 /// The ports that the rule gives to all its addresses.
-fn ports(rule: &NatRule) -> nat::Ports {
+fn ports(rule: &NatRule) -> nat::PortChoice {
     let first = rule.destination_port.as_ref().and_then(|ports| ports.iter().next());
     match (rule.shift_to, first, rule.ports) {
-        (Some(to), Some(PortRange { first, .. }), _) => nat::Ports::Shift { from: *first, to },
+        (Some(to), Some(PortRange { first, .. }), _) => nat::PortChoice::Shift { from: *first, to },
         (_, _, Some(range)) => among(range),
-        _ => nat::Ports::Preserve,
+        _ => nat::PortChoice::Preserve,
     }
 }
 
-fn among(range: PortRange) -> nat::Ports {
-    nat::Ports::Among(range.first..=range.last)
+fn among(range: PortRange) -> nat::PortChoice {
+    nat::PortChoice::Among(range.first..=range.last)
 }
 
 #[cfg(test)]
 mod tests {
     use sluice_conntrack::PortId;
-    use sluice_conntrack::nat::{Filtering, Mapping, NatRule, Ports, Range, Target};
+    use sluice_conntrack::nat::{Filtering, Mapping, NatRule, PortChoice, Range, Target};
     use sluice_conntrack::policy::{Match, Prefix};
 
     fn only(list: &str, rule: &str) -> NatRule {
@@ -99,7 +99,7 @@ mod tests {
         nat.source.pop().or(nat.destination.pop()).unwrap()
     }
 
-    fn pool(first: &str, last: &str, ports: Ports) -> Target {
+    fn pool(first: &str, last: &str, ports: PortChoice) -> Target {
         Target::Pool(vec![Range { first: first.parse().unwrap(), last: last.parse().unwrap(), ports }])
     }
 
@@ -108,7 +108,7 @@ mod tests {
         let rule = only("source", "out: outside, source: 10.0.0.0/8, masquerade: true");
         let source = vec![Prefix::new([10, 0, 0, 0].into(), 8)];
         let matches = Match { egress: vec![PortId(1)], source, ..Match::default() };
-        assert_eq!(rule, NatRule::new(matches, Target::Masquerade(Ports::Preserve)));
+        assert_eq!(rule, NatRule::new(matches, Target::Masquerade(PortChoice::Preserve)));
     }
 
     #[test]
@@ -122,18 +122,21 @@ mod tests {
         assert!(rule.random && rule.persistent && !rule.hairpin);
         assert_eq!(rule.mapping, Mapping::EndpointIndependent);
         assert_eq!(rule.filtering, Filtering::EndpointIndependent);
-        assert_eq!(rule.target, pool("203.0.113.10", "203.0.113.20", Ports::Among(1024..=65535)));
+        assert_eq!(rule.target, pool("203.0.113.10", "203.0.113.20", PortChoice::Among(1024..=65535)));
     }
 
     #[test]
     fn targets_of_destination_rules() {
         let of =
             |rule: &str| only("destination", &format!("protocol: udp, destination-port: 5000-5099, {rule}"));
-        assert_eq!(of("to: '10.0.0.5:8080'").target, pool("10.0.0.5", "10.0.0.5", Ports::Among(8080..=8080)));
-        let shift = Ports::Shift { from: 5000, to: 6000 };
+        assert_eq!(
+            of("to: '10.0.0.5:8080'").target,
+            pool("10.0.0.5", "10.0.0.5", PortChoice::Among(8080..=8080))
+        );
+        let shift = PortChoice::Shift { from: 5000, to: 6000 };
         assert_eq!(of("to: 10.0.0.5, shift-to: 6000").target, pool("10.0.0.5", "10.0.0.5", shift));
-        assert_eq!(of("in: inside, redirect: 53").target, Target::Masquerade(Ports::Among(53..=53)));
-        assert_eq!(of("in: inside, redirect: true").target, Target::Masquerade(Ports::Preserve));
+        assert_eq!(of("in: inside, redirect: 53").target, Target::Masquerade(PortChoice::Among(53..=53)));
+        assert_eq!(of("in: inside, redirect: true").target, Target::Masquerade(PortChoice::Preserve));
         assert_eq!(of("keep: true").target, Target::NoNat);
         assert!(of("to: 10.0.0.5, hairpin: true").hairpin);
     }

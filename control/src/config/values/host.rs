@@ -18,7 +18,7 @@ pub struct Host {
 /// The same as a mapping.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a host side (namespace)")]
-struct Place {
+struct InNamespace {
     namespace: String,
 }
 
@@ -45,7 +45,7 @@ impl<'de> Visitor<'de> for HostVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Host, A::Error> {
-        let Place { namespace } = Place::deserialize(MapAccessDeserializer::new(map))?;
+        let InNamespace { namespace } = InNamespace::deserialize(MapAccessDeserializer::new(map))?;
         Ok(Host { namespace: Some(namespace) })
     }
 }
@@ -54,7 +54,7 @@ impl Serialize for Host {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match &self.namespace {
             None => to.serialize_bool(true),
-            Some(namespace) => Place { namespace: namespace.clone() }.serialize(to),
+            Some(namespace) => InNamespace { namespace: namespace.clone() }.serialize(to),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::expectation::{Expectation, ExpectationId};
 use zerocopy::FromZeros;
 
-/// What a connection keeps of the expectation that its first packet has met, which is over by then.
+/// What a connection keeps of the expectation that its first packet has met, which is gone by then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
 pub(crate) struct Child {
     /// The expectation's name.

@@ -152,7 +152,7 @@ impl Claims {
         }
     }
 
-    /// Ends it, whoever holds it. False where it was over before.
+    /// Ends it, whoever holds it. False where it had ended before.
     pub(super) fn end(&self, place: u32, generation: u32, expectation: &Expectation) -> bool {
         let is_its = |state: u32| (state >> 1 == generation).then_some(0);
         let state = self.words.get(place as usize);

@@ -72,7 +72,7 @@ pub struct Wanted {
     pub source: SourceMask,
     /// The kind of child, of those that the helper tells apart.
     pub class: u8,
-    /// Whether it is met once, or until its time is over.
+    /// Whether it is met once, or any number of times until it expires.
     pub one_shot: bool,
     /// How long it is waited for, in milliseconds.
     pub timeout_ms: u32,

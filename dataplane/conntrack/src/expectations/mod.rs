@@ -18,7 +18,7 @@
 //! A shard hears what was said before it decides about a packet, so that there is a copy before there can be a child. Whether
 //! an expectation is still to be met is in one word that all shards see: whoever ends it, the master's shard or the one to
 //! which the child comes, ends it everywhere in one step. A copy whose word says otherwise is found no more, and gives way to
-//! the next one of its place, or goes when its time is over: nobody has to be told.
+//! the next one of its place, or goes when it expires: nobody has to be told.
 
 mod child;
 mod claims;

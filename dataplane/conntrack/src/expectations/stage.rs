@@ -140,7 +140,7 @@ impl Shard {
         }
     }
 
-    /// Ends what a connection expects that is over; `newest` is the place of the newest.
+    /// Ends what a connection that has ended expects; `newest` is the place of the newest.
     #[cold]
     pub(crate) fn end_expectations_of(&mut self, newest: u32) {
         let mut next = self.expectations.of_master(newest).next();
@@ -150,7 +150,7 @@ impl Shard {
         }
     }
 
-    /// Ends expectations whose time is over at `now`, as far as `budget` goes. False when there is more to do.
+    /// Ends expectations that have expired at `now`, as far as `budget` goes. False when there is more to do.
     pub(crate) fn end_expired_expectations(&mut self, now: Tick, budget: &mut u32) -> bool {
         while let Some(own) = self.expectations.remove_expired(now, budget) {
             let Some((removed, ended)) = own else { continue };
@@ -160,7 +160,7 @@ impl Shard {
         self.expectations.is_done(now)
     }
 
-    /// Ends an expectation of this shard's. False where it is over already.
+    /// Ends an expectation of this shard's. False where it has ended already.
     pub fn unexpect(&mut self, id: ExpectationId) -> bool {
         let place = self.expectations.own(id);
         if let Some(place) = place {

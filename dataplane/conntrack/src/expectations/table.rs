@@ -278,7 +278,7 @@ impl Expectations {
         self.len -= 1;
     }
 
-    /// Lets go of an own expectation, which is over in all shards from now on. Says whether it was to be met yet.
+    /// Lets go of an own expectation, which is ended in all shards from now on. Says whether it was to be met yet.
     pub(super) fn remove(&mut self, place: u32) -> (Removed, bool) {
         self.wheel.disarm(&mut self.places, place);
         self.remove_disarmed(place)
@@ -298,7 +298,7 @@ impl Expectations {
         (Removed { master, newest: (newer == NONE).then_some(older) }, ended)
     }
 
-    /// Takes the next one out whose time is over at `now`; of an own one, says whose it was and whether it was to be met yet.
+    /// Takes the next one out that has expired at `now`; of an own one, says whose it was and whether it was to be met yet.
     /// `None` when there is none for the time being, or when `budget` is used up.
     pub(super) fn remove_expired(&mut self, now: Tick, budget: &mut u32) -> Option<Option<(Removed, bool)>> {
         loop {

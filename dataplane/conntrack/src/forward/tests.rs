@@ -322,12 +322,12 @@ fn the_box_speaks_from_an_address_of_the_port() {
 
 #[test]
 fn the_box_answers_for_what_nat_gives_away_on_a_link() {
-    use crate::nat::{Nat, NatRule, Ports, Range, Target};
+    use crate::nat::{Nat, NatRule, PortChoice, Range, Target};
     let address = |text: &str| text.parse::<IpAddr>().unwrap();
     let range = |first: &str, last: &str| Range {
         first: address(first),
         last: address(last),
-        ports: Ports::Preserve,
+        ports: PortChoice::Preserve,
     };
     let out = Match { egress: vec![OUTSIDE], ..Match::default() };
     let pools = vec![range("203.0.113.10", "203.0.113.20"), range("192.0.2.1", "192.0.2.9")];

@@ -72,7 +72,7 @@ impl HelpTable {
         self.helps.take()
     }
 
-    /// The connection is over, or nothing is kept of it any longer.
+    /// The connection has ended, or nothing is kept of it any longer.
     pub(crate) fn end(&mut self, mut place: Place) {
         self.release_buffers(place);
         self.helps.give_back(&mut place);

@@ -6,7 +6,7 @@
 use super::compiled::CompiledRules;
 use super::mapping::half;
 use super::ports::{choices, draw_from};
-use super::rules::Ports;
+use super::rules::PortChoice;
 use super::search::hash_of;
 use super::state::NatState;
 use super::used_ports::around;
@@ -27,7 +27,7 @@ impl NatState {
     ) -> impl Iterator<Item = u16> {
         let wanted = child.selector.dport();
         let ports = rules.ports_of(child.family(), child.dst);
-        let range = choices(child, wanted, ports.unwrap_or(&Ports::Preserve)).unwrap_or(wanted..=wanted);
+        let range = choices(child, wanted, ports.unwrap_or(&PortChoice::Preserve)).unwrap_or(wanted..=wanted);
         let base = steering.endpoint_base(&half(child.dst, 0, child.selector));
         let own = move |word| steering.own_ports(base, word);
         let kept = range.contains(&wanted).then_some(wanted..=wanted);

@@ -6,7 +6,7 @@
 use super::compiled::{Candidate, CompiledRule};
 use super::mapping::{Mappings, inside, outside};
 use super::ports::{asks_a_node, choices, draw_from};
-use super::rules::{Mapping, NatRule, Ports};
+use super::rules::{Mapping, NatRule, PortChoice};
 use super::search::{Reach, Search, hash_of};
 use super::used_ports::around;
 use crate::configuration::Configuration;
@@ -85,7 +85,7 @@ impl<'a> Binding<'a> {
         unconfirmed.reply.src = candidate.address;
         // An ICMP message has no port that its destination goes by.
         let is_icmp = protocol::is_icmp(original.protocol());
-        if *candidate.ports == Ports::Preserve || is_icmp {
+        if *candidate.ports == PortChoice::Preserve || is_icmp {
             return true;
         }
         if let Some(range) = choices(original, port, candidate.ports) {
@@ -130,7 +130,7 @@ impl<'a> Binding<'a> {
     ) -> Bound {
         if let Some(ChildNat { source, .. }) = unconfirmed.child_nat() {
             let steers = source != unconfirmed.original.src;
-            let follow = Candidate { address: source, ports: &Ports::Preserve, steers };
+            let follow = Candidate { address: source, ports: &PortChoice::Preserve, steers };
             return Bound::of(self.commit_anywhere(unconfirmed, &follow));
         }
         if !egress.port.is_local()
@@ -138,7 +138,8 @@ impl<'a> Binding<'a> {
         {
             return bound;
         }
-        let stay = Candidate { address: unconfirmed.original.src, ports: &Ports::Preserve, steers: false };
+        let stay =
+            Candidate { address: unconfirmed.original.src, ports: &PortChoice::Preserve, steers: false };
         Bound::of(self.commit_anywhere(unconfirmed, &stay))
     }
 
@@ -157,7 +158,7 @@ impl<'a> Binding<'a> {
         }
         let is_hairpin = unconfirmed.hairpin && egress.port == facts.ingress;
         let own = if is_hairpin { self.masquerade_address(facts, egress) } else { None };
-        let candidate = Candidate { address: number(own?), ports: &Ports::Preserve, steers: true };
+        let candidate = Candidate { address: number(own?), ports: &PortChoice::Preserve, steers: true };
         unconfirmed.masqueraded = true;
         Some(Bound::of(self.commit_anywhere(unconfirmed, &candidate)))
     }
@@ -192,7 +193,7 @@ impl<'a> Binding<'a> {
             return Some(Bound::Exhausted);
         }
         let is_mapped = is_independent && self.may_map(compiled, &unconfirmed.original, own);
-        // Ports of a mapping are this shard's alone.
+        // PortChoice of a mapping are this shard's alone.
         let reaches = if is_mapped { &[Reach::Home] } else { Reach::of(self.search.steering()) };
         let choice = compiled.choice(self.search.key, &unconfirmed.original);
         let tries = compiled.tries(facts.family);
@@ -256,7 +257,7 @@ impl<'a> Binding<'a> {
             let Some(port) = parts.find_map(find) else { return false };
             (port, *candidate)
         };
-        let ports = &Ports::Among(port..=port);
+        let ports = &PortChoice::Among(port..=port);
         self.search.commit_source(unconfirmed, &Candidate { ports, ..candidate }, is_random, Reach::Home)
     }
 

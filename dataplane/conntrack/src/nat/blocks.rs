@@ -1,7 +1,7 @@
 //! What a source rule has to give: blocks of ports, each of one address.
 
 use super::ports::SPACES;
-use super::rules::{MAX_ADDRESSES, NatRule, Ports, Range};
+use super::rules::{MAX_ADDRESSES, NatRule, PortChoice, Range};
 use crate::PortId;
 use crate::forward::Forwarding;
 use crate::tuple::Family;
@@ -25,11 +25,11 @@ impl PortBlock {
 
     /// Where clients keep their ports or get others of the same class, these are the ports above 1023, which clients
     /// have; identifiers of ICMP have no classes.
-    fn of(address: IpAddr, ports: &Ports) -> Option<Self> {
+    fn of(address: IpAddr, ports: &PortChoice) -> Option<Self> {
         let ports = match ports {
-            Ports::Preserve => [1024..=u16::MAX, 1024..=u16::MAX, 0..=u16::MAX],
-            Ports::Among(range) => [range.clone(), range.clone(), range.clone()],
-            Ports::Shift { .. } => return None,
+            PortChoice::Preserve => [1024..=u16::MAX, 1024..=u16::MAX, 0..=u16::MAX],
+            PortChoice::Among(range) => [range.clone(), range.clone(), range.clone()],
+            PortChoice::Shift { .. } => return None,
         };
         Some(Self { address, ports })
     }
@@ -94,7 +94,7 @@ mod tests {
     }
 
     fn addresses(matches: Match) -> Vec<String> {
-        let rule = NatRule::new(matches, Target::Masquerade(Ports::Preserve));
+        let rule = NatRule::new(matches, Target::Masquerade(PortChoice::Preserve));
         PortBlock::all_of(&rule, &forwarding()).iter().map(|block| block.address.to_string()).collect()
     }
 
@@ -112,7 +112,7 @@ mod tests {
         let addresses = ["203.0.113.9", "203.0.113.1", "198.51.100.1", "203.0.113.5"];
         let addresses = addresses.map(|own| (own.parse().unwrap(), 24)).to_vec();
         let router = Router::new(vec![Interface { addresses, ..Interface::default() }], &[]);
-        let rule = NatRule::new(Match::default(), Target::Masquerade(Ports::Preserve));
+        let rule = NatRule::new(Match::default(), Target::Masquerade(PortChoice::Preserve));
         let blocks = PortBlock::all_of(&rule, &Forwarding::Routed(Box::new(router)));
         let own: Vec<_> = blocks.iter().map(|block| block.address.to_string()).collect();
         assert_eq!(own, ["198.51.100.1", "203.0.113.9"]);
@@ -126,9 +126,9 @@ mod tests {
         };
         let of = |target| PortBlock::all_of(&NatRule::new(Match::default(), target), &forwarding());
         let blocks = |ports| of(ranges(ports));
-        assert_eq!(blocks(Ports::Preserve).len(), 2);
-        assert_eq!(blocks(Ports::Preserve)[0].sizes(), [64_512, 64_512, 65_536]);
-        assert_eq!(blocks(Ports::Among(2000..=2009))[1].sizes(), [10; SPACES]);
+        assert_eq!(blocks(PortChoice::Preserve).len(), 2);
+        assert_eq!(blocks(PortChoice::Preserve)[0].sizes(), [64_512, 64_512, 65_536]);
+        assert_eq!(blocks(PortChoice::Among(2000..=2009))[1].sizes(), [10; SPACES]);
         assert!(of(Target::NoNat).is_empty());
     }
 }

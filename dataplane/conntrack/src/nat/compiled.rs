@@ -1,7 +1,7 @@
 //! Compiled rules: the rules as connections are bound by them, with what is fixed about a rule worked out beforehand.
 
 use super::ports::choices;
-use super::rules::{self, Filtering, Nat, NatRule, Ports, Range};
+use super::rules::{self, Filtering, Nat, NatRule, PortChoice, Range};
 use crate::facts::Facts;
 use crate::policy::Prefix;
 use crate::tuple::{Family, Tuple, number};
@@ -16,7 +16,7 @@ const MAX_ADDRESSES: u64 = 16;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate<'a> {
     pub(super) address: u128,
-    pub(super) ports: &'a Ports,
+    pub(super) ports: &'a PortChoice,
     /// Whether a port that is free may be changed all the same, so that answers are steered to this shard. It may where clients
     /// share the address. Where the source stays, or is translated one to one, the port is kept, and the shard that answers are
     /// steered to gets a signpost.
@@ -85,7 +85,7 @@ impl CompiledRules {
     }
 
     /// The ports that an address outside has by the first rule which translates to it.
-    pub(super) fn ports_of(&self, family: Family, address: u128) -> Option<&Ports> {
+    pub(super) fn ports_of(&self, family: Family, address: u128) -> Option<&PortChoice> {
         let parts = self.source.iter().flat_map(|compiled| &compiled.pool(family).parts);
         let of_pool = parts.filter(|part| part.contains(address)).map(|part| &part.ports);
         let own = self.source.iter().filter_map(|compiled| compiled.rule.target.own_ports());
@@ -158,7 +158,7 @@ impl CompiledRule {
             return Some(Candidate { address: number(own?), ports, steers: true });
         }
         let address = same_host(target.network()?, old);
-        Some(Candidate { address, ports: &Ports::Preserve, steers: false })
+        Some(Candidate { address, ports: &PortChoice::Preserve, steers: false })
     }
 
     /// Whether a client's port can become this port of this address by it, as far as it has ports; `own` is the box's
@@ -203,7 +203,7 @@ struct Pool {
 struct Part {
     first: u128,
     size: u64,
-    ports: Ports,
+    ports: PortChoice,
 }
 
 impl Part {

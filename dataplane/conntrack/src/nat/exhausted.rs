@@ -18,7 +18,7 @@ const SETS: usize = 64;
 const PLACES: usize = 8;
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Place {
+struct Slot {
     /// The keyed hash of address, protocol and server.
     key: u64,
     first_port: u16,
@@ -26,7 +26,7 @@ struct Place {
     until: Instant,
 }
 
-impl Place {
+impl Slot {
     fn has(&self, key: u64, ports: &RangeInclusive<u16>) -> bool {
         self.key == key && (self.first_port, self.last_port) == (*ports.start(), *ports.end())
     }
@@ -35,14 +35,14 @@ impl Place {
 /// The memory of a shard.
 #[derive(Debug)]
 pub(crate) struct Exhausted {
-    sets: Box<[[Place; PLACES]]>,
+    sets: Box<[[Slot; PLACES]]>,
     /// Nothing is remembered from then on.
     until: Instant,
 }
 
 impl Default for Exhausted {
     fn default() -> Self {
-        Self { sets: vec![[Place::default(); PLACES]; SETS].into(), until: Instant::default() }
+        Self { sets: vec![[Slot::default(); PLACES]; SETS].into(), until: Instant::default() }
     }
 }
 
@@ -65,7 +65,7 @@ impl Exhausted {
         // The place that has it already, else that of what is forgotten first.
         let place = set.iter_mut().min_by_key(|place| (!place.has(key, ports), place.until));
         if let Some(place) = place {
-            *place = Place { key, first_port: *ports.start(), last_port: *ports.end(), until };
+            *place = Slot { key, first_port: *ports.start(), last_port: *ports.end(), until };
         }
         self.until = until;
     }
@@ -73,7 +73,7 @@ impl Exhausted {
     /// Forgets what is known of any ports there: one of them is free.
     pub(super) fn forget(&mut self, key: u64) {
         let set = self.sets[key as usize % SETS].iter_mut();
-        set.filter(|place| place.key == key).for_each(|place| *place = Place::default());
+        set.filter(|place| place.key == key).for_each(|place| *place = Slot::default());
     }
 }
 

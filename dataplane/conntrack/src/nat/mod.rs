@@ -32,5 +32,5 @@ pub(crate) use mapping::{inside, outside};
 pub(crate) use pools::Pools;
 pub use ports::SPACES;
 pub(crate) use ports::has_choice;
-pub use rules::{Filtering, MAX_ADDRESSES, Mapping, Nat, NatRule, Ports, Range, Target};
+pub use rules::{Filtering, MAX_ADDRESSES, Mapping, Nat, NatRule, PortChoice, Range, Target};
 pub(crate) use state::NatState;

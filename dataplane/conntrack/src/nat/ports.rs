@@ -1,6 +1,6 @@
 //! The ports that a connection can get by a rule. An ICMP identifier counts as a port.
 
-use super::rules::Ports;
+use super::rules::PortChoice;
 use crate::tuple::{Tuple, protocol};
 use std::ops::RangeInclusive;
 
@@ -40,14 +40,14 @@ pub(super) const fn asks_a_node(query: &Tuple) -> bool {
 
 /// The ports that a connection whose own is `own` can get; `None` where it has none. An ICMP identifier counts as a port
 /// without classes.
-pub(super) fn choices(original: &Tuple, own: u16, ports: &Ports) -> Option<RangeInclusive<u16>> {
+pub(super) fn choices(original: &Tuple, own: u16, ports: &PortChoice) -> Option<RangeInclusive<u16>> {
     let is_icmp = protocol::is_icmp(original.protocol());
     let has_choice = protocol::has_ports(original.protocol()) || (is_icmp && !asks_a_node(original));
     has_choice.then(|| match ports {
-        Ports::Preserve if is_icmp => 0..=u16::MAX,
-        Ports::Preserve => class(own),
-        Ports::Among(range) => range.clone(),
-        Ports::Shift { from, to } => {
+        PortChoice::Preserve if is_icmp => 0..=u16::MAX,
+        PortChoice::Preserve => class(own),
+        PortChoice::Among(range) => range.clone(),
+        PortChoice::Shift { from, to } => {
             let port = to.wrapping_add(own.wrapping_sub(*from));
             port..=port
         }
@@ -74,15 +74,15 @@ mod tests {
     #[test]
     fn a_port_stays_in_its_class() {
         for (own, range) in [(500, 1..=511), (511, 1..=511), (512, 600..=1023), (1024, 1024..=u16::MAX)] {
-            assert_eq!(choices(&of(protocol::UDP), own, &Ports::Preserve), Some(range));
+            assert_eq!(choices(&of(protocol::UDP), own, &PortChoice::Preserve), Some(range));
         }
-        assert_eq!(choices(&of(protocol::ICMP), 7, &Ports::Preserve), Some(0..=u16::MAX));
-        assert_eq!(choices(&of(protocol::GRE), 0, &Ports::Preserve), None);
+        assert_eq!(choices(&of(protocol::ICMP), 7, &PortChoice::Preserve), Some(0..=u16::MAX));
+        assert_eq!(choices(&of(protocol::GRE), 0, &PortChoice::Preserve), None);
     }
 
     #[test]
     fn ports_are_shifted_by_as_much() {
-        let shift = Ports::Shift { from: 5000, to: 6000 };
+        let shift = PortChoice::Shift { from: 5000, to: 6000 };
         assert_eq!(choices(&of(protocol::TCP), 5042, &shift), Some(6042..=6042));
     }
 }

@@ -98,7 +98,7 @@ pub enum Target {
     Pool(Vec<Range>),
     /// The box's own address: of the egress port for a source rule (masquerade), of the ingress port for a destination
     /// rule (redirect).
-    Masquerade(Ports),
+    Masquerade(PortChoice),
     /// The address with the same host bits in this network, port kept.
     Prefix(Prefix),
 }
@@ -119,7 +119,7 @@ impl Target {
     }
 
     /// The ports of the box's own address, where it becomes that.
-    pub(super) const fn own_ports(&self) -> Option<&Ports> {
+    pub(super) const fn own_ports(&self) -> Option<&PortChoice> {
         match self {
             Self::Masquerade(ports) => Some(ports),
             Self::NoNat | Self::Pool(_) | Self::Prefix(_) => None,
@@ -150,12 +150,12 @@ pub struct Range {
     /// The last address, not below the first.
     pub last: IpAddr,
     /// The ports of each.
-    pub ports: Ports,
+    pub ports: PortChoice,
 }
 
 impl Range {
     /// A single address.
-    pub const fn of(address: IpAddr, ports: Ports) -> Self {
+    pub const fn of(address: IpAddr, ports: PortChoice) -> Self {
         Self { first: address, last: address, ports }
     }
 
@@ -168,7 +168,7 @@ impl Range {
 
 /// The ports that a connection can get. An ICMP identifier counts as a port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Ports {
+pub enum PortChoice {
     /// Its own if that is free, else another one of the same class: below 512, below 1024, above.
     #[default]
     Preserve,
@@ -210,11 +210,11 @@ mod tests {
     #[test]
     fn a_target_says_what_it_makes_addresses_of() {
         let [own, other] = [1, 2].map(|host| IpAddr::from([203, 0, 113, host]));
-        let range = Range::of(other, Ports::Among(6000..=6009));
+        let range = Range::of(other, PortChoice::Among(6000..=6009));
         let pool = Target::Pool(vec![range.clone()]);
         assert_eq!((pool.shared(&[own]), pool.own_ports()), (vec![range], None));
-        let masquerade = Target::Masquerade(Ports::Preserve);
-        assert_eq!(masquerade.shared(&[own]), [Range::of(own, Ports::Preserve)]);
+        let masquerade = Target::Masquerade(PortChoice::Preserve);
+        assert_eq!(masquerade.shared(&[own]), [Range::of(own, PortChoice::Preserve)]);
         let network = Prefix::new([198, 51, 100, 0].into(), 24);
         let one_to_one = Target::Prefix(network);
         assert_eq!((one_to_one.network(), one_to_one.shared(&[own])), (Some(&network), vec![]));

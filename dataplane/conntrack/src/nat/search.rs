@@ -4,8 +4,8 @@
 //! section 3.3.3), so that a connection which goes on when the box has started anew gets the port that it had. It goes through
 //! ports whose reply tuple this shard owns, so that no two shards ever draw the same and every answer comes home.
 //!
-//! Searching changes no entry. What it finds may be the tuple of an entry that is over, which ends when its successor is
-//! confirmed.
+//! Searching changes no entry. What it finds may be the tuple of an entry that has expired or is closed, which ends when its successor
+//! is confirmed.
 
 use super::budget::Budget;
 use super::compiled::Candidate;
@@ -13,7 +13,7 @@ use super::exhausted::Exhausted;
 use super::mapping::{Mappings, half};
 use super::pools::Pools;
 use super::ports::{choices, draw_from};
-use super::rules::Ports;
+use super::rules::PortChoice;
 use super::used_ports::{around, next_free};
 use crate::entry::Status;
 use crate::exchange::Exchange;
@@ -29,11 +29,11 @@ use std::ops::RangeInclusive;
 
 /// Whether a tuple is to be had.
 enum Probe {
-    /// It is nobody's; the entry at this index still has it, but its time is over.
+    /// It is nobody's; the entry at this index still has it, but has expired.
     Free(Hash, Option<u32>),
     Taken,
-    /// It is that of a translated TCP connection that is over, the entry at `index`; `follows` says whether this one's sequence
-    /// numbers lie beyond.
+    /// It is that of a translated TCP connection that is closed, the entry at `index`; `follows` says whether this one's
+    /// sequence numbers lie beyond.
     Closed {
         index: u32,
         hash: Hash,
@@ -45,7 +45,7 @@ enum Probe {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shared {
     Found,
-    /// All are taken, some by connections that are over: another may follow those.
+    /// All are taken, some by connections that are closed: another may follow those.
     Closed,
     Taken,
 }
@@ -106,13 +106,13 @@ impl Search<'_> {
         let Some(scope) = (if reach == Reach::Home { Some(scope) } else { scope.foreign() }) else {
             return false;
         };
-        let is_among = !is_random && (*candidate.ports == Ports::Preserve || range.contains(&own));
+        let is_among = !is_random && (*candidate.ports == PortChoice::Preserve || range.contains(&own));
         let keeps = is_among && (!candidate.steers || scope.has(self.steering(), wanted.reply_port()));
         (keeps && self.commit_to(unconfirmed, &wanted)) || self.find_port(unconfirmed, &range, scope)
     }
 
     /// Finds a free reply tuple like that of a connection with a port among `range`: the one that the original tuple draws, one that
-    /// nobody uses, one that serves only connections with other tuples, that of a TCP connection that is over.
+    /// nobody uses, one that serves only connections with other tuples, that of a closed TCP connection.
     fn find_port(
         &mut self,
         unconfirmed: &mut Unconfirmed,
@@ -151,7 +151,7 @@ impl Search<'_> {
         })
     }
 
-    /// One whose port serves others, with other tuples; the tuple of a TCP connection that is over where there is none.
+    /// One whose port serves others, with other tuples; the tuple of a closed TCP connection where there is none.
     fn find_shared(
         &mut self,
         unconfirmed: &mut Unconfirmed,
@@ -290,7 +290,7 @@ impl Search<'_> {
         }
     }
 
-    /// Whether a tuple is the reply tuple of a translated TCP connection that is over.
+    /// Whether a tuple is the reply tuple of a translated TCP connection that is closed.
     fn is_closed(&self, index: u32, reply: &Tuple) -> bool {
         let entry = self.table.entries.at(index);
         entry.status.contains(Status::SRC_NAT)
@@ -381,7 +381,7 @@ mod tests {
             now: Instant::from_ns(ms * 1_000_000),
             budget: Budget::new(0),
         };
-        let candidate = Candidate { address: 0xcb00_7101, ports: &Ports::Preserve, steers: true };
+        let candidate = Candidate { address: 0xcb00_7101, ports: &PortChoice::Preserve, steers: true };
         assert!(search.commit_source(connection, &candidate, false, Reach::Home));
         connection.reply.reply_port()
     }

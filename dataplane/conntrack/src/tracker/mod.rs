@@ -44,7 +44,7 @@ pub enum Update {
     },
     /// Does not fit.
     Invalid(InvalidReason),
-    /// Does not fit either, but lets suspect that the connection is over: it is INVALID, is not counted, and
+    /// Does not fit either, but lets suspect that the connection is closed: it is INVALID, is not counted, and
     /// if it passes, the entry lives only this much longer.
     Suspect {
         /// Why it is INVALID.

@@ -1,6 +1,6 @@
 //! ICMP (RFC 792) and ICMPv6 (RFC 4443) messages.
 
-use super::{Datagram, Ports, ipv4, ipv6, readable_ports};
+use super::{Datagram, PortPair, ipv4, ipv6, readable_ports};
 use crate::headers::{Fragment, Kind, Packet};
 use crate::icmp_type::{Class, REDIRECT_V6, class};
 pub use crate::icmp_type::{LISTENER_QUERY, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION};
@@ -53,7 +53,7 @@ pub fn is_unreachable(packet: Packet<'_>) -> bool {
 /// How a message is treated, and its identifier and type in place of ports. Whether an error is good, its quote
 /// says: [`answer_to_quote`].
 #[inline(never)]
-pub(super) fn classify(family: Family, protocol: u8, l4: &[u8]) -> (Ports, Kind) {
+pub(super) fn classify(family: Family, protocol: u8, l4: &[u8]) -> (PortPair, Kind) {
     let Some(&[kind, code, _, _, id @ .., _, _]) = l4.first_chunk::<HEADER_BYTES>() else {
         return ((0, 0), Kind::Invalid(InvalidReason::ShortHeader));
     };

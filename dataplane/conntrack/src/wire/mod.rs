@@ -57,7 +57,7 @@ impl Datagram<'_> {
     }
 
     /// Its own tuple.
-    const fn tuple(&self, (sport, dport): Ports) -> Tuple {
+    const fn tuple(&self, (sport, dport): PortPair) -> Tuple {
         let selector = Selector::new(self.family, self.protocol, 0, sport, dport);
         Tuple { src: self.src, dst: self.dst, selector }
     }
@@ -218,7 +218,7 @@ fn read(
 /// Decides how a datagram is treated by its L4 header alone, and finds its ports: all that can be read of
 /// them if it is invalid.
 #[inline(always)]
-fn classify(datagram: Datagram<'_>) -> (Ports, Kind) {
+fn classify(datagram: Datagram<'_>) -> (PortPair, Kind) {
     let Datagram { protocol, l4, .. } = datagram;
     let checked = match (datagram.fragment, protocol) {
         (Fragment::Later, _) => return ((0, 0), Kind::Fragment),
@@ -239,7 +239,7 @@ fn classify(datagram: Datagram<'_>) -> (Ports, Kind) {
 /// 3128).
 #[cold]
 #[inline(never)]
-fn classify_first(protocol: u8, l4: &[u8], complete: bool) -> (Ports, Kind) {
+fn classify_first(protocol: u8, l4: &[u8], complete: bool) -> (PortPair, Kind) {
     let header_bytes = match protocol {
         protocol::TCP => tcp::header_bytes(l4),
         protocol::UDP | protocol::UDPLITE => udp::HEADER_BYTES,
@@ -258,7 +258,7 @@ fn classify_first(protocol: u8, l4: &[u8], complete: bool) -> (Ports, Kind) {
 
 /// The ports of a good header of any protocol but TCP, UDP and ICMP.
 #[inline(never)]
-fn rarer_ports(protocol: u8, l4: &[u8], l4_len: usize) -> Result<Ports, InvalidReason> {
+fn rarer_ports(protocol: u8, l4: &[u8], l4_len: usize) -> Result<PortPair, InvalidReason> {
     match protocol {
         protocol::UDPLITE => udp::ports_lite(l4, l4_len),
         protocol::SCTP => sctp::ports(l4),
@@ -268,13 +268,13 @@ fn rarer_ports(protocol: u8, l4: &[u8], l4_len: usize) -> Result<Ports, InvalidR
 }
 
 /// What stands in a tuple for source and destination port.
-type Ports = (u16, u16);
+type PortPair = (u16, u16);
 
 /// The ports of a packet whose L4 header may be damaged behind them. `None` where it is cut off before them,
 /// or is of a kind of GRE that has none.
 #[cold]
 #[inline(never)]
-fn readable_ports(protocol: u8, l4: &[u8]) -> Option<Ports> {
+fn readable_ports(protocol: u8, l4: &[u8]) -> Option<PortPair> {
     match protocol {
         _ if protocol::has_ports(protocol) => {
             l4.first_chunk::<4>().map(|ports| (u16_at(ports, 0), u16_at(ports, 2)))

@@ -1,6 +1,6 @@
 //! SCTP packets and their chunks (RFC 9260).
 
-use super::Ports;
+use super::PortPair;
 use super::bytes::{u16_at, u32_at};
 use crate::headers::Packet;
 use crate::verdict::InvalidReason;
@@ -58,7 +58,7 @@ impl<'a> SctpPacket<'a> {
 }
 
 /// The ports of a common header that is whole.
-pub(super) fn ports(l4: &[u8]) -> Result<Ports, InvalidReason> {
+pub(super) fn ports(l4: &[u8]) -> Result<PortPair, InvalidReason> {
     let header: &[u8; HEADER_BYTES] = l4.first_chunk().ok_or(InvalidReason::ShortHeader)?;
     Ok((u16_at(header, 0), u16_at(header, 2)))
 }

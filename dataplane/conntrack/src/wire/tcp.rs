@@ -1,7 +1,7 @@
 //! TCP segments (RFC 9293) with the options that a middlebox reads: window scale (RFC 7323) and SACK
 //! (RFC 2018).
 
-use super::Ports;
+use super::PortPair;
 use super::bytes::{u16_at, u32_at};
 use crate::headers::Packet;
 use crate::verdict::InvalidReason;
@@ -111,7 +111,7 @@ impl<'a> Segment<'a> {
 
 /// The ports of a good header: one that holds its options, in a packet that holds it.
 #[inline(always)]
-pub(super) fn ports(l4: &[u8], l4_len: usize) -> Result<Ports, InvalidReason> {
+pub(super) fn ports(l4: &[u8], l4_len: usize) -> Result<PortPair, InvalidReason> {
     let header: &[u8; HEADER_BYTES] = l4.first_chunk().ok_or(InvalidReason::ShortHeader)?;
     match data_offset(header) {
         offset if offset < HEADER_BYTES || offset > l4_len => Err(InvalidReason::BadLength),

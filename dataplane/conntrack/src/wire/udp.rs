@@ -1,6 +1,6 @@
 //! UDP (RFC 768) and UDP-Lite (RFC 3828).
 
-use super::Ports;
+use super::PortPair;
 use super::bytes::u16_at;
 use crate::verdict::InvalidReason;
 
@@ -9,7 +9,7 @@ pub const HEADER_BYTES: usize = 8;
 
 /// The ports of a good UDP header. A datagram shorter than its packet is fine: what follows are options (RFC 9868).
 #[inline(always)]
-pub(super) fn ports(l4: &[u8], l4_len: usize) -> Result<Ports, InvalidReason> {
+pub(super) fn ports(l4: &[u8], l4_len: usize) -> Result<PortPair, InvalidReason> {
     let header: &[u8; HEADER_BYTES] = l4.first_chunk().ok_or(InvalidReason::ShortHeader)?;
     match length(header) {
         length if length < HEADER_BYTES || length > l4_len => Err(InvalidReason::BadLength),
@@ -18,7 +18,7 @@ pub(super) fn ports(l4: &[u8], l4_len: usize) -> Result<Ports, InvalidReason> {
 }
 
 /// The ports of a good UDP-Lite header, which cannot do without a checksum.
-pub(super) fn ports_lite(l4: &[u8], l4_len: usize) -> Result<Ports, InvalidReason> {
+pub(super) fn ports_lite(l4: &[u8], l4_len: usize) -> Result<PortPair, InvalidReason> {
     let header: &[u8; HEADER_BYTES] = l4.first_chunk().ok_or(InvalidReason::ShortHeader)?;
     match coverage(header, l4_len) {
         covered if covered < HEADER_BYTES || covered > l4_len => Err(InvalidReason::BadLength),
@@ -52,10 +52,10 @@ mod tests {
 
     /// Checks a packet of 20 bytes with this length or coverage and checksum.
     fn checked(
-        ports: fn(&[u8], usize) -> Result<Ports, InvalidReason>,
+        ports: fn(&[u8], usize) -> Result<PortPair, InvalidReason>,
         length: u8,
         checksum: u8,
-    ) -> Result<Ports, InvalidReason> {
+    ) -> Result<PortPair, InvalidReason> {
         let mut packet = [0; 20];
         packet[5] = length;
         packet[7] = checksum;

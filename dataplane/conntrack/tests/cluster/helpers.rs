@@ -7,7 +7,7 @@ use crate::common::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use sluice_conntrack::helpers::{Assignment, HelperId, Helpers};
-use sluice_conntrack::nat::{Nat, NatRule, Ports, Target};
+use sluice_conntrack::nat::{Nat, NatRule, PortChoice, Target};
 use sluice_conntrack::policy::Match;
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{Frame, PortId, wire};
@@ -33,7 +33,7 @@ struct World {
 impl World {
     fn new(shards: u16, preset: Preset) -> Self {
         let out = Match { egress: vec![OUTSIDE], ..Match::default() };
-        let masquerade = NatRule::new(out, Target::Masquerade(Ports::Preserve));
+        let masquerade = NatRule::new(out, Target::Masquerade(PortChoice::Preserve));
         let nat = Nat { source: vec![masquerade], destination: vec![] };
         let mut configuration = routed(Settings::of(preset, ROOM), firewall(), nat);
         let on = Match { destination_ports: vec![21..=21], ..Match::default() };

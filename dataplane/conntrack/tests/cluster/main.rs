@@ -20,7 +20,7 @@ use common::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use sluice_conntrack::nat::{Filtering, Mapping, Nat, NatRule, Ports, Range, Target};
+use sluice_conntrack::nat::{Filtering, Mapping, Nat, NatRule, PortChoice, Range, Target};
 use sluice_conntrack::policy::{Match, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{DropReason, PortId};
@@ -34,7 +34,7 @@ const SERVER: [u8; 4] = [10, 255, 0, 5];
 /// The network of the clients whose ports are mapped alike for all servers.
 const GAMERS: [u8; 4] = [10, 128, 0, 0];
 
-fn pool(first: [u8; 4], last: [u8; 4], ports: Ports) -> Target {
+fn pool(first: [u8; 4], last: [u8; 4], ports: PortChoice) -> Target {
     Target::Pool(vec![Range { first: first.into(), last: last.into(), ports }])
 }
 
@@ -43,7 +43,7 @@ fn nat() -> Nat {
     let out = Match { egress: vec![OUTSIDE], ..Match::default() };
     let public = Match { destination: vec![Prefix::new(PUBLIC.into(), 32)], ..Match::default() };
     let games = Match { source: vec![Prefix::new(GAMERS.into(), 9)], ..out.clone() };
-    let games = NatRule::new(games, pool([203, 0, 113, 64], [203, 0, 113, 95], Ports::Preserve));
+    let games = NatRule::new(games, pool([203, 0, 113, 64], [203, 0, 113, 95], PortChoice::Preserve));
     Nat {
         source: vec![
             NatRule {
@@ -52,9 +52,9 @@ fn nat() -> Nat {
                 persistent: true,
                 ..games
             },
-            NatRule::new(out, pool([203, 0, 113, 1], [203, 0, 113, 32], Ports::Preserve)),
+            NatRule::new(out, pool([203, 0, 113, 1], [203, 0, 113, 32], PortChoice::Preserve)),
         ],
-        destination: vec![NatRule::new(public, pool(SERVER, SERVER, Ports::Preserve))],
+        destination: vec![NatRule::new(public, pool(SERVER, SERVER, PortChoice::Preserve))],
     }
 }
 

@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::forward::{Interface, Route, Router};
-use sluice_conntrack::nat::{Filtering, Mapping, Nat, NatRule, Ports, Range, Target};
+use sluice_conntrack::nat::{Filtering, Mapping, Nat, NatRule, PortChoice, Range, Target};
 use sluice_conntrack::policy::{Match, Outcome, Policy, Prefix, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{Configuration, Forwarding};
@@ -47,9 +47,9 @@ fn router(own: &str) -> Forwarding {
 /// One of many configurations.
 fn draw(random: &mut ChaCha8Rng, room: u32) -> Configuration {
     let ports = match random.random_range(0..3) {
-        0 => Ports::Preserve,
-        1 => Ports::Among(4000..=4040),
-        _ => Ports::Among(5000..=5999),
+        0 => PortChoice::Preserve,
+        1 => PortChoice::Among(4000..=4040),
+        _ => PortChoice::Among(5000..=5999),
     };
     let first = *POOLS.choose(random).unwrap();
     let last = [first[0], first[1], first[2], first[3] + random.random_range(0..3)];
@@ -66,7 +66,7 @@ fn draw(random: &mut ChaCha8Rng, room: u32) -> Configuration {
     let backends = Range {
         first: [10, 0, 0, 5].into(),
         last: [10, 0, 0, random.random_range(5..8)].into(),
-        ports: Ports::Preserve,
+        ports: PortChoice::Preserve,
     };
     let backends = NatRule::new(public, Target::Pool(vec![backends]));
     let nat = Nat {

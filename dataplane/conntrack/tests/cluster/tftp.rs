@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use sluice_conntrack::PortId;
 use sluice_conntrack::helpers::{Assignment, HelperId, Helpers};
-use sluice_conntrack::nat::{Nat, NatRule, Ports, Target};
+use sluice_conntrack::nat::{Nat, NatRule, PortChoice, Target};
 use sluice_conntrack::policy::Match;
 use sluice_conntrack::settings::{Preset, Settings};
 
@@ -23,7 +23,7 @@ const CUTS: [&[usize]; 3] = [&[0], &[0, 8], &[0, 16, 24, 48]];
 
 fn cluster(shards: u16, preset: Preset) -> Cluster {
     let out = Match { egress: vec![OUTSIDE], ..Match::default() };
-    let masquerade = NatRule::new(out, Target::Masquerade(Ports::Preserve));
+    let masquerade = NatRule::new(out, Target::Masquerade(PortChoice::Preserve));
     let nat = Nat { source: vec![masquerade], destination: vec![] };
     let mut configuration = routed(Settings::of(preset, ROOM), firewall(), nat);
     let on = Match { destination_ports: vec![69..=69], ..Match::default() };

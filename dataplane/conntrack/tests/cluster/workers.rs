@@ -9,7 +9,7 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use sluice_conntrack::nat::{Mapping, Nat, NatRule, Ports};
+use sluice_conntrack::nat::{Mapping, Nat, NatRule, PortChoice};
 use sluice_conntrack::policy::{Match, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{DropReason, PortId, RuleCounters};
@@ -46,12 +46,15 @@ fn nat() -> Nat {
     let public = Match { destination: vec![Prefix::new(PUBLIC.into(), 32)], ..Match::default() };
     Nat {
         source: vec![
-            of(FEW_PORTS, 1, 2, Ports::Among(6000..=6004)),
-            NatRule { persistent: true, ..of(ONE_ADDRESS, 3, 5, Ports::Among(7000..=7004)) },
-            of(EIGHT_ADDRESSES, 8, 15, Ports::Preserve),
-            NatRule { mapping: Mapping::EndpointIndependent, ..of(MAPPED, 16, 16, Ports::Preserve) },
+            of(FEW_PORTS, 1, 2, PortChoice::Among(6000..=6004)),
+            NatRule { persistent: true, ..of(ONE_ADDRESS, 3, 5, PortChoice::Among(7000..=7004)) },
+            of(EIGHT_ADDRESSES, 8, 15, PortChoice::Preserve),
+            NatRule { mapping: Mapping::EndpointIndependent, ..of(MAPPED, 16, 16, PortChoice::Preserve) },
         ],
-        destination: vec![NatRule::new(public, pool([10, 5, 0, 7], [10, 5, 0, 9], Ports::Among(80..=83)))],
+        destination: vec![NatRule::new(
+            public,
+            pool([10, 5, 0, 7], [10, 5, 0, 9], PortChoice::Among(80..=83)),
+        )],
     }
 }
 

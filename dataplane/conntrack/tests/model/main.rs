@@ -18,7 +18,7 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::sync::mpsc::{Receiver, Sender, channel};
 use shuttle::{Config, Runner, thread};
 use sluice_conntrack::expectations::Claims;
-use sluice_conntrack::nat::{Nat, NatRule, Ports, Range, Target};
+use sluice_conntrack::nat::{Nat, NatRule, PortChoice, Range, Target};
 use sluice_conntrack::policy::{Match, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{Capacity, Instant, PortId, Shard, ShardId, State, Steering, Tuple};
@@ -50,7 +50,7 @@ const SERVER: [u8; 4] = [10, 0, 0, 5];
 const SHARED: [u8; 4] = [203, 0, 113, 1];
 
 fn pool(address: [u8; 4]) -> Target {
-    Target::Pool(vec![Range { first: address.into(), last: address.into(), ports: Ports::Preserve }])
+    Target::Pool(vec![Range { first: address.into(), last: address.into(), ports: PortChoice::Preserve }])
 }
 
 fn shard(own: u16, preset: Preset, claims: &Arc<Claims>) -> Shard {

@@ -3,7 +3,7 @@
 use crate::common::*;
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::ids::StackId;
-use sluice_conntrack::nat::{Nat, NatRule, Ports, Range, Target};
+use sluice_conntrack::nat::{Nat, NatRule, PortChoice, Range, Target};
 use sluice_conntrack::policy::{Match, Policy, Prefix, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::{Action, Rejection};
@@ -55,7 +55,7 @@ fn between(ingress: PortId, egress: PortId) -> Match {
 
 fn to(address: &str, port: u16) -> Target {
     let address = address.parse().unwrap();
-    Target::Pool(vec![Range { first: address, last: address, ports: Ports::Among(port..=port) }])
+    Target::Pool(vec![Range { first: address, last: address, ports: PortChoice::Among(port..=port) }])
 }
 
 #[test]

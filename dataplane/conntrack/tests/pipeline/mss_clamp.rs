@@ -138,11 +138,13 @@ fn a_late_syn_of_an_old_connection_is_clamped_too() {
 
 #[test]
 fn translated_and_untracked_connections_are_clamped_as_well() {
-    use sluice_conntrack::nat::{NatRule, Ports, Target};
+    use sluice_conntrack::nat::{NatRule, PortChoice, Target};
     use sluice_conntrack::policy::Match;
     let out = Match { egress: vec![OUTSIDE], ..Match::default() };
-    let nat =
-        Nat { source: vec![NatRule::new(out, Target::Masquerade(Ports::Preserve))], destination: vec![] };
+    let nat = Nat {
+        source: vec![NatRule::new(out, Target::Masquerade(PortChoice::Preserve))],
+        destination: vec![],
+    };
     let mut it = clamped(Middlebox::routed(nat), MssLimit::Pmtu);
     let (inside, outside) =
         (Pair::at("10.0.0.2:40000", "198.51.100.2:80"), Pair::at("203.0.113.1:40000", "198.51.100.2:80"));

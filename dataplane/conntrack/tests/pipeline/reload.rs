@@ -6,7 +6,7 @@ use crate::common::{INSIDE, OUTSIDE, Packet, Pair, SEED, accept_all, configurati
 use crate::steering::{received, verdict};
 use sluice_conntrack::exchange::{Answered, Message};
 use sluice_conntrack::ids::{EntryId, Zone};
-use sluice_conntrack::nat::{Mapping, Nat, NatRule, Ports, Range, Target};
+use sluice_conntrack::nat::{Mapping, Nat, NatRule, PortChoice, Range, Target};
 use sluice_conntrack::policy::{Match, Policy, Prefix, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::{Action, Handoff};
@@ -20,7 +20,7 @@ const PUBLIC: [u8; 4] = [203, 0, 113, 200];
 const SERVER: [u8; 4] = [10, 0, 0, 6];
 
 fn pool(address: [u8; 4]) -> Target {
-    Target::Pool(vec![Range { first: address.into(), last: address.into(), ports: Ports::Preserve }])
+    Target::Pool(vec![Range { first: address.into(), last: address.into(), ports: PortChoice::Preserve }])
 }
 
 /// Everything is in one zone, clients' ports are mapped alike for all servers, and a server inside is published.

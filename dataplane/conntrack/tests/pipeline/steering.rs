@@ -3,7 +3,7 @@
 use crate::common::received::Received;
 use crate::common::{INSIDE, OUTSIDE, Packet, Pair, ROOM, SEED, accept_all, configuration};
 use sluice_conntrack::exchange::{Answered, Message};
-use sluice_conntrack::nat::{Mapping, Nat, NatRule, Ports, Range, Target};
+use sluice_conntrack::nat::{Mapping, Nat, NatRule, PortChoice, Range, Target};
 use sluice_conntrack::policy::{Match, Policy};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::{Action, Handoff};
@@ -121,7 +121,7 @@ fn a_limit_is_shared_out() {
 /// all servers.
 fn mapping_shards(room: u32, policy: Policy) -> [Shard; 2] {
     let pool =
-        Range { first: [203, 0, 113, 9].into(), last: [203, 0, 113, 9].into(), ports: Ports::Preserve };
+        Range { first: [203, 0, 113, 9].into(), last: [203, 0, 113, 9].into(), ports: PortChoice::Preserve };
     let out = Match { egress: vec![OUTSIDE], ..Match::default() };
     let rule =
         NatRule { mapping: Mapping::EndpointIndependent, ..NatRule::new(out, Target::Pool(vec![pool])) };

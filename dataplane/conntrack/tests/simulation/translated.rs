@@ -6,31 +6,31 @@ use crate::{FIVE_DAYS, check, hostile};
 use rand::RngExt;
 use rayon::prelude::*;
 use sluice_conntrack::Instant;
-use sluice_conntrack::nat::{Filtering, Mapping, Nat, NatRule, PortBlock, Ports, Range, Target};
+use sluice_conntrack::nat::{Filtering, Mapping, Nat, NatRule, PortBlock, PortChoice, Range, Target};
 use sluice_conntrack::policy::{Match, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
 
-fn pool(first: &str, last: &str, ports: Ports) -> Target {
+fn pool(first: &str, last: &str, ports: PortChoice) -> Target {
     Target::Pool(vec![Range { first: first.parse().unwrap(), last: last.parse().unwrap(), ports }])
 }
 
 /// Rules of one of a few kinds for sources, and for destinations a public address of the first servers.
 fn nat(kind: u64) -> Nat {
     let outwards = || Match { egress: vec![OUTSIDE], ..Match::default() };
-    let few = Ports::Among(2000..=2300);
+    let few = PortChoice::Among(2000..=2300);
     let (v4, v6) = match kind % 4 {
-        0 => (Target::Masquerade(Ports::Preserve), Target::Masquerade(Ports::Preserve)),
+        0 => (Target::Masquerade(PortChoice::Preserve), Target::Masquerade(PortChoice::Preserve)),
         1 => (pool("203.0.113.10", "203.0.113.10", few.clone()), pool("2001:db8:2::a", "2001:db8:2::a", few)),
         2 => (
-            pool("203.0.113.10", "203.0.113.19", Ports::Preserve),
-            pool("2001:db8:2::a", "2001:db8:2::f", Ports::Preserve),
+            pool("203.0.113.10", "203.0.113.19", PortChoice::Preserve),
+            pool("2001:db8:2::a", "2001:db8:2::f", PortChoice::Preserve),
         ),
-        _ => (Target::Masquerade(Ports::Among(40_000..=65_000)), Target::NoNat),
+        _ => (Target::Masquerade(PortChoice::Among(40_000..=65_000)), Target::NoNat),
     };
     // A client's port that is one for all servers cannot be two towards one of them, by its own and by its public address.
     let (mapping, filtering, port) = match kind % 5 {
-        0 => (Mapping::EndpointIndependent, Filtering::EndpointIndependent, Ports::Among(8080..=8080)),
-        _ => (Mapping::AddressAndPortDependent, Filtering::AddressAndPortDependent, Ports::Preserve),
+        0 => (Mapping::EndpointIndependent, Filtering::EndpointIndependent, PortChoice::Among(8080..=8080)),
+        _ => (Mapping::AddressAndPortDependent, Filtering::AddressAndPortDependent, PortChoice::Preserve),
     };
     let random = |target| {
         let random = kind.is_multiple_of(3);
@@ -51,7 +51,7 @@ fn nat(kind: u64) -> Nat {
         destination: vec![
             NatRule::new(
                 public("192.0.2.80"),
-                pool("198.51.100.1", "198.51.100.4", Ports::Among(8080..=8080)),
+                pool("198.51.100.1", "198.51.100.4", PortChoice::Among(8080..=8080)),
             ),
             NatRule::new(public("2001:db8:80::80"), pool("2001:db8:9::1", "2001:db8:9::4", port)),
         ],

@@ -10,7 +10,7 @@ use sluice_conntrack::wire;
 use sluice_conntrack::wire::icmp::{NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION};
 
 use super::message::{Bytes, Message, Speaker};
-use crate::icmpv6::{self, Place, multicast_mac};
+use crate::icmpv6::{self, Node, multicast_mac};
 
 const SOURCE_OPTION: u8 = 1;
 const TARGET_OPTION: u8 = 2;
@@ -80,7 +80,7 @@ pub(super) fn advertisement(own: Ipv6Addr, own_mac: MacAddress, to: Option<(Ipv6
     write(NEIGHBOUR_ADVERTISEMENT, flags, (own, own_mac), to, (own, TARGET_OPTION))
 }
 
-fn write(kind: u8, flags: u8, from: Place, to: Place, (target, option): (Ipv6Addr, u8)) -> Bytes {
+fn write(kind: u8, flags: u8, from: Node, to: Node, (target, option): (Ipv6Addr, u8)) -> Bytes {
     let mut message = [0; 32];
     message[0] = kind;
     message[4] = flags;

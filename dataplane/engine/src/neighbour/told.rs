@@ -18,7 +18,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// What was told of one neighbour.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Slot {
     about: (PortId, Speaker),
     /// Since when, and how often.
     since: Instant,
@@ -28,7 +28,7 @@ struct Place {
 /// What was told of many.
 #[derive(Debug)]
 pub(crate) struct Told {
-    places: Box<[Option<Place>; PLACES]>,
+    places: Box<[Option<Slot>; PLACES]>,
     hasher: RandomState,
     workers: u16,
 }
@@ -52,7 +52,7 @@ impl Told {
                 place.times <= self.workers
             }
             place => {
-                *place = Some(Place { about, since: now, times: 1 });
+                *place = Some(Slot { about, since: now, times: 1 });
                 true
             }
         }

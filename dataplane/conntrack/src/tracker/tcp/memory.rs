@@ -1,6 +1,6 @@
 //! What the tracker remembers of a connection, and how it begins.
 
-use super::table::Kind;
+use super::table::SegmentKind;
 use crate::tuple::Direction;
 use crate::wire::tcp::{Segment, TcpOption};
 use bitflags::bitflags;
@@ -54,7 +54,7 @@ pub struct Mark(u8);
 
 impl Mark {
     /// The mark of a segment.
-    pub const fn of(kind: Kind, direction: Direction) -> Self {
+    pub const fn of(kind: SegmentKind, direction: Direction) -> Self {
         Self((kind as u8) << 1 | direction as u8)
     }
 
@@ -107,14 +107,14 @@ pub fn options(segment: &Segment<'_>) -> (u8, Traits) {
 
 impl TcpMemory {
     /// Begins with the first segment seen, which goes in the original direction.
-    pub fn begin(&mut self, kind: Kind, segment: &Segment<'_>) {
+    pub fn begin(&mut self, kind: SegmentKind, segment: &Segment<'_>) {
         let end = segment.end();
         let window = u32::from(segment.window).max(1);
-        let room = if kind == Kind::Syn { 0 } else { window };
+        let room = if kind == SegmentKind::Syn { 0 } else { window };
         self.sides[0] = Side { end, max_end: end.wrapping_add(room), max_window: window, ..Side::default() };
-        let with_options = matches!(kind, Kind::Syn | Kind::SynAck);
+        let with_options = matches!(kind, SegmentKind::Syn | SegmentKind::SynAck);
         (self.scale[0], self.traits[0]) = if with_options { options(segment) } else { Default::default() };
-        if kind != Kind::Syn {
+        if kind != SegmentKind::Syn {
             // Whether its SYN permitted SACK is unknown too.
             self.traits.iter_mut().for_each(|traits| traits.insert(Traits::SACK));
             self.lose_track();

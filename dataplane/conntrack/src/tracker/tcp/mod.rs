@@ -26,7 +26,7 @@ use crate::wire::tcp::{Flags, Segment};
 use memory::{Mark, TcpMemory, Traits};
 use offer::Offer;
 use reset::{misfit, reset};
-use table::{Kind, Move};
+use table::{Move, SegmentKind};
 use window::Fit;
 
 /// Judges the first segment of a connection.
@@ -44,7 +44,7 @@ pub fn open(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry) -> Resu
     memory.begin(kind, &segment);
     if !settings.tcp.window_tracking {
         memory.lose_track();
-    } else if kind != Kind::Syn {
+    } else if kind != SegmentKind::Syn {
         memory.judge(&segment, kind, Direction::Original, TcpState::None, true);
     }
     memory.last = Mark::of(kind, Direction::Original);
@@ -52,7 +52,7 @@ pub fn open(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry) -> Resu
         memory.traits[Direction::Original as usize].insert(Traits::CLOSED_FIRST);
     }
     // The handshake of a SYN/ACK is completed by the reply direction, as when both ends open at once.
-    entry.detail = if kind == Kind::SynAck { Offer::CROSSED.bits() } else { 0 };
+    entry.detail = if kind == SegmentKind::SynAck { Offer::CROSSED.bits() } else { 0 };
     entry.state = state as u8;
     Ok(cap_unreplied(timeout_ms(settings, memory, state, kind), state, settings))
 }
@@ -61,29 +61,29 @@ pub fn open(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry) -> Resu
 ///
 /// Without `loose` only a SYN. With it also a plain ACK, and as in the Iptables Tutorial anything that
 /// may be followed by more: a SYN/ACK, a FIN/ACK. Without window tracking anything at all.
-fn may_be_new(kind: Kind, settings: &Settings) -> bool {
+fn may_be_new(kind: SegmentKind, settings: &Settings) -> bool {
     match kind {
-        Kind::Syn => true,
+        SegmentKind::Syn => true,
         _ if !settings.tcp.loose => false,
         _ if !settings.tcp.window_tracking => true,
-        Kind::Ack => true,
-        Kind::SynAck | Kind::Fin => settings.preset == Preset::Classic,
-        Kind::Rst | Kind::None => false,
+        SegmentKind::Ack => true,
+        SegmentKind::SynAck | SegmentKind::Fin => settings.preset == Preset::Classic,
+        SegmentKind::Rst | SegmentKind::None => false,
     }
 }
 
 /// The kind of a segment, if its flags are legal. Without window tracking flags are not checked.
 #[inline]
-fn kind(flags: Flags, options: &TcpOptions) -> Option<Kind> {
-    if options.window_tracking { Kind::of_legal(flags) } else { Some(Kind::of(flags)) }
+fn kind(flags: Flags, options: &TcpOptions) -> Option<SegmentKind> {
+    if options.window_tracking { SegmentKind::of_legal(flags) } else { Some(SegmentKind::of(flags)) }
 }
 
-/// Whether a connection is over: what its sides still send repeats what was said.
+/// Whether a connection is closed: what its sides still send repeats what was said.
 pub const fn is_closed(entry: &Entry) -> bool {
     entry.state == TcpState::TimeWait as u8 || entry.state == TcpState::Close as u8
 }
 
-/// Whether a connection that begins may have the tuple of an older one: one that is over, and whose client's sequence
+/// Whether a connection that begins may have the tuple of an older one: one that is closed, and whose client's sequence
 /// numbers lie behind the new connection's.
 pub fn may_follow(old: &Entry, new: &Entry) -> bool {
     let end = |entry: &Entry| entry.tracker.get::<TcpMemory>().sides[Direction::Original as usize].end;
@@ -123,16 +123,16 @@ fn in_stream(
         return None;
     }
     let segment = Segment::parse(packet)?;
-    if !Kind::is_plain_ack(segment.flags) {
+    if !SegmentKind::is_plain_ack(segment.flags) {
         return None;
     }
     let memory: &mut TcpMemory = entry.tracker.get_mut();
     if !memory.follow(&segment, direction) {
         return None;
     }
-    memory.last = Mark::of(Kind::Ack, direction);
+    memory.last = Mark::of(SegmentKind::Ack, direction);
     entry.status.insert(Status::ASSURED);
-    Some(timeout_ms(settings, memory, TcpState::Established, Kind::Ack))
+    Some(timeout_ms(settings, memory, TcpState::Established, SegmentKind::Ack))
 }
 
 /// What a segment that is neither ignored nor INVALID does.
@@ -181,11 +181,11 @@ fn judge(context: Context<'_>, segment: Segment<'_>, entry: &mut Entry, directio
             Fit::Invalid(reason) => return misfit(reason, kind, direction, entry, context),
         }
     }
-    if kind == Kind::Rst && !entry.status.contains(Status::SEEN_REPLY) {
+    if kind == SegmentKind::Rst && !entry.status.contains(Status::SEEN_REPLY) {
         // The only answer is a reset: there never was a connection.
         return Update::End;
     }
-    if kind == Kind::Rst && step.to != TcpState::Close {
+    if kind == SegmentKind::Rst && step.to != TcpState::Close {
         return Update::Ignore;
     }
     memory.last = Mark::of(kind, direction);
@@ -200,7 +200,7 @@ fn judge(context: Context<'_>, segment: Segment<'_>, entry: &mut Entry, directio
 /// The cases in which the table does not tell all.
 fn special(
     segment: &Segment<'_>,
-    kind: Kind,
+    kind: SegmentKind,
     direction: Direction,
     from: TcpState,
     step: Move,
@@ -209,11 +209,11 @@ fn special(
 ) -> Result<Step, Update> {
     let offer = Offer(entry.detail);
     let memory: &mut TcpMemory = entry.tracker.get_mut();
-    let challenged = memory.last == Mark::of(Kind::Syn, direction.invert());
+    let challenged = memory.last == Mark::of(SegmentKind::Syn, direction.invert());
     let to = match step {
         Move::Invalid => return Err(Update::Invalid(InvalidReason::TcpState)),
         // The answer to a SYN that was ignored: both ends agree, and the box follows them.
-        Move::Ignore if kind == Kind::SynAck && challenged && segment.ack == memory.last_end => {
+        Move::Ignore if kind == SegmentKind::SynAck && challenged && segment.ack == memory.last_end => {
             memory.synchronise(direction, offer.scale(), offer.traits());
             entry.detail &= !Offer::CHALLENGED.bits();
             TcpState::SynRecv
@@ -221,22 +221,22 @@ fn special(
         // Nobody but its own ends can have closed it: by a FIN, or by a reset of the SYN's sender.
         Move::Reopen
             if memory.traits.iter().any(|t| t.contains(Traits::CLOSED_FIRST))
-                || memory.last == Mark::of(Kind::Rst, direction) =>
+                || memory.last == Mark::of(SegmentKind::Rst, direction) =>
         {
             return Err(Update::Reopen);
         }
         Move::Ignore | Move::Reopen => {
             memory.note(segment, Mark::of(kind, direction));
-            if kind == Kind::Syn && direction == Direction::Original {
+            if kind == SegmentKind::Syn && direction == Direction::Original {
                 entry.detail = Offer::of(segment, from).0;
             }
-            if kind == Kind::Ack && from == TcpState::SynSent {
+            if kind == SegmentKind::Ack && from == TcpState::SynSent {
                 memory.last_ack = segment.ack;
             }
             return Err(Update::Ignore);
         }
         Move::To(TcpState::TimeWait)
-            if kind == Kind::Ack
+            if kind == SegmentKind::Ack
                 && from == TcpState::LastAck
                 && challenged
                 && offer.contains(Offer::CHALLENGED) =>
@@ -249,11 +249,13 @@ fn special(
             TcpState::SynSent2
         }
         Move::To(TcpState::SynRecv)
-            if kind == Kind::Ack && direction == Direction::Reply && offer.contains(Offer::CROSSED) =>
+            if kind == SegmentKind::Ack
+                && direction == Direction::Reply
+                && offer.contains(Offer::CROSSED) =>
         {
             TcpState::Established
         }
-        Move::To(TcpState::Close) if kind == Kind::Rst && settings.tcp.window_tracking => {
+        Move::To(TcpState::Close) if kind == SegmentKind::Rst && settings.tcp.window_tracking => {
             return reset(segment, direction, from, settings, entry.status, memory);
         }
         Move::To(to) => to,
@@ -265,7 +267,7 @@ fn special(
 #[inline]
 fn conclude(
     entry: &mut Entry,
-    kind: Kind,
+    kind: SegmentKind,
     from: TcpState,
     to: TcpState,
     timeout_ms: u32,
@@ -274,7 +276,7 @@ fn conclude(
     if !entry.status.contains(Status::SEEN_REPLY) {
         return match kind {
             // A SYN sent over and over must not keep the entry, and with it a translation, alive.
-            Kind::Syn if from == TcpState::SynSent => Update::Ignore,
+            SegmentKind::Syn if from == TcpState::SynSent => Update::Ignore,
             _ => Update::Refresh { timeout_ms: cap_unreplied(timeout_ms, to, settings) },
         };
     }
@@ -295,17 +297,17 @@ fn cap_unreplied(timeout_ms: u32, state: TcpState, settings: &Settings) -> u32 {
 
 /// How long an entry in `state` lives after a segment of `kind`.
 #[inline]
-fn timeout_ms(settings: &Settings, memory: &TcpMemory, state: TcpState, kind: Kind) -> u32 {
+fn timeout_ms(settings: &Settings, memory: &TcpMemory, state: TcpState, kind: SegmentKind) -> u32 {
     let timeouts = &settings.timeouts;
     let full = timeouts.tcp_ms[state as usize];
     let retrying = timeouts.tcp_max_retrans_ms;
     if !settings.tcp.window_tracking {
-        return if kind == Kind::Rst { timeouts.tcp_ms[TcpState::Close as usize] } else { full };
+        return if kind == SegmentKind::Rst { timeouts.tcp_ms[TcpState::Close as usize] } else { full };
     }
     if memory.retransmissions >= settings.tcp.max_retrans && full > retrying {
         return retrying;
     }
-    if kind == Kind::Rst {
+    if kind == SegmentKind::Rst {
         return timeouts.tcp_ms[TcpState::Close as usize];
     }
     if memory.traits.iter().any(|t| t.contains(Traits::UNACKNOWLEDGED))

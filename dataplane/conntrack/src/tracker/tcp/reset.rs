@@ -1,7 +1,7 @@
-//! Resets, and other segments that claim that a connection is over (RFC 5961).
+//! Resets, and other segments that claim that a connection is closed (RFC 5961).
 
 use super::memory::{Mark, TcpMemory, Traits};
-use super::table::Kind;
+use super::table::SegmentKind;
 use super::window::before;
 use super::{Step, TcpState};
 use crate::entry::{Entry, Status};
@@ -26,7 +26,7 @@ pub fn reset(
         // It may be about the next connection between these ports: what is known of this one is no test.
         return close(false);
     }
-    let challenge = Mark::of(Kind::Ack, Direction::Reply);
+    let challenge = Mark::of(SegmentKind::Ack, Direction::Reply);
     if from == TcpState::SynSent
         && direction == Direction::Original
         && memory.last == challenge
@@ -40,9 +40,9 @@ pub fn reset(
     let other = direction.invert();
     let answers = segment.ack == memory.last_end;
     let answers_syn =
-        answers && memory.last == Mark::of(Kind::Syn, other) && status.contains(Status::SEEN_REPLY);
+        answers && memory.last == Mark::of(SegmentKind::Syn, other) && status.contains(Status::SEEN_REPLY);
     let answers_ack =
-        answers && memory.last == Mark::of(Kind::Ack, other) && !status.contains(Status::ASSURED);
+        answers && memory.last == Mark::of(SegmentKind::Ack, other) && !status.contains(Status::ASSURED);
     if !memory.traits[other as usize].contains(Traits::ACKED) || answers_syn {
         return close(!(answers_syn || answers_ack));
     }
@@ -62,19 +62,21 @@ pub fn reset(
 const SHORTENED_FROM_MS: i32 = 120_000;
 
 /// A segment outside the windows. If both ends of an assured connection send a FIN or a reset there, the box
-/// has lost track of it, and it is over.
+/// has lost track of it, and it is closed.
 #[cold]
 pub fn misfit(
     reason: InvalidReason,
-    kind: Kind,
+    kind: SegmentKind,
     direction: Direction,
     entry: &mut Entry,
     context: Context<'_>,
 ) -> Update {
-    if entry.status.contains(Status::ASSURED) && matches!(kind, Kind::Fin | Kind::Rst) {
+    if entry.status.contains(Status::ASSURED) && matches!(kind, SegmentKind::Fin | SegmentKind::Rst) {
         let memory: &mut TcpMemory = entry.tracker.get_mut();
         let other = direction.invert();
-        if memory.last != Mark::of(Kind::Fin, other) && memory.last != Mark::of(Kind::Rst, other) {
+        if memory.last != Mark::of(SegmentKind::Fin, other)
+            && memory.last != Mark::of(SegmentKind::Rst, other)
+        {
             memory.last = Mark::of(kind, direction);
             return Update::Invalid(reason);
         }

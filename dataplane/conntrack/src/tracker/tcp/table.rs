@@ -10,7 +10,7 @@ use crate::wire::tcp::Flags;
 /// A segment by the flag that counts most in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum SegmentKind {
     /// None of the flags below.
     None,
     /// SYN without ACK.
@@ -25,7 +25,7 @@ pub enum Kind {
     Rst,
 }
 
-impl Kind {
+impl SegmentKind {
     /// How many kinds there are.
     pub const COUNT: usize = 6;
 
@@ -71,11 +71,11 @@ const LEGAL: [u8; 9] = {
     [SYN, SYN | URG, SYN | ACK, RST, RST | ACK, FIN | ACK, FIN | ACK | URG, ACK, ACK | URG]
 };
 
-const LEGAL_KINDS: [Option<Kind>; LOOKED_AT as usize + 1] = {
+const LEGAL_KINDS: [Option<SegmentKind>; LOOKED_AT as usize + 1] = {
     let mut kinds = [None; LOOKED_AT as usize + 1];
     let mut i = 0;
     while i < LEGAL.len() {
-        let kind = Some(Kind::of(Flags(LEGAL[i])));
+        let kind = Some(SegmentKind::of(Flags(LEGAL[i])));
         kinds[LEGAL[i] as usize] = kind;
         kinds[(LEGAL[i] | Flags::PSH.bits()) as usize] = kind;
         i += 1;
@@ -102,7 +102,7 @@ pub struct Transition {
     /// Directions it holds for.
     pub directions: &'static [Direction],
     /// The segment.
-    pub kind: Kind,
+    pub kind: SegmentKind,
     /// States it holds in.
     pub from: &'static [TcpState],
     /// What follows.
@@ -113,7 +113,7 @@ pub struct Transition {
 
 const fn when(
     directions: &'static [Direction],
-    kind: Kind,
+    kind: SegmentKind,
     from: &'static [TcpState],
     to: Move,
     why: &'static str,
@@ -124,8 +124,8 @@ const fn when(
 /// All transitions. What none of them covers is INVALID.
 pub const TRANSITIONS: &[Transition] = {
     use Direction::{Original, Reply};
-    use Kind::{Ack, Fin, Rst, Syn, SynAck};
     use Move::{Ignore, Reopen, To};
+    use SegmentKind::{Ack, Fin, Rst, Syn, SynAck};
     use TcpState::{
         Close, CloseWait, Established, FinWait, LastAck, None, SynRecv, SynSent, SynSent2, TimeWait,
     };
@@ -140,7 +140,7 @@ pub const TRANSITIONS: &[Transition] = {
         when(BOTH, Ack, &[None], To(Established), "picked up in mid-stream"),
         when(BOTH, Fin, &[None], To(FinWait), "picked up while it closes"),
         when(BOTH, Rst, &[None], To(Close), "picked up at its end"),
-        when(BOTH, Kind::None, &[None], To(None), "says nothing about the connection"),
+        when(BOTH, SegmentKind::None, &[None], To(None), "says nothing about the connection"),
         when(ORIGINAL, Syn, &[SynSent], To(SynSent), "the SYN again"),
         when(REPLY, Syn, &[SynSent], To(SynSent2), "both ends open at once"),
         when(BOTH, Syn, &[SynSent2], To(SynSent2), "one of the two SYNs again"),
@@ -196,10 +196,10 @@ pub const TRANSITIONS: &[Transition] = {
     ]
 };
 
-type Table = [[[Move; TcpState::COUNT]; Kind::COUNT]; 2];
+type Table = [[[Move; TcpState::COUNT]; SegmentKind::COUNT]; 2];
 
 const TABLE: Table = {
-    let mut table: Table = [[[Move::Invalid; TcpState::COUNT]; Kind::COUNT]; 2];
+    let mut table: Table = [[[Move::Invalid; TcpState::COUNT]; SegmentKind::COUNT]; 2];
     let mut i = 0;
     while i < TRANSITIONS.len() {
         let transition = TRANSITIONS[i];
@@ -223,7 +223,7 @@ const TABLE: Table = {
 
 /// What a segment of `kind` that goes in `direction` does in `state`.
 #[inline]
-pub const fn step(direction: Direction, kind: Kind, state: TcpState) -> Move {
+pub const fn step(direction: Direction, kind: SegmentKind, state: TcpState) -> Move {
     TABLE[direction as usize][kind as usize][state as usize]
 }
 
@@ -243,24 +243,24 @@ mod tests {
             "FSRPAU".chars().enumerate().filter(|(i, _)| flags >> i & 1 != 0).map(|(_, c)| c).collect()
         };
         let legal: Vec<String> =
-            (0..64).filter(|&f| Kind::of_legal(Flags(f)).is_some()).map(letters).collect();
+            (0..64).filter(|&f| SegmentKind::of_legal(Flags(f)).is_some()).map(letters).collect();
         let expected = [
             "S", "R", "SP", "RP", "A", "FA", "SA", "RA", "PA", "FPA", "SPA", "RPA", "SU", "SPU", "AU", "FAU",
             "PAU", "FPAU",
         ];
         assert_eq!(legal, expected);
         for flags in 0..=255 {
-            assert_eq!(Kind::of_legal(Flags(flags)), Kind::of_legal(Flags(flags & 0x3f)));
+            assert_eq!(SegmentKind::of_legal(Flags(flags)), SegmentKind::of_legal(Flags(flags & 0x3f)));
         }
     }
 
     #[test]
     fn a_legal_segment_has_one_kind() {
         for flags in (0..64).map(Flags) {
-            if let Some(kind) = Kind::of_legal(flags) {
-                assert_eq!(kind, Kind::of(flags));
-                assert_eq!(Kind::is_plain_ack(flags), kind == Kind::Ack);
-                assert_ne!(kind, Kind::None);
+            if let Some(kind) = SegmentKind::of_legal(flags) {
+                assert_eq!(kind, SegmentKind::of(flags));
+                assert_eq!(SegmentKind::is_plain_ack(flags), kind == SegmentKind::Ack);
+                assert_ne!(kind, SegmentKind::None);
             }
         }
     }

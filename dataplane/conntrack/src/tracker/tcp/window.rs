@@ -6,7 +6,7 @@
 
 use super::TcpState;
 use super::memory::{Side, TcpMemory, Traits, options};
-use super::table::Kind;
+use super::table::SegmentKind;
 use crate::tuple::Direction;
 use crate::verdict::InvalidReason;
 use crate::wire::tcp::{Flags, HEADER_BYTES, Options, Segment};
@@ -130,7 +130,7 @@ impl TcpMemory {
         let heard = sender.max_window != 0 && receiver.max_window != 0;
         let fits = heard && n.fit(sender, receiver) == Fit::Fits;
         if fits {
-            self.learn(&n, Kind::Ack, direction);
+            self.learn(&n, SegmentKind::Ack, direction);
         }
         fits
     }
@@ -141,7 +141,7 @@ impl TcpMemory {
     pub fn judge(
         &mut self,
         segment: &Segment<'_>,
-        kind: Kind,
+        kind: SegmentKind,
         direction: Direction,
         state: TcpState,
         liberal: bool,
@@ -153,7 +153,7 @@ impl TcpMemory {
             let opening = matches!(state, TcpState::SynSent | TcpState::SynRecv);
             if unheard || opening && before(self.sides[own].end, n.end) {
                 self.begin_side(segment, &n, direction);
-                if kind == Kind::Syn && direction == Direction::Reply {
+                if kind == SegmentKind::Syn && direction == Direction::Reply {
                     return Fit::Fits;
                 }
             }
@@ -169,7 +169,7 @@ impl TcpMemory {
         }
         match fit {
             // A reset's window means nothing, and whoever guesses one must not move those of the true ends.
-            Fit::Fits if kind == Kind::Rst => {}
+            Fit::Fits if kind == SegmentKind::Rst => {}
             Fit::Fits => self.learn(&n, kind, direction),
             Fit::Overshoot if segment.payload_len > 0 => self.traits[own].insert(Traits::OVERSHOT),
             Fit::Overshoot | Fit::Old | Fit::Invalid(_) => {}
@@ -245,7 +245,7 @@ impl TcpMemory {
 
     /// Learns from a segment that fits.
     #[inline(always)]
-    fn learn(&mut self, n: &Numbers, kind: Kind, direction: Direction) {
+    fn learn(&mut self, n: &Numbers, kind: SegmentKind, direction: Direction) {
         let (own, peer) = (direction as usize, direction.invert() as usize);
         // The window of a SYN is never scaled (RFC 7323 section 2.2).
         let scale = if n.flags.contains(Flags::SYN) { 0 } else { self.scale[own] };
@@ -278,7 +278,7 @@ impl TcpMemory {
             self.traits[peer].remove(Traits::UNACKNOWLEDGED);
         }
 
-        if kind == Kind::Ack {
+        if kind == SegmentKind::Ack {
             self.count_retransmission(n, direction);
         }
     }

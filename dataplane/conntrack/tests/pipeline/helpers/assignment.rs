@@ -3,7 +3,7 @@
 use super::*;
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::listing::EntrySnapshot;
-use sluice_conntrack::nat::{Nat, NatRule, Ports, Range, Target};
+use sluice_conntrack::nat::{Nat, NatRule, PortChoice, Range, Target};
 use sluice_conntrack::settings::Preset;
 
 fn helper_of(it: &Middlebox) -> Option<&'static str> {
@@ -43,7 +43,7 @@ fn a_rule_assigns_a_helper_on_any_port_to_connections_of_its_protocol() {
 #[test]
 fn a_rule_sees_the_destination_before_it_is_translated() {
     let server = "10.0.0.5".parse().unwrap();
-    let target = Target::Pool(vec![Range { first: server, last: server, ports: Ports::Among(21..=21) }]);
+    let target = Target::Pool(vec![Range { first: server, last: server, ports: PortChoice::Among(21..=21) }]);
     let nat = Nat { source: vec![], destination: vec![NatRule::new(Match::default(), target)] };
     for (port, expected) in [(2121, Some("ftp")), (21, None)] {
         let mut it = with_helpers(Middlebox::routed(nat.clone()), [ftp_on(&[port])]);

@@ -4,7 +4,7 @@ use super::session::*;
 use super::*;
 use sluice_conntrack::forward::{Interface, Route, Router};
 use sluice_conntrack::helpers::HelperEvent;
-use sluice_conntrack::nat::{Nat, NatRule, Ports, Range, Target};
+use sluice_conntrack::nat::{Nat, NatRule, PortChoice, Range, Target};
 use sluice_conntrack::policy::Prefix;
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{Configuration, DropReason, Forwarding, Instant, State};
@@ -13,7 +13,7 @@ pub(super) const PORT: &str = "PORT 10,0,0,2,19,137\r\n";
 
 pub(super) fn pool(address: &str) -> Target {
     let address = address.parse().unwrap();
-    Target::Pool(vec![Range { first: address, last: address, ports: Ports::Preserve }])
+    Target::Pool(vec![Range { first: address, last: address, ports: PortChoice::Preserve }])
 }
 
 pub(super) fn outwards(target: Target) -> Nat {

@@ -39,7 +39,7 @@ fn a_server_inside_is_reached_by_another_address_and_port() {
 #[test]
 fn each_connection_counts_for_the_rule_that_its_destination_was_bound_by() {
     let nat = Nat {
-        source: vec![NatRule::new(outwards(), Target::Masquerade(Ports::Preserve))],
+        source: vec![NatRule::new(outwards(), Target::Masquerade(PortChoice::Preserve))],
         destination: vec![
             NatRule::new(towards("203.0.113.9"), Target::NoNat),
             NatRule::new(towards("203.0.113.10"), to("10.0.0.5:8080")),
@@ -76,12 +76,12 @@ fn servers_share_the_clients() {
             Range {
                 first: "10.0.0.5".parse().unwrap(),
                 last: "10.0.0.6".parse().unwrap(),
-                ports: Ports::Preserve,
+                ports: PortChoice::Preserve,
             },
             Range {
                 first: "10.0.0.9".parse().unwrap(),
                 last: "10.0.0.9".parse().unwrap(),
-                ports: Ports::Among(8080..=8080),
+                ports: PortChoice::Among(8080..=8080),
             },
         ]),
     ));
@@ -104,7 +104,7 @@ fn servers_share_the_clients() {
 
 #[test]
 fn ports_are_shifted() {
-    let target = pool("10.0.0.5", "10.0.0.5", Ports::Shift { from: 5000, to: 6000 });
+    let target = pool("10.0.0.5", "10.0.0.5", PortChoice::Shift { from: 5000, to: 6000 });
     let of_ports = Match { destination_ports: vec![5000..=5100], ..towards("203.0.113.10") };
     let mut it = Middlebox::routed(destination(of_ports, target));
     let public = |port| Pair::of([198, 51, 100, 9].into(), 4000, [203, 0, 113, 10].into(), port);
@@ -120,7 +120,7 @@ fn ports_are_shifted() {
 fn a_range_of_ports_keeps_the_one_that_is_in_it() {
     let mut it = Middlebox::routed(destination(
         towards("203.0.113.10"),
-        pool("10.0.0.5", "10.0.0.5", Ports::Among(8000..=8009)),
+        pool("10.0.0.5", "10.0.0.5", PortChoice::Among(8000..=8009)),
     ));
     let public = |port| Pair::of([198, 51, 100, 9].into(), 4000, [203, 0, 113, 10].into(), port);
     let port_of = |it: &mut Middlebox, port| {
@@ -135,7 +135,7 @@ fn a_range_of_ports_keeps_the_one_that_is_in_it() {
 #[test]
 fn what_is_redirected_is_the_boxs_own() {
     let dns = Match { ingress: vec![INSIDE], destination_ports: vec![53..=53], ..Match::default() };
-    let mut it = Middlebox::routed(destination(dns, Target::Masquerade(Ports::Among(5353..=5353))));
+    let mut it = Middlebox::routed(destination(dns, Target::Masquerade(PortChoice::Among(5353..=5353))));
     let pair = Pair::at("10.0.0.2:4000", "198.51.100.2:53");
     let (verdict, frame) = it.pass_one(INSIDE, &pair.udp(1));
     let unreachable =
@@ -154,7 +154,7 @@ fn both_ends_of_one_connection_are_translated() {
             Pair::at(OUTER, "203.0.113.10:80"),
             Pair::at("10.0.0.1:40000", "10.0.0.5:8080"),
             to("10.0.0.5:8080"),
-            Target::Masquerade(Ports::Preserve),
+            Target::Masquerade(PortChoice::Preserve),
         ),
         (
             Pair::at("[2001:db8:9::9]:4000", "[2001:db8:2::a]:80"),

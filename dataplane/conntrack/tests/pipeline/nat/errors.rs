@@ -12,8 +12,8 @@ fn ip(text: &str) -> IpAddr {
 fn connections() -> Vec<(Nat, Packet, Packet)> {
     let moved = |ports: std::ops::RangeInclusive<u16>| Nat {
         source: vec![
-            NatRule::new(outwards(), pool("203.0.113.10", "203.0.113.10", Ports::Among(ports.clone()))),
-            NatRule::new(outwards(), pool("2001:db8:2::a", "2001:db8:2::a", Ports::Among(ports))),
+            NatRule::new(outwards(), pool("203.0.113.10", "203.0.113.10", PortChoice::Among(ports.clone()))),
+            NatRule::new(outwards(), pool("2001:db8:2::a", "2001:db8:2::a", PortChoice::Among(ports))),
         ],
         destination: vec![],
     };
@@ -154,7 +154,7 @@ fn an_error_about_a_connection_of_which_only_a_port_changed_keeps_its_sender() {
         let mut outside = inside;
         outside.source.set_port(port);
         // The host inside is the client.
-        let ports = Ports::Among(port..=port);
+        let ports = PortChoice::Among(port..=port);
         let text = host.to_string();
         let mut it = Middlebox::routed(source(pool(&text, &text, ports)));
         it.crosses(INSIDE, &inside.udp(30), &outside.udp(30));
@@ -312,7 +312,7 @@ fn a_router_with_an_address_of_its_own_outside_sends_errors_from_there() {
                 source: vec![
                     one_to_one(errors, "10.0.0.128/25", "203.0.113.128/25"),
                     one_to_one(errors, "fd00::f0/124", "2001:db8:2::f0/124"),
-                    NatRule::new(outwards(), Target::Masquerade(Ports::Preserve)),
+                    NatRule::new(outwards(), Target::Masquerade(PortChoice::Preserve)),
                 ],
                 destination: vec![],
             };

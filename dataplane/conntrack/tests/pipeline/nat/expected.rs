@@ -148,7 +148,7 @@ fn the_clients_port_is_announced_if_it_can_be() {
 
 #[test]
 fn a_port_that_is_announced_is_one_of_the_rule() {
-    let ports = || Ports::Among(6000..=6003);
+    let ports = || PortChoice::Among(6000..=6003);
     let master = Pair::at("10.0.0.2:40000", SERVER);
     let mut it = with_master(source(pool("203.0.113.10", "203.0.113.11", ports())), INSIDE, master);
     let mut seen = std::collections::BTreeSet::new();

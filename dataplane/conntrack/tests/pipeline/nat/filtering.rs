@@ -16,7 +16,7 @@ fn mapped(filtering: Filtering) -> Nat {
         filtering,
         ..NatRule::new(
             Match { ingress: vec![INSIDE], ..outwards() },
-            pool(address, address, Ports::Among(5555..=5555)),
+            pool(address, address, PortChoice::Among(5555..=5555)),
         )
     };
     Nat { source: vec![rule("203.0.113.10"), rule("2001:db8:2::a")], destination: vec![] }
@@ -177,7 +177,7 @@ fn clients_reach_one_another_by_their_mapped_ports() {
     let mut nat = open();
     nat.source.push(NatRule::new(
         Match { egress: vec![INSIDE], status: Some(Status::DST_NAT), ..Match::default() },
-        Target::Masquerade(Ports::Preserve),
+        Target::Masquerade(PortChoice::Preserve),
     ));
     let mut it = Middlebox::routed(nat);
     it.goes_out(&Pair::at(client, server).udp(1));

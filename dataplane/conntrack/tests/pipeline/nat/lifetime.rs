@@ -35,7 +35,7 @@ fn rules_that_change_leave_connections_alone() {
 
 #[test]
 fn ports_stay_in_use_over_a_reload() {
-    let one_port = || source(pool("203.0.113.10", "203.0.113.10", Ports::Among(5555..=5555)));
+    let one_port = || source(pool("203.0.113.10", "203.0.113.10", PortChoice::Among(5555..=5555)));
     let mut it = Middlebox::routed(one_port());
     it.goes_out(&from(2).udp(1));
     configure(&mut it, one_port());
@@ -48,7 +48,8 @@ fn ports_stay_in_use_over_a_reload() {
 
 #[test]
 fn a_dead_connection_does_not_keep_its_port_until_the_wheel_comes_to_it() {
-    let mut it = Middlebox::routed(source(pool("203.0.113.10", "203.0.113.10", Ports::Among(5555..=5555))));
+    let mut it =
+        Middlebox::routed(source(pool("203.0.113.10", "203.0.113.10", PortChoice::Among(5555..=5555))));
     it.goes_out(&from(2).udp(1));
     it.now = it.now.after(secs(31));
     it.goes_out(&from(3).udp(1));
@@ -67,7 +68,7 @@ fn masqueraded_connections_end_with_the_address_and_others_stay() {
                 Match { source: vec![Prefix::new("10.0.0.9".parse().unwrap(), 32)], ..outwards() },
                 to("203.0.113.1"),
             ),
-            NatRule::new(outwards(), Target::Masquerade(Ports::Preserve)),
+            NatRule::new(outwards(), Target::Masquerade(PortChoice::Preserve)),
         ],
         destination: vec![],
     };
@@ -119,7 +120,7 @@ fn a_masqueraded_connection_follows_its_route_by_beginning_anew() {
         let route = Route { to, via: Some(via.parse().unwrap()), port: PortId(port) };
         let router = Forwarding::Routed(Box::new(Router::new(own, &[route])));
         let from_inside = Match { ingress: vec![INSIDE], ..Match::default() };
-        let rule = NatRule::new(from_inside, Target::Masquerade(Ports::Preserve));
+        let rule = NatRule::new(from_inside, Target::Masquerade(PortChoice::Preserve));
         let nat = Nat { source: vec![rule], destination: vec![] };
         Configuration::new(Settings::of(Preset::Linux, ROOM), accept_all(), router).with_nat(nat)
     };

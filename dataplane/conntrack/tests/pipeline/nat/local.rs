@@ -83,7 +83,7 @@ fn who_is_refused_is_told_so_by_the_one_it_asked() {
 #[test]
 fn what_is_redirected_and_refused_ends_as_an_answered_connection() {
     let web = Match { ingress: vec![INSIDE], protocols: vec![frame::TCP], ..Match::default() };
-    let mut it = Middlebox::routed(destination(web, Target::Masquerade(Ports::Among(3128..=3128))));
+    let mut it = Middlebox::routed(destination(web, Target::Masquerade(PortChoice::Among(3128..=3128))));
     let answer = it.answers(INSIDE, &inside().tcp("S", 7, 0));
     let reset = inside().inverse().tcp("RA", 0, 8).datagram();
     assert_eq!(hex(&answer[12..24]), hex(&reset[12..24]), "the server seems to speak");
@@ -94,7 +94,7 @@ fn what_is_redirected_and_refused_ends_as_an_answered_connection() {
 #[test]
 fn an_echo_redirected_to_the_box_is_answered_by_the_one_asked() {
     let echo = Match { protocols: vec![frame::ICMP], ..Match::default() };
-    let mut it = Middlebox::routed(destination(echo, Target::Masquerade(Ports::Preserve)));
+    let mut it = Middlebox::routed(destination(echo, Target::Masquerade(PortChoice::Preserve)));
     let answer = it.answers(INSIDE, &inside().echo(7, 1));
     assert_eq!(hex(&answer[12..20]), hex(&inside().inverse().echo_reply(7, 1).datagram()[12..20]));
     assert!(it.entry().status.contains(Status::SEEN_REPLY));
@@ -150,7 +150,7 @@ fn what_the_policy_drops_takes_no_port() {
 fn listings_show_the_reply_tuple_and_count_both_directions() {
     let mut it = Middlebox::routed(Nat {
         destination: vec![NatRule::new(towards("198.51.100.2"), to("198.51.100.3:8080"))],
-        ..source(pool("203.0.113.10", "203.0.113.10", Ports::Among(5555..=5555)))
+        ..source(pool("203.0.113.10", "203.0.113.10", PortChoice::Among(5555..=5555)))
     });
     let seen = Pair::at("203.0.113.10:5555", "198.51.100.3:8080");
     it.crosses(INSIDE, &inside().udp(72), &seen.udp(72));

@@ -17,7 +17,7 @@ use crate::common::*;
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::forward::{Interface, Route, Router};
 use sluice_conntrack::listing::EntrySnapshot;
-use sluice_conntrack::nat::{Filtering, Mapping, Nat, NatRule, PortBlock, Ports, Range, Target};
+use sluice_conntrack::nat::{Filtering, Mapping, Nat, NatRule, PortBlock, PortChoice, Range, Target};
 use sluice_conntrack::policy::{Match, Outcome, Policy, Prefix, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::Action;
@@ -35,7 +35,7 @@ fn towards(address: &str) -> Match {
 }
 
 fn masquerade() -> Nat {
-    source(Target::Masquerade(Ports::Preserve))
+    source(Target::Masquerade(PortChoice::Preserve))
 }
 
 /// The same, with one port for each of a client's.
@@ -56,7 +56,7 @@ fn destination(matches: Match, target: Target) -> Nat {
 }
 
 /// All addresses from the first to the last.
-fn pool(first: &str, last: &str, ports: Ports) -> Target {
+fn pool(first: &str, last: &str, ports: PortChoice) -> Target {
     Target::Pool(vec![Range { first: first.parse().unwrap(), last: last.parse().unwrap(), ports }])
 }
 
@@ -66,9 +66,9 @@ fn to(address: &str) -> Target {
         Ok(to) => Target::Pool(vec![Range {
             first: to.ip(),
             last: to.ip(),
-            ports: Ports::Among(to.port()..=to.port()),
+            ports: PortChoice::Among(to.port()..=to.port()),
         }]),
-        Err(_) => pool(address, address, Ports::Preserve),
+        Err(_) => pool(address, address, PortChoice::Preserve),
     }
 }
 

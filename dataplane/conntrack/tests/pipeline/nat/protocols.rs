@@ -21,7 +21,7 @@ fn outside() -> Pair {
 
 /// A source rule that gives all connections one port.
 fn moved() -> Nat {
-    source(pool("203.0.113.10", "203.0.113.10", Ports::Among(5555..=5555)))
+    source(pool("203.0.113.10", "203.0.113.10", PortChoice::Among(5555..=5555)))
 }
 
 fn seen_moved() -> Pair {
@@ -73,7 +73,7 @@ fn what_a_node_is_asked_stays() {
     random.source[0].random = true;
     let mut mapped = masquerade();
     mapped.source[0].mapping = Mapping::EndpointIndependent;
-    for nat in [masquerade(), random, mapped, source(Target::Masquerade(Ports::Among(5555..=5556)))] {
+    for nat in [masquerade(), random, mapped, source(Target::Masquerade(PortChoice::Among(5555..=5556)))] {
         let mut it = Middlebox::routed(nat);
         it.crosses(INSIDE, &query(client), &query(seen));
         it.crosses(OUTSIDE, &answer(seen.inverse()), &answer(client.inverse()));

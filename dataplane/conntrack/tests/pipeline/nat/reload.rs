@@ -13,7 +13,7 @@ fn configure(it: &mut Middlebox, nat: Nat) {
 
 /// A source rule for an address with so many ports from 5555 on, and how long its translations hold.
 fn ports(address: &str, count: u16, mapping: Mapping, filtering: Filtering) -> Nat {
-    let target = pool(address, address, Ports::Among(5555..=5554 + count));
+    let target = pool(address, address, PortChoice::Among(5555..=5554 + count));
     let mut nat = source(target);
     nat.source[0] = NatRule { mapping, filtering, ..nat.source[0].clone() };
     nat
@@ -74,7 +74,7 @@ fn a_port_that_only_a_stranger_still_uses_stays_its_clients() {
 
 #[test]
 fn ports_of_an_address_that_comes_back_are_counted_while_connections_come_and_go() {
-    let nat = || source(pool(POOL, POOL, Ports::Among(5000..=5999)));
+    let nat = || source(pool(POOL, POOL, PortChoice::Among(5000..=5999)));
     let mut it = Middlebox::routed(nat());
     let client =
         |n: u16| Pair::of([10, 0, (n >> 8) as u8, n as u8].into(), 40000, [198, 51, 100, 2].into(), 80);
@@ -178,7 +178,7 @@ fn a_lost_address_is_given_to_nobody_while_the_table_is_swept() {
 #[test]
 fn a_backend_that_is_gone_keeps_its_connections() {
     let public = || Match { ingress: vec![OUTSIDE], ..towards("203.0.113.80") };
-    let backends = |last: &str| destination(public(), pool("10.0.0.5", last, Ports::Among(8080..=8080)));
+    let backends = |last: &str| destination(public(), pool("10.0.0.5", last, PortChoice::Among(8080..=8080)));
     let mut it = Middlebox::routed(backends("10.0.0.8"));
     let client = |n: u8| Pair::of([192, 0, 2, n].into(), 1000, [203, 0, 113, 80].into(), 80);
     let passes = |it: &mut Middlebox, n: u8, flags: &str| {

@@ -11,7 +11,7 @@ fn from(host: u8, port: u16) -> Pair {
 }
 
 fn range(ports: std::ops::RangeInclusive<u16>) -> Target {
-    pool("203.0.113.10", "203.0.113.10", Ports::Among(ports))
+    pool("203.0.113.10", "203.0.113.10", PortChoice::Among(ports))
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn the_last_port_is_found_however_many_are_taken() {
 #[test]
 fn a_pool_goes_on_with_another_address_and_a_persistent_one_does_not() {
     for (persistent, served) in [(false, 4), (true, 1)] {
-        let mut nat = source(pool("203.0.113.10", "203.0.113.13", Ports::Among(7000..=7000)));
+        let mut nat = source(pool("203.0.113.10", "203.0.113.13", PortChoice::Among(7000..=7000)));
         nat.source[0].persistent = persistent;
         let mut it = Middlebox::routed(nat);
         let mut got = BTreeSet::new();
@@ -162,7 +162,7 @@ fn shifted_ports_keep_their_distance() {
     let mut it = Middlebox::routed(source(pool(
         "203.0.113.10",
         "203.0.113.10",
-        Ports::Shift { from: 40000, to: 50000 },
+        PortChoice::Shift { from: 40000, to: 50000 },
     )));
     for port in [40000, 40001, 47777] {
         assert_eq!(source_port(&it.goes_out(&from(2, port).udp(1))), port + 10_000);

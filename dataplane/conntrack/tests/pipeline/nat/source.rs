@@ -112,7 +112,7 @@ fn the_address_is_that_of_the_network_on_the_way() {
 #[test]
 fn a_pool_spreads_clients_and_a_persistent_one_knows_them_again() {
     for (persistent, most_per_client) in [(false, 4), (true, 1)] {
-        let mut nat = source(pool("203.0.113.10", "203.0.113.13", Ports::Preserve));
+        let mut nat = source(pool("203.0.113.10", "203.0.113.13", PortChoice::Preserve));
         nat.source[0].persistent = persistent;
         let mut it = Middlebox::routed(nat);
         let mut all = BTreeSet::new();

@@ -1,7 +1,7 @@
 //! docs/tcp-states.md is made of the transitions, and kept equal to them.
 
 use crate::tracker::tcp::TcpState;
-use crate::tracker::tcp::table::{Kind, Move, TRANSITIONS, Transition};
+use crate::tracker::tcp::table::{Move, SegmentKind, TRANSITIONS, Transition};
 use crate::tuple::Direction;
 use std::fmt::Write;
 
@@ -30,14 +30,14 @@ Any reset that fits leads to CLOSE. Four cases need more than the state:
 
 ";
 
-const fn kind_name(kind: Kind) -> &'static str {
+const fn kind_name(kind: SegmentKind) -> &'static str {
     match kind {
-        Kind::None => "no flags",
-        Kind::Syn => "SYN",
-        Kind::SynAck => "SYN/ACK",
-        Kind::Fin => "FIN",
-        Kind::Ack => "ACK",
-        Kind::Rst => "RST",
+        SegmentKind::None => "no flags",
+        SegmentKind::Syn => "SYN",
+        SegmentKind::SynAck => "SYN/ACK",
+        SegmentKind::Fin => "FIN",
+        SegmentKind::Ack => "ACK",
+        SegmentKind::Rst => "RST",
     }
 }
 
@@ -55,7 +55,8 @@ fn arrows() -> String {
     for transition in TRANSITIONS {
         let Move::To(to) = transition.to else { continue };
         let label = format!("{} {}", directions(transition), kind_name(transition.kind));
-        for &from in transition.from.iter().filter(|&&from| from != to && transition.kind != Kind::Rst) {
+        for &from in transition.from.iter().filter(|&&from| from != to && transition.kind != SegmentKind::Rst)
+        {
             let from = if from == TcpState::None { "[*]" } else { from.name() };
             writeln!(text, "    {from} --> {}: {label}", to.name()).unwrap();
         }

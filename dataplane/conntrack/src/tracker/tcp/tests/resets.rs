@@ -1,4 +1,4 @@
-//! Resets (RFC 5961) and other segments that claim the connection is over.
+//! Resets (RFC 5961) and other segments that claim the connection is closed.
 
 use super::*;
 
