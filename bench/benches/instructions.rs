@@ -60,21 +60,21 @@ fn process(mut driver: Driver) -> Driver {
 }
 
 #[library_benchmark(setup = open)]
-#[bench::plain(args = (PLAIN), config = at_most(1015))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(1251))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(1296))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(1294))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(1295))]
+#[bench::plain(args = (PLAIN), config = at_most(986))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(1219))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(1265))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(1263))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(1264))]
 fn established(driver: Driver) -> Driver {
     process(driver)
 }
 
 #[library_benchmark(setup = empty)]
-#[bench::plain(args = (PLAIN), config = at_most(1855))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(3128))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(3306))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(3333))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(3349))]
+#[bench::plain(args = (PLAIN), config = at_most(1763))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(2982))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(3159))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(3187))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(3203))]
 fn new(driver: Driver) -> Driver {
     process(driver)
 }
@@ -92,10 +92,10 @@ fn remembered(addresses: u16) -> Box<Refused> {
 }
 
 #[library_benchmark]
-#[bench::address_1(args = (1), setup = exhausted, config = of_packets(SERVERS, 44_562))]
-#[bench::addresses_16(args = (16), setup = exhausted, config = of_packets(SERVERS, 56_541))]
-#[bench::address_1_remembered(args = (1), setup = remembered, config = of_packets(SERVERS, 2_792))]
-#[bench::addresses_16_remembered(args = (16), setup = remembered, config = of_packets(SERVERS, 15_882))]
+#[bench::address_1(args = (1), setup = exhausted, config = of_packets(SERVERS, 41_313))]
+#[bench::addresses_16(args = (16), setup = exhausted, config = of_packets(SERVERS, 53_305))]
+#[bench::address_1_remembered(args = (1), setup = remembered, config = of_packets(SERVERS, 2_718))]
+#[bench::addresses_16_remembered(args = (16), setup = remembered, config = of_packets(SERVERS, 15_446))]
 fn refused(mut refused: Box<Refused>) -> Box<Refused> {
     assert_eq!(refused.process(), SERVERS);
     refused

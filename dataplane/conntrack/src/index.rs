@@ -44,20 +44,12 @@ struct Bucket {
 
 const _: () = assert!(size_of::<Bucket>() == 64, "a bucket is a cache line");
 
-/// A set of places in a bucket: place `4 * n + m` is bit `16 * m + n`, as comparing tags four at once brings it about.
+/// A set of places in a bucket, a bit each.
 #[derive(Clone, Copy)]
-struct Places(u64);
+struct Places(u16);
 
 impl Places {
-    const ALL: u64 = {
-        let mut all = 0;
-        let mut place = 0;
-        while place < PLACES {
-            all |= 1 << (place % 4 * 16 + place / 4);
-            place += 1;
-        }
-        all
-    };
+    const ALL: u16 = (1 << PLACES) - 1;
 
     const fn count(self) -> usize {
         self.0.count_ones() as usize
@@ -69,26 +61,18 @@ impl Iterator for Places {
 
     #[inline]
     fn next(&mut self) -> Option<usize> {
-        let bit = self.0.trailing_zeros() as usize;
+        let place = self.0.trailing_zeros() as usize;
         self.0 &= self.0.wrapping_sub(1);
-        (bit < 64).then_some(bit % 16 * 4 + bit / 16)
+        (place < PLACES).then_some(place)
     }
 }
 
 impl Bucket {
-    /// The places that have this tag. Four tags are compared at once, as numbers of 64 bits.
+    /// The places that have this tag: all are compared at once, and six numbers behind them.
     #[inline]
     fn places_of(&self, tag: u16) -> Places {
-        const LOW_BITS: u64 = 0x7fff_7fff_7fff_7fff;
-        let wanted = u64::from(tag) * 0x0001_0001_0001_0001;
-        let [tags @ .., _, _, _, _, _]: &[[u16; 4]; 8] = zerocopy::transmute_ref!(self);
-        // The top bit of each tag says whether it differs; a carry cannot leave it.
-        let differing = |tags: &[u16; 4]| -> u64 {
-            let bits = u64::from_le(zerocopy::transmute!(*tags)) ^ wanted;
-            (((bits & LOW_BITS) + LOW_BITS) | bits) & !LOW_BITS
-        };
-        let [a, b, c] = tags.each_ref().map(differing);
-        Places(!(a >> 15 | b >> 14 | c >> 13) & Places::ALL)
+        let [row, _]: &[[u16; 16]; 2] = zerocopy::transmute_ref!(self);
+        Places(sluice_memory::places_of(row, tag) & Places::ALL)
     }
 
     fn free(&self) -> Places {
