@@ -7,6 +7,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, ValueEnum};
 
 use super::ask::{Failure, Socket, exit, unexpected};
+use super::expect;
+use crate::config::Seconds;
 use crate::listing::Listing;
 use crate::output::say;
 use crate::socket::protocol::{Cursor, Request, Response, ShardCounters};
@@ -28,6 +30,11 @@ Examples:
   sluice conntrack -L expect                   what helpers expect
   sluice conntrack -D expect --tuple-dst 10.0.0.5
                                                have nothing more expected for a host
+  sluice conntrack -G expect -p tcp --tuple-src 192.0.2.1 --tuple-dst 10.0.0.5 --tuple-port-dst 5001
+                                               one of them, if it is there
+  sluice conntrack -I expect -p tcp -s 10.0.0.5 -d 192.0.2.1 --sport 40000 --dport 21 -t 60
+                   --tuple-src 192.0.2.1 --tuple-dst 10.0.0.5 --tuple-port-dst 5001
+                                               expect a connection for another, as its helper would
 
 Filters are those of conntrack(8): an entry is shown if all that are given fit.
 The first direction of a line is the original one (-s, -d, --sport, --dport), the
@@ -39,12 +46,16 @@ that found an entry, `invalid` INVALID packets, `insert` new entries,
 `insert_failed` entries refused and `drop` packets dropped because the table was
 full, `early_drop` entries evicted for new ones.
 
-The table `expect` has the expectations of helpers. Of the filters of entries
-those of protocol, family and zone apply to what is expected, and -s, -d, --sport
-and --dport to its master.
+The table `expect` has the expectations of helpers, and those that -I makes. Of
+the filters of entries those of protocol, family and zone apply to what is
+expected, and -s, -d, --sport and --dport to its master.
+
+What -I makes is met once, from any port of its source unless --tuple-port-src
+says which, and counts as one of the helper that its master has. It is over when
+its master is.
 
 Of conntrack(8)'s commands these are here: entries cannot be got one by one,
-deleted, changed or watched (-G, -D, -F, -U, -E), nor expectations made (-I).")]
+made, deleted, changed or watched (-G, -I, -D, -F, -U, -E).")]
 pub struct ConntrackArgs {
     /// What to do
     #[command(flatten)]
@@ -61,6 +72,10 @@ pub struct ConntrackArgs {
     /// Which expectations
     #[command(flatten)]
     pub expectations: ExpectationFilter,
+
+    /// How long what -I makes is waited for: seconds, or a number with one of the units s, m, h, d
+    #[arg(short, long, value_name = "SECONDS")]
+    pub timeout: Option<Seconds>,
 
     /// How entries are printed
     #[arg(short, long, value_name = "FORMAT", default_value = "conntrack")]
@@ -97,6 +112,14 @@ pub struct ConntrackCommand {
     #[arg(short = 'S', long)]
     pub stats: bool,
 
+    /// Have a connection expected, of these addresses and ports (--tuple-...), for the one of -s, -d, --sport and --dport
+    #[arg(short = 'I', long)]
+    pub create: bool,
+
+    /// Show the expectation of these addresses and ports
+    #[arg(short = 'G', long)]
+    pub get: bool,
+
     /// Delete the expectations that fit
     #[arg(short = 'D', long)]
     pub delete: bool,
@@ -109,11 +132,11 @@ pub struct ConntrackCommand {
 impl ConntrackArgs {
     /// Does it.
     pub fn run(&self) -> ExitCode {
-        if let Some(message) = self.conflict() {
+        if let Some((kind, message)) = self.problem() {
             let mut whole = super::Cli::command();
             whole.build();
             let mut command = whole.find_subcommand("conntrack").cloned().unwrap_or(whole);
-            command.error(ErrorKind::ArgumentConflict, message).exit();
+            command.error(kind, message).exit();
         }
         let done = match (self.table, self.command.count, self.command.stats) {
             (Table::Expect, ..) => self.expect(),
@@ -124,70 +147,59 @@ impl ConntrackArgs {
         exit(done)
     }
 
-    /// What of the command line does not go together.
-    fn conflict(&self) -> Option<&'static str> {
-        let ConntrackCommand { stats, delete, flush, .. } = self.command;
+    /// What of the command line does not go together, or is missing.
+    fn problem(&self) -> Option<(ErrorKind, String)> {
+        let conflict = |message: &str| Some((ErrorKind::ArgumentConflict, message.to_owned()));
+        let ConntrackCommand { stats, delete, flush, create, get, .. } = self.command;
         let is_filtered = !self.filter.is_empty() || self.expectations != ExpectationFilter::default();
         match self.table {
             _ if stats && is_filtered => {
-                Some("-S shows what each shard has counted: filters do not apply to it")
+                conflict("-S shows what each shard has counted: filters do not apply to it")
             }
-            _ if flush && is_filtered => Some("-F deletes all: filters go with -D"),
-            Table::Conntrack if delete || flush => {
-                Some("entries cannot be deleted; -D and -F are for the table `expect`")
-            }
+            _ if flush && is_filtered => conflict("-F deletes all: filters go with -D"),
+            _ if self.timeout.is_some() && !create => conflict("--timeout goes with -I"),
+            Table::Conntrack if delete || flush || create || get => conflict(
+                "entries cannot be got, deleted or made; -G, -D, -F and -I are for the table `expect`",
+            ),
             Table::Conntrack if self.expectations != ExpectationFilter::default() => {
-                Some("--tuple-src and its like are for the table `expect`")
+                conflict("--tuple-src and its like are for the table `expect`")
             }
-            Table::Expect if stats => Some("-S has no table"),
-            Table::Expect if !self.filter.fits_expectations() => Some(
+            Table::Expect if stats => conflict("-S has no table"),
+            Table::Expect if !self.filter.fits_expectations() => conflict(
                 "expectations have protocol, family, zone, and -s, -d, --sport and --dport of their master",
             ),
-            Table::Conntrack | Table::Expect => None,
+            Table::Expect => {
+                let filter = self.expectation_filter();
+                let checked = match (create, get) {
+                    (true, _) => expect::wanted(&filter, self.timeout).map(|_| ()),
+                    (_, true) => expect::check_get(&filter),
+                    _ => Ok(()),
+                };
+                checked.err().map(|message| (ErrorKind::MissingRequiredArgument, message))
+            }
+            Table::Conntrack => None,
         }
     }
 
-    /// `conntrack -L|-C|-D|-F expect`.
+    /// Of the table `expect`.
     fn expect(&self) -> Result<(), Failure> {
-        let filter = Box::new(ExpectationFilter { master: self.filter.clone(), ..self.expectations.clone() });
-        let version = env!("CARGO_PKG_VERSION");
-        if self.command.delete || self.command.flush {
-            let request = Request::DeleteExpectations { filter };
-            let Response::ExpectationsDeleted { count } =
-                Client::connect(&self.socket.path)?.ask(&request)?
-            else {
-                return Err(unexpected());
-            };
-            say(&match self.command.flush {
-                true => format!("sluice v{version}: expectation table has been emptied."),
-                false => format!("sluice v{version}: {count} expectations have been deleted."),
-            });
-            return Ok(());
-        }
-        let (mut client, mut from, mut fitting) = (Client::connect(&self.socket.path)?, Cursor::default(), 0);
-        let mut out = BufWriter::new(io::stdout().lock());
-        loop {
-            let request = Request::Expectations { filter: filter.clone(), format: Some(self.output), from };
-            let Response::Entries { lines, next } = client.ask(&request)? else {
-                return Err(unexpected());
-            };
-            for line in lines.iter().filter(|_| self.command.dump) {
-                writeln!(out, "{line}")?;
+        let (socket, filter) = (&self.socket, self.expectation_filter());
+        match self.command {
+            ConntrackCommand { create: true, .. } => {
+                let new = expect::wanted(&filter, self.timeout).map_err(Failure::Other)?;
+                expect::create(socket, new)
             }
-            fitting += lines.len();
-            match next {
-                Some(next) => from = next,
-                None => break,
-            }
+            ConntrackCommand { get: true, .. } => expect::get(socket, &filter, self.output),
+            ConntrackCommand { delete: true, .. } => expect::delete(socket, filter, false),
+            ConntrackCommand { flush: true, .. } => expect::delete(socket, filter, true),
+            ConntrackCommand { count: true, .. } => expect::count(socket, &filter),
+            _ => expect::list(socket, &filter, self.output).map(|_| ()),
         }
-        if self.command.count {
-            writeln!(out, "{fitting}")?;
-        }
-        out.flush()?;
-        if self.command.dump {
-            say(&format!("sluice v{version}: {fitting} expectations have been shown."));
-        }
-        Ok(())
+    }
+
+    /// Both halves of what filters expectations.
+    fn expectation_filter(&self) -> ExpectationFilter {
+        ExpectationFilter { master: self.filter.clone(), ..self.expectations.clone() }
     }
 
     fn count(&self) -> Result<(), Failure> {
@@ -260,7 +272,7 @@ mod tests {
 
     use super::*;
     use crate::config::Protocol;
-    use crate::socket::{EntryStatus, NatPeer};
+    use crate::socket::{EntryStatus, NatPeer, Source};
 
     #[derive(Parser)]
     struct Conntrack {
@@ -303,11 +315,11 @@ mod tests {
     fn expectations_are_a_table_of_their_own() {
         let args =
             conntrack("conntrack -L expect --tuple-dst 10.0.0.5 --mask-src 0.0.0.0 -s 10.0.0.0/8").unwrap();
-        assert_eq!((args.table, args.conflict()), (Table::Expect, None));
+        assert_eq!((args.table, args.problem()), (Table::Expect, None));
         assert_eq!(args.expectations.mask_src, Some([0, 0, 0, 0].into()));
         assert_eq!(conntrack("conntrack -L").unwrap().table, Table::Conntrack);
         for line in ["-F expect", "-D expect", "-C expect", "-D expect -p tcp --dport 21"] {
-            assert_eq!(conntrack(&format!("conntrack {line}")).unwrap().conflict(), None, "{line}");
+            assert_eq!(conntrack(&format!("conntrack {line}")).unwrap().problem(), None, "{line}");
         }
         for line in [
             "-F",
@@ -319,8 +331,47 @@ mod tests {
             "-L --tuple-src 10.0.0.5",
             "-L expect --state ESTABLISHED",
             "-L expect -n",
+            "-L expect -t 60",
+            "-I",
+            "-G -p tcp",
         ] {
-            assert!(conntrack(&format!("conntrack {line}")).unwrap().conflict().is_some(), "{line}");
+            assert!(conntrack(&format!("conntrack {line}")).unwrap().problem().is_some(), "{line}");
+        }
+    }
+
+    /// What is said of options of `-I` that are missing or cannot be.
+    fn refused(options: &str) -> String {
+        conntrack(&format!("conntrack {options}"))
+            .unwrap()
+            .problem()
+            .map(|(_, message)| message)
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn an_expectation_is_made_of_whole_tuples() {
+        let master = "-I expect -p tcp -s 10.0.0.5 -d 192.0.2.1 --sport 40000 --dport 21";
+        let child = "--tuple-src 192.0.2.1 --tuple-dst 10.0.0.5 --tuple-port-dst 5001";
+        let wanted = |options: &str| {
+            let args = conntrack(&format!("conntrack {master} {child} -t 1m {options}")).unwrap();
+            assert_eq!(args.problem(), None, "{options}");
+            expect::wanted(&args.expectation_filter(), args.timeout).unwrap().source
+        };
+        assert_eq!(wanted("-w 7"), Source::AnyPort);
+        assert_eq!(wanted("--tuple-port-src 20"), Source::Exact);
+        assert_eq!(wanted("--tuple-port-src 20 --mask-port-src 0"), Source::AnyPort);
+        assert_eq!(wanted("--mask-src 0.0.0.0 --mask-dst 255.255.255.255"), Source::Any);
+        for (options, said) in [
+            (format!("{master} {child}"), "--timeout"),
+            (format!("{master} -t 60"), "--tuple-src"),
+            (format!("-I expect -p tcp {child} -t 60"), "--src"),
+            (format!("-I expect {child} -t 60"), "--proto"),
+            (format!("{master} --tuple-src 192.0.2.0/24 {} -t 60", &child[22..]), "192.0.2.0/24"),
+            (format!("{master} {child} -t 60 --mask-src 255.255.0.0"), "--mask-src 0.0.0.0"),
+            (format!("{master} {child} -t 60 --mask-port-dst 0"), "--mask-port-dst"),
+            ("-G expect -p tcp --tuple-src 192.0.2.1".to_owned(), "--tuple-dst"),
+        ] {
+            assert!(refused(&options).contains(said), "{options}: {}", refused(&options));
         }
     }
 

@@ -3,6 +3,7 @@
 mod ask;
 mod check;
 mod conntrack;
+mod expect;
 mod help;
 mod nat;
 mod routes;

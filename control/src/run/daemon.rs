@@ -132,6 +132,7 @@ impl Daemon {
                 let layout = self.layout(format);
                 listings::expectations(&mut self.dataplane.workers, &filter, layout, from)
             }
+            Request::Expect(new) => listings::expect(&mut self.dataplane.workers, &new),
             Request::DeleteExpectations { filter } => {
                 listings::delete_expectations(&mut self.dataplane.workers, &filter)
             }

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
+use sluice_conntrack::expectations::Unexpected;
 use sluice_conntrack::listing::Layout;
 use sluice_engine::command::Unanswered;
 use sluice_engine::report::{Listed, ListedExpectation, Page};
 
 use super::workers::Workers;
 use crate::socket::protocol::{Cursor, Response};
-use crate::socket::{ExpectationFilter, Filter};
+use crate::socket::{ExpectationFilter, Filter, NewExpectation};
 
 /// Pages of a worker's in one answer to a client: some hundred kilobytes of text at most.
 const PAGES_PER_ANSWER: usize = 8;
@@ -54,6 +55,27 @@ fn line(write: impl FnOnce(&mut String) -> fmt::Result) -> String {
     // Writing to a String cannot fail.
     let _ = write(&mut line);
     line
+}
+
+/// Expects what an operator wants.
+pub fn expect(workers: &mut Workers, new: &NewExpectation) -> Result<Response, Unanswered> {
+    let refused = |message: &str| Response::Error { message: message.to_owned() };
+    let (master, wanted) = match new.lower() {
+        Ok(lowered) => lowered,
+        Err(message) => return Ok(Response::Error { message }),
+    };
+    Ok(match workers.expect(&master, &wanted)? {
+        Some(Ok(_)) => Response::ExpectationCreated,
+        None => refused(
+            "master conntrack not found: -p, -s, -d, --sport and --dport (and -w) are those of a connection's original direction",
+        ),
+        Some(Err(Unexpected::Clash)) => {
+            refused("what the same packet could meet is expected already (`sluice conntrack -L expect`)")
+        }
+        Some(Err(Unexpected::Full)) => {
+            refused("too many are expected: conntrack.max-expectations says how many may be")
+        }
+    })
 }
 
 /// Ends the expectations that fit.

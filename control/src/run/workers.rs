@@ -7,9 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use dpdk::lcore::Lcore;
-use sluice_conntrack::expectations::ExpectationId;
+use sluice_conntrack::expectations::{ExpectationId, Unexpected, Wanted};
 use sluice_conntrack::nat::{PortBlock, SPACES};
-use sluice_conntrack::{Configuration, Installation, RuleCounters};
+use sluice_conntrack::{Configuration, Installation, RuleCounters, Tuple};
 use sluice_engine::command::{Answer, Command, Controller, Unanswered};
 use sluice_engine::report::{BLOCKS, ListedEntry, ListedExpectation, LogPage, Page, PortsPage, Stats};
 use sluice_engine::{NeighbourSnapshot, Worker};
@@ -70,6 +70,22 @@ impl Workers {
             Ok(_) => Err(Unanswered::Late),
             Err(why) => Err(why),
         })
+    }
+
+    /// Expects something for the connection of this original tuple, whosever that is; `None` where it is nobody's.
+    pub fn expect(
+        &mut self,
+        master: &Tuple,
+        wanted: &Wanted,
+    ) -> Result<Option<Result<ExpectationId, Unexpected>>, Unanswered> {
+        for worker in &mut self.0 {
+            match worker.controller.ask(Command::Expect(*master, *wanted), PATIENCE)? {
+                Answer::Expected(None) => {}
+                Answer::Expected(expected) => return Ok(expected),
+                _ => return Err(Unanswered::Late),
+            }
+        }
+        Ok(None)
     }
 
     /// Has a worker expect these no more; gives how many it had expected until then.

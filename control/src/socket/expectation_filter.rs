@@ -24,6 +24,16 @@ pub struct ExpectationFilter {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tuple_dst: Option<Network>,
 
+    /// Source port of what is expected
+    #[arg(long, value_name = "PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tuple_port_src: Option<u16>,
+
+    /// Destination port of what is expected
+    #[arg(long, value_name = "PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tuple_port_dst: Option<u16>,
+
     /// Bits of the source address that count: 255.255.255.255, or 0.0.0.0 where it may be any
     #[arg(long, value_name = "MASK")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,6 +43,16 @@ pub struct ExpectationFilter {
     #[arg(long, value_name = "MASK")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mask_dst: Option<IpAddr>,
+
+    /// Bits of the source port that count: 65535, or 0 where it may be any
+    #[arg(long, value_name = "MASK")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask_port_src: Option<u16>,
+
+    /// Bits of the destination port that count
+    #[arg(long, value_name = "MASK")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask_port_dst: Option<u16>,
 
     /// Of the filters of entries: protocol, family and zone, and the addresses and ports of the master.
     #[arg(skip)]
@@ -49,8 +69,12 @@ impl ExpectationFilter {
         let Filter { proto, family, zone, src, dst, sport, dport, .. } = &self.master;
         self.tuple_src.is_none_or(|network| within(network, expected.source()))
             && self.tuple_dst.is_none_or(|network| within(network, expected.destination()))
+            && self.tuple_port_src.is_none_or(|port| expected.selector.sport() == port)
+            && self.tuple_port_dst.is_none_or(|port| expected.selector.dport() == port)
             && self.mask_src.is_none_or(|bits| mask.source() == bits)
             && self.mask_dst.is_none_or(|bits| mask.destination() == bits)
+            && self.mask_port_src.is_none_or(|bits| mask.selector.sport() == bits)
+            && self.mask_port_dst.is_none_or(|bits| mask.selector.dport() == bits)
             && proto.is_none_or(|Protocol(number)| expected.protocol() == number)
             && family.is_none_or(|family| family.is(expected.family()))
             && zone.is_none_or(|zone| expected.selector.zone() == zone)
@@ -95,6 +119,7 @@ mod tests {
         }
         for filter in [
             "{}",
+            r#"{"tuple-port-src":0,"tuple-port-dst":5001,"mask-port-src":0,"mask-port-dst":65535}"#,
             r#"{"master":{"proto":"tcp"}}"#,
             r#"{"master":{"sport":40000,"dport":21}}"#,
             r#"{"master":{"zone":0}}"#,
@@ -102,9 +127,15 @@ mod tests {
             let filter: ExpectationFilter = serde_json::from_str(filter).unwrap();
             assert!(filter.matches(&one) && filter.matches(&other), "{filter:?}");
         }
-        for filter in
-            [r#"{"master":{"proto":"udp"}}"#, r#"{"master":{"zone":7}}"#, r#"{"master":{"dport":80}}"#]
-        {
+        for filter in [
+            r#"{"master":{"proto":"udp"}}"#,
+            r#"{"master":{"zone":7}}"#,
+            r#"{"master":{"dport":80}}"#,
+            r#"{"tuple-port-src":20}"#,
+            r#"{"tuple-port-dst":5002}"#,
+            r#"{"mask-port-src":65535}"#,
+            r#"{"mask-port-dst":0}"#,
+        ] {
             let filter: ExpectationFilter = serde_json::from_str(filter).unwrap();
             assert!(!filter.matches(&one), "{filter:?}");
         }

@@ -1,8 +1,8 @@
 //! The control socket: how `sluice conntrack` and its like speak to a running daemon.
 //!
 //! A Unix socket, mode 0660; each request is one line of JSON, and so is its answer. `protocol` is what can be
-//! asked and answered, `filter` and `expectation_filter` which entries and expectations are meant, `server` the daemon's end, `clients` who is connected to it,
-//! `client` the other end. To try it by hand: `echo '{"request":"count"}' | socat - UNIX:/run/sluice/control.sock`.
+//! asked and answered, `filter` and `expectation_filter` which entries and expectations are meant, `new_expectation` what an
+//! operator wants expected, `server` the daemon's end, `clients` who is connected to it, `client` the other end. To try it by hand: `echo '{"request":"count"}' | socat - UNIX:/run/sluice/control.sock`.
 
 mod client;
 mod clients;
@@ -11,6 +11,7 @@ mod expectation_filter;
 mod filter;
 mod filter_values;
 mod nat_rules;
+mod new_expectation;
 pub mod protocol;
 mod server;
 
@@ -18,6 +19,7 @@ pub use client::{Client, ClientError};
 pub use expectation_filter::ExpectationFilter;
 pub use filter::Filter;
 pub use filter_values::{EntryStatus, Family, NatPeer, Network};
+pub use new_expectation::{Ends, NewExpectation, Source};
 pub use server::{Call, Server, SocketError};
 
 /// Longest request in bytes, the newline included.

@@ -10,7 +10,7 @@ use sluice_conntrack::nat::SPACES;
 
 pub use super::cursor::Cursor;
 pub use super::nat_rules::{NatRuleStatistics, NatSide};
-use super::{ExpectationFilter, Filter};
+use super::{ExpectationFilter, Filter, NewExpectation};
 use crate::config::Host;
 use crate::listing::Listing;
 
@@ -42,6 +42,8 @@ pub enum Request {
         #[serde(default)]
         from: Cursor,
     },
+    /// Expect something for a connection.
+    Expect(Box<NewExpectation>),
     /// Expect these no more.
     DeleteExpectations {
         /// Which expectations.
@@ -100,6 +102,8 @@ pub enum Response {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<Cursor>,
     },
+    /// An expectation was made.
+    ExpectationCreated,
     /// Expectations were deleted.
     ExpectationsDeleted {
         /// How many.

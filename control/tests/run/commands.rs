@@ -10,6 +10,7 @@ fn a_daemon_shows_what_it_tracks() {
     let daemon = BoxUnderTest::start();
     lists_every_entry_once(&daemon);
     filters(&daemon);
+    expectations(&daemon);
     formats(&daemon);
     counters(&daemon);
     ports(&daemon);
@@ -50,6 +51,32 @@ fn filters(daemon: &BoxUnderTest) {
     }
     assert_eq!((count("-u UNREPLIED"), count("-u assured")), (all, 0));
     assert_eq!((count("-f ipv4 -w 0 -m 0"), count("-f ipv6"), count("-w 3"), count("-m 1")), (all, 0, 0, 0));
+}
+
+fn expectations(daemon: &BoxUnderTest) {
+    let of = |port: u16| format!("-p udp -s 10.0.0.1 -d 10.0.0.2 --sport {port} --dport 53 -t 1m");
+    let child = "--tuple-src 10.0.0.2 --tuple-dst 10.0.0.1 --tuple-port-dst 5001";
+    let create = |port| daemon.ask(&format!("conntrack -I expect {} {child}", of(port)));
+    assert!(text(&create(7).stderr).ends_with("1 expectations have been created.\n"));
+    let line = daemon.tell(&format!("conntrack -G expect -p udp {child}"));
+    let tail = " proto=17 src=10.0.0.2 dst=10.0.0.1 sport=0 dport=5001 mask-src=255.255.255.255 \
+                mask-dst=255.255.255.255 sport=0 dport=65535 master-src=10.0.0.1 master-dst=10.0.0.2 \
+                sport=7 dport=53 class=0\n";
+    assert!(line.ends_with(tail), "{line}");
+    assert_eq!(daemon.tell("conntrack -L expect --tuple-port-dst 5001").lines().count(), 1);
+    for (again, said) in [(8, "is expected already"), (65_535, "master conntrack not found")] {
+        let refused = create(again);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(text(&refused.stderr).contains(said), "{}", text(&refused.stderr));
+    }
+    for (wrong, code) in [
+        (format!("conntrack -I expect -p udp {child}"), 2),
+        (format!("conntrack -G expect -p udp {child} -w 1"), 1),
+    ] {
+        assert_eq!(daemon.ask(&wrong).status.code(), Some(code), "{wrong}");
+    }
+    let deleted = daemon.ask("conntrack -D expect --tuple-port-dst 5001");
+    assert!(text(&deleted.stderr).ends_with("1 expectations have been deleted.\n"));
 }
 
 fn formats(daemon: &BoxUnderTest) {

@@ -32,8 +32,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Monotonic};
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
-use sluice_conntrack::expectations::ExpectationId;
-use sluice_conntrack::{Configuration, Installation};
+use sluice_conntrack::expectations::{ExpectationId, Unexpected, Wanted};
+use sluice_conntrack::{Configuration, Installation, Tuple};
 use thiserror::Error;
 
 use crate::neighbour::NeighbourSnapshot;
@@ -49,6 +49,8 @@ pub enum Command {
     List(Box<Page<ListedEntry>>),
     /// Fill the page with what the shard expects.
     ListExpectations(Box<Page<ListedExpectation>>),
+    /// Expect something for the connection of this original tuple, if that is this shard's.
+    Expect(Tuple, Wanted),
     /// Expect these no more.
     Unexpect(Vec<ExpectationId>),
     /// Fill in what has been counted.
@@ -76,6 +78,8 @@ pub enum Answer {
     Listed(Box<Page<ListedEntry>>),
     /// A page of expectations.
     ExpectationsListed(Box<Page<ListedExpectation>>),
+    /// What became of it; `None` where the shard has no such connection.
+    Expected(Option<Result<ExpectationId, Unexpected>>),
     /// Those of the list that had been expected until then.
     Unexpected(Vec<ExpectationId>),
     /// What has been counted.

@@ -99,6 +99,11 @@ impl Worker {
                 page.fill(self.shard());
                 Answer::ExpectationsListed(page)
             }
+            Command::Expect(master, wanted) => {
+                let expected = self.shard.expect_for_operator(&master, &wanted);
+                dispatch::flush_messages(&mut self.shard, &mut self.io);
+                Answer::Expected(expected)
+            }
             Command::Unexpect(mut ids) => {
                 ids.retain(|id| self.shard_mut().unexpect(*id));
                 Answer::Unexpected(ids)

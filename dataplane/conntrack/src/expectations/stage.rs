@@ -176,17 +176,22 @@ impl Shard {
         wanted: &Wanted,
         limits: Limits,
     ) -> Option<Result<ExpectationId, Unexpected>> {
-        let key = self.table.key(master);
-        let (index, direction) = self.find(&key, master)?;
-        (direction == Direction::Original).then(|| self.expect(index, wanted, limits))
+        let index = self.master(master)?;
+        Some(self.expect(index, wanted, limits))
+    }
+
+    /// The entry whose original tuple this is. No packet's look-up, and not counted as one.
+    pub(crate) fn master(&self, original: &Tuple) -> Option<u32> {
+        let (index, direction) = self.table.search(&self.table.key(original), original)?;
+        let is_over = self.table.entries.at(index).deadline.is_due(Tick::at(self.now));
+        (direction == Direction::Original && !is_over).then_some(index)
     }
 
     /// A port to be announced for what the connection wants whose original tuple this is, as a helper finds it; `None` where there is
     /// none, or no such connection here.
     pub fn port_to_announce_for(&mut self, master: &Tuple, wanted: &Wanted) -> Option<u16> {
-        let key = self.table.key(master);
-        let (index, direction) = self.find(&key, master)?;
-        (direction == Direction::Original).then(|| self.find_port_to_announce(index, wanted))?
+        let index = self.master(master)?;
+        self.find_port_to_announce(index, wanted)
     }
 
     /// Ends the expectations of this shard that `wanted` says; gives how many those were.

@@ -8,7 +8,7 @@ use super::shift::{Change, Shift};
 use super::slots::Place;
 use super::stage::Reading;
 use crate::entry::Status;
-use crate::expectations::{ChildNat, Limits, SourceMask, Unexpected, Wanted};
+use crate::expectations::{ChildNat, ExpectationId, Limits, SourceMask, Unexpected, Wanted};
 use crate::family::Family;
 use crate::settings::Preset;
 use crate::shard::Shard;
@@ -110,6 +110,18 @@ impl Shard {
         self.expect(index, wanted, limits(helper))?;
         self.count_event(HelperEvent::Expected);
         Ok(())
+    }
+
+    /// Expects something for the connection whose original tuple this is, as an operator asks for: as one of its helper's, where it
+    /// has one, as in Linux. `None` where there is no such connection here.
+    pub fn expect_for_operator(
+        &mut self,
+        master: &Tuple,
+        wanted: &Wanted,
+    ) -> Option<Result<ExpectationId, Unexpected>> {
+        let index = self.master(master)?;
+        let helper = self.assigned(index).map(|assigned| assigned.helper);
+        Some(self.expect(index, &Wanted { helper, ..*wanted }, helper.map(limits).unwrap_or_default()))
     }
 
     /// Whether a packet has room for one more change.

@@ -1,7 +1,9 @@
 //! Which connections get a helper.
 
 use super::*;
+use crate::common::expecting::{tuple, wanted};
 use sluice_conntrack::entry::Status;
+use sluice_conntrack::expectations::{Unexpected, Wanted};
 use sluice_conntrack::listing::EntrySnapshot;
 use sluice_conntrack::nat::{Nat, NatRule, PortChoice, Range, Target};
 use sluice_conntrack::settings::Preset;
@@ -66,5 +68,35 @@ fn a_helper_is_its_connections_for_life() {
     let mut it = with_helpers(it, [ftp_on(&[21])]);
     it.outside(&new.inverse().tcp("SA", 5000, 1001));
     assert_eq!(helper_of_new(&it), None, "switched on, it begins with new connections");
+    it.check();
+}
+
+#[test]
+fn what_an_operator_has_expected_is_as_if_the_masters_helper_had() {
+    let mut it = with_helpers(Middlebox::of(Preset::Classic), [ftp_on(&[21])]);
+    let [control, web] = [21, 80].map(|port| Pair::v4(40_000, port));
+    for master in [control, web] {
+        it.inside(&master.tcp("S", 1000, 0));
+    }
+    let child = |port| Wanted { helper: None, ..wanted(Pair::v4(20, port)) };
+    for port in [5001, 5002] {
+        it.shard.expect_for_operator(&tuple(control), &child(port)).unwrap().unwrap();
+    }
+    for port in [5003, 5004] {
+        it.shard.expect_for_operator(&tuple(web), &child(port)).unwrap().unwrap();
+    }
+    let mut expected = vec![];
+    it.shard.list_expectations(0, u32::MAX, |_, one| {
+        let expectation = one.expectation;
+        expected.push((expectation.tuple.selector.dport(), expectation.helper()));
+    });
+    expected.sort_by_key(|(port, _)| *port);
+    let ftp = Some(HelperId::Ftp);
+    assert_eq!(expected, [(5002, ftp), (5003, None), (5004, None)], "FTP has one at a time");
+    let clash = it.shard.expect_for_operator(&tuple(web), &child(5002));
+    assert_eq!(clash, Some(Err(Unexpected::Clash)));
+    for nobody in [control.inverse(), Pair::v4(40_001, 21)] {
+        assert_eq!(it.shard.expect_for_operator(&tuple(nobody), &child(5005)), None);
+    }
     it.check();
 }
