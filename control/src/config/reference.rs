@@ -76,8 +76,8 @@ struct Writer {
 
 impl Writer {
     /// Every key of this mapping, live where it has a value and as a comment where it has none.
-    fn mapping(&mut self, schema: &Value, values: Option<&Value>, place: &Path) {
-        let depth = place.steps().len();
+    fn mapping(&mut self, schema: &Value, values: Option<&Value>, path: &Path) {
+        let depth = path.steps().len();
         let schema = self.resolve(schema);
         let Some(Value::Object(properties)) = schema.get("properties") else { return };
         for (key, property) in properties {
@@ -86,43 +86,43 @@ impl Writer {
             }
             self.comment(property, depth);
             match values.and_then(|values| values.get(key)) {
-                Some(value) => self.entry(key, property, value, place),
+                Some(value) => self.entry(key, property, value, path),
                 None => self.example(key, property, depth),
             }
         }
     }
 
-    fn entry(&mut self, key: &str, property: &Value, value: &Value, place: &Path) {
-        let depth = place.steps().len();
-        let place = place.join(key);
+    fn entry(&mut self, key: &str, property: &Value, value: &Value, path: &Path) {
+        let depth = path.steps().len();
+        let path = path.join(key);
         let schema = self.resolve(property);
         match value {
             Value::Object(map) if schema.get("properties").is_some() && !map.is_empty() => {
                 self.line(depth, &format!("{key}:"));
-                self.mapping(&schema, Some(value), &place);
+                self.mapping(&schema, Some(value), &path);
             }
             Value::Object(map) if !map.is_empty() => {
                 self.line(depth, &format!("{key}:"));
-                self.named(&schema, map, &place);
+                self.named(&schema, map, &path);
             }
             value => {
                 self.line(depth, &format!("{key}: {}", inline_yaml(value)));
                 if value.as_array().is_some_and(Vec::is_empty) {
-                    self.elements(&schema, &place);
+                    self.elements(&schema, &path);
                 }
             }
         }
     }
 
     /// The entries of a mapping whose keys are names; the keys of one are documented at the first.
-    fn named(&mut self, schema: &Value, map: &Map<String, Value>, place: &Path) {
-        let depth = place.steps().len();
+    fn named(&mut self, schema: &Value, map: &Map<String, Value>, path: &Path) {
+        let depth = path.steps().len();
         let inner = schema.get("additionalProperties").cloned().unwrap_or_default();
         for (number, (name, value)) in map.iter().enumerate() {
             match number {
                 0 => {
                     self.line(depth, &format!("{name}:"));
-                    self.mapping(&inner, Some(value), &place.join(name.as_str()));
+                    self.mapping(&inner, Some(value), &path.join(name.as_str()));
                 }
                 _ => {
                     self.line(depth, &format!("{name}:"));
@@ -135,13 +135,13 @@ impl Writer {
     }
 
     /// What an element of an empty list may look like, as comments: examples, and every key that it may have.
-    fn elements(&mut self, list: &Value, place: &Path) {
-        let depth = place.steps().len();
+    fn elements(&mut self, list: &Value, path: &Path) {
+        let depth = path.steps().len();
         for element in example_of(list).and_then(Value::as_array).into_iter().flatten() {
             self.line(depth, &format!("# - {}", inline_yaml(element)));
         }
         let items = self.resolve(list.get("items").unwrap_or(&Value::Null));
-        let refused = refused_keys(place);
+        let refused = refused_keys(path);
         let keys = items.get("properties").and_then(Value::as_object).into_iter().flatten();
         for (key, property) in keys.filter(|(key, _)| !refused.contains(&key.as_str())) {
             let example = example_of(property).map(inline_yaml).unwrap_or_default();

@@ -17,7 +17,7 @@ const PAGES_PER_ANSWER: usize = 8;
 /// Has a worker fill a page; `None` where there is no such worker.
 type List<T> = fn(&mut Workers, u16, Box<Page<T>>) -> Option<Result<Box<Page<T>>, Unanswered>>;
 
-/// Entries from a place of the table on, as many as a few pages hold.
+/// Entries from a position in the table on, as many as a few pages hold.
 pub fn entries(
     workers: &mut Workers,
     filter: &Filter,
@@ -33,7 +33,7 @@ pub fn entries(
     Ok(Response::Entries { lines, next })
 }
 
-/// Expectations from a place on, as many as a few pages hold.
+/// Expectations from a position on, as many as a few pages hold.
 pub fn expectations(
     workers: &mut Workers,
     filter: &ExpectationFilter,
@@ -97,25 +97,25 @@ pub fn delete_expectations(
     Ok(Response::ExpectationsDeleted { count })
 }
 
-/// Visits what is on the next pages from a place on; gives the place behind them, `None` at the end.
+/// Visits what is on the next pages from a position on; gives the position behind them, `None` at the end.
 fn pages<T: Listed>(
     workers: &mut Workers,
     list: List<T>,
     from: Cursor,
     mut visit: impl FnMut(&T),
 ) -> Result<Option<Cursor>, Unanswered> {
-    let mut place = from.place;
+    let mut position = from.position;
     for _ in 0..PAGES_PER_ANSWER {
-        let Some(page) = list(workers, from.shard, Box::new(Page::from(place))) else { return Ok(None) };
+        let Some(page) = list(workers, from.shard, Box::new(Page::from(position))) else { return Ok(None) };
         let page = page?;
         page.items().iter().for_each(&mut visit);
         match page.next() {
-            Some(next) => place = next,
+            Some(next) => position = next,
             None => {
-                let next = Cursor { shard: from.shard.saturating_add(1), place: 0 };
+                let next = Cursor { shard: from.shard.saturating_add(1), position: 0 };
                 return Ok((next.shard < workers.count()).then_some(next));
             }
         }
     }
-    Ok(Some(Cursor { place, ..from }))
+    Ok(Some(Cursor { position, ..from }))
 }

@@ -17,21 +17,21 @@ pub struct NatRules {
 /// A rule that translates.
 struct NatRule {
     side: NatSide,
-    /// Its place among the rules of its side.
-    place: usize,
+    /// Its index among the rules of its side.
+    index: usize,
     name: String,
 }
 
-/// The name of a rule, or its side and place.
-pub fn name(side: NatSide, place: usize, rule: &nat::NatRule) -> String {
-    rule.name.clone().unwrap_or_else(|| format!("{}-{place}", side.as_str()))
+/// The name of a rule, or its side and index.
+pub fn name(side: NatSide, index: usize, rule: &nat::NatRule) -> String {
+    rule.name.clone().unwrap_or_else(|| format!("{}-{index}", side.as_str()))
 }
 
 impl NatRules {
     /// Those of a configuration.
     pub fn of(configuration: &Configuration) -> NatRules {
-        let of_side = |side, (place, rule): (usize, &nat::NatRule)| {
-            rule.target.translates().then(|| NatRule { side, place, name: name(side, place, rule) })
+        let of_side = |side, (index, rule): (usize, &nat::NatRule)| {
+            rule.target.translates().then(|| NatRule { side, index, name: name(side, index, rule) })
         };
         let destination = configuration.nat.destination().enumerate();
         let destination = destination.filter_map(|rule| of_side(NatSide::Destination, rule));
@@ -43,10 +43,10 @@ impl NatRules {
 
     /// Each rule as it stands.
     pub fn list(&self, counters: &RuleCounters) -> Vec<NatRuleStatistics> {
-        let row = |NatRule { side, place, name }: &NatRule| {
+        let row = |NatRule { side, index, name }: &NatRule| {
             let bound = match side {
-                NatSide::Destination => counters.destination.get(*place).copied(),
-                NatSide::Source => counters.source.get(*place).map(|counter| counter.bound),
+                NatSide::Destination => counters.destination.get(*index).copied(),
+                NatSide::Source => counters.source.get(*index).map(|counter| counter.bound),
             };
             NatRuleStatistics { rule: name.clone(), side: *side, bound: bound.unwrap_or_default() }
         };

@@ -31,8 +31,8 @@ pub struct Pools {
 struct Pool {
     /// Its name, or `source-` and its place.
     name: String,
-    /// Its place among the rules.
-    place: usize,
+    /// Its index among the rules.
+    index: usize,
     /// Its blocks.
     blocks: Range<usize>,
     /// How many ports they have.
@@ -44,14 +44,14 @@ impl Pools {
     pub fn of(configuration: &Configuration) -> Pools {
         let mut pools = Pools::default();
         let rules = configuration.nat.source().enumerate();
-        for (place, rule) in rules.filter(|(_, rule)| rule.target.translates()) {
+        for (index, rule) in rules.filter(|(_, rule)| rule.target.translates()) {
             let first = pools.blocks.len();
             pools.blocks.extend(PortBlock::all_of(rule, &configuration.forwarding));
             pools.blocks.truncate(MAX_ADDRESSES);
             let blocks = first..pools.blocks.len();
             let sizes = pools.blocks[blocks.clone()].iter().map(PortBlock::sizes);
-            let name = nat_rules::name(NatSide::Source, place, rule);
-            pools.pools.push(Pool { name, place, blocks, ports: sum(sizes) });
+            let name = nat_rules::name(NatSide::Source, index, rule);
+            pools.pools.push(Pool { name, index, blocks, ports: sum(sizes) });
         }
         pools
     }
@@ -64,7 +64,7 @@ impl Pools {
     /// Each rule as it stands, where so much of each block is used.
     pub fn list(&self, used: &[[u64; SPACES]], counters: &[NatCounter]) -> Vec<PoolStatistics> {
         let row = |pool: &Pool| {
-            let counter = counters.get(pool.place).copied().unwrap_or_default();
+            let counter = counters.get(pool.index).copied().unwrap_or_default();
             PoolStatistics {
                 pool: pool.name.clone(),
                 addresses: pool.blocks.len() as u64,
@@ -120,7 +120,7 @@ impl Pools {
     fn publish_counters(&mut self, counters: &[NatCounter]) {
         self.published.resize(counters.len(), NatCounter::default());
         for pool in &self.pools {
-            if let (Some(now), Some(before)) = (counters.get(pool.place), self.published.get(pool.place)) {
+            if let (Some(now), Some(before)) = (counters.get(pool.index), self.published.get(pool.index)) {
                 let failures = now.exhausted.saturating_sub(before.exhausted);
                 metrics::pool_failures(&pool.name, DropReason::NatExhausted, failures);
                 self.exhausted.entry(pool.name.clone()).or_default().0 += failures;

@@ -12,8 +12,8 @@ pub fn list(policy: &Policy, counters: &[RuleCounter]) -> Vec<RuleStatistics> {
     let rules = deciding(policy).zip(counters).enumerate();
     let shown = rules.filter(|(_, ((decides, _), _))| *decides);
     shown
-        .map(|(place, ((_, name), counter))| RuleStatistics {
-            rule: name.map_or_else(|| format!("#{place}"), str::to_owned),
+        .map(|(index, ((_, name), counter))| RuleStatistics {
+            rule: name.map_or_else(|| format!("#{index}"), str::to_owned),
             packets: counter.packets,
             bytes: counter.bytes,
         })

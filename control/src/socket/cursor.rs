@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A place in the table. An entry that is there throughout a listing is listed exactly once.
+/// A position in a listing. An entry that is there throughout a listing is listed exactly once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cursor {
     /// The shard.
     pub shard: u16,
-    /// The place in its table.
-    pub place: u32,
+    /// The index in its table.
+    pub position: u32,
 }

@@ -429,7 +429,7 @@ mod tests {
         let answers = [
             Response::Entries {
                 lines: vec!["a \"b\"".to_owned()],
-                next: Some(Cursor { shard: 1, place: 9 }),
+                next: Some(Cursor { shard: 1, position: 9 }),
             },
             Response::Statistics(Statistics { uptime_s: 3, ..Statistics::default() }),
             Response::Error { message: "two\nlines".to_owned() },

@@ -220,16 +220,16 @@ impl Entries {
     }
 
     /// The number of the first place from `index` on that has ever been taken.
-    pub fn next_place(&self, index: u32) -> Option<u32> {
+    pub fn next_index(&self, index: u32) -> Option<u32> {
         let index = if index >= self.low { index.max(self.high) } else { index };
         (index < self.capacity()).then_some(index)
     }
 
     /// The number of the first entry in use from `index` on, however far that is.
     pub fn next_used(&self, index: u32) -> Option<u32> {
-        let mut place = self.next_place(index)?;
+        let mut place = self.next_index(index)?;
         while !self.at(place).is_used() {
-            place = self.next_place(place + 1)?;
+            place = self.next_index(place + 1)?;
         }
         Some(place)
     }

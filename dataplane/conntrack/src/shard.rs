@@ -293,7 +293,7 @@ impl Shard {
     /// on from, which may come without any entry, or `None` at the end. Entries whose time is over are passed over.
     pub fn list(&self, cursor: u32, most: u32, mut visit: impl FnMut(EntryId, EntrySnapshot)) -> Option<u32> {
         let now = Tick::at(self.now);
-        let mut place = self.table.entries.next_place(cursor);
+        let mut place = self.table.entries.next_index(cursor);
         let mut visited = 0;
         for _ in 0..LISTED_PLACES {
             let Some(index) = place.filter(|_| visited < most) else { break };
@@ -302,7 +302,7 @@ impl Shard {
                 visit(self.table.entries.id(index), self.snapshot(index));
                 visited += 1;
             }
-            place = self.table.entries.next_place(index + 1);
+            place = self.table.entries.next_index(index + 1);
         }
         place
     }

@@ -37,7 +37,7 @@ impl Shard {
     /// Goes on with the sweep, at most `budget` places. False when there is more to do.
     pub(crate) fn go_on_sweeping(&mut self, budget: u32) -> bool {
         for _ in 0..budget {
-            let Some(place) = self.nat.sweep.and_then(|place| self.table.entries.next_place(place)) else {
+            let Some(place) = self.nat.sweep.and_then(|place| self.table.entries.next_index(place)) else {
                 self.nat.end_sweep();
                 return true;
             };

@@ -1,4 +1,4 @@
-//! A map from tuples to something small, with a fixed number of places that take memory only where they are used.
+//! A map from tuples to something small, with a fixed number of slots that take memory only where they are used.
 //!
 //! Two things are kept in one: *signposts*, the reply tuples that belong to connections of other shards
 //! ([`crate::exchange`]), and *mappings*, the translations that hold for whatever a client sends from one port
@@ -17,7 +17,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 struct Slot<T> {
     addresses: [u128; 2],
     selector: Selector,
-    /// The next of the places given back.
+    /// The next of the slots given back.
     next: u32,
     value: T,
 }
@@ -31,10 +31,10 @@ impl<T: Copy + FromBytes + IntoBytes + Immutable> Value for T {}
 #[derive(Debug)]
 pub(crate) struct TupleMap<T> {
     index: Index,
-    places: Arena<Slot<T>>,
-    /// First of the places given back.
+    slots: Arena<Slot<T>>,
+    /// First of the slots given back.
     free: u32,
-    /// Places from here on have never been taken.
+    /// Slots from here on have never been taken.
     untouched: u32,
     len: u32,
 }
@@ -47,7 +47,7 @@ impl<T: Value> TupleMap<T> {
     pub(crate) fn new(capacity: u32, seed: [u64; 4]) -> io::Result<Self> {
         Ok(Self {
             index: Index::sparse(capacity, seed)?,
-            places: Arena::sparse(capacity as usize)?,
+            slots: Arena::sparse(capacity as usize)?,
             free: NONE,
             untouched: 0,
             len: 0,
@@ -59,7 +59,7 @@ impl<T: Value> TupleMap<T> {
         self.len
     }
 
-    /// Bytes of memory behind it, about: the places that were ever taken, and their part of the index.
+    /// Bytes of memory behind it, about: the slots that were ever taken, and their part of the index.
     pub(crate) const fn memory_bytes(&self) -> usize {
         self.untouched as usize * (size_of::<Slot<T>>() + Index::BYTES_PER_ENTRY)
     }
@@ -69,11 +69,11 @@ impl<T: Value> TupleMap<T> {
     }
 
     fn find(&self, hash: Hash, tuple: &Tuple) -> Option<u32> {
-        let fits = |place: u32| {
-            let place = self.places.get(place as usize)?;
-            (place.selector == tuple.selector && place.addresses == [tuple.src, tuple.dst]).then_some(())
+        let fits = |slot: u32| {
+            let slot = self.slots.get(slot as usize)?;
+            (slot.selector == tuple.selector && slot.addresses == [tuple.src, tuple.dst]).then_some(())
         };
-        self.index.find(hash, fits).map(|(place, ())| place)
+        self.index.find(hash, fits).map(|(slot, ())| slot)
     }
 
     /// What is kept for a tuple.
@@ -83,14 +83,14 @@ impl<T: Value> TupleMap<T> {
     }
 
     fn look_up(&self, tuple: &Tuple) -> Option<T> {
-        let place = self.find(self.hash(tuple), tuple)?;
-        self.places.get(place as usize).map(|place| place.value)
+        let slot = self.find(self.hash(tuple), tuple)?;
+        self.slots.get(slot as usize).map(|slot| slot.value)
     }
 
     /// The same, to be changed.
     pub(crate) fn get_mut(&mut self, tuple: &Tuple) -> Option<&mut T> {
-        let place = self.find(self.hash(tuple), tuple)?;
-        self.places.get_mut(place as usize).map(|place| &mut place.value)
+        let slot = self.find(self.hash(tuple), tuple)?;
+        self.slots.get_mut(slot as usize).map(|slot| &mut slot.value)
     }
 
     /// Keeps a value for a tuple. False where there is one already, or no room.
@@ -101,16 +101,16 @@ impl<T: Value> TupleMap<T> {
             return false;
         }
         let number = if self.free != NONE { self.free } else { self.untouched };
-        let Some(place) = self.places.get_mut(number as usize) else { return false };
+        let Some(slot) = self.slots.get_mut(number as usize) else { return false };
         if !self.index.insert(hash, number) {
             return false;
         }
         if number == self.untouched {
             self.untouched += 1;
         } else {
-            self.free = place.next;
+            self.free = slot.next;
         }
-        *place = Slot { addresses: [tuple.src, tuple.dst], selector: tuple.selector, next: NONE, value };
+        *slot = Slot { addresses: [tuple.src, tuple.dst], selector: tuple.selector, next: NONE, value };
         self.len += 1;
         true
     }
@@ -120,9 +120,9 @@ impl<T: Value> TupleMap<T> {
         let hash = self.hash(tuple);
         let Some(number) = self.find(hash, tuple) else { return };
         self.index.remove(hash, number);
-        if let Some(place) = self.places.get_mut(number as usize) {
-            place.selector = Selector::default();
-            place.next = std::mem::replace(&mut self.free, number);
+        if let Some(slot) = self.slots.get_mut(number as usize) {
+            slot.selector = Selector::default();
+            slot.next = std::mem::replace(&mut self.free, number);
             self.len -= 1;
         }
     }
@@ -159,7 +159,7 @@ mod tests {
             for port in 0..3 {
                 assert!(map.insert(&tuple(round * 3 + port), port));
             }
-            assert!(!map.insert(&tuple(99), 1), "all places are taken");
+            assert!(!map.insert(&tuple(99), 1), "all slots are taken");
             for port in 0..3 {
                 assert_eq!(map.get(&tuple(round * 3 + port)), Some(port));
                 map.remove(&tuple(round * 3 + port));

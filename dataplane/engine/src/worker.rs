@@ -249,16 +249,16 @@ impl Worker {
     ) {
         // What other shards have said before these packets came is known before they are looked up.
         self.receive_messages(now);
-        let frames = burst.iter_mut().enumerate().map(|(place, mbuf)| {
-            let (port, handed) = origin(place);
+        let frames = burst.iter_mut().enumerate().map(|(index, mbuf)| {
+            let (port, handed) = origin(index);
             Received { port, mbuf, hashes, handed }
         });
         let mut frames: ArrayVec<_, { Burst::CAPACITY }> = frames.collect();
         self.shard.process(now, &mut frames, &mut self.verdicts);
         drop(frames);
         self.decided = burst.len();
-        for ((place, mbuf), verdict) in burst.drain().enumerate().zip(&mut self.verdicts) {
-            let (port, handed) = origin(place);
+        for ((index, mbuf), verdict) in burst.drain().enumerate().zip(&mut self.verdicts) {
+            let (port, handed) = origin(index);
             let packet = Carried { handed, ..Carried::of(port, mbuf) };
             self.dispatcher.apply(now, &mut self.shard, &mut self.io, packet, verdict);
         }
@@ -302,7 +302,7 @@ impl Worker {
                 origins.push((port, Some(handed)));
             }
             if !burst.is_empty() {
-                self.decide(now, &mut burst, |place| origins[place], false);
+                self.decide(now, &mut burst, |index| origins[index], false);
             }
         }
         taken += self.io.links.collect();
@@ -336,11 +336,11 @@ impl Worker {
     /// Fills in what has been counted.
     fn report(&self, stats: &mut Stats) {
         stats.fill(self.shard());
-        for (place, port) in stats.ports.iter_mut().zip(&self.io.links.ports) {
-            *place = port.counters;
+        for (counted, port) in stats.ports.iter_mut().zip(&self.io.links.ports) {
+            *counted = port.counters;
         }
-        for (place, side) in stats.hosts.iter_mut().zip(&self.io.links.hosts) {
-            *place = side.as_ref().map(|side| side.counters).unwrap_or_default();
+        for (counted, side) in stats.hosts.iter_mut().zip(&self.io.links.hosts) {
+            *counted = side.as_ref().map(|side| side.counters).unwrap_or_default();
         }
         stats.neighbours = self.io.links.neighbours();
         stats.handed_off = self.io.peers.handed_off();

@@ -11,9 +11,9 @@ use crate::config::values::{List, PortRange, Protocol};
 pub(super) fn helpers(config: &Config) -> Result<Helpers, Problem> {
     let section = Path::root().join("helpers");
     let assignment = |(step, helper, rule): (Step, Option<HelperId>, &HelperRule)| {
-        let place = section.join(step);
+        let path = section.join(step);
         let helper =
-            helper.ok_or_else(|| Problem::at(place.clone(), format!("`{place}` lacks the key `name`")))?;
+            helper.ok_or_else(|| Problem::at(path.clone(), format!("`{path}` lacks the key `name`")))?;
         let descriptor = helper.descriptor();
         let assigned = || {
             let ports = descriptor.ports.iter().map(|port| PortRange { first: *port, last: *port });
@@ -24,7 +24,7 @@ pub(super) fn helpers(config: &Config) -> Result<Helpers, Problem> {
             destination_port: Some(rule.ports.clone().unwrap_or_else(assigned)),
             ..rule.matches()
         };
-        Ok(Assignment { helper, on: matches(config, &on, &place)?, loose: rule.loose })
+        Ok(Assignment { helper, on: matches(config, &on, &path)?, loose: rule.loose })
     };
     Ok(Helpers::new(config.helpers.iter().map(assignment).collect::<Result<_, _>>()?))
 }

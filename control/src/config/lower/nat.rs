@@ -20,11 +20,11 @@ pub(super) fn nat(config: &Config) -> Result<nat::Nat, Problem> {
     })
 }
 
-fn nat_rule(config: &Config, rule: &NatRule, place: &Path) -> Result<nat::NatRule, Problem> {
-    let no_target = || Problem::at(place.clone(), format!("`{place}` has no target"));
+fn nat_rule(config: &Config, rule: &NatRule, path: &Path) -> Result<nat::NatRule, Problem> {
+    let no_target = || Problem::at(path.clone(), format!("`{path}` has no target"));
     Ok(nat::NatRule {
         name: rule.name.clone(),
-        matches: matches(config, &rule.matches(), place)?,
+        matches: matches(config, &rule.matches(), path)?,
         target: target(rule).ok_or_else(no_target)?,
         random: rule.random,
         persistent: rule.persistent,

@@ -36,7 +36,7 @@ pub(super) fn policy(config: &Config) -> Result<policy::Policy, Problem> {
     })
 }
 
-fn policy_rule(config: &Config, rule: &Rule, place: &Path) -> Result<policy::Rule, Problem> {
+fn policy_rule(config: &Config, rule: &Rule, path: &Path) -> Result<policy::Rule, Problem> {
     use policy::RuleAction;
     let action = match rule.action {
         Some(schema::Action::Accept) => RuleAction::Accept,
@@ -44,16 +44,16 @@ fn policy_rule(config: &Config, rule: &Rule, place: &Path) -> Result<policy::Rul
         Some(schema::Action::Reject) => RuleAction::Reject,
         Some(schema::Action::Mark(mark)) => RuleAction::Mark(mark),
         Some(schema::Action::Log) => RuleAction::Log,
-        None => return Err(Problem::at(place.clone(), format!("`{place}` lacks the key `action`"))),
+        None => return Err(Problem::at(path.clone(), format!("`{path}` lacks the key `action`"))),
     };
-    Ok(policy::Rule { name: rule.name.clone(), matches: matches(config, rule, place)?, action })
+    Ok(policy::Rule { name: rule.name.clone(), matches: matches(config, rule, path)?, action })
 }
 
 /// What a rule looks at.
-pub(super) fn matches(config: &Config, rule: &Rule, place: &Path) -> Result<policy::Match, Problem> {
+pub(super) fn matches(config: &Config, rule: &Rule, path: &Path) -> Result<policy::Match, Problem> {
     let ports = |key: &str, names: &Option<List<String>>| {
         let port =
-            |name: &String| config.port(name).ok_or_else(|| no_interface(name, config, place.join(key)));
+            |name: &String| config.port(name).ok_or_else(|| no_interface(name, config, path.join(key)));
         values(names).map(port).collect::<Result<Vec<_>, _>>()
     };
     Ok(policy::Match {

@@ -42,17 +42,17 @@ fn router(config: &Config) -> Result<Router, Problem> {
     Ok(router)
 }
 
-/// The number of the network stack that a host side leads to: the place of its namespace among all that are named.
+/// The number of the network stack that a host side leads to: the index of its namespace among all that are named.
 fn stack(config: &Config, host: &Host) -> Option<StackId> {
     let hosts = config.interfaces.values().filter_map(|interface| interface.host.as_ref());
     let namespaces: BTreeSet<_> = hosts.map(|host| &host.namespace).collect();
-    let place = namespaces.into_iter().position(|namespace| *namespace == host.namespace)?;
-    u8::try_from(place).ok().map(StackId)
+    let index = namespaces.into_iter().position(|namespace| *namespace == host.namespace)?;
+    u8::try_from(index).ok().map(StackId)
 }
 
 fn port_of(config: &Config, section: &str, index: usize, dev: &str) -> Result<PortId, Problem> {
-    let place = || Path::root().join(section).join(index).join("dev");
-    config.port(dev).ok_or_else(|| no_interface(dev, config, place()))
+    let path = || Path::root().join(section).join(index).join("dev");
+    config.port(dev).ok_or_else(|| no_interface(dev, config, path()))
 }
 
 #[cfg(test)]

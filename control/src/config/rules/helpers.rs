@@ -26,31 +26,31 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     let section = Path::root().join("helpers");
     let mut problems = Vec::new();
     for (step, helper, rule) in config.helpers.iter() {
-        let place = section.join(step);
+        let path = section.join(step);
         let refused = REFUSED.iter().filter(|(_, present, _)| present(rule));
         problems
-            .extend(refused.map(|(key, _, why)| Problem::at(place.join(*key), (*why).to_owned()).on_key()));
+            .extend(refused.map(|(key, _, why)| Problem::at(path.join(*key), (*why).to_owned()).on_key()));
         if rule.ports.iter().flat_map(List::iter).any(|ports| ports.first == 0) {
-            problems.push(Problem::at(place.join("ports"), "port 0 is none".to_owned()));
+            problems.push(Problem::at(path.join("ports"), "port 0 is none".to_owned()));
         }
         let Some(helper) = helper else {
-            let message = format!("`{place}` lacks the key `name`");
+            let message = format!("`{path}` lacks the key `name`");
             let names = format!("one of {}", Helper::names().join(", "));
-            problems.push(Problem::at(place, message).expected(names));
+            problems.push(Problem::at(path, message).expected(names));
             continue;
         };
         if matches!(config.helpers, Helpers::ByName(_)) && rule.name.is_some() {
             let message = format!("the key above names the helper already: {}", helper.name());
-            problems.push(Problem::at(place.join("name"), message).on_key());
+            problems.push(Problem::at(path.join("name"), message).on_key());
         }
         let protocol = Protocol(helper.descriptor().protocol);
         let others = rule.protocol.iter().flat_map(List::iter).any(|other| *other != protocol);
         if others {
             let message = format!("the helper `{}` reads {protocol} only", helper.name());
-            problems.push(Problem::at(place.join("protocol"), message).expected(protocol.to_string()));
+            problems.push(Problem::at(path.join("protocol"), message).expected(protocol.to_string()));
         }
         let rule = Rule { protocol: Some(List::one(protocol)), icmp_type: None, ..rule.matches() };
-        problems.extend(matches::check(&rule, config, &place));
+        problems.extend(matches::check(&rule, config, &path));
     }
     problems
 }

@@ -22,9 +22,9 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
 fn cores(config: &Config) -> Vec<Problem> {
     let section = Path::root().join("system").join("cores").join("workers");
     let workers = &config.system.cores.workers;
-    let twice = workers.iter().enumerate().filter(|(place, core)| workers[..*place].contains(core));
+    let twice = workers.iter().enumerate().filter(|(path, core)| workers[..*path].contains(core));
     twice
-        .map(|(place, core)| Problem::at(section.join(place), format!("core {core} has a worker already")))
+        .map(|(path, core)| Problem::at(section.join(path), format!("core {core} has a worker already")))
         .collect()
 }
 
@@ -43,24 +43,24 @@ fn interfaces(config: &Config) -> Vec<Problem> {
     let mut devices: BTreeMap<String, &str> = BTreeMap::new();
     let mut networks: Vec<(ipnet::IpNet, &str, u16)> = Vec::new();
     for (name, interface) in &config.interfaces {
-        let place = section.join(name.as_str());
+        let path = section.join(name.as_str());
         if !is_name(name, 15) {
             let message = format!("`{name}` cannot be an interface's name");
             let expected = "1 to 15 letters, digits, `-`, `_` and `.`, a letter or digit first".to_owned();
-            problems.push(Problem::at(place.clone(), message).expected(expected).on_key());
+            problems.push(Problem::at(path.clone(), message).expected(expected).on_key());
         }
         if name == LOCAL {
             let message = format!("`{LOCAL}` means the box itself and cannot be an interface's name");
-            problems.push(Problem::at(place.clone(), message).on_key());
+            problems.push(Problem::at(path.clone(), message).on_key());
         }
         if let Some(other) = devices.insert(device_name(&interface.device), name) {
             let message = format!("interface `{other}` has this device already");
-            problems.push(Problem::at(place.join("device"), message));
+            problems.push(Problem::at(path.join("device"), message));
         }
-        problems.extend(device(interface, &place));
-        problems.extend(host(name, interface, &place));
+        problems.extend(device(interface, &path));
+        problems.extend(host(name, interface, &path));
         for (index, address) in interface.addresses.iter().enumerate() {
-            let here = place.join("addresses").join(index);
+            let here = path.join("addresses").join(index);
             // Each link has the network of link-local addresses.
             let is_apart = |other: &str| other != name && is_link_local(address.0.addr());
             let meets = |net: &&(ipnet::IpNet, &str, u16)| {
@@ -116,14 +116,14 @@ const DRIVERS: [Driver; 16] = [
 ];
 
 /// What DPDK would say of a virtual device only as it starts.
-fn device(interface: &Interface, place: &Path) -> Option<Problem> {
+fn device(interface: &Interface, path: &Path) -> Option<Problem> {
     let Device::Vdev(spec) = &interface.device else { return None };
     let mut parts = spec.split(',');
     let name = parts.next().unwrap_or_default();
     let Some((driver, argument, most)) = DRIVERS.iter().find(|(driver, ..)| name.starts_with(driver)) else {
         let names: Vec<&str> = DRIVERS.iter().map(|(driver, ..)| *driver).collect();
         let meant = nearest(name.trim_end_matches(|c: char| c.is_ascii_digit()), &names);
-        let problem = Problem::at(place.join("device"), format!("DPDK has no virtual device `{name}`"));
+        let problem = Problem::at(path.join("device"), format!("DPDK has no virtual device `{name}`"));
         return Some(problem.help(Some(match meant {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("there are: {}", names.join(", ")),
@@ -132,29 +132,29 @@ fn device(interface: &Interface, place: &Path) -> Option<Problem> {
     let is_given =
         |key: &str| parts.clone().any(|part| part.split_once('=').is_some_and(|(given, _)| given == key));
     if let Some(key) = argument.filter(|key| !is_given(key)) {
-        let problem = Problem::at(place.join("device"), format!("{driver} needs the argument `{key}`"));
+        let problem = Problem::at(path.join("device"), format!("{driver} needs the argument `{key}`"));
         return Some(problem.expected(format!("`vdev:{name},{key}=...`")));
     }
     let problem = || {
         let message = format!("{driver} takes no MTU above {most}");
-        Problem::at(place.join("mtu"), message).expected(format!("at most {most}"))
+        Problem::at(path.join("mtu"), message).expected(format!("at most {most}"))
     };
     (interface.mtu > *most).then(problem)
 }
 
 /// What the kernel would say of a host side only as the box starts.
-fn host(name: &str, interface: &Interface, place: &Path) -> Option<Problem> {
+fn host(name: &str, interface: &Interface, path: &Path) -> Option<Problem> {
     let namespace = interface.host.as_ref()?.namespace.as_ref();
     if let Some(namespace) = namespace.filter(|namespace| !is_name(namespace, 255)) {
         let message = format!("`{namespace}` cannot be the name of a network namespace");
-        return Some(Problem::at(place.join("host").join("namespace"), message));
+        return Some(Problem::at(path.join("host").join("namespace"), message));
     }
     let Device::Vdev(spec) = &interface.device else { return None };
     let is_taken = spec.split(',').any(|part| part == format!("iface={name}"));
     let problem = || {
         let message = format!("the kernel has an interface `{name}` already: that of the device");
         let help = "give the interface another name, or its host side a `namespace`";
-        Problem::at(place.join("host"), message).help(Some(help.to_owned()))
+        Problem::at(path.join("host"), message).help(Some(help.to_owned()))
     };
     (is_taken && namespace.is_none()).then(problem)
 }
@@ -172,15 +172,15 @@ fn forwarding(config: &Config) -> Vec<Problem> {
     if config.forwarding() == Forwarding::Wire {
         let hosts = config.interfaces.iter().filter(|(_, interface)| interface.host.is_some());
         problems.extend(hosts.map(|(name, _)| {
-            let place = Path::root().join("interfaces").join(name.as_str()).join("host");
+            let path = Path::root().join("interfaces").join(name.as_str()).join("host");
             let message = "a wire has no host side: nothing is for the box itself".to_owned();
-            Problem::at(place, message).on_key()
+            Problem::at(path, message).on_key()
         }));
     } else if config.conntrack.fragments.untracked {
-        let place = Path::root().join("conntrack").join("fragments").join("untracked");
+        let path = Path::root().join("conntrack").join("fragments").join("untracked");
         let message = "a router needs whole datagrams: only `forwarding: wire` passes fragments untracked";
         let help = "remove it, or write `forwarding: wire`".to_owned();
-        problems.push(Problem::at(place, message.to_owned()).help(Some(help)));
+        problems.push(Problem::at(path, message.to_owned()).help(Some(help)));
     }
     if config.forwarding != Some(Forwarding::Wire) {
         return problems;

@@ -6,7 +6,7 @@ use crate::config::schema::{Config, Family, LOCAL, Rule};
 use crate::config::values::{IcmpType, List, Prefix, Protocol};
 
 /// What holds for the matches of any rule.
-pub(super) fn check(rule: &Rule, config: &Config, place: &Path) -> Vec<Problem> {
+pub(super) fn check(rule: &Rule, config: &Config, path: &Path) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (key, names) in [("in", &rule.in_), ("out", &rule.out)] {
         let Some(list) = names else { continue };
@@ -15,10 +15,10 @@ pub(super) fn check(rule: &Rule, config: &Config, place: &Path) -> Vec<Problem> 
                 let message = format!("nothing comes in by `{LOCAL}`: no interface has a host side");
                 let help =
                     "write `host: true` at an interface, so that the box's own packets leave through it";
-                let problem = Problem::at(element(list, place.join(key), index), message);
+                let problem = Problem::at(element(list, path.join(key), index), message);
                 problems.push(problem.help(Some(help.to_owned())));
             } else if name != LOCAL && !config.interfaces.contains_key(name) {
-                problems.push(no_interface(name, config, element(list, place.join(key), index)));
+                problems.push(no_interface(name, config, element(list, path.join(key), index)));
             }
         }
     }
@@ -38,16 +38,16 @@ pub(super) fn check(rule: &Rule, config: &Config, place: &Path) -> Vec<Problem> 
                 Some(_) => format!("`{key}` does not go with this protocol"),
                 None => format!("`{key}` needs a protocol"),
             };
-            problems.push(Problem::at(place.join(key), message).expected(expected.to_owned()).on_key());
+            problems.push(Problem::at(path.join(key), message).expected(expected.to_owned()).on_key());
         }
     }
-    problems.extend(families(rule, place));
-    problems.extend(icmp_names(rule, place));
+    problems.extend(families(rule, path));
+    problems.extend(icmp_names(rule, path));
     problems
 }
 
 /// A name that only the other family has would match nothing.
-fn icmp_names(rule: &Rule, place: &Path) -> Vec<Problem> {
+fn icmp_names(rule: &Rule, path: &Path) -> Vec<Problem> {
     let Some(protocols) = &rule.protocol else { return Vec::new() };
     let has = |protocol| protocols.iter().any(|listed| *listed == protocol);
     let fits = |kind: &IcmpType| {
@@ -56,7 +56,7 @@ fn icmp_names(rule: &Rule, place: &Path) -> Vec<Problem> {
     let is_icmp = protocols.iter().all(|protocol| protocol.is_icmp());
     let foreign = rule.icmp_type.iter().flat_map(List::iter).filter(|kind| is_icmp && !fits(kind));
     foreign
-        .map(|kind| Problem::at(place.join("icmp-type"), format!("{kind} is no type of this protocol")))
+        .map(|kind| Problem::at(path.join("icmp-type"), format!("{kind} is no type of this protocol")))
         .collect()
 }
 
@@ -69,7 +69,7 @@ pub(super) const PORTED: &str = "`protocol:` with tcp, udp, sctp or udplite";
 type Families = (bool, bool);
 
 /// A packet is of one family: keys that are of different ones match none.
-fn families(rule: &Rule, place: &Path) -> Option<Problem> {
+fn families(rule: &Rule, path: &Path) -> Option<Problem> {
     let of_prefixes = |list: &List<Prefix>| -> Families {
         (list.iter().any(Prefix::is_ipv4), list.iter().any(|prefix| !prefix.is_ipv4()))
     };
@@ -88,6 +88,6 @@ fn families(rule: &Rule, place: &Path) -> Option<Problem> {
     given.iter().enumerate().find_map(|(number, (key, of))| {
         let (other, _) = given[..number].iter().find(|(_, earlier)| apart(*of, *earlier))?;
         let message = format!("no packet matches: `{key}` is of another family than `{other}`");
-        Some(Problem::at(place.join(*key), message))
+        Some(Problem::at(path.join(*key), message))
     })
 }

@@ -16,8 +16,8 @@ use crate::config::schema::Config;
 pub(crate) use common::no_interface;
 
 /// The keys that rules at this place cannot have, although rules of their kind have them elsewhere.
-pub(crate) fn refused_keys(place: &Path) -> Vec<&'static str> {
-    let key = |number: usize| match place.steps().get(number) {
+pub(crate) fn refused_keys(path: &Path) -> Vec<&'static str> {
+    let key = |number: usize| match path.steps().get(number) {
         Some(Step::Key(key)) => key.as_str(),
         _ => "",
     };

@@ -44,29 +44,29 @@ pub(super) fn refused_keys() -> Vec<&'static str> {
     AFTER_TRACKING.iter().map(|(key, _)| *key).collect()
 }
 
-fn early_rule(section: &str, rule: &Rule, place: &Path) -> Vec<Problem> {
+fn early_rule(section: &str, rule: &Rule, path: &Path) -> Vec<Problem> {
     let problem = |(key, _): &Key| {
         let why = match *key {
             "action" => format!("a rule of `{section}` has no action"),
             _ => format!("a rule of `{section}` cannot match `{key}`: it is looked at before tracking"),
         };
-        Problem::at(place.join(*key), why).on_key()
+        Problem::at(path.join(*key), why).on_key()
     };
     let mut problems: Vec<Problem> =
         AFTER_TRACKING.iter().filter(|(_, present)| present(rule)).map(problem).collect();
     if section == "zones" && rule.zone.is_none() {
-        let message = format!("`{place}` lacks the key `zone`");
-        problems.push(Problem::at(place.clone(), message).expected("the zone to give".to_owned()));
+        let message = format!("`{path}` lacks the key `zone`");
+        problems.push(Problem::at(path.clone(), message).expected("the zone to give".to_owned()));
     }
     problems
 }
 
-fn policy_rule(rule: &Rule, place: &Path) -> Vec<Problem> {
+fn policy_rule(rule: &Rule, path: &Path) -> Vec<Problem> {
     let mut problems = Vec::new();
     if rule.action.is_none() {
-        let message = format!("`{place}` lacks the key `action`");
+        let message = format!("`{path}` lacks the key `action`");
         let expected = "`action: accept`, drop, reject, log or { mark: NUMBER }".to_owned();
-        problems.push(Problem::at(place.clone(), message).expected(expected));
+        problems.push(Problem::at(path.clone(), message).expected(expected));
     }
     let stateless = rule
         .state
@@ -79,7 +79,7 @@ fn policy_rule(rule: &Rule, place: &Path) -> Vec<Problem> {
     ];
     if let Some((key, _)) = of_connections.into_iter().find(|(_, present)| stateless && *present) {
         let message = format!("packets of this state belong to no connection, so none has a `{key}`");
-        problems.push(Problem::at(place.join(key), message).on_key());
+        problems.push(Problem::at(path.join(key), message).on_key());
     }
     problems
 }
@@ -89,12 +89,12 @@ fn rule_names(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (index, rule) in config.policy.rules.iter().enumerate() {
         let Some(name) = &rule.name else { continue };
-        let place = || Path::root().join("policy").join("rules").join(index).join("name");
+        let path = || Path::root().join("policy").join("rules").join(index).join("name");
         if name == DEFAULT_RULE {
             let message = format!("`{name}` is what decides where no rule does and cannot be a rule's name");
-            problems.push(Problem::at(place(), message));
+            problems.push(Problem::at(path(), message));
         } else if !seen.insert(name) {
-            problems.push(Problem::at(place(), format!("another rule is named `{name}` already")));
+            problems.push(Problem::at(path(), format!("another rule is named `{name}` already")));
         }
     }
     problems

@@ -13,7 +13,7 @@ use crate::config::values::{AddressRange, List, PortRange};
 struct Part<'a> {
     index: usize,
     rule: &'a NatRule,
-    place: Path,
+    path: Path,
     range: AddressRange,
 }
 
@@ -58,7 +58,7 @@ fn parts<'a>(section: &Path, index: usize, rule: &'a NatRule) -> impl Iterator<I
             (element(list, at_to.clone(), number), AddressRange { ports, ..*range })
         })
     });
-    network.into_iter().chain(pool).map(move |(place, range)| Part { index, rule, place, range })
+    network.into_iter().chain(pool).map(move |(path, range)| Part { index, rule, path, range })
 }
 
 pub(super) fn check(config: &Config) -> Vec<Problem> {
@@ -103,7 +103,7 @@ fn hosts(config: &Config, parts: &[Part<'_>]) -> Vec<Problem> {
         if let Some((address, dev, named)) = within.into_iter().find(|(_, dev, _)| is_there(dev)) {
             let message =
                 format!("{address} is `{named}`, a neighbour at `{dev}`: answers to it would not come here");
-            problems.push(Problem::at(part.place.clone(), message).help(Some("leave it out".to_owned())));
+            problems.push(Problem::at(part.path.clone(), message).help(Some("leave it out".to_owned())));
         }
     }
     problems.truncate(MAX_FINDINGS);
@@ -120,5 +120,5 @@ fn overlap(one: &Part<'_>, other: &Part<'_>) -> Problem {
     };
     let message = format!("{} overlaps with {} in {whose}", later.range, earlier.range);
     let help = "give each rule addresses or ports of its own, or the same range to both".to_owned();
-    Problem::at(later.place.clone(), message).help((earlier.index != later.index).then_some(help))
+    Problem::at(later.path.clone(), message).help((earlier.index != later.index).then_some(help))
 }

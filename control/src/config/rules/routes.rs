@@ -18,26 +18,26 @@ fn routes(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut seen = BTreeSet::new();
     for (index, route) in config.routes.iter().enumerate() {
-        let place = Path::root().join("routes").join(index);
+        let path = Path::root().join("routes").join(index);
         if !seen.insert(route.to.0) {
-            problems.push(Problem::at(place.join("to"), format!("there is a route to {} already", route.to)));
+            problems.push(Problem::at(path.join("to"), format!("there is a route to {} already", route.to)));
         }
         if route.to.0.addr().is_multicast() {
-            problems.push(Problem::at(place.join("to"), "multicast is not forwarded".to_owned()));
+            problems.push(Problem::at(path.join("to"), "multicast is not forwarded".to_owned()));
         }
         let Some(interface) = config.interfaces.get(&route.dev) else {
-            problems.push(no_interface(&route.dev, config, place.join("dev")));
+            problems.push(no_interface(&route.dev, config, path.join("dev")));
             continue;
         };
         let Some(via) = route.via else { continue };
         if via.is_ipv4() != route.to.0.addr().is_ipv4() {
             let message = format!("{via} is not of the same family as {}", route.to);
-            problems.push(Problem::at(place.join("via"), message));
+            problems.push(Problem::at(path.join("via"), message));
         } else if interface.addresses.iter().any(|own| own.0.addr() == via) {
-            problems.push(Problem::at(place.join("via"), format!("{via} is the box itself")));
+            problems.push(Problem::at(path.join("via"), format!("{via} is the box itself")));
         } else if !is_link_local(via) && !interface.addresses.iter().any(|own| own.0.contains(&via)) {
             let message = format!("{via} is in no network of interface `{}`", route.dev);
-            problems.push(Problem::at(place.join("via"), message));
+            problems.push(Problem::at(path.join("via"), message));
         }
     }
     problems
@@ -47,19 +47,19 @@ fn neighbours(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut seen = BTreeSet::new();
     for (index, neighbour) in config.neighbours.iter().enumerate() {
-        let place = Path::root().join("neighbours").join(index);
+        let path = Path::root().join("neighbours").join(index);
         let address = neighbour.address;
         if !seen.insert((&neighbour.dev, address)) {
             let message = format!("there is a neighbour {address} already");
-            problems.push(Problem::at(place.join("address"), message));
+            problems.push(Problem::at(path.join("address"), message));
         }
         let Some(interface) = config.interfaces.get(&neighbour.dev) else {
-            problems.push(no_interface(&neighbour.dev, config, place.join("dev")));
+            problems.push(no_interface(&neighbour.dev, config, path.join("dev")));
             continue;
         };
         if !is_link_local(address) && !interface.addresses.iter().any(|own| own.0.contains(&address)) {
             let message = format!("{address} is in no network of interface `{}`", neighbour.dev);
-            problems.push(Problem::at(place.join("address"), message));
+            problems.push(Problem::at(path.join("address"), message));
         }
     }
     problems

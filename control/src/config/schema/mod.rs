@@ -150,13 +150,13 @@ impl Config {
         self.interfaces.values().any(|interface| interface.host.is_some())
     }
 
-    /// The number of an interface: its place among their names in alphabetical order. `local` is the box itself.
+    /// The number of an interface: its index among their names in alphabetical order. `local` is the box itself.
     pub fn port(&self, name: &str) -> Option<PortId> {
         if name == LOCAL {
             return Some(PortId::LOCAL);
         }
-        let place = self.interfaces.keys().position(|key| key == name)?;
-        u8::try_from(place).ok().map(PortId)
+        let index = self.interfaces.keys().position(|key| key == name)?;
+        u8::try_from(index).ok().map(PortId)
     }
 }
 

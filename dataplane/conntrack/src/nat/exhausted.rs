@@ -13,9 +13,9 @@ use std::time::Duration;
 /// How long it is remembered: a client that repeats its first packet, after a second as a rule, is not refused by memory.
 const FOR: Duration = Duration::from_millis(100);
 
-/// How much is remembered at a time, in sets of places. What comes later takes the place of what came first to its set.
+/// How much is remembered at a time, in sets of slots. What comes later takes the place of what came first to its set.
 const SETS: usize = 64;
-const PLACES: usize = 8;
+const SLOTS: usize = 8;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
@@ -35,14 +35,14 @@ impl Slot {
 /// The memory of a shard.
 #[derive(Debug)]
 pub(crate) struct Exhausted {
-    sets: Box<[[Slot; PLACES]]>,
+    sets: Box<[[Slot; SLOTS]]>,
     /// Nothing is remembered from then on.
     until: Instant,
 }
 
 impl Default for Exhausted {
     fn default() -> Self {
-        Self { sets: vec![[Slot::default(); PLACES]; SETS].into(), until: Instant::default() }
+        Self { sets: vec![[Slot::default(); SLOTS]; SETS].into(), until: Instant::default() }
     }
 }
 
@@ -55,17 +55,17 @@ impl Exhausted {
     /// Whether these ports were all taken a moment ago.
     pub(super) fn has(&self, key: u64, ports: &RangeInclusive<u16>, now: Instant) -> bool {
         let mut set = self.sets[key as usize % SETS].iter();
-        set.any(|place| place.has(key, ports) && place.until > now)
+        set.any(|slot| slot.has(key, ports) && slot.until > now)
     }
 
     /// Remembers that these ports are all taken.
     pub(super) fn note(&mut self, key: u64, ports: &RangeInclusive<u16>, now: Instant) {
         let until = now.after(FOR);
         let set = &mut self.sets[key as usize % SETS];
-        // The place that has it already, else that of what is forgotten first.
-        let place = set.iter_mut().min_by_key(|place| (!place.has(key, ports), place.until));
-        if let Some(place) = place {
-            *place = Slot { key, first_port: *ports.start(), last_port: *ports.end(), until };
+        // The slot that has it already, else that of what is forgotten first.
+        let slot = set.iter_mut().min_by_key(|slot| (!slot.has(key, ports), slot.until));
+        if let Some(slot) = slot {
+            *slot = Slot { key, first_port: *ports.start(), last_port: *ports.end(), until };
         }
         self.until = until;
     }
@@ -73,7 +73,7 @@ impl Exhausted {
     /// Forgets what is known of any ports there: one of them is free.
     pub(super) fn forget(&mut self, key: u64) {
         let set = self.sets[key as usize % SETS].iter_mut();
-        set.filter(|place| place.key == key).for_each(|place| *place = Slot::default());
+        set.filter(|slot| slot.key == key).for_each(|slot| *slot = Slot::default());
     }
 }
 
@@ -102,12 +102,12 @@ mod tests {
     fn what_comes_later_takes_the_place_of_what_came_first() {
         let (mut exhausted, ports) = (Exhausted::default(), 1024..=65535);
         let key = |number: usize| (number * SETS) as u64;
-        for number in 0..=PLACES {
+        for number in 0..=SLOTS {
             exhausted.note(key(number), &ports, Instant::from_ns(number as u64));
             exhausted.note(key(number), &ports, Instant::from_ns(number as u64));
         }
         let known: Vec<usize> =
-            (0..=PLACES).filter(|number| exhausted.has(key(*number), &ports, Instant::from_ns(9))).collect();
-        assert_eq!(known, (1..=PLACES).collect::<Vec<_>>());
+            (0..=SLOTS).filter(|number| exhausted.has(key(*number), &ports, Instant::from_ns(9))).collect();
+        assert_eq!(known, (1..=SLOTS).collect::<Vec<_>>());
     }
 }

@@ -80,7 +80,7 @@ pub(crate) enum Due<P> {
 /// The neighbours of all ports. `P` is a packet.
 #[derive(Debug)]
 pub(crate) struct Neighbours<P> {
-    places: HashMap<(PortId, IpAddr), u32, RandomState>,
+    by_address: HashMap<(PortId, IpAddr), u32, RandomState>,
     neighbours: Vec<Neighbour<P>>,
     /// Those that wait behind the packets of neighbours.
     fragments: Fragments<P>,
@@ -100,7 +100,7 @@ impl<P> Neighbours<P> {
         let most = ports * each + MAX_PERMANENT as usize;
         let mut links = vec![Link::LOOSE; most];
         let mut free = Queue::EMPTY;
-        (0..most as u32).for_each(|place| free.push(&mut links, place));
+        (0..most as u32).for_each(|slot| free.push(&mut links, slot));
         let none = || PortQueues {
             queues: [Queue::EMPTY; _],
             resolution: Pace::default(),
@@ -108,7 +108,7 @@ impl<P> Neighbours<P> {
         };
         Self {
             // Half empty at most, so that the map never has to grow.
-            places: HashMap::with_capacity_and_hasher(2 * most, random_state()),
+            by_address: HashMap::with_capacity_and_hasher(2 * most, random_state()),
             neighbours: std::iter::repeat_with(Neighbour::none).take(most).collect(),
             fragments: Fragments::new(),
             links,
@@ -124,15 +124,15 @@ impl<P> Neighbours<P> {
     /// packet that has waited for one of them, and where it goes.
     pub(crate) fn configure(&mut self, router: &Router, mut release: impl FnMut(PortId, P, MacAddress)) {
         for port in 0..self.ports.len() {
-            while let Some(place) = self.ports[port].queues[State::Permanent as usize].first() {
-                self.remove(place);
+            while let Some(slot) = self.ports[port].queues[State::Permanent as usize].first() {
+                self.remove(slot);
             }
         }
         let ports = self.ports.len();
         let known = router.neighbours.iter().filter(|known| usize::from(known.port.0) < ports);
         for known in known.take(MAX_PERMANENT as usize) {
-            let before = self.places.get(&(known.port, known.address)).copied();
-            let waiting = before.map(|place| self.remove(place));
+            let before = self.by_address.get(&(known.port, known.address)).copied();
+            let waiting = before.map(|slot| self.remove(slot));
             self.insert(Instant::default(), known.port, known.address, State::Permanent, known.mac);
             if let Some(waiting) = waiting {
                 waiting.release(&mut self.fragments, |packet| release(known.port, packet, known.mac));
@@ -143,8 +143,8 @@ impl<P> Neighbours<P> {
     /// Where a packet to a neighbour goes, if that is known.
     #[inline]
     pub(crate) fn resolve(&mut self, now: Instant, port: PortId, address: IpAddr) -> Option<MacAddress> {
-        let place = *self.places.get(&(port, address))?;
-        let neighbour = &mut self.neighbours[place as usize];
+        let slot = *self.by_address.get(&(port, address))?;
+        let neighbour = &mut self.neighbours[slot as usize];
         neighbour.used = true;
         match neighbour.state {
             State::Reachable | State::Probe | State::Permanent => Some(neighbour.mac),
@@ -152,7 +152,7 @@ impl<P> Neighbours<P> {
             State::Stale => {
                 let mac = neighbour.mac;
                 neighbour.tries = 0;
-                self.enter(now, place, State::Probe);
+                self.enter(now, slot, State::Probe);
                 Some(mac)
             }
         }
@@ -169,8 +169,8 @@ impl<P> Neighbours<P> {
         packet: P,
         is_later_fragment: bool,
     ) -> Wait {
-        if let Some(place) = self.places.get(&(port, address)) {
-            let waiting = &mut self.neighbours[*place as usize].waiting;
+        if let Some(slot) = self.by_address.get(&(port, address)) {
+            let waiting = &mut self.neighbours[*slot as usize].waiting;
             return match waiting.push(&mut self.fragments, packet, is_later_fragment) {
                 0 => Wait::Waits,
                 lost => Wait::Dropped(lost),
@@ -181,12 +181,12 @@ impl<P> Neighbours<P> {
         {
             return Wait::Dropped(1);
         }
-        let Some(place) = self.insert(now, port, address, State::Incomplete, MacAddress::default()) else {
+        let Some(slot) = self.insert(now, port, address, State::Incomplete, MacAddress::default()) else {
             return Wait::Dropped(1);
         };
         // The first question is asked as the first packet comes.
-        self.neighbours[place as usize].tries = 1;
-        self.neighbours[place as usize].waiting.push(&mut self.fragments, packet, false);
+        self.neighbours[slot as usize].tries = 1;
+        self.neighbours[slot as usize].waiting.push(&mut self.fragments, packet, false);
         Wait::Asks
     }
 
@@ -195,13 +195,13 @@ impl<P> Neighbours<P> {
     #[cold]
     pub(crate) fn update(&mut self, now: Instant, heard: Heard, release: impl FnMut(P)) {
         let Heard { ingress, speaker: Speaker { address, mac }, to_us, overrides } = heard;
-        let Some(place) = self.places.get(&(ingress, address)).copied() else {
+        let Some(slot) = self.by_address.get(&(ingress, address)).copied() else {
             if to_us {
                 self.insert(now, ingress, address, State::Stale, mac);
             }
             return;
         };
-        let neighbour = &mut self.neighbours[place as usize];
+        let neighbour = &mut self.neighbours[slot as usize];
         let contradicts = neighbour.mac != mac && !overrides;
         let state = match neighbour.state {
             State::Permanent => return,
@@ -217,7 +217,7 @@ impl<P> Neighbours<P> {
         neighbour.tries = 0;
         neighbour.used = false;
         let waiting = std::mem::replace(&mut neighbour.waiting, Waiting::new());
-        self.enter(now, place, state);
+        self.enter(now, slot, state);
         waiting.release(&mut self.fragments, release);
     }
 
@@ -237,9 +237,9 @@ impl<P> Neighbours<P> {
             ] {
                 for _ in 0..SLICE {
                     let first = self.ports[port].queues[state as usize].first();
-                    let is_due = |place: &u32| now.since(self.neighbours[*place as usize].since) >= lifetime;
-                    let Some(place) = first.filter(is_due) else { break };
-                    if !self.come_to_time(now, place, &mut handle) {
+                    let is_due = |slot: &u32| now.since(self.neighbours[*slot as usize].since) >= lifetime;
+                    let Some(slot) = first.filter(is_due) else { break };
+                    if !self.come_to_time(now, slot, &mut handle) {
                         break;
                     }
                 }
@@ -248,28 +248,28 @@ impl<P> Neighbours<P> {
     }
 
     /// Does what is due with a neighbour. False where it would be asked, and too many are already.
-    fn come_to_time(&mut self, now: Instant, place: u32, handle: &mut impl FnMut(Due<P>)) -> bool {
-        let Neighbour { port, state, used, tries, .. } = self.neighbours[place as usize];
+    fn come_to_time(&mut self, now: Instant, slot: u32, handle: &mut impl FnMut(Due<P>)) -> bool {
+        let Neighbour { port, state, used, tries, .. } = self.neighbours[slot as usize];
         let pace = &mut self.ports[usize::from(port.0)];
         match state {
-            State::Reachable if !used => self.enter(now, place, State::Stale),
+            State::Reachable if !used => self.enter(now, slot, State::Stale),
             State::Incomplete | State::Probe if tries >= TRIES => {
-                self.remove(place).release(&mut self.fragments, |packet| handle(Due::GiveUp(packet)));
+                self.remove(slot).release(&mut self.fragments, |packet| handle(Due::GiveUp(packet)));
             }
             State::Incomplete => {
                 if !pace.resolution.take(now) {
                     return false;
                 }
-                self.ask(now, place, State::Incomplete, handle);
+                self.ask(now, slot, State::Incomplete, handle);
             }
             State::Reachable | State::Probe => {
                 if !pace.probing.take(now) {
                     return false;
                 }
-                self.ask(now, place, State::Probe, handle);
+                self.ask(now, slot, State::Probe, handle);
             }
             State::Stale => {
-                self.remove(place).release(&mut self.fragments, drop);
+                self.remove(slot).release(&mut self.fragments, drop);
             }
             State::Permanent => {}
         }
@@ -279,11 +279,11 @@ impl<P> Neighbours<P> {
 
 impl<P> Neighbours<P> {
     /// Has a question asked once more, and the neighbour wait for the answer.
-    fn ask(&mut self, now: Instant, place: u32, state: State, handle: &mut impl FnMut(Due<P>)) {
-        let neighbour = &mut self.neighbours[place as usize];
+    fn ask(&mut self, now: Instant, slot: u32, state: State, handle: &mut impl FnMut(Due<P>)) {
+        let neighbour = &mut self.neighbours[slot as usize];
         neighbour.tries += 1;
         let (port, address) = (neighbour.port, neighbour.address);
-        self.enter(now, place, state);
+        self.enter(now, slot, state);
         handle(Due::Ask(port, address));
     }
 
@@ -294,17 +294,12 @@ impl<P> Neighbours<P> {
         NeighbourCounters { entries, evictions: self.evictions }
     }
 
-    /// Hands over the neighbours in so many places from `from` on; gives the place behind them, `None` at the end.
-    pub(crate) fn list(
-        &self,
-        from: u32,
-        places: u32,
-        mut take: impl FnMut(NeighbourSnapshot),
-    ) -> Option<u32> {
-        let end = from.saturating_add(places);
-        for (place, neighbour) in (from..end).zip(self.neighbours.iter().skip(from as usize)) {
+    /// Hands over the neighbours in so many slots from `from` on; gives the slot behind them, `None` at the end.
+    pub(crate) fn list(&self, from: u32, slots: u32, mut take: impl FnMut(NeighbourSnapshot)) -> Option<u32> {
+        let end = from.saturating_add(slots);
+        for (slot, neighbour) in (from..end).zip(self.neighbours.iter().skip(from as usize)) {
             let Neighbour { port, address, mac, state, .. } = *neighbour;
-            if self.places.get(&(port, address)) == Some(&place) {
+            if self.by_address.get(&(port, address)) == Some(&slot) {
                 let mac = (state != State::Incomplete).then_some(mac);
                 take(NeighbourSnapshot { port, address, mac, state });
             }
@@ -312,11 +307,11 @@ impl<P> Neighbours<P> {
         ((end as usize) < self.neighbours.len()).then_some(end)
     }
 
-    /// Whether each place is free, or in one queue and found.
+    /// Whether each slot is free, or in one queue and found.
     #[cfg(test)]
     pub(super) fn is_consistent(&self) -> bool {
         let all: u32 = self.counters().entries.iter().sum();
-        self.places.len() == all as usize && self.links.len() == (all + self.free.len()) as usize
+        self.by_address.len() == all as usize && self.links.len() == (all + self.free.len()) as usize
     }
 
     /// Packets whose neighbour gave way since the last time somebody asked.
@@ -335,23 +330,23 @@ impl<P> Neighbours<P> {
     ) -> Option<u32> {
         self.ports.get(usize::from(port.0))?;
         self.make_room(port, state);
-        let place = self.free.first()?;
-        self.free.remove(&mut self.links, place);
-        self.neighbours[place as usize] =
+        let slot = self.free.first()?;
+        self.free.remove(&mut self.links, slot);
+        self.neighbours[slot as usize] =
             Neighbour { port, address, mac, state, since: now, ..Neighbour::none() };
-        self.ports[usize::from(port.0)].queues[state as usize].push(&mut self.links, place);
-        self.places.insert((port, address), place);
-        Some(place)
+        self.ports[usize::from(port.0)].queues[state as usize].push(&mut self.links, slot);
+        self.by_address.insert((port, address), slot);
+        Some(slot)
     }
 
     /// Moves a neighbour to the end of the queue of a state.
-    fn enter(&mut self, now: Instant, place: u32, state: State) {
-        let Neighbour { port, state: before, .. } = self.neighbours[place as usize];
+    fn enter(&mut self, now: Instant, slot: u32, state: State) {
+        let Neighbour { port, state: before, .. } = self.neighbours[slot as usize];
         let number = usize::from(port.0);
-        self.ports[number].queues[before as usize].remove(&mut self.links, place);
+        self.ports[number].queues[before as usize].remove(&mut self.links, slot);
         self.make_room(port, state);
-        self.ports[number].queues[state as usize].push(&mut self.links, place);
-        let neighbour = &mut self.neighbours[place as usize];
+        self.ports[number].queues[state as usize].push(&mut self.links, slot);
+        let neighbour = &mut self.neighbours[slot as usize];
         (neighbour.state, neighbour.since) = (state, now);
     }
 
@@ -369,18 +364,18 @@ impl<P> Neighbours<P> {
     }
 
     /// Forgets a neighbour; gives the packets that have waited for it.
-    fn remove(&mut self, place: u32) -> Waiting<P> {
+    fn remove(&mut self, slot: u32) -> Waiting<P> {
         let Neighbour { port, address, state, waiting, .. } =
-            std::mem::replace(&mut self.neighbours[place as usize], Neighbour::none());
-        self.places.remove(&(port, address));
-        self.ports[usize::from(port.0)].queues[state as usize].remove(&mut self.links, place);
-        self.free.push(&mut self.links, place);
+            std::mem::replace(&mut self.neighbours[slot as usize], Neighbour::none());
+        self.by_address.remove(&(port, address));
+        self.ports[usize::from(port.0)].queues[state as usize].remove(&mut self.links, slot);
+        self.free.push(&mut self.links, slot);
         waiting
     }
 }
 
 impl<P> Neighbour<P> {
-    /// What stands in a free place.
+    /// What stands in a free slot.
     const fn none() -> Self {
         Self {
             port: PortId(0),

@@ -1,9 +1,9 @@
-//! A queue of places in a table, whose links lie outside it: first in, first out, and any of them can leave before its turn.
+//! A queue of slots in a table, whose links lie outside it: first in, first out, and any of them can leave before its turn.
 
-/// No place.
+/// No slot.
 const NONE: u32 = u32::MAX;
 
-/// What stands before and behind a place in the one queue that it is in.
+/// What stands before and behind a slot in the one queue that it is in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Link {
     before: u32,
@@ -11,7 +11,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Of a place that is in no queue yet.
+    /// Of a slot that is in no queue yet.
     pub(super) const LOOSE: Self = Self { before: NONE, behind: NONE };
 }
 
@@ -30,25 +30,25 @@ impl Queue {
         self.len
     }
 
-    /// The place that has been in it for longest.
+    /// The slot that has been in it for longest.
     pub(super) fn first(&self) -> Option<u32> {
         (self.first != NONE).then_some(self.first)
     }
 
-    /// Puts a place that is in no queue behind all others.
-    pub(super) fn push(&mut self, links: &mut [Link], place: u32) {
-        links[place as usize] = Link { before: self.last, behind: NONE };
+    /// Puts a slot that is in no queue behind all others.
+    pub(super) fn push(&mut self, links: &mut [Link], slot: u32) {
+        links[slot as usize] = Link { before: self.last, behind: NONE };
         match self.last {
-            NONE => self.first = place,
-            last => links[last as usize].behind = place,
+            NONE => self.first = slot,
+            last => links[last as usize].behind = slot,
         }
-        self.last = place;
+        self.last = slot;
         self.len += 1;
     }
 
-    /// Takes out a place that is in this queue.
-    pub(super) fn remove(&mut self, links: &mut [Link], place: u32) {
-        let Link { before, behind } = links[place as usize];
+    /// Takes out a slot that is in this queue.
+    pub(super) fn remove(&mut self, links: &mut [Link], slot: u32) {
+        let Link { before, behind } = links[slot as usize];
         match before {
             NONE => self.first = behind,
             before => links[before as usize].behind = behind,
@@ -78,11 +78,11 @@ mod tests {
     fn places_leave_in_order_whichever_left_before() {
         for gone in 0..5 {
             let (mut queue, mut links) = (Queue::EMPTY, [Link::LOOSE; 5]);
-            (0..5).for_each(|place| queue.push(&mut links, place));
+            (0..5).for_each(|slot| queue.push(&mut links, slot));
             queue.remove(&mut links, gone);
             assert_eq!(queue.len(), 4);
             queue.push(&mut links, gone);
-            let expected: Vec<_> = (0..5).filter(|place| *place != gone).chain([gone]).collect();
+            let expected: Vec<_> = (0..5).filter(|slot| *slot != gone).chain([gone]).collect();
             assert_eq!(drain(&mut queue, &mut links), expected);
             assert_eq!((queue.len(), queue.first()), (0, None));
         }

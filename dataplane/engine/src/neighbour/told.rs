@@ -11,7 +11,7 @@ use sluice_conntrack::{Instant, PortId};
 use super::message::Speaker;
 
 /// Neighbours that are remembered, at most. One takes the place of another, which is told once too often then.
-const PLACES: usize = 256;
+const SLOTS: usize = 256;
 
 /// How often a worker asks for a neighbour.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -28,15 +28,15 @@ struct Slot {
 /// What was told of many.
 #[derive(Debug)]
 pub(crate) struct Told {
-    places: Box<[Option<Slot>; PLACES]>,
+    slots: Box<[Option<Slot>; SLOTS]>,
     hasher: RandomState,
     workers: u16,
 }
 
 impl Told {
-    /// Nothing yet, to the others of so many workers; places are found by `hasher`.
+    /// Nothing yet, to the others of so many workers; slots are found by `hasher`.
     pub(crate) fn new(workers: u16, hasher: RandomState) -> Self {
-        Self { places: Box::new([None; PLACES]), hasher, workers }
+        Self { slots: Box::new([None; SLOTS]), hasher, workers }
     }
 
     /// Whether the others are to be told what a neighbour says of itself at `now`.
@@ -44,15 +44,15 @@ impl Told {
         if self.workers == 1 {
             return false;
         }
-        let number = self.hasher.hash_one((port, speaker.address)) as usize % PLACES;
+        let number = self.hasher.hash_one((port, speaker.address)) as usize % SLOTS;
         let about = (port, speaker);
-        match &mut self.places[number] {
-            Some(place) if place.about == about && now.since(place.since) < INTERVAL => {
-                place.times = place.times.saturating_add(1);
-                place.times <= self.workers
+        match &mut self.slots[number] {
+            Some(slot) if slot.about == about && now.since(slot.since) < INTERVAL => {
+                slot.times = slot.times.saturating_add(1);
+                slot.times <= self.workers
             }
-            place => {
-                *place = Some(Slot { about, since: now, times: 1 });
+            slot => {
+                *slot = Some(Slot { about, since: now, times: 1 });
                 true
             }
         }

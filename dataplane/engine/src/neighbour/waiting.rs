@@ -70,30 +70,30 @@ impl<P> Waiting<P> {
 
 impl<P> Fragments<P> {
     pub(super) fn new() -> Self {
-        let next = |place| if place < MAX_FRAGMENTS { place as u32 } else { NONE };
-        Self { slots: (1..=MAX_FRAGMENTS).map(|place| (None, next(place))).collect(), free: 0 }
+        let next = |number| if number < MAX_FRAGMENTS { number as u32 } else { NONE };
+        Self { slots: (1..=MAX_FRAGMENTS).map(|number| (None, next(number))).collect(), free: 0 }
     }
 
     /// Puts a fragment behind the others of a chain. False where there is no room.
     fn push(&mut self, chain: &mut Chain, packet: P) -> bool {
-        let place = self.free;
-        let Some((slot, next)) = self.slots.get_mut(place as usize) else { return false };
+        let number = self.free;
+        let Some((slot, next)) = self.slots.get_mut(number as usize) else { return false };
         *slot = Some(packet);
         self.free = std::mem::replace(next, NONE);
         match self.slots.get_mut(chain.last as usize) {
-            Some((_, next)) => *next = place,
-            None => chain.first = place,
+            Some((_, next)) => *next = number,
+            None => chain.first = number,
         }
-        chain.last = place;
+        chain.last = number;
         true
     }
 
     /// Hands the fragments of a chain over, in order; gives how many those were.
     fn release(&mut self, chain: Chain, mut take: impl FnMut(P)) -> u64 {
-        let (mut place, mut released) = (chain.first, 0);
-        while let Some((slot, next)) = self.slots.get_mut(place as usize) {
+        let (mut number, mut released) = (chain.first, 0);
+        while let Some((slot, next)) = self.slots.get_mut(number as usize) {
             let following = std::mem::replace(next, self.free);
-            self.free = std::mem::replace(&mut place, following);
+            self.free = std::mem::replace(&mut number, following);
             if let Some(packet) = slot.take() {
                 take(packet);
                 released += 1;
