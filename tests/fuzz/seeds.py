@@ -144,3 +144,28 @@ REQUESTS = {
 for name, orders in REQUESTS.items():
     for choice in range(8, 12):
         (directory / "helpers" / f"{name}.{choice}").write_bytes(bytes([choice]) + orders)
+
+
+def says(number, end=0):
+    """An end sends a text of its protocol, by its number in src/dialogues.rs."""
+    return bytes([number << 1 | end])
+
+
+def edited(number, at, removed, inserted=b"", end=0):
+    """The same, with other bytes in the place of some of it; a place is four bytes."""
+    return bytes([0x40 | number << 1 | end, at, removed, len(inserted)]) + inserted
+
+
+# What ends of Amanda may do: the reply names its ports from the 11th place of four bytes on.
+AMANDA = {
+    "amanda": says(0) + says(0, end=1) + says(4, end=1),
+    "amanda-ports": says(0) + says(1, end=1) + says(0, end=1) + bytes([WAIT | 7]) + says(1, end=1),
+    "amanda-odd": says(0) + says(2, end=1) + says(3, end=1) + says(0, end=1),
+    "amanda-asked-by-the-client": says(1) + says(5, end=1) + says(0, end=1),
+    "amanda-cut": says(0) + edited(0, 13, 200, end=1) + edited(0, 12, 200, b"A 5", end=1) + says(0, end=1),
+    "amanda-long-numbers": says(0) + edited(0, 13, 0, b"99999999", end=1) + says(0, end=1),
+    "not-amanda": says(3) + says(0, end=1),
+}
+for name, orders in AMANDA.items():
+    for choice in range(16, 20):
+        (directory / "helpers" / f"{name}.{choice}").write_bytes(bytes([choice]) + orders)

@@ -13,7 +13,7 @@ use std::process::{Command, Output};
 const PYTHON: &str = "/usr/bin/python3";
 
 /// What the names of the exchanges begin with that are played.
-const PLAYED: [&str; 12] = [
+const PLAYED: [&str; 13] = [
     "tcp/",
     "udp/",
     "icmp/",
@@ -26,6 +26,7 @@ const PLAYED: [&str; 12] = [
     "ftp/",
     "expect/",
     "helpers/tftp_",
+    "helpers/amanda",
 ];
 
 /// Exchanges among them that are compared once the helper exists that they need.

@@ -73,9 +73,11 @@ pub enum HelperId {
     Ftp,
     /// The Trivial File Transfer Protocol (RFC 1350, RFC 2347).
     Tftp,
+    /// Amanda, the Advanced Maryland Automatic Network Disk Archiver.
+    Amanda,
 }
 
 impl HelperId {
     /// All helpers, in the order of their numbers.
-    pub const ALL: [Self; 2] = [Self::Ftp, Self::Tftp];
+    pub const ALL: [Self; 3] = [Self::Ftp, Self::Tftp, Self::Amanda];
 }

@@ -140,6 +140,12 @@ impl Selector {
         Self(self.0 & !(0xffff << 32) | (dport as u64) << 32)
     }
 
+    /// The same of another protocol.
+    #[must_use]
+    pub const fn with_protocol(self, protocol: u8) -> Self {
+        Self(self.0 & !(0xff << 8) | (protocol as u64) << 8)
+    }
+
     /// The packed number, for hashing.
     pub const fn as_u64(self) -> u64 {
         self.0

@@ -4,6 +4,7 @@
 
 mod control;
 mod datagrams;
+mod dialogues;
 #[path = "../../../dataplane/conntrack/tests/common/frame.rs"]
 #[allow(dead_code, reason = "tests make more kinds of packets")]
 mod frame;
@@ -18,9 +19,10 @@ pub use shard::play;
 use sluice_conntrack::headers::Kind;
 use sluice_conntrack::{Frame, PortId, wire};
 
-/// A connection that a helper reads: a bit of the first byte says whether that is a control connection or requests.
+/// A connection that a helper reads: bits of the first byte say whether that is a control connection, requests or a dialogue.
 pub fn play_helpers(bytes: &[u8]) {
     match bytes.first() {
+        Some(choice) if choice & dialogues::CHOICE != 0 => dialogues::play(bytes),
         Some(choice) if choice & requests::CHOICE != 0 => requests::play(bytes),
         _ => control::play(bytes),
     }

@@ -1,4 +1,5 @@
-//! An FTP control connection whose ends send in any pieces and order, or requests of TFTP and their answers, through a box with helpers.
+//! An FTP control connection whose ends send in any pieces and order, requests of TFTP and their answers, or datagrams that announce
+//! connections, through a box with helpers.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -18,6 +18,18 @@ use crate::verdict::DropReason;
 /// Ports below this one are not opened for anybody: they are those of services.
 pub(super) const FIRST_UNPRIVILEGED: u16 = 1024;
 
+/// Whose packet announces something.
+#[derive(Clone, Copy)]
+pub(super) struct Announcer {
+    /// The connection's entry.
+    pub(super) index: u32,
+    pub(super) direction: Direction,
+    pub(super) helper: HelperId,
+    pub(super) loose: bool,
+    /// Whether the connection is translated, and with it what it announces.
+    pub(super) is_translated: bool,
+}
+
 impl Shard {
     /// Expects what is announced in a text that begins with sequence number `at` and, of a translated connection, has it say what
     /// that is called outside.
@@ -28,7 +40,21 @@ impl Shard {
         at: u32,
         text: Option<&[u8]>,
     ) -> Result<(), DropReason> {
-        let Reading { index, direction, helper, loose, .. } = *reading;
+        let Reading { index, direction, helper, loose, is_translated, .. } = *reading;
+        let announcer = Announcer { index, direction, helper, loose, is_translated };
+        match self.wanted_of(&announcer, announced) {
+            Some(wanted) if wanted.nat.is_some() => {
+                self.announce_translated(reading, announced, &wanted, at, text)
+            }
+            Some(wanted) => self.expect_announced(index, helper, &wanted),
+            None => Ok(()),
+        }
+    }
+
+    /// What is wanted of whom announces this, and how it's translated if its destination is one that is; `None` where it is
+    /// not trusted.
+    pub(super) fn wanted_of(&mut self, announcer: &Announcer, announced: &Announced) -> Option<Wanted> {
+        let Announcer { index, direction, helper, loose, is_translated } = *announcer;
         let is_linux = self.configuration.settings.preset == Preset::Linux;
         let [announcing, answering] =
             [direction, direction.invert()].map(|way| self.table.entries.tuple(index, way));
@@ -41,27 +67,20 @@ impl Shard {
         let is_own = address == Some(announcing.src) || !is_linux && address == Some(answering.dst);
         let Some(address) = address.filter(|_| is_own || loose) else {
             self.count_event(HelperEvent::ForeignAddress);
-            return Ok(());
+            return None;
         };
         if announced.port < FIRST_UNPRIVILEGED && !is_linux {
             self.count_event(HelperEvent::PrivilegedPort);
-            return Ok(());
+            return None;
         }
-        let destination = if is_own { answering.dst } else { address };
-        let child = Tuple {
-            src: answering.src,
-            dst: destination,
-            selector: announcing.selector.with_ports(announced.port.into()),
-        };
-        let wanted = wanted_by(helper, child, None);
-        if reading.is_translated && is_own {
-            let nat = Some(ChildNat::following(&announcing, announced.port));
-            return self.announce_translated(reading, announced, &Wanted { nat, ..wanted }, at, text);
-        }
-        self.expect_announced(index, helper, &wanted)
+        let selector = announcing.selector.with_ports(announced.port.into());
+        let selector = selector.with_protocol(helper.descriptor().classes[0].protocol);
+        let dst = if is_own { answering.dst } else { address };
+        let nat = (is_translated && is_own).then(|| ChildNat::following(&announcing, announced.port));
+        Some(wanted_by(helper, Tuple { src: answering.src, dst, selector }, nat))
     }
 
-    /// The same of what comes to an address that is translated.
+    /// Expects what comes to an address that is translated.
     fn announce_translated(
         &mut self,
         reading: &Reading,
@@ -70,19 +89,11 @@ impl Shard {
         at: u32,
         text: Option<&[u8]>,
     ) -> Result<(), DropReason> {
-        let Reading { index, direction, helper, reader, place, .. } = *reading;
+        let Reading { index, direction, reader, place, .. } = *reading;
         let (Some(text), Some(shift)) = (text, self.shift(place, direction)) else { return Ok(()) };
         let known = shift.change_at(at).map(|change| change.port);
-        let port = match known {
-            Some(port) => Some(port),
-            // Nothing can be translated to port 0, which Linux takes for an announcement.
-            None if announced.port == 0 => None,
-            None => self.find_port_to_announce(index, wanted),
-        };
-        let port = port.ok_or(Unexpected::Clash)?;
-        let selector = wanted.tuple.selector.with_dport(port);
-        let wanted = Wanted { tuple: Tuple { selector, ..wanted.tuple }, ..*wanted };
-        let id = self.expect(index, &wanted, limits(helper))?;
+        let (wanted, id) = self.expect_outside(index, wanted, known)?;
+        let port = wanted.tuple.selector.dport();
         let inserted = (reader.rewrite)(announced.form, wanted.tuple.family(), wanted.tuple.dst, port);
         if known.is_none() && inserted.as_bytes() != text {
             let change = Change { at, port, removed: text.len() as u16, inserted };
@@ -98,6 +109,27 @@ impl Shard {
         }
         self.count_event(HelperEvent::Expected);
         Ok(())
+    }
+
+    /// Expects what comes to an address that is translated: at the port that is known, or at one that can be announced. Gives what is
+    /// expected in the end.
+    pub(super) fn expect_outside(
+        &mut self,
+        index: u32,
+        wanted: &Wanted,
+        known: Option<u16>,
+    ) -> Result<(Wanted, ExpectationId), DropReason> {
+        let port = match (known, wanted.tuple.selector.dport()) {
+            (Some(port), _) => Some(port),
+            // Nothing can be translated to port 0, which Linux takes for an announcement.
+            (None, 0) => None,
+            (None, _) => self.find_port_to_announce(index, wanted),
+        };
+        let selector = wanted.tuple.selector.with_dport(port.ok_or(Unexpected::Clash)?);
+        let wanted = Wanted { tuple: Tuple { selector, ..wanted.tuple }, ..*wanted };
+        let limits = wanted.helper.map_or_else(Limits::default, limits);
+        let id = self.expect(index, &wanted, limits)?;
+        Ok((wanted, id))
     }
 
     /// Expects what a helper has read of in a packet of the entry at `index`.
@@ -152,7 +184,7 @@ pub(super) fn wanted_by(helper: HelperId, tuple: Tuple, nat: Option<ChildNat>) -
         source: SourceMask::AnyPort,
         class: 0,
         one_shot: true,
-        timeout_ms: helper.descriptor().timeout_s * 1000,
+        timeout_ms: helper.descriptor().classes[0].timeout_s * 1000,
         nat,
         helper: Some(helper),
     }
@@ -160,5 +192,5 @@ pub(super) fn wanted_by(helper: HelperId, tuple: Tuple, nat: Option<ChildNat>) -
 
 /// What one connection and all of a helper's may expect.
 fn limits(helper: HelperId) -> Limits {
-    Limits { of_class: helper.descriptor().max_expectations.into(), ..Limits::default() }
+    Limits { of_class: helper.descriptor().classes[0].max_expectations.into(), ..Limits::default() }
 }

@@ -1,34 +1,42 @@
 //! Helpers that read datagrams, each whole and by itself: also the first of a connection, and one that came in fragments.
+//!
+//! What they announce is expected, and of a translated connection rewritten: the datagram becomes longer or shorter, and no
+//! other knows of it.
 
-use super::announce::{FIRST_UNPRIVILEGED, wanted_by};
+use super::announce::{Announcer, FIRST_UNPRIVILEGED, wanted_by};
+use super::edits::{Edit, Edits};
 use super::event::HelperEvent;
-use super::found::InDatagram;
-use super::{Assigned, HelperId, Reads};
+use super::found::{Announced, Announcements, InDatagram};
+use super::payload;
+use super::{Assigned, DatagramReader, HelperId, Reads};
 use crate::expectations::ChildNat;
 use crate::frame::Frame;
 use crate::headers::{Headers, Packet};
+use crate::ids::PortId;
 use crate::settings::Preset;
 use crate::shard::Shard;
+use crate::time::Tick;
 use crate::tuple::{Direction, Tuple};
 use crate::verdict::DropReason;
 use crate::wire::udp;
 
 impl Shard {
-    /// Reads a datagram of the entry at `index`, which has a helper.
+    /// Reads a datagram of the entry at `index`, which has a helper, and rewrites it. It leaves by `egress`.
     ///
     /// # Errors
     /// Why it must not leave.
     pub(super) fn help_datagram<F: Frame>(
         &mut self,
-        frame: &F,
-        headers: &Headers,
+        frame: &mut F,
+        headers: &mut Headers,
         index: u32,
         direction: Direction,
+        egress: PortId,
     ) -> Result<(), DropReason> {
         let Some(extension) = self.table.extension(index).filter(|extension| !extension.is_unread) else {
             return Ok(());
         };
-        let Some(Assigned { helper, .. }) = extension.assigned() else { return Ok(()) };
+        let Some(Assigned { helper, loose }) = extension.assigned() else { return Ok(()) };
         let Reads::Datagrams(reader) = &helper.descriptor().reads else { return Ok(()) };
         let Some(header) = (Packet { headers, head: frame.head() }).l4().first_chunk() else { return Ok(()) };
         let start = usize::from(headers.l4_offset) + udp::HEADER_BYTES;
@@ -36,17 +44,58 @@ impl Shard {
         let preset = self.configuration.settings.preset;
         let found = self.with_payload(frame, start, len, |_, payload| match preset {
             Preset::Classic => (reader.inspect)(payload, direction),
-            Preset::Linux => (reader.inspect_as_linux)(payload),
+            Preset::Linux => (reader.inspect_as_linux)(payload, direction),
         });
+        if let InDatagram::Off(event) = found {
+            self.table.extend(index).is_unread = true;
+            self.count_event(event);
+            return Ok(());
+        }
+        if reader.master_timeout_s[direction as usize] > 0 {
+            let timeout_ms = reader.master_timeout_s[direction as usize] * 1000;
+            self.refresh(index, Tick::at(self.now).after_ms(timeout_ms));
+        }
         match found {
-            InDatagram::Nothing => Ok(()),
+            InDatagram::Nothing | InDatagram::Off(_) => Ok(()),
             InDatagram::Request => self.expect_answer(index, helper),
-            InDatagram::Off(event) => {
-                self.table.extend(index).is_unread = true;
-                self.count_event(event);
-                Ok(())
+            InDatagram::Announced(announcements) => {
+                let is_translated = self.table.entries.at(index).is_translated();
+                let announcer = Announcer { index, direction, helper, loose, is_translated };
+                let mut edits = Edits::new(self.room_to_grow(frame, headers, egress));
+                self.expect_all(&announcer, reader, &announcements, &mut edits)?;
+                apply(frame, headers, start, &edits)
             }
         }
+    }
+
+    /// Expects all that a datagram announces.
+    fn expect_all(
+        &mut self,
+        announcer: &Announcer,
+        reader: &DatagramReader,
+        announcements: &Announcements,
+        edits: &mut Edits,
+    ) -> Result<(), DropReason> {
+        for announced in announcements.iter() {
+            match self.wanted_of(announcer, announced) {
+                Some(wanted) if wanted.nat.is_some() => {
+                    let (wanted, id) = self.expect_outside(announcer.index, &wanted, None)?;
+                    let Announced { form, port, place, .. } = announced;
+                    let outside = wanted.tuple.selector.dport();
+                    let inserted = (reader.rewrite)(*form, wanted.tuple.family(), wanted.tuple.dst, outside);
+                    let edit = Edit { at: place.start, removed: place.len(), inserted };
+                    if outside != *port && !edits.add(edit) {
+                        self.unexpect(id);
+                        self.count_event(HelperEvent::TooLong);
+                    } else {
+                        self.count_event(HelperEvent::Expected);
+                    }
+                }
+                Some(wanted) => self.expect_announced(announcer.index, announcer.helper, &wanted)?,
+                None => {}
+            }
+        }
+        Ok(())
     }
 
     /// Expects what comes to the client of a connection from any port of its server, and is translated as the connection is.
@@ -63,4 +112,16 @@ impl Shard {
         let nat = is_translated.then(|| ChildNat::following(&original, port));
         self.expect_announced(index, helper, &wanted_by(helper, tuple, nat))
     }
+}
+
+/// Makes the edits of a datagram whose payload begins at `start` of the frame.
+fn apply<F: Frame>(
+    frame: &mut F,
+    headers: &mut Headers,
+    start: usize,
+    edits: &Edits,
+) -> Result<(), DropReason> {
+    let texts = edits.as_slice().iter().map(|edit| (edit.at, edit.removed, edit.inserted.as_bytes()));
+    let made = texts.len() == 0 || payload::replace(frame, headers, start, texts);
+    if made { Ok(()) } else { Err(DropReason::HelperNoRoom) }
 }

@@ -28,6 +28,8 @@ pub(crate) enum Form {
     Extended,
     /// The same without protocol and address.
     ExtendedPort,
+    /// The port alone, as a number.
+    Port,
 }
 
 /// A connection that is announced.
@@ -54,13 +56,34 @@ pub(crate) enum Found {
     Off(HelperEvent),
 }
 
+/// Connections that one datagram announces, at most.
+const MAX_ANNOUNCED: usize = 4;
+
+/// All of them, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Announcements([Option<Announced>; MAX_ANNOUNCED]);
+
+impl Announcements {
+    /// Adds one. False where there is no room for it.
+    pub(crate) fn push(&mut self, announced: Announced) -> bool {
+        let free = self.0.iter_mut().find(|place| place.is_none());
+        free.map(|place| *place = Some(announced)).is_some()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Announced> {
+        self.0.iter().flatten()
+    }
+}
+
 /// What a helper finds in a datagram.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum InDatagram {
     /// Nothing that it has to do with.
     Nothing,
     /// A request, which the server answers from another port.
     Request,
+    /// Connections are announced.
+    Announced(Announcements),
     /// The helper has to be off from here on.
     Off(HelperEvent),
 }

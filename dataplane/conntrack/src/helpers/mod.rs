@@ -3,8 +3,10 @@
 //! Nothing is read unless the configuration assigns a helper. The first packet of a connection, as it came in, decides; the
 //! helper is that connection's to its end. Each helper is a file with its [`Descriptor`], and a line of [`HelperId::descriptor`].
 
+mod amanda;
 mod announce;
 mod datagram;
+mod edits;
 mod event;
 mod found;
 mod ftp;
@@ -40,12 +42,21 @@ pub struct Descriptor {
     pub protocol: u8,
     /// The servers' ports, where the configuration does not say others.
     pub ports: &'static [u16],
-    /// Expectations that one connection may have at a time.
+    /// What it expects, by class.
+    pub classes: &'static [ExpectationClass],
+    /// How it reads them.
+    pub(crate) reads: Reads,
+}
+
+/// A kind of connection that a helper expects: Linux's `nf_conntrack_expect_policy`.
+#[derive(Clone, Copy, Debug)]
+pub struct ExpectationClass {
+    /// Its IP protocol.
+    pub protocol: u8,
+    /// Expectations of it that one connection may have at a time.
     pub max_expectations: u8,
     /// How long each of them is waited for, in seconds.
     pub timeout_s: u32,
-    /// How it reads them.
-    pub(crate) reads: Reads,
 }
 
 /// What a helper reads.
@@ -76,7 +87,11 @@ pub(crate) struct DatagramReader {
     /// What it finds in the payload of one.
     pub(crate) inspect: fn(&[u8], Direction) -> InDatagram,
     /// What Linux finds in it.
-    pub(crate) inspect_as_linux: fn(&[u8]) -> InDatagram,
+    pub(crate) inspect_as_linux: fn(&[u8], Direction) -> InDatagram,
+    /// What is announced in the form that it had.
+    pub(crate) rewrite: fn(Form, Family, u128, u16) -> Text,
+    /// How long a connection lives that a datagram of each direction was read of, in seconds; 0 is as long as any.
+    pub(crate) master_timeout_s: [u32; 2],
 }
 
 impl HelperId {
@@ -85,6 +100,7 @@ impl HelperId {
         match self {
             Self::Ftp => &ftp::DESCRIPTOR,
             Self::Tftp => &tftp::DESCRIPTOR,
+            Self::Amanda => &amanda::DESCRIPTOR,
         }
     }
 

@@ -1,48 +1,70 @@
-//! Rewriting segments: the text of their payload, and the numbers in their header.
+//! Rewriting packets: the text of their payload, and of segments the numbers in their header.
 //!
 //! Checksums are changed by what has changed (RFC 1624), so that damage stays visible.
 
-use super::shift::{Change, Edge, Shift};
+use super::shift::{Edge, Shift};
 use crate::frame::Frame;
 use crate::headers::Headers;
+use crate::tuple::protocol;
 use crate::wire::checksum::{self, Sum};
-use crate::wire::{self, segments, tcp};
+use crate::wire::{self, segments, tcp, udp};
 
 /// An option without a length (RFC 9293 section 3.2).
 const NO_OPERATION: u8 = 1;
 /// The option that has SACK blocks (RFC 2018 section 3).
 const SACK: u8 = 5;
 
-/// Rewrites the texts of a segment whose payload begins at `start` of the frame with sequence number `seq`, and which has all of
-/// them, in order. Lengths and checksums follow. False where the frame has no room: it must not leave then.
-pub(super) fn replace<F: Frame>(
+/// Rewrites texts of a TCP segment or a UDP datagram whose payload begins at `start` of the frame, and which has all of them, in
+/// order: each from this byte of the payload on, so many bytes become these. Lengths and checksums follow. False where
+/// the frame has no room: it must not leave then.
+pub(super) fn replace<'a, F: Frame>(
     frame: &mut F,
     headers: &mut Headers,
     start: usize,
-    seq: u32,
-    changes: &[Change],
+    texts: impl DoubleEndedIterator<Item = (usize, usize, &'a [u8])>,
 ) -> bool {
-    let before = sum(frame, headers);
-    let l4_len = headers.l4_len;
-    for change in changes.iter().rev() {
-        let at = start + change.at.wrapping_sub(seq) as usize;
-        if !frame.splice(at, change.removed.into(), change.inserted.as_bytes()) {
+    let is_udp = headers.protocol == protocol::UDP;
+    let len = covered(frame, headers);
+    let before = sum(frame, headers, len);
+    let mut grown = 0_u32;
+    for (at, removed, inserted) in texts.rev() {
+        if !frame.splice(start + at, removed, inserted) {
             return false;
         }
-        headers.l3_len = headers.l3_len.wrapping_add(change.shift());
-        headers.l4_len = headers.l4_len.wrapping_add(change.shift());
+        grown = grown.wrapping_add(inserted.len() as u32).wrapping_sub(removed as u32);
+    }
+    headers.l3_len = headers.l3_len.wrapping_add(grown);
+    headers.l4_len = headers.l4_len.wrapping_add(grown);
+    let new_len = len.wrapping_add(grown);
+    if is_udp {
+        edit_l4(frame, headers, |l4| udp::write_length(l4, new_len as u16));
     }
     // A checksum is the complement of its sum: the sum grew by what the checksum shrank by.
-    let text = checksum::change(sum(frame, headers).into(), before.into());
-    let l4 = frame.head_mut().get_mut(usize::from(headers.l4_offset)..).unwrap_or_default();
-    add_to_checksum(l4, text + checksum::change(l4_len, headers.l4_len));
+    let text = checksum::change(sum(frame, headers, new_len).into(), before.into());
+    let change = text + checksum::change(len, new_len);
+    edit_l4(frame, headers, |l4| {
+        if is_udp { udp::add_to_checksum(l4, change) } else { add_to_checksum(l4, change) }
+    });
     wire::write_length(frame.head_mut(), headers);
     true
 }
 
-/// The checksum of header and payload, without the pseudo header.
-fn sum<F: Frame>(frame: &F, headers: &Headers) -> u16 {
-    let slices = segments::slices(frame, headers.l4_offset, headers.l4_len as usize);
+/// Bytes of header and payload that the checksum covers: a datagram may be shorter than its packet.
+fn covered<F: Frame>(frame: &F, headers: &Headers) -> u32 {
+    let l4 = frame.head().get(usize::from(headers.l4_offset)..).unwrap_or_default();
+    match l4.first_chunk() {
+        Some(header) if headers.protocol == protocol::UDP => udp::length(header) as u32,
+        _ => headers.l4_len,
+    }
+}
+
+fn edit_l4<F: Frame>(frame: &mut F, headers: &Headers, edit: impl FnOnce(&mut [u8])) {
+    edit(frame.head_mut().get_mut(usize::from(headers.l4_offset)..).unwrap_or_default());
+}
+
+/// The checksum of so many bytes of header and payload, without the pseudo header.
+fn sum<F: Frame>(frame: &F, headers: &Headers, len: u32) -> u16 {
+    let slices = segments::slices(frame, headers.l4_offset, len as usize);
     slices.fold(Sum::default(), Sum::bytes).checksum()
 }
 

@@ -58,7 +58,7 @@ impl Shard {
     ) -> Result<(), DropReason> {
         match headers.protocol {
             protocol::TCP => self.help_segment(frame, headers, index, direction, egress),
-            protocol::UDP => self.help_datagram(frame, headers, index, direction),
+            protocol::UDP => self.help_datagram(frame, headers, index, direction, egress),
             _ => Ok(()),
         }
     }
@@ -112,7 +112,11 @@ impl Shard {
             let changes = self.shift(place, direction).map_or(&[][..], |shift| shift.changes_from(seq));
             let within = |change: &&Change| change.at.wrapping_sub(seq) < payload_len;
             let changes = &changes[..changes.iter().take_while(within).count()];
-            if !changes.is_empty() && !payload::replace(frame, headers, start, seq, changes) {
+            let texts = changes.iter().map(|change| {
+                let at = change.at.wrapping_sub(seq) as usize;
+                (at, usize::from(change.removed), change.inserted.as_bytes())
+            });
+            if !changes.is_empty() && !payload::replace(frame, headers, start, texts) {
                 return Err(DropReason::HelperNoRoom);
             }
         }
@@ -180,7 +184,7 @@ impl Shard {
     }
 
     /// By how many bytes a packet may grow on its way out. Of a datagram that came in fragments, those leave as they came.
-    fn room_to_grow<F: Frame>(&self, frame: &F, headers: &Headers, egress: PortId) -> Option<i32> {
+    pub(super) fn room_to_grow<F: Frame>(&self, frame: &F, headers: &Headers, egress: PortId) -> Option<i32> {
         let largest = self.configuration.forwarding.mtu(egress);
         frame.reassembled().is_none().then(|| i32::from(largest) - headers.l3_len as i32)
     }

@@ -1,4 +1,4 @@
-//! Text that a helper puts in the place of an address.
+//! Text that a helper puts in the place of an address, and numbers as text has them.
 
 use std::fmt;
 use zerocopy::FromZeros;
@@ -48,6 +48,15 @@ impl fmt::Write for Text {
         self.len = end as u8;
         Ok(())
     }
+}
+
+/// A number of up to five digits without leading zeros, and how many digits those are.
+pub(crate) fn decimal(text: &[u8]) -> Option<(u32, usize)> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if digits == 0 || digits > 5 || digits > 1 && text[0] == b'0' {
+        return None;
+    }
+    Some((text[..digits].iter().fold(0, |value, digit| value * 10 + u32::from(digit - b'0')), digits))
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 
 use super::event::HelperEvent;
 use super::found::InDatagram;
-use super::{DatagramReader, Descriptor, Reads};
+use super::text::Text;
+use super::{DatagramReader, Descriptor, ExpectationClass, Reads};
 use crate::tuple::{Direction, protocol};
 
 /// A client that asks again before it is answered asks for the same.
@@ -13,9 +14,13 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     name: "tftp",
     protocol: protocol::UDP,
     ports: &[69],
-    max_expectations: 1,
-    timeout_s: 300,
-    reads: Reads::Datagrams(DatagramReader { inspect, inspect_as_linux }),
+    classes: &[ExpectationClass { protocol: protocol::UDP, max_expectations: 1, timeout_s: 300 }],
+    reads: Reads::Datagrams(DatagramReader {
+        inspect,
+        inspect_as_linux,
+        rewrite: |_, _, _, _| Text::default(),
+        master_timeout_s: [0; 2],
+    }),
 };
 
 /// Opcodes of requests to read and to write (RFC 1350 section 5).
@@ -43,7 +48,7 @@ fn inspect(payload: &[u8], direction: Direction) -> InDatagram {
 }
 
 /// Linux looks at the opcode, whoever sends it.
-fn inspect_as_linux(payload: &[u8]) -> InDatagram {
+fn inspect_as_linux(payload: &[u8], _: Direction) -> InDatagram {
     match payload.first_chunk() {
         Some(opcode) if REQUESTS.contains(&u16::from_be_bytes(*opcode)) => InDatagram::Request,
         _ => InDatagram::Nothing,
@@ -111,7 +116,7 @@ mod tests {
         ] {
             let found = from_client(malformed.as_bytes());
             assert_eq!(found, InDatagram::Off(HelperEvent::Malformed), "{malformed:?}");
-            assert_eq!(inspect_as_linux(malformed.as_bytes()), InDatagram::Request);
+            assert_eq!(inspect_as_linux(malformed.as_bytes(), Direction::Original), InDatagram::Request);
         }
     }
 
@@ -119,12 +124,12 @@ mod tests {
     fn other_opcodes_are_of_the_protocol_and_others_are_not() {
         for opcode in [3, 4, 5, 6] {
             assert_eq!(from_client(&[0, opcode, 0, 1]), InDatagram::Nothing);
-            assert_eq!(inspect_as_linux(&[0, opcode, 0, 1]), InDatagram::Nothing);
+            assert_eq!(inspect_as_linux(&[0, opcode, 0, 1], Direction::Original), InDatagram::Nothing);
         }
         for payload in [&[][..], &[0], &[1], &[0, 0], &[0, 7], &[1, 0, 0, 1], b"GET / HTTP/1.1\r\n"] {
             assert_eq!(from_client(payload), InDatagram::Off(HelperEvent::OtherProtocol));
             assert_eq!(inspect(payload, Direction::Reply), InDatagram::Nothing);
-            assert_eq!(inspect_as_linux(payload), InDatagram::Nothing);
+            assert_eq!(inspect_as_linux(payload, Direction::Original), InDatagram::Nothing);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::PortPair;
 use super::bytes::u16_at;
+use super::checksum;
 use crate::verdict::InvalidReason;
 
 /// Bytes of a header.
@@ -38,6 +39,26 @@ pub(super) const fn coverage(header: &[u8; HEADER_BYTES], l4_len: usize) -> usiz
     match u16_at(header, 4) {
         0 => l4_len,
         covered => covered as usize,
+    }
+}
+
+/// Writes the datagram's length in bytes, header included.
+pub(crate) fn write_length(l4: &mut [u8], length: u16) {
+    if let Some(field) = l4.get_mut(4..6) {
+        field.copy_from_slice(&length.to_be_bytes());
+    }
+}
+
+/// Has the checksum follow what it covers, which has grown by this ([`checksum::change`]). One that is none remains none, and none
+/// becomes so: 0 is written as all ones (RFC 768).
+///
+/// [`checksum::change`]: super::checksum::change
+pub(crate) fn add_to_checksum(l4: &mut [u8], change: u64) {
+    let Some(field) = l4.get_mut(6..).and_then(<[u8]>::first_chunk_mut) else { return };
+    let old = u16::from_be_bytes(*field);
+    if old != 0 {
+        let new = checksum::add(old, change);
+        *field = (if new == 0 { u16::MAX } else { new }).to_be_bytes();
     }
 }
 

@@ -2,6 +2,7 @@
 //! finds the client that it is for.
 #![forbid(unsafe_code)]
 
+mod amanda;
 mod cluster;
 #[path = "../common/mod.rs"]
 mod common;

@@ -9,8 +9,8 @@ mod tests;
 
 use super::event::HelperEvent;
 use super::found::{Announced, Form, Found, Line, Memory};
-use super::text::Text;
-use super::{Descriptor, LineReader, Reads};
+use super::text::{Text, decimal};
+use super::{Descriptor, ExpectationClass, LineReader, Reads};
 use crate::family::Family;
 use crate::tuple::{Direction, protocol};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -20,8 +20,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     name: "ftp",
     protocol: protocol::TCP,
     ports: &[21],
-    max_expectations: 1,
-    timeout_s: 300,
+    classes: &[ExpectationClass { protocol: protocol::TCP, max_expectations: 1, timeout_s: 300 }],
     reads: Reads::Lines(LineReader { inspect, inspect_as_linux: linux::inspect, may_announce, rewrite }),
 };
 
@@ -78,6 +77,7 @@ fn rewrite(form: Form, family: Family, address: u128, port: u16) -> Text {
             ))
         }
         (Form::ExtendedPort, _) => Text::of(format_args!("|||{port}|")),
+        (Form::Port, _) => Text::of(format_args!("{port}")),
     }
 }
 
@@ -185,15 +185,6 @@ fn numbers(text: &[u8]) -> Option<Parsed> {
     let [a, b, c, d, high, low] = bytes;
     let address = Some(IpAddr::from([a, b, c, d]));
     Some(Parsed { address, port: u16::from_be_bytes([high, low]), form: Form::Numbers, len })
-}
-
-/// A number of up to five digits without leading zeros, and how many digits those are.
-fn decimal(text: &[u8]) -> Option<(u32, usize)> {
-    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    if digits == 0 || digits > 5 || digits > 1 && text[0] == b'0' {
-        return None;
-    }
-    Some((text[..digits].iter().fold(0, |value, digit| value * 10 + u32::from(digit - b'0')), digits))
 }
 
 /// Protocol, address and port, with the same delimiter around each; protocol and address may both be left out.

@@ -1,6 +1,8 @@
 //! Helpers from outside: packets of control connections in, expectations and rewritten text out.
 
+mod amanda;
 mod assignment;
+mod datagrams;
 mod ftp;
 mod numbers;
 mod session;

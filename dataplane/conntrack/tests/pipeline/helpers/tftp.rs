@@ -7,8 +7,7 @@ use sluice_conntrack::helpers::HelperEvent;
 use sluice_conntrack::nat::Nat;
 use sluice_conntrack::policy::RuleAction;
 use sluice_conntrack::settings::{Preset, Settings};
-use sluice_conntrack::verdict::Action;
-use sluice_conntrack::{DropReason, State, wire};
+use sluice_conntrack::{DropReason, State};
 
 const READ: &[u8] = b"\0\x01file\0octet\0";
 const WRITE: &[u8] = b"\0\x02file\0netascii\0blksize\x001428\0";
@@ -41,26 +40,6 @@ fn client() -> Pair {
 /// From another port of the server.
 fn answer() -> Pair {
     Pair::at("198.51.100.2:3000", "10.0.0.2:40000")
-}
-
-impl Middlebox {
-    /// The state of a datagram, and between whom it leaves, if it does.
-    #[track_caller]
-    fn carries(&mut self, port: PortId, pair: Pair, payload: &[u8]) -> (Option<State>, Option<Pair>) {
-        let mut frames = [(port, pair.datagram(payload).frame())];
-        let verdict = self.burst(&mut frames)[0];
-        let headers = wire::parse(&frames[0]).expect("its IP header is right");
-        assert!(wire::verify_checksum(&frames[0], &headers), "its UDP checksum is right");
-        let tuple = headers.tuple;
-        let [sport, dport] = [tuple.selector.sport(), tuple.selector.dport()];
-        let pair = Pair::of(tuple.source(), sport, tuple.destination(), dport);
-        (verdict.state, matches!(verdict.action, Action::Forward(_)).then_some(pair))
-    }
-
-    /// How often a helper came upon this.
-    fn helper_events(&self, event: HelperEvent) -> u64 {
-        self.shard.counters().helper_events[event as usize]
-    }
 }
 
 #[test]
