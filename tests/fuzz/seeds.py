@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes what the fuzzers begin with, from captures: seeds.py DIR PCAP ...
 
-DIR/parse gets one frame a file, DIR/shard runs of frames as orders to a shard (see src/shard.rs), DIR/helpers what an FTP
+DIR/parse gets one frame a file, DIR/shard runs of frames as orders to a shard (see src/shard.rs), DIR/helpers what an FTP or IRC
 client and its server may say and how it is cut (see src/control.rs) and what TFTP ends may send (see src/requests.rs), and
 DIR/fragments what may become of datagrams that come in fragments (see src/datagrams.rs).
 """
@@ -79,7 +79,7 @@ for name, orders in FRAGMENTS.items():
 
 
 def say(*lines, end=0):
-    """An end says lines, by their numbers in src/control.rs."""
+    """An end says lines, by their numbers in src/talk.rs."""
     return bytes(line << 1 | end for line in lines)
 
 
@@ -112,9 +112,27 @@ CONTROL = {
     "forged": LOGIN + b"\xe0\x09\x16PORT 10,0,0,2,19,137\r\n" + say(1) + send(9, 22) + ACKNOWLEDGE,
     "times-out": LOGIN + say(1) + send(9, 22) + b"\xfb" + send(9, 22),
 }
-for name, orders in CONTROL.items():
+# The same of IRC: NICK takes 10 bytes, the server's welcome 18, an offer of a file 50 and one of a chat 45.
+HELLO = say(0) + send(0, 10) + say(0, end=1) + send(0, 18, end=1) + ACKNOWLEDGE
+IRC = {
+    "irc-offer": HELLO + say(1, 12) + send(10, 50) + send(60, 2) + ACKNOWLEDGE,
+    "irc-every-offer": HELLO + say(*range(1, 6)) + send(10, 200) + send(210, 80) + ACKNOWLEDGE,
+    "irc-cut-at-each-byte": HELLO + say(1) + b"".join(send(10 + at, 1) for at in range(50)) + ACKNOWLEDGE,
+    "irc-cut-and-whole-again": HELLO + say(1, 2) + send(10, 30) + send(10, 50) + send(60, 45) + ACKNOWLEDGE,
+    "irc-sent-again": HELLO + say(1, 2, 12) + (send(10, 50) + send(60, 45)) * 2 + send(10, 97) + ACKNOWLEDGE,
+    "irc-nine-offers": HELLO + say(*[1] * 9) + b"".join(send(10 + 50 * at, 50) for at in range(9)),
+    "irc-reverse": HELLO + say(6, 1) + send(10, 120) + say(1, end=1) + send(18, 80, end=1) + ACKNOWLEDGE,
+    "irc-quoted-text": HELLO + say(9, 1) + send(10, 120) + ACKNOWLEDGE,
+    "irc-malformed": HELLO + say(8, 1) + send(10, 120) + ACKNOWLEDGE,
+    "irc-privileged-and-foreign": HELLO + say(13, 14, 7, 1) + send(10, 220) + ACKNOWLEDGE,
+    "irc-encrypted": HELLO + say(10, 1) + send(10, 10) + say(2, end=1) + send(18, 22, end=1) + send(20, 50),
+    "irc-is-http": say(11, 1) + send(0, 17) + send(17, 50) + ACKNOWLEDGE,
+    "irc-times-out": HELLO + say(1) + send(10, 50) + b"\xfb" + send(10, 50),
+}
+SESSIONS = [(name, 0, orders) for name, orders in CONTROL.items()] + [(name, 0x10, orders) for name, orders in IRC.items()]
+for name, talk, orders in SESSIONS:
     # Classic and Linux, plain and translated, from the handshake on and picked up; across the wrap of sequence numbers or not.
-    for choice in range(8):
+    for choice in range(talk, talk + 8):
         for first in (b"\x00\x00", b"\xff\xf4"):
             path = directory / "helpers" / f"{name}.{choice}.{first.hex()}"
             path.write_bytes(bytes([choice]) + first + orders)

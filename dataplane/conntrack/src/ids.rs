@@ -73,11 +73,13 @@ pub enum HelperId {
     Ftp,
     /// The Trivial File Transfer Protocol (RFC 1350, RFC 2347).
     Tftp,
+    /// Internet Relay Chat (RFC 1459, RFC 2812): DCC.
+    Irc,
     /// Amanda, the Advanced Maryland Automatic Network Disk Archiver.
     Amanda,
 }
 
 impl HelperId {
     /// All helpers, in the order of their numbers.
-    pub const ALL: [Self; 3] = [Self::Ftp, Self::Tftp, Self::Amanda];
+    pub const ALL: [Self; 4] = [Self::Ftp, Self::Tftp, Self::Irc, Self::Amanda];
 }

@@ -1,8 +1,9 @@
-//! An FTP control connection through a box with a helper, whose ends send what they say in any pieces and order, again and again.
+//! A session of FTP or IRC through a box with a helper, whose ends send what they say in any pieces and order, again and again.
 //! Each byte says what happens next, and the bytes behind it say how.
 
 use crate::frame::{Pair, Segment};
 use crate::orders::Orders;
+use crate::talk::{FTP, IRC, Talk};
 use sluice_conntrack::forward::{Interface, Route, Router};
 use sluice_conntrack::helpers::{Assignment, HelperId, Helpers};
 use sluice_conntrack::nat::{Nat, NatRule, PortChoice, Range, Target};
@@ -15,55 +16,15 @@ use sluice_conntrack::{
 use std::collections::HashMap;
 use std::time::Duration;
 
+/// The bit of the first byte that says that it is a session of IRC.
+const CHOICE_OF_IRC: u8 = 0x10;
+
 /// Orders: below, an end says one of its lines.
 const RAW: u8 = 0x40;
 const SEND: u8 = 0x80;
 const ACKNOWLEDGE: u8 = 0xc0;
 const FORGE: u8 = 0xe0;
 const WAIT: u8 = 0xf0;
-
-/// What clients and servers say.
-const LINES: [[&[u8]; 16]; 2] = [
-    [
-        b"USER me\r\n",
-        b"PORT 10,0,0,2,19,137\r\n",
-        b"port 10,0,0,2,4,0\r\n",
-        b"EPRT |1|10.0.0.2|5001|\r\n",
-        b"EPSV\r\n",
-        b"EPSV ALL\r\n",
-        b"AUTH TLS\r\n",
-        b"PORT 1\r\n",
-        b"NOOP x\r\n",
-        b"\r\n",
-        b"LIST\r\n",
-        b"POST / HTTP/1.1\r\n",
-        b"\xff\xf4\xff\xf2ABOR\r\n",
-        b"PORT 10,0,0,3,19,137\r\n",
-        b"PORT 10,0,0,2,0,22\r\n",
-        b"PO",
-    ],
-    [
-        b"220 ready\r\n",
-        b"227 Entering Passive Mode (198,51,100,2,200,10).\r\n",
-        b"229 Entering Extended Passive Mode (|||51210|)\r\n",
-        b"229 (|1|198.51.100.2|51210|)\r\n",
-        b"227-first\r\n",
-        b"227 =198,51,100,2,200,1\r\n",
-        b"227 x\r\n",
-        b"234 go on\r\n",
-        b"200 ok\r\n",
-        b"text\r\n",
-        b"\r\n",
-        b"22",
-        b"220-x\r\n",
-        b"220 y\r\n",
-        b"227 (198,51,100,3,200,10)\r\n",
-        b"SSH-2.0\r\n",
-    ],
-];
-
-/// Words that announce, by who says them.
-const ANNOUNCING: [[&[u8]; 2]; 2] = [[b"PORT ", b"EPRT "], [b"227 ", b"229 "]];
 
 /// One end of the connection.
 struct End {
@@ -82,6 +43,7 @@ struct End {
 struct Control {
     shard: Shard,
     now: Instant,
+    talk: &'static Talk,
     ends: [End; 2],
     /// Whether somebody else has sent something, the box has forgotten the connection, or it reads as Linux does: what is sent again
     /// then need not be the same.
@@ -96,7 +58,7 @@ pub fn play(bytes: &[u8]) {
     while let Some(order) = orders.next() {
         let from = usize::from(order & 1);
         match order {
-            0..RAW => control.ends[from].says(LINES[from][usize::from(order >> 1 & 0x0f)]),
+            0..RAW => control.ends[from].says(control.talk.lines[from][usize::from(order >> 1 & 0x0f)]),
             RAW..SEND => {
                 let raw = orders.frame();
                 control.ends[from].says(&raw);
@@ -138,9 +100,12 @@ impl Control {
             got: HashMap::new(),
             awaited: 0,
         };
-        let client = end("10.0.0.2:40000", &format!("{to}:21"), first);
-        let server = end("198.51.100.2:21", &format!("{seen}:40000"), first.rotate_left(7));
-        let mut control = Self { shard, now, ends: [client, server], is_loose: preset == Preset::Linux };
+        let talk = if choice & CHOICE_OF_IRC == 0 { &FTP } else { &IRC };
+        let port = talk.helper.descriptor().ports[0];
+        let client = end("10.0.0.2:40000", &format!("{to}:{port}"), first);
+        let server = end(&format!("198.51.100.2:{port}"), &format!("{seen}:40000"), first.rotate_left(7));
+        let mut control =
+            Self { shard, now, talk, ends: [client, server], is_loose: preset == Preset::Linux };
         let begins = choice & 4 == 0;
         let [client, server] = [0, 1].map(|end: usize| control.ends[end].first);
         for (from, flags, seq, ack) in [
@@ -236,12 +201,13 @@ impl Control {
         self.is_loose |= self.shard.is_empty();
     }
 
-    /// What must hold between two orders: one connection expects one at most, and none that was not announced in a whole line.
+    /// What must hold between two orders: one session expects as many as its helper allows at most, and none that was not announced
+    /// in a whole line.
     fn check(&self) {
         self.shard.check_invariants().expect("the shard is sound");
         let mut expected = 0;
         self.shard.list_expectations(0, u32::MAX, |_, _| expected += 1);
-        assert!(expected <= 1);
+        assert!(expected <= self.talk.helper.descriptor().max_expectations);
         assert!(expected == 0 || self.is_loose || (0..2).any(|end| self.has_announced(end)));
     }
 
@@ -252,12 +218,9 @@ impl Control {
         text.split_inclusive(|byte| *byte == b'\n').any(|line| {
             let is_sent = sent[start..start + line.len()].iter().all(|sent| *sent);
             start += line.len();
-            let begins = |word: &&[u8]| {
-                line.get(..5).or(line.get(..4)).is_some_and(|start| {
-                    start.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
-                })
-            };
-            is_sent && line.ends_with(b"\r\n") && ANNOUNCING[end].iter().any(begins)
+            let begins =
+                |word: &&[u8]| line.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+            is_sent && line.ends_with(self.talk.ending) && self.talk.announcing[end].iter().any(begins)
         })
     }
 }

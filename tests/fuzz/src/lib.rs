@@ -12,6 +12,7 @@ mod middlebox;
 mod orders;
 mod requests;
 mod shard;
+mod talk;
 
 pub use datagrams::play as play_fragments;
 pub use shard::play;

@@ -27,12 +27,26 @@ enum Request {
 }
 
 /// A session: the box, once it has been started, and its configuration in the oracle's form.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Session {
+    /// Settings that Linux has for the whole machine, so that no configuration says them.
+    machine: Map<String, Value>,
     started: Option<(Router, Map<String, Value>)>,
 }
 
 impl Session {
+    /// A session on a machine with these settings, each `SYSCTL=VALUE`.
+    ///
+    /// # Errors
+    /// When one is not of that form.
+    pub fn new(machine: impl Iterator<Item = String>) -> Result<Self> {
+        let setting = |setting: String| {
+            let (name, value) = setting.split_once('=').context("a setting is SYSCTL=VALUE")?;
+            Ok((name.to_owned(), json!(value.parse::<u32>()?)))
+        };
+        Ok(Self { machine: machine.map(setting).collect::<Result<_>>()?, started: None })
+    }
+
     /// Answers one line; the flag says that it was the last.
     pub fn answer(&mut self, line: &str) -> (Value, bool) {
         match serde_json::from_str(line) {
@@ -47,7 +61,10 @@ impl Session {
 
     fn act(&mut self, request: Request) -> Result<Value> {
         match request {
-            Request::Start { config } => {
+            Request::Start { mut config } => {
+                if let Some(sysctls) = config.entry("sysctl").or_insert(json!({})).as_object_mut() {
+                    sysctls.extend(self.machine.clone());
+                }
                 let router = Router::new(&neutral::to_file(&config)?)?;
                 self.started = Some((router, config));
                 return Ok(json!({}));

@@ -22,8 +22,9 @@ const MATCHES: [(&str, &str); 12] = [
 ];
 
 /// A setting of nf_conntrack, and its place in the section `conntrack`.
-const SYSCTLS: [(&str, &str); 37] = [
+const SYSCTLS: [(&str, &str); 38] = [
     ("max", "/max-entries"),
+    ("expect_max", "/max-expectations"),
     ("acct", "/accounting"),
     ("checksum", "/checksum"),
     ("timestamp", "/timestamp"),

@@ -47,7 +47,7 @@ impl SourceMask {
 /// How a child is translated: as its master is, Linux's `nf_nat_follow_master`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
 pub struct ChildNat {
-    /// What its source address becomes, or is.
+    /// What its source address becomes, or is; [`ChildNat::BY_RULES`] where rules say that.
     pub source: u128,
     /// What its destination address becomes, or is.
     pub destination: u128,
@@ -56,10 +56,19 @@ pub struct ChildNat {
 }
 
 impl ChildNat {
+    /// No address: the source is translated by rules, as those of other connections are.
+    pub const BY_RULES: u128 = 0;
+
     /// That of a child which comes to whoever sent the packet that announces it, at a port of its own; `announcing` is the
     /// tuple of that packet as it came in.
     pub const fn following(announcing: &Tuple, port: u16) -> Self {
         Self { source: announcing.dst, destination: announcing.src, port }
+    }
+
+    /// The same for a child whose source may be anybody.
+    #[must_use]
+    pub const fn from_anybody(self) -> Self {
+        Self { source: Self::BY_RULES, ..self }
     }
 }
 

@@ -10,7 +10,6 @@ use super::stage::Reading;
 use crate::entry::Status;
 use crate::expectations::{ChildNat, ExpectationId, Limits, SourceMask, Unexpected, Wanted};
 use crate::family::Family;
-use crate::settings::Preset;
 use crate::shard::Shard;
 use crate::tuple::{self, Direction, Tuple};
 use crate::verdict::DropReason;
@@ -28,6 +27,9 @@ pub(super) struct Announcer {
     pub(super) loose: bool,
     /// Whether the connection is translated, and with it what it announces.
     pub(super) is_translated: bool,
+    /// Whether it is read as Linux does, and whether what its sender is called outside is its own address, too.
+    pub(super) is_linux: bool,
+    pub(super) knows_outside: bool,
 }
 
 impl Shard {
@@ -40,8 +42,10 @@ impl Shard {
         at: u32,
         text: Option<&[u8]>,
     ) -> Result<(), DropReason> {
-        let Reading { index, direction, helper, loose, is_translated, .. } = *reading;
-        let announcer = Announcer { index, direction, helper, loose, is_translated };
+        let Reading { index, direction, helper, linux, loose, is_translated, .. } = *reading;
+        let knows_outside = linux.is_none_or(|linux| linux.knows_outside);
+        let is_linux = linux.is_some();
+        let announcer = Announcer { index, direction, helper, loose, is_translated, is_linux, knows_outside };
         match self.wanted_of(&announcer, announced) {
             Some(wanted) if wanted.nat.is_some() => {
                 self.announce_translated(reading, announced, &wanted, at, text)
@@ -54,8 +58,8 @@ impl Shard {
     /// What is wanted of whom announces this, and how it's translated if its destination is one that is; `None` where it is
     /// not trusted.
     pub(super) fn wanted_of(&mut self, announcer: &Announcer, announced: &Announced) -> Option<Wanted> {
-        let Announcer { index, direction, helper, loose, is_translated } = *announcer;
-        let is_linux = self.configuration.settings.preset == Preset::Linux;
+        let Announcer { index, direction, helper, loose, is_translated, is_linux, knows_outside } =
+            *announcer;
         let [announcing, answering] =
             [direction, direction.invert()].map(|way| self.table.entries.tuple(index, way));
         let address = match announced.address {
@@ -64,7 +68,7 @@ impl Shard {
             Some(address) => Some(tuple::number(address)),
         };
         // Its own address, or what that is called outside.
-        let is_own = address == Some(announcing.src) || !is_linux && address == Some(answering.dst);
+        let is_own = address == Some(announcing.src) || knows_outside && address == Some(answering.dst);
         let Some(address) = address.filter(|_| is_own || loose) else {
             self.count_event(HelperEvent::ForeignAddress);
             return None;
@@ -73,11 +77,16 @@ impl Shard {
             self.count_event(HelperEvent::PrivilegedPort);
             return None;
         }
-        let selector = announcing.selector.with_ports(announced.port.into());
-        let selector = selector.with_protocol(helper.descriptor().classes[0].protocol);
+        let class = &helper.descriptor().classes[0];
+        let selector = announcing.selector.with_ports(announced.port.into()).with_protocol(class.protocol);
         let dst = if is_own { answering.dst } else { address };
-        let nat = (is_translated && is_own).then(|| ChildNat::following(&announcing, announced.port));
-        Some(wanted_by(helper, Tuple { src: answering.src, dst, selector }, nat))
+        let is_from_anybody = class.source == SourceMask::Any;
+        let src = if is_from_anybody { 0 } else { answering.src };
+        let follow = ChildNat::following(&announcing, announced.port);
+        // In Linux the master's server is whom anybody comes from.
+        let follow = if is_from_anybody && !is_linux { follow.from_anybody() } else { follow };
+        let nat = (is_translated && is_own).then_some(follow);
+        Some(wanted_by(helper, Tuple { src, dst, selector }, nat))
     }
 
     /// Expects what comes to an address that is translated.
@@ -177,11 +186,11 @@ impl Shard {
     }
 }
 
-/// One connection of this tuple, from any port of its source, for as long as a helper waits.
+/// One connection of this tuple, as far as its source is known, for as long as a helper waits.
 pub(super) fn wanted_by(helper: HelperId, tuple: Tuple, nat: Option<ChildNat>) -> Wanted {
     Wanted {
         tuple,
-        source: SourceMask::AnyPort,
+        source: helper.descriptor().classes[0].source,
         class: 0,
         one_shot: true,
         timeout_ms: helper.descriptor().classes[0].timeout_s * 1000,

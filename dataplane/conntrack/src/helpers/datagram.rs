@@ -60,7 +60,10 @@ impl Shard {
             InDatagram::Request => self.expect_answer(index, helper),
             InDatagram::Announced(announcements) => {
                 let is_translated = self.table.entries.at(index).is_translated();
-                let announcer = Announcer { index, direction, helper, loose, is_translated };
+                let is_linux = preset == Preset::Linux;
+                let knows_outside = !is_linux;
+                let announcer =
+                    Announcer { index, direction, helper, loose, is_translated, is_linux, knows_outside };
                 let mut edits = Edits::new(self.room_to_grow(frame, headers, egress));
                 self.expect_all(&announcer, reader, &announcements, &mut edits)?;
                 apply(frame, headers, start, &edits)

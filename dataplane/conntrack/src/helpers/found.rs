@@ -28,6 +28,10 @@ pub(crate) enum Form {
     Extended,
     /// The same without protocol and address.
     ExtendedPort,
+    /// Address and port with a space between, the address as one number (DCC).
+    Decimal,
+    /// The same with the address as it is usually written.
+    Plain,
     /// The port alone, as a number.
     Port,
 }

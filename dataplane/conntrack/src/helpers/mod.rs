@@ -11,6 +11,7 @@ mod event;
 mod found;
 mod ftp;
 mod help;
+mod irc;
 mod newlines;
 mod payload;
 mod shift;
@@ -25,6 +26,7 @@ pub(crate) use help::HelpTable;
 pub use shift::Seqadj;
 pub(crate) use slots::Place;
 
+use crate::expectations::SourceMask;
 use crate::facts::Facts;
 use crate::family::Family;
 pub use crate::ids::HelperId;
@@ -55,6 +57,8 @@ pub struct ExpectationClass {
     pub protocol: u8,
     /// Expectations of it that one connection may have at a time.
     pub max_expectations: u8,
+    /// How much is known of who comes.
+    pub source: SourceMask,
     /// How long each of them is waited for, in seconds.
     pub timeout_s: u32,
 }
@@ -73,12 +77,32 @@ pub(crate) enum Reads {
 pub(crate) struct LineReader {
     /// What it finds in a line.
     pub(crate) inspect: fn(&Line<'_>, &mut Memory) -> Found,
-    /// What Linux finds in a segment that begins a line.
-    pub(crate) inspect_as_linux: fn(&[u8], Direction, Family) -> Match,
+    /// How Linux reads them; `None` where it has no such helper.
+    pub(crate) linux: Option<LinuxReader>,
     /// Whether a line that begins so may come to announce a connection.
     pub(crate) may_announce: fn(&[u8], Direction) -> bool,
     /// An address in the form that it had.
     pub(crate) rewrite: fn(Form, Family, u128, u16) -> Text,
+}
+
+/// How Linux reads them: by the segment, each by itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinuxReader {
+    /// What it finds in a segment.
+    pub(crate) inspect: fn(&[u8], Direction, Family) -> Match,
+    /// Which of them it reads.
+    pub(crate) segments: Segments,
+    /// Whether what an end is called outside is the end's own address, too.
+    pub(crate) knows_outside: bool,
+}
+
+/// Segments that Linux reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Segments {
+    /// All.
+    All,
+    /// Those that begin a line for certain.
+    AtLineStarts,
 }
 
 /// How a helper reads datagrams.
@@ -100,6 +124,7 @@ impl HelperId {
         match self {
             Self::Ftp => &ftp::DESCRIPTOR,
             Self::Tftp => &tftp::DESCRIPTOR,
+            Self::Irc => &irc::DESCRIPTOR,
             Self::Amanda => &amanda::DESCRIPTOR,
         }
     }

@@ -10,7 +10,7 @@ use super::payload;
 use super::shift::{Change, Edge, MAX_CHANGES};
 use super::slots::Place;
 use super::stream::{Arrival, LINE_BYTES};
-use super::{Assigned, HelperId, LineReader, Reads};
+use super::{Assigned, HelperId, LineReader, LinuxReader, Reads, Segments};
 use crate::entry::Status;
 use crate::frame::Frame;
 use crate::headers::{Headers, Packet};
@@ -31,6 +31,8 @@ pub(super) struct Reading {
     pub(super) direction: Direction,
     pub(super) helper: HelperId,
     pub(super) reader: &'static LineReader,
+    /// How Linux reads it, if that is how it is to be read.
+    pub(super) linux: Option<&'static LinuxReader>,
     pub(super) loose: bool,
     /// What is kept of it.
     pub(super) place: Place,
@@ -105,8 +107,10 @@ impl Shard {
         {
             let is_translated = self.table.entries.at(index).is_translated();
             let room = self.room_to_grow(frame, headers, egress);
+            let is_linux = self.configuration.settings.preset == Preset::Linux;
+            let linux = reader.linux.as_ref().filter(|_| is_linux);
             let reading =
-                Reading { index, direction, helper, reader, loose, place, is_translated, seq, room };
+                Reading { index, direction, helper, reader, linux, loose, place, is_translated, seq, room };
             let read = |shard: &mut Self, payload: &[u8]| shard.read_payload(&reading, payload);
             self.with_payload(frame, start, payload_len as usize, read)?;
             let changes = self.shift(place, direction).map_or(&[][..], |shift| shift.changes_from(seq));
@@ -220,9 +224,9 @@ impl Shard {
         if help.is_off {
             return Ok(());
         }
-        match self.configuration.settings.preset {
-            Preset::Classic => self.read_lines(reading, payload),
-            Preset::Linux => self.read_as_linux(reading, payload),
+        match reading.linux {
+            None => self.read_lines(reading, payload),
+            Some(linux) => self.read_as_linux(reading, linux, payload),
         }
     }
 
@@ -275,14 +279,19 @@ impl Shard {
         Ok(())
     }
 
-    /// Reads what begins a line that is known to begin there, as Linux does.
-    fn read_as_linux(&mut self, reading: &Reading, payload: &[u8]) -> Result<(), DropReason> {
-        let Reading { index, direction, reader, place, seq, .. } = *reading;
+    /// Reads a segment as Linux does.
+    fn read_as_linux(
+        &mut self,
+        reading: &Reading,
+        linux: &LinuxReader,
+        payload: &[u8],
+    ) -> Result<(), DropReason> {
+        let Reading { index, direction, place, seq, .. } = *reading;
         let family = self.table.entries.at(index).selector.family();
         let Some(help) = self.help.get_mut(place) else { return Ok(()) };
         let newlines = &mut help.newlines[direction as usize];
-        let is_read = newlines.begin_at(seq);
-        let found = if is_read { (reader.inspect_as_linux)(payload, direction, family) } else { Match::None };
+        let is_read = linux.segments == Segments::All || newlines.begin_at(seq);
+        let found = if is_read { (linux.inspect)(payload, direction, family) } else { Match::None };
         if found != Match::Partial && payload.ends_with(b"\n") {
             newlines.note(seq.wrapping_add(payload.len() as u32));
         }

@@ -7,6 +7,7 @@ use super::event::HelperEvent;
 use super::found::InDatagram;
 use super::text::Text;
 use super::{DatagramReader, Descriptor, ExpectationClass, Reads};
+use crate::expectations::SourceMask;
 use crate::tuple::{Direction, protocol};
 
 /// A client that asks again before it is answered asks for the same.
@@ -14,7 +15,12 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     name: "tftp",
     protocol: protocol::UDP,
     ports: &[69],
-    classes: &[ExpectationClass { protocol: protocol::UDP, max_expectations: 1, timeout_s: 300 }],
+    classes: &[ExpectationClass {
+        protocol: protocol::UDP,
+        max_expectations: 1,
+        source: SourceMask::AnyPort,
+        timeout_s: 300,
+    }],
     reads: Reads::Datagrams(DatagramReader {
         inspect,
         inspect_as_linux,

@@ -111,8 +111,11 @@ impl ExpectationSnapshot {
             write!(out, ",\"helper\":\"{}\"", helper.name())?;
         }
         if let Some(ChildNat { source, destination, port }) = self.expectation.nat() {
-            let [source, destination] = [source, destination].map(|to| address(tuple.family(), to));
-            write!(out, ",\"nat\":{{\"src\":\"{source}\",\"dst\":\"{destination}\",\"dport\":{port}}}")?;
+            out.write_str(",\"nat\":{")?;
+            if source != ChildNat::BY_RULES {
+                write!(out, "\"src\":\"{}\",", address(tuple.family(), source))?;
+            }
+            write!(out, "\"dst\":\"{}\",\"dport\":{port}}}", address(tuple.family(), destination))?;
         }
         out.write_char('}')
     }

@@ -128,7 +128,9 @@ impl<'a> Binding<'a> {
         facts: &Facts,
         egress: Egress,
     ) -> Bound {
-        if let Some(ChildNat { source, .. }) = unconfirmed.child_nat() {
+        if let Some(ChildNat { source, .. }) = unconfirmed.child_nat()
+            && source != ChildNat::BY_RULES
+        {
             let steers = source != unconfirmed.original.src;
             let follow = Candidate { address: source, ports: &PortChoice::Preserve, steers };
             return Bound::of(self.commit_anywhere(unconfirmed, &follow));

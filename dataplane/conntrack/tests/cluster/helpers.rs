@@ -13,38 +13,39 @@ use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{Frame, PortId, wire};
 use std::net::SocketAddr;
 
-const CLIENTS: u16 = 24;
+pub const CLIENTS: u16 = 24;
 const ROOM: u32 = 1000;
 
 /// A segment that has left: from, to, its numbers and its text.
 #[derive(Debug)]
-struct Seen {
-    pair: Pair,
-    seq: u32,
-    ack: u32,
-    text: String,
+pub struct Seen {
+    pub pair: Pair,
+    pub seq: u32,
+    pub ack: u32,
+    pub text: String,
 }
 
 /// The box, and a server outside.
-struct World {
-    cluster: Cluster,
+pub struct World {
+    pub cluster: Cluster,
 }
 
 impl World {
-    fn new(shards: u16, preset: Preset) -> Self {
+    /// A box with this helper on its port.
+    pub fn new(shards: u16, preset: Preset, helper: HelperId) -> Self {
         let out = Match { egress: vec![OUTSIDE], ..Match::default() };
         let masquerade = NatRule::new(out, Target::Masquerade(PortChoice::Preserve));
         let nat = Nat { source: vec![masquerade], destination: vec![] };
         let mut configuration = routed(Settings::of(preset, ROOM), firewall(), nat);
-        let on = Match { destination_ports: vec![21..=21], ..Match::default() };
-        let ftp = Assignment { helper: HelperId::Ftp, on, loose: false };
-        configuration.helpers = Helpers::new(vec![ftp]);
+        let ports = helper.descriptor().ports.iter().map(|port| *port..=*port).collect();
+        let on = Match { destination_ports: ports, ..Match::default() };
+        configuration.helpers = Helpers::new(vec![Assignment { helper, on, loose: false }]);
         let random = ChaCha8Rng::seed_from_u64(u64::from(shards));
         Self { cluster: Cluster::of(shards, ROOM, &configuration, random) }
     }
 
     /// What leaves when a packet comes in; `None` where nothing does.
-    fn pass(&mut self, port: PortId, packet: &Packet) -> Option<Seen> {
+    pub fn pass(&mut self, port: PortId, packet: &Packet) -> Option<Seen> {
         self.cluster.outside.sent.clear();
         self.cluster.receive(port, packet.frame());
         while !self.cluster.is_at_rest() {
@@ -62,7 +63,7 @@ impl World {
         Some(Seen { pair: Pair { source, destination }, seq: number(4), ack: number(8), text })
     }
 
-    fn says(&mut self, port: PortId, pair: Pair, [seq, ack]: [u32; 2], text: &str) -> Seen {
+    pub fn says(&mut self, port: PortId, pair: Pair, [seq, ack]: [u32; 2], text: &str) -> Seen {
         let segment = Segment { flags: 0x18, seq, ack, ..Segment::default() };
         let mut packet = pair.segment(&segment);
         packet.l4.extend_from_slice(text.as_bytes());
@@ -83,7 +84,7 @@ fn announced(text: &str) -> SocketAddr {
 fn data_connections_come_to_whoever_announced_them_on_any_shard() {
     for shards in [1, 2, 4] {
         for preset in PRESETS {
-            let mut world = World::new(shards, preset);
+            let mut world = World::new(shards, preset, HelperId::Ftp);
             let mut children = vec![];
             for client in 0..CLIENTS {
                 let [high, low] = (client + 2).to_be_bytes();

@@ -10,6 +10,7 @@ mod echo;
 mod expectations;
 mod fragments;
 mod helpers;
+mod irc;
 mod late;
 mod mtu;
 mod reload;

@@ -10,7 +10,8 @@ mod tests;
 use super::event::HelperEvent;
 use super::found::{Announced, Form, Found, Line, Memory};
 use super::text::{Text, decimal};
-use super::{Descriptor, ExpectationClass, LineReader, Reads};
+use super::{Descriptor, ExpectationClass, LineReader, LinuxReader, Reads, Segments};
+use crate::expectations::SourceMask;
 use crate::family::Family;
 use crate::tuple::{Direction, protocol};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -20,9 +21,17 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     name: "ftp",
     protocol: protocol::TCP,
     ports: &[21],
-    classes: &[ExpectationClass { protocol: protocol::TCP, max_expectations: 1, timeout_s: 300 }],
-    reads: Reads::Lines(LineReader { inspect, inspect_as_linux: linux::inspect, may_announce, rewrite }),
+    classes: &[ExpectationClass {
+        protocol: protocol::TCP,
+        max_expectations: 1,
+        source: SourceMask::AnyPort,
+        timeout_s: 300,
+    }],
+    reads: Reads::Lines(LineReader { inspect, linux: Some(LINUX), may_announce, rewrite }),
 };
+
+const LINUX: LinuxReader =
+    LinuxReader { inspect: linux::inspect, segments: Segments::AtLineStarts, knows_outside: false };
 
 /// What a session begins with: commands that need no login (RFC 959, 2228, 2389, 2428, 2640, 7151), and others that clients send
 /// before it. HTTP and mail have none of these for a first word.
@@ -76,8 +85,7 @@ fn rewrite(form: Form, family: Family, address: u128, port: u16) -> Text {
                 "|2|{a:04x}:{b:04x}:{c:04x}:{d:04x}:{e:04x}:{f:04x}:{g:04x}:{h:04x}|{port}|"
             ))
         }
-        (Form::ExtendedPort, _) => Text::of(format_args!("|||{port}|")),
-        (Form::Port, _) => Text::of(format_args!("{port}")),
+        _ => Text::of(format_args!("|||{port}|")),
     }
 }
 

@@ -4,6 +4,7 @@ mod amanda;
 mod assignment;
 mod datagrams;
 mod ftp;
+mod irc;
 mod numbers;
 mod session;
 mod streams;

@@ -116,7 +116,7 @@ impl Middlebox {
 
     /// A packet that comes in by `port` leaves by the other one as `becomes`, its TTL one less.
     #[track_caller]
-    fn crosses(&mut self, port: PortId, packet: &Packet, becomes: &Packet) -> Verdict {
+    pub fn crosses(&mut self, port: PortId, packet: &Packet, becomes: &Packet) -> Verdict {
         self.leaves(port, packet, PortId(1 - port.0), becomes)
     }
 
