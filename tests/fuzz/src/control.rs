@@ -207,7 +207,7 @@ impl Control {
         self.shard.check_invariants().expect("the shard is sound");
         let mut expected = 0;
         self.shard.list_expectations(0, u32::MAX, |_, _| expected += 1);
-        assert!(expected <= self.talk.helper.descriptor().max_expectations);
+        assert!(expected <= self.talk.helper.descriptor().classes[0].max_expectations);
         assert!(expected == 0 || self.is_loose || (0..2).any(|end| self.has_announced(end)));
     }
 
