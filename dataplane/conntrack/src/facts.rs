@@ -6,7 +6,7 @@ use crate::headers::{Kind, Packet};
 use crate::ids::{HelperId, PortId, Zone};
 use crate::tuple::{Direction, protocol};
 use crate::verdict::State;
-use crate::wire;
+use crate::wire::{self, field};
 
 /// Everything a rule can look at.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,11 @@ impl Facts {
     pub(crate) fn of_packet(packet: Packet<'_>, ingress: PortId) -> Self {
         let Packet { headers, head } = packet;
         let l4 = packet.l4();
-        let tcp_flags = if headers.protocol == protocol::TCP { l4.get(13).copied().unwrap_or(0) } else { 0 };
+        let tcp_flags = if headers.protocol == protocol::TCP {
+            l4.get(field::tcp::FLAGS).copied().unwrap_or(0)
+        } else {
+            0
+        };
         // The tuple of an error is that of the packet it quotes: look at the error itself.
         let (source, destination, source_port, destination_port) = match headers.kind {
             Kind::Error => {

@@ -9,8 +9,9 @@ use crate::frame::Frame;
 use crate::headers::{Fragment, Headers, Kind, Packet};
 use crate::ids::PortId;
 use crate::tuple::{Family, protocol};
-use crate::wire::checksum;
+use crate::wire::field::{self, Field};
 use crate::wire::tcp::{self, Flags, Segment};
+use crate::wire::{self, checksum};
 
 /// The option and its length (RFC 9293 section 3.2).
 const MSS: [u8; 2] = [2, 4];
@@ -95,7 +96,7 @@ impl MssClamp {
             {
                 // What a host assumes that is told nothing (RFC 9293 section 3.7.1).
                 let assumed = if family == Family::V4 { 536 } else { 1220 };
-                insert(frame, headers, family, limit.min(assumed));
+                insert(frame, headers, limit.min(assumed));
             }
             Found::Nowhere | Found::Damaged => {}
         }
@@ -143,49 +144,32 @@ fn lower<F: Frame>(frame: &mut F, headers: &Headers, place: usize, limit: u16) {
     *value = limit.to_be_bytes();
     // A value that lies across two words adds its bytes the other way round.
     let word = |value: u16| if place.is_multiple_of(2) { value } else { value.swap_bytes() };
-    update(l4, tcp::CHECKSUM, &[(word(before), word(limit))]);
+    update(l4, field::tcp::CHECKSUM, &[(word(before), word(limit))]);
 }
 
 /// Puts the option before all others; lengths and checksums follow.
-fn insert<F: Frame>(frame: &mut F, headers: &Headers, family: Family, value: u16) {
+fn insert<F: Frame>(frame: &mut F, headers: &Headers, value: u16) {
     let [high, low] = value.to_be_bytes();
     let at = usize::from(headers.l4_offset) + tcp::HEADER_BYTES;
-    let (Ok(l3_len), Ok(l4_len)) = (u16::try_from(headers.l3_len + 4), u16::try_from(headers.l4_len + 4))
-    else {
-        return;
-    };
+    let (longer, l4_len) = (headers.l3_len + 4, headers.l4_len + 4);
+    let (Ok(_), Ok(l4_len)) = (u16::try_from(longer), u16::try_from(l4_len)) else { return };
     if !frame.splice(at, 0, &[MSS[0], MSS[1], high, low]) {
         return;
     }
     let head = frame.head_mut();
     let l4 = head.get_mut(usize::from(headers.l4_offset)..).unwrap_or_default();
-    if let Some(offset) = l4.get_mut(12) {
+    if let Some(offset) = l4.get_mut(field::tcp::DATA_OFFSET) {
         *offset += 1 << 4;
     }
-    let longer = (l4_len - 4, l4_len);
-    update(l4, tcp::CHECKSUM, &[(0, u16::from_be_bytes(MSS)), (0, value), (0, 1 << 12), longer]);
-    let l3 = head.get_mut(usize::from(headers.l3_offset)..).unwrap_or_default();
-    match family {
-        Family::V4 => {
-            put(l3, 2, l3_len);
-            update(l3, 10, &[(l3_len - 4, l3_len)]);
-        }
-        Family::V6 => put(l3, 4, l3_len - 40),
-    }
+    let words = [(0, u16::from_be_bytes(MSS)), (0, value), (0, 1 << 12), (l4_len - 4, l4_len)];
+    update(l4, field::tcp::CHECKSUM, &words);
+    wire::write_length(head, &Headers { l3_len: longer, ..*headers });
 }
 
-fn put(header: &mut [u8], place: usize, value: u16) {
-    if let Some(field) = header.get_mut(place..).and_then(<[u8]>::first_chunk_mut) {
-        *field = value.to_be_bytes();
-    }
-}
-
-/// Brings the checksum at `place` up to date with words that it covers and that were others before.
-fn update(header: &mut [u8], place: usize, words: &[(u16, u16)]) {
-    if let Some(field) = header.get_mut(place..).and_then(<[u8]>::first_chunk_mut) {
-        let change = words.iter().map(|(old, new)| u64::from(!old) + u64::from(*new)).sum();
-        *field = checksum::add(u16::from_be_bytes(*field), change).to_be_bytes();
-    }
+/// Brings a checksum up to date with words that it covers and that were others before.
+fn update(header: &mut [u8], field: Field, words: &[(u16, u16)]) {
+    let change = words.iter().map(|(old, new)| u64::from(!old) + u64::from(*new)).sum();
+    checksum::add_in(header, field, change);
 }
 
 #[cfg(test)]

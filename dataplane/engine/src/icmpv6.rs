@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use arrayvec::ArrayVec;
 use sluice_conntrack::forward::MacAddress;
 use sluice_conntrack::tuple::protocol;
-use sluice_conntrack::wire::{checksum::Sum, ethernet};
+use sluice_conntrack::wire::{checksum::Sum, ethernet, field};
 
 /// An address, and the MAC address that goes with it.
 pub(crate) type Node = (Ipv6Addr, MacAddress);
@@ -18,18 +18,17 @@ pub(crate) fn frame<const N: usize>(
     hop_by_hop: &[u8],
     message: &mut [u8],
 ) -> ArrayVec<u8, N> {
-    let mut addresses = [0; 32];
-    addresses[..16].copy_from_slice(&from.0.octets());
-    addresses[16..].copy_from_slice(&to.0.octets());
+    let addresses = [from.0.octets(), to.0.octets()];
+    let addresses = addresses.as_flattened();
     let length = message.len() as u32;
-    let sum = Sum::default().pseudo_header(&addresses, protocol::ICMPV6, length).bytes(message);
-    message[2..4].copy_from_slice(&sum.checksum().to_be_bytes());
+    let sum = Sum::default().pseudo_header(addresses, protocol::ICMPV6, length).bytes(message);
+    message[field::icmp::CHECKSUM].copy_from_slice(&sum.checksum().to_be_bytes());
 
     let [high, low] = ((hop_by_hop.len() + message.len()) as u16).to_be_bytes();
     let next_header = if hop_by_hop.is_empty() { protocol::ICMPV6 } else { 0 };
     let mut bytes = ArrayVec::new();
     bytes.extend(to.1.into_iter().chain(from.1).chain(ethernet::IPV6.to_be_bytes()));
-    bytes.extend([0x60, 0, 0, 0, high, low, next_header, hop_limit].into_iter().chain(addresses));
+    bytes.extend([0x60, 0, 0, 0, high, low, next_header, hop_limit].iter().chain(addresses).copied());
     bytes.extend(hop_by_hop.iter().chain(&*message).copied());
     bytes
 }

@@ -7,7 +7,7 @@ use sluice_conntrack::forward::{MacAddress, Router, is_group, link_local};
 use sluice_conntrack::headers::Fragment;
 use sluice_conntrack::ids::{GatewayId, ShardId};
 use sluice_conntrack::verdict::Action;
-use sluice_conntrack::wire::{self, ethernet};
+use sluice_conntrack::wire::{self, ethernet, field};
 use sluice_conntrack::{Configuration, DropReason, Forwarding, Frame, Instant, PortId, Shard, Verdict};
 
 use crate::frame::{Carried, Received};
@@ -312,9 +312,9 @@ fn is_later_fragment<F: Frame>(frame: &F) -> bool {
 /// Sends a packet to a neighbour.
 fn send_to(port: &mut WorkerPort, mut mbuf: Mbuf, mac: MacAddress) {
     let own = port.mac;
-    if let Some(header) = mbuf.head_mut().first_chunk_mut::<12>() {
-        header[..6].copy_from_slice(&mac);
-        header[6..].copy_from_slice(&own);
+    if let Some(header) = mbuf.head_mut().first_chunk_mut::<{ ethernet::HEADER_BYTES }>() {
+        header[field::ethernet::DESTINATION].copy_from_slice(&mac);
+        header[field::ethernet::SOURCE].copy_from_slice(&own);
     }
     port.send(mbuf);
 }

@@ -12,7 +12,7 @@ use arrayvec::ArrayVec;
 use sluice_conntrack::headers::Headers;
 use sluice_conntrack::tuple::protocol;
 use sluice_conntrack::wire::icmp::LISTENER_QUERY;
-use sluice_conntrack::wire::{self, ethernet};
+use sluice_conntrack::wire::{self, bytes, ethernet, field};
 use sluice_conntrack::{Frame, Instant, PortId};
 
 use crate::icmpv6::{self, Node, multicast_mac};
@@ -23,6 +23,8 @@ const REPORT: u8 = 143;
 /// All routers that know MLD version 2 listen there (RFC 3810 section 5.2.14).
 const MLD_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
 
+/// The number of the header of hop-by-hop options (RFC 8200 section 4.3).
+const HOP_BY_HOP: u8 = 0;
 /// Hop-by-hop options: next header ICMPv6, length 0, the router alert of MLD (RFC 2711), padding.
 const ROUTER_ALERT: [u8; 8] = [protocol::ICMPV6, 0, 5, 2, 0, 0, 1, 0];
 /// No router passes the message on.
@@ -81,8 +83,10 @@ pub(crate) fn read<F: Frame>(frame: &F) -> Option<Query> {
     let l4 = frame.head().get(usize::from(headers.l4_offset)..)?.get(..headers.l4_len as usize)?;
     let message: &[u8; 24] = l4.first_chunk()?;
     let (source, _) = wire::addresses(frame.head(), &headers);
-    let is_query = headers.protocol == protocol::ICMPV6 && message[..2] == [LISTENER_QUERY, 0];
-    let has_alert = l3.get(6) == Some(&0) && l3.get(40..48).is_some_and(has_router_alert);
+    let is_query =
+        headers.protocol == protocol::ICMPV6 && message[field::icmp::TYPE_AND_CODE] == [LISTENER_QUERY, 0];
+    let has_alert = l3.get(field::ipv6::NEXT_HEADER) == Some(&HOP_BY_HOP)
+        && l3.get(field::ipv6::DESTINATION.end..).is_some_and(has_router_alert);
     if !is_query
         || headers.ttl != HOP_LIMIT
         || !has_alert
@@ -91,8 +95,8 @@ pub(crate) fn read<F: Frame>(frame: &F) -> Option<Query> {
     {
         return None;
     }
-    let code = u16::from_be_bytes([message[4], message[5]]);
-    let group = Ipv6Addr::from(*message[8..].first_chunk::<16>()?);
+    let code = u16::from_be_bytes(bytes::get(message, field::mld::MAX_RESPONSE_CODE)?);
+    let group = Ipv6Addr::from(bytes::get::<16>(message, field::mld::GROUP)?);
     let (report, ms) = match l4.len() {
         24 => (Report::AnswerV1, u32::from(code)),
         // A floating-point number beyond 15 bits (RFC 3810 section 5.1.3).
@@ -106,9 +110,9 @@ pub(crate) fn read<F: Frame>(frame: &F) -> Option<Query> {
     Some(Query { group, report, max_delay: Duration::from_millis(ms.into()) })
 }
 
-/// Whether the first of the hop-by-hop options are the router alert.
-fn has_router_alert(options: &[u8]) -> bool {
-    matches!(options[2..], [5, 2, 0, 0, ..] | [1, 0, 5, 2, ..])
+/// Whether the first of the hop-by-hop options in a header are the router alert.
+fn has_router_alert(header: &[u8]) -> bool {
+    matches!(header.first_chunk::<8>(), Some([_, _, 5, 2, 0, 0, ..] | [_, _, 1, 0, 5, 2, ..]))
 }
 
 /// Writes a report of some groups, as many as go into one message; gives how many went.

@@ -1,11 +1,11 @@
 //! Echo replies (RFC 792, RFC 4443 section 4.2): the request's data, sent back.
 
-use super::envelope::{Envelope, TTL};
+use super::envelope::{Envelope, NUMBER_AND_FLAGS, TTL};
 use crate::frame::Frame;
 use crate::headers::{Fragment, Headers};
 use crate::icmp_type;
 use crate::tuple::{Family, protocol};
-use crate::wire::{checksum, ethernet, ipv4, ipv6, segments};
+use crate::wire::{bytes, checksum, ethernet, field, ipv4, ipv6, segments};
 
 const REQUEST: u8 = 8;
 const REQUEST_V6: u8 = 128;
@@ -25,15 +25,15 @@ pub(super) fn write<F: Frame>(
     let l3 = frame.head().get(usize::from(headers.l3_offset)..)?;
     match envelope.family {
         Family::V4 => {
-            envelope.traffic_class = *l3.get(1)?;
-            envelope.identification = *l3.get(4..)?.first_chunk()?;
+            envelope.traffic_class = *l3.get(field::ipv4::TYPE_OF_SERVICE)?;
+            envelope.identification = bytes::get(l3, NUMBER_AND_FLAGS)?;
         }
         Family::V6 => {
             let [a, b] = *l3.first_chunk()?;
             envelope.traffic_class = a << 4 | b >> 4;
         }
     }
-    envelope.write(headers.protocol, 2, out, |out| {
+    envelope.write(headers.protocol, field::icmp::CHECKSUM, out, |out| {
         let length = segments::copy(frame, headers.l4_offset, headers.l4_len as usize, out)?;
         out.get_mut(..4)?.copy_from_slice(&[icmp_type::invert_type(envelope.family, request), 0, 0, 0]);
         Some(length)
@@ -63,15 +63,15 @@ pub(super) fn turn(head: &mut [u8], headers: &Headers) -> Option<()> {
     let [kind, code, high, low] = icmp.first_chunk_mut()?;
     match (family, header.len()) {
         (Family::V4, ipv4::HEADER_BYTES) => {
-            let (source, destination) = header[12..20].split_at_mut(4);
+            let (source, destination) = header[field::ipv4::ADDRESSES].split_at_mut(4);
             source.swap_with_slice(destination);
-            header[8] = TTL;
+            header[field::ipv4::TTL] = TTL;
             ipv4::write_checksum(header);
         }
         (Family::V6, WITH_FRAGMENT_HEADER) => {
-            let (source, destination) = header[8..40].split_at_mut(16);
+            let (source, destination) = header[field::ipv6::ADDRESSES].split_at_mut(16);
             source.swap_with_slice(destination);
-            header[7] = TTL;
+            header[field::ipv6::HOP_LIMIT] = TTL;
         }
         _ => return None,
     }

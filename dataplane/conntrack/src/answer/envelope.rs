@@ -4,13 +4,18 @@ use crate::frame::Frame;
 use crate::headers::Headers;
 use crate::tuple::{Family, protocol};
 use crate::wire::checksum::Sum;
-use crate::wire::{self, ipv4, ipv6};
+use crate::wire::field::{self, Field};
+use crate::wire::{self, ethernet, ipv4, ipv6};
 
 /// TTL and hop limit of what the box sends.
 pub(super) const TTL: u8 = 64;
 /// Flags and offset of an IPv4 datagram that is not and must not be cut; its identification is zero (RFC 6864
 /// section 4.1).
 const ATOMIC: [u8; 4] = [0, 0, 0x40, 0];
+
+/// Where an IPv4 header has them.
+pub(super) const NUMBER_AND_FLAGS: Field =
+    field::ipv4::IDENTIFICATION.start..field::ipv4::FLAGS_AND_OFFSET.end;
 
 /// What stands in the headers of an answer.
 #[derive(Clone, Copy, Debug)]
@@ -46,18 +51,17 @@ impl<'a> Envelope<'a> {
     }
 
     /// Writes the headers and, behind them, what `content` writes and gives the length of, into `out`. `content` leaves
-    /// its checksum zero; it is at `checksum_offset`. Gives the length of the frame, or `None` where it does not fit.
+    /// `checksum` zero. Gives the length of the frame, or `None` where it does not fit.
     pub(super) fn write(
         &self,
         protocol: u8,
-        checksum_offset: usize,
+        checksum: Field,
         out: &mut [u8],
         content: impl FnOnce(&mut [u8]) -> Option<usize>,
     ) -> Option<usize> {
         let (ethernet, l3) = out.split_at_mut_checked(self.ethernet.len())?;
         ethernet.copy_from_slice(self.ethernet);
-        ethernet.get_mut(..6)?.copy_from_slice(self.ethernet.get(6..12)?);
-        ethernet.get_mut(6..12)?.copy_from_slice(self.ethernet.get(..6)?);
+        ethernet::invert(ethernet);
 
         let header_len = match self.family {
             Family::V4 => ipv4::HEADER_BYTES,
@@ -74,8 +78,8 @@ impl<'a> Envelope<'a> {
             protocol::ICMP => Sum::default(),
             _ => Sum::default().pseudo_header(addresses, protocol, l4_len as u32),
         };
-        let checksum = pseudo_header.bytes(l4).checksum();
-        l4.get_mut(checksum_offset..checksum_offset + 2)?.copy_from_slice(&checksum.to_be_bytes());
+        let sum = pseudo_header.bytes(l4).checksum();
+        l4.get_mut(checksum)?.copy_from_slice(&sum.to_be_bytes());
         Some(self.ethernet.len() + header_len + l4_len)
     }
 
@@ -83,15 +87,16 @@ impl<'a> Envelope<'a> {
     fn ipv4<'h>(&self, header: &'h mut [u8], protocol: u8, l4_len: usize) -> Option<&'h [u8]> {
         let header: &mut [u8; ipv4::HEADER_BYTES] = header.try_into().ok()?;
         let total_len = u16::try_from(ipv4::HEADER_BYTES + l4_len).ok()?;
-        header[..2].copy_from_slice(&[0x45, self.traffic_class]);
-        header[2..4].copy_from_slice(&total_len.to_be_bytes());
-        header[4..8].copy_from_slice(&self.identification);
-        header[8..12].copy_from_slice(&[TTL, protocol, 0, 0]);
-        header[12..16].copy_from_slice(&(self.source as u32).to_be_bytes());
-        header[16..20].copy_from_slice(&(self.destination as u32).to_be_bytes());
-        let checksum = Sum::default().bytes(header).checksum();
-        header[10..12].copy_from_slice(&checksum.to_be_bytes());
-        Some(&header[12..])
+        header[field::ipv4::VERSION_AND_LENGTH] = 4 << 4 | (ipv4::HEADER_BYTES / 4) as u8;
+        header[field::ipv4::TYPE_OF_SERVICE] = self.traffic_class;
+        header[field::ipv4::TOTAL_LENGTH].copy_from_slice(&total_len.to_be_bytes());
+        header[NUMBER_AND_FLAGS].copy_from_slice(&self.identification);
+        header[field::ipv4::TTL] = TTL;
+        header[field::ipv4::PROTOCOL] = protocol;
+        header[field::ipv4::SOURCE].copy_from_slice(&(self.source as u32).to_be_bytes());
+        header[field::ipv4::DESTINATION].copy_from_slice(&(self.destination as u32).to_be_bytes());
+        ipv4::write_checksum(header);
+        Some(&header[field::ipv4::ADDRESSES])
     }
 
     /// Writes an IPv6 header (RFC 8200 section 3); gives its addresses.
@@ -99,11 +104,12 @@ impl<'a> Envelope<'a> {
         let header: &mut [u8; ipv6::HEADER_BYTES] = header.try_into().ok()?;
         let payload_len = u16::try_from(l4_len).ok()?;
         let first = 6 << 28 | u32::from(self.traffic_class) << 20;
-        header[..4].copy_from_slice(&first.to_be_bytes());
-        header[4..6].copy_from_slice(&payload_len.to_be_bytes());
-        header[6..8].copy_from_slice(&[protocol, TTL]);
-        header[8..24].copy_from_slice(&self.source.to_be_bytes());
-        header[24..40].copy_from_slice(&self.destination.to_be_bytes());
-        Some(&header[8..])
+        header[field::ipv6::FIRST_WORD].copy_from_slice(&first.to_be_bytes());
+        header[field::ipv6::PAYLOAD_LENGTH].copy_from_slice(&payload_len.to_be_bytes());
+        header[field::ipv6::NEXT_HEADER] = protocol;
+        header[field::ipv6::HOP_LIMIT] = TTL;
+        header[field::ipv6::SOURCE].copy_from_slice(&self.source.to_be_bytes());
+        header[field::ipv6::DESTINATION].copy_from_slice(&self.destination.to_be_bytes());
+        Some(&header[field::ipv6::ADDRESSES])
     }
 }

@@ -5,7 +5,7 @@ use crate::frame::Frame;
 use crate::headers::Headers;
 use crate::tuple::{Family, protocol};
 use crate::verdict::Rejection;
-use crate::wire::{icmp, ipv4, ipv6, segments};
+use crate::wire::{field, icmp, ipv4, ipv6, segments};
 
 /// Most bytes of an error's datagram: what everybody must be able to receive (RFC 1812 section 4.3.2.3, RFC 4443
 /// section 2.4c).
@@ -55,10 +55,11 @@ pub(super) fn write<F: Frame>(
         }
         Family::V6 => (protocol::ICMPV6, MAX_BYTES_V6 - ipv6::HEADER_BYTES - icmp::HEADER_BYTES),
     };
-    envelope.write(protocol, 2, out, |out| {
+    envelope.write(protocol, field::icmp::CHECKSUM, out, |out| {
         let (header, quote) = out.split_first_chunk_mut::<{ icmp::HEADER_BYTES }>()?;
-        header[..4].copy_from_slice(&[kind, code, 0, 0]);
-        header[4..].copy_from_slice(&rest.to_be_bytes());
+        *header = [0; icmp::HEADER_BYTES];
+        header[field::icmp::TYPE_AND_CODE].copy_from_slice(&[kind, code]);
+        header[field::icmp::REST].copy_from_slice(&rest.to_be_bytes());
         let quoted = most.min(headers.l3_len as usize);
         Some(header.len() + segments::copy(frame, headers.l3_offset, quoted, quote)?)
     })

@@ -4,6 +4,7 @@ use super::envelope::Envelope;
 use crate::frame::Frame;
 use crate::headers::{Fragment, Headers, Packet};
 use crate::tuple::protocol;
+use crate::wire::field;
 use crate::wire::tcp::{Flags, HEADER_BYTES, Segment};
 
 /// Writes the reset that answers a segment. Nothing answers a reset, nor a segment that is cut.
@@ -24,13 +25,15 @@ pub(super) fn write<F: Frame>(
         true => (segment.ack, 0, Flags::RST),
         false => (0, segment.end(), Flags::RST | Flags::ACK),
     };
-    envelope.write(protocol::TCP, 16, out, |out| {
+    envelope.write(protocol::TCP, field::tcp::CHECKSUM, out, |out| {
         let header: &mut [u8; HEADER_BYTES] = out.first_chunk_mut()?;
-        header[..2].copy_from_slice(&segment.dport.to_be_bytes());
-        header[2..4].copy_from_slice(&segment.sport.to_be_bytes());
-        header[4..8].copy_from_slice(&seq.to_be_bytes());
-        header[8..12].copy_from_slice(&ack.to_be_bytes());
-        header[12..].copy_from_slice(&[(HEADER_BYTES as u8 / 4) << 4, flags.bits(), 0, 0, 0, 0, 0, 0]);
+        *header = [0; HEADER_BYTES];
+        header[field::ports::SOURCE].copy_from_slice(&segment.dport.to_be_bytes());
+        header[field::ports::DESTINATION].copy_from_slice(&segment.sport.to_be_bytes());
+        header[field::tcp::SEQUENCE].copy_from_slice(&seq.to_be_bytes());
+        header[field::tcp::ACKNOWLEDGMENT].copy_from_slice(&ack.to_be_bytes());
+        header[field::tcp::DATA_OFFSET] = (HEADER_BYTES as u8 / 4) << 4;
+        header[field::tcp::FLAGS] = flags.bits();
         Some(HEADER_BYTES)
     })
 }

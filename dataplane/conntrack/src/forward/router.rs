@@ -16,7 +16,7 @@ use crate::ids::{GatewayId, PortId, StackId};
 use crate::policy::Prefix;
 use crate::tuple::{Family, protocol};
 use crate::verdict::{Action, DropReason, Rejection};
-use crate::wire::{self, ethernet, ipv6};
+use crate::wire::{self, bytes, ethernet, field, ipv6};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// What the router knows about a port.
@@ -265,8 +265,8 @@ impl Router {
 
     /// Whether a frame was sent to the box or to all, and untagged: the box has no other networks on a port.
     pub(super) fn is_for_box<F: Frame>(&self, frame: &F, headers: &Headers, macs: &MacAddresses) -> bool {
-        let Some(destination) = frame.head().first_chunk::<6>() else { return false };
-        let for_port = macs.of(frame.port()).is_none_or(|mac| mac == *destination || is_group(destination));
+        let Some(destination) = bytes::get(frame.head(), field::ethernet::DESTINATION) else { return false };
+        let for_port = macs.of(frame.port()).is_none_or(|mac| mac == destination || is_group(&destination));
         for_port && usize::from(headers.l3_offset) == ethernet::HEADER_BYTES
     }
 
@@ -281,7 +281,7 @@ impl Router {
         let head = frame.head();
         let drop = |reason| RouteResult::Closed(Action::Drop(reason));
         let Some(family) = headers.family() else {
-            let is_arp = head.get(12..14) == Some(&ethernet::ARP.to_be_bytes());
+            let is_arp = head.get(field::ethernet::ETHERTYPE) == Some(&ethernet::ARP.to_be_bytes());
             return if is_arp { RouteResult::Closed(Action::Deliver) } else { drop(DropReason::NotIp) };
         };
         if is_of_the_link(head, headers) {

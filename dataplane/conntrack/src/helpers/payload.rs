@@ -6,7 +6,9 @@ use super::shift::{Edge, Shift};
 use crate::frame::Frame;
 use crate::headers::Headers;
 use crate::tuple::protocol;
+use crate::wire::bytes::{get, put};
 use crate::wire::checksum::{self, Sum};
+use crate::wire::field::{self, Field};
 use crate::wire::{self, segments, tcp, udp};
 
 /// An option without a length (RFC 9293 section 3.2).
@@ -43,7 +45,11 @@ pub(super) fn replace<'a, F: Frame>(
     let text = checksum::change(sum(frame, headers, new_len).into(), before.into());
     let change = text + checksum::change(len, new_len);
     edit_l4(frame, headers, |l4| {
-        if is_udp { udp::add_to_checksum(l4, change) } else { add_to_checksum(l4, change) }
+        if is_udp {
+            udp::add_to_checksum(l4, change)
+        } else {
+            checksum::add_in(l4, field::tcp::CHECKSUM, change)
+        }
     });
     wire::write_length(frame.head_mut(), headers);
     true
@@ -70,13 +76,13 @@ fn sum<F: Frame>(frame: &F, headers: &Headers, len: u32) -> u16 {
 
 /// Moves the sequence number of a segment forth.
 pub(super) fn move_forth(header: &mut [u8], shift: &Shift) {
-    edit(header, |header| change_number(header, 4, |seq| shift.forth(seq)));
+    edit(header, |header| change_number(header, field::tcp::SEQUENCE, |seq| shift.forth(seq)));
 }
 
 /// Moves the acknowledgement of a segment back, and its SACK blocks.
 pub(crate) fn move_back(header: &mut [u8], shift: &Shift) {
     edit(header, |header| {
-        change_number(header, 8, |ack| shift.back(ack, Edge::End));
+        change_number(header, field::tcp::ACKNOWLEDGMENT, |ack| shift.back(ack, Edge::End));
         let mut place = tcp::HEADER_BYTES;
         loop {
             let options = header.get(place..).unwrap_or_default();
@@ -89,8 +95,8 @@ pub(crate) fn move_back(header: &mut [u8], shift: &Shift) {
             };
             if options[0] == SACK {
                 for edge in (place + 2..place + len - 7).step_by(8) {
-                    change_number(header, edge, |left| shift.back(left, Edge::Start));
-                    change_number(header, edge + 4, |right| shift.back(right, Edge::End));
+                    change_number(header, edge..edge + 4, |left| shift.back(left, Edge::Start));
+                    change_number(header, edge + 4..edge + 8, |right| shift.back(right, Edge::End));
                 }
             }
             place += len;
@@ -103,17 +109,11 @@ fn edit(header: &mut [u8], edit: impl FnOnce(&mut [u8])) {
     let before = Sum::default().bytes(header).checksum();
     edit(header);
     let after = Sum::default().bytes(header).checksum();
-    add_to_checksum(header, checksum::change(after.into(), before.into()));
+    checksum::add_in(header, field::tcp::CHECKSUM, checksum::change(after.into(), before.into()));
 }
 
-fn change_number(header: &mut [u8], place: usize, change: impl FnOnce(u32) -> u32) {
-    if let Some(field) = header.get_mut(place..).and_then(<[u8]>::first_chunk_mut) {
-        *field = change(u32::from_be_bytes(*field)).to_be_bytes();
-    }
-}
-
-fn add_to_checksum(header: &mut [u8], change: u64) {
-    if let Some(field) = header.get_mut(tcp::CHECKSUM..).and_then(<[u8]>::first_chunk_mut) {
-        *field = checksum::add(u16::from_be_bytes(*field), change).to_be_bytes();
+fn change_number(header: &mut [u8], field: Field, change: impl FnOnce(u32) -> u32) {
+    if let Some(number) = get(header, field.clone()) {
+        put(header, field, change(u32::from_be_bytes(number)).to_be_bytes());
     }
 }

@@ -6,8 +6,10 @@
 use crate::frame::Frame;
 use crate::headers::{Headers, Packet};
 use crate::tuple::{Family, Tuple, protocol};
+use crate::wire::bytes::{self, put};
 use crate::wire::checksum::{self, Crc32c, Sum};
-use crate::wire::{self, gre, icmp, sctp, segments};
+use crate::wire::field::{self, Field};
+use crate::wire::{self, gre, icmp, ipv4, segments, tcp, udp};
 
 /// Where a packet goes once its destination is translated.
 #[derive(Clone, Copy, Debug)]
@@ -63,24 +65,28 @@ impl Changes {
     }
 }
 
-/// Where an L4 header has what a translation changes, in bytes from its start.
+/// Where an L4 header has what a translation changes.
 struct Layout {
-    source_port: Option<usize>,
-    destination_port: Option<usize>,
-    checksum: Option<usize>,
+    source_port: Option<Field>,
+    destination_port: Option<Field>,
+    checksum: Option<Field>,
 }
 
 impl Layout {
     /// That of a protocol. An ICMP identifier counts as the source port.
     const fn of(number: u8) -> Self {
-        let (source_port, destination_port, checksum) = match number {
-            protocol::TCP => (Some(0), Some(2), Some(16)),
-            protocol::UDP | protocol::UDPLITE => (Some(0), Some(2), Some(6)),
-            protocol::SCTP => (Some(0), Some(2), None),
+        let (source_port, destination_port) = match number {
+            protocol::ICMP | protocol::ICMPV6 => (Some(field::icmp::IDENTIFIER), None),
+            _ if protocol::has_ports(number) => (Some(field::ports::SOURCE), Some(field::ports::DESTINATION)),
+            _ => (None, None),
+        };
+        let checksum = match number {
+            protocol::TCP => Some(field::tcp::CHECKSUM),
+            protocol::UDP | protocol::UDPLITE => Some(field::udp::CHECKSUM),
             // It is tracked without ports, which so stay; its checksum covers the addresses all the same.
-            protocol::DCCP => (None, None, Some(6)),
-            protocol::ICMP | protocol::ICMPV6 => (Some(4), None, Some(2)),
-            _ => (None, None, None),
+            protocol::DCCP => Some(field::dccp::CHECKSUM),
+            protocol::ICMP | protocol::ICMPV6 => Some(field::icmp::CHECKSUM),
+            _ => None,
         };
         Self { source_port, destination_port, checksum }
     }
@@ -104,16 +110,14 @@ fn write_addresses(head: &mut [u8], offset: usize, to: &Tuple, change: u64) {
     let header = head.get_mut(offset..).unwrap_or_default();
     match to.family() {
         Family::V4 => {
-            let Some(header) = header.first_chunk_mut::<20>() else { return };
-            let [.., high, low, _, _, _, _, _, _, _, _] = header;
-            let sum = u16::from_be_bytes([*high, *low]);
-            [*high, *low] = checksum::add(sum, change).to_be_bytes();
+            let Some(header) = header.first_chunk_mut::<{ ipv4::HEADER_BYTES }>() else { return };
+            checksum::add_in(header, field::ipv4::CHECKSUM, change);
             let addresses = (to.src as u64) << 32 | to.dst as u64;
-            header[12..].copy_from_slice(&addresses.to_be_bytes());
+            put(header, field::ipv4::ADDRESSES, addresses.to_be_bytes());
         }
         Family::V6 => {
-            put(header, 8, to.src.to_be_bytes());
-            put(header, 24, to.dst.to_be_bytes());
+            put(header, field::ipv6::SOURCE, to.src.to_be_bytes());
+            put(header, field::ipv6::DESTINATION, to.dst.to_be_bytes());
         }
     }
 }
@@ -125,20 +129,16 @@ fn write_ports(head: &mut [u8], offset: usize, to: &Tuple, change: u64) {
     // Most packets are these, whole: their fields are at hand.
     match to.protocol() {
         protocol::TCP => {
-            if let Some(header) = header.first_chunk_mut::<18>() {
-                let sum = u16::from_be_bytes([header[16], header[17]]);
-                header[16..].copy_from_slice(&checksum::add(sum, change).to_be_bytes());
-                header[..4].copy_from_slice(&to.selector.ports().to_be_bytes());
+            if let Some(header) = header.first_chunk_mut::<{ tcp::HEADER_BYTES }>() {
+                checksum::add_in(header, field::tcp::CHECKSUM, change);
+                put(header, field::ports::BOTH, to.selector.ports().to_be_bytes());
                 return;
             }
         }
         protocol::UDP => {
-            if let Some(header) = header.first_chunk_mut::<8>() {
-                let sum = u16::from_be_bytes([header[6], header[7]]);
-                if sum != 0 {
-                    header[6..].copy_from_slice(&never_zero(checksum::add(sum, change)).to_be_bytes());
-                }
-                header[..4].copy_from_slice(&to.selector.ports().to_be_bytes());
+            if let Some(header) = header.first_chunk_mut::<{ udp::HEADER_BYTES }>() {
+                udp::add_to_checksum(header, change);
+                put(header, field::ports::BOTH, to.selector.ports().to_be_bytes());
                 return;
             }
         }
@@ -156,55 +156,41 @@ const fn never_zero(checksum: u16) -> u16 {
 #[inline(never)]
 fn write_rarer_ports(header: &mut [u8], to: &Tuple, change: u64) {
     let layout = Layout::of(to.protocol());
-    let field = layout.checksum.and_then(|place| header.get_mut(place..)?.first_chunk_mut());
-    if let Some(field) = field {
-        let (sum, number) = (u16::from_be_bytes(*field), to.protocol());
+    if let Some(field) = layout.checksum
+        && let Some(sum) = bytes::get(header, field.clone())
+    {
+        let (sum, number) = (u16::from_be_bytes(sum), to.protocol());
         let changed = match number {
             protocol::UDP if sum == 0 => 0,
             protocol::UDP | protocol::UDPLITE => never_zero(checksum::add(sum, change)),
             _ => checksum::add(sum, change),
         };
-        *field = changed.to_be_bytes();
+        put(header, field, changed.to_be_bytes());
     }
-    if let Some(place) = layout.source_port {
-        put(header, place, to.selector.sport().to_be_bytes());
+    if let Some(field) = layout.source_port {
+        put(header, field, to.selector.sport().to_be_bytes());
     }
-    if let Some(place) = layout.destination_port {
-        put(header, place, to.selector.dport().to_be_bytes());
-    }
-}
-
-/// Writes bytes at a place, if it is there.
-#[inline]
-fn put<const N: usize>(header: &mut [u8], place: usize, bytes: [u8; N]) {
-    if let Some(there) = header.get_mut(place..).and_then(<[u8]>::first_chunk_mut) {
-        *there = bytes;
+    if let Some(field) = layout.destination_port {
+        put(header, field, to.selector.dport().to_be_bytes());
     }
 }
 
 /// Writes the identification into the IPv4 header of a packet.
 pub(super) fn write_identification(head: &mut [u8], headers: &Headers, number: u16) {
     let header = head.get_mut(usize::from(headers.l3_offset)..).unwrap_or_default();
-    let Some(old) = header.get(4..).and_then(<[u8]>::first_chunk) else { return };
-    let change = checksum::change(u16::from_be_bytes(*old).into(), number.into());
-    put(header, 4, number.to_be_bytes());
-    add_to_checksum(header, 10, change);
-}
-
-#[inline]
-fn add_to_checksum(header: &mut [u8], place: usize, change: u64) {
-    if let Some(field) = header.get_mut(place..).and_then(<[u8]>::first_chunk_mut) {
-        *field = checksum::add(u16::from_be_bytes(*field), change).to_be_bytes();
-    }
+    let Some(old) = bytes::get(header, field::ipv4::IDENTIFICATION) else { return };
+    let change = checksum::change(u16::from_be_bytes(old).into(), number.into());
+    put(header, field::ipv4::IDENTIFICATION, number.to_be_bytes());
+    checksum::add_in(header, field::ipv4::CHECKSUM, change);
 }
 
 #[cold]
 fn recompute_sctp_crc<F: Frame>(frame: &mut F, headers: &Headers) {
-    let start = usize::from(headers.l4_offset) + sctp::CHECKSUM_OFFSET;
-    put(frame.head_mut().get_mut(start..).unwrap_or_default(), 0, [0; 4]);
+    let start = usize::from(headers.l4_offset);
+    put(frame.head_mut().get_mut(start..).unwrap_or_default(), field::sctp::CHECKSUM, [0; 4]);
     let crc = segments::slices(frame, headers.l4_offset, headers.l4_len as usize)
         .fold(Crc32c::default(), Crc32c::bytes);
-    put(frame.head_mut().get_mut(start..).unwrap_or_default(), 0, crc.to_wire());
+    put(frame.head_mut().get_mut(start..).unwrap_or_default(), field::sctp::CHECKSUM, crc.to_wire());
 }
 
 /// The translation of an ICMP error: what stands outside and what it quotes.
@@ -243,5 +229,5 @@ pub(crate) fn rewrite_error<F: Frame>(frame: &mut F, headers: &Headers, edit: &E
     };
     // A checksum is the complement of its sum: the sum grew by what the checksum shrank by.
     let change = checksum::change(after.into(), before.into()) + pseudo_change;
-    add_to_checksum(message, 2, change);
+    checksum::add_in(message, field::icmp::CHECKSUM, change);
 }

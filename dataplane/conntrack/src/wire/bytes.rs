@@ -1,19 +1,37 @@
-//! Reading big-endian fields from headers whose length is known.
+//! Reading and writing the big-endian fields of headers.
 
-/// The 16-bit field at `offset`, which the header must reach beyond.
+use super::field::Field;
+
+/// A field of 16 bits, which the header must reach beyond.
 #[inline(always)]
-pub(super) const fn u16_at<const N: usize>(header: &[u8; N], offset: usize) -> u16 {
-    u16::from_be_bytes([header[offset], header[offset + 1]])
+pub(super) const fn u16_at<const N: usize>(header: &[u8; N], field: Field) -> u16 {
+    let at = field.start;
+    u16::from_be_bytes([header[at], header[at + 1]])
 }
 
-/// The 32-bit field at `offset`, which the header must reach beyond.
+/// A field of 32 bits, which the header must reach beyond.
 #[inline(always)]
-pub(super) const fn u32_at<const N: usize>(header: &[u8; N], offset: usize) -> u32 {
-    u32::from_be_bytes([header[offset], header[offset + 1], header[offset + 2], header[offset + 3]])
+pub(super) const fn u32_at<const N: usize>(header: &[u8; N], field: Field) -> u32 {
+    let at = field.start;
+    u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
 }
 
-/// The 128-bit field at `offset`, which the header must reach beyond.
+/// A field of 128 bits, which the header must reach beyond.
 #[inline(always)]
-pub(super) fn u128_at<const N: usize>(header: &[u8; N], offset: usize) -> u128 {
-    u128::from_be_bytes(std::array::from_fn(|i| header[offset + i]))
+pub(super) fn u128_at<const N: usize>(header: &[u8; N], field: Field) -> u128 {
+    u128::from_be_bytes(std::array::from_fn(|i| header[field.start + i]))
+}
+
+/// The bytes of a field, if it is there and so long.
+#[inline(always)]
+pub fn get<const N: usize>(header: &[u8], field: Field) -> Option<[u8; N]> {
+    header.get(field)?.first_chunk().copied()
+}
+
+/// Writes the bytes of a field, if it is there and so long.
+#[inline(always)]
+pub(crate) fn put<const N: usize>(header: &mut [u8], field: Field, bytes: [u8; N]) {
+    if let Some(there) = header.get_mut(field).and_then(<[u8]>::first_chunk_mut) {
+        *there = bytes;
+    }
 }

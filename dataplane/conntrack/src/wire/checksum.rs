@@ -1,6 +1,9 @@
 //! Checksums: the internet checksum (RFC 1071), its incremental update (RFC 1624), and the CRC32c of SCTP
 //! (RFC 9260 appendix A).
 
+use super::bytes::{get, put};
+use super::field::Field;
+
 /// A one's complement sum in the making. Bytes are added in memory order and 32 bits at a time: the sum does
 /// not care about the byte order as long as it is kept (RFC 1071 section 2).
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,6 +92,14 @@ const fn quarters(number: u128) -> u64 {
 #[inline]
 pub const fn add(checksum: u16, change: u64) -> u16 {
     !fold(!checksum as u64 + change)
+}
+
+/// The same of the checksum in a header, if that has one there.
+#[inline]
+pub(crate) fn add_in(header: &mut [u8], field: Field, change: u64) {
+    if let Some(sum) = get(header, field.clone()) {
+        put(header, field, add(u16::from_be_bytes(sum), change).to_be_bytes());
+    }
 }
 
 /// The 16-bit one's complement sum of a longer one.

@@ -4,16 +4,14 @@
 //! pseudo header alone, which a NIC would take up (Linux: `CHECKSUM_PARTIAL`), and zeros into SCTP's. There is no NIC, nor
 //! anything on the way that could have damaged the packet.
 
+use super::bytes::{get, put};
 use super::checksum::Sum;
+use super::field::{self, Field};
 use super::verify::{l4_header, pseudo_header, sctp_crc};
 use super::{parse, sctp, segments};
 use crate::frame::Frame;
 use crate::headers::{Fragment, Headers, Kind};
 use crate::tuple::protocol;
-
-/// Where the checksum is in a TCP and in a UDP header.
-const TCP_CHECKSUM: usize = 16;
-const UDP_CHECKSUM: usize = 6;
 
 /// Completes the checksum of a whole TCP, UDP or SCTP packet if it was left to the device; gives whether it was. For
 /// packets from a virtual cable only: of those that a real link has damaged, one in 65,536 looks so.
@@ -23,19 +21,17 @@ pub fn complete_checksum<F: Frame>(frame: &mut F) -> bool {
         return false;
     }
     match headers.protocol {
-        protocol::TCP => complete_sum(frame, &headers, TCP_CHECKSUM),
-        protocol::UDP => complete_sum(frame, &headers, UDP_CHECKSUM),
+        protocol::TCP => complete_sum(frame, &headers, field::tcp::CHECKSUM),
+        protocol::UDP => complete_sum(frame, &headers, field::udp::CHECKSUM),
         protocol::SCTP => complete_crc(frame, &headers),
         _ => false,
     }
 }
 
-fn complete_sum<F: Frame>(frame: &mut F, headers: &Headers, offset: usize) -> bool {
-    let place = usize::from(headers.l4_offset) + offset;
-    let Some(found) = frame.head().get(place..).and_then(|bytes| bytes.first_chunk::<2>()) else {
-        return false;
-    };
-    if u16::from_be_bytes(*found) != !pseudo_header(frame, headers, headers.l4_len).checksum() {
+fn complete_sum<F: Frame>(frame: &mut F, headers: &Headers, field: Field) -> bool {
+    let l4 = frame.head().get(usize::from(headers.l4_offset)..).unwrap_or_default();
+    let Some(found) = get(l4, field.clone()) else { return false };
+    if u16::from_be_bytes(found) != !pseudo_header(frame, headers, headers.l4_len).checksum() {
         return false;
     }
     // What stands in the field is the part of the sum that it is to begin with.
@@ -45,22 +41,20 @@ fn complete_sum<F: Frame>(frame: &mut F, headers: &Headers, offset: usize) -> bo
         0 => u16::MAX,
         checksum => checksum,
     };
-    write(frame, place, &checksum.to_be_bytes());
+    write(frame, headers, field, checksum.to_be_bytes());
     true
 }
 
 fn complete_crc<F: Frame>(frame: &mut F, headers: &Headers) -> bool {
     let Some(header) = l4_header::<F, { sctp::HEADER_BYTES }>(frame, headers) else { return false };
-    if header[sctp::CHECKSUM_OFFSET..] != [0; 4] {
+    if header[field::sctp::CHECKSUM] != [0; 4] {
         return false;
     }
     let crc = sctp_crc(frame, headers, header);
-    write(frame, usize::from(headers.l4_offset) + sctp::CHECKSUM_OFFSET, &crc);
+    write(frame, headers, field::sctp::CHECKSUM, crc);
     true
 }
 
-fn write<F: Frame>(frame: &mut F, place: usize, bytes: &[u8]) {
-    if let Some(field) = frame.head_mut().get_mut(place..place + bytes.len()) {
-        field.copy_from_slice(bytes);
-    }
+fn write<F: Frame, const N: usize>(frame: &mut F, headers: &Headers, field: Field, bytes: [u8; N]) {
+    put(frame.head_mut().get_mut(usize::from(headers.l4_offset)..).unwrap_or_default(), field, bytes);
 }

@@ -1,6 +1,7 @@
 //! Ethernet II frames (RFC 894) with VLAN tags: IEEE 802.1Q, 802.1ad, and the 0x9100 of older switches.
 
 use super::bytes::u16_at;
+use super::field;
 use crate::verdict::DropReason;
 
 /// Bytes of a header without tags.
@@ -25,7 +26,7 @@ const MAX_TAGS: usize = 4;
 #[inline]
 pub(super) fn payload(head: &[u8]) -> Result<(u16, usize), DropReason> {
     let header: &[u8; HEADER_BYTES] = head.first_chunk().ok_or(DropReason::Truncated)?;
-    match u16_at(header, 12) {
+    match u16_at(header, field::ethernet::ETHERTYPE) {
         ethertype if is_tag(ethertype) => behind_tags(head, ethertype),
         ethertype => Ok((ethertype, HEADER_BYTES)),
     }
@@ -37,7 +38,7 @@ fn behind_tags(head: &[u8], mut ethertype: u16) -> Result<(u16, usize), DropReas
     while is_tag(ethertype) && offset < HEADER_BYTES + MAX_TAGS * TAG_BYTES {
         let tag: &[u8; TAG_BYTES] =
             head.get(offset..).and_then(<[u8]>::first_chunk).ok_or(DropReason::Truncated)?;
-        ethertype = u16_at(tag, 2);
+        ethertype = u16_at(tag, 2..4);
         offset += TAG_BYTES;
     }
     Ok((ethertype, offset))
@@ -56,9 +57,9 @@ const fn is_tag(ethertype: u16) -> bool {
 
 /// Turns a frame round: back to the neighbour that sent it.
 pub(crate) fn invert(frame: &mut [u8]) {
-    if let Some((destination, rest)) = frame.split_at_mut_checked(6)
-        && let Some(source) = rest.get_mut(..6)
-    {
+    let addresses = field::ethernet::DESTINATION.start..field::ethernet::SOURCE.end;
+    if let Some(addresses) = frame.get_mut(addresses) {
+        let (destination, source) = addresses.split_at_mut(field::ethernet::SOURCE.start);
         destination.swap_with_slice(source);
     }
 }

@@ -1,6 +1,7 @@
 //! GRE: version 0 (RFC 2784, RFC 2890), and version 1, which carries PPTP (RFC 2637).
 
 use super::bytes::u16_at;
+use super::field;
 use crate::verdict::InvalidReason;
 
 /// Bytes of a header up to the call id of version 1, that included.
@@ -11,7 +12,7 @@ const VERSION: u16 = 0x0007;
 
 /// Whether a packet is of version 0 or 1. Four bytes are a whole header (RFC 2784 section 2.1).
 pub(crate) fn is_known(l4: &[u8]) -> bool {
-    l4.first_chunk::<4>().is_some_and(|header| u16_at(header, 0) & VERSION <= 1)
+    l4.first_chunk::<4>().is_some_and(|header| u16_at(header, field::gre::FLAGS_AND_VERSION) & VERSION <= 1)
 }
 
 /// The call id of a PPTP packet, which stands in the tuple for the destination port. Version 0 has none, its
@@ -20,10 +21,12 @@ pub(crate) fn is_known(l4: &[u8]) -> bool {
 pub(super) fn call_id(l4: &[u8]) -> Result<u16, InvalidReason> {
     const PPP: u16 = 0x880b;
     match l4.first_chunk::<HEADER_BYTES>() {
-        Some(header) if u16_at(header, 0) & VERSION == 1 => match u16_at(header, 2) {
-            PPP => Ok(u16_at(header, 6)),
-            _ => Err(InvalidReason::GreProtocol),
-        },
+        Some(header) if u16_at(header, field::gre::FLAGS_AND_VERSION) & VERSION == 1 => {
+            match u16_at(header, field::gre::PROTOCOL) {
+                PPP => Ok(u16_at(header, field::gre::CALL_ID)),
+                _ => Err(InvalidReason::GreProtocol),
+            }
+        }
         _ => Ok(0),
     }
 }

@@ -1,8 +1,9 @@
 //! IPv4 headers (RFC 791).
 
 use super::Datagram;
-use super::bytes::{u16_at, u32_at};
+use super::bytes::{put, u16_at, u32_at};
 use super::checksum::Sum;
+use super::field;
 use crate::frame::Checksum;
 use crate::headers::{Fragment, Headers};
 use crate::tuple::Family;
@@ -22,8 +23,11 @@ const OFFSET: u16 = 0x1fff;
 pub(super) fn parse(bytes: &[u8], frame_len: usize, checksum: Checksum) -> Result<Datagram<'_>, DropReason> {
     let header: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(DropReason::Truncated)?;
     let header_len = header_len(header);
-    let total_len = usize::from(u16_at(header, 2));
-    if header[0] >> 4 != 4 || header_len < HEADER_BYTES || total_len < header_len {
+    let total_len = usize::from(u16_at(header, field::ipv4::TOTAL_LENGTH));
+    if header[field::ipv4::VERSION_AND_LENGTH] >> 4 != 4
+        || header_len < HEADER_BYTES
+        || total_len < header_len
+    {
         return Err(DropReason::IpHeader);
     }
     if total_len > frame_len {
@@ -59,7 +63,7 @@ pub(super) fn is_undamaged(bytes: &[u8]) -> bool {
 }
 
 const fn header_len(header: &[u8; HEADER_BYTES]) -> usize {
-    (header[0] & 0xf) as usize * 4
+    (header[field::ipv4::VERSION_AND_LENGTH] & 0xf) as usize * 4
 }
 
 #[inline(always)]
@@ -69,18 +73,18 @@ fn datagram<'a>(
     header_len: usize,
     total_len: usize,
 ) -> Datagram<'a> {
-    let fragment = match u16_at(header, 6) & (MORE_FRAGMENTS | OFFSET) {
+    let fragment = match u16_at(header, field::ipv4::FLAGS_AND_OFFSET) & (MORE_FRAGMENTS | OFFSET) {
         0 => Fragment::Whole,
         MORE_FRAGMENTS => Fragment::First,
         _ => Fragment::Later,
     };
     Datagram {
         family: Family::V4,
-        src: u128::from(u32_at(header, 12)),
-        dst: u128::from(u32_at(header, 16)),
-        ttl: header[8],
+        src: u128::from(u32_at(header, field::ipv4::SOURCE)),
+        dst: u128::from(u32_at(header, field::ipv4::DESTINATION)),
+        ttl: header[field::ipv4::TTL],
         total_len,
-        protocol: header[9],
+        protocol: header[field::ipv4::PROTOCOL],
         l4_offset: header_len,
         l4: bytes.get(header_len..total_len.min(bytes.len())).unwrap_or_default(),
         fragment,
@@ -90,23 +94,24 @@ fn datagram<'a>(
 
 /// Writes the checksum into a whole header that has changed, and was undamaged before.
 pub(crate) fn write_checksum(header: &mut [u8]) {
-    const CHECKSUM: std::ops::Range<usize> = 10..12;
-    if let Some(field) = header.get_mut(CHECKSUM) {
-        field.copy_from_slice(&[0; 2]);
-        let checksum = Sum::default().bytes(header).checksum();
-        header[CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
-    }
+    put(header, field::ipv4::CHECKSUM, [0; 2]);
+    let checksum = Sum::default().bytes(header).checksum();
+    put(header, field::ipv4::CHECKSUM, checksum.to_be_bytes());
 }
 
 /// Whether a router may cut a packet whose header was parsed into fragments.
 pub(crate) fn may_be_fragmented(head: &[u8], headers: &Headers) -> bool {
     let header = head.get(usize::from(headers.l3_offset)..).unwrap_or_default();
-    header.first_chunk::<HEADER_BYTES>().is_some_and(|header| u16_at(header, 6) & DONT_FRAGMENT == 0)
+    header
+        .first_chunk::<HEADER_BYTES>()
+        .is_some_and(|header| u16_at(header, field::ipv4::FLAGS_AND_OFFSET) & DONT_FRAGMENT == 0)
 }
 
 /// Where a fragment begins in its datagram, in units of eight bytes, and whether others follow.
 pub(crate) fn fragment_field(header: &[u8]) -> (u16, bool) {
-    let field = header.first_chunk::<HEADER_BYTES>().map_or(0, |header| u16_at(header, 6));
+    let field = header
+        .first_chunk::<HEADER_BYTES>()
+        .map_or(0, |header| u16_at(header, field::ipv4::FLAGS_AND_OFFSET));
     (field & OFFSET, field & MORE_FRAGMENTS != 0)
 }
 
@@ -116,8 +121,8 @@ pub(crate) fn write_fragment(packet: &mut [u8], header_bytes: usize, units: u16,
     let header = packet.get_mut(..header_bytes).unwrap_or_default();
     if let Some(fixed) = header.first_chunk_mut::<HEADER_BYTES>() {
         let flags = if more_follow { MORE_FRAGMENTS } else { 0 };
-        fixed[2..4].copy_from_slice(&length.to_be_bytes());
-        fixed[6..8].copy_from_slice(&(flags | units & OFFSET).to_be_bytes());
+        fixed[field::ipv4::TOTAL_LENGTH].copy_from_slice(&length.to_be_bytes());
+        fixed[field::ipv4::FLAGS_AND_OFFSET].copy_from_slice(&(flags | units & OFFSET).to_be_bytes());
     }
     write_checksum(header);
 }

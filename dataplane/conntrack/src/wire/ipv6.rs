@@ -2,6 +2,7 @@
 
 use super::Datagram;
 use super::bytes::{u16_at, u128_at};
+use super::field;
 use crate::headers::Fragment;
 use crate::tuple::{Family, protocol};
 use crate::verdict::DropReason;
@@ -11,9 +12,6 @@ pub const HEADER_BYTES: usize = 40;
 
 /// Bytes of a fragment header (RFC 8200 section 4.5).
 pub(crate) const FRAGMENT_HEADER_BYTES: usize = 8;
-
-/// Where the number of the next header stands in the fixed one.
-const NEXT_HEADER: usize = 6;
 
 /// Extension headers that are walked. RFC 8200 section 4.1 has a use for seven.
 const MAX_EXTENSIONS: usize = 16;
@@ -33,14 +31,14 @@ mod next_header {
 #[inline]
 pub(super) fn parse(bytes: &[u8], frame_len: usize) -> Result<Datagram<'_>, DropReason> {
     let header: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(DropReason::Truncated)?;
-    let total_len = HEADER_BYTES + usize::from(u16_at(header, 4));
-    if header[0] >> 4 != 6 {
+    let total_len = HEADER_BYTES + usize::from(u16_at(header, field::ipv6::PAYLOAD_LENGTH));
+    if header[field::ipv6::VERSION] >> 4 != 6 {
         return Err(DropReason::IpHeader);
     }
     if total_len > frame_len {
         return Err(DropReason::Truncated);
     }
-    if is_impossible(u128_at(header, 8)) {
+    if is_impossible(u128_at(header, field::ipv6::SOURCE)) {
         return Err(DropReason::IpSource);
     }
     let (datagram, is_nested) = datagram(header, bytes, total_len);
@@ -65,12 +63,12 @@ pub(super) fn quoted(bytes: &[u8]) -> Option<Datagram<'_>> {
 #[inline]
 fn datagram<'a>(header: &[u8; HEADER_BYTES], bytes: &'a [u8], total_len: usize) -> (Datagram<'a>, bool) {
     let bytes = bytes.get(..total_len).unwrap_or(bytes);
-    let chain = walk(bytes, header[NEXT_HEADER]);
+    let chain = walk(bytes, header[field::ipv6::NEXT_HEADER]);
     let datagram = Datagram {
         family: Family::V6,
-        src: u128_at(header, 8),
-        dst: u128_at(header, 24),
-        ttl: header[7],
+        src: u128_at(header, field::ipv6::SOURCE),
+        dst: u128_at(header, field::ipv6::DESTINATION),
+        ttl: header[field::ipv6::HOP_LIMIT],
         total_len,
         protocol: chain.protocol,
         l4_offset: chain.offset,
@@ -83,12 +81,12 @@ fn datagram<'a>(header: &[u8; HEADER_BYTES], bytes: &'a [u8], total_len: usize) 
 
 /// Where the fragment header stands in the headers of a fragment.
 pub(crate) fn fragment_header_place(bytes: &[u8]) -> Option<usize> {
-    walk(bytes, *bytes.get(NEXT_HEADER)?).fragment_header
+    walk(bytes, *bytes.get(field::ipv6::NEXT_HEADER)?).fragment_header
 }
 
 /// Where the number of the L4 protocol stands in a whole datagram.
 pub(crate) fn protocol_place(bytes: &[u8]) -> Option<usize> {
-    Some(walk(bytes, *bytes.get(NEXT_HEADER)?).protocol_place)
+    Some(walk(bytes, *bytes.get(field::ipv6::NEXT_HEADER)?).protocol_place)
 }
 
 /// Where a chain of extension headers ends.
@@ -109,7 +107,7 @@ struct Chain {
 fn walk(bytes: &[u8], first: u8) -> Chain {
     let mut chain = Chain {
         protocol: first,
-        protocol_place: NEXT_HEADER,
+        protocol_place: field::ipv6::NEXT_HEADER,
         offset: HEADER_BYTES,
         fragment: Fragment::Whole,
         fragment_header: None,
@@ -128,11 +126,11 @@ fn walk(bytes: &[u8], first: u8) -> Chain {
         let Some(extension) = rest.first_chunk::<8>() else { break };
         // Beyond its first 8 bytes an extension header is counted in units of 8, an authentication header
         // in units of 4 (RFC 4302 section 2.2); a fragment header has no more than those 8.
-        let extension_len = 8 + usize::from(extension[1]) * unit_bytes;
+        let extension_len = 8 + usize::from(extension[field::extension::LENGTH]) * unit_bytes;
         if chain.protocol == next_header::FRAGMENT {
-            chain.fragment = Fragment::of_ipv6(u16_at(extension, 2));
+            chain.fragment = Fragment::of_ipv6(u16_at(extension, field::extension::FRAGMENT_OFFSET));
             chain.is_nested = chain.fragment_header.replace(chain.offset).is_some()
-                || extension[0] == next_header::FRAGMENT;
+                || extension[field::extension::NEXT_HEADER] == next_header::FRAGMENT;
             if chain.is_nested {
                 break;
             }
@@ -140,7 +138,7 @@ fn walk(bytes: &[u8], first: u8) -> Chain {
         if extension_len > rest.len() {
             break;
         }
-        (chain.protocol, chain.protocol_place) = (extension[0], chain.offset);
+        (chain.protocol, chain.protocol_place) = (extension[field::extension::NEXT_HEADER], chain.offset);
         chain.offset += extension_len;
         if chain.fragment == Fragment::Later {
             return chain;

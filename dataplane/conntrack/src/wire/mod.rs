@@ -5,10 +5,11 @@
 //! so that an `untracked` rule can still match it. [`verify_checksum`] looks at the payload, for packets
 //! that such a rule does not spare. [`complete_checksum`] is for packets whose sender left that to its device.
 
-mod bytes;
+pub mod bytes;
 pub mod checksum;
 mod complete;
 pub mod ethernet;
+pub mod field;
 pub(crate) mod gre;
 pub mod icmp;
 pub(crate) mod ipv4;
@@ -28,7 +29,7 @@ use crate::frame::{Frame, Reassembled};
 use crate::headers::{Fragment, Headers, Kind};
 use crate::tuple::{Family, Selector, Tuple, protocol};
 use crate::verdict::{DropReason, InvalidReason};
-use bytes::u16_at;
+use bytes::{put, u16_at, u32_at, u128_at};
 
 /// What an IP header says, whatever its version.
 #[derive(Clone, Copy, Debug)]
@@ -115,10 +116,10 @@ pub fn has_martian_source<F: Frame>(frame: &F, headers: &Headers) -> bool {
     let header = frame.head().get(usize::from(headers.l3_offset)..).unwrap_or_default();
     match headers.family() {
         Some(Family::V4) => {
-            header.first_chunk().is_none_or(|h: &[u8; 20]| ipv4::is_martian(bytes::u32_at(h, 12)))
+            header.first_chunk().is_none_or(|h: &[u8; 20]| ipv4::is_martian(u32_at(h, field::ipv4::SOURCE)))
         }
         Some(Family::V6) => {
-            header.first_chunk().is_none_or(|h: &[u8; 40]| ipv6::is_martian(bytes::u128_at(h, 8)))
+            header.first_chunk().is_none_or(|h: &[u8; 40]| ipv6::is_martian(u128_at(h, field::ipv6::SOURCE)))
         }
         None => false,
     }
@@ -129,7 +130,9 @@ pub(crate) fn decrement_ttl(head: &mut [u8], headers: &Headers) {
     let l3 = head.get_mut(usize::from(headers.l3_offset)..).unwrap_or_default();
     match headers.family() {
         Some(Family::V4) => {
-            let Some([ttl, protocol, high, low]) = l3.get_mut(8..12).and_then(<[u8]>::first_chunk_mut) else {
+            const FIELDS: field::Field = field::ipv4::TTL..field::ipv4::CHECKSUM.end;
+            let Some([ttl, protocol, high, low]) = l3.get_mut(FIELDS).and_then(<[u8]>::first_chunk_mut)
+            else {
                 return;
             };
             let old = u16::from_be_bytes([*ttl, *protocol]);
@@ -139,7 +142,7 @@ pub(crate) fn decrement_ttl(head: &mut [u8], headers: &Headers) {
             [*high, *low] = checksum::update(sum, old, new).to_be_bytes();
         }
         Some(Family::V6) => {
-            if let Some(limit) = l3.get_mut(7) {
+            if let Some(limit) = l3.get_mut(field::ipv6::HOP_LIMIT) {
                 *limit = limit.saturating_sub(1);
             }
         }
@@ -154,16 +157,14 @@ pub(crate) fn write_length(head: &mut [u8], headers: &Headers) {
     match headers.family() {
         Some(Family::V4) => {
             let Some(header) = l3.first_chunk_mut::<20>() else { return };
-            let (old, new) = (bytes::u16_at(header, 2), headers.l3_len as u16);
-            let sum = checksum::update(bytes::u16_at(header, 10), old, new);
-            header[2..4].copy_from_slice(&new.to_be_bytes());
-            header[10..12].copy_from_slice(&sum.to_be_bytes());
+            let (old, new) = (u16_at(header, field::ipv4::TOTAL_LENGTH), headers.l3_len as u16);
+            let sum = checksum::update(u16_at(header, field::ipv4::CHECKSUM), old, new);
+            header[field::ipv4::TOTAL_LENGTH].copy_from_slice(&new.to_be_bytes());
+            header[field::ipv4::CHECKSUM].copy_from_slice(&sum.to_be_bytes());
         }
         Some(Family::V6) => {
-            if let Some(field) = l3.get_mut(4..6) {
-                let payload = headers.l3_len.saturating_sub(ipv6::HEADER_BYTES as u32) as u16;
-                field.copy_from_slice(&payload.to_be_bytes());
-            }
+            let payload = headers.l3_len.saturating_sub(ipv6::HEADER_BYTES as u32) as u16;
+            put(l3, field::ipv6::PAYLOAD_LENGTH, payload.to_be_bytes());
         }
         None => {}
     }
@@ -173,10 +174,18 @@ pub(crate) fn write_length(head: &mut [u8], headers: &Headers) {
 pub fn addresses(head: &[u8], headers: &Headers) -> (u128, u128) {
     let header = head.get(usize::from(headers.l3_offset)..).unwrap_or_default();
     let addresses = match headers.tuple.family() {
-        Family::V4 => header
-            .first_chunk()
-            .map(|h: &[u8; 20]| (u128::from(bytes::u32_at(h, 12)), u128::from(bytes::u32_at(h, 16)))),
-        Family::V6 => header.first_chunk().map(|h: &[u8; 40]| (bytes::u128_at(h, 8), bytes::u128_at(h, 24))),
+        Family::V4 => {
+            let number = |h, field| u128::from(u32_at::<{ ipv4::HEADER_BYTES }>(h, field));
+            header
+                .first_chunk()
+                .map(|h| (number(h, field::ipv4::SOURCE), number(h, field::ipv4::DESTINATION)))
+        }
+        Family::V6 => {
+            let number = u128_at::<{ ipv6::HEADER_BYTES }>;
+            header
+                .first_chunk()
+                .map(|h| (number(h, field::ipv6::SOURCE), number(h, field::ipv6::DESTINATION)))
+        }
     };
     addresses.unwrap_or_default()
 }
@@ -277,10 +286,12 @@ type PortPair = (u16, u16);
 fn readable_ports(protocol: u8, l4: &[u8]) -> Option<PortPair> {
     match protocol {
         _ if protocol::has_ports(protocol) => {
-            l4.first_chunk::<4>().map(|ports| (u16_at(ports, 0), u16_at(ports, 2)))
+            let ports = l4.get(field::ports::BOTH)?.first_chunk::<4>()?;
+            Some((u16_at(ports, field::ports::SOURCE), u16_at(ports, field::ports::DESTINATION)))
         }
         protocol::ICMP | protocol::ICMPV6 => {
-            l4.first_chunk::<{ icmp::HEADER_BYTES }>().map(|header| (u16_at(header, 4), u16_at(header, 0)))
+            let header = l4.first_chunk::<{ icmp::HEADER_BYTES }>()?;
+            Some((u16_at(header, field::icmp::IDENTIFIER), u16_at(header, field::icmp::TYPE_AND_CODE)))
         }
         protocol::GRE => gre::call_id(l4).ok().map(|call_id| (0, call_id)),
         _ => Some((0, 0)),

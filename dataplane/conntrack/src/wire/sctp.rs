@@ -2,15 +2,16 @@
 
 use super::PortPair;
 use super::bytes::{u16_at, u32_at};
+use super::field;
 use crate::headers::Packet;
 use crate::verdict::InvalidReason;
 
 /// Bytes of the common header.
 pub const HEADER_BYTES: usize = 12;
+/// Bytes of a chunk's header.
+const CHUNK_HEADER_BYTES: usize = 4;
 /// Bytes of a chunk up to the initiate tag of an INIT or INIT ACK, that included.
 pub(super) const INITIATE_BYTES: usize = 8;
-/// Where the checksum stands in the common header.
-pub(crate) const CHECKSUM_OFFSET: usize = 8;
 
 /// The chunk types that a middlebox reads (RFC 9260 section 3.2).
 pub mod chunk_type {
@@ -47,7 +48,12 @@ impl<'a> SctpPacket<'a> {
     /// [`crate::headers::Kind::Tracked`] is.
     pub fn parse(packet: &Packet<'a>) -> Option<Self> {
         let (header, chunks) = packet.l4().split_first_chunk::<HEADER_BYTES>()?;
-        Some(Self { sport: u16_at(header, 0), dport: u16_at(header, 2), tag: u32_at(header, 4), chunks })
+        Some(Self {
+            sport: u16_at(header, field::ports::SOURCE),
+            dport: u16_at(header, field::ports::DESTINATION),
+            tag: u32_at(header, field::sctp::VERIFICATION_TAG),
+            chunks,
+        })
     }
 
     /// The chunks, in order, as far as they are in the first segment. The last item is an error where a
@@ -60,7 +66,7 @@ impl<'a> SctpPacket<'a> {
 /// The ports of a common header that is whole.
 pub(super) fn ports(l4: &[u8]) -> Result<PortPair, InvalidReason> {
     let header: &[u8; HEADER_BYTES] = l4.first_chunk().ok_or(InvalidReason::ShortHeader)?;
-    Ok((u16_at(header, 0), u16_at(header, 2)))
+    Ok((u16_at(header, field::ports::SOURCE), u16_at(header, field::ports::DESTINATION)))
 }
 
 /// One chunk.
@@ -82,7 +88,7 @@ impl Chunk<'_> {
 
     /// The initiate tag, first field of INIT and INIT ACK.
     pub fn initiate_tag(&self) -> Option<u32> {
-        self.value.first_chunk::<4>().map(|tag| u32_at(tag, 0))
+        self.value.first_chunk::<4>().map(|tag| u32_at(tag, field::chunk::INITIATE_TAG))
     }
 }
 
@@ -100,13 +106,13 @@ impl<'a> Iterator for Chunks<'a> {
     type Item = Result<Chunk<'a>, BadChunk>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let &[kind, flags, ..] = self.rest.first_chunk::<4>()?;
-        let length = usize::from(u16_at(self.rest.first_chunk::<4>()?, 2));
-        if length < 4 {
+        let header = self.rest.first_chunk::<CHUNK_HEADER_BYTES>()?;
+        let ([kind, flags, ..], length) = (*header, usize::from(u16_at(header, field::chunk::LENGTH)));
+        if length < CHUNK_HEADER_BYTES {
             self.rest = &[];
             return Some(Err(BadChunk));
         }
-        let value = &self.rest[4..length.min(self.rest.len())];
+        let value = &self.rest[CHUNK_HEADER_BYTES..length.min(self.rest.len())];
         self.rest = self.rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some(Ok(Chunk { kind, flags, value }))
     }

@@ -3,6 +3,7 @@
 
 use super::PortPair;
 use super::bytes::{u16_at, u32_at};
+use super::field;
 use crate::headers::Packet;
 use crate::verdict::InvalidReason;
 use bitflags::bitflags;
@@ -13,10 +14,7 @@ pub const HEADER_BYTES: usize = 20;
 /// Bytes of the longest header, with all options that there can be.
 pub const LONGEST_HEADER: usize = 60;
 
-/// Where in the header the checksum is.
-pub const CHECKSUM: usize = 16;
-
-/// The control bits, byte 13 of the header.
+/// The control bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Flags(pub u8);
 
@@ -73,12 +71,12 @@ impl<'a> Segment<'a> {
         let header_len = data_offset(header);
         let options = l4.get(HEADER_BYTES..header_len)?;
         Some(Self {
-            sport: u16_at(header, 0),
-            dport: u16_at(header, 2),
-            seq: u32_at(header, 4),
-            ack: u32_at(header, 8),
-            flags: Flags(header[13]),
-            window: u16_at(header, 14),
+            sport: u16_at(header, field::ports::SOURCE),
+            dport: u16_at(header, field::ports::DESTINATION),
+            seq: u32_at(header, field::tcp::SEQUENCE),
+            ack: u32_at(header, field::tcp::ACKNOWLEDGMENT),
+            flags: Flags(header[field::tcp::FLAGS]),
+            window: u16_at(header, field::tcp::WINDOW),
             header_len: header_len as u8,
             payload_len: packet.headers.l4_len - header_len as u32,
             options,
@@ -116,7 +114,7 @@ pub(super) fn ports(l4: &[u8], l4_len: usize) -> Result<PortPair, InvalidReason>
     match data_offset(header) {
         offset if offset < HEADER_BYTES || offset > l4_len => Err(InvalidReason::BadLength),
         offset if offset > l4.len() => Err(InvalidReason::ShortHeader),
-        _ => Ok((u16_at(header, 0), u16_at(header, 2))),
+        _ => Ok((u16_at(header, field::ports::SOURCE), u16_at(header, field::ports::DESTINATION))),
     }
 }
 
@@ -128,7 +126,7 @@ pub(super) fn header_bytes(l4: &[u8]) -> usize {
 /// Header length in bytes as the data offset field says, options included; not checked.
 #[inline]
 const fn data_offset(header: &[u8; HEADER_BYTES]) -> usize {
-    (header[12] >> 4) as usize * 4
+    (header[field::tcp::DATA_OFFSET] >> 4) as usize * 4
 }
 
 /// One option.
@@ -160,7 +158,7 @@ impl<'a> Options<'a> {
             TcpOption::Sack(blocks) => blocks,
             _ => &[],
         });
-        blocks.map(|block| (u32_at(block, 0), u32_at(block, 4)))
+        blocks.map(|block| (u32_at(block, 0..4), u32_at(block, 4..8)))
     }
 }
 

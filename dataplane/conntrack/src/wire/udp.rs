@@ -1,8 +1,8 @@
 //! UDP (RFC 768) and UDP-Lite (RFC 3828).
 
 use super::PortPair;
-use super::bytes::u16_at;
-use super::checksum;
+use super::bytes::{get, put, u16_at};
+use super::{checksum, field};
 use crate::verdict::InvalidReason;
 
 /// Bytes of a header.
@@ -14,7 +14,7 @@ pub(super) fn ports(l4: &[u8], l4_len: usize) -> Result<PortPair, InvalidReason>
     let header: &[u8; HEADER_BYTES] = l4.first_chunk().ok_or(InvalidReason::ShortHeader)?;
     match length(header) {
         length if length < HEADER_BYTES || length > l4_len => Err(InvalidReason::BadLength),
-        _ => Ok((u16_at(header, 0), u16_at(header, 2))),
+        _ => Ok((u16_at(header, field::ports::SOURCE), u16_at(header, field::ports::DESTINATION))),
     }
 }
 
@@ -24,19 +24,19 @@ pub(super) fn ports_lite(l4: &[u8], l4_len: usize) -> Result<PortPair, InvalidRe
     match coverage(header, l4_len) {
         covered if covered < HEADER_BYTES || covered > l4_len => Err(InvalidReason::BadLength),
         _ if checksum(header) == 0 => Err(InvalidReason::BadChecksum),
-        _ => Ok((u16_at(header, 0), u16_at(header, 2))),
+        _ => Ok((u16_at(header, field::ports::SOURCE), u16_at(header, field::ports::DESTINATION))),
     }
 }
 
 /// The datagram's length in bytes, header included, as it says itself.
 #[inline]
 pub(crate) const fn length(header: &[u8; HEADER_BYTES]) -> usize {
-    u16_at(header, 4) as usize
+    u16_at(header, field::udp::LENGTH) as usize
 }
 
 /// The bytes of a UDP-Lite packet that its checksum covers; 0 stands for all.
 pub(super) const fn coverage(header: &[u8; HEADER_BYTES], l4_len: usize) -> usize {
-    match u16_at(header, 4) {
+    match u16_at(header, field::udp::LENGTH) {
         0 => l4_len,
         covered => covered as usize,
     }
@@ -44,27 +44,25 @@ pub(super) const fn coverage(header: &[u8; HEADER_BYTES], l4_len: usize) -> usiz
 
 /// Writes the datagram's length in bytes, header included.
 pub(crate) fn write_length(l4: &mut [u8], length: u16) {
-    if let Some(field) = l4.get_mut(4..6) {
-        field.copy_from_slice(&length.to_be_bytes());
-    }
+    put(l4, field::udp::LENGTH, length.to_be_bytes());
 }
 
 /// Has the checksum follow what it covers, which has grown by this ([`checksum::change`]). One that is none remains none, and none
 /// becomes so: 0 is written as all ones (RFC 768).
 ///
 /// [`checksum::change`]: super::checksum::change
+#[inline]
 pub(crate) fn add_to_checksum(l4: &mut [u8], change: u64) {
-    let Some(field) = l4.get_mut(6..).and_then(<[u8]>::first_chunk_mut) else { return };
-    let old = u16::from_be_bytes(*field);
+    let Some(old) = get(l4, field::udp::CHECKSUM).map(u16::from_be_bytes) else { return };
     if old != 0 {
         let new = checksum::add(old, change);
-        *field = (if new == 0 { u16::MAX } else { new }).to_be_bytes();
+        put(l4, field::udp::CHECKSUM, (if new == 0 { u16::MAX } else { new }).to_be_bytes());
     }
 }
 
 /// The checksum; 0 is none.
 pub(crate) const fn checksum(header: &[u8; HEADER_BYTES]) -> u16 {
-    u16_at(header, 6)
+    u16_at(header, field::udp::CHECKSUM)
 }
 
 #[cfg(test)]

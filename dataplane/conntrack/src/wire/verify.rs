@@ -1,7 +1,7 @@
 //! Verifying the checksum of a packet's L4 header and payload, which may lie in several segments.
 
 use super::checksum::{Crc32c, Sum};
-use super::{sctp, segments, udp};
+use super::{field, sctp, segments, udp};
 use crate::frame::{Checksum, Frame};
 use crate::headers::Headers;
 use crate::tuple::{Family, protocol};
@@ -62,14 +62,14 @@ fn verify_udplite<F: Frame>(frame: &F, headers: &Headers) -> bool {
 /// The CRC is of the packet with zeros in place of the CRC (RFC 9260 section 6.8).
 fn verify_sctp<F: Frame>(frame: &F, headers: &Headers) -> bool {
     let Some(header) = l4_header::<F, { sctp::HEADER_BYTES }>(frame, headers) else { return false };
-    sctp_crc(frame, headers, header) == header[sctp::CHECKSUM_OFFSET..]
+    sctp_crc(frame, headers, header) == header[field::sctp::CHECKSUM]
 }
 
 /// The CRC as it belongs into the header, which is the frame's own.
 pub(super) fn sctp_crc<F: Frame>(frame: &F, headers: &Headers, header: &[u8; sctp::HEADER_BYTES]) -> [u8; 4] {
     let mut slices = segments::slices(frame, headers.l4_offset, headers.l4_len as usize);
     let first = slices.next().unwrap_or_default().get(sctp::HEADER_BYTES..).unwrap_or_default();
-    let crc = Crc32c::default().bytes(&header[..sctp::CHECKSUM_OFFSET]).bytes(&[0; 4]).bytes(first);
+    let crc = Crc32c::default().bytes(&header[..field::sctp::CHECKSUM.start]).bytes(&[0; 4]).bytes(first);
     slices.fold(crc, Crc32c::bytes).to_wire()
 }
 
@@ -100,8 +100,8 @@ pub(super) fn pseudo_header<F: Frame>(frame: &F, headers: &Headers, length: u32)
     let sum = |addresses| Sum::default().pseudo_header(addresses, headers.protocol, length);
     // One copy for each family, with its length known.
     match headers.tuple.family() {
-        Family::V4 => sum(header.get(12..20).unwrap_or_default()),
-        Family::V6 => sum(header.get(8..40).unwrap_or_default()),
+        Family::V4 => sum(header.get(field::ipv4::ADDRESSES).unwrap_or_default()),
+        Family::V6 => sum(header.get(field::ipv6::ADDRESSES).unwrap_or_default()),
     }
 }
 

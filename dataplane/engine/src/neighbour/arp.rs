@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use sluice_conntrack::forward::{MacAddress, is_group};
-use sluice_conntrack::wire::ethernet;
+use sluice_conntrack::wire::{bytes, ethernet, field};
 
 use super::message::{Bytes, Message, Speaker};
 
@@ -16,18 +16,18 @@ const BROADCAST: MacAddress = [0xff; 6];
 /// Reads a message behind an untagged Ethernet header.
 pub(super) fn read(frame: &[u8]) -> Option<Message> {
     let (ethernet, packet) = frame.split_at_checked(ethernet::HEADER_BYTES)?;
-    let packet: &[u8; 28] = packet.first_chunk()?;
-    if ethernet[12..] != ethernet::ARP.to_be_bytes() || packet[..6] != ETHERNET_IPV4 {
+    let is_arp = ethernet[field::ethernet::ETHERTYPE] == ethernet::ARP.to_be_bytes();
+    if !is_arp || packet.get(field::arp::ADDRESS_KINDS)? != ETHERNET_IPV4 {
         return None;
     }
-    let mac: MacAddress = *packet[8..].first_chunk()?;
-    let address = |at: usize| packet[at..].first_chunk::<4>().map(|bytes| Ipv4Addr::from(*bytes));
-    let (sender, target) = (address(14)?, address(24)?);
+    let mac: MacAddress = bytes::get(packet, field::arp::SENDER_MAC)?;
+    let address = |field| bytes::get::<4>(packet, field).map(Ipv4Addr::from);
+    let (sender, target) = (address(field::arp::SENDER)?, address(field::arp::TARGET)?);
     if is_group(&mac) || sender.is_multicast() || sender.is_broadcast() {
         return None;
     }
     let sender = Speaker { address: IpAddr::V4(sender), mac };
-    match u16::from_be_bytes([packet[6], packet[7]]) {
+    match u16::from_be_bytes(bytes::get(packet, field::arp::OPERATION)?) {
         REQUEST => Some(Message::Solicitation { from: Some(sender), target: target.into() }),
         REPLY if !sender.address.is_unspecified() => {
             Some(Message::Advertisement { from: sender, overrides: true })

@@ -23,6 +23,7 @@ use crate::settings::{Preset, Settings, TcpOptions};
 use crate::tuple::Direction;
 use crate::verdict::InvalidReason;
 use crate::wire::tcp::{Flags, Segment};
+use crate::wire::{bytes, field};
 use memory::{Mark, TcpMemory, Traits};
 use offer::Offer;
 use reset::{misfit, reset};
@@ -105,8 +106,8 @@ pub fn update(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direc
 /// tell its sequence number.
 #[cold]
 pub fn is_in_flight(entry: &Entry, direction: Direction, quoted: &[u8]) -> bool {
-    let seq = quoted.get(4..8).and_then(<[u8]>::first_chunk);
-    seq.is_some_and(|seq| entry.tracker.get::<TcpMemory>().is_in_flight(u32::from_be_bytes(*seq), direction))
+    let seq = bytes::get(quoted, field::tcp::SEQUENCE);
+    seq.is_some_and(|seq| entry.tracker.get::<TcpMemory>().is_in_flight(u32::from_be_bytes(seq), direction))
 }
 
 /// The common case, and the rules' answer to it: data or an acknowledgement that fits an established
