@@ -5,6 +5,7 @@ mod check;
 mod conntrack;
 mod expect;
 mod help;
+mod helpers;
 mod nat;
 mod routes;
 mod text;
@@ -61,6 +62,8 @@ pub enum Command {
     Conntrack(Box<ConntrackArgs>),
     /// Address translation of a running daemon: pools of ports, and whose an address and port are
     Nat(nat::Nat),
+    /// The helpers of a running daemon: which there are, what came of them, on and off
+    Helpers(helpers::Helpers),
     /// A running daemon at a glance: entries, packets by state, ports, rules
     #[command(after_help = help::STATS_HELP)]
     Stats(Ask),
@@ -110,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => check.run(),
         Command::Conntrack(conntrack) => conntrack.run(),
         Command::Nat(nat) => nat.run(),
+        Command::Helpers(helpers) => helpers.run(),
         Command::Stats(ask) => ask.stats(),
         Command::Ports(ask) => ask.ports(),
         Command::Neighbours(ask) => ask.neighbours(),

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::config::Host;
+use crate::config::{HelperRule, Host};
 use crate::socket::protocol::{
-    Counted, NatRuleStatistics, Neighbour, PoolStatistics, PortDescription, Response, Route, RouteKind,
-    Statistics, Timeout,
+    Counted, HelperStatistics, NatRuleStatistics, Neighbour, PoolStatistics, PortDescription, Response,
+    Route, RouteKind, Statistics, Timeout,
 };
 
 /// An answer for a reader's eyes.
@@ -22,6 +22,7 @@ pub(super) fn text_of(answer: &Response) -> String {
         Response::Route(route) => route_line(route),
         Response::NatRules { rules } => nat_rules_text(rules),
         Response::Pools { pools } => pools_text(pools),
+        Response::Helpers { helpers, rules } => helpers_text(helpers, rules),
         Response::Reloaded { revision } => format!("configuration {revision} is in force\n"),
         Response::Timeouts { timeouts } => timeouts.iter().map(timeout_line).collect(),
         Response::Count { .. }
@@ -133,6 +134,39 @@ fn route_line(route: &Route) -> String {
     format!("{kind}{to}{via}{dev}{src}\n")
 }
 
+fn helpers_text(helpers: &[HelperStatistics], rules: &[HelperRule]) -> String {
+    if helpers.is_empty() {
+        return "no helper\n".to_owned();
+    }
+    let mut text = String::from(
+        "helper          connections       in all  expected     promised          met      expired      refused  turned off\n",
+    );
+    for one in helpers {
+        let name = if one.on { one.helper.clone() } else { format!("{} (off)", one.helper) };
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{name:<15} {:>11} {:>12} {:>9} {:>12} {:>12} {:>12} {:>12} {:>11}",
+            one.connections,
+            one.assigned,
+            one.expectations,
+            one.promised,
+            one.met,
+            one.expired,
+            one.refused,
+            one.turned_off
+        );
+    }
+    text += "\nrules\n";
+    for rule in rules {
+        let name = rule.name.map(|name| name.to_string()).unwrap_or_default();
+        let rest = HelperRule { name: None, ..rule.clone() };
+        // Rules are plain data, so they are always valid JSON.
+        let _ = writeln!(text, "  {name:<13} {}", serde_json::to_string(&rest).unwrap_or_default());
+    }
+    text
+}
+
 /// `25 Gbit/s`, `2.5 Gbit/s`, `100 Mbit/s`.
 fn speed_text(mbps: u32) -> String {
     match mbps {
@@ -193,7 +227,9 @@ fn pools_text(pools: &[PoolStatistics]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Helper;
     use crate::socket::protocol::{NatSide, PortStatistics, RuleStatistics};
+    use sluice_conntrack::helpers::HelperId;
 
     fn counted(name: &str, packets: u64) -> Counted {
         Counted { name: name.to_owned(), packets }
@@ -337,6 +373,27 @@ mod tests {
         assert_eq!(rows[2], ["twin", "-", "-", "-", "-", "4", "0"]);
         let widths: Vec<usize> = text.lines().map(str::len).collect();
         assert!(widths.iter().all(|width| *width == widths[0]), "columns stand below each other");
+    }
+
+    #[test]
+    fn helpers_stand_in_columns_above_their_rules() {
+        let ftp = HelperStatistics {
+            helper: "ftp".to_owned(),
+            on: false,
+            promised: 7,
+            met: 6,
+            ..Default::default()
+        };
+        let rule = HelperRule { name: Some(Helper(HelperId::Ftp)), loose: true, ..HelperRule::default() };
+        let text = helpers_text(&[ftp], &[rule]);
+        let rows: Vec<&str> = text.lines().collect();
+        assert_eq!(rows[0].len(), rows[1].len(), "{text}");
+        assert_eq!(
+            rows[1].split_whitespace().collect::<Vec<_>>(),
+            ["ftp", "(off)", "0", "0", "0", "7", "6", "0", "0", "0"]
+        );
+        assert_eq!(rows[2..], ["", "rules", "  ftp           {\"loose\":true}"]);
+        assert_eq!(helpers_text(&[], &[]), "no helper\n");
     }
 
     #[test]

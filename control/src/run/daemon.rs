@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use sluice_conntrack::listing::Layout;
+use sluice_conntrack::listing::{ExpectationSnapshot, Layout};
 use sluice_conntrack::nat::SPACES;
 use sluice_conntrack::{Configuration, State};
 use sluice_engine::Load;
@@ -20,7 +20,7 @@ use super::nat_rules::NatRules;
 use super::reload::{self, Reloads};
 use super::state::LastGood;
 use super::totals::{busy_ratio, counted, drops, shard_counters, summary, total};
-use super::{Event, RunError, listings, log, pools, ports, routes, rules, service, timeouts};
+use super::{Event, RunError, helpers, listings, log, pools, ports, routes, rules, service, timeouts};
 use crate::config::{self, Config};
 use crate::listing::Listing;
 use crate::metrics::{self, Sample};
@@ -152,6 +152,8 @@ impl Daemon {
                 self.stats().map(|stats| Response::NatRules { rules: self.nat_rules.list(&stats.rules) })
             }
             Request::Pools => self.pools().map(|pools| Response::Pools { pools }),
+            Request::Helpers => self.helpers(),
+            Request::SwitchHelper { name, on } => self.switch_helper(&name, on),
             // Its answer comes when the file has been read.
             Request::Reload => return self.reload(Some(reply)),
             Request::Timeouts => Ok(Response::Timeouts { timeouts: timeouts::list(&self.config) }),
@@ -284,12 +286,35 @@ impl Daemon {
         let config = timeouts::set(&self.config, name, value)?;
         let timeouts = config::settings(&config.conntrack).timeouts;
         let configuration = Arc::new(self.configuration.with_timeouts(timeouts));
-        self.dataplane.workers.set_timeouts(&configuration).map_err(|why| why.to_string())?;
+        self.dataplane.workers.amend(&configuration).map_err(|why| why.to_string())?;
         (self.config, self.configuration) = (config, configuration);
         let mut timeouts = timeouts::list(&self.config);
         timeouts.retain(|timeout| timeout.name == name);
         info!("timeout {name} set to {value} until the next reload");
         Ok(Response::Timeouts { timeouts })
+    }
+
+    fn helpers(&mut self) -> Result<Response, Unanswered> {
+        let stats = self.stats()?;
+        let helpers = helpers::list(&self.configuration.helpers, &stats.counters);
+        Ok(Response::Helpers { helpers, rules: helpers::rules(&self.config) })
+    }
+
+    /// Switches a helper; where it is off, nothing more is expected for it either.
+    fn switch_helper(&mut self, name: &str, is_on: bool) -> Result<Response, Unanswered> {
+        let helper = match helpers::named(&self.configuration.helpers, name) {
+            Ok(helper) => helper,
+            Err(message) => return Ok(Response::Error { message }),
+        };
+        let configuration = Arc::new(self.configuration.with_helper_switched(helper, is_on));
+        self.dataplane.workers.amend(&configuration)?;
+        self.configuration = configuration;
+        if !is_on {
+            let is_its = |shown: &ExpectationSnapshot| shown.expectation.helper() == Some(helper);
+            listings::end_expectations(&mut self.dataplane.workers, is_its)?;
+        }
+        info!("helper {name} switched {} until the next reload", if is_on { "on" } else { "off" });
+        self.helpers()
     }
 
     /// Publishes what the workers have counted and logged. An answer is a worker's heartbeat: without one of each the

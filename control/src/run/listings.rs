@@ -3,7 +3,7 @@
 use std::fmt;
 
 use sluice_conntrack::expectations::Unexpected;
-use sluice_conntrack::listing::Layout;
+use sluice_conntrack::listing::{ExpectationSnapshot, Layout};
 use sluice_engine::command::Unanswered;
 use sluice_engine::report::{Listed, ListedExpectation, Page};
 
@@ -78,23 +78,32 @@ pub fn expect(workers: &mut Workers, new: &NewExpectation) -> Result<Response, U
     })
 }
 
-/// Ends the expectations that fit.
+/// Ends the expectations that a client means.
 pub fn delete_expectations(
     workers: &mut Workers,
     filter: &ExpectationFilter,
 ) -> Result<Response, Unanswered> {
+    let count = end_expectations(workers, |expectation| filter.matches(expectation))?;
+    Ok(Response::ExpectationsDeleted { count })
+}
+
+/// Ends the expectations that fit; gives how many those were.
+pub fn end_expectations(
+    workers: &mut Workers,
+    fits: impl Fn(&ExpectationSnapshot) -> bool,
+) -> Result<u64, Unanswered> {
     let mut count = 0;
     for shard in 0..workers.count() {
         let mut next = Some(Box::new(Page::from_start()));
         while let Some(page) = next {
             let Some(page) = workers.list_expectations(shard, page).transpose()? else { break };
-            let fits = |(_, expectation): &&ListedExpectation| filter.matches(expectation);
+            let fits = |(_, expectation): &&ListedExpectation| fits(expectation);
             let ids = page.items().iter().filter(fits).map(|(id, _)| *id).collect();
             count += workers.unexpect(shard, ids)? as u64;
             next = page.into_next();
         }
     }
-    Ok(Response::ExpectationsDeleted { count })
+    Ok(count)
 }
 
 /// Visits what is on the next pages from a position on; gives the position behind them, `None` at the end.

@@ -10,6 +10,7 @@ mod background;
 mod candidate;
 mod daemon;
 mod dataplane;
+mod helpers;
 mod host;
 mod listings;
 mod log;

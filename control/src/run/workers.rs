@@ -169,14 +169,14 @@ impl Workers {
         Ok(counted)
     }
 
-    /// Puts the timeouts of a configuration in force with every worker, or with none. One that does not answer in time has them
-    /// all the same. In all else the configuration is that which they have.
+    /// Puts a configuration in force with every worker, or with none, that differs from the one they have in its timeouts or in
+    /// which helpers are on alone. One that does not answer in time has it all the same.
     ///
     /// # Errors
     /// Some worker has ended, or takes no more commands: none was told.
-    pub fn set_timeouts(&mut self, configuration: &Arc<Configuration>) -> Result<(), Unanswered> {
+    pub fn amend(&mut self, configuration: &Arc<Configuration>) -> Result<(), Unanswered> {
         self.ready()?;
-        let answers = self.send_to_all(repeat_with(|| Command::SetTimeouts(Arc::clone(configuration))));
+        let answers = self.send_to_all(repeat_with(|| Command::Amend(Arc::clone(configuration))));
         match answers.iter().any(|answer| matches!(answer, Err(Unanswered::Gone))) {
             true => Err(Unanswered::Gone),
             false => Ok(()),

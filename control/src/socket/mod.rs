@@ -10,6 +10,7 @@ mod cursor;
 mod expectation_filter;
 mod filter;
 mod filter_values;
+mod helpers;
 mod nat_rules;
 mod new_expectation;
 pub mod protocol;

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use sluice_conntrack::nat::SPACES;
 
 pub use super::cursor::Cursor;
+pub use super::helpers::HelperStatistics;
 pub use super::nat_rules::{NatRuleStatistics, NatSide};
 use super::{ExpectationFilter, Filter, NewExpectation};
-use crate::config::Host;
+use crate::config::{HelperRule, Host};
 use crate::listing::Listing;
 
 /// What a client asks.
@@ -77,6 +78,15 @@ pub enum Request {
     NatRules,
     /// What the SNAT rules have to give, and what is taken of it.
     Pools,
+    /// The helpers, and what came of them.
+    Helpers,
+    /// Switch a helper on or off until the next reload.
+    SwitchHelper {
+        /// Its name.
+        name: String,
+        /// Whether it is to be on.
+        on: bool,
+    },
     /// Read the configuration file anew and put it in force.
     Reload,
     /// All timeouts.
@@ -157,6 +167,13 @@ pub enum Response {
     Pools {
         /// The rules that translate, in their order.
         pools: Vec<PoolStatistics>,
+    },
+    /// Helpers: those that the configuration assigns, or the one that was switched.
+    Helpers {
+        /// In the order of their numbers.
+        helpers: Vec<HelperStatistics>,
+        /// What assigns them, in the order in which a first packet meets it.
+        rules: Vec<HelperRule>,
     },
     /// The new configuration is in force.
     Reloaded {

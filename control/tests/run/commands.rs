@@ -150,8 +150,8 @@ fn nonsense(daemon: &BoxUnderTest) {
     let kinds: Vec<_> = answers.iter().map(|answer| answer["response"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["error", "error", "count"]);
     assert!(daemon.say(&vec![b'['; 1 << 20]).contains("at most"));
-    let beyond = "{\"request\":\"entries\",\"from\":{\"shard\":7,\"place\":4294967295}}\n";
-    assert_eq!(daemon.say(beyond.as_bytes()), "{\"answer\":\"entries\",\"lines\":[]}\n");
+    let beyond = "{\"request\":\"entries\",\"from\":{\"shard\":7,\"position\":4294967295}}\n";
+    assert_eq!(daemon.say(beyond.as_bytes()), "{\"response\":\"entries\",\"lines\":[]}\n");
 }
 
 #[test]
@@ -166,6 +166,8 @@ fn without_a_daemon_the_commands_say_what_to_do() {
         "reload",
         "timeouts get",
         "neigh",
+        "helpers",
+        "helpers off ftp",
         "routes",
         "route get ::1",
     ] {

@@ -7,12 +7,16 @@ use std::process::{Command, Stdio};
 
 use crate::box_under_test::{BoxUnderTest, POLICY, wait_for};
 
+/// What reads the capture's datagrams, none of which is a request.
+const HELPERS: &str = "helpers: [{ name: tftp, ports: 53 }]\n";
+
 /// A rule that is about nobody: what it has to give is published all the same.
 const NAT: &str = "nat: { source: [{ name: nobody, source: 192.0.2.0/24, to: 203.0.113.10 }] }\n";
 
 #[test]
 fn metrics_are_served_and_sound() {
-    let daemon = BoxUnderTest::start_with(tempfile::tempdir().unwrap(), &format!("{POLICY}{NAT}"));
+    let config = format!("{POLICY}{NAT}{HELPERS}");
+    let daemon = BoxUnderTest::start_with(tempfile::tempdir().unwrap(), &config);
     wait_for("the counters to be published", || {
         value(&scrape(&daemon), r#"sluice_conntrack_inserts_total{shard="0"}"#) == Some("1202".to_owned())
     });
@@ -32,6 +36,11 @@ fn metrics_are_served_and_sound() {
         (r#"sluice_neighbours{shard="0",state="incomplete"}"#, "0"),
         (r#"sluice_neighbour_evictions_total{shard="0",state="stale"}"#, "0"),
         (r#"sluice_policy_rule_packets_total{rule="default"}"#, "1202"),
+        (r#"sluice_helper_connections{shard="0",helper="tftp"}"#, "1200"),
+        (r#"sluice_helper_assignments_total{shard="0",helper="tftp"}"#, "1200"),
+        (r#"sluice_helper_expectations{shard="0",helper="tftp"}"#, "0"),
+        (r#"sluice_helper_events_total{shard="0",helper="tftp",event="other-protocol"}"#, "1200"),
+        (r#"sluice_helper_events_total{shard="0",helper="ftp",event="expected"}"#, "0"),
         ("sluice_config_last_apply_success", "1"),
         ("sluice_conntrack_entries_limit", "10000"),
     ];

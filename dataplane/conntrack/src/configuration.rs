@@ -1,7 +1,7 @@
 //! The configuration of a box: everything that a reload replaces.
 
 use crate::forward::{Forwarding, MAX_PORTS};
-use crate::helpers::Helpers;
+use crate::helpers::{HelperId, Helpers};
 use crate::ids::{PortId, Zone};
 use crate::mss_clamp::MssClamp;
 use crate::nat::{CompiledRules, Nat, masquerades};
@@ -68,6 +68,14 @@ impl Configuration {
     pub fn with_timeouts(&self, timeouts: Timeouts) -> Self {
         let mut other = self.clone();
         other.settings.timeouts = timeouts;
+        other
+    }
+
+    /// The same with a helper switched on or off.
+    #[must_use]
+    pub fn with_helper_switched(&self, helper: HelperId, is_on: bool) -> Self {
+        let mut other = self.clone();
+        other.helpers.switch(helper, is_on);
         other
     }
 

@@ -1,6 +1,7 @@
 //! Counters of a shard: plain numbers that nobody else writes, copied out on request.
 
-use crate::helpers::HelperEvent;
+use crate::helper_event::HelperEvent;
+use crate::ids::HelperId;
 use crate::tracker::sctp::SctpState;
 use crate::tracker::tcp::TcpState;
 use crate::tuple::protocol;
@@ -89,6 +90,8 @@ macro_rules! counters {
         one { $($(#[doc = $one_help:literal])+ $one:ident: $one_metric:literal $([$one_key:literal = $one_label:expr])?,)* }
         // A number for each label of a closed set.
         each { $($(#[doc = $each_help:literal])+ $each:ident: $each_metric:literal [$each_key:literal in $set:ident, $label:ident],)* }
+        // The same for each helper.
+        by_helper { $($(#[doc = $helper_help:literal])+ $helper:ident: $helper_metric:literal [$helper_key:literal in $helper_set:ident, $helper_label:ident],)* }
         // A number for each protocol and state.
         by_state { $($(#[doc = $state_help:literal])+ $state:ident: $state_metric:literal,)* }
     ) => {
@@ -97,6 +100,7 @@ macro_rules! counters {
         pub struct $name {
             $($(#[doc = $one_help])+ pub $one: u64,)*
             $($(#[doc = $each_help])+ pub $each: [u64; $set::ALL.len()],)*
+            $($(#[doc = $helper_help])+ pub $helper: [[u64; $helper_set::ALL.len()]; HelperId::ALL.len()],)*
             $($(#[doc = $state_help])+ pub $state: ByState,)*
         }
 
@@ -105,6 +109,7 @@ macro_rules! counters {
             pub const METRICS: &'static [(&'static str, &'static str)] = &[
                 $(($one_metric, concat!($($one_help),+).trim_ascii_start()),)*
                 $(($each_metric, concat!($($each_help),+).trim_ascii_start()),)*
+                $(($helper_metric, concat!($($helper_help),+).trim_ascii_start()),)*
                 $(($state_metric, concat!($($state_help),+).trim_ascii_start()),)*
             ];
 
@@ -117,6 +122,12 @@ macro_rules! counters {
                 $(for (label, value) in $set::ALL.iter().zip(self.$each) {
                     show(Sample { metric: $each_metric, labels: [Some(($each_key, label.$label())), None], value });
                 })*
+                $(for (helper, row) in HelperId::ALL.iter().zip(self.$helper) {
+                    for (label, value) in $helper_set::ALL.iter().zip(row) {
+                        let labels = [Some(("helper", helper.name())), Some(($helper_key, label.$helper_label()))];
+                        show(Sample { metric: $helper_metric, labels, value });
+                    }
+                })*
                 $(for (proto, state, value) in by_state(&self.$state) {
                     let labels = [Some(("proto", proto)), Some(("state", state))];
                     show(Sample { metric: $state_metric, labels, value });
@@ -128,6 +139,7 @@ macro_rules! counters {
                 let add_all = |own: &mut [u64], more: &[u64]| own.iter_mut().zip(more).for_each(|(a, b)| *a += b);
                 $(self.$one += other.$one;)*
                 $(add_all(&mut self.$each, &other.$each);)*
+                $(add_all(self.$helper.as_flattened_mut(), other.$helper.as_flattened());)*
                 $(add_all(self.$state.as_flattened_mut(), other.$state.as_flattened());)*
             }
         }
@@ -137,6 +149,7 @@ macro_rules! counters {
                 Self {
                     $($one: 0,)*
                     $($each: [0; $set::ALL.len()],)*
+                    $($helper: [[0; $helper_set::ALL.len()]; HelperId::ALL.len()],)*
                     $($state: ByState::default(),)*
                 }
             }
@@ -195,16 +208,45 @@ counters! {
         packets: "sluice_conntrack_packets_total" ["state" in State, name],
         /// Packets dropped, by reason.
         drops: "sluice_packet_drops_total" ["reason" in DropReason, label],
-        /// What helpers came upon, by event.
-        helper_events: "sluice_helper_events_total" ["event" in HelperEvent, label],
+        /// Connections in the table that have a helper, by helper.
+        helper_connections: "sluice_helper_connections" ["helper" in HelperId, name],
+        /// Connections that got a helper, by helper.
+        helper_assignments: "sluice_helper_assignments_total" ["helper" in HelperId, name],
+        /// Connections that are expected, by helper.
+        helper_expectations: "sluice_helper_expectations" ["helper" in HelperId, name],
         /// INVALID packets, by reason.
         invalid: "sluice_conntrack_invalid_packets_total" ["reason" in InvalidReason, label],
+    }
+    by_helper {
+        /// What came of helpers, by helper and event.
+        helper_events: "sluice_helper_events_total" ["event" in HelperEvent, label],
     }
     by_state {
         /// Expired entries, by protocol and last state.
         expired: "sluice_conntrack_expired_total",
         /// Entries in the table, by protocol and state.
         entries: "sluice_conntrack_entries",
+    }
+}
+
+impl Counters {
+    /// Counts what came of a helper, if it was one that has to do with it.
+    pub(crate) fn count_event(&mut self, helper: Option<HelperId>, event: HelperEvent) {
+        if let Some(helper) = helper {
+            self.helper_events[helper as usize][event as usize] += 1;
+        }
+    }
+
+    /// Takes back what was counted so.
+    pub(crate) fn uncount_event(&mut self, helper: Option<HelperId>, event: HelperEvent) {
+        if let Some(helper) = helper {
+            self.helper_events[helper as usize][event as usize] -= 1;
+        }
+    }
+
+    /// How often this came of all helpers together.
+    pub fn helper_event(&self, event: HelperEvent) -> u64 {
+        self.helper_events.iter().map(|row| row[event as usize]).sum()
     }
 }
 

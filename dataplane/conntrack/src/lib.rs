@@ -25,6 +25,7 @@ pub mod forward;
 mod fragments;
 pub mod frame;
 pub mod headers;
+mod helper_event;
 pub mod helpers;
 mod hold;
 mod icmp_type;

@@ -5,7 +5,7 @@
 use crate::counters::ProtocolLabel;
 use crate::entries::NONE;
 use crate::entry::Status;
-use crate::helpers::Place;
+use crate::helpers::Assigned;
 use crate::index::Hash;
 use crate::listing::EntrySnapshot;
 use crate::nat::Pools;
@@ -40,6 +40,8 @@ impl Shard {
         }
         if let Some(helper) = unconfirmed.helper {
             self.table.extend(index).assign(helper);
+            self.counters.helper_connections[helper.helper as usize] += 1;
+            self.counters.helper_assignments[helper.helper as usize] += 1;
         }
         let status = self.table.entries.at(index).status;
         if status.intersects(Status::TRANSLATED) {
@@ -79,7 +81,7 @@ impl Shard {
 
     /// Counts an end, and gives back what the connection had besides its place in the table.
     fn release_removed(&mut self, removed: &Removed, end: End) {
-        let Removed { index, tuples, status, state, newest_expectation, help } = removed;
+        let Removed { index, tuples, status, state, extension } = removed;
         match end {
             End::Expired => {
                 let protocol = ProtocolLabel::of(tuples[0].protocol());
@@ -103,11 +105,12 @@ impl Shard {
         {
             self.expectations.claims().end_child(child);
         }
-        if *help != Place::NONE {
-            self.help.end(*help);
+        if let Some(Assigned { helper, .. }) = extension.assigned() {
+            self.counters.helper_connections[helper as usize] -= 1;
+            self.help.end(extension.help);
         }
-        if *newest_expectation != NONE {
-            self.end_expectations_of(*newest_expectation);
+        if extension.newest_expectation() != NONE {
+            self.end_expectations_of(extension.newest_expectation());
         }
         self.release_signposts(tuples, *status);
     }

@@ -10,7 +10,7 @@ use crate::expectations::{Claims, Expectations};
 use crate::extension::Extension;
 use crate::forward::{MacAddress, MacAddresses};
 use crate::helpers::HelpTable;
-use crate::ids::{EntryId, PortId, ShardId};
+use crate::ids::{EntryId, HelperId, PortId, ShardId};
 use crate::index::Index;
 use crate::installation::Installation;
 use crate::listing::EntrySnapshot;
@@ -171,9 +171,9 @@ impl Shard {
         self.sweep_after(&next.configuration.forwarding);
     }
 
-    /// Puts a configuration in force that differs from the present one in its timeouts alone, and gives that back. They hold for
-    /// an entry from its next packet on; counters go on, and what was judged stays judged.
-    pub const fn set_timeouts(&mut self, configuration: Arc<Configuration>) -> Arc<Configuration> {
+    /// Puts a configuration in force that differs from the present one in its timeouts, or in which helpers are switched on, alone,
+    /// and gives that back. They hold for an entry from its next packet on; counters go on, and what was judged stays judged.
+    pub const fn amend(&mut self, configuration: Arc<Configuration>) -> Arc<Configuration> {
         mem::replace(&mut self.configuration, configuration)
     }
 
@@ -196,8 +196,14 @@ impl Shard {
     pub fn counters(&self) -> Counters {
         // Those of the box are counted together: its first shard tells how many they are.
         let is_first = self.steering().own() == ShardId(0);
-        let expectations = if is_first { u64::from(self.expectations.claims().len()) } else { 0 };
-        Counters { entries: *self.table.gauges(), expectations, ..self.counters.clone() }
+        let claims = self.expectations.claims();
+        let of_box = |count: u32| if is_first { u64::from(count) } else { 0 };
+        Counters {
+            entries: *self.table.gauges(),
+            expectations: of_box(claims.len()),
+            helper_expectations: HelperId::ALL.map(|helper| of_box(claims.len_of(helper))),
+            ..self.counters.clone()
+        }
     }
 
     /// Counts drops that a worker finds out about when the verdicts have been given: a full transmit queue, a port

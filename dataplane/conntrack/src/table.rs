@@ -7,7 +7,6 @@ use crate::entries::{Entries, NONE};
 use crate::entry::{Entry, Status};
 use crate::expectations::Child;
 use crate::extension::{Extension, Extensions};
-use crate::helpers::Place;
 use crate::ids::EntryId;
 use crate::index::{Hash, Index};
 use crate::time::Tick;
@@ -50,10 +49,8 @@ pub(crate) struct Removed {
     pub(crate) status: Status,
     /// Its tracker's last state.
     pub(crate) state: u8,
-    /// The place of the newest of its expectations, or [`NONE`].
-    pub(crate) newest_expectation: u32,
-    /// What its helper kept of it.
-    pub(crate) help: Place,
+    /// What it had beside its entry.
+    pub(crate) extension: Extension,
 }
 
 impl Removed {
@@ -193,10 +190,8 @@ impl Table {
         let tuples = self.entries.tuples(index);
         let [original, reply] = &tuples;
         let Entry { state, status, .. } = *self.entries.at(index);
-        let extension = self.extension(index);
-        let newest_expectation = extension.map_or(NONE, Extension::newest_expectation);
-        let help = extension.map_or(Place::NONE, |extension| extension.help);
-        let removed = Removed { index, tuples, status, state, newest_expectation, help };
+        let extension = self.extension(index).copied().unwrap_or_default();
+        let removed = Removed { index, tuples, status, state, extension };
         *self.gauge(original.protocol(), state) -= 1;
         if removed.is_translated() {
             self.index.remove(self.key(reply).hash, index);

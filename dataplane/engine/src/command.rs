@@ -57,8 +57,8 @@ pub enum Command {
     Stats(Box<Stats>),
     /// Put this configuration in force.
     Configure(Box<Installation>),
-    /// Put the timeouts of this configuration in force, which is like the present one in all else.
-    SetTimeouts(Arc<Configuration>),
+    /// Put this configuration in force, which differs from the present one in its timeouts or in which helpers are on alone.
+    Amend(Arc<Configuration>),
     /// Fill the page with how many ports of its blocks are in use.
     Ports(Box<PortsPage>),
     /// Fill the page with neighbours.
@@ -86,8 +86,8 @@ pub enum Answer {
     Stats(Box<Stats>),
     /// The configuration that was in force before, and what its rules have come to.
     Configured(Box<Installation>),
-    /// The timeouts are in force. This is the configuration with those before.
-    TimeoutsSet(Arc<Configuration>),
+    /// It is in force. This is the configuration before.
+    Amended(Arc<Configuration>),
     /// A page of ports in use.
     Ports(Box<PortsPage>),
     /// A page of neighbours.

@@ -116,9 +116,7 @@ impl Worker {
                 self.configure(&mut installation);
                 Answer::Configured(installation)
             }
-            Command::SetTimeouts(configuration) => {
-                Answer::TimeoutsSet(self.shard_mut().set_timeouts(configuration))
-            }
+            Command::Amend(configuration) => Answer::Amended(self.shard_mut().amend(configuration)),
             Command::Ports(mut page) => {
                 page.fill(self.shard());
                 Answer::Ports(page)

@@ -76,6 +76,11 @@ impl Claims {
         self.all.load(Relaxed)
     }
 
+    /// How many of them are this helper's.
+    pub(crate) fn len_of(&self, helper: HelperId) -> u32 {
+        self.by_helper[helper as usize].load(Relaxed)
+    }
+
     fn of_helper(&self, expectation: &Expectation) -> Option<&AtomicU32> {
         self.by_helper.get(expectation.helper()? as usize)
     }
@@ -138,10 +143,11 @@ impl Claims {
         self.exchange(place, word(generation), word(generation) | HELD)
     }
 
-    /// Gives it back, for another shard that is to decide. Where it has ended meanwhile, it stays ended.
-    pub(super) fn give_back(&self, child: &Child) {
+    /// Gives it back, for another shard that is to decide. Says whether that can meet it: where it has ended meanwhile, it stays
+    /// ended.
+    pub(super) fn give_back(&self, child: &Child) -> bool {
         let ExpectationId { place, generation } = child.id;
-        self.exchange(place, word(generation) | HELD, word(generation));
+        self.exchange(place, word(generation) | HELD, word(generation)) || self.is_open(place, generation)
     }
 
     /// Uses up what was claimed.

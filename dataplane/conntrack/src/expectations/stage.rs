@@ -6,6 +6,7 @@ use super::table::Removed;
 use crate::entries::NONE;
 use crate::entry::Status;
 use crate::facts::Facts;
+use crate::helper_event::HelperEvent;
 use crate::ids::EntryId;
 use crate::listing::ExpectationSnapshot;
 use crate::shard::Shard;
@@ -35,7 +36,10 @@ impl Shard {
         let expected = self.try_to_expect(master, wanted, limits);
         match expected {
             Ok(_) => self.counters.expectations_created += 1,
-            Err(_) => self.counters.expectations_refused += 1,
+            Err(_) => {
+                self.counters.expectations_refused += 1;
+                self.counters.count_event(wanted.helper, HelperEvent::Refused);
+            }
         }
         expected
     }
@@ -135,7 +139,7 @@ impl Shard {
     }
 
     fn note_newest(&mut self, removed: &Removed) {
-        if let Removed { master, newest: Some(newest) } = *removed {
+        if let Removed { master, newest: Some(newest), .. } = *removed {
             self.table.extend(master).set_newest_expectation(newest);
         }
     }
@@ -154,7 +158,10 @@ impl Shard {
     pub(crate) fn end_expired_expectations(&mut self, now: Tick, budget: &mut u32) -> bool {
         while let Some(own) = self.expectations.remove_expired(now, budget) {
             let Some((removed, ended)) = own else { continue };
-            self.counters.expectations_expired += u64::from(ended);
+            if ended {
+                self.counters.expectations_expired += 1;
+                self.counters.count_event(removed.helper, HelperEvent::Expired);
+            }
             self.note_newest(&removed);
         }
         self.expectations.is_done(now)
@@ -251,9 +258,10 @@ impl Shard {
         loop {
             let place = self.expectations.find(tuple, now)?;
             if self.expectations.claim(place) {
-                self.counters.expectations_met += 1;
                 let mark = self.expectations.claims().mark(place);
                 let expectation = self.expectations.at(place).with_mark(mark);
+                self.counters.expectations_met += 1;
+                self.counters.count_event(expectation.helper(), HelperEvent::Met);
                 return Some(Child { id: self.expectations.id(place), expectation });
             }
         }
@@ -268,11 +276,11 @@ impl Shard {
             verdict.state = Some(State::Related);
         }
         let claims = self.expectations.claims();
-        if matches!(verdict.action, Action::Handoff(..)) {
-            claims.give_back(child);
-            self.counters.expectations_met -= 1;
-        } else {
+        if !matches!(verdict.action, Action::Handoff(..)) {
             claims.use_up(child);
+        } else if claims.give_back(child) {
+            self.counters.expectations_met -= 1;
+            self.counters.uncount_event(child.expectation.helper(), HelperEvent::Met);
         }
     }
 

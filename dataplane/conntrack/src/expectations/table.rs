@@ -3,6 +3,7 @@
 use super::claims::Claims;
 use super::expectation::{Expectation, ExpectationId};
 use crate::entries::NONE;
+use crate::ids::HelperId;
 use crate::steer::Steering;
 use crate::time::Tick;
 use crate::tuple::Tuple;
@@ -70,6 +71,8 @@ pub(super) struct Removed {
     pub(super) master: u32,
     /// The newest of its expectations, where that is another one now.
     pub(super) newest: Option<u32>,
+    /// The helper that it was for.
+    pub(super) helper: Option<HelperId>,
 }
 
 /// The table.
@@ -295,7 +298,8 @@ impl Expectations {
             self.places.at_mut(newer).older = older;
         }
         self.places.at_mut(place).next = std::mem::replace(&mut self.free, place);
-        (Removed { master, newest: (newer == NONE).then_some(older) }, ended)
+        let newest = (newer == NONE).then_some(older);
+        (Removed { master, newest, helper: expectation.helper() }, ended)
     }
 
     /// Takes the next one out that has expired at `now`; of an own one, says whose it was and whether it was to be met yet.

@@ -4,12 +4,12 @@
 //! connections: `CONNECT DATA 50001 MESG 50002 INDEX 50003`. Who asks is the one whose packet opens the connection.
 //! What goes over TCP from the start (`bsdtcp`, `ssh`) needs no helper.
 
-use super::event::HelperEvent;
 use super::found::{Announced, Announcements, Form, InDatagram};
 use super::text::{self, Text};
 use super::{DatagramReader, Descriptor, ExpectationClass, Reads};
 use crate::expectations::SourceMask;
 use crate::family::Family;
+use crate::helper_event::HelperEvent;
 use crate::tuple::{Direction, protocol};
 
 /// A client may take minutes to find out how much there is to back up: each of its replies has the connection wait on.

@@ -2,7 +2,6 @@
 //! outside.
 
 use super::HelperId;
-use super::event::HelperEvent;
 use super::found::Announced;
 use super::shift::{Change, Shift};
 use super::slots::Place;
@@ -10,6 +9,7 @@ use super::stage::Reading;
 use crate::entry::Status;
 use crate::expectations::{ChildNat, ExpectationId, Limits, SourceMask, Unexpected, Wanted};
 use crate::family::Family;
+use crate::helper_event::HelperEvent;
 use crate::shard::Shard;
 use crate::tuple::{self, Direction, Tuple};
 use crate::verdict::DropReason;
@@ -70,11 +70,11 @@ impl Shard {
         // Its own address, or what that is called outside.
         let is_own = address == Some(announcing.src) || knows_outside && address == Some(answering.dst);
         let Some(address) = address.filter(|_| is_own || loose) else {
-            self.count_event(HelperEvent::ForeignAddress);
+            self.counters.count_event(Some(helper), HelperEvent::ForeignAddress);
             return None;
         };
         if announced.port < FIRST_UNPRIVILEGED && !is_linux {
-            self.count_event(HelperEvent::PrivilegedPort);
+            self.counters.count_event(Some(helper), HelperEvent::PrivilegedPort);
             return None;
         }
         let class = &helper.descriptor().classes[0];
@@ -98,7 +98,7 @@ impl Shard {
         at: u32,
         text: Option<&[u8]>,
     ) -> Result<(), DropReason> {
-        let Reading { index, direction, reader, place, .. } = *reading;
+        let Reading { index, direction, helper, reader, place, .. } = *reading;
         let (Some(text), Some(shift)) = (text, self.shift(place, direction)) else { return Ok(()) };
         let known = shift.change_at(at).map(|change| change.port);
         let (wanted, id) = self.expect_outside(index, wanted, known)?;
@@ -108,15 +108,16 @@ impl Shard {
             let change = Change { at, port, removed: text.len() as u16, inserted };
             if let Err(event) = self.may_change(reading, &change) {
                 self.unexpect(id);
-                self.count_event(event);
+                self.counters.count_event(Some(helper), event);
                 return Ok(());
             }
             if let Some(help) = self.help.get_mut(place) {
                 help.shifts[direction as usize].note(change);
             }
+            self.counters.count_event(Some(helper), HelperEvent::Rewritten);
             self.table.entries.at_mut(index).status.insert(Status::SEQ_ADJUST);
         }
-        self.count_event(HelperEvent::Expected);
+        self.counters.count_event(Some(helper), HelperEvent::Expected);
         Ok(())
     }
 
@@ -149,7 +150,7 @@ impl Shard {
         wanted: &Wanted,
     ) -> Result<(), DropReason> {
         self.expect(index, wanted, limits(helper))?;
-        self.count_event(HelperEvent::Expected);
+        self.counters.count_event(Some(helper), HelperEvent::Expected);
         Ok(())
     }
 

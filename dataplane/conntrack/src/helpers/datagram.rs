@@ -5,13 +5,13 @@
 
 use super::announce::{Announcer, FIRST_UNPRIVILEGED, wanted_by};
 use super::edits::{Edit, Edits};
-use super::event::HelperEvent;
 use super::found::{Announced, Announcements, InDatagram};
 use super::payload;
 use super::{Assigned, DatagramReader, HelperId, Reads};
 use crate::expectations::ChildNat;
 use crate::frame::Frame;
 use crate::headers::{Headers, Packet};
+use crate::helper_event::HelperEvent;
 use crate::ids::PortId;
 use crate::settings::Preset;
 use crate::shard::Shard;
@@ -37,6 +37,10 @@ impl Shard {
             return Ok(());
         };
         let Some(Assigned { helper, loose }) = extension.assigned() else { return Ok(()) };
+        if !self.configuration.helpers.is_on(helper) {
+            self.leave_unread(index, helper, HelperEvent::SwitchedOff);
+            return Ok(());
+        }
         let Reads::Datagrams(reader) = &helper.descriptor().reads else { return Ok(()) };
         let Some(header) = (Packet { headers, head: frame.head() }).l4().first_chunk() else { return Ok(()) };
         let start = usize::from(headers.l4_offset) + udp::HEADER_BYTES;
@@ -47,8 +51,7 @@ impl Shard {
             Preset::Linux => (reader.inspect_as_linux)(payload, direction),
         });
         if let InDatagram::Off(event) = found {
-            self.table.extend(index).is_unread = true;
-            self.count_event(event);
+            self.leave_unread(index, helper, event);
             return Ok(());
         }
         if reader.master_timeout_s[direction as usize] > 0 {
@@ -71,6 +74,12 @@ impl Shard {
         }
     }
 
+    /// The helper reads nothing more of the connection.
+    fn leave_unread(&mut self, index: u32, helper: HelperId, event: HelperEvent) {
+        self.table.extend(index).is_unread = true;
+        self.counters.count_event(Some(helper), event);
+    }
+
     /// Expects all that a datagram announces.
     fn expect_all(
         &mut self,
@@ -87,12 +96,17 @@ impl Shard {
                     let outside = wanted.tuple.selector.dport();
                     let inserted = (reader.rewrite)(*form, wanted.tuple.family(), wanted.tuple.dst, outside);
                     let edit = Edit { at: place.start, removed: place.len(), inserted };
-                    if outside != *port && !edits.add(edit) {
+                    let helper = Some(announcer.helper);
+                    let is_other = outside != *port;
+                    if is_other && !edits.add(edit) {
                         self.unexpect(id);
-                        self.count_event(HelperEvent::TooLong);
-                    } else {
-                        self.count_event(HelperEvent::Expected);
+                        self.counters.count_event(helper, HelperEvent::TooLong);
+                        continue;
                     }
+                    if is_other {
+                        self.counters.count_event(helper, HelperEvent::Rewritten);
+                    }
+                    self.counters.count_event(helper, HelperEvent::Expected);
                 }
                 Some(wanted) => self.expect_announced(announcer.index, announcer.helper, &wanted)?,
                 None => {}
@@ -107,7 +121,7 @@ impl Shard {
             [Direction::Original, Direction::Reply].map(|way| self.table.entries.tuple(index, way));
         let port = original.selector.sport();
         if port < FIRST_UNPRIVILEGED && self.configuration.settings.preset == Preset::Classic {
-            self.count_event(HelperEvent::PrivilegedPort);
+            self.counters.count_event(Some(helper), HelperEvent::PrivilegedPort);
             return Ok(());
         }
         let is_translated = self.table.entries.at(index).is_translated();

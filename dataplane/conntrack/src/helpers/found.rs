@@ -1,6 +1,6 @@
 //! What a helper is given to read, and what it finds.
 
-use super::event::HelperEvent;
+use crate::helper_event::HelperEvent;
 use crate::tuple::Direction;
 use std::net::IpAddr;
 use std::ops::Range;

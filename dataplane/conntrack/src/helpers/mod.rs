@@ -7,7 +7,6 @@ mod amanda;
 mod announce;
 mod datagram;
 mod edits;
-mod event;
 mod found;
 mod ftp;
 mod help;
@@ -21,7 +20,7 @@ mod stream;
 mod text;
 mod tftp;
 
-pub use event::HelperEvent;
+pub use crate::helper_event::HelperEvent;
 pub(crate) use help::HelpTable;
 pub use shift::Seqadj;
 pub(crate) use slots::Place;
@@ -163,12 +162,29 @@ pub(crate) struct Assigned {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Helpers {
     assignments: Vec<Assignment>,
+    /// The helpers that are switched off, by number.
+    is_off: [bool; HelperId::ALL.len()],
 }
 
 impl Helpers {
     /// Those of a list, of which the first that applies decides.
     pub const fn new(assignments: Vec<Assignment>) -> Self {
-        Self { assignments }
+        Self { assignments, is_off: [false; HelperId::ALL.len()] }
+    }
+
+    /// Whether connections may get a helper.
+    pub fn assigns(&self, helper: HelperId) -> bool {
+        self.assignments.iter().any(|assignment| assignment.helper == helper)
+    }
+
+    /// Switches a helper on or off. One that is off reads nothing, also of the connections that have it.
+    pub const fn switch(&mut self, helper: HelperId, is_on: bool) {
+        self.is_off[helper as usize] = !is_on;
+    }
+
+    /// Whether a helper is switched on.
+    pub const fn is_on(&self, helper: HelperId) -> bool {
+        !self.is_off[helper as usize]
     }
 
     /// The list.
@@ -184,8 +200,11 @@ impl Helpers {
 
     #[inline(never)]
     fn find(&self, facts: &Facts) -> Option<Assigned> {
-        let applies =
-            |one: &&Assignment| one.helper.descriptor().protocol == facts.protocol && one.on.applies(facts);
+        let applies = |one: &&Assignment| {
+            self.is_on(one.helper)
+                && one.helper.descriptor().protocol == facts.protocol
+                && one.on.applies(facts)
+        };
         let Assignment { helper, loose, .. } = *self.assignments.iter().find(applies)?;
         Some(Assigned { helper, loose })
     }

@@ -3,7 +3,6 @@
 //! A packet comes here when the policy lets it pass, and before its addresses are translated: what a helper reads is what its
 //! sender has written.
 
-use super::event::HelperEvent;
 use super::found::{Found, Match};
 use super::help::InLine;
 use super::payload;
@@ -14,6 +13,7 @@ use super::{Assigned, HelperId, LineReader, LinuxReader, Reads, Segments};
 use crate::entry::Status;
 use crate::frame::Frame;
 use crate::headers::{Headers, Packet};
+use crate::helper_event::HelperEvent;
 use crate::ids::PortId;
 use crate::settings::Preset;
 use crate::shard::Shard;
@@ -175,7 +175,8 @@ impl Shard {
     fn take_help(&mut self, index: u32) -> Place {
         let place = self.help.begin();
         if place == Place::NONE {
-            self.count_event(HelperEvent::NoRoom);
+            let helper = self.assigned(index).map(|assigned| assigned.helper);
+            self.counters.count_event(helper, HelperEvent::NoRoom);
         }
         let extension = self.table.extend(index);
         extension.help = place;
@@ -215,13 +216,17 @@ impl Shard {
     }
 
     fn read_payload(&mut self, reading: &Reading, payload: &[u8]) -> Result<(), DropReason> {
-        let Reading { place, direction, seq, .. } = *reading;
+        let Reading { place, direction, helper, seq, .. } = *reading;
         let Some(help) = self.help.get(place) else { return Ok(()) };
         let end = seq.wrapping_add(payload.len() as u32);
         if help.shifts[direction as usize].is_cut(seq, end) {
             return Err(DropReason::HelperPartial);
         }
         if help.is_off {
+            return Ok(());
+        }
+        if !self.configuration.helpers.is_on(helper) {
+            self.turn_off(reading, HelperEvent::SwitchedOff);
             return Ok(());
         }
         match reading.linux {
@@ -237,7 +242,7 @@ impl Shard {
         match self.help.arrive(place, direction, seq, payload, may_announce) {
             Arrival::Refused => return Err(DropReason::HelperPartial),
             Arrival::GaveUp(event) => {
-                self.turn_off(place, event);
+                self.turn_off(reading, event);
                 return Ok(());
             }
             Arrival::Read(at) => self.read_from(reading, payload, at)?,
@@ -259,11 +264,11 @@ impl Shard {
             match found {
                 Found::Nothing => {}
                 Found::Off(event) => {
-                    self.turn_off(place, event);
+                    self.turn_off(reading, event);
                     return Ok(());
                 }
                 Found::Announced(_) if announcements == MAX_CHANGES => {
-                    self.turn_off(place, HelperEvent::TooMany);
+                    self.turn_off(reading, HelperEvent::TooMany);
                     return Ok(());
                 }
                 Found::Announced(announced) => {
@@ -305,12 +310,8 @@ impl Shard {
         }
     }
 
-    fn turn_off(&mut self, place: Place, event: HelperEvent) {
-        self.help.turn_off(place);
-        self.count_event(event);
-    }
-
-    pub(super) fn count_event(&mut self, event: HelperEvent) {
-        self.counters.helper_events[event as usize] += 1;
+    fn turn_off(&mut self, reading: &Reading, event: HelperEvent) {
+        self.help.turn_off(reading.place);
+        self.counters.count_event(Some(reading.helper), event);
     }
 }

@@ -5,8 +5,8 @@
 //! Where bytes are missing for good, or in a session that was picked up in its midst, nothing is read until a segment begins
 //! right behind one that ended with a newline: there a line begins for certain.
 
-use super::event::HelperEvent;
 use super::slots::{Place, Slots};
+use crate::helper_event::HelperEvent;
 use zerocopy::FromZeros;
 
 /// Bytes of a line that are kept, the newline included; what a longer one says beyond is not read (RFC 2812 section 2.3 has

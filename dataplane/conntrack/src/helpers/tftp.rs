@@ -3,11 +3,11 @@
 //! A request goes to the server's assigned port; the server answers from another one, be it with data, an acknowledgement,
 //! options (OACK) or an error. Text is never rewritten: a request names no address.
 
-use super::event::HelperEvent;
 use super::found::InDatagram;
 use super::text::Text;
 use super::{DatagramReader, Descriptor, ExpectationClass, Reads};
 use crate::expectations::SourceMask;
+use crate::helper_event::HelperEvent;
 use crate::tuple::{Direction, protocol};
 
 /// A client that asks again before it is answered asks for the same.

@@ -164,7 +164,7 @@ fn a_clock_that_runs_backwards_stands_still() {
 
 fn set_timeouts(it: &mut Middlebox, timeouts: Timeouts) -> Arc<Configuration> {
     let changed = it.shard.configuration().with_timeouts(timeouts);
-    it.shard.set_timeouts(Arc::new(changed))
+    it.shard.amend(Arc::new(changed))
 }
 
 #[test]

@@ -7,12 +7,12 @@ mod linux;
 #[cfg(test)]
 mod tests;
 
-use super::event::HelperEvent;
 use super::found::{Announced, Form, Found, Line, Memory};
 use super::text::{Text, decimal};
 use super::{Descriptor, ExpectationClass, LineReader, LinuxReader, Reads, Segments};
 use crate::expectations::SourceMask;
 use crate::family::Family;
+use crate::helper_event::HelperEvent;
 use crate::tuple::{Direction, protocol};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -8,13 +8,13 @@ mod linux;
 #[cfg(test)]
 mod tests;
 
-use super::event::HelperEvent;
 use super::found::{Announced, Form, Found, Line, Memory};
 use super::stream::LINE_BYTES;
 use super::text::Text;
 use super::{Descriptor, ExpectationClass, LineReader, LinuxReader, Reads, Segments};
 use crate::expectations::SourceMask;
 use crate::family::Family;
+use crate::helper_event::HelperEvent;
 use crate::tuple::{Direction, address, protocol};
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;

@@ -40,6 +40,7 @@ fn it_is_met_once() {
     assert_eq!(states, [State::Related, State::New]);
     let counters = it.shard.counters();
     assert_eq!((counters.expectations_created, counters.expectations_met), (1, 1));
+    assert_eq!(counters.helper_event(HelperEvent::Met), 1);
     assert_eq!(it.drops(DropReason::Policy), 1);
 }
 

@@ -16,6 +16,7 @@ fn it_is_waited_for_as_long_as_was_said() {
     it.pass(secs(1));
     assert!(expected(&it).is_empty());
     assert_eq!(it.shard.counters().expectations_expired, 1);
+    assert_eq!(it.shard.counters().helper_event(HelperEvent::Expired), 1);
 }
 
 #[test]

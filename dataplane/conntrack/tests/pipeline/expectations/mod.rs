@@ -6,6 +6,7 @@ mod limits;
 use crate::common::expecting::{tuple, wanted};
 use crate::common::*;
 use sluice_conntrack::expectations::{ExpectationId, Limits, SourceMask, Unexpected, Wanted};
+use sluice_conntrack::helpers::HelperEvent;
 use sluice_conntrack::listing::ExpectationSnapshot;
 use sluice_conntrack::policy::Match;
 use sluice_conntrack::settings::{Preset, Settings};

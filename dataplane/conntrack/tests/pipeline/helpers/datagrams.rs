@@ -54,6 +54,6 @@ impl Middlebox {
 
     /// How often a helper came upon this.
     pub fn helper_events(&self, event: HelperEvent) -> u64 {
-        self.shard.counters().helper_events[event as usize]
+        self.shard.counters().helper_event(event)
     }
 }

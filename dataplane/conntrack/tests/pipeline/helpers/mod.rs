@@ -8,6 +8,7 @@ mod irc;
 mod numbers;
 mod session;
 mod streams;
+mod switched;
 mod tftp;
 mod translated;
 

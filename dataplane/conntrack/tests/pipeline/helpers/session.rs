@@ -184,7 +184,7 @@ impl Session {
 
     /// How often a helper came upon this.
     pub fn events(&self, event: HelperEvent) -> u64 {
-        self.it.shard.counters().helper_events[event as usize]
+        self.it.shard.counters().helper_event(event)
     }
 }
 

@@ -3,10 +3,18 @@
 use crate::verdict::reasons;
 
 reasons! {
-    /// What a helper came upon: the label of `sluice_helper_events_total`.
+    /// What came of a helper: the label of `sluice_helper_events_total`.
     HelperEvent {
         /// It announced a connection, which is expected.
         Expected = "expected",
+        /// The text that announces a connection was changed to what its address is called outside.
+        Rewritten = "rewritten",
+        /// What is expected has come.
+        Met = "met",
+        /// What is expected has not come in time.
+        Expired = "expired",
+        /// What is announced is not expected: too many are, or another connection has the same. The packet is dropped.
+        Refused = "refused",
         /// An announced address is none of the connection's own: nothing is expected.
         ForeignAddress = "foreign-address",
         /// An announced port is below 1024: nothing is expected.
@@ -25,5 +33,30 @@ reasons! {
         TooMany = "too-many",
         /// Too many connections are read already: this one is not.
         NoRoom = "no-room",
+        /// An operator has switched the helper off: it is off for the connection.
+        SwitchedOff = "switched-off",
+    }
+}
+
+impl HelperEvent {
+    /// Whether the helper reads nothing more of the connection.
+    pub const fn turns_off(self) -> bool {
+        match self {
+            Self::Malformed
+            | Self::OtherProtocol
+            | Self::Encrypted
+            | Self::Incomplete
+            | Self::TooMany
+            | Self::NoRoom
+            | Self::SwitchedOff => true,
+            Self::Expected
+            | Self::Rewritten
+            | Self::Met
+            | Self::Expired
+            | Self::Refused
+            | Self::ForeignAddress
+            | Self::PrivilegedPort
+            | Self::TooLong => false,
+        }
     }
 }
