@@ -34,7 +34,7 @@ pub struct Replay {
     #[arg(short, long, value_name = "FORMAT", default_value = "conntrack")]
     pub output: Listing,
 
-    /// Write packets, states, drops and entries as JSON
+    /// Write packets, states, drops, entries and what came of helpers as JSON
     #[arg(long, value_name = "FILE.json")]
     pub report: Option<PathBuf>,
 

@@ -6,6 +6,7 @@
 
 mod args;
 mod capture;
+mod helped;
 mod input;
 mod link_type;
 mod pcap;

@@ -12,6 +12,7 @@ use sluice_conntrack::{Capacity, Configuration, Instant, PortId, Shard, ShardId,
 use sluice_engine::OpenPort;
 use sluice_memory::Pages;
 
+use super::helped::Helped;
 use super::input::{Input, Stamp};
 use super::trace::{Packet, Trace};
 use super::workers::Workers;
@@ -94,28 +95,34 @@ pub fn play(
     let mut sent_ns: Vec<Vec<u64>> = vec![Vec::new(); inputs.len()];
     let mut feeds: Vec<Feed> = inputs.into_iter().enumerate().map(Feed::new).collect();
     let mut last_ns = first_ns;
+    let mut helped = Helped::default();
     let bar = progress("Replaying", packets, "{pos} of {len} packets");
     for number in 1..=packets {
         let Some(feed) = earliest(&mut feeds) else { break };
         let Some(stamp) = feed.take_stamp() else { break };
         last_ns = last_ns.max(stamp.time_ns);
-        received[usize::from(feed.port.0)] += 1;
+        let port = feed.port;
+        received[usize::from(port.0)] += 1;
         let now = Instant::from_ns(last_ns);
         // What has expired is gone before the packet comes.
         all.expire(now);
+        if trace.is_some() {
+            helped.begin(&all);
+        }
         let (shard, verdict) = if stamp.cut {
             all.refuse_truncated()
         } else {
             let mbuf = feed.take_mbuf(&mut all)?;
             // A NIC that spreads packets by something else than steering does.
             let first = ShardId((number % u64::from(workers)) as u16);
-            all.process(now, feed.port, first, mbuf)
+            all.process(now, port, first, mbuf)
         };
         for (sent_ns, sent) in sent_ns.iter_mut().zip(all.sent()) {
             sent_ns.resize(*sent as usize, stamp.time_ns);
         }
         if let Some(trace) = &mut trace {
-            trace.write(&Packet { number, port: feed.port, stamp, shard, verdict })?;
+            let (helpers, expects) = helped.end(&all);
+            trace.write(&Packet { number, port, stamp, shard, verdict, helpers, expects })?;
         }
         if number % 4096 == 0 {
             bar.set_position(number);

@@ -4,6 +4,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use sluice_conntrack::counters::Counters;
+use sluice_conntrack::helpers::{HelperEvent, HelperId};
 use sluice_conntrack::listing::Layout;
 use sluice_conntrack::{DropReason, State};
 
@@ -37,8 +39,26 @@ pub fn write(path: &Path, names: &[&str], played: &Played) -> Result<(), Failure
         "drops": by_label(DropReason::ALL.iter().map(|reason| reason.label()).collect(), &counters.drops),
         "entries": played.entries(),
         "expectations": counters.expectations,
+        "helpers": helpers(&counters),
     });
     std::fs::write(path, format!("{report:#}\n")).map_err(|error| Failure::file("write", path, error))
+}
+
+/// What came of each helper.
+fn helpers(counters: &Counters) -> Map<String, Value> {
+    let of = |helper: HelperId| {
+        let number = helper as usize;
+        let events = HelperEvent::ALL.iter().zip(counters.helper_events[number]);
+        let events: Map<_, _> =
+            events.map(|(event, count)| (event.label().to_owned(), json!(count))).collect();
+        json!({
+            "connections": counters.helper_connections[number],
+            "assigned": counters.helper_assignments[number],
+            "expectations": counters.helper_expectations[number],
+            "events": events,
+        })
+    };
+    HelperId::ALL.into_iter().map(|helper| (helper.name().to_owned(), of(helper))).collect()
 }
 
 /// Shows packets by state, drops by reason, and where the outputs are.
@@ -66,6 +86,17 @@ pub fn summarise(names: &[&str], played: &Played, directory: &Path) {
     }
     if drops.is_empty() {
         say("  none");
+    }
+
+    let came = HelperId::ALL.into_iter().zip(&counters.helper_events).flat_map(|(helper, row)| {
+        HelperEvent::ALL.iter().zip(row).map(move |(event, count)| (helper.name(), event.label(), *count))
+    });
+    let came: Vec<_> = came.filter(|(_, _, count)| *count > 0).collect();
+    if !came.is_empty() {
+        say("\nHelpers");
+    }
+    for (helper, event, count) in came {
+        say(&format!("  {:<24} {count:>10}", format!("{helper} {event}")));
     }
 
     let ended = [("delivered", counters.delivered, "to the box itself"), ("held", played.held as u64, "")];

@@ -11,11 +11,12 @@ use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{Direction, DropReason, PortId, ShardId, State, Verdict};
 
 use super::Failure;
+use super::helped::Came;
 use super::input::Stamp;
 use crate::config::Config;
 
 /// A packet that has had its verdict.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Packet {
     /// Its place among all packets, in the order of their stamps, from 1.
     pub number: u64,
@@ -27,6 +28,10 @@ pub struct Packet {
     pub shard: ShardId,
     /// The verdict.
     pub verdict: Verdict,
+    /// What came of helpers by it.
+    pub helpers: Came,
+    /// What is expected by it, in conntrack(8)'s layout.
+    pub expects: Vec<String>,
 }
 
 /// The trace: a JSON line for each packet.
@@ -61,6 +66,10 @@ struct Line<'a> {
     rule: Option<&'a str>,
     /// The number of the connection's entry, from 1, in the order in which they are first seen.
     entry: Option<usize>,
+    /// What came of helpers, by their names: the events of `sluice_helper_events_total`.
+    helpers: Option<&'a Came>,
+    /// What is expected by what it announces, in conntrack(8)'s layout.
+    expects: Option<&'a [String]>,
 }
 
 impl Trace {
@@ -81,7 +90,7 @@ impl Trace {
 
     /// Writes the line of a packet.
     pub fn write(&mut self, packet: &Packet) -> Result<(), Failure> {
-        let Packet { number, port, stamp, shard, verdict } = packet;
+        let Packet { number, port, stamp, shard, verdict, helpers, expects } = packet;
         let interface = |port: PortId| self.interfaces.get(usize::from(port.0)).map(String::as_str);
         let (action, out) = match verdict.action {
             Action::Forward(egress) | Action::Fragment(egress, _) => ("accept", interface(egress)),
@@ -114,6 +123,8 @@ impl Trace {
                 .and_then(|RuleId(place)| self.rules.get(usize::from(place)))
                 .map(String::as_str),
             entry,
+            helpers: Some(helpers).filter(|came| !came.is_empty()),
+            expects: Some(expects.as_slice()).filter(|lines| !lines.is_empty()),
         };
         let written = serde_json::to_writer(&mut self.file, &line).map_err(io::Error::from);
         let written = written.and_then(|()| self.file.write_all(b"\n"));

@@ -85,6 +85,11 @@ impl Workers {
         &self.sent
     }
 
+    /// The shards, between two packets.
+    pub fn shards(&self) -> impl Iterator<Item = &Shard> {
+        self.workers.iter().map(Worker::shard)
+    }
+
     /// Packets that have not come to their end.
     pub fn held(&self) -> usize {
         self.workers.iter().map(Worker::held).sum()

@@ -1,0 +1,66 @@
+//! What a replay says of helpers.
+
+use etherparse::PacketBuilder;
+use serde_json::json;
+
+use super::scratch::{OPEN, Packet, Replayed, S, START, Scratch, pcap};
+
+fn datagram(from: ([u8; 4], u16), to: ([u8; 4], u16), payload: &[u8]) -> Vec<u8> {
+    let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, from.0[3]], [2, 0, 0, 0, 0, to.0[3]]);
+    let mut frame = Vec::new();
+    builder.ipv4(from.0, to.0, 64).udp(from.1, to.1).write(&mut frame, payload).unwrap();
+    frame
+}
+
+const CLIENT: [u8; 4] = [10, 0, 0, 1];
+const SERVER: [u8; 4] = [10, 0, 0, 2];
+
+/// Clients read a file each; one speaks another protocol, and one is never answered.
+fn replay(workers: u16) -> Replayed {
+    let at = |number: u64| START + number * S / 10;
+    let request = b"\0\x01file\0octet\0";
+    let asked: Vec<Packet> = vec![
+        (at(0), datagram((CLIENT, 40_000), (SERVER, 69), request)),
+        (at(2), datagram((CLIENT, 40_001), (SERVER, 69), b"hello")),
+        (at(3), datagram((CLIENT, 40_002), (SERVER, 69), request)),
+    ];
+    let answered: Vec<Packet> =
+        vec![(at(1), datagram((SERVER, 3000), (CLIENT, 40_000), b"\0\x03\0\x01data"))];
+    let config = format!("{OPEN}helpers: {{ tftp: {{}} }}\n");
+    let scratch = Scratch::new(&config).input("inside", &pcap(&asked)).input("outside", &pcap(&answered));
+    scratch.with(format!("--workers={workers}")).replay()
+}
+
+#[test]
+fn the_trace_says_what_each_packet_came_to_with_helpers() {
+    for workers in [1, 4] {
+        let replayed = replay(workers);
+        assert_eq!(
+            replayed.traced("helpers"),
+            [
+                json!({ "tftp": ["expected"] }),
+                json!({ "tftp": ["met"] }),
+                json!({ "tftp": ["other-protocol"] }),
+                json!({ "tftp": ["expected"] }),
+            ],
+            "{workers} workers"
+        );
+        let expected = replayed.traced("expects");
+        let line = "300 proto=17 src=10.0.0.2 dst=10.0.0.1 sport=0 dport=40000 mask-src=255.255.255.255 \
+                    mask-dst=255.255.255.255 sport=0 dport=65535 master-src=10.0.0.1 master-dst=10.0.0.2 \
+                    sport=40000 dport=69 class=0 helper=tftp";
+        assert_eq!(expected[0], json!([line]));
+        assert!(expected[1].is_null() && expected[2].is_null() && !expected[3].is_null());
+        let tftp = &replayed.report["helpers"]["tftp"];
+        assert_eq!((&tftp["assigned"], &tftp["expectations"]), (&json!(3), &json!(1)));
+        assert_eq!((&tftp["events"]["expected"], &tftp["events"]["met"]), (&json!(2), &json!(1)));
+        assert!(replayed.stdout.contains("tftp expected") || replayed.stderr.contains("tftp expected"));
+    }
+}
+
+#[test]
+fn without_helpers_the_trace_says_nothing_of_them() {
+    let capture = pcap(&[(START, datagram((CLIENT, 40_000), (SERVER, 69), b"\0\x01file\0octet\0"))]);
+    let replayed = Scratch::new(OPEN).input("inside", &capture).replay();
+    assert!(replayed.traced("helpers")[0].is_null() && replayed.traced("expects")[0].is_null());
+}
