@@ -26,7 +26,7 @@ pub(crate) enum End {
     Deleted,
     /// A packet says so: a reset, the answer to a query, an error, a connection opened in its place.
     Closed,
-    /// Another shard has refused its reply tuple, before its first packet left.
+    /// Its first packet does not leave: another shard has refused its reply tuple, or its helper what the packet says.
     Refused,
 }
 

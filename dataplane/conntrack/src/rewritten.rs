@@ -6,6 +6,7 @@
 use crate::entry::Status;
 use crate::frame::Frame;
 use crate::headers::{Headers, Kind, Packet};
+use crate::lifecycle::End;
 use crate::nat::{self, Destination};
 use crate::shard::Shard;
 use crate::track::Tracked;
@@ -95,8 +96,8 @@ impl Shard {
         self.conclude(frame, headers, tracked, verdict)
     }
 
-    /// Does what the verdict on the first packet of a connection with a helper asks for. Where it is held, its addresses are
-    /// translated when it is let go.
+    /// Does what the verdict on the first packet of a connection with a helper asks for, and ends the connection where that refuses
+    /// the packet. Where it is held, its addresses are translated when it is let go.
     #[inline(never)]
     pub(crate) fn conclude_first_helped<F: Frame>(
         &mut self,
@@ -110,6 +111,11 @@ impl Shard {
         if let Action::Forward(egress) | Action::Hold(egress) = verdict.action
             && let Err(reason) = self.help(frame, &mut headers, index, Direction::Original, egress)
         {
+            // In Linux the helper is asked before the connection is confirmed. The signpost of one that has not begun is let go of
+            // with its packet.
+            self.table.entries.at_mut(index).status.remove(Status::DELEGATED);
+            self.end(index, End::Refused);
+            verdict = Verdict { entry: None, ..verdict };
             verdict.refuse(Action::Drop(reason));
         }
         if let Action::Forward(_) = verdict.action

@@ -311,6 +311,7 @@ fn g16_a_request_whose_answer_is_expected_already_is_dropped() {
         let other = Pair::at("10.0.0.2:40000", "198.51.100.2:6969");
         assert_eq!(it.carries(INSIDE, other, READ), (Some(State::New), None));
         assert_eq!(it.drops(DropReason::ExpectationClash), 1);
+        assert_eq!(it.entries().len(), 1, "the connection has not begun");
         assert_eq!(it.helper_events(HelperEvent::Refused), 1);
         assert_eq!(expected(&it), [ANSWER]);
         it.check();
