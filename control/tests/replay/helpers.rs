@@ -64,3 +64,61 @@ fn without_helpers_the_trace_says_nothing_of_them() {
     let replayed = Scratch::new(OPEN).input("inside", &capture).replay();
     assert!(replayed.traced("helpers")[0].is_null() && replayed.traced("expects")[0].is_null());
 }
+
+/// A segment with this text; without an acknowledgement a SYN, without a text an answer to one or an acknowledgement.
+fn segment(from: ([u8; 4], u16), to: ([u8; 4], u16), seq: u32, ack: Option<u32>, text: &str) -> Vec<u8> {
+    let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, from.0[3]], [2, 0, 0, 0, 0, to.0[3]]);
+    let builder = builder.ipv4(from.0, to.0, 64).tcp(from.1, to.1, seq, 5840);
+    let builder = match ack {
+        Some(ack) if seq == SERVERS_FIRST => builder.syn().ack(ack),
+        Some(ack) => builder.ack(ack),
+        None => builder.syn(),
+    };
+    let mut frame = Vec::new();
+    builder.write(&mut frame, text.as_bytes()).unwrap();
+    frame
+}
+
+/// The sequence number of a server's SYN.
+const SERVERS_FIRST: u32 = 5000;
+
+/// A client announces a port to a server of FTP, and what comes there from this address is judged: its state, and what became of it.
+fn judged(config: &str, client: [u8; 4], server: [u8; 4], stranger: [u8; 4]) -> (String, String) {
+    let (from, to) = ((client, 40_000), (server, 21));
+    let [a, b, c, d] = client;
+    let command = format!("PORT {a},{b},{c},{d},19,137\r\n");
+    let at = |number: u64| START + number * S / 10;
+    let said: Vec<Packet> = vec![
+        (at(0), segment(from, to, 1000, None, "")),
+        (at(2), segment(from, to, 1001, Some(5001), "")),
+        (at(4), segment(from, to, 1001, Some(5009), &command)),
+    ];
+    let answered: Vec<Packet> = vec![
+        (at(1), segment(to, from, SERVERS_FIRST, Some(1001), "")),
+        (at(3), segment(to, from, 5001, Some(1001), "220 hi\r\n")),
+        (at(5), segment((stranger, 20), (client, 5001), 9000, None, "")),
+    ];
+    let replayed =
+        Scratch::new(config).input("inside", &pcap(&said)).input("outside", &pcap(&answered)).replay();
+    let last = replayed.trace.last().unwrap();
+    let text = |field: &str| last[field].as_str().unwrap_or_default().to_owned();
+    (text("state"), text("verdict"))
+}
+
+/// What docs/helpers.md tells to do: RELATED connections of a helper, from and to where they may be.
+#[test]
+fn the_recipe_lets_in_what_a_helper_expected_and_nothing_else() {
+    let page = include_str!("../../../docs/helpers.md");
+    let (_, page) = page.split_once("## Secure use").unwrap();
+    let recipe = page.split("```").nth(1).unwrap().strip_prefix("yaml").unwrap();
+    let config = format!(
+        "version: 1\ninterfaces: {{inside: {{device: 'vdev:net_null0'}}, outside: {{device: 'vdev:net_null1'}}}}\n{recipe}"
+    );
+    let (client, server) = ([10, 0, 0, 5], [198, 51, 100, 2]);
+    let accepted = ("RELATED".to_owned(), "accept".to_owned());
+    let dropped = ("NEW".to_owned(), "drop".to_owned());
+    assert_eq!(judged(&config, client, server, server), accepted);
+    assert_eq!(judged(&config, client, server, [198, 51, 100, 3]), dropped, "another address");
+    assert_eq!(judged(&config, [172, 16, 0, 5], server, server), dropped, "a client whom no helper reads");
+    assert_eq!(judged(&config, client, [192, 0, 2, 2], [192, 0, 2, 2]), dropped, "nor a server");
+}
