@@ -13,6 +13,7 @@ mod filter_values;
 mod helpers;
 mod nat_rules;
 mod new_expectation;
+mod pools;
 pub mod protocol;
 mod server;
 
