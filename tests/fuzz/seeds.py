@@ -187,3 +187,20 @@ AMANDA = {
 for name, orders in AMANDA.items():
     for choice in range(16, 20):
         (directory / "helpers" / f"{name}.{choice}").write_bytes(bytes([choice]) + orders)
+
+# What ends of SIP may do: the INVITE's description begins at its 77th place of four bytes.
+SIP = {
+    "sip-call": says(0) + says(0, end=1) + says(0) + says(5),
+    "sip-cancelled": says(0) + says(7) + says(3, end=1),
+    "sip-hold-and-multipart": says(0) + says(1) + says(2) + says(0, end=1) + bytes([WAIT | 7]) + says(0),
+    "sip-registered": says(3) + says(1, end=1) + says(2, end=1) + says(5, end=1) + says(4) + says(1, end=1),
+    "sip-refused": says(3) + says(4, end=1) + says(3) + bytes([WAIT | 15]) + says(2, end=1),
+    "sip-keepalive": says(6) + says(0) + says(8) + says(0),
+    "sip-lengths": b"".join(edited(0, 73, 8, number) + says(0) for number in (b"4294967328", b"-1", b"9", b"")),
+    "sip-ports": b"".join(edited(0, 93, 8, text) for text in (b" 65535 x", b" 65536 x", b" 22 RTP/AV", b" x")),
+    "sip-long-address": edited(0, 86, 4, b"2001:db8:ffff:ffff:ffff:ffff:ffff:ffff") + says(0),
+    "sip-cut": b"".join(edited(0, at, 255) + edited(0, at, 255, b"\r\n\r\n") for at in range(0, 100, 7)),
+}
+for name, orders in SIP.items():
+    for choice in range(48, 52):
+        (directory / "helpers" / f"{name}.{choice}").write_bytes(bytes([choice]) + orders)

@@ -2,6 +2,7 @@
 
 mod alarms;
 mod box_under_test;
+mod calls;
 mod commands;
 mod cores;
 mod devices;

@@ -5,7 +5,7 @@
 
 use crate::entry::Status;
 use crate::expectations::Child;
-use crate::helpers::{Assigned, HelperId, Place};
+use crate::helpers::{Assigned, Dialog, HelperId, Place};
 use crate::ids::EntryId;
 use crate::nat::BoundBy;
 use sluice_memory::Arena;
@@ -25,6 +25,8 @@ pub(crate) struct Extension {
     loose: bool,
     /// What its helper keeps of it.
     pub(crate) help: Place,
+    /// What is remembered of its messages of SIP.
+    pub(crate) sip: Dialog,
     /// Whether its helper never reads it.
     pub(crate) is_unread: bool,
     /// The place of the newest of its expectations, plus one; 0 where it has none.

@@ -19,6 +19,10 @@ reasons! {
         ForeignAddress = "foreign-address",
         /// An announced port is below 1024: nothing is expected.
         PrivilegedPort = "privileged-port",
+        /// An announced port is not the one that its sender sends from: nothing is expected.
+        ForeignPort = "foreign-port",
+        /// No port outside is free that could be announced: the text stays, and nothing is expected.
+        NoPort = "no-port",
         /// With its address translated the packet would be too long for its way: it keeps its text, and nothing is expected.
         TooLong = "too-long",
         /// A line or a datagram announces something and is malformed: the helper is off for the connection.
@@ -56,6 +60,8 @@ impl HelperEvent {
             | Self::Refused
             | Self::ForeignAddress
             | Self::PrivilegedPort
+            | Self::ForeignPort
+            | Self::NoPort
             | Self::TooLong => false,
         }
     }

@@ -77,9 +77,11 @@ pub enum HelperId {
     Irc,
     /// Amanda, the Advanced Maryland Automatic Network Disk Archiver.
     Amanda,
+    /// The Session Initiation Protocol (RFC 3261).
+    Sip,
 }
 
 impl HelperId {
     /// All helpers, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Ftp, Self::Tftp, Self::Irc, Self::Amanda];
+    pub const ALL: [Self; 5] = [Self::Ftp, Self::Tftp, Self::Irc, Self::Amanda, Self::Sip];
 }

@@ -230,7 +230,9 @@ impl Shard {
         if !self.expectations.is_empty() || slot.attempt.again {
             self.look_for_expectation(&mut unconfirmed, &mut facts);
         }
-        unconfirmed.helper = self.configuration.helpers.assign(&facts);
+        if let Some(assigned) = self.configuration.helpers.assign(&facts) {
+            unconfirmed.helper = Some(assigned);
+        }
         let mut verdict = self.decide_opened(frame, slot, tracked, &mut unconfirmed, &mut facts);
         if let Some(child) = &unconfirmed.child {
             self.conclude_child(child, &mut verdict);

@@ -63,7 +63,10 @@ impl Shard {
         let mut headers = *headers;
         if let (Action::Forward(egress), Kind::Tracked) = (verdict.action, headers.kind) {
             match self.help(frame, &mut headers, index, direction, egress) {
-                Ok(()) if is_translated => self.rewrite(frame, &headers, &to),
+                Ok(()) if is_translated => {
+                    let to = self.answered_at(index, direction, to);
+                    self.rewrite(frame, &headers, &to);
+                }
                 Ok(()) => {}
                 Err(reason) => verdict.refuse(Action::Drop(reason)),
             }

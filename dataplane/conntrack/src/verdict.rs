@@ -122,6 +122,8 @@ reasons! {
         /// It has a part of a text that a helper may have to rewrite, or comes before what precedes it: it is sent again. As in Linux
         /// with its preset: it begins like an announcement and does not go on like one.
         HelperPartial = "helper-partial",
+        /// It is a message that a helper cannot read (with Linux's preset).
+        HelperMalformed = "helper-malformed",
         /// A helper has a longer text for it than it has room for.
         HelperNoRoom = "helper-no-room",
         /// It announces a connection that is not expected: too many are, or other shards cannot be told.

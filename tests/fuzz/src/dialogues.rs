@@ -9,8 +9,9 @@ use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{DropReason, Instant, PortId, Shard, Verdict, wire};
 use std::time::Duration;
 
-/// The bit of the first byte that says that it goes by this file.
+/// The bit of the first byte that says that it goes by this file, and the one that says that SIP is spoken.
 pub(crate) const CHOICE: u8 = 16;
+const SPEAKS_SIP: u8 = 32;
 
 /// Orders: below, an end sends one of its texts.
 const EDIT: u8 = 0x40;
@@ -50,6 +51,44 @@ const AMANDA: Protocol = Protocol {
     max_expectations: 4,
 };
 
+const SIP: Protocol = Protocol {
+    port: 5060,
+    texts: [
+        &[
+            INVITE,
+            "INVITE sip:bob@198.51.100.2 SIP/2.0\r\nv: SIP/2.0/UDP 10.0.0.2;rport\r\nf: <sip:a@10.0.0.2>\r\nCSeq: 2 INVITE\r\n\
+             m: \"A, B\" <sip:a@10.0.0.2>,\r\n <sip:b@10.0.0.2:5070>\r\nc: application/sdp\r\nl: 96\r\n\r\n\
+             v=0\r\nc=IN IP4 0.0.0.0\r\nm=audio 0 RTP/AVP 0\r\nm=video 20000 RTP/AVP 0\r\nc=IN IP4 10.0.0.2\r\na=rtcp:9000\r\n",
+            "ACK sip:b@h SIP/2.0\r\nCSeq: 1 ACK\r\nContent-Type: multipart/mixed;boundary=x\r\n\r\n--x\r\n\
+             Content-Type: application/sdp\r\n\r\nc=IN IP4 10.0.0.2\r\nm=image 18000 udptl t38\r\na=rtcp-mux\r\n--x--\r\n",
+            "REGISTER sip:h SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.2:5060\r\nCSeq: 1 REGISTER\r\nContact: <sip:a@10.0.0.2>\r\n\
+             Expires: 3600\r\nContent-Length: 0\r\n\r\n",
+            "REGISTER sip:h SIP/2.0\r\nCSeq: 2 REGISTER\r\nContact: *\r\nExpires: 0\r\n\r\n",
+            "BYE sip:b@h SIP/2.0\r\nCSeq: 3 BYE\r\nRoute: <sip:10.0.0.2;lr>\r\n\r\n",
+            "\r\n\r\n",
+            "CANCEL sip:b@h SIP/2.0\r\nVia: SIP / 2.0 / UDP 10.0.0.2:5070\r\nCSeq: 1 CANCEL\r\n\r\n",
+            "hello",
+        ],
+        &[
+            "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 203.0.113.1:5060;received=203.0.113.1;rport=5060\r\nCSeq: 1 INVITE\r\n\
+             Contact: <sip:bob@198.51.100.2:5060>\r\nContent-Type: application/sdp\r\n\r\n\
+             v=0\r\no=- 1 1 IN IP4 198.51.100.2\r\nc=IN IP4 198.51.100.2\r\nm=audio 26384 RTP/AVP 0\r\n",
+            "SIP/2.0 200 OK\r\nCSeq: 1 REGISTER\r\nContact: <sip:a@203.0.113.1:5060>;expires=60\r\n\r\n",
+            "SIP/2.0 200 OK\r\nCSeq: 1 REGISTER\r\nContact: <sip:a@10.0.0.2>;expires=60\r\n\r\n",
+            "SIP/2.0 487 Terminated\r\nCSeq: 1 INVITE\r\n\r\n",
+            "SIP/2.0 401 No\r\nCSeq: 1 REGISTER\r\n\r\n",
+            "INVITE sip:a@203.0.113.1 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.2\r\nCSeq: 1 INVITE\r\n\r\n",
+        ],
+    ],
+    max_expectations: 11,
+};
+
+const INVITE: &str = "INVITE sip:bob@198.51.100.2 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.2:5060;branch=1\r\n\
+     From: <sip:alice@10.0.0.2>;tag=1\r\nTo: <sip:bob@198.51.100.2>\r\nCSeq: 1 INVITE\r\n\
+     Contact: <sip:alice@10.0.0.2:5060>\r\nContent-Type: application/sdp\r\nContent-Length: 108\r\n\r\n\
+     v=0\r\no=- 1 1 IN IP4 10.0.0.2\r\ns=-\r\nc=IN IP4 10.0.0.2\r\nt=0 0\r\nm=audio 16384 RTP/AVP 0\r\n\
+     a=rtpmap:0 PCMU/8000\r\n";
+
 /// The box, and who talks through it.
 struct Dialogue {
     shard: Shard,
@@ -63,7 +102,9 @@ struct Dialogue {
 /// Carries out all orders, and looks at what is expected after each.
 pub(crate) fn play(bytes: &[u8]) {
     let mut orders = Orders(bytes);
-    let mut dialogue = Dialogue::new(orders.byte(), &AMANDA);
+    let choice = orders.byte();
+    let protocol = if choice & SPEAKS_SIP == 0 { &AMANDA } else { &SIP };
+    let mut dialogue = Dialogue::new(choice, protocol);
     while let Some(order) = orders.next() {
         let end = usize::from(order & 1);
         let texts = dialogue.protocol.texts[end];

@@ -91,6 +91,14 @@ pub struct Wanted {
     pub helper: Option<HelperId>,
 }
 
+impl Wanted {
+    /// The same with another destination port.
+    pub(crate) fn at_port(&self, port: u16) -> Self {
+        let selector = self.tuple.selector.with_dport(port);
+        Self { tuple: Tuple { selector, ..self.tuple }, ..*self }
+    }
+}
+
 /// How many may be expected, besides what holds for all ([`Settings`](crate::settings::Settings)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -145,6 +153,8 @@ pub struct Expectation {
     /// Whether it is met once.
     pub one_shot: bool,
     is_translated: bool,
+    /// Whether it is not to be met yet.
+    pub(crate) is_inactive: bool,
     /// The number of the helper, plus one; 0 for an operator.
     helper: u8,
 }
@@ -165,6 +175,7 @@ impl Expectation {
             class,
             one_shot,
             is_translated: nat.is_some(),
+            is_inactive: false,
             helper: helper.map_or(0, |helper| helper as u8 + 1),
         }
     }
@@ -184,9 +195,15 @@ impl Expectation {
         HelperId::ALL.get(usize::from(self.helper).checked_sub(1)?).copied()
     }
 
+    /// What was wanted, to be waited for so many milliseconds from now on.
+    pub(crate) fn wanted(&self, timeout_ms: u32) -> Wanted {
+        let Self { tuple, source, class, one_shot, .. } = *self;
+        Wanted { tuple, source, class, one_shot, timeout_ms, nat: self.nat(), helper: self.helper() }
+    }
+
     /// Whether a packet of this tuple meets it.
     pub(crate) fn is_met_by(&self, tuple: &Tuple) -> bool {
-        self.goes_where(tuple) && self.source.of(&self.tuple) == self.source.of(tuple)
+        !self.is_inactive && self.fits(tuple)
     }
 
     /// Whether some packet could meet both.
@@ -197,7 +214,12 @@ impl Expectation {
 
     /// Whether both are met by the same packets.
     pub(crate) fn is_alike(&self, other: &Self) -> bool {
-        self.source == other.source && self.is_met_by(&other.tuple)
+        self.source == other.source && self.fits(&other.tuple)
+    }
+
+    /// Whether a packet of this tuple comes from where the child does, as far as that is known, and goes to where it does.
+    fn fits(&self, tuple: &Tuple) -> bool {
+        self.goes_where(tuple) && self.source.of(&self.tuple) == self.source.of(tuple)
     }
 
     /// Whether a packet of this tuple goes to where the child does.

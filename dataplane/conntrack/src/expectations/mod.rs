@@ -23,6 +23,7 @@
 mod child;
 mod claims;
 mod expectation;
+mod revision;
 mod stage;
 mod table;
 

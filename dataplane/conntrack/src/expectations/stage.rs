@@ -7,7 +7,7 @@ use crate::entries::NONE;
 use crate::entry::Status;
 use crate::facts::Facts;
 use crate::helper_event::HelperEvent;
-use crate::ids::EntryId;
+use crate::helpers::Assigned;
 use crate::listing::ExpectationSnapshot;
 use crate::shard::Shard;
 use crate::time::{MAX_TIMEOUT, Tick};
@@ -33,7 +33,27 @@ impl Shard {
         wanted: &Wanted,
         limits: Limits,
     ) -> Result<ExpectationId, Unexpected> {
-        let expected = self.try_to_expect(master, wanted, limits);
+        self.expect_from(master, wanted, limits, false)
+    }
+
+    /// The same of what is not to be met before it is expected anew.
+    pub(crate) fn expect_inactive(
+        &mut self,
+        master: u32,
+        wanted: &Wanted,
+        limits: Limits,
+    ) -> Result<ExpectationId, Unexpected> {
+        self.expect_from(master, wanted, limits, true)
+    }
+
+    fn expect_from(
+        &mut self,
+        master: u32,
+        wanted: &Wanted,
+        limits: Limits,
+        is_inactive: bool,
+    ) -> Result<ExpectationId, Unexpected> {
+        let expected = self.try_to_expect(master, wanted, limits, is_inactive);
         match expected {
             Ok(_) => self.counters.expectations_created += 1,
             Err(_) => {
@@ -49,13 +69,15 @@ impl Shard {
         master: u32,
         wanted: &Wanted,
         limits: Limits,
+        is_inactive: bool,
     ) -> Result<ExpectationId, Unexpected> {
         self.tidy_expectations();
         let now = Tick::at(self.now);
         let deadline = now.after_ms(wanted.timeout_ms.min(MAX_TIMEOUT.as_millis() as u32));
         let original = self.table.entries.tuple(master, Direction::Original);
         let (id, mark) = (self.table.entries.id(master), self.table.entries.at(master).mark);
-        let expectation = Expectation::new(wanted, original, id, mark, deadline);
+        let mut expectation = Expectation::new(wanted, original, id, mark, deadline);
+        expectation.is_inactive = is_inactive;
         match self.expectations.overlapping(&expectation, now) {
             Some(place) if self.expectations.is_again(place, master, &expectation) => {
                 self.end_expectation(place);
@@ -78,17 +100,8 @@ impl Shard {
     /// A port of the address outside that is wanted as a child's destination, to be announced and expected by the entry of this number:
     /// that which is wanted, if it can be, or another of the same address that nobody uses and nobody else expects.
     pub(crate) fn find_port_to_announce(&self, master: u32, wanted: &Wanted) -> Option<u16> {
-        let now = Tick::at(self.now);
-        let original = self.table.entries.tuple(master, Direction::Original);
-        let mut wanted = *wanted;
-        let tuple = wanted.tuple;
-        let mut ports = self.nat.ports_to_announce(&self.configuration.nat, self.steering(), &tuple);
-        ports.find(|port| {
-            wanted.tuple.selector = tuple.selector.with_dport(*port);
-            let expectation = Expectation::new(&wanted, original, EntryId::default(), 0, now);
-            let rival = self.expectations.overlapping(&expectation, now);
-            rival.is_none_or(|place| self.expectations.is_again(place, master, &expectation))
-        })
+        let mut ports = self.nat.ports_to_announce(&self.configuration.nat, self.steering(), &wanted.tuple);
+        ports.find(|port| !self.is_expected_by_others(master, &wanted.at_port(*port)))
     }
 
     /// Ends the oldest expectation of a master's class where there are as many as may be.
@@ -111,7 +124,7 @@ impl Shard {
     }
 
     /// The newest expectation of an entry, or [`NONE`].
-    fn newest_expectation(&self, master: u32) -> u32 {
+    pub(super) fn newest_expectation(&self, master: u32) -> u32 {
         self.table.extension(master).map_or(NONE, |extension| extension.newest_expectation())
     }
 
@@ -133,7 +146,7 @@ impl Shard {
     }
 
     /// Ends an own expectation, in all shards at once.
-    fn end_expectation(&mut self, place: u32) {
+    pub(super) fn end_expectation(&mut self, place: u32) {
         let (removed, _) = self.expectations.remove(place);
         self.note_newest(&removed);
     }
@@ -249,6 +262,7 @@ impl Shard {
             connection.status.insert(Status::EXPECTED);
             connection.helper = child.expectation.helper();
         }
+        unconfirmed.helper = Assigned::of_child(&child.expectation);
         unconfirmed.child = Some(child);
     }
 

@@ -7,7 +7,6 @@
 use super::found::{Announced, Announcements, Form, InDatagram};
 use super::text::{self, Text};
 use super::{DatagramReader, Descriptor, ExpectationClass, Reads};
-use crate::expectations::SourceMask;
 use crate::family::Family;
 use crate::helper_event::HelperEvent;
 use crate::tuple::{Direction, protocol};
@@ -17,12 +16,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     name: "amanda",
     protocol: protocol::UDP,
     ports: &[10080],
-    classes: &[ExpectationClass {
-        protocol: protocol::TCP,
-        max_expectations: 4,
-        source: SourceMask::AnyPort,
-        timeout_s: 180,
-    }],
+    classes: &[ExpectationClass::only(protocol::TCP, 4, 180)],
     reads: Reads::Datagrams(DatagramReader {
         inspect,
         inspect_as_linux,

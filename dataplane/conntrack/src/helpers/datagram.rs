@@ -6,8 +6,8 @@
 use super::announce::{Announcer, FIRST_UNPRIVILEGED, wanted_by};
 use super::edits::{Edit, Edits};
 use super::found::{Announced, Announcements, InDatagram};
-use super::payload;
-use super::{Assigned, DatagramReader, HelperId, Reads};
+use super::sip::Refused;
+use super::{Assigned, DatagramReader, HelperId, Reads, payload};
 use crate::expectations::ChildNat;
 use crate::frame::Frame;
 use crate::headers::{Headers, Packet};
@@ -41,36 +41,59 @@ impl Shard {
             self.leave_unread(index, helper, HelperEvent::SwitchedOff);
             return Ok(());
         }
-        let Reads::Datagrams(reader) = &helper.descriptor().reads else { return Ok(()) };
         let Some(header) = (Packet { headers, head: frame.head() }).l4().first_chunk() else { return Ok(()) };
         let start = usize::from(headers.l4_offset) + udp::HEADER_BYTES;
         let len = udp::length(header).saturating_sub(udp::HEADER_BYTES);
-        let preset = self.configuration.settings.preset;
-        let found = self.with_payload(frame, start, len, |_, payload| match preset {
+        let is_translated = self.table.entries.at(index).is_translated();
+        let is_linux = self.configuration.settings.preset == Preset::Linux;
+        let knows_outside = !is_linux;
+        let announcer = Announcer { index, direction, helper, loose, is_translated, is_linux, knows_outside };
+        let mut edits = Edits::new(self.room_to_grow(frame, headers, egress));
+        let read = self.with_payload(frame, start, len, |shard, payload| {
+            shard.read_datagram(&announcer, payload, &mut edits)
+        });
+        let timeout_s = helper.descriptor().reads.master_timeout_s(direction);
+        if timeout_s > 0 && !matches!(read, Err(Refused::Off(_))) {
+            self.refresh(index, Tick::at(self.now).after_ms(timeout_s * 1000));
+        }
+        match read {
+            Ok(()) => apply(frame, headers, start, &edits),
+            Err(Refused::Dropped(reason)) => Err(reason),
+            Err(Refused::AsItIs(event)) => {
+                self.counters.count_event(Some(helper), event);
+                Ok(())
+            }
+            Err(Refused::Off(event)) => {
+                self.leave_unread(index, helper, event);
+                Ok(())
+            }
+        }
+    }
+
+    /// Expects what a datagram announces.
+    fn read_datagram(
+        &mut self,
+        announcer: &Announcer,
+        payload: &[u8],
+        edits: &mut Edits,
+    ) -> Result<(), Refused> {
+        let Announcer { index, direction, helper, .. } = *announcer;
+        let reader = match &helper.descriptor().reads {
+            Reads::Lines(_) => return Ok(()),
+            Reads::Datagrams(reader) => reader,
+            Reads::Sip => return self.read_sip(announcer, payload, edits),
+        };
+        let found = match self.configuration.settings.preset {
             Preset::Classic => (reader.inspect)(payload, direction),
             Preset::Linux => (reader.inspect_as_linux)(payload, direction),
-        });
-        if let InDatagram::Off(event) = found {
-            self.leave_unread(index, helper, event);
-            return Ok(());
-        }
-        if reader.master_timeout_s[direction as usize] > 0 {
-            let timeout_ms = reader.master_timeout_s[direction as usize] * 1000;
-            self.refresh(index, Tick::at(self.now).after_ms(timeout_ms));
-        }
+        };
         match found {
-            InDatagram::Nothing | InDatagram::Off(_) => Ok(()),
-            InDatagram::Request => self.expect_answer(index, helper),
+            InDatagram::Nothing => Ok(()),
+            InDatagram::Request => Ok(self.expect_answer(index, helper)?),
             InDatagram::Announced(announcements) => {
-                let is_translated = self.table.entries.at(index).is_translated();
-                let is_linux = preset == Preset::Linux;
-                let knows_outside = !is_linux;
-                let announcer =
-                    Announcer { index, direction, helper, loose, is_translated, is_linux, knows_outside };
-                let mut edits = Edits::new(self.room_to_grow(frame, headers, egress));
-                self.expect_all(&announcer, reader, &announcements, &mut edits)?;
-                apply(frame, headers, start, &edits)
+                Ok(self.expect_all(announcer, reader, &announcements, edits)?)
             }
+            InDatagram::Off(event) => Err(Refused::Off(event)),
         }
     }
 

@@ -61,6 +61,16 @@ impl Edits {
         true
     }
 
+    /// Whether the text that begins here is edited.
+    pub(crate) fn has(&self, at: usize) -> bool {
+        self.as_slice().iter().any(|edit| edit.at == at)
+    }
+
+    /// By how many bytes the texts grow from this place on.
+    pub(crate) fn grown_from(&self, at: usize) -> i32 {
+        self.as_slice().iter().filter(|edit| edit.at >= at).map(Edit::grown).sum()
+    }
+
     /// All of them.
     pub(crate) fn as_slice(&self) -> &[Edit] {
         &self.edits[..self.len]

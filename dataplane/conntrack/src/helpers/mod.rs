@@ -14,6 +14,7 @@ mod irc;
 mod newlines;
 mod payload;
 mod shift;
+mod sip;
 mod slots;
 mod stage;
 mod stream;
@@ -23,9 +24,10 @@ mod tftp;
 pub use crate::helper_event::HelperEvent;
 pub(crate) use help::HelpTable;
 pub use shift::Seqadj;
+pub(crate) use sip::Dialog;
 pub(crate) use slots::Place;
 
-use crate::expectations::SourceMask;
+use crate::expectations::{Expectation, SourceMask};
 use crate::facts::Facts;
 use crate::family::Family;
 pub use crate::ids::HelperId;
@@ -52,6 +54,8 @@ pub struct Descriptor {
 /// A kind of connection that a helper expects: Linux's `nf_conntrack_expect_policy`.
 #[derive(Clone, Copy, Debug)]
 pub struct ExpectationClass {
+    /// Its name, where there are several; else nothing.
+    pub name: &'static str,
     /// Its IP protocol.
     pub protocol: u8,
     /// Expectations of it that one connection may have at a time.
@@ -60,6 +64,15 @@ pub struct ExpectationClass {
     pub source: SourceMask,
     /// How long each of them is waited for, in seconds.
     pub timeout_s: u32,
+    /// Whether the helper reads what comes of it, too.
+    pub is_read: bool,
+}
+
+impl ExpectationClass {
+    /// That of a helper which has no other.
+    const fn only(protocol: u8, max_expectations: u8, timeout_s: u32) -> Self {
+        Self { name: "", protocol, max_expectations, source: SourceMask::AnyPort, timeout_s, is_read: false }
+    }
 }
 
 /// What a helper reads.
@@ -69,6 +82,19 @@ pub(crate) enum Reads {
     Lines(LineReader),
     /// Datagrams, each by itself.
     Datagrams(DatagramReader),
+    /// Messages of SIP.
+    Sip,
+}
+
+impl Reads {
+    /// How long a connection lives that something of this direction was read of, in seconds; 0 is as long as any.
+    const fn master_timeout_s(&self, direction: Direction) -> u32 {
+        match self {
+            Self::Lines(_) => 0,
+            Self::Datagrams(reader) => reader.master_timeout_s[direction as usize],
+            Self::Sip => sip::MASTER_TIMEOUT_S,
+        }
+    }
 }
 
 /// How a helper reads lines.
@@ -125,6 +151,7 @@ impl HelperId {
             Self::Tftp => &tftp::DESCRIPTOR,
             Self::Irc => &irc::DESCRIPTOR,
             Self::Amanda => &amanda::DESCRIPTOR,
+            Self::Sip => &sip::DESCRIPTOR,
         }
     }
 
@@ -156,6 +183,15 @@ pub struct Assignment {
 pub(crate) struct Assigned {
     pub(crate) helper: HelperId,
     pub(crate) loose: bool,
+}
+
+impl Assigned {
+    /// The helper of a connection that was expected, if what expected it reads it, too.
+    pub(crate) fn of_child(expectation: &Expectation) -> Option<Self> {
+        let helper = expectation.helper()?;
+        let class = helper.descriptor().classes.get(usize::from(expectation.class))?;
+        class.is_read.then_some(Self { helper, loose: false })
+    }
 }
 
 /// All assignments, in order.

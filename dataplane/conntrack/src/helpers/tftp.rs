@@ -6,7 +6,6 @@
 use super::found::InDatagram;
 use super::text::Text;
 use super::{DatagramReader, Descriptor, ExpectationClass, Reads};
-use crate::expectations::SourceMask;
 use crate::helper_event::HelperEvent;
 use crate::tuple::{Direction, protocol};
 
@@ -15,12 +14,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     name: "tftp",
     protocol: protocol::UDP,
     ports: &[69],
-    classes: &[ExpectationClass {
-        protocol: protocol::UDP,
-        max_expectations: 1,
-        source: SourceMask::AnyPort,
-        timeout_s: 300,
-    }],
+    classes: &[ExpectationClass::only(protocol::UDP, 1, 300)],
     reads: Reads::Datagrams(DatagramReader {
         inspect,
         inspect_as_linux,

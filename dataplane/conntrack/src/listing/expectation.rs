@@ -54,9 +54,29 @@ impl ExpectationSnapshot {
         }
     }
 
-    /// Linux's name of what sets it apart from most.
-    const fn flag(&self) -> Option<&'static str> {
-        if self.expectation.one_shot { None } else { Some("PERMANENT") }
+    /// Linux's names of what sets it apart from most.
+    const fn flags(&self) -> &'static [&'static str] {
+        match (self.expectation.one_shot, self.expectation.is_inactive) {
+            (true, false) => &[],
+            (false, false) => &["PERMANENT"],
+            (true, true) => &["INACTIVE"],
+            (false, true) => &["PERMANENT", "INACTIVE"],
+        }
+    }
+
+    /// Them in one word, if there are any.
+    fn flag(&self) -> Option<String> {
+        Some(self.flags().join(",")).filter(|flags| !flags.is_empty())
+    }
+
+    /// The helper's name and, where it has several classes, the class's.
+    fn helper(&self) -> Option<String> {
+        let helper = self.expectation.helper()?;
+        let class = helper.descriptor().classes.get(usize::from(self.expectation.class));
+        Some(match class.map(|class| class.name).filter(|name| !name.is_empty()) {
+            Some(class) => format!("{}/{class}", helper.name()),
+            None => helper.name().to_owned(),
+        })
     }
 
     fn write_conntrack(&self, out: &mut impl fmt::Write) -> fmt::Result {
@@ -85,7 +105,7 @@ impl ExpectationSnapshot {
         let (family, number) = (tuple.family() as u8, tuple.protocol());
         write!(out, "{} l3proto = {family} proto={number} ", self.remaining_s())?;
         text::write_tuple("", tuple, &NF_CONNTRACK, out)?;
-        let words = [self.flag(), self.expectation.helper().map(|helper| helper.name())];
+        let words = [self.flag(), self.helper()];
         words.iter().flatten().try_for_each(|word| write!(out, " {word}"))
     }
 
@@ -103,8 +123,8 @@ impl ExpectationSnapshot {
             out.write_str("},")?;
         }
         write!(out, "\"zone\":{},\"class\":{class},\"flags\":[", tuple.selector.zone())?;
-        if let Some(flag) = self.flag() {
-            write!(out, "\"{flag}\"")?;
+        for (count, flag) in self.flags().iter().enumerate() {
+            write!(out, "{}\"{flag}\"", if count > 0 { "," } else { "" })?;
         }
         out.write_char(']')?;
         if let Some(helper) = self.expectation.helper() {

@@ -17,6 +17,12 @@ use crate::tuple::Tuple;
 const MAX_PROPOSED: usize = 128;
 
 impl NatState {
+    /// Whether nobody uses the port that is the destination of a child's tuple.
+    pub(crate) fn is_unused(&self, child: &Tuple) -> bool {
+        let port = child.selector.dport();
+        self.pools().next_free(child, port..=port, |_| u64::MAX) == Some(port)
+    }
+
     /// Ports at which a child can be expected that comes to an address outside, the destination of its tuple: that which
     /// the tuple says, if the address has it by the rules, then others that nobody uses.
     pub(crate) fn ports_to_announce(

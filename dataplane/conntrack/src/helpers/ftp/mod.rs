@@ -10,7 +10,6 @@ mod tests;
 use super::found::{Announced, Form, Found, Line, Memory};
 use super::text::{Text, decimal};
 use super::{Descriptor, ExpectationClass, LineReader, LinuxReader, Reads, Segments};
-use crate::expectations::SourceMask;
 use crate::family::Family;
 use crate::helper_event::HelperEvent;
 use crate::tuple::{Direction, protocol};
@@ -21,12 +20,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     name: "ftp",
     protocol: protocol::TCP,
     ports: &[21],
-    classes: &[ExpectationClass {
-        protocol: protocol::TCP,
-        max_expectations: 1,
-        source: SourceMask::AnyPort,
-        timeout_s: 300,
-    }],
+    classes: &[ExpectationClass::only(protocol::TCP, 1, 300)],
     reads: Reads::Lines(LineReader { inspect, linux: Some(LINUX), may_announce, rewrite }),
 };
 

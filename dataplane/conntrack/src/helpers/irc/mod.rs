@@ -24,12 +24,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     name: "irc",
     protocol: protocol::TCP,
     ports: &[6667],
-    classes: &[ExpectationClass {
-        protocol: protocol::TCP,
-        max_expectations: 8,
-        source: SourceMask::Any,
-        timeout_s: 300,
-    }],
+    classes: &[ExpectationClass { source: SourceMask::Any, ..ExpectationClass::only(protocol::TCP, 8, 300) }],
     reads: Reads::Lines(LineReader { inspect, linux: Some(LINUX), may_announce, rewrite }),
 };
 

@@ -7,6 +7,7 @@ mod ftp;
 mod irc;
 mod numbers;
 mod session;
+mod sip;
 mod streams;
 mod switched;
 mod tftp;

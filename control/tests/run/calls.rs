@@ -1,0 +1,63 @@
+//! Calls by SIPp, which speaks SIP and has its media come back, through masquerade and to a phone behind the box.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Stdio;
+
+use crate::box_under_test::wait_for;
+use crate::cores;
+use crate::namespaces::{Host, Namespace};
+use crate::site::{FAMILIES, NAT, POLICY, Plan, Site};
+
+/// The media that SIPp's callers play, as Debian has it.
+const MEDIA: &str = "/usr/share/sip-tester";
+
+/// The ports of media of whoever calls and whoever is called.
+const CALLER: u16 = 16_384;
+const CALLED: u16 = 26_384;
+
+/// Answers calls, and sends their media back.
+fn answers(at: Namespace<'_>, address: &str) -> Host {
+    let arguments = format!("-sn uas -rtp_echo -i {address} -mi {address} -mp {CALLED} -nostdin");
+    let host = Host(at.command("sipp", &arguments).stdout(Stdio::null()).spawn().unwrap());
+    wait_for("SIPp to listen", || at.tell("ss", "-Hlun").contains(":5060 "));
+    host
+}
+
+/// Calls, and plays media to who answers. It lasts for eight seconds.
+fn calls(site: &Site, from: Namespace<'_>, own: &str, to: &str) {
+    let folder = site.daemon.path("calls");
+    let arguments = format!("-sn uac_pcap -i {own} -mi {own} -mp {CALLER} -m 1 -nostdin {to}");
+    let output = from.command("sipp", &arguments).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn sip_calls_pass_both_ways() {
+    for preset in ["classic", "linux"] {
+        let test = format!("sip-{preset}");
+        let Some(site) = cores::are_there().then(|| Site::new(&test, preset)).flatten() else { return };
+        site.reload(&format!("{NAT}{POLICY}\nhelpers: {{ sip: {{}} }}\n"));
+        fs::create_dir(site.daemon.path("calls")).unwrap();
+        symlink(MEDIA, site.daemon.path("calls/pcap")).unwrap();
+        let Plan { client, server, outside, public, .. } = &FAMILIES[0];
+        let _phones = [answers(site.server(), server), answers(site.client(), client)];
+        calls(&site, site.client(), client, server);
+        calls(&site, site.server(), server, public);
+        // What is called sends back what it gets: both directions of media pass, by the addresses that the ends know.
+        let listed = site.daemon.tell("conntrack -L -p udp");
+        for (caller, called, by, seen) in
+            [(client, server, server, outside), (server, public, client, server)]
+        {
+            let original = format!("src={caller} dst={called} sport={CALLER} dport={CALLED} ");
+            let reply = format!("src={by} dst={seen} ");
+            let is_media = |line: &str| line.contains(&original) && line.contains(&reply);
+            let media = listed
+                .lines()
+                .find(|line| is_media(line))
+                .unwrap_or_else(|| panic!("{original}{reply}: {listed}"));
+            assert!(media.contains("[ASSURED]"), "{media}");
+        }
+        assert_eq!(site.drops(), [""; 0]);
+    }
+}

@@ -1,0 +1,147 @@
+//! Calls through a masquerading box of several shards: media comes to the phone that describes it, whichever shards its signalling
+//! and its media land on.
+
+use crate::cluster::Cluster;
+use crate::common::*;
+use crate::fragments::{Left, put_together};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use sluice_conntrack::PortId;
+use sluice_conntrack::helpers::{Assignment, HelperId, Helpers};
+use sluice_conntrack::nat::{Nat, NatRule, PortChoice, Target};
+use sluice_conntrack::policy::Match;
+use sluice_conntrack::settings::{Preset, Settings};
+
+const PHONES: u8 = 16;
+const ROOM: u32 = 1000;
+
+/// Where an INVITE is cut that comes in fragments.
+const CUTS: &[usize] = &[0, 8, 200];
+
+fn cluster(shards: u16, preset: Preset, is_translated: bool) -> Cluster {
+    let out = Match { egress: vec![OUTSIDE], ..Match::default() };
+    let masquerade = NatRule::new(out, Target::Masquerade(PortChoice::Preserve));
+    let source = if is_translated { vec![masquerade] } else { vec![] };
+    let nat = Nat { source, destination: vec![] };
+    let mut configuration = routed(Settings::of(preset, ROOM), firewall(), nat);
+    let on = Match { destination_ports: vec![5060..=5060], ..Match::default() };
+    configuration.helpers = Helpers::new(vec![Assignment { helper: HelperId::Sip, on, loose: false }]);
+    Cluster::of(shards, ROOM, &configuration, ChaCha8Rng::seed_from_u64(u64::from(shards)))
+}
+
+/// What leaves when these frames come in; `None` where nothing does.
+fn pass(cluster: &mut Cluster, port: PortId, frames: Vec<Vec<u8>>) -> Option<Left> {
+    cluster.outside.sent.clear();
+    frames.into_iter().for_each(|frame| cluster.receive(port, frame));
+    while !cluster.is_at_rest() {
+        cluster.step();
+    }
+    let sent = &cluster.outside.sent;
+    (!sent.is_empty()).then(|| put_together(sent))
+}
+
+fn invite(phone: &str) -> String {
+    let body =
+        format!("v=0\r\no=- 1 1 IN IP4 {phone}\r\nc=IN IP4 {phone}\r\nt=0 0\r\nm=audio 16384 RTP/AVP 0\r\n");
+    format!(
+        "INVITE sip:bob@198.51.100.2 SIP/2.0\r\nVia: SIP/2.0/UDP {phone}\r\nCSeq: 1 INVITE\r\n\
+         Contact: <sip:a@{phone}>\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn register(first: &str, contact: &str) -> String {
+    format!(
+        "{first}\r\nVia: SIP/2.0/UDP 10.0.0.2\r\nCSeq: 1 REGISTER\r\nContact: <sip:a@{contact}>\r\nExpires: 60\r\n\r\n"
+    )
+}
+
+/// The port of a description.
+fn media_port(text: &str) -> u16 {
+    let words = text.split("m=audio ").nth(1).expect("it describes media");
+    words.split(' ').next().unwrap().parse().unwrap()
+}
+
+fn text(left: &Left) -> String {
+    String::from_utf8_lossy(&left.l4[8..]).into_owned()
+}
+
+#[test]
+fn sip_g19_media_comes_to_the_phone_that_describes_it_on_any_shard() {
+    for shards in [1, 2, 4] {
+        for preset in PRESETS {
+            let mut cluster = cluster(shards, preset, true);
+            for phone in 2..2 + PHONES {
+                // All have media come to the same port, which only one of them can have outside.
+                let inside = format!("10.0.0.{phone}");
+                let sent = Pair::at(&format!("{inside}:5060"), &format!("198.51.100.{phone}:5060"));
+                let left =
+                    pass(&mut cluster, INSIDE, vec![sent.datagram(invite(&inside).as_bytes()).frame()]);
+                let left = left.expect("an INVITE leaves");
+                let said = text(&left);
+                assert!(said.contains("c=IN IP4 203.0.113.1\r\n"), "{said}");
+                for next in [0, 1] {
+                    let comes = Pair {
+                        source: (sent.destination.ip(), 26_384).into(),
+                        destination: ([203, 0, 113, 1], media_port(&said) + next).into(),
+                    };
+                    let arrived = pass(&mut cluster, OUTSIDE, vec![comes.datagram(b"rtp").frame()]);
+                    let to = arrived.expect("media is RELATED").pair.destination;
+                    assert_eq!(to, ([10, 0, 0, phone], 16_384 + next).into());
+                    let back = Pair { source: to, destination: comes.source };
+                    let back = pass(&mut cluster, INSIDE, vec![back.datagram(b"rtp").frame()]);
+                    assert_eq!(back.expect("and so is what goes back").pair, comes.inverse());
+                }
+            }
+            cluster.check();
+        }
+    }
+}
+
+#[test]
+fn sip_g19_calls_come_to_whoever_is_registered_on_any_shard() {
+    for shards in [1, 2, 4] {
+        for preset in PRESETS {
+            let mut cluster = cluster(shards, preset, true);
+            let phone = Pair::at("10.0.0.2:5060", "198.51.100.2:5060");
+            let asks = register("REGISTER sip:h SIP/2.0", "10.0.0.2");
+            let left = pass(&mut cluster, INSIDE, vec![phone.datagram(asks.as_bytes()).frame()]).unwrap();
+            let public = left.pair.source;
+            let answer = register("SIP/2.0 200 OK", &public.to_string());
+            let call = |port: u16| Pair { source: ([198, 51, 100, 2], port).into(), destination: public };
+            let rings = |cluster: &mut Cluster, port| {
+                let frames = vec![call(port).datagram(b"\r\n\r\n").frame()];
+                pass(cluster, OUTSIDE, frames).map(|left| left.pair.destination)
+            };
+            assert_eq!(rings(&mut cluster, 6000), None, "not yet");
+            pass(&mut cluster, OUTSIDE, vec![left.pair.inverse().datagram(answer.as_bytes()).frame()])
+                .unwrap();
+            for port in 6000..6016 {
+                assert_eq!(rings(&mut cluster, port), Some(phone.source));
+            }
+            cluster.check();
+        }
+    }
+}
+
+/// What came in fragments leaves as it came: it is read, and where text would have to change nothing is expected.
+#[test]
+fn sip_p22_g5_an_invite_in_fragments_is_read_whole() {
+    for shards in [1, 4] {
+        for preset in PRESETS {
+            for (is_translated, reaches) in [(false, true), (true, false)] {
+                let mut cluster = cluster(shards, preset, is_translated);
+                let phone = Pair::at("10.0.0.2:5060", "198.51.100.2:5060");
+                let packet = phone.datagram(invite("10.0.0.2").as_bytes());
+                let left = pass(&mut cluster, INSIDE, packet.fragments(7, CUTS)).expect("it leaves");
+                assert_eq!(text(&left), invite("10.0.0.2"));
+                let to = if is_translated { left.pair.source.ip() } else { phone.source.ip() };
+                let media =
+                    Pair { source: ([198, 51, 100, 2], 26_384).into(), destination: (to, 16_384).into() };
+                let arrived = pass(&mut cluster, OUTSIDE, vec![media.datagram(b"rtp").frame()]);
+                assert_eq!(arrived.is_some(), reaches);
+                cluster.check();
+            }
+        }
+    }
+}
