@@ -9,10 +9,10 @@ const MAX_PORTS: usize = 4;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
 pub(crate) struct Dialog {
     /// Numbers of its last INVITE and REGISTER.
-    pub(super) invite: u32,
-    pub(super) register: u32,
+    pub(crate) invite: u32,
+    pub(crate) register: u32,
     /// The port at which its client waits for answers, where it is not the one that it sends from; else 0.
-    pub(super) answers_at: u16,
+    pub(crate) answers_at: u16,
     /// The port that is forgotten next.
     next: u16,
     /// Ports that were announced, and what they are outside: media that is described again stays where it is.
@@ -21,7 +21,7 @@ pub(crate) struct Dialog {
 
 impl Dialog {
     /// What a port was announced as, if it was.
-    pub(super) fn announced(&self, inside: u16) -> Option<u16> {
+    pub(crate) fn announced(&self, inside: u16) -> Option<u16> {
         self.ports
             .iter()
             .find(|[port, _]| *port == inside)
@@ -30,7 +30,7 @@ impl Dialog {
     }
 
     /// Takes note of what a port is announced as.
-    pub(super) fn note_announced(&mut self, inside: u16, outside: u16) {
+    pub(crate) fn note_announced(&mut self, inside: u16, outside: u16) {
         let known = self.ports.iter().position(|[port, _]| *port == inside);
         let place = known.unwrap_or_else(|| {
             self.next = (self.next + 1) % MAX_PORTS as u16;
