@@ -12,11 +12,14 @@ use gungraun::{
     Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
 };
 use sluice_bench::connection::Step;
-use sluice_bench::driver::{BUFFERS, Driver, Setup, random_packets};
+use sluice_bench::driver::{BUFFERS, Driver, Helped, Setup, random_packets};
 use sluice_bench::refused::{Refused, SERVERS};
 use sluice_conntrack::ShardId;
+use sluice_conntrack::settings::Preset;
 
 const CONNECTIONS: u32 = 10_000;
+/// Control connections, each of which has some lines to say.
+const CONTROL: u32 = 64;
 const SEED: u64 = 1;
 const PLAIN: Setup = Setup::new(CONNECTIONS, SEED, 25);
 
@@ -61,6 +64,7 @@ fn process(mut driver: Driver) -> Driver {
 
 #[library_benchmark(setup = open)]
 #[bench::plain(args = (PLAIN), config = at_most(986))]
+#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(986))]
 #[bench::snat_1_shard(args = (snat(1)), config = at_most(1219))]
 #[bench::snat_2_shards(args = (snat(2)), config = at_most(1265))]
 #[bench::snat_4_shards(args = (snat(4)), config = at_most(1263))]
@@ -69,8 +73,25 @@ fn established(driver: Driver) -> Driver {
     process(driver)
 }
 
+/// Open control connections, and lines of theirs at hand.
+fn control(helpers: Helped) -> Driver {
+    let setup = Setup::new(CONTROL, SEED, 0).with_preset(Preset::Classic).with_helpers(helpers);
+    let mut driver = Driver::new(setup).expect("memory for the table");
+    driver.open().expect("connections open");
+    driver.write_lines();
+    driver
+}
+
+#[library_benchmark(setup = control)]
+#[bench::plain(args = (Helped::Nobody), config = at_most(1035))]
+#[bench::helped(args = (Helped::All), config = at_most(1836))]
+fn line(driver: Driver) -> Driver {
+    process(driver)
+}
+
 #[library_benchmark(setup = empty)]
 #[bench::plain(args = (PLAIN), config = at_most(1763))]
+#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(1769))]
 #[bench::snat_1_shard(args = (snat(1)), config = at_most(2982))]
 #[bench::snat_2_shards(args = (snat(2)), config = at_most(3159))]
 #[bench::snat_4_shards(args = (snat(4)), config = at_most(3187))]
@@ -101,5 +122,5 @@ fn refused(mut refused: Box<Refused>) -> Box<Refused> {
     refused
 }
 
-library_benchmark_group!(name = packets, benchmarks = [established, new, refused]);
+library_benchmark_group!(name = packets, benchmarks = [established, line, new, refused]);
 main!(library_benchmark_groups = packets);

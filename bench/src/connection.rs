@@ -36,7 +36,11 @@ const SYN_OPTIONS: [u8; 4] = [3, 3, 7, 1];
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const SYN: u8 = 0x02;
+const PSH: u8 = 0x08;
 const ACK: u8 = 0x10;
+
+/// What fills a frame.
+const LINE: &[u8; FRAME_BYTES - ETHERNET_BYTES - IPV4_BYTES - TCP_BYTES] = b"NOOP\r\n";
 
 /// What a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +128,23 @@ impl Connection {
     pub fn frame(&self, step: Step) -> Frame {
         let mut frame = [0; FRAME_BYTES];
         self.write(step, &mut frame);
+        frame
+    }
+
+    /// The frame of the client's line of that number, counted from 0, which announces nothing to an FTP helper. It is as long as all
+    /// others.
+    pub fn line(&self, number: u32) -> Frame {
+        let mut frame = self.frame(Step::Original);
+        let (ip, l4) = frame[ETHERNET_BYTES..].split_at_mut(IPV4_BYTES);
+        write_ipv4(self.client.address, self.server.address, TCP, TCP_BYTES + LINE.len(), ip);
+        let sequence = self.client_isn.wrapping_add(1 + number * LINE.len() as u32);
+        l4[4..8].copy_from_slice(&sequence.to_be_bytes());
+        l4[13] = ACK | PSH;
+        l4[TCP_BYTES..TCP_BYTES + LINE.len()].copy_from_slice(LINE);
+        l4[16..18].fill(0);
+        let l4_bytes = TCP_BYTES + LINE.len();
+        let sum = checksum(pseudo_header_sum(ip, l4_bytes), &l4[..l4_bytes]);
+        l4[16..18].copy_from_slice(&sum.to_be_bytes());
         frame
     }
 

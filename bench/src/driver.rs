@@ -8,9 +8,10 @@ use anyhow::{Context, ensure};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
+use sluice_conntrack::helpers::{Assignment, HelperId, Helpers};
 use sluice_conntrack::ids::ShardId;
 use sluice_conntrack::nat::{self, Nat, PortChoice, Range, Target};
-use sluice_conntrack::policy::{Match, Outcome, Policy, Rule, RuleAction};
+use sluice_conntrack::policy::{Match, Outcome, Policy, Prefix, Rule, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::steer::Steering;
 use sluice_conntrack::verdict::{Action, DropReason, State, Verdict};
@@ -80,18 +81,46 @@ pub struct Setup {
     pub snat: bool,
     /// Which shard of its box is driven, and how many that has.
     pub shard: (ShardId, u16),
+    /// How it tracks.
+    pub preset: Preset,
+    /// Which connections helpers read.
+    pub helpers: Helped,
+}
+
+/// Which connections helpers read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Helped {
+    /// None: no helper is configured.
+    Nobody,
+    /// Others than those that there are.
+    Others,
+    /// All of TCP.
+    All,
 }
 
 impl Setup {
     /// Connections of the only shard of a box without NAT.
     pub const fn new(connections: u32, seed: u64, udp_percent: u8) -> Self {
-        Self { connections, seed, udp_percent, snat: false, shard: (ShardId(0), 1) }
+        let (shard, preset, helpers) = ((ShardId(0), 1), Preset::Linux, Helped::Nobody);
+        Self { connections, seed, udp_percent, snat: false, shard, preset, helpers }
     }
 
     /// The same with the sources of connections translated.
     #[must_use]
     pub const fn with_snat(self) -> Self {
         Self { snat: true, ..self }
+    }
+
+    /// The same with another preset.
+    #[must_use]
+    pub const fn with_preset(self, preset: Preset) -> Self {
+        Self { preset, ..self }
+    }
+
+    /// The same with helpers.
+    #[must_use]
+    pub const fn with_helpers(self, helpers: Helped) -> Self {
+        Self { helpers, ..self }
     }
 
     /// The same for one shard of so many.
@@ -125,6 +154,28 @@ impl Peers {
     }
 }
 
+impl Helped {
+    fn assignments(self) -> Vec<Assignment> {
+        let assignment = |helper: HelperId, ports: &[u16], source: &[Prefix]| Assignment {
+            helper,
+            on: Match {
+                source: source.to_vec(),
+                destination_ports: ports.iter().map(|port| *port..=*port).collect(),
+                ..Match::default()
+            },
+            loose: false,
+        };
+        // A network for documentation (RFC 5737).
+        let others = [Prefix::new([192, 0, 2, 0].into(), 24)];
+        let of_others = |helper: HelperId| assignment(helper, helper.descriptor().ports, &others);
+        match self {
+            Self::Nobody => Vec::new(),
+            Self::Others => HelperId::ALL.map(of_others).to_vec(),
+            Self::All => vec![assignment(HelperId::Ftp, &[], &[])],
+        }
+    }
+}
+
 /// A shard and the frames it is driven with.
 pub struct Driver {
     shard: Shard,
@@ -141,7 +192,10 @@ impl Driver {
     pub fn new(setup: Setup) -> anyhow::Result<Self> {
         let now = Instant::from_ns(1_000_000_000);
         let (own, shards) = setup.shard;
-        let configuration = configuration(setup.connections * u32::from(shards), setup.addresses());
+        let limit = setup.connections * u32::from(shards);
+        let mut configuration = configuration(limit, setup.addresses());
+        configuration.settings = Settings::of(setup.preset, limit);
+        configuration.helpers = Helpers::new(setup.helpers.assignments());
         let capacity =
             Capacity { entries: setup.connections, seed: [setup.seed, 2, 3, 4], pages: Pages::Huge2M };
         let steering = Steering::new(own, shards).context("no such shard")?;
@@ -220,6 +274,13 @@ impl Driver {
             port: if step.from_inside() { INSIDE } else { OUTSIDE },
         }));
         !self.buffers.is_empty()
+    }
+
+    /// Fills the buffers with lines of control connections that announce nothing, of all clients in turn.
+    pub fn write_lines(&mut self) {
+        let count = self.peers.len();
+        let line = |place: usize| self.peers[place % count].connection.line((place / count) as u32);
+        self.buffers = (0..BUFFERS).map(|place| Buffer { bytes: line(place), port: INSIDE }).collect();
     }
 
     /// Takes what is in the buffers through the shard, burst by burst, as a worker does; gives the number of
@@ -338,6 +399,21 @@ mod tests {
             driver.drive(backwards).unwrap();
             assert_eq!(established(&driver) - before, 2000);
             assert_eq!(driver.handoffs(), 0);
+        }
+    }
+
+    #[test]
+    fn lines_are_read_where_a_helper_is_and_announce_nothing() {
+        for (helpers, read) in [(Helped::Nobody, 0), (Helped::Others, 0), (Helped::All, 64)] {
+            let mut driver =
+                Driver::new(Setup::new(64, 1, 0).with_preset(Preset::Classic).with_helpers(helpers)).unwrap();
+            driver.open().unwrap();
+            driver.write_lines();
+            assert_eq!(driver.process(), 0);
+            let counters = driver.shard.counters();
+            assert_eq!(counters.helper_connections.iter().sum::<u64>(), read);
+            assert!(counters.helper_events.iter().flatten().all(|count| *count == 0));
+            assert_eq!(counters.packets[State::Invalid as usize], 0);
         }
     }
 

@@ -249,6 +249,11 @@ fn instructions(text: &str) -> anyhow::Result<Map<String, Value>> {
         let packets = if what == "refused" { SERVERS } else { BUFFERS };
         figures.insert(format!("instructions_{name}"), json!((count / packets as f64).round()));
     }
+    let figure = |name: &str| figures.get(name).and_then(Value::as_f64).with_context(|| format!("no {name}"));
+    let off = figure("instructions_helpers_of_others_established")? - figure("instructions_established")?;
+    let factor = figure("instructions_helped_line")? / figure("instructions_line")?;
+    figures.insert("helper_off_instructions".into(), json!(off));
+    figures.insert("helper_idle_factor".into(), json!(factor));
     Ok(figures)
 }
 
@@ -294,6 +299,8 @@ fn print_table(figures: &Map<String, Value>) {
         ("instructions_address_1_refused", "new connection without a port, 1 address", "instructions", ""),
         ("instructions_addresses_16_refused", "of 16 addresses", "instructions", ""),
         ("instructions_addresses_16_remembered_refused", "the next one there", "instructions", ""),
+        ("helper_off_instructions", "helpers of no concern, a packet", "instructions", "at most 3"),
+        ("helper_idle_factor", "a line that announces nothing", "times", "at most 1.5"),
         ("roofline_pps", "roofline", "packets a second", ""),
         ("sluice_established_pps", "Sluice, established", "packets a second", ""),
         ("ovs_established_pps", "OVS-DPDK, established", "packets a second", ""),

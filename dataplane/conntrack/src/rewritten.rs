@@ -57,17 +57,18 @@ impl Shard {
         if headers.kind == Kind::Error && is_translated {
             return self.decide_error(frame, headers, tracked, index, direction);
         }
-        let to = self.translated(index, direction);
-        let destination = is_translated.then(|| Destination::of(&to));
+        let to = is_translated.then(|| self.translated(index, direction));
+        let destination = to.as_ref().map(Destination::of);
         let mut verdict = self.route_and_judge(frame, headers, tracked, destination.as_ref());
         let mut headers = *headers;
         if let (Action::Forward(egress), Kind::Tracked) = (verdict.action, headers.kind) {
             match self.help(frame, &mut headers, index, direction, egress) {
-                Ok(()) if is_translated => {
-                    let to = self.answered_at(index, direction, to);
-                    self.rewrite(frame, &headers, &to);
+                Ok(()) => {
+                    if let Some(to) = to {
+                        let to = self.answered_at(index, direction, to);
+                        self.rewrite(frame, &headers, &to);
+                    }
                 }
-                Ok(()) => {}
                 Err(reason) => verdict.refuse(Action::Drop(reason)),
             }
         }

@@ -145,6 +145,11 @@ impl HelpTable {
         }
     }
 
+    /// Whether a segment that goes in `direction` came too early, and waits.
+    pub(super) fn has_early(&self, place: Place, direction: Direction) -> bool {
+        self.helps.get(place).is_some_and(|help| help.readers[direction as usize].has_early())
+    }
+
     /// The segment that came too early, if its turn has come: copied to `out`, and from which byte on it is to be read.
     pub(super) fn next_early<'a>(
         &mut self,

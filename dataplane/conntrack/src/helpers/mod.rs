@@ -194,18 +194,38 @@ impl Assigned {
     }
 }
 
+/// Words of a bit for each port.
+const PORT_WORDS: usize = 1 << 10;
+
 /// All assignments, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Helpers {
     assignments: Vec<Assignment>,
+    /// A bit for each destination port that some assignment is about, so that other connections pay next to nothing.
+    ports: Box<[u64; PORT_WORDS]>,
     /// The helpers that are switched off, by number.
     is_off: [bool; HelperId::ALL.len()],
 }
 
+impl Default for Helpers {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
 impl Helpers {
     /// Those of a list, of which the first that applies decides.
-    pub const fn new(assignments: Vec<Assignment>) -> Self {
-        Self { assignments, is_off: [false; HelperId::ALL.len()] }
+    pub fn new(assignments: Vec<Assignment>) -> Self {
+        let mut ports = Box::new([0; PORT_WORDS]);
+        for Assignment { on, .. } in &assignments {
+            if on.destination_ports.is_empty() {
+                ports.fill(u64::MAX);
+            }
+            for port in on.destination_ports.iter().cloned().flatten() {
+                ports[usize::from(port / 64)] |= 1 << (port % 64);
+            }
+        }
+        Self { assignments, ports, is_off: [false; HelperId::ALL.len()] }
     }
 
     /// Whether connections may get a helper.
@@ -231,7 +251,9 @@ impl Helpers {
     /// The helper of the connection that a packet with these facts opens, if it gets one.
     #[inline]
     pub(crate) fn assign(&self, facts: &Facts) -> Option<Assigned> {
-        if self.assignments.is_empty() { None } else { self.find(facts) }
+        let port = facts.destination_port;
+        let is_any = self.ports[usize::from(port / 64)] >> (port % 64) & 1 != 0;
+        if is_any { self.find(facts) } else { None }
     }
 
     #[inline(never)]

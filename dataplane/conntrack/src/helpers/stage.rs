@@ -113,16 +113,22 @@ impl Shard {
                 Reading { index, direction, helper, reader, linux, loose, place, is_translated, seq, room };
             let read = |shard: &mut Self, payload: &[u8]| shard.read_payload(&reading, payload);
             self.with_payload(frame, start, payload_len as usize, read)?;
-            let changes = self.shift(place, direction).map_or(&[][..], |shift| shift.changes_from(seq));
-            let within = |change: &&Change| change.at.wrapping_sub(seq) < payload_len;
-            let changes = &changes[..changes.iter().take_while(within).count()];
-            let texts = changes.iter().map(|change| {
-                let at = change.at.wrapping_sub(seq) as usize;
-                (at, usize::from(change.removed), change.inserted.as_bytes())
-            });
-            if !changes.is_empty() && !payload::replace(frame, headers, start, texts) {
-                return Err(DropReason::HelperNoRoom);
+        }
+        if !self.table.entries.at(index).status.contains(Status::SEQ_ADJUST) {
+            if flags.contains(Flags::ACK) {
+                self.help.hear_ack(place, direction, ack);
             }
+            return Ok(());
+        }
+        let changes = self.shift(place, direction).map_or(&[][..], |shift| shift.changes_from(seq));
+        let within = |change: &&Change| change.at.wrapping_sub(seq) < payload_len;
+        let changes = &changes[..changes.iter().take_while(within).count()];
+        let texts = changes.iter().map(|change| {
+            let at = change.at.wrapping_sub(seq) as usize;
+            (at, usize::from(change.removed), change.inserted.as_bytes())
+        });
+        if !changes.is_empty() && !payload::replace(frame, headers, start, texts) {
+            return Err(DropReason::HelperNoRoom);
         }
         let Some(help) = self.help.get_mut(place) else { return Ok(()) };
         let [own, other] = [direction, direction.invert()].map(|way| way as usize);
@@ -143,11 +149,14 @@ impl Shard {
 
     /// What is kept of a connection whose helper reads it, from its SYN/ACK on or, where it was picked up, from its first data.
     fn begin_help(&mut self, index: u32, direction: Direction, segment: &Segment<'_>) -> Place {
+        let Some(&extension) = self.table.extension(index) else { return Place::NONE };
+        let Segment { flags, seq, ack, payload_len, .. } = *segment;
+        if extension.help != Place::NONE && !flags.contains(Flags::SYN) {
+            return extension.help;
+        }
         let entry = self.table.entries.at(index);
         let is_opening = entry.state == TcpState::SynRecv as u8;
         let is_answered = entry.status.contains(Status::SEEN_REPLY);
-        let Some(extension) = self.table.extension(index).copied() else { return Place::NONE };
-        let Segment { flags, seq, ack, payload_len, .. } = *segment;
         if flags.contains(Flags::SYN) {
             if payload_len > 0 {
                 // The stream begins with what nobody has agreed to take yet (RFC 7413): where, cannot be told.
@@ -247,8 +256,14 @@ impl Shard {
             }
             Arrival::Read(at) => self.read_from(reading, payload, at)?,
         }
+        if self.help.has_early(place, direction) { self.read_early(reading) } else { Ok(()) }
+    }
+
+    /// Reads what came too early, as far as its turn has come.
+    #[cold]
+    fn read_early(&mut self, reading: &Reading) -> Result<(), DropReason> {
         let mut early = [0; LINE_BYTES];
-        while let Some((payload, at)) = self.help.next_early(place, direction, &mut early) {
+        while let Some((payload, at)) = self.help.next_early(reading.place, reading.direction, &mut early) {
             self.read_from(reading, payload, at)?;
         }
         Ok(())

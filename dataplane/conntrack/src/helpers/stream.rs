@@ -186,6 +186,11 @@ impl Reader {
         Some(ReadLine { bytes, is_first, start: start as isize - before as isize })
     }
 
+    /// Whether a segment that came too early waits.
+    pub(crate) fn has_early(&self) -> bool {
+        self.early != Place::NONE
+    }
+
     /// The segment that came too early, if its turn has come: copied to `out`, and from which byte on it is to be read.
     pub(crate) fn next_early<'a>(
         &mut self,
