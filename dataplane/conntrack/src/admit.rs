@@ -24,7 +24,7 @@ impl Shard {
         headers: &Headers,
         unconfirmed: &mut Unconfirmed,
         facts: &Facts,
-        egress: Egress,
+        egress: &Egress,
         verdict: &mut Verdict,
     ) {
         let hold_full = Action::Drop(DropReason::HoldFull);
@@ -71,7 +71,7 @@ impl Shard {
 
     /// Binds the source of a connection.
     #[inline]
-    fn bind_source(&mut self, unconfirmed: &mut Unconfirmed, facts: &Facts, egress: Egress) -> Bound {
+    fn bind_source(&mut self, unconfirmed: &mut Unconfirmed, facts: &Facts, egress: &Egress) -> Bound {
         let configuration = &*self.configuration;
         let has_rules =
             configuration.nat.may_change_source() || unconfirmed.hairpin || unconfirmed.child.is_some();

@@ -66,23 +66,17 @@ impl Facts {
 
     /// What a packet itself shows, before tracking.
     pub(crate) fn of_packet(packet: Packet<'_>, ingress: PortId) -> Self {
-        let Packet { headers, head } = packet;
+        let Packet { headers, .. } = packet;
         let l4 = packet.l4();
         let tcp_flags = if headers.protocol == protocol::TCP {
             l4.get(field::tcp::FLAGS).copied().unwrap_or(0)
         } else {
             0
         };
-        // The tuple of an error is that of the packet it quotes: look at the error itself.
-        let (source, destination, source_port, destination_port) = match headers.kind {
-            Kind::Error => {
-                let (source, destination) = wire::addresses(head, headers);
-                (source, destination, 0, l4.first_chunk().map_or(0, |kind| u16::from_be_bytes(*kind)))
-            }
-            _ => {
-                let tuple = headers.tuple;
-                (tuple.src, tuple.dst, tuple.selector.sport(), tuple.selector.dport())
-            }
+        let (source, destination) = wire::own_addresses(packet);
+        let (source_port, destination_port) = match headers.kind {
+            Kind::Error => (0, l4.first_chunk().map_or(0, |kind| u16::from_be_bytes(*kind))),
+            _ => (headers.tuple.selector.sport(), headers.tuple.selector.dport()),
         };
         Self {
             state: None,

@@ -23,7 +23,7 @@ impl Shard {
         packet: Packet<'_>,
         tracked: &Tracked,
         ingress: PortId,
-        egress: Egress,
+        egress: &Egress,
         destination: Option<&Destination>,
     ) -> Verdict {
         let remembered = match (tracked.state, tracked.direction, tracked.entry()) {
@@ -50,7 +50,7 @@ impl Shard {
 
     /// Whether a packet that may pass belongs to a masqueraded connection and would leave by another interface than that. Routes
     /// change with the configuration only, so nobody asks where a judgement is remembered.
-    fn is_rerouted(&self, tracked: &Tracked, decision: Decision, egress: Egress) -> bool {
+    fn is_rerouted(&self, tracked: &Tracked, decision: Decision, egress: &Egress) -> bool {
         let (outcome, _) = self.configuration.policy.outcome(decision);
         matches!(tracked.state, State::New | State::Established)
             && tracked.direction == Some(Direction::Original)
@@ -80,7 +80,7 @@ impl Shard {
         headers: &Headers,
         tracked: &Tracked,
         facts: &mut Facts,
-        egress: Egress,
+        egress: &Egress,
     ) -> (Verdict, Option<RuleId>) {
         facts.egress = Some(egress.port);
         let judgement = self.configuration.policy.judge(facts);
@@ -113,7 +113,7 @@ impl Shard {
 
     /// The verdict that a decision comes to.
     #[inline(always)]
-    fn apply(&self, decision: Decision, headers: &Headers, tracked: &Tracked, egress: Egress) -> Verdict {
+    fn apply(&self, decision: Decision, headers: &Headers, tracked: &Tracked, egress: &Egress) -> Verdict {
         let (outcome, rule) = self.configuration.policy.outcome(decision);
         let action = match outcome {
             Outcome::Accept => egress.action(),
@@ -123,7 +123,7 @@ impl Shard {
             }
             Outcome::Reject => Action::Reject(DropReason::Reject, Rejection::Prohibited),
         };
-        Verdict { rule, gateway: egress.gateway, ..self.verdict(tracked, action) }
+        Verdict { rule, next_hop: egress.next_hop, ..self.verdict(tracked, action) }
     }
 
     /// The verdict on a tracked packet about which no rule decides.
@@ -131,7 +131,7 @@ impl Shard {
     pub(crate) fn verdict(&self, tracked: &Tracked, action: Action) -> Verdict {
         Verdict {
             action,
-            gateway: None,
+            next_hop: None,
             state: Some(tracked.state),
             direction: tracked.direction,
             invalid: tracked.invalid,

@@ -267,9 +267,9 @@ impl Shard {
         }
         let verdict = match self.configuration.forwarding.route(frame, headers, translated, &self.macs) {
             RouteResult::Open(egress) => {
-                let (mut verdict, log) = self.judge_first(unconfirmed, headers, tracked, facts, egress);
+                let (mut verdict, log) = self.judge_first(unconfirmed, headers, tracked, facts, &egress);
                 if verdict.drop_reason().is_none() {
-                    self.admit(&slot.key, headers, unconfirmed, facts, egress, &mut verdict);
+                    self.admit(&slot.key, headers, unconfirmed, facts, &egress, &mut verdict);
                 }
                 self.record_first(&verdict, headers, unconfirmed, log, facts);
                 verdict
@@ -301,7 +301,7 @@ impl Shard {
         let packet = Packet { headers, head: frame.head() };
         let translated = destination.map(|to| to.address);
         match self.configuration.forwarding.route(frame, headers, translated, &self.macs) {
-            RouteResult::Open(egress) => self.judge(packet, tracked, frame.port(), egress, destination),
+            RouteResult::Open(egress) => self.judge(packet, tracked, frame.port(), &egress, destination),
             RouteResult::Closed(action) => self.verdict(tracked, action),
         }
     }

@@ -1,7 +1,8 @@
 //! What is said about a packet: its state, and whether and why it leaves or ends here.
 
-use crate::ids::{EntryId, GatewayId, PortId, RuleId, ShardId, Zone};
+use crate::ids::{EntryId, PortId, RuleId, ShardId, Zone};
 use crate::tuple::Direction;
+use std::net::IpAddr;
 
 /// The conntrack state of a packet, in Linux's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -208,7 +209,7 @@ pub enum Rejection {
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Leaves by this port, on a routed box to [`Verdict::gateway`].
+    /// Leaves by this port, on a routed box to [`Verdict::next_hop`].
     Forward(PortId),
     /// Leaves by this port, cut into fragments of as many bytes at most: the MTU there.
     Fragment(PortId, u16),
@@ -257,8 +258,8 @@ impl From<DropReason> for Action {
 pub struct Verdict {
     /// What becomes of it.
     pub action: Action,
-    /// The router it goes to next; `None` where its destination is on the link, and on a wire.
-    pub gateway: Option<GatewayId>,
+    /// The neighbour it goes to next: a router, or its destination itself. `None` on a wire, and where it ends in the box.
+    pub next_hop: Option<IpAddr>,
     /// Its state; `None` where it ended before tracking.
     pub state: Option<State>,
     /// Its direction, where it belongs to an entry.
@@ -279,13 +280,13 @@ impl Verdict {
 
     /// The verdict on a packet that is not tracked here.
     pub const fn ended(action: Action) -> Self {
-        Self { action, gateway: None, state: None, direction: None, invalid: None, rule: None, entry: None }
+        Self { action, next_hop: None, state: None, direction: None, invalid: None, rule: None, entry: None }
     }
 
     /// Makes it the refusal of a packet that was to pass.
     pub(crate) const fn refuse(&mut self, action: Action) {
         self.action = action;
-        self.gateway = None;
+        self.next_hop = None;
     }
 
     /// Makes it that on a packet which leaves as soon as all other shards have been told what it announces.

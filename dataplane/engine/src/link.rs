@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use dpdk::{Burst, Mbuf, Mempool};
 use sluice_conntrack::forward::{MacAddress, Router, is_group, link_local};
 use sluice_conntrack::headers::Fragment;
-use sluice_conntrack::ids::{GatewayId, ShardId};
+use sluice_conntrack::ids::ShardId;
 use sluice_conntrack::verdict::Action;
 use sluice_conntrack::wire::{self, ethernet, field};
 use sluice_conntrack::{Configuration, DropReason, Forwarding, Frame, Instant, PortId, Shard, Verdict};
@@ -110,7 +110,7 @@ impl Links {
         else {
             return port.send(mbuf);
         };
-        let Some(next) = next_hop(router, verdict.gateway, mbuf.head()) else {
+        let Some(next) = verdict.next_hop else {
             return shard.count_drops(DropReason::NoRoute, 1);
         };
         if let Some(mac) = neighbours.resolve(now, egress, next) {
@@ -283,19 +283,6 @@ impl Links {
                 shard.count_drops(DropReason::TxFull, unsent);
             }
         }
-    }
-}
-
-/// The address of the neighbour that an untagged IP packet goes to next: its gateway's, or its own destination.
-fn next_hop(router: &Router, gateway: Option<GatewayId>, head: &[u8]) -> Option<IpAddr> {
-    if let Some(gateway) = gateway {
-        return router.gateway(gateway);
-    }
-    let (header, packet) = head.split_at_checked(ethernet::HEADER_BYTES)?;
-    match u16::from_be_bytes([header[12], header[13]]) {
-        ethernet::IPV4 => packet.get(16..)?.first_chunk::<4>().map(|bytes| IpAddr::from(*bytes)),
-        ethernet::IPV6 => packet.get(24..)?.first_chunk::<16>().map(|bytes| IpAddr::from(*bytes)),
-        _ => None,
     }
 }
 

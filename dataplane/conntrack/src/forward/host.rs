@@ -3,7 +3,7 @@
 
 use super::link::{is_many, is_of_link_scope};
 use super::router::Router;
-use super::{Egress, RouteResult, mtu};
+use super::{Egress, RouteResult, Via, mtu};
 use crate::frame::Frame;
 use crate::headers::Headers;
 use crate::ids::PortId;
@@ -23,8 +23,8 @@ impl Router {
         headers: &Headers,
         (family, destination): (Family, u128),
     ) -> RouteResult {
-        let egress = if is_for_link(family, destination) {
-            Egress::link(port)
+        let via = if is_for_link(family, destination) {
+            Via::link(port)
         } else if wire::has_martian_source(frame, headers) {
             return RouteResult::Closed(Action::Drop(DropReason::IpSource));
         } else {
@@ -34,22 +34,24 @@ impl Router {
                     return RouteResult::Closed(rejection);
                 }
                 Some(Err(reason)) => return RouteResult::Closed(Action::Drop(reason)),
-                Some(Ok(egress)) => egress,
+                Some(Ok(via)) => via,
             }
         };
-        match self.interface(egress.port) {
-            Some(interface) => mtu::leave(frame, headers, egress, interface.mtu),
-            None => RouteResult::Open(egress),
+        match self.interface(via.port) {
+            Some(interface) => {
+                mtu::leave(frame, headers, via.egress(self, family, destination), interface.mtu)
+            }
+            None => RouteResult::Open(Egress::by(via.port)),
         }
     }
 
-    /// The route of a packet for the box, which has its address at the port behind `egress`: by the host side of the port that it
+    /// The route of a packet for the box, which has its address at the port behind `side`: by the host side of the port that it
     /// came in by, if that leads to the same network stack, as in Linux.
-    pub(super) fn route_to_host(&self, ingress: PortId, egress: Egress) -> Egress {
+    pub(super) fn route_to_host(&self, ingress: PortId, side: PortId) -> Egress {
         let host = |port: PortId| self.interface(port)?.host;
-        match egress.port.behind() {
-            Some(port) if host(port) == host(ingress) => Egress::link(ingress.host_side()),
-            _ => egress,
+        match side.behind() {
+            Some(port) if host(port) == host(ingress) => Egress::by(ingress.host_side()),
+            _ => Egress::by(side),
         }
     }
 
@@ -69,7 +71,7 @@ impl Router {
             None => self.interface(ingress).and_then(|i| i.host).map(|_| ingress.host_side()),
         };
         match egress {
-            Some(port) => RouteResult::Open(Egress::link(port)),
+            Some(port) => RouteResult::Open(Egress::link(port, family, destination)),
             None => RouteResult::Closed(Action::Drop(reason)),
         }
     }

@@ -15,7 +15,9 @@ pub use router::{Interface, Neighbour, Route, Router};
 use crate::frame::Frame;
 use crate::headers::{Headers, Kind};
 use crate::ids::{GatewayId, PortId};
-use crate::verdict::Action;
+use crate::tuple::{Family, address};
+use crate::verdict::{Action, DropReason};
+use std::net::IpAddr;
 
 /// Most ports of a box.
 pub const MAX_PORTS: usize = 16;
@@ -37,14 +39,19 @@ pub enum Forwarding {
 pub struct Egress {
     /// The port it leaves by; [`PortId::LOCAL`] if it stays.
     pub port: PortId,
-    /// The router it goes to next; `None` where its destination is on the link, and on a wire.
-    pub gateway: Option<GatewayId>,
+    /// The neighbour it goes to next: a router, or its destination itself. `None` on a wire, and where the box is its destination.
+    pub next_hop: Option<IpAddr>,
 }
 
 impl Egress {
+    /// By a port behind which nobody is looked for: of a wire, or of the box's own side.
+    pub const fn by(port: PortId) -> Self {
+        Self { port, next_hop: None }
+    }
+
     /// By a port, to a host on its link.
-    pub const fn link(port: PortId) -> Self {
-        Self { port, gateway: None }
+    pub(crate) fn link(port: PortId, family: Family, destination: u128) -> Self {
+        Self { port, next_hop: Some(address(family, destination)) }
     }
 
     /// What becomes of a packet with this egress, if the policy lets it pass.
@@ -55,6 +62,33 @@ impl Egress {
         }
     }
 }
+
+/// Where a route leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Via {
+    /// The port that packets leave by; [`PortId::LOCAL`] or a host side where they are for the box.
+    pub port: PortId,
+    /// The next router; `None` where the destinations are on the link.
+    pub gateway: Option<GatewayId>,
+}
+
+impl Via {
+    /// By a port, to a host on its link.
+    const fn link(port: PortId) -> Self {
+        Self { port, gateway: None }
+    }
+
+    /// Where a packet to a destination leaves whose route leads there.
+    fn egress(self, router: &Router, family: Family, destination: u128) -> Egress {
+        match self.gateway {
+            Some(gateway) => Egress { port: self.port, next_hop: router.gateway(gateway) },
+            None => Egress::link(self.port, family, destination),
+        }
+    }
+}
+
+/// What the FIB says about a destination: where it leads, or why packets are not forwarded there.
+pub type FibEntry = Result<Via, DropReason>;
 
 /// What forwarding says about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +130,7 @@ impl Forwarding {
                 let peer = peers.get(usize::from(frame.port().0)).copied().unwrap_or_default();
                 match headers.kind {
                     Kind::NotIp => RouteResult::Closed(Action::Forward(peer)),
-                    _ => RouteResult::Open(Egress::link(peer)),
+                    _ => RouteResult::Open(Egress::by(peer)),
                 }
             }
             Self::Routed(router) => router.route(frame, headers, translated, macs),

@@ -9,9 +9,9 @@ use super::link::{
     MacAddress, MacAddresses, broadcast, groups, is_group, is_link_local, is_many, is_of_the_link,
     link_local, solicited_node,
 };
-use super::{Egress, RouteResult, mtu};
+use super::{Egress, FibEntry, RouteResult, Via, mtu};
 use crate::frame::Frame;
-use crate::headers::Headers;
+use crate::headers::{Headers, Packet};
 use crate::ids::{GatewayId, PortId, StackId};
 use crate::policy::Prefix;
 use crate::tuple::{Family, protocol};
@@ -51,9 +51,6 @@ pub struct Neighbour {
     /// Its link-layer address.
     pub mac: MacAddress,
 }
-
-/// What the FIB says about a destination: the way out, or why packets are not forwarded there.
-pub type FibEntry = Result<Egress, DropReason>;
 
 /// Interfaces and routes, ready for look-ups.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +101,7 @@ impl Router {
         for route in routes.iter().filter(|route| usize::from(route.port.0) < interfaces.len()) {
             let gateway = route.via.map(|via| gateways.binary_search(&via).unwrap_or_default());
             let Ok(gateway) = gateway.map(u16::try_from).transpose() else { continue };
-            prefixes.push((route.to, Ok(Egress { port: route.port, gateway: gateway.map(GatewayId) })));
+            prefixes.push((route.to, Ok(Via { port: route.port, gateway: gateway.map(GatewayId) })));
         }
         let reserved = RESERVED.iter().filter_map(|(address, length, reason)| {
             Some((Prefix::new(address.parse().ok()?, *length), Err(*reason)))
@@ -114,7 +111,7 @@ impl Router {
             links.flat_map(|(port, i)| i.addresses.iter().map(move |(own, length)| (port, *own, *length)));
         let links: Vec<_> = links.filter(|(_, own, _)| !is_link_local(*own)).collect();
         prefixes.extend(
-            links.iter().map(|(port, own, length)| (Prefix::new(*own, *length), Ok(Egress::link(*port)))),
+            links.iter().map(|(port, own, length)| (Prefix::new(*own, *length), Ok(Via::link(*port)))),
         );
         prefixes.extend(
             links
@@ -123,7 +120,7 @@ impl Router {
                 .map(|broadcast| (broadcast, Err(DropReason::Multicast))),
         );
         prefixes.extend(reserved);
-        let stays = |port: &PortId| Egress::link(local_side(&interfaces, *port));
+        let stays = |port: &PortId| Via::link(local_side(&interfaces, *port));
         prefixes.extend(links.iter().map(|(port, own, _)| (Prefix::new(*own, u8::MAX), Ok(stays(port)))));
         let groups = interfaces.iter().map(|interface| groups(&interface.addresses, &[])).collect();
         let smallest_mtu = interfaces.iter().map(|interface| interface.mtu).min().unwrap_or_default();
@@ -213,7 +210,7 @@ impl Router {
         let family = Family::of(address);
         match self.find(address) {
             _ if is_link_local(address) => true,
-            Some(Ok(egress)) if egress == Egress::link(port) => true,
+            Some(Ok(via)) if via == Via::link(port) => true,
             Some(Err(_)) => false,
             // Another port may have the same network.
             Some(Ok(_)) | None => self.interfaces.get(usize::from(port.0)).is_some_and(|interface| {
@@ -287,9 +284,9 @@ impl Router {
         if is_of_the_link(head, headers) {
             return RouteResult::Closed(Action::Deliver);
         }
-        let (source, destination) = wire::addresses(head, headers);
+        let (source, destination) = wire::own_addresses(Packet { headers, head });
         let destination = translated.unwrap_or(destination);
-        if wire::has_martian_source(frame, headers) || self.is_own(crate::tuple::address(family, source)) {
+        if wire::is_martian(family, source) || self.is_own(crate::tuple::address(family, source)) {
             return match frame.port().behind() {
                 Some(port) => self.route_from_host(port, frame, headers, (family, destination)),
                 None => drop(DropReason::IpSource),
@@ -299,20 +296,20 @@ impl Router {
             return self.route_on_link(frame.port(), source, destination, macs);
         }
         let reject = |reason, rejection| RouteResult::Closed(Action::Reject(reason, rejection));
-        let egress = match self.fib.get(family, destination) {
+        let via = match self.fib.get(family, destination) {
             None => return reject(DropReason::NoRoute, Rejection::NoRoute),
             Some(Err(reason)) => return self.route_to_link(frame.port(), (family, destination), reason),
-            Some(Ok(egress)) => egress,
+            Some(Ok(via)) => via,
         };
-        let Some(interface) = self.interfaces.get(usize::from(egress.port.0)) else {
-            return RouteResult::Open(self.route_to_host(frame.port(), egress));
+        let Some(interface) = self.interfaces.get(usize::from(via.port.0)) else {
+            return RouteResult::Open(self.route_to_host(frame.port(), via.port));
         };
         if head.first_chunk().is_some_and(is_group) {
             drop(DropReason::Multicast)
         } else if headers.ttl <= 1 {
             reject(DropReason::TtlExceeded, Rejection::TimeExceeded)
         } else {
-            mtu::leave(frame, headers, egress, interface.mtu)
+            mtu::leave(frame, headers, via.egress(self, family, destination), interface.mtu)
         }
     }
 
@@ -343,7 +340,7 @@ impl Router {
         if self.is_own_link_local(port, source, mac) || is_link_local(source) && !is_here {
             RouteResult::Closed(Action::Drop(DropReason::IpSource))
         } else if is_here {
-            RouteResult::Open(Egress::link(local_side(&self.interfaces, port)))
+            RouteResult::Open(Egress::by(local_side(&self.interfaces, port)))
         } else {
             RouteResult::Closed(Action::Drop(DropReason::NoRoute))
         }

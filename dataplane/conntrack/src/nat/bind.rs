@@ -68,7 +68,7 @@ impl<'a> Binding<'a> {
     fn bind_destination_by_rule(&self, unconfirmed: &mut Unconfirmed, facts: &Facts) -> bool {
         let original = &unconfirmed.original;
         let family = original.family();
-        let own = self.own_address(facts.ingress, original.src, family);
+        let own = self.own_address(facts.ingress, original.source());
         let mut rules = self.configuration.nat.destination.iter().enumerate();
         let Some((place, compiled)) = rules.find(|(_, compiled)| compiled.applies(facts, own.is_some()))
         else {
@@ -126,7 +126,7 @@ impl<'a> Binding<'a> {
         &mut self,
         unconfirmed: &mut Unconfirmed,
         facts: &Facts,
-        egress: Egress,
+        egress: &Egress,
     ) -> Bound {
         if let Some(ChildNat { source, .. }) = unconfirmed.child_nat()
             && source != ChildNat::BY_RULES
@@ -151,7 +151,7 @@ impl<'a> Binding<'a> {
         &mut self,
         unconfirmed: &mut Unconfirmed,
         facts: &Facts,
-        egress: Egress,
+        egress: &Egress,
     ) -> Option<Bound> {
         let rules = &self.configuration.nat.source;
         // A box without an address to masquerade as refuses: what a rule wants hidden must not be seen.
@@ -159,7 +159,7 @@ impl<'a> Binding<'a> {
             return self.bind_by(place, rules.get(place)?, unconfirmed, facts, egress);
         }
         let is_hairpin = unconfirmed.hairpin && egress.port == facts.ingress;
-        let own = if is_hairpin { self.masquerade_address(facts, egress) } else { None };
+        let own = if is_hairpin { self.masquerade_address(egress) } else { None };
         let candidate = Candidate { address: number(own?), ports: &PortChoice::Preserve, steers: true };
         unconfirmed.masqueraded = true;
         Some(Bound::of(self.commit_anywhere(unconfirmed, &candidate)))
@@ -172,7 +172,7 @@ impl<'a> Binding<'a> {
         compiled: &'a CompiledRule,
         unconfirmed: &mut Unconfirmed,
         facts: &Facts,
-        egress: Egress,
+        egress: &Egress,
     ) -> Option<Bound> {
         let NatRule { target, random, mapping, filtering, .. } = &compiled.rule;
         if !target.translates() {
@@ -190,7 +190,7 @@ impl<'a> Binding<'a> {
         }
         unconfirmed.bound_by.set_source(place);
         unconfirmed.masqueraded = target.own_ports().is_some();
-        let own = if unconfirmed.masqueraded { self.masquerade_address(facts, egress) } else { None };
+        let own = if unconfirmed.masqueraded { self.masquerade_address(egress) } else { None };
         if unconfirmed.masqueraded && own.is_none() {
             return Some(Bound::Exhausted);
         }
@@ -264,28 +264,18 @@ impl<'a> Binding<'a> {
     }
 
     /// The box's own address that a connection is masqueraded as.
-    fn masquerade_address(&self, facts: &Facts, egress: Egress) -> Option<IpAddr> {
-        self.own_address(egress.port, self.next_hop(egress, facts.destination), facts.family)
+    fn masquerade_address(&self, egress: &Egress) -> Option<IpAddr> {
+        self.own_address(egress.port, egress.next_hop?)
     }
 
     /// The box's own address at a port, as a host behind it sees it.
-    fn own_address(&self, port: PortId, host: u128, family: Family) -> Option<IpAddr> {
+    fn own_address(&self, port: PortId, host: IpAddr) -> Option<IpAddr> {
         match &self.configuration.forwarding {
             Forwarding::Wire { .. } => None,
             Forwarding::Routed(router) => {
-                let own = router.source_towards(port, crate::tuple::address(family, host));
-                own.filter(|own| Family::of(*own) == family)
+                let own = router.source_towards(port, host);
+                own.filter(|own| Family::of(*own) == Family::of(host))
             }
-        }
-    }
-
-    /// The address of the host that a packet to `destination` goes to next.
-    fn next_hop(&self, egress: Egress, destination: u128) -> u128 {
-        match (&self.configuration.forwarding, egress.gateway) {
-            (Forwarding::Routed(router), Some(gateway)) => {
-                router.gateway(gateway).map_or(destination, number)
-            }
-            _ => destination,
         }
     }
 }

@@ -26,7 +26,7 @@ pub use complete::complete_checksum;
 pub use verify::verify_checksum;
 
 use crate::frame::{Frame, Reassembled};
-use crate::headers::{Fragment, Headers, Kind};
+use crate::headers::{Fragment, Headers, Kind, Packet};
 use crate::tuple::{Family, Selector, Tuple, protocol};
 use crate::verdict::{DropReason, InvalidReason};
 use bytes::{put, u16_at, u32_at, u128_at};
@@ -113,15 +113,15 @@ fn parse_ipv6<F: Frame>(
 /// Linux finds out when it routes a packet, behind connection tracking: it classifies such a packet and
 /// then drops it, so that no entry is ever made by one. `headers` are the frame's own.
 pub fn has_martian_source<F: Frame>(frame: &F, headers: &Headers) -> bool {
-    let header = frame.head().get(usize::from(headers.l3_offset)..).unwrap_or_default();
-    match headers.family() {
-        Some(Family::V4) => {
-            header.first_chunk().is_none_or(|h: &[u8; 20]| ipv4::is_martian(u32_at(h, field::ipv4::SOURCE)))
-        }
-        Some(Family::V6) => {
-            header.first_chunk().is_none_or(|h: &[u8; 40]| ipv6::is_martian(u128_at(h, field::ipv6::SOURCE)))
-        }
-        None => false,
+    let (source, _) = addresses(frame.head(), headers);
+    headers.family().is_some_and(|family| is_martian(family, source))
+}
+
+/// The same of a source address.
+pub(crate) const fn is_martian(family: Family, source: u128) -> bool {
+    match family {
+        Family::V4 => ipv4::is_martian(source as u32),
+        Family::V6 => ipv6::is_martian(source),
     }
 }
 
@@ -170,7 +170,18 @@ pub(crate) fn write_length(head: &mut [u8], headers: &Headers) {
     }
 }
 
-/// Source and destination of a packet whose IP header was parsed, whatever its tuple says.
+/// Source and destination of a packet that is as it was when it was parsed: they are those of its tuple, but for an error, whose
+/// tuple is that of the packet it quotes.
+#[inline]
+pub(crate) fn own_addresses(packet: Packet<'_>) -> (u128, u128) {
+    let Packet { headers, head } = packet;
+    match headers.kind {
+        Kind::Error => addresses(head, headers),
+        _ => (headers.tuple.src, headers.tuple.dst),
+    }
+}
+
+/// Source and destination of a packet whose IP header was parsed, as they stand there now.
 pub fn addresses(head: &[u8], headers: &Headers) -> (u128, u128) {
     let header = head.get(usize::from(headers.l3_offset)..).unwrap_or_default();
     let addresses = match headers.tuple.family() {
