@@ -1,6 +1,7 @@
 //! Helpers of a running daemon: what came of them, on and off, and real programs whose protocols need one.
 
 mod ftp;
+mod irc;
 mod tftp;
 
 use crate::box_under_test::{BoxUnderTest, POLICY, text, wait_for};
