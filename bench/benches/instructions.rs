@@ -63,12 +63,12 @@ fn process(mut driver: Driver) -> Driver {
 }
 
 #[library_benchmark(setup = open)]
-#[bench::plain(args = (PLAIN), config = at_most(986))]
+#[bench::plain(args = (PLAIN), config = at_most(990))]
 #[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(986))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(1219))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(1265))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(1263))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(1264))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(1228))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(1274))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(1272))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(1273))]
 fn established(driver: Driver) -> Driver {
     process(driver)
 }
@@ -90,12 +90,12 @@ fn line(driver: Driver) -> Driver {
 }
 
 #[library_benchmark(setup = empty)]
-#[bench::plain(args = (PLAIN), config = at_most(1763))]
+#[bench::plain(args = (PLAIN), config = at_most(1794))]
 #[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(1769))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(2982))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(3159))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(3187))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(3203))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(3012))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(3190))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(3218))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(3233))]
 fn new(driver: Driver) -> Driver {
     process(driver)
 }
