@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes what the fuzzers begin with, from captures: seeds.py DIR PCAP ...
 
-DIR/parse gets one frame a file, DIR/shard runs of frames as orders to a shard (see src/shard.rs), DIR/helpers what an FTP or IRC
+DIR/parse gets one frame a file, DIR/shard runs of frames as orders to a shard (see src/shard.rs), DIR/helpers what an FTP, IRC or RTSP
 client and its server may say and how it is cut (see src/control.rs) and what TFTP ends may send (see src/requests.rs), and
 DIR/fragments what may become of datagrams that come in fragments (see src/datagrams.rs).
 """
@@ -129,7 +129,28 @@ IRC = {
     "irc-is-http": say(11, 1) + send(0, 17) + send(17, 50) + ACKNOWLEDGE,
     "irc-times-out": HELLO + say(1) + send(10, 50) + b"\xfb" + send(10, 50),
 }
-SESSIONS = [(name, 0, orders) for name, orders in CONTROL.items()] + [(name, 0x10, orders) for name, orders in IRC.items()]
+# The same of RTSP: the begin of a request SETUP takes 36 bytes, its end with a transport 52; those of the reply 26 and 74.
+ASKED = say(0, 1) + send(0, 36) + send(36, 52) + ACKNOWLEDGE
+ANSWERED = ASKED + say(0, 1, end=1) + send(0, 26, end=1) + send(26, 74, end=1) + ACKNOWLEDGE
+RTSP = {
+    "rtsp-set-up": ANSWERED + say(6) + send(88, 31) + ACKNOWLEDGE,
+    "rtsp-more-streams": ANSWERED + say(0, 2, 0, 3) + send(88, 250) + ACKNOWLEDGE,
+    "rtsp-cut-at-each-byte": say(0, 1) + b"".join(send(at, 1) for at in range(88)) + ACKNOWLEDGE,
+    "rtsp-cut-and-whole-again": say(0, 1, 6) + send(0, 50) + send(0, 88) + send(88, 31) + ACKNOWLEDGE,
+    "rtsp-sent-again": ANSWERED + (send(0, 88) + send(26, 74, end=1)) * 2 + ACKNOWLEDGE,
+    "rtsp-elsewhere": ASKED + say(0, 2, 0, 3, end=1) + send(0, 250, end=1) + ACKNOWLEDGE,
+    "rtsp-body": say(7, 1, 0, 1) + send(0, 47) + send(47, 60) + send(107, 80) + ACKNOWLEDGE,
+    "rtsp-bodies": ASKED + say(6, 7, 0, 1, end=1) + send(0, 200, end=1) + ACKNOWLEDGE,
+    "rtsp-lengths": say(0, 9, 9, 1, 0, 8, 1) + send(0, 250) + ACKNOWLEDGE,
+    "rtsp-malformed": say(0, 4, 0, 1) + send(0, 200) + ACKNOWLEDGE,
+    "rtsp-privileged-and-foreign": say(0, 5, 0, 1) + send(0, 220) + ACKNOWLEDGE,
+    "rtsp-interleaved": ASKED + say(11, end=1) + send(0, 6, end=1) + say(12, 0, 1) + send(88, 96) + ACKNOWLEDGE,
+    "rtsp-is-http": say(11, 0, 1) + send(0, 17) + send(17, 88) + ACKNOWLEDGE,
+    "rtsp-times-out": ASKED + b"\xfb" + send(36, 52),
+}
+# What two bits of the first byte say of the protocol.
+TALKS = [CONTROL, IRC, RTSP]
+SESSIONS = [(name, number << 5, orders) for number, talk in enumerate(TALKS) for name, orders in talk.items()]
 for name, talk, orders in SESSIONS:
     # Classic and Linux, plain and translated, from the handshake on and picked up; across the wrap of sequence numbers or not.
     for choice in range(talk, talk + 8):

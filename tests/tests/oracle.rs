@@ -34,7 +34,7 @@ const PLAYED: [&str; 15] = [
 const MACHINE_WIDE: [(&str, &str); 1] = [("expect/table_full", "expect_max=3")];
 
 /// Protocols whose helpers do not exist, by which captures are named.
-const UNREAD: [&str; 3] = ["pptp", "rtsp", "h323"];
+const UNREAD: [&str; 2] = ["pptp", "h323"];
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 

@@ -31,6 +31,8 @@ reasons! {
         OtherProtocol = "other-protocol",
         /// The connection is encrypted from here on: the helper is off for it.
         Encrypted = "encrypted",
+        /// The connection carries media by itself from here on: the helper is off for it.
+        Interleaved = "interleaved",
         /// Text that might have to be rewritten came cut off or too early, again and again: the helper is off for the connection.
         Incomplete = "incomplete",
         /// More in one segment than a helper reads: it is off for the connection.
@@ -49,6 +51,7 @@ impl HelperEvent {
             Self::Malformed
             | Self::OtherProtocol
             | Self::Encrypted
+            | Self::Interleaved
             | Self::Incomplete
             | Self::TooMany
             | Self::NoRoom

@@ -79,9 +79,11 @@ pub enum HelperId {
     Amanda,
     /// The Session Initiation Protocol (RFC 3261).
     Sip,
+    /// The Real-Time Streaming Protocol (RFC 2326, RFC 7826).
+    Rtsp,
 }
 
 impl HelperId {
     /// All helpers, in the order of their numbers.
-    pub const ALL: [Self; 5] = [Self::Ftp, Self::Tftp, Self::Irc, Self::Amanda, Self::Sip];
+    pub const ALL: [Self; 6] = [Self::Ftp, Self::Tftp, Self::Irc, Self::Amanda, Self::Sip, Self::Rtsp];
 }

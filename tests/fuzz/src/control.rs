@@ -1,9 +1,9 @@
-//! A session of FTP or IRC through a box with a helper, whose ends send what they say in any pieces and order, again and again.
+//! A session of FTP, IRC or RTSP through a box with a helper, whose ends send what they say in any pieces and order, again and again.
 //! Each byte says what happens next, and the bytes behind it say how.
 
 use crate::frame::{Pair, Segment};
 use crate::orders::Orders;
-use crate::talk::{FTP, IRC, Talk};
+use crate::talk::{FTP, IRC, RTSP, Talk};
 use sluice_conntrack::forward::{Interface, Route, Router};
 use sluice_conntrack::helpers::{Assignment, HelperId, Helpers};
 use sluice_conntrack::nat::{Nat, NatRule, PortChoice, Range, Target};
@@ -16,8 +16,9 @@ use sluice_conntrack::{
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// The bit of the first byte that says that it is a session of IRC.
-const CHOICE_OF_IRC: u8 = 0x10;
+/// What two bits of the first byte say of the protocol, and the first of these bits.
+const TALKS: [&Talk; 4] = [&FTP, &IRC, &RTSP, &RTSP];
+const TALK: u8 = 5;
 
 /// Orders: below, an end says one of its lines.
 const RAW: u8 = 0x40;
@@ -100,7 +101,7 @@ impl Control {
             got: HashMap::new(),
             awaited: 0,
         };
-        let talk = if choice & CHOICE_OF_IRC == 0 { &FTP } else { &IRC };
+        let talk = TALKS[usize::from(choice >> TALK & 3)];
         let port = talk.helper.descriptor().ports[0];
         let client = end("10.0.0.2:40000", &format!("{to}:{port}"), first);
         let server = end(&format!("198.51.100.2:{port}"), &format!("{seen}:40000"), first.rotate_left(7));

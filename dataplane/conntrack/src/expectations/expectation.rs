@@ -97,6 +97,15 @@ impl Wanted {
         let selector = self.tuple.selector.with_dport(port);
         Self { tuple: Tuple { selector, ..self.tuple }, ..*self }
     }
+
+    /// The same at a port so much higher.
+    #[must_use]
+    pub(crate) fn behind(&self, distance: u16) -> Self {
+        let port = self.tuple.selector.dport().wrapping_add(distance);
+        let tuple = Tuple { selector: self.tuple.selector.with_dport(port), ..self.tuple };
+        let nat = self.nat.map(|nat| ChildNat { port: nat.port.wrapping_add(distance), ..nat });
+        Self { tuple, nat, ..*self }
+    }
 }
 
 /// How many may be expected, besides what holds for all ([`Settings`](crate::settings::Settings)).

@@ -30,13 +30,13 @@ impl Shard {
         })
     }
 
-    /// The first of two neighbouring ports that can be announced, of those that [`Self::find_port_to_announce`] finds: even if the
-    /// wanted one is even, else odd. That one is this shard's, and its neighbour goes with it.
-    pub(crate) fn find_pair_to_announce(&self, master: u32, wanted: &Wanted) -> Option<u16> {
+    /// The first of two ports at this distance that can be announced, of those that [`Self::find_port_to_announce`] finds: even if the
+    /// wanted one is even, else odd. That one is this shard's, and the other goes with it.
+    pub(crate) fn find_pair_to_announce(&self, master: u32, wanted: &Wanted, distance: u16) -> Option<u16> {
         let parity = wanted.tuple.selector.dport() % 2;
         let mut ports = self.nat.ports_to_announce(&self.configuration.nat, self.steering(), &wanted.tuple);
         ports.find(|port| {
-            let next = port.checked_add(1).map(|next| wanted.at_port(next));
+            let next = port.checked_add(distance).map(|next| wanted.at_port(next));
             port % 2 == parity
                 && !self.is_expected_by_others(master, &wanted.at_port(*port))
                 && next.is_some_and(|next| {

@@ -104,6 +104,14 @@ impl Shard {
         ports.find(|port| !self.is_expected_by_others(master, &wanted.at_port(*port)))
     }
 
+    /// The port of its own that an entry has announced by one of this address; `None` where it expects nothing there.
+    pub(crate) fn port_behind(&self, master: u32, address: u128, port: u16) -> Option<u16> {
+        let places = self.expectations.of_master(self.newest_expectation(master));
+        let expected = places.map(|place| self.expectations.at(place));
+        let mut there = expected.filter(|it| it.tuple.dst == address && it.tuple.selector.dport() == port);
+        there.find_map(|expectation| Some(expectation.nat()?.port))
+    }
+
     /// Ends the oldest expectation of a master's class where there are as many as may be.
     fn make_way_for(&mut self, master: u32, wanted: &Expectation, max: u32) -> Result<(), Unexpected> {
         let newest = self.newest_expectation(master);

@@ -2,7 +2,7 @@
 //! outside.
 
 use super::HelperId;
-use super::found::Announced;
+use super::found::{Announced, Form, Mention};
 use super::shift::{Change, Shift};
 use super::slots::Place;
 use super::stage::Reading;
@@ -50,7 +50,11 @@ impl Shard {
             Some(wanted) if wanted.nat.is_some() => {
                 self.announce_translated(reading, announced, &wanted, at, text)
             }
-            Some(wanted) => self.expect_announced(index, helper, &wanted),
+            Some(wanted) => {
+                self.expect_both(index, &wanted, announced.form.distance())?;
+                self.counters.count_event(Some(helper), HelperEvent::Expected);
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -78,15 +82,16 @@ impl Shard {
             return None;
         }
         let class = &helper.descriptor().classes[0];
+        let source = if loose { class.loose_source } else { class.source };
         let selector = announcing.selector.with_ports(announced.port.into()).with_protocol(class.protocol);
         let dst = if is_own { answering.dst } else { address };
-        let is_from_anybody = class.source == SourceMask::Any;
+        let is_from_anybody = source == SourceMask::Any;
         let src = if is_from_anybody { 0 } else { answering.src };
         let follow = ChildNat::following(&announcing, announced.port);
         // In Linux the master's server is whom anybody comes from.
         let follow = if is_from_anybody && !is_linux { follow.from_anybody() } else { follow };
         let nat = (is_translated && is_own).then_some(follow);
-        Some(wanted_by(helper, Tuple { src, dst, selector }, nat))
+        Some(Wanted { source, ..wanted_by(helper, Tuple { src, dst, selector }, nat) })
     }
 
     /// Expects what comes to an address that is translated.
@@ -101,23 +106,66 @@ impl Shard {
         let Reading { index, direction, helper, reader, place, .. } = *reading;
         let (Some(text), Some(shift)) = (text, self.shift(place, direction)) else { return Ok(()) };
         let known = shift.change_at(at).map(|change| change.port);
-        let (wanted, id) = self.expect_outside(index, wanted, known)?;
+        let (wanted, ids) = self.expect_outside(index, wanted, known, announced.form.distance())?;
         let port = wanted.tuple.selector.dport();
         let inserted = (reader.rewrite)(announced.form, wanted.tuple.family(), wanted.tuple.dst, port);
-        if known.is_none() && inserted.as_bytes() != text {
-            let change = Change { at, port, removed: text.len() as u16, inserted };
-            if let Err(event) = self.may_change(reading, &change) {
-                self.unexpect(id);
-                self.counters.count_event(Some(helper), event);
-                return Ok(());
+        let change = Change { at, port, removed: text.len() as u16, inserted };
+        let event = match self.change(reading, &change, text) {
+            Ok(()) => HelperEvent::Expected,
+            Err(event) => {
+                for id in ids.into_iter().flatten() {
+                    self.unexpect(id);
+                }
+                event
             }
-            if let Some(help) = self.help.get_mut(place) {
-                help.shifts[direction as usize].note(change);
-            }
-            self.counters.count_event(Some(helper), HelperEvent::Rewritten);
-            self.table.entries.at_mut(index).status.insert(Status::SEQ_ADJUST);
+        };
+        self.counters.count_event(Some(helper), event);
+        Ok(())
+    }
+
+    /// Has an address or a port that a translated connection's end mentions be what the other end calls it.
+    pub(super) fn translate_mention(&mut self, reading: &Reading, mention: &Mention, at: u32, text: &[u8]) {
+        let Reading { index, direction, helper, reader, is_translated, .. } = *reading;
+        if !is_translated {
+            return;
         }
-        self.counters.count_event(Some(helper), HelperEvent::Expected);
+        let [announcing, answering] =
+            [direction, direction.invert()].map(|way| self.table.entries.tuple(index, way));
+        let (form, address, port) = match *mention {
+            Mention::Announced(_) => return,
+            Mention::Port(port, form, _) => match self.port_behind(index, announcing.dst, port) {
+                Some(port) => (form, answering.src, port),
+                None => return,
+            },
+            Mention::Address(address, _) if Family::of(address) != announcing.family() => return,
+            Mention::Address(address, _) if tuple::number(address) == announcing.src => {
+                (Form::Address, answering.dst, 0)
+            }
+            Mention::Address(address, _) if tuple::number(address) == announcing.dst => {
+                (Form::Address, answering.src, 0)
+            }
+            Mention::Address(..) => return,
+        };
+        let inserted = (reader.rewrite)(form, announcing.family(), address, port);
+        let change = Change { at, port, removed: text.len() as u16, inserted };
+        if let Err(event) = self.change(reading, &change, text) {
+            self.counters.count_event(Some(helper), event);
+        }
+    }
+
+    /// Has a text become another one from now on, unless it is that already.
+    fn change(&mut self, reading: &Reading, change: &Change, text: &[u8]) -> Result<(), HelperEvent> {
+        let Reading { index, direction, helper, place, .. } = *reading;
+        let is_known = self.shift(place, direction).is_some_and(|it| it.change_at(change.at).is_some());
+        if is_known || change.inserted.as_bytes() == text {
+            return Ok(());
+        }
+        self.may_change(reading, change)?;
+        if let Some(help) = self.help.get_mut(place) {
+            help.shifts[direction as usize].note(*change);
+        }
+        self.counters.count_event(Some(helper), HelperEvent::Rewritten);
+        self.table.entries.at_mut(index).status.insert(Status::SEQ_ADJUST);
         Ok(())
     }
 
@@ -128,18 +176,41 @@ impl Shard {
         index: u32,
         wanted: &Wanted,
         known: Option<u16>,
-    ) -> Result<(Wanted, ExpectationId), DropReason> {
+        distance: Option<u16>,
+    ) -> Result<(Wanted, [Option<ExpectationId>; 2]), DropReason> {
         let port = match (known, wanted.tuple.selector.dport()) {
             (Some(port), _) => Some(port),
             // Nothing can be translated to port 0, which Linux takes for an announcement.
             (None, 0) => None,
-            (None, _) => self.find_port_to_announce(index, wanted),
+            // An address that is the same on both sides has all of its ports.
+            (None, port) if wanted.nat.is_some_and(|nat| nat.destination == wanted.tuple.dst) => Some(port),
+            (None, _) => match distance {
+                Some(distance) => self.find_pair_to_announce(index, wanted, distance),
+                None => self.find_port_to_announce(index, wanted),
+            },
         };
         let selector = wanted.tuple.selector.with_dport(port.ok_or(Unexpected::Clash)?);
         let wanted = Wanted { tuple: Tuple { selector, ..wanted.tuple }, ..*wanted };
+        Ok((wanted, self.expect_both(index, &wanted, distance)?))
+    }
+
+    /// Expects something and, where that is wanted, the same at a port so much higher: both or none.
+    fn expect_both(
+        &mut self,
+        index: u32,
+        wanted: &Wanted,
+        distance: Option<u16>,
+    ) -> Result<[Option<ExpectationId>; 2], Unexpected> {
         let limits = wanted.helper.map_or_else(Limits::default, limits);
-        let id = self.expect(index, &wanted, limits)?;
-        Ok((wanted, id))
+        let first = self.expect(index, wanted, limits)?;
+        let Some(distance) = distance else { return Ok([Some(first), None]) };
+        match self.expect(index, &wanted.behind(distance), limits) {
+            Ok(second) => Ok([Some(first), Some(second)]),
+            Err(unexpected) => {
+                self.unexpect(first);
+                Err(unexpected)
+            }
+        }
     }
 
     /// Expects what a helper has read of in a packet of the entry at `index`.

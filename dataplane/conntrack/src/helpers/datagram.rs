@@ -114,7 +114,7 @@ impl Shard {
         for announced in announcements.iter() {
             match self.wanted_of(announcer, announced) {
                 Some(wanted) if wanted.nat.is_some() => {
-                    let (wanted, id) = self.expect_outside(announcer.index, &wanted, None)?;
+                    let (wanted, [id, _]) = self.expect_outside(announcer.index, &wanted, None, None)?;
                     let Announced { form, port, place, .. } = announced;
                     let outside = wanted.tuple.selector.dport();
                     let inserted = (reader.rewrite)(*form, wanted.tuple.family(), wanted.tuple.dst, outside);
@@ -122,7 +122,7 @@ impl Shard {
                     let helper = Some(announcer.helper);
                     let is_other = outside != *port;
                     if is_other && !edits.add(edit) {
-                        self.unexpect(id);
+                        id.map(|id| self.unexpect(id));
                         self.counters.count_event(helper, HelperEvent::TooLong);
                         continue;
                     }

@@ -1,9 +1,11 @@
 //! What a helper is given to read, and what it finds.
 
+use super::messages::Framing;
 use crate::helper_event::HelperEvent;
 use crate::tuple::Direction;
 use std::net::IpAddr;
 use std::ops::Range;
+use zerocopy::FromZeros;
 
 /// A line of a stream.
 #[derive(Clone, Copy, Debug)]
@@ -14,10 +16,18 @@ pub(crate) struct Line<'a> {
     pub(crate) direction: Direction,
     /// Whether it is the first of its direction.
     pub(crate) is_first: bool,
+    /// Whether what was in front of it has passed unread.
+    pub(crate) is_resumed: bool,
 }
 
 /// What a helper remembers of a connection, as it likes. Zero at birth.
-pub(crate) type Memory = u32;
+#[derive(Clone, Copy, Debug, Default, FromZeros)]
+#[repr(C)]
+pub(crate) struct Memory {
+    pub(crate) note: u32,
+    /// Of messages, by direction.
+    pub(crate) framings: [Framing; 2],
+}
 
 /// How an address stands in the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +44,28 @@ pub(crate) enum Form {
     Plain,
     /// The port alone, as a number.
     Port,
+    /// Two ports with this byte between, the second so much higher than the first: both are meant.
+    Ports {
+        /// What stands between.
+        delimiter: u8,
+        /// How much higher.
+        distance: u16,
+    },
+    /// The port alone, and the next one is meant, too.
+    FirstPort,
+    /// The address alone.
+    Address,
+}
+
+impl Form {
+    /// How much higher the second port is that is meant; `None` where there is none.
+    pub(crate) const fn distance(self) -> Option<u16> {
+        match self {
+            Self::Ports { distance, .. } => Some(distance),
+            Self::FirstPort => Some(1),
+            _ => None,
+        }
+    }
 }
 
 /// A connection that is announced.
@@ -49,6 +81,52 @@ pub(crate) struct Announced {
     pub(crate) form: Form,
 }
 
+/// What a place in a line says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Mention {
+    /// A connection is announced.
+    Announced(Announced),
+    /// An address, which may be one of the connection's own.
+    Address(IpAddr, Range<usize>),
+    /// A port that the other end has announced, as it is known here.
+    Port(u16, Form, Range<usize>),
+}
+
+impl Mention {
+    /// Where it stands.
+    pub(crate) const fn place(&self) -> &Range<usize> {
+        match self {
+            Self::Announced(announced) => &announced.place,
+            Self::Address(_, place) | Self::Port(_, _, place) => place,
+        }
+    }
+}
+
+/// What one line mentions, at most.
+const MAX_MENTIONS: usize = 8;
+
+/// All of it, in the order of the places.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mentions([Option<Mention>; MAX_MENTIONS]);
+
+impl Mentions {
+    /// Adds one. False where there is no room for it.
+    pub(crate) fn push(&mut self, mention: Mention) -> bool {
+        let Some(free) = self.0.iter().position(Option::is_none) else { return false };
+        let behind = |other: &Option<Mention>| {
+            other.as_ref().is_some_and(|other| other.place().start > mention.place().start)
+        };
+        let place = self.0[..free].iter().position(behind).unwrap_or(free);
+        self.0[free] = Some(mention);
+        self.0[place..=free].rotate_right(1);
+        true
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Mention> {
+        self.0.iter().flatten()
+    }
+}
+
 /// What a helper finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -56,6 +134,10 @@ pub(crate) enum Found {
     Nothing,
     /// A connection is announced.
     Announced(Announced),
+    /// Addresses and ports are mentioned.
+    Mentioned(Mentions),
+    /// So many bytes follow that are no lines.
+    Body(u32),
     /// It has to be off from here on.
     Off(HelperEvent),
 }

@@ -137,9 +137,11 @@ impl HelpTable {
         let help = self.helps.get_mut(place)?;
         let stream = &mut help.readers[direction as usize];
         loop {
-            let ReadLine { bytes, is_first, start } = stream.next_line(payload, at, &mut self.buffers)?;
-            match (reader.inspect)(&Line { bytes, direction, is_first }, &mut help.memory) {
+            let ReadLine { bytes, is_first, is_resumed, start } =
+                stream.next_line(payload, at, &mut self.buffers)?;
+            match (reader.inspect)(&Line { bytes, direction, is_first, is_resumed }, &mut help.memory) {
                 Found::Nothing => {}
+                Found::Body(bytes) => stream.pass_over(bytes),
                 found => return Some(InLine { found, start }),
             }
         }

@@ -11,8 +11,10 @@ mod found;
 mod ftp;
 mod help;
 mod irc;
+mod messages;
 mod newlines;
 mod payload;
+mod rtsp;
 mod shift;
 mod sip;
 mod slots;
@@ -62,6 +64,8 @@ pub struct ExpectationClass {
     pub max_expectations: u8,
     /// How much is known of who comes.
     pub source: SourceMask,
+    /// How much where the helper is loose.
+    pub loose_source: SourceMask,
     /// How long each of them is waited for, in seconds.
     pub timeout_s: u32,
     /// Whether the helper reads what comes of it, too.
@@ -71,7 +75,8 @@ pub struct ExpectationClass {
 impl ExpectationClass {
     /// That of a helper which has no other.
     const fn only(protocol: u8, max_expectations: u8, timeout_s: u32) -> Self {
-        Self { name: "", protocol, max_expectations, source: SourceMask::AnyPort, timeout_s, is_read: false }
+        let (source, loose_source) = (SourceMask::AnyPort, SourceMask::AnyPort);
+        Self { name: "", protocol, max_expectations, source, loose_source, timeout_s, is_read: false }
     }
 }
 
@@ -152,6 +157,7 @@ impl HelperId {
             Self::Irc => &irc::DESCRIPTOR,
             Self::Amanda => &amanda::DESCRIPTOR,
             Self::Sip => &sip::DESCRIPTOR,
+            Self::Rtsp => &rtsp::DESCRIPTOR,
         }
     }
 

@@ -3,7 +3,7 @@
 //! A packet comes here when the policy lets it pass, and before its addresses are translated: what a helper reads is what its
 //! sender has written.
 
-use super::found::{Found, Match};
+use super::found::{Announced, Found, Match, Mention};
 use super::help::InLine;
 use super::payload;
 use super::shift::{Change, Edge, MAX_CHANGES};
@@ -22,6 +22,7 @@ use crate::tuple::{Direction, protocol};
 use crate::verdict::DropReason;
 use crate::wire::segments;
 use crate::wire::tcp::{Flags, LONGEST_HEADER, Segment};
+use std::ops::Range;
 
 /// The packet that a helper reads, as one of its connection.
 #[derive(Clone, Copy)]
@@ -271,30 +272,61 @@ impl Shard {
 
     /// Reads a payload from this byte on.
     fn read_from(&mut self, reading: &Reading, payload: &[u8], mut at: usize) -> Result<(), DropReason> {
-        let Reading { direction, reader, place, seq, .. } = *reading;
+        let Reading { direction, reader, place, .. } = *reading;
         let mut announcements = 0;
         while let Some(InLine { found, start }) =
             self.help.next_found(place, reader, direction, payload, &mut at)
         {
             match found {
-                Found::Nothing => {}
+                Found::Nothing | Found::Body(_) => {}
                 Found::Off(event) => {
                     self.turn_off(reading, event);
                     return Ok(());
                 }
-                Found::Announced(_) if announcements == MAX_CHANGES => {
+                Found::Announced(_) | Found::Mentioned(_) if announcements == MAX_CHANGES => {
                     self.turn_off(reading, HelperEvent::TooMany);
                     return Ok(());
                 }
                 Found::Announced(announced) => {
                     announcements += 1;
-                    let range = announced.place.start as isize + start..announced.place.end as isize + start;
-                    let text = usize::try_from(range.start)
-                        .ok()
-                        .and_then(|from| payload.get(from..range.end as usize));
-                    self.announce(reading, &announced, seq.wrapping_add(range.start as u32), text)?;
+                    self.announce_in(reading, payload, &announced, start)?;
+                }
+                Found::Mentioned(mentions) => {
+                    announcements += 1;
+                    for mention in mentions.iter() {
+                        self.read_mention(reading, payload, mention, start)?;
+                    }
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Expects what a line announces that begins there in the payload, or before it.
+    fn announce_in(
+        &mut self,
+        reading: &Reading,
+        payload: &[u8],
+        announced: &Announced,
+        start: isize,
+    ) -> Result<(), DropReason> {
+        let (at, text) = text_at(payload, &announced.place, start);
+        self.announce(reading, announced, reading.seq.wrapping_add(at), text)
+    }
+
+    /// Does what such a line mentions.
+    fn read_mention(
+        &mut self,
+        reading: &Reading,
+        payload: &[u8],
+        mention: &Mention,
+        start: isize,
+    ) -> Result<(), DropReason> {
+        if let Mention::Announced(announced) = mention {
+            return self.announce_in(reading, payload, announced, start);
+        }
+        if let (at, Some(text)) = text_at(payload, mention.place(), start) {
+            self.translate_mention(reading, mention, reading.seq.wrapping_add(at), text);
         }
         Ok(())
     }
@@ -329,4 +361,12 @@ impl Shard {
         self.help.turn_off(reading.place);
         self.counters.count_event(Some(reading.helper), event);
     }
+}
+
+/// A text of a line that begins there in the payload, or before it: how far from the payload's begin, modulo 2^32, and the text if it
+/// has all of it.
+fn text_at<'a>(payload: &'a [u8], place: &Range<usize>, start: isize) -> (u32, Option<&'a [u8]>) {
+    let [from, to] = [place.start, place.end].map(|edge| edge as isize + start);
+    let text = usize::try_from(from).ok().and_then(|from| payload.get(from..to as usize));
+    (from as u32, text)
 }

@@ -52,6 +52,8 @@ pub(crate) struct Reader {
     next: u32,
     /// Right behind all that has passed unread, if there is anything.
     passed: u32,
+    /// How many bytes from `next` on are no lines.
+    body: u32,
     /// What has come of the line that `next` is in.
     line: Place,
     /// A segment that is too early, and its first number.
@@ -67,6 +69,8 @@ pub(crate) struct Reader {
     in_line: bool,
     /// Whether any line was read.
     has_read: bool,
+    /// Whether the next line follows something that has passed unread.
+    is_resumed: bool,
 }
 
 /// What becomes of a segment before it is read.
@@ -87,6 +91,8 @@ pub(crate) struct ReadLine<'a> {
     pub(crate) bytes: &'a [u8],
     /// Whether it is the first of its direction.
     pub(crate) is_first: bool,
+    /// Whether what was in front of it has passed unread.
+    pub(crate) is_resumed: bool,
     /// Where it begins in the payload; negative where its begin came before.
     pub(crate) start: isize,
 }
@@ -126,8 +132,10 @@ impl Reader {
                 return nothing;
             }
             self.begin(seq);
+            self.body = 0;
             self.in_line = false;
             self.has_read = true;
+            self.is_resumed = true;
         }
         let ahead = seq.wrapping_sub(self.next).cast_signed();
         if ahead > 0 {
@@ -140,6 +148,7 @@ impl Reader {
         }
         let read = ahead.unsigned_abs() as usize;
         let Some(new) = payload.get(read..).filter(|new| !new.is_empty()) else { return nothing };
+        let new = new.get(self.body as usize..).unwrap_or_default();
         let rest_of_line = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
         let (piece, begins) = (&new[rest_of_line..], rest_of_line > 0 || !self.in_line);
         if begins && !piece.is_empty() && may_announce.is_some_and(|may_announce| may_announce(piece)) {
@@ -159,6 +168,10 @@ impl Reader {
         if !self.in_line {
             buffers.give_back(&mut self.line);
         }
+        let passed = payload.len().saturating_sub(*at).min(self.body as usize);
+        *at += passed;
+        self.next = self.next.wrapping_add(passed as u32);
+        self.body -= passed as u32;
         let start = *at;
         let rest = payload.get(start..).filter(|rest| !rest.is_empty())?;
         let newline = rest.iter().position(|byte| *byte == b'\n');
@@ -167,8 +180,8 @@ impl Reader {
         self.next = self.next.wrapping_add(text.len() as u32);
         let in_part = std::mem::replace(&mut self.in_line, newline.is_none());
         if newline.is_some() && !in_part {
-            let is_first = !std::mem::replace(&mut self.has_read, true);
-            return Some(ReadLine { bytes: text, is_first, start: start as isize });
+            let [is_first, is_resumed] = self.note_line();
+            return Some(ReadLine { bytes: text, is_first, is_resumed, start: start as isize });
         }
         if !in_part {
             self.line = buffers.take();
@@ -179,11 +192,22 @@ impl Reader {
             before
         });
         newline?;
-        let is_first = !std::mem::replace(&mut self.has_read, true);
+        let [is_first, is_resumed] = self.note_line();
         // Without room for its begin a line is not read.
         let Some(before) = before else { return self.next_line(payload, at, buffers) };
         let bytes = buffers.get(self.line).map_or(&[][..], LineBuffer::bytes);
-        Some(ReadLine { bytes, is_first, start: start as isize - before as isize })
+        Some(ReadLine { bytes, is_first, is_resumed, start: start as isize - before as isize })
+    }
+
+    /// Passes over so many bytes from the next one on, which are no lines.
+    pub(crate) const fn pass_over(&mut self, bytes: u32) {
+        self.body = bytes;
+    }
+
+    /// Takes note that a line is read: whether it is the first, and whether it follows what has passed unread.
+    const fn note_line(&mut self) -> [bool; 2] {
+        let is_first = !std::mem::replace(&mut self.has_read, true);
+        [is_first, std::mem::replace(&mut self.is_resumed, false)]
     }
 
     /// Whether a segment that came too early waits.

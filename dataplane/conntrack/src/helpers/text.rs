@@ -1,6 +1,7 @@
 //! Text that a helper puts in the place of an address, and numbers as text has them.
 
 use std::fmt;
+use std::str::FromStr;
 use zerocopy::FromZeros;
 
 /// Bytes of the longest: an IPv6 address written in full with its protocol and port, as in EPRT (RFC 2428), needs 49.
@@ -57,6 +58,12 @@ pub(crate) fn decimal(text: &[u8]) -> Option<(u32, usize)> {
         return None;
     }
     Some((text[..digits].iter().fold(0, |value, digit| value * 10 + u32::from(digit - b'0')), digits))
+}
+
+/// A number of digits alone, if the type holds it.
+pub(crate) fn number<T: FromStr>(digits: &[u8]) -> Option<T> {
+    let is_number = digits.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod irc;
 mod late;
 mod mtu;
 mod reload;
+mod rtsp;
 mod sip;
 mod tftp;
 mod workers;

@@ -40,10 +40,10 @@ const LONGEST_VERB: usize = 8;
 /// Words that may announce a connection, by who says them.
 const ANNOUNCING: [[&str; 2]; 2] = [["PORT ", "EPRT "], ["227 ", "229 "]];
 
-/// The code of the reply that goes on over several lines, in the memory's low half; 0 is none.
-const CODE: Memory = 0xffff;
+/// The code of the reply that goes on over several lines, in the low half of the note; 0 is none.
+const CODE: u32 = 0xffff;
 /// The client has said that it will announce by EPSV alone: EPSV ALL.
-const EPSV_ALL: Memory = 1 << 16;
+const EPSV_ALL: u32 = 1 << 16;
 
 /// Whether a line that begins so may come to announce a connection.
 fn may_announce(piece: &[u8], direction: Direction) -> bool {
@@ -57,8 +57,8 @@ fn may_announce(piece: &[u8], direction: Direction) -> bool {
 /// What a line announces.
 fn inspect(line: &Line<'_>, memory: &mut Memory) -> Found {
     match line.direction {
-        Direction::Original => command(line, memory),
-        Direction::Reply => reply(line.bytes, memory),
+        Direction::Original => command(line, &mut memory.note),
+        Direction::Reply => reply(line.bytes, &mut memory.note),
     }
 }
 
@@ -84,7 +84,7 @@ fn rewrite(form: Form, family: Family, address: u128, port: u16) -> Text {
 }
 
 /// A line of the client's.
-fn command(line: &Line<'_>, memory: &mut Memory) -> Found {
+fn command(line: &Line<'_>, note: &mut u32) -> Found {
     let text = without_telnet(line.bytes);
     let start = line.bytes.len() - text.len();
     let verb_len = text.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
@@ -106,8 +106,8 @@ fn command(line: &Line<'_>, memory: &mut Memory) -> Found {
         announced(parsed.filter(is_all), start + verb_len + 1)
     };
     if is("EPSV") && rest.trim_ascii().eq_ignore_ascii_case(b"ALL") {
-        *memory |= EPSV_ALL;
-    } else if *memory & EPSV_ALL != 0 {
+        *note |= EPSV_ALL;
+    } else if *note & EPSV_ALL != 0 {
         // All other ways to announce one are forbidden from then on (RFC 2428 section 4).
     } else if is("PORT") {
         return announces(numbers(argument), Form::Numbers);
@@ -118,13 +118,13 @@ fn command(line: &Line<'_>, memory: &mut Memory) -> Found {
 }
 
 /// A line of the server's.
-fn reply(line: &[u8], memory: &mut Memory) -> Found {
-    let going_on = *memory & CODE;
+fn reply(line: &[u8], note: &mut u32) -> Found {
+    let going_on = *note & CODE;
     let code = match *line {
         [a @ b'1'..=b'6', b @ b'0'..=b'9', c @ b'0'..=b'9', ref rest @ ..]
             if matches!(rest, [b' ' | b'-' | b'\r' | b'\n', ..]) =>
         {
-            [a, b, c].iter().fold(0, |code, digit| code * 10 + Memory::from(digit - b'0'))
+            [a, b, c].iter().fold(0, |code, digit| code * 10 + u32::from(digit - b'0'))
         }
         _ => 0,
     };
@@ -132,12 +132,12 @@ fn reply(line: &[u8], memory: &mut Memory) -> Found {
     match (going_on, code) {
         (0, 0) => return Found::Off(HelperEvent::OtherProtocol),
         (0, _) if !is_last => {
-            *memory |= code;
+            *note |= code;
             return Found::Nothing;
         }
         (0, _) => {}
         // Only its own code without the hyphen ends it: all lines between are text (RFC 959 section 4.2).
-        _ if going_on == code && is_last => *memory &= !CODE,
+        _ if going_on == code && is_last => *note &= !CODE,
         _ => return Found::Nothing,
     }
     let text = line.strip_suffix(b"\r\n").and_then(|line| line.get(4..));
@@ -146,7 +146,7 @@ fn reply(line: &[u8], memory: &mut Memory) -> Found {
         None => announced(None, 0),
     };
     match code {
-        227 if *memory & EPSV_ALL == 0 => parse(passive),
+        227 if *note & EPSV_ALL == 0 => parse(passive),
         229 => parse(extended_passive),
         234 => Found::Off(HelperEvent::Encrypted),
         _ => Found::Nothing,

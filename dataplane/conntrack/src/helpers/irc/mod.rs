@@ -10,21 +10,24 @@ mod tests;
 
 use super::found::{Announced, Form, Found, Line, Memory};
 use super::stream::LINE_BYTES;
-use super::text::Text;
+use super::text::{Text, number};
 use super::{Descriptor, ExpectationClass, LineReader, LinuxReader, Reads, Segments};
 use crate::expectations::SourceMask;
 use crate::family::Family;
 use crate::helper_event::HelperEvent;
 use crate::tuple::{Direction, address, protocol};
 use std::net::{IpAddr, Ipv4Addr};
-use std::str::FromStr;
 
 /// A client offers as many connections at a time as Linux allows it to.
 pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     name: "irc",
     protocol: protocol::TCP,
     ports: &[6667],
-    classes: &[ExpectationClass { source: SourceMask::Any, ..ExpectationClass::only(protocol::TCP, 8, 300) }],
+    classes: &[ExpectationClass {
+        source: SourceMask::Any,
+        loose_source: SourceMask::Any,
+        ..ExpectationClass::only(protocol::TCP, 8, 300)
+    }],
     reads: Reads::Lines(LineReader { inspect, linux: Some(LINUX), may_announce, rewrite }),
 };
 
@@ -148,7 +151,7 @@ fn offered(request: &[u8], start: usize, is_whole: bool) -> Found {
         let (address, form) = host(written)?;
         let len = rest.len() - behind.len() + port.len();
         let at = start + (end? - rest.len());
-        Some(Announced { address: Some(address), port: decimal(port)?, place: at..at + len, form })
+        Some(Announced { address: Some(address), port: number(port)?, place: at..at + len, form })
     };
     match parse() {
         // It asks the other end to make an offer instead.
@@ -169,16 +172,10 @@ fn behind_argument(text: &[u8]) -> Option<&[u8]> {
 
 /// The host of an offer, and how it is written.
 fn host(written: &[u8]) -> Option<(IpAddr, Form)> {
-    match decimal(written) {
-        Some(number) => Some((Ipv4Addr::from_bits(number).into(), Form::Decimal)),
+    match number(written) {
+        Some(bits) => Some((Ipv4Addr::from_bits(bits).into(), Form::Decimal)),
         None => Some((std::str::from_utf8(written).ok()?.parse().ok()?, Form::Plain)),
     }
-}
-
-/// A number of digits alone.
-fn decimal<T: FromStr>(digits: &[u8]) -> Option<T> {
-    let is_number = digits.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()
 }
 
 /// The text up to the first space, and what is behind the spaces.

@@ -4,7 +4,8 @@ use super::*;
 use crate::helpers::found::Match;
 
 fn line(text: &str, direction: Direction, is_first: bool) -> Found {
-    inspect(&Line { bytes: text.as_bytes(), direction, is_first }, &mut 0)
+    let line = Line { bytes: text.as_bytes(), direction, is_first, is_resumed: false };
+    inspect(&line, &mut Memory::default())
 }
 
 fn client(text: &str) -> Found {

@@ -157,7 +157,7 @@ impl Shard {
         let find = |port: u16| known(port).or_else(|| self.find_port_to_announce(index, &wanted(port, port)));
         let outside = if inside.are_neighbours() {
             let pair = known(inside.rtp)
-                .or_else(|| self.find_pair_to_announce(index, &wanted(inside.rtp, inside.rtp)));
+                .or_else(|| self.find_pair_to_announce(index, &wanted(inside.rtp, inside.rtp), 1));
             pair.map(|rtp| Ports { rtp, rtcp: rtp.checked_add(1) })
         } else {
             let rtcp = inside.rtcp.map(find);

@@ -6,6 +6,7 @@ mod datagrams;
 mod ftp;
 mod irc;
 mod numbers;
+mod rtsp;
 mod session;
 mod sip;
 mod streams;
