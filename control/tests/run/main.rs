@@ -7,6 +7,7 @@ mod commands;
 mod cores;
 mod devices;
 mod fallback;
+mod fragments;
 mod helpers;
 mod host;
 mod life;

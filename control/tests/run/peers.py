@@ -1,11 +1,12 @@
 """What hosts of the tests say to one another: servers that send back what comes, and clients that check it.
 
-usage: peers.py tcp-server PORT | tcp-client ADDRESS PORT CONNECTIONS | udp-server PORT | udp-client ADDRESS PORT FLOWS
+usage: peers.py tcp-server PORT | tcp-client ADDRESS PORT CONNECTIONS | udp-server PORT | udp-client ADDRESS PORT FLOWS [BYTES]
 
 A TCP client keeps all its connections busy. For each line on standard input it prints one when every connection has sent
 a whole block since, and got it back. It closes the connections, and ends, when its input does.
 
-A UDP client asks on one flow after the other, each until it is answered, and prints how many were.
+A UDP client asks on one flow after the other, each until it is answered, and prints how many were. It asks in so many
+bytes, or more.
 """
 import os
 import socket
@@ -14,6 +15,8 @@ import threading
 
 ANY = "::"
 BLOCK = 16384
+# Longer than any datagram.
+DATAGRAM = 65536
 # Seconds until a client gives up.
 PATIENCE = 60
 
@@ -87,27 +90,28 @@ def udp_server(port):
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as server:
         server.bind((ANY, int(port)))
         while True:
-            server.sendto(*server.recvfrom(BLOCK))
+            server.sendto(*server.recvfrom(DATAGRAM))
 
 
 def asked(flow, question):
     """Whether the answer has come within a second."""
     flow.send(question)
     try:
-        return flow.recv(BLOCK) == question
+        return flow.recv(DATAGRAM) == question
     except TimeoutError:
         return False
 
 
-def udp_client(address, port, flows):
+def udp_client(address, port, flows, length=0):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     # All of them stay open, so that each has a port of its own.
     sockets = []
     for number in range(int(flows)):
-        flow = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        flow = socket.socket(family, socket.SOCK_DGRAM)
         flow.settimeout(1)
         flow.connect((address, int(port)))
         sockets.append(flow)
-        question = b"%d" % number
+        question = (b"%d" % number).ljust(int(length), b"?")
         if not any(asked(flow, question) for _ in range(PATIENCE)):
             sys.exit("no answer")
     print(len(sockets))
