@@ -5,7 +5,7 @@
 
 use crate::facts::Facts;
 use crate::frame::Frame;
-use crate::headers::{Headers, Kind, Packet};
+use crate::headers::{Fragment, Headers, Kind, Packet};
 use crate::ids::{EntryId, PortId};
 use crate::nat::edit::{self, ErrorEdit};
 use crate::shard::Shard;
@@ -38,7 +38,13 @@ impl Shard {
     #[cold]
     pub(crate) fn restore<F: Frame>(&self, frame: &mut F, id: EntryId, direction: Direction) -> Option<()> {
         if self.table.entries.get(id)?.is_translated() {
-            let headers = wire::parse(frame).ok().filter(|headers| headers.kind == Kind::Tracked)?;
+            let is_of_entry = |headers: &Headers| match headers.kind {
+                Kind::Tracked => true,
+                // A later one has no ports.
+                Kind::Fragment => headers.fragment == Fragment::First,
+                Kind::NotIp | Kind::Untracked | Kind::Error | Kind::Invalid(_) => false,
+            };
+            let headers = wire::parse(frame).ok().filter(is_of_entry)?;
             edit::rewrite(frame, &headers, &self.table.entries.tuple(id.index, direction));
         }
         Some(())

@@ -16,6 +16,8 @@ use sluice_memory::Pages;
 /// Connections in the capture: more than two pages.
 const CONNECTIONS: u16 = 150;
 
+const MBUFS: u32 = 4095;
+
 /// Longest wait for anything, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -25,6 +27,15 @@ fn frame(sport: u16) -> Vec<u8> {
     frame.extend([0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0x66, 0xce, 10, 0, 0, 1, 10, 0, 0, 2]);
     frame.extend(sport.to_be_bytes());
     frame.extend([0, 53, 0, 8, 0, 0]);
+    frame
+}
+
+/// The first fragment of a datagram, the rest of which never comes.
+fn fragment() -> Vec<u8> {
+    let mut frame = frame(1);
+    // More fragments follow; the header's checksum changes with that.
+    frame[20] |= 0x20;
+    frame[24] -= 0x20;
     frame
 }
 
@@ -47,10 +58,10 @@ fn configuration(default: Outcome) -> Configuration {
 fn a_worker_forwards_tracks_and_answers() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
-    std::fs::write(path("in.pcap"), capture((1..=CONNECTIONS).map(frame))).unwrap();
+    std::fs::write(path("in.pcap"), capture((1..=CONNECTIONS).map(frame).chain([fragment()]))).unwrap();
 
     let eal = Eal::init(&EalOptions { huge_pages: false, ..EalOptions::default() }).unwrap();
-    let pool = Mempool::new(&eal, "packets", &MempoolOptions { mbufs: 4095, ..Default::default() }).unwrap();
+    let pool = Mempool::new(&eal, "packets", &MempoolOptions { mbufs: MBUFS, ..Default::default() }).unwrap();
     let arguments = [
         format!("vdev:net_pcap0,rx_pcap={},tx_pcap={}", path("in.pcap"), path("back.pcap")),
         format!("vdev:net_pcap1,tx_pcap={}", path("out.pcap")),
@@ -81,7 +92,7 @@ fn a_worker_forwards_tracks_and_answers() {
             panic!("statistics were asked for");
         };
         stats = filled;
-        if stats.ports[0].rx_packets == u64::from(CONNECTIONS) {
+        if stats.ports[0].rx_packets == u64::from(CONNECTIONS) + 1 {
             break stats;
         }
     };
@@ -89,7 +100,8 @@ fn a_worker_forwards_tracks_and_answers() {
     assert_eq!(stats.counters.packets[State::New as usize], packets);
     assert_eq!(stats.counters.drops, [0; DropReason::ALL.len()]);
     assert_eq!((stats.entries, stats.ports[1].tx_packets), (u32::from(CONNECTIONS), packets));
-    assert_eq!(stats.ports[0].rx_bytes, 42 * packets);
+    assert_eq!(stats.ports[0].rx_bytes, 42 * (packets + 1));
+    assert_eq!(stats.counters.fragments_held, 1);
     assert_eq!(stats.ports[1].tx_bytes, 42 * packets);
     assert_eq!(stats.rules.policy.len(), 1, "the policy's default");
     assert!(stats.load.busy_ns > 0 && stats.at > Instant::default());
@@ -125,6 +137,7 @@ fn a_worker_forwards_tracks_and_answers() {
     worker.join().unwrap();
     assert_eq!(controller.ask(Command::Stop, PATIENCE).unwrap_err(), Unanswered::Gone);
     ports.into_iter().for_each(|port| port.close().unwrap());
+    assert_eq!(pool.available(), MBUFS, "what was held is free");
     let out = std::fs::read(path("out.pcap")).unwrap();
     assert_eq!(out.len(), 24 + usize::from(CONNECTIONS) * (16 + 42));
     assert_eq!(&out[40..82], frame(1));

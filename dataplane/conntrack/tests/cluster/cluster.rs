@@ -62,6 +62,10 @@ pub struct Outside {
     is_full: bool,
     /// Messages that a lane holds.
     pub lane: usize,
+    /// Whether nobody outside of the box can be asked for its link-layer address.
+    pub is_silent: bool,
+    /// Packets that have left before other shards were told all that there was to say.
+    pub hasty: usize,
     /// What packets have announced.
     pub announced: Vec<(u32, Announced)>,
 }
@@ -77,14 +81,22 @@ impl Host for Around<'_> {
 
     const LANE: usize = LANE;
 
-    fn finish(&mut self, _: Instant, shard: &mut Shard, packet: Received, verdict: &Verdict) {
-        if let Action::Reject(..) = verdict.action {
-            let mut answer = [0; 1500];
-            let length = shard.answer(&packet, verdict, &mut answer);
-            self.outside.answers.extend(length.map(|length| (packet.port, answer[..length].to_vec())));
-        }
+    fn finish(&mut self, _: Instant, shard: &mut Shard, mut packet: Received, verdict: &Verdict) {
+        let mut answer = [0; 1500];
+        let length = match verdict.action {
+            Action::Reject(..) => shard.answer(&packet, verdict, &mut answer),
+            Action::Forward(_) if self.outside.is_silent => {
+                shard.answer_undeliverable(&mut packet, verdict, &mut answer)
+            }
+            _ => None,
+        };
+        self.outside.answers.extend(length.map(|length| (packet.port, answer[..length].to_vec())));
         match verdict.action {
-            Action::Forward(port) => self.outside.sent.push((port, packet.bytes)),
+            Action::Forward(_) if self.outside.is_silent => {}
+            Action::Forward(port) => {
+                self.outside.hasty += usize::from(!shard.is_silent());
+                self.outside.sent.push((port, packet.bytes));
+            }
             Action::Deliver => self.outside.delivered += 1,
             _ => self.outside.drops.extend(verdict.drop_reason()),
         }
@@ -181,6 +193,8 @@ impl Cluster {
             congestion: 0.0,
             is_full: false,
             lane: LANE,
+            is_silent: false,
+            hasty: 0,
             announced: Vec::new(),
         };
         Self { nodes: (0..shards).map(node).collect(), outside, now: Instant::default(), late: None }

@@ -4,10 +4,10 @@
 use crate::cluster::Cluster;
 use crate::common::frame::Segment;
 use crate::common::*;
+use crate::masquerade;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use sluice_conntrack::helpers::{Assignment, HelperId, Helpers};
-use sluice_conntrack::nat::{Nat, NatRule, PortChoice, Target};
 use sluice_conntrack::policy::Match;
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{Frame, PortId, wire};
@@ -33,10 +33,7 @@ pub struct World {
 impl World {
     /// A box with this helper on its port.
     pub fn new(shards: u16, preset: Preset, helper: HelperId) -> Self {
-        let out = Match { egress: vec![OUTSIDE], ..Match::default() };
-        let masquerade = NatRule::new(out, Target::Masquerade(PortChoice::Preserve));
-        let nat = Nat { source: vec![masquerade], destination: vec![] };
-        let mut configuration = routed(Settings::of(preset, ROOM), firewall(), nat);
+        let mut configuration = routed(Settings::of(preset, ROOM), firewall(), masquerade());
         let ports = helper.descriptor().ports.iter().map(|port| *port..=*port).collect();
         let on = Match { destination_ports: ports, ..Match::default() };
         configuration.helpers = Helpers::new(vec![Assignment { helper, on, loose: false }]);

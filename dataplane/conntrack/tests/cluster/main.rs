@@ -42,6 +42,12 @@ fn pool(first: [u8; 4], last: [u8; 4], ports: PortChoice) -> Target {
     Target::Pool(vec![Range { first: first.into(), last: last.into(), ports }])
 }
 
+/// All that leaves has the box's address there.
+fn masquerade() -> Nat {
+    let out = Match { egress: vec![OUTSIDE], ..Match::default() };
+    Nat { source: vec![NatRule::new(out, Target::Masquerade(PortChoice::Preserve))], destination: vec![] }
+}
+
 /// Clients share a pool, and a server is published.
 fn nat() -> Nat {
     let out = Match { egress: vec![OUTSIDE], ..Match::default() };
