@@ -74,6 +74,8 @@ reasons! {
         IpChecksum = "ip-checksum",
         /// The source address cannot be one here: none, multicast, broadcast, loopback, the box's own, or another link's.
         IpSource = "ip-source",
+        /// No route leads back to the source, or none by the interface that the packet came in by (`rp-filter`).
+        RpFilter = "rp-filter",
         /// Sent to another host on the link, or into a VLAN that the port is not part of.
         OtherHost = "other-host",
         /// Neither IP nor ARP, which a router does not pass on.

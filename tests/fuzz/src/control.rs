@@ -251,7 +251,7 @@ fn configuration(preset: Preset, is_translated: bool) -> Configuration {
     let interface = |address: &str, length| Interface {
         addresses: vec![(address.parse().expect("an address"), length)],
         mtu: 1500,
-        host: None,
+        ..Interface::default()
     };
     let interfaces = vec![interface("10.0.0.1", 8), interface("203.0.113.1", 24)];
     let default = Route {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sluice_conntrack::forward::{Interface, Neighbour, Route, Router};
+use sluice_conntrack::forward::{Interface, Neighbour, Route, Router, RpFilter};
 use sluice_conntrack::ids::StackId;
 use sluice_conntrack::{Forwarding, PortId};
 
@@ -27,6 +27,11 @@ fn router(config: &Config) -> Result<Router, Problem> {
             addresses: interface.addresses.iter().map(own).collect(),
             mtu: interface.mtu,
             host: interface.host.as_ref().and_then(|host| stack(config, host)),
+            rp_filter: match interface.rp_filter {
+                None => RpFilter::Off,
+                Some(schema::RpFilter::Loose) => RpFilter::Loose,
+                Some(schema::RpFilter::Strict) => RpFilter::Strict,
+            },
         }
     });
     let routes = config.routes.iter().enumerate().map(|(index, route)| {

@@ -170,12 +170,16 @@ fn device_name(device: &Device) -> String {
 fn forwarding(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     if config.forwarding() == Forwarding::Wire {
-        let hosts = config.interfaces.iter().filter(|(_, interface)| interface.host.is_some());
-        problems.extend(hosts.map(|(name, _)| {
-            let path = Path::root().join("interfaces").join(name.as_str()).join("host");
-            let message = "a wire has no host side: nothing is for the box itself".to_owned();
-            Problem::at(path, message).on_key()
-        }));
+        for (name, interface) in &config.interfaces {
+            let useless = [
+                ("host", interface.host.is_some(), "a wire has no host side: nothing is for the box itself"),
+                ("rp-filter", interface.rp_filter.is_some(), "a wire has no routes to look sources up in"),
+            ];
+            problems.extend(useless.into_iter().filter(|(_, given, _)| *given).map(|(key, _, message)| {
+                let path = Path::root().join("interfaces").join(name.as_str()).join(key);
+                Problem::at(path, message.to_owned()).on_key()
+            }));
+        }
     } else if config.conntrack.fragments.untracked {
         let path = Path::root().join("conntrack").join("fragments").join("untracked");
         let message = "a router needs whole datagrams: only `forwarding: wire` passes fragments untracked";

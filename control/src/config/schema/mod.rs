@@ -23,7 +23,7 @@ pub use conntrack::{
 };
 pub use helpers::{HelperRule, Helpers};
 pub use nat::{Filtering, Mapping, Nat, NatRule};
-pub use network::{Forwarding, Interface, Neighbour, Route};
+pub use network::{Forwarding, Interface, Neighbour, Route, RpFilter};
 pub(crate) use policy::LOCAL;
 use policy::MAX_RULES;
 pub use policy::{Action, DEFAULT_RULE, DefaultAction, Direction, Family, Policy, Rule, State, Status};

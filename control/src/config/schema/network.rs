@@ -13,7 +13,7 @@ use crate::config::values::{Device, Host, InterfaceAddress, MacAddress, MssLimit
 #[serde(
     rename_all = "kebab-case",
     deny_unknown_fields,
-    expecting = "a mapping (device, addresses, host, mtu, mss, zone)"
+    expecting = "a mapping (device, addresses, host, mtu, mss, rp-filter, zone)"
 )]
 pub struct Interface {
     /// `pci:` and a NIC's address, or `vdev:` and a DPDK virtual device with its arguments.
@@ -46,6 +46,13 @@ pub struct Interface {
     #[schemars(example = &"pmtu")]
     pub mss: Option<MssLimit>,
 
+    /// Reverse path filter (RFC 3704): `strict` drops what comes in from a source that no route leads to by this interface, `loose`
+    /// from one that no route leads to at all. Left out: neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    #[schemars(example = &"strict")]
+    pub rp_filter: Option<RpFilter>,
+
     /// Conntrack zone of the packets that come in here; zones keep overlapping address spaces apart.
     #[serde(default)]
     #[garde(skip)]
@@ -55,12 +62,30 @@ pub struct Interface {
 impl Interface {
     /// An interface on this device, with everything else as it is by default.
     pub fn new(device: Device) -> Interface {
-        Interface { device, addresses: Vec::new(), host: None, mtu: default_mtu(), mss: None, zone: 0 }
+        Interface {
+            device,
+            addresses: Vec::new(),
+            host: None,
+            mtu: default_mtu(),
+            mss: None,
+            rp_filter: None,
+            zone: 0,
+        }
     }
 }
 
 fn default_mtu() -> u16 {
     1500
+}
+
+/// What the sources of packets are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RpFilter {
+    /// A route by the interface that they come in by.
+    Strict,
+    /// A route.
+    Loose,
 }
 
 /// One route.

@@ -2,15 +2,17 @@
 
 pub mod fib;
 mod host;
+mod interface;
 mod link;
 mod mtu;
 pub mod router;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use interface::{Interface, RpFilter};
 pub use link::{MacAddress, is_group, is_link_local, link_local, solicited_node};
 pub(crate) use link::{MacAddresses, is_many};
-pub use router::{Interface, Neighbour, Route, Router};
+pub use router::{Neighbour, Route, Router};
 
 use crate::frame::Frame;
 use crate::headers::{Headers, Kind};

@@ -5,6 +5,7 @@
 //! goes nowhere has a state and refreshes its entry, but makes none.
 
 use super::fib::Fib;
+use super::interface::{Interface, RpFilter};
 use super::link::{
     MacAddress, MacAddresses, broadcast, groups, is_group, is_link_local, is_many, is_of_the_link,
     link_local, solicited_node,
@@ -12,23 +13,12 @@ use super::link::{
 use super::{Egress, FibEntry, RouteResult, Via, mtu};
 use crate::frame::Frame;
 use crate::headers::{Headers, Packet};
-use crate::ids::{GatewayId, PortId, StackId};
+use crate::ids::{GatewayId, PortId};
 use crate::policy::Prefix;
 use crate::tuple::{Family, protocol};
 use crate::verdict::{Action, DropReason, Rejection};
 use crate::wire::{self, bytes, ethernet, field, ipv6};
 use std::net::{IpAddr, Ipv6Addr};
-
-/// What the router knows about a port.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Interface {
-    /// The box's own addresses there, with the lengths of their networks' prefixes.
-    pub addresses: Vec<(IpAddr, u8)>,
-    /// The largest IP packet that the link takes, in bytes.
-    pub mtu: u16,
-    /// The network stack behind the port's host side, if it has one.
-    pub host: Option<StackId>,
-}
 
 /// One route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -294,6 +284,10 @@ impl Router {
         }
         if family == Family::V6 && (ipv6::is_link_local(source) || ipv6::is_link_local(destination)) {
             return self.route_on_link(frame.port(), source, destination, macs);
+        }
+        let rp_filter = self.interface(frame.port()).map_or(RpFilter::Off, |interface| interface.rp_filter);
+        if !rp_filter.passes(frame.port(), || self.fib.get(family, source)) {
+            return drop(DropReason::RpFilter);
         }
         let reject = |reason, rejection| RouteResult::Closed(Action::Reject(reason, rejection));
         let via = match self.fib.get(family, destination) {

@@ -17,6 +17,11 @@ pub(crate) const BOX_MAC: MacAddress = [2, 0, 0, 0, 0, 1];
 pub(crate) const HOST_MAC: MacAddress = [2, 0, 0, 0, 0, 2];
 
 fn router() -> Router {
+    filtering(RpFilter::Off)
+}
+
+/// The router with such a reverse path filter at the port inside.
+pub(super) fn filtering(rp_filter: RpFilter) -> Router {
     let own = |address: &str, length| (address.parse::<IpAddr>().unwrap(), length);
     let to = |to: &str, length, via: &str| Route {
         to: Prefix::new(to.parse().unwrap(), length),
@@ -26,6 +31,7 @@ fn router() -> Router {
     let inside = Interface {
         addresses: vec![own("10.0.0.1", 24), own("fd00:1::1", 64)],
         mtu: 1500,
+        rp_filter,
         ..Interface::default()
     };
     let outside = Interface {
@@ -43,7 +49,7 @@ pub(crate) fn shard(rules: Vec<(Match, RuleAction)>, default: Outcome) -> Shard 
     shard
 }
 
-fn shard_of(router: Router, rules: Vec<(Match, RuleAction)>, default: Outcome) -> Shard {
+pub(super) fn shard_of(router: Router, rules: Vec<(Match, RuleAction)>, default: Outcome) -> Shard {
     let rules = rules.into_iter().map(|(matches, action)| Rule { name: None, matches, action });
     let policy = Policy { rules: rules.collect(), default, ..Policy::default() };
     let settings = Settings::of(Preset::Linux, 100);
@@ -97,7 +103,7 @@ pub(crate) fn send(shard: &mut Shard, port: PortId, frame: Vec<u8>) -> (Verdict,
     (verdicts[0], frame)
 }
 
-fn action(shard: &mut Shard, frame: Vec<u8>) -> Action {
+pub(super) fn action(shard: &mut Shard, frame: Vec<u8>) -> Action {
     send(shard, INSIDE, frame).0.action
 }
 

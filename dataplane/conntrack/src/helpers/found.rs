@@ -129,6 +129,10 @@ impl Mentions {
 
 /// What a helper finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and the packet path allocates nothing"
+)]
 pub(crate) enum Found {
     /// Nothing that it has to do with.
     Nothing,

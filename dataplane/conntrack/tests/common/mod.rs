@@ -244,6 +244,7 @@ fn router_with(mtu: u16, [inside, outside]: [Option<StackId>; 2]) -> Router {
         addresses: vec![(v4.parse().unwrap(), length), (v6.parse().unwrap(), 64)],
         mtu,
         host,
+        ..Interface::default()
     };
     let interfaces = vec![
         interface("10.0.0.1", 8, "fd00::1", 1500, inside),
