@@ -63,12 +63,12 @@ fn process(mut driver: Driver) -> Driver {
 }
 
 #[library_benchmark(setup = open)]
-#[bench::plain(args = (PLAIN), config = at_most(990))]
-#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(986))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(1228))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(1274))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(1272))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(1273))]
+#[bench::plain(args = (PLAIN), config = at_most(1004))]
+#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(1004))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(1237))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(1283))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(1281))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(1282))]
 fn established(driver: Driver) -> Driver {
     process(driver)
 }
@@ -83,19 +83,19 @@ fn control(helpers: Helped) -> Driver {
 }
 
 #[library_benchmark(setup = control)]
-#[bench::plain(args = (Helped::Nobody), config = at_most(1035))]
-#[bench::helped(args = (Helped::All), config = at_most(1836))]
+#[bench::plain(args = (Helped::Nobody), config = at_most(1052))]
+#[bench::helped(args = (Helped::All), config = at_most(1910))]
 fn line(driver: Driver) -> Driver {
     process(driver)
 }
 
 #[library_benchmark(setup = empty)]
-#[bench::plain(args = (PLAIN), config = at_most(1794))]
-#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(1769))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(3012))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(3190))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(3218))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(3233))]
+#[bench::plain(args = (PLAIN), config = at_most(1798))]
+#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(1798))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(3016))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(3193))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(3221))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(3237))]
 fn new(driver: Driver) -> Driver {
     process(driver)
 }

@@ -127,17 +127,17 @@ fn scripted_exchanges_go_as_in_linux() {
 
 #[test]
 fn captures_go_as_in_linux() {
-    compare_captures("captures", |_| true);
+    compare_captures("captures", "300", |_| true);
 }
 
 /// Those that need no helpers but the ones that exist; most are fragments, made to be put together in different ways.
 #[test]
 fn more_captures_go_as_in_linux() {
-    compare_captures("captures-more", |name| !UNREAD.iter().any(|protocol| name.contains(protocol)));
+    compare_captures("captures-more", "400", |name| !UNREAD.iter().any(|protocol| name.contains(protocol)));
 }
 
-/// Plays the captures of a folder whose names are `wanted`.
-fn compare_captures(folder: &str, wanted: impl Fn(&str) -> bool) {
+/// Plays the captures of a folder whose names are `wanted`, of each as many packets as Linux was given, at most `most`.
+fn compare_captures(folder: &str, most: &str, wanted: impl Fn(&str) -> bool) {
     let Some(oracle) = oracle() else { return };
     let captures = oracle.join("..").join(folder);
     let Ok(listing) = std::fs::read_dir(&captures) else {
@@ -150,7 +150,7 @@ fn compare_captures(folder: &str, wanted: impl Fn(&str) -> bool) {
     let out = tempfile::tempdir().expect("a folder");
     let results = out.path().to_str().expect("a plain path");
     let script = oracle.join("captures.py");
-    let run = ["run", "-j2", "--dut", env!("CARGO_BIN_EXE_oracle-box"), "-o", results];
+    let run = ["run", "-j2", "-n", most, "--dut", env!("CARGO_BIN_EXE_oracle-box"), "-o", results];
     let files: Vec<String> = names.iter().map(|name| captures.join(name).display().to_string()).collect();
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
     run_python(&script, &[&run[..], &files].concat());

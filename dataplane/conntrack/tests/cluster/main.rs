@@ -2,7 +2,6 @@
 //! finds the client that it is for.
 #![forbid(unsafe_code)]
 
-mod amanda;
 mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
@@ -10,13 +9,9 @@ mod echo;
 mod expectations;
 mod fragments;
 mod helpers;
-mod irc;
 mod late;
 mod mtu;
 mod reload;
-mod rtsp;
-mod sip;
-mod tftp;
 mod workers;
 
 use cluster::Cluster;

@@ -1,6 +1,12 @@
 //! FTP through a masquerading box of several shards: what one announces comes to the right client, whichever shards its control
 //! connection and its data connection land on.
 
+mod amanda;
+mod irc;
+mod rtsp;
+mod sip;
+mod tftp;
+
 use crate::cluster::Cluster;
 use crate::common::frame::Segment;
 use crate::common::*;
