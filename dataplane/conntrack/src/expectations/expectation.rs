@@ -102,9 +102,8 @@ impl Wanted {
     #[must_use]
     pub(crate) fn behind(&self, distance: u16) -> Self {
         let port = self.tuple.selector.dport().wrapping_add(distance);
-        let tuple = Tuple { selector: self.tuple.selector.with_dport(port), ..self.tuple };
         let nat = self.nat.map(|nat| ChildNat { port: nat.port.wrapping_add(distance), ..nat });
-        Self { tuple, nat, ..*self }
+        Self { nat, ..self.at_port(port) }
     }
 }
 

@@ -211,8 +211,8 @@ impl Shard {
     /// The entry whose original tuple this is. No packet's look-up, and not counted as one.
     pub(crate) fn master(&self, original: &Tuple) -> Option<u32> {
         let (index, direction) = self.table.search(&self.table.key(original), original)?;
-        let is_over = self.table.entries.at(index).deadline.is_due(Tick::at(self.now));
-        (direction == Direction::Original && !is_over).then_some(index)
+        let has_expired = self.table.entries.at(index).deadline.is_due(Tick::at(self.now));
+        (direction == Direction::Original && !has_expired).then_some(index)
     }
 
     /// A port to be announced for what the connection wants whose original tuple this is, as a helper finds it; `None` where there is

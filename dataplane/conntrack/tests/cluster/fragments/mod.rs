@@ -33,6 +33,17 @@ pub struct Left {
     pub places: Vec<usize>,
 }
 
+/// What leaves when these frames come in; `None` where nothing does.
+pub fn pass(cluster: &mut Cluster, port: PortId, frames: Vec<Vec<u8>>) -> Option<Left> {
+    cluster.outside.sent.clear();
+    frames.into_iter().for_each(|frame| cluster.receive(port, frame));
+    while !cluster.is_at_rest() {
+        cluster.step();
+    }
+    let sent = &cluster.outside.sent;
+    (!sent.is_empty()).then(|| put_together(sent))
+}
+
 /// Puts the fragments of a datagram together that have left one behind the other.
 pub fn put_together(sent: &[(PortId, Vec<u8>)]) -> Left {
     let mut left: Option<Left> = None;

@@ -3,17 +3,14 @@
 
 use crate::cluster::Cluster;
 use crate::common::*;
-use crate::fragments::{Left, put_together};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use sluice_conntrack::PortId;
-use sluice_conntrack::helpers::{Assignment, HelperId, Helpers};
+use crate::fragments::pass;
+use crate::helpers::with_helper;
+use sluice_conntrack::helpers::HelperId;
 use sluice_conntrack::nat::{Nat, NatRule, PortChoice, Range, Target};
 use sluice_conntrack::policy::{Match, Prefix};
-use sluice_conntrack::settings::{Preset, Settings};
+use sluice_conntrack::settings::Preset;
 
 const SERVERS: u8 = 24;
-const ROOM: u32 = 1000;
 
 const REQUEST: &[u8] = b"Amanda 2.4 REQ HANDLE 000-1 SEQ 1\nSERVICE sendbackup\n";
 const REPLY: &[u8] = b"Amanda 2.4 REP HANDLE 000-1 SEQ 1\nCONNECT DATA 9997 MESG 9998 INDEX 9999\n";
@@ -27,20 +24,7 @@ fn cluster(shards: u16, preset: Preset) -> Cluster {
         Match { destination: vec![Prefix::new([203, 0, 113, 10].into(), 32)], ..Match::default() };
     let to = Target::Pool(vec![Range { first: inside, last: inside, ports: PortChoice::Preserve }]);
     let nat = Nat { source: vec![], destination: vec![NatRule::new(published, to)] };
-    let mut configuration = routed(Settings::of(preset, ROOM), accept_all(), nat);
-    let on = Match { destination_ports: vec![10_080..=10_080], ..Match::default() };
-    configuration.helpers = Helpers::new(vec![Assignment { helper: HelperId::Amanda, on, loose: false }]);
-    Cluster::of(shards, ROOM, &configuration, ChaCha8Rng::seed_from_u64(u64::from(shards)))
-}
-
-/// What leaves when these frames come in.
-fn pass(cluster: &mut Cluster, port: PortId, frames: Vec<Vec<u8>>) -> Left {
-    cluster.outside.sent.clear();
-    frames.into_iter().for_each(|frame| cluster.receive(port, frame));
-    while !cluster.is_at_rest() {
-        cluster.step();
-    }
-    put_together(&cluster.outside.sent)
+    with_helper(shards, preset, accept_all(), nat, HelperId::Amanda)
 }
 
 #[test]
@@ -50,9 +34,11 @@ fn amanda_g19_streams_come_to_the_client_on_any_shard() {
             let mut cluster = cluster(shards, preset);
             for server in 0..SERVERS {
                 let asks = Pair::at(&format!("198.51.100.{}:900", server + 2), "203.0.113.10:10080");
-                let asked = pass(&mut cluster, OUTSIDE, vec![asks.datagram(REQUEST).frame()]);
+                let asked =
+                    pass(&mut cluster, OUTSIDE, vec![asks.datagram(REQUEST).frame()]).expect("it leaves");
                 assert_eq!(asked.pair.destination, "10.0.0.5:10080".parse().unwrap());
-                let left = pass(&mut cluster, INSIDE, vec![asked.pair.inverse().datagram(REPLY).frame()]);
+                let left = pass(&mut cluster, INSIDE, vec![asked.pair.inverse().datagram(REPLY).frame()])
+                    .expect("it leaves");
                 assert_eq!(left.pair, asks.inverse());
                 let text = String::from_utf8_lossy(&left.l4[8..]).into_owned();
                 let ports = text.split_whitespace().filter_map(|word| word.parse::<u16>().ok());
@@ -63,7 +49,8 @@ fn amanda_g19_streams_come_to_the_client_on_any_shard() {
                         source: (asks.source.ip(), 901).into(),
                         destination: (asks.destination.ip(), outside).into(),
                     };
-                    let reached = pass(&mut cluster, OUTSIDE, vec![comes.tcp("S", 1, 0).frame()]);
+                    let reached =
+                        pass(&mut cluster, OUTSIDE, vec![comes.tcp("S", 1, 0).frame()]).expect("it leaves");
                     assert_eq!(reached.pair.destination, ([10, 0, 0, 5], inside).into());
                 }
             }
@@ -79,10 +66,10 @@ fn amanda_a3_a_reply_in_fragments_is_read() {
         for cuts in CUTS {
             let mut cluster = cluster(shards, Preset::Classic);
             let asks = Pair::at("10.0.0.2:900", "198.51.100.2:10080");
-            pass(&mut cluster, INSIDE, vec![asks.datagram(REQUEST).frame()]);
+            pass(&mut cluster, INSIDE, vec![asks.datagram(REQUEST).frame()]).expect("it leaves");
             let reply = asks.inverse().datagram(REPLY);
             let frames = if cuts.len() > 1 { reply.fragments(7, cuts) } else { vec![reply.frame()] };
-            let left = pass(&mut cluster, OUTSIDE, frames);
+            let left = pass(&mut cluster, OUTSIDE, frames).expect("it leaves");
             assert_eq!(&left.l4[8..], REPLY);
             let mut expected = vec![];
             for shard in cluster.shards() {

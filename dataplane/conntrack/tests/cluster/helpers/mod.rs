@@ -14,7 +14,8 @@ use crate::masquerade;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use sluice_conntrack::helpers::{Assignment, HelperId, Helpers};
-use sluice_conntrack::policy::Match;
+use sluice_conntrack::nat::Nat;
+use sluice_conntrack::policy::{Match, Policy};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{Frame, PortId, wire};
 use std::net::SocketAddr;
@@ -31,6 +32,15 @@ pub struct Seen {
     pub text: String,
 }
 
+/// A box with this policy and translation, and with a helper on its ports.
+pub fn with_helper(shards: u16, preset: Preset, policy: Policy, nat: Nat, helper: HelperId) -> Cluster {
+    let mut configuration = routed(Settings::of(preset, ROOM), policy, nat);
+    let ports = helper.descriptor().ports.iter().map(|port| *port..=*port).collect();
+    let on = Match { destination_ports: ports, ..Match::default() };
+    configuration.helpers = Helpers::new(vec![Assignment { helper, on, loose: false }]);
+    Cluster::of(shards, ROOM, &configuration, ChaCha8Rng::seed_from_u64(u64::from(shards)))
+}
+
 /// The box, and a server outside.
 pub struct World {
     pub cluster: Cluster,
@@ -39,12 +49,7 @@ pub struct World {
 impl World {
     /// A box with this helper on its port.
     pub fn new(shards: u16, preset: Preset, helper: HelperId) -> Self {
-        let mut configuration = routed(Settings::of(preset, ROOM), firewall(), masquerade());
-        let ports = helper.descriptor().ports.iter().map(|port| *port..=*port).collect();
-        let on = Match { destination_ports: ports, ..Match::default() };
-        configuration.helpers = Helpers::new(vec![Assignment { helper, on, loose: false }]);
-        let random = ChaCha8Rng::seed_from_u64(u64::from(shards));
-        Self { cluster: Cluster::of(shards, ROOM, &configuration, random) }
+        Self { cluster: with_helper(shards, preset, firewall(), masquerade(), helper) }
     }
 
     /// What leaves when a packet comes in; `None` where nothing does.

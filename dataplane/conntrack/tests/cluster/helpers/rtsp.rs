@@ -2,7 +2,7 @@
 //! the session land on.
 
 use crate::common::*;
-use crate::fragments::{Left, put_together};
+use crate::fragments::{Left, pass};
 use crate::helpers::{CLIENTS, World};
 use sluice_conntrack::PortId;
 use sluice_conntrack::helpers::HelperId;
@@ -25,13 +25,7 @@ fn client_ports(text: &str) -> &str {
 
 /// What becomes of a datagram, if it leaves.
 fn media(world: &mut World, port: PortId, pair: Pair) -> Option<Left> {
-    world.cluster.outside.sent.clear();
-    world.cluster.receive(port, pair.udp(20).frame());
-    while !world.cluster.is_at_rest() {
-        world.cluster.step();
-    }
-    let sent = &world.cluster.outside.sent;
-    (!sent.is_empty()).then(|| put_together(sent))
+    pass(&mut world.cluster, port, vec![pair.udp(20).frame()])
 }
 
 #[test]

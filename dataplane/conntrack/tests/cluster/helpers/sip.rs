@@ -3,41 +3,21 @@
 
 use crate::cluster::Cluster;
 use crate::common::*;
-use crate::fragments::{Left, put_together};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use sluice_conntrack::PortId;
-use sluice_conntrack::helpers::{Assignment, HelperId, Helpers};
-use sluice_conntrack::nat::{Nat, NatRule, PortChoice, Target};
-use sluice_conntrack::policy::Match;
-use sluice_conntrack::settings::{Preset, Settings};
+use crate::fragments::{Left, pass};
+use crate::helpers::with_helper;
+use crate::masquerade;
+use sluice_conntrack::helpers::HelperId;
+use sluice_conntrack::nat::Nat;
+use sluice_conntrack::settings::Preset;
 
 const PHONES: u8 = 16;
-const ROOM: u32 = 1000;
 
 /// Where an INVITE is cut that comes in fragments.
 const CUTS: &[usize] = &[0, 8, 200];
 
 fn cluster(shards: u16, preset: Preset, is_translated: bool) -> Cluster {
-    let out = Match { egress: vec![OUTSIDE], ..Match::default() };
-    let masquerade = NatRule::new(out, Target::Masquerade(PortChoice::Preserve));
-    let source = if is_translated { vec![masquerade] } else { vec![] };
-    let nat = Nat { source, destination: vec![] };
-    let mut configuration = routed(Settings::of(preset, ROOM), firewall(), nat);
-    let on = Match { destination_ports: vec![5060..=5060], ..Match::default() };
-    configuration.helpers = Helpers::new(vec![Assignment { helper: HelperId::Sip, on, loose: false }]);
-    Cluster::of(shards, ROOM, &configuration, ChaCha8Rng::seed_from_u64(u64::from(shards)))
-}
-
-/// What leaves when these frames come in; `None` where nothing does.
-fn pass(cluster: &mut Cluster, port: PortId, frames: Vec<Vec<u8>>) -> Option<Left> {
-    cluster.outside.sent.clear();
-    frames.into_iter().for_each(|frame| cluster.receive(port, frame));
-    while !cluster.is_at_rest() {
-        cluster.step();
-    }
-    let sent = &cluster.outside.sent;
-    (!sent.is_empty()).then(|| put_together(sent))
+    let nat = if is_translated { masquerade() } else { Nat::default() };
+    with_helper(shards, preset, firewall(), nat, HelperId::Sip)
 }
 
 fn invite(phone: &str) -> String {

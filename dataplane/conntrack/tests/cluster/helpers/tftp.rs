@@ -3,17 +3,13 @@
 
 use crate::cluster::Cluster;
 use crate::common::*;
-use crate::fragments::{Left, put_together};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use sluice_conntrack::PortId;
-use sluice_conntrack::helpers::{Assignment, HelperId, Helpers};
-use sluice_conntrack::nat::{Nat, NatRule, PortChoice, Target};
-use sluice_conntrack::policy::Match;
-use sluice_conntrack::settings::{Preset, Settings};
+use crate::fragments::pass;
+use crate::helpers::with_helper;
+use crate::masquerade;
+use sluice_conntrack::helpers::HelperId;
+use sluice_conntrack::settings::Preset;
 
 const CLIENTS: u16 = 24;
-const ROOM: u32 = 1000;
 
 const REQUEST: &[u8] = b"\0\x01a name that is long enough to be cut\0octet\0tsize\x000\0";
 const DATA: &[u8] = b"\0\x03\0\x01data";
@@ -22,24 +18,7 @@ const DATA: &[u8] = b"\0\x03\0\x01data";
 const CUTS: [&[usize]; 3] = [&[0], &[0, 8], &[0, 16, 24, 48]];
 
 fn cluster(shards: u16, preset: Preset) -> Cluster {
-    let out = Match { egress: vec![OUTSIDE], ..Match::default() };
-    let masquerade = NatRule::new(out, Target::Masquerade(PortChoice::Preserve));
-    let nat = Nat { source: vec![masquerade], destination: vec![] };
-    let mut configuration = routed(Settings::of(preset, ROOM), firewall(), nat);
-    let on = Match { destination_ports: vec![69..=69], ..Match::default() };
-    configuration.helpers = Helpers::new(vec![Assignment { helper: HelperId::Tftp, on, loose: false }]);
-    Cluster::of(shards, ROOM, &configuration, ChaCha8Rng::seed_from_u64(u64::from(shards)))
-}
-
-/// What leaves when these frames come in; `None` where nothing does.
-fn pass(cluster: &mut Cluster, port: PortId, frames: Vec<Vec<u8>>) -> Option<Left> {
-    cluster.outside.sent.clear();
-    frames.into_iter().for_each(|frame| cluster.receive(port, frame));
-    while !cluster.is_at_rest() {
-        cluster.step();
-    }
-    let sent = &cluster.outside.sent;
-    (!sent.is_empty()).then(|| put_together(sent))
+    with_helper(shards, preset, firewall(), masquerade(), HelperId::Tftp)
 }
 
 #[test]
