@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes what the fuzzers begin with, from captures: seeds.py DIR PCAP ...
 
-DIR/parse gets one frame a file, DIR/shard runs of frames as orders to a shard (see src/shard.rs), DIR/helpers what an FTP, IRC or RTSP
-client and its server may say and how it is cut (see src/control.rs) and what TFTP ends may send (see src/requests.rs), and
+DIR/parse gets one frame a file, DIR/shard runs of frames as orders to a shard (see src/shard.rs), DIR/helpers what an FTP, IRC, RTSP
+or SANE client and its server may say and how it is cut (see src/control.rs) and what TFTP ends may send (see src/requests.rs), and
 DIR/fragments what may become of datagrams that come in fragments (see src/datagrams.rs).
 """
 import pathlib
@@ -148,8 +148,27 @@ RTSP = {
     "rtsp-is-http": say(11, 0, 1) + send(0, 17) + send(17, 88) + ACKNOWLEDGE,
     "rtsp-times-out": ASKED + b"\xfb" + send(36, 52),
 }
+# The same of SANE: INIT takes 15 bytes and its reply 8, a request to begin 8, and the reply that names a port 16.
+BEGUN = say(0) + send(0, 15) + say(0, end=1) + send(0, 8, end=1) + ACKNOWLEDGE
+SCANNED = BEGUN + say(1) + send(15, 8)
+SANE = {
+    "sane-scan": SCANNED + say(1, end=1) + send(8, 16, end=1) + ACKNOWLEDGE,
+    "sane-cut-at-each-byte": BEGUN + say(1) + b"".join(send(15 + at, 1) for at in range(8)) + say(1, end=1)
+    + b"".join(send(8 + at, 1, end=1) for at in range(16)) + ACKNOWLEDGE,
+    "sane-cut-and-whole-again": SCANNED + say(1, end=1) + send(8, 5, end=1) + send(8, 7, end=1) + send(8, 16, end=1) + ACKNOWLEDGE,
+    "sane-sent-again": SCANNED + say(1, end=1) + send(8, 16, end=1) * 2 + send(0, 24, end=1) + ACKNOWLEDGE,
+    "sane-overtaken": SCANNED + say(1, end=1) + send(14, 10, end=1) + send(8, 6, end=1) + ACKNOWLEDGE,
+    "sane-scans-again": SCANNED + say(1, end=1) + send(8, 16, end=1) + say(1) + send(23, 8) + say(9, end=1) + send(24, 16, end=1),
+    "sane-asks-twice": BEGUN + say(1, 1) + send(15, 16) + say(1, 1, end=1) + send(8, 32, end=1) + ACKNOWLEDGE,
+    "sane-refused": SCANNED + say(3, end=1) + send(8, 16, end=1) + ACKNOWLEDGE,
+    "sane-privileged": SCANNED + say(2, end=1) + send(8, 16, end=1) + ACKNOWLEDGE,
+    "sane-odd": SCANNED + say(4, end=1) + send(8, 8, end=1) + say(6) + send(23, 9) + say(1, end=1) + send(16, 16, end=1),
+    "sane-unasked": BEGUN + say(1, end=1) + send(8, 16, end=1) + ACKNOWLEDGE,
+    "sane-is-http": say(11, 1) + send(0, 18) + send(18, 8) + say(1, end=1) + send(0, 16, end=1) + ACKNOWLEDGE,
+    "sane-times-out": SCANNED + b"\xfb" + say(1, end=1) + send(8, 16, end=1),
+}
 # What two bits of the first byte say of the protocol.
-TALKS = [CONTROL, IRC, RTSP]
+TALKS = [CONTROL, IRC, RTSP, SANE]
 SESSIONS = [(name, number << 5, orders) for number, talk in enumerate(TALKS) for name, orders in talk.items()]
 for name, talk, orders in SESSIONS:
     # Classic and Linux, plain and translated, from the handshake on and picked up; across the wrap of sequence numbers or not.

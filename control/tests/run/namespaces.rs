@@ -78,9 +78,14 @@ impl Namespace<'_> {
 
     /// Starts a server, and waits until it listens on this TCP or UDP port.
     pub fn serve(self, port: u16, program: &str, arguments: &str) -> Host {
-        let host = Host(self.command(program, arguments).stdout(Stdio::null()).spawn().unwrap());
+        self.serve_by(port, self.command(program, arguments))
+    }
+
+    /// The same by a command that is to be run there.
+    pub fn serve_by(self, port: u16, mut command: Command) -> Host {
+        let host = Host(command.stdout(Stdio::null()).spawn().unwrap());
         let listens = || self.tell("ss", "-Hltun").contains(&format!(":{port} "));
-        wait_for(&format!("{program} to listen"), listens);
+        wait_for(&format!("a server to listen on port {port}"), listens);
         host
     }
 }

@@ -81,9 +81,12 @@ pub enum HelperId {
     Sip,
     /// The Real-Time Streaming Protocol (RFC 2326, RFC 7826).
     Rtsp,
+    /// SANE, the network protocol of Scanner Access Now Easy.
+    Sane,
 }
 
 impl HelperId {
     /// All helpers, in the order of their numbers.
-    pub const ALL: [Self; 6] = [Self::Ftp, Self::Tftp, Self::Irc, Self::Amanda, Self::Sip, Self::Rtsp];
+    pub const ALL: [Self; 7] =
+        [Self::Ftp, Self::Tftp, Self::Irc, Self::Amanda, Self::Sip, Self::Rtsp, Self::Sane];
 }

@@ -1,9 +1,9 @@
-//! A session of FTP, IRC or RTSP through a box with a helper, whose ends send what they say in any pieces and order, again and again.
+//! A session of FTP, IRC, RTSP or SANE through a box with a helper, whose ends send what they say in any pieces and order, again and again.
 //! Each byte says what happens next, and the bytes behind it say how.
 
 use crate::frame::{Pair, Segment};
 use crate::orders::Orders;
-use crate::talk::{FTP, IRC, RTSP, Talk};
+use crate::talk::{FTP, IRC, RTSP, SANE, Talk};
 use sluice_conntrack::forward::{Interface, Route, Router};
 use sluice_conntrack::helpers::{Assignment, HelperId, Helpers};
 use sluice_conntrack::nat::{Nat, NatRule, PortChoice, Range, Target};
@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 /// What two bits of the first byte say of the protocol, and the first of these bits.
-const TALKS: [&Talk; 4] = [&FTP, &IRC, &RTSP, &RTSP];
+const TALKS: [&Talk; 4] = [&FTP, &IRC, &RTSP, &SANE];
 const TALK: u8 = 5;
 
 /// Orders: below, an end says one of its lines.
@@ -212,17 +212,10 @@ impl Control {
         assert!(expected == 0 || self.is_loose || (0..2).any(|end| self.has_announced(end)));
     }
 
-    /// Whether an end has sent all of a line that announces something.
+    /// Whether an end has sent all of what announces something.
     fn has_announced(&self, end: usize) -> bool {
         let End { text, sent, .. } = &self.ends[end];
-        let mut start = 0;
-        text.split_inclusive(|byte| *byte == b'\n').any(|line| {
-            let is_sent = sent[start..start + line.len()].iter().all(|sent| *sent);
-            start += line.len();
-            let begins =
-                |word: &&[u8]| line.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
-            is_sent && line.ends_with(self.talk.ending) && self.talk.announcing[end].iter().any(begins)
-        })
+        self.talk.announcing.is_in(end, text, sent)
     }
 }
 

@@ -7,9 +7,41 @@ pub(crate) struct Talk {
     pub(crate) helper: HelperId,
     /// What clients and servers say.
     pub(crate) lines: [[&'static [u8]; 16]; 2],
-    /// What announcements begin with, by who makes them, and what they end with.
-    pub(crate) announcing: [&'static [&'static [u8]]; 2],
-    pub(crate) ending: &'static [u8],
+    pub(crate) announcing: Announcing,
+}
+
+/// What announces a connection, by who says it.
+pub(crate) enum Announcing {
+    /// Lines that begin and end so.
+    Lines { begins: [&'static [&'static [u8]]; 2], ending: &'static [u8] },
+    /// These bytes in any place, with so many behind them.
+    Bytes([Option<(&'static [u8], usize)>; 2]),
+}
+
+impl Announcing {
+    /// Whether an end has announced something in a text, of which it has sent these bytes.
+    pub(crate) fn is_in(&self, end: usize, text: &[u8], sent: &[bool]) -> bool {
+        let is_sent = |start: usize, len: usize| sent[start..start + len].iter().all(|sent| *sent);
+        match self {
+            Self::Lines { begins, ending } => {
+                let mut start = 0;
+                text.split_inclusive(|byte| *byte == b'\n').any(|line| {
+                    let is_whole = is_sent(start, line.len()) && line.ends_with(ending);
+                    start += line.len();
+                    let is_begin = |word: &&[u8]| {
+                        line.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+                    };
+                    is_whole && begins[end].iter().any(is_begin)
+                })
+            }
+            Self::Bytes(bytes) => bytes[end].is_some_and(|(bytes, behind)| {
+                let len = bytes.len() + behind;
+                text.windows(len)
+                    .enumerate()
+                    .any(|(start, said)| said.starts_with(bytes) && is_sent(start, len))
+            }),
+        }
+    }
 }
 
 pub(crate) const FTP: Talk = Talk {
@@ -52,8 +84,7 @@ pub(crate) const FTP: Talk = Talk {
             b"SSH-2.0\r\n",
         ],
     ],
-    announcing: [&[b"PORT ", b"EPRT "], &[b"227 ", b"229 "]],
-    ending: b"\r\n",
+    announcing: Announcing::Lines { begins: [&[b"PORT ", b"EPRT "], &[b"227 ", b"229 "]], ending: b"\r\n" },
 };
 
 pub(crate) const IRC: Talk = Talk {
@@ -96,8 +127,7 @@ pub(crate) const IRC: Talk = Talk {
             b":srv PONG x",
         ],
     ],
-    announcing: [&[b"PRIVMSG ", b"@a=b PRIVMSG "], &[]],
-    ending: b"\n",
+    announcing: Announcing::Lines { begins: [&[b"PRIVMSG ", b"@a=b PRIVMSG "], &[]], ending: b"\n" },
 };
 
 pub(crate) const RTSP: Talk = Talk {
@@ -140,6 +170,48 @@ pub(crate) const RTSP: Talk = Talk {
             b"Transport:\r\n",
         ],
     ],
-    announcing: [&[b"Transport"], &[b"Transport"]],
-    ending: b"\n",
+    announcing: Announcing::Lines { begins: [&[b"Transport"], &[b"Transport"]], ending: b"\n" },
+};
+
+pub(crate) const SANE: Talk = Talk {
+    helper: HelperId::Sane,
+    lines: [
+        [
+            b"\0\0\0\0\x01\0\0\x03\0\0\0\x03me\0",
+            b"\0\0\0\x07\0\0\0\x01",
+            b"\0\0\0\x02\0\0\0\x05test\0",
+            b"\0\0\0\x06\0\0\0\x01",
+            b"\0\0\0\x07",
+            b"\0\0\0\x01",
+            b"\0\0\0\x07\0\0\0\x01\0",
+            b"\0",
+            b"\0\0\0\x08\0\0\0\x01",
+            b"\0\0\0\x0a",
+            b"\0\0\0\0\0\0u1",
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"\0\0\0\0\x02\0\0\0",
+            b"\xff\xff\xff\xff\xff\xff\xff\xff",
+            b"\0\0\0\x03\0\0\0\x01",
+            b"\0\0",
+        ],
+        [
+            b"\0\0\0\0\x01\0\0\x03",
+            b"\0\0\0\0\0\0u1\0\0\x124\0\0\0\0",
+            b"\0\0\0\0\0\0\0\x16\0\0\x124\0\0\0\0",
+            b"\0\0\0\x03\0\0\0\0\0\0\x124\0\0\0\0",
+            b"\0\0\0\0\0\x01u1",
+            b"\0\0\0\0\0\0u",
+            b"1",
+            b"\0\0\0\0",
+            b"\0\0\xff\xff",
+            b"\0\0\0\0\0\0\xff\xff\0\0\x124\0\0\0\0",
+            b"\0\0\0\0\0\0\0\x01\0\0\0\0",
+            b"SANE",
+            b"\0",
+            b"\0\0\0\x07\0\0\0\x01",
+            b"\0\0\0\x0b",
+            b"\xff\xff\xff\xff\xff\xff\xff\xff",
+        ],
+    ],
+    announcing: Announcing::Bytes([None, Some((b"\0\0\0\0\0\0", 2))]),
 };

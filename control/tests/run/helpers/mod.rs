@@ -2,6 +2,7 @@
 
 mod ftp;
 mod irc;
+mod sane;
 mod tftp;
 
 use crate::box_under_test::{BoxUnderTest, POLICY, text, wait_for};

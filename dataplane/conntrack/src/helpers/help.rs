@@ -6,6 +6,7 @@ use super::newlines::Newlines;
 use super::shift::{Seqadj, Shift};
 use super::slots::{Place, Slots};
 use super::stream::{Arrival, LINE_BYTES, LineBuffer, ReadLine, Reader};
+use super::turns::Turns;
 use crate::tuple::Direction;
 use std::io;
 use zerocopy::FromZeros;
@@ -23,6 +24,7 @@ pub(crate) struct Help {
     readers: [Reader; 2],
     pub(super) newlines: [Newlines; 2],
     pub(super) shifts: [Shift; 2],
+    pub(super) turns: Turns,
     /// The helper's own.
     memory: Memory,
     /// Whether the helper reads nothing more. What it has rewritten stays shifted.
@@ -175,6 +177,7 @@ impl Help {
     pub(super) fn begin_streams(&mut self, [original, reply]: [u32; 2]) {
         self.readers[0].begin(original);
         self.readers[1].begin(reply);
+        self.turns.begin([original, reply]);
     }
 
     /// Whether it has begun to read with these.

@@ -15,6 +15,7 @@ mod messages;
 mod newlines;
 mod payload;
 mod rtsp;
+mod sane;
 mod shift;
 mod sip;
 mod slots;
@@ -22,6 +23,8 @@ mod stage;
 mod stream;
 mod text;
 mod tftp;
+mod turn_stage;
+mod turns;
 
 pub use crate::helper_event::HelperEvent;
 pub(crate) use help::HelpTable;
@@ -37,6 +40,7 @@ use crate::policy;
 use crate::tuple::Direction;
 use found::{Form, Found, InDatagram, Line, Match, Memory};
 use text::Text;
+use turns::{HEAD_BYTES, Turn};
 
 /// What is fixed about a helper.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +89,8 @@ impl ExpectationClass {
 pub(crate) enum Reads {
     /// The two streams of a connection, line by line.
     Lines(LineReader),
+    /// The two streams of a connection, by the begin of each turn.
+    Turns(TurnReader),
     /// Datagrams, each by itself.
     Datagrams(DatagramReader),
     /// Messages of SIP.
@@ -95,7 +101,7 @@ impl Reads {
     /// How long a connection lives that something of this direction was read of, in seconds; 0 is as long as any.
     const fn master_timeout_s(&self, direction: Direction) -> u32 {
         match self {
-            Self::Lines(_) => 0,
+            Self::Lines(_) | Self::Turns(_) => 0,
             Self::Datagrams(reader) => reader.master_timeout_s[direction as usize],
             Self::Sip => sip::MASTER_TIMEOUT_S,
         }
@@ -135,6 +141,15 @@ pub(crate) enum Segments {
     AtLineStarts,
 }
 
+/// How a helper reads turns.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TurnReader {
+    /// The port that a turn announces, as two bytes at the end of its head.
+    pub(crate) inspect: fn(&Turn) -> Result<Option<u16>, HelperEvent>,
+    /// Whether what a turn begins with, of so many bytes, asks for what may announce one.
+    pub(crate) is_asked: fn(&[u8; HEAD_BYTES], u32) -> bool,
+}
+
 /// How a helper reads datagrams.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DatagramReader {
@@ -158,6 +173,7 @@ impl HelperId {
             Self::Amanda => &amanda::DESCRIPTOR,
             Self::Sip => &sip::DESCRIPTOR,
             Self::Rtsp => &rtsp::DESCRIPTOR,
+            Self::Sane => &sane::DESCRIPTOR,
         }
     }
 

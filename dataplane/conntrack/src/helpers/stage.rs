@@ -104,16 +104,38 @@ impl Shard {
         let start = l4 + usize::from(header_len);
         if payload_len > 0
             && let Some(Assigned { helper, loose }) = self.assigned(index)
-            && let Reads::Lines(reader) = &helper.descriptor().reads
         {
             let is_translated = self.table.entries.at(index).is_translated();
             let room = self.room_to_grow(frame, headers, egress);
             let is_linux = self.configuration.settings.preset == Preset::Linux;
-            let linux = reader.linux.as_ref().filter(|_| is_linux);
-            let reading =
-                Reading { index, direction, helper, reader, linux, loose, place, is_translated, seq, room };
-            let read = |shard: &mut Self, payload: &[u8]| shard.read_payload(&reading, payload);
-            self.with_payload(frame, start, payload_len as usize, read)?;
+            let len = payload_len as usize;
+            match &helper.descriptor().reads {
+                Reads::Lines(reader) => {
+                    let linux = reader.linux.as_ref().filter(|_| is_linux);
+                    let reading = Reading {
+                        index,
+                        direction,
+                        helper,
+                        reader,
+                        linux,
+                        loose,
+                        place,
+                        is_translated,
+                        seq,
+                        room,
+                    };
+                    let read = |shard: &mut Self, payload: &[u8]| shard.read_payload(&reading, payload);
+                    self.with_payload(frame, start, len, read)?;
+                }
+                Reads::Turns(_) => {
+                    let may_edit = room.is_some();
+                    let read = |shard: &mut Self, payload: &[u8]| {
+                        shard.read_turn(index, direction, place, seq, may_edit, payload)
+                    };
+                    self.with_payload(frame, start, len, read)?;
+                }
+                Reads::Datagrams(_) | Reads::Sip => {}
+            }
         }
         if !self.table.entries.at(index).status.contains(Status::SEQ_ADJUST) {
             if flags.contains(Flags::ACK) {

@@ -24,6 +24,13 @@ impl Text {
         text
     }
 
+    /// These bytes, which are no text, of a port.
+    pub(crate) fn of_port(port: u16) -> Self {
+        let mut text = Self { bytes: [0; MAX_BYTES], len: 2 };
+        text.bytes[..2].copy_from_slice(&port.to_be_bytes());
+        text
+    }
+
     /// Its bytes.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()

@@ -4,6 +4,7 @@
 mod amanda;
 mod irc;
 mod rtsp;
+mod sane;
 mod sip;
 mod tftp;
 
@@ -23,7 +24,7 @@ use std::net::SocketAddr;
 pub const CLIENTS: u16 = 24;
 const ROOM: u32 = 1000;
 
-/// A segment that has left: from, to, its numbers and its text.
+/// A segment that has left: from, to, its numbers and its text, a character a byte.
 #[derive(Debug)]
 pub struct Seen {
     pub pair: Pair,
@@ -67,7 +68,7 @@ impl World {
         let tuple = headers.tuple;
         let source = SocketAddr::new(tuple.source(), tuple.selector.sport());
         let destination = SocketAddr::new(tuple.destination(), tuple.selector.dport());
-        let text = String::from_utf8_lossy(&l4[usize::from(l4[12] >> 4) * 4..]).into_owned();
+        let text = l4[usize::from(l4[12] >> 4) * 4..].iter().map(|byte| char::from(*byte)).collect();
         Some(Seen { pair: Pair { source, destination }, seq: number(4), ack: number(8), text })
     }
 

@@ -7,6 +7,7 @@ mod ftp;
 mod irc;
 mod numbers;
 mod rtsp;
+mod sane;
 mod session;
 mod sip;
 mod streams;
