@@ -41,6 +41,9 @@ pub(super) enum Failure {
     /// The answer could not be written out.
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
+    /// What was to be done fits nothing, which was said already.
+    #[error("nothing fits")]
+    Nothing,
     /// Something else, in words.
     #[error("{0}")]
     Other(String),
@@ -56,6 +59,7 @@ pub(super) fn exit(done: Result<(), Failure>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Failure::Nothing) => ExitCode::FAILURE,
         Err(failure) => fail(&failure.to_string()),
     }
 }

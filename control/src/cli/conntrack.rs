@@ -1,17 +1,16 @@
 //! `sluice conntrack`: the table of a running daemon, as conntrack(8) shows it.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, ValueEnum};
 
 use super::ask::{Failure, Socket, exit, unexpected};
-use super::expect;
+use super::{entries, expect};
 use crate::config::Seconds;
 use crate::listing::Listing;
-use crate::output::say;
-use crate::socket::protocol::{Cursor, Request, Response, ShardCounters};
+use crate::socket::protocol::{Request, Response, ShardCounters, Update};
 use crate::socket::{Client, ExpectationFilter, Filter};
 
 /// The tracked connections of a running daemon, as conntrack(8) shows them
@@ -27,6 +26,17 @@ Examples:
   sluice conntrack -C                          how many there are
   sluice conntrack -C -p tcp --state TIME_WAIT how many of these
   sluice conntrack -S                          counters of each shard
+  sluice conntrack -G -p udp -s 10.0.0.5 -d 192.0.2.1 --sport 4000 --dport 53
+                                               one entry, by its tuple in either direction
+  sluice conntrack -D -s 10.0.0.5              end all connections of a host
+  sluice conntrack -D -p tcp --dport 25 -f ipv6
+                                               end these, and print them
+  sluice conntrack -F                          end all connections
+  sluice conntrack -U -s 10.0.0.5 -m 0x10/0xf0 mark connections
+  sluice conntrack -U -p udp --dport 53 -t 10  have them end in ten seconds unless a packet comes
+  sluice conntrack -I -p tcp -s 10.0.0.5 -d 192.0.2.1 --sport 4000 --dport 22 -t 1h
+                   --state ESTABLISHED -u SEEN_REPLY,ASSURED -n 203.0.113.1:5000
+                                               have a connection tracked and translated of which no packet was seen
   sluice conntrack -L expect                   what helpers expect
   sluice conntrack -D expect --tuple-dst 10.0.0.5
                                                have nothing more expected for a host
@@ -36,7 +46,7 @@ Examples:
                    --tuple-src 192.0.2.1 --tuple-dst 10.0.0.5 --tuple-port-dst 5001
                                                expect a connection for another, as its helper would
 
-Filters are those of conntrack(8): an entry is shown if all that are given fit.
+Filters are those of conntrack(8): an entry is meant if all that are given fit.
 The first direction of a line is the original one (-s, -d, --sport, --dport), the
 second the reply (-r, -q, --reply-port-src, --reply-port-dst), whose addresses
 and ports are those after NAT.
@@ -54,8 +64,14 @@ What -I makes is met once, from any port of its source unless --tuple-port-src
 says which, and counts as one of the helper that its master has. It is over when
 its master is.
 
-Of conntrack(8)'s commands these are here: entries cannot be got one by one,
-made, deleted, changed or watched (-G, -I, -D, -F, -U, -E).")]
+With -U, -m is the new mark: the bits of its mask are cleared and those of its
+value flipped. -D and -U fail where no entry fits.
+
+What -I makes has the reply tuple that follows from the original one, but for
+what -r, -q, --reply-port-src, --reply-port-dst, -n and -g say; no rules of NAT
+apply to it and no helper reads it. Windows of TCP are learnt from its packets.
+
+Of conntrack(8)'s commands one is not here: entries cannot be watched (-E).")]
 pub struct ConntrackArgs {
     /// What to do
     #[command(flatten)]
@@ -73,9 +89,17 @@ pub struct ConntrackArgs {
     #[command(flatten)]
     pub expectations: ExpectationFilter,
 
-    /// How long what -I makes is waited for: seconds, or a number with one of the units s, m, h, d
+    /// How long what -I makes lives or is waited for, and what -U changes lives on: seconds, or a number with one of the units s, m, h, d
     #[arg(short, long, value_name = "SECONDS")]
     pub timeout: Option<Seconds>,
+
+    /// Verification tag of SCTP packets in the original direction, of what -I makes
+    #[arg(long, value_name = "TAG")]
+    pub orig_vtag: Option<u32>,
+
+    /// Verification tag of SCTP packets in the reply direction
+    #[arg(long, value_name = "TAG")]
+    pub reply_vtag: Option<u32>,
 
     /// How entries are printed
     #[arg(short, long, value_name = "FORMAT", default_value = "conntrack")]
@@ -112,21 +136,26 @@ pub struct ConntrackCommand {
     #[arg(short = 'S', long)]
     pub stats: bool,
 
-    /// Have a connection expected, of these addresses and ports (--tuple-...), for the one of -s, -d, --sport and --dport
+    /// Have a connection tracked, by its tuple; of `expect`: have one expected, of these addresses and ports (--tuple-...), for the
+    /// one of -s, -d, --sport and --dport
     #[arg(short = 'I', long)]
     pub create: bool,
 
-    /// Show the expectation of these addresses and ports
+    /// Show the entry of this tuple, in either direction, or the expectation of these addresses and ports
     #[arg(short = 'G', long)]
     pub get: bool,
 
-    /// Delete the expectations that fit
+    /// Delete the entries or expectations that fit
     #[arg(short = 'D', long)]
     pub delete: bool,
 
-    /// Delete all expectations
+    /// Delete all entries or expectations
     #[arg(short = 'F', long)]
     pub flush: bool,
+
+    /// Give the entries that fit another mark (--mark) or timeout (--timeout)
+    #[arg(short = 'U', long)]
+    pub update: bool,
 }
 
 impl ConntrackArgs {
@@ -138,33 +167,53 @@ impl ConntrackArgs {
             let mut command = whole.find_subcommand("conntrack").cloned().unwrap_or(whole);
             command.error(kind, message).exit();
         }
-        let done = match (self.table, self.command.count, self.command.stats) {
-            (Table::Expect, ..) => self.expect(),
-            (_, true, _) => self.count(),
-            (.., true) => self.counters(),
-            _ => list(&self.socket, &self.filter, self.output),
-        };
-        exit(done)
+        exit(match self.table {
+            Table::Conntrack => self.entries(),
+            Table::Expect => self.expect(),
+        })
     }
 
     /// What of the command line does not go together, or is missing.
     fn problem(&self) -> Option<(ErrorKind, String)> {
         let conflict = |message: &str| Some((ErrorKind::ArgumentConflict, message.to_owned()));
-        let ConntrackCommand { stats, delete, flush, create, get, .. } = self.command;
+        let missing = |message| Some((ErrorKind::MissingRequiredArgument, message));
+        let ConntrackCommand { stats, flush, create, get, update, .. } = self.command;
         let is_filtered = !self.filter.is_empty() || self.expectations != ExpectationFilter::default();
+        let ExpectationFilter { mask_src, mask_dst, .. } = self.expectations;
         match self.table {
             _ if stats && is_filtered => {
                 conflict("-S shows what each shard has counted: filters do not apply to it")
             }
             _ if flush && is_filtered => conflict("-F deletes all: filters go with -D"),
-            _ if self.timeout.is_some() && !create => conflict("--timeout goes with -I"),
-            Table::Conntrack if delete || flush || create || get => conflict(
-                "entries cannot be got, deleted or made; -G, -D, -F and -I are for the table `expect`",
-            ),
-            Table::Conntrack if self.expectations != ExpectationFilter::default() => {
+            _ if self.timeout.is_some() && !create && !update => conflict("--timeout goes with -I and -U"),
+            _ if self.vtags() != [None; 2] && !(create && self.table == Table::Conntrack) => {
+                conflict("--orig-vtag and --reply-vtag go with -I")
+            }
+            Table::Conntrack
+                if self.expectations
+                    != (ExpectationFilter { mask_src, mask_dst, ..ExpectationFilter::default() }) =>
+            {
                 conflict("--tuple-src and its like are for the table `expect`")
             }
+            Table::Conntrack if mask_src.is_some() && self.filter.src.is_none() => {
+                conflict("--mask-src is of the address of --src")
+            }
+            Table::Conntrack if mask_dst.is_some() && self.filter.dst.is_none() => {
+                conflict("--mask-dst is of the address of --dst")
+            }
+            Table::Conntrack if (create || get) && (mask_src.is_some() || mask_dst.is_some()) => {
+                conflict("--mask-src and --mask-dst filter: one entry has whole addresses")
+            }
+            Table::Conntrack if create => {
+                entries::wanted(&self.filter, self.timeout, self.vtags()).err().and_then(missing)
+            }
+            Table::Conntrack if get => self.filter.tuple().err().and_then(missing),
+            Table::Conntrack if update && self.timeout.is_none() && self.filter.mark.is_none() => {
+                missing("-U changes the mark (`--mark`) or the timeout (`--timeout`)".to_owned())
+            }
+            Table::Conntrack => None,
             Table::Expect if stats => conflict("-S has no table"),
+            Table::Expect if update => conflict("-U is for the table `conntrack`"),
             Table::Expect if !self.filter.fits_expectations() => conflict(
                 "expectations have protocol, family, zone, and -s, -d, --sport and --dport of their master",
             ),
@@ -175,10 +224,42 @@ impl ConntrackArgs {
                     (_, true) => expect::check_get(&filter),
                     _ => Ok(()),
                 };
-                checked.err().map(|message| (ErrorKind::MissingRequiredArgument, message))
+                checked.err().and_then(missing)
             }
-            Table::Conntrack => None,
         }
+    }
+
+    fn vtags(&self) -> [Option<u32>; 2] {
+        [self.orig_vtag, self.reply_vtag]
+    }
+
+    /// Of the table `conntrack`.
+    fn entries(&self) -> Result<(), Failure> {
+        let (socket, filter) = (&self.socket, self.entry_filter());
+        match self.command {
+            ConntrackCommand { create: true, .. } => {
+                let new = entries::wanted(&filter, self.timeout, self.vtags()).map_err(Failure::Other)?;
+                entries::create(socket, new)
+            }
+            ConntrackCommand { get: true, .. } => entries::get(socket, &filter, self.output),
+            ConntrackCommand { delete: true, .. } => entries::delete(socket, &filter, self.output),
+            ConntrackCommand { flush: true, .. } => entries::flush(socket),
+            ConntrackCommand { update: true, .. } => {
+                // Here the mark is what entries get, and says nothing of which they are.
+                let update = Update { mark: filter.mark, timeout: self.timeout };
+                entries::update(socket, &Filter { mark: None, ..filter }, update, self.output)
+            }
+            ConntrackCommand { count: true, .. } if filter.is_empty() => self.count(),
+            ConntrackCommand { count: true, .. } => entries::count(socket, &filter),
+            ConntrackCommand { stats: true, .. } => self.counters(),
+            _ => entries::list(socket, &filter, self.output),
+        }
+    }
+
+    /// What filters entries; masks are options of both tables.
+    fn entry_filter(&self) -> Filter {
+        let ExpectationFilter { mask_src, mask_dst, .. } = self.expectations;
+        Filter { mask_src, mask_dst, ..self.filter.clone() }
     }
 
     /// Of the table `expect`.
@@ -203,10 +284,6 @@ impl ConntrackArgs {
     }
 
     fn count(&self) -> Result<(), Failure> {
-        if !self.filter.is_empty() {
-            let fitting = entries(&self.socket, &self.filter, self.output, |_| Ok(()))?;
-            return Ok(writeln!(io::stdout(), "{fitting}")?);
-        }
         match Client::connect(&self.socket.path)?.ask(&Request::Count)? {
             Response::Count { entries } => Ok(writeln!(io::stdout(), "{entries}")?),
             _ => Err(unexpected()),
@@ -221,39 +298,6 @@ impl ConntrackArgs {
             writeln!(io::stdout(), "{}", line_of(shard))?;
         }
         Ok(())
-    }
-}
-
-/// Lists the entries that fit, page by page.
-pub(super) fn list(socket: &Socket, filter: &Filter, format: Listing) -> Result<(), Failure> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    let shown = entries(socket, filter, format, |line| writeln!(out, "{line}"))?;
-    out.flush()?;
-    say(&format!("sluice v{}: {shown} flow entries have been shown.", env!("CARGO_PKG_VERSION")));
-    Ok(())
-}
-
-/// Fetches the entries that fit, page by page, and gives how many there are.
-fn entries(
-    socket: &Socket,
-    filter: &Filter,
-    format: Listing,
-    mut show: impl FnMut(&str) -> io::Result<()>,
-) -> Result<usize, Failure> {
-    let mut client = Client::connect(&socket.path)?;
-    let mut from = Cursor::default();
-    let mut fetched = 0;
-    loop {
-        let request = Request::Entries { filter: Box::new(filter.clone()), format: Some(format), from };
-        let Response::Entries { lines, next } = client.ask(&request)? else { return Err(unexpected()) };
-        for line in &lines {
-            show(line)?;
-        }
-        fetched += lines.len();
-        match next {
-            Some(next) => from = next,
-            None => return Ok(fetched),
-        }
     }
 }
 
@@ -318,13 +362,28 @@ mod tests {
         assert_eq!((args.table, args.problem()), (Table::Expect, None));
         assert_eq!(args.expectations.mask_src, Some([0, 0, 0, 0].into()));
         assert_eq!(conntrack("conntrack -L").unwrap().table, Table::Conntrack);
-        for line in ["-F expect", "-D expect", "-C expect", "-D expect -p tcp --dport 21"] {
-            assert_eq!(conntrack(&format!("conntrack {line}")).unwrap().problem(), None, "{line}");
-        }
         for line in [
             "-F",
             "-D",
-            "-D conntrack",
+            "-D conntrack -s 10.0.0.0 --mask-src 255.0.0.255",
+            "-U conntrack -m 1",
+            "-F expect",
+            "-D expect",
+            "-C expect",
+            "-D expect -p tcp --dport 21",
+        ] {
+            assert_eq!(conntrack(&format!("conntrack {line}")).unwrap().problem(), None, "{line}");
+        }
+        for line in [
+            "-F -p tcp",
+            "-U",
+            "-U -p tcp",
+            "-U expect -m 1",
+            "-L -t 60",
+            "-L --mask-src 255.0.0.0",
+            "-L --orig-vtag 1",
+            "-G -p tcp -s 10.0.0.5",
+            "-I -p tcp -s 10.0.0.5 -d 192.0.2.1 --sport 1 --dport 2 -t 60",
             "-F expect -p tcp",
             "-S expect",
             "-S -p tcp",

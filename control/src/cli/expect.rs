@@ -8,20 +8,11 @@ use crate::config::Seconds;
 use crate::listing::Listing;
 use crate::output::say;
 use crate::socket::protocol::{Cursor, Request, Response};
-use crate::socket::{Client, Ends, ExpectationFilter, Network, NewExpectation, Source};
-
-/// An option that a command cannot do without, where it was left out: in the words of conntrack(8).
-fn required<T>(name: &str, given: Option<T>) -> Result<T, String> {
-    given.ok_or_else(|| format!("you need to supply the `--{name}` option for this command"))
-}
+use crate::socket::{Client, Ends, ExpectationFilter, Network, NewExpectation, Source, required};
 
 /// One address, where a network might stand.
 fn host(name: &str, given: Option<Network>) -> Result<IpAddr, String> {
-    let Network(network) = required(name, given)?;
-    match network.prefix_len() == network.max_prefix_len() {
-        true => Ok(network.addr()),
-        false => Err(format!("`--{name}` wants one address here, not the network {network}")),
-    }
+    required(name, given)?.host(name)
 }
 
 /// What is expected, by the options of its tuple.

@@ -3,6 +3,7 @@
 mod ask;
 mod check;
 mod conntrack;
+mod entries;
 mod expect;
 mod help;
 mod helpers;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::ask::{Ask, Socket, exit};
-use super::conntrack;
+use super::entries;
 use super::help::{NAT_RULES_HELP, OWNER_HELP, POOLS_HELP};
 use crate::config::Protocol;
 use crate::listing::Listing;
@@ -75,7 +75,7 @@ impl Nat {
             NatCommand::WhoOwns(asked) => {
                 let filter =
                     Filter { public: Some(asked.public), proto: asked.protocol, ..Filter::default() };
-                exit(conntrack::list(&asked.socket, &filter, asked.output))
+                exit(entries::list(&asked.socket, &filter, asked.output))
             }
         }
     }

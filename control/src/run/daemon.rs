@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use sluice_conntrack::listing::{ExpectationSnapshot, Layout};
+use sluice_conntrack::listing::ExpectationSnapshot;
 use sluice_conntrack::nat::SPACES;
 use sluice_conntrack::{Configuration, State};
 use sluice_engine::Load;
@@ -20,7 +20,9 @@ use super::nat_rules::NatRules;
 use super::reload::{self, Reloads};
 use super::state::LastGood;
 use super::totals::{busy_ratio, counted, drops, shard_counters, summary, total};
-use super::{Event, RunError, helpers, listings, log, pools, ports, routes, rules, service, timeouts};
+use super::{
+    Event, RunError, entries, helpers, listings, log, pools, ports, routes, rules, service, timeouts,
+};
 use crate::config::{self, Config};
 use crate::listing::Listing;
 use crate::metrics::{self, Sample};
@@ -123,27 +125,35 @@ impl Daemon {
 
     /// Answers a request, now or, where it takes long, later.
     fn answer(&mut self, Call { request, reply }: Call) {
+        let preset = config::settings(&self.config.conntrack).preset;
+        let layout = |format: Option<Listing>| format.unwrap_or(Listing::Conntrack).layout(preset);
+        let workers = &mut self.dataplane.workers;
         let answer = match request {
             Request::Entries { filter, format, from } => {
-                let layout = self.layout(format);
-                listings::entries(&mut self.dataplane.workers, &filter, layout, from)
+                listings::entries(workers, &filter, layout(format), from)
             }
+            Request::Entry { filter, format } => entries::get(workers, &filter, layout(format)),
+            Request::DeleteEntries { filter, format, from } => {
+                entries::delete(workers, &filter, layout(format), from)
+            }
+            Request::FlushEntries { from } => entries::flush(workers, from),
+            Request::UpdateEntries { filter, update, format, from } => {
+                entries::update(workers, &filter, update, layout(format), from)
+            }
+            Request::CreateEntry(new) => entries::create(workers, &new),
             Request::Expectations { filter, format, from } => {
-                let layout = self.layout(format);
-                listings::expectations(&mut self.dataplane.workers, &filter, layout, from)
+                listings::expectations(workers, &filter, layout(format), from)
             }
-            Request::Expect(new) => listings::expect(&mut self.dataplane.workers, &new),
-            Request::DeleteExpectations { filter } => {
-                listings::delete_expectations(&mut self.dataplane.workers, &filter)
-            }
+            Request::Expect(new) => listings::expect(workers, &new),
+            Request::DeleteExpectations { filter } => listings::delete_expectations(workers, &filter),
             Request::Count => self.stats().map(|stats| Response::Count { entries: u64::from(stats.entries) }),
             Request::Shards => self
                 .shards()
                 .map(|shards| Response::Shards { shards: (0..).zip(&shards).map(shard_counters).collect() }),
             Request::Statistics => self.statistics().map(Response::Statistics),
             Request::Ports => Ok(Response::Ports { ports: ports::describe(self.dataplane.ports()) }),
-            Request::Neighbours => self.dataplane.workers.neighbours().map(|neighbours| {
-                Response::Neighbours { neighbours: routes::neighbours(&neighbours, &self.config) }
+            Request::Neighbours => workers.neighbours().map(|neighbours| Response::Neighbours {
+                neighbours: routes::neighbours(&neighbours, &self.config),
             }),
             Request::Routes { from } => Ok(routes::list(&self.config, &self.configuration.forwarding, from)),
             Request::Route { to } => Ok(routes::get(&self.config, &self.configuration.forwarding, to)),
@@ -174,10 +184,6 @@ impl Daemon {
     /// What all workers have counted, now.
     fn stats(&mut self) -> Result<Stats, Unanswered> {
         self.shards().map(|shards| total(&shards))
-    }
-
-    fn layout(&self, format: Option<Listing>) -> Layout {
-        format.unwrap_or(Listing::Conntrack).layout(config::settings(&self.config.conntrack).preset)
     }
 
     fn statistics(&mut self) -> Result<Statistics, Unanswered> {

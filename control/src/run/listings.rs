@@ -25,10 +25,10 @@ pub fn entries(
     from: Cursor,
 ) -> Result<Response, Unanswered> {
     let mut lines = Vec::new();
-    let next = pages(workers, Workers::list, from, |(_, entry)| {
-        if filter.matches(entry) {
-            lines.push(line(|out| entry.write(layout, out)));
-        }
+    let next = pages(workers, Workers::list, from, |_, listed| {
+        let fitting = listed.iter().filter(|(_, entry)| filter.matches(entry));
+        lines.extend(fitting.map(|(_, entry)| line(|out| entry.write(layout, out))));
+        Ok(())
     })?;
     Ok(Response::Entries { lines, next })
 }
@@ -41,16 +41,16 @@ pub fn expectations(
     from: Cursor,
 ) -> Result<Response, Unanswered> {
     let mut lines = Vec::new();
-    let next = pages(workers, Workers::list_expectations, from, |(_, expectation)| {
-        if filter.matches(expectation) {
-            lines.push(line(|out| expectation.write(layout, out)));
-        }
+    let next = pages(workers, Workers::list_expectations, from, |_, listed| {
+        let fitting = listed.iter().filter(|(_, expectation)| filter.matches(expectation));
+        lines.extend(fitting.map(|(_, expectation)| line(|out| expectation.write(layout, out))));
+        Ok(())
     })?;
     Ok(Response::Entries { lines, next })
 }
 
 /// The line that something is written as.
-fn line(write: impl FnOnce(&mut String) -> fmt::Result) -> String {
+pub fn line(write: impl FnOnce(&mut String) -> fmt::Result) -> String {
     let mut line = String::new();
     // Writing to a String cannot fail.
     let _ = write(&mut line);
@@ -106,18 +106,18 @@ pub fn end_expectations(
     Ok(count)
 }
 
-/// Visits what is on the next pages from a position on; gives the position behind them, `None` at the end.
-fn pages<T: Listed>(
+/// Visits the next pages of the worker that a position is in, one by one, from there on; gives the position behind them, `None` at the end.
+pub fn pages<T: Listed>(
     workers: &mut Workers,
     list: List<T>,
     from: Cursor,
-    mut visit: impl FnMut(&T),
+    mut visit: impl FnMut(&mut Workers, &[T]) -> Result<(), Unanswered>,
 ) -> Result<Option<Cursor>, Unanswered> {
     let mut position = from.position;
     for _ in 0..PAGES_PER_ANSWER {
         let Some(page) = list(workers, from.shard, Box::new(Page::from(position))) else { return Ok(None) };
         let page = page?;
-        page.items().iter().for_each(&mut visit);
+        visit(workers, page.items())?;
         match page.next() {
             Some(next) => position = next,
             None => {

@@ -10,6 +10,7 @@ mod background;
 mod candidate;
 mod daemon;
 mod dataplane;
+mod entries;
 mod helpers;
 mod host;
 mod listings;

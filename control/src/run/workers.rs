@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use dpdk::lcore::Lcore;
 use sluice_conntrack::expectations::{ExpectationId, Unexpected, Wanted};
+use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::nat::{PortBlock, SPACES};
-use sluice_conntrack::{Configuration, Installation, RuleCounters, Tuple};
+use sluice_conntrack::{
+    Configuration, EntryUpdate, Installation, NewEntry, NotInserted, RuleCounters, Tuple,
+};
 use sluice_engine::command::{Answer, Command, Controller, Unanswered};
 use sluice_engine::report::{BLOCKS, ListedEntry, ListedExpectation, LogPage, Page, PortsPage, Stats};
 use sluice_engine::{NeighbourSnapshot, Worker};
@@ -35,6 +38,14 @@ pub struct Handle {
     pub lcore: Lcore<Worker>,
 }
 
+/// The entries that a worker answers with.
+fn entries(answer: Answer) -> Result<Vec<ListedEntry>, Unanswered> {
+    match answer {
+        Answer::Entries(entries) => Ok(entries),
+        _ => Err(Unanswered::Late),
+    }
+}
+
 /// All workers, by the number of their shard.
 pub struct Workers(pub Vec<Handle>);
 
@@ -56,6 +67,57 @@ impl Workers {
             Ok(_) => Err(Unanswered::Late),
             Err(why) => Err(why),
         })
+    }
+
+    /// The entry that packets of a tuple belong to, whichever worker has it.
+    pub fn get(&mut self, tuple: &Tuple) -> Result<Option<ListedEntry>, Unanswered> {
+        for worker in &mut self.0 {
+            let found =
+                entries(worker.controller.ask(Command::Get(*tuple, Vec::with_capacity(1)), PATIENCE)?)?;
+            if let Some(found) = found.into_iter().next() {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Has a worker delete entries, a page of them at most; gives those that were there.
+    pub fn delete(&mut self, shard: u16, listed: Vec<ListedEntry>) -> Result<Vec<ListedEntry>, Unanswered> {
+        self.act_on(shard, listed, Command::Delete)
+    }
+
+    /// Has a worker change entries, a page of them at most; gives those that were there.
+    pub fn update(
+        &mut self,
+        shard: u16,
+        listed: Vec<ListedEntry>,
+        update: EntryUpdate,
+    ) -> Result<Vec<ListedEntry>, Unanswered> {
+        self.act_on(shard, listed, |listed| Command::Update(listed, update))
+    }
+
+    fn act_on(
+        &mut self,
+        shard: u16,
+        listed: Vec<ListedEntry>,
+        command: impl FnOnce(Vec<ListedEntry>) -> Command,
+    ) -> Result<Vec<ListedEntry>, Unanswered> {
+        match self.0.get_mut(usize::from(shard)).filter(|_| !listed.is_empty()) {
+            Some(worker) => entries(worker.controller.ask(command(listed), PATIENCE)?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Makes an entry with the worker whose it is.
+    pub fn insert(&mut self, new: &NewEntry) -> Result<Result<EntryId, NotInserted>, Unanswered> {
+        for worker in &mut self.0 {
+            match worker.controller.ask(Command::Insert(Box::new(*new)), PATIENCE)? {
+                Answer::Inserted(_, None) => {}
+                Answer::Inserted(_, Some(inserted)) => return Ok(inserted),
+                _ => return Err(Unanswered::Late),
+            }
+        }
+        Err(Unanswered::Late)
     }
 
     /// Has a worker fill a page of what it expects. `None` where there is no such worker.

@@ -6,8 +6,9 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::listing::EntrySnapshot;
+use sluice_conntrack::tuple::protocol::{GRE, is_icmp};
 
-use super::filter_values::{EntryStatus, Family, NatPeer, Network, state_name};
+use super::filter_values::{EntryStatus, Family, NatPeer, Network, gre_key, state_name};
 use crate::config::{Mark, Protocol};
 
 /// conntrack(8)'s filters: an entry is shown if it fits all that are given.
@@ -28,6 +29,16 @@ pub struct Filter {
     #[arg(short = 'd', long, visible_alias = "orig-dst", value_name = "IP[/LENGTH]")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dst: Option<Network>,
+
+    /// Bits of the source address that count, instead of the length of its network.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask_src: Option<IpAddr>,
+
+    /// Bits of the destination address that count.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask_dst: Option<IpAddr>,
 
     /// Source address or network of the reply direction: who answers, behind destination NAT
     #[arg(short = 'r', long, value_name = "IP[/LENGTH]")]
@@ -59,6 +70,41 @@ pub struct Filter {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply_port_dst: Option<u16>,
 
+    /// Type of an ICMP or ICMPv6 query: 8 for an echo request of IPv4
+    #[arg(long, value_name = "TYPE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub icmp_type: Option<u8>,
+
+    /// Code of an ICMP or ICMPv6 query
+    #[arg(long, value_name = "CODE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub icmp_code: Option<u8>,
+
+    /// Identifier of an ICMP or ICMPv6 query
+    #[arg(long, value_name = "ID")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub icmp_id: Option<u16>,
+
+    /// Source call id of GRE in the original direction, such as 7 or 0x10
+    #[arg(long, visible_alias = "orig-key-src", value_name = "KEY", value_parser = gre_key)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub srckey: Option<u16>,
+
+    /// Destination call id of GRE in the original direction
+    #[arg(long, visible_alias = "orig-key-dst", value_name = "KEY", value_parser = gre_key)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dstkey: Option<u16>,
+
+    /// Source call id of GRE in the reply direction
+    #[arg(long, value_name = "KEY", value_parser = gre_key)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_key_src: Option<u16>,
+
+    /// Destination call id of GRE in the reply direction
+    #[arg(long, value_name = "KEY", value_parser = gre_key)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_key_dst: Option<u16>,
+
     /// Connections with source NAT; with an address and perhaps a port: to that one
     #[arg(short = 'n', long, value_name = "IP[:PORT]", num_args = 0..=1, default_missing_value = "any")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,8 +135,8 @@ pub struct Filter {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mark: Option<Mark>,
 
-    /// Conntrack zone
-    #[arg(short = 'w', long, value_name = "ZONE")]
+    /// Conntrack zone, that of both directions
+    #[arg(short = 'w', long, visible_aliases = ["orig-zone", "reply-zone"], value_name = "ZONE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<u16>,
 
@@ -122,15 +168,24 @@ impl Filter {
         let (original, reply) = (&entry.original, &entry.reply);
         let within = |network: &Network, address: IpAddr| network.0.contains(&address);
         let has_ports = Protocol(original.protocol()).has_ports();
+        let (is_icmp, is_gre) = (is_icmp(original.protocol()), original.protocol() == GRE);
+        let [icmp_type, icmp_code] = original.selector.dport().to_be_bytes();
         self.proto.is_none_or(|protocol| protocol.0 == original.protocol())
-            && self.src.is_none_or(|network| within(&network, original.source()))
-            && self.dst.is_none_or(|network| within(&network, original.destination()))
+            && self.src.is_none_or(|network| network.has(original.source(), self.mask_src))
+            && self.dst.is_none_or(|network| network.has(original.destination(), self.mask_dst))
             && self.reply_src.is_none_or(|network| within(&network, reply.source()))
             && self.reply_dst.is_none_or(|network| within(&network, reply.destination()))
             && self.sport.is_none_or(|port| has_ports && original.selector.sport() == port)
             && self.dport.is_none_or(|port| has_ports && original.selector.dport() == port)
             && self.reply_port_src.is_none_or(|port| has_ports && reply.selector.sport() == port)
             && self.reply_port_dst.is_none_or(|port| has_ports && reply.selector.dport() == port)
+            && self.icmp_type.is_none_or(|number| is_icmp && icmp_type == number)
+            && self.icmp_code.is_none_or(|number| is_icmp && icmp_code == number)
+            && self.icmp_id.is_none_or(|id| is_icmp && original.selector.sport() == id)
+            && self.srckey.is_none_or(|key| is_gre && original.selector.sport() == key)
+            && self.dstkey.is_none_or(|key| is_gre && original.selector.dport() == key)
+            && self.reply_key_src.is_none_or(|key| is_gre && reply.selector.sport() == key)
+            && self.reply_key_dst.is_none_or(|key| is_gre && reply.selector.dport() == key)
             && self.src_nat.is_none_or(|peer| has_source(entry, peer))
             && self.dst_nat.is_none_or(|peer| has_destination(entry, peer))
             && self.any_nat.is_none_or(|peer| has_source(entry, peer) || has_destination(entry, peer))
@@ -231,6 +286,8 @@ mod tests {
             r#"{"zone":1}"#,
             r#"{"status":["SEEN_REPLY","ASSURED"]}"#,
             r#"{"status":["UNREPLIED"]}"#,
+            r#"{"status":["UNSET"]}"#,
+            r#"{"status":["EXPECTED"]}"#,
         ] {
             assert!(!fits(&tcp, filter), "{filter}");
         }
@@ -298,6 +355,30 @@ mod tests {
             assert_eq!(text.parse::<NatPeer>().unwrap().to_string(), text);
         }
         assert!("2001:db8::1]:80".parse::<NatPeer>().is_err() && "all".parse::<NatPeer>().is_err());
+    }
+
+    #[test]
+    fn queries_have_a_type_and_an_identifier_and_tunnels_keys() {
+        let query = |kind: u16| {
+            let ends = ["10.0.0.5", "192.0.2.1"].map(|end| end.parse().unwrap());
+            let original = Tuple::new(ends[0], ends[1], 1, 77, kind << 8);
+            EntrySnapshot { original, reply: original.invert(), ..entry("10.0.0.5", "192.0.2.1", 1) }
+        };
+        assert!(fits(&query(8), r#"{"icmp-type":8,"icmp-code":0,"icmp-id":77}"#));
+        assert!(!fits(&query(13), r#"{"icmp-type":8}"#) && !fits(&query(8), r#"{"icmp-id":78}"#));
+        let (udp, tunnel) = (entry("10.0.0.5", "192.0.2.1", 17), entry("10.0.0.5", "192.0.2.1", 47));
+        assert!(!fits(&udp, r#"{"icmp-code":80}"#) && !fits(&udp, r#"{"srckey":40000}"#));
+        assert!(fits(&tunnel, r#"{"srckey":40000,"dstkey":80,"reply-key-src":80,"reply-key-dst":40000}"#));
+    }
+
+    #[test]
+    fn a_mask_says_which_bits_of_an_address_count() {
+        let tcp = entry("10.9.0.5", "192.0.2.1", 6);
+        assert!(fits(&tcp, r#"{"src":"10.0.0.5","mask-src":"255.0.0.255"}"#));
+        assert!(fits(&tcp, r#"{"dst":"192.7.7.7","mask-dst":"255.0.0.0"}"#));
+        assert!(!fits(&tcp, r#"{"src":"10.0.0.6","mask-src":"255.0.0.255"}"#));
+        assert!(!fits(&tcp, r#"{"src":"2001:db8::5","mask-src":"::"}"#), "of another family");
+        assert!(!fits(&tcp, r#"{"src":"10.0.0.5","mask-src":"::"}"#), "of another family");
     }
 
     #[test]

@@ -49,6 +49,30 @@ impl FromStr for Network {
     }
 }
 
+impl Network {
+    /// Whether an address is in it; where there is a mask, the bits of that count instead of its length.
+    pub(super) fn has(self, address: IpAddr, mask: Option<IpAddr>) -> bool {
+        match (mask, self.0.addr(), address) {
+            (None, ..) => self.0.contains(&address),
+            (Some(IpAddr::V4(mask)), IpAddr::V4(own), IpAddr::V4(other)) => own & mask == other & mask,
+            (Some(IpAddr::V6(mask)), IpAddr::V6(own), IpAddr::V6(other)) => own & mask == other & mask,
+            _ => false,
+        }
+    }
+
+    /// The one address that it is, for the option `--name`.
+    ///
+    /// # Errors
+    /// It is more than one.
+    pub fn host(self, name: &str) -> Result<IpAddr, String> {
+        let Network(network) = self;
+        match network.prefix_len() == network.max_prefix_len() {
+            true => Ok(network.addr()),
+            false => Err(format!("`--{name}` wants one address here, not the network {network}")),
+        }
+    }
+}
+
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -76,6 +100,10 @@ pub enum EntryStatus {
     SeenReply,
     /// It has not
     Unreplied,
+    /// Its first packet was expected by another connection
+    Expected,
+    /// Neither answered nor assured
+    Unset,
 }
 
 /// What an address and a port were translated to.
@@ -125,6 +153,15 @@ impl NatPeer {
     }
 }
 
+/// A call id of GRE, as conntrack(8) takes keys: decimal, or hexadecimal behind `0x`.
+pub(super) fn gre_key(text: &str) -> Result<u16, String> {
+    let number = match text.strip_prefix("0x") {
+        Some(hex) => u16::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    number.map_err(|_| format!("`{text}`: expected a call id, such as 7 or 0x10"))
+}
+
 /// A state as listings write it; conntrack(8) has an old name for one.
 pub(super) fn state_name(text: &str) -> Result<String, String> {
     let wanted = if text.eq_ignore_ascii_case("LISTEN") { "SYN_SENT2" } else { text };
@@ -158,6 +195,8 @@ impl EntryStatus {
             EntryStatus::Assured => status.contains(Status::ASSURED),
             EntryStatus::SeenReply => status.contains(Status::SEEN_REPLY),
             EntryStatus::Unreplied => !status.contains(Status::SEEN_REPLY),
+            EntryStatus::Expected => status.contains(Status::EXPECTED),
+            EntryStatus::Unset => !status.intersects(Status::SEEN_REPLY.union(Status::ASSURED)),
         }
     }
 }

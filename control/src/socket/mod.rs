@@ -1,8 +1,8 @@
 //! The control socket: how `sluice conntrack` and its like speak to a running daemon.
 //!
 //! A Unix socket, mode 0660; each request is one line of JSON, and so is its answer. `protocol` is what can be
-//! asked and answered, `filter` and `expectation_filter` which entries and expectations are meant, `new_expectation` what an
-//! operator wants expected, `server` the daemon's end, `clients` who is connected to it, `client` the other end. To try it by hand: `echo '{"request":"count"}' | socat - UNIX:/run/sluice/control.sock`.
+//! asked and answered, `filter` and `expectation_filter` which entries and expectations are meant, `new_entry` and
+//! `new_expectation` what an operator makes, `server` the daemon's end, `clients` who is connected to it, `client` the other end. To try it by hand: `echo '{"request":"count"}' | socat - UNIX:/run/sluice/control.sock`.
 
 mod client;
 mod clients;
@@ -12,8 +12,10 @@ mod filter;
 mod filter_values;
 mod helpers;
 mod nat_rules;
+mod new_entry;
 mod new_expectation;
 mod pools;
+mod ports;
 pub mod protocol;
 mod server;
 
@@ -21,6 +23,7 @@ pub use client::{Client, ClientError};
 pub use expectation_filter::ExpectationFilter;
 pub use filter::Filter;
 pub use filter_values::{EntryStatus, Family, NatPeer, Network};
+pub use new_entry::{NewConnection, required};
 pub use new_expectation::{Ends, NewExpectation, Source};
 pub use server::{Call, Server, SocketError};
 

@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 pub use super::cursor::Cursor;
 pub use super::helpers::HelperStatistics;
 pub use super::nat_rules::{NatRuleStatistics, NatSide};
+pub use super::new_entry::Update;
 pub use super::pools::{PoolStatistics, PortCounts};
-use super::{ExpectationFilter, Filter, NewExpectation};
-use crate::config::{HelperRule, Host};
+pub use super::ports::{PortDescription, PortStatistics};
+use super::{ExpectationFilter, Filter, NewConnection, NewExpectation};
+use crate::config::HelperRule;
 use crate::listing::Listing;
 
 /// What a client asks.
@@ -31,6 +33,48 @@ pub enum Request {
         #[serde(default)]
         from: Cursor,
     },
+    /// The entry of one tuple.
+    Entry {
+        /// Protocol, addresses, ports and zone of the original direction, or of the reply.
+        filter: Box<Filter>,
+        /// How it is written; conntrack(8)'s way unless told otherwise.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        format: Option<Listing>,
+    },
+    /// Delete entries on a page of the table.
+    DeleteEntries {
+        /// Which entries.
+        #[serde(default)]
+        filter: Box<Filter>,
+        /// How those that were deleted are written; conntrack(8)'s way unless told otherwise.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        format: Option<Listing>,
+        /// Where the page begins.
+        #[serde(default)]
+        from: Cursor,
+    },
+    /// Delete all entries on a page of the table, and write none of them.
+    FlushEntries {
+        /// Where the page begins.
+        #[serde(default)]
+        from: Cursor,
+    },
+    /// Change entries on a page of the table.
+    UpdateEntries {
+        /// Which entries.
+        #[serde(default)]
+        filter: Box<Filter>,
+        /// What is changed.
+        update: Update,
+        /// How those that were changed are written; conntrack(8)'s way unless told otherwise.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        format: Option<Listing>,
+        /// Where the page begins.
+        #[serde(default)]
+        from: Cursor,
+    },
+    /// Make an entry.
+    CreateEntry(NewConnection),
     /// A page of what is expected.
     Expectations {
         /// Which expectations.
@@ -104,7 +148,7 @@ pub enum Request {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "response", rename_all = "kebab-case")]
 pub enum Response {
-    /// A page of entries or of expectations. It may have no lines and yet not be the last one.
+    /// A page of entries or of expectations, or what was done to entries on one. It may have no lines and yet not be the last one.
     Entries {
         /// One a line.
         lines: Vec<String>,
@@ -112,6 +156,8 @@ pub enum Response {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<Cursor>,
     },
+    /// An entry was made.
+    EntryCreated,
     /// An expectation was made.
     ExpectationCreated,
     /// Expectations were deleted.
@@ -266,33 +312,6 @@ pub struct RuleStatistics {
     pub bytes: u64,
 }
 
-/// What a port is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PortDescription {
-    /// Name of the interface.
-    pub name: String,
-    /// Whether its link is up.
-    pub up: bool,
-    /// The link's speed in Mbit/s; left out where the device does not know it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub speed_mbps: Option<u32>,
-    /// MAC address.
-    pub mac: String,
-    /// Largest layer-3 packet in bytes.
-    pub mtu: u16,
-    /// Receive queues.
-    pub rx_queues: u16,
-    /// Transmit queues.
-    pub tx_queues: u16,
-    /// DPDK's name of the device.
-    pub device: String,
-    /// Its driver.
-    pub driver: String,
-    /// Where the box's own network stack is behind it; left out where it has no host side.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host: Option<Host>,
-}
-
 /// A neighbour on the link of a port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Neighbour {
@@ -338,31 +357,6 @@ pub enum RouteKind {
     Multicast,
     /// They are refused: there is no route.
     Unreachable,
-}
-
-/// What a port's device has counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PortStatistics {
-    /// Name of the interface.
-    pub name: String,
-    /// Packets received.
-    pub rx_packets: u64,
-    /// Bytes received.
-    pub rx_bytes: u64,
-    /// Packets the device dropped because its queue was full.
-    pub rx_missed: u64,
-    /// Packets that arrived broken.
-    pub rx_errors: u64,
-    /// Packets dropped because the pool was empty.
-    pub rx_nombuf: u64,
-    /// Packets sent.
-    pub tx_packets: u64,
-    /// Bytes sent.
-    pub tx_bytes: u64,
-    /// Packets dropped because the device's transmit queue was full.
-    pub tx_full: u64,
-    /// Packets, among those sent, that the device took and could not send.
-    pub tx_errors: u64,
 }
 
 /// A timeout.

@@ -45,7 +45,7 @@ fn filters(daemon: &BoxUnderTest) {
     assert!(
         text(&daemon.ask("conntrack -F expect").stderr).ends_with("expectation table has been emptied.\n")
     );
-    for wrong in ["-L --state ESTABLISH", "-S -p tcp", "-F", "-D conntrack"] {
+    for wrong in ["-L --state ESTABLISH", "-S -p tcp", "-F -p tcp", "-U"] {
         let refused = daemon.ask(&format!("conntrack {wrong}"));
         assert_eq!((refused.status.code(), text(&refused.stdout)), (Some(2), String::new()), "{wrong}");
     }

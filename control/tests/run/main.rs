@@ -6,6 +6,7 @@ mod calls;
 mod commands;
 mod cores;
 mod devices;
+mod entries;
 mod fallback;
 mod fragments;
 mod helpers;

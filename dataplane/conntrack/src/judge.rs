@@ -1,6 +1,6 @@
 //! What the policy says about a packet: from the memory of its entry where that holds, else by a walk.
 
-use crate::entry::{Entry, Judged};
+use crate::entry::Entry;
 use crate::facts::{Connection, Facts};
 use crate::forward::Egress;
 use crate::headers::{Headers, Packet};
@@ -164,14 +164,8 @@ impl Shard {
         let helper = self.table.child(index).and_then(|child| child.expectation.helper());
         facts.connection = Some(Connection { direction, mark, status, helper });
         let judgement = self.walk(&mut facts);
-        let entry = self.table.entries.at_mut(index);
-        if let Some(mark) = facts.mark()
-            && entry.mark != mark
-        {
-            entry.mark = mark;
-            // Rules may look at the mark: what was decided about either direction no longer holds.
-            entry.judged = Judged::default();
-            self.mark_expectations(index, mark);
+        if let Some(changed) = facts.mark().filter(|given| *given != mark) {
+            self.set_mark(index, changed);
         }
         if tracked.state == State::Established && judgement.repeats {
             let entry = self.table.entries.at_mut(index);

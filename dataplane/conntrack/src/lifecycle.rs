@@ -4,7 +4,7 @@
 
 use crate::counters::ProtocolLabel;
 use crate::entries::NONE;
-use crate::entry::Status;
+use crate::entry::{Judged, Status};
 use crate::helpers::Assigned;
 use crate::index::Hash;
 use crate::listing::EntrySnapshot;
@@ -55,6 +55,15 @@ impl Shard {
     #[inline]
     pub(crate) fn change_state(&mut self, index: u32, from: u8) {
         self.table.change_state(index, from);
+    }
+
+    /// Gives an entry another mark, and with it what the entry expects.
+    pub(crate) fn set_mark(&mut self, index: u32, mark: u32) {
+        let entry = self.table.entries.at_mut(index);
+        entry.mark = mark;
+        // Rules may look at the mark: what was decided about either direction no longer holds.
+        entry.judged = Judged::default();
+        self.mark_expectations(index, mark);
     }
 
     /// Lets a connection live until `deadline`, unless that is changed again.

@@ -27,7 +27,7 @@ pub(crate) struct Attempt {
 /// A connection that is not in the table yet.
 #[derive(Debug)]
 pub(crate) struct Unconfirmed {
-    /// Its entry, but for tuples and status.
+    /// Its entry, but for tuples and what status says of those.
     pub(crate) entry: Entry,
     /// Its original tuple.
     pub(crate) original: Tuple,
@@ -112,10 +112,10 @@ impl Unconfirmed {
         (!stays).then(|| Destination::of(&to))
     }
 
-    /// The status that its entry begins with: what of it is translated, and how that came about.
+    /// The status that its entry begins with: what it has already, what of it is translated, and how that came about.
     #[inline]
     pub(crate) fn status(&self) -> Status {
-        let mut status = Status::default();
+        let mut status = self.entry.status;
         if self.delegated {
             status.insert(Status::DELEGATED);
         }

@@ -33,7 +33,8 @@ use std::time::{Duration, Instant as Monotonic};
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use sluice_conntrack::expectations::{ExpectationId, Unexpected, Wanted};
-use sluice_conntrack::{Configuration, Installation, Tuple};
+use sluice_conntrack::ids::EntryId;
+use sluice_conntrack::{Configuration, EntryUpdate, Installation, NewEntry, NotInserted, Tuple};
 use thiserror::Error;
 
 use crate::neighbour::NeighbourSnapshot;
@@ -47,6 +48,14 @@ const WAITING: usize = 16;
 pub enum Command {
     /// Fill the page with entries.
     List(Box<Page<ListedEntry>>),
+    /// Put the entry of this tuple into the list, which has room for one.
+    Get(Tuple, Vec<ListedEntry>),
+    /// Delete these, a page at most.
+    Delete(Vec<ListedEntry>),
+    /// Change these, a page at most.
+    Update(Vec<ListedEntry>, EntryUpdate),
+    /// Make an entry, if its original tuple is this shard's.
+    Insert(Box<NewEntry>),
     /// Fill the page with what the shard expects.
     ListExpectations(Box<Page<ListedExpectation>>),
     /// Expect something for the connection of this original tuple, if that is this shard's.
@@ -76,6 +85,10 @@ pub enum Command {
 pub enum Answer {
     /// A page of entries.
     Listed(Box<Page<ListedEntry>>),
+    /// Those of the list that were there: as they were at their end, or as they are now.
+    Entries(Vec<ListedEntry>),
+    /// What became of the entry that was to be made; `None` where it is another shard's.
+    Inserted(Box<NewEntry>, Option<Result<EntryId, NotInserted>>),
     /// A page of expectations.
     ExpectationsListed(Box<Page<ListedExpectation>>),
     /// What became of it; `None` where the shard has no such connection.

@@ -5,6 +5,7 @@
 //! threads reach them through the rings of [`command`].
 #![forbid(unsafe_code)]
 
+mod acts;
 mod clock;
 pub mod command;
 mod dispatch;

@@ -9,6 +9,7 @@ use sluice_conntrack::dispatch::{self, Dispatcher};
 use sluice_conntrack::frame::Handed;
 use sluice_conntrack::{DropReason, Forwarding, Installation, Instant, PortId, Shard, Verdict};
 
+use crate::acts;
 use crate::clock::Clock;
 use crate::command::{Answer, Command, Inbox};
 use crate::dispatch::Io;
@@ -94,6 +95,23 @@ impl Worker {
             Command::List(mut page) => {
                 page.fill(self.shard());
                 Answer::Listed(page)
+            }
+            Command::Get(tuple, mut list) => {
+                acts::get(self.shard(), &tuple, &mut list);
+                Answer::Entries(list)
+            }
+            Command::Delete(mut list) => {
+                acts::delete(self.shard_mut(), &mut list);
+                Answer::Entries(list)
+            }
+            Command::Update(mut list, update) => {
+                acts::update(self.shard_mut(), &mut list, &update);
+                Answer::Entries(list)
+            }
+            Command::Insert(new) => {
+                let inserted = self.shard.insert_entry(&new);
+                dispatch::flush_messages(&mut self.shard, &mut self.io);
+                Answer::Inserted(new, inserted)
             }
             Command::ListExpectations(mut page) => {
                 page.fill(self.shard());

@@ -30,10 +30,15 @@ pub fn timeouts(entry: &Entry) -> GreTimeouts {
 
 /// Any first packet opens a connection.
 pub fn open(context: Context<'_>, entry: &mut Entry) -> Result<u32, InvalidReason> {
+    begin(context, entry);
+    Ok(timeouts(entry).unreplied_ms)
+}
+
+/// Remembers the timeouts that the tunnel lives by.
+pub fn begin(context: Context<'_>, entry: &mut Entry) {
     let settings = &context.settings.timeouts;
     let timeouts = GreTimeouts { unreplied_ms: settings.gre_unreplied_ms, stream_ms: settings.gre_stream_ms };
     entry.tracker.get_mut::<GreMemory>().timeouts = timeouts;
-    Ok(timeouts.unreplied_ms)
 }
 
 /// Any further packet refreshes it; one after an answer assures it.

@@ -28,7 +28,7 @@ pub fn update(context: Context<'_>, packet: Packet<'_>, direction: Direction) ->
     }
 }
 
-fn is_query(selector: Selector) -> bool {
+pub(super) fn is_query(selector: Selector) -> bool {
     let [kind, _code] = selector.dport().to_be_bytes();
     icmp_type::class(selector.family(), kind) == Class::Query
 }

@@ -71,6 +71,28 @@ pub fn open(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry) -> Resu
     }
 }
 
+/// Fills `entry`, whose selector and state are set and whose tracker bytes are zero, of a connection of which no packet was
+/// seen. Of SCTP the verification tags are known. False where a packet with this tuple in this state never makes an entry.
+#[cold]
+pub fn begin_unseen(context: Context<'_>, entry: &mut Entry, tags: sctp::TagPair) -> bool {
+    let protocol = entry.protocol();
+    match protocol {
+        protocol::TCP => tcp::begin_unseen(entry),
+        protocol::UDP | protocol::UDPLITE => udp::begin(context, entry),
+        protocol::SCTP => sctp::begin_unseen(entry, tags),
+        protocol::GRE => gre::begin(context, entry),
+        _ => {}
+    }
+    match protocol {
+        protocol::TCP => entry.state != 0 && usize::from(entry.state) < tcp::TcpState::ALL.len(),
+        protocol::SCTP => {
+            entry.state != 0 && usize::from(entry.state) < sctp::SctpState::ALL.len() && !tags.contains(&0)
+        }
+        protocol::ICMP | protocol::ICMPV6 => entry.state == 0 && icmp::is_query(entry.selector),
+        _ => entry.state == 0,
+    }
+}
+
 /// Whether a packet that an ICMP error quotes, sent in `direction`, can be one that the error is about; `quoted` is what there
 /// is of its L4 header and payload. Only of TCP that can be told.
 #[cold]

@@ -23,8 +23,13 @@ struct UdpMemory {
 
 /// Any first datagram opens a connection.
 pub fn open(context: Context<'_>, entry: &mut Entry) -> Result<u32, InvalidReason> {
-    entry.tracker.get_mut::<UdpMemory>().born = context.now;
+    begin(context, entry);
     Ok(context.settings.timeouts.udp_unreplied_ms)
+}
+
+/// Remembers when the connection began.
+pub fn begin(context: Context<'_>, entry: &mut Entry) {
+    entry.tracker.get_mut::<UdpMemory>().born = context.now;
 }
 
 /// Any further datagram refreshes it; one of a stream assures it.

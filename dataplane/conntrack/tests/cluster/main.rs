@@ -11,6 +11,7 @@ mod fragments;
 mod helpers;
 mod late;
 mod mtu;
+mod operator;
 mod reload;
 mod workers;
 

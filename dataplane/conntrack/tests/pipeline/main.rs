@@ -12,6 +12,7 @@ mod host;
 mod listing;
 mod mss_clamp;
 mod nat;
+mod operator;
 mod options;
 mod pressure;
 mod reload;

@@ -9,6 +9,7 @@ mod tags;
 pub use state::SctpState;
 
 use self::state::ChunkKind;
+pub use self::tags::TagPair;
 use self::tags::{SctpMemory, Standing};
 use super::{Context, Update};
 use crate::entry::{Entry, Status};
@@ -32,6 +33,11 @@ pub fn open(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry) -> Resu
     let step = Step { packet: &packet, bundle, direction: Direction::Original };
     step.take(entry)?;
     Ok(context.settings.timeouts.sctp_ms[usize::from(entry.state)])
+}
+
+/// Begins an association of which no packet was seen, but whose tags are known.
+pub fn begin_unseen(entry: &mut Entry, tags: TagPair) {
+    entry.tracker.get_mut::<SctpMemory>().tags = tags;
 }
 
 /// Judges a further packet.

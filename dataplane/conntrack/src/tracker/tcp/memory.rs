@@ -121,6 +121,13 @@ impl TcpMemory {
         }
     }
 
+    /// Begins with a connection of which no segment was seen.
+    pub fn begin_unseen(&mut self) {
+        self.traits.iter_mut().for_each(|traits| traits.insert(Traits::SACK));
+        self.last = Mark::of(SegmentKind::Ack, Direction::Original);
+        self.lose_track();
+    }
+
     /// Segments pass unseen: what is known of the windows is no measure for those that come after.
     pub fn lose_track(&mut self) {
         self.traits.iter_mut().for_each(|traits| traits.insert(Traits::LIBERAL));

@@ -58,6 +58,11 @@ pub fn open(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry) -> Resu
     Ok(cap_unreplied(timeout_ms(settings, memory, state, kind), state, settings))
 }
 
+/// Begins a connection of which no segment was seen: its windows are learnt from those that come.
+pub fn begin_unseen(entry: &mut Entry) {
+    entry.tracker.get_mut::<TcpMemory>().begin_unseen();
+}
+
 /// Which first segments are NEW.
 ///
 /// Without `loose` only a SYN. With it also a plain ACK, and as in the Iptables Tutorial anything that

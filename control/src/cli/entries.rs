@@ -1,0 +1,120 @@
+//! `sluice conntrack` of the table `conntrack`: entries are listed, got, deleted, changed and made.
+
+use std::io::{self, BufWriter, Write};
+
+use super::ask::{Failure, Socket, unexpected};
+use crate::config::Seconds;
+use crate::listing::Listing;
+use crate::output::say;
+use crate::socket::protocol::{Cursor, Request, Response, Update};
+use crate::socket::{Client, Filter, NewConnection, required};
+
+/// What `-I` is to make.
+///
+/// # Errors
+/// What of its options is missing, or cannot be.
+pub(super) fn wanted(
+    filter: &Filter,
+    timeout: Option<Seconds>,
+    vtags: [Option<u32>; 2],
+) -> Result<NewConnection, String> {
+    let vtags = vtags.map(Option::unwrap_or_default);
+    let timeout = required("timeout", timeout)?;
+    let new = NewConnection { entry: Box::new(filter.clone()), timeout, vtags };
+    new.lower().map(|_| new)
+}
+
+/// `-L`.
+pub(super) fn list(socket: &Socket, filter: &Filter, format: Listing) -> Result<(), Failure> {
+    let (filter, format) = (Box::new(filter.clone()), Some(format));
+    let shown = print(socket, |from| Request::Entries { filter: filter.clone(), format, from })?;
+    done(shown, "shown");
+    Ok(())
+}
+
+/// `-C` of those that fit.
+pub(super) fn count(socket: &Socket, filter: &Filter) -> Result<(), Failure> {
+    let filter = Box::new(filter.clone());
+    let request = |from| Request::Entries { filter: filter.clone(), format: None, from };
+    let fitting = page_by_page(socket, request, |_| Ok(()))?;
+    Ok(writeln!(io::stdout(), "{fitting}")?)
+}
+
+/// `-G`.
+pub(super) fn get(socket: &Socket, filter: &Filter, format: Listing) -> Result<(), Failure> {
+    let (filter, format) = (Box::new(filter.clone()), Some(format));
+    let shown = print(socket, |_| Request::Entry { filter: filter.clone(), format })?;
+    done(shown, "shown");
+    Ok(())
+}
+
+/// `-D`. As of conntrack(8), it has failed where nothing fits.
+pub(super) fn delete(socket: &Socket, filter: &Filter, format: Listing) -> Result<(), Failure> {
+    let (filter, format) = (Box::new(filter.clone()), Some(format));
+    let deleted = print(socket, |from| Request::DeleteEntries { filter: filter.clone(), format, from })?;
+    done_to_some(deleted, "deleted")
+}
+
+/// `-U`, of which the same holds.
+pub(super) fn update(
+    socket: &Socket,
+    filter: &Filter,
+    update: Update,
+    format: Listing,
+) -> Result<(), Failure> {
+    let (filter, format) = (Box::new(filter.clone()), Some(format));
+    let request = |from| Request::UpdateEntries { filter: filter.clone(), update, format, from };
+    done_to_some(print(socket, request)?, "updated")
+}
+
+/// `-F`.
+pub(super) fn flush(socket: &Socket) -> Result<(), Failure> {
+    page_by_page(socket, |from| Request::FlushEntries { from }, |_| Ok(()))?;
+    say(&format!("sluice v{}: connection tracking table has been emptied.", env!("CARGO_PKG_VERSION")));
+    Ok(())
+}
+
+/// `-I`.
+pub(super) fn create(socket: &Socket, new: NewConnection) -> Result<(), Failure> {
+    match Client::connect(&socket.path)?.ask(&Request::CreateEntry(new))? {
+        Response::EntryCreated => done(1, "created"),
+        _ => return Err(unexpected()),
+    }
+    Ok(())
+}
+
+/// Says how many entries something was done to.
+fn done(entries: usize, what: &str) {
+    say(&format!("sluice v{}: {entries} flow entries have been {what}.", env!("CARGO_PKG_VERSION")));
+}
+
+fn done_to_some(entries: usize, what: &str) -> Result<(), Failure> {
+    done(entries, what);
+    if entries == 0 { Err(Failure::Nothing) } else { Ok(()) }
+}
+
+/// Prints the answers, a line for each entry; gives how many those are.
+fn print(socket: &Socket, request: impl FnMut(Cursor) -> Request) -> Result<usize, Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let entries = page_by_page(socket, request, |line| writeln!(out, "{line}"))?;
+    out.flush()?;
+    Ok(entries)
+}
+
+/// Asks page by page; gives how many lines were answered.
+fn page_by_page(
+    socket: &Socket,
+    mut request: impl FnMut(Cursor) -> Request,
+    mut show: impl FnMut(&str) -> io::Result<()>,
+) -> Result<usize, Failure> {
+    let (mut client, mut from, mut answered) = (Client::connect(&socket.path)?, Cursor::default(), 0);
+    loop {
+        let Response::Entries { lines, next } = client.ask(&request(from))? else { return Err(unexpected()) };
+        lines.iter().try_for_each(|line| show(line))?;
+        answered += lines.len();
+        match next {
+            Some(next) => from = next,
+            None => return Ok(answered),
+        }
+    }
+}

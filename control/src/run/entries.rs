@@ -1,0 +1,119 @@
+//! What clients have done to entries, page by page: each page is a few entries of one worker, between two of its bursts.
+
+use std::thread;
+use std::time::Duration;
+
+use sluice_conntrack::entry::Status;
+use sluice_conntrack::listing::Layout;
+use sluice_conntrack::{EntryUpdate, NewEntry, NotInserted};
+use sluice_engine::command::Unanswered;
+use sluice_engine::report::ListedEntry;
+
+use super::listings::{line, pages};
+use super::workers::Workers;
+use crate::config::Mark;
+use crate::socket::protocol::{Cursor, Response, Update};
+use crate::socket::{Filter, NewConnection};
+
+/// How often, and how long each time, the answer of another worker to a new entry's claim is waited for.
+const CLAIM_LOOKS: u32 = 200;
+const CLAIM_PAUSE: Duration = Duration::from_millis(1);
+
+fn refused(message: &str) -> Response {
+    Response::Error { message: message.to_owned() }
+}
+
+/// The entry of the tuple that a filter names.
+pub fn get(workers: &mut Workers, filter: &Filter, layout: Layout) -> Result<Response, Unanswered> {
+    let tuple = match filter.tuple() {
+        Ok(tuple) => tuple,
+        Err(message) => return Ok(Response::Error { message }),
+    };
+    Ok(match workers.get(&tuple)? {
+        Some((_, entry)) => {
+            Response::Entries { lines: vec![line(|out| entry.write(layout, out))], next: None }
+        }
+        None => refused("such conntrack doesn't exist"),
+    })
+}
+
+/// Deletes the entries that fit, on a few pages from a position in the table on.
+pub fn delete(
+    workers: &mut Workers,
+    filter: &Filter,
+    layout: Layout,
+    from: Cursor,
+) -> Result<Response, Unanswered> {
+    act(workers, filter, from, Workers::delete, Some(layout))
+}
+
+/// Deletes all entries there.
+pub fn flush(workers: &mut Workers, from: Cursor) -> Result<Response, Unanswered> {
+    act(workers, &Filter::default(), from, Workers::delete, None)
+}
+
+/// Changes the entries that fit, on a few pages from a position in the table on.
+pub fn update(
+    workers: &mut Workers,
+    filter: &Filter,
+    update: Update,
+    layout: Layout,
+    from: Cursor,
+) -> Result<Response, Unanswered> {
+    if update.timeout.is_some_and(|timeout| timeout.0 == 0) {
+        return Ok(refused("an entry with a timeout of 0 is over at once: delete it (-D)"));
+    }
+    let update = EntryUpdate {
+        mark: update.mark.map(|Mark { value, mask }| (value, mask)),
+        timeout_ms: update.timeout.map(|timeout| timeout.0.saturating_mul(1000)),
+    };
+    let change = |workers: &mut Workers, shard, entries| workers.update(shard, entries, update);
+    act(workers, filter, from, change, Some(layout))
+}
+
+/// Does something to the entries that fit, and writes those that were still there, if there is a layout for them.
+fn act(
+    workers: &mut Workers,
+    filter: &Filter,
+    from: Cursor,
+    mut action: impl FnMut(&mut Workers, u16, Vec<ListedEntry>) -> Result<Vec<ListedEntry>, Unanswered>,
+    layout: Option<Layout>,
+) -> Result<Response, Unanswered> {
+    let mut lines = Vec::new();
+    let next = pages(workers, Workers::list, from, |workers, listed| {
+        let fitting = listed.iter().filter(|(_, entry)| filter.matches(entry)).copied().collect();
+        let done = action(workers, from.shard, fitting)?;
+        if let Some(layout) = layout {
+            lines.extend(done.iter().map(|(_, entry)| line(|out| entry.write(layout, out))));
+        }
+        Ok(())
+    })?;
+    Ok(Response::Entries { lines, next })
+}
+
+/// Makes an entry.
+pub fn create(workers: &mut Workers, new: &NewConnection) -> Result<Response, Unanswered> {
+    let new = match new.lower() {
+        Ok(new) => new,
+        Err(message) => return Ok(Response::Error { message }),
+    };
+    match workers.insert(&new)? {
+        Ok(_) => confirmed(workers, &new),
+        Err(NotInserted::Exists) => Ok(refused("such conntrack exists, try -U to update")),
+        Err(NotInserted::Full) => Ok(refused("the table is full (conntrack.max-entries)")),
+        Err(NotInserted::Malformed) => Ok(refused("no packet has tuples and a state like these")),
+        Err(NotInserted::Busy) => Ok(refused("too many connections wait for another worker; try again")),
+    }
+}
+
+/// Waits until the worker that the answers come to, if that is another one, has agreed.
+fn confirmed(workers: &mut Workers, new: &NewEntry) -> Result<Response, Unanswered> {
+    for _ in 0..CLAIM_LOOKS {
+        match workers.get(&new.original)? {
+            Some((_, entry)) if entry.status.contains(Status::PENDING) => thread::sleep(CLAIM_PAUSE),
+            Some(_) => return Ok(Response::EntryCreated),
+            None => return Ok(refused("such conntrack exists: its reply tuple is another's")),
+        }
+    }
+    Err(Unanswered::Late)
+}
