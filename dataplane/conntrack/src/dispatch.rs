@@ -7,14 +7,14 @@
 mod datagram;
 
 use crate::exchange::{Answered, Message};
-use crate::fragments::{DatagramId, Fragments, MAX_FRAME_BYTES};
+use crate::fragments::DatagramId;
 use crate::frame::{Frame, Handed};
 use crate::hold::{Held, Waiting};
 use crate::ids::{PortId, ShardId};
 use crate::shard::Shard;
 use crate::time::Instant;
 use crate::verdict::{Action, DropReason, Handoff, Verdict};
-use datagram::lose_fragment;
+use datagram::Datagrams;
 use std::slice;
 
 /// How often a packet is handed on before it is dropped. One is steered once, and goes by a signpost or back again each time
@@ -62,9 +62,7 @@ pub trait Host {
 #[derive(Debug)]
 pub struct Dispatcher<P> {
     held: Held<Load<P>>,
-    fragments: Fragments<P>,
-    /// Where packets are written before they are made.
-    scratch: Box<[u8]>,
+    datagrams: Datagrams<P>,
 }
 
 /// What is decided about at once, and then goes its way together.
@@ -78,17 +76,13 @@ enum Load<P> {
 impl<P: Frame> Dispatcher<P> {
     /// That of a shard.
     pub fn new(shard: &Shard) -> Self {
-        Self {
-            held: Held::new(shard.steering().shards()),
-            fragments: shard.room_for_fragments(),
-            scratch: vec![0; MAX_FRAME_BYTES].into(),
-        }
+        Self { held: Held::new(shard.steering().shards()), datagrams: Datagrams::new(shard) }
     }
 
     /// Packets that are held.
     pub fn held(&self) -> usize {
         let datagrams = self.held.iter().filter(|load| matches!(load, Load::Datagram(_))).count();
-        self.held.len() - datagrams + self.fragments.len() as usize
+        self.held.len() - datagrams + self.datagrams.fragments() as usize
     }
 
     /// Looks at all that is held.
@@ -98,7 +92,7 @@ impl<P: Frame> Dispatcher<P> {
     #[doc(hidden)]
     pub fn check_invariants(&self) -> Result<(), String> {
         let waiting = self.held.iter().filter(|load| matches!(load, Load::Datagram(_))).count();
-        match self.fragments.check()? {
+        match self.datagrams.check_invariants()? {
             whole if whole == waiting => Ok(()),
             whole => Err(format!("{waiting} of {whole} datagrams that are whole wait for a claim")),
         }
@@ -120,7 +114,7 @@ impl<P: Frame> Dispatcher<P> {
                 host.finish(now, shard, packet, verdict);
             }
             Action::Fragment(egress, mtu) => {
-                self.fragment(now, shard, host, packet, verdict, (egress, mtu));
+                self.datagrams.fragment_packet(now, shard, host, packet, verdict, (egress, mtu));
             }
             Action::Deliver => {
                 shard.count_delivery();
@@ -152,16 +146,16 @@ impl<P: Frame> Dispatcher<P> {
             (load, Action::Wait) => self.wait(now, shard, host, load, verdict),
             (Load::Datagram(id), Action::Announce(egress)) => {
                 announce(shard, host, egress, verdict);
-                self.finish_datagram(now, shard, host, id, verdict);
+                self.datagrams.finish(now, shard, host, id, verdict);
             }
             (Load::Packet(packet), _) => self.apply(now, shard, host, packet, verdict),
             (Load::Datagram(id), Action::Handoff(to, by)) => {
-                self.hand_off_datagram(now, shard, host, id, to, by)
+                self.datagrams.hand_off(now, shard, host, id, to, by);
             }
             (Load::Datagram(id), Action::Fragment(egress, mtu)) => {
-                self.fragment_datagram(now, shard, host, id, verdict, (egress, mtu));
+                self.datagrams.fragment(now, shard, host, id, verdict, (egress, mtu));
             }
-            (Load::Datagram(id), _) => self.finish_datagram(now, shard, host, id, verdict),
+            (Load::Datagram(id), _) => self.datagrams.finish(now, shard, host, id, verdict),
         }
     }
 
@@ -173,10 +167,26 @@ impl<P: Frame> Dispatcher<P> {
         host: &mut H,
         budget: u32,
     ) -> bool {
-        let mut lose = |packet, reason| lose_fragment(now, shard, host, packet, reason);
-        let is_done = self.fragments.expire(now, budget, &mut lose);
-        shard.count_fragments_held(self.fragments.len());
-        is_done
+        self.datagrams.expire(now, shard, host, budget)
+    }
+
+    /// Holds a fragment, and decides about its datagram if that is whole with it.
+    #[cold]
+    #[inline(never)]
+    fn reassemble<H: Host<Packet = P>>(
+        &mut self,
+        now: Instant,
+        shard: &mut Shard,
+        host: &mut H,
+        packet: P,
+        verdict: &mut Verdict,
+    ) {
+        if let Some(id) = self.datagrams.add(now, shard, host, packet, verdict) {
+            shard.process(now, slice::from_mut(&mut self.datagrams.whole(id)), slice::from_mut(verdict));
+            self.apply_to_load(now, shard, host, Load::Datagram(id), verdict, 0);
+            shard.count_reassembled();
+        }
+        shard.count_fragments_held(self.datagrams.fragments());
     }
 
     /// Takes in what other shards say, and does what packets have waited for. Gives the number of messages, and the
@@ -221,13 +231,13 @@ impl<P: Frame> Dispatcher<P> {
             let (mut verdict, tries) = match &mut load {
                 Load::Packet(packet) => take_up(now, shard, packet, first, answered.granted),
                 Load::Datagram(id) => {
-                    take_up(now, shard, &mut self.fragments.whole(*id), first, answered.granted)
+                    take_up(now, shard, &mut self.datagrams.whole(*id), first, answered.granted)
                 }
             };
             self.apply_to_load(now, shard, host, load, &mut verdict, tries);
             last = Some(verdict);
         }
-        shard.count_fragments_held(self.fragments.len());
+        shard.count_fragments_held(self.datagrams.fragments());
         last
     }
 
@@ -264,7 +274,7 @@ impl<P: Frame> Dispatcher<P> {
         if let Err(load) = self.push(shard, verdict, Waiting { packet: load, first: None }) {
             match &load {
                 Load::Packet(packet) => shard.turn_away(packet),
-                Load::Datagram(id) => shard.turn_away(&self.fragments.whole(*id)),
+                Load::Datagram(id) => shard.turn_away(&self.datagrams.whole(*id)),
             }
             self.end(now, shard, host, load, DropReason::HoldFull);
         }
@@ -288,10 +298,7 @@ impl<P: Frame> Dispatcher<P> {
     ) {
         match load {
             Load::Packet(packet) => end(now, shard, host, packet, reason),
-            Load::Datagram(id) => {
-                shard.count_drops(reason, 1);
-                self.finish_datagram(now, shard, host, id, &Verdict::dropped(reason));
-            }
+            Load::Datagram(id) => self.datagrams.end(now, shard, host, id, reason),
         }
     }
 }

@@ -1,48 +1,84 @@
 //! What is done with fragments, and with the datagrams that they make.
 
-use super::{Dispatcher, Host, Load, MAX_HOPS, end, flush_messages_to};
-use crate::fragments::{DatagramId, Leader, cut};
+use super::{Host, MAX_HOPS, end, flush_messages_to};
+use crate::fragments::{DatagramId, Fragments, Leader, MAX_FRAME_BYTES, Whole, cut};
 use crate::frame::{Frame, Handed};
 use crate::ids::{PortId, ShardId};
 use crate::shard::Shard;
 use crate::time::Instant;
 use crate::verdict::{Action, DropReason, Handoff, Verdict};
 use crate::wire::ethernet;
-use std::slice;
 
-impl<P: Frame> Dispatcher<P> {
-    /// Holds a fragment, and decides about its datagram if that is whole with it.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn reassemble<H: Host<Packet = P>>(
+/// The datagrams that come in fragments, and those that leave in fragments.
+#[derive(Debug)]
+pub(super) struct Datagrams<P> {
+    held: Fragments<P>,
+    /// Where fragments are written before they are made.
+    scratch: Box<[u8]>,
+}
+
+impl<P: Frame> Datagrams<P> {
+    /// Those of a shard.
+    pub(super) fn new(shard: &Shard) -> Self {
+        Self { held: shard.room_for_fragments(), scratch: vec![0; MAX_FRAME_BYTES].into() }
+    }
+
+    /// Fragments that are held.
+    pub(super) const fn fragments(&self) -> u32 {
+        self.held.len()
+    }
+
+    /// Looks at all that is held. Gives how many datagrams are whole.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub(super) fn check_invariants(&self) -> Result<usize, String> {
+        self.held.check()
+    }
+
+    /// A datagram whose fragments have all come, read as one frame.
+    pub(super) fn whole(&mut self, id: DatagramId) -> Whole<'_, P> {
+        self.held.whole(id)
+    }
+
+    /// Ends what is over of the datagrams whose fragments are held, at most `budget` steps of it. False when there is more to do.
+    pub(super) fn expire<H: Host<Packet = P>>(
+        &mut self,
+        now: Instant,
+        shard: &mut Shard,
+        host: &mut H,
+        budget: u32,
+    ) -> bool {
+        let mut lose = |packet, reason| lose_fragment(now, shard, host, packet, reason);
+        let is_done = self.held.expire(now, budget, &mut lose);
+        shard.count_fragments_held(self.held.len());
+        is_done
+    }
+
+    /// Holds a fragment. Gives the datagram that is whole with it; the verdict becomes that on a fragment that cannot be held.
+    pub(super) fn add<H: Host<Packet = P>>(
         &mut self,
         now: Instant,
         shard: &mut Shard,
         host: &mut H,
         packet: P,
         verdict: &mut Verdict,
-    ) {
+    ) -> Option<DatagramId> {
         let Some(piece) = shard.read_fragment(&packet) else {
-            return end(now, shard, host, packet, DropReason::Truncated);
+            end(now, shard, host, packet, DropReason::Truncated);
+            return None;
         };
         let limits = shard.fragment_limits();
         let mut lose = |packet, reason| lose_fragment(now, shard, host, packet, reason);
-        let added = self.fragments.add(now, &limits, piece, packet, &mut lose);
-        match added {
-            Ok(None) => {}
-            Ok(Some(id)) => {
-                shard.process(now, slice::from_mut(&mut self.fragments.whole(id)), slice::from_mut(verdict));
-                self.apply_to_load(now, shard, host, Load::Datagram(id), verdict, 0);
-                shard.count_reassembled();
-            }
-            Err(reason) => *verdict = Verdict::dropped(reason),
-        }
-        shard.count_fragments_held(self.fragments.len());
+        self.held.add(now, &limits, piece, packet, &mut lose).unwrap_or_else(|reason| {
+            *verdict = Verdict::dropped(reason);
+            None
+        })
     }
 
     /// Does with the fragments of a datagram what the verdict on it says that is their last, in their order. An answer is to the
     /// first.
-    pub(super) fn finish_datagram<H: Host<Packet = P>>(
+    pub(super) fn finish<H: Host<Packet = P>>(
         &mut self,
         now: Instant,
         shard: &mut Shard,
@@ -50,8 +86,7 @@ impl<P: Frame> Dispatcher<P> {
         id: DatagramId,
         verdict: &Verdict,
     ) {
-        if verdict.action == Action::Deliver && shard.answer_in_place(&mut self.fragments.whole(id), verdict)
-        {
+        if verdict.action == Action::Deliver && shard.answer_in_place(&mut self.held.whole(id), verdict) {
             return self.reply(shard, host, id);
         }
         let mut leader = None;
@@ -59,7 +94,7 @@ impl<P: Frame> Dispatcher<P> {
             Action::Reject(reason, _) => Verdict { action: Action::Drop(reason), ..*verdict },
             _ => *verdict,
         };
-        while let Some(mut packet) = self.fragments.take(id) {
+        while let Some(mut packet) = self.held.take(id) {
             if verdict.action == Action::Deliver {
                 shard.count_delivery();
             }
@@ -80,7 +115,7 @@ impl<P: Frame> Dispatcher<P> {
     /// Sends the fragments of a datagram, whose first says what they have become, back to where they came from.
     fn reply<H: Host<Packet = P>>(&mut self, shard: &mut Shard, host: &mut H, id: DatagramId) {
         let mut leader = None;
-        while let Some(mut packet) = self.fragments.take(id) {
+        while let Some(mut packet) = self.held.take(id) {
             shard.count_delivery();
             match &leader {
                 None => leader = Leader::of(&packet),
@@ -96,7 +131,7 @@ impl<P: Frame> Dispatcher<P> {
     /// Sends a packet that is too large for its way out as fragments. The verdict becomes that on each of them.
     #[cold]
     #[inline(never)]
-    pub(super) fn fragment<H: Host<Packet = P>>(
+    pub(super) fn fragment_packet<H: Host<Packet = P>>(
         &mut self,
         now: Instant,
         shard: &mut Shard,
@@ -115,7 +150,7 @@ impl<P: Frame> Dispatcher<P> {
     }
 
     /// The same of a datagram that came in fragments, which is cut anew.
-    pub(super) fn fragment_datagram<H: Host<Packet = P>>(
+    pub(super) fn fragment<H: Host<Packet = P>>(
         &mut self,
         now: Instant,
         shard: &mut Shard,
@@ -125,17 +160,17 @@ impl<P: Frame> Dispatcher<P> {
         (egress, mtu): (PortId, u16),
     ) {
         verdict.action = Action::Forward(egress);
-        if send_cut(now, shard, host, &self.fragments.whole(id), verdict, mtu, &mut self.scratch) {
-            shard.count_fragmented(self.fragments.count(id));
-            while self.fragments.take(id).is_some() {}
+        if send_cut(now, shard, host, &self.held.whole(id), verdict, mtu, &mut self.scratch) {
+            shard.count_fragmented(self.held.count(id));
+            while self.held.take(id).is_some() {}
         } else {
             verdict.action = Action::Drop(DropReason::NoBuffer);
-            self.end(now, shard, host, Load::Datagram(id), DropReason::NoBuffer);
+            self.end(now, shard, host, id, DropReason::NoBuffer);
         }
     }
 
     /// Hands a datagram to another shard: all of its fragments or, where there is no room for them, none.
-    pub(super) fn hand_off_datagram<H: Host<Packet = P>>(
+    pub(super) fn hand_off<H: Host<Packet = P>>(
         &mut self,
         now: Instant,
         shard: &mut Shard,
@@ -145,14 +180,14 @@ impl<P: Frame> Dispatcher<P> {
         by: Handoff,
     ) {
         flush_messages_to(shard, host, to);
-        let hops = self.fragments.whole(id).hops() + 1;
+        let hops = self.held.whole(id).hops() + 1;
         let reason = if hops > MAX_HOPS {
             DropReason::HandoffLoop
-        } else if shard.has_messages(to) || host.room(to) < self.fragments.count(id) {
+        } else if shard.has_messages(to) || host.room(to) < self.held.count(id) {
             DropReason::HandoffFull
         } else {
             let handed = Handed { from: shard.steering().own(), by, hops };
-            while let Some(packet) = self.fragments.take(id) {
+            while let Some(packet) = self.held.take(id) {
                 if let Err(packet) = host.hand_off(to, handed, packet) {
                     end(now, shard, host, packet, DropReason::HandoffFull);
                 }
@@ -160,9 +195,22 @@ impl<P: Frame> Dispatcher<P> {
             return;
         };
         if let Handoff::Delegation(zone) = by {
-            shard.take_back(&self.fragments.whole(id), to, zone);
+            shard.take_back(&self.held.whole(id), to, zone);
         }
-        self.end(now, shard, host, Load::Datagram(id), reason);
+        self.end(now, shard, host, id, reason);
+    }
+
+    /// Drops a datagram that was on its way.
+    pub(super) fn end<H: Host<Packet = P>>(
+        &mut self,
+        now: Instant,
+        shard: &mut Shard,
+        host: &mut H,
+        id: DatagramId,
+        reason: DropReason,
+    ) {
+        shard.count_drops(reason, 1);
+        self.finish(now, shard, host, id, &Verdict::dropped(reason));
     }
 }
 
@@ -187,7 +235,7 @@ fn send_cut<H: Host, F: Frame>(
 
 /// Drops a fragment that is held, or cannot be. Where the rest of an IPv6 datagram does not come in time, whoever sent the first
 /// one is told (RFC 8200 section 4.5); IPv4 leaves that to the destination (RFC 792), which may be the box itself.
-pub(super) fn lose_fragment<H: Host>(
+fn lose_fragment<H: Host>(
     now: Instant,
     shard: &mut Shard,
     host: &mut H,
