@@ -12,7 +12,7 @@ use std::process::{Command, Output};
 const PYTHON: &str = "/usr/bin/python3";
 
 /// What the names of the exchanges begin with that are played.
-const PLAYED: [&str; 15] = [
+const PLAYED: [&str; 16] = [
     "tcp/",
     "udp/",
     "icmp/",
@@ -28,13 +28,14 @@ const PLAYED: [&str; 15] = [
     "helpers/irc_",
     "helpers/amanda",
     "helpers/sip_",
+    "helpers/pptp_",
 ];
 
 /// Exchanges among them that need a setting which Linux has for the whole machine.
 const MACHINE_WIDE: [(&str, &str); 1] = [("expect/table_full", "expect_max=3")];
 
 /// Protocols whose helpers do not exist, by which captures are named.
-const UNREAD: [&str; 2] = ["pptp", "h323"];
+const UNREAD: [&str; 1] = ["h323"];
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 

@@ -10,7 +10,7 @@ use crate::lifecycle::End;
 use crate::nat::MAX_BINDINGS;
 use crate::shard::Shard;
 use crate::time::Instant;
-use crate::tuple::{Direction, Tuple};
+use crate::tuple::{Direction, Tuple, protocol};
 use crate::unconfirmed::Unconfirmed;
 use crate::verdict::{Action, DropReason, Handoff, Verdict};
 use crate::wire;
@@ -50,7 +50,11 @@ impl Shard {
                 None
             }
             Message::Release(tuple) => {
-                self.exchange.drop_signpost(&tuple, from);
+                if self.exchange.signpost(&tuple) == Some(from) {
+                    self.exchange.drop_signpost(&tuple, from);
+                } else {
+                    self.end_call(&tuple);
+                }
                 None
             }
             Message::Announce(id, expectation) => {
@@ -140,16 +144,25 @@ impl Shard {
         if let (Some(zone), Ok(headers)) = (delegated_in(frame), wire::parse(frame))
             && headers.fragment != Fragment::Later
         {
-            self.decline(headers.tuple, zone);
+            self.decline(self.whole_tuple(frame, headers, zone), zone);
         }
     }
 
     /// Takes back what was delegated to a shard in a zone with a packet that did not get there.
     pub(crate) fn take_back<F: Frame>(&mut self, frame: &F, to: ShardId, zone: Zone) {
-        if let Ok(Headers { mut tuple, .. }) = wire::parse(frame) {
-            tuple.selector = tuple.selector.with_zone(zone);
+        if let Ok(headers) = wire::parse(frame) {
+            let tuple = self.whole_tuple(frame, headers, zone);
             self.exchange.drop_signpost(&tuple, to);
         }
+    }
+
+    /// The tuple of a packet in a zone.
+    fn whole_tuple<F: Frame>(&self, frame: &F, mut headers: Headers, zone: Zone) -> Tuple {
+        headers.tuple.selector = headers.tuple.selector.with_zone(zone);
+        if headers.protocol == protocol::GRE {
+            self.complete_call(frame.head(), &mut headers);
+        }
+        headers.tuple
     }
 
     /// The shard that is to answer the claim of an entry.

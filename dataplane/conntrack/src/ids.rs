@@ -83,10 +83,12 @@ pub enum HelperId {
     Rtsp,
     /// SANE, the network protocol of Scanner Access Now Easy.
     Sane,
+    /// The Point-to-Point Tunneling Protocol (RFC 2637).
+    Pptp,
 }
 
 impl HelperId {
     /// All helpers, in the order of their numbers.
-    pub const ALL: [Self; 7] =
-        [Self::Ftp, Self::Tftp, Self::Irc, Self::Amanda, Self::Sip, Self::Rtsp, Self::Sane];
+    pub const ALL: [Self; 8] =
+        [Self::Ftp, Self::Tftp, Self::Irc, Self::Amanda, Self::Sip, Self::Rtsp, Self::Sane, Self::Pptp];
 }

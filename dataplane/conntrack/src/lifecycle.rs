@@ -182,14 +182,14 @@ impl Shard {
 
     /// Deletes the entries that `wanted` says; gives how many those were.
     pub fn delete(&mut self, mut wanted: impl FnMut(&EntrySnapshot) -> bool) -> u32 {
-        let before = self.len();
-        let mut next = self.table.entries.next_used(0);
+        let (mut next, mut count) = (self.table.entries.next_used(0), 0);
         while let Some(index) = next {
             if wanted(&self.snapshot(index)) {
                 self.end(index, End::Deleted);
+                count += 1;
             }
             next = self.table.entries.next_used(index + 1);
         }
-        before - self.len()
+        count
     }
 }

@@ -19,7 +19,7 @@ use crate::shard::Shard;
 use crate::table::Key;
 use crate::time::Instant;
 use crate::track::{Place, Tracked};
-use crate::tuple::Direction;
+use crate::tuple::{Direction, protocol};
 use crate::unconfirmed::{Attempt, Unconfirmed};
 use crate::verdict::{Action, DropReason, Handoff, InvalidReason, State, Verdict};
 use crate::wire;
@@ -113,6 +113,9 @@ impl Shard {
         }
         if zone != 0 {
             headers.tuple.selector = headers.tuple.selector.with_zone(zone);
+        }
+        if headers.protocol == protocol::GRE {
+            self.complete_call(frame.head(), headers);
         }
         if exempt {
             headers.kind = Kind::Untracked;

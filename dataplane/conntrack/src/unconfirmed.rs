@@ -100,6 +100,14 @@ impl Unconfirmed {
         self.child.as_ref().and_then(|child| child.expectation.nat())
     }
 
+    /// The tuple by which it is answered, if it is a call ([`crate::expectations`]).
+    pub(crate) fn answer_to_call(&self) -> Option<Tuple> {
+        self.child
+            .as_ref()
+            .filter(|child| child.expectation.is_call())
+            .map(|child| child.expectation.answer())
+    }
+
     /// The mark that it begins with.
     pub(crate) fn inherited_mark(&self) -> u32 {
         self.child.as_ref().map_or(0, |child| child.expectation.mark)

@@ -19,15 +19,32 @@ const PLACES: u32 = 1 << 20;
 /// In a word beside the generation: the expectation is held by the shard that decides about its child.
 const HELD: u32 = 1;
 
+/// In such a word: the call that was expected has come, and is not over.
+const MET: u32 = 2;
+
+/// The largest generation for which a word has room.
+pub(super) const MAX_GENERATION: u32 = u32::MAX >> 2;
+
 /// The word of an expectation that is to be met.
 const fn word(generation: u32) -> u32 {
-    generation << 1
+    generation << 2
+}
+
+/// What an expectation was that ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It had ended before.
+    Before,
+    /// It was to be met yet.
+    Open,
+    /// A call that has come.
+    Call,
 }
 
 /// The words of a box.
 #[derive(Debug)]
 pub struct Claims {
-    /// Generation and [`HELD`]; 0 where nothing is expected.
+    /// Generation, and [`HELD`] or [`MET`]; 0 where nothing is expected.
     words: Arena<AtomicU32>,
     /// The mark that the child at each place inherits: its master's, which may change.
     marks: Arena<AtomicU32>,
@@ -158,15 +175,32 @@ impl Claims {
         }
     }
 
-    /// Ends it, whoever holds it. False where it had ended before.
-    pub(super) fn end(&self, place: u32, generation: u32, expectation: &Expectation) -> bool {
-        let is_its = |state: u32| (state >> 1 == generation).then_some(0);
+    /// Ends it, whoever holds it.
+    pub(super) fn end(&self, place: u32, generation: u32, expectation: &Expectation) -> Ended {
+        let is_its = |state: u32| (state >> 2 == generation).then_some(0);
         let state = self.words.get(place as usize);
-        let ended = state.is_some_and(|state| state.fetch_update(Relaxed, Relaxed, is_its).is_ok());
-        if ended {
+        match state.and_then(|state| state.fetch_update(Relaxed, Relaxed, is_its).ok()) {
+            None => Ended::Before,
+            Some(state) if state & MET != 0 => Ended::Call,
+            Some(_) => {
+                self.count_end(expectation);
+                Ended::Open
+            }
+        }
+    }
+
+    /// The call that is expected has come. False where that is known, or it is over.
+    pub(super) fn meet(&self, place: u32, generation: u32, expectation: &Expectation) -> bool {
+        let has_come = self.exchange(place, word(generation), word(generation) | MET);
+        if has_come {
             self.count_end(expectation);
         }
-        ended
+        has_come
+    }
+
+    /// Whether it is a call that has come and is not over.
+    pub(super) fn is_met(&self, place: u32, generation: u32) -> bool {
+        self.words.get(place as usize).is_some_and(|state| state.load(Relaxed) == word(generation) | MET)
     }
 
     /// Counts a connection for its master.

@@ -2,7 +2,7 @@
 
 use crate::ids::{EntryId, HelperId};
 use crate::time::Tick;
-use crate::tuple::Tuple;
+use crate::tuple::{Tuple, protocol};
 use crate::verdict::DropReason;
 use zerocopy::FromZeros;
 
@@ -29,9 +29,10 @@ pub enum SourceMask {
 }
 
 impl SourceMask {
-    /// The part of a tuple's source that counts: its address and port.
+    /// The part of a tuple's source that counts: its address and port. Packets of GRE say the key of their destination alone.
     const fn of(self, tuple: &Tuple) -> (u128, u16) {
         match self {
+            Self::Exact if tuple.protocol() == protocol::GRE => (tuple.src, 0),
             Self::Exact => (tuple.src, tuple.selector.sport()),
             Self::AnyPort => (tuple.src, 0),
             Self::Any => (0, 0),
@@ -53,6 +54,8 @@ pub struct ChildNat {
     pub destination: u128,
     /// And its destination port.
     pub port: u16,
+    /// What its source port becomes, where that is known: that of a call ([`Expectation::is_call`]).
+    pub source_port: u16,
 }
 
 impl ChildNat {
@@ -62,7 +65,7 @@ impl ChildNat {
     /// That of a child which comes to whoever sent the packet that announces it, at a port of its own; `announcing` is the
     /// tuple of that packet as it came in.
     pub const fn following(announcing: &Tuple, port: u16) -> Self {
-        Self { source: announcing.dst, destination: announcing.src, port }
+        Self { source: announcing.dst, destination: announcing.src, port, source_port: 0 }
     }
 
     /// The same for a child whose source may be anybody.
@@ -201,6 +204,21 @@ impl Expectation {
     /// The helper that wants it; `None` for an operator.
     pub fn helper(&self) -> Option<HelperId> {
         HelperId::ALL.get(usize::from(self.helper).checked_sub(1)?).copied()
+    }
+
+    /// Whether it is a call of PPTP, by one of its two directions ([`super::calls`]).
+    pub(crate) fn is_call(&self) -> bool {
+        self.tuple.protocol() == protocol::GRE && self.helper() == Some(HelperId::Pptp)
+    }
+
+    /// The tuple by which a call is answered.
+    pub(crate) fn answer(&self) -> Tuple {
+        let answer = self.tuple.invert();
+        self.nat().map_or(answer, |nat| {
+            let ports = u32::from(nat.port) << 16 | u32::from(nat.source_port);
+            let selector = answer.selector.with_ports(ports);
+            Tuple { src: nat.destination, dst: nat.source, selector }
+        })
     }
 
     /// What was wanted, to be waited for so many milliseconds from now on.

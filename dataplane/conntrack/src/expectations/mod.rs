@@ -20,6 +20,7 @@
 //! which the child comes, ends it everywhere in one step. A copy whose word says otherwise is found no more, and gives way to
 //! the next one of its place, or goes when it expires: nobody has to be told.
 
+mod calls;
 mod child;
 mod claims;
 mod expectation;

@@ -1,6 +1,7 @@
 //! What a shard does about expectations: it expects, is told what others expect, and finds out what a first packet meets.
 
 use super::child::Child;
+use super::claims::Ended;
 use super::expectation::{Expectation, ExpectationId, Limits, Unexpected, Wanted};
 use super::table::Removed;
 use crate::entries::NONE;
@@ -155,8 +156,9 @@ impl Shard {
 
     /// Ends an own expectation, in all shards at once.
     pub(super) fn end_expectation(&mut self, place: u32) {
-        let (removed, _) = self.expectations.remove(place);
+        let removed = self.expectations.remove(place);
         self.note_newest(&removed);
+        self.end_call_of(&removed);
     }
 
     fn note_newest(&mut self, removed: &Removed) {
@@ -171,15 +173,16 @@ impl Shard {
         let mut next = self.expectations.of_master(newest).next();
         while let Some(place) = next {
             next = self.expectations.of_master(place).nth(1);
-            self.expectations.remove(place);
+            let removed = self.expectations.remove(place);
+            self.end_call_of(&removed);
         }
     }
 
     /// Ends expectations that have expired at `now`, as far as `budget` goes. False when there is more to do.
     pub(crate) fn end_expired_expectations(&mut self, now: Tick, budget: &mut u32) -> bool {
         while let Some(own) = self.expectations.remove_expired(now, budget) {
-            let Some((removed, ended)) = own else { continue };
-            if ended {
+            let Some(removed) = own else { continue };
+            if removed.ended == Ended::Open {
                 self.counters.expectations_expired += 1;
                 self.counters.count_event(removed.helper, HelperEvent::Expired);
             }
@@ -282,8 +285,9 @@ impl Shard {
             if self.expectations.claim(place) {
                 let mark = self.expectations.claims().mark(place);
                 let expectation = self.expectations.at(place).with_mark(mark);
-                self.counters.expectations_met += 1;
-                self.counters.count_event(expectation.helper(), HelperEvent::Met);
+                if !expectation.is_call() {
+                    self.count_met(&expectation);
+                }
                 return Some(Child { id: self.expectations.id(place), expectation });
             }
         }
@@ -297,13 +301,23 @@ impl Shard {
         if verdict.state == Some(State::New) {
             verdict.state = Some(State::Related);
         }
+        let is_decided = !matches!(verdict.action, Action::Handoff(..));
         let claims = self.expectations.claims();
-        if !matches!(verdict.action, Action::Handoff(..)) {
+        if child.expectation.is_call() {
+            if is_decided {
+                self.conclude_call(child);
+            }
+        } else if is_decided {
             claims.use_up(child);
         } else if claims.give_back(child) {
             self.counters.expectations_met -= 1;
             self.counters.uncount_event(child.expectation.helper(), HelperEvent::Met);
         }
+    }
+
+    pub(super) fn count_met(&mut self, expectation: &Expectation) {
+        self.counters.expectations_met += 1;
+        self.counters.count_event(expectation.helper(), HelperEvent::Met);
     }
 
     /// Has packets that are about to leave wait until all other shards know what is announced.

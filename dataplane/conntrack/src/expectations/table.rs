@@ -1,6 +1,6 @@
 //! The table of a shard: what it expects itself, at places of its own, and copies of what other shards expect, at theirs.
 
-use super::claims::Claims;
+use super::claims::{Claims, Ended, MAX_GENERATION};
 use super::expectation::{Expectation, ExpectationId};
 use crate::entries::NONE;
 use crate::ids::HelperId;
@@ -14,6 +14,9 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use zerocopy::FromZeros;
+
+/// How often copies of calls are looked at, in milliseconds, whether those are over.
+const CALL_MS: u32 = 300_000;
 
 /// Chains that expectations are found in.
 const BUCKETS: usize = 1 << 16;
@@ -73,6 +76,10 @@ pub(super) struct Removed {
     pub(super) newest: Option<u32>,
     /// The helper that it was for.
     pub(super) helper: Option<HelperId>,
+    /// What it was.
+    pub(super) ended: Ended,
+    /// The tuples of its child, if it is a call: the one by which it comes, and the one by which it is answered.
+    pub(super) call: [Tuple; 2],
 }
 
 /// The table.
@@ -177,12 +184,34 @@ impl Expectations {
         self.key.hash_one(to) as usize % BUCKETS
     }
 
-    /// What is to be met at `now` of the chain that packets of this tuple look through.
+    /// What is to be met at `now`, or was met and goes on, of the chain that packets of this tuple look through.
     fn chain(&self, tuple: &Tuple, now: Tick) -> impl Iterator<Item = u32> {
         let first = self.buckets[self.bucket(tuple)].wrapping_sub(1);
         let next = |place: &u32| Some(self.places.at(*place).next).filter(|next| *next != NONE);
         std::iter::successors(Some(first).filter(|first| *first != NONE), next)
-            .filter(move |place| self.is_to_be_met(*place, now))
+            .filter(move |place| self.is_to_be_met(*place, now) || self.is_call_on(*place))
+    }
+
+    /// Whether a place holds a call that has come and is not over.
+    fn is_call_on(&self, place: u32) -> bool {
+        let Place { is_chained, generation, .. } = *self.places.at(place);
+        is_chained && self.claims.is_met(place, generation)
+    }
+
+    /// The whole tuple of a packet of a call, whose header has the id of one end only; `None` where there is no such call.
+    pub(super) fn call(&self, tuple: &Tuple, now: Tick) -> Option<Tuple> {
+        let mut met = self.chain(tuple, now).map(|place| self.at(place)).filter(|it| it.is_met_by(tuple));
+        met.find(|expectation| expectation.is_call()).map(|call| call.tuple)
+    }
+
+    /// The call that is met in its direction by this place is met in the other by packets of this tuple, too.
+    pub(super) fn meet_call(&self, place: u32, answer: &Tuple, now: Tick) -> bool {
+        let master = self.at(place).master_id;
+        let is_other = |other: &u32| self.at(*other).is_call() && self.at(*other).master_id == master;
+        let other = self.chain(answer, now).filter(is_other).find(|other| self.at(*other).is_met_by(answer));
+        let meet = |place| self.claims.meet(place, self.places.at(place).generation, self.at(place));
+        other.map(meet);
+        meet(place)
     }
 
     /// The newest expectation that a packet of this tuple meets at `now`.
@@ -223,8 +252,8 @@ impl Expectations {
             return None;
         }
         let Place { generation, next, .. } = *self.places.at(place);
-        // A word has room for 31 bits of it, and 0 stands for nothing.
-        let generation = if generation >= u32::MAX >> 1 { 1 } else { generation + 1 };
+        // A word has room for 30 bits of it, and 0 stands for nothing.
+        let generation = if generation >= MAX_GENERATION { 1 } else { generation + 1 };
         if !self.claims.begin(place, generation, expectation, max, of_helper) {
             return None;
         }
@@ -281,13 +310,13 @@ impl Expectations {
         self.len -= 1;
     }
 
-    /// Lets go of an own expectation, which is ended in all shards from now on. Says whether it was to be met yet.
-    pub(super) fn remove(&mut self, place: u32) -> (Removed, bool) {
+    /// Lets go of an own expectation, which is ended in all shards from now on.
+    pub(super) fn remove(&mut self, place: u32) -> Removed {
         self.wheel.disarm(&mut self.places, place);
         self.remove_disarmed(place)
     }
 
-    fn remove_disarmed(&mut self, place: u32) -> (Removed, bool) {
+    fn remove_disarmed(&mut self, place: u32) -> Removed {
         self.unlink(place);
         let Place { expectation, generation, master, older, newer, .. } = *self.places.at(place);
         let ended = self.claims.end(place, generation, &expectation);
@@ -299,15 +328,19 @@ impl Expectations {
         }
         self.places.at_mut(place).next = std::mem::replace(&mut self.free, place);
         let newest = (newer == NONE).then_some(older);
-        (Removed { master, newest, helper: expectation.helper() }, ended)
+        let call = [expectation.tuple, expectation.answer()];
+        Removed { master, newest, helper: expectation.helper(), ended, call }
     }
 
-    /// Takes the next one out that has expired at `now`; of an own one, says whose it was and whether it was to be met yet.
+    /// Takes the next one out that has expired at `now`; of an own one, says whose it was.
     /// `None` when there is none for the time being, or when `budget` is used up.
-    pub(super) fn remove_expired(&mut self, now: Tick, budget: &mut u32) -> Option<Option<(Removed, bool)>> {
+    pub(super) fn remove_expired(&mut self, now: Tick, budget: &mut u32) -> Option<Option<Removed>> {
         loop {
             let place = self.wheel.next_due(&mut self.places, now, budget)?;
             if !self.at(place).deadline.is_due(now) {
+                self.wheel.arm(&mut self.places, place);
+            } else if self.is_call_on(place) {
+                self.places.at_mut(place).expectation.deadline = now.after_ms(CALL_MS);
                 self.wheel.arm(&mut self.places, place);
             } else if self.places.at(place).master == NONE {
                 self.unlink(place);
@@ -376,7 +409,10 @@ impl Expectations {
     /// Claims what a packet meets, if it is to be met yet, and is met but once.
     pub(super) fn claim(&self, place: u32) -> bool {
         let Place { expectation, generation, .. } = self.places.at(place);
-        if expectation.one_shot {
+        if expectation.is_call() {
+            // One shard only decides about it.
+            self.is_open(place) || self.is_call_on(place)
+        } else if expectation.one_shot {
             self.claims.claim(place, *generation)
         } else {
             self.claims.is_open(place, *generation)

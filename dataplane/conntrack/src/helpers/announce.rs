@@ -154,7 +154,12 @@ impl Shard {
     }
 
     /// Has a text become another one from now on, unless it is that already.
-    fn change(&mut self, reading: &Reading, change: &Change, text: &[u8]) -> Result<(), HelperEvent> {
+    pub(super) fn change(
+        &mut self,
+        reading: &Reading,
+        change: &Change,
+        text: &[u8],
+    ) -> Result<(), HelperEvent> {
         let Reading { index, direction, helper, place, .. } = *reading;
         let is_known = self.shift(place, direction).is_some_and(|it| it.change_at(change.at).is_some());
         if is_known || change.inserted.as_bytes() == text {
@@ -165,7 +170,9 @@ impl Shard {
             help.shifts[direction as usize].note(*change);
         }
         self.counters.count_event(Some(helper), HelperEvent::Rewritten);
-        self.table.entries.at_mut(index).status.insert(Status::SEQ_ADJUST);
+        if change.shift() != 0 {
+            self.table.entries.at_mut(index).status.insert(Status::SEQ_ADJUST);
+        }
         Ok(())
     }
 
@@ -272,6 +279,6 @@ pub(super) fn wanted_by(helper: HelperId, tuple: Tuple, nat: Option<ChildNat>) -
 }
 
 /// What one connection and all of a helper's may expect.
-fn limits(helper: HelperId) -> Limits {
+pub(super) fn limits(helper: HelperId) -> Limits {
     Limits { of_class: helper.descriptor().classes[0].max_expectations.into(), ..Limits::default() }
 }

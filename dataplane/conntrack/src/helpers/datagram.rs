@@ -79,7 +79,7 @@ impl Shard {
     ) -> Result<(), Refused> {
         let Announcer { index, direction, helper, .. } = *announcer;
         let reader = match &helper.descriptor().reads {
-            Reads::Lines(_) | Reads::Turns(_) => return Ok(()),
+            Reads::Stream(_) | Reads::Turns(_) => return Ok(()),
             Reads::Datagrams(reader) => reader,
             Reads::Sip => return self.read_sip(announcer, payload, edits),
         };

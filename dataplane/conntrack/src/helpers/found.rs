@@ -1,6 +1,7 @@
 //! What a helper is given to read, and what it finds.
 
 use super::messages::Framing;
+use super::pptp::{self, Calls};
 use crate::helper_event::HelperEvent;
 use crate::tuple::Direction;
 use std::net::IpAddr;
@@ -27,6 +28,8 @@ pub(crate) struct Memory {
     pub(crate) note: u32,
     /// Of messages, by direction.
     pub(crate) framings: [Framing; 2],
+    /// Of PPTP.
+    pub(crate) calls: Calls,
 }
 
 /// How an address stands in the text.
@@ -138,6 +141,8 @@ pub(crate) enum Found {
     Nothing,
     /// A connection is announced.
     Announced(Announced),
+    /// Calls of PPTP are spoken of.
+    Call(pptp::Message),
     /// Addresses and ports are mentioned.
     Mentioned(Mentions),
     /// So many bytes follow that are no lines.

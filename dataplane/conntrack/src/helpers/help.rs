@@ -1,6 +1,7 @@
 //! What is kept of the connections that helpers read: Linux's `nf_conn_help` and `nf_conn_seqadj`.
 
-use super::LineReader;
+use super::StreamReader;
+use super::delimiter::Delimiter;
 use super::found::{Found, Line, Memory};
 use super::newlines::Newlines;
 use super::shift::{Seqadj, Shift};
@@ -26,7 +27,7 @@ pub(crate) struct Help {
     pub(super) shifts: [Shift; 2],
     pub(super) turns: Turns,
     /// The helper's own.
-    memory: Memory,
+    pub(super) memory: Memory,
     /// Whether the helper reads nothing more. What it has rewritten stays shifted.
     pub(super) is_off: bool,
 }
@@ -117,12 +118,17 @@ impl HelpTable {
         direction: Direction,
         seq: u32,
         payload: &[u8],
+        delimiter: &Delimiter,
         may_announce: Option<impl Fn(&[u8]) -> bool>,
     ) -> Arrival {
         match self.helps.get_mut(place) {
-            Some(help) => {
-                help.readers[direction as usize].arrive(seq, payload, may_announce, &mut self.buffers)
-            }
+            Some(help) => help.readers[direction as usize].arrive(
+                seq,
+                payload,
+                delimiter,
+                may_announce,
+                &mut self.buffers,
+            ),
             None => Arrival::Read(payload.len()),
         }
     }
@@ -131,7 +137,7 @@ impl HelpTable {
     pub(super) fn next_found(
         &mut self,
         place: Place,
-        reader: &LineReader,
+        reader: &StreamReader,
         direction: Direction,
         payload: &[u8],
         at: &mut usize,
@@ -140,7 +146,7 @@ impl HelpTable {
         let stream = &mut help.readers[direction as usize];
         loop {
             let ReadLine { bytes, is_first, is_resumed, start } =
-                stream.next_line(payload, at, &mut self.buffers)?;
+                stream.next_line(payload, at, &reader.delimiter, &mut self.buffers)?;
             match (reader.inspect)(&Line { bytes, direction, is_first, is_resumed }, &mut help.memory) {
                 Found::Nothing => {}
                 Found::Body(bytes) => stream.pass_over(bytes),
@@ -178,6 +184,11 @@ impl Help {
         self.readers[0].begin(original);
         self.readers[1].begin(reply);
         self.turns.begin([original, reply]);
+    }
+
+    /// Whether any text was rewritten.
+    pub(super) fn has_changed(&self) -> bool {
+        self.shifts.iter().any(|shift| !shift.is_none())
     }
 
     /// Whether it has begun to read with these.

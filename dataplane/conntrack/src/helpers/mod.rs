@@ -6,6 +6,7 @@
 mod amanda;
 mod announce;
 mod datagram;
+mod delimiter;
 mod edits;
 mod found;
 mod ftp;
@@ -14,6 +15,7 @@ mod irc;
 mod messages;
 mod newlines;
 mod payload;
+mod pptp;
 mod rtsp;
 mod sane;
 mod shift;
@@ -38,6 +40,7 @@ use crate::family::Family;
 pub use crate::ids::HelperId;
 use crate::policy;
 use crate::tuple::Direction;
+use delimiter::Delimiter;
 use found::{Form, Found, InDatagram, Line, Match, Memory};
 use text::Text;
 use turns::{HEAD_BYTES, Turn};
@@ -87,8 +90,8 @@ impl ExpectationClass {
 /// What a helper reads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Reads {
-    /// The two streams of a connection, line by line.
-    Lines(LineReader),
+    /// The two streams of a connection, line by line or message by message.
+    Stream(StreamReader),
     /// The two streams of a connection, by the begin of each turn.
     Turns(TurnReader),
     /// Datagrams, each by itself.
@@ -101,16 +104,18 @@ impl Reads {
     /// How long a connection lives that something of this direction was read of, in seconds; 0 is as long as any.
     const fn master_timeout_s(&self, direction: Direction) -> u32 {
         match self {
-            Self::Lines(_) | Self::Turns(_) => 0,
+            Self::Stream(_) | Self::Turns(_) => 0,
             Self::Datagrams(reader) => reader.master_timeout_s[direction as usize],
             Self::Sip => sip::MASTER_TIMEOUT_S,
         }
     }
 }
 
-/// How a helper reads lines.
+/// How a helper reads streams. What is said of lines holds for messages, too.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LineReader {
+pub(crate) struct StreamReader {
+    /// Where a line ends.
+    pub(crate) delimiter: Delimiter,
     /// What it finds in a line.
     pub(crate) inspect: fn(&Line<'_>, &mut Memory) -> Found,
     /// How Linux reads them; `None` where it has no such helper.
@@ -174,6 +179,7 @@ impl HelperId {
             Self::Sip => &sip::DESCRIPTOR,
             Self::Rtsp => &rtsp::DESCRIPTOR,
             Self::Sane => &sane::DESCRIPTOR,
+            Self::Pptp => &pptp::DESCRIPTOR,
         }
     }
 

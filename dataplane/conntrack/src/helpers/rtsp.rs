@@ -4,10 +4,11 @@
 //! itself. RTP has one, RTCP another, mostly the next one. What comes over the session's own connection (interleaved), or to a group,
 //! is not announced here; once media come in the connection itself, nothing of it is read any more.
 
+use super::delimiter::Delimiter;
 use super::found::{Announced, Form, Found, Line, Memory, Mention, Mentions};
 use super::messages::Part;
 use super::text::{Text, number};
-use super::{Descriptor, ExpectationClass, LineReader, Reads};
+use super::{Descriptor, ExpectationClass, Reads, StreamReader};
 use crate::expectations::SourceMask;
 use crate::family::Family;
 use crate::helper_event::HelperEvent;
@@ -24,7 +25,13 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
         loose_source: SourceMask::Any,
         ..ExpectationClass::only(protocol::UDP, 16, 300)
     }],
-    reads: Reads::Lines(LineReader { inspect, linux: None, may_announce, rewrite }),
+    reads: Reads::Stream(StreamReader {
+        delimiter: Delimiter::Newline,
+        inspect,
+        linux: None,
+        may_announce,
+        rewrite,
+    }),
 };
 
 /// What a message is, as is remembered until its headers end.

@@ -4,12 +4,12 @@
 //! sender has written.
 
 use super::found::{Announced, Found, Match, Mention};
-use super::help::InLine;
+use super::help::{Help, InLine};
 use super::payload;
 use super::shift::{Change, Edge, MAX_CHANGES};
 use super::slots::Place;
 use super::stream::{Arrival, LINE_BYTES};
-use super::{Assigned, HelperId, LineReader, LinuxReader, Reads, Segments};
+use super::{Assigned, HelperId, LinuxReader, Reads, Segments, StreamReader};
 use crate::entry::Status;
 use crate::frame::Frame;
 use crate::headers::{Headers, Packet};
@@ -31,7 +31,7 @@ pub(super) struct Reading {
     pub(super) index: u32,
     pub(super) direction: Direction,
     pub(super) helper: HelperId,
-    pub(super) reader: &'static LineReader,
+    pub(super) reader: &'static StreamReader,
     /// How Linux reads it, if that is how it is to be read.
     pub(super) linux: Option<&'static LinuxReader>,
     pub(super) loose: bool,
@@ -110,7 +110,7 @@ impl Shard {
             let is_linux = self.configuration.settings.preset == Preset::Linux;
             let len = payload_len as usize;
             match &helper.descriptor().reads {
-                Reads::Lines(reader) => {
+                Reads::Stream(reader) => {
                     let linux = reader.linux.as_ref().filter(|_| is_linux);
                     let reading = Reading {
                         index,
@@ -137,7 +137,7 @@ impl Shard {
                 Reads::Datagrams(_) | Reads::Sip => {}
             }
         }
-        if !self.table.entries.at(index).status.contains(Status::SEQ_ADJUST) {
+        if !self.help.get(place).is_some_and(Help::has_changed) {
             if flags.contains(Flags::ACK) {
                 self.help.hear_ack(place, direction, ack);
             }
@@ -271,7 +271,7 @@ impl Shard {
     fn read_lines(&mut self, reading: &Reading, payload: &[u8]) -> Result<(), DropReason> {
         let Reading { direction, reader, place, is_translated, seq, .. } = *reading;
         let may_announce = is_translated.then_some(|piece: &[u8]| (reader.may_announce)(piece, direction));
-        match self.help.arrive(place, direction, seq, payload, may_announce) {
+        match self.help.arrive(place, direction, seq, payload, &reader.delimiter, may_announce) {
             Arrival::Refused => return Err(DropReason::HelperPartial),
             Arrival::GaveUp(event) => {
                 self.turn_off(reading, event);
@@ -309,6 +309,7 @@ impl Shard {
                     self.turn_off(reading, HelperEvent::TooMany);
                     return Ok(());
                 }
+                Found::Call(message) => self.read_call(reading, payload, &message, start)?,
                 Found::Announced(announced) => {
                     announcements += 1;
                     self.announce_in(reading, payload, &announced, start)?;
@@ -387,7 +388,7 @@ impl Shard {
 
 /// A text of a line that begins there in the payload, or before it: how far from the payload's begin, modulo 2^32, and the text if it
 /// has all of it.
-fn text_at<'a>(payload: &'a [u8], place: &Range<usize>, start: isize) -> (u32, Option<&'a [u8]>) {
+pub(super) fn text_at<'a>(payload: &'a [u8], place: &Range<usize>, start: isize) -> (u32, Option<&'a [u8]>) {
     let [from, to] = [place.start, place.end].map(|edge| edge as isize + start);
     let text = usize::try_from(from).ok().and_then(|from| payload.get(from..to as usize));
     (from as u32, text)

@@ -1,10 +1,11 @@
-//! A stream read in order, line by line.
+//! A stream read in order, line by line or message by message ([`Delimiter`]): what is said here of lines holds for both.
 //!
 //! A helper sees complete lines only, each once, from the first byte of its direction on. What has not come yet is waited for:
 //! a line that came in part lies in a [`LineBuffer`] until the rest is there, and so does a segment that overtook another.
 //! Where bytes are missing for good, or in a session that was picked up in its midst, nothing is read until a segment begins
-//! right behind one that ended with a newline: there a line begins for certain.
+//! right behind one that ended with a newline: there a line begins for certain. Of binary messages nothing is read any more.
 
+use super::delimiter::Delimiter;
 use super::slots::{Place, Slots};
 use crate::helper_event::HelperEvent;
 use zerocopy::FromZeros;
@@ -121,6 +122,7 @@ impl Reader {
         &mut self,
         seq: u32,
         payload: &[u8],
+        delimiter: &Delimiter,
         may_announce: Option<impl Fn(&[u8]) -> bool>,
         buffers: &mut Slots<LineBuffer>,
     ) -> Arrival {
@@ -128,7 +130,7 @@ impl Reader {
         let nothing = Arrival::Read(payload.len());
         if !self.in_order {
             if !self.ended_line || self.passed != seq {
-                self.pass_unread(end, payload.ends_with(b"\n"));
+                self.pass_unread(end, delimiter.ends(payload));
                 return nothing;
             }
             self.begin(seq);
@@ -143,13 +145,13 @@ impl Reader {
                 return self.refuse(seq, payload.len());
             }
             self.keep_early(seq, payload, buffers);
-            self.pass_unread(end, payload.ends_with(b"\n"));
+            self.pass_unread(end, delimiter.ends(payload));
             return nothing;
         }
         let read = ahead.unsigned_abs() as usize;
         let Some(new) = payload.get(read..).filter(|new| !new.is_empty()) else { return nothing };
         let new = new.get(self.body as usize..).unwrap_or_default();
-        let rest_of_line = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        let rest_of_line = delimiter.unfinished(self.begun(buffers), new);
         let (piece, begins) = (&new[rest_of_line..], rest_of_line > 0 || !self.in_line);
         if begins && !piece.is_empty() && may_announce.is_some_and(|may_announce| may_announce(piece)) {
             return self.refuse(seq, payload.len());
@@ -163,6 +165,7 @@ impl Reader {
         &mut self,
         payload: &'a [u8],
         at: &mut usize,
+        delimiter: &Delimiter,
         buffers: &'a mut Slots<LineBuffer>,
     ) -> Option<ReadLine<'a>> {
         if !self.in_line {
@@ -174,12 +177,12 @@ impl Reader {
         self.body -= passed as u32;
         let start = *at;
         let rest = payload.get(start..).filter(|rest| !rest.is_empty())?;
-        let newline = rest.iter().position(|byte| *byte == b'\n');
-        let (text, _) = rest.split_at(newline.map_or(rest.len(), |newline| newline + 1));
+        let end = delimiter.end(self.begun(buffers), rest);
+        let (text, _) = rest.split_at(end.unwrap_or(rest.len()));
         *at += text.len();
         self.next = self.next.wrapping_add(text.len() as u32);
-        let in_part = std::mem::replace(&mut self.in_line, newline.is_none());
-        if newline.is_some() && !in_part {
+        let in_part = std::mem::replace(&mut self.in_line, end.is_none());
+        if end.is_some() && !in_part {
             let [is_first, is_resumed] = self.note_line();
             return Some(ReadLine { bytes: text, is_first, is_resumed, start: start as isize });
         }
@@ -191,12 +194,17 @@ impl Reader {
             buffer.append(text);
             before
         });
-        newline?;
+        end?;
         let [is_first, is_resumed] = self.note_line();
         // Without room for its begin a line is not read.
-        let Some(before) = before else { return self.next_line(payload, at, buffers) };
+        let Some(before) = before else { return self.next_line(payload, at, delimiter, buffers) };
         let bytes = buffers.get(self.line).map_or(&[][..], LineBuffer::bytes);
         Some(ReadLine { bytes, is_first, is_resumed, start: start as isize - before as isize })
+    }
+
+    /// What has come of the line that the next byte is in.
+    fn begun<'a>(&self, buffers: &'a Slots<LineBuffer>) -> &'a [u8] {
+        buffers.get(self.line).filter(|_| self.in_line).map_or(&[], LineBuffer::bytes)
     }
 
     /// Passes over so many bytes from the next one on, which are no lines.
@@ -272,9 +280,11 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
+    use super::super::delimiter::LengthPrefix;
     use super::*;
     use proptest::prelude::*;
 
+    const LINES: &Delimiter = &Delimiter::Newline;
     const NEVER: Option<fn(&[u8]) -> bool> = None;
 
     fn buffers() -> Slots<LineBuffer> {
@@ -289,25 +299,37 @@ mod tests {
 
     /// The lines that a segment completes.
     fn read(it: &mut Reader, seq: u32, payload: &str, buffers: &mut Slots<LineBuffer>) -> Vec<String> {
-        let Arrival::Read(mut at) = it.arrive(seq, payload.as_bytes(), NEVER, buffers) else {
+        read_by(LINES, it, seq, payload, buffers)
+    }
+
+    /// The same of what is delimited so.
+    fn read_by(
+        delimiter: &Delimiter,
+        it: &mut Reader,
+        seq: u32,
+        payload: &str,
+        buffers: &mut Slots<LineBuffer>,
+    ) -> Vec<String> {
+        let Arrival::Read(mut at) = it.arrive(seq, payload.as_bytes(), delimiter, NEVER, buffers) else {
             panic!("what needs no rewriting passes")
         };
-        let mut lines = read_on(it, payload.as_bytes(), &mut at, buffers);
+        let mut lines = read_on(delimiter, it, payload.as_bytes(), &mut at, buffers);
         let mut early = [0; LINE_BYTES];
         while let Some((payload, mut at)) = it.next_early(&mut early, buffers) {
-            lines.extend(read_on(it, payload, &mut at, buffers));
+            lines.extend(read_on(delimiter, it, payload, &mut at, buffers));
         }
         lines
     }
 
     fn read_on(
+        delimiter: &Delimiter,
         it: &mut Reader,
         payload: &[u8],
         at: &mut usize,
         buffers: &mut Slots<LineBuffer>,
     ) -> Vec<String> {
         let mut lines = vec![];
-        while let Some(ReadLine { bytes, start, .. }) = it.next_line(payload, at, buffers) {
+        while let Some(ReadLine { bytes, start, .. }) = it.next_line(payload, at, delimiter, buffers) {
             assert!(start < 0 || payload[start as usize..].starts_with(bytes));
             lines.push(String::from_utf8_lossy(bytes).into_owned());
         }
@@ -334,6 +356,30 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn messages_come_whole_and_once_however_they_are_cut() {
+        let length = |header: &[u8]| usize::from(header[0]);
+        let delimiter = &Delimiter::Length(LengthPrefix { header_bytes: 2, length });
+        let messages = ["\u{5}-USE", "\u{2}-", "\u{8}-LIS\nT\n"];
+        let text = messages.concat();
+        for first in 0..text.len() {
+            for second in first..text.len() {
+                let (mut it, mut buffers) = (reader(7), buffers());
+                let mut got = vec![];
+                for (from, to) in [(0, first), (second, text.len()), (first, second), (0, text.len())] {
+                    got.extend(read_by(delimiter, &mut it, 7 + from as u32, &text[from..to], &mut buffers));
+                }
+                assert_eq!(got, messages, "cut at {first} and {second}");
+            }
+        }
+        let (mut it, mut buffers) = (reader(0), buffers());
+        it.hear_ack(9, &mut buffers);
+        assert!(
+            read_by(delimiter, &mut it, 9, messages[0], &mut buffers).is_empty(),
+            "nothing begins for certain"
+        );
     }
 
     #[test]
@@ -386,7 +432,7 @@ mod tests {
     fn what_may_be_rewritten_passes_whole_and_in_order_or_when_it_comes_again() {
         let may: Option<fn(&[u8]) -> bool> = Some(|piece| b"PORT".starts_with(&piece[..piece.len().min(4)]));
         let (mut it, mut buffers) = (reader(0), buffers());
-        let mut arrive = |seq, payload: &str| it.arrive(seq, payload.as_bytes(), may, &mut buffers);
+        let mut arrive = |seq, payload: &str| it.arrive(seq, payload.as_bytes(), LINES, may, &mut buffers);
         assert_eq!(arrive(0, "PO"), Arrival::Refused);
         assert_eq!(arrive(2, "RT"), Arrival::Refused, "too early");
         assert_eq!(arrive(0, "PORT"), Arrival::Refused, "more, and still not all");
@@ -395,10 +441,10 @@ mod tests {
         assert_eq!(arrive(0, "PO"), Arrival::Refused);
         assert_eq!(arrive(0, "P"), Arrival::GaveUp(HelperEvent::Incomplete));
         let mut it = reader(0);
-        assert_eq!(it.arrive(0, b"USER m", may, &mut buffers), Arrival::Read(0), "it cannot be one");
-        it.next_line(b"USER m", &mut 0, &mut buffers);
-        assert_eq!(it.arrive(6, b"P", may, &mut buffers), Arrival::Read(0), "in the midst of a line");
-        assert_eq!(it.arrive(6, b"e\r\nP", may, &mut buffers), Arrival::Refused);
+        assert_eq!(it.arrive(0, b"USER m", LINES, may, &mut buffers), Arrival::Read(0), "it cannot be one");
+        it.next_line(b"USER m", &mut 0, LINES, &mut buffers);
+        assert_eq!(it.arrive(6, b"P", LINES, may, &mut buffers), Arrival::Read(0), "in the midst of a line");
+        assert_eq!(it.arrive(6, b"e\r\nP", LINES, may, &mut buffers), Arrival::Refused);
     }
 
     proptest! {

@@ -24,7 +24,7 @@ impl Text {
         text
     }
 
-    /// These bytes, which are no text, of a port.
+    /// The bytes, which are no text, of a port or of the id of a call.
     pub(crate) fn of_port(port: u16) -> Self {
         let mut text = Self { bytes: [0; MAX_BYTES], len: 2 };
         text.bytes[..2].copy_from_slice(&port.to_be_bytes());

@@ -7,7 +7,6 @@ use super::slots::Place;
 use super::text::Text;
 use super::turns::{HEAD_BYTES, Turn};
 use super::{Assigned, Reads, TurnReader};
-use crate::entry::Status;
 use crate::helper_event::HelperEvent;
 use crate::settings::Preset;
 use crate::shard::Shard;
@@ -110,7 +109,6 @@ impl Shard {
             let inserted = Text::of_port(outside);
             shift.note(Change { at, port: outside, removed: PORT_BYTES as u16, inserted });
             self.counters.count_event(Some(helper), HelperEvent::Rewritten);
-            self.table.entries.at_mut(index).status.insert(Status::SEQ_ADJUST);
         }
         self.counters.count_event(Some(helper), HelperEvent::Expected);
         Ok(())

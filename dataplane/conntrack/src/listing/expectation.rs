@@ -130,7 +130,7 @@ impl ExpectationSnapshot {
         if let Some(helper) = self.expectation.helper() {
             write!(out, ",\"helper\":\"{}\"", helper.name())?;
         }
-        if let Some(ChildNat { source, destination, port }) = self.expectation.nat() {
+        if let Some(ChildNat { source, destination, port, .. }) = self.expectation.nat() {
             out.write_str(",\"nat\":{")?;
             if source != ChildNat::BY_RULES {
                 write!(out, "\"src\":\"{}\",", address(tuple.family(), source))?;
@@ -153,7 +153,7 @@ mod tests {
         let client = [10, 0, 0, 2].into();
         let src = if source == SourceMask::Any { [0, 0, 0, 0].into() } else { server };
         let tuple = Tuple::new(src, client, 6, 0, 5001);
-        let nat = Some(ChildNat { source: 1, destination: 2, port: 5001 });
+        let nat = Some(ChildNat { source: 1, destination: 2, port: 5001, source_port: 0 });
         let (timeout_ms, helper) = (300_000, Some(HelperId::Ftp));
         let wanted = Wanted { tuple, source, class: 0, one_shot, timeout_ms, nat, helper };
         let master = Tuple::new(client, server, 6, 40000, 21);

@@ -11,7 +11,7 @@ use super::search::hash_of;
 use super::state::NatState;
 use super::used_ports::around;
 use crate::steer::Steering;
-use crate::tuple::Tuple;
+use crate::tuple::{Tuple, protocol};
 
 /// Ports that are proposed for one child, at most: as many as Linux tries.
 const MAX_PROPOSED: usize = 128;
@@ -33,7 +33,11 @@ impl NatState {
     ) -> impl Iterator<Item = u16> {
         let wanted = child.selector.dport();
         let ports = rules.ports_of(child.family(), child.dst);
-        let range = choices(child, wanted, ports.unwrap_or(&PortChoice::Preserve)).unwrap_or(wanted..=wanted);
+        let range = match child.protocol() {
+            // Ids of calls are ports to nobody else.
+            protocol::GRE => 1..=u16::MAX,
+            _ => choices(child, wanted, ports.unwrap_or(&PortChoice::Preserve)).unwrap_or(wanted..=wanted),
+        };
         let base = steering.endpoint_base(&half(child.dst, 0, child.selector));
         let own = move |word| steering.own_ports(base, word);
         let kept = range.contains(&wanted).then_some(wanted..=wanted);

@@ -47,7 +47,13 @@ pub(crate) struct Binding<'a> {
 impl<'a> Binding<'a> {
     /// Translates the destination of a connection where its master, a rule or a mapping says so; then the facts are those of a packet to there.
     pub(crate) fn bind_destination(&self, unconfirmed: &mut Unconfirmed, facts: &mut Facts) -> Bound {
-        if let Some(nat) = unconfirmed.child_nat() {
+        if let Some(answer) = unconfirmed.answer_to_call() {
+            let home = self.search.steering().home_of_call(&unconfirmed.original, &answer);
+            if home != self.search.steering().own() && !unconfirmed.delegated {
+                return Bound::Elsewhere(home);
+            }
+            unconfirmed.reply = answer;
+        } else if let Some(nat) = unconfirmed.child_nat() {
             unconfirmed.reply.src = nat.destination;
             unconfirmed.reply.selector = unconfirmed.reply.selector.with_sport(nat.port);
         } else if !self.bind_destination_by_rule(unconfirmed, facts)

@@ -167,6 +167,9 @@ fn write_rarer_ports(header: &mut [u8], to: &Tuple, change: u64) {
         };
         put(header, field, changed.to_be_bytes());
     }
+    if to.protocol() == protocol::GRE {
+        gre::write_call_id(header, to.selector.dport());
+    }
     if let Some(field) = layout.source_port {
         put(header, field, to.selector.sport().to_be_bytes());
     }

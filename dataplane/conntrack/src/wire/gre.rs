@@ -1,6 +1,6 @@
 //! GRE: version 0 (RFC 2784, RFC 2890), and version 1, which carries PPTP (RFC 2637).
 
-use super::bytes::u16_at;
+use super::bytes::{put, u16_at};
 use super::field;
 use crate::verdict::InvalidReason;
 
@@ -13,6 +13,19 @@ const VERSION: u16 = 0x0007;
 /// Whether a packet is of version 0 or 1. Four bytes are a whole header (RFC 2784 section 2.1).
 pub(crate) fn is_known(l4: &[u8]) -> bool {
     l4.first_chunk::<4>().is_some_and(|header| u16_at(header, field::gre::FLAGS_AND_VERSION) & VERSION <= 1)
+}
+
+/// Whether a packet is of version 1, with a call id.
+pub(crate) fn is_enhanced(l4: &[u8]) -> bool {
+    l4.first_chunk::<HEADER_BYTES>()
+        .is_some_and(|header| u16_at(header, field::gre::FLAGS_AND_VERSION) & VERSION == 1)
+}
+
+/// Writes the call id into a header that has one.
+pub(crate) fn write_call_id(l4: &mut [u8], id: u16) {
+    if is_enhanced(l4) {
+        put(l4, field::gre::CALL_ID, id.to_be_bytes());
+    }
 }
 
 /// The call id of a PPTP packet, which stands in the tuple for the destination port. Version 0 has none, its

@@ -3,6 +3,7 @@
 
 pub mod expecting;
 pub mod frame;
+pub mod pptp;
 pub mod received;
 
 pub use frame::{Packet, Pair};

@@ -7,9 +7,10 @@ mod linux;
 #[cfg(test)]
 mod tests;
 
+use super::delimiter::Delimiter;
 use super::found::{Announced, Form, Found, Line, Memory};
 use super::text::{Text, decimal};
-use super::{Descriptor, ExpectationClass, LineReader, LinuxReader, Reads, Segments};
+use super::{Descriptor, ExpectationClass, LinuxReader, Reads, Segments, StreamReader};
 use crate::family::Family;
 use crate::helper_event::HelperEvent;
 use crate::tuple::{Direction, protocol};
@@ -21,7 +22,13 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     protocol: protocol::TCP,
     ports: &[21],
     classes: &[ExpectationClass::only(protocol::TCP, 1, 300)],
-    reads: Reads::Lines(LineReader { inspect, linux: Some(LINUX), may_announce, rewrite }),
+    reads: Reads::Stream(StreamReader {
+        delimiter: Delimiter::Newline,
+        inspect,
+        linux: Some(LINUX),
+        may_announce,
+        rewrite,
+    }),
 };
 
 const LINUX: LinuxReader =

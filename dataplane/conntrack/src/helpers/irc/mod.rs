@@ -8,10 +8,11 @@ mod linux;
 #[cfg(test)]
 mod tests;
 
+use super::delimiter::Delimiter;
 use super::found::{Announced, Form, Found, Line, Memory};
 use super::stream::LINE_BYTES;
 use super::text::{Text, number};
-use super::{Descriptor, ExpectationClass, LineReader, LinuxReader, Reads, Segments};
+use super::{Descriptor, ExpectationClass, LinuxReader, Reads, Segments, StreamReader};
 use crate::expectations::SourceMask;
 use crate::family::Family;
 use crate::helper_event::HelperEvent;
@@ -28,7 +29,13 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
         loose_source: SourceMask::Any,
         ..ExpectationClass::only(protocol::TCP, 8, 300)
     }],
-    reads: Reads::Lines(LineReader { inspect, linux: Some(LINUX), may_announce, rewrite }),
+    reads: Reads::Stream(StreamReader {
+        delimiter: Delimiter::Newline,
+        inspect,
+        linux: Some(LINUX),
+        may_announce,
+        rewrite,
+    }),
 };
 
 const LINUX: LinuxReader =

@@ -3,6 +3,7 @@
 
 mod amanda;
 mod irc;
+mod pptp;
 mod rtsp;
 mod sane;
 mod sip;

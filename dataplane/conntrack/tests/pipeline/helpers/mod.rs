@@ -6,6 +6,7 @@ mod datagrams;
 mod ftp;
 mod irc;
 mod numbers;
+mod pptp;
 mod rtsp;
 mod sane;
 mod session;

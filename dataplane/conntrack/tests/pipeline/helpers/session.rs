@@ -36,6 +36,11 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// What it says, where that is no text.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.text.chars().map(|byte| byte as u8).collect()
+    }
+
     /// The reason for which it was dropped.
     pub fn drop(&self) -> Option<DropReason> {
         self.verdict.drop_reason()
@@ -147,20 +152,33 @@ impl Session {
     /// Sends text from any place of an end's stream.
     #[track_caller]
     pub fn sends(&mut self, from: End, seq: u32, text: &str) -> Segment {
-        let packet = self.segment(from, seq, text.as_bytes(), &[]);
+        self.sends_bytes(from, seq, text)
+    }
+
+    /// The same of what need not be text.
+    #[track_caller]
+    pub fn sends_bytes(&mut self, from: End, seq: u32, text: impl AsRef<[u8]>) -> Segment {
+        let packet = self.segment(from, seq, text.as_ref(), &[]);
         self.pass(from, packet)
     }
 
     /// Sends text that comes next. If it passes, the other end takes it and acknowledges it.
     #[track_caller]
     pub fn says(&mut self, from: End, text: &str) -> Segment {
+        self.says_bytes(from, text)
+    }
+
+    /// The same of what need not be text.
+    #[track_caller]
+    pub fn says_bytes(&mut self, from: End, text: impl AsRef<[u8]>) -> Segment {
+        let text = text.as_ref();
         let seq = self.next[from as usize];
         self.next[from as usize] = seq.wrapping_add(text.len() as u32);
-        let segment = self.sends(from, seq, text);
+        let segment = self.sends_bytes(from, seq, text);
         if segment.drop().is_none() {
             let peer = from.peer();
             assert_eq!(segment.seq, self.awaited[peer as usize], "it is what comes next");
-            self.awaited[peer as usize] = segment.seq.wrapping_add(segment.text.len() as u32);
+            self.awaited[peer as usize] = segment.seq.wrapping_add(segment.text.chars().count() as u32);
             let acknowledgement = self.acknowledge(peer);
             assert_eq!(acknowledgement.ack, self.next[from as usize], "and all of it is acknowledged");
         }

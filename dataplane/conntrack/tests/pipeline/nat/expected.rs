@@ -9,7 +9,7 @@ use std::net::IpAddr;
 fn nat(source: &str, destination: &str) -> Option<ChildNat> {
     let to: SocketAddr = destination.parse().unwrap();
     let source: IpAddr = source.parse().unwrap();
-    Some(ChildNat { source: number(source), destination: number(to.ip()), port: to.port() })
+    Some(ChildNat { source: number(source), destination: number(to.ip()), port: to.port(), source_port: 0 })
 }
 
 /// A box whose master has crossed it from inside, or from outside.

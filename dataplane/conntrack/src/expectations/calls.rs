@@ -1,0 +1,85 @@
+//! Calls of PPTP: tunnels of GRE whose packets have the id that their receiver gave the call, and nothing of their sender (RFC 2637
+//! section 4.1).
+//!
+//! Both directions of a call are expected, each with the ids of both ends, and the first packet of either begins its connection.
+//! What a packet lacks of its tuple is found among what is expected, Linux's `gre_keymap`: so a call stays there, in each shard,
+//! until its control connection says that it is over, or ends.
+//!
+//! Of a translated call the two directions may belong to two shards. The lower one decides about both, so that there is but one
+//! connection whichever packet comes first; the other delegates.
+
+use super::child::Child;
+use super::claims::Ended;
+use super::table::Removed;
+use crate::entry::Status;
+use crate::headers::{Headers, Kind, Packet};
+use crate::ids::ShardId;
+use crate::lifecycle::End;
+use crate::shard::Shard;
+use crate::steer::Steering;
+use crate::time::Tick;
+use crate::tuple::{Tuple, protocol};
+use crate::wire::gre;
+
+impl Steering {
+    /// The shard that decides about a call which comes by one tuple and is answered by the other.
+    pub(crate) fn home_of_call(&self, tuple: &Tuple, answer: &Tuple) -> ShardId {
+        self.owner(tuple).min(self.owner(answer))
+    }
+}
+
+impl Shard {
+    /// Completes the tuple of a packet of GRE, or of an error about one, by what is known of calls.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn complete_call(&self, head: &[u8], headers: &mut Headers) {
+        if self.expectations.is_empty() {
+            return;
+        }
+        let now = Tick::at(self.now);
+        let packet = Packet { headers, head };
+        match headers.kind {
+            Kind::Tracked if gre::is_enhanced(packet.l4()) => {
+                headers.tuple = self.expectations.call(&headers.tuple, now).unwrap_or(headers.tuple);
+            }
+            Kind::Error => {
+                let quoted = self.expectations.call(&headers.tuple.invert(), now);
+                headers.tuple = quoted.map_or(headers.tuple, Tuple::invert);
+            }
+            _ => {}
+        }
+    }
+
+    /// The first packet of a call was decided about: neither direction is expected any more, whatever became of it.
+    pub(super) fn conclude_call(&mut self, child: &Child) {
+        let now = Tick::at(self.now);
+        if self.expectations.meet_call(child.id.place, &child.expectation.answer(), now) {
+            self.count_met(&child.expectation);
+        }
+    }
+
+    /// Ends the connection of a call that is over with the expectation that was removed, wherever that is.
+    pub(super) fn end_call_of(&mut self, removed: &Removed) {
+        if removed.ended != Ended::Call {
+            return;
+        }
+        let [tuple, answer] = &removed.call;
+        let home = self.steering().home_of_call(tuple, answer);
+        if home == self.steering().own() {
+            self.end_call(tuple);
+        } else if home == self.steering().owner(tuple) {
+            self.exchange.release(*tuple);
+        }
+    }
+
+    /// Ends the connection of a call, if this shard has one of this tuple.
+    #[cold]
+    pub(crate) fn end_call(&mut self, tuple: &Tuple) {
+        if tuple.protocol() == protocol::GRE
+            && let Some((index, _)) = self.table.search(&self.table.key(tuple), tuple)
+            && self.table.entries.at(index).status.contains(Status::EXPECTED)
+        {
+            self.end(index, End::Closed);
+        }
+    }
+}

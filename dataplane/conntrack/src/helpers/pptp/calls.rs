@@ -1,0 +1,139 @@
+//! The calls of one control connection, as far as they were asked for.
+
+use crate::tuple::Direction;
+use zerocopy::FromZeros;
+
+/// Calls that one control connection may have at a time. Clients have one each; Linux knows no more.
+pub(super) const MAX_CALLS: usize = 8;
+
+/// A call; arrays of two are by the direction in which an end sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
+#[repr(C)]
+pub(super) struct Call {
+    /// The id that each end gave it.
+    pub(super) own: [u16; 2],
+    /// What the other end calls that.
+    pub(super) outside: [u16; 2],
+    /// The type of the message that has asked for it; 0 where there is no call.
+    pub(super) asked_by: u16,
+    /// Who has asked, as the number of a direction.
+    asker: u8,
+    /// Whether it was granted: then both ids are known.
+    pub(super) is_granted: bool,
+}
+
+impl Call {
+    /// A call that is asked for.
+    pub(super) fn asked(by: u16, asker: Direction, id: u16, outside: u16) -> Self {
+        let mut call = Self { asked_by: by, asker: asker as u8, ..Self::default() };
+        call.set(asker, id, outside);
+        call
+    }
+
+    /// Gives it the id of an end.
+    pub(super) const fn set(&mut self, end: Direction, id: u16, outside: u16) {
+        self.own[end as usize] = id;
+        self.outside[end as usize] = outside;
+    }
+
+    /// Whether the id of an end is known.
+    const fn knows(&self, end: Direction) -> bool {
+        self.asked_by != 0 && (self.is_granted || self.asker == end as u8)
+    }
+}
+
+/// All of them. What is remembered of the session is whether it has begun.
+#[derive(Clone, Copy, Debug, Default, FromZeros)]
+#[repr(C)]
+pub(crate) struct Calls {
+    calls: [Call; MAX_CALLS],
+    /// The direction in which the session was asked for, plus one; 0 where it was not.
+    asked: u8,
+    is_started: bool,
+}
+
+impl Calls {
+    /// One end begins the session, or the other one grants it.
+    pub(super) const fn start(&mut self, by: Direction, is_reply: bool) {
+        if !is_reply {
+            self.asked = by as u8 + 1;
+        } else if self.asked == by.invert() as u8 + 1 {
+            self.is_started = true;
+        }
+    }
+
+    /// Whether the session has begun.
+    pub(super) const fn has_started(&self) -> bool {
+        self.is_started
+    }
+
+    /// All calls that there are, by their place.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Call)> {
+        self.calls.iter().enumerate().filter(|(_, call)| call.asked_by != 0)
+    }
+
+    /// The call of an end's own id.
+    pub(super) fn of(&self, end: Direction, id: u16) -> Option<usize> {
+        let mut calls = self.iter().filter(|(_, call)| call.knows(end));
+        calls.find(|(_, call)| call.own[end as usize] == id).map(|(place, _)| place)
+    }
+
+    /// The call of an end's id as the other one calls it.
+    pub(super) fn named(&self, end: Direction, id: u16) -> Option<usize> {
+        let mut calls = self.iter().filter(|(_, call)| call.knows(end));
+        calls.find(|(_, call)| call.outside[end as usize] == id).map(|(place, _)| place)
+    }
+
+    /// What is at a place.
+    pub(super) const fn get(&self, place: usize) -> Call {
+        self.calls[place]
+    }
+
+    /// A call stands at a place from now on.
+    pub(super) const fn set(&mut self, place: usize, call: Call) {
+        self.calls[place] = call;
+    }
+
+    /// The call at a place is over.
+    pub(super) fn end(&mut self, place: usize) {
+        self.calls[place] = Call::default();
+    }
+
+    /// A place for another call.
+    pub(super) fn free(&self) -> Option<usize> {
+        self.calls.iter().position(|call| call.asked_by == 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Direction::{Original, Reply};
+
+    #[test]
+    fn a_call_is_known_by_the_ids_that_were_said() {
+        let mut calls = Calls::default();
+        let place = calls.free().unwrap();
+        calls.set(place, Call::asked(7, Original, 5, 105));
+        assert_eq!((calls.of(Original, 5), calls.named(Original, 105)), (Some(place), Some(place)));
+        assert_eq!((calls.of(Reply, 0), calls.of(Original, 105)), (None, None), "what was not said is no id");
+        let mut call = calls.get(place);
+        call.set(Reply, 9, 9);
+        call.is_granted = true;
+        calls.set(place, call);
+        assert_eq!(calls.of(Reply, 9), Some(place));
+        calls.end(place);
+        assert_eq!((calls.of(Original, 5), calls.iter().count()), (None, 0));
+    }
+
+    #[test]
+    fn a_session_begins_when_the_other_end_grants_it() {
+        let mut calls = Calls::default();
+        calls.start(Original, true);
+        calls.start(Original, false);
+        calls.start(Original, true);
+        assert!(!calls.has_started());
+        calls.start(Reply, true);
+        assert!(calls.has_started());
+    }
+}
