@@ -24,10 +24,10 @@ impl Shard {
         tracked: &Tracked,
         index: u32,
     ) -> Verdict {
-        let direction = tracked.direction.unwrap_or(Direction::Original);
         if self.table.entries.at(index).status.contains(Status::HELPER) {
-            return self.decide_helped(frame, headers, tracked, index, direction);
+            return self.decide_helped(frame, headers, tracked, index);
         }
+        let direction = tracked.direction.unwrap_or(Direction::Original);
         if headers.kind == Kind::Error {
             return self.decide_error(frame, headers, tracked, index, direction);
         }
@@ -44,15 +44,15 @@ impl Shard {
     }
 
     /// About a packet of a connection that has a helper, translated or not.
-    #[inline(never)]
+    #[inline(always)]
     fn decide_helped<F: Frame>(
         &mut self,
         frame: &mut F,
         headers: &Headers,
         tracked: &Tracked,
         index: u32,
-        direction: Direction,
     ) -> Verdict {
+        let direction = tracked.direction.unwrap_or(Direction::Original);
         let is_translated = self.table.entries.at(index).is_translated();
         if headers.kind == Kind::Error && is_translated {
             return self.decide_error(frame, headers, tracked, index, direction);

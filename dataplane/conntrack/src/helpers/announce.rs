@@ -3,9 +3,9 @@
 
 use super::HelperId;
 use super::found::{Announced, Form, Mention};
+use super::line_stage::Reading;
 use super::shift::{Change, Shift};
 use super::slots::Place;
-use super::stage::Reading;
 use crate::entry::Status;
 use crate::expectations::{ChildNat, ExpectationId, Limits, SourceMask, Unexpected, Wanted};
 use crate::family::Family;

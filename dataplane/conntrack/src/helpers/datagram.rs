@@ -25,6 +25,7 @@ impl Shard {
     ///
     /// # Errors
     /// Why it must not leave.
+    #[inline(never)]
     pub(super) fn help_datagram<F: Frame>(
         &mut self,
         frame: &mut F,

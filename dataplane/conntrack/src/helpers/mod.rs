@@ -12,6 +12,7 @@ mod found;
 mod ftp;
 mod help;
 mod irc;
+mod line_stage;
 mod messages;
 mod newlines;
 mod payload;
@@ -39,6 +40,7 @@ use crate::facts::Facts;
 use crate::family::Family;
 pub use crate::ids::HelperId;
 use crate::policy;
+use crate::settings::Preset;
 use crate::tuple::Direction;
 use delimiter::Delimiter;
 use found::{Form, Found, InDatagram, Line, Match, Memory};
@@ -124,6 +126,13 @@ pub(crate) struct StreamReader {
     pub(crate) may_announce: fn(&[u8], Direction) -> bool,
     /// An address in the form that it had.
     pub(crate) rewrite: fn(Form, Family, u128, u16) -> Text,
+}
+
+impl StreamReader {
+    /// How Linux reads them, if that is how they are to be read.
+    pub(crate) fn in_linux(&self, preset: Preset) -> Option<&LinuxReader> {
+        self.linux.as_ref().filter(|_| preset == Preset::Linux)
+    }
 }
 
 /// How Linux reads them: by the segment, each by itself.

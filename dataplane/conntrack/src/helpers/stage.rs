@@ -3,54 +3,30 @@
 //! A packet comes here when the policy lets it pass, and before its addresses are translated: what a helper reads is what its
 //! sender has written.
 
-use super::found::{Announced, Found, Match, Mention};
-use super::help::{Help, InLine};
+use super::help::Help;
+use super::line_stage::Reading;
 use super::payload;
-use super::shift::{Change, Edge, MAX_CHANGES};
+use super::shift::{Change, Edge};
 use super::slots::Place;
-use super::stream::{Arrival, LINE_BYTES};
-use super::{Assigned, HelperId, LinuxReader, Reads, Segments, StreamReader};
+use super::{Assigned, Reads};
 use crate::entry::Status;
 use crate::frame::Frame;
 use crate::headers::{Headers, Packet};
 use crate::helper_event::HelperEvent;
 use crate::ids::PortId;
-use crate::settings::Preset;
 use crate::shard::Shard;
 use crate::tracker::tcp::TcpState;
 use crate::tuple::{Direction, protocol};
 use crate::verdict::DropReason;
 use crate::wire::segments;
 use crate::wire::tcp::{Flags, LONGEST_HEADER, Segment};
-use std::ops::Range;
-
-/// The packet that a helper reads, as one of its connection.
-#[derive(Clone, Copy)]
-pub(super) struct Reading {
-    /// The connection's entry.
-    pub(super) index: u32,
-    pub(super) direction: Direction,
-    pub(super) helper: HelperId,
-    pub(super) reader: &'static StreamReader,
-    /// How Linux reads it, if that is how it is to be read.
-    pub(super) linux: Option<&'static LinuxReader>,
-    pub(super) loose: bool,
-    /// What is kept of it.
-    pub(super) place: Place,
-    /// Whether the connection is translated, and with it what it announces.
-    pub(super) is_translated: bool,
-    /// The sequence number that its payload begins with.
-    pub(super) seq: u32,
-    /// By how many bytes it may grow; `None` where it must not be edited.
-    pub(super) room: Option<i32>,
-}
 
 impl Shard {
     /// Reads a packet of the entry at `index`, which has a helper, and rewrites its text and its numbers. It leaves by `egress`.
     ///
     /// # Errors
     /// Why it must not leave.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn help<F: Frame>(
         &mut self,
         frame: &mut F,
@@ -85,6 +61,7 @@ impl Shard {
         Some((Headers { l4_offset: 0, ..*packet.headers }, header))
     }
 
+    #[inline(always)]
     fn help_segment<F: Frame>(
         &mut self,
         frame: &mut F,
@@ -96,53 +73,79 @@ impl Shard {
         let packet = Packet { headers, head: frame.head() };
         let Some(segment) = Segment::parse(&packet) else { return Ok(()) };
         let Segment { seq, ack, flags, header_len, payload_len, .. } = segment;
-        let place = self.begin_help(index, direction, &segment);
+        let Some(&extension) = self.table.extension(index) else { return Ok(()) };
+        let place = if extension.help == Place::NONE || flags.contains(Flags::SYN) {
+            self.begin_help(index, direction, &segment)
+        } else {
+            extension.help
+        };
         if place == Place::NONE || flags.contains(Flags::SYN) {
             return Ok(());
         }
-        let l4 = usize::from(headers.l4_offset);
-        let start = l4 + usize::from(header_len);
+        let start = usize::from(headers.l4_offset) + usize::from(header_len);
         if payload_len > 0
-            && let Some(Assigned { helper, loose }) = self.assigned(index)
+            && let Some(Assigned { helper, loose }) = extension.assigned()
         {
-            let is_translated = self.table.entries.at(index).is_translated();
-            let room = self.room_to_grow(frame, headers, egress);
-            let is_linux = self.configuration.settings.preset == Preset::Linux;
-            let len = payload_len as usize;
+            let payload = start..start + payload_len as usize;
             match &helper.descriptor().reads {
                 Reads::Stream(reader) => {
-                    let linux = reader.linux.as_ref().filter(|_| is_linux);
-                    let reading = Reading {
-                        index,
-                        direction,
-                        helper,
-                        reader,
-                        linux,
-                        loose,
-                        place,
-                        is_translated,
-                        seq,
-                        room,
-                    };
-                    let read = |shard: &mut Self, payload: &[u8]| shard.read_payload(&reading, payload);
-                    self.with_payload(frame, start, len, read)?;
+                    let linux = reader.in_linux(self.configuration.settings.preset);
+                    let is_usual = linux.is_none() && self.configuration.helpers.is_on(helper);
+                    let line = frame.head().get(payload.clone()).filter(|_| is_usual);
+                    if !line.is_some_and(|line| self.help.pass_idle_line(place, reader, direction, seq, line))
+                    {
+                        let is_translated = self.table.entries.at(index).is_translated();
+                        let room = self.room_to_grow(frame, headers, egress);
+                        let reading = Reading {
+                            index,
+                            direction,
+                            helper,
+                            reader,
+                            linux,
+                            loose,
+                            place,
+                            is_translated,
+                            seq,
+                            room,
+                        };
+                        self.read_text(frame, payload, &reading)?;
+                    }
                 }
                 Reads::Turns(_) => {
-                    let may_edit = room.is_some();
+                    let may_edit = self.room_to_grow(frame, headers, egress).is_some();
                     let read = |shard: &mut Self, payload: &[u8]| {
                         shard.read_turn(index, direction, place, seq, may_edit, payload)
                     };
-                    self.with_payload(frame, start, len, read)?;
+                    self.with_payload(frame, payload.start, payload.len(), read)?;
                 }
                 Reads::Datagrams(_) | Reads::Sip => {}
             }
         }
-        if !self.help.get(place).is_some_and(Help::has_changed) {
-            if flags.contains(Flags::ACK) {
-                self.help.hear_ack(place, direction, ack);
-            }
-            return Ok(());
+        if self.help.get(place).is_some_and(Help::has_changed) {
+            return self.shift_segment(frame, headers, place, direction, start, payload_len);
         }
+        if flags.contains(Flags::ACK) {
+            self.help.hear_ack(place, direction, ack);
+        }
+        Ok(())
+    }
+
+    /// Rewrites the text of a segment whose payload begins at `start` of the frame, and moves its numbers by what was rewritten in
+    /// its stream and in the other one.
+    #[inline(never)]
+    fn shift_segment<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        headers: &mut Headers,
+        place: Place,
+        direction: Direction,
+        start: usize,
+        payload_len: u32,
+    ) -> Result<(), DropReason> {
+        let Some(Segment { seq, ack, flags, .. }) = Segment::parse(&Packet { headers, head: frame.head() })
+        else {
+            return Ok(());
+        };
         let changes = self.shift(place, direction).map_or(&[][..], |shift| shift.changes_from(seq));
         let within = |change: &&Change| change.at.wrapping_sub(seq) < payload_len;
         let changes = &changes[..changes.iter().take_while(within).count()];
@@ -156,7 +159,7 @@ impl Shard {
         let Some(help) = self.help.get_mut(place) else { return Ok(()) };
         let [own, other] = [direction, direction.invert()].map(|way| way as usize);
         help.shifts[own].forget_before(seq);
-        let header = frame.head_mut().get_mut(l4..start).unwrap_or_default();
+        let header = frame.head_mut().get_mut(usize::from(headers.l4_offset)..start).unwrap_or_default();
         if !help.shifts[own].is_none() {
             payload::move_forth(header, &help.shifts[own]);
         }
@@ -171,12 +174,10 @@ impl Shard {
     }
 
     /// What is kept of a connection whose helper reads it, from its SYN/ACK on or, where it was picked up, from its first data.
+    #[inline(never)]
     fn begin_help(&mut self, index: u32, direction: Direction, segment: &Segment<'_>) -> Place {
         let Some(&extension) = self.table.extension(index) else { return Place::NONE };
         let Segment { flags, seq, ack, payload_len, .. } = *segment;
-        if extension.help != Place::NONE && !flags.contains(Flags::SYN) {
-            return extension.help;
-        }
         let entry = self.table.entries.at(index);
         let is_opening = entry.state == TcpState::SynRecv as u8;
         let is_answered = entry.status.contains(Status::SEEN_REPLY);
@@ -246,150 +247,4 @@ impl Shard {
             }
         }
     }
-
-    fn read_payload(&mut self, reading: &Reading, payload: &[u8]) -> Result<(), DropReason> {
-        let Reading { place, direction, helper, seq, .. } = *reading;
-        let Some(help) = self.help.get(place) else { return Ok(()) };
-        let end = seq.wrapping_add(payload.len() as u32);
-        if help.shifts[direction as usize].is_cut(seq, end) {
-            return Err(DropReason::HelperPartial);
-        }
-        if help.is_off {
-            return Ok(());
-        }
-        if !self.configuration.helpers.is_on(helper) {
-            self.turn_off(reading, HelperEvent::SwitchedOff);
-            return Ok(());
-        }
-        match reading.linux {
-            None => self.read_lines(reading, payload),
-            Some(linux) => self.read_as_linux(reading, linux, payload),
-        }
-    }
-
-    /// Reads each line once, in order.
-    fn read_lines(&mut self, reading: &Reading, payload: &[u8]) -> Result<(), DropReason> {
-        let Reading { direction, reader, place, is_translated, seq, .. } = *reading;
-        let may_announce = is_translated.then_some(|piece: &[u8]| (reader.may_announce)(piece, direction));
-        match self.help.arrive(place, direction, seq, payload, &reader.delimiter, may_announce) {
-            Arrival::Refused => return Err(DropReason::HelperPartial),
-            Arrival::GaveUp(event) => {
-                self.turn_off(reading, event);
-                return Ok(());
-            }
-            Arrival::Read(at) => self.read_from(reading, payload, at)?,
-        }
-        if self.help.has_early(place, direction) { self.read_early(reading) } else { Ok(()) }
-    }
-
-    /// Reads what came too early, as far as its turn has come.
-    #[cold]
-    fn read_early(&mut self, reading: &Reading) -> Result<(), DropReason> {
-        let mut early = [0; LINE_BYTES];
-        while let Some((payload, at)) = self.help.next_early(reading.place, reading.direction, &mut early) {
-            self.read_from(reading, payload, at)?;
-        }
-        Ok(())
-    }
-
-    /// Reads a payload from this byte on.
-    fn read_from(&mut self, reading: &Reading, payload: &[u8], mut at: usize) -> Result<(), DropReason> {
-        let Reading { direction, reader, place, .. } = *reading;
-        let mut announcements = 0;
-        while let Some(InLine { found, start }) =
-            self.help.next_found(place, reader, direction, payload, &mut at)
-        {
-            match found {
-                Found::Nothing | Found::Body(_) => {}
-                Found::Off(event) => {
-                    self.turn_off(reading, event);
-                    return Ok(());
-                }
-                Found::Announced(_) | Found::Mentioned(_) if announcements == MAX_CHANGES => {
-                    self.turn_off(reading, HelperEvent::TooMany);
-                    return Ok(());
-                }
-                Found::Call(message) => self.read_call(reading, payload, &message, start)?,
-                Found::Announced(announced) => {
-                    announcements += 1;
-                    self.announce_in(reading, payload, &announced, start)?;
-                }
-                Found::Mentioned(mentions) => {
-                    announcements += 1;
-                    for mention in mentions.iter() {
-                        self.read_mention(reading, payload, mention, start)?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Expects what a line announces that begins there in the payload, or before it.
-    fn announce_in(
-        &mut self,
-        reading: &Reading,
-        payload: &[u8],
-        announced: &Announced,
-        start: isize,
-    ) -> Result<(), DropReason> {
-        let (at, text) = text_at(payload, &announced.place, start);
-        self.announce(reading, announced, reading.seq.wrapping_add(at), text)
-    }
-
-    /// Does what such a line mentions.
-    fn read_mention(
-        &mut self,
-        reading: &Reading,
-        payload: &[u8],
-        mention: &Mention,
-        start: isize,
-    ) -> Result<(), DropReason> {
-        if let Mention::Announced(announced) = mention {
-            return self.announce_in(reading, payload, announced, start);
-        }
-        if let (at, Some(text)) = text_at(payload, mention.place(), start) {
-            self.translate_mention(reading, mention, reading.seq.wrapping_add(at), text);
-        }
-        Ok(())
-    }
-
-    /// Reads a segment as Linux does.
-    fn read_as_linux(
-        &mut self,
-        reading: &Reading,
-        linux: &LinuxReader,
-        payload: &[u8],
-    ) -> Result<(), DropReason> {
-        let Reading { index, direction, place, seq, .. } = *reading;
-        let family = self.table.entries.at(index).selector.family();
-        let Some(help) = self.help.get_mut(place) else { return Ok(()) };
-        let newlines = &mut help.newlines[direction as usize];
-        let is_read = linux.segments == Segments::All || newlines.begin_at(seq);
-        let found = if is_read { (linux.inspect)(payload, direction, family) } else { Match::None };
-        if found != Match::Partial && payload.ends_with(b"\n") {
-            newlines.note(seq.wrapping_add(payload.len() as u32));
-        }
-        match found {
-            Match::None => Ok(()),
-            Match::Partial => Err(DropReason::HelperPartial),
-            Match::Full(announced) => {
-                let text = payload.get(announced.place.clone());
-                self.announce(reading, &announced, seq.wrapping_add(announced.place.start as u32), text)
-            }
-        }
-    }
-
-    fn turn_off(&mut self, reading: &Reading, event: HelperEvent) {
-        self.help.turn_off(reading.place);
-        self.counters.count_event(Some(reading.helper), event);
-    }
-}
-
-/// A text of a line that begins there in the payload, or before it: how far from the payload's begin, modulo 2^32, and the text if it
-/// has all of it.
-pub(super) fn text_at<'a>(payload: &'a [u8], place: &Range<usize>, start: isize) -> (u32, Option<&'a [u8]>) {
-    let [from, to] = [place.start, place.end].map(|edge| edge as isize + start);
-    let text = usize::try_from(from).ok().and_then(|from| payload.get(from..to as usize));
-    (from as u32, text)
 }

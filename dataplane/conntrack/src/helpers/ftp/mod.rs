@@ -94,9 +94,10 @@ fn rewrite(form: Form, family: Family, address: u128, port: u16) -> Text {
 fn command(line: &Line<'_>, note: &mut u32) -> Found {
     let text = without_telnet(line.bytes);
     let start = line.bytes.len() - text.len();
-    let verb_len = text.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+    let verb_len = text.iter().position(|byte| !(byte.is_ascii_alphabetic() || byte.is_ascii_digit()));
+    let verb_len = verb_len.unwrap_or(text.len());
     let (verb, rest) = text.split_at(verb_len);
-    if matches!(rest, [b'\r' | b'\n', ..]) && verb.is_empty() && !line.is_first {
+    if verb.is_empty() && matches!(rest, [b'\r' | b'\n', ..]) && !line.is_first {
         return Found::Nothing;
     }
     let is = |word: &str| verb.eq_ignore_ascii_case(word.as_bytes());
@@ -106,20 +107,21 @@ fn command(line: &Line<'_>, note: &mut u32) -> Found {
     if !is_command || line.is_first && !OPENING_VERBS.into_iter().any(is) {
         return Found::Off(HelperEvent::OtherProtocol);
     }
-    // One space in front, and the end of the line as Telnet has it (RFC 959 section 5.3).
-    let argument = rest.strip_prefix(b" ").and_then(|text| text.strip_suffix(b"\r\n")).unwrap_or_default();
-    let announces = |parsed: Option<Parsed>, form| {
+    let announces = |parse: fn(&[u8]) -> Option<Parsed>, form| {
+        // One space in front, and the end of the line as Telnet has it (RFC 959 section 5.3).
+        let argument =
+            rest.strip_prefix(b" ").and_then(|text| text.strip_suffix(b"\r\n")).unwrap_or_default();
         let is_all = |parsed: &Parsed| parsed.len == argument.len() && parsed.form == form;
-        announced(parsed.filter(is_all), start + verb_len + 1)
+        announced(parse(argument).filter(is_all), start + verb_len + 1)
     };
     if is("EPSV") && rest.trim_ascii().eq_ignore_ascii_case(b"ALL") {
         *note |= EPSV_ALL;
     } else if *note & EPSV_ALL != 0 {
         // All other ways to announce one are forbidden from then on (RFC 2428 section 4).
     } else if is("PORT") {
-        return announces(numbers(argument), Form::Numbers);
+        return announces(numbers, Form::Numbers);
     } else if is("EPRT") {
-        return announces(extended(argument), Form::Extended);
+        return announces(extended, Form::Extended);
     }
     Found::Nothing
 }

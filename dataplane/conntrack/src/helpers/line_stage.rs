@@ -1,0 +1,198 @@
+//! What comes of lines: each is read once and in order, or as Linux reads them, and what one announces is expected.
+
+use super::found::{Announced, Found, Match, Mention};
+use super::help::InLine;
+use super::shift::MAX_CHANGES;
+use super::slots::Place;
+use super::stream::{Arrival, LINE_BYTES};
+use super::{HelperId, LinuxReader, Segments, StreamReader};
+use crate::frame::Frame;
+use crate::helper_event::HelperEvent;
+use crate::shard::Shard;
+use crate::tuple::Direction;
+use crate::verdict::DropReason;
+use std::ops::Range;
+
+/// The packet that a helper reads, as one of its connection.
+#[derive(Clone, Copy)]
+pub(super) struct Reading {
+    /// The connection's entry.
+    pub(super) index: u32,
+    pub(super) direction: Direction,
+    pub(super) helper: HelperId,
+    pub(super) reader: &'static StreamReader,
+    /// How Linux reads it, if that is how it is to be read.
+    pub(super) linux: Option<&'static LinuxReader>,
+    pub(super) loose: bool,
+    /// What is kept of it.
+    pub(super) place: Place,
+    /// Whether the connection is translated, and with it what it announces.
+    pub(super) is_translated: bool,
+    /// The sequence number that its payload begins with.
+    pub(super) seq: u32,
+    /// By how many bytes it may grow; `None` where it must not be edited.
+    pub(super) room: Option<i32>,
+}
+
+impl Shard {
+    /// Reads the payload of a segment, which lies there in the frame, line by line.
+    ///
+    /// # Errors
+    /// Why it must not leave.
+    #[inline(never)]
+    pub(super) fn read_text<F: Frame>(
+        &mut self,
+        frame: &F,
+        payload: Range<usize>,
+        reading: &Reading,
+    ) -> Result<(), DropReason> {
+        let read = |shard: &mut Self, payload: &[u8]| shard.read_payload(reading, payload);
+        self.with_payload(frame, payload.start, payload.len(), read)
+    }
+
+    fn read_payload(&mut self, reading: &Reading, payload: &[u8]) -> Result<(), DropReason> {
+        let Reading { place, direction, helper, seq, .. } = *reading;
+        let Some(help) = self.help.get(place) else { return Ok(()) };
+        let end = seq.wrapping_add(payload.len() as u32);
+        if help.shifts[direction as usize].is_cut(seq, end) {
+            return Err(DropReason::HelperPartial);
+        }
+        if help.is_off {
+            return Ok(());
+        }
+        if !self.configuration.helpers.is_on(helper) {
+            self.turn_off(reading, HelperEvent::SwitchedOff);
+            return Ok(());
+        }
+        match reading.linux {
+            None => self.read_lines(reading, payload),
+            Some(linux) => self.read_as_linux(reading, linux, payload),
+        }
+    }
+
+    /// Reads each line once, in order.
+    fn read_lines(&mut self, reading: &Reading, payload: &[u8]) -> Result<(), DropReason> {
+        let Reading { direction, reader, place, is_translated, seq, .. } = *reading;
+        let may_announce = is_translated.then_some(|piece: &[u8]| (reader.may_announce)(piece, direction));
+        match self.help.arrive(place, direction, seq, payload, &reader.delimiter, may_announce) {
+            Arrival::Refused => return Err(DropReason::HelperPartial),
+            Arrival::GaveUp(event) => {
+                self.turn_off(reading, event);
+                return Ok(());
+            }
+            Arrival::Read(at) => self.read_from(reading, payload, at)?,
+        }
+        if self.help.has_early(place, direction) { self.read_early(reading) } else { Ok(()) }
+    }
+
+    /// Reads what came too early, as far as its turn has come.
+    #[cold]
+    fn read_early(&mut self, reading: &Reading) -> Result<(), DropReason> {
+        let mut early = [0; LINE_BYTES];
+        while let Some((payload, at)) = self.help.next_early(reading.place, reading.direction, &mut early) {
+            self.read_from(reading, payload, at)?;
+        }
+        Ok(())
+    }
+
+    /// Reads a payload from this byte on.
+    fn read_from(&mut self, reading: &Reading, payload: &[u8], mut at: usize) -> Result<(), DropReason> {
+        let Reading { direction, reader, place, .. } = *reading;
+        let mut announcements = 0;
+        while let Some(InLine { found, start }) =
+            self.help.next_found(place, reader, direction, payload, &mut at)
+        {
+            match found {
+                Found::Nothing | Found::Body(_) => {}
+                Found::Off(event) => {
+                    self.turn_off(reading, event);
+                    return Ok(());
+                }
+                Found::Announced(_) | Found::Mentioned(_) if announcements == MAX_CHANGES => {
+                    self.turn_off(reading, HelperEvent::TooMany);
+                    return Ok(());
+                }
+                Found::Call(message) => self.read_call(reading, payload, &message, start)?,
+                Found::Announced(announced) => {
+                    announcements += 1;
+                    self.announce_in(reading, payload, &announced, start)?;
+                }
+                Found::Mentioned(mentions) => {
+                    announcements += 1;
+                    for mention in mentions.iter() {
+                        self.read_mention(reading, payload, mention, start)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Expects what a line announces that begins there in the payload, or before it.
+    fn announce_in(
+        &mut self,
+        reading: &Reading,
+        payload: &[u8],
+        announced: &Announced,
+        start: isize,
+    ) -> Result<(), DropReason> {
+        let (at, text) = text_at(payload, &announced.place, start);
+        self.announce(reading, announced, reading.seq.wrapping_add(at), text)
+    }
+
+    /// Does what such a line mentions.
+    fn read_mention(
+        &mut self,
+        reading: &Reading,
+        payload: &[u8],
+        mention: &Mention,
+        start: isize,
+    ) -> Result<(), DropReason> {
+        if let Mention::Announced(announced) = mention {
+            return self.announce_in(reading, payload, announced, start);
+        }
+        if let (at, Some(text)) = text_at(payload, mention.place(), start) {
+            self.translate_mention(reading, mention, reading.seq.wrapping_add(at), text);
+        }
+        Ok(())
+    }
+
+    /// Reads a segment as Linux does.
+    fn read_as_linux(
+        &mut self,
+        reading: &Reading,
+        linux: &LinuxReader,
+        payload: &[u8],
+    ) -> Result<(), DropReason> {
+        let Reading { index, direction, place, seq, .. } = *reading;
+        let family = self.table.entries.at(index).selector.family();
+        let Some(help) = self.help.get_mut(place) else { return Ok(()) };
+        let newlines = &mut help.newlines[direction as usize];
+        let is_read = linux.segments == Segments::All || newlines.begin_at(seq);
+        let found = if is_read { (linux.inspect)(payload, direction, family) } else { Match::None };
+        if found != Match::Partial && payload.ends_with(b"\n") {
+            newlines.note(seq.wrapping_add(payload.len() as u32));
+        }
+        match found {
+            Match::None => Ok(()),
+            Match::Partial => Err(DropReason::HelperPartial),
+            Match::Full(announced) => {
+                let text = payload.get(announced.place.clone());
+                self.announce(reading, &announced, seq.wrapping_add(announced.place.start as u32), text)
+            }
+        }
+    }
+
+    fn turn_off(&mut self, reading: &Reading, event: HelperEvent) {
+        self.help.turn_off(reading.place);
+        self.counters.count_event(Some(reading.helper), event);
+    }
+}
+
+/// A text of a line that begins there in the payload, or before it: how far from the payload's begin, modulo 2^32, and the text if it
+/// has all of it.
+pub(super) fn text_at<'a>(payload: &'a [u8], place: &Range<usize>, start: isize) -> (u32, Option<&'a [u8]>) {
+    let [from, to] = [place.start, place.end].map(|edge| edge as isize + start);
+    let text = usize::try_from(from).ok().and_then(|from| payload.get(from..to as usize));
+    (from as u32, text)
+}
