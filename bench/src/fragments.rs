@@ -198,9 +198,8 @@ impl Reassembly {
             let mut verdicts = [Verdict::dropped(DropReason::Truncated); BURST];
             let verdicts = &mut verdicts[..self.burst.len()];
             self.shard.process(self.now, &mut self.burst, verdicts);
-            for (packet, verdict) in self.burst.drain(..).zip(verdicts) {
-                self.dispatcher.apply(self.now, &mut self.shard, &mut self.sink, packet, verdict);
-            }
+            let packets = self.burst.drain(..).zip(verdicts);
+            self.dispatcher.apply_burst(self.now, &mut self.shard, &mut self.sink, packets);
         }
         drop(packets);
         self.came = came;
@@ -245,7 +244,8 @@ impl Traffic {
         arrivals
     }
 
-    /// So many datagrams in tiny fragments, the last of which comes first.
+    /// So many datagrams in tiny fragments, in an order in which the place of each is as far as can be from where it is looked for:
+    /// first every other one, then the rest, one of each half in turn.
     pub fn tiny(&mut self, datagrams: usize) -> Vec<Arrival> {
         let mut arrivals = Vec::with_capacity(datagrams * TINY);
         for _ in 0..datagrams {
@@ -253,7 +253,9 @@ impl Traffic {
             let mut frame = vec![0; ETHERNET_BYTES + IPV4_BYTES + TINY * UNIT];
             connection.write(step, &mut frame);
             let identification = self.identify();
-            arrivals.extend((0..TINY).rev().map(|unit| {
+            let every_other = (1..TINY).step_by(2);
+            let rest = (0..TINY / 2).step_by(2).flat_map(|unit| [unit, unit + TINY / 2]);
+            arrivals.extend(every_other.chain(rest).map(|unit| {
                 let bytes = unit * UNIT..(unit + 1) * UNIT;
                 (port(step), cut(&frame, identification, bytes, unit + 1 == TINY))
             }));

@@ -231,7 +231,7 @@ impl Rounds {
     }
 }
 
-/// Instructions a packet, from the JSON lines of the benchmark of that name.
+/// Instructions a packet, from the JSON lines of the benchmarks that count them.
 fn instructions(text: &str) -> anyhow::Result<Map<String, Value>> {
     let mut figures = Map::new();
     for line in text.lines().filter(|line| line.starts_with('{')) {

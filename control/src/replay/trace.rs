@@ -100,7 +100,7 @@ impl Trace {
                 ("drop", None)
             }
             Action::Reject(..) => ("reject", None),
-            Action::Reassemble => ("hold", None),
+            Action::Reassemble(_) => ("hold", None),
         };
         let next = self.entries.len() + 1;
         let entry = verdict.entry.map(|id| *self.entries.entry((*shard, id)).or_insert(next));

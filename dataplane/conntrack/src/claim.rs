@@ -127,7 +127,7 @@ impl Shard {
         let begun = |entry: &Entry| {
             verdict.direction == Some(Direction::Original) && entry.status.contains(Status::DELEGATED)
         };
-        matches!(verdict.action, Action::Wait | Action::Reassemble)
+        matches!(verdict.action, Action::Wait | Action::Reassemble(_))
             || verdict.entry.and_then(|id| self.entry(id)).is_some_and(begun)
     }
 
@@ -141,7 +141,8 @@ impl Shard {
     /// Lets the signpost go of a packet that no longer waits for its connection to begin, if there is one. A datagram that came
     /// in fragments has one by its first.
     pub fn turn_away<F: Frame>(&mut self, frame: &F) {
-        if let (Some(zone), Ok(headers)) = (delegated_in(frame), wire::parse(frame))
+        if let Some(zone) = delegated_in(frame)
+            && let Ok(headers) = wire::parse(frame)
             && headers.fragment != Fragment::Later
         {
             self.decline(self.whole_tuple(frame, headers, zone), zone);

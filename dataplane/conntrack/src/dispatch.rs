@@ -5,58 +5,29 @@
 //! *hosts* that run them, each with packets and rings of its own.
 
 mod datagram;
+mod host;
+mod messages;
 
-use crate::exchange::{Answered, Message};
+pub use host::Host;
+pub use messages::flush_messages;
+
+use crate::exchange::Answered;
 use crate::fragments::DatagramId;
 use crate::frame::{Frame, Handed};
 use crate::hold::{Held, Waiting};
-use crate::ids::{PortId, ShardId};
+use crate::ids::ShardId;
+use crate::pipeline::BURST;
 use crate::shard::Shard;
 use crate::time::Instant;
-use crate::verdict::{Action, DropReason, Handoff, Verdict};
-use datagram::Datagrams;
-use std::slice;
+use crate::verdict::{Action, DropReason, FragmentOffsets, Handoff, Verdict};
+use arrayvec::ArrayVec;
+use datagram::{Completed, Datagrams};
+use messages::{announce, flush_messages_to, others};
+use std::iter;
 
 /// How often a packet is handed on before it is dropped. One is steered once, and goes by a signpost or back again each time
 /// that its connection has begun or ended at that very moment.
 pub const MAX_HOPS: u8 = 16;
-
-/// What only the owner of packets and rings can do.
-pub trait Host {
-    /// A packet, with the port it came in by and how it came from another shard.
-    type Packet: Frame;
-
-    /// Messages that the lane from another shard holds, at most. So many are taken in at once: what others go on saying
-    /// meanwhile is heard the next time.
-    const LANE: usize;
-
-    /// Does with a packet what a verdict says that is its last: sends it, answers it, drops it.
-    fn finish(&mut self, now: Instant, shard: &mut Shard, packet: Self::Packet, verdict: &Verdict);
-
-    /// Sends a packet that has become the answer to itself back by the port that it came in by.
-    fn reply(&mut self, packet: Self::Packet);
-
-    /// A packet of the box's own making, as if it had come in by a port. `None` where there is no memory for it.
-    fn make(&mut self, ingress: PortId, frame: &[u8]) -> Option<Self::Packet>;
-
-    /// Hands a packet to another shard.
-    ///
-    /// # Errors
-    /// The packet, where there is no room for it.
-    fn hand_off(&mut self, to: ShardId, handed: Handed, packet: Self::Packet) -> Result<(), Self::Packet>;
-
-    /// How many packets can be handed to another shard now.
-    fn room(&self, to: ShardId) -> usize;
-
-    /// How many messages the lane to another shard has room for.
-    fn lane_room(&self, to: ShardId) -> usize;
-
-    /// Says something to another shard, in order. There is room.
-    fn send(&mut self, to: ShardId, message: Message);
-
-    /// The next message from another shard.
-    fn receive(&mut self, from: ShardId) -> Option<Message>;
-}
 
 /// What a shard's packets wait for, and where they go.
 #[derive(Debug)]
@@ -98,8 +69,30 @@ impl<P: Frame> Dispatcher<P> {
         }
     }
 
-    /// Does with a packet what its verdict says. With a fragment that makes its datagram whole the verdict becomes that on the
-    /// datagram.
+    /// Does with packets what their verdicts say, in their order. With a fragment that makes its datagram whole the verdict becomes
+    /// that on the datagram.
+    #[inline]
+    pub fn apply_burst<'a, H: Host<Packet = P>>(
+        &mut self,
+        now: Instant,
+        shard: &mut Shard,
+        host: &mut H,
+        mut packets: impl Iterator<Item = (P, &'a mut Verdict)>,
+    ) {
+        while let Some((packet, verdict)) = packets.next() {
+            let behind = match verdict.action {
+                Action::Reassemble(offsets) => {
+                    self.reassemble(now, shard, host, (packet, offsets, verdict), &mut packets)
+                }
+                _ => Some((packet, verdict)),
+            };
+            if let Some((packet, verdict)) = behind {
+                self.apply(now, shard, host, packet, verdict);
+            }
+        }
+    }
+
+    /// The same with one packet.
     #[inline]
     pub fn apply<H: Host<Packet = P>>(
         &mut self,
@@ -123,9 +116,12 @@ impl<P: Frame> Dispatcher<P> {
             Action::Handoff(to, by) => hand_off(now, shard, host, packet, to, by),
             Action::Hold(_) => self.hold(now, shard, host, Load::Packet(packet), verdict, 0),
             Action::Wait => self.wait(now, shard, host, Load::Packet(packet), verdict),
-            Action::Reassemble => self.reassemble(now, shard, host, packet, verdict),
+            Action::Reassemble(offsets) => {
+                self.reassemble(now, shard, host, (packet, offsets, verdict), &mut iter::empty());
+            }
             Action::Announce(egress) => {
-                announce(shard, host, egress, verdict);
+                announce(shard, host);
+                verdict.action = Action::Forward(egress);
                 host.finish(now, shard, packet, verdict);
             }
         }
@@ -145,7 +141,8 @@ impl<P: Frame> Dispatcher<P> {
             (load, Action::Hold(_)) => self.hold(now, shard, host, load, verdict, tries),
             (load, Action::Wait) => self.wait(now, shard, host, load, verdict),
             (Load::Datagram(id), Action::Announce(egress)) => {
-                announce(shard, host, egress, verdict);
+                announce(shard, host);
+                verdict.action = Action::Forward(egress);
                 self.datagrams.finish(now, shard, host, id, verdict);
             }
             (Load::Packet(packet), _) => self.apply(now, shard, host, packet, verdict),
@@ -170,23 +167,60 @@ impl<P: Frame> Dispatcher<P> {
         self.datagrams.expire(now, shard, host, budget)
     }
 
-    /// Holds a fragment, and decides about its datagram if that is whole with it.
+    /// Holds a fragment and those that come right behind it, and decides about the datagrams that are whole with them: as about
+    /// packets that come together. Gives what comes behind them.
     #[cold]
     #[inline(never)]
-    fn reassemble<H: Host<Packet = P>>(
+    fn reassemble<'a, H: Host<Packet = P>, I: Iterator<Item = (P, &'a mut Verdict)>>(
         &mut self,
         now: Instant,
         shard: &mut Shard,
         host: &mut H,
-        packet: P,
-        verdict: &mut Verdict,
+        (packet, offsets, verdict): (P, FragmentOffsets, &'a mut Verdict),
+        packets: &mut I,
+    ) -> Option<I::Item> {
+        let limits = shard.fragment_limits();
+        let mut whole = Completed::new();
+        let mut next = Some((packet, offsets, verdict));
+        let mut behind = None;
+        while let Some((packet, offsets, verdict)) = next.take() {
+            let completed = self.datagrams.add(now, shard, host, (packet, offsets), &limits, verdict);
+            whole.extend(completed.map(|id| (id, verdict)));
+            if whole.is_full() {
+                break;
+            }
+            match packets.next() {
+                Some((packet, verdict)) if let Action::Reassemble(offsets) = verdict.action => {
+                    next = Some((packet, offsets, verdict));
+                }
+                other => behind = other,
+            }
+        }
+        if !whole.is_empty() {
+            self.decide_datagrams(now, shard, host, whole);
+        }
+        shard.count_fragments_held(self.datagrams.fragments());
+        behind
+    }
+
+    /// Decides about datagrams that are whole, and does with each what its verdict says.
+    #[inline(never)]
+    fn decide_datagrams<H: Host<Packet = P>>(
+        &mut self,
+        now: Instant,
+        shard: &mut Shard,
+        host: &mut H,
+        whole: Completed<'_>,
     ) {
-        if let Some(id) = self.datagrams.add(now, shard, host, packet, verdict) {
-            shard.process(now, slice::from_mut(&mut self.datagrams.whole(id)), slice::from_mut(verdict));
+        let mut decided: ArrayVec<_, BURST> =
+            whole.iter().map(|_| Verdict::dropped(DropReason::Truncated)).collect();
+        let ids = whole.iter().map(|(id, _)| *id);
+        self.datagrams.read_all(ids, |frames| shard.process(now, frames, &mut decided));
+        for ((id, verdict), decided) in whole.into_iter().zip(decided) {
+            *verdict = decided;
             self.apply_to_load(now, shard, host, Load::Datagram(id), verdict, 0);
             shard.count_reassembled();
         }
-        shard.count_fragments_held(self.datagrams.fragments());
     }
 
     /// Takes in what other shards say, and does what packets have waited for. Gives the number of messages, and the
@@ -231,7 +265,7 @@ impl<P: Frame> Dispatcher<P> {
             let (mut verdict, tries) = match &mut load {
                 Load::Packet(packet) => take_up(now, shard, packet, first, answered.granted),
                 Load::Datagram(id) => {
-                    take_up(now, shard, &mut self.datagrams.whole(*id), first, answered.granted)
+                    self.datagrams.read(*id, |whole| take_up(now, shard, whole, first, answered.granted))
                 }
             };
             self.apply_to_load(now, shard, host, load, &mut verdict, tries);
@@ -274,7 +308,7 @@ impl<P: Frame> Dispatcher<P> {
         if let Err(load) = self.push(shard, verdict, Waiting { packet: load, first: None }) {
             match &load {
                 Load::Packet(packet) => shard.turn_away(packet),
-                Load::Datagram(id) => shard.turn_away(&self.datagrams.whole(*id)),
+                Load::Datagram(id) => self.datagrams.read(*id, |whole| shard.turn_away(whole)),
             }
             self.end(now, shard, host, load, DropReason::HoldFull);
         }
@@ -315,38 +349,8 @@ fn take_up<F: Frame>(
     match first {
         Some((verdict, tries)) if granted => (shard.release(frame, &verdict), tries),
         Some((verdict, tries)) => (shard.bind_again(now, frame, &verdict, tries + 1), tries + 1),
-        None => {
-            let mut verdict = [Verdict::dropped(DropReason::HoldFull)];
-            shard.process(now, slice::from_mut(frame), &mut verdict);
-            (verdict[0], 0)
-        }
+        None => (shard.process_one(now, frame), 0),
     }
-}
-
-/// Sends other shards the messages that wait for them, as far as their lanes have room.
-pub fn flush_messages<H: Host>(shard: &mut Shard, host: &mut H) {
-    if !shard.is_silent() {
-        others(shard).for_each(|to| flush_messages_to(shard, host, to));
-    }
-}
-
-fn flush_messages_to<H: Host>(shard: &mut Shard, host: &mut H, to: ShardId) {
-    let mut room = host.lane_room(to);
-    while room > 0
-        && let Some(message) = shard.next_message(to)
-    {
-        host.send(to, message);
-        room -= 1;
-    }
-    shard.exchange.note_room(to, room);
-}
-
-/// Tells all other shards what a packet announces, which leaves then by this port. They have room for it.
-#[cold]
-fn announce<H: Host>(shard: &mut Shard, host: &mut H, egress: PortId, verdict: &mut Verdict) {
-    flush_messages(shard, host);
-    debug_assert!(!shard.exchange.is_announcing(), "an expectation is not made where a lane is full");
-    verdict.action = Action::Forward(egress);
 }
 
 /// Hands a packet to another shard.
@@ -384,17 +388,13 @@ fn end<H: Host>(now: Instant, shard: &mut Shard, host: &mut H, packet: H::Packet
     host.finish(now, shard, packet, &Verdict::dropped(reason));
 }
 
-/// All other shards.
-fn others(shard: &Shard) -> impl Iterator<Item = ShardId> + use<> {
-    let (own, shards) = (shard.steering().own(), shard.steering().shards());
-    (0..shards).map(ShardId).filter(move |other| *other != own)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::configuration::Configuration;
+    use crate::exchange::Message;
     use crate::forward::Forwarding;
+    use crate::ids::PortId;
     use crate::policy::Policy;
     use crate::settings::{Preset, Settings};
     use crate::shard::Capacity;

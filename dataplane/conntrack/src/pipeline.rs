@@ -54,9 +54,22 @@ impl Shard {
         }
     }
 
+    /// The same with one frame, be it a datagram that came in fragments.
+    pub(crate) fn process_one<F: Frame>(&mut self, now: Instant, frame: &mut F) -> Verdict {
+        self.advance(now);
+        let mut verdict = Verdict::dropped(DropReason::Truncated);
+        self.process_slots(&mut [Slot::default()], slice::from_mut(frame), slice::from_mut(&mut verdict));
+        verdict
+    }
+
     fn process_burst<F: Frame>(&mut self, frames: &mut [F], verdicts: &mut [Verdict]) {
         let mut slots = [Slot::default(); BURST];
         let slots = &mut slots[..frames.len().min(BURST)];
+        self.process_slots(slots, frames, verdicts);
+    }
+
+    #[inline(always)]
+    fn process_slots<F: Frame>(&mut self, slots: &mut [Slot], frames: &mut [F], verdicts: &mut [Verdict]) {
         self.parse_burst(slots, frames);
         self.decide_burst(slots, frames, verdicts);
         self.hold_back(verdicts);

@@ -3,6 +3,7 @@
 use crate::ids::{EntryId, PortId, RuleId, ShardId, Zone};
 use crate::tuple::Direction;
 use std::net::IpAddr;
+use std::ops::Range;
 
 /// The conntrack state of a packet, in Linux's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -213,7 +214,8 @@ pub enum Rejection {
 pub enum Action {
     /// Leaves by this port, on a routed box to [`Verdict::next_hop`].
     Forward(PortId),
-    /// Leaves by this port, cut into fragments of as many bytes at most: the MTU there.
+    /// Leaves by this port, cut into fragments of as many bytes at most: the MTU there. As soon as all other shards have been told
+    /// what it announces, if that is anything.
     Fragment(PortId, u16),
     /// Is for the box itself.
     Deliver,
@@ -230,7 +232,23 @@ pub enum Action {
     /// Belongs to an entry whose claim is not answered yet, and is to come again when it is.
     Wait,
     /// Is a fragment, and is held until its datagram is whole ([`crate::fragments`]).
-    Reassemble,
+    Reassemble(FragmentOffsets),
+}
+
+/// Where a fragment is in its frame, in bytes from the start of the first segment: so that headers are walked through once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FragmentOffsets {
+    /// Where its IP header starts.
+    pub l3: u16,
+    /// Where that starts which it brings of its datagram, behind the IPv4 header or the IPv6 fragment header.
+    pub payload: u16,
+}
+
+impl FragmentOffsets {
+    /// The bytes of the headers that each fragment has.
+    pub(crate) fn header(self) -> Range<usize> {
+        self.l3.into()..self.payload.into()
+    }
 }
 
 /// Why a packet is handed to another shard. What is said about a zone holds there, too: a configuration that gives the packet
@@ -308,7 +326,7 @@ impl Verdict {
             | Action::Hold(_)
             | Action::Announce(_)
             | Action::Wait
-            | Action::Reassemble => None,
+            | Action::Reassemble(_) => None,
             Action::Drop(reason) | Action::Reject(reason, _) => Some(reason),
         }
     }

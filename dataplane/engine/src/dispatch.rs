@@ -43,7 +43,7 @@ impl Host for Io {
             | Action::Hold(_)
             | Action::Announce(_)
             | Action::Wait
-            | Action::Reassemble => {}
+            | Action::Reassemble(_) => {}
         }
     }
 

@@ -273,11 +273,12 @@ impl Worker {
         self.shard.process(now, &mut frames, &mut self.verdicts);
         drop(frames);
         self.decided = burst.len();
-        for ((index, mbuf), verdict) in burst.drain().enumerate().zip(&mut self.verdicts) {
+        let packets = burst.drain().enumerate().map(|(index, mbuf)| {
             let (port, handed) = origin(index);
-            let packet = Carried { handed, ..Carried::of(port, mbuf) };
-            self.dispatcher.apply(now, &mut self.shard, &mut self.io, packet, verdict);
-        }
+            Carried { handed, ..Carried::of(port, mbuf) }
+        });
+        let packets = packets.zip(&mut self.verdicts);
+        self.dispatcher.apply_burst(now, &mut self.shard, &mut self.io, packets);
         dispatch::flush_messages(&mut self.shard, &mut self.io);
         self.io.links.flush(&mut self.shard);
     }

@@ -116,7 +116,7 @@ fn packets(shard: &mut Shard, now: Instant, frames: &mut [Verified]) {
     let mut verdicts = vec![Verdict::dropped(DropReason::Truncated); frames.len()];
     shard.process(now, frames, &mut verdicts);
     for (frame, verdict) in frames.iter().zip(&verdicts) {
-        let waits = verdict.action == Action::Reassemble;
+        let waits = matches!(verdict.action, Action::Reassemble(_));
         assert!(verdict.state.is_some() || verdict.drop_reason().is_some() || waits);
         let reason = verdict.invalid.is_some() || verdict.drop_reason() == Some(DropReason::TableFull);
         assert!(verdict.state != Some(State::Invalid) || reason);

@@ -42,7 +42,7 @@ impl Shard {
             | Action::Hold(_)
             | Action::Announce(_)
             | Action::Wait
-            | Action::Reassemble => return None,
+            | Action::Reassemble(_) => return None,
         };
         let headers = &wire::parse(frame).ok()?;
         let as_host = matches!(reason, DropReason::Local | DropReason::Reject);

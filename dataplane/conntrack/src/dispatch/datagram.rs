@@ -1,13 +1,20 @@
 //! What is done with fragments, and with the datagrams that they make.
 
-use super::{Host, MAX_HOPS, end, flush_messages_to};
+use super::messages::{announce, flush_messages_to};
+use super::{Host, MAX_HOPS, end};
 use crate::fragments::{DatagramId, Fragments, Leader, MAX_FRAME_BYTES, Whole, cut};
 use crate::frame::{Frame, Handed};
 use crate::ids::{PortId, ShardId};
+use crate::pipeline::BURST;
+use crate::settings::FragmentLimits;
 use crate::shard::Shard;
 use crate::time::Instant;
-use crate::verdict::{Action, DropReason, Handoff, Verdict};
+use crate::verdict::{Action, DropReason, FragmentOffsets, Handoff, Verdict};
 use crate::wire::ethernet;
+use arrayvec::ArrayVec;
+
+/// Datagrams that are whole, each with where the verdict on it is to stand.
+pub(super) type Completed<'a> = ArrayVec<(DatagramId, &'a mut Verdict), BURST>;
 
 /// The datagrams that come in fragments, and those that leave in fragments.
 #[derive(Debug)]
@@ -36,9 +43,18 @@ impl<P: Frame> Datagrams<P> {
         self.held.check()
     }
 
-    /// A datagram whose fragments have all come, read as one frame.
-    pub(super) fn whole(&mut self, id: DatagramId) -> Whole<'_, P> {
-        self.held.whole(id)
+    /// Has a datagram whose fragments have all come read as one frame.
+    pub(super) fn read<T>(&mut self, id: DatagramId, read: impl FnOnce(&mut Whole<'_, P>) -> T) -> T {
+        self.held.read(id, read)
+    }
+
+    /// The same with several.
+    pub(super) fn read_all(
+        &mut self,
+        ids: impl Iterator<Item = DatagramId>,
+        read: impl FnOnce(&mut [Whole<'_, P>]),
+    ) {
+        self.held.read_all(ids, read);
     }
 
     /// Ends what is over of the datagrams whose fragments are held, at most `budget` steps of it. False when there is more to do.
@@ -61,16 +77,16 @@ impl<P: Frame> Datagrams<P> {
         now: Instant,
         shard: &mut Shard,
         host: &mut H,
-        packet: P,
+        (packet, offsets): (P, FragmentOffsets),
+        limits: &FragmentLimits,
         verdict: &mut Verdict,
     ) -> Option<DatagramId> {
-        let Some(piece) = shard.read_fragment(&packet) else {
+        let Some(piece) = shard.read_fragment(&packet, offsets) else {
             end(now, shard, host, packet, DropReason::Truncated);
             return None;
         };
-        let limits = shard.fragment_limits();
         let mut lose = |packet, reason| lose_fragment(now, shard, host, packet, reason);
-        self.held.add(now, &limits, piece, packet, &mut lose).unwrap_or_else(|reason| {
+        self.held.add(now, limits, piece, packet, &mut lose).unwrap_or_else(|reason| {
             *verdict = Verdict::dropped(reason);
             None
         })
@@ -86,7 +102,9 @@ impl<P: Frame> Datagrams<P> {
         id: DatagramId,
         verdict: &Verdict,
     ) {
-        if verdict.action == Action::Deliver && shard.answer_in_place(&mut self.held.whole(id), verdict) {
+        if verdict.action == Action::Deliver
+            && self.held.read(id, |whole| shard.answer_in_place(whole, verdict))
+        {
             return self.reply(shard, host, id);
         }
         let mut leader = None;
@@ -94,17 +112,17 @@ impl<P: Frame> Datagrams<P> {
             Action::Reject(reason, _) => Verdict { action: Action::Drop(reason), ..*verdict },
             _ => *verdict,
         };
-        while let Some(mut packet) = self.held.take(id) {
+        while let Some((mut packet, offsets)) = self.held.take(id) {
             if verdict.action == Action::Deliver {
                 shard.count_delivery();
             }
             let Some(leader) = &leader else {
-                leader = Leader::of(&packet);
+                leader = Leader::of(&packet, offsets);
                 host.finish(now, shard, packet, verdict);
                 continue;
             };
             match of_later.action {
-                Action::Forward(_) => leader.lead(&mut packet, shard.is_routed()),
+                Action::Forward(_) => leader.lead(&mut packet, offsets, shard.is_routed()),
                 Action::Drop(reason) => shard.count_drops(reason, 1),
                 _ => {}
             }
@@ -115,12 +133,12 @@ impl<P: Frame> Datagrams<P> {
     /// Sends the fragments of a datagram, whose first says what they have become, back to where they came from.
     fn reply<H: Host<Packet = P>>(&mut self, shard: &mut Shard, host: &mut H, id: DatagramId) {
         let mut leader = None;
-        while let Some(mut packet) = self.held.take(id) {
+        while let Some((mut packet, offsets)) = self.held.take(id) {
             shard.count_delivery();
             match &leader {
-                None => leader = Leader::of(&packet),
+                None => leader = Leader::of(&packet, offsets),
                 Some(leader) => {
-                    leader.lead(&mut packet, true);
+                    leader.lead(&mut packet, offsets, true);
                     ethernet::invert(packet.head_mut());
                 }
             }
@@ -140,6 +158,7 @@ impl<P: Frame> Datagrams<P> {
         verdict: &mut Verdict,
         (egress, mtu): (PortId, u16),
     ) {
+        announce(shard, host);
         verdict.action = Action::Forward(egress);
         if send_cut(now, shard, host, &packet, verdict, mtu, &mut self.scratch) {
             shard.count_fragmented(1);
@@ -159,8 +178,11 @@ impl<P: Frame> Datagrams<P> {
         verdict: &mut Verdict,
         (egress, mtu): (PortId, u16),
     ) {
+        announce(shard, host);
         verdict.action = Action::Forward(egress);
-        if send_cut(now, shard, host, &self.held.whole(id), verdict, mtu, &mut self.scratch) {
+        let scratch = &mut self.scratch;
+        let is_sent = self.held.read(id, |whole| send_cut(now, shard, host, whole, verdict, mtu, scratch));
+        if is_sent {
             shard.count_fragmented(self.held.count(id));
             while self.held.take(id).is_some() {}
         } else {
@@ -180,14 +202,14 @@ impl<P: Frame> Datagrams<P> {
         by: Handoff,
     ) {
         flush_messages_to(shard, host, to);
-        let hops = self.held.whole(id).hops() + 1;
+        let hops = self.held.read(id, |whole| whole.hops()) + 1;
         let reason = if hops > MAX_HOPS {
             DropReason::HandoffLoop
         } else if shard.has_messages(to) || host.room(to) < self.held.count(id) {
             DropReason::HandoffFull
         } else {
             let handed = Handed { from: shard.steering().own(), by, hops };
-            while let Some(packet) = self.held.take(id) {
+            while let Some((packet, _)) = self.held.take(id) {
                 if let Err(packet) = host.hand_off(to, handed, packet) {
                     end(now, shard, host, packet, DropReason::HandoffFull);
                 }
@@ -195,7 +217,7 @@ impl<P: Frame> Datagrams<P> {
             return;
         };
         if let Handoff::Delegation(zone) = by {
-            shard.take_back(&self.held.whole(id), to, zone);
+            self.held.read(id, |whole| shard.take_back(whole, to, zone));
         }
         self.end(now, shard, host, id, reason);
     }

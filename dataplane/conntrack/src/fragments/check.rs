@@ -1,6 +1,7 @@
 //! What must hold between two fragments, whatever came in: for tests and fuzzers.
 
 use super::datagrams::{Datagram, Stage};
+use super::directory::Item;
 use super::slots::buffers;
 use super::{Fragments, NONE};
 use crate::frame::Frame;
@@ -18,7 +19,7 @@ impl<P: Frame> Fragments<P> {
         for (number, datagram) in live() {
             self.check_chain(datagram)?;
             (fragments, taken) = (fragments + u32::from(datagram.fragments), taken + datagram.buffers);
-            let found = self.datagrams.find(datagram.key, self.hasher.hash_one(datagram.key));
+            let found = self.datagrams.find(&datagram.key, datagram.hash());
             if is_waiting(datagram) && found != Some(number) {
                 return Err(format!("{datagram:?} is not found by its key, but {found:?}"));
             }
@@ -57,7 +58,7 @@ impl<P: Frame> Fragments<P> {
             if slot.previous != previous || slot.start < end || slot.end <= slot.start {
                 return Err(format!("{datagram:?} is not in order"));
             }
-            (fragments, taken, end) = (fragments + 1, taken + buffers(packet), slot.end);
+            (fragments, taken, end) = (fragments + 1, taken + u32::from(buffers(packet)), slot.end);
             (previous, next) = (next, slot.next);
         }
         if (datagram.fragments, datagram.buffers, datagram.last) != (fragments, taken, previous) {

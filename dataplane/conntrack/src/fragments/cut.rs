@@ -32,7 +32,7 @@ pub(crate) fn cut<F: Frame>(
             }
             (0, false)
         }
-        None => ipv4::fragment_field(&out[l3..]),
+        None => out[l3..].first_chunk().map_or((0, false), ipv4::fragment_field),
     };
     let room = usize::from(mtu_bytes).saturating_sub(l4 - l3);
     let mut left = headers.l4_len as usize;

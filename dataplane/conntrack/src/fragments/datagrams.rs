@@ -1,8 +1,8 @@
 //! Datagrams that have come in part, and where their fragments are.
 
-use super::directory::{Chain, Directory, Item};
+use super::directory::{Directory, Item};
 use super::piece::{Key, Piece, exceeds};
-use super::{NONE, Slots};
+use super::{NONE, Neighbours, Slots};
 use crate::time::Tick;
 use crate::verdict::DropReason;
 use crate::wheel::{Timer, Timers};
@@ -23,7 +23,7 @@ pub(super) enum Stage {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Datagram {
     pub(super) key: Key,
-    chain: Chain,
+    hash: u32,
     pub(super) stage: Stage,
     deadline: Tick,
     timer: Timer,
@@ -52,10 +52,10 @@ pub(super) struct Datagram {
 
 impl Datagram {
     /// One of which nothing has come.
-    pub(super) fn new(key: Key, deadline: Tick) -> Self {
+    pub(super) fn new(key: Key, hash: u32, deadline: Tick) -> Self {
         Self {
             key,
-            chain: Chain::NONE,
+            hash,
             stage: Stage::Unfinished,
             deadline,
             timer: Timer::default(),
@@ -75,13 +75,12 @@ impl Datagram {
         }
     }
 
-    /// Whether a fragment can be part of it together with those that are there, and behind which of them: [`NONE`] is for the
-    /// first.
+    /// Between which of those that are there a fragment belongs, if it can be part of the datagram together with them.
     ///
     /// # Errors
     /// [`DropReason::FragmentDuplicate`] for one that may be ignored (RFC 8200 section 4.5, RFC 5722); all other reasons are the
     /// datagram's end.
-    pub(super) fn place<P>(&self, slots: &Slots<P>, piece: &Piece) -> Result<u32, DropReason> {
+    pub(super) fn place<P>(&self, slots: &Slots<P>, piece: &Piece) -> Result<Neighbours, DropReason> {
         let is_beyond = |end| piece.end > end || piece.is_last && piece.end < end;
         if piece.is_impossible()
             || self.end.is_some_and(is_beyond)
@@ -89,7 +88,7 @@ impl Datagram {
         {
             return Err(DropReason::FragmentLength);
         }
-        let (before, after) = self.neighbours(slots, piece.start);
+        let neighbours @ [before, after] = self.neighbours(slots, piece.start);
         if before != NONE && slots.at(before).end > piece.start {
             let is_known = piece.end <= slots.at(before).end;
             return Err(if is_known { DropReason::FragmentDuplicate } else { DropReason::FragmentOverlap });
@@ -97,33 +96,44 @@ impl Datagram {
         if after != NONE && slots.at(after).start < piece.end {
             return Err(DropReason::FragmentOverlap);
         }
-        Ok(before)
+        Ok(neighbours)
     }
 
-    /// The fragments before and behind which one that starts there belongs. Most come in their order or in the inverse one, and
-    /// others near the one that came before.
-    fn neighbours<P>(&self, slots: &Slots<P>, start: u32) -> (u32, u32) {
-        if self.last == NONE || slots.at(self.last).start <= start {
-            return (self.last, NONE);
+    /// The fragments before and behind which one that starts there belongs. Most come in their order or in the inverse one;
+    /// others are looked for from the nearest of three: the first, the last, and the one that came before. In the worst order
+    /// that goes past a tenth of them.
+    fn neighbours<P>(&self, slots: &Slots<P>, start: u32) -> Neighbours {
+        let start_of = |number: u32| slots.at(number).start;
+        if self.last == NONE || start_of(self.last) <= start {
+            return [self.last, NONE];
         }
-        if start < slots.at(self.first).start {
-            return (NONE, self.first);
+        if start < start_of(self.first) {
+            return [NONE, self.first];
         }
-        let mut before = self.latest;
-        while slots.at(before).start > start {
+        let nearer = |a: u32, b: u32| {
+            if start_of(a).abs_diff(start) <= start_of(b).abs_diff(start) { a } else { b }
+        };
+        let mut before = nearer(nearer(self.latest, self.first), self.last);
+        while start_of(before) > start {
             before = slots.at(before).previous;
         }
         let mut after = slots.at(before).next;
-        while slots.at(after).start <= start {
+        while start_of(after) <= start {
             (before, after) = (after, slots.at(after).next);
         }
-        (before, after)
+        [before, after]
     }
 
-    /// Counts a fragment in that has its place.
-    pub(super) fn grow(&mut self, piece: &Piece, buffers: u32) {
+    /// Takes a fragment in that has its place.
+    pub(super) fn take_in(&mut self, piece: &Piece, slot: u32, [before, after]: Neighbours) {
+        if before == NONE {
+            self.first = slot;
+        }
+        if after == NONE {
+            self.last = slot;
+        }
+        self.latest = slot;
         self.fragments += 1;
-        self.buffers += buffers;
         self.bytes += piece.end - piece.start;
         self.largest_bytes = self.largest_bytes.max(piece.packet_bytes);
         if piece.is_fixed {
@@ -141,7 +151,7 @@ impl Datagram {
     }
 
     /// What is wrong with it as a whole, behind the headers of its first fragment, which are so long.
-    pub(super) fn fault(&self, header_bytes: u32) -> Option<DropReason> {
+    pub(super) fn fault(&self, header_bytes: u16) -> Option<DropReason> {
         const WITHOUT_ECN: u8 = 1;
         if exceeds(header_bytes, self.bytes) {
             Some(DropReason::FragmentLength)
@@ -162,6 +172,11 @@ impl Datagram {
         self.bytes - slots.at(self.first).end
     }
 
+    /// Whether it is found by its key, so that fragments of it are awaited, if only to be dropped.
+    pub(super) const fn is_awaited(&self) -> bool {
+        matches!(self.stage, Stage::Unfinished | Stage::Dead(_))
+    }
+
     /// Whether its time is over.
     pub(super) const fn is_due(&self, now: Tick) -> bool {
         self.deadline.is_due(now)
@@ -171,16 +186,12 @@ impl Datagram {
 impl Item for Datagram {
     type Key = Key;
 
-    fn key(&self) -> Key {
-        self.key
+    fn key(&self) -> &Key {
+        &self.key
     }
 
-    fn chain(&self) -> &Chain {
-        &self.chain
-    }
-
-    fn chain_mut(&mut self) -> &mut Chain {
-        &mut self.chain
+    fn hash(&self) -> u32 {
+        self.hash
     }
 }
 

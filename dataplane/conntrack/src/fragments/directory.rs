@@ -1,37 +1,34 @@
-//! Things that are found by a key: a fixed number of places, of which those in use are chained in hashed buckets, and those that
-//! are free in a list.
+//! Things that are found by a key: a fixed number of places, and a table of their hashes, in which each stands at the first place
+//! that is free from its own on (linear probing). Half of the table is free, so that one look at a cache line mostly tells whether
+//! a key is there.
 
 use super::NONE;
 
 /// What can be found.
 pub(super) trait Item {
     /// What it is found by.
-    type Key: Copy + Eq;
+    type Key: Eq;
 
-    fn key(&self) -> Self::Key;
+    fn key(&self) -> &Self::Key;
 
-    fn chain(&self) -> &Chain;
-
-    fn chain_mut(&mut self) -> &mut Chain;
+    /// The hash of its key.
+    fn hash(&self) -> u32;
 }
 
-/// The bucket of an item, and the next there; or the next of the free places.
+/// A place of the table.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Chain {
-    bucket: usize,
-    next: u32,
-}
-
-impl Chain {
-    /// That of an item which is in no bucket yet.
-    pub(super) const NONE: Self = Self { bucket: 0, next: NONE };
+struct Bucket {
+    hash: u32,
+    /// The item; [`NONE`] where it is free.
+    number: u32,
 }
 
 #[derive(Debug)]
 pub(super) struct Directory<T> {
     places: Box<[T]>,
-    buckets: Box<[u32]>,
-    free: u32,
+    buckets: Box<[Bucket]>,
+    /// The places that are free.
+    free: Vec<u32>,
 }
 
 impl<T: Item> Directory<T> {
@@ -40,19 +37,15 @@ impl<T: Item> Directory<T> {
     where
         T: Copy,
     {
-        let mut places = vec![vacant; room as usize];
-        for (next, place) in (1..room).zip(&mut places) {
-            place.chain_mut().next = next;
-        }
         Self {
-            places: places.into(),
-            buckets: vec![NONE; room.next_power_of_two() as usize].into(),
-            free: if room > 0 { 0 } else { NONE },
+            places: vec![vacant; room as usize].into(),
+            buckets: vec![Bucket { hash: 0, number: NONE }; (2 * room as usize).next_power_of_two()].into(),
+            free: (0..room).rev().collect(),
         }
     }
 
     pub(super) const fn is_full(&self) -> bool {
-        self.free == NONE
+        self.free.is_empty()
     }
 
     pub(super) fn at(&self, number: u32) -> &T {
@@ -63,41 +56,70 @@ impl<T: Item> Directory<T> {
         &mut self.places[number as usize]
     }
 
-    /// The number of the item of a key, which has this hash.
-    pub(super) fn find(&self, key: T::Key, hash: u64) -> Option<u32> {
-        let mut number = self.buckets[self.bucket(hash)];
-        while number != NONE && self.at(number).key() != key {
-            number = self.at(number).chain().next;
-        }
-        (number != NONE).then_some(number)
+    pub(super) fn get(&self, number: u32) -> Option<&T> {
+        self.places.get(number as usize)
     }
 
-    /// Takes an item in, whose key has this hash. `None` where there is no room.
-    pub(super) fn insert(&mut self, hash: u64, item: T) -> Option<u32> {
-        let number = self.free;
-        let bucket = self.bucket(hash);
-        self.free = self.places.get(number as usize)?.chain().next;
-        let next = std::mem::replace(&mut self.buckets[bucket], number);
-        let place = self.at_mut(number);
-        *place = item;
-        *place.chain_mut() = Chain { bucket, next };
+    /// Fetches where a hash is looked for.
+    pub(super) fn prefetch(&self, hash: u32) {
+        self.buckets.get(self.place(hash)).into_iter().for_each(sluice_memory::prefetch);
+    }
+
+    /// Fetches an item, if there is one of this number.
+    pub(super) fn prefetch_item(&self, number: u32) {
+        self.get(number).into_iter().for_each(sluice_memory::prefetch);
+    }
+
+    /// The number of the item of a key, which has this hash.
+    pub(super) fn find(&self, key: &T::Key, hash: u32) -> Option<u32> {
+        let mut place = self.place(hash);
+        loop {
+            let bucket = self.buckets[place];
+            if bucket.number == NONE {
+                return None;
+            }
+            if bucket.hash == hash && self.at(bucket.number).key() == key {
+                return Some(bucket.number);
+            }
+            place = self.next(place);
+        }
+    }
+
+    /// Takes an item in. `None` where there is no room.
+    pub(super) fn insert(&mut self, item: T) -> Option<u32> {
+        let number = self.free.pop()?;
+        let hash = item.hash();
+        let mut place = self.place(hash);
+        while self.buckets[place].number != NONE {
+            place = self.next(place);
+        }
+        self.buckets[place] = Bucket { hash, number };
+        *self.at_mut(number) = item;
         Some(number)
     }
 
     /// Lets an item be found no more. Its place stays its own.
     pub(super) fn unlink(&mut self, number: u32) {
-        let Chain { bucket, next } = *self.at(number).chain();
-        let mut link = &mut self.buckets[bucket];
-        while *link != number {
-            link = &mut self.places[*link as usize].chain_mut().next;
+        let mut hole = self.place(self.at(number).hash());
+        while self.buckets[hole].number != number {
+            hole = self.next(hole);
         }
-        *link = next;
+        // What stands behind it and would rather have stood here moves up.
+        let mut place = self.next(hole);
+        while self.buckets[place].number != NONE {
+            let own = self.place(self.buckets[place].hash);
+            if self.distance(own, place) >= self.distance(hole, place) {
+                self.buckets[hole] = self.buckets[place];
+                hole = place;
+            }
+            place = self.next(place);
+        }
+        self.buckets[hole].number = NONE;
     }
 
     /// Gives the place of an item that is found no more to the next one.
     pub(super) fn free(&mut self, number: u32) {
-        let free = std::mem::replace(&mut self.free, number);
-        self.at_mut(number).chain_mut().next = free;
+        self.free.push(number);
     }
 
     /// What is in all places, be they free or not.
@@ -105,7 +127,71 @@ impl<T: Item> Directory<T> {
         self.places.iter()
     }
 
-    const fn bucket(&self, hash: u64) -> usize {
-        hash as usize & (self.buckets.len() - 1)
+    const fn mask(&self) -> usize {
+        self.buckets.len() - 1
+    }
+
+    /// Where an item of this hash would stand if nobody else did.
+    const fn place(&self, hash: u32) -> usize {
+        hash as usize & self.mask()
+    }
+
+    const fn next(&self, place: usize) -> usize {
+        (place + 1) & self.mask()
+    }
+
+    const fn distance(&self, from: usize, to: usize) -> usize {
+        to.wrapping_sub(from) & self.mask()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A key whose hash is its last digit.
+    #[derive(Clone, Copy)]
+    struct Number(u32);
+
+    impl Item for Number {
+        type Key = u32;
+
+        fn key(&self) -> &u32 {
+            &self.0
+        }
+
+        fn hash(&self) -> u32 {
+            self.0 % 10
+        }
+    }
+
+    fn find(directory: &Directory<Number>, key: u32) -> Option<u32> {
+        let found = directory.find(&key, key % 10)?;
+        assert_eq!(*directory.at(found).key(), key);
+        Some(found)
+    }
+
+    #[test]
+    fn whatever_goes_the_others_are_found() {
+        // All orders of going, of keys that crowd at the end of the table and beyond.
+        let keys = [6, 7, 16, 5, 17, 8];
+        for order in 0..720 {
+            let mut directory = Directory::new(4 + 2, Number(0));
+            for key in keys {
+                assert!(find(&directory, key).is_none());
+                directory.insert(Number(key)).unwrap();
+            }
+            assert!(directory.is_full() && directory.insert(Number(1)).is_none());
+            let (mut left, mut order) = (keys.to_vec(), order);
+            while !left.is_empty() {
+                let gone = left.swap_remove(order % left.len());
+                order /= left.len() + 1;
+                let number = find(&directory, gone).unwrap();
+                directory.unlink(number);
+                directory.free(number);
+                assert!(find(&directory, gone).is_none());
+                assert!(left.iter().all(|key| find(&directory, *key).is_some()), "{left:?} without {gone}");
+            }
+        }
     }
 }

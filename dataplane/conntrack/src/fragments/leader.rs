@@ -2,57 +2,70 @@
 
 use crate::family::Family;
 use crate::frame::Frame;
-use crate::wire::{self, ipv4, ipv6};
+use crate::verdict::FragmentOffsets;
+use crate::wire::bytes::{u16_at, u32_at};
+use crate::wire::{checksum, field, ipv4, ipv6};
 
 /// The IP header of a first fragment, as it leaves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Leader {
+    family: Family,
     header: [u8; ipv6::HEADER_BYTES],
     /// What IPv6's fragment header says that is cut into fragments.
-    next_header: Option<u8>,
+    next_header: u8,
 }
 
 impl Leader {
-    /// That of a fragment. `None` where it is none.
-    pub(crate) fn of<F: Frame>(first: &F) -> Option<Self> {
-        let headers = wire::parse(first).ok()?;
-        let l3 = first.head().get(usize::from(headers.l3_offset)..)?;
+    /// That of a fragment, which is where these offsets say. `None` where it is none.
+    pub(crate) fn of<F: Frame>(first: &F, offsets: FragmentOffsets) -> Option<Self> {
+        let l3 = first.head().get(offsets.header())?;
+        let family = if l3.first()? >> 4 == 4 { Family::V4 } else { Family::V6 };
+        let next_header = match family {
+            Family::V4 => 0,
+            Family::V6 => l3.last_chunk::<{ ipv6::FRAGMENT_HEADER_BYTES }>()?[field::extension::NEXT_HEADER],
+        };
         let mut header = [0; ipv6::HEADER_BYTES];
-        let there = l3.len().min(header.len());
-        header[..there].copy_from_slice(&l3[..there]);
-        let is_v6 = headers.tuple.family() == Family::V6;
-        let place = is_v6.then(|| ipv6::fragment_header_place(l3)).flatten();
-        Some(Self { header, next_header: place.and_then(|place| l3.get(place)).copied() })
+        match l3.first_chunk() {
+            Some(fixed) => header = *fixed,
+            None => header[..l3.len()].copy_from_slice(l3),
+        }
+        Some(Self { family, header, next_header })
     }
 
-    /// Gives a later fragment the same addresses and, of IPv4, identification, of IPv6, next header: of several that the fragments
-    /// name, only the first one's counts (RFC 8200 section 4.5). Where the packets are routed, the same TTL or hop
-    /// limit, too, as in Linux.
-    pub(crate) fn lead<F: Frame>(&self, later: &mut F, is_routed: bool) {
-        let Ok(headers) = wire::parse(later) else { return };
-        let (start, end) = (usize::from(headers.l3_offset), usize::from(headers.l4_offset));
-        let Some(header) = later.head_mut().get_mut(start..end) else { return };
-        let mut take = |from: usize, to: usize| {
-            if let (Some(field), Some(value)) = (header.get_mut(from..to), self.header.get(from..to)) {
-                field.copy_from_slice(value);
-            }
-        };
-        match headers.tuple.family() {
+    /// Gives a later fragment, which is where these offsets say, the same addresses and, of IPv4, identification, of IPv6, next
+    /// header: of several that the fragments name, only the first one's counts (RFC 8200 section 4.5). Where the packets are
+    /// routed, the same TTL or hop limit, too, as in Linux.
+    pub(crate) fn lead<F: Frame>(&self, later: &mut F, offsets: FragmentOffsets, is_routed: bool) {
+        let Some(header) = later.head_mut().get_mut(offsets.header()) else { return };
+        match self.family {
             Family::V4 => {
-                take(4, 6);
-                take(12, 20);
-                if is_routed {
-                    take(8, 9);
+                let Some(fixed) = header.first_chunk_mut::<{ ipv4::HEADER_BYTES }>() else { return };
+                let Some(own): Option<&[u8; ipv4::HEADER_BYTES]> = self.header.first_chunk() else { return };
+                let mut change = checksum::change(
+                    u16_at(fixed, field::ipv4::IDENTIFICATION).into(),
+                    u16_at(own, field::ipv4::IDENTIFICATION).into(),
+                );
+                for field in [field::ipv4::SOURCE, field::ipv4::DESTINATION] {
+                    change += checksum::change(u32_at(fixed, field.clone()), u32_at(own, field));
                 }
-                ipv4::write_checksum(header);
+                if is_routed {
+                    let ttl = |header: &[u8; ipv4::HEADER_BYTES]| u32::from(header[field::ipv4::TTL]) << 8;
+                    change += checksum::change(ttl(fixed), ttl(own));
+                    fixed[field::ipv4::TTL] = own[field::ipv4::TTL];
+                }
+                for field in [field::ipv4::IDENTIFICATION, field::ipv4::ADDRESSES] {
+                    fixed[field.clone()].copy_from_slice(&own[field]);
+                }
+                checksum::add_in(fixed, field::ipv4::CHECKSUM, change);
             }
             Family::V6 => {
-                take(8, 40);
-                if is_routed {
-                    take(7, 8);
+                if let Some(fragment_header) = header.last_chunk_mut::<{ ipv6::FRAGMENT_HEADER_BYTES }>() {
+                    fragment_header[field::extension::NEXT_HEADER] = self.next_header;
                 }
-                if let (Some(next), Some(place)) = (self.next_header, ipv6::fragment_header_place(header)) {
-                    header[place] = next;
+                let Some(fixed) = header.first_chunk_mut::<{ ipv6::HEADER_BYTES }>() else { return };
+                fixed[field::ipv6::ADDRESSES].copy_from_slice(&self.header[field::ipv6::ADDRESSES]);
+                if is_routed {
+                    fixed[field::ipv6::HOP_LIMIT] = self.header[field::ipv6::HOP_LIMIT];
                 }
             }
         }

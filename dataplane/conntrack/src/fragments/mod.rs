@@ -26,17 +26,18 @@ pub(crate) use piece::Piece;
 pub(crate) use whole::Whole;
 
 use crate::family::Family;
-use crate::frame::{Frame, Reassembled};
+use crate::frame::Frame;
 use crate::settings::{FRAGMENT_BUFFER_BYTES, FragmentLimits};
 use crate::time::{Instant, Tick};
-use crate::verdict::DropReason;
+use crate::verdict::{DropReason, FragmentOffsets};
 use crate::wheel::Wheel;
 use ahash::RandomState;
 use datagrams::{Datagram, Stage};
-use directory::Directory;
+use directory::{Directory, Item};
 use piece::Key;
-use slots::{Slots, buffers};
+use slots::{Neighbours, Slot, Slots, buffers};
 use sources::{SourceKey, Sources};
+use std::hash::Hash;
 use std::time::Duration;
 
 /// The end of a list.
@@ -59,6 +60,8 @@ pub(crate) struct Fragments<P> {
     datagrams: Directory<Datagram>,
     sources: Sources,
     hasher: RandomState,
+    /// The datagram that a fragment has come of last.
+    latest: u32,
     wheel: Wheel,
     now: Instant,
     /// All that was due by then has ended.
@@ -72,13 +75,14 @@ impl<P: Frame> Fragments<P> {
     /// Room for so many bytes of packets, found by a secret key.
     pub(crate) fn new(memory_bytes: u32, hasher: RandomState, now: Instant) -> Self {
         let room = memory_bytes / FRAGMENT_BUFFER_BYTES;
-        let mut vacant = Datagram::new(Key::none(), Tick::at(now));
+        let mut vacant = Datagram::new(Key::none(), 0, Tick::at(now));
         vacant.stage = Stage::Free;
         Self {
             slots: Slots::new(room),
             datagrams: Directory::new(room, vacant),
             sources: Sources::new(room, room),
             hasher,
+            latest: NONE,
             wheel: Wheel::new(Tick::at(now)),
             now,
             expired_by: now,
@@ -110,57 +114,42 @@ impl<P: Frame> Fragments<P> {
             piece.trim(&mut packet);
         }
         let buffers = buffers(&packet);
-        let hash = self.hasher.hash_one(piece.key);
-        let found = self.find(&piece.key, hash, drop);
-        let placed = match found.or_else(|| self.begin(limits, &piece.key, hash, drop)) {
-            Some(number) => self.place(number, limits, &piece, buffers, drop).map(|before| (number, before)),
+        let placed = match self.find_or_begin(limits, &piece.key, drop) {
+            Some(number) => self.place(number, limits, &piece, buffers, drop).map(|place| (number, place)),
             None => Err(DropReason::FragmentLimit),
         };
-        let (number, before) = match placed {
+        let (number, neighbours) = match placed {
             Ok(placed) => placed,
             Err(reason) => {
                 drop(packet, reason);
                 return Err(reason);
             }
         };
+        let slot = self.slots.insert(&piece, packet, buffers, neighbours);
         let datagram = self.datagrams.at_mut(number);
-        let after = if before == NONE { datagram.first } else { self.slots.at(before).next };
-        let slot = self.slots.insert(&piece, packet, before, after);
-        if before == NONE {
-            datagram.first = slot;
-        }
-        if after == NONE {
-            datagram.last = slot;
-        }
-        datagram.latest = slot;
-        datagram.grow(&piece, buffers);
-        self.buffers += buffers;
-        let Datagram { source, first, .. } = *datagram;
-        self.sources.weigh(source, self.sources.at(source).buffers + buffers);
-        let datagram = self.datagrams.at(number);
-        if !datagram.is_whole() {
-            return Ok(None);
-        }
-        if let Some(reason) = datagram.fault(self.slots.at(first).header_bytes) {
-            self.kill(number, reason, drop);
-            return Err(reason);
-        }
-        self.wheel.disarm(&mut self.datagrams, number);
-        self.unlink(number);
-        self.datagrams.at_mut(number).stage = Stage::Whole;
-        Ok(Some(DatagramId(number)))
-    }
-
-    /// A whole datagram, read as one frame.
-    pub(crate) fn whole(&mut self, DatagramId(number): DatagramId) -> Whole<'_, P> {
-        let datagram = self.datagrams.at(number);
-        let reassembled = Reassembled {
-            rest_bytes: datagram.rest_bytes(&self.slots),
-            largest_bytes: datagram.largest_bytes,
-            may_be_fragmented: datagram.largest_fixed_bytes < datagram.largest_bytes,
-            has_seen_congestion: datagram.has_seen_congestion(),
+        datagram.take_in(&piece, slot, neighbours);
+        self.buffers += u32::from(buffers);
+        let fault = match datagram.is_whole() {
+            false => None,
+            true => match datagram.fault(self.slots.at(datagram.first).header_bytes) {
+                None => {
+                    self.wheel.disarm(&mut self.datagrams, number);
+                    self.unlink(number);
+                    let datagram = self.datagrams.at_mut(number);
+                    datagram.stage = Stage::Whole;
+                    datagram.buffers += u32::from(buffers);
+                    return Ok(Some(DatagramId(number)));
+                }
+                fault => fault,
+            },
         };
-        Whole { first: datagram.first, slots: &mut self.slots, reassembled }
+        datagram.buffers += u32::from(buffers);
+        let source = datagram.source;
+        self.sources.weigh(source, self.sources.at(source).buffers + u32::from(buffers));
+        fault.map_or(Ok(None), |reason| {
+            self.kill(number, reason, drop);
+            Err(reason)
+        })
     }
 
     /// How many fragments a whole datagram has.
@@ -168,19 +157,21 @@ impl<P: Frame> Fragments<P> {
         usize::from(self.datagrams.at(number).fragments)
     }
 
-    /// Takes the next fragment of a whole datagram out, in order. Behind the last the datagram is forgotten.
-    pub(crate) fn take(&mut self, DatagramId(number): DatagramId) -> Option<P> {
+    /// Takes the next fragment of a whole datagram out, in order, and says where it is in its frame. Behind the last the datagram
+    /// is forgotten.
+    pub(crate) fn take(&mut self, DatagramId(number): DatagramId) -> Option<(P, FragmentOffsets)> {
         let datagram = self.datagrams.at_mut(number);
         if datagram.stage != Stage::Whole {
             return None;
         }
+        let Slot { offsets, buffers, .. } = *self.slots.at(datagram.first);
         let (packet, next) = self.slots.take(datagram.first);
-        self.buffers -= packet.as_ref().map_or(0, buffers);
+        self.buffers -= u32::from(buffers);
         datagram.first = next;
         if next == NONE {
             self.free(number);
         }
-        packet
+        packet.map(|packet| (packet, offsets))
     }
 
     /// Ends the datagrams whose time is over, at most `budget` steps of it. False when there is more to do.
@@ -217,13 +208,31 @@ impl<P: Frame> Fragments<P> {
         }
     }
 
-    /// The datagram of a key that has this hash, if its time is not over.
-    fn find(&mut self, key: &Key, hash: u64, drop: &mut impl FnMut(P, DropReason)) -> Option<u32> {
-        let number = self.datagrams.find(*key, hash)?;
-        if self.datagrams.at(number).is_due(Tick::at(self.now)) {
-            self.end(number, DropReason::FragmentTimeout, drop);
-            return None;
+    /// The datagram of a key, if its time is not over, or else a new one. `None` where there is no room. It is most often that of
+    /// the fragment before.
+    fn find_or_begin(
+        &mut self,
+        limits: &FragmentLimits,
+        key: &Key,
+        drop: &mut impl FnMut(P, DropReason),
+    ) -> Option<u32> {
+        let tick = Tick::at(self.now);
+        let latest = self.datagrams.get(self.latest);
+        if latest
+            .is_some_and(|datagram| datagram.is_awaited() && datagram.key == *key && !datagram.is_due(tick))
+        {
+            return Some(self.latest);
         }
+        let hash = self.hash(key);
+        let number = match self.datagrams.find(key, hash) {
+            Some(number) if !self.datagrams.at(number).is_due(tick) => number,
+            Some(number) => {
+                self.end(number, DropReason::FragmentTimeout, drop);
+                self.begin(limits, key, hash, drop)?
+            }
+            None => self.begin(limits, key, hash, drop)?,
+        };
+        self.latest = number;
         Some(number)
     }
 
@@ -232,28 +241,34 @@ impl<P: Frame> Fragments<P> {
         &mut self,
         limits: &FragmentLimits,
         key: &Key,
-        hash: u64,
+        hash: u32,
         drop: &mut impl FnMut(P, DropReason),
     ) -> Option<u32> {
         let source_key = SourceKey::of(key.family, key.source);
-        let source_hash = self.hasher.hash_one(source_key);
-        while let Some(source) = self.sources.find(source_key, source_hash)
+        let source_hash = self.hash(&source_key);
+        let mut found = self.sources.find(&source_key, source_hash);
+        while let Some(source) = found
             && self.sources.at(source).datagrams >= limits.datagrams.max(1)
         {
             self.end(self.sources.at(source).oldest, DropReason::FragmentLimit, drop);
+            found = self.sources.find(&source_key, source_hash);
         }
         if self.datagrams.is_full() {
             let heaviest = self.sources.heaviest()?;
             self.end(self.sources.at(heaviest).oldest, DropReason::FragmentLimit, drop);
+            self.prefetch_next_to_give_way();
+            // It may have been the only one of its source.
+            found = found
+                .filter(|source| *source != heaviest)
+                .or_else(|| self.sources.find(&source_key, source_hash));
         }
-        let found = self.sources.find(source_key, source_hash);
         let source = found.or_else(|| self.sources.add(source_key, source_hash))?;
         let timeout_ms = match key.family {
             Family::V4 => limits.timeout_ms,
             Family::V6 => limits.timeout_v6_ms,
         };
-        let datagram = Datagram::new(*key, Tick::at(self.now).after_ms(timeout_ms));
-        let number = self.datagrams.insert(hash, datagram)?;
+        let datagram = Datagram::new(*key, hash, Tick::at(self.now).after_ms(timeout_ms));
+        let number = self.datagrams.insert(datagram)?;
         let datagram = self.datagrams.at_mut(number);
         datagram.source = source;
         let of = self.sources.at_mut(source);
@@ -267,22 +282,41 @@ impl<P: Frame> Fragments<P> {
         Some(number)
     }
 
-    /// Where in its datagram a fragment belongs, for which there is room then. Where it ends the datagram, that is dead.
+    /// Fetches what the next fragments of a flood will look at, for which others give way as they have come: each time one step
+    /// farther of who is the heaviest but two, but one, and the heaviest.
+    fn prefetch_next_to_give_way(&mut self) {
+        let Some(heaviest) = self.sources.heaviest() else { return };
+        let source = self.sources.at(heaviest);
+        if let Some(datagram) = self.datagrams.get(source.oldest) {
+            self.datagrams.prefetch(datagram.hash());
+            self.slots.prefetch(datagram.first);
+        }
+        self.sources.prefetch(source.hash());
+        if let Some(next) = self.sources.get(source.following) {
+            self.datagrams.prefetch_item(next.oldest);
+            self.sources.prefetch_item(next.following);
+        }
+    }
+
+    /// Between which others of its datagram a fragment belongs, for which there is room then. Where it ends the datagram, that is
+    /// dead.
     fn place(
         &mut self,
         number: u32,
         limits: &FragmentLimits,
         piece: &Piece,
-        buffers: u32,
+        buffers: u16,
         drop: &mut impl FnMut(P, DropReason),
-    ) -> Result<u32, DropReason> {
+    ) -> Result<Neighbours, DropReason> {
         let datagram = self.datagrams.at(number);
         if let Stage::Dead(reason) = datagram.stage {
             return Err(reason);
         }
         let may_grow = datagram.fragments < limits.fragments;
         let reason = match datagram.place(&self.slots, piece) {
-            Ok(before) if may_grow && self.make_room(number, limits, buffers, drop) => return Ok(before),
+            Ok(neighbours) if may_grow && self.make_room(number, limits, buffers.into(), drop) => {
+                return Ok(neighbours);
+            }
             Ok(_) => DropReason::FragmentLimit,
             Err(DropReason::FragmentDuplicate) => return Err(DropReason::FragmentDuplicate),
             Err(reason) => reason,
@@ -319,26 +353,31 @@ impl<P: Frame> Fragments<P> {
 
     /// Lets go of what there is of a datagram. What comes of it until its time is over is dropped for the same reason.
     fn kill(&mut self, number: u32, reason: DropReason, drop: &mut impl FnMut(P, DropReason)) {
+        let Datagram { source, buffers, .. } = *self.datagrams.at(number);
+        self.sources.weigh(source, self.sources.at(source).buffers - buffers);
+        self.release(number, reason, drop);
+        self.datagrams.at_mut(number).stage = Stage::Dead(reason);
+    }
+
+    /// Ends a datagram that is not whole.
+    fn end(&mut self, number: u32, reason: DropReason, drop: &mut impl FnMut(P, DropReason)) {
+        self.wheel.disarm(&mut self.datagrams, number);
+        self.unlink(number);
+        self.release(number, reason, drop);
+        self.free(number);
+    }
+
+    /// Lets go of the fragments of a datagram.
+    fn release(&mut self, number: u32, reason: DropReason, drop: &mut impl FnMut(P, DropReason)) {
         let datagram = self.datagrams.at_mut(number);
-        datagram.stage = Stage::Dead(reason);
         (datagram.last, datagram.fragments) = (NONE, 0);
-        let buffers = std::mem::take(&mut datagram.buffers);
+        self.buffers -= std::mem::take(&mut datagram.buffers);
         let mut next = std::mem::replace(&mut datagram.first, NONE);
-        self.buffers -= buffers;
-        self.sources.weigh(datagram.source, self.sources.at(datagram.source).buffers - buffers);
         while next != NONE {
             let (packet, following) = self.slots.take(next);
             packet.into_iter().for_each(|packet| drop(packet, reason));
             next = following;
         }
-    }
-
-    /// Ends a datagram that is not whole.
-    fn end(&mut self, number: u32, reason: DropReason, drop: &mut impl FnMut(P, DropReason)) {
-        self.kill(number, reason, drop);
-        self.wheel.disarm(&mut self.datagrams, number);
-        self.unlink(number);
-        self.free(number);
     }
 
     /// Lets a datagram be found no more, and takes it from its source.
@@ -355,11 +394,16 @@ impl<P: Frame> Fragments<P> {
             NONE => of.newest = older,
             newer => self.datagrams.at_mut(newer).older = older,
         }
-        let left = (of.datagrams, of.buffers - buffers);
-        self.sources.weigh(source, left.1);
-        if left.0 == 0 {
+        if of.datagrams == 0 {
             self.sources.remove(source);
+        } else {
+            self.sources.weigh(source, self.sources.at(source).buffers - buffers);
         }
+    }
+
+    /// The keyed hash of what is found by it.
+    fn hash(&self, key: &impl Hash) -> u32 {
+        self.hasher.hash_one(key) as u32
     }
 
     /// Gives the place of a datagram to the next one.

@@ -4,7 +4,10 @@ use crate::family::Family;
 use crate::frame::{Frame, Handed};
 use crate::headers::Headers;
 use crate::ids::{ShardId, Zone};
-use crate::wire::{self, ethernet, ipv4, ipv6};
+use crate::verdict::FragmentOffsets;
+use crate::wire::bytes::{u16_at, u32_at, u128_at};
+use crate::wire::{ethernet, field, ipv4, ipv6};
+use std::hash::{Hash, Hasher};
 
 /// Bytes that a datagram's length field can count: all of an IPv4 datagram, what follows the fixed header of an IPv6 one.
 const MAX_BYTES: usize = u16::MAX as usize;
@@ -12,8 +15,11 @@ const MAX_BYTES: usize = u16::MAX as usize;
 /// Bytes that the places of fragments are counted in.
 pub(super) const UNIT: usize = 8;
 
+/// The bits of a traffic class that are for ECN (RFC 3168).
+const ECN: u8 = 3;
+
 /// What the fragments of one datagram have in common. Where networks are kept apart, by zone or VLAN, so are their datagrams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(super) source: u128,
     destination: u128,
@@ -43,6 +49,23 @@ impl Key {
     }
 }
 
+/// What is told apart by its source and destination, identification, protocol, zone and VLANs has hashes of its own, whatever
+/// outsiders choose. Shards are few.
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { source, destination, identification, protocol, family, zone, vlans, whole_at: _ } = *self;
+        match family {
+            Family::V4 => state.write_u64((source as u64) << 32 | destination as u64),
+            Family::V6 => {
+                state.write_u128(source);
+                state.write_u128(destination);
+            }
+        }
+        state.write_u64(u64::from(identification) << 32 | u64::from(zone) << 16 | u64::from(protocol));
+        state.write_u64(vlans);
+    }
+}
+
 /// A fragment and its place in its datagram. Bytes count from the start of what is cut into fragments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
@@ -53,10 +76,10 @@ pub(crate) struct Piece {
     pub(super) end: u32,
     /// Whether no others come behind it.
     pub(super) is_last: bool,
-    /// Where its bytes are in the frame's first segment.
-    pub(super) offset: u16,
-    /// Bytes of the datagram's headers in front of them, as far as its length field counts those.
-    pub(super) header_bytes: u32,
+    /// Where it is in its frame.
+    pub(super) offsets: FragmentOffsets,
+    /// Bytes of the datagram's headers in front of its own, as far as its length field counts those.
+    pub(super) header_bytes: u16,
     /// IP header and fragment in bytes.
     pub(super) packet_bytes: u32,
     /// Whether it must not be cut: IPv6, and IPv4 that says so.
@@ -65,53 +88,82 @@ pub(crate) struct Piece {
     pub(super) ecn: u8,
 }
 
+/// Where a fragment is that has these headers. `None` where no datagram can be made of it.
+pub(super) fn find<F: Frame>(frame: &F, headers: &Headers) -> Option<FragmentOffsets> {
+    let l3 = headers.l3_offset;
+    match headers.tuple.family() {
+        Family::V4 => Some(FragmentOffsets { l3, payload: headers.l4_offset }),
+        Family::V6 => {
+            let header = ipv6::fragment_header_place(frame.head().get(usize::from(l3)..)?)?;
+            let payload = l3 + (header + ipv6::FRAGMENT_HEADER_BYTES) as u16;
+            let offsets = FragmentOffsets { l3, payload };
+            Piece::read(frame, offsets, 0).filter(|piece| !piece.is_odd()).map(|_| offsets)
+        }
+    }
+}
+
 impl Piece {
-    /// Reads a fragment: `headers` are the frame's own, which say that it is one; `zone` is that of its port. `None` where it is
-    /// none.
-    pub(crate) fn read<F: Frame>(frame: &F, headers: &Headers, zone: Zone) -> Option<Self> {
+    /// Reads a fragment whose headers were parsed and are where these offsets say; `zone` is that of its port. `None` where it
+    /// is none.
+    pub(crate) fn read<F: Frame>(frame: &F, offsets: FragmentOffsets, zone: Zone) -> Option<Self> {
         let (head, handed) = (frame.head(), frame.handed());
-        let (link, l3) = head.split_at_checked(usize::from(headers.l3_offset))?;
-        let family = headers.tuple.family();
-        let word = |at: usize| l3.get(at..)?.first_chunk().map(|bytes| u16::from_be_bytes(*bytes));
-        let (field, identification, protocol, behind, header_bytes, traffic_class) = match family {
-            Family::V4 => {
-                let header = usize::from(headers.l4_offset - headers.l3_offset);
-                let field = word(6)?;
-                // Offset and flag as IPv6 has them.
-                let field = field << 3 | field >> 13 & 1;
-                (field, u32::from(word(4)?), headers.protocol, header, header, *l3.get(1)?)
-            }
-            Family::V6 => {
-                let place = ipv6::fragment_header_place(l3)?;
-                let identification = u32::from(word(place + 4)?) << 16 | u32::from(word(place + 6)?);
-                let behind = place + ipv6::FRAGMENT_HEADER_BYTES;
-                let class = (word(0)? >> 4) as u8;
-                (word(place + 2)?, identification, 0, behind, place - ipv6::HEADER_BYTES, class)
-            }
+        let (link, _) = head.split_at_checked(usize::from(offsets.l3))?;
+        let header = head.get(offsets.header())?;
+        let header_bytes = header.len() as u16;
+        let key = Key {
+            zone: handed.and_then(Handed::zone).unwrap_or(zone),
+            vlans: ethernet::vlan_ids(link),
+            whole_at: handed.filter(|handed| handed.is_datagram()).map(|handed| handed.from),
+            ..Key::none()
         };
-        let start = u32::from(field & !7);
-        let packet_bytes = headers.l3_len;
-        let (source, destination) = wire::addresses(head, headers);
-        Some(Self {
-            key: Key {
-                source,
-                destination,
-                identification,
-                protocol,
-                family,
-                zone: handed.and_then(Handed::zone).unwrap_or(zone),
-                vlans: ethernet::vlan_ids(link),
-                whole_at: handed.filter(|handed| handed.is_datagram()).map(|handed| handed.from),
-            },
-            start,
-            end: start + packet_bytes.checked_sub(behind as u32)?,
-            is_last: field & 1 == 0,
-            offset: headers.l3_offset + behind as u16,
-            header_bytes: header_bytes as u32,
-            packet_bytes,
-            is_fixed: family == Family::V6 || !ipv4::may_be_fragmented(head, headers),
-            ecn: traffic_class & 3,
-        })
+        if header.first()? >> 4 == 4 {
+            let fixed: &[u8; ipv4::HEADER_BYTES] = header.first_chunk()?;
+            let (units, more_follow) = ipv4::fragment_field(fixed);
+            let packet_bytes = u32::from(u16_at(fixed, field::ipv4::TOTAL_LENGTH));
+            let start = u32::from(units) * UNIT as u32;
+            Some(Self {
+                key: Key {
+                    source: u32_at(fixed, field::ipv4::SOURCE).into(),
+                    destination: u32_at(fixed, field::ipv4::DESTINATION).into(),
+                    identification: u16_at(fixed, field::ipv4::IDENTIFICATION).into(),
+                    protocol: fixed[field::ipv4::PROTOCOL],
+                    ..key
+                },
+                start,
+                end: start + packet_bytes.checked_sub(header_bytes.into())?,
+                is_last: !more_follow,
+                offsets,
+                header_bytes,
+                packet_bytes,
+                is_fixed: ipv4::forbids_fragments(fixed),
+                ecn: fixed[field::ipv4::TYPE_OF_SERVICE] & ECN,
+            })
+        } else {
+            const OF_ALL: u16 = (ipv6::HEADER_BYTES + ipv6::FRAGMENT_HEADER_BYTES) as u16;
+            let fixed: &[u8; ipv6::HEADER_BYTES] = header.first_chunk()?;
+            let fragment_header: &[u8; ipv6::FRAGMENT_HEADER_BYTES] = header.last_chunk()?;
+            let field = u16_at(fragment_header, field::extension::FRAGMENT_OFFSET);
+            let packet_bytes =
+                ipv6::HEADER_BYTES as u32 + u32::from(u16_at(fixed, field::ipv6::PAYLOAD_LENGTH));
+            let start = u32::from(field & !7);
+            Some(Self {
+                key: Key {
+                    source: u128_at(fixed, field::ipv6::SOURCE),
+                    destination: u128_at(fixed, field::ipv6::DESTINATION),
+                    identification: u32_at(fragment_header, field::extension::FRAGMENT_IDENTIFICATION),
+                    family: Family::V6,
+                    ..key
+                },
+                start,
+                end: start + packet_bytes.checked_sub(header_bytes.into())?,
+                is_last: field & 1 == 0,
+                offsets,
+                header_bytes: header_bytes.checked_sub(OF_ALL)?,
+                packet_bytes,
+                is_fixed: true,
+                ecn: (u32_at(fixed, field::ipv6::FIRST_WORD) >> 20) as u8 & ECN,
+            })
+        }
     }
 
     /// Whether others come behind it and yet it ends between two places at which they can begin.
@@ -123,8 +175,7 @@ impl Piece {
     pub(super) fn trim<F: Frame>(&mut self, frame: &mut F) {
         let excess = self.end % UNIT as u32;
         (self.end, self.packet_bytes) = (self.end - excess, self.packet_bytes - excess);
-        let l3 = usize::from(self.offset) - self.header_bytes as usize;
-        let header = frame.head_mut().get_mut(l3..usize::from(self.offset)).unwrap_or_default();
+        let header = frame.head_mut().get_mut(self.offsets.header()).unwrap_or_default();
         if let Some(length) = header.get_mut(2..).and_then(<[u8]>::first_chunk_mut) {
             *length = (self.packet_bytes as u16).to_be_bytes();
         }
@@ -138,6 +189,6 @@ impl Piece {
 }
 
 /// Whether a datagram of so many bytes is too long behind headers of so many.
-pub(super) const fn exceeds(header_bytes: u32, bytes: u32) -> bool {
+pub(super) const fn exceeds(header_bytes: u16, bytes: u32) -> bool {
     header_bytes as usize + bytes as usize > MAX_BYTES
 }

@@ -4,6 +4,10 @@ use super::NONE;
 use super::piece::Piece;
 use crate::frame::Frame;
 use crate::settings::FRAGMENT_BUFFER_BYTES;
+use crate::verdict::FragmentOffsets;
+
+/// The fragments before and behind a place in a datagram: [`NONE`] at its ends.
+pub(super) type Neighbours = [u32; 2];
 
 #[derive(Debug)]
 pub(super) struct Slot<P> {
@@ -11,10 +15,12 @@ pub(super) struct Slot<P> {
     /// The place of its bytes in the datagram.
     pub(super) start: u32,
     pub(super) end: u32,
-    /// And in the frame's first segment.
-    pub(super) offset: u16,
+    /// And that of the fragment in its frame.
+    pub(super) offsets: FragmentOffsets,
     /// Headers in front of them that the datagram's length counts, in bytes.
-    pub(super) header_bytes: u32,
+    pub(super) header_bytes: u16,
+    /// Buffers that the packet takes.
+    pub(super) buffers: u16,
     pub(super) previous: u32,
     /// The next of its datagram, or of the free places.
     pub(super) next: u32,
@@ -33,8 +39,9 @@ impl<P> Slots<P> {
             packet: None,
             start: 0,
             end: 0,
-            offset: 0,
+            offsets: FragmentOffsets { l3: 0, payload: 0 },
             header_bytes: 0,
+            buffers: 0,
             previous: NONE,
             next: if number + 1 < room { number + 1 } else { NONE },
         };
@@ -55,6 +62,15 @@ impl<P> Slots<P> {
         self.slots.iter().map(|slot| slot.packet.as_ref())
     }
 
+    pub(super) fn get(&self, number: u32) -> Option<&Slot<P>> {
+        self.slots.get(number as usize)
+    }
+
+    /// Fetches a slot, if there is one of this number.
+    pub(super) fn prefetch(&self, number: u32) {
+        self.get(number).into_iter().for_each(sluice_memory::prefetch);
+    }
+
     pub(super) fn at(&self, number: u32) -> &Slot<P> {
         &self.slots[number as usize]
     }
@@ -63,11 +79,17 @@ impl<P> Slots<P> {
         &mut self.slots[number as usize]
     }
 
-    /// Puts a packet behind another of its datagram, or at its head. There is room.
-    pub(super) fn insert(&mut self, piece: &Piece, packet: P, previous: u32, next: u32) -> u32 {
+    /// Puts a packet between two others of its datagram, or at an end. There is room.
+    pub(super) fn insert(
+        &mut self,
+        piece: &Piece,
+        packet: P,
+        buffers: u16,
+        [previous, next]: Neighbours,
+    ) -> u32 {
         let number = self.free;
-        let Piece { start, end, offset, header_bytes, .. } = *piece;
-        let slot = Slot { packet: Some(packet), start, end, offset, header_bytes, previous, next };
+        let Piece { start, end, offsets, header_bytes, .. } = *piece;
+        let slot = Slot { packet: Some(packet), start, end, offsets, header_bytes, buffers, previous, next };
         self.free = std::mem::replace(self.at_mut(number), slot).next;
         if previous != NONE {
             self.at_mut(previous).next = number;
@@ -92,6 +114,7 @@ impl<P> Slots<P> {
 }
 
 /// Buffers that a packet takes.
-pub(super) fn buffers<P: Frame>(packet: &P) -> u32 {
-    (packet.len_bytes() as u32).div_ceil(FRAGMENT_BUFFER_BYTES).max(1)
+pub(super) fn buffers<P: Frame>(packet: &P) -> u16 {
+    let buffers = (packet.len_bytes() as u32).div_ceil(FRAGMENT_BUFFER_BYTES);
+    buffers.clamp(1, u16::MAX.into()) as u16
 }

@@ -4,7 +4,7 @@
 //! a packet has buffers.
 
 use super::NONE;
-use super::directory::{Chain, Directory, Item};
+use super::directory::{Directory, Item};
 use crate::family::Family;
 
 /// A source: an IPv4 address, or the half of an IPv6 address that says whose network it is.
@@ -26,25 +26,28 @@ impl SourceKey {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source {
     key: SourceKey,
-    chain: Chain,
+    hash: u32,
     /// Buffers that its fragments take.
     pub(super) buffers: u32,
+    /// Whether it is in a list.
+    is_listed: bool,
     /// Its datagrams: how many, the oldest and the newest.
     pub(super) datagrams: u32,
     pub(super) oldest: u32,
     pub(super) newest: u32,
     /// Its neighbours in the list of its weight.
     previous: u32,
-    following: u32,
+    pub(super) following: u32,
 }
 
 impl Source {
     /// One that has nothing yet.
-    const fn new(key: SourceKey) -> Self {
+    const fn new(key: SourceKey, hash: u32) -> Self {
         Self {
             key,
-            chain: Chain::NONE,
+            hash,
             buffers: 0,
+            is_listed: false,
             datagrams: 0,
             oldest: NONE,
             newest: NONE,
@@ -57,16 +60,12 @@ impl Source {
 impl Item for Source {
     type Key = SourceKey;
 
-    fn key(&self) -> SourceKey {
-        self.key
+    fn key(&self) -> &SourceKey {
+        &self.key
     }
 
-    fn chain(&self) -> &Chain {
-        &self.chain
-    }
-
-    fn chain_mut(&mut self) -> &mut Chain {
-        &mut self.chain
+    fn hash(&self) -> u32 {
+        self.hash
     }
 }
 
@@ -84,7 +83,7 @@ impl Sources {
     /// Room for so many sources, which have no more buffers together.
     pub(super) fn new(room: u32, buffers: u32) -> Self {
         Self {
-            directory: Directory::new(room, Source::new(SourceKey::of(Family::V4, 0))),
+            directory: Directory::new(room, Source::new(SourceKey::of(Family::V4, 0), 0)),
             weights: vec![[NONE; 2]; buffers as usize + 1].into(),
             most: 0,
         }
@@ -98,16 +97,28 @@ impl Sources {
         self.directory.at_mut(number)
     }
 
+    pub(super) fn get(&self, number: u32) -> Option<&Source> {
+        self.directory.get(number)
+    }
+
+    /// Fetches where a hash is looked for.
+    pub(super) fn prefetch(&self, hash: u32) {
+        self.directory.prefetch(hash);
+    }
+
+    /// Fetches a source, if there is one of this number.
+    pub(super) fn prefetch_item(&self, number: u32) {
+        self.directory.prefetch_item(number);
+    }
+
     /// The number of a source whose key has this hash.
-    pub(super) fn find(&self, key: SourceKey, hash: u64) -> Option<u32> {
+    pub(super) fn find(&self, key: &SourceKey, hash: u32) -> Option<u32> {
         self.directory.find(key, hash)
     }
 
-    /// Takes a source in that has nothing yet. `None` where there is no room.
-    pub(super) fn add(&mut self, key: SourceKey, hash: u64) -> Option<u32> {
-        let number = self.directory.insert(hash, Source::new(key))?;
-        self.link(number);
-        Some(number)
+    /// Takes a source in that has nothing yet, and is to be weighed. `None` where there is no room.
+    pub(super) fn add(&mut self, key: SourceKey, hash: u32) -> Option<u32> {
+        self.directory.insert(Source::new(key, hash))
     }
 
     /// Forgets a source that has nothing any more.
@@ -144,12 +155,15 @@ impl Sources {
             }
         }
         let place = self.at_mut(number);
-        (place.previous, place.following) = (last, NONE);
+        (place.is_listed, place.previous, place.following) = (true, last, NONE);
         self.most = self.most.max(weight);
     }
 
     fn unlink(&mut self, number: u32) {
-        let Source { buffers, previous, following, .. } = *self.at(number);
+        let Source { buffers, is_listed, previous, following, .. } = *self.at(number);
+        if !is_listed {
+            return;
+        }
         let [first, last] = &mut self.weights[buffers as usize];
         if previous == NONE {
             *first = following;

@@ -1,6 +1,6 @@
 //! The stage behind parsing: which fragments wait for the rest of their datagram, and where.
 
-use super::{Fragments, Piece};
+use super::{Fragments, Piece, piece};
 use crate::family::Family;
 use crate::forward::Forwarding;
 use crate::frame::Frame;
@@ -8,7 +8,7 @@ use crate::headers::{Fragment, Headers, Kind};
 use crate::settings::FragmentLimits;
 use crate::shard::Shard;
 use crate::tuple::address;
-use crate::verdict::{Action, Handoff, InvalidReason, Rejection};
+use crate::verdict::{Action, FragmentOffsets, Handoff, InvalidReason, Rejection};
 use crate::wire;
 
 impl Shard {
@@ -23,20 +23,19 @@ impl Shard {
         if self.configuration.settings.fragments.untracked {
             return Ok(true);
         }
-        let is_good = |piece: &Piece| headers.tuple.family() == Family::V4 || !piece.is_odd();
-        if Piece::read(frame, headers, self.configuration.zone_of(frame.port())).filter(is_good).is_none() {
+        let Some(offsets) = piece::find(frame, headers) else {
             headers.kind = Kind::Invalid(InvalidReason::Fragment);
             return Ok(false);
-        }
+        };
         Err(match self.steering().elsewhere(frame, headers) {
             Some(owner) => Action::Handoff(owner, Handoff::Fragment),
-            None => Action::Reassemble,
+            None => Action::Reassemble(offsets),
         })
     }
 
     /// Reads a fragment that is to be held.
-    pub(crate) fn read_fragment<F: Frame>(&self, frame: &F) -> Option<Piece> {
-        Piece::read(frame, &wire::parse(frame).ok()?, self.configuration.zone_of(frame.port()))
+    pub(crate) fn read_fragment<F: Frame>(&self, frame: &F, offsets: FragmentOffsets) -> Option<Piece> {
+        Piece::read(frame, offsets, self.configuration.zone_of(frame.port()))
     }
 
     /// Room for as much as this shard may hold.

@@ -4,21 +4,21 @@ use super::field::Field;
 
 /// A field of 16 bits, which the header must reach beyond.
 #[inline(always)]
-pub(super) const fn u16_at<const N: usize>(header: &[u8; N], field: Field) -> u16 {
+pub(crate) const fn u16_at<const N: usize>(header: &[u8; N], field: Field) -> u16 {
     let at = field.start;
     u16::from_be_bytes([header[at], header[at + 1]])
 }
 
 /// A field of 32 bits, which the header must reach beyond.
 #[inline(always)]
-pub(super) const fn u32_at<const N: usize>(header: &[u8; N], field: Field) -> u32 {
+pub(crate) const fn u32_at<const N: usize>(header: &[u8; N], field: Field) -> u32 {
     let at = field.start;
     u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
 }
 
 /// A field of 128 bits, which the header must reach beyond.
 #[inline(always)]
-pub(super) fn u128_at<const N: usize>(header: &[u8; N], field: Field) -> u128 {
+pub(crate) fn u128_at<const N: usize>(header: &[u8; N], field: Field) -> u128 {
     u128::from_be_bytes(std::array::from_fn(|i| header[field.start + i]))
 }
 

@@ -53,6 +53,7 @@ pub mod extension {
     pub const NEXT_HEADER: usize = 0;
     pub const LENGTH: usize = 1;
     pub const FRAGMENT_OFFSET: Field = 2..4;
+    pub const FRAGMENT_IDENTIFICATION: Field = 4..8;
 }
 
 /// What TCP, UDP, UDP-Lite and SCTP begin with.

@@ -95,23 +95,27 @@ fn datagram<'a>(
 /// Writes the checksum into a whole header that has changed, and was undamaged before.
 pub(crate) fn write_checksum(header: &mut [u8]) {
     put(header, field::ipv4::CHECKSUM, [0; 2]);
-    let checksum = Sum::default().bytes(header).checksum();
-    put(header, field::ipv4::CHECKSUM, checksum.to_be_bytes());
+    let sum = match <[u8; HEADER_BYTES]>::try_from(&*header) {
+        Ok(fixed) => Sum::words(fixed.as_chunks().0),
+        Err(_) => Sum::default().bytes(header),
+    };
+    put(header, field::ipv4::CHECKSUM, sum.checksum().to_be_bytes());
 }
 
 /// Whether a router may cut a packet whose header was parsed into fragments.
 pub(crate) fn may_be_fragmented(head: &[u8], headers: &Headers) -> bool {
     let header = head.get(usize::from(headers.l3_offset)..).unwrap_or_default();
-    header
-        .first_chunk::<HEADER_BYTES>()
-        .is_some_and(|header| u16_at(header, field::ipv4::FLAGS_AND_OFFSET) & DONT_FRAGMENT == 0)
+    header.first_chunk().is_some_and(|header| !forbids_fragments(header))
+}
+
+/// Whether no router may cut a packet with this header into fragments.
+pub(crate) const fn forbids_fragments(header: &[u8; HEADER_BYTES]) -> bool {
+    u16_at(header, field::ipv4::FLAGS_AND_OFFSET) & DONT_FRAGMENT != 0
 }
 
 /// Where a fragment begins in its datagram, in units of eight bytes, and whether others follow.
-pub(crate) fn fragment_field(header: &[u8]) -> (u16, bool) {
-    let field = header
-        .first_chunk::<HEADER_BYTES>()
-        .map_or(0, |header| u16_at(header, field::ipv4::FLAGS_AND_OFFSET));
+pub(crate) const fn fragment_field(header: &[u8; HEADER_BYTES]) -> (u16, bool) {
+    let field = u16_at(header, field::ipv4::FLAGS_AND_OFFSET);
     (field & OFFSET, field & MORE_FRAGMENTS != 0)
 }
 

@@ -111,7 +111,7 @@ impl Middlebox {
         }
         self.packets += frames.len() as u64;
         self.drops += self.verdicts.iter().filter(|verdict| verdict.drop_reason().is_some()).count() as u64;
-        let waits = |verdict: &&Verdict| matches!(verdict.action, Action::Reassemble);
+        let waits = |verdict: &&Verdict| matches!(verdict.action, Action::Reassemble(_));
         self.fragments += self.verdicts.iter().filter(waits).count() as u64;
         &self.verdicts
     }
@@ -202,7 +202,7 @@ impl Middlebox {
 /// What each verdict must say.
 fn check_verdict(verdict: &Verdict) {
     let reason = verdict.drop_reason();
-    let waits = matches!(verdict.action, Action::Reassemble);
+    let waits = matches!(verdict.action, Action::Reassemble(_));
     assert!(verdict.state.is_some() || reason.is_some() || waits, "untracked is a state: {verdict:?}");
     let invalid = verdict.state == Some(State::Invalid);
     let explained = verdict.invalid.is_some() || reason == Some(DropReason::TableFull);

@@ -1,5 +1,6 @@
 //! Datagrams in fragments, which come to any shard in any order: each leaves whole or not at all, as from a box of one shard.
 
+mod host;
 mod odd;
 
 use crate::cluster::Cluster;

@@ -100,6 +100,36 @@ fn what_is_held_obeys_the_limits_that_a_reload_brings() {
     assert_eq!(cluster.outside.drops[33..], [DropReason::FragmentTimeout; 32]);
 }
 
+/// The mempools were made for what may be held when the box started: a reload that allows more does not take it from packets that
+/// pass.
+#[test]
+fn a_reload_takes_no_more_of_the_mempool_than_the_start_has_allowed() {
+    const AT_START: u32 = 32;
+    for shards in [1, 2, 4] {
+        let mut settings = Settings::of(Preset::Linux, ROOM);
+        settings.fragments.memory_bytes = AT_START << 11;
+        let mut cluster = Cluster::of(
+            shards,
+            ROOM,
+            &configuration(settings.clone(), accept_all()),
+            ChaCha8Rng::seed_from_u64(1),
+        );
+        settings.fragments.memory_bytes = 16 << 20;
+        cluster.configure(&configuration(settings, accept_all()));
+        for server in 1..4 {
+            for source in 1..100 {
+                let pair = Pair::of([192, 168, 1, source].into(), 4000, [198, 51, 100, server].into(), 53);
+                cluster.receive(INSIDE, pair.udp(1000).fragments(7, &[0, 400]).remove(0));
+            }
+            for _ in 0..MANY_STEPS {
+                cluster.step();
+            }
+        }
+        let held: u64 = cluster.shards().map(|shard| shard.counters().fragments_held).sum();
+        assert_eq!(held, u64::from(AT_START), "{shards} shards");
+    }
+}
+
 /// Who sent a datagram that no neighbour takes is told so once, about the first fragment as it came.
 #[test]
 fn a_translated_datagram_that_no_neighbour_takes_is_quoted_as_it_came() {

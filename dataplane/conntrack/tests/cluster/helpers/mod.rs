@@ -19,7 +19,7 @@ use sluice_conntrack::helpers::{Assignment, HelperId, Helpers};
 use sluice_conntrack::nat::Nat;
 use sluice_conntrack::policy::{Match, Policy};
 use sluice_conntrack::settings::{Preset, Settings};
-use sluice_conntrack::{Frame, PortId, wire};
+use sluice_conntrack::{Configuration, Frame, PortId, wire};
 use std::net::SocketAddr;
 
 pub const CLIENTS: u16 = 24;
@@ -36,11 +36,21 @@ pub struct Seen {
 
 /// A box with this policy and translation, and with a helper on its ports.
 pub fn with_helper(shards: u16, preset: Preset, policy: Policy, nat: Nat, helper: HelperId) -> Cluster {
+    cluster_of(shards, &helped(preset, policy, nat, helper))
+}
+
+/// The configuration of such a box.
+pub fn helped(preset: Preset, policy: Policy, nat: Nat, helper: HelperId) -> Configuration {
     let mut configuration = routed(Settings::of(preset, ROOM), policy, nat);
     let ports = helper.descriptor().ports.iter().map(|port| *port..=*port).collect();
     let on = Match { destination_ports: ports, ..Match::default() };
     configuration.helpers = Helpers::new(vec![Assignment { helper, on, loose: false }]);
-    Cluster::of(shards, ROOM, &configuration, ChaCha8Rng::seed_from_u64(u64::from(shards)))
+    configuration
+}
+
+/// A box of so many shards.
+pub fn cluster_of(shards: u16, configuration: &Configuration) -> Cluster {
+    Cluster::of(shards, ROOM, configuration, ChaCha8Rng::seed_from_u64(u64::from(shards)))
 }
 
 /// The box, and a server outside.

@@ -4,8 +4,9 @@
 use crate::cluster::Cluster;
 use crate::common::*;
 use crate::fragments::pass;
-use crate::helpers::with_helper;
+use crate::helpers::{cluster_of, helped, with_helper};
 use crate::masquerade;
+use sluice_conntrack::Forwarding;
 use sluice_conntrack::helpers::HelperId;
 use sluice_conntrack::settings::Preset;
 
@@ -52,6 +53,43 @@ fn answers_come_to_whoever_asked_for_them_on_any_shard() {
                 assert!(other.is_none(), "it was expected once");
             }
             cluster.check();
+        }
+    }
+}
+
+/// A request that is cut on its way out leaves as one that is not: when all shards expect the answer.
+#[test]
+fn a_request_that_is_cut_leaves_when_its_answer_is_expected() {
+    for shards in [1, 2, 4] {
+        let mut configuration = helped(Preset::Linux, firewall(), masquerade(), HelperId::Tftp);
+        configuration.forwarding = Forwarding::Routed(Box::new(router_of(68)));
+        let mut cluster = cluster_of(shards, &configuration);
+        for (number, cuts) in (0..CLIENTS).zip(CUTS.iter().cycle()) {
+            let sent = Pair::at(&format!("10.0.0.{}:40000", number + 2), "198.51.100.2:69");
+            let packet = sent.datagram(REQUEST);
+            let frames = if cuts.len() > 1 { packet.fragments(number, cuts) } else { vec![packet.frame()] };
+            let left = pass(&mut cluster, INSIDE, frames).expect("a request leaves");
+            assert!(left.places.len() > 1 && left.l4[8..] == *REQUEST);
+            assert_eq!(cluster.outside.hasty, 0, "{cuts:?}");
+        }
+    }
+}
+
+/// A request begins where its datagram does: not where a fragment of another does that has been cut to look like one
+/// (slipstreaming).
+#[test]
+fn a_fragment_that_looks_like_a_request_is_none() {
+    for shards in [1, 2, 4] {
+        let mut cluster = cluster(shards, Preset::Linux);
+        // What a page may send to a port of its choice, so that a later fragment begins with the header of a request.
+        let forged = Pair::at("10.0.0.2:40000", "198.51.100.2:69").datagram(REQUEST).l4;
+        let sent = Pair::at("10.0.0.2:40001", "198.51.100.2:5060").datagram(&[&[0; 8][..], &forged].concat());
+        for frames in [sent.fragments(7, &[0, 16]), sent.fragments(8, &[0, 8, 16])] {
+            pass(&mut cluster, INSIDE, frames).expect("it leaves");
+            let answer = Pair::at("198.51.100.2:3000", "203.0.113.1:40000").datagram(DATA).frame();
+            assert!(pass(&mut cluster, OUTSIDE, vec![answer]).is_none());
+            let expected: u64 = cluster.shards().map(|shard| shard.counters().expectations_created).sum();
+            assert_eq!(expected, 0);
         }
     }
 }

@@ -1,7 +1,11 @@
-//! Fragments in all relations and orders, against a model that knows bytes only; limits and timeouts.
+//! Fragments in all relations and orders, against a model that knows bytes only; timeouts.
+
+mod keys;
+mod limits;
+mod segments;
 
 use super::*;
-use crate::ids::PortId;
+use crate::ids::{PortId, Zone};
 use crate::wire::{self, ipv4};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -53,6 +57,12 @@ impl Cut {
     }
 }
 
+/// Reads a good fragment.
+fn read(packet: &Packet, zone: Zone) -> Piece {
+    let offsets = piece::find(packet, &wire::parse(packet).unwrap()).unwrap();
+    Piece::read(packet, offsets, zone).unwrap()
+}
+
 /// What fragments there are, and what has become of others.
 struct World {
     fragments: Fragments<Packet>,
@@ -76,13 +86,14 @@ impl World {
     }
 
     fn add_packet(&mut self, packet: Packet) -> Result<bool, DropReason> {
-        let piece = Piece::read(&packet, &wire::parse(&packet).unwrap(), 0).unwrap();
+        let piece = read(&packet, 0);
         let drops = &mut self.drops;
         let added =
             self.fragments.add(self.now, &self.limits, piece, packet, &mut |_, reason| drops.push(reason));
         self.came += 1;
         if let Ok(Some(id)) = added {
-            self.left.push(std::iter::from_fn(|| self.fragments.take(id)).collect());
+            self.left
+                .push(std::iter::from_fn(|| self.fragments.take(id)).map(|(packet, _)| packet).collect());
         }
         self.check();
         added.map(|whole| whole.is_some())
@@ -272,79 +283,5 @@ fn as_many_fragments_as_may_be_come_in_any_order() {
                 .iter()
                 .eq((0..COUNT).map(|start| cut(start).packet(0x55)).collect::<Vec<_>>().iter())
         );
-    }
-}
-
-#[test]
-fn a_datagram_has_so_many_fragments() {
-    for family in FAMILIES {
-        let mut world = World::new(FragmentLimits { fragments: 8, ..FragmentLimits::default() });
-        for start in (1..9).rev() {
-            world.add(Cut::of(family, start, start + 1, start == 8)).unwrap();
-        }
-        assert_eq!(world.add(Cut::of(family, 0, 1, false)), Err(DropReason::FragmentLimit));
-        assert_eq!(world.drops, [DropReason::FragmentLimit; 9]);
-    }
-}
-
-#[test]
-fn the_oldest_of_a_source_gives_way_to_its_next() {
-    for family in FAMILIES {
-        let mut world = World::new(FragmentLimits { datagrams: 3, ..FragmentLimits::default() });
-        let begins = |identification| Cut { identification, ..Cut::of(family, 0, 1, false) };
-        let ends = |identification| Cut { identification, ..Cut::of(family, 1, 2, true) };
-        for identification in 0..4 {
-            world.add(begins(identification)).unwrap();
-        }
-        assert_eq!(world.drops, [DropReason::FragmentLimit]);
-        assert_eq!([1, 2, 3].map(|identification| world.add(ends(identification))), [Ok(true); 3]);
-    }
-}
-
-#[test]
-fn a_source_fills_a_quarter_and_the_heaviest_gives_way() {
-    for family in FAMILIES {
-        // Sixteen packets.
-        let mut world = World::new(FragmentLimits { memory_bytes: 16 << 11, ..FragmentLimits::default() });
-        let begins = |source, identification| Cut { source, identification, ..Cut::of(family, 0, 1, false) };
-        for identification in 0..9 {
-            world.add(begins(1, identification)).unwrap();
-        }
-        assert_eq!((world.fragments.len(), world.drops.len()), (4, 5), "a quarter of the room");
-        for source in 2..14 {
-            world.add(begins(source, 0)).unwrap();
-        }
-        assert_eq!((world.fragments.len(), world.drops.len()), (16, 5));
-        for source in 14..17 {
-            world.add(begins(source, 0)).unwrap();
-        }
-        assert_eq!((world.fragments.len(), world.drops.len()), (16, 8), "the heaviest");
-        world.add(begins(17, 0)).unwrap();
-        let ends = |source, identification| Cut { source, identification, ..Cut::of(family, 1, 2, true) };
-        assert_eq!(world.add(ends(17, 0)), Ok(true), "others are as heavy, and held for longer");
-        world.pass(Duration::from_secs(61));
-        assert_eq!((world.fragments.len(), world.fragments.buffers), (0, 0));
-        assert!(world.fragments.sources.heaviest().is_none());
-    }
-}
-
-#[test]
-fn what_tells_datagrams_apart() {
-    let read = |packet: &Packet, zone| Piece::read(packet, &wire::parse(packet).unwrap(), zone).unwrap().key;
-    for family in FAMILIES {
-        let cut = Cut::of(family, 0, 1, false);
-        let packet = cut.packet(0);
-        assert_ne!(read(&packet, 1), read(&packet, 0));
-        assert_ne!(read(&Cut { identification: 8, ..cut }.packet(0), 0), read(&packet, 0));
-        let tagged = |vlan| {
-            let tag = [&[0x81, 0, 0, vlan], &packet.1[12..]].concat();
-            (PortId(0), [&packet.1[..12], &tag].concat())
-        };
-        assert_ne!(read(&tagged(1), 0), read(&tagged(2), 0));
-        let mut other = packet.clone();
-        // The protocol, and in IPv6 the next header that its fragment header names.
-        other.1[if family == Family::V4 { 23 } else { 54 }] = 50;
-        ipv4::write_checksum(other.1.get_mut(14..34).filter(|_| family == Family::V4).unwrap_or(&mut []));
-        assert_eq!(read(&other, 0) == read(&packet, 0), family == Family::V6);
     }
 }
