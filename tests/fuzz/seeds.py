@@ -167,8 +167,35 @@ SANE = {
     "sane-is-http": say(11, 1) + send(0, 18) + send(18, 8) + say(1, end=1) + send(0, 16, end=1) + ACKNOWLEDGE,
     "sane-times-out": SCANNED + b"\xfb" + say(1, end=1) + send(8, 16, end=1),
 }
-# What two bits of the first byte say of the protocol.
-TALKS = [CONTROL, IRC, RTSP, SANE]
+# The same of PPTP: the session's request and its reply take 156 bytes each, a request for a call 168 or 220, the reply 32 or 24.
+STARTED = say(0) + send(0, 156) + say(0, end=1) + send(0, 156, end=1) + ACKNOWLEDGE
+DIALED = STARTED + say(1) + send(156, 168) + ACKNOWLEDGE
+# The reply says the client's id as it is, or as it is known of a masqueraded client.
+GRANTED = DIALED + say(1, 2, end=1) + send(156, 64, end=1) + ACKNOWLEDGE
+PPTP = {
+    "pptp-call": GRANTED + say(7) + send(324, 24) + ACKNOWLEDGE,
+    "pptp-call-by-the-server": STARTED + say(4, end=1) + send(156, 220, end=1) + say(3) + send(156, 24) + say(5, end=1) + send(376, 28, end=1),
+    "pptp-cleared-before-the-reply": DIALED + say(5) + send(324, 16) + say(1, 2, end=1) + send(156, 64, end=1) + ACKNOWLEDGE,
+    "pptp-over-and-called-again": GRANTED + say(6, 7, end=1) + send(220, 255, end=1) + send(475, 41, end=1) + say(1) + send(324, 168)
+    + say(1, 2, end=1) + send(516, 64, end=1),
+    "pptp-two-calls": STARTED + say(1, 2) + send(156, 168) + send(324, 168) + say(1, 3, end=1) + send(156, 64, end=1) + ACKNOWLEDGE,
+    "pptp-nine-calls": STARTED + say(*[1, 2] * 5) + b"".join(send(156 + 168 * at, 168) for at in range(10)),
+    "pptp-cut-at-each-byte": DIALED + say(1, end=1) + b"".join(send(156 + at, 1, end=1) for at in range(32)) + ACKNOWLEDGE,
+    "pptp-cut-and-whole-again": STARTED + say(1) + send(156, 100) + send(156, 168) + send(256, 68) + send(156, 168) + ACKNOWLEDGE,
+    "pptp-sent-again": GRANTED + (send(156, 168) + send(156, 64, end=1)) * 2 + ACKNOWLEDGE,
+    "pptp-overtaken": STARTED + say(9, 1) + send(172, 168) + send(156, 16) + send(172, 168) + ACKNOWLEDGE,
+    "pptp-refused": DIALED + say(10, 1, end=1) + send(156, 64, end=1) + ACKNOWLEDGE,
+    "pptp-stopped": GRANTED + say(8) + send(324, 16) + say(11, end=1) + send(220, 16, end=1) + ACKNOWLEDGE,
+    "pptp-short-and-unknown": STARTED + say(12, 13, 1) + send(156, 196) + say(14, 1, end=1) + send(156, 63, end=1) + ACKNOWLEDGE,
+    "pptp-too-long": STARTED + say(14, 1) + send(156, 180) + ACKNOWLEDGE,
+    "pptp-bad-cookie": DIALED + say(15, 1, end=1) + send(156, 44, end=1) + ACKNOWLEDGE,
+    "pptp-unasked": STARTED + say(1, 2, end=1) + send(156, 64, end=1) + ACKNOWLEDGE,
+    "pptp-without-a-session": say(1) + send(0, 168) + say(1, 2, end=1) + send(0, 64, end=1) + ACKNOWLEDGE,
+    "pptp-is-http": say(11, 1) + send(0, 18) + send(18, 168) + ACKNOWLEDGE,
+    "pptp-times-out": GRANTED + b"\xfb" + say(7) + send(324, 24),
+}
+# What three bits of the first byte say of the protocol.
+TALKS = [CONTROL, IRC, RTSP, SANE, PPTP]
 SESSIONS = [(name, number << 5, orders) for number, talk in enumerate(TALKS) for name, orders in talk.items()]
 for name, talk, orders in SESSIONS:
     # Classic and Linux, plain and translated, from the handshake on and picked up; across the wrap of sequence numbers or not.

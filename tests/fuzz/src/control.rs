@@ -1,6 +1,7 @@
-//! A session of FTP, IRC, RTSP or SANE through a box with a helper, whose ends send what they say in any pieces and order, again and again.
+//! A session of FTP, IRC, RTSP, SANE or PPTP through a box with a helper, whose ends send what they say in any pieces and order, again and again.
 //! Each byte says what happens next, and the bytes behind it say how.
 
+use crate::calls::PPTP;
 use crate::frame::{Pair, Segment};
 use crate::orders::Orders;
 use crate::talk::{FTP, IRC, RTSP, SANE, Talk};
@@ -16,8 +17,8 @@ use sluice_conntrack::{
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// What two bits of the first byte say of the protocol, and the first of these bits.
-const TALKS: [&Talk; 4] = [&FTP, &IRC, &RTSP, &SANE];
+/// What three bits of the first byte say of the protocol, and the first of these bits.
+const TALKS: [&Talk; 5] = [&FTP, &IRC, &RTSP, &SANE, &PPTP];
 const TALK: u8 = 5;
 
 /// Orders: below, an end says one of its lines.
@@ -101,7 +102,7 @@ impl Control {
             got: HashMap::new(),
             awaited: 0,
         };
-        let talk = TALKS[usize::from(choice >> TALK & 3)];
+        let talk = TALKS[usize::from(choice >> TALK) % TALKS.len()];
         let port = talk.helper.descriptor().ports[0];
         let client = end("10.0.0.2:40000", &format!("{to}:{port}"), first);
         let server = end(&format!("198.51.100.2:{port}"), &format!("{seen}:40000"), first.rotate_left(7));

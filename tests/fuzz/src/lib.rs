@@ -2,6 +2,7 @@
 //! becomes an ordinary test of the crate at fault.
 #![forbid(unsafe_code)]
 
+mod calls;
 mod control;
 mod datagrams;
 mod dialogues;

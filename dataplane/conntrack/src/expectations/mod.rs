@@ -24,6 +24,7 @@ mod calls;
 mod child;
 mod claims;
 mod expectation;
+mod places;
 mod revision;
 mod stage;
 mod table;

@@ -2,70 +2,24 @@
 
 use super::claims::{Claims, Ended, MAX_GENERATION};
 use super::expectation::{Expectation, ExpectationId};
+use super::places::{Place, Places};
 use crate::entries::NONE;
 use crate::ids::HelperId;
 use crate::steer::Steering;
 use crate::time::Tick;
 use crate::tuple::Tuple;
-use crate::wheel::{Timer, Timers, Wheel};
+use crate::wheel::{Timer, Wheel};
 use ahash::RandomState;
 use sluice_memory::Arena;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use zerocopy::FromZeros;
 
 /// How often copies of calls are looked at, in milliseconds, whether those are over.
 const CALL_MS: u32 = 300_000;
 
 /// Chains that expectations are found in.
 const BUCKETS: usize = 1 << 16;
-
-/// One place, free where nothing is chained in it.
-#[derive(Clone, Copy, Debug, FromZeros)]
-struct Place {
-    expectation: Expectation,
-    generation: u32,
-    timer: Timer,
-    is_chained: bool,
-    /// The next in its bucket, or of the free places.
-    next: u32,
-    /// Of an own expectation: the number of the master's entry, and the neighbours among those of the same master.
-    master: u32,
-    older: u32,
-    newer: u32,
-}
-
-#[derive(Debug)]
-struct Places(Arena<Place>);
-
-impl Places {
-    fn at(&self, place: u32) -> &Place {
-        &self.0[place as usize]
-    }
-
-    fn at_mut(&mut self, place: u32) -> &mut Place {
-        &mut self.0[place as usize]
-    }
-}
-
-impl Timers for Places {
-    fn deadline(&self, place: u32) -> Tick {
-        self.at(place).expectation.deadline
-    }
-
-    fn deadline_mut(&mut self, place: u32) -> &mut Tick {
-        &mut self.at_mut(place).expectation.deadline
-    }
-
-    fn timer(&self, place: u32) -> &Timer {
-        &self.at(place).timer
-    }
-
-    fn timer_mut(&mut self, place: u32) -> &mut Timer {
-        &mut self.at_mut(place).timer
-    }
-}
 
 /// An own expectation that is in the table no more.
 #[derive(Debug)]
@@ -116,7 +70,7 @@ impl Expectations {
     ) -> io::Result<Self> {
         let own = u32::from(steering.own().0) * claims.slots();
         Ok(Self {
-            places: Places(Arena::sparse(claims.places() as usize)?),
+            places: Places::new(claims.places())?,
             buckets: Arena::sparse(BUCKETS)?,
             key: RandomState::with_seeds(a, b, c, d),
             wheel: Wheel::new(now),
@@ -134,7 +88,7 @@ impl Expectations {
     /// # Errors
     /// When the host refuses the address space.
     pub(crate) fn join(&mut self, claims: Arc<Claims>, steering: &Steering) -> io::Result<()> {
-        self.places = Places(Arena::sparse(claims.places() as usize)?);
+        self.places = Places::new(claims.places())?;
         self.own = u32::from(steering.own().0) * claims.slots();
         (self.untouched, self.hand) = (self.own, self.own);
         self.claims = claims;
@@ -272,11 +226,11 @@ impl Expectations {
 
     /// Puts a copy of what another shard expects at its place, instead of what was there.
     pub(crate) fn copy(&mut self, id: ExpectationId, expectation: &Expectation) {
-        if self.places.0.get(id.place as usize).is_some_and(|place| place.is_chained) {
+        if self.places.get(id.place).is_some_and(|place| place.is_chained) {
             self.unlink(id.place);
             self.wheel.disarm(&mut self.places, id.place);
         }
-        if (id.place as usize) < self.places.0.len() {
+        if self.places.get(id.place).is_some() {
             self.link(id, expectation, [NONE, NONE]);
         }
     }

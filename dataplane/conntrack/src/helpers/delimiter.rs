@@ -1,6 +1,8 @@
 //! Where what a helper reads of a stream ends: a line with its newline, a binary message where the length in its header says.
 
-use super::stream::LINE_BYTES;
+/// Bytes of a line that are kept, the newline included; what a longer one says beyond is not read (RFC 2812 section 2.3 has
+/// 512, FTP has no limit).
+pub(crate) const LINE_BYTES: usize = 512;
 
 /// Bytes of the longest header that says a length.
 const MAX_HEADER_BYTES: usize = 16;

@@ -1,7 +1,7 @@
 //! What a helper is given to read, and what it finds.
 
 use super::messages::Framing;
-use super::pptp::{self, Calls};
+use super::pptp::Message;
 use crate::helper_event::HelperEvent;
 use crate::tuple::Direction;
 use std::net::IpAddr;
@@ -28,8 +28,6 @@ pub(crate) struct Memory {
     pub(crate) note: u32,
     /// Of messages, by direction.
     pub(crate) framings: [Framing; 2],
-    /// Of PPTP.
-    pub(crate) calls: Calls,
 }
 
 /// How an address stands in the text.
@@ -142,7 +140,7 @@ pub(crate) enum Found {
     /// A connection is announced.
     Announced(Announced),
     /// Calls of PPTP are spoken of.
-    Call(pptp::Message),
+    Call(Message),
     /// Addresses and ports are mentioned.
     Mentioned(Mentions),
     /// So many bytes follow that are no lines.

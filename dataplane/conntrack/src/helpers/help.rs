@@ -1,12 +1,13 @@
 //! What is kept of the connections that helpers read: Linux's `nf_conn_help` and `nf_conn_seqadj`.
 
 use super::StreamReader;
-use super::delimiter::Delimiter;
+use super::delimiter::{Delimiter, LINE_BYTES};
 use super::found::{Found, Line, Memory};
 use super::newlines::Newlines;
+use super::pptp::Calls;
 use super::shift::{Seqadj, Shift};
 use super::slots::{Place, Slots};
-use super::stream::{Arrival, LINE_BYTES, LineBuffer, ReadLine, Reader};
+use super::stream::{Arrival, LineBuffer, ReadLine, Reader};
 use super::turns::Turns;
 use crate::tuple::Direction;
 use std::io;
@@ -27,7 +28,9 @@ pub(crate) struct Help {
     pub(super) shifts: [Shift; 2],
     pub(super) turns: Turns,
     /// The helper's own.
-    pub(super) memory: Memory,
+    memory: Memory,
+    /// That of PPTP.
+    pub(super) calls: Calls,
     /// Whether the helper reads nothing more. What it has rewritten stays shifted.
     pub(super) is_off: bool,
 }

@@ -1,10 +1,11 @@
 //! What comes of lines: each is read once and in order, or as Linux reads them, and what one announces is expected.
 
+use super::delimiter::LINE_BYTES;
 use super::found::{Announced, Found, Match, Mention};
 use super::help::InLine;
 use super::shift::MAX_CHANGES;
 use super::slots::Place;
-use super::stream::{Arrival, LINE_BYTES};
+use super::stream::Arrival;
 use super::{HelperId, LinuxReader, Segments, StreamReader};
 use crate::frame::Frame;
 use crate::helper_event::HelperEvent;

@@ -5,14 +5,10 @@
 //! Where bytes are missing for good, or in a session that was picked up in its midst, nothing is read until a segment begins
 //! right behind one that ended with a newline: there a line begins for certain. Of binary messages nothing is read any more.
 
-use super::delimiter::Delimiter;
+use super::delimiter::{Delimiter, LINE_BYTES};
 use super::slots::{Place, Slots};
 use crate::helper_event::HelperEvent;
 use zerocopy::FromZeros;
-
-/// Bytes of a line that are kept, the newline included; what a longer one says beyond is not read (RFC 2812 section 2.3 has
-/// 512, FTP has no limit).
-pub(crate) const LINE_BYTES: usize = 512;
 
 /// What has come of a line, or of a segment that is too early.
 #[derive(Debug, FromZeros)]

@@ -8,9 +8,8 @@ mod linux;
 #[cfg(test)]
 mod tests;
 
-use super::delimiter::Delimiter;
+use super::delimiter::{Delimiter, LINE_BYTES};
 use super::found::{Announced, Form, Found, Line, Memory};
-use super::stream::LINE_BYTES;
 use super::text::{Text, number};
 use super::{Descriptor, ExpectationClass, LinuxReader, Reads, Segments, StreamReader};
 use crate::expectations::SourceMask;

@@ -1,10 +1,27 @@
-//! The calls of one control connection, as far as they were asked for.
+//! What is said about calls, and the calls of one control connection, as far as they were asked for.
 
 use crate::tuple::Direction;
 use zerocopy::FromZeros;
 
 /// Calls that one control connection may have at a time. Clients have one each; Linux knows no more.
 pub(super) const MAX_CALLS: usize = 8;
+
+/// What is said about calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// By this message, for a call of this id of the sender's.
+    Request { by: u16, id: u16 },
+    /// To that message: the call of the receiver's id `peer` has this one of the sender's, if it is granted.
+    Reply { to: u16, id: u16, peer: u16, is_granted: bool },
+    /// The call of the sender's id is not wanted any more.
+    Clear { id: u16 },
+    /// The call of this id is over: the sender's own, or the receiver's as some servers have it.
+    Disconnect { id: u16 },
+    /// Something about the call of this id of the receiver's.
+    Peer { id: u16 },
+    /// All calls are over.
+    Stop,
+}
 
 /// A call; arrays of two are by the direction in which an end sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
@@ -42,34 +59,15 @@ impl Call {
     }
 }
 
-/// All of them. What is remembered of the session is whether it has begun.
+/// All of them.
 #[derive(Clone, Copy, Debug, Default, FromZeros)]
 #[repr(C)]
-pub(crate) struct Calls {
-    calls: [Call; MAX_CALLS],
-    /// The direction in which the session was asked for, plus one; 0 where it was not.
-    asked: u8,
-    is_started: bool,
-}
+pub(crate) struct Calls([Call; MAX_CALLS]);
 
 impl Calls {
-    /// One end begins the session, or the other one grants it.
-    pub(super) const fn start(&mut self, by: Direction, is_reply: bool) {
-        if !is_reply {
-            self.asked = by as u8 + 1;
-        } else if self.asked == by.invert() as u8 + 1 {
-            self.is_started = true;
-        }
-    }
-
-    /// Whether the session has begun.
-    pub(super) const fn has_started(&self) -> bool {
-        self.is_started
-    }
-
     /// All calls that there are, by their place.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Call)> {
-        self.calls.iter().enumerate().filter(|(_, call)| call.asked_by != 0)
+        self.0.iter().enumerate().filter(|(_, call)| call.asked_by != 0)
     }
 
     /// The call of an end's own id.
@@ -86,22 +84,22 @@ impl Calls {
 
     /// What is at a place.
     pub(super) const fn get(&self, place: usize) -> Call {
-        self.calls[place]
+        self.0[place]
     }
 
     /// A call stands at a place from now on.
     pub(super) const fn set(&mut self, place: usize, call: Call) {
-        self.calls[place] = call;
+        self.0[place] = call;
     }
 
     /// The call at a place is over.
     pub(super) fn end(&mut self, place: usize) {
-        self.calls[place] = Call::default();
+        self.0[place] = Call::default();
     }
 
     /// A place for another call.
     pub(super) fn free(&self) -> Option<usize> {
-        self.calls.iter().position(|call| call.asked_by == 0)
+        self.0.iter().position(|call| call.asked_by == 0)
     }
 }
 
@@ -124,16 +122,5 @@ mod tests {
         assert_eq!(calls.of(Reply, 9), Some(place));
         calls.end(place);
         assert_eq!((calls.of(Original, 5), calls.iter().count()), (None, 0));
-    }
-
-    #[test]
-    fn a_session_begins_when_the_other_end_grants_it() {
-        let mut calls = Calls::default();
-        calls.start(Original, true);
-        calls.start(Original, false);
-        calls.start(Original, true);
-        assert!(!calls.has_started());
-        calls.start(Reply, true);
-        assert!(calls.has_started());
     }
 }

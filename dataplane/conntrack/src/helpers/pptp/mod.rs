@@ -7,7 +7,7 @@
 mod calls;
 mod stage;
 
-pub(crate) use calls::Calls;
+pub(crate) use calls::{Calls, Message};
 
 use super::delimiter::{Delimiter, LengthPrefix};
 use super::found::{Form, Found, Line, Memory};
@@ -49,6 +49,9 @@ const CONTROL_MESSAGE: u16 = 1;
 /// The result of a request that was granted.
 const GRANTED: u8 = 1;
 
+/// What is remembered of a session: the direction in which it was asked for plus one, or that it was granted.
+const STARTED: u32 = 3;
+
 /// Where a message has the id that its sender gave the call, and where that of its receiver if it says both.
 const CALL_ID: usize = 12;
 const PEER_CALL_ID: usize = 14;
@@ -89,23 +92,6 @@ const MESSAGES: [(u16, usize, About); 13] = [
     (15, 24, About::Peer),
 ];
 
-/// What is said about calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Message {
-    /// By this message, for a call of this id of the sender's.
-    Request { by: u16, id: u16 },
-    /// To that message: the call of the receiver's id `peer` has this one of the sender's, if it is granted.
-    Reply { to: u16, id: u16, peer: u16, is_granted: bool },
-    /// The call of the sender's id is not wanted any more.
-    Clear { id: u16 },
-    /// The call of this id is over: the sender's own, or the receiver's as some servers have it.
-    Disconnect { id: u16 },
-    /// Something about the call of this id of the receiver's.
-    Peer { id: u16 },
-    /// All calls are over.
-    Stop,
-}
-
 /// How long the message is that begins with these bytes.
 fn length(header: &[u8]) -> usize {
     usize::from(u16_at(header, 0))
@@ -123,6 +109,15 @@ fn about(message: &[u8]) -> Option<(u16, usize, About)> {
 /// Whether a message that begins so may say an id.
 fn may_announce(piece: &[u8], _: Direction) -> bool {
     piece.len() < HEADER_BYTES || !matches!(about(piece), None | Some((_, _, About::Start(_) | About::Stop)))
+}
+
+/// One end begins a session, or the other one grants it.
+const fn start(session: &mut u32, by: Direction, is_reply: bool) {
+    if !is_reply && *session != STARTED {
+        *session = by as u32 + 1;
+    } else if *session == by.invert() as u32 + 1 {
+        *session = STARTED;
+    }
 }
 
 /// The id of a call, outside.
@@ -147,11 +142,11 @@ fn inspect(line: &Line<'_>, memory: &mut Memory) -> Found {
     let said = match about {
         About::Start(result) => {
             if result.is_none_or(|at| message[at] == GRANTED) {
-                memory.calls.start(line.direction, result.is_some());
+                start(&mut memory.note, line.direction, result.is_some());
             }
             return Found::Nothing;
         }
-        _ if !memory.calls.has_started() => return Found::Nothing,
+        _ if memory.note != STARTED => return Found::Nothing,
         About::Stop => Message::Stop,
         About::Request => Message::Request { by: kind, id },
         About::Reply(to) => Message::Reply { to, id, peer, is_granted: message[16] == GRANTED },
@@ -160,4 +155,21 @@ fn inspect(line: &Line<'_>, memory: &mut Memory) -> Found {
         About::Peer => Message::Peer { id },
     };
     Found::Call(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Direction::{Original, Reply};
+
+    #[test]
+    fn a_session_begins_when_the_other_end_grants_it() {
+        let mut session = 0;
+        for (by, is_reply) in [(Original, true), (Original, false), (Original, true)] {
+            start(&mut session, by, is_reply);
+            assert_ne!(session, STARTED);
+        }
+        start(&mut session, Reply, true);
+        assert_eq!(session, STARTED);
+    }
 }

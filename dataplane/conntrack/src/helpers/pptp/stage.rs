@@ -33,12 +33,12 @@ impl Shard {
         message: &Message,
         start: isize,
     ) -> Result<(), DropReason> {
-        let Some(mut calls) = self.help.get(reading.place).map(|help| help.memory.calls) else {
+        let Some(mut calls) = self.help.get(reading.place).map(|help| help.calls) else {
             return Ok(());
         };
         let followed = self.follow(&Spoken { reading, payload, start }, &mut calls, message);
         if let Some(help) = self.help.get_mut(reading.place) {
-            help.memory.calls = calls;
+            help.calls = calls;
         }
         followed
     }

@@ -1,5 +1,8 @@
 //! PPTP: calls that a control connection announces, and their packets, translated and not.
 
+mod life;
+mod messages;
+
 use super::session::*;
 use super::translated::{inwards, outwards, pool, router};
 use super::*;
@@ -172,43 +175,6 @@ fn pptp_q2_a_packet_before_the_reply_is_new_and_what_comes_after_it_related() {
 }
 
 #[test]
-fn pptp_q3_a_call_that_is_cleared_is_expected_no_more_and_another_one_is() {
-    for preset in PRESETS {
-        let mut session = masqueraded(preset);
-        session.says_bytes(Client, out_call(5));
-        assert_eq!(id(&session.says_bytes(Client, clear(5)).bytes()), 40000);
-        session.says_bytes(Server, out_granted(9, 40000));
-        assert!(calls(&session.it).is_empty(), "cleared before the reply");
-        for (server, says) in [(10, 10), (11, 40000)] {
-            // Some servers say by the client's id that a call is over.
-            call(&mut session, 5, server);
-            goes(&mut session.it, INSIDE, A, SERVER, server);
-            assert_eq!(gre_lines(&session.it).len(), 1);
-            session.says_bytes(Client, clear(5));
-            assert_eq!(gre_lines(&session.it).len(), 1, "until the server says that it is over");
-            let heard = session.says_bytes(Server, disconnected(says)).bytes();
-            assert_eq!(id(&heard), if says == 40000 { 5 } else { says });
-            assert!(gre_lines(&session.it).is_empty());
-            assert!(goes(&mut session.it, INSIDE, A, SERVER, server).starts_with("New"));
-            session.it.shard.delete(|entry| entry.master.is_none() && entry.helper.is_none());
-        }
-        session.it.check();
-    }
-}
-
-#[test]
-fn pptp_q3_a_refused_call_is_not_expected() {
-    for preset in PRESETS {
-        let mut session = masqueraded(preset);
-        session.says_bytes(Client, out_call(5));
-        let refused = session.says_bytes(Server, message(8, 32, &[9, 40000, 0x0400])).bytes();
-        assert_eq!((peer(&refused), calls(&session.it).len()), (5, 0));
-        call(&mut session, 5, 9);
-        assert_eq!(calls(&session.it).len(), 2);
-    }
-}
-
-#[test]
 fn pptp_q4_a_server_may_call_either_way() {
     for preset in PRESETS {
         for mut session in [plain(preset), masqueraded(preset)] {
@@ -261,88 +227,6 @@ fn pptp_q5_a_connection_has_several_calls_and_eight_at_most() {
 }
 
 #[test]
-fn pptp_q6_what_is_no_message_about_a_call_is_passed_over() {
-    let short = |mut message: Vec<u8>, bytes: u8| {
-        message.truncate(usize::from(bytes));
-        message[1] = bytes;
-        message
-    };
-    for preset in PRESETS {
-        for odd in [
-            short(out_granted(9, 5), 24),
-            short(out_granted(9, 5), 12),
-            message(99, 32, &[9, 5, 0x0100]),
-            out_granted(9, 6),
-            in_granted(9, 5),
-            [vec![0, 32, 0, 2], out_granted(9, 5).split_off(4)].concat(),
-        ] {
-            let mut session = plain(preset);
-            session.says_bytes(Client, out_call(5));
-            session.says_bytes(Server, &odd);
-            assert!(calls(&session.it).is_empty(), "{odd:?}");
-            session.says_bytes(Server, out_granted(9, 5));
-            assert_eq!(calls(&session.it).len(), 2, "{odd:?}");
-        }
-        let mut session = plain(preset);
-        session.says_bytes(Server, out_granted(9, 5));
-        assert!(calls(&session.it).is_empty(), "nobody has asked");
-    }
-}
-
-#[test]
-fn pptp_q6_what_is_no_message_turns_the_helper_off() {
-    let spoilt = |at: usize, byte| {
-        let mut message = out_granted(9, 5);
-        message[at] = byte;
-        message
-    };
-    for preset in PRESETS {
-        for odd in [spoilt(4, 0), spoilt(0, 0xff), spoilt(1, 11), spoilt(0, 2)] {
-            let mut session = plain(preset);
-            session.says_bytes(Client, out_call(5));
-            session.says_bytes(Server, &odd);
-            session.says_bytes(Server, out_granted(9, 5));
-            assert!(calls(&session.it).is_empty(), "{odd:?}");
-            assert_eq!(session.events(HelperEvent::Malformed), 1, "{odd:?}");
-        }
-    }
-}
-
-#[test]
-fn pptp_q6_messages_may_be_cut_and_come_together() {
-    for preset in PRESETS {
-        let asked = out_call(5);
-        for cut in 1..asked.len() {
-            let mut session = plain(preset);
-            session.says_bytes(Client, &asked[..cut]);
-            session.says_bytes(Client, &asked[cut..]);
-            session.says_bytes(Server, [link_info(5), out_granted(9, 5)].concat());
-            assert_eq!(calls(&session.it).len(), 2, "{cut}");
-        }
-        let mut session = masqueraded(preset);
-        session.says_bytes(Client, out_call(5));
-        let both = session.says_bytes(Server, [out_granted(9, 40000), link_info(40000)].concat()).bytes();
-        assert_eq!(both, [out_granted(9, 5), link_info(5)].concat());
-    }
-}
-
-#[test]
-fn pptp_q6_of_a_translated_connection_a_message_about_a_call_comes_whole() {
-    for preset in PRESETS {
-        let mut session = masqueraded(preset);
-        let (seq, asked) = (session.next[0], out_call(5));
-        assert_eq!(session.sends_bytes(Client, seq, &asked[..100]).drop(), Some(DropReason::HelperPartial));
-        let passed = session.says_bytes(Client, &asked).bytes();
-        assert_eq!(id(&passed), 40000);
-        let again = session.sends_bytes(Client, seq, &asked).bytes();
-        assert_eq!(again, passed, "what is sent again is the same");
-        session.says_bytes(Server, out_granted(9, 40000));
-        assert_eq!(calls(&session.it).len(), 2);
-        assert_eq!(session.it.entry().seqadj, None, "no number is moved");
-    }
-}
-
-#[test]
 fn pptp_q7_packets_of_no_call_are_as_without_a_helper() {
     for preset in PRESETS {
         let mut session = plain(preset);
@@ -357,55 +241,6 @@ fn pptp_q7_packets_of_no_call_are_as_without_a_helper() {
         let version_0 =
             Pair::at("10.0.0.2:0", "198.51.100.2:0").packet(47, vec![0x20, 0, 8, 0, 0, 0, 0, 9], None);
         assert_eq!(session.it.inside(&version_0).state, Some(State::New));
-        session.it.check();
-    }
-}
-
-#[test]
-fn pptp_q8_calls_end_with_their_connection() {
-    for preset in PRESETS {
-        for how in 0..3 {
-            let mut session = masqueraded(preset);
-            call(&mut session, 5, 9);
-            goes(&mut session.it, INSIDE, A, SERVER, 9);
-            call(&mut session, 6, 10);
-            match how {
-                0 => session.says_bytes(Client, message(3, 16, &[0x0100])).verdict.state.map(|_| ()).unwrap(),
-                1 => assert_eq!(session.it.shard.delete(|entry| entry.helper.is_some()), 1),
-                _ => {
-                    for _ in 0..40 {
-                        goes(&mut session.it, OUTSIDE, SERVER, PUBLIC, 40000);
-                        goes(&mut session.it, INSIDE, A, SERVER, 9);
-                        session.it.pass(secs(20));
-                    }
-                    assert_eq!(gre_lines(&session.it).len(), 1, "by its packets it lives");
-                    session.it.pass(secs(500_000));
-                }
-            }
-            assert!(calls(&session.it).is_empty() && gre_lines(&session.it).is_empty(), "{how}");
-            assert!(goes(&mut session.it, INSIDE, A, SERVER, 9).starts_with("New"));
-            session.it.check();
-        }
-    }
-}
-
-#[test]
-fn pptp_q9_timers_are_those_of_gre_and_an_idle_call_comes_again() {
-    for preset in PRESETS {
-        let mut session = masqueraded(preset);
-        call(&mut session, 5, 9);
-        assert!(goes(&mut session.it, INSIDE, A, SERVER, 9).starts_with("Related"));
-        assert!(gre_lines(&session.it)[0].starts_with("gre      47 30 "));
-        goes(&mut session.it, OUTSIDE, SERVER, PUBLIC, 40000);
-        goes(&mut session.it, INSIDE, A, SERVER, 9);
-        assert!(gre_lines(&session.it)[0].starts_with("gre      47 180 "));
-        for idle in [200, 1000, 3000] {
-            session.it.pass(secs(idle));
-            assert!(gre_lines(&session.it).is_empty());
-            let back = goes(&mut session.it, OUTSIDE, SERVER, PUBLIC, 40000);
-            assert_eq!(back, format!("Related {SERVER} > {A} 5"));
-        }
-        assert_eq!(session.events(HelperEvent::Met), 1);
         session.it.check();
     }
 }
@@ -432,19 +267,5 @@ fn pptp_a_server_inside_is_called_by_what_is_known_of_it() {
             assert_eq!(gre_lines(it).len(), 1);
             it.check();
         }
-    }
-}
-
-#[test]
-fn pptp_g4_a_stream_of_something_else_announces_nothing() {
-    for preset in PRESETS {
-        let it = with_helpers(Middlebox::with(Settings::of(preset, ROOM), accept_all()), [pptp()]);
-        let pair = Pair::at("10.0.0.2:40000", "198.51.100.2:1723");
-        let mut session = Session::open(it, pair, pair.inverse(), [1000, 5000]);
-        session.says_bytes(Client, "POST / HTTP/1.1\r\n\r\n");
-        let mut session = started(session);
-        call(&mut session, 5, 9);
-        assert!(calls(&session.it).is_empty());
-        assert_eq!(session.events(HelperEvent::OtherProtocol), 1);
     }
 }
