@@ -114,30 +114,32 @@ impl HelpTable {
         self.helps.get_mut(place)
     }
 
-    /// Lets a segment pass that is the next line of its direction, announces nothing, and has nothing before it that waits, as
-    /// nearly all do. Of any other nothing is read.
+    /// What is found in a segment that is the next line of its direction, whole and alone, with nothing before it that waits, as
+    /// nearly all are. Of any other nothing is read.
     #[inline]
-    pub(super) fn pass_idle_line(
+    pub(super) fn find_in_next_line(
         &mut self,
         place: Place,
         reader: &StreamReader,
         direction: Direction,
         seq: u32,
         bytes: &[u8],
-    ) -> bool {
-        let Some(help) = self.helps.get_mut(place) else { return false };
+    ) -> Option<Found> {
+        let help = self.helps.get_mut(place)?;
         let stream = &mut help.readers[direction as usize];
         if help.is_off || !stream.is_at_line(seq, bytes, &reader.delimiter) {
-            return false;
+            return None;
         }
-        let mut memory = help.memory;
-        let line = Line { bytes, direction, is_first: false, is_resumed: false };
-        if !matches!((reader.inspect)(&line, &mut memory), Found::Nothing) {
-            return false;
-        }
-        help.memory = memory;
         stream.pass_line(bytes);
-        true
+        let line = Line { bytes, direction, is_first: false, is_resumed: false };
+        match (reader.inspect)(&line, &mut help.memory) {
+            Found::Nothing => Some(Found::Nothing),
+            Found::Body(bytes) => {
+                stream.pass_over(bytes);
+                Some(Found::Nothing)
+            }
+            found => Some(found),
+        }
     }
 
     /// Takes in a segment that goes in `direction` and whose payload begins at `seq`.

@@ -36,7 +36,8 @@ pub(super) struct Reading {
 }
 
 impl Shard {
-    /// Reads the payload of a segment, which lies there in the frame, line by line.
+    /// Reads the payload of a segment, which lies there in the frame, line by line, unless it was read as the next line and this was
+    /// found in it.
     ///
     /// # Errors
     /// Why it must not leave.
@@ -46,8 +47,12 @@ impl Shard {
         frame: &F,
         payload: Range<usize>,
         reading: &Reading,
+        found: Option<&Found>,
     ) -> Result<(), DropReason> {
-        let read = |shard: &mut Self, payload: &[u8]| shard.read_payload(reading, payload);
+        let read = |shard: &mut Self, payload: &[u8]| match found {
+            Some(found) => shard.follow_line(reading, payload, found, 0),
+            None => shard.read_payload(reading, payload),
+        };
         self.with_payload(frame, payload.start, payload.len(), read)
     }
 
@@ -103,26 +108,36 @@ impl Shard {
         while let Some(InLine { found, start }) =
             self.help.next_found(place, reader, direction, payload, &mut at)
         {
-            match found {
-                Found::Nothing | Found::Body(_) => {}
-                Found::Off(event) => {
-                    self.turn_off(reading, event);
-                    return Ok(());
-                }
-                Found::Announced(_) | Found::Mentioned(_) if announcements == MAX_CHANGES => {
-                    self.turn_off(reading, HelperEvent::TooMany);
-                    return Ok(());
-                }
-                Found::Call(message) => self.read_call(reading, payload, &message, start)?,
-                Found::Announced(announced) => {
-                    announcements += 1;
-                    self.announce_in(reading, payload, &announced, start)?;
-                }
-                Found::Mentioned(mentions) => {
-                    announcements += 1;
-                    for mention in mentions.iter() {
-                        self.read_mention(reading, payload, mention, start)?;
-                    }
+            let announces = matches!(found, Found::Announced(_) | Found::Mentioned(_));
+            if announces && announcements == MAX_CHANGES {
+                self.turn_off(reading, HelperEvent::TooMany);
+                return Ok(());
+            }
+            announcements += usize::from(announces);
+            self.follow_line(reading, payload, &found, start)?;
+            if let Found::Off(_) = found {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what was found in a line that begins there in the payload, or before it.
+    fn follow_line(
+        &mut self,
+        reading: &Reading,
+        payload: &[u8],
+        found: &Found,
+        start: isize,
+    ) -> Result<(), DropReason> {
+        match found {
+            Found::Nothing | Found::Body(_) => {}
+            Found::Off(event) => self.turn_off(reading, *event),
+            Found::Call(message) => self.read_call(reading, payload, message, start)?,
+            Found::Announced(announced) => self.announce_in(reading, payload, announced, start)?,
+            Found::Mentioned(mentions) => {
+                for mention in mentions.iter() {
+                    self.read_mention(reading, payload, mention, start)?;
                 }
             }
         }

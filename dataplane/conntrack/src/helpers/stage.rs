@@ -3,6 +3,7 @@
 //! A packet comes here when the policy lets it pass, and before its addresses are translated: what a helper reads is what its
 //! sender has written.
 
+use super::found::Found;
 use super::help::Help;
 use super::line_stage::Reading;
 use super::payload;
@@ -92,8 +93,9 @@ impl Shard {
                     let linux = reader.in_linux(self.configuration.settings.preset);
                     let is_usual = linux.is_none() && self.configuration.helpers.is_on(helper);
                     let line = frame.head().get(payload.clone()).filter(|_| is_usual);
-                    if !line.is_some_and(|line| self.help.pass_idle_line(place, reader, direction, seq, line))
-                    {
+                    let found = line
+                        .and_then(|line| self.help.find_in_next_line(place, reader, direction, seq, line));
+                    if !matches!(found, Some(Found::Nothing)) {
                         let is_translated = self.table.entries.at(index).is_translated();
                         let room = self.room_to_grow(frame, headers, egress);
                         let reading = Reading {
@@ -108,7 +110,7 @@ impl Shard {
                             seq,
                             room,
                         };
-                        self.read_text(frame, payload, &reading)?;
+                        self.read_text(frame, payload, &reading, found.as_ref())?;
                     }
                 }
                 Reads::Turns(_) => {
