@@ -54,6 +54,8 @@ pub struct Outside {
     pub answers: Vec<(PortId, Vec<u8>)>,
     /// Packets that were for the box itself.
     pub delivered: usize,
+    /// Packets that have left as the answers to themselves.
+    pub replies: usize,
     /// Packets that the box has made itself, and how many there is memory for.
     made: usize,
     pub memory: usize,
@@ -103,6 +105,7 @@ impl Host for Around<'_> {
     }
 
     fn reply(&mut self, packet: Received) {
+        self.outside.replies += 1;
         self.outside.sent.push((packet.port, packet.bytes));
     }
 
@@ -188,6 +191,7 @@ impl Cluster {
             drops: Vec::new(),
             answers: Vec::new(),
             delivered: 0,
+            replies: 0,
             made: 0,
             memory: usize::MAX,
             congestion: 0.0,
@@ -252,6 +256,13 @@ impl Cluster {
 
     pub fn shard_mut(&mut self, own: usize) -> &mut Shard {
         &mut self.nodes[own].shard
+    }
+
+    /// Packets in the box: on queues, on their way from one shard to another, and those that are held.
+    pub fn in_hand(&self) -> usize {
+        let at = |node: &Node| node.received.len() + node.dispatcher.held();
+        let handed = self.outside.handed.iter().flatten().map(VecDeque::len);
+        self.nodes.iter().map(at).chain(handed).sum()
     }
 
     /// Whether there are no packets and messages anywhere in the box.

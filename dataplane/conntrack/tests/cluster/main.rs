@@ -2,6 +2,7 @@
 //! finds the client that it is for.
 #![forbid(unsafe_code)]
 
+mod accounts;
 mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
