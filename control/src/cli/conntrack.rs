@@ -7,10 +7,10 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, ValueEnum};
 
 use super::ask::{Failure, Socket, exit, unexpected};
-use super::{entries, expect};
+use super::{entries, events, expect};
 use crate::config::Seconds;
-use crate::listing::Listing;
-use crate::socket::protocol::{Request, Response, ShardCounters, Update};
+use crate::listing::{Format, Listing};
+use crate::socket::protocol::{EventFilter, EventName, Request, Response, ShardCounters, Update};
 use crate::socket::{Client, ExpectationFilter, Filter};
 
 /// The tracked connections of a running daemon, as conntrack(8) shows them
@@ -37,6 +37,10 @@ Examples:
   sluice conntrack -I -p tcp -s 10.0.0.5 -d 192.0.2.1 --sport 4000 --dport 22 -t 1h
                    --state ESTABLISHED -u SEEN_REPLY,ASSURED -n 203.0.113.1:5000
                                                have a connection tracked and translated of which no packet was seen
+  sluice conntrack -E                          what becomes of connections, as it happens
+  sluice conntrack -E -e NEW,DESTROY -p tcp --dport 22 -o timestamp,id
+                                               who logs in and out
+  sluice conntrack -L -o extended,id           with the family, and a number for each
   sluice conntrack -L expect                   what helpers expect
   sluice conntrack -D expect --tuple-dst 10.0.0.5
                                                have nothing more expected for a host
@@ -71,7 +75,13 @@ What -I makes has the reply tuple that follows from the original one, but for
 what -r, -q, --reply-port-src, --reply-port-dst, -n and -g say; no rules of NAT
 apply to it and no helper reads it. Windows of TCP are learnt from its packets.
 
-Of conntrack(8)'s commands one is not here: entries cannot be watched (-E).")]
+-E prints connections that begin (NEW), whose state or mark changes or whose timeout
+-U changes (UPDATES), and that end (DESTROY). Where more happens than it can print,
+no packet waits for it, and it says how many events it has lost.
+
+With -o, `save` prints the options of a command that makes the entry, `id` a number
+that it keeps for life, `ktimestamp` when it began (conntrack.timestamp), and
+`timestamp` when an event happened.")]
 pub struct ConntrackArgs {
     /// What to do
     #[command(flatten)]
@@ -101,9 +111,14 @@ pub struct ConntrackArgs {
     #[arg(long, value_name = "TAG")]
     pub reply_vtag: Option<u32>,
 
-    /// How entries are printed
+    /// Which events; several are separated by commas
+    #[arg(short, long, value_name = "EVENTS", value_delimiter = ',', ignore_case = true)]
+    pub event_mask: Vec<EventName>,
+
+    /// How entries are printed: conntrack, extended, save, xml, json or proc, and with them id, ktimestamp, timestamp and labels,
+    /// separated by commas
     #[arg(short, long, value_name = "FORMAT", default_value = "conntrack")]
-    pub output: Listing,
+    pub output: Format,
 
     /// Where to ask
     #[command(flatten)]
@@ -153,6 +168,10 @@ pub struct ConntrackCommand {
     #[arg(short = 'F', long)]
     pub flush: bool,
 
+    /// Print what becomes of connections as it happens, until SIGINT
+    #[arg(short = 'E', long)]
+    pub event: bool,
+
     /// Give the entries that fit another mark (--mark) or timeout (--timeout)
     #[arg(short = 'U', long)]
     pub update: bool,
@@ -177,7 +196,7 @@ impl ConntrackArgs {
     fn problem(&self) -> Option<(ErrorKind, String)> {
         let conflict = |message: &str| Some((ErrorKind::ArgumentConflict, message.to_owned()));
         let missing = |message| Some((ErrorKind::MissingRequiredArgument, message));
-        let ConntrackCommand { stats, flush, create, get, update, .. } = self.command;
+        let ConntrackCommand { stats, flush, create, get, update, event, .. } = self.command;
         let is_filtered = !self.filter.is_empty() || self.expectations != ExpectationFilter::default();
         let ExpectationFilter { mask_src, mask_dst, .. } = self.expectations;
         match self.table {
@@ -186,6 +205,7 @@ impl ConntrackArgs {
             }
             _ if flush && is_filtered => conflict("-F deletes all: filters go with -D"),
             _ if self.timeout.is_some() && !create && !update => conflict("--timeout goes with -I and -U"),
+            _ if !self.event_mask.is_empty() && !event => conflict("--event-mask goes with -E"),
             _ if self.vtags() != [None; 2] && !(create && self.table == Table::Conntrack) => {
                 conflict("--orig-vtag and --reply-vtag go with -I")
             }
@@ -213,6 +233,14 @@ impl ConntrackArgs {
             }
             Table::Conntrack => None,
             Table::Expect if stats => conflict("-S has no table"),
+            Table::Expect if event => conflict("-E is for the table `conntrack`"),
+            Table::Expect
+                if ![Listing::Conntrack, Listing::Extended, Listing::Json, Listing::Proc]
+                    .map(Format::of)
+                    .contains(&self.output) =>
+            {
+                conflict("expectations have the layouts conntrack, json and proc")
+            }
             Table::Expect if update => conflict("-U is for the table `conntrack`"),
             Table::Expect if !self.filter.fits_expectations() => conflict(
                 "expectations have protocol, family, zone, and -s, -d, --sport and --dport of their master",
@@ -248,6 +276,10 @@ impl ConntrackArgs {
                 // Here the mark is what entries get, and says nothing of which they are.
                 let update = Update { mark: filter.mark, timeout: self.timeout };
                 entries::update(socket, &Filter { mark: None, ..filter }, update, self.output)
+            }
+            ConntrackCommand { event: true, .. } => {
+                let filter = EventFilter { kinds: self.event_mask.clone(), entry: filter };
+                events::watch(socket, filter, self.output)
             }
             ConntrackCommand { count: true, .. } if filter.is_empty() => self.count(),
             ConntrackCommand { count: true, .. } => entries::count(socket, &filter),
@@ -342,7 +374,8 @@ mod tests {
         assert!(conntrack("conntrack -C").unwrap().command.count);
         let lenient = conntrack("conntrack -L -d 10.1.2.3/8").unwrap();
         assert_eq!(lenient.filter.dst.map(|network| network.to_string()), Some("10.0.0.0/8".to_owned()));
-        assert_eq!(conntrack("conntrack --dump -o json").unwrap().output, Listing::Json);
+        let listing = conntrack("conntrack --dump -o json").unwrap().output.listing;
+        assert_eq!(listing, Listing::Json);
     }
 
     #[test]
@@ -382,6 +415,9 @@ mod tests {
             "-L -t 60",
             "-L --mask-src 255.0.0.0",
             "-L --orig-vtag 1",
+            "-L -e NEW",
+            "-E expect",
+            "-L expect -o xml",
             "-G -p tcp -s 10.0.0.5",
             "-I -p tcp -s 10.0.0.5 -d 192.0.2.1 --sport 1 --dport 2 -t 60",
             "-F expect -p tcp",

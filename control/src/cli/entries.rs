@@ -2,9 +2,11 @@
 
 use std::io::{self, BufWriter, Write};
 
+use sluice_conntrack::listing::{XML_BEGIN, XML_END};
+
 use super::ask::{Failure, Socket, unexpected};
 use crate::config::Seconds;
-use crate::listing::Listing;
+use crate::listing::{Format, Listing};
 use crate::output::say;
 use crate::socket::protocol::{Cursor, Request, Response, Update};
 use crate::socket::{Client, Filter, NewConnection, required};
@@ -25,9 +27,13 @@ pub(super) fn wanted(
 }
 
 /// `-L`.
-pub(super) fn list(socket: &Socket, filter: &Filter, format: Listing) -> Result<(), Failure> {
-    let (filter, format) = (Box::new(filter.clone()), Some(format));
-    let shown = print(socket, |from| Request::Entries { filter: filter.clone(), format, from })?;
+pub(super) fn list(socket: &Socket, filter: &Filter, format: Format) -> Result<(), Failure> {
+    let filter = Box::new(filter.clone());
+    let shown = print(socket, format, |from| Request::Entries {
+        filter: filter.clone(),
+        format: Some(format),
+        from,
+    })?;
     done(shown, "shown");
     Ok(())
 }
@@ -41,17 +47,21 @@ pub(super) fn count(socket: &Socket, filter: &Filter) -> Result<(), Failure> {
 }
 
 /// `-G`.
-pub(super) fn get(socket: &Socket, filter: &Filter, format: Listing) -> Result<(), Failure> {
-    let (filter, format) = (Box::new(filter.clone()), Some(format));
-    let shown = print(socket, |_| Request::Entry { filter: filter.clone(), format })?;
+pub(super) fn get(socket: &Socket, filter: &Filter, format: Format) -> Result<(), Failure> {
+    let filter = Box::new(filter.clone());
+    let shown = print(socket, format, |_| Request::Entry { filter: filter.clone(), format: Some(format) })?;
     done(shown, "shown");
     Ok(())
 }
 
 /// `-D`. As of conntrack(8), it has failed where nothing fits.
-pub(super) fn delete(socket: &Socket, filter: &Filter, format: Listing) -> Result<(), Failure> {
-    let (filter, format) = (Box::new(filter.clone()), Some(format));
-    let deleted = print(socket, |from| Request::DeleteEntries { filter: filter.clone(), format, from })?;
+pub(super) fn delete(socket: &Socket, filter: &Filter, format: Format) -> Result<(), Failure> {
+    let filter = Box::new(filter.clone());
+    let deleted = print(socket, format, |from| Request::DeleteEntries {
+        filter: filter.clone(),
+        format: Some(format),
+        from,
+    })?;
     done_to_some(deleted, "deleted")
 }
 
@@ -60,11 +70,12 @@ pub(super) fn update(
     socket: &Socket,
     filter: &Filter,
     update: Update,
-    format: Listing,
+    format: Format,
 ) -> Result<(), Failure> {
-    let (filter, format) = (Box::new(filter.clone()), Some(format));
-    let request = |from| Request::UpdateEntries { filter: filter.clone(), update, format, from };
-    done_to_some(print(socket, request)?, "updated")
+    let filter = Box::new(filter.clone());
+    let request =
+        |from| Request::UpdateEntries { filter: filter.clone(), update, format: Some(format), from };
+    done_to_some(print(socket, format, request)?, "updated")
 }
 
 /// `-F`.
@@ -94,11 +105,48 @@ fn done_to_some(entries: usize, what: &str) -> Result<(), Failure> {
 }
 
 /// Prints the answers, a line for each entry; gives how many those are.
-fn print(socket: &Socket, request: impl FnMut(Cursor) -> Request) -> Result<usize, Failure> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    let entries = page_by_page(socket, request, |line| writeln!(out, "{line}"))?;
-    out.flush()?;
+fn print(socket: &Socket, format: Format, request: impl FnMut(Cursor) -> Request) -> Result<usize, Failure> {
+    let mut out = Printer::new(BufWriter::new(io::stdout().lock()), format);
+    let entries = page_by_page(socket, request, |line| out.line(line))?;
+    out.end()?;
     Ok(entries)
+}
+
+/// Where lines are printed, those of XML within an element.
+pub(super) struct Printer<W> {
+    out: W,
+    is_xml: bool,
+    /// Whether there have been any.
+    begun: bool,
+}
+
+impl<W: Write> Printer<W> {
+    /// To print lines of a format.
+    pub(super) fn new(out: W, format: Format) -> Self {
+        Self { out, is_xml: format.listing == Listing::Xml, begun: false }
+    }
+
+    /// Prints a line.
+    pub(super) fn line(&mut self, line: &str) -> io::Result<()> {
+        if self.is_xml && !self.begun {
+            writeln!(self.out, "{XML_BEGIN}")?;
+        }
+        self.begun = true;
+        writeln!(self.out, "{line}")
+    }
+
+    /// Has what was printed seen.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// No more lines come.
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        if self.is_xml && self.begun {
+            writeln!(self.out, "{XML_END}")?;
+        }
+        self.out.flush()
+    }
 }
 
 /// Asks page by page; gives how many lines were answered.

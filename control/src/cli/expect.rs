@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::ask::{Failure, Socket, unexpected};
 use crate::config::Seconds;
-use crate::listing::Listing;
+use crate::listing::Format;
 use crate::output::say;
 use crate::socket::protocol::{Cursor, Request, Response};
 use crate::socket::{Client, Ends, ExpectationFilter, Network, NewExpectation, Source, required};
@@ -104,12 +104,12 @@ pub(super) fn delete(socket: &Socket, filter: ExpectationFilter, is_flush: bool)
 
 /// `-C`.
 pub(super) fn count(socket: &Socket, filter: &ExpectationFilter) -> Result<(), Failure> {
-    let fitting = expectations(socket, filter, Listing::Conntrack, |_| Ok(()))?;
+    let fitting = expectations(socket, filter, Format::default(), |_| Ok(()))?;
     Ok(writeln!(io::stdout(), "{fitting}")?)
 }
 
 /// `-L`.
-pub(super) fn list(socket: &Socket, filter: &ExpectationFilter, format: Listing) -> Result<usize, Failure> {
+pub(super) fn list(socket: &Socket, filter: &ExpectationFilter, format: Format) -> Result<usize, Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let shown = expectations(socket, filter, format, |line| writeln!(out, "{line}"))?;
     out.flush()?;
@@ -118,7 +118,7 @@ pub(super) fn list(socket: &Socket, filter: &ExpectationFilter, format: Listing)
 }
 
 /// `-G`.
-pub(super) fn get(socket: &Socket, filter: &ExpectationFilter, format: Listing) -> Result<(), Failure> {
+pub(super) fn get(socket: &Socket, filter: &ExpectationFilter, format: Format) -> Result<(), Failure> {
     let zone = filter.master.zone.or(Some(0));
     let tuple_port_src = filter.tuple_port_src.or(Some(0));
     let mut exact = ExpectationFilter { tuple_port_src, ..filter.clone() };
@@ -133,7 +133,7 @@ pub(super) fn get(socket: &Socket, filter: &ExpectationFilter, format: Listing) 
 fn expectations(
     socket: &Socket,
     filter: &ExpectationFilter,
-    format: Listing,
+    format: Format,
     mut show: impl FnMut(&str) -> io::Result<()>,
 ) -> Result<usize, Failure> {
     let (mut client, mut from, mut fitting) = (Client::connect(&socket.path)?, Cursor::default(), 0);

@@ -4,6 +4,7 @@ mod ask;
 mod check;
 mod conntrack;
 mod entries;
+mod events;
 mod expect;
 mod help;
 mod helpers;

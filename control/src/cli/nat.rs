@@ -9,7 +9,7 @@ use super::ask::{Ask, Socket, exit};
 use super::entries;
 use super::help::{NAT_RULES_HELP, OWNER_HELP, POOLS_HELP};
 use crate::config::Protocol;
-use crate::listing::Listing;
+use crate::listing::Format;
 use crate::socket::Filter;
 use crate::socket::protocol::Request;
 
@@ -55,7 +55,7 @@ struct WhoOwns {
 
     /// How entries are printed
     #[arg(short, long, value_name = "FORMAT", default_value = "conntrack")]
-    output: Listing,
+    output: Format,
 
     /// Where to ask
     #[command(flatten)]

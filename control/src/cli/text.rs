@@ -27,6 +27,7 @@ pub(super) fn text_of(answer: &Response) -> String {
         Response::Timeouts { timeouts } => timeouts.iter().map(timeout_line).collect(),
         Response::Count { .. }
         | Response::Entries { .. }
+        | Response::Events { .. }
         | Response::EntryCreated
         | Response::ExpectationCreated
         | Response::ExpectationsDeleted { .. }

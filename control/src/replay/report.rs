@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use sluice_conntrack::counters::Counters;
 use sluice_conntrack::helpers::{HelperEvent, HelperId};
-use sluice_conntrack::listing::Layout;
+use sluice_conntrack::listing::{Layout, XML_BEGIN, XML_END};
 use sluice_conntrack::{DropReason, State};
 
 use super::Failure;
@@ -123,7 +123,8 @@ pub fn summarise(names: &[&str], played: &Played, directory: &Path) {
 pub fn table(played: &Played, layout: Layout) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut line = String::new();
-    let mut written = Ok(());
+    let is_xml = layout == Layout::Xml && played.entries() > 0;
+    let mut written = if is_xml { writeln!(out, "{XML_BEGIN}") } else { Ok(()) };
     for shard in &played.shards {
         let mut next = Some(0);
         while let (Some(cursor), Ok(())) = (next, &written) {
@@ -135,6 +136,9 @@ pub fn table(played: &Played, layout: Layout) -> Result<(), Failure> {
                 };
             });
         }
+    }
+    if is_xml {
+        written = written.and_then(|()| writeln!(out, "{XML_END}"));
     }
     match written.and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -10,12 +10,14 @@ use sluice_conntrack::nat::SPACES;
 use sluice_conntrack::{Configuration, State};
 use sluice_engine::Load;
 use sluice_engine::command::Unanswered;
-use sluice_engine::report::{PAGE, Stats};
+use sluice_engine::report::Stats;
 use tracing::{error, info};
 
 use super::alarms::ShardAlarms;
 use super::candidate::Candidate;
 use super::dataplane::Dataplane;
+use super::events::Journal;
+use super::lines::Lines;
 use super::nat_rules::NatRules;
 use super::reload::{self, Reloads};
 use super::state::LastGood;
@@ -24,7 +26,7 @@ use super::{
     Event, RunError, entries, helpers, listings, log, pools, ports, routes, rules, service, timeouts,
 };
 use crate::config::{self, Config};
-use crate::listing::Listing;
+use crate::listing::Format;
 use crate::metrics::{self, Sample};
 use crate::socket::Call;
 use crate::socket::protocol::{PoolStatistics, Request, Response, Statistics};
@@ -45,9 +47,7 @@ pub struct Daemon {
     dataplane: Dataplane,
     /// The configuration in force, as the workers have it.
     configuration: Arc<Configuration>,
-    /// Records of `log` rules: written out, and not written because there were too many.
-    logged: u64,
-    unlogged: u64,
+    records: log::Records,
     /// The load of each worker when it was last looked at.
     loads: Vec<Load>,
     rules: rules::Published,
@@ -56,6 +56,7 @@ pub struct Daemon {
     links: ports::LinkStates,
     loss_alarms: ports::LossAlarms,
     shard_alarms: ShardAlarms,
+    journal: Journal,
 }
 
 impl Daemon {
@@ -76,8 +77,7 @@ impl Daemon {
             last_good,
             started: Instant::now(),
             dataplane,
-            logged: 0,
-            unlogged: 0,
+            records: log::Records::default(),
             loads: Vec::new(),
             rules: rules::Published::default(),
             pools: pools::Pools::of(&candidate.configuration),
@@ -86,6 +86,7 @@ impl Daemon {
             links: ports::LinkStates::default(),
             loss_alarms: ports::LossAlarms::default(),
             shard_alarms: ShardAlarms::default(),
+            journal: Journal::default(),
         };
         daemon.applied(candidate.yaml, candidate.fallback);
         daemon
@@ -126,23 +127,26 @@ impl Daemon {
     /// Answers a request, now or, where it takes long, later.
     fn answer(&mut self, Call { request, reply }: Call) {
         let preset = config::settings(&self.config.conntrack).preset;
-        let layout = |format: Option<Listing>| format.unwrap_or(Listing::Conntrack).layout(preset);
+        let lines = |format: Option<Format>| Lines::new(format, preset);
         let workers = &mut self.dataplane.workers;
         let answer = match request {
             Request::Entries { filter, format, from } => {
-                listings::entries(workers, &filter, layout(format), from)
+                listings::entries(workers, &filter, &lines(format), from)
             }
-            Request::Entry { filter, format } => entries::get(workers, &filter, layout(format)),
+            Request::Entry { filter, format } => entries::get(workers, &filter, &lines(format)),
             Request::DeleteEntries { filter, format, from } => {
-                entries::delete(workers, &filter, layout(format), from)
+                entries::delete(workers, &filter, &lines(format), from)
             }
             Request::FlushEntries { from } => entries::flush(workers, from),
             Request::UpdateEntries { filter, update, format, from } => {
-                entries::update(workers, &filter, update, layout(format), from)
+                entries::update(workers, &filter, update, &lines(format), from)
             }
             Request::CreateEntry(new) => entries::create(workers, &new),
+            Request::Events { filter, format, from } => {
+                self.journal.answer(workers, &filter, &lines(format), from)
+            }
             Request::Expectations { filter, format, from } => {
-                listings::expectations(workers, &filter, layout(format), from)
+                listings::expectations(workers, &filter, lines(format).layout(), from)
             }
             Request::Expect(new) => listings::expect(workers, &new),
             Request::DeleteExpectations { filter } => listings::delete_expectations(workers, &filter),
@@ -264,7 +268,8 @@ impl Daemon {
             return Err(format!("{}: only a restart can change {}", self.file.display(), keys.join(", ")));
         }
         // The records that wait name rules by their place in the old file.
-        self.write_log().map_err(|why| why.to_string())?;
+        let written = self.records.write_out(&mut self.dataplane.workers, &self.config);
+        written.map_err(|why| why.to_string())?;
         let counted = self.dataplane.workers.configure(&configuration).map_err(|why| why.to_string())?;
         self.rules.publish(&self.config.policy, &counted.policy);
         self.rules = rules::Published::default();
@@ -327,7 +332,8 @@ impl Daemon {
     /// watchdog goes hungry.
     fn look_after_workers(&mut self) -> Result<(), RunError> {
         self.links.watch(self.dataplane.ports());
-        let written = self.write_log();
+        self.journal.look_after(&mut self.dataplane.workers);
+        let written = self.records.write_out(&mut self.dataplane.workers, &self.config);
         let counted =
             written.and_then(|()| Ok((self.shards()?, self.dataplane.workers.ports(self.pools.blocks())?)));
         match counted {
@@ -343,31 +349,6 @@ impl Daemon {
             Err(Unanswered::Late) => Ok(()),
             Err(Unanswered::Gone) => Err(RunError::Other(Unanswered::Gone.to_string())),
         }
-    }
-
-    /// Writes out what `log` rules saw, at most so much.
-    fn write_log(&mut self) -> Result<(), Unanswered> {
-        let mut seen = 0;
-        loop {
-            let pages = self.dataplane.workers.log()?;
-            for record in pages.iter().flat_map(|page| page.records()) {
-                if seen < log::RECORDS_PER_SECOND {
-                    info!("{}", log::line(record, &self.config));
-                }
-                seen += 1;
-            }
-            // Workers that log faster than this thread reads do not keep it here.
-            if pages.iter().all(|page| page.records().len() < PAGE) || seen > 16 * PAGE {
-                break;
-            }
-        }
-        let written = seen.min(log::RECORDS_PER_SECOND);
-        if seen > written {
-            info!("{} more packets met a log rule", seen - written);
-        }
-        self.logged += written as u64;
-        self.unlogged += (seen - written) as u64;
-        Ok(())
     }
 
     /// Gives the number of entries.
@@ -389,8 +370,8 @@ impl Daemon {
             busy_ratios: &busy_ratios,
             ports: &ports::samples(self.dataplane.ports(), &stats),
             mbufs: self.dataplane.mbufs(),
-            logged: self.logged,
-            unlogged: self.unlogged + stats.counters.log_lost,
+            logged: self.records.written,
+            unlogged: self.records.left_out + stats.counters.log_lost,
         });
         stats.entries
     }

@@ -4,12 +4,12 @@ use std::thread;
 use std::time::Duration;
 
 use sluice_conntrack::entry::Status;
-use sluice_conntrack::listing::Layout;
 use sluice_conntrack::{EntryUpdate, NewEntry, NotInserted};
 use sluice_engine::command::Unanswered;
 use sluice_engine::report::ListedEntry;
 
-use super::listings::{line, pages};
+use super::lines::Lines;
+use super::listings::pages;
 use super::workers::Workers;
 use crate::config::Mark;
 use crate::socket::protocol::{Cursor, Response, Update};
@@ -24,15 +24,13 @@ fn refused(message: &str) -> Response {
 }
 
 /// The entry of the tuple that a filter names.
-pub fn get(workers: &mut Workers, filter: &Filter, layout: Layout) -> Result<Response, Unanswered> {
+pub fn get(workers: &mut Workers, filter: &Filter, lines: &Lines) -> Result<Response, Unanswered> {
     let tuple = match filter.tuple() {
         Ok(tuple) => tuple,
         Err(message) => return Ok(Response::Error { message }),
     };
     Ok(match workers.get(&tuple)? {
-        Some((_, entry)) => {
-            Response::Entries { lines: vec![line(|out| entry.write(layout, out))], next: None }
-        }
+        Some((shard, listed)) => Response::Entries { lines: vec![lines.entry(shard, &listed)], next: None },
         None => refused("such conntrack doesn't exist"),
     })
 }
@@ -41,10 +39,10 @@ pub fn get(workers: &mut Workers, filter: &Filter, layout: Layout) -> Result<Res
 pub fn delete(
     workers: &mut Workers,
     filter: &Filter,
-    layout: Layout,
+    lines: &Lines,
     from: Cursor,
 ) -> Result<Response, Unanswered> {
-    act(workers, filter, from, Workers::delete, Some(layout))
+    act(workers, filter, from, Workers::delete, Some(lines))
 }
 
 /// Deletes all entries there.
@@ -57,7 +55,7 @@ pub fn update(
     workers: &mut Workers,
     filter: &Filter,
     update: Update,
-    layout: Layout,
+    lines: &Lines,
     from: Cursor,
 ) -> Result<Response, Unanswered> {
     if update.timeout.is_some_and(|timeout| timeout.0 == 0) {
@@ -68,27 +66,27 @@ pub fn update(
         timeout_ms: update.timeout.map(|timeout| timeout.0.saturating_mul(1000)),
     };
     let change = |workers: &mut Workers, shard, entries| workers.update(shard, entries, update);
-    act(workers, filter, from, change, Some(layout))
+    act(workers, filter, from, change, Some(lines))
 }
 
-/// Does something to the entries that fit, and writes those that were still there, if there is a layout for them.
+/// Does something to the entries that fit, and writes those that were still there, if it is said how.
 fn act(
     workers: &mut Workers,
     filter: &Filter,
     from: Cursor,
     mut action: impl FnMut(&mut Workers, u16, Vec<ListedEntry>) -> Result<Vec<ListedEntry>, Unanswered>,
-    layout: Option<Layout>,
+    lines: Option<&Lines>,
 ) -> Result<Response, Unanswered> {
-    let mut lines = Vec::new();
+    let mut written = Vec::new();
     let next = pages(workers, Workers::list, from, |workers, listed| {
         let fitting = listed.iter().filter(|(_, entry)| filter.matches(entry)).copied().collect();
         let done = action(workers, from.shard, fitting)?;
-        if let Some(layout) = layout {
-            lines.extend(done.iter().map(|(_, entry)| line(|out| entry.write(layout, out))));
+        if let Some(lines) = lines {
+            written.extend(done.iter().map(|listed| lines.entry(from.shard, listed)));
         }
         Ok(())
     })?;
-    Ok(Response::Entries { lines, next })
+    Ok(Response::Entries { lines: written, next })
 }
 
 /// Makes an entry.
@@ -110,7 +108,7 @@ pub fn create(workers: &mut Workers, new: &NewConnection) -> Result<Response, Un
 fn confirmed(workers: &mut Workers, new: &NewEntry) -> Result<Response, Unanswered> {
     for _ in 0..CLAIM_LOOKS {
         match workers.get(&new.original)? {
-            Some((_, entry)) if entry.status.contains(Status::PENDING) => thread::sleep(CLAIM_PAUSE),
+            Some((_, (_, entry))) if entry.status.contains(Status::PENDING) => thread::sleep(CLAIM_PAUSE),
             Some(_) => return Ok(Response::EntryCreated),
             None => return Ok(refused("such conntrack exists: its reply tuple is another's")),
         }

@@ -1,12 +1,11 @@
 //! What workers list page by page, as answers to clients.
 
-use std::fmt;
-
 use sluice_conntrack::expectations::Unexpected;
 use sluice_conntrack::listing::{ExpectationSnapshot, Layout};
 use sluice_engine::command::Unanswered;
 use sluice_engine::report::{Listed, ListedExpectation, Page};
 
+use super::lines::{Lines, line};
 use super::workers::Workers;
 use crate::socket::protocol::{Cursor, Response};
 use crate::socket::{ExpectationFilter, Filter, NewExpectation};
@@ -21,16 +20,16 @@ type List<T> = fn(&mut Workers, u16, Box<Page<T>>) -> Option<Result<Box<Page<T>>
 pub fn entries(
     workers: &mut Workers,
     filter: &Filter,
-    layout: Layout,
+    lines: &Lines,
     from: Cursor,
 ) -> Result<Response, Unanswered> {
-    let mut lines = Vec::new();
+    let mut shown = Vec::new();
     let next = pages(workers, Workers::list, from, |_, listed| {
         let fitting = listed.iter().filter(|(_, entry)| filter.matches(entry));
-        lines.extend(fitting.map(|(_, entry)| line(|out| entry.write(layout, out))));
+        shown.extend(fitting.map(|listed| lines.entry(from.shard, listed)));
         Ok(())
     })?;
-    Ok(Response::Entries { lines, next })
+    Ok(Response::Entries { lines: shown, next })
 }
 
 /// Expectations from a position on, as many as a few pages hold.
@@ -47,14 +46,6 @@ pub fn expectations(
         Ok(())
     })?;
     Ok(Response::Entries { lines, next })
-}
-
-/// The line that something is written as.
-pub fn line(write: impl FnOnce(&mut String) -> fmt::Result) -> String {
-    let mut line = String::new();
-    // Writing to a String cannot fail.
-    let _ = write(&mut line);
-    line
 }
 
 /// Expects what an operator wants.

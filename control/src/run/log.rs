@@ -6,14 +6,18 @@ use std::fmt::Write as _;
 use sluice_conntrack::PortId;
 use sluice_conntrack::log::LogRecord;
 use sluice_conntrack::tuple::{self, protocol};
+use sluice_engine::command::Unanswered;
+use sluice_engine::report::PAGE;
+use tracing::info;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::workers::Workers;
 use crate::config::Config;
 
 /// Records written out a second; the others are counted.
-pub const RECORDS_PER_SECOND: usize = 100;
+const RECORDS_PER_SECOND: usize = 100;
 
 /// From now on `info!` and its like are heard.
 pub fn start() {
@@ -26,8 +30,44 @@ pub fn start() {
     let _ = tracing_subscriber::registry().with(LevelFilter::INFO).with(journal).with(text).try_init();
 }
 
+/// The records of `log` rules since the start.
+#[derive(Debug, Default)]
+pub struct Records {
+    /// Those that were written out.
+    pub written: u64,
+    /// Those that were not, because there were too many.
+    pub left_out: u64,
+}
+
+impl Records {
+    /// Writes out what `log` rules saw, at most so much.
+    pub fn write_out(&mut self, workers: &mut Workers, config: &Config) -> Result<(), Unanswered> {
+        let mut seen = 0;
+        loop {
+            let pages = workers.log()?;
+            for record in pages.iter().flat_map(|page| page.records()) {
+                if seen < RECORDS_PER_SECOND {
+                    info!("{}", line(record, config));
+                }
+                seen += 1;
+            }
+            // Workers that log faster than this thread reads do not keep it here.
+            if pages.iter().all(|page| page.records().len() < PAGE) || seen > 16 * PAGE {
+                break;
+            }
+        }
+        let written = seen.min(RECORDS_PER_SECOND);
+        if seen > written {
+            info!("{} more packets met a log rule", seen - written);
+        }
+        self.written += written as u64;
+        self.left_out += (seen - written) as u64;
+        Ok(())
+    }
+}
+
 /// A record in one line.
-pub fn line(record: &LogRecord, config: &Config) -> String {
+fn line(record: &LogRecord, config: &Config) -> String {
     let facts = &record.facts;
     let port = |port: PortId| config.interfaces.keys().nth(usize::from(port.0)).map_or("", String::as_str);
     let rule = usize::from(record.rule.0);

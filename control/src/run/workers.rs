@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use dpdk::lcore::Lcore;
+use sluice_conntrack::events::{EventReceiver, events};
 use sluice_conntrack::expectations::{ExpectationId, Unexpected, Wanted};
 use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::nat::{PortBlock, SPACES};
@@ -69,13 +70,13 @@ impl Workers {
         })
     }
 
-    /// The entry that packets of a tuple belong to, whichever worker has it.
-    pub fn get(&mut self, tuple: &Tuple) -> Result<Option<ListedEntry>, Unanswered> {
-        for worker in &mut self.0 {
+    /// The entry that packets of a tuple belong to, and the number of the worker that has it.
+    pub fn get(&mut self, tuple: &Tuple) -> Result<Option<(u16, ListedEntry)>, Unanswered> {
+        for (shard, worker) in (0..).zip(&mut self.0) {
             let found =
                 entries(worker.controller.ask(Command::Get(*tuple, Vec::with_capacity(1)), PATIENCE)?)?;
             if let Some(found) = found.into_iter().next() {
-                return Ok(Some(found));
+                return Ok(Some((shard, found)));
             }
         }
         Ok(None)
@@ -157,6 +158,19 @@ impl Workers {
             Answer::Unexpected(ids) => Ok(ids.len()),
             _ => Err(Unanswered::Late),
         }
+    }
+
+    /// Has each worker tell what becomes of its connections, into a ring with room for so many events.
+    pub fn listen(&mut self, room: usize) -> Result<Vec<EventReceiver>, Unanswered> {
+        let (senders, receivers): (Vec<_>, Vec<_>) = self.0.iter().map(|_| events(room)).unzip();
+        let commands = senders.into_iter().map(|sender| Command::Listen(Some(Box::new(sender))));
+        self.send_to_all(commands).into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(receivers)
+    }
+
+    /// Has none of them tell it any more.
+    pub fn stop_listening(&mut self) {
+        self.send_to_all(repeat_with(|| Command::Listen(None)));
     }
 
     /// Has each worker copy its counters, those of the rules of a configuration among them.

@@ -238,6 +238,7 @@ mod tests {
             status,
             traffic: None,
             gre_timeouts: None,
+            tags: None,
             mark: 0x12,
             age_s: None,
             helper: None,

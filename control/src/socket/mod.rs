@@ -7,6 +7,7 @@
 mod client;
 mod clients;
 mod cursor;
+mod event_filter;
 mod expectation_filter;
 mod filter;
 mod filter_values;

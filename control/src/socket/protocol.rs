@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 pub use super::cursor::Cursor;
+pub use super::event_filter::{EventFilter, EventName};
 pub use super::helpers::HelperStatistics;
 pub use super::nat_rules::{NatRuleStatistics, NatSide};
 pub use super::new_entry::Update;
@@ -15,7 +16,7 @@ pub use super::pools::{PoolStatistics, PortCounts};
 pub use super::ports::{PortDescription, PortStatistics};
 use super::{ExpectationFilter, Filter, NewConnection, NewExpectation};
 use crate::config::HelperRule;
-use crate::listing::Listing;
+use crate::listing::Format;
 
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,7 +29,7 @@ pub enum Request {
         filter: Box<Filter>,
         /// How they are written; conntrack(8)'s way unless told otherwise.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        format: Option<Listing>,
+        format: Option<Format>,
         /// Where the page begins.
         #[serde(default)]
         from: Cursor,
@@ -39,7 +40,7 @@ pub enum Request {
         filter: Box<Filter>,
         /// How it is written; conntrack(8)'s way unless told otherwise.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        format: Option<Listing>,
+        format: Option<Format>,
     },
     /// Delete entries on a page of the table.
     DeleteEntries {
@@ -48,7 +49,7 @@ pub enum Request {
         filter: Box<Filter>,
         /// How those that were deleted are written; conntrack(8)'s way unless told otherwise.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        format: Option<Listing>,
+        format: Option<Format>,
         /// Where the page begins.
         #[serde(default)]
         from: Cursor,
@@ -68,13 +69,25 @@ pub enum Request {
         update: Update,
         /// How those that were changed are written; conntrack(8)'s way unless told otherwise.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        format: Option<Listing>,
+        format: Option<Format>,
         /// Where the page begins.
         #[serde(default)]
         from: Cursor,
     },
     /// Make an entry.
     CreateEntry(NewConnection),
+    /// What becomes of connections from now on, or from an event on that an answer names.
+    Events {
+        /// Which events.
+        #[serde(default)]
+        filter: Box<EventFilter>,
+        /// How they are written; conntrack(8)'s way unless told otherwise.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        format: Option<Format>,
+        /// The number of the first event.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<u64>,
+    },
     /// A page of what is expected.
     Expectations {
         /// Which expectations.
@@ -82,7 +95,7 @@ pub enum Request {
         filter: Box<ExpectationFilter>,
         /// How they are written; conntrack(8)'s way unless told otherwise.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        format: Option<Listing>,
+        format: Option<Format>,
         /// Where the page begins.
         #[serde(default)]
         from: Cursor,
@@ -155,6 +168,15 @@ pub enum Response {
         /// Where the next page begins; left out at the end.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<Cursor>,
+    },
+    /// Events. Those that come behind them are to be asked for within a few seconds.
+    Events {
+        /// One a line.
+        lines: Vec<String>,
+        /// How many events between the first that was asked for and the next one are lost, whatever they were.
+        lost: u64,
+        /// The number of the next event.
+        next: u64,
     },
     /// An entry was made.
     EntryCreated,
@@ -371,6 +393,7 @@ pub struct Timeout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listing::Listing;
 
     fn request(line: &str) -> Result<Request, String> {
         serde_json::from_str(line).map_err(|error| error.to_string())
@@ -383,7 +406,7 @@ mod tests {
         assert_eq!(request(r#"{"request":"entries"}"#), Ok(entries));
         let filtered = r#"{"request":"entries","filter":{"proto":"tcp","dport":80},"format":"json"}"#;
         let Ok(Request::Entries { filter, format, .. }) = request(filtered) else { panic!() };
-        assert_eq!((filter.dport, format), (Some(80), Some(Listing::Json)));
+        assert_eq!((filter.dport, format), (Some(80), Some(Format::of(Listing::Json))));
     }
 
     #[test]

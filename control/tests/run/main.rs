@@ -7,6 +7,7 @@ mod commands;
 mod cores;
 mod devices;
 mod entries;
+mod events;
 mod fallback;
 mod fragments;
 mod helpers;

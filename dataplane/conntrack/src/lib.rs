@@ -16,6 +16,7 @@ pub mod counters;
 pub mod dispatch;
 pub mod entries;
 pub mod entry;
+pub mod events;
 pub mod exchange;
 pub mod expectations;
 mod extension;

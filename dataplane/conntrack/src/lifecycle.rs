@@ -1,10 +1,12 @@
 //! The life of a connection: the one place where it begins, the one where its state changes, and the one where it ends.
 //!
-//! Whoever is to know of that is told here: NAT, which counts ports and mappings, and other shards, which have signposts.
+//! Whoever is to know of that is told here: NAT, which counts ports and mappings, other shards, which have signposts, and who
+//! listens ([`crate::events`]).
 
 use crate::counters::ProtocolLabel;
 use crate::entries::NONE;
 use crate::entry::{Judged, Status};
+use crate::events::{Event, EventKind, EventSender};
 use crate::helpers::Assigned;
 use crate::index::Hash;
 use crate::listing::EntrySnapshot;
@@ -14,6 +16,7 @@ use crate::table::{Key, Removed};
 use crate::time::Tick;
 use crate::tuple::{Direction, Tuple};
 use crate::unconfirmed::Unconfirmed;
+use std::mem;
 
 /// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +51,19 @@ impl Shard {
             let tuples = [&unconfirmed.original, &unconfirmed.reply];
             self.nat.count_ports(index, tuples, status, Pools::take);
         }
+        self.tell(EventKind::New, index);
         Some(index)
     }
 
-    /// Takes note that a packet has brought an entry from its tracker's state `from` into that which it has now.
-    #[inline]
-    pub(crate) fn change_state(&mut self, index: u32, from: u8) {
+    /// Takes note that a packet has brought an entry from its tracker's state `from` into that which it has now, and lets it live
+    /// so long, if it does: who listens is told of both.
+    #[inline(never)]
+    pub(crate) fn change_state(&mut self, index: u32, from: u8, timeout_ms: Option<u32>) {
+        if let Some(timeout_ms) = timeout_ms {
+            self.refresh(index, Tick::at(self.now).after_ms(timeout_ms));
+        }
         self.table.change_state(index, from);
+        self.tell_update(index);
     }
 
     /// Gives an entry another mark, and with it what the entry expects.
@@ -64,6 +73,7 @@ impl Shard {
         // Rules may look at the mark: what was decided about either direction no longer holds.
         entry.judged = Judged::default();
         self.mark_expectations(index, mark);
+        self.tell_update(index);
     }
 
     /// Lets a connection live until `deadline`, unless that is changed again.
@@ -74,6 +84,7 @@ impl Shard {
 
     /// Ends a connection.
     pub(crate) fn end(&mut self, index: u32, end: End) {
+        self.tell(EventKind::Destroy, index);
         let removed = self.table.remove(index);
         self.release_removed(&removed, end);
     }
@@ -81,11 +92,11 @@ impl Shard {
     /// Ends the next connection whose time is over at `now`; false when there is none for the time being, or when `budget`
     /// is used up.
     pub(crate) fn end_expired(&mut self, now: Tick, budget: &mut u32) -> bool {
-        let removed = self.table.remove_expired(now, budget);
-        if let Some(removed) = &removed {
-            self.release_removed(removed, End::Expired);
-        }
-        removed.is_some()
+        let Some(index) = self.table.next_expired(now, budget) else { return false };
+        self.tell(EventKind::Destroy, index);
+        let removed = self.table.remove_disarmed(index);
+        self.release_removed(&removed, End::Expired);
+        true
     }
 
     /// Counts an end, and gives back what the connection had besides its place in the table.
@@ -178,6 +189,34 @@ impl Shard {
         let is_expired = self.table.entries.at(victim).deadline.is_due(now);
         self.end(victim, if is_expired { End::Expired } else { End::Evicted });
         true
+    }
+
+    /// Tells events to another listener from now on, or to nobody. Gives the one before.
+    pub const fn listen(&mut self, listener: Option<Box<EventSender>>) -> Option<Box<EventSender>> {
+        mem::replace(&mut self.listener, listener)
+    }
+
+    /// Tells whoever listens that an entry is another than before.
+    pub(crate) fn tell_update(&mut self, index: u32) {
+        self.tell(EventKind::Update, index);
+    }
+
+    /// Tells whoever listens what happens to an entry.
+    #[inline(always)]
+    fn tell(&mut self, kind: EventKind, index: u32) {
+        if self.listener.is_some() {
+            self.tell_listener(kind, index);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_listener(&mut self, kind: EventKind, index: u32) {
+        let (id, entry) = (self.table.entries.id(index), self.snapshot(index));
+        let event = Event { at: self.now, kind, id, entry };
+        if let Some(listener) = &mut self.listener {
+            listener.send(event);
+        }
     }
 
     /// Deletes the entries that `wanted` says; gives how many those were.

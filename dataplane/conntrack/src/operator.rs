@@ -97,13 +97,16 @@ impl Shard {
     /// Changes an entry, if it lives; gives it as it is then. Rules may look at its mark, so that its packets are judged anew.
     pub fn update_entry(&mut self, id: EntryId, update: &EntryUpdate) -> Option<EntrySnapshot> {
         let EntryId { index, .. } = self.living(id)?;
-        if let Some((value, mask)) = update.mark {
-            let mark = self.table.entries.at(index).mark;
-            self.set_mark(index, (mark & !mask) ^ value);
-        }
         if let Some(timeout_ms) = update.timeout_ms {
             let timeout_ms = timeout_ms.min(MAX_TIMEOUT.as_millis() as u32);
             self.refresh(index, Tick::at(self.now).after_ms(timeout_ms));
+        }
+        match update.mark {
+            Some((value, mask)) => {
+                let mark = self.table.entries.at(index).mark;
+                self.set_mark(index, (mark & !mask) ^ value);
+            }
+            None => self.tell_update(index),
         }
         Some(self.snapshot(index))
     }

@@ -5,6 +5,7 @@ use crate::configuration::Configuration;
 use crate::counters::Counters;
 use crate::entries::Entries;
 use crate::entry::Entry;
+use crate::events::EventSender;
 use crate::exchange::Exchange;
 use crate::expectations::{Claims, Expectations};
 use crate::extension::Extension;
@@ -56,6 +57,8 @@ pub struct Shard {
     pub(crate) table: Table,
     pub(crate) counters: Counters,
     pub(crate) log: Log,
+    /// Who is told of connections that begin, change and end.
+    pub(crate) listener: Option<Box<EventSender>>,
     /// What it keeps of the connections that helpers read.
     pub(crate) help: HelpTable,
     /// What it keeps of translations.
@@ -98,6 +101,7 @@ impl Shard {
             table: Table::new(capacity.entries, places, capacity.seed, capacity.pages, Tick::at(now))?,
             counters: Counters::default(),
             log: Log::default(),
+            listener: None,
             help: HelpTable::new(capacity.entries)?,
             expectations,
             nat: NatState::new(capacity.entries, capacity.seed, pools)?,

@@ -173,20 +173,21 @@ impl Table {
         self.remove_disarmed(index)
     }
 
-    /// Takes the next entry out whose time is over at `now`. `None` when there is none for the time being, or when `budget`,
-    /// which pays for slots and entries of the wheel, is used up.
-    pub(crate) fn remove_expired(&mut self, now: Tick, budget: &mut u32) -> Option<Removed> {
+    /// The next entry whose time is over at `now`, which the wheel lets go of: it is to be [taken out](Self::remove_disarmed).
+    /// `None` when there is none for the time being, or when `budget`, which pays for slots and entries of the wheel, is used
+    /// up.
+    pub(crate) fn next_expired(&mut self, now: Tick, budget: &mut u32) -> Option<u32> {
         loop {
             let index = self.wheel.next_due(&mut self.entries, now, budget)?;
             if self.entries.at(index).deadline.is_due(now) {
-                return Some(self.remove_disarmed(index));
+                return Some(index);
             }
             self.wheel.arm(&mut self.entries, index);
         }
     }
 
     /// Takes an entry out that the wheel has let go of.
-    fn remove_disarmed(&mut self, index: u32) -> Removed {
+    pub(crate) fn remove_disarmed(&mut self, index: u32) -> Removed {
         let tuples = self.entries.tuples(index);
         let [original, reply] = &tuples;
         let Entry { state, status, .. } = *self.entries.at(index);
@@ -290,8 +291,11 @@ mod tests {
         }
         let mut expired = |ms| {
             let (now, mut budget) = (Tick::default().after_ms(ms), u32::MAX);
-            let mut next = || table.remove_expired(now, &mut budget);
-            std::iter::from_fn(|| next().map(|it| it.tuples[0].selector.sport())).collect::<Vec<_>>()
+            let mut next = || {
+                let index = table.next_expired(now, &mut budget)?;
+                Some(table.remove_disarmed(index).tuples[0].selector.sport())
+            };
+            std::iter::from_fn(&mut next).collect::<Vec<_>>()
         };
         assert_eq!(expired(500), [0; 0]);
         assert_eq!(expired(40_000), [2, 3]);

@@ -170,7 +170,7 @@ impl Shard {
             entry.counter(direction).add(packet.headers.l3_len);
         }
         if entry.state != tracker_state {
-            self.change_state(index, tracker_state);
+            self.change_state(index, tracker_state, timeout_ms);
         }
         if let Some(timeout_ms) = timeout_ms {
             let deadline = Tick::at(self.now).after_ms(timeout_ms);

@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Monotonic};
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
+use sluice_conntrack::events::EventSender;
 use sluice_conntrack::expectations::{ExpectationId, Unexpected, Wanted};
 use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::{Configuration, EntryUpdate, Installation, NewEntry, NotInserted, Tuple};
@@ -62,6 +63,8 @@ pub enum Command {
     Expect(Tuple, Wanted),
     /// Expect these no more.
     Unexpect(Vec<ExpectationId>),
+    /// Tell this listener, or none, of connections that begin, change and end.
+    Listen(Option<Box<EventSender>>),
     /// Fill in what has been counted.
     Stats(Box<Stats>),
     /// Put this configuration in force.
@@ -95,6 +98,8 @@ pub enum Answer {
     Expected(Option<Result<ExpectationId, Unexpected>>),
     /// Those of the list that had been expected until then.
     Unexpected(Vec<ExpectationId>),
+    /// That is told. This is the listener before.
+    Listening(Option<Box<EventSender>>),
     /// What has been counted.
     Stats(Box<Stats>),
     /// The configuration that was in force before, and what its rules have come to.

@@ -126,6 +126,7 @@ impl Worker {
                 ids.retain(|id| self.shard_mut().unexpect(*id));
                 Answer::Unexpected(ids)
             }
+            Command::Listen(listener) => Answer::Listening(self.shard_mut().listen(listener)),
             Command::Stats(mut stats) => {
                 self.report(&mut stats);
                 Answer::Stats(stats)

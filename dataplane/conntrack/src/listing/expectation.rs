@@ -48,7 +48,8 @@ impl ExpectationSnapshot {
     /// Writes one line, without the newline.
     pub fn write(&self, layout: Layout, out: &mut impl fmt::Write) -> fmt::Result {
         match layout {
-            Layout::Conntrack | Layout::Extended => self.write_conntrack(out),
+            // Those of conntrack(8) for expectations are one.
+            Layout::Conntrack | Layout::Extended | Layout::Save | Layout::Xml => self.write_conntrack(out),
             Layout::IpConntrack | Layout::NfConntrack => self.write_proc(out),
             Layout::Json => self.write_json(out),
         }

@@ -1,6 +1,6 @@
 //! One JSON object a line; a key is there when the entry has what it names.
 
-use super::{EntrySnapshot, Keys, Traffic, family_name, protocol_name};
+use super::{EntrySnapshot, EventKind, Keys, Traffic, family_name, protocol_name};
 use crate::entry::Status;
 use crate::helpers::Seqadj;
 use crate::tuple::{Direction, Tuple};
@@ -13,6 +13,18 @@ const STATUS_NAMES: &[(Status, &str)] = &[
     (Status::SRC_NAT, "SRC_NAT"),
     (Status::DST_NAT, "DST_NAT"),
 ];
+
+/// The same with what has happened to it.
+pub(super) fn write_event(entry: &EntrySnapshot, kind: EventKind, out: &mut impl fmt::Write) -> fmt::Result {
+    let event = match kind {
+        EventKind::New => "new",
+        EventKind::Update => "update",
+        EventKind::Destroy => "destroy",
+    };
+    write!(out, "{{\"event\":\"{event}\",\"entry\":")?;
+    write(entry, out)?;
+    out.write_char('}')
+}
 
 // All strings here come from fixed sets or are numbers and addresses: none needs escaping.
 pub(super) fn write(entry: &EntrySnapshot, out: &mut impl fmt::Write) -> fmt::Result {

@@ -1,14 +1,18 @@
-//! Listings: one entry a line, in the layouts of conntrack(8) 1.4.7 and of the kernel's files in /proc/net (`text.rs`),
-//! or as JSON (`json.rs`).
+//! Listings: one entry or event a line, in the layouts of conntrack(8) 1.4.7 (`text.rs`, `save.rs`, `xml.rs`) and of the kernel's
+//! files in /proc/net (`text.rs`), or as JSON (`json.rs`).
 
 mod expectation;
 mod json;
+mod moment;
+mod save;
 mod text;
+mod xml;
 
 #[cfg(test)]
 mod tests;
 
 pub use expectation::ExpectationSnapshot;
+pub use moment::Moment;
 
 use crate::entry::{Cold, Entry, Status};
 use crate::helpers::Seqadj;
@@ -16,7 +20,7 @@ use crate::ids::Zone;
 use crate::settings::{Preset, Settings};
 use crate::time::{Instant, Tick};
 use crate::tracker::gre;
-use crate::tracker::sctp::SctpState;
+use crate::tracker::sctp::{self, SctpState, TagPair};
 use crate::tracker::tcp::TcpState;
 use crate::tuple::{Direction, Family, Tuple, protocol};
 use std::fmt;
@@ -28,6 +32,10 @@ pub enum Layout {
     Conntrack,
     /// `conntrack -L -o extended`: the family in front.
     Extended,
+    /// `conntrack -L -o save`: the options of a command that makes the entry.
+    Save,
+    /// `conntrack -L -o xml`: an element; what is around all of them, [`XML_BEGIN`] and [`XML_END`], is the caller's.
+    Xml,
     /// /proc/net/ip_conntrack of Linux 2.4: no family, no counters, no mark.
     IpConntrack,
     /// /proc/net/nf_conntrack of Linux 6.18.
@@ -44,6 +52,35 @@ impl Layout {
             Preset::Linux => Self::NfConntrack,
         }
     }
+}
+
+/// The lines in front of and behind the entries of an XML listing.
+pub const XML_BEGIN: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<conntrack>";
+/// See [`XML_BEGIN`].
+pub const XML_END: &str = "</conntrack>";
+
+/// What conntrack(8)'s layouts show besides, where they are asked to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// `-o id`: a number that the entry keeps for life. XML has it always.
+    pub id: Option<u32>,
+    /// `-o ktimestamp`: when it began.
+    pub start: Option<Moment>,
+    /// The same of its end.
+    pub stop: Option<Moment>,
+    /// `-o timestamp`: when an event happened.
+    pub at: Option<Moment>,
+}
+
+/// What has happened to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// It is in the table.
+    New,
+    /// Its tracker's state or its mark has changed, or an operator has changed its timeout.
+    Update,
+    /// It is over.
+    Destroy,
 }
 
 /// Packets and bytes of one direction.
@@ -72,6 +109,8 @@ pub struct EntrySnapshot {
     pub traffic: Option<[Traffic; 2]>,
     /// Timeouts of a GRE entry, which the kernel's own listing shows.
     pub gre_timeouts: Option<gre::GreTimeouts>,
+    /// Verification tags of an SCTP association.
+    pub tags: Option<TagPair>,
     /// Connection mark.
     pub mark: u32,
     /// Whole seconds since its birth; `None` without timestamps.
@@ -108,6 +147,7 @@ impl EntrySnapshot {
             status: entry.status,
             traffic: settings.accounting.then_some(traffic),
             gre_timeouts: (original.protocol() == protocol::GRE).then(|| gre::timeouts(entry)),
+            tags: (original.protocol() == protocol::SCTP).then(|| sctp::tags(entry)),
             mark: entry.mark,
             age_s: settings.timestamp.then(|| u32::try_from(age_s).unwrap_or(u32::MAX)),
             helper: None,
@@ -124,12 +164,38 @@ impl EntrySnapshot {
 
     /// Writes one line, without the newline.
     pub fn write(&self, layout: Layout, out: &mut impl fmt::Write) -> fmt::Result {
+        self.write_with(layout, &Extras::default(), out)
+    }
+
+    /// The same with what is asked for besides.
+    pub fn write_with(&self, layout: Layout, extras: &Extras, out: &mut impl fmt::Write) -> fmt::Result {
         match layout {
-            Layout::Conntrack => text::write(self, &text::CONNTRACK, out),
-            Layout::Extended => text::write(self, &text::EXTENDED, out),
-            Layout::IpConntrack => text::write(self, &text::IP_CONNTRACK, out),
-            Layout::NfConntrack => text::write(self, &text::NF_CONNTRACK, out),
+            Layout::Conntrack => text::write(self, &text::CONNTRACK, extras, out),
+            Layout::Extended => text::write(self, &text::EXTENDED, extras, out),
+            Layout::IpConntrack => text::write(self, &text::IP_CONNTRACK, extras, out),
+            Layout::NfConntrack => text::write(self, &text::NF_CONNTRACK, extras, out),
+            Layout::Save => save::write(self, out),
+            Layout::Xml => xml::write(self, None, extras, out),
             Layout::Json => json::write(self, out),
+        }
+    }
+
+    /// Writes one line about an event, as `conntrack -E` does; the layouts of files have no other way to show one.
+    pub fn write_event(
+        &self,
+        kind: EventKind,
+        layout: Layout,
+        extras: &Extras,
+        out: &mut impl fmt::Write,
+    ) -> fmt::Result {
+        match layout {
+            Layout::Xml => xml::write(self, Some(kind), extras, out),
+            Layout::Save => save::write(self, out),
+            Layout::Extended => text::write_event(self, kind, &text::EXTENDED, extras, out),
+            Layout::Conntrack | Layout::IpConntrack | Layout::NfConntrack => {
+                text::write_event(self, kind, &text::CONNTRACK, extras, out)
+            }
+            Layout::Json => json::write_event(self, kind, out),
         }
     }
 

@@ -272,3 +272,125 @@ fn json_has_what_the_entry_has() {
 fn an_entry_past_its_time_has_no_time_left() {
     assert_eq!(netbios(30).snapshot(31_000).remaining_s, 0);
 }
+
+/// conntrack(8)'s own lines for entries that it was told to make.
+fn made() -> [(Case, &'static str); 4] {
+    let both = [Status::SEEN_REPLY, Status::ASSURED];
+    [
+        (
+            Case::new("10.0.0.1", "10.0.0.2", 6, 1000, 80, 299).state(3).status(&both),
+            "-A -t 299 -u SEEN_REPLY,ASSURED -s 10.0.0.1 -d 10.0.0.2 -r 10.0.0.2 -q 10.0.0.1 -p tcp --sport 1000 \
+             --dport 80 --reply-port-src 80 --reply-port-dst 1000 --state ESTABLISHED",
+        ),
+        (
+            Case::new("10.0.0.1", "10.0.0.2", 1, 77, 8 << 8, 29),
+            "-A -t 29 -u UNSET -s 10.0.0.1 -d 10.0.0.2 -r 10.0.0.2 -q 10.0.0.1 -p icmp --icmp-type 8 --icmp-code 0 \
+             --icmp-id 77",
+        ),
+        (
+            Case::new("10.0.0.1", "10.0.0.2", 47, 1, 2, 29).zone(5),
+            "-A -t 29 -u UNSET -w 5 -s 10.0.0.1 -d 10.0.0.2 -r 10.0.0.2 -q 10.0.0.1 -p gre --srckey 1 --dstkey 2 \
+             --reply-key-src 2 --reply-key-dst 1",
+        ),
+        (
+            Case::new("10.0.0.1", "10.0.0.2", 99, 0, 0, 29),
+            "-A -t 29 -u UNSET -s 10.0.0.1 -d 10.0.0.2 -r 10.0.0.2 -q 10.0.0.1 -p 99",
+        ),
+    ]
+}
+
+#[test]
+fn an_entry_is_saved_as_a_command() {
+    for (case, expected) in made() {
+        assert_eq!(case.line(Layout::Save, 0), expected);
+    }
+    let translated = Case::new("10.0.0.1", "10.0.0.2", 17, 1001, 53, 29).status(&[Status::SRC_NAT]);
+    let reply = Tuple::new([10, 0, 0, 2].into(), [192, 0, 2, 1].into(), 17, 53, 5000);
+    assert_eq!(
+        line(&EntrySnapshot { reply, ..translated.snapshot(0) }, Layout::Save),
+        "-A -t 29 -u UNSET -s 10.0.0.1 -d 10.0.0.2 -r 10.0.0.2 -n 192.0.2.1 -p udp --sport 1001 --dport 53 \
+         --reply-port-src 53 --reply-port-dst 5000"
+    );
+}
+
+fn moment() -> Moment {
+    Moment {
+        unix_ns: 1_795_968_273_569_877_598,
+        year: 2026,
+        month: 11,
+        day: 29,
+        weekday: 0,
+        hour: 16,
+        minute: 4,
+        second: 33,
+    }
+}
+
+#[test]
+fn what_is_asked_for_besides_stands_where_conntrack_has_it() {
+    let mut case = Case::new("10.0.0.1", "10.0.0.2", 17, 1000, 53, 29);
+    case.settings.timestamp = true;
+    let extras = Extras { id: Some(3_496_004_716), start: Some(moment()), ..Extras::default() };
+    let mut line = String::new();
+    case.snapshot(0).write_with(Layout::Extended, &extras, &mut line).unwrap();
+    assert_eq!(
+        line,
+        "ipv4     2 udp      17 29 src=10.0.0.1 dst=10.0.0.2 sport=1000 dport=53 packets=0 bytes=0 [UNREPLIED] \
+         src=10.0.0.2 dst=10.0.0.1 sport=53 dport=1000 packets=0 bytes=0 mark=0 delta-time=0 \
+         [start=Sun Nov 29 16:04:33 2026] use=1 id=3496004716"
+    );
+    line.clear();
+    case.snapshot(0).write_with(Layout::Xml, &extras, &mut line).unwrap();
+    assert_eq!(
+        line,
+        "<flow><meta direction=\"original\"><layer3 protonum=\"2\" protoname=\"ipv4\"><src>10.0.0.1</src>\
+         <dst>10.0.0.2</dst></layer3><layer4 protonum=\"17\" protoname=\"udp\"><sport>1000</sport>\
+         <dport>53</dport></layer4><counters><packets>0</packets><bytes>0</bytes></counters></meta>\
+         <meta direction=\"reply\"><layer3 protonum=\"2\" protoname=\"ipv4\"><src>10.0.0.2</src>\
+         <dst>10.0.0.1</dst></layer3><layer4 protonum=\"17\" protoname=\"udp\"><sport>53</sport>\
+         <dport>1000</dport></layer4><counters><packets>0</packets><bytes>0</bytes></counters></meta>\
+         <meta direction=\"independent\"><timeout>29</timeout><mark>0</mark><use>1</use><id>3496004716</id>\
+         <unreplied/><timestamp><start>1795968273569877598</start></timestamp><deltatime>0</deltatime></meta></flow>"
+    );
+}
+
+#[test]
+fn an_event_shows_what_conntrack_shows_of_it() {
+    let event = |case: &Case, kind, layout, extras: &Extras| {
+        let mut line = String::new();
+        case.snapshot(0).write_event(kind, layout, extras, &mut line).unwrap();
+        line
+    };
+    let none = Extras::default();
+    let syn = Case::new("10.0.0.1", "10.0.0.2", 6, 1000, 80, 120).state(1).traffic(&[60], &[]);
+    let tuples = "src=10.0.0.1 dst=10.0.0.2 sport=1000 dport=80 [UNREPLIED] src=10.0.0.2 dst=10.0.0.1 \
+                  sport=80 dport=1000";
+    assert_eq!(
+        event(&syn, EventKind::New, Layout::Conntrack, &none),
+        format!("    [NEW] tcp      6 120 SYN_SENT {tuples}")
+    );
+    let timed = Extras { id: Some(7), at: Some(moment()), ..none };
+    assert_eq!(
+        event(&syn, EventKind::Update, Layout::Extended, &timed),
+        format!("[1795968273.569877]\t [UPDATE] ipv4     2 tcp      6 120 SYN_SENT {tuples} id=7")
+    );
+    let over = Case::new("10.0.0.1", "10.0.0.2", 17, 1000, 53, 0).traffic(&[58], &[]);
+    assert_eq!(
+        event(&over, EventKind::Destroy, Layout::Conntrack, &none),
+        "[DESTROY] udp      17 src=10.0.0.1 dst=10.0.0.2 sport=1000 dport=53 packets=1 bytes=58 [UNREPLIED] \
+         src=10.0.0.2 dst=10.0.0.1 sport=53 dport=1000 packets=0 bytes=0"
+    );
+    let xml = event(&syn, EventKind::New, Layout::Xml, &timed);
+    for part in
+        ["<flow type=\"new\">", "</layer4></meta>", "<timeout>120</timeout><id>7</id><unreplied/></meta>"]
+    {
+        assert!(xml.contains(part), "{part} in {xml}");
+    }
+    let when = "<when><hour>16</hour><min>04</min><sec>33</sec><wday>1</wday><day>29</day><month>11</month>\
+                <year>2026</year></when></flow>";
+    assert!(xml.ends_with(when), "{xml}");
+    let json = event(&syn, EventKind::Destroy, Layout::Json, &none);
+    assert!(
+        json.starts_with("{\"event\":\"destroy\",\"entry\":{\"family\":\"ipv4\"") && json.ends_with("}}")
+    );
+}

@@ -1,6 +1,6 @@
 //! The text layouts. They differ in little, so one function writes them all from a [`Style`].
 
-use super::{EntrySnapshot, Keys, Traffic, family_name, protocol_name};
+use super::{EntrySnapshot, EventKind, Extras, Keys, Traffic, family_name, protocol_name};
 use crate::entry::Status;
 use crate::tuple::{Direction, Tuple, protocol};
 use std::fmt;
@@ -30,14 +30,75 @@ impl Style {
     }
 }
 
-/// Writes one line, without the newline.
-pub(super) fn write(entry: &EntrySnapshot, style: &Style, out: &mut impl fmt::Write) -> fmt::Result {
+/// What is shown on an occasion, a listing or an event: as in the kernel's messages, all of an entry that is listed, and of one
+/// that changes or ends what is not as it always is.
+struct Occasion {
+    /// What stands in front of an event.
+    title: &'static str,
+    /// Counters and age.
+    whole: bool,
+    /// A timeout that is over.
+    no_timeout: bool,
+    /// A mark that there is none of.
+    no_mark: bool,
+    /// Who holds the entry.
+    uses: bool,
+}
+
+const LISTED: Occasion = Occasion { title: "", whole: true, no_timeout: true, no_mark: true, uses: true };
+const NEW: Occasion =
+    Occasion { title: "    [NEW] ", whole: false, no_timeout: true, no_mark: false, uses: false };
+const UPDATED: Occasion = Occasion { title: " [UPDATE] ", ..NEW };
+const DESTROYED: Occasion = Occasion { title: "[DESTROY] ", whole: true, no_timeout: false, ..NEW };
+
+/// Writes one line about an entry, without the newline.
+pub(super) fn write(
+    entry: &EntrySnapshot,
+    style: &Style,
+    extras: &Extras,
+    out: &mut impl fmt::Write,
+) -> fmt::Result {
+    write_on(&LISTED, entry, style, extras, out)
+}
+
+/// Writes one line about an event, without the newline.
+pub(super) fn write_event(
+    entry: &EntrySnapshot,
+    kind: EventKind,
+    style: &Style,
+    extras: &Extras,
+    out: &mut impl fmt::Write,
+) -> fmt::Result {
+    let occasion = match kind {
+        EventKind::New => &NEW,
+        EventKind::Update => &UPDATED,
+        EventKind::Destroy => &DESTROYED,
+    };
+    if let Some(at) = extras.at {
+        write!(out, "[{}.{:06}]\t", at.unix_ns / 1_000_000_000, at.unix_ns / 1000 % 1_000_000)?;
+    }
+    let mut line = String::new();
+    write_on(occasion, entry, style, extras, &mut line)?;
+    out.write_str(line.trim_end())
+}
+
+fn write_on(
+    occasion: &Occasion,
+    entry: &EntrySnapshot,
+    style: &Style,
+    extras: &Extras,
+    out: &mut impl fmt::Write,
+) -> fmt::Result {
+    out.write_str(occasion.title)?;
     let (family, number) = (entry.original.family(), entry.original.protocol());
     if style.family {
         write!(out, "{:<8} {} ", family_name(family), family as u8)?;
     }
     let name = protocol_name(number).filter(|_| style.knows(number)).unwrap_or("unknown");
-    write!(out, "{name:<8} {number} {} ", entry.remaining_s)?;
+    write!(out, "{name:<8} {number} ")?;
+    if occasion.no_timeout || entry.remaining_s != 0 {
+        write!(out, "{} ", entry.remaining_s)?;
+    }
     if let Some(state) = entry.state {
         write!(out, "{state} ")?;
     }
@@ -45,28 +106,36 @@ pub(super) fn write(entry: &EntrySnapshot, style: &Style, out: &mut impl fmt::Wr
         let (unreplied, stream) = (timeouts.unreplied_ms / 1000, timeouts.stream_ms / 1000);
         write!(out, "timeout={unreplied}, stream_timeout={stream} ")?;
     }
-    write_direction(entry, Direction::Original, style, out)?;
+    let counters = style.details && occasion.whole;
+    write_direction(entry, Direction::Original, style, counters, out)?;
     if !entry.status.contains(Status::SEEN_REPLY) {
         out.write_str("[UNREPLIED] ")?;
     }
-    write_direction(entry, Direction::Reply, style, out)?;
+    write_direction(entry, Direction::Reply, style, counters, out)?;
     if entry.status.contains(Status::ASSURED) {
         out.write_str("[ASSURED] ")?;
     }
     if style.details {
-        write_details(entry, style, out)?;
+        write_details(entry, style, occasion, extras, out)?;
     }
-    write!(out, "use={}", entry.uses + style.readers)
+    let id = extras.id;
+    match (occasion.uses, id) {
+        (true, None) => write!(out, "use={}", entry.uses + style.readers),
+        (true, Some(id)) => write!(out, "use={} id={id}", entry.uses + style.readers),
+        (false, Some(id)) => write!(out, "id={id}"),
+        (false, None) => Ok(()),
+    }
 }
 
 fn write_direction(
     entry: &EntrySnapshot,
     direction: Direction,
     style: &Style,
+    counters: bool,
     out: &mut impl fmt::Write,
 ) -> fmt::Result {
     write_tuple("", entry.tuple(direction), style, out)?;
-    if let Some(traffic) = entry.traffic.filter(|_| style.details) {
+    if let Some(traffic) = entry.traffic.filter(|_| counters) {
         let Traffic { packets, bytes } = traffic[direction as usize];
         write!(out, " packets={packets} bytes={bytes}")?;
     }
@@ -96,13 +165,26 @@ pub(super) fn write_tuple(
     }
 }
 
-fn write_details(entry: &EntrySnapshot, style: &Style, out: &mut impl fmt::Write) -> fmt::Result {
-    write!(out, "mark={} ", entry.mark)?;
+fn write_details(
+    entry: &EntrySnapshot,
+    style: &Style,
+    occasion: &Occasion,
+    extras: &Extras,
+    out: &mut impl fmt::Write,
+) -> fmt::Result {
+    if occasion.no_mark || entry.mark != 0 {
+        write!(out, "mark={} ", entry.mark)?;
+    }
     if style.kernel || entry.zone() != 0 {
         write!(out, "zone={} ", entry.zone())?;
     }
-    if let Some(age_s) = entry.age_s {
+    if let Some(age_s) = entry.age_s.filter(|_| occasion.whole) {
         write!(out, "delta-time={age_s} ")?;
+    }
+    for (name, moment) in [("start", extras.start), ("stop", extras.stop)] {
+        if let Some(moment) = moment {
+            write!(out, "[{name}={moment}] ")?;
+        }
     }
     match entry.helper.filter(|_| !style.kernel) {
         Some(helper) => write!(out, "helper={helper} "),

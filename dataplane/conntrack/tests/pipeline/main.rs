@@ -5,6 +5,7 @@
 mod common;
 
 mod entries;
+mod events;
 mod expectations;
 mod fragments;
 mod helpers;

@@ -40,6 +40,11 @@ pub fn begin_unseen(entry: &mut Entry, tags: TagPair) {
     entry.tracker.get_mut::<SctpMemory>().tags = tags;
 }
 
+/// The tags of an association, 0 where one is unknown.
+pub fn tags(entry: &Entry) -> TagPair {
+    entry.tracker.get::<SctpMemory>().tags
+}
+
 /// Judges a further packet.
 pub fn update(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direction: Direction) -> Update {
     let Some(packet) = SctpPacket::parse(&packet) else {
