@@ -34,7 +34,7 @@ impl<P: Frame> Fragments<P> {
         }
         for (what, count, expected) in [
             ("fragments", self.slots.len(), fragments),
-            ("packets in their places", self.slots.iter().flatten().count() as u32, fragments),
+            ("packets in their slots", self.slots.iter().flatten().count() as u32, fragments),
             ("buffers", self.buffers, taken),
             ("buffers within the room", self.buffers.min(self.room), taken),
             ("timers", self.wheel.check(&self.datagrams)? as u32, waiting().count() as u32),
@@ -53,7 +53,7 @@ impl<P: Frame> Fragments<P> {
         while next != NONE {
             let slot = self.slots.at(next);
             let Some(packet) = &slot.packet else {
-                return Err(format!("{datagram:?} has a place that is free"));
+                return Err(format!("{datagram:?} has a slot that is free"));
             };
             if slot.previous != previous || slot.start < end || slot.end <= slot.start {
                 return Err(format!("{datagram:?} is not in order"));

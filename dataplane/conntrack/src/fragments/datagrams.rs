@@ -10,7 +10,7 @@ use crate::wheel::{Timer, Timers};
 /// How far a datagram has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Nobody uses its place.
+    /// Nobody uses its slot.
     Free,
     /// Fragments are missing.
     Unfinished,
@@ -31,7 +31,7 @@ pub(super) struct Datagram {
     pub(super) source: u32,
     pub(super) older: u32,
     pub(super) newer: u32,
-    /// The first and the last of its fragments, in the order of their places in it.
+    /// The first and the last of its fragments, in the order of their positions in it.
     pub(super) first: u32,
     pub(super) last: u32,
     /// The one that came last.
@@ -80,7 +80,7 @@ impl Datagram {
     /// # Errors
     /// [`DropReason::FragmentDuplicate`] for one that may be ignored (RFC 8200 section 4.5, RFC 5722); all other reasons are the
     /// datagram's end.
-    pub(super) fn place<P>(&self, slots: &Slots<P>, piece: &Piece) -> Result<Neighbours, DropReason> {
+    pub(super) fn locate<P>(&self, slots: &Slots<P>, piece: &Piece) -> Result<Neighbours, DropReason> {
         let is_beyond = |end| piece.end > end || piece.is_last && piece.end < end;
         if piece.is_impossible()
             || self.end.is_some_and(is_beyond)
@@ -124,7 +124,7 @@ impl Datagram {
         [before, after]
     }
 
-    /// Takes a fragment in that has its place.
+    /// Takes a fragment in between its neighbours.
     pub(super) fn take_in(&mut self, piece: &Piece, slot: u32, [before, after]: Neighbours) {
         if before == NONE {
             self.first = slot;

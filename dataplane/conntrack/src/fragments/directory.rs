@@ -1,6 +1,6 @@
-//! Things that are found by a key: a fixed number of places, and a table of their hashes, in which each stands at the first place
-//! that is free from its own on (linear probing). Half of the table is free, so that one look at a cache line mostly tells whether
-//! a key is there.
+//! Things that are found by a key: a fixed number of slots, and a table of their hashes, in which each has the first bucket that is
+//! free from its own on (linear probing). Half of the buckets are free, so that one look at a cache line mostly tells whether a key
+//! is there.
 
 use super::NONE;
 
@@ -15,7 +15,7 @@ pub(super) trait Item {
     fn hash(&self) -> u32;
 }
 
-/// A place of the table.
+/// A bucket of the table.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     hash: u32,
@@ -25,20 +25,20 @@ struct Bucket {
 
 #[derive(Debug)]
 pub(super) struct Directory<T> {
-    places: Box<[T]>,
+    slots: Box<[T]>,
     buckets: Box<[Bucket]>,
-    /// The places that are free.
+    /// The slots that are free.
     free: Vec<u32>,
 }
 
 impl<T: Item> Directory<T> {
-    /// Room for so many items; in all places there is `vacant`.
+    /// Room for so many items; in all slots there is `vacant`.
     pub(super) fn new(room: u32, vacant: T) -> Self
     where
         T: Copy,
     {
         Self {
-            places: vec![vacant; room as usize].into(),
+            slots: vec![vacant; room as usize].into(),
             buckets: vec![Bucket { hash: 0, number: NONE }; (2 * room as usize).next_power_of_two()].into(),
             free: (0..room).rev().collect(),
         }
@@ -49,20 +49,20 @@ impl<T: Item> Directory<T> {
     }
 
     pub(super) fn at(&self, number: u32) -> &T {
-        &self.places[number as usize]
+        &self.slots[number as usize]
     }
 
     pub(super) fn at_mut(&mut self, number: u32) -> &mut T {
-        &mut self.places[number as usize]
+        &mut self.slots[number as usize]
     }
 
     pub(super) fn get(&self, number: u32) -> Option<&T> {
-        self.places.get(number as usize)
+        self.slots.get(number as usize)
     }
 
     /// Fetches where a hash is looked for.
     pub(super) fn prefetch(&self, hash: u32) {
-        self.buckets.get(self.place(hash)).into_iter().for_each(sluice_memory::prefetch);
+        self.buckets.get(self.home(hash)).into_iter().for_each(sluice_memory::prefetch);
     }
 
     /// Fetches an item, if there is one of this number.
@@ -72,16 +72,16 @@ impl<T: Item> Directory<T> {
 
     /// The number of the item of a key, which has this hash.
     pub(super) fn find(&self, key: &T::Key, hash: u32) -> Option<u32> {
-        let mut place = self.place(hash);
+        let mut index = self.home(hash);
         loop {
-            let bucket = self.buckets[place];
+            let bucket = self.buckets[index];
             if bucket.number == NONE {
                 return None;
             }
             if bucket.hash == hash && self.at(bucket.number).key() == key {
                 return Some(bucket.number);
             }
-            place = self.next(place);
+            index = self.next(index);
         }
     }
 
@@ -89,42 +89,42 @@ impl<T: Item> Directory<T> {
     pub(super) fn insert(&mut self, item: T) -> Option<u32> {
         let number = self.free.pop()?;
         let hash = item.hash();
-        let mut place = self.place(hash);
-        while self.buckets[place].number != NONE {
-            place = self.next(place);
+        let mut index = self.home(hash);
+        while self.buckets[index].number != NONE {
+            index = self.next(index);
         }
-        self.buckets[place] = Bucket { hash, number };
+        self.buckets[index] = Bucket { hash, number };
         *self.at_mut(number) = item;
         Some(number)
     }
 
-    /// Lets an item be found no more. Its place stays its own.
+    /// Lets an item be found no more. Its slot stays its own.
     pub(super) fn unlink(&mut self, number: u32) {
-        let mut hole = self.place(self.at(number).hash());
+        let mut hole = self.home(self.at(number).hash());
         while self.buckets[hole].number != number {
             hole = self.next(hole);
         }
         // What stands behind it and would rather have stood here moves up.
-        let mut place = self.next(hole);
-        while self.buckets[place].number != NONE {
-            let own = self.place(self.buckets[place].hash);
-            if self.distance(own, place) >= self.distance(hole, place) {
-                self.buckets[hole] = self.buckets[place];
-                hole = place;
+        let mut index = self.next(hole);
+        while self.buckets[index].number != NONE {
+            let own = self.home(self.buckets[index].hash);
+            if self.distance(own, index) >= self.distance(hole, index) {
+                self.buckets[hole] = self.buckets[index];
+                hole = index;
             }
-            place = self.next(place);
+            index = self.next(index);
         }
         self.buckets[hole].number = NONE;
     }
 
-    /// Gives the place of an item that is found no more to the next one.
+    /// Gives the slot of an item that is found no more to the next one.
     pub(super) fn free(&mut self, number: u32) {
         self.free.push(number);
     }
 
-    /// What is in all places, be they free or not.
+    /// What is in all slots, be they free or not.
     pub(super) fn iter(&self) -> std::slice::Iter<'_, T> {
-        self.places.iter()
+        self.slots.iter()
     }
 
     const fn mask(&self) -> usize {
@@ -132,12 +132,12 @@ impl<T: Item> Directory<T> {
     }
 
     /// Where an item of this hash would stand if nobody else did.
-    const fn place(&self, hash: u32) -> usize {
+    const fn home(&self, hash: u32) -> usize {
         hash as usize & self.mask()
     }
 
-    const fn next(&self, place: usize) -> usize {
-        (place + 1) & self.mask()
+    const fn next(&self, index: usize) -> usize {
+        (index + 1) & self.mask()
     }
 
     const fn distance(&self, from: usize, to: usize) -> usize {

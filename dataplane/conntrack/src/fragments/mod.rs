@@ -114,12 +114,15 @@ impl<P: Frame> Fragments<P> {
             piece.trim(&mut packet);
         }
         let buffers = buffers(&packet);
-        let placed = match self.find_or_begin(limits, &piece.key, drop) {
-            Some(number) => self.place(number, limits, &piece, buffers, drop).map(|place| (number, place)),
+        let located = match self.find_or_begin(limits, &piece.key, drop) {
+            Some(number) => {
+                let neighbours = self.locate(number, limits, &piece, buffers, drop);
+                neighbours.map(|neighbours| (number, neighbours))
+            }
             None => Err(DropReason::FragmentLimit),
         };
-        let (number, neighbours) = match placed {
-            Ok(placed) => placed,
+        let (number, neighbours) = match located {
+            Ok(located) => located,
             Err(reason) => {
                 drop(packet, reason);
                 return Err(reason);
@@ -236,7 +239,7 @@ impl<P: Frame> Fragments<P> {
         Some(number)
     }
 
-    /// Begins a datagram, if need be in the place of another. `None` where none can give way.
+    /// Begins a datagram, if need be instead of another. `None` where none can give way.
     fn begin(
         &mut self,
         limits: &FragmentLimits,
@@ -300,7 +303,7 @@ impl<P: Frame> Fragments<P> {
 
     /// Between which others of its datagram a fragment belongs, for which there is room then. Where it ends the datagram, that is
     /// dead.
-    fn place(
+    fn locate(
         &mut self,
         number: u32,
         limits: &FragmentLimits,
@@ -313,7 +316,7 @@ impl<P: Frame> Fragments<P> {
             return Err(reason);
         }
         let may_grow = datagram.fragments < limits.fragments;
-        let reason = match datagram.place(&self.slots, piece) {
+        let reason = match datagram.locate(&self.slots, piece) {
             Ok(neighbours) if may_grow && self.make_room(number, limits, buffers.into(), drop) => {
                 return Ok(neighbours);
             }
@@ -406,7 +409,7 @@ impl<P: Frame> Fragments<P> {
         self.hasher.hash_one(key) as u32
     }
 
-    /// Gives the place of a datagram to the next one.
+    /// Gives the slot of a datagram to the next one.
     fn free(&mut self, number: u32) {
         self.datagrams.at_mut(number).stage = Stage::Free;
         self.datagrams.free(number);

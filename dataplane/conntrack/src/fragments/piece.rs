@@ -5,14 +5,14 @@ use crate::frame::{Frame, Handed};
 use crate::headers::Headers;
 use crate::ids::{ShardId, Zone};
 use crate::verdict::FragmentOffsets;
-use crate::wire::bytes::{u16_at, u32_at, u128_at};
+use crate::wire::bytes::{put, u16_at, u32_at, u128_at};
 use crate::wire::{ethernet, field, ipv4, ipv6};
 use std::hash::{Hash, Hasher};
 
 /// Bytes that a datagram's length field can count: all of an IPv4 datagram, what follows the fixed header of an IPv6 one.
 const MAX_BYTES: usize = u16::MAX as usize;
 
-/// Bytes that the places of fragments are counted in.
+/// Bytes that the positions of fragments are counted in.
 pub(super) const UNIT: usize = 8;
 
 /// The bits of a traffic class that are for ECN (RFC 3168).
@@ -66,7 +66,7 @@ impl Hash for Key {
     }
 }
 
-/// A fragment and its place in its datagram. Bytes count from the start of what is cut into fragments.
+/// A fragment and its position in its datagram. Bytes count from the start of what is cut into fragments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
     pub(crate) key: Key,
@@ -166,19 +166,17 @@ impl Piece {
         }
     }
 
-    /// Whether others come behind it and yet it ends between two places at which they can begin.
+    /// Whether others come behind it and yet it ends between two positions at which they can begin.
     pub(crate) const fn is_odd(&self) -> bool {
         !self.is_last && !self.end.is_multiple_of(UNIT as u32)
     }
 
-    /// Cuts what is beyond the last such place off an odd fragment of IPv4, as Linux does.
+    /// Cuts what is beyond the last such position off an odd fragment of IPv4, as Linux does.
     pub(super) fn trim<F: Frame>(&mut self, frame: &mut F) {
         let excess = self.end % UNIT as u32;
         (self.end, self.packet_bytes) = (self.end - excess, self.packet_bytes - excess);
         let header = frame.head_mut().get_mut(self.offsets.header()).unwrap_or_default();
-        if let Some(length) = header.get_mut(2..).and_then(<[u8]>::first_chunk_mut) {
-            *length = (self.packet_bytes as u16).to_be_bytes();
-        }
+        put(header, field::ipv4::TOTAL_LENGTH, (self.packet_bytes as u16).to_be_bytes());
         ipv4::write_checksum(header);
     }
 

@@ -1,4 +1,4 @@
-//! The places of the packets that are held: a slab, in which the fragments of a datagram are a chain in their order.
+//! The slots of the packets that are held: a slab, in which the fragments of a datagram are a chain in their order.
 
 use super::NONE;
 use super::piece::Piece;
@@ -6,23 +6,23 @@ use crate::frame::Frame;
 use crate::settings::FRAGMENT_BUFFER_BYTES;
 use crate::verdict::FragmentOffsets;
 
-/// The fragments before and behind a place in a datagram: [`NONE`] at its ends.
+/// The fragments before and behind a position in a datagram: [`NONE`] at its ends.
 pub(super) type Neighbours = [u32; 2];
 
 #[derive(Debug)]
 pub(super) struct Slot<P> {
     pub(super) packet: Option<P>,
-    /// The place of its bytes in the datagram.
+    /// Where its bytes are in the datagram.
     pub(super) start: u32,
     pub(super) end: u32,
-    /// And that of the fragment in its frame.
+    /// And where the fragment is in its frame.
     pub(super) offsets: FragmentOffsets,
     /// Headers in front of them that the datagram's length counts, in bytes.
     pub(super) header_bytes: u16,
     /// Buffers that the packet takes.
     pub(super) buffers: u16,
     pub(super) previous: u32,
-    /// The next of its datagram, or of the free places.
+    /// The next of its datagram, or of the free slots.
     pub(super) next: u32,
 }
 
@@ -57,7 +57,7 @@ impl<P> Slots<P> {
         self.free == NONE
     }
 
-    /// What is in all places.
+    /// What is in all slots.
     pub(super) fn iter(&self) -> impl Iterator<Item = Option<&P>> {
         self.slots.iter().map(|slot| slot.packet.as_ref())
     }

@@ -154,8 +154,8 @@ impl Sources {
                 self.at_mut(last).following = number;
             }
         }
-        let place = self.at_mut(number);
-        (place.is_listed, place.previous, place.following) = (true, last, NONE);
+        let source = self.at_mut(number);
+        (source.is_listed, source.previous, source.following) = (true, last, NONE);
         self.most = self.most.max(weight);
     }
 

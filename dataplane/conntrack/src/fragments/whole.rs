@@ -23,7 +23,7 @@ pub(crate) struct Whole<'a, P> {
 #[derive(Debug)]
 struct First<P> {
     packet: Option<P>,
-    /// Its place, and that of the next one.
+    /// Its slot, and that of the next one.
     slot: u32,
     next: u32,
     /// Where it ends, in bytes of its frame.

@@ -24,6 +24,17 @@ fn what_tells_datagrams_apart() {
 }
 
 #[test]
+fn families_that_come_in_turn_are_never_mixed() {
+    for [one, other] in [FAMILIES, [Family::V6, Family::V4]] {
+        let mut world = World::new(FragmentLimits::default());
+        assert_eq!(world.add(Cut::of(one, 0, 1, false)), Ok(false));
+        assert_eq!(world.add(Cut::of(other, 1, 2, true)), Ok(false));
+        assert_eq!(world.add(Cut::of(one, 1, 2, true)), Ok(true));
+        assert_eq!(world.add(Cut::of(other, 0, 1, false)), Ok(true));
+    }
+}
+
+#[test]
 fn nothing_is_told_by_addresses_and_identifications_that_are_zero() {
     let zeroed = |cut: Cut| {
         let mut packet = cut.packet(1);

@@ -273,10 +273,11 @@ fn as_many_fragments_as_may_be_come_in_any_order() {
         &|number| number * 37 % COUNT,
         &|number| (number % 2 * 64 + number / 2 * 3) % COUNT,
     ];
-    for (order, place) in orders.iter().enumerate() {
+    for (order, position) in orders.iter().enumerate() {
         let mut world = World::new(FragmentLimits::default());
         let cut = |start| Cut::of(Family::V4, start, start + 1, start + 1 == COUNT);
-        let whole: Vec<bool> = (0..COUNT).filter_map(|number| world.add(cut(place(number))).ok()).collect();
+        let whole: Vec<bool> =
+            (0..COUNT).filter_map(|number| world.add(cut(position(number))).ok()).collect();
         assert_eq!(whole.iter().position(|whole| *whole), Some(usize::from(COUNT) - 1), "order {order}");
         assert!(
             world.left[0]
