@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes what the fuzzers begin with, from captures: seeds.py DIR PCAP ...
 
-DIR/parse gets one frame a file, DIR/shard runs of frames as orders to a shard (see src/shard.rs), DIR/helpers what an FTP, IRC, RTSP
-or SANE client and its server may say and how it is cut (see src/control.rs) and what TFTP ends may send (see src/requests.rs), and
+DIR/parse gets one frame a file, DIR/shard runs of frames as orders to a shard (see src/shard.rs), DIR/helpers what an FTP, IRC, RTSP,
+SANE or SIP client and its server may say and how it is cut (see src/control.rs) and what TFTP ends may send (see src/requests.rs), and
 DIR/fragments what may become of datagrams that come in fragments (see src/datagrams.rs).
 """
 import pathlib
@@ -194,8 +194,24 @@ PPTP = {
     "pptp-is-http": say(11, 1) + send(0, 18) + send(18, 168) + ACKNOWLEDGE,
     "pptp-times-out": GRANTED + b"\xfb" + say(7) + send(324, 24),
 }
+# The same of SIP over TCP: an INVITE takes 81 + 33 + 53 bytes and its description 61; the answer 74 + 53 and 52.
+INVITED = say(0, 1, 2, 3) + send(0, 228)
+SIP_STREAM = {
+    "sip-tcp-call": INVITED + say(0, 1, 2, end=1) + send(0, 179, end=1) + ACKNOWLEDGE + say(6) + send(228, 40) + ACKNOWLEDGE,
+    "sip-tcp-cut-at-each-byte": say(0, 1, 2, 3) + b"".join(send(at, 1) for at in range(228)) + ACKNOWLEDGE,
+    "sip-tcp-cut-and-whole-again": say(0, 1, 2, 3) + send(0, 150) + send(150, 78) + send(0, 150) + send(0, 228) + ACKNOWLEDGE,
+    "sip-tcp-headers-and-body": say(0, 1, 2, 3) + send(0, 167) + send(0, 167) + send(167, 61) + say(0, 1, 2, 3) + send(228, 228),
+    "sip-tcp-overtaken": say(0, 1, 2, 3, 6) + send(100, 168) + send(0, 100) + send(100, 168) + ACKNOWLEDGE,
+    "sip-tcp-several": INVITED + say(7, 6, 15, 0, 1, 2, 3) + send(228, 250) + send(478, 60) + ACKNOWLEDGE,
+    "sip-tcp-sent-again": (INVITED + send(0, 228)) * 3 + send(100, 255) + ACKNOWLEDGE,
+    "sip-tcp-registered": say(4, 1, 5) + send(0, 160) + say(3, 5, end=1) + send(0, 100, end=1) + ACKNOWLEDGE,
+    "sip-tcp-long": say(14, 9) + send(0, 60) + say(*[3] * 16) + b"".join(send(at, 250) for at in range(52, 1000, 250)),
+    "sip-tcp-lengths": say(0, 8, 15) + send(0, 120) + say(0, 1, 2, 3) + send(110, 240) + ACKNOWLEDGE,
+    "sip-tcp-forked": say(0, 10, 12, 13) + send(0, 240) + say(0, 1, 2, 6, end=1) + send(0, 230, end=1) + ACKNOWLEDGE,
+    "sip-tcp-is-http": say(11, 0, 1, 2, 3) + send(0, 17) + send(17, 228) + ACKNOWLEDGE,
+}
 # What three bits of the first byte say of the protocol.
-TALKS = [CONTROL, IRC, RTSP, SANE, PPTP]
+TALKS = [CONTROL, IRC, RTSP, SANE, PPTP, SIP_STREAM]
 SESSIONS = [(name, number << 5, orders) for number, talk in enumerate(TALKS) for name, orders in talk.items()]
 for name, talk, orders in SESSIONS:
     # Classic and Linux, plain and translated, from the handshake on and picked up; across the wrap of sequence numbers or not.

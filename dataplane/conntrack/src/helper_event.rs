@@ -23,7 +23,8 @@ reasons! {
         ForeignPort = "foreign-port",
         /// No port outside is free that could be announced: the text stays, and nothing is expected.
         NoPort = "no-port",
-        /// With its address translated the packet would be too long for its way: it keeps its text, and nothing is expected.
+        /// With its address translated the packet would be too long for its way, or a message comes in more packets than can be held
+        /// back: it keeps its text, and nothing is expected.
         TooLong = "too-long",
         /// A line or a datagram announces something and is malformed: the helper is off for the connection.
         Malformed = "malformed",
@@ -35,7 +36,7 @@ reasons! {
         Interleaved = "interleaved",
         /// Text that might have to be rewritten came cut off or too early, again and again: the helper is off for the connection.
         Incomplete = "incomplete",
-        /// More in one segment than a helper reads: it is off for the connection.
+        /// More in one segment or in one message than a helper reads: it is off for the connection.
         TooMany = "too-many",
         /// Too many connections are read already: this one is not.
         NoRoom = "no-room",

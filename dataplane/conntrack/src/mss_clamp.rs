@@ -103,6 +103,15 @@ impl MssClamp {
     }
 }
 
+/// Has a SYN which says what it offers offer so many bytes at most.
+pub(crate) fn lower_offer<F: Frame>(frame: &mut F, headers: &Headers, header_len: u8, limit: u16) {
+    let packet = Packet { headers, head: frame.head() };
+    let options = tcp::HEADER_BYTES..usize::from(header_len);
+    if let Found::At(place) = find(packet.l4().get(options).unwrap_or_default()) {
+        lower(frame, headers, tcp::HEADER_BYTES + place, limit);
+    }
+}
+
 /// Where the option is.
 #[derive(Debug, PartialEq, Eq)]
 enum Found {

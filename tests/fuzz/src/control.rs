@@ -1,10 +1,10 @@
-//! A session of FTP, IRC, RTSP, SANE or PPTP through a box with a helper, whose ends send what they say in any pieces and order, again and again.
+//! A session of FTP, IRC, RTSP, SANE, PPTP or SIP over TCP through a box with a helper, whose ends send what they say in any pieces and order, again and again.
 //! Each byte says what happens next, and the bytes behind it say how.
 
 use crate::calls::PPTP;
 use crate::frame::{Pair, Segment};
 use crate::orders::Orders;
-use crate::talk::{FTP, IRC, RTSP, SANE, Talk};
+use crate::talk::{FTP, IRC, RTSP, SANE, SIP, Talk};
 use sluice_conntrack::forward::{Interface, Route, Router};
 use sluice_conntrack::helpers::{Assignment, HelperId, Helpers};
 use sluice_conntrack::nat::{Nat, NatRule, PortChoice, Range, Target};
@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 /// What three bits of the first byte say of the protocol, and the first of these bits.
-const TALKS: [&Talk; 5] = [&FTP, &IRC, &RTSP, &SANE, &PPTP];
+const TALKS: [&Talk; 6] = [&FTP, &IRC, &RTSP, &SANE, &PPTP, &SIP];
 const TALK: u8 = 5;
 
 /// Orders: below, an end says one of its lines.
@@ -209,7 +209,8 @@ impl Control {
         self.shard.check_invariants().expect("the shard is sound");
         let mut expected = 0;
         self.shard.list_expectations(0, u32::MAX, |_, _| expected += 1);
-        assert!(expected <= self.talk.helper.descriptor().classes[0].max_expectations);
+        let classes = self.talk.helper.descriptor().classes;
+        assert!(expected <= classes.iter().map(|class| class.max_expectations).sum::<u8>());
         assert!(expected == 0 || self.is_loose || (0..2).any(|end| self.has_announced(end)));
     }
 

@@ -215,3 +215,49 @@ pub(crate) const SANE: Talk = Talk {
     ],
     announcing: Announcing::Bytes([None, Some((b"\0\0\0\0\0\0", 2))]),
 };
+
+pub(crate) const SIP: Talk = Talk {
+    helper: HelperId::Sip,
+    lines: [
+        [
+            b"INVITE sip:bob@198.51.100.2 SIP/2.0\r\nVia: SIP/2.0/TCP 10.0.0.2:40000\r\nCSeq: 1 INVITE\r\n",
+            b"Contact: <sip:a@10.0.0.2:40000>\r\n",
+            b"Content-Type: application/sdp\r\nContent-Length: 61\r\n\r\n",
+            b"v=0\r\nc=IN IP4 10.0.0.2\r\nm=audio 5000 RTP/AVP 0\r\na=rtcp:5007\r\n",
+            b"REGISTER sip:h SIP/2.0\r\nVia: SIP/2.0/TCP 10.0.0.2:40000\r\nCSeq: 1 REGISTER\r\n",
+            b"Expires: 60\r\nContent-Length: 0\r\n\r\n",
+            b"BYE sip:b@h SIP/2.0\r\nCSeq: 2 BYE\r\nl: 0\r\n\r\n",
+            b"\r\n",
+            b"Content-Length: 4294967328\r\n",
+            b"Content-Length: 9000\r\n\r\n",
+            b"m: <sip:a@10.0.0.2:40000>,\r\n <sip:b@10.0.0.2:40000>\r\n",
+            b"POST / HTTP/1.1\r\n",
+            b"c: application/sdp\r\nl: 62\r\n\r\n",
+            b"v=0\r\nc=IN IP4 10.0.0.3\r\nm=video 22 RTP/AVP 0\r\nm=audio 0 x\r\n\r\n\r\n",
+            b"OPTIONS sip:b@h SIP/2.0\r\n",
+            b"\r\n\r\n",
+        ],
+        [
+            b"SIP/2.0 200 OK\r\nCSeq: 1 INVITE\r\nContact: <sip:b@198.51.100.2:5060>\r\n",
+            b"Content-Type: application/sdp\r\nContent-Length: 52\r\n\r\n",
+            b"v=0\r\nc=IN IP4 198.51.100.2\r\nm=audio 6000 RTP/AVP 0\r\n",
+            b"SIP/2.0 200 OK\r\nCSeq: 1 REGISTER\r\n",
+            b"Contact: <sip:a@203.0.113.1:40000>;expires=60\r\nl: 0\r\n\r\n",
+            b"Contact: <sip:a@10.0.0.2:40000>;expires=60\r\nl: 0\r\n\r\n",
+            b"SIP/2.0 487 Terminated\r\nCSeq: 1 INVITE\r\nl: 0\r\n\r\n",
+            b"SIP/2.0 401 No\r\nCSeq: 1 REGISTER\r\nl: 0\r\n\r\n",
+            b"\r\n",
+            b"INVITE sip:a@203.0.113.1:40000 SIP/2.0\r\nVia: SIP/2.0/TCP 198.51.100.2\r\nCSeq: 1 INVITE\r\n",
+            b"Content-Length: 0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n",
+            b"Via: SIP/2.0/TCP 203.0.113.1:40000;received=203.0.113.1;rport=40000\r\n",
+            b"l: -1\r\n",
+            b"no colon\r\n",
+            b"SIP/2",
+        ],
+    ],
+    announcing: Announcing::Lines { begins: [SIP_ANNOUNCING, SIP_ANNOUNCING], ending: b"\n" },
+};
+
+/// Media and registrations; a Contact may go on in the next line.
+const SIP_ANNOUNCING: &[&[u8]] = &[b"m=", b"REGISTER "];

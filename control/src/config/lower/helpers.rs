@@ -19,8 +19,12 @@ pub(super) fn helpers(config: &Config) -> Result<Helpers, Problem> {
             let ports = descriptor.ports.iter().map(|port| PortRange { first: *port, last: *port });
             List::from(ports.collect::<Vec<_>>())
         };
+        let protocols = || {
+            let protocols = descriptor.protocols.iter().map(|protocol| Protocol(*protocol));
+            List::from(protocols.collect::<Vec<_>>())
+        };
         let on = Rule {
-            protocol: Some(List::one(Protocol(descriptor.protocol))),
+            protocol: Some(rule.protocol.clone().unwrap_or_else(protocols)),
             destination_port: Some(rule.ports.clone().unwrap_or_else(assigned)),
             ..rule.matches()
         };

@@ -43,13 +43,16 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
             let message = format!("the key above names the helper already: {}", helper.name());
             problems.push(Problem::at(path.join("name"), message).on_key());
         }
-        let protocol = Protocol(helper.descriptor().protocol);
-        let others = rule.protocol.iter().flat_map(List::iter).any(|other| *other != protocol);
+        let protocols: Vec<_> =
+            helper.descriptor().protocols.iter().map(|number| Protocol(*number)).collect();
+        let others = rule.protocol.iter().flat_map(List::iter).any(|other| !protocols.contains(other));
         if others {
-            let message = format!("the helper `{}` reads {protocol} only", helper.name());
-            problems.push(Problem::at(path.join("protocol"), message).expected(protocol.to_string()));
+            let names = protocols.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+            let message = format!("the helper `{}` reads {names} only", helper.name());
+            problems.push(Problem::at(path.join("protocol"), message).expected(names));
         }
-        let rule = Rule { protocol: Some(List::one(protocol)), icmp_type: None, ..rule.matches() };
+        let protocol = rule.protocol.clone().unwrap_or_else(|| List::from(protocols));
+        let rule = Rule { protocol: Some(protocol), icmp_type: None, ..rule.matches() };
         problems.extend(matches::check(&rule, config, &path));
     }
     problems

@@ -4,8 +4,7 @@
 use super::HelperId;
 use super::found::{Announced, Form, Mention};
 use super::line_stage::Reading;
-use super::shift::{Change, Shift};
-use super::slots::Place;
+use super::shift::Change;
 use crate::entry::Status;
 use crate::expectations::{ChildNat, ExpectationId, Limits, SourceMask, Unexpected, Wanted};
 use crate::family::Family;
@@ -104,7 +103,7 @@ impl Shard {
         text: Option<&[u8]>,
     ) -> Result<(), DropReason> {
         let Reading { index, direction, helper, reader, place, .. } = *reading;
-        let (Some(text), Some(shift)) = (text, self.shift(place, direction)) else { return Ok(()) };
+        let (Some(text), Some(shift)) = (text, self.help.shift(place, direction)) else { return Ok(()) };
         let known = shift.change_at(at).map(|change| change.port);
         let (wanted, ids) = self.expect_outside(index, wanted, known, announced.form.distance())?;
         let port = wanted.tuple.selector.dport();
@@ -161,13 +160,13 @@ impl Shard {
         text: &[u8],
     ) -> Result<(), HelperEvent> {
         let Reading { index, direction, helper, place, .. } = *reading;
-        let is_known = self.shift(place, direction).is_some_and(|it| it.change_at(change.at).is_some());
+        let is_known = self.help.shift(place, direction).is_some_and(|it| it.change_at(change.at).is_some());
         if is_known || change.inserted.as_bytes() == text {
             return Ok(());
         }
         self.may_change(reading, change)?;
-        if let Some(help) = self.help.get_mut(place) {
-            help.shifts[direction as usize].note(*change);
+        if !self.help.note_change(place, direction, *change) {
+            return Err(HelperEvent::TooMany);
         }
         self.counters.count_event(Some(helper), HelperEvent::Rewritten);
         if change.shift() != 0 {
@@ -246,22 +245,12 @@ impl Shard {
 
     /// Whether a packet has room for one more change.
     fn may_change(&self, reading: &Reading, change: &Change) -> Result<(), HelperEvent> {
-        let Some(shift) = self.shift(reading.place, reading.direction) else {
+        let Some(shift) = self.help.shift(reading.place, reading.direction) else {
             return Err(HelperEvent::NoRoom);
         };
-        if shift.is_full_from(reading.seq) {
-            return Err(HelperEvent::TooMany);
-        }
-        let grown = shift
-            .changes_from(reading.seq)
-            .iter()
-            .fold(change.shift(), |sum, one| sum.wrapping_add(one.shift()));
-        let fits = reading.room.is_some_and(|room| grown.cast_signed() <= room);
+        let grown = shift.grown_from(reading.seq) + change.shift().cast_signed();
+        let fits = reading.room.is_some_and(|room| grown <= room);
         if fits { Ok(()) } else { Err(HelperEvent::TooLong) }
-    }
-
-    pub(super) fn shift(&self, place: Place, direction: Direction) -> Option<&Shift> {
-        self.help.get(place).map(|help| &help.shifts[direction as usize])
     }
 }
 

@@ -3,7 +3,7 @@
 use super::text::Text;
 
 /// Texts that one packet may have rewritten.
-const MAX_EDITS: usize = 32;
+pub(crate) const MAX_EDITS: usize = 32;
 
 /// A text that becomes another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

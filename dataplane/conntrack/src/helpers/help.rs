@@ -1,20 +1,26 @@
 //! What is kept of the connections that helpers read: Linux's `nf_conn_help` and `nf_conn_seqadj`.
 
 use super::StreamReader;
+use super::assembly::{Assembled, Assembly, MESSAGE_BYTES, MessageBuffer, Next};
 use super::delimiter::{Delimiter, LINE_BYTES};
 use super::found::{Found, Line, Memory};
+use super::messages::Measure;
 use super::newlines::Newlines;
 use super::pptp::Calls;
-use super::shift::{Seqadj, Shift};
+use super::shift::{Change, ChangeList, Offsets, Seqadj, Shift};
 use super::slots::{Place, Slots};
 use super::stream::{Arrival, LineBuffer, ReadLine, Reader};
 use super::turns::Turns;
+use crate::helper_event::HelperEvent;
 use crate::tuple::Direction;
 use std::io;
 use zerocopy::FromZeros;
 
 /// Connections that the helpers of one shard read at a time, at most. Each takes less than a kilobyte.
 const MAX_READ: u32 = 1 << 18;
+
+/// Messages of one shard that came in part, at most.
+const MAX_MESSAGES: u32 = 1 << 12;
 
 /// Lines of one shard that came in part, and segments that came too early, at most.
 const MAX_BUFFERS: u32 = 1 << 14;
@@ -24,8 +30,9 @@ const MAX_BUFFERS: u32 = 1 << 14;
 #[repr(C)]
 pub(crate) struct Help {
     readers: [Reader; 2],
+    assemblies: [Assembly; 2],
     pub(super) newlines: [Newlines; 2],
-    pub(super) shifts: [Shift; 2],
+    offsets: [Offsets; 2],
     pub(super) turns: Turns,
     /// The helper's own.
     memory: Memory,
@@ -40,6 +47,8 @@ pub(crate) struct Help {
 pub(crate) struct HelpTable {
     helps: Slots<Help>,
     buffers: Slots<LineBuffer>,
+    messages: Slots<MessageBuffer>,
+    changes: Slots<ChangeList>,
     /// Where a payload in several pieces is put together.
     scratch: Box<[u8]>,
 }
@@ -60,7 +69,10 @@ impl HelpTable {
     pub(crate) fn new(entries: u32) -> io::Result<Self> {
         let scratch = vec![0; usize::from(u16::MAX)].into();
         let (helps, buffers) = (Slots::new(entries.min(MAX_READ))?, Slots::new(entries.min(MAX_BUFFERS))?);
-        Ok(Self { helps, buffers, scratch })
+        // A connection may be shifted in both directions.
+        let changes = Slots::new(entries.saturating_mul(2).min(MAX_READ))?;
+        let messages = Slots::new(entries.min(MAX_MESSAGES))?;
+        Ok(Self { helps, buffers, messages, changes, scratch })
     }
 
     /// Lends the memory where a payload in several pieces is put together.
@@ -81,6 +93,9 @@ impl HelpTable {
     /// The connection has ended, or nothing is kept of it any longer.
     pub(crate) fn end(&mut self, mut place: Place) {
         self.release_buffers(place);
+        if let Some(help) = self.helps.get_mut(place) {
+            help.offsets.iter_mut().for_each(|offsets| offsets.end(&mut self.changes));
+        }
         self.helps.give_back(&mut place);
     }
 
@@ -95,18 +110,13 @@ impl HelpTable {
     fn release_buffers(&mut self, place: Place) {
         if let Some(help) = self.helps.get_mut(place) {
             help.readers.iter_mut().for_each(|reader| reader.end(&mut self.buffers));
+            help.assemblies.iter_mut().for_each(|assembly| assembly.end(&mut self.messages));
         }
     }
 
     /// What is kept of a connection.
     pub(crate) fn get(&self, place: Place) -> Option<&Help> {
         self.helps.get(place)
-    }
-
-    /// How the numbers of both directions are shifted; `None` where they are not.
-    pub(crate) fn seqadj(&self, place: Place) -> Option<[Seqadj; 2]> {
-        let seqadj = self.get(place)?.shifts.each_ref().map(Shift::seqadj);
-        (seqadj != <[Seqadj; 2]>::default()).then_some(seqadj)
     }
 
     /// The same, to be changed.
@@ -139,6 +149,36 @@ impl HelpTable {
                 Some(Found::Nothing)
             }
             found => Some(found),
+        }
+    }
+
+    /// How the numbers of both directions are shifted; `None` where they are not.
+    pub(crate) fn seqadj(&self, place: Place) -> Option<[Seqadj; 2]> {
+        let seqadj = self.get(place)?.offsets.each_ref().map(|one| one.shift(&self.changes).seqadj());
+        (seqadj != <[Seqadj; 2]>::default()).then_some(seqadj)
+    }
+
+    /// How the numbers of one direction are shifted.
+    pub(super) fn shift(&self, place: Place, direction: Direction) -> Option<Shift<'_>> {
+        let help = self.helps.get(place)?;
+        Some(help.offsets[direction as usize].shift(&self.changes))
+    }
+
+    /// Takes note of a change of one direction. False where there is no room for it.
+    pub(super) fn note_change(&mut self, place: Place, direction: Direction, change: Change) -> bool {
+        let help = self.helps.get_mut(place);
+        help.is_some_and(|help| help.offsets[direction as usize].note(change, &mut self.changes))
+    }
+
+    /// How many changes of one direction may be noted.
+    pub(super) fn room_for_changes(&self, place: Place, direction: Direction) -> usize {
+        self.helps.get(place).map_or(0, |help| help.offsets[direction as usize].room(&self.changes))
+    }
+
+    /// Forgets what was changed long before this number of one direction.
+    pub(super) fn forget_changes_before(&mut self, place: Place, direction: Direction, seq: u32) {
+        if let Some(help) = self.helps.get_mut(place) {
+            help.offsets[direction as usize].forget_before(seq, &mut self.changes);
         }
     }
 
@@ -201,10 +241,72 @@ impl HelpTable {
         self.helps.get_mut(place)?.readers[direction as usize].next_early(out, &mut self.buffers)
     }
 
+    /// Takes in a segment of messages; gives from which of its bytes on it is to be read, or nothing where it is not yet or no more.
+    pub(super) fn arrive_message(
+        &mut self,
+        place: Place,
+        direction: Direction,
+        seq: u32,
+        payload: &[u8],
+        room: i32,
+    ) -> Option<usize> {
+        let assembly = &mut self.helps.get_mut(place)?.assemblies[direction as usize];
+        assembly.arrive(seq, payload, room, &mut self.messages)
+    }
+
+    /// The next message of what a payload brings from `at` on, which moves behind it.
+    pub(super) fn next_message(
+        &mut self,
+        place: Place,
+        direction: Direction,
+        payload: &[u8],
+        at: &mut usize,
+        measure: Measure,
+    ) -> Next {
+        let Some(help) = self.helps.get_mut(place) else { return Next::Nothing };
+        help.assemblies[direction as usize].next(payload, at, measure, &mut self.messages)
+    }
+
+    /// Takes note that what was read of a segment of messages grows by so many bytes.
+    pub(super) fn spend_room(&mut self, place: Place, direction: Direction, grown: i32) {
+        if let Some(help) = self.helps.get_mut(place) {
+            help.assemblies[direction as usize].spend(grown);
+        }
+    }
+
+    /// Takes out a message that was put together.
+    pub(super) fn take_message(
+        &mut self,
+        place: Place,
+        direction: Direction,
+        out: &mut [u8; MESSAGE_BYTES],
+    ) -> Option<Assembled> {
+        self.helps.get_mut(place)?.assemblies[direction as usize].take(out, &mut self.messages)
+    }
+
+    /// Whether a segment that ends before `end` has a part of a message that is not whole yet.
+    pub(super) fn awaits_message(&self, place: Place, direction: Direction, end: u32) -> bool {
+        self.helps.get(place).is_some_and(|help| help.assemblies[direction as usize].awaits(end))
+    }
+
+    /// Whether such a segment must not pass; an error where nothing more can be read.
+    pub(super) fn refuse_message(
+        &mut self,
+        place: Place,
+        direction: Direction,
+        seq: u32,
+    ) -> Result<bool, HelperEvent> {
+        let Some(help) = self.helps.get_mut(place) else { return Ok(false) };
+        help.assemblies[direction as usize].refuse(seq, &mut self.messages)
+    }
+
     /// A segment that goes in `direction` acknowledges all that the other side has sent before `ack`, in that side's numbers.
     pub(super) fn hear_ack(&mut self, place: Place, direction: Direction, ack: u32) {
         if let Some(help) = self.helps.get_mut(place) {
-            help.readers[direction.invert() as usize].hear_ack(ack, &mut self.buffers);
+            let other = direction.invert() as usize;
+            help.readers[other].hear_ack(ack, &mut self.buffers);
+            help.assemblies[other].hear_ack(ack, &mut self.messages);
+            help.offsets[other].hear_ack(ack);
         }
     }
 }
@@ -215,11 +317,13 @@ impl Help {
         self.readers[0].begin(original);
         self.readers[1].begin(reply);
         self.turns.begin([original, reply]);
+        self.assemblies[0].begin(original);
+        self.assemblies[1].begin(reply);
     }
 
     /// Whether any text was rewritten.
     pub(super) fn has_changed(&self) -> bool {
-        self.shifts.iter().any(|shift| !shift.is_none())
+        self.offsets.iter().any(|offsets| !offsets.is_none())
     }
 
     /// Whether it has begun to read with these.

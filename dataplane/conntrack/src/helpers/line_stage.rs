@@ -3,7 +3,6 @@
 use super::delimiter::LINE_BYTES;
 use super::found::{Announced, Found, Match, Mention};
 use super::help::InLine;
-use super::shift::MAX_CHANGES;
 use super::slots::Place;
 use super::stream::Arrival;
 use super::{HelperId, LinuxReader, Segments, StreamReader};
@@ -13,6 +12,9 @@ use crate::shard::Shard;
 use crate::tuple::Direction;
 use crate::verdict::DropReason;
 use std::ops::Range;
+
+/// Lines of one segment that may announce something.
+const MAX_ANNOUNCING: usize = 4;
 
 /// The packet that a helper reads, as one of its connection.
 #[derive(Clone, Copy)]
@@ -58,16 +60,7 @@ impl Shard {
 
     fn read_payload(&mut self, reading: &Reading, payload: &[u8]) -> Result<(), DropReason> {
         let Reading { place, direction, helper, seq, .. } = *reading;
-        let Some(help) = self.help.get(place) else { return Ok(()) };
-        let end = seq.wrapping_add(payload.len() as u32);
-        if help.shifts[direction as usize].is_cut(seq, end) {
-            return Err(DropReason::HelperPartial);
-        }
-        if help.is_off {
-            return Ok(());
-        }
-        if !self.configuration.helpers.is_on(helper) {
-            self.turn_off(reading, HelperEvent::SwitchedOff);
+        if !self.is_read(place, direction, helper, seq, payload.len())? {
             return Ok(());
         }
         match reading.linux {
@@ -78,12 +71,12 @@ impl Shard {
 
     /// Reads each line once, in order.
     fn read_lines(&mut self, reading: &Reading, payload: &[u8]) -> Result<(), DropReason> {
-        let Reading { direction, reader, place, is_translated, seq, .. } = *reading;
+        let Reading { direction, helper, reader, place, is_translated, seq, .. } = *reading;
         let may_announce = is_translated.then_some(|piece: &[u8]| (reader.may_announce)(piece, direction));
         match self.help.arrive(place, direction, seq, payload, &reader.delimiter, may_announce) {
             Arrival::Refused => return Err(DropReason::HelperPartial),
             Arrival::GaveUp(event) => {
-                self.turn_off(reading, event);
+                self.turn_off(place, helper, event);
                 return Ok(());
             }
             Arrival::Read(at) => self.read_from(reading, payload, at)?,
@@ -109,8 +102,8 @@ impl Shard {
             self.help.next_found(place, reader, direction, payload, &mut at)
         {
             let announces = matches!(found, Found::Announced(_) | Found::Mentioned(_));
-            if announces && announcements == MAX_CHANGES {
-                self.turn_off(reading, HelperEvent::TooMany);
+            if announces && announcements == MAX_ANNOUNCING {
+                self.turn_off(reading.place, reading.helper, HelperEvent::TooMany);
                 return Ok(());
             }
             announcements += usize::from(announces);
@@ -132,7 +125,7 @@ impl Shard {
     ) -> Result<(), DropReason> {
         match found {
             Found::Nothing | Found::Body(_) => {}
-            Found::Off(event) => self.turn_off(reading, *event),
+            Found::Off(event) => self.turn_off(reading.place, reading.helper, *event),
             Found::Call(message) => self.read_call(reading, payload, message, start)?,
             Found::Announced(announced) => self.announce_in(reading, payload, announced, start)?,
             Found::Mentioned(mentions) => {
@@ -197,11 +190,6 @@ impl Shard {
                 self.announce(reading, &announced, seq.wrapping_add(announced.place.start as u32), text)
             }
         }
-    }
-
-    fn turn_off(&mut self, reading: &Reading, event: HelperEvent) {
-        self.help.turn_off(reading.place);
-        self.counters.count_event(Some(reading.helper), event);
     }
 }
 

@@ -2,6 +2,7 @@
 //! streams (RFC 3261 section 18.3).
 
 use super::text::number;
+use crate::helper_event::HelperEvent;
 use std::ops::Range;
 use zerocopy::FromZeros;
 
@@ -18,6 +19,32 @@ pub(crate) struct Framing {
     /// What the helper remembers of the message.
     pub(crate) note: u8,
 }
+
+/// What can be told of a message by its first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Nothing yet.
+    Unknown,
+    /// It has so many bytes.
+    Bytes(usize),
+    /// It is none that can be read.
+    None(HelperEvent),
+}
+
+/// How far a message was looked at to find its end.
+#[derive(Clone, Copy, Debug, Default, FromZeros)]
+#[repr(C)]
+pub(crate) struct Measured {
+    /// Where in it that has come, of one whose headers say its length.
+    pub(crate) framing: Framing,
+    /// Bytes that were looked at.
+    pub(crate) bytes: u32,
+    /// How many it has; 0 where that is not known.
+    pub(crate) total: u32,
+}
+
+/// Tells how long the message is that begins so.
+pub(crate) type Measure = fn(&mut Measured, &[u8]) -> Extent;
 
 /// A line of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +70,11 @@ impl Framing {
     /// Whether the next line belongs to the headers of a message.
     pub(crate) const fn is_in_headers(&self) -> bool {
         self.is_in_headers
+    }
+
+    /// Whether a header has said how long the body is.
+    pub(crate) const fn has_length(&self) -> bool {
+        self.body != 0
     }
 
     /// What the next line is, of messages whose headers for the length of the body are called so; `None` where it is no line of a
@@ -81,6 +113,29 @@ impl Framing {
         }
         (!name.is_empty()).then_some(Part::Header { name, value })
     }
+}
+
+/// How long the message is that begins so, if its first line may be one. An empty line in front of a message is one by itself.
+pub(crate) fn measure(
+    measured: &mut Measured,
+    bytes: &[u8],
+    names_of_length: &[&str],
+    is_start: impl Fn(&[u8]) -> bool,
+) -> Extent {
+    while measured.total == 0 {
+        let rest = bytes.get(measured.bytes as usize..).unwrap_or_default();
+        let Some(newline) = rest.iter().position(|byte| *byte == b'\n') else { return Extent::Unknown };
+        let line = &rest[..=newline];
+        measured.bytes += line.len() as u32;
+        match measured.framing.read(line, names_of_length) {
+            None => return Extent::None(HelperEvent::Malformed),
+            Some(Part::Start) if !is_start(line) => return Extent::None(HelperEvent::OtherProtocol),
+            Some(Part::Blank) => measured.total = measured.bytes,
+            Some(Part::End(body)) => measured.total = measured.bytes + body,
+            Some(Part::Start | Part::Header { .. } | Part::Continued) => {}
+        }
+    }
+    Extent::Bytes(measured.total as usize)
 }
 
 #[cfg(test)]

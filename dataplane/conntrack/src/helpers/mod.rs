@@ -5,6 +5,7 @@
 
 mod amanda;
 mod announce;
+mod assembly;
 mod datagram;
 mod delimiter;
 mod edits;
@@ -52,8 +53,8 @@ use turns::{HEAD_BYTES, Turn};
 pub struct Descriptor {
     /// Linux's name of it.
     pub name: &'static str,
-    /// The IP protocol of the connections that it reads.
-    pub protocol: u8,
+    /// The IP protocols of the connections that it reads.
+    pub protocols: &'static [u8],
     /// The servers' ports, where the configuration does not say others.
     pub ports: &'static [u16],
     /// What it expects, by class.
@@ -98,7 +99,7 @@ pub(crate) enum Reads {
     Turns(TurnReader),
     /// Datagrams, each by itself.
     Datagrams(DatagramReader),
-    /// Messages of SIP.
+    /// Messages of SIP, in datagrams or over a stream.
     Sip,
 }
 
@@ -297,7 +298,7 @@ impl Helpers {
     fn find(&self, facts: &Facts) -> Option<Assigned> {
         let applies = |one: &&Assignment| {
             self.is_on(one.helper)
-                && one.helper.descriptor().protocol == facts.protocol
+                && one.helper.descriptor().protocols.contains(&facts.protocol)
                 && one.on.applies(facts)
         };
         let Assignment { helper, loose, .. } = *self.assignments.iter().find(applies)?;

@@ -75,12 +75,12 @@ fn sum<F: Frame>(frame: &F, headers: &Headers, len: u32) -> u16 {
 }
 
 /// Moves the sequence number of a segment forth.
-pub(super) fn move_forth(header: &mut [u8], shift: &Shift) {
+pub(super) fn move_forth(header: &mut [u8], shift: Shift<'_>) {
     edit(header, |header| change_number(header, field::tcp::SEQUENCE, |seq| shift.forth(seq)));
 }
 
 /// Moves the acknowledgement of a segment back, and its SACK blocks.
-pub(crate) fn move_back(header: &mut [u8], shift: &Shift) {
+pub(crate) fn move_back(header: &mut [u8], shift: Shift<'_>) {
     edit(header, |header| {
         change_number(header, field::tcp::ACKNOWLEDGMENT, |ack| shift.back(ack, Edge::End));
         let mut place = tcp::HEADER_BYTES;

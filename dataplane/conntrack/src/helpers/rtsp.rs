@@ -19,7 +19,7 @@ use std::ops::Range;
 /// Of each stream four connections are expected: RTP and RTCP, of either end. Servers are asked at port 554, some at 8554.
 pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     name: "rtsp",
-    protocol: protocol::TCP,
+    protocols: &[protocol::TCP],
     ports: &[554],
     classes: &[ExpectationClass {
         loose_source: SourceMask::Any,

@@ -11,7 +11,7 @@ use crate::tuple::{Direction, protocol};
 /// A scanner has one picture at a time.
 pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     name: "sane",
-    protocol: protocol::TCP,
+    protocols: &[protocol::TCP],
     ports: &[6566],
     classes: &[ExpectationClass::only(protocol::TCP, 1, 300)],
     reads: Reads::Turns(TurnReader { inspect, is_asked }),

@@ -4,12 +4,13 @@
 //! receiver what it has got, so that from then on the sender's sequence numbers are moved forth on their way, and the
 //! receiver's acknowledgements back. All numbers are modulo 2^32 (RFC 9293 section 3.4).
 
+use super::slots::{Place, Slots};
 use super::text::Text;
 use zerocopy::FromZeros;
 
-/// Rewritten texts that a stream remembers, to write them again when they are sent again. An older one gives way: the shift
-/// that it brought stays.
-pub(crate) const MAX_CHANGES: usize = 4;
+/// Rewritten texts that a direction remembers, to write them again when they are sent again: those of a few messages of SIP, of which
+/// each may have a dozen. One that was acknowledged gives way to another: the shift that it brought stays.
+const MAX_CHANGES: usize = 128;
 
 /// A text that has become another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
@@ -46,15 +47,29 @@ pub(crate) enum Edge {
     End,
 }
 
-/// How one direction of a connection is shifted.
+/// Those of one direction, the oldest first.
+#[derive(Debug, FromZeros)]
+#[repr(C)]
+pub(crate) struct ChangeList([Change; MAX_CHANGES]);
+
+/// How one direction of a connection is shifted, as it is kept.
 #[derive(Clone, Copy, Debug, FromZeros)]
 #[repr(C)]
-pub(crate) struct Shift {
+pub(crate) struct Offsets {
     /// What is added to the numbers of all that was sent before the changes which are remembered.
     before: u32,
-    /// How many changes are remembered, the oldest first.
+    /// How many changes are remembered, and where.
     len: u32,
-    changes: [Change; MAX_CHANGES],
+    changes: Place,
+    /// The sender's number up to which the receiver has acknowledged, as far as that matters.
+    acknowledged: u32,
+}
+
+/// How one direction of a connection is shifted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Shift<'a> {
+    before: u32,
+    changes: &'a [Change],
 }
 
 /// What a direction's shift is made of, as far as its last change tells: Linux's `nf_ct_seqadj`.
@@ -73,15 +88,90 @@ const fn before(a: u32, b: u32) -> bool {
     a.wrapping_sub(b).cast_signed() < 0
 }
 
-impl Shift {
+impl Offsets {
+    /// Whether nothing was ever changed.
+    pub(crate) const fn is_none(&self) -> bool {
+        self.before == 0 && self.len == 0
+    }
+
+    /// The shift.
+    pub(crate) fn shift<'a>(&self, lists: &'a Slots<ChangeList>) -> Shift<'a> {
+        let list = lists.get(self.changes);
+        let changes = list.and_then(|list| list.0.get(..self.len as usize)).unwrap_or_default();
+        Shift { before: self.before, changes }
+    }
+
+    /// How many changes may be noted.
+    pub(crate) fn room(&self, lists: &Slots<ChangeList>) -> usize {
+        let is_missing = |change: &&Change| before(self.acknowledged, change.end());
+        MAX_CHANGES - self.shift(lists).changes.iter().filter(is_missing).count()
+    }
+
+    /// Takes note of a change behind all others. False where it is not behind them, or where there is no room for it: none that was not
+    /// acknowledged gives way.
+    pub(crate) fn note(&mut self, change: Change, lists: &mut Slots<ChangeList>) -> bool {
+        if self.changes == Place::NONE {
+            self.changes = lists.take();
+            self.acknowledged = change.at;
+        }
+        let changes = self.shift(lists).changes;
+        let oldest_end = changes.first().map_or(change.at, Change::end);
+        if changes.last().is_some_and(|last| before(change.at, last.end())) {
+            return false;
+        }
+        if self.len as usize == MAX_CHANGES {
+            if before(self.acknowledged, oldest_end) {
+                return false;
+            }
+            self.forget_oldest(lists);
+        }
+        let Some(list) = lists.get_mut(self.changes) else { return false };
+        list.0[self.len as usize] = change;
+        self.len += 1;
+        true
+    }
+
+    /// Takes note that the receiver has got all before this number of the sender's.
+    pub(crate) const fn hear_ack(&mut self, acknowledged: u32) {
+        if before(self.acknowledged, acknowledged) {
+            self.acknowledged = acknowledged;
+        }
+    }
+
+    /// Forgets what was changed so long ago that numbers soon wrap around to it: half of all there are lie behind each.
+    pub(crate) fn forget_before(&mut self, seq: u32, lists: &mut Slots<ChangeList>) {
+        const LONG_AGO: u32 = 1 << 30;
+        let is_old = |oldest: &Change| before(oldest.at.wrapping_add(LONG_AGO), seq);
+        while self.shift(lists).changes.first().is_some_and(is_old) {
+            self.forget_oldest(lists);
+        }
+    }
+
+    fn forget_oldest(&mut self, lists: &mut Slots<ChangeList>) {
+        let Some(list) = lists.get_mut(self.changes) else { return };
+        self.before = self.before.wrapping_add(list.0[0].shift());
+        list.0.copy_within(1..self.len as usize, 0);
+        self.len -= 1;
+        if self.len == 0 {
+            lists.give_back(&mut self.changes);
+        }
+    }
+
+    /// Gives back what it holds.
+    pub(crate) fn end(&mut self, lists: &mut Slots<ChangeList>) {
+        lists.give_back(&mut self.changes);
+    }
+}
+
+impl<'a> Shift<'a> {
     /// The changes that are remembered, the oldest first.
-    pub(crate) fn changes(&self) -> &[Change] {
-        self.changes.get(..self.len as usize).unwrap_or_default()
+    const fn changes(&self) -> &'a [Change] {
+        self.changes
     }
 
     /// Whether any number is changed at all.
     pub(crate) const fn is_none(&self) -> bool {
-        self.before == 0 && self.len == 0
+        self.before == 0 && self.changes.is_empty()
     }
 
     /// What it is made of, for listings.
@@ -97,13 +187,18 @@ impl Shift {
     }
 
     /// Those of them that begin at this number or behind it.
-    pub(crate) fn changes_from(&self, seq: u32) -> &[Change] {
+    pub(crate) fn changes_from(&self, seq: u32) -> &'a [Change] {
         let changes = self.changes();
         &changes[changes.iter().take_while(|change| before(change.at, seq)).count()..]
     }
 
+    /// By how many bytes all that lies behind this number has become longer.
+    pub(crate) fn grown_from(&self, seq: u32) -> i32 {
+        self.changes_from(seq).iter().map(|change| change.shift().cast_signed()).sum()
+    }
+
     /// The one whose text begins here.
-    pub(crate) fn change_at(&self, seq: u32) -> Option<&Change> {
+    pub(crate) fn change_at(&self, seq: u32) -> Option<&'a Change> {
         self.changes_from(seq).first().filter(|change| change.at == seq)
     }
 
@@ -113,34 +208,6 @@ impl Shift {
             let overlaps = before(change.at, end) && before(seq, change.end());
             overlaps && (before(change.at, seq) || before(end, change.end()))
         })
-    }
-
-    /// Whether the oldest change would have to give way to another though it is one of a segment that begins with this number.
-    pub(crate) fn is_full_from(&self, seq: u32) -> bool {
-        self.changes_from(seq).len() == MAX_CHANGES
-    }
-
-    /// Takes note of a change, behind all that were before.
-    pub(crate) fn note(&mut self, change: Change) {
-        if self.len as usize == MAX_CHANGES {
-            self.forget_oldest();
-        }
-        self.changes[self.len as usize] = change;
-        self.len += 1;
-    }
-
-    /// Forgets what was changed so long ago that numbers soon wrap around to it: half of all there are lie behind each.
-    pub(crate) fn forget_before(&mut self, seq: u32) {
-        const LONG_AGO: u32 = 1 << 30;
-        while self.changes().first().is_some_and(|oldest| before(oldest.at.wrapping_add(LONG_AGO), seq)) {
-            self.forget_oldest();
-        }
-    }
-
-    fn forget_oldest(&mut self) {
-        self.before = self.before.wrapping_add(self.changes[0].shift());
-        self.changes.copy_within(1.., 0);
-        self.len -= 1;
     }
 
     /// The number by which the receiver knows a byte that the sender numbers so.
@@ -186,17 +253,35 @@ mod tests {
         Change { at, port: 0, removed, inserted }
     }
 
-    fn shift(changes: &[Change]) -> Shift {
-        let mut shift = Shift::new_zeroed();
-        changes.iter().for_each(|change| shift.note(*change));
-        shift
+    /// A direction by itself.
+    struct Direction(Offsets, Slots<ChangeList>);
+
+    impl Direction {
+        fn of(changes: &[Change]) -> Self {
+            let mut it = Self(Offsets::new_zeroed(), Slots::new(1).unwrap());
+            assert!(changes.iter().all(|change| it.note(*change)));
+            it
+        }
+
+        fn note(&mut self, change: Change) -> bool {
+            self.0.note(change, &mut self.1)
+        }
+
+        fn forget_before(&mut self, seq: u32) {
+            self.0.forget_before(seq, &mut self.1);
+        }
+
+        fn shift(&self) -> Shift<'_> {
+            self.0.shift(&self.1)
+        }
     }
 
     #[test]
     fn what_comes_behind_a_longer_text_is_moved_forth_and_acknowledged_back() {
         for start in [1000, u32::MAX - 7, u32::MAX - 20] {
             let at = |place: u32| start.wrapping_add(place);
-            let it = shift(&[change(at(5), 15, 18)]);
+            let it = Direction::of(&[change(at(5), 15, 18)]);
+            let it = it.shift();
             for (sent, seen) in [(0, 0), (5, 5), (20, 23), (22, 25), (1_000_000, 1_000_003)] {
                 assert_eq!((it.forth(at(sent)), it.back(at(seen), Edge::End)), (at(seen), at(sent)));
                 assert_eq!(it.back(at(seen), Edge::Start), at(sent));
@@ -209,7 +294,8 @@ mod tests {
 
     #[test]
     fn several_changes_add_up_and_each_holds_from_its_place_on() {
-        let it = shift(&[change(100, 10, 13), change(200, 10, 8), change(300, 5, 5)]);
+        let it = Direction::of(&[change(100, 10, 13), change(200, 10, 8), change(300, 5, 5)]);
+        let it = it.shift();
         let seen = [50, 110, 200, 210, 310].map(|seq| it.forth(seq));
         assert_eq!(seen, [50, 113, 203, 211, 311]);
         assert_eq!(seen.map(|number| it.back(number, Edge::End)), [50, 110, 200, 210, 310]);
@@ -222,33 +308,56 @@ mod tests {
             offset_before,
             offset_after,
         };
-        let mut it = shift(&[change(100, 10, 13), change(200, 10, 4), change(300, 5, 5)]);
-        assert_eq!(it.seqadj(), seqadj(200, 3, -3));
-        it.forget_before(300 + (1 << 30));
-        assert_eq!(it.seqadj(), seqadj(0, -3, -3));
-        assert_eq!(shift(&[change(300, 5, 5)]).seqadj(), Seqadj::default());
+        let mut it = Direction::of(&[change(100, 10, 13), change(200, 10, 4), change(300, 5, 5)]);
+        assert_eq!(it.shift().seqadj(), seqadj(200, 3, -3));
+        it.forget_before(300 + (1 << 30) + 1);
+        assert_eq!(it.shift().seqadj(), seqadj(0, -3, -3));
+        assert_eq!(Direction::of(&[change(300, 5, 5)]).shift().seqadj(), Seqadj::default());
     }
 
     #[test]
     fn thousands_of_changes_and_gigabytes_leave_no_trace_but_their_sum() {
-        let mut it = Shift::new_zeroed();
+        let mut it = Direction::of(&[]);
         let mut seq = 7_u32;
         let mut sum = 0_u32;
         for round in 0..10_000 {
-            it.note(change(seq, 15, 18 - 6 * (round % 2)));
+            assert!(it.note(change(seq, 15, 18 - 6 * (round % 2))));
             sum = sum.wrapping_add(if round % 2 == 0 { 3 } else { 3_u32.wrapping_neg() });
             seq = seq.wrapping_add(1_000_003);
             it.forget_before(seq);
-            assert_eq!(it.forth(seq), seq.wrapping_add(sum));
-            assert_eq!(it.back(it.forth(seq), Edge::End), seq);
+            it.0.hear_ack(seq);
+            let shift = it.shift();
+            assert_eq!(shift.forth(seq), seq.wrapping_add(sum));
+            assert_eq!(shift.back(shift.forth(seq), Edge::End), seq);
         }
-        it.note(change(seq, 15, 18));
+        assert!(it.note(change(seq, 15, 18)));
         for _ in 0..8 {
             seq = seq.wrapping_add(1 << 29);
             it.forget_before(seq);
-            assert_eq!(it.forth(seq), seq.wrapping_add(3), "nothing wraps around to before the change");
+            assert_eq!(
+                it.shift().forth(seq),
+                seq.wrapping_add(3),
+                "nothing wraps around to before the change"
+            );
         }
-        assert!(it.changes().is_empty() && !it.is_none());
+        assert!(it.shift().changes().is_empty() && !it.shift().is_none());
+        assert_eq!(it.1.len(), 0, "what is forgotten is given back");
+    }
+
+    #[test]
+    fn what_was_not_acknowledged_does_not_give_way() {
+        let mut it = Direction::of(&[]);
+        for place in 0..MAX_CHANGES as u32 {
+            assert!(it.note(change(place * 100, 10, 13)));
+        }
+        let next = MAX_CHANGES as u32 * 100;
+        assert!(!it.note(change(next, 10, 13)));
+        it.0.hear_ack(9);
+        assert!(!it.note(change(next, 10, 13)), "a part of it is missing");
+        it.0.hear_ack(10);
+        assert!(it.note(change(next, 10, 13)));
+        assert_eq!(it.shift().forth(next), next + 3 * MAX_CHANGES as u32);
+        assert!(!it.note(change(next, 10, 13)), "each is behind those before it");
     }
 
     proptest! {
@@ -257,18 +366,19 @@ mod tests {
         #[test]
         fn numbers_go_forth_and_back(
             start in any::<u32>(),
-            steps in prop::collection::vec((0_u32..40, 1_u16..30, 0_usize..50), 0..MAX_CHANGES),
+            steps in prop::collection::vec((0_u32..40, 1_u16..30, 0_usize..50), 0..5),
             probe in 0_u32..400,
         ) {
-            let mut it = Shift::new_zeroed();
+            let mut it = Direction::of(&[]);
             let mut at = 0;
             let mut texts = vec![];
             for (gap, removed, inserted) in steps {
                 at += gap;
-                it.note(change(start.wrapping_add(at), removed, inserted));
+                prop_assert!(it.note(change(start.wrapping_add(at), removed, inserted)));
                 texts.push(at..at + u32::from(removed));
                 at += u32::from(removed);
             }
+            let it = it.shift();
             let seq = start.wrapping_add(probe);
             if texts.iter().all(|text| probe <= text.start || text.end <= probe) {
                 let seen = it.forth(seq);

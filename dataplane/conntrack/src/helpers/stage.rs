@@ -3,24 +3,43 @@
 //! A packet comes here when the policy lets it pass, and before its addresses are translated: what a helper reads is what its
 //! sender has written.
 
+use super::announce::Announcer;
 use super::found::Found;
 use super::help::Help;
 use super::line_stage::Reading;
 use super::payload;
 use super::shift::{Change, Edge};
 use super::slots::Place;
-use super::{Assigned, Reads};
+use super::{Assigned, HelperId, Reads};
 use crate::entry::Status;
 use crate::frame::Frame;
 use crate::headers::{Headers, Packet};
 use crate::helper_event::HelperEvent;
 use crate::ids::PortId;
+use crate::mss_clamp;
+use crate::settings::Preset;
 use crate::shard::Shard;
 use crate::tracker::tcp::TcpState;
 use crate::tuple::{Direction, protocol};
 use crate::verdict::DropReason;
 use crate::wire::segments;
-use crate::wire::tcp::{Flags, LONGEST_HEADER, Segment};
+use crate::wire::tcp::{self, Flags, LONGEST_HEADER, Segment};
+use std::ops::Range;
+
+/// By how many bytes segments of long messages may grow: a dozen addresses of IPv6, each by half of its longest text.
+const ROOM_BYTES: u16 = 256;
+
+/// A segment that a helper reads.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    pub(super) announcer: Announcer,
+    /// What is kept of its connection.
+    pub(super) place: Place,
+    /// The sequence number that its payload begins with.
+    pub(super) seq: u32,
+    /// By how many bytes it may grow; `None` where it must not be edited.
+    pub(super) room: Option<i32>,
+}
 
 impl Shard {
     /// Reads a packet of the entry at `index`, which has a helper, and rewrites its text and its numbers. It leaves by `egress`.
@@ -57,7 +76,7 @@ impl Shard {
         let header = header.get_mut(..usize::from(segment.header_len))?;
         header.copy_from_slice(packet.l4().get(..header.len())?);
         if segment.flags.contains(Flags::ACK) {
-            payload::move_back(header, self.shift(place, direction.invert())?);
+            payload::move_back(header, self.help.shift(place, direction.invert())?);
         }
         Some((Headers { l4_offset: 0, ..*packet.headers }, header))
     }
@@ -80,7 +99,11 @@ impl Shard {
         } else {
             extension.help
         };
-        if place == Place::NONE || flags.contains(Flags::SYN) {
+        if flags.contains(Flags::SYN) {
+            self.leave_room(frame, headers, header_len, index, egress);
+            return Ok(());
+        }
+        if place == Place::NONE {
             return Ok(());
         }
         let start = usize::from(headers.l4_offset) + usize::from(header_len);
@@ -113,14 +136,16 @@ impl Shard {
                         self.read_text(frame, payload, &reading, found.as_ref())?;
                     }
                 }
-                Reads::Turns(_) => {
-                    let may_edit = self.room_to_grow(frame, headers, egress).is_some();
-                    let read = |shard: &mut Self, payload: &[u8]| {
-                        shard.read_turn(index, direction, place, seq, may_edit, payload)
-                    };
-                    self.with_payload(frame, payload.start, payload.len(), read)?;
+                Reads::Turns(_) | Reads::Sip => {
+                    let is_translated = self.table.entries.at(index).is_translated();
+                    let is_linux = self.configuration.settings.preset == Preset::Linux;
+                    let knows_outside = !is_linux;
+                    let announcer =
+                        Announcer { index, direction, helper, loose, is_translated, is_linux, knows_outside };
+                    let room = self.room_to_grow(frame, headers, egress);
+                    self.read_part(frame, payload, &Part { announcer, place, seq, room })?;
                 }
-                Reads::Datagrams(_) | Reads::Sip => {}
+                Reads::Datagrams(_) => {}
             }
         }
         if self.help.get(place).is_some_and(Help::has_changed) {
@@ -130,6 +155,57 @@ impl Shard {
             self.help.hear_ack(place, direction, ack);
         }
         Ok(())
+    }
+
+    /// Reads the payload of a segment, which lies there in the frame.
+    #[inline(never)]
+    fn read_part<F: Frame>(
+        &mut self,
+        frame: &F,
+        payload: Range<usize>,
+        part: &Part,
+    ) -> Result<(), DropReason> {
+        let Part { announcer: Announcer { direction, helper, .. }, place, seq, .. } = *part;
+        if !self.is_read(place, direction, helper, seq, payload.len())? {
+            return Ok(());
+        }
+        self.with_payload(frame, payload.start, payload.len(), |shard, payload| {
+            match &helper.descriptor().reads {
+                Reads::Turns(reader) => shard.read_turn(part, reader, payload),
+                Reads::Sip => shard.read_sip_part(part, payload),
+                Reads::Stream(_) | Reads::Datagrams(_) => Ok(()),
+            }
+        })
+    }
+
+    /// Whether a segment of so many bytes from `seq` on is to be read.
+    ///
+    /// # Errors
+    /// When it has a part of a text that was rewritten.
+    pub(super) fn is_read(
+        &mut self,
+        place: Place,
+        direction: Direction,
+        helper: HelperId,
+        seq: u32,
+        len: usize,
+    ) -> Result<bool, DropReason> {
+        let Some(help) = self.help.get(place) else { return Ok(false) };
+        let is_off = help.is_off;
+        if self.help.shift(place, direction).is_some_and(|it| it.is_cut(seq, seq.wrapping_add(len as u32))) {
+            return Err(DropReason::HelperPartial);
+        }
+        let is_on = self.configuration.helpers.is_on(helper);
+        if !is_off && !is_on {
+            self.turn_off(place, helper, HelperEvent::SwitchedOff);
+        }
+        Ok(!is_off && is_on)
+    }
+
+    /// The helper reads nothing more of a connection.
+    pub(super) fn turn_off(&mut self, place: Place, helper: HelperId, event: HelperEvent) {
+        self.help.turn_off(place);
+        self.counters.count_event(Some(helper), event);
     }
 
     /// Rewrites the text of a segment whose payload begins at `start` of the frame, and moves its numbers by what was rewritten in
@@ -148,7 +224,7 @@ impl Shard {
         else {
             return Ok(());
         };
-        let changes = self.shift(place, direction).map_or(&[][..], |shift| shift.changes_from(seq));
+        let changes = self.help.shift(place, direction).map_or(&[][..], |shift| shift.changes_from(seq));
         let within = |change: &&Change| change.at.wrapping_sub(seq) < payload_len;
         let changes = &changes[..changes.iter().take_while(within).count()];
         let texts = changes.iter().map(|change| {
@@ -158,21 +234,42 @@ impl Shard {
         if !changes.is_empty() && !payload::replace(frame, headers, start, texts) {
             return Err(DropReason::HelperNoRoom);
         }
-        let Some(help) = self.help.get_mut(place) else { return Ok(()) };
-        let [own, other] = [direction, direction.invert()].map(|way| way as usize);
-        help.shifts[own].forget_before(seq);
+        self.help.forget_changes_before(place, direction, seq);
+        let [own, other] =
+            [direction, direction.invert()].map(|way| self.help.shift(place, way).unwrap_or_default());
         let header = frame.head_mut().get_mut(usize::from(headers.l4_offset)..start).unwrap_or_default();
-        if !help.shifts[own].is_none() {
-            payload::move_forth(header, &help.shifts[own]);
+        if !own.is_none() {
+            payload::move_forth(header, own);
         }
         if flags.contains(Flags::ACK) {
-            if !help.shifts[other].is_none() {
-                payload::move_back(header, &help.shifts[other]);
+            if !other.is_none() {
+                payload::move_back(header, other);
             }
-            let acknowledged = help.shifts[other].back(ack, Edge::End);
+            let acknowledged = other.back(ack, Edge::End);
             self.help.hear_ack(place, direction, acknowledged);
         }
         Ok(())
+    }
+
+    /// Has the ends of a translated connection of long messages send segments that may grow: SYNs offer to take shorter ones.
+    #[cold]
+    fn leave_room<F: Frame>(
+        &self,
+        frame: &mut F,
+        headers: &Headers,
+        header_len: u8,
+        index: u32,
+        egress: PortId,
+    ) {
+        let helper = self.assigned(index).map(|assigned| assigned.helper);
+        let has_messages = helper.is_some_and(|helper| matches!(helper.descriptor().reads, Reads::Sip));
+        if has_messages && self.table.entries.at(index).is_translated() {
+            let mtu =
+                [frame.port(), egress].map(|port| self.configuration.forwarding.mtu(port)).into_iter().min();
+            let headers_len = headers.l3_len as u16 - headers.l4_len as u16 + tcp::HEADER_BYTES as u16;
+            let limit = mtu.unwrap_or_default().saturating_sub(headers_len + ROOM_BYTES);
+            mss_clamp::lower_offer(frame, headers, header_len, limit);
+        }
     }
 
     /// What is kept of a connection whose helper reads it, from its SYN/ACK on or, where it was picked up, from its first data.

@@ -21,7 +21,7 @@ use std::net::{IpAddr, Ipv4Addr};
 /// A client offers as many connections at a time as Linux allows it to.
 pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     name: "irc",
-    protocol: protocol::TCP,
+    protocols: &[protocol::TCP],
     ports: &[6667],
     classes: &[ExpectationClass {
         source: SourceMask::Any,

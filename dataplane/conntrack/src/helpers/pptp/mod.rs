@@ -22,7 +22,7 @@ use calls::MAX_CALLS;
 /// Each direction of a call is expected for as long as Linux does.
 pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     name: "pptp",
-    protocol: protocol::TCP,
+    protocols: &[protocol::TCP],
     ports: &[1723],
     classes: &[ExpectationClass {
         source: SourceMask::Exact,

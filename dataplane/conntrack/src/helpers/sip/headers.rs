@@ -8,7 +8,7 @@ use super::text::{self, HostPort, parameter};
 use super::{Reading, Refused, address_text, endpoint_text, uri};
 use crate::helpers::text::Text;
 use crate::shard::Shard;
-use crate::tuple::{self, Direction};
+use crate::tuple::{self, Direction, protocol};
 use std::ops::Range;
 
 impl Reading<'_> {
@@ -43,8 +43,10 @@ impl Shard {
         let Some(via) = via(reading.bytes, message) else { return };
         let Some((address, port)) = via.host.endpoint(reading.announcing.family()) else { return };
         let own = &reading.announcing;
+        // Answers to what came over a stream go over the same one (RFC 3261 section 18.2.2).
+        let is_datagram = own.protocol() == protocol::UDP;
         let is_client = reading.announcer.direction == Direction::Original && reading.announcer.is_translated;
-        if is_client && address == own.src && port != own.selector.sport() {
+        if is_datagram && is_client && address == own.src && port != own.selector.sport() {
             self.table.extend(reading.announcer.index).sip.answers_at = port;
         }
     }

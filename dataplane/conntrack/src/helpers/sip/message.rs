@@ -198,6 +198,11 @@ impl Message {
     }
 }
 
+/// Whether a line is the first of a message.
+pub(super) fn is_start(line: &[u8]) -> bool {
+    parse_start(line, &(0..line.trim_ascii_end().len())).is_some()
+}
+
 /// The first line of a message, without its end.
 fn parse_start(bytes: &[u8], line: &Range<usize>) -> Option<Start> {
     let text = &bytes[line.clone()];

@@ -10,6 +10,7 @@ mod media;
 mod message;
 mod registration;
 mod sdp;
+mod stream;
 mod text;
 mod uri;
 
@@ -29,10 +30,10 @@ use message::{CSeq, Message, Method, NoMessage, Start};
 use std::net::IpAddr;
 use std::ops::Range;
 
-/// Calls come by the protocol of the registration, which says it.
+/// Datagrams are messages, and streams are made of them. Calls come by the protocol of the registration, which says it.
 pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     name: "sip",
-    protocol: protocol::UDP,
+    protocols: &[protocol::UDP, protocol::TCP],
     ports: &[5060],
     classes: &[
         ExpectationClass { is_read: true, ..class("signalling", 1) },

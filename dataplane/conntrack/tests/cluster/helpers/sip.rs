@@ -1,10 +1,11 @@
-//! Calls through a masquerading box of several shards: media comes to the phone that describes it, whichever shards its signalling
+//! Calls by SIP over UDP and TCP through a masquerading box of several shards: media comes to the phone that describes it, whichever shards its signalling
 //! and its media land on.
 
 use crate::cluster::Cluster;
+use crate::common::frame::Segment;
 use crate::common::*;
 use crate::fragments::{Left, pass};
-use crate::helpers::with_helper;
+use crate::helpers::{World, with_helper};
 use crate::masquerade;
 use sluice_conntrack::helpers::HelperId;
 use sluice_conntrack::nat::Nat;
@@ -75,6 +76,43 @@ fn sip_g19_media_comes_to_the_phone_that_describes_it_on_any_shard() {
             }
             cluster.check();
         }
+    }
+}
+
+/// The same over TCP, of which the first half of each INVITE comes twice: once before the other half, and again behind it.
+#[test]
+fn sip_tcp_g19_media_comes_to_the_phone_that_describes_it_on_any_shard() {
+    for shards in [1, 2, 4] {
+        let mut world = World { cluster: cluster(shards, Preset::Classic, true) };
+        for phone in 2..2 + PHONES {
+            let inside = format!("10.0.0.{phone}");
+            let pair = Pair::at(&format!("{inside}:5060"), "198.51.100.2:5060");
+            let outside = world.pass(INSIDE, &pair.tcp("S", 1000, 0)).expect("a SYN leaves").pair.inverse();
+            world.pass(OUTSIDE, &outside.tcp("SA", 5000, 1001)).expect("so does its answer");
+            let text = invite(&inside);
+            let (first, second) = text.split_at(text.len() / 2);
+            let half = pair.segment(&Segment { flags: 0x18, seq: 1001, ack: 5001, ..Segment::default() });
+            let half = Packet { l4: [&half.l4, first.as_bytes()].concat(), ..half };
+            assert!(world.pass(INSIDE, &half).is_none(), "what becomes of it is not known yet");
+            let end = world.says(INSIDE, pair, [1001 + first.len() as u32, 5001], second);
+            let begin = world.says(INSIDE, pair, [1001, 5001], first);
+            assert_eq!(end.seq, begin.seq + begin.text.len() as u32);
+            let said = begin.text + &end.text;
+            assert!(said.contains("c=IN IP4 203.0.113.1\r\n"), "{said}");
+            let said_until = end.seq + end.text.len() as u32;
+            let acknowledged = world.pass(OUTSIDE, &outside.tcp("A", 5001, said_until)).expect("it leaves");
+            assert_eq!(acknowledged.ack, 1001 + text.len() as u32);
+            for next in [0, 1] {
+                let comes = Pair {
+                    source: (pair.destination.ip(), 26_384).into(),
+                    destination: ([203, 0, 113, 1], media_port(&said) + next).into(),
+                };
+                let arrived = pass(&mut world.cluster, OUTSIDE, vec![comes.datagram(b"rtp").frame()]);
+                let to = arrived.expect("media is RELATED").pair.destination;
+                assert_eq!(to, ([10, 0, 0, phone], 16_384 + next).into());
+            }
+        }
+        world.cluster.check();
     }
 }
 

@@ -78,17 +78,21 @@ pub struct Session {
 impl Session {
     /// Opens a connection from inside to a server outside whose first numbers are these.
     pub fn open(it: Middlebox, client: Pair, server: Pair, first: [u32; 2]) -> Self {
-        let next = first;
-        let mut session = Self {
+        let mut session = Self::unopened(it, client, server, first);
+        session.handshake();
+        session
+    }
+
+    /// The same before its handshake.
+    pub fn unopened(it: Middlebox, client: Pair, server: Pair, first: [u32; 2]) -> Self {
+        Self {
             it,
             ports: [INSIDE, OUTSIDE],
             pairs: [client, server],
-            next,
+            next: first,
             awaited: [0; 2],
             extension_headers: vec![],
-        };
-        session.handshake();
-        session
+        }
     }
 
     /// The same through a box that translates nothing.

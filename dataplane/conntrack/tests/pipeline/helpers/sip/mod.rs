@@ -1,7 +1,8 @@
-//! SIP over UDP: calls and registrations through the box, plain and translated.
+//! SIP over UDP and TCP: calls and registrations through the box, plain and translated.
 
 mod calls;
 mod registrations;
+mod stream;
 mod translated;
 
 use super::session::expected;

@@ -5,7 +5,7 @@ use sluice_conntrack::State;
 use sluice_conntrack::helpers::HelperEvent;
 use sluice_conntrack::settings::Settings;
 
-fn public_invite(port: u16) -> String {
+pub fn public_invite(port: u16) -> String {
     request("INVITE", "203.0.113.1:5060", 1, &sdp("203.0.113.1", port))
         .replace("From: <sip:alice@203.0.113.1>", "From: <sip:alice@203.0.113.1:5060>")
         .replace("Call-ID: call1@203.0.113.1", "Call-ID: call1@10.0.0.2")
