@@ -162,9 +162,13 @@ const ACK: u8 = 16;
 pub struct Alike {
     /// Whose SYNs the policy passes: one that is dropped ends an old connection in Linux, and none here.
     pub open: &'static [usize],
-    /// Whether resets far off the window are INVALID: a box that passes them has Linux count them.
+    /// Whether resets far off the window are INVALID: a box that passes them has Linux count them. None comes where no
+    /// handshake was seen, since Linux learns a window even from one that is INVALID.
     pub resets: bool,
 }
+
+/// Connections that begin with a handshake, of four.
+const HANDSHAKES: usize = 3;
 
 /// Connections that open, talk, close and are torn down, with segments that do not belong among them: none of them a little
 /// beyond the window, and no resets near it.
@@ -172,14 +176,15 @@ pub fn tcp(seed: u64, net: u8, alike: Alike) -> Vec<Packet> {
     let random = &mut Random::new(seed);
     let mut packets = vec![];
     let mut flows: Vec<Peers> = (0..4).map(|number| Peers::new(net, number, 80)).collect();
-    for peers in flows.iter_mut().take(3) {
+    for peers in flows.iter_mut().take(HANDSHAKES) {
         packets.push(peers.tcp(0, SYN, 1000, 0, 8192, &[]));
         packets.push(peers.tcp(1, SYN | ACK, 5000, 1001, 8192, &[]));
         packets.push(peers.tcp(0, ACK, 1001, 5001, 8192, &[]));
         peers.next = [1001, 5001];
     }
     for _ in 0..80 {
-        let peers = &mut flows[random.below(4) as usize];
+        let number = random.below(4) as usize;
+        let peers = &mut flows[number];
         let from = random.below(2) as usize;
         let flags = match random.below(20) {
             0..12 => random.of(&[ACK, PSH | ACK]),
@@ -187,7 +192,10 @@ pub fn tcp(seed: u64, net: u8, alike: Alike) -> Vec<Packet> {
             15 if alike.open.contains(&from) => SYN,
             15 => ACK,
             16 => SYN | ACK,
-            17 if alike.resets => random.of(&[RST, RST | ACK]),
+            17 if alike.resets => match random.of(&[RST, RST | ACK]) {
+                reset if number < HANDSHAKES => reset,
+                _ => ACK,
+            },
             17 => ACK,
             _ => random.of(&[0, FIN, SYN | FIN, PSH, FIN | PSH | ACK, PSH | ACK | 32]),
         };

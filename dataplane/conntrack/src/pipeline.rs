@@ -198,7 +198,7 @@ impl Shard {
             {
                 self.decide_rewritten(frame, headers, tracked, index)
             }
-            Place::None | Place::Table(_) | Place::Syn(_) | Place::Ending(_) | Place::Suspect(..) => {
+            Place::None | Place::Table(_) | Place::Syn(_) | Place::Ending(_) => {
                 let verdict = self.route_and_judge(frame, headers, tracked, None);
                 self.conclude(frame, headers, tracked, verdict)
             }
@@ -332,8 +332,7 @@ impl Shard {
         mut verdict: Verdict,
     ) -> Verdict {
         if !matches!(tracked.place, Place::Table(_))
-            && (!self.configuration.mss_clamp.is_empty()
-                || matches!(tracked.place, Place::Ending(_) | Place::Suspect(..)))
+            && (!self.configuration.mss_clamp.is_empty() || matches!(tracked.place, Place::Ending(_)))
         {
             self.conclude_rarer(frame, headers, tracked.place, verdict.action);
         }
@@ -344,12 +343,8 @@ impl Shard {
     /// Ends the entry that ends with a packet which passes, and clamps the maximum segment size of a SYN that leaves.
     #[inline(never)]
     fn conclude_rarer<F: Frame>(&mut self, frame: &mut F, headers: &Headers, place: Place, action: Action) {
-        match (place, action) {
-            (Place::Ending(index), Action::Forward(_) | Action::Deliver) => self.end(index, End::Closed),
-            (Place::Suspect(index, deadline), Action::Forward(_) | Action::Deliver) => {
-                self.refresh(index, deadline);
-            }
-            _ => {}
+        if let (Place::Ending(index), Action::Forward(_) | Action::Deliver) = (place, action) {
+            self.end(index, End::Closed);
         }
         if let Action::Forward(egress) = action {
             self.configuration.mss_clamp.apply(frame, headers, egress);

@@ -37,8 +37,6 @@ pub(crate) enum Place {
     Syn(u32),
     /// In the table, from which it goes with this packet, if that passes.
     Ending(u32),
-    /// In the table, where it stays until then at most if this packet passes, which is none of its own.
-    Suspect(u32, Tick),
     /// In the table, but its packets go apart: it waits for another shard, or a helper has moved its numbers, by which the
     /// packet is yet [to be tracked](Shard::track_adjusted).
     Apart(u32),
@@ -70,7 +68,7 @@ impl Tracked {
     /// The packet's entry in the table.
     pub(crate) const fn entry(&self) -> Option<u32> {
         match self.place {
-            Place::None | Place::New(_) | Place::Elsewhere(..) | Place::Suspect(..) => None,
+            Place::None | Place::New(_) | Place::Elsewhere(..) => None,
             Place::Table(index) | Place::Syn(index) | Place::Ending(index) | Place::Apart(index) => {
                 Some(index)
             }
@@ -141,10 +139,6 @@ impl Shard {
             }
             Update::End => return belongs(Place::Ending(index)),
             Update::Invalid(reason) => return Tracked::invalid(reason),
-            Update::Suspect { reason, timeout_ms } => {
-                let place = Place::Suspect(index, now.after_ms(timeout_ms));
-                return Tracked { place, ..Tracked::invalid(reason) };
-            }
             Update::Reopen => return self.reopen(index, packet, handed),
         };
         self.bring_up_to_date(index, packet, direction, tracker_state, timeout_ms);

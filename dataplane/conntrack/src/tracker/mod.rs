@@ -42,16 +42,8 @@ pub enum Update {
         /// Milliseconds from now to the entry's new deadline.
         timeout_ms: Option<u32>,
     },
-    /// Does not fit.
+    /// Does not fit, and has changed nothing.
     Invalid(InvalidReason),
-    /// Does not fit either, but lets suspect that the connection is closed: it is INVALID, is not counted, and
-    /// if it passes, the entry lives only this much longer.
-    Suspect {
-        /// Why it is INVALID.
-        reason: InvalidReason,
-        /// Milliseconds from now to the entry's new, earlier deadline.
-        timeout_ms: u32,
-    },
     /// The last one, which changes nothing else: if it passes, the entry ends with it.
     End,
     /// Opens a new connection, which takes the place of this one if the packet passes.

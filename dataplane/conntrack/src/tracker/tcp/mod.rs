@@ -26,7 +26,7 @@ use crate::wire::tcp::{Flags, Segment};
 use crate::wire::{bytes, field};
 use memory::{Mark, TcpMemory, Traits};
 use offer::Offer;
-use reset::{misfit, reset};
+use reset::reset;
 use table::{Move, SegmentKind};
 use window::Fit;
 
@@ -149,11 +149,16 @@ struct Step {
     in_window: bool,
 }
 
-/// Judges any segment.
+/// Judges any segment. One that is INVALID leaves the entry as it was, whatever was learnt from it before that showed.
 #[inline(never)]
 fn by_the_rules(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direction: Direction) -> Update {
     let Some(segment) = Segment::parse(&packet) else { return Update::Invalid(InvalidReason::ShortHeader) };
+    let Entry { tracker, detail, .. } = *entry;
     match judge(context, segment, entry, direction) {
+        Update::Invalid(reason) => {
+            (entry.tracker, entry.detail) = (tracker, detail);
+            Update::Invalid(reason)
+        }
         Update::Refresh { timeout_ms } if segment.flags.contains(Flags::SYN) => {
             Update::Syn { timeout_ms: Some(timeout_ms) }
         }
@@ -184,7 +189,7 @@ fn judge(context: Context<'_>, segment: Segment<'_>, entry: &mut Entry, directio
         match memory.judge(&segment, kind, direction, from, settings.tcp.be_liberal) {
             Fit::Fits => {}
             Fit::Old | Fit::Overshoot => return Update::Ignore,
-            Fit::Invalid(reason) => return misfit(reason, kind, direction, entry, context),
+            Fit::Invalid(reason) => return Update::Invalid(reason),
         }
     }
     if kind == SegmentKind::Rst && !entry.status.contains(Status::SEEN_REPLY) {

@@ -1,12 +1,12 @@
-//! Resets, and other segments that claim that a connection is closed (RFC 5961).
+//! Resets (RFC 5961).
 
 use super::memory::{Mark, TcpMemory, Traits};
 use super::table::SegmentKind;
 use super::window::before;
 use super::{Step, TcpState};
-use crate::entry::{Entry, Status};
+use crate::entry::Status;
 use crate::settings::Settings;
-use crate::tracker::{Context, Update};
+use crate::tracker::Update;
 use crate::tuple::Direction;
 use crate::verdict::InvalidReason;
 use crate::wire::tcp::Segment;
@@ -56,35 +56,4 @@ pub fn reset(
     let is_exact = segment.seq == expected || segment.seq == memory.sides[direction as usize].end;
     let to = if is_assured && !is_exact { from } else { TcpState::Close };
     Ok(Step { to, in_window: true })
-}
-
-/// A connection that is to live at least this long is cut short if both ends seem to have closed it.
-const SHORTENED_FROM_MS: i32 = 120_000;
-
-/// A segment outside the windows. If both ends of an assured connection send a FIN or a reset there, the box
-/// has lost track of it, and it is closed.
-#[cold]
-pub fn misfit(
-    reason: InvalidReason,
-    kind: SegmentKind,
-    direction: Direction,
-    entry: &mut Entry,
-    context: Context<'_>,
-) -> Update {
-    if entry.status.contains(Status::ASSURED) && matches!(kind, SegmentKind::Fin | SegmentKind::Rst) {
-        let memory: &mut TcpMemory = entry.tracker.get_mut();
-        let other = direction.invert();
-        if memory.last != Mark::of(SegmentKind::Fin, other)
-            && memory.last != Mark::of(SegmentKind::Rst, other)
-        {
-            memory.last = Mark::of(kind, direction);
-            return Update::Invalid(reason);
-        }
-        let left_ms = entry.deadline.since_ms(context.now);
-        let timeout_ms = context.settings.timeouts.tcp_unacknowledged_ms;
-        if left_ms >= SHORTENED_FROM_MS && i64::from(left_ms) > i64::from(timeout_ms) {
-            return Update::Suspect { reason, timeout_ms };
-        }
-    }
-    Update::Invalid(reason)
 }

@@ -2,6 +2,7 @@
 
 mod classic;
 mod diagram;
+mod invalid;
 mod opening;
 mod resets;
 mod states;
@@ -16,7 +17,7 @@ use crate::time::Tick;
 use crate::tracker::{Context, Update};
 use crate::tuple::Direction::{self, Original, Reply};
 use crate::verdict::InvalidReason;
-use zerocopy::FromZeros;
+use zerocopy::{FromZeros, IntoBytes};
 
 /// One connection in the making.
 struct Talk {
@@ -72,12 +73,12 @@ impl Talk {
                 Err(reason) => Update::Invalid(reason),
             }
         });
-        let passed = !matches!(update, Update::Invalid(_) | Update::Suspect { .. });
+        let passed = !matches!(update, Update::Invalid(_));
         self.open |= passed;
         if passed && direction == Reply {
             self.entry.status.insert(Status::SEEN_REPLY);
         }
-        if let Update::Refresh { timeout_ms } | Update::Suspect { timeout_ms, .. } = update {
+        if let Update::Refresh { timeout_ms } = update {
             self.entry.deadline = self.now.after_ms(timeout_ms);
         }
         update
@@ -97,6 +98,11 @@ impl Talk {
 
     fn is_assured(&self) -> bool {
         self.entry.status.contains(Status::ASSURED)
+    }
+
+    /// All that is known of the connection.
+    fn bytes(&self) -> Vec<u8> {
+        self.entry.as_bytes().to_vec()
     }
 
     /// The milliseconds that the entry has left.

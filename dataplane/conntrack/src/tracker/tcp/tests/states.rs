@@ -81,7 +81,6 @@ fn outcome(direction: Direction, flags: &str, state: TcpState) -> &'static str {
         Update::Ignore if moved => talk.state().name(),
         Update::Ignore => "ignored",
         Update::Invalid(_) => "INVALID",
-        Update::Suspect { .. } => "suspect",
         Update::End => "end",
         Update::Reopen => "reopen",
         Update::Syn { .. } => unreachable!("told as a refresh or ignored"),
