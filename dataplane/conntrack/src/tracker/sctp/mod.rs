@@ -1,22 +1,26 @@
 //! The SCTP tracker (RFC 9260).
 //!
-//! Three checks, in this order. The chunks of a packet must be allowed to travel together (section 6.10), its
+//! Three checks, in this order. The chunks of a packet must be allowed to travel together (section 6.10; `bundle.rs`), its
 //! verification tag must be the association's (section 8.5; `tags.rs`), and each chunk must fit the state (`state.rs`).
 
+mod bundle;
 mod state;
+mod step;
 mod tags;
 
 pub use state::SctpState;
+pub use tags::TagPair;
 
-use self::state::ChunkKind;
-pub use self::tags::TagPair;
-use self::tags::{SctpMemory, Standing};
 use super::{Context, Update};
-use crate::entry::{Entry, Status};
+use crate::entry::Entry;
 use crate::headers::Packet;
 use crate::tuple::Direction;
 use crate::verdict::InvalidReason;
 use crate::wire::sctp::{SctpPacket, chunk_type};
+use bundle::Bundle;
+use state::ChunkKind;
+use step::{Step, Taken};
+use tags::SctpMemory;
 
 /// Judges the first packet of an association, or of a further path of one.
 pub fn open(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry) -> Result<u32, InvalidReason> {
@@ -58,91 +62,6 @@ pub fn update(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direc
         }
         Ok(Taken::Ignored) => Update::Ignore,
         Err(reason) => Update::Invalid(reason),
-    }
-}
-
-/// Which chunk types a packet has, as bits; those from [`OTHERS`] on share one.
-#[derive(Clone, Copy)]
-struct Bundle(u32);
-
-/// No type that is looked for is as high.
-const OTHERS: u8 = 31;
-
-impl Bundle {
-    /// Checks that the chunks of a packet may travel together.
-    fn of(packet: &SctpPacket<'_>) -> Result<Self, InvalidReason> {
-        let mut types = 0;
-        let mut count = 0;
-        for chunk in packet.chunks() {
-            let Ok(chunk) = chunk else { return Err(InvalidReason::SctpChunk) };
-            let leads = matches!(chunk.kind, chunk_type::COOKIE_ECHO | chunk_type::COOKIE_ACK);
-            if leads && count > 0 {
-                return Err(InvalidReason::SctpChunk);
-            }
-            types |= 1 << chunk.kind.min(OTHERS);
-            count += 1;
-        }
-        let alone = [chunk_type::INIT, chunk_type::INIT_ACK, chunk_type::SHUTDOWN_COMPLETE];
-        match count {
-            0 => Err(InvalidReason::SctpChunk),
-            2.. if Self(types).has_any(&alone) => Err(InvalidReason::SctpChunk),
-            _ => Ok(Self(types)),
-        }
-    }
-
-    fn has_any(self, types: &[u8]) -> bool {
-        types.iter().any(|kind| self.0 & 1 << kind != 0)
-    }
-
-    /// Whether it has no other types than these.
-    fn has_only(self, types: &[u8]) -> bool {
-        self.0 & !types.iter().fold(0, |all, kind| all | 1 << kind) == 0
-    }
-}
-
-/// What became of a packet that is not INVALID.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Taken {
-    Counted,
-    Ignored,
-}
-
-/// One packet on its way through an association's state.
-struct Step<'a> {
-    packet: &'a SctpPacket<'a>,
-    bundle: Bundle,
-    direction: Direction,
-}
-
-impl Step<'_> {
-    /// Takes all chunks, or none if the tag is wrong or one of them does not fit.
-    fn take(&self, entry: &mut Entry) -> Result<Taken, InvalidReason> {
-        let state = SctpState::ALL.get(usize::from(entry.state)).copied().unwrap_or(SctpState::None);
-        let mut memory = *entry.tracker.get::<SctpMemory>();
-        let standing = self.standing(&mut memory, state.stands())?;
-        let next = match standing {
-            // A handshake cannot touch an association that stands before it is complete.
-            Standing::Handshake if state.stands() => None,
-            Standing::Foreign => None,
-            Standing::Completes => Some(SctpState::Established),
-            Standing::Association | Standing::Handshake => Some(self.after(state)?),
-        };
-        *entry.tracker.get_mut::<SctpMemory>() = memory;
-        let Some(next) = next else { return Ok(Taken::Ignored) };
-        entry.state = next as u8;
-        if next == SctpState::Established {
-            entry.status.insert(Status::ASSURED);
-        }
-        // An INIT that is sent again and again must not keep an unanswered entry for ever.
-        let is_unanswered = (state, next) == (SctpState::Closed, SctpState::Closed);
-        let is_repeated = is_unanswered && self.bundle.has_any(&[chunk_type::INIT]);
-        Ok(if is_repeated { Taken::Ignored } else { Taken::Counted })
-    }
-
-    /// The state after all chunks.
-    fn after(&self, state: SctpState) -> Result<SctpState, InvalidReason> {
-        let mut kinds = self.packet.chunks().flatten().filter_map(|chunk| ChunkKind::of(chunk.kind));
-        kinds.try_fold(state, |state, kind| state.after(self.direction, kind)).ok_or(InvalidReason::SctpChunk)
     }
 }
 

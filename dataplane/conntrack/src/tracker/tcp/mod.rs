@@ -8,6 +8,7 @@
 mod memory;
 mod offer;
 mod reset;
+mod side;
 mod state;
 mod table;
 #[cfg(test)]
@@ -24,9 +25,10 @@ use crate::tuple::Direction;
 use crate::verdict::InvalidReason;
 use crate::wire::tcp::{Flags, Segment};
 use crate::wire::{bytes, field};
-use memory::{Mark, TcpMemory, Traits};
+use memory::{Mark, TcpMemory};
 use offer::Offer;
 use reset::reset;
+use side::Traits;
 use table::{Move, SegmentKind};
 use window::Fit;
 

@@ -1,7 +1,8 @@
 //! What a SYN offered that passed without being understood, in one byte of the entry.
 
 use super::TcpState;
-use super::memory::{self, Traits};
+use super::memory;
+use super::side::Traits;
 use crate::wire::tcp::Segment;
 use bitflags::bitflags;
 

@@ -1,6 +1,7 @@
 //! Resets (RFC 5961).
 
-use super::memory::{Mark, TcpMemory, Traits};
+use super::memory::{Mark, TcpMemory};
+use super::side::Traits;
 use super::table::SegmentKind;
 use super::window::before;
 use super::{Step, TcpState};

@@ -4,6 +4,7 @@
 mod tags;
 
 use super::*;
+use crate::entry::Status;
 use crate::headers::Headers;
 use crate::settings::{Preset, Settings};
 use crate::time::Tick;
