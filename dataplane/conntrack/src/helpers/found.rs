@@ -1,7 +1,7 @@
 //! What a helper is given to read, and what it finds.
 
 use super::messages::Framing;
-use super::pptp::Message;
+use super::pptp::calls::Message;
 use crate::helper_event::HelperEvent;
 use crate::tuple::Direction;
 use std::net::IpAddr;

@@ -6,7 +6,7 @@ use super::delimiter::{Delimiter, LINE_BYTES};
 use super::found::{Found, Line, Memory};
 use super::messages::Measure;
 use super::newlines::Newlines;
-use super::pptp::Calls;
+use super::pptp::calls::Calls;
 use super::shift::{Change, ChangeList, Offsets, Seqadj, Shift};
 use super::slots::{Place, Slots};
 use super::stream::{Arrival, LineBuffer, ReadLine, Reader};

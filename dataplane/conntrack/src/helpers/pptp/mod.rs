@@ -4,10 +4,8 @@
 //! other in the request or in the reply to it. Once the reply says that the call stands, both directions are expected. Who is the
 //! network server (PNS) and who the access concentrator (PAC) does not matter here: messages are told apart by whose id they say.
 
-mod calls;
+pub(super) mod calls;
 mod stage;
-
-pub(crate) use calls::{Calls, Message};
 
 use super::delimiter::{Delimiter, LengthPrefix};
 use super::found::{Form, Found, Line, Memory};
@@ -17,7 +15,7 @@ use crate::expectations::SourceMask;
 use crate::family::Family;
 use crate::helper_event::HelperEvent;
 use crate::tuple::{Direction, protocol};
-use calls::MAX_CALLS;
+use calls::{MAX_CALLS, Message};
 
 /// Each direction of a call is expected for as long as Linux does.
 pub(super) const DESCRIPTOR: Descriptor = Descriptor {

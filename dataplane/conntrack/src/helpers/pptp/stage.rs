@@ -3,8 +3,8 @@
 //! The id of an end whose address is translated is told the other end as another one, so that no two hosts behind one address have the
 //! same: the client's is its port outside, as in Linux, and a server's its own if it can be.
 
-use super::calls::Call;
-use super::{CALL_ID, Calls, Message, PEER_CALL_ID};
+use super::calls::{Call, Calls, Message};
+use super::{CALL_ID, PEER_CALL_ID};
 use crate::expectations::ChildNat;
 use crate::helper_event::HelperEvent;
 use crate::helpers::announce::{limits, wanted_by};
