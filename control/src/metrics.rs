@@ -29,6 +29,8 @@ const METRICS: &[(&str, &str)] = &[
     ("sluice_config_last_apply_success", "Whether the last configuration was put in force."),
     ("sluice_config_last_apply_timestamp_seconds", "When a configuration was last put in force, Unix time."),
     ("sluice_config_fallback", "Whether the file was wrong at the start and the last good configuration is in force instead."),
+    ("sluice_followed_routes", "Routes of the kernel's in force (routes.follow)."),
+    ("sluice_followed_routes_swaps_total", "Times that changed routes of the kernel's were put in force, many changes at a time."),
     ("sluice_conntrack_entries_limit", "Maximum number of entries (conntrack.max-entries)."),
     ("sluice_conntrack_signposts", "Signposts: tuples owned by other shards whose packets are steered to this one."),
     ("sluice_neighbours", "Neighbours (ARP and neighbour discovery) by state; each worker knows its own."),
@@ -126,6 +128,12 @@ pub fn applied(revision: u64, fallback: bool) {
     gauge!("sluice_config_last_apply_success").set(u32::from(!fallback));
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     gauge!("sluice_config_last_apply_timestamp_seconds").set(since_epoch.as_secs_f64());
+}
+
+/// So many routes of the kernel's have come in force, with what has changed since the last time.
+pub fn rerouted(routes: usize) {
+    gauge!("sluice_followed_routes").set(routes as f64);
+    counter!("sluice_followed_routes_swaps_total").increment(1);
 }
 
 /// A configuration was refused.

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use crate::config::{HelperRule, Host};
 use crate::socket::protocol::{
-    Counted, HelperStatistics, NatRuleStatistics, Neighbour, PoolStatistics, PortDescription, Response,
-    Route, RouteKind, Statistics, Timeout,
+    Counted, HelperStatistics, NatRuleStatistics, Neighbour, NextHop, PoolStatistics, PortDescription,
+    Response, Route, RouteKind, Statistics, Timeout,
 };
 
 /// An answer for a reader's eyes.
@@ -120,12 +120,14 @@ fn neighbour_line(neighbour: &Neighbour) -> String {
 
 /// As `ip route` shows it.
 fn route_line(route: &Route) -> String {
-    let Route { kind, to, via, dev, src } = route;
+    let Route { kind, to, via, dev, proto, src, metric, nexthops } = route;
     let kind = match kind {
         RouteKind::Unicast => "",
         RouteKind::Local => "local ",
         RouteKind::Multicast => "multicast ",
         RouteKind::Unreachable => "unreachable ",
+        RouteKind::Blackhole => "blackhole ",
+        RouteKind::Prohibit => "prohibit ",
     };
     let to = if to.ends_with("/0") { "default" } else { to };
     let word =
@@ -133,7 +135,14 @@ fn route_line(route: &Route) -> String {
     let via = word("via", via.map(|via| via.to_string()));
     let dev = word("dev", dev.clone());
     let src = word("src", src.map(|src| src.to_string()));
-    format!("{kind}{to}{via}{dev}{src}\n")
+    let proto = word("proto", proto.clone());
+    let metric = word("metric", metric.map(|metric| metric.to_string()));
+    let nexthop = |NextHop { via, dev, weight }: &NextHop| {
+        let via = word("via", via.map(|via| via.to_string()));
+        format!("\tnexthop{via} dev {dev} weight {weight}\n")
+    };
+    let nexthops: String = nexthops.iter().map(nexthop).collect();
+    format!("{kind}{to}{via}{dev}{proto}{src}{metric}\n{nexthops}")
 }
 
 fn helpers_text(helpers: &[HelperStatistics], rules: &[HelperRule]) -> String {
@@ -300,18 +309,41 @@ mod tests {
             to: "::/0".to_owned(),
             via: "fe80::1".parse().ok(),
             dev: Some("outside".to_owned()),
+            proto: Some("static".to_owned()),
             src: "2001:db8::1".parse().ok(),
+            metric: None,
+            nexthops: vec![],
         };
         let nowhere = Route {
             kind: RouteKind::Unreachable,
             to: "192.0.2.1".to_owned(),
             via: None,
             dev: None,
+            proto: None,
             src: None,
+            metric: None,
+            nexthops: vec![],
+        };
+        let hop = |last: u8, weight| NextHop {
+            via: Some([203, 0, 113, last].into()),
+            dev: "outside".to_owned(),
+            weight,
+        };
+        let several = Route {
+            kind: RouteKind::Unicast,
+            to: "198.51.100.0/24".to_owned(),
+            proto: Some("bird".to_owned()),
+            metric: Some(32),
+            nexthops: vec![hop(2, 1), hop(3, 2)],
+            ..nowhere.clone()
         };
         assert_eq!(
-            text_of(&Response::Routes { routes: vec![out, nowhere], next: None }),
-            "default via fe80::1 dev outside src 2001:db8::1\nunreachable 192.0.2.1\n"
+            text_of(&Response::Routes { routes: vec![out, nowhere, several], next: None }),
+            "default via fe80::1 dev outside proto static src 2001:db8::1\n\
+             unreachable 192.0.2.1\n\
+             198.51.100.0/24 proto bird metric 32\n\
+             \tnexthop via 203.0.113.2 dev outside weight 1\n\
+             \tnexthop via 203.0.113.3 dev outside weight 2\n"
         );
     }
 

@@ -1,12 +1,13 @@
 //! The configuration: one YAML file, one schema.
 //!
 //! `schema` are the serde types, `values` their scalars, `load` turns text into a [`Config`], `explain` puts serde's
-//! messages in the reader's words, `nearest` guesses what was meant, `spans` remembers where each key stands, `rules` say what a type cannot, `lower`
+//! messages in the reader's words, `nearest` guesses what was meant, `spans` remembers where each key stands, `followed` is what the kernel adds, `rules` say what a type cannot, `lower`
 //! turns the types into the tracking crate's own, `error` shows what was found, and `reference` writes the reference
 //! file and the JSON schema from the same types.
 
 mod error;
 mod explain;
+mod followed;
 mod load;
 mod lower;
 mod nearest;
@@ -18,8 +19,9 @@ mod spans;
 mod values;
 
 pub use error::{ConfigError, Finding};
+pub use followed::{Followed, FollowedRoute, Rerouted};
 pub use load::{parse, read, to_yaml};
-pub use lower::{lower, resolved, settings};
+pub use lower::{lower, nat, reroute, resolved, settings};
 pub use path::{Path, Problem, Step};
 pub use reference::{json_schema, reference_yaml};
 pub use rules::check;

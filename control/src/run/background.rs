@@ -9,13 +9,24 @@ use super::Event;
 /// Work that is under way.
 pub struct Background<T>(JoinHandle<T>);
 
+/// What a piece of work is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// The start of the daemon.
+    Start,
+    /// A reload.
+    Reload,
+    /// A change of what is followed.
+    Routes,
+}
+
 /// Says that the work is done, whether it came to its end or panicked.
-struct Bell(SyncSender<Event>);
+struct Bell(SyncSender<Event>, Work);
 
 impl Drop for Bell {
     fn drop(&mut self) {
         // Where nobody listens any more, nobody waits for the work.
-        let _ = self.0.send(Event::Done);
+        let _ = self.0.send(Event::Done(self.1));
     }
 }
 
@@ -27,10 +38,11 @@ impl<T: Send + 'static> Background<T> {
     pub fn start(
         name: &str,
         events: SyncSender<Event>,
+        what: Work,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<Background<T>> {
         let run = move || {
-            let _bell = Bell(events);
+            let _bell = Bell(events, what);
             work()
         };
         thread::Builder::new().name(name.to_owned()).spawn(run).map(Background)
@@ -51,11 +63,12 @@ mod tests {
     #[test]
     fn its_end_is_an_event_whichever_it_is() {
         let (events, received) = mpsc::sync_channel(4);
-        let seven = Background::start("seven", events.clone(), || 7).unwrap();
-        assert!(matches!(received.recv(), Ok(Event::Done)));
+        let seven = Background::start("seven", events.clone(), Work::Reload, || 7).unwrap();
+        assert!(matches!(received.recv(), Ok(Event::Done(Work::Reload))));
         assert_eq!(seven.join(), Some(7));
-        let none = Background::start("none", events, || -> u8 { panic!("as it is meant to") }).unwrap();
-        assert!(matches!(received.recv(), Ok(Event::Done)));
+        let none = Background::start("none", events, Work::Routes, || -> u8 { panic!("as it is meant to") })
+            .unwrap();
+        assert!(matches!(received.recv(), Ok(Event::Done(Work::Routes))));
         assert_eq!(none.join(), None);
     }
 }

@@ -8,7 +8,7 @@ use tracing::error;
 
 use super::RunError;
 use super::state::{LAST_GOOD, StateDirectory};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Followed, FollowedRoute, Forwarding, Problem, Rerouted};
 
 /// A configuration with all that is made of it, so that putting it in force is little work.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct Candidate {
     pub config: Config,
     /// As shards work by it.
     pub configuration: Arc<Configuration>,
+    /// The kernel's routes in that.
+    pub followed_routes: Vec<FollowedRoute>,
     /// As it is written for the next start.
     pub yaml: String,
     /// Whether it is the last good one, which stands in for a file that is wrong.
@@ -24,15 +26,22 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Reads and checks a file.
+    /// Reads and checks a file; what is followed is part of what shards work by.
     ///
     /// # Errors
     /// [`RunError::Config`]: all that is wrong with it.
-    pub fn read(file: &Path) -> Result<Candidate, RunError> {
+    pub fn read(file: &Path, followed: &[Arc<Followed>]) -> Result<Candidate, RunError> {
         let config = config::read(file).map_err(|error| RunError::Config(Box::new(error)))?;
-        let configuration = config::lower(&config).map_err(|problem| RunError::Other(problem.message))?;
+        let wrong = |problem: Problem| RunError::Other(problem.message);
+        let mut configuration = config::lower(&config).map_err(wrong)?;
+        let mut followed_routes = Vec::new();
+        if !followed.is_empty() && config.forwarding() == Forwarding::Routed {
+            let Rerouted { router, routes } = config::reroute(&config, followed).map_err(wrong)?;
+            configuration = configuration.with_router(router, config::nat(&config).map_err(wrong)?);
+            followed_routes = routes;
+        }
         let (configuration, yaml) = (Arc::new(configuration), config::to_yaml(&config));
-        Ok(Candidate { config, configuration, yaml, fallback: false })
+        Ok(Candidate { config, configuration, followed_routes, yaml, fallback: false })
     }
 
     /// Reads the file that a start is to go by; where that is wrong, the last configuration that was in force, if there is
@@ -41,7 +50,7 @@ impl Candidate {
     /// # Errors
     /// What is wrong with the file, where there is nothing to fall back to.
     pub fn read_or_fall_back(file: &Path, state: Option<&StateDirectory>) -> Result<Candidate, RunError> {
-        let wrong = match (Candidate::read(file), state) {
+        let wrong = match (Candidate::read(file, &[]), state) {
             (Ok(candidate), _) => return Ok(candidate),
             (Err(wrong), None) => return Err(wrong),
             (Err(wrong), Some(_)) => wrong,
@@ -49,7 +58,7 @@ impl Candidate {
         let last_good = state.map(|state| state.file(LAST_GOOD)).filter(|file| file.exists());
         let Some(last_good) = last_good else { return Err(wrong) };
         error!("{wrong}");
-        let candidate = Candidate::read(&last_good).map_err(|why| {
+        let candidate = Candidate::read(&last_good, &[]).map_err(|why| {
             error!("{}: nor can the last good configuration be used: {why}", last_good.display());
             wrong
         })?;

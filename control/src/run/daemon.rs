@@ -14,12 +14,14 @@ use sluice_engine::report::Stats;
 use tracing::{error, info};
 
 use super::alarms::ShardAlarms;
+use super::background::Work;
 use super::candidate::Candidate;
 use super::dataplane::Dataplane;
 use super::events::Journal;
 use super::lines::Lines;
 use super::nat_rules::NatRules;
 use super::reload::{self, Reloads};
+use super::rerouting::Rerouting;
 use super::state::LastGood;
 use super::totals::{busy_ratio, counted, drops, shard_counters, summary, total};
 use super::{
@@ -43,6 +45,7 @@ pub struct Daemon {
     fallback: bool,
     last_good: Option<LastGood>,
     reloads: Reloads,
+    rerouting: Rerouting,
     started: Instant,
     dataplane: Dataplane,
     /// The configuration in force, as the workers have it.
@@ -60,16 +63,19 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Over a packet path that runs by this configuration. Each that comes in force is kept as `last_good`.
+    /// Over a packet path that runs by this configuration, beside which what `rerouting` hears of is followed. Each that comes in
+    /// force is kept as `last_good`.
     pub fn new(
         file: PathBuf,
         candidate: Candidate,
         last_good: Option<LastGood>,
         dataplane: Dataplane,
+        rerouting: Rerouting,
         events: SyncSender<Event>,
     ) -> Daemon {
         let mut daemon = Daemon {
             reloads: Reloads::new(file.clone(), events),
+            rerouting,
             file,
             config: candidate.config,
             revision: 0,
@@ -104,7 +110,11 @@ impl Daemon {
             match events.recv_timeout(due.saturating_duration_since(Instant::now())) {
                 Ok(Event::Call(call)) => self.answer(call),
                 Ok(Event::Reload) => self.reload(None),
-                Ok(Event::Done) => self.finish_reload(),
+                Ok(Event::Done(Work::Reload | Work::Start)) => self.finish_reload(),
+                Ok(Event::Done(Work::Routes)) => self.finish_rerouting(),
+                Ok(Event::Followed(stack, followed)) => {
+                    self.rerouting.hear(stack, followed, &self.config, self.revision);
+                }
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -159,7 +169,10 @@ impl Daemon {
             Request::Neighbours => workers.neighbours().map(|neighbours| Response::Neighbours {
                 neighbours: routes::neighbours(&neighbours, &self.config),
             }),
-            Request::Routes { from } => Ok(routes::list(&self.config, &self.configuration.forwarding, from)),
+            Request::Routes { from } => {
+                let followed = &self.rerouting.routes;
+                Ok(routes::list(&self.config, followed, &self.configuration.forwarding, from))
+            }
             Request::Route { to } => Ok(routes::get(&self.config, &self.configuration.forwarding, to)),
             Request::Drops => self.stats().map(|stats| drops(&stats)),
             Request::NatRules => {
@@ -224,7 +237,7 @@ impl Daemon {
     }
 
     fn read_next(&mut self) {
-        match self.reloads.go_on() {
+        match self.reloads.go_on(|| self.rerouting.latest()) {
             Ok(true) => {}
             Ok(false) => service::ready(),
             Err((why, askers)) => {
@@ -262,7 +275,7 @@ impl Daemon {
 
     /// Gives the new revision, or why this configuration cannot be put in force.
     fn put_in_force(&mut self, candidate: Candidate) -> Result<u64, String> {
-        let Candidate { config, configuration, yaml, fallback } = candidate;
+        let Candidate { config, configuration, followed_routes, yaml, fallback } = candidate;
         let keys = reload::needs_restart(&self.config, &config, u64::from(self.dataplane.capacity()));
         if !keys.is_empty() {
             return Err(format!("{}: only a restart can change {}", self.file.display(), keys.join(", ")));
@@ -279,8 +292,25 @@ impl Daemon {
         self.configuration = configuration;
         self.dataplane.configure_hosts(&config);
         self.config = config;
+        self.rerouting.routes = followed_routes;
+        self.rerouting.configured();
         self.applied(yaml, fallback);
+        self.rerouting.go_on(&self.config, self.revision);
         Ok(self.revision)
+    }
+
+    /// Puts in force what has been made of what is followed.
+    fn finish_rerouting(&mut self) {
+        let workers = &mut self.dataplane.workers;
+        match self.rerouting.finish((&self.config, self.revision), &self.configuration, workers) {
+            Ok(Some(configuration)) => {
+                self.pools.reroute(pools::Pools::of(&configuration));
+                self.configuration = configuration;
+            }
+            Ok(None) => {}
+            Err(why) => error!("routes: nothing was changed: {why}"),
+        }
+        self.rerouting.go_on(&self.config, self.revision);
     }
 
     /// A configuration has come in force.

@@ -60,7 +60,7 @@ impl HostNetwork {
             addresses.extend(IpNet::new(link_local(mac).into(), 64));
         }
         addresses.dedup();
-        let routes = config.routes.iter().filter(|route| route.dev == name);
+        let routes = config.routes.list.iter().filter(|route| route.dev == name);
         let routes = routes.map(|route| HostRoute { to: route.to.0.trunc(), via: route.via });
         HostNetwork { addresses, routes: routes.collect() }
     }
@@ -79,6 +79,8 @@ struct Seat {
 #[derive(Debug)]
 pub struct HostPort {
     seat: Arc<Seat>,
+    /// The number of its TAP among the kernel's interfaces.
+    index: u32,
     tell: Sender<HostNetwork>,
     refused: Arc<AtomicU64>,
 }
@@ -103,7 +105,7 @@ impl HostPort {
         let run = move || match its_seat.take(&network) {
             Ok(tap) => {
                 // Whoever waits for that is there.
-                let _ = started.send(Ok(()));
+                let _ = started.send(Ok(tap.index()));
                 serve(&its_seat, tap, end, network, &told, &count);
             }
             Err(why) => {
@@ -112,8 +114,8 @@ impl HostPort {
         };
         let builder = thread::Builder::new().name(format!("host-{name}"));
         builder.spawn(run).map_err(|why| failed(why.to_string()))?;
-        start.recv().map_err(|why| failed(why.to_string()))?.map_err(failed)?;
-        Ok(HostPort { seat, tell, refused })
+        let index = start.recv().map_err(|why| failed(why.to_string()))?.map_err(failed)?;
+        Ok(HostPort { seat, index, tell, refused })
     }
 
     /// Has the host take over what a configuration says of the port.
@@ -125,6 +127,11 @@ impl HostPort {
     /// Packets that the host's interface has refused, because it is down or gone.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// The number of its interface in the kernel.
+    pub fn index(&self) -> u32 {
+        self.index
     }
 
     /// Where it is.
@@ -160,7 +167,7 @@ impl Seat {
 }
 
 /// Takes the calling thread into a network namespace.
-fn enter(namespace: &str) -> io::Result<()> {
+pub(super) fn enter(namespace: &str) -> io::Result<()> {
     let file = File::open(format!("{NAMESPACES}/{namespace}"))?;
     setns(file, CloneFlags::CLONE_NEWNET).map_err(io::Error::from)
 }

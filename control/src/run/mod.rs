@@ -12,6 +12,7 @@ mod daemon;
 mod dataplane;
 mod entries;
 mod events;
+mod follow;
 mod helpers;
 mod host;
 mod lines;
@@ -21,6 +22,7 @@ mod nat_rules;
 mod pools;
 mod ports;
 mod reload;
+mod rerouting;
 mod routes;
 mod rules;
 mod service;
@@ -32,6 +34,7 @@ mod workers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 
@@ -43,12 +46,15 @@ use thiserror::Error;
 use tracing::info;
 
 use crate::config::ConfigError;
+use crate::config::Followed;
 use crate::metrics;
 use crate::output::{fail, refuse};
 use crate::socket::{Call, Server, SocketError};
+use background::Work;
 use candidate::Candidate;
 use daemon::Daemon;
 use dataplane::Dataplane;
+use rerouting::Rerouting;
 use startup::Startup;
 use state::{LastGood, StateDirectory};
 
@@ -62,7 +68,9 @@ enum Event {
     /// SIGTERM or SIGINT: end.
     Stop,
     /// Work that was waited for is [done](background::Background).
-    Done,
+    Done(Work),
+    /// What a network stack has that is [followed](follow), by its number.
+    Followed(usize, Arc<Followed>),
 }
 
 /// Events that wait for the control thread. More clients than this wait for room.
@@ -160,7 +168,8 @@ impl Run {
         let dataplane = Dataplane::start(&candidate, nat_key, &mut startup)?;
         info!("control socket {}, metrics http://{metrics}/metrics", config.control.socket.display());
         let reload = startup.reload;
-        let mut daemon = Daemon::new(self.config.clone(), candidate, last_good, dataplane, events);
+        let rerouting = Rerouting::start(&candidate.config, dataplane.ports(), events.clone())?;
+        let mut daemon = Daemon::new(self.config.clone(), candidate, last_good, dataplane, rerouting, events);
         service::ready();
         if reload {
             daemon.reload(None);

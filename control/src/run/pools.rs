@@ -92,6 +92,12 @@ impl Pools {
         self.publish_counters(counters);
     }
 
+    /// Has `next`, of the same rules with other addresses, take over.
+    pub fn reroute(&mut self, next: Pools) {
+        let (published, exhausted) = (mem::take(&mut self.published), mem::take(&mut self.exhausted));
+        *self = Pools { published, exhausted, ..next };
+    }
+
     /// Publishes what has come to the counters, and that a rule which `next` lacks has nothing to give any more; `next`
     /// takes over.
     pub fn replace(&mut self, next: Pools, counters: &[NatCounter]) {

@@ -3,12 +3,14 @@
 
 use std::mem;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use super::background::Background;
+use super::background::{Background, Work};
 use super::candidate::Candidate;
 use super::{Event, RunError};
 use crate::config::Config;
+use crate::config::Followed;
 use crate::socket::protocol::Response;
 
 /// The clients that wait for a reload. One by signal has none.
@@ -35,17 +37,18 @@ impl Reloads {
         self.next.get_or_insert_default().extend(asker);
     }
 
-    /// Begins to read if that is wanted and nothing is being read. Says whether something is.
+    /// Begins to read if that is wanted and nothing is being read; `followed` are the network stacks that routes are followed of.
+    /// Says whether something is.
     ///
     /// # Errors
     /// There is no thread: why, and who waits in vain.
-    pub fn go_on(&mut self) -> Result<bool, (String, Askers)> {
+    pub fn go_on(&mut self, followed: impl FnOnce() -> Vec<Arc<Followed>>) -> Result<bool, (String, Askers)> {
         if self.reading.is_none()
             && let Some(askers) = self.next.take()
         {
-            let file = self.file.clone();
-            let read = move || Candidate::read(&file);
-            match Background::start("control-reload", self.events.clone(), read) {
+            let (file, followed) = (self.file.clone(), followed());
+            let read = move || Candidate::read(&file, &followed);
+            match Background::start("control-reload", self.events.clone(), Work::Reload, read) {
                 Ok(reading) => self.reading = Some((reading, askers)),
                 Err(why) => return Err((why.to_string(), askers)),
             }
@@ -53,7 +56,7 @@ impl Reloads {
         Ok(self.reading.is_some())
     }
 
-    /// What was read, and who waits for it. To be asked behind [`Event::Done`].
+    /// What was read, and who waits for it. To be asked behind [`Work::Reload`].
     pub fn read(&mut self) -> Option<(Result<Candidate, String>, Askers)> {
         let (reading, askers) = mem::take(&mut self.reading)?;
         let read = match reading.join() {
@@ -83,6 +86,7 @@ pub fn needs_restart(running: &Config, wanted: &Config, capacity: u64) -> Vec<St
             differs(&format!("interfaces.{name}.mtu"), before.mtu != interface.mtu);
         }
     }
+    differs("routes.follow", running.routes.follow != wanted.routes.follow);
     differs("conntrack.max-entries", wanted.conntrack.max_entries.0 > capacity);
     differs("metrics.listen", running.metrics != wanted.metrics);
     differs("control.socket", running.control != wanted.control);

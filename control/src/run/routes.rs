@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use sluice_conntrack::forward::is_link_local;
+use ipnet::IpNet;
+use sluice_conntrack::forward::{RouteType, Router, Via, is_link_local};
+use sluice_conntrack::verdict::{Action, Rejection};
 use sluice_conntrack::{DropReason, Forwarding, PortId};
 use sluice_engine::{NeighbourSnapshot, NeighbourState};
 
-use crate::config::{Config, InterfaceAddress};
-use crate::socket::protocol::{Neighbour, Response, Route, RouteKind};
+use crate::config::Config;
+use crate::config::FollowedRoute;
+use crate::socket::protocol::{Neighbour, NextHop, Response, Route, RouteKind};
 
 /// Routes in one answer to a client: some hundred kilobytes of text.
 const ROUTES_PER_ANSWER: usize = 1024;
@@ -45,64 +48,121 @@ const fn certainty(state: NeighbourState) -> u8 {
     }
 }
 
-/// Routes, from a place among all of them on: the networks of the ports, then the configured routes. One that is the
-/// network of a port as well is not in force.
-pub fn list(config: &Config, forwarding: &Forwarding, from: u64) -> Response {
+/// Routes, from a place among all of them on: the networks of the ports, the configured routes, and those that are followed, of
+/// which all are in force. A configured route that is the network of a port as well is not.
+pub fn list(config: &Config, followed: &[FollowedRoute], forwarding: &Forwarding, from: u64) -> Response {
     let Forwarding::Routed(router) = forwarding else { return no_router() };
-    let networks = config.interfaces.iter().flat_map(|(name, interface)| {
-        interface.addresses.iter().filter(|own| !is_link_local(own.0.addr())).map(
-            move |InterfaceAddress(own)| Route {
-                kind: RouteKind::Unicast,
-                to: own.trunc().to_string(),
-                via: None,
-                dev: Some(name.clone()),
-                src: Some(own.addr()),
-            },
-        )
-    });
-    let is_network = |to: &ipnet::IpNet| {
-        let mut own = config.interfaces.values().flat_map(|interface| &interface.addresses);
-        own.any(|own| own.0.trunc() == to.trunc() && !is_link_local(own.0.addr()))
+    let of_port = |port: PortId| {
+        let dev = name(config, port);
+        router.networks(port).filter(|(own, _)| !is_link_local(*own)).map(move |(own, length)| Route {
+            to: IpNet::new(own, length).map_or(own.to_string(), |net| net.trunc().to_string()),
+            dev: dev.clone(),
+            proto: Some("kernel".to_owned()),
+            src: Some(own),
+            ..empty(RouteKind::Unicast)
+        })
     };
-    let configured = config.routes.iter().filter(|route| !is_network(&route.to.0)).map(|route| Route {
-        kind: RouteKind::Unicast,
+    let networks = router.ports().flat_map(of_port);
+    let is_network = |to: &IpNet| {
+        let mut own = router.ports().flat_map(|port| router.networks(port));
+        own.any(|(own, length)| {
+            !is_link_local(own) && IpNet::new(own, length).is_ok_and(|net| net.trunc() == to.trunc())
+        })
+    };
+    let configured = config.routes.list.iter().filter(|route| !is_network(&route.to.0)).map(|route| Route {
         to: route.to.to_string(),
         via: route.via,
         dev: Some(route.dev.clone()),
+        proto: Some("static".to_owned()),
         src: config.port(&route.dev).and_then(|port| {
             // A route without a next router leads to neighbours of its own family.
             router.source_towards(port, route.via.unwrap_or(route.to.0.addr()))
         }),
+        ..empty(RouteKind::Unicast)
     });
+    let mut before: Vec<Route> = networks.chain(configured).collect();
     let place = usize::try_from(from).unwrap_or(usize::MAX);
-    let mut rest = networks.chain(configured).skip(place);
-    let routes: Vec<Route> = rest.by_ref().take(ROUTES_PER_ANSWER).collect();
-    let next = rest.next().map(|_| from + routes.len() as u64);
-    Response::Routes { routes, next }
+    let total = before.len() + followed.len();
+    let rest = followed.get(place.saturating_sub(before.len())..).unwrap_or_default();
+    let rest = rest.iter().map(|route| of_kernel(config, router, route));
+    let routes: Vec<Route> =
+        before.drain(place.min(before.len())..).chain(rest).take(ROUTES_PER_ANSWER).collect();
+    let next = place.saturating_add(routes.len());
+    Response::Routes { routes, next: (next < total).then_some(next as u64) }
 }
 
-/// The route that packets to an address take.
+/// A route that is followed.
+fn of_kernel(config: &Config, router: &Router, route: &FollowedRoute) -> Route {
+    let to = route.to.addr();
+    let (kind, next_hops) = match &route.kind {
+        RouteType::Unicast(next_hops) => (RouteKind::Unicast, &**next_hops),
+        RouteType::Blackhole => (RouteKind::Blackhole, &[][..]),
+        RouteType::Unreachable => (RouteKind::Unreachable, &[][..]),
+        RouteType::Prohibit => (RouteKind::Prohibit, &[][..]),
+    };
+    Route {
+        to: route.to.to_string(),
+        proto: Some(route.protocol_name()),
+        metric: (route.metric != 0).then_some(route.metric),
+        ..leading(config, router, to, next_hops, kind)
+    }
+}
+
+/// A route to an address by these next hops.
+fn leading(config: &Config, router: &Router, to: IpAddr, next_hops: &[Via], kind: RouteKind) -> Route {
+    let ends = Route { to: to.to_string(), ..empty(kind) };
+    match next_hops {
+        [] => ends,
+        [Via { port, gateway }] => Route {
+            via: *gateway,
+            dev: name(config, *port),
+            src: router.source_towards(*port, gateway.unwrap_or(to)),
+            ..ends
+        },
+        several => {
+            let mut nexthops: Vec<NextHop> = Vec::new();
+            for Via { port, gateway } in several {
+                let Some(dev) = name(config, *port) else { continue };
+                match nexthops.iter_mut().find(|hop| hop.via == *gateway && hop.dev == dev) {
+                    Some(hop) => hop.weight += 1,
+                    None => nexthops.push(NextHop { via: *gateway, dev, weight: 1 }),
+                }
+            }
+            Route { nexthops, ..ends }
+        }
+    }
+}
+
+/// The route that packets to an address take; all next hops, where they have several to take one of.
 pub fn get(config: &Config, forwarding: &Forwarding, to: IpAddr) -> Response {
     let Forwarding::Routed(router) = forwarding else { return no_router() };
-    let ends = |kind| Route { kind, to: to.to_string(), via: None, dev: None, src: None };
+    let ends = |kind| Route { to: to.to_string(), ..empty(kind) };
+    let next_hops = router.next_hops(to);
     Response::Route(match router.find(to) {
         None => ends(RouteKind::Unreachable),
-        Some(Err(DropReason::Multicast)) => ends(RouteKind::Multicast),
+        Some(Err(Action::Drop(DropReason::Multicast))) => ends(RouteKind::Multicast),
+        Some(Err(Action::Reject(_, Rejection::Prohibited))) => ends(RouteKind::Prohibit),
         Some(Err(_)) => ends(RouteKind::Unreachable),
-        Some(Ok(egress)) if egress.port.is_local() => {
+        Some(Ok(_)) if next_hops.iter().any(|via| via.port.is_local()) => {
             let here = router.ports().find(|port| router.addresses(*port).any(|own| own == to));
             Route { dev: here.and_then(|port| name(config, port)), src: Some(to), ..ends(RouteKind::Local) }
         }
-        Some(Ok(egress)) => {
-            let via = egress.gateway.and_then(|gateway| router.gateway(gateway));
-            Route {
-                via,
-                dev: name(config, egress.port),
-                src: router.source_towards(egress.port, via.unwrap_or(to)),
-                ..ends(RouteKind::Unicast)
-            }
-        }
+        Some(Ok(_)) => leading(config, router, to, &next_hops, RouteKind::Unicast),
     })
+}
+
+/// A route that leads nowhere yet.
+const fn empty(kind: RouteKind) -> Route {
+    Route {
+        kind,
+        to: String::new(),
+        via: None,
+        dev: None,
+        proto: None,
+        src: None,
+        metric: None,
+        nexthops: Vec::new(),
+    }
 }
 
 fn no_router() -> Response {
@@ -138,30 +198,43 @@ mod tests {
 
     fn unicast(to: &str, via: Option<&str>, dev: &str, src: &str) -> Route {
         Route {
-            kind: RouteKind::Unicast,
             to: to.to_owned(),
             via: via.map(address),
             dev: Some(dev.to_owned()),
             src: Some(address(src)),
+            ..empty(RouteKind::Unicast)
         }
+    }
+
+    fn made_by(proto: &str, route: Route) -> Route {
+        Route { proto: Some(proto.to_owned()), ..route }
     }
 
     #[test]
     fn all_routes_that_are_in_force_are_listed() {
         let (config, forwarding) = configured(ROUTER);
         let routes = vec![
-            unicast("10.0.0.0/8", None, "inside", "10.0.0.1"),
-            unicast("203.0.113.0/24", None, "outside", "203.0.113.1"),
-            unicast("2001:db8::/64", None, "outside", "2001:db8::1"),
-            unicast("0.0.0.0/0", Some("203.0.113.254"), "outside", "203.0.113.1"),
-            unicast("fd00::/8", Some("fe80::9"), "outside", "2001:db8::1"),
+            made_by("kernel", unicast("10.0.0.0/8", None, "inside", "10.0.0.1")),
+            made_by("kernel", unicast("203.0.113.0/24", None, "outside", "203.0.113.1")),
+            made_by("kernel", unicast("2001:db8::/64", None, "outside", "2001:db8::1")),
+            made_by("static", unicast("0.0.0.0/0", Some("203.0.113.254"), "outside", "203.0.113.1")),
+            made_by("static", unicast("fd00::/8", Some("fe80::9"), "outside", "2001:db8::1")),
+            Route {
+                metric: Some(32),
+                ..made_by("bird", unicast("198.51.100.0/24", Some("203.0.113.9"), "outside", "203.0.113.1"))
+            },
         ];
-        assert_eq!(list(&config, &forwarding, 0), Response::Routes { routes: routes.clone(), next: None });
-        assert_eq!(
-            list(&config, &forwarding, 3),
-            Response::Routes { routes: routes[3..].to_vec(), next: None }
-        );
-        assert_eq!(list(&config, &forwarding, u64::MAX), Response::Routes { routes: vec![], next: None });
+        let kind =
+            RouteType::Unicast([Via { port: PortId(1), gateway: Some(address("203.0.113.9")) }].into());
+        let followed =
+            [FollowedRoute { to: "198.51.100.0/24".parse().unwrap(), kind, protocol: 12, metric: 32 }];
+        for from in [0, 3, 5, 6, 7, u64::MAX] {
+            let rest = routes.get(usize::try_from(from).unwrap_or(usize::MAX)..).unwrap_or_default();
+            assert_eq!(
+                list(&config, &followed, &forwarding, from),
+                Response::Routes { routes: rest.to_vec(), next: None }
+            );
+        }
     }
 
     #[test]
@@ -170,16 +243,18 @@ mod tests {
         let many: Vec<String> = (0..ROUTES_PER_ANSWER).map(route).collect();
         let text = ROUTER.replace("routes: [", &format!("routes: [{}, ", many.join(", ")));
         let (config, forwarding) = configured(&text);
-        let Response::Routes { routes, next } = list(&config, &forwarding, 0) else { panic!() };
+        let Response::Routes { routes, next } = list(&config, &[], &forwarding, 0) else { panic!() };
         assert_eq!((routes.len(), next), (ROUTES_PER_ANSWER, Some(ROUTES_PER_ANSWER as u64)));
-        let Response::Routes { routes, next } = list(&config, &forwarding, next.unwrap()) else { panic!() };
+        let Response::Routes { routes, next } = list(&config, &[], &forwarding, next.unwrap()) else {
+            panic!()
+        };
         assert_eq!((routes.len(), next), (5, None));
     }
 
     #[test]
     fn a_route_is_found_for_each_address() {
         let (config, forwarding) = configured(ROUTER);
-        let ends = |kind, to: &str| Route { kind, to: to.to_owned(), via: None, dev: None, src: None };
+        let ends = |kind, to: &str| Route { to: to.to_owned(), ..empty(kind) };
         for expected in [
             unicast("192.0.2.1", Some("203.0.113.254"), "outside", "203.0.113.1"),
             unicast("10.9.9.9", None, "inside", "10.0.0.1"),

@@ -3,7 +3,7 @@
 
 use std::sync::mpsc::{Receiver, SyncSender};
 
-use super::background::Background;
+use super::background::{Background, Work};
 use super::{Event, RunError};
 use crate::socket::protocol::Response;
 
@@ -32,10 +32,10 @@ impl<'a> Startup<'a> {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, RunError> {
         let failed = |why: String| RunError::Other(format!("{what}: {why}"));
-        let work =
-            Background::start(what, self.events.clone(), work).map_err(|why| failed(why.to_string()))?;
+        let work = Background::start(what, self.events.clone(), Work::Start, work)
+            .map_err(|why| failed(why.to_string()))?;
         while let Ok(event) = self.received.recv() {
-            if matches!(event, Event::Done) {
+            if matches!(event, Event::Done(_)) {
                 return work.join().ok_or_else(|| failed("the thread panicked".to_owned()));
             }
             self.receive(event)?;
@@ -63,7 +63,8 @@ impl<'a> Startup<'a> {
                 // A client that has gone away wants no answer.
                 let _ = call.reply.send(Response::Error { message });
             }
-            Event::Done => {}
+            // Nothing is followed yet.
+            Event::Done(_) | Event::Followed(..) => {}
         }
         Ok(())
     }

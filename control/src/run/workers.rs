@@ -245,6 +245,22 @@ impl Workers {
         Ok(counted)
     }
 
+    /// Puts a configuration in force with every worker, between two bursts, or with none, that differs from the one they have in
+    /// routes, addresses and neighbours alone. One that does not answer in time has it all the same.
+    ///
+    /// # Errors
+    /// Some worker has ended, or takes no more commands: none was told.
+    pub fn reroute(&mut self, configuration: &Arc<Configuration>) -> Result<(), Unanswered> {
+        self.ready()?;
+        let install = |_| Command::Reroute(Box::new(Installation::new(Arc::clone(configuration))));
+        let commands: Vec<Command> = self.0.iter().map(install).collect();
+        let answers = self.send_to_all(commands);
+        match answers.iter().any(|answer| matches!(answer, Err(Unanswered::Gone))) {
+            true => Err(Unanswered::Gone),
+            false => Ok(()),
+        }
+    }
+
     /// Puts a configuration in force with every worker, or with none, that differs from the one they have in its timeouts or in
     /// which helpers are on alone. One that does not answer in time has it all the same.
     ///

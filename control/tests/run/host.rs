@@ -7,7 +7,7 @@ use crate::cores;
 use crate::namespaces::{Namespace, PEERS, Row, Spaces, Streams, ip};
 
 /// What the box lets in and out of itself: inside may speak to it, and it to everybody.
-const POLICY: &str = "
+pub const POLICY: &str = "
 policy:
   default: drop
   rules:
@@ -51,8 +51,8 @@ const FAMILIES: [Plan; 2] = [
 ];
 
 /// The namespaces and the daemon of one test, gone with it.
-struct Hosted {
-    daemon: BoxUnderTest,
+pub struct Hosted {
+    pub daemon: BoxUnderTest,
     row: Row,
     spaces: Spaces<1>,
     config: String,
@@ -61,6 +61,16 @@ struct Hosted {
 impl Hosted {
     /// A box whose workers have these cores. `None` where namespaces cannot be made, which needs root.
     fn new(test: &str, workers: &str) -> Option<Hosted> {
+        let [v4, v6] = &FAMILIES;
+        let routes = format!(
+            "[{{ to: 0.0.0.0/0, via: {}, dev: outside }}, {{ to: '::/0', via: '{}', dev: outside }}]",
+            v4.server, v6.server
+        );
+        Hosted::with_routes(test, workers, &routes, POLICY)
+    }
+
+    /// The same with these routes, and this at the end of its configuration.
+    pub fn with_routes(test: &str, workers: &str, routes: &str, rest: &str) -> Option<Hosted> {
         let addresses = |of: fn(&Plan) -> &'static str| FAMILIES.map(|plan| network(of(&plan)));
         let (clients, servers) = (addresses(|plan| plan.client), addresses(|plan| plan.server));
         let row =
@@ -89,24 +99,22 @@ interfaces:
     device: 'vdev:net_af_packet1,iface=outside'
     addresses: [{}, '{}']
     host: {{ namespace: {host} }}
-routes: [{{ to: 0.0.0.0/0, via: {}, dev: outside }}, {{ to: '::/0', via: '{}', dev: outside }}]
+routes: {routes}
 conntrack: {{ max-entries: 1K }}
 {}",
             network(v4.inside),
             network(v6.inside),
             network(v4.outside),
             network(v6.outside),
-            v4.server,
-            v6.server,
             listeners(directory.path())
         );
-        fs::write(directory.path().join("box.yaml"), format!("{config}{POLICY}")).unwrap();
+        fs::write(directory.path().join("box.yaml"), format!("{config}{rest}")).unwrap();
         let daemon = BoxUnderTest::spawn(directory, middle.command(env!("CARGO_BIN_EXE_sluice"), ""));
         Some(Hosted { daemon, row, spaces, config })
     }
 
     /// The client, the server and the box's own network stack.
-    fn namespaces(&self) -> [Namespace<'_>; 3] {
+    pub fn namespaces(&self) -> [Namespace<'_>; 3] {
         let ([client, _, server], [host]) = (self.row.namespaces(), self.spaces.namespaces());
         [client, server, host]
     }
@@ -115,6 +123,16 @@ conntrack: {{ max-entries: 1K }}
     fn reload(&self, config: &str, policy: &str) {
         fs::write(self.daemon.path("box.yaml"), format!("{config}{policy}")).unwrap();
         self.daemon.tell("reload");
+    }
+
+    /// The metric of this name, as it stands; 0 where nothing has come to it yet.
+    pub fn metric(&self, name: &str) -> u64 {
+        // The daemon serves its metrics in its own namespace.
+        let [_, middle, _] = self.row.namespaces();
+        let page = format!("-sSf --noproxy * http://127.0.0.1:{}/metrics", self.daemon.metrics_port());
+        let page = middle.tell("curl", &page);
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        value.unwrap_or(0)
     }
 
     /// Packets that a rule of the policy has decided about.
@@ -131,7 +149,7 @@ fn network(address: &str) -> String {
 }
 
 /// Waits until one host hears another. The first packets wait for their neighbours' addresses.
-fn pings(from: Namespace<'_>, to: &str) {
+pub fn pings(from: Namespace<'_>, to: &str) {
     let hears = || from.run("ping", &format!("-n -c 1 -W 2 {to}")).status.success();
     wait_for(&format!("{to} to answer"), hears);
 }
@@ -227,11 +245,6 @@ fn the_host_follows_the_configuration() {
     it.reload(&config, POLICY);
     assert!(ip(&format!("-n {host} link set inside down")));
     assert!(!client.run("ping", "-n -c 1 -W 1 10.0.0.9").status.success());
-    let refused = "sluice_host_errors_total{port=\"inside\"} ";
-    let is_refused = |line: &str| line.strip_prefix(refused).is_some_and(|count| count != "0");
-    // The daemon serves its metrics in its own namespace.
-    let page = format!("-sSf --noproxy * http://127.0.0.1:{}/metrics", it.daemon.metrics_port());
-    let [_, middle, _] = it.row.namespaces();
-    wait_for("the refusal", || middle.tell("curl", &page).lines().any(is_refused));
+    wait_for("the refusal", || it.metric("sluice_host_errors_total{port=\"inside\"}") > 0);
     pings(host, "198.51.100.1");
 }

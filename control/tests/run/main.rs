@@ -9,6 +9,7 @@ mod devices;
 mod entries;
 mod events;
 mod fallback;
+mod follow;
 mod fragments;
 mod helpers;
 mod host;

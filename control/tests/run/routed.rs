@@ -86,5 +86,8 @@ fn hosts_see(test: &str, workers: &str) {
     assert_eq!(daemon.tell("routes get 203.0.113.2"), "203.0.113.2 dev outside src 203.0.113.1\n");
     assert_eq!(daemon.tell("routes get fd00:1::1"), "local fd00:1::1 dev inside src fd00:1::1\n");
     assert_eq!(daemon.tell("routes get 192.0.2.1"), "unreachable 192.0.2.1\n");
-    assert_eq!(daemon.tell("routes").lines().next(), Some("10.0.0.0/24 dev inside src 10.0.0.1"));
+    assert_eq!(
+        daemon.tell("routes").lines().next(),
+        Some("10.0.0.0/24 dev inside proto kernel src 10.0.0.1")
+    );
 }

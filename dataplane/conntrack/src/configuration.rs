@@ -1,6 +1,6 @@
 //! The configuration of a box: everything that a reload replaces.
 
-use crate::forward::{Forwarding, MAX_PORTS};
+use crate::forward::{Forwarding, MAX_PORTS, Router};
 use crate::helpers::{HelperId, Helpers};
 use crate::ids::{PortId, Zone};
 use crate::mss_clamp::MssClamp;
@@ -61,6 +61,13 @@ impl Configuration {
         }
         self.nat = CompiledRules::new(nat, |rule| masquerades(rule, &self.forwarding));
         self
+    }
+
+    /// The same with another router, for these rules of NAT.
+    #[must_use]
+    pub fn with_router(&self, router: Router, nat: Nat) -> Self {
+        let other = Self { forwarding: Forwarding::Routed(Box::new(router)), ..self.clone() };
+        other.with_nat(nat)
     }
 
     /// The same with other timeouts.

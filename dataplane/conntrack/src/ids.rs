@@ -54,10 +54,6 @@ pub struct EntryId {
     pub generation: u32,
 }
 
-/// A next router, by its place in the router's list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GatewayId(pub u16);
-
 /// A rule of the policy, by its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleId(pub u16);

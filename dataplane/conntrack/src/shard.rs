@@ -168,9 +168,15 @@ impl Shard {
     /// [`Self::expire`] comes to them. It also comes to those that use ports of addresses which are new in the configuration,
     /// whose pools do not count them yet.
     pub fn configure(&mut self, next: &mut Installation) {
+        mem::swap(&mut self.rule_counters, &mut next.rule_counters);
+        self.reroute(next);
+    }
+
+    /// The same with a configuration that differs from the present one in routes, addresses and neighbours alone: what its rules
+    /// have come to goes on.
+    pub fn reroute(&mut self, next: &mut Installation) {
         self.generation = self.generation.checked_add(1).unwrap_or(1);
         mem::swap(&mut self.configuration, &mut next.configuration);
-        mem::swap(&mut self.rule_counters, &mut next.rule_counters);
         self.nat.replace_pools(&mut next.pools);
         self.sweep_after(&next.configuration.forwarding);
     }

@@ -85,6 +85,12 @@ const fn fold(tuple: &Tuple) -> u16 {
     fold_addresses(tuple) ^ if is_by_ports(tuple.protocol()) { ports } else { 0 }
 }
 
+/// Half the hash that a connection is steered by: the same of its tuple and of the inverse.
+#[inline]
+pub(crate) const fn symmetric_hash(tuple: &Tuple) -> u16 {
+    half_hash(fold(tuple))
+}
+
 /// Whether any NIC hashes a packet of these headers by its ports: TCP or UDP right behind a plain IP header in an untagged
 /// frame. Of the rest each model sees as much as it can; SCTP it may hash with the verification tag.
 fn is_plain(headers: &Headers) -> bool {
@@ -157,7 +163,7 @@ impl Steering {
     /// The owner of a connection, by either of its tuples. No ICMP error: its tuple is that of what it quotes.
     #[inline]
     pub const fn owner(&self, tuple: &Tuple) -> ShardId {
-        self.at(half_hash(fold(tuple)))
+        self.at(symmetric_hash(tuple))
     }
 
     /// The owner of a fragment: of its addresses, since only the first fragment has ports.

@@ -69,6 +69,8 @@ pub enum Command {
     Stats(Box<Stats>),
     /// Put this configuration in force.
     Configure(Box<Installation>),
+    /// Put this configuration in force, which differs from the present one in routes, addresses and neighbours alone.
+    Reroute(Box<Installation>),
     /// Put this configuration in force, which differs from the present one in its timeouts or in which helpers are on alone.
     Amend(Arc<Configuration>),
     /// Fill the page with how many ports of its blocks are in use.
@@ -104,6 +106,8 @@ pub enum Answer {
     Stats(Box<Stats>),
     /// The configuration that was in force before, and what its rules have come to.
     Configured(Box<Installation>),
+    /// They are in force. This is the configuration before.
+    Rerouted(Box<Installation>),
     /// It is in force. This is the configuration before.
     Amended(Arc<Configuration>),
     /// A page of ports in use.

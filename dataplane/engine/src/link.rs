@@ -399,7 +399,7 @@ mod tests {
         let port = WorkerPort::new(vec![], Outlet::None, [2, 0, 0, 0, 0, 1], receives);
         let own = |address: &str, length| (address.parse().unwrap(), length);
         let addresses = vec![own("10.0.0.1", 24), own("2001:db8::1", 64)];
-        let router = Router::new(vec![Interface { addresses, mtu: 1500, ..Interface::default() }], &[]);
+        let router = Router::new(vec![Interface { addresses, mtu: 1500, ..Interface::default() }], []);
         let from = Speaker { address: from.parse().unwrap(), mac: [2, 0, 0, 0, 0, 9] };
         let message = Message::Solicitation { from: Some(from), target: target.parse().unwrap() };
         heard(&port, &router, PORT, message).map(|heard| heard.to_us)

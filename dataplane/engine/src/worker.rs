@@ -7,7 +7,7 @@ use arrayvec::ArrayVec;
 use dpdk::{Burst, Mempool, lcore};
 use sluice_conntrack::dispatch::{self, Dispatcher};
 use sluice_conntrack::frame::Handed;
-use sluice_conntrack::{DropReason, Forwarding, Installation, Instant, PortId, Shard, Verdict};
+use sluice_conntrack::{DropReason, Forwarding, Instant, PortId, Shard, Verdict};
 
 use crate::acts;
 use crate::clock::Clock;
@@ -83,12 +83,6 @@ impl Worker {
         self.io.links.join(&mut self.shard);
     }
 
-    /// Puts a configuration in force and leaves the old one in its place.
-    fn configure(&mut self, next: &mut Installation) {
-        self.io.links.configure(&next.configuration);
-        self.shard.configure(next);
-    }
-
     /// Carries out a command. Bounded work, no allocation, nothing freed.
     pub fn answer(&mut self, command: Command) -> Answer {
         match command {
@@ -132,8 +126,14 @@ impl Worker {
                 Answer::Stats(stats)
             }
             Command::Configure(mut installation) => {
-                self.configure(&mut installation);
+                self.io.links.configure(&installation.configuration);
+                self.shard.configure(&mut installation);
                 Answer::Configured(installation)
+            }
+            Command::Reroute(mut installation) => {
+                self.io.links.configure(&installation.configuration);
+                self.shard.reroute(&mut installation);
+                Answer::Rerouted(installation)
             }
             Command::Amend(configuration) => Answer::Amended(self.shard_mut().amend(configuration)),
             Command::Ports(mut page) => {

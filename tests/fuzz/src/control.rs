@@ -249,12 +249,8 @@ fn configuration(preset: Preset, is_translated: bool) -> Configuration {
         ..Interface::default()
     };
     let interfaces = vec![interface("10.0.0.1", 8), interface("203.0.113.1", 24)];
-    let default = Route {
-        to: Prefix::new([0, 0, 0, 0].into(), 0),
-        via: Some([203, 0, 113, 254].into()),
-        port: PortId(1),
-    };
-    let forwarding = Forwarding::Routed(Box::new(Router::new(interfaces, &[default])));
+    let default = Route::by(Prefix::new([0, 0, 0, 0].into(), 0), PortId(1), Some([203, 0, 113, 254].into()));
+    let forwarding = Forwarding::Routed(Box::new(Router::new(interfaces, [default])));
     let policy = Policy { default: Outcome::Accept, ..Policy::default() };
     let mut configuration = Configuration::new(Settings::of(preset, 16), policy, forwarding);
     if is_translated {

@@ -210,6 +210,6 @@ fn router() -> Router {
     let inside =
         Interface { addresses: vec![(ip("10.0.0.1"), 8), (ip("fd00:1::1"), 64)], mtu: 1500, ..Interface::default() };
     let outside = Interface { addresses: vec![(ip("198.51.100.1"), 24)], mtu: 100, host: Some(StackId(0)), ..Interface::default() };
-    let default = Route { to: Prefix::new(ip("0.0.0.0"), 0), via: Some(ip("198.51.100.2")), port: PortId(1) };
-    Router::new(vec![inside, outside], &[default])
+    let default = Route::by(Prefix::new(ip("0.0.0.0"), 0), PortId(1), Some(ip("198.51.100.2")));
+    Router::new(vec![inside, outside], [default])
 }

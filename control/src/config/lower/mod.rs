@@ -14,6 +14,8 @@ use super::path::Problem;
 use super::schema::{Config, Interface};
 use super::values::MssLimit;
 
+pub use nat::nat;
+pub use routes::reroute;
 pub use settings::{resolved, settings};
 
 /// All that a shard works by. Fails only for a configuration that [`check`](super::check) refuses.

@@ -8,7 +8,7 @@ use crate::config::schema::{Config, Filtering, Mapping, NatRule};
 use crate::config::values::{PortRange, Redirect};
 
 /// The rules of address translation. Fails only for a configuration that [`check`](crate::config::check) refuses.
-pub(super) fn nat(config: &Config) -> Result<nat::Nat, Problem> {
+pub fn nat(config: &Config) -> Result<nat::Nat, Problem> {
     let list = |name: &str, rules: &[NatRule]| {
         let section = Path::root().join("nat").join(name);
         let rules = rules.iter().enumerate();

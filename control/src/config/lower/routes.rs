@@ -1,12 +1,15 @@
 //! From interfaces, routes and neighbours to a router.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use ipnet::IpNet;
 use sluice_conntrack::forward::{Interface, Neighbour, Route, Router, RpFilter};
 use sluice_conntrack::ids::StackId;
 use sluice_conntrack::{Forwarding, PortId};
 
 use super::policy::prefix;
+use crate::config::followed::{Followed, FollowedRoute, Rerouted, in_force};
 use crate::config::path::{Path, Problem};
 use crate::config::rules::no_interface;
 use crate::config::schema::{self, Config};
@@ -16,15 +19,29 @@ use crate::config::values::{Host, InterfaceAddress};
 pub(super) fn forwarding(config: &Config) -> Result<Forwarding, Problem> {
     match config.forwarding() {
         schema::Forwarding::Wire => Ok(Forwarding::wire()),
-        schema::Forwarding::Routed => Ok(Forwarding::Routed(Box::new(router(config)?))),
+        schema::Forwarding::Routed => Ok(Forwarding::Routed(Box::new(router(config, &[], &[])?))),
     }
 }
 
-fn router(config: &Config) -> Result<Router, Problem> {
-    let interfaces = config.interfaces.values().map(|interface| {
-        let own = |InterfaceAddress(net): &InterfaceAddress| (net.addr(), net.prefix_len());
+/// The router of a configuration and what is followed. Fails only for a configuration that [`check`](crate::config::check)
+/// refuses.
+pub fn reroute(config: &Config, followed: &[Arc<Followed>]) -> Result<Rerouted, Problem> {
+    let routes = in_force(config, followed);
+    let router = router(config, followed, &routes)?;
+    Ok(Rerouted { router, routes })
+}
+
+/// The router of a configuration, of what is followed, and of these routes of that.
+fn router(config: &Config, followed: &[Arc<Followed>], routes: &[FollowedRoute]) -> Result<Router, Problem> {
+    let interfaces = (0..).map(PortId).zip(config.interfaces.values()).map(|(port, interface)| {
+        let mut addresses: Vec<IpNet> =
+            interface.addresses.iter().map(|InterfaceAddress(own)| *own).collect();
+        for (at, own) in followed.iter().flat_map(|stack| &stack.addresses) {
+            let is_new = addresses.iter().all(|known| known.addr() != own.addr());
+            addresses.extend((*at == port && is_new).then_some(*own));
+        }
         Interface {
-            addresses: interface.addresses.iter().map(own).collect(),
+            addresses: addresses.iter().map(|own| (own.addr(), own.prefix_len())).collect(),
             mtu: interface.mtu,
             host: interface.host.as_ref().and_then(|host| stack(config, host)),
             rp_filter: match interface.rp_filter {
@@ -34,16 +51,25 @@ fn router(config: &Config) -> Result<Router, Problem> {
             },
         }
     });
-    let routes = config.routes.iter().enumerate().map(|(index, route)| {
-        let port = port_of(config, "routes", index, &route.dev)?;
-        Ok(Route { to: prefix(&route.to), via: route.via, port })
+    let section = config.routes.path();
+    let configured = config.routes.list.iter().enumerate().map(|(index, route)| {
+        let port = port_of(config, &section, index, &route.dev)?;
+        Ok(Route::by(prefix(&route.to), port, route.via))
     });
+    let configured = configured.collect::<Result<Vec<_>, _>>()?;
+    let section = Path::root().join("neighbours");
     let neighbours = config.neighbours.iter().enumerate().map(|(index, neighbour)| {
-        let port = port_of(config, "neighbours", index, &neighbour.dev)?;
+        let port = port_of(config, &section, index, &neighbour.dev)?;
         Ok(Neighbour { port, address: neighbour.address, mac: neighbour.mac.0 })
     });
-    let mut router = Router::new(interfaces.collect(), &routes.collect::<Result<Vec<_>, _>>()?);
-    router.neighbours = neighbours.collect::<Result<_, _>>()?;
+    let mut neighbours = neighbours.collect::<Result<Vec<_>, _>>()?;
+    for heard in followed.iter().flat_map(|stack| &stack.neighbours) {
+        let is_it = |known: &Neighbour| (known.port, known.address) == (heard.port, heard.address);
+        neighbours.extend((!neighbours.iter().any(is_it)).then_some(*heard));
+    }
+    let routes = routes.iter().map(FollowedRoute::route).chain(configured);
+    let mut router = Router::new(interfaces.collect(), routes);
+    router.neighbours = neighbours;
     Ok(router)
 }
 
@@ -55,8 +81,8 @@ fn stack(config: &Config, host: &Host) -> Option<StackId> {
     u8::try_from(index).ok().map(StackId)
 }
 
-fn port_of(config: &Config, section: &str, index: usize, dev: &str) -> Result<PortId, Problem> {
-    let path = || Path::root().join(section).join(index).join("dev");
+fn port_of(config: &Config, section: &Path, index: usize, dev: &str) -> Result<PortId, Problem> {
+    let path = || section.join(index).join("dev");
     config.port(dev).ok_or_else(|| no_interface(dev, config, path()))
 }
 
@@ -93,7 +119,7 @@ mod tests {
         ];
         let gateway = "203.0.113.254".parse().unwrap();
         let to = sluice_conntrack::policy::Prefix::new([0, 0, 0, 0].into(), 0);
-        let mut router = Router::new(interfaces, &[Route { to, via: Some(gateway), port: outside }]);
+        let mut router = Router::new(interfaces, [Route::by(to, outside, Some(gateway))]);
         router.neighbours = vec![Neighbour { port: outside, address: gateway, mac: [2, 0, 0, 0, 0, 0xfe] }];
         let file = "routes: [{to: 0.0.0.0/0, via: 203.0.113.254, dev: outside}]\n\
                     neighbours: [{address: 203.0.113.254, mac: '02:00:00:00:00:fe', dev: outside}]";

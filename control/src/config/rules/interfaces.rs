@@ -6,7 +6,7 @@ use sluice_conntrack::forward::is_link_local;
 
 use crate::config::nearest::nearest;
 use crate::config::path::{Path, Problem};
-use crate::config::schema::{Config, Forwarding, Interface, LOCAL};
+use crate::config::schema::{Config, Forwarding, Interface, LOCAL, Routes};
 use crate::config::values::{Device, is_name};
 
 /// As many ports as a shard knows.
@@ -193,7 +193,8 @@ fn forwarding(config: &Config) -> Vec<Problem> {
         let message = format!("`wire` joins two interfaces, but there are {}", config.interfaces.len());
         problems.push(Problem::at(Path::root().join("forwarding"), message));
     }
-    let useless = [("routes", config.routes.is_empty()), ("neighbours", config.neighbours.is_empty())];
+    let useless =
+        [("routes", config.routes == Routes::default()), ("neighbours", config.neighbours.is_empty())];
     for (section, _) in useless.into_iter().filter(|(_, empty)| !empty) {
         let help = format!("remove the {section}, or write `forwarding: routed`");
         let message = format!("`forwarding: wire` has no use for {section}");

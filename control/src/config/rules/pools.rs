@@ -85,9 +85,10 @@ type Host<'a> = (IpAddr, &'a str, String);
 /// Pools with the address of another host of the link they are given away on. A 1:1 network may well have one: its
 /// other addresses are of use.
 fn hosts(config: &Config, parts: &[Part<'_>]) -> Vec<Problem> {
-    let gateways = config.routes.iter().enumerate();
-    let gateways =
-        gateways.filter_map(|(index, of)| Some((of.via?, of.dev.as_str(), format!("routes[{index}].via"))));
+    let gateways = config.routes.list.iter().enumerate();
+    let gateways = gateways.filter_map(|(index, of)| {
+        Some((of.via?, of.dev.as_str(), config.routes.path().join(index).join("via").to_string()))
+    });
     let neighbours = config.neighbours.iter().enumerate();
     let neighbours =
         neighbours.map(|(index, of)| (of.address, of.dev.as_str(), format!("neighbours[{index}]")));

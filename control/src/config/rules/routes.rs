@@ -6,7 +6,7 @@ use sluice_conntrack::forward::is_link_local;
 
 use super::common::no_interface;
 use crate::config::path::{Path, Problem};
-use crate::config::schema::Config;
+use crate::config::schema::{Config, MAX_RULES};
 
 pub(super) fn check(config: &Config) -> Vec<Problem> {
     let mut problems = routes(config);
@@ -17,8 +17,17 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
 fn routes(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut seen = BTreeSet::new();
-    for (index, route) in config.routes.iter().enumerate() {
-        let path = Path::root().join("routes").join(index);
+    let section = config.routes.path();
+    if config.routes.list.len() > MAX_RULES {
+        problems.push(Problem::at(section.clone(), format!("there are more than {MAX_RULES} routes")));
+    }
+    if config.routes.follow.is_some() && !config.has_host() {
+        let path = Path::root().join("routes").join("follow");
+        let message = "no interface has a host side whose routes could be followed".to_owned();
+        problems.push(Problem::at(path, message).help(Some("give one `host: true`".to_owned())));
+    }
+    for (index, route) in config.routes.list.iter().enumerate() {
+        let path = section.join(index);
         if !seen.insert(route.to.0) {
             problems.push(Problem::at(path.join("to"), format!("there is a route to {} already", route.to)));
         }

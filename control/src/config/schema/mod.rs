@@ -8,6 +8,7 @@ mod matches;
 mod nat;
 mod network;
 mod policy;
+mod routes;
 mod system;
 
 use std::collections::BTreeMap;
@@ -23,10 +24,11 @@ pub use conntrack::{
 };
 pub use helpers::{HelperRule, Helpers};
 pub use nat::{Filtering, Mapping, Nat, NatRule};
-pub use network::{Forwarding, Interface, Neighbour, Route, RpFilter};
+pub use network::{Forwarding, Interface, Neighbour, RpFilter};
 pub(crate) use policy::LOCAL;
-use policy::MAX_RULES;
+pub(crate) use policy::MAX_RULES;
 pub use policy::{Action, DEFAULT_RULE, DefaultAction, Direction, Family, Policy, Rule, State, Status};
+pub use routes::{Follow, Route, Routes};
 pub use system::{Control, Cores, Idle, Memory, Metrics, System};
 
 /// The configuration of Sluice.
@@ -48,11 +50,14 @@ pub struct Config {
     #[garde(dive)]
     pub interfaces: BTreeMap<String, Interface>,
 
-    /// Where packets go, the longest matching prefix first. Networks of the interfaces' own addresses need no route.
+    /// Where packets go, the longest matching prefix first. Networks of the interfaces' own addresses need no route. Instead of
+    /// a list, a mapping will do, `routes: { follow: host, static: [...] }`: the routes, static neighbours and addresses that
+    /// the kernel has on the host sides are then followed as they change, so that routing daemons there decide. Of equal
+    /// prefixes that of an interface's address counts, then a static route, then the kernel's of the lowest metric.
     #[serde(default)]
-    #[garde(length(max = MAX_RULES))]
+    #[garde(skip)]
     #[schemars(example = serde_json::json!([{"to": "0.0.0.0/0", "via": "203.0.113.254", "dev": "outside"}]))]
-    pub routes: Vec<Route>,
+    pub routes: Routes,
 
     /// Hosts whose MAC address is given here and never asked for by ARP or neighbour discovery.
     #[serde(default)]
@@ -122,7 +127,7 @@ impl Config {
             version: 1,
             system: System::default(),
             interfaces,
-            routes: Vec::new(),
+            routes: Routes::default(),
             neighbours: Vec::new(),
             forwarding: None,
             conntrack: Conntrack::default(),

@@ -1,4 +1,4 @@
-//! The box's place in the network: interfaces, routes, neighbours.
+//! The box's place in the network: interfaces, neighbours, how packets pass.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::values::{Device, Host, InterfaceAddress, MacAddress, MssLimit, Prefix};
+use crate::config::values::{Device, Host, InterfaceAddress, MacAddress, MssLimit};
 
 /// One port of the box.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
@@ -86,24 +86,6 @@ pub enum RpFilter {
     Strict,
     /// A route.
     Loose,
-}
-
-/// One route.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a route (to, via, dev)")]
-pub struct Route {
-    /// Destinations that take this route.
-    #[schemars(example = "0.0.0.0/0")]
-    pub to: Prefix,
-
-    /// The next router; left out where the destinations are on the link itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "203.0.113.254")]
-    pub via: Option<IpAddr>,
-
-    /// The interface packets leave by.
-    #[schemars(example = &"outside")]
-    pub dev: String,
 }
 
 /// A host whose MAC address is known.

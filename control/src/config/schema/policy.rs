@@ -13,7 +13,7 @@ use super::matches::{match_keys, rule};
 use crate::config::values::{Helper, IcmpType, List, Mark, PortRange, Prefix, Protocol, TcpFlags, is_name};
 
 /// Most rules in one section: a rule set is walked once per connection, and a longer one is a mistake.
-pub(super) const MAX_RULES: usize = 10_000;
+pub(crate) const MAX_RULES: usize = 10_000;
 
 /// What `out:` calls the box itself.
 pub(crate) const LOCAL: &str = "local";

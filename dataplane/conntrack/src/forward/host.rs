@@ -33,14 +33,12 @@ impl Router {
                     let rejection = Action::Reject(DropReason::NoRoute, Rejection::NoRoute);
                     return RouteResult::Closed(rejection);
                 }
-                Some(Err(reason)) => return RouteResult::Closed(Action::Drop(reason)),
-                Some(Ok(via)) => via,
+                Some(Err(action)) => return RouteResult::Closed(action),
+                Some(Ok(next_hops)) => self.choose(next_hops, headers),
             }
         };
         match self.interface(via.port) {
-            Some(interface) => {
-                mtu::leave(frame, headers, via.egress(self, family, destination), interface.mtu)
-            }
+            Some(interface) => mtu::leave(frame, headers, via.egress(family, destination), interface.mtu),
             None => RouteResult::Open(Egress::by(via.port)),
         }
     }
@@ -57,13 +55,13 @@ impl Router {
 
     /// The route of a packet that no router passes on, from or to a link-local address or to many: from the host to the link, and
     /// from the link to the host where that listens to a group of the link's, as routing protocols and VRRP do (RFC 5771 section
-    /// 4, RFC 4291 section 2.7). Any other is dropped for this reason.
+    /// 4, RFC 4291 section 2.7). Of any other becomes what is said.
     #[cold]
     pub(super) fn route_to_link(
         &self,
         ingress: PortId,
         (family, destination): (Family, u128),
-        reason: DropReason,
+        otherwise: Action,
     ) -> RouteResult {
         let egress = match ingress.behind() {
             Some(port) => is_for_link(family, destination).then_some(port),
@@ -72,7 +70,7 @@ impl Router {
         };
         match egress {
             Some(port) => RouteResult::Open(Egress::link(port, family, destination)),
-            None => RouteResult::Closed(Action::Drop(reason)),
+            None => RouteResult::Closed(otherwise),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the router knows about a port, and the reverse path filter there (RFC 3704): whether the source of what comes in could be
 //! reached by the same port.
 
-use super::FibEntry;
+use super::Via;
 use crate::ids::{PortId, StackId};
 use std::net::IpAddr;
 
@@ -31,13 +31,12 @@ pub enum RpFilter {
 }
 
 impl RpFilter {
-    /// Whether a packet may come in by a port; `route` looks its source up.
-    #[inline]
-    pub(super) fn passes(self, ingress: PortId, route: impl FnOnce() -> Option<FibEntry>) -> bool {
+    /// Whether a packet may come in by a port whose source is behind these next hops.
+    pub(super) fn passes(self, ingress: PortId, next_hops: &[Via]) -> bool {
         match self {
             Self::Off => true,
-            Self::Loose => matches!(route(), Some(Ok(_))),
-            Self::Strict => matches!(route(), Some(Ok(via)) if via.port == ingress),
+            Self::Loose => !next_hops.is_empty(),
+            Self::Strict => next_hops.iter().any(|via| via.port == ingress),
         }
     }
 }

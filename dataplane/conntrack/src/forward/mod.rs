@@ -5,20 +5,24 @@ mod host;
 mod interface;
 mod link;
 mod mtu;
+mod next_hops;
 pub mod router;
+mod table;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use interface::{Interface, RpFilter};
 pub use link::{MacAddress, is_group, is_link_local, link_local, solicited_node};
 pub(crate) use link::{MacAddresses, is_many};
-pub use router::{Neighbour, Route, Router};
+pub use next_hops::NextHops;
+pub use router::{Neighbour, Router};
+pub use table::{Route, RouteType};
 
 use crate::frame::Frame;
 use crate::headers::{Headers, Kind};
-use crate::ids::{GatewayId, PortId};
+use crate::ids::PortId;
 use crate::tuple::{Family, address};
-use crate::verdict::{Action, DropReason};
+use crate::verdict::Action;
 use std::net::IpAddr;
 
 /// Most ports of a box.
@@ -65,13 +69,13 @@ impl Egress {
     }
 }
 
-/// Where a route leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A next hop: where a route leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Via {
     /// The port that packets leave by; [`PortId::LOCAL`] or a host side where they are for the box.
     pub port: PortId,
     /// The next router; `None` where the destinations are on the link.
-    pub gateway: Option<GatewayId>,
+    pub gateway: Option<IpAddr>,
 }
 
 impl Via {
@@ -81,16 +85,16 @@ impl Via {
     }
 
     /// Where a packet to a destination leaves whose route leads there.
-    fn egress(self, router: &Router, family: Family, destination: u128) -> Egress {
+    fn egress(self, family: Family, destination: u128) -> Egress {
         match self.gateway {
-            Some(gateway) => Egress { port: self.port, next_hop: router.gateway(gateway) },
+            Some(_) => Egress { port: self.port, next_hop: self.gateway },
             None => Egress::link(self.port, family, destination),
         }
     }
 }
 
-/// What the FIB says about a destination: where it leads, or why packets are not forwarded there.
-pub type FibEntry = Result<Via, DropReason>;
+/// What the FIB says about a destination: where it leads, or what becomes of packets that are not forwarded there.
+pub type FibEntry = Result<NextHops, Action>;
 
 /// What forwarding says about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

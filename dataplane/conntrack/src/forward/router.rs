@@ -4,32 +4,23 @@
 //! The order is Linux's: a packet was tracked before it is routed, and the policy judges it afterwards. So one that
 //! goes nowhere has a state and refreshes its entry, but makes none.
 
-use super::fib::Fib;
 use super::interface::{Interface, RpFilter};
 use super::link::{
-    MacAddress, MacAddresses, broadcast, groups, is_group, is_link_local, is_many, is_of_the_link,
-    link_local, solicited_node,
+    MacAddress, MacAddresses, groups, is_group, is_link_local, is_many, is_of_the_link, link_local,
+    solicited_node,
 };
+use super::next_hops::NextHops;
+use super::table::{Route, RouteTable, local_side};
 use super::{Egress, FibEntry, RouteResult, Via, mtu};
 use crate::frame::Frame;
 use crate::headers::{Headers, Packet};
-use crate::ids::{GatewayId, PortId};
+use crate::ids::PortId;
 use crate::policy::Prefix;
 use crate::tuple::{Family, protocol};
 use crate::verdict::{Action, DropReason, Rejection};
 use crate::wire::{self, bytes, ethernet, field, ipv6};
 use std::net::{IpAddr, Ipv6Addr};
-
-/// One route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// The destinations that take it.
-    pub to: Prefix,
-    /// The next router; `None` where the destinations are on the link.
-    pub via: Option<IpAddr>,
-    /// The port that packets leave by.
-    pub port: PortId,
-}
+use std::sync::Arc;
 
 /// The link-layer address of a neighbour, set by the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +36,9 @@ pub struct Neighbour {
 /// Interfaces and routes, ready for look-ups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Router {
-    fib: Fib<FibEntry>,
+    /// Shared by configurations that differ in something else.
+    table: Arc<RouteTable>,
+    /// The next routers, sorted.
     gateways: Vec<IpAddr>,
     interfaces: Vec<Interface>,
     /// What all links take.
@@ -60,64 +53,22 @@ pub struct Router {
     translated: Vec<(PortId, IpAddr, IpAddr)>,
 }
 
-/// Destinations that no packet is forwarded to: this network, loopback, multicast and limited broadcast (RFC 1812
-/// section 5.3.7), and what is good on one link only (RFC 4291 section 2.5.6).
-const RESERVED: [(&str, u8, DropReason); 8] = [
-    ("0.0.0.0", 8, DropReason::NoRoute),
-    ("127.0.0.0", 8, DropReason::NoRoute),
-    ("224.0.0.0", 4, DropReason::Multicast),
-    ("255.255.255.255", 32, DropReason::Multicast),
-    ("::", 128, DropReason::NoRoute),
-    ("::1", 128, DropReason::NoRoute),
-    ("fe80::", 10, DropReason::NoRoute),
-    ("ff00::", 8, DropReason::Multicast),
-];
-
 impl Router {
     /// The router of these ports, in the order of their numbers, and routes. Networks that the ports have addresses
-    /// in are routes themselves. Routes over ports that there are not are left out, and so are gateways beyond
-    /// 65,535.
-    pub fn new(interfaces: Vec<Interface>, routes: &[Route]) -> Self {
-        let mut gateways: Vec<IpAddr> = routes.iter().filter_map(|route| route.via).collect();
-        gateways.sort_unstable();
-        gateways.dedup();
+    /// in are routes themselves. Next hops over ports that there are not are left out. Of routes to equal prefixes the later
+    /// counts.
+    pub fn new(interfaces: Vec<Interface>, routes: impl IntoIterator<Item = Route>) -> Self {
         let addresses = interfaces.iter().flat_map(|i| &i.addresses).map(|(own, _)| *own);
         let mut own: Vec<IpAddr> = addresses.filter(|own| !is_link_local(*own)).collect();
         own.sort_unstable();
         own.dedup();
-
-        // Of equal prefixes the later counts: nothing can take the box's own addresses away.
-        let mut prefixes: Vec<(Prefix, FibEntry)> = Vec::new();
-        for route in routes.iter().filter(|route| usize::from(route.port.0) < interfaces.len()) {
-            let gateway = route.via.map(|via| gateways.binary_search(&via).unwrap_or_default());
-            let Ok(gateway) = gateway.map(u16::try_from).transpose() else { continue };
-            prefixes.push((route.to, Ok(Via { port: route.port, gateway: gateway.map(GatewayId) })));
-        }
-        let reserved = RESERVED.iter().filter_map(|(address, length, reason)| {
-            Some((Prefix::new(address.parse().ok()?, *length), Err(*reason)))
-        });
-        let links = (0..).map(PortId).zip(&interfaces);
-        let links =
-            links.flat_map(|(port, i)| i.addresses.iter().map(move |(own, length)| (port, *own, *length)));
-        let links: Vec<_> = links.filter(|(_, own, _)| !is_link_local(*own)).collect();
-        prefixes.extend(
-            links.iter().map(|(port, own, length)| (Prefix::new(*own, *length), Ok(Via::link(*port)))),
-        );
-        prefixes.extend(
-            links
-                .iter()
-                .filter_map(|(_, own, length)| broadcast(*own, *length))
-                .map(|broadcast| (broadcast, Err(DropReason::Multicast))),
-        );
-        prefixes.extend(reserved);
-        let stays = |port: &PortId| Via::link(local_side(&interfaces, *port));
-        prefixes.extend(links.iter().map(|(port, own, _)| (Prefix::new(*own, u8::MAX), Ok(stays(port)))));
+        let (table, gateways) = RouteTable::new(&interfaces, routes);
         let groups = interfaces.iter().map(|interface| groups(&interface.addresses, &[])).collect();
         let smallest_mtu = interfaces.iter().map(|interface| interface.mtu).min().unwrap_or_default();
         Self {
             smallest_mtu,
             groups,
-            fib: Fib::new(&prefixes),
+            table: Arc::new(table),
             gateways,
             interfaces,
             own,
@@ -128,12 +79,32 @@ impl Router {
 
     /// What stands behind a destination; `None` where there is no route to it.
     pub fn find(&self, destination: IpAddr) -> Option<FibEntry> {
-        self.fib.get(Family::of(destination), crate::tuple::number(destination))
+        self.entry(Family::of(destination), crate::tuple::number(destination))
     }
 
     /// The same of an address given as its number.
+    #[inline(always)]
     pub(super) fn entry(&self, family: Family, destination: u128) -> Option<FibEntry> {
-        self.fib.get(family, destination)
+        self.table.get(family, destination)
+    }
+
+    /// The next hops towards an address, one by one; none where there is no route.
+    pub fn next_hops(&self, destination: IpAddr) -> Vec<Via> {
+        let entry = self.find(destination);
+        entry
+            .and_then(Result::ok)
+            .map_or(Vec::new(), |next_hops| self.table.destinations.hops(&next_hops).to_vec())
+    }
+
+    /// The next hop of a packet on a route.
+    #[inline(always)]
+    pub(super) fn choose(&self, next_hops: NextHops, headers: &Headers) -> Via {
+        self.table.destinations.choose(next_hops, &headers.tuple)
+    }
+
+    /// Bytes of memory that the routes take.
+    pub fn memory_bytes(&self) -> usize {
+        self.table.memory_bytes()
     }
 
     /// What is known about a port; `None` where there is none.
@@ -141,15 +112,16 @@ impl Router {
         self.interfaces.get(usize::from(port.0))
     }
 
-    /// The address of a gateway.
-    pub fn gateway(&self, gateway: GatewayId) -> Option<IpAddr> {
-        self.gateways.get(usize::from(gateway.0)).copied()
-    }
-
     /// The box's own addresses at a port.
     pub fn addresses(&self, port: PortId) -> impl Iterator<Item = IpAddr> {
         let interface = self.interfaces.get(usize::from(port.0));
         interface.into_iter().flat_map(|interface| &interface.addresses).map(|(own, _)| *own)
+    }
+
+    /// The same with the lengths of their networks' prefixes.
+    pub fn networks(&self, port: PortId) -> impl Iterator<Item = (IpAddr, u8)> {
+        let interface = self.interfaces.get(usize::from(port.0));
+        interface.into_iter().flat_map(|interface| interface.addresses.iter().copied())
     }
 
     /// The box's own addresses on all ports, sorted, but for link-local ones.
@@ -200,7 +172,7 @@ impl Router {
         let family = Family::of(address);
         match self.find(address) {
             _ if is_link_local(address) => true,
-            Some(Ok(via)) if via == Via::link(port) => true,
+            Some(Ok(NextHops::One(via))) if via == Via::link(port) => true,
             Some(Err(_)) => false,
             // Another port may have the same network.
             Some(Ok(_)) | None => self.interfaces.get(usize::from(port.0)).is_some_and(|interface| {
@@ -286,14 +258,14 @@ impl Router {
             return self.route_on_link(frame.port(), source, destination, macs);
         }
         let rp_filter = self.interface(frame.port()).map_or(RpFilter::Off, |interface| interface.rp_filter);
-        if !rp_filter.passes(frame.port(), || self.fib.get(family, source)) {
+        if rp_filter != RpFilter::Off && !self.has_way_back(rp_filter, frame.port(), (family, source)) {
             return drop(DropReason::RpFilter);
         }
         let reject = |reason, rejection| RouteResult::Closed(Action::Reject(reason, rejection));
-        let via = match self.fib.get(family, destination) {
+        let via = match self.entry(family, destination) {
             None => return reject(DropReason::NoRoute, Rejection::NoRoute),
-            Some(Err(reason)) => return self.route_to_link(frame.port(), (family, destination), reason),
-            Some(Ok(via)) => via,
+            Some(Err(action)) => return self.route_to_link(frame.port(), (family, destination), action),
+            Some(Ok(next_hops)) => self.choose(next_hops, headers),
         };
         let Some(interface) = self.interfaces.get(usize::from(via.port.0)) else {
             return RouteResult::Open(self.route_to_host(frame.port(), via.port));
@@ -303,7 +275,16 @@ impl Router {
         } else if headers.ttl <= 1 {
             reject(DropReason::TtlExceeded, Rejection::TimeExceeded)
         } else {
-            mtu::leave(frame, headers, via.egress(self, family, destination), interface.mtu)
+            mtu::leave(frame, headers, via.egress(family, destination), interface.mtu)
+        }
+    }
+
+    /// Whether a reverse path filter lets a source in by a port.
+    #[cold]
+    fn has_way_back(&self, rp_filter: RpFilter, ingress: PortId, (family, source): (Family, u128)) -> bool {
+        match self.entry(family, source) {
+            Some(Ok(next_hops)) => rp_filter.passes(ingress, self.table.destinations.hops(&next_hops)),
+            Some(Err(_)) | None => false,
         }
     }
 
@@ -323,7 +304,8 @@ impl Router {
         macs: &MacAddresses,
     ) -> RouteResult {
         if port.is_local() || is_many(Family::V6, destination) {
-            return self.route_to_link(port, (Family::V6, destination), DropReason::IpSource);
+            let action = Action::Drop(DropReason::IpSource);
+            return self.route_to_link(port, (Family::V6, destination), action);
         }
         let mac = macs.of(port);
         let [source, destination] = [source, destination].map(|it| IpAddr::V6(it.into()));
@@ -367,12 +349,6 @@ impl Router {
             _ => action,
         }
     }
-}
-
-/// The side of a port by which packets for the box leave that came in by it or are for an address of it.
-fn local_side(interfaces: &[Interface], port: PortId) -> PortId {
-    let host = interfaces.get(usize::from(port.0)).and_then(|interface| interface.host);
-    if host.is_some() { port.host_side() } else { PortId::LOCAL }
 }
 
 /// How the box refuses a packet to itself, as a host without servers does (RFC 1122 section 3.2.2.1). ICMP is never

@@ -23,10 +23,8 @@ fn router() -> Router {
 /// The router with such a reverse path filter at the port inside.
 pub(super) fn filtering(rp_filter: RpFilter) -> Router {
     let own = |address: &str, length| (address.parse::<IpAddr>().unwrap(), length);
-    let to = |to: &str, length, via: &str| Route {
-        to: Prefix::new(to.parse().unwrap(), length),
-        via: Some(via.parse().unwrap()),
-        port: OUTSIDE,
+    let to = |to: &str, length, via: &str| {
+        Route::by(Prefix::new(to.parse().unwrap(), length), OUTSIDE, Some(via.parse().unwrap()))
     };
     let inside = Interface {
         addresses: vec![own("10.0.0.1", 24), own("fd00:1::1", 64)],
@@ -40,7 +38,7 @@ pub(super) fn filtering(rp_filter: RpFilter) -> Router {
         ..Interface::default()
     };
     let routes = [to("198.51.0.0", 16, "203.0.113.254"), to("2001:db8::", 32, "2001:db8:2::fe")];
-    Router::new(vec![inside, outside], &routes)
+    Router::new(vec![inside, outside], routes)
 }
 
 pub(crate) fn shard(rules: Vec<(Match, RuleAction)>, default: Outcome) -> Shard {
@@ -285,7 +283,7 @@ fn who_has_a_link_local_address_speaks_to_the_box_and_nobody_else() {
         mtu: 1500,
         ..Interface::default()
     };
-    let router = Router::new(vec![interface("2001:db8:1::1"), interface("2001:db8:2::1")], &[]);
+    let router = Router::new(vec![interface("2001:db8:1::1"), interface("2001:db8:2::1")], []);
     let mut shard = shard_of(router, vec![], Outcome::Accept);
     shard.join_link(INSIDE, BOX_MAC);
     let by_mac = link_local(BOX_MAC).to_string();
@@ -319,7 +317,7 @@ fn the_box_speaks_from_an_address_of_the_port() {
             Interface::default(),
             Interface { addresses: vec![(own("10.0.0.1").unwrap(), 8)], mtu: 1500, ..Interface::default() },
         ],
-        &[],
+        [],
     );
     assert_eq!(bare.source(INSIDE, crate::tuple::Family::V4), own("10.0.0.1"));
     assert_eq!(bare.source(INSIDE, crate::tuple::Family::V6), None);

@@ -89,7 +89,7 @@ mod tests {
         };
         let inside = interface(&[("10.0.0.1", 24), ("fd00::1", 64)]);
         let outside = interface(&[("203.0.113.1", 24), ("2001:db8::1", 64), ("fe80::1", 64)]);
-        let router = Router::new(vec![inside, outside], &[]);
+        let router = Router::new(vec![inside, outside], []);
         Forwarding::Routed(Box::new(router))
     }
 
@@ -111,7 +111,7 @@ mod tests {
     fn of_several_addresses_in_a_network_masquerading_gives_the_first() {
         let addresses = ["203.0.113.9", "203.0.113.1", "198.51.100.1", "203.0.113.5"];
         let addresses = addresses.map(|own| (own.parse().unwrap(), 24)).to_vec();
-        let router = Router::new(vec![Interface { addresses, ..Interface::default() }], &[]);
+        let router = Router::new(vec![Interface { addresses, ..Interface::default() }], []);
         let rule = NatRule::new(Match::default(), Target::Masquerade(PortChoice::Preserve));
         let blocks = PortBlock::all_of(&rule, &Forwarding::Routed(Box::new(router)));
         let own: Vec<_> = blocks.iter().map(|block| block.address.to_string()).collect();

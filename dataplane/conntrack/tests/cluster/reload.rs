@@ -36,12 +36,8 @@ fn router(own: &str) -> Forwarding {
         ..Interface::default()
     };
     let via = if own == OWN[0] { "203.0.113.254" } else { "203.0.112.254" };
-    let default = Route {
-        to: Prefix::new("0.0.0.0".parse().unwrap(), 0),
-        via: Some(via.parse().unwrap()),
-        port: OUTSIDE,
-    };
-    Forwarding::Routed(Box::new(Router::new(vec![interface("10.0.0.1", 8), interface(own, 24)], &[default])))
+    let default = Route::by(Prefix::new("0.0.0.0".parse().unwrap(), 0), OUTSIDE, Some(via.parse().unwrap()));
+    Forwarding::Routed(Box::new(Router::new(vec![interface("10.0.0.1", 8), interface(own, 24)], [default])))
 }
 
 /// One of many configurations.

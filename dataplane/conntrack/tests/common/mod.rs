@@ -251,12 +251,10 @@ fn router_with(mtu: u16, [inside, outside]: [Option<StackId>; 2]) -> Router {
         interface("10.0.0.1", 8, "fd00::1", 1500, inside),
         interface("203.0.113.1", 24, "2001:db8:2::1", mtu, outside),
     ];
-    let default = |to: &str, via: &str| Route {
-        to: Prefix::new(to.parse().unwrap(), 0),
-        via: Some(via.parse().unwrap()),
-        port: OUTSIDE,
+    let default = |to: &str, via: &str| {
+        Route::by(Prefix::new(to.parse().unwrap(), 0), OUTSIDE, Some(via.parse().unwrap()))
     };
-    Router::new(interfaces, &[default("0.0.0.0", "203.0.113.254"), default("::", "2001:db8:2::fe")])
+    Router::new(interfaces, [default("0.0.0.0", "203.0.113.254"), default("::", "2001:db8:2::fe")])
 }
 
 pub fn accept_all() -> Policy {

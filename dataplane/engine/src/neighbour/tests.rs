@@ -197,7 +197,7 @@ fn each_place_of_the_cache_can_be_taken_again() {
 #[test]
 fn what_the_operator_says_stands() {
     let mut neighbours = cache();
-    let mut router = Router::new(vec![], &[]);
+    let mut router = Router::new(vec![], []);
     router.neighbours = vec![sluice_conntrack::forward::Neighbour { port: PORT, address: host(), mac: MAC }];
     for packet in [1, 2] {
         wait(&mut neighbours, at(0), PORT, host(), packet);

@@ -36,13 +36,11 @@ pub(super) fn router(preset: Preset, nat: Nat, mtu: u16) -> Middlebox {
     };
     let interfaces =
         vec![interface("10.0.0.1", 8, "fd00::1", 9000), interface("203.0.113.1", 24, "2001:db8:2::1", mtu)];
-    let default = |to: &str, via: &str| Route {
-        to: Prefix::new(to.parse().unwrap(), 0),
-        via: Some(via.parse().unwrap()),
-        port: OUTSIDE,
+    let default = |to: &str, via: &str| {
+        Route::by(Prefix::new(to.parse().unwrap(), 0), OUTSIDE, Some(via.parse().unwrap()))
     };
     let router =
-        Router::new(interfaces, &[default("0.0.0.0", "203.0.113.254"), default("::", "2001:db8:2::fe")]);
+        Router::new(interfaces, [default("0.0.0.0", "203.0.113.254"), default("::", "2001:db8:2::fe")]);
     let forwarding = Forwarding::Routed(Box::new(router));
     let configuration =
         Configuration::new(Settings::of(preset, ROOM), accept_all(), forwarding).with_nat(nat);

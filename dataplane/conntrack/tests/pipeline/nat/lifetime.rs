@@ -117,8 +117,8 @@ fn a_masqueraded_connection_follows_its_route_by_beginning_anew() {
         };
         let own = ["10.0.0.1", "203.0.113.1", "192.0.2.1"].map(interface).to_vec();
         let to = Prefix::new("0.0.0.0".parse().unwrap(), 0);
-        let route = Route { to, via: Some(via.parse().unwrap()), port: PortId(port) };
-        let router = Forwarding::Routed(Box::new(Router::new(own, &[route])));
+        let route = Route::by(to, PortId(port), Some(via.parse().unwrap()));
+        let router = Forwarding::Routed(Box::new(Router::new(own, [route])));
         let from_inside = Match { ingress: vec![INSIDE], ..Match::default() };
         let rule = NatRule::new(from_inside, Target::Masquerade(PortChoice::Preserve));
         let nat = Nat { source: vec![rule], destination: vec![] };

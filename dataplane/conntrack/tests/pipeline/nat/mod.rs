@@ -79,12 +79,8 @@ fn with_outside(addresses: &[&str], via: &str, nat: Nat) -> Configuration {
         mtu: 1500,
         ..Interface::default()
     };
-    let default = Route {
-        to: Prefix::new("0.0.0.0".parse().unwrap(), 0),
-        via: Some(via.parse().unwrap()),
-        port: OUTSIDE,
-    };
-    let router = Router::new(vec![interface(&["10.0.0.1"]), interface(addresses)], &[default]);
+    let default = Route::by(Prefix::new("0.0.0.0".parse().unwrap(), 0), OUTSIDE, Some(via.parse().unwrap()));
+    let router = Router::new(vec![interface(&["10.0.0.1"]), interface(addresses)], [default]);
     let settings = Settings::of(Preset::Linux, ROOM);
     Configuration::new(settings, accept_all(), Forwarding::Routed(Box::new(router))).with_nat(nat)
 }

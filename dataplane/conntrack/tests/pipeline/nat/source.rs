@@ -227,7 +227,7 @@ fn what_is_to_be_masqueraded_does_not_leave_without_an_address() {
             },
             Interface { addresses: vec![], mtu: 1500, ..Interface::default() },
         ],
-        &[Route { to: Prefix::new("0.0.0.0".parse().unwrap(), 0), via: None, port: OUTSIDE }],
+        [Route::by(Prefix::new("0.0.0.0".parse().unwrap(), 0), OUTSIDE, None)],
     );
     let settings = Settings::of(Preset::Linux, ROOM);
     let configuration = Configuration::new(settings, accept_all(), Forwarding::Routed(Box::new(router)));
