@@ -170,8 +170,7 @@ impl Daemon {
                 neighbours: routes::neighbours(&neighbours, &self.config),
             }),
             Request::Routes { from } => {
-                let followed = &self.rerouting.routes;
-                Ok(routes::list(&self.config, followed, &self.configuration.forwarding, from))
+                Ok(routes::list(&self.config, &self.rerouting.routes, &self.configuration.forwarding, from))
             }
             Request::Route { to } => Ok(routes::get(&self.config, &self.configuration.forwarding, to)),
             Request::Drops => self.stats().map(|stats| drops(&stats)),
@@ -302,13 +301,10 @@ impl Daemon {
     /// Puts in force what has been made of what is followed.
     fn finish_rerouting(&mut self) {
         let workers = &mut self.dataplane.workers;
-        match self.rerouting.finish((&self.config, self.revision), &self.configuration, workers) {
-            Ok(Some(configuration)) => {
-                self.pools.reroute(pools::Pools::of(&configuration));
-                self.configuration = configuration;
-            }
-            Ok(None) => {}
-            Err(why) => error!("routes: nothing was changed: {why}"),
+        let made = self.rerouting.finish((&self.config, self.revision), &self.configuration, workers);
+        if let Some(configuration) = made {
+            self.pools.reroute(pools::Pools::of(&configuration));
+            self.configuration = configuration;
         }
         self.rerouting.go_on(&self.config, self.revision);
     }

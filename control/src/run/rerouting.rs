@@ -90,28 +90,37 @@ impl Rerouting {
     }
 
     /// Puts in force with all workers what has been made for a configuration of the file, of this revision, and gives it, unless
-    /// another has come in force meanwhile. To be asked behind [`Work::Routes`].
-    ///
-    /// # Errors
-    /// Why nothing has changed.
+    /// another has come in force meanwhile. Why nothing has changed is logged. To be asked behind [`Work::Routes`].
     pub fn finish(
         &mut self,
         (config, revision): (&Config, u64),
         configuration: &Configuration,
         workers: &mut Workers,
-    ) -> Result<Option<Arc<Configuration>>, String> {
-        let Some((making, made_for)) = self.making.take() else { return Ok(None) };
-        let made = making.join().ok_or("making a router failed; this is a fault of sluice")?;
+    ) -> Option<Arc<Configuration>> {
+        let (making, made_for) = self.making.take()?;
+        let made = making.join();
         if made_for != revision {
             self.is_new = true;
-            return Ok(None);
+            return None;
         }
-        let wrong = |problem: Problem| problem.message;
-        let Rerouted { router, routes } = made.map_err(wrong)?;
-        let next = Arc::new(configuration.with_router(router, config::nat(config).map_err(wrong)?));
-        workers.reroute(&next).map_err(|why| why.to_string())?;
-        metrics::rerouted(routes.len());
-        self.routes = routes;
-        Ok(Some(next))
+        let made = made.ok_or_else(|| "making a router failed; this is a fault of sluice".to_owned());
+        let put = |made: Result<Rerouted, Problem>| {
+            let wrong = |problem: Problem| problem.message;
+            let Rerouted { router, routes } = made.map_err(wrong)?;
+            let next = Arc::new(configuration.with_router(router, config::nat(config).map_err(wrong)?));
+            workers.reroute(&next).map_err(|why| why.to_string())?;
+            Ok((next, routes))
+        };
+        match made.and_then(put) {
+            Ok((next, routes)) => {
+                metrics::rerouted(routes.len());
+                self.routes = routes;
+                Some(next)
+            }
+            Err(why) => {
+                error!("routes: nothing was changed: {why}");
+                None
+            }
+        }
     }
 }

@@ -18,6 +18,7 @@ mod new_expectation;
 mod pools;
 mod ports;
 pub mod protocol;
+mod routes;
 mod server;
 
 pub use client::{Client, ClientError};
