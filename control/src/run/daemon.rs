@@ -63,8 +63,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Over a packet path that runs by this configuration, beside which what `rerouting` hears of is followed. Each that comes in
-    /// force is kept as `last_good`.
+    /// Over a packet path that runs by this configuration. Each that comes in force is kept as `last_good`.
     pub fn new(
         file: PathBuf,
         candidate: Candidate,
@@ -112,9 +111,7 @@ impl Daemon {
                 Ok(Event::Reload) => self.reload(None),
                 Ok(Event::Done(Work::Reload | Work::Start)) => self.finish_reload(),
                 Ok(Event::Done(Work::Routes)) => self.finish_rerouting(),
-                Ok(Event::Followed(stack, followed)) => {
-                    self.rerouting.hear(stack, followed, &self.config, self.revision);
-                }
+                Ok(Event::Followed(at, what)) => self.rerouting.hear(at, what, &self.config, self.revision),
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -291,8 +288,7 @@ impl Daemon {
         self.configuration = configuration;
         self.dataplane.configure_hosts(&config);
         self.config = config;
-        self.rerouting.routes = followed_routes;
-        self.rerouting.configured();
+        self.rerouting.configured(followed_routes);
         self.applied(yaml, fallback);
         self.rerouting.go_on(&self.config, self.revision);
         Ok(self.revision)
@@ -300,11 +296,10 @@ impl Daemon {
 
     /// Puts in force what has been made of what is followed.
     fn finish_rerouting(&mut self) {
-        let workers = &mut self.dataplane.workers;
-        let made = self.rerouting.finish((&self.config, self.revision), &self.configuration, workers);
-        if let Some(configuration) = made {
-            self.pools.reroute(pools::Pools::of(&configuration));
-            self.configuration = configuration;
+        let (made_for, workers) = ((&self.config, self.revision), &mut self.dataplane.workers);
+        if let Some(next) = self.rerouting.finish(made_for, &self.configuration, workers) {
+            self.pools.reroute(pools::Pools::of(&next));
+            self.configuration = next;
         }
         self.rerouting.go_on(&self.config, self.revision);
     }

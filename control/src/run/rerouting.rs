@@ -68,8 +68,9 @@ impl Rerouting {
         self.latest.clone()
     }
 
-    /// Another configuration has come in force, by which everything is to be looked at again.
-    pub fn configured(&mut self) {
+    /// Another configuration has come in force with these routes of the kernel's, by which everything is to be looked at again.
+    pub fn configured(&mut self, routes: Vec<FollowedRoute>) {
+        self.routes = routes;
         self.is_new = !self.latest.is_empty();
     }
 

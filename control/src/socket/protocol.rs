@@ -14,7 +14,7 @@ pub use super::nat_rules::{NatRuleStatistics, NatSide};
 pub use super::new_entry::Update;
 pub use super::pools::{PoolStatistics, PortCounts};
 pub use super::ports::{PortDescription, PortStatistics};
-pub use super::routes::{NextHop, Route, RouteKind};
+pub use super::routes::{Neighbour, NextHop, Route, RouteKind};
 use super::{ExpectationFilter, Filter, NewConnection, NewExpectation};
 use crate::config::HelperRule;
 use crate::listing::Format;
@@ -333,20 +333,6 @@ pub struct RuleStatistics {
     pub packets: u64,
     /// Bytes of their IP datagrams.
     pub bytes: u64,
-}
-
-/// A neighbour on the link of a port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Neighbour {
-    /// Its address.
-    pub address: IpAddr,
-    /// Name of the interface.
-    pub dev: String,
-    /// Its MAC address; left out while it is asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lladdr: Option<String>,
-    /// `incomplete`, `reachable`, `stale`, `probe` or `permanent`.
-    pub state: String,
 }
 
 /// A timeout.

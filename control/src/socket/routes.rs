@@ -1,8 +1,22 @@
-//! Routes, as the control socket tells of them.
+//! Neighbours and routes, as the control socket tells of them.
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+
+/// A neighbour on the link of a port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Neighbour {
+    /// Its address.
+    pub address: IpAddr,
+    /// Name of the interface.
+    pub dev: String,
+    /// Its MAC address; left out while it is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lladdr: Option<String>,
+    /// `incomplete`, `reachable`, `stale`, `probe` or `permanent`.
+    pub state: String,
+}
 
 /// Where packets to some destinations go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
