@@ -84,7 +84,7 @@ fn control(helpers: Helped) -> Driver {
 
 #[library_benchmark(setup = control)]
 #[bench::plain(args = (Helped::Nobody), config = at_most(1052))]
-#[bench::helped(args = (Helped::All), config = at_most(1563))]
+#[bench::helped(args = (Helped::All), config = at_most(1634))]
 fn line(driver: Driver) -> Driver {
     process(driver)
 }

@@ -166,6 +166,10 @@ impl<'ast> Visit<'ast> for Names {
         self.take(&item.tree, vec![], passes_on);
     }
 
+    fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {
+        // `pub(super)` says who may see something, and imports nothing.
+    }
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         self.paths.push(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
         visit::visit_path(self, path);
@@ -212,6 +216,8 @@ mod tests {
         assert_eq!(found(&user), ["nat nat::pools shard"], "pools lead to nat, and that to shard");
         let pools = [user[0], user[1], ("nat::pools", ""), user[3]];
         assert_eq!(found(&pools), [""; 0], "what is passed on is its file's");
+        let seen_above = [user[0], user[1], ("nat::pools", "pub(super) struct Pools;"), user[3]];
+        assert_eq!(found(&seen_above), [""; 0], "who may see something is not named by it");
     }
 
     #[test]

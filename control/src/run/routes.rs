@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn all_routes_that_are_in_force_are_listed() {
         let (config, forwarding) = configured(ROUTER);
-        let routes = vec![
+        let routes = [
             made_by("kernel", unicast("10.0.0.0/8", None, "inside", "10.0.0.1")),
             made_by("kernel", unicast("203.0.113.0/24", None, "outside", "203.0.113.1")),
             made_by("kernel", unicast("2001:db8::/64", None, "outside", "2001:db8::1")),
