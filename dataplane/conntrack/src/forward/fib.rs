@@ -2,8 +2,7 @@
 //!
 //! A trie for each family: by the first 16 bits of an address, and below that by eight at a time, as deep as the longest
 //! prefix there goes. A node keeps each run of slots that lead to the same but once, found by counting bits (Degermark and
-//! others, "Small Forwarding Tables for Fast Routing Lookups", 1997): a million routes of the Internet are some ten
-//! megabytes, and a look-up there is one or two cache misses behind the root. Tables are made whole and never changed.
+//! others, "Small Forwarding Tables for Fast Routing Lookups", 1997). Tables are made whole and never changed.
 
 use crate::policy::Prefix;
 use crate::tuple::Family;
