@@ -3,33 +3,18 @@
 
 use super::HelperId;
 use super::found::{Announced, Form, Mention};
-use super::line_stage::Reading;
+use super::reading::{Announcer, Part, Reading};
 use super::shift::Change;
 use crate::entry::Status;
 use crate::expectations::{ChildNat, ExpectationId, Limits, SourceMask, Unexpected, Wanted};
 use crate::family::Family;
 use crate::helper_event::HelperEvent;
 use crate::shard::Shard;
-use crate::tuple::{self, Direction, Tuple};
+use crate::tuple::{self, Tuple};
 use crate::verdict::DropReason;
 
 /// Ports below this one are not opened for anybody: they are those of services.
 pub(super) const FIRST_UNPRIVILEGED: u16 = 1024;
-
-/// Whose packet announces something.
-#[derive(Clone, Copy)]
-pub(super) struct Announcer {
-    /// The connection's entry.
-    pub(super) index: u32,
-    pub(super) direction: Direction,
-    pub(super) helper: HelperId,
-    pub(super) loose: bool,
-    /// Whether the connection is translated, and with it what it announces.
-    pub(super) is_translated: bool,
-    /// Whether it is read as Linux does, and whether what its sender is called outside is its own address, too.
-    pub(super) is_linux: bool,
-    pub(super) knows_outside: bool,
-}
 
 impl Shard {
     /// Expects what is announced in a text that begins with sequence number `at` and, of a translated connection, has it say what
@@ -41,11 +26,8 @@ impl Shard {
         at: u32,
         text: Option<&[u8]>,
     ) -> Result<(), DropReason> {
-        let Reading { index, direction, helper, linux, loose, is_translated, .. } = *reading;
-        let knows_outside = linux.is_none_or(|linux| linux.knows_outside);
-        let is_linux = linux.is_some();
-        let announcer = Announcer { index, direction, helper, loose, is_translated, is_linux, knows_outside };
-        match self.wanted_of(&announcer, announced) {
+        let Announcer { index, helper, .. } = reading.part.announcer;
+        match self.wanted_of(&reading.part.announcer, announced) {
             Some(wanted) if wanted.nat.is_some() => {
                 self.announce_translated(reading, announced, &wanted, at, text)
             }
@@ -102,14 +84,15 @@ impl Shard {
         at: u32,
         text: Option<&[u8]>,
     ) -> Result<(), DropReason> {
-        let Reading { index, direction, helper, reader, place, .. } = *reading;
+        let Reading { part, reader, .. } = reading;
+        let Part { announcer: Announcer { index, direction, helper, .. }, place, .. } = *part;
         let (Some(text), Some(shift)) = (text, self.help.shift(place, direction)) else { return Ok(()) };
         let known = shift.change_at(at).map(|change| change.port);
         let (wanted, ids) = self.expect_outside(index, wanted, known, announced.form.distance())?;
         let port = wanted.tuple.selector.dport();
         let inserted = (reader.rewrite)(announced.form, wanted.tuple.family(), wanted.tuple.dst, port);
         let change = Change { at, port, removed: text.len() as u16, inserted };
-        let event = match self.change(reading, &change, text) {
+        let event = match self.change(part, &change, text) {
             Ok(()) => HelperEvent::Expected,
             Err(event) => {
                 for id in ids.into_iter().flatten() {
@@ -124,7 +107,8 @@ impl Shard {
 
     /// Has an address or a port that a translated connection's end mentions be what the other end calls it.
     pub(super) fn translate_mention(&mut self, reading: &Reading, mention: &Mention, at: u32, text: &[u8]) {
-        let Reading { index, direction, helper, reader, is_translated, .. } = *reading;
+        let Reading { part, reader, .. } = reading;
+        let Announcer { index, direction, helper, is_translated, .. } = part.announcer;
         if !is_translated {
             return;
         }
@@ -147,24 +131,19 @@ impl Shard {
         };
         let inserted = (reader.rewrite)(form, announcing.family(), address, port);
         let change = Change { at, port, removed: text.len() as u16, inserted };
-        if let Err(event) = self.change(reading, &change, text) {
+        if let Err(event) = self.change(part, &change, text) {
             self.counters.count_event(Some(helper), event);
         }
     }
 
     /// Has a text become another one from now on, unless it is that already.
-    pub(super) fn change(
-        &mut self,
-        reading: &Reading,
-        change: &Change,
-        text: &[u8],
-    ) -> Result<(), HelperEvent> {
-        let Reading { index, direction, helper, place, .. } = *reading;
+    pub(super) fn change(&mut self, part: &Part, change: &Change, text: &[u8]) -> Result<(), HelperEvent> {
+        let Part { announcer: Announcer { index, direction, helper, .. }, place, .. } = *part;
         let is_known = self.help.shift(place, direction).is_some_and(|it| it.change_at(change.at).is_some());
         if is_known || change.inserted.as_bytes() == text {
             return Ok(());
         }
-        self.may_change(reading, change)?;
+        self.may_change(part, change)?;
         if !self.help.note_change(place, direction, *change) {
             return Err(HelperEvent::TooMany);
         }
@@ -244,12 +223,12 @@ impl Shard {
     }
 
     /// Whether a packet has room for one more change.
-    fn may_change(&self, reading: &Reading, change: &Change) -> Result<(), HelperEvent> {
-        let Some(shift) = self.help.shift(reading.place, reading.direction) else {
+    fn may_change(&self, part: &Part, change: &Change) -> Result<(), HelperEvent> {
+        let Some(shift) = self.help.shift(part.place, part.announcer.direction) else {
             return Err(HelperEvent::NoRoom);
         };
-        let grown = shift.grown_from(reading.seq) + change.shift().cast_signed();
-        let fits = reading.room.is_some_and(|room| grown <= room);
+        let grown = shift.grown_from(part.seq) + change.shift().cast_signed();
+        let fits = part.room.is_some_and(|room| grown <= room);
         if fits { Ok(()) } else { Err(HelperEvent::TooLong) }
     }
 }

@@ -3,11 +3,12 @@
 //! What they announce is expected, and of a translated connection rewritten: the datagram becomes longer or shorter, and no
 //! other knows of it.
 
-use super::announce::{Announcer, FIRST_UNPRIVILEGED, wanted_by};
+use super::announce::{FIRST_UNPRIVILEGED, wanted_by};
 use super::edits::{Edit, Edits};
 use super::found::{Announced, Announcements, InDatagram};
+use super::reading::Announcer;
 use super::sip::Refused;
-use super::{Assigned, DatagramReader, HelperId, Reads, payload};
+use super::{DatagramReader, HelperId, Reads, payload};
 use crate::expectations::ChildNat;
 use crate::frame::Frame;
 use crate::headers::{Headers, Packet};
@@ -37,7 +38,8 @@ impl Shard {
         let Some(extension) = self.table.extension(index).filter(|extension| !extension.is_unread) else {
             return Ok(());
         };
-        let Some(Assigned { helper, loose }) = extension.assigned() else { return Ok(()) };
+        let Some(assigned) = extension.assigned() else { return Ok(()) };
+        let helper = assigned.helper;
         if !self.configuration.helpers.is_on(helper) {
             self.leave_unread(index, helper, HelperEvent::SwitchedOff);
             return Ok(());
@@ -45,10 +47,7 @@ impl Shard {
         let Some(header) = (Packet { headers, head: frame.head() }).l4().first_chunk() else { return Ok(()) };
         let start = usize::from(headers.l4_offset) + udp::HEADER_BYTES;
         let len = udp::length(header).saturating_sub(udp::HEADER_BYTES);
-        let is_translated = self.table.entries.at(index).is_translated();
-        let is_linux = self.configuration.settings.preset == Preset::Linux;
-        let knows_outside = !is_linux;
-        let announcer = Announcer { index, direction, helper, loose, is_translated, is_linux, knows_outside };
+        let announcer = self.announcer(index, direction, assigned);
         let mut edits = Edits::new(self.room_to_grow(frame, headers, egress));
         let read = self.with_payload(frame, start, len, |shard, payload| {
             shard.read_datagram(&announcer, payload, &mut edits)

@@ -3,39 +3,17 @@
 use super::delimiter::LINE_BYTES;
 use super::found::{Announced, Found, Match, Mention};
 use super::help::InLine;
-use super::slots::Place;
+use super::reading::{Announcer, Part, Reading};
 use super::stream::Arrival;
-use super::{HelperId, LinuxReader, Segments, StreamReader};
+use super::{LinuxReader, Segments};
 use crate::frame::Frame;
 use crate::helper_event::HelperEvent;
 use crate::shard::Shard;
-use crate::tuple::Direction;
 use crate::verdict::DropReason;
 use std::ops::Range;
 
 /// Lines of one segment that may announce something.
 const MAX_ANNOUNCING: usize = 4;
-
-/// The packet that a helper reads, as one of its connection.
-#[derive(Clone, Copy)]
-pub(super) struct Reading {
-    /// The connection's entry.
-    pub(super) index: u32,
-    pub(super) direction: Direction,
-    pub(super) helper: HelperId,
-    pub(super) reader: &'static StreamReader,
-    /// How Linux reads it, if that is how it is to be read.
-    pub(super) linux: Option<&'static LinuxReader>,
-    pub(super) loose: bool,
-    /// What is kept of it.
-    pub(super) place: Place,
-    /// Whether the connection is translated, and with it what it announces.
-    pub(super) is_translated: bool,
-    /// The sequence number that its payload begins with.
-    pub(super) seq: u32,
-    /// By how many bytes it may grow; `None` where it must not be edited.
-    pub(super) room: Option<i32>,
-}
 
 impl Shard {
     /// Reads the payload of a segment, which lies there in the frame, line by line, unless it was read as the next line and this was
@@ -59,7 +37,7 @@ impl Shard {
     }
 
     fn read_payload(&mut self, reading: &Reading, payload: &[u8]) -> Result<(), DropReason> {
-        let Reading { place, direction, helper, seq, .. } = *reading;
+        let Part { announcer: Announcer { direction, helper, .. }, place, seq, .. } = reading.part;
         if !self.is_read(place, direction, helper, seq, payload.len())? {
             return Ok(());
         }
@@ -71,7 +49,8 @@ impl Shard {
 
     /// Reads each line once, in order.
     fn read_lines(&mut self, reading: &Reading, payload: &[u8]) -> Result<(), DropReason> {
-        let Reading { direction, helper, reader, place, is_translated, seq, .. } = *reading;
+        let Reading { part, reader, .. } = reading;
+        let Part { announcer: Announcer { direction, helper, is_translated, .. }, place, seq, .. } = *part;
         let may_announce = is_translated.then_some(|piece: &[u8]| (reader.may_announce)(piece, direction));
         match self.help.arrive(place, direction, seq, payload, &reader.delimiter, may_announce) {
             Arrival::Refused => return Err(DropReason::HelperPartial),
@@ -87,8 +66,9 @@ impl Shard {
     /// Reads what came too early, as far as its turn has come.
     #[cold]
     fn read_early(&mut self, reading: &Reading) -> Result<(), DropReason> {
+        let Part { announcer: Announcer { direction, .. }, place, .. } = reading.part;
         let mut early = [0; LINE_BYTES];
-        while let Some((payload, at)) = self.help.next_early(reading.place, reading.direction, &mut early) {
+        while let Some((payload, at)) = self.help.next_early(place, direction, &mut early) {
             self.read_from(reading, payload, at)?;
         }
         Ok(())
@@ -96,14 +76,14 @@ impl Shard {
 
     /// Reads a payload from this byte on.
     fn read_from(&mut self, reading: &Reading, payload: &[u8], mut at: usize) -> Result<(), DropReason> {
-        let Reading { direction, reader, place, .. } = *reading;
+        let Part { announcer: Announcer { direction, helper, .. }, place, .. } = reading.part;
         let mut announcements = 0;
         while let Some(InLine { found, start }) =
-            self.help.next_found(place, reader, direction, payload, &mut at)
+            self.help.next_found(place, reading.reader, direction, payload, &mut at)
         {
             let announces = matches!(found, Found::Announced(_) | Found::Mentioned(_));
             if announces && announcements == MAX_ANNOUNCING {
-                self.turn_off(reading.place, reading.helper, HelperEvent::TooMany);
+                self.turn_off(place, helper, HelperEvent::TooMany);
                 return Ok(());
             }
             announcements += usize::from(announces);
@@ -125,7 +105,7 @@ impl Shard {
     ) -> Result<(), DropReason> {
         match found {
             Found::Nothing | Found::Body(_) => {}
-            Found::Off(event) => self.turn_off(reading.place, reading.helper, *event),
+            Found::Off(event) => self.turn_off(reading.part.place, reading.part.announcer.helper, *event),
             Found::Call(message) => self.read_call(reading, payload, message, start)?,
             Found::Announced(announced) => self.announce_in(reading, payload, announced, start)?,
             Found::Mentioned(mentions) => {
@@ -146,7 +126,7 @@ impl Shard {
         start: isize,
     ) -> Result<(), DropReason> {
         let (at, text) = text_at(payload, &announced.place, start);
-        self.announce(reading, announced, reading.seq.wrapping_add(at), text)
+        self.announce(reading, announced, reading.part.seq.wrapping_add(at), text)
     }
 
     /// Does what such a line mentions.
@@ -161,7 +141,7 @@ impl Shard {
             return self.announce_in(reading, payload, announced, start);
         }
         if let (at, Some(text)) = text_at(payload, mention.place(), start) {
-            self.translate_mention(reading, mention, reading.seq.wrapping_add(at), text);
+            self.translate_mention(reading, mention, reading.part.seq.wrapping_add(at), text);
         }
         Ok(())
     }
@@ -173,7 +153,7 @@ impl Shard {
         linux: &LinuxReader,
         payload: &[u8],
     ) -> Result<(), DropReason> {
-        let Reading { index, direction, place, seq, .. } = *reading;
+        let Part { announcer: Announcer { index, direction, .. }, place, seq, .. } = reading.part;
         let family = self.table.entries.at(index).selector.family();
         let Some(help) = self.help.get_mut(place) else { return Ok(()) };
         let newlines = &mut help.newlines[direction as usize];

@@ -18,6 +18,7 @@ mod messages;
 mod newlines;
 mod payload;
 mod pptp;
+mod reading;
 mod rtsp;
 mod sane;
 mod shift;

@@ -3,11 +3,10 @@
 //! A packet comes here when the policy lets it pass, and before its addresses are translated: what a helper reads is what its
 //! sender has written.
 
-use super::announce::Announcer;
 use super::found::Found;
 use super::help::Help;
-use super::line_stage::Reading;
 use super::payload;
+use super::reading::{Announcer, Part, Reading};
 use super::shift::{Change, Edge};
 use super::slots::Place;
 use super::{Assigned, HelperId, Reads};
@@ -17,7 +16,6 @@ use crate::headers::{Headers, Packet};
 use crate::helper_event::HelperEvent;
 use crate::ids::PortId;
 use crate::mss_clamp;
-use crate::settings::Preset;
 use crate::shard::Shard;
 use crate::tracker::tcp::TcpState;
 use crate::tuple::{Direction, protocol};
@@ -28,18 +26,6 @@ use std::ops::Range;
 
 /// By how many bytes segments of long messages may grow: a dozen addresses of IPv6, each by half of its longest text.
 const ROOM_BYTES: u16 = 256;
-
-/// A segment that a helper reads.
-#[derive(Clone, Copy)]
-pub(super) struct Part {
-    pub(super) announcer: Announcer,
-    /// What is kept of its connection.
-    pub(super) place: Place,
-    /// The sequence number that its payload begins with.
-    pub(super) seq: u32,
-    /// By how many bytes it may grow; `None` where it must not be edited.
-    pub(super) room: Option<i32>,
-}
 
 impl Shard {
     /// Reads a packet of the entry at `index`, which has a helper, and rewrites its text and its numbers. It leaves by `egress`.
@@ -108,40 +94,29 @@ impl Shard {
         }
         let start = usize::from(headers.l4_offset) + usize::from(header_len);
         if payload_len > 0
-            && let Some(Assigned { helper, loose }) = extension.assigned()
+            && let Some(assigned) = extension.assigned()
         {
             let payload = start..start + payload_len as usize;
-            match &helper.descriptor().reads {
+            match &assigned.helper.descriptor().reads {
                 Reads::Stream(reader) => {
                     let linux = reader.in_linux(self.configuration.settings.preset);
-                    let is_usual = linux.is_none() && self.configuration.helpers.is_on(helper);
+                    let is_usual = linux.is_none() && self.configuration.helpers.is_on(assigned.helper);
                     let line = frame.head().get(payload.clone()).filter(|_| is_usual);
                     let found = line
                         .and_then(|line| self.help.find_in_next_line(place, reader, direction, seq, line));
                     if !matches!(found, Some(Found::Nothing)) {
-                        let is_translated = self.table.entries.at(index).is_translated();
-                        let room = self.room_to_grow(frame, headers, egress);
-                        let reading = Reading {
-                            index,
-                            direction,
-                            helper,
-                            reader,
-                            linux,
-                            loose,
-                            place,
-                            is_translated,
-                            seq,
-                            room,
+                        let announcer = Announcer {
+                            is_linux: linux.is_some(),
+                            knows_outside: linux.is_none_or(|linux| linux.knows_outside),
+                            ..self.announcer(index, direction, assigned)
                         };
-                        self.read_text(frame, payload, &reading, found.as_ref())?;
+                        let room = self.room_to_grow(frame, headers, egress);
+                        let part = Part { announcer, place, seq, room };
+                        self.read_text(frame, payload, &Reading { part, reader, linux }, found.as_ref())?;
                     }
                 }
                 Reads::Turns(_) | Reads::Sip => {
-                    let is_translated = self.table.entries.at(index).is_translated();
-                    let is_linux = self.configuration.settings.preset == Preset::Linux;
-                    let knows_outside = !is_linux;
-                    let announcer =
-                        Announcer { index, direction, helper, loose, is_translated, is_linux, knows_outside };
+                    let announcer = self.announcer(index, direction, assigned);
                     let room = self.room_to_grow(frame, headers, egress);
                     self.read_part(frame, payload, &Part { announcer, place, seq, room })?;
                 }

@@ -1,10 +1,9 @@
 //! What comes of turns: the port that one names is expected and, of a translated connection, becomes that outside.
 
 use super::TurnReader;
-use super::announce::Announcer;
 use super::found::{Announced, Form};
+use super::reading::{Announcer, Part};
 use super::shift::Change;
-use super::stage::Part;
 use super::text::Text;
 use super::turns::{HEAD_BYTES, Turn};
 use crate::helper_event::HelperEvent;

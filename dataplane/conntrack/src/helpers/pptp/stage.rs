@@ -9,7 +9,8 @@ use crate::expectations::ChildNat;
 use crate::helper_event::HelperEvent;
 use crate::helpers::announce::{limits, wanted_by};
 use crate::helpers::found::Form;
-use crate::helpers::line_stage::{Reading, text_at};
+use crate::helpers::line_stage::text_at;
+use crate::helpers::reading::{Announcer, Reading};
 use crate::helpers::shift::Change;
 use crate::shard::Shard;
 use crate::tuple::{Direction, Tuple, protocol};
@@ -33,11 +34,11 @@ impl Shard {
         message: &Message,
         start: isize,
     ) -> Result<(), DropReason> {
-        let Some(mut calls) = self.help.get(reading.place).map(|help| help.calls) else {
+        let Some(mut calls) = self.help.get(reading.part.place).map(|help| help.calls) else {
             return Ok(());
         };
         let followed = self.follow(&Spoken { reading, payload, start }, &mut calls, message);
-        if let Some(help) = self.help.get_mut(reading.place) {
+        if let Some(help) = self.help.get_mut(reading.part.place) {
             help.calls = calls;
         }
         followed
@@ -49,7 +50,7 @@ impl Shard {
         calls: &mut Calls,
         message: &Message,
     ) -> Result<(), DropReason> {
-        let Reading { index, direction: sender, helper, .. } = *spoken.reading;
+        let Announcer { index, direction: sender, helper, .. } = spoken.reading.part.announcer;
         let receiver = sender.invert();
         let followed = match *message {
             Message::Request { by, id } => {
@@ -121,7 +122,7 @@ impl Shard {
         calls: &Calls,
         id: u16,
     ) -> Result<Option<usize>, HelperEvent> {
-        let sender = spoken.reading.direction;
+        let sender = spoken.reading.part.announcer.direction;
         let place = calls.of(sender, id);
         if let Some(place) = place {
             self.write_id(spoken, CALL_ID, calls.get(place).outside[sender as usize])?;
@@ -136,7 +137,7 @@ impl Shard {
         calls: &Calls,
         id: u16,
     ) -> Result<Option<usize>, HelperEvent> {
-        let receiver = spoken.reading.direction.invert();
+        let receiver = spoken.reading.part.announcer.direction.invert();
         let place = calls.named(receiver, id);
         if let Some(place) = place {
             self.write_id(spoken, CALL_ID, calls.get(place).own[receiver as usize])?;
@@ -152,7 +153,7 @@ impl Shard {
         id: u16,
         is_request: bool,
     ) -> Result<u16, HelperEvent> {
-        let Reading { index, direction, helper, .. } = *reading;
+        let Announcer { index, direction, helper, .. } = reading.part.announcer;
         let [sender, receiver] =
             [direction, direction.invert()].map(|way| self.table.entries.tuple(index, way));
         if sender.src == receiver.dst {
@@ -178,21 +179,22 @@ impl Shard {
     /// Has a message say this id at this place.
     fn write_id(&mut self, spoken: &Spoken<'_>, at: usize, id: u16) -> Result<(), HelperEvent> {
         let Spoken { reading, payload, start } = *spoken;
-        if !reading.is_translated {
+        let Announcer { index, is_translated, .. } = reading.part.announcer;
+        if !is_translated {
             return Ok(());
         }
         let (from, Some(text)) = text_at(payload, &(at..at + 2), start) else {
             return Err(HelperEvent::Incomplete);
         };
-        let family = self.table.entries.at(reading.index).selector.family();
+        let family = self.table.entries.at(index).selector.family();
         let inserted = (reading.reader.rewrite)(Form::Port, family, 0, id);
-        let change = Change { at: reading.seq.wrapping_add(from), port: id, removed: 2, inserted };
-        self.change(reading, &change, text)
+        let change = Change { at: reading.part.seq.wrapping_add(from), port: id, removed: 2, inserted };
+        self.change(&reading.part, &change, text)
     }
 
     /// Expects both directions of a call.
     fn expect_call(&mut self, reading: &Reading, call: &Call) -> Result<(), DropReason> {
-        let Reading { index, helper, is_translated, .. } = *reading;
+        let Announcer { index, helper, is_translated, .. } = reading.part.announcer;
         let mut first = None;
         for direction in [Direction::Original, Direction::Reply] {
             let (tuple, nat) = self.direction_of_call(index, call, direction);

@@ -14,8 +14,8 @@ mod stream;
 mod text;
 mod uri;
 
-use super::announce::Announcer;
 use super::edits::{Edit, Edits};
+use super::reading::Announcer;
 use super::text::Text;
 use super::{Descriptor, ExpectationClass, HelperId, Reads};
 use crate::expectations::{ExpectationId, Limits, Unexpected, Wanted};
