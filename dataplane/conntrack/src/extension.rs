@@ -5,7 +5,7 @@
 
 use crate::entry::Status;
 use crate::expectations::Child;
-use crate::helpers::{Assigned, Dialog, HelperId, Place};
+use crate::helpers::{Assigned, Dialog, HelperId, Slot};
 use crate::ids::EntryId;
 use crate::nat::BoundBy;
 use sluice_memory::Arena;
@@ -24,7 +24,7 @@ pub(crate) struct Extension {
     /// Whether what that announces may have another address than the connection's own.
     loose: bool,
     /// What its helper keeps of it.
-    pub(crate) help: Place,
+    pub(crate) help: Slot,
     /// What is remembered of its messages of SIP.
     pub(crate) sip: Dialog,
     /// Whether its helper never reads it.

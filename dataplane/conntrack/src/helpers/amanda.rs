@@ -68,13 +68,13 @@ fn connect(line: &[u8], start: usize) -> InDatagram {
         let Some((port, digits)) = text::decimal(&line[at..]) else {
             return InDatagram::Off(HelperEvent::Malformed);
         };
-        let place = start + at..start + at + digits;
+        let range = start + at..start + at + digits;
         at += digits;
         let Ok(port) = u16::try_from(port) else { return InDatagram::Off(HelperEvent::Malformed) };
         if port == 0 {
             return InDatagram::Announced(announcements);
         }
-        let is_more = announcements.push(Announced { address: None, port, place, form: Form::Port });
+        let is_more = announcements.push(Announced { address: None, port, range, form: Form::Port });
         match line[at..] {
             [b'\n'] | [b'\r' | b' ', b'\n'] if is_more => return InDatagram::Announced(announcements),
             [b' ', _, ..] if is_more => at += 1,
@@ -87,18 +87,18 @@ fn connect(line: &[u8], start: usize) -> InDatagram {
 fn inspect_as_linux(payload: &[u8], direction: Direction) -> InDatagram {
     let find = |text: &[u8], wanted: &[u8]| text.windows(wanted.len()).position(|window| window == wanted);
     let mut announcements = Announcements::default();
-    let start = find(payload, CONNECT).map(|place| place + CONNECT.len());
+    let start = find(payload, CONNECT).map(|at| at + CONNECT.len());
     let Some(start) = start.filter(|_| direction == Direction::Reply) else { return InDatagram::Nothing };
     let Some(len) = find(&payload[start..], b"\n") else { return InDatagram::Nothing };
     let line = &payload[start..start + len];
     for stream in STREAMS {
-        let Some(at) = find(line, stream).map(|place| place + stream.len()) else { continue };
+        let Some(at) = find(line, stream).map(|at| at + stream.len()) else { continue };
         let digits = line[at..].iter().take(MAX_DIGITS).take_while(|byte| byte.is_ascii_digit());
         let (digits, port) =
             digits.fold((0, 0_u32), |(len, port), digit| (len + 1, port * 10 + u32::from(digit - b'0')));
-        let place = start + at..start + at + digits;
+        let range = start + at..start + at + digits;
         let port = port as u16;
-        if port == 0 || !announcements.push(Announced { address: None, port, place, form: Form::Port }) {
+        if port == 0 || !announcements.push(Announced { address: None, port, range, form: Form::Port }) {
             break;
         }
     }
@@ -114,7 +114,7 @@ mod tests {
     /// The ports that are announced, and how each stands in the text.
     fn ports<'a>(found: &InDatagram, payload: &'a str) -> Option<Vec<(u16, &'a str)>> {
         let InDatagram::Announced(announcements) = found else { return None };
-        Some(announcements.iter().map(|one| (one.port, &payload[one.place.clone()])).collect())
+        Some(announcements.iter().map(|one| (one.port, &payload[one.range.clone()])).collect())
     }
 
     #[test]

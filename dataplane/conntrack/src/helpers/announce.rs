@@ -85,8 +85,8 @@ impl Shard {
         text: Option<&[u8]>,
     ) -> Result<(), DropReason> {
         let Reading { part, reader, .. } = reading;
-        let Part { announcer: Announcer { index, direction, helper, .. }, place, .. } = *part;
-        let (Some(text), Some(shift)) = (text, self.help.shift(place, direction)) else { return Ok(()) };
+        let Part { announcer: Announcer { index, direction, helper, .. }, slot, .. } = *part;
+        let (Some(text), Some(shift)) = (text, self.help.shift(slot, direction)) else { return Ok(()) };
         let known = shift.change_at(at).map(|change| change.port);
         let (wanted, ids) = self.expect_outside(index, wanted, known, announced.form.distance())?;
         let port = wanted.tuple.selector.dport();
@@ -138,13 +138,13 @@ impl Shard {
 
     /// Has a text become another one from now on, unless it is that already.
     pub(super) fn change(&mut self, part: &Part, change: &Change, text: &[u8]) -> Result<(), HelperEvent> {
-        let Part { announcer: Announcer { index, direction, helper, .. }, place, .. } = *part;
-        let is_known = self.help.shift(place, direction).is_some_and(|it| it.change_at(change.at).is_some());
+        let Part { announcer: Announcer { index, direction, helper, .. }, slot, .. } = *part;
+        let is_known = self.help.shift(slot, direction).is_some_and(|it| it.change_at(change.at).is_some());
         if is_known || change.inserted.as_bytes() == text {
             return Ok(());
         }
         self.may_change(part, change)?;
-        if !self.help.note_change(place, direction, *change) {
+        if !self.help.note_change(slot, direction, *change) {
             return Err(HelperEvent::TooMany);
         }
         self.counters.count_event(Some(helper), HelperEvent::Rewritten);
@@ -224,7 +224,7 @@ impl Shard {
 
     /// Whether a packet has room for one more change.
     fn may_change(&self, part: &Part, change: &Change) -> Result<(), HelperEvent> {
-        let Some(shift) = self.help.shift(part.place, part.announcer.direction) else {
+        let Some(shift) = self.help.shift(part.slot, part.announcer.direction) else {
             return Err(HelperEvent::NoRoom);
         };
         let grown = shift.grown_from(part.seq) + change.shift().cast_signed();

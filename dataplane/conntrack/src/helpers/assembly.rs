@@ -5,7 +5,7 @@
 //! rewritten they do not pass: what comes last does, and the others once they are sent again, when it is known what becomes of them.
 
 use super::messages::{Extent, Measure, Measured};
-use super::slots::{Place, Slots};
+use super::slots::{Slot, Slots};
 use crate::helper_event::HelperEvent;
 use std::ops::Range;
 use zerocopy::FromZeros;
@@ -13,7 +13,7 @@ use zerocopy::FromZeros;
 /// Bytes of the longest message that is put together. A longer one passes unread.
 pub(crate) const MESSAGE_BYTES: usize = 8192;
 
-/// Places where a message may be cut. One in more pieces passes unread if its text may have to be rewritten.
+/// Cuts of a message. One in more pieces passes unread if its text may have to be rewritten.
 pub(crate) const MAX_CUTS: usize = 8;
 
 /// What has come of a message.
@@ -31,7 +31,7 @@ pub(crate) struct Assembly {
     unread: u32,
     /// How many bytes of it have come in order, and where they are kept.
     len: u32,
-    buffer: Place,
+    buffer: Slot,
     /// What came too early, by its distance from `start`; nothing where it has no bytes.
     early: [u32; 2],
     /// By how many bytes any part of it may grow.
@@ -101,7 +101,7 @@ impl Assembly {
         if !self.in_order {
             return None;
         }
-        let keeps = self.buffer != Place::NONE;
+        let keeps = self.buffer != Slot::NONE;
         self.room = if keeps { self.room.min(room) } else { room };
         let next = self.start.wrapping_add(self.len);
         let ahead = seq.wrapping_sub(next).cast_signed();
@@ -135,7 +135,7 @@ impl Assembly {
         loop {
             self.pass_over(payload, at, buffers);
             let new = payload.get(*at..).unwrap_or_default();
-            if self.buffer == Place::NONE {
+            if self.buffer == Slot::NONE {
                 if new.is_empty() {
                     return Next::Nothing;
                 }
@@ -291,7 +291,7 @@ impl Assembly {
         if self.early[1] > 0 || self.unread > 0 || from + payload.len() > MESSAGE_BYTES {
             return;
         }
-        if self.buffer == Place::NONE {
+        if self.buffer == Slot::NONE {
             self.buffer = buffers.take();
         }
         if let Some(MessageBuffer(bytes)) = buffers.get_mut(self.buffer) {
@@ -361,7 +361,7 @@ mod tests {
             let mut messages: Vec<Vec<u8>> = vec![];
             for len in lens {
                 let mut message = vec![len];
-                message.extend((0..len).map(|place| place ^ messages.len() as u8));
+                message.extend((0..len).map(|at| at ^ messages.len() as u8));
                 messages.push(message);
             }
             let text = messages.concat();

@@ -115,10 +115,10 @@ impl Shard {
             match self.wanted_of(announcer, announced) {
                 Some(wanted) if wanted.nat.is_some() => {
                     let (wanted, [id, _]) = self.expect_outside(announcer.index, &wanted, None, None)?;
-                    let Announced { form, port, place, .. } = announced;
+                    let Announced { form, port, range, .. } = announced;
                     let outside = wanted.tuple.selector.dport();
                     let inserted = (reader.rewrite)(*form, wanted.tuple.family(), wanted.tuple.dst, outside);
-                    let edit = Edit { at: place.start, removed: place.len(), inserted };
+                    let edit = Edit { at: range.start, removed: range.len(), inserted };
                     let helper = Some(announcer.helper);
                     let is_other = outside != *port;
                     if is_other && !edits.add(edit) {

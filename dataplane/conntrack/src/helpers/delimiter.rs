@@ -61,8 +61,8 @@ impl LengthPrefix {
         let mut header = [0; MAX_HEADER_BYTES];
         let header = &mut header[..self.header_bytes];
         let mut known = 0;
-        for (place, byte) in header.iter_mut().zip(before.iter().chain(rest)) {
-            *place = *byte;
+        for (into, byte) in header.iter_mut().zip(before.iter().chain(rest)) {
+            *into = *byte;
             known += 1;
         }
         if known < header.len() {

@@ -23,7 +23,7 @@ impl Edit {
     }
 }
 
-/// Those of one packet, in the order of their places.
+/// Those of one packet, in the order of their positions.
 #[derive(Clone, Debug)]
 pub(crate) struct Edits {
     edits: [Edit; MAX_EDITS],
@@ -45,17 +45,17 @@ impl Edits {
         let Some(room) = self.room.filter(|room| self.len < MAX_EDITS && edit.grown() <= *room) else {
             return false;
         };
-        let place = self.as_slice().partition_point(|other| other.at < edit.at);
-        let follows = place.checked_sub(1).is_none_or(|before| {
+        let index = self.as_slice().partition_point(|other| other.at < edit.at);
+        let follows = index.checked_sub(1).is_none_or(|before| {
             let before = &self.edits[before];
             before.at + before.removed <= edit.at
         });
-        let precedes = self.as_slice().get(place).is_none_or(|next| edit.at + edit.removed <= next.at);
+        let precedes = self.as_slice().get(index).is_none_or(|next| edit.at + edit.removed <= next.at);
         if !follows || !precedes {
             return false;
         }
-        self.edits.copy_within(place..self.len, place + 1);
-        self.edits[place] = edit;
+        self.edits.copy_within(index..self.len, index + 1);
+        self.edits[index] = edit;
         self.len += 1;
         self.room = Some(room - edit.grown());
         true
@@ -66,7 +66,7 @@ impl Edits {
         self.as_slice().iter().any(|edit| edit.at == at)
     }
 
-    /// By how many bytes the texts grow from this place on.
+    /// By how many bytes the texts grow from this position on.
     pub(crate) fn grown_from(&self, at: usize) -> i32 {
         self.as_slice().iter().filter(|edit| edit.at >= at).map(Edit::grown).sum()
     }
@@ -86,15 +86,15 @@ mod tests {
     }
 
     #[test]
-    fn edits_come_in_the_order_of_their_places_and_never_overlap() {
+    fn edits_come_in_the_order_of_their_positions_and_never_overlap() {
         let mut edits = Edits::new(Some(10));
         for (at, removed, taken) in
             [(20, 2, true), (5, 3, true), (10, 0, true), (6, 1, false), (4, 2, false), (19, 1, true)]
         {
             assert_eq!(edits.add(edit(at, removed, "xy")), taken, "{at}");
         }
-        let places: Vec<usize> = edits.as_slice().iter().map(|edit| edit.at).collect();
-        assert_eq!(places, [5, 10, 19, 20]);
+        let positions: Vec<usize> = edits.as_slice().iter().map(|edit| edit.at).collect();
+        assert_eq!(positions, [5, 10, 19, 20]);
     }
 
     #[test]

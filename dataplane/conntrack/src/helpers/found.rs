@@ -77,12 +77,12 @@ pub(crate) struct Announced {
     /// The port that it will go to.
     pub(crate) port: u16,
     /// Where both stand, in bytes from the start of what was read.
-    pub(crate) place: Range<usize>,
+    pub(crate) range: Range<usize>,
     /// How they stand there.
     pub(crate) form: Form,
 }
 
-/// What a place in a line says.
+/// What a part of a line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Mention {
     /// A connection is announced.
@@ -95,10 +95,10 @@ pub(crate) enum Mention {
 
 impl Mention {
     /// Where it stands.
-    pub(crate) const fn place(&self) -> &Range<usize> {
+    pub(crate) const fn range(&self) -> &Range<usize> {
         match self {
-            Self::Announced(announced) => &announced.place,
-            Self::Address(_, place) | Self::Port(_, _, place) => place,
+            Self::Announced(announced) => &announced.range,
+            Self::Address(_, range) | Self::Port(_, _, range) => range,
         }
     }
 }
@@ -106,7 +106,7 @@ impl Mention {
 /// What one line mentions, at most.
 const MAX_MENTIONS: usize = 8;
 
-/// All of it, in the order of the places.
+/// All of it, in their order in the line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mentions([Option<Mention>; MAX_MENTIONS]);
 
@@ -115,11 +115,11 @@ impl Mentions {
     pub(crate) fn push(&mut self, mention: Mention) -> bool {
         let Some(free) = self.0.iter().position(Option::is_none) else { return false };
         let behind = |other: &Option<Mention>| {
-            other.as_ref().is_some_and(|other| other.place().start > mention.place().start)
+            other.as_ref().is_some_and(|other| other.range().start > mention.range().start)
         };
-        let place = self.0[..free].iter().position(behind).unwrap_or(free);
+        let index = self.0[..free].iter().position(behind).unwrap_or(free);
         self.0[free] = Some(mention);
-        self.0[place..=free].rotate_right(1);
+        self.0[index..=free].rotate_right(1);
         true
     }
 
@@ -159,8 +159,8 @@ pub(crate) struct Announcements([Option<Announced>; MAX_ANNOUNCED]);
 impl Announcements {
     /// Adds one. False where there is no room for it.
     pub(crate) fn push(&mut self, announced: Announced) -> bool {
-        let free = self.0.iter_mut().find(|place| place.is_none());
-        free.map(|place| *place = Some(announced)).is_some()
+        let free = self.0.iter_mut().find(|slot| slot.is_none());
+        free.map(|slot| *slot = Some(announced)).is_some()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Announced> {

@@ -8,7 +8,7 @@ use super::messages::Measure;
 use super::newlines::Newlines;
 use super::pptp::calls::Calls;
 use super::shift::{Change, ChangeList, Offsets, Seqadj, Shift};
-use super::slots::{Place, Slots};
+use super::slots::{Slot, Slots};
 use super::stream::{Arrival, LineBuffer, ReadLine, Reader};
 use super::turns::Turns;
 use crate::helper_event::HelperEvent;
@@ -85,43 +85,43 @@ impl HelpTable {
         self.scratch = scratch;
     }
 
-    /// Takes a place for a connection of which nothing was read; [`Place::NONE`] where there is none.
-    pub(super) fn begin(&mut self) -> Place {
+    /// Takes a slot for a connection of which nothing was read; [`Slot::NONE`] where there is none.
+    pub(super) fn begin(&mut self) -> Slot {
         self.helps.take()
     }
 
     /// The connection has ended, or nothing is kept of it any longer.
-    pub(crate) fn end(&mut self, mut place: Place) {
-        self.release_buffers(place);
-        if let Some(help) = self.helps.get_mut(place) {
+    pub(crate) fn end(&mut self, mut slot: Slot) {
+        self.release_buffers(slot);
+        if let Some(help) = self.helps.get_mut(slot) {
             help.offsets.iter_mut().for_each(|offsets| offsets.end(&mut self.changes));
         }
-        self.helps.give_back(&mut place);
+        self.helps.give_back(&mut slot);
     }
 
     /// The helper reads nothing more of the connection.
-    pub(super) fn turn_off(&mut self, place: Place) {
-        self.release_buffers(place);
-        if let Some(help) = self.helps.get_mut(place) {
+    pub(super) fn turn_off(&mut self, slot: Slot) {
+        self.release_buffers(slot);
+        if let Some(help) = self.helps.get_mut(slot) {
             help.is_off = true;
         }
     }
 
-    fn release_buffers(&mut self, place: Place) {
-        if let Some(help) = self.helps.get_mut(place) {
+    fn release_buffers(&mut self, slot: Slot) {
+        if let Some(help) = self.helps.get_mut(slot) {
             help.readers.iter_mut().for_each(|reader| reader.end(&mut self.buffers));
             help.assemblies.iter_mut().for_each(|assembly| assembly.end(&mut self.messages));
         }
     }
 
     /// What is kept of a connection.
-    pub(crate) fn get(&self, place: Place) -> Option<&Help> {
-        self.helps.get(place)
+    pub(crate) fn get(&self, slot: Slot) -> Option<&Help> {
+        self.helps.get(slot)
     }
 
     /// The same, to be changed.
-    pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut Help> {
-        self.helps.get_mut(place)
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Help> {
+        self.helps.get_mut(slot)
     }
 
     /// What is found in a segment that is the next line of its direction, whole and alone, with nothing before it that waits, as
@@ -129,13 +129,13 @@ impl HelpTable {
     #[inline]
     pub(super) fn find_in_next_line(
         &mut self,
-        place: Place,
+        slot: Slot,
         reader: &StreamReader,
         direction: Direction,
         seq: u32,
         bytes: &[u8],
     ) -> Option<Found> {
-        let help = self.helps.get_mut(place)?;
+        let help = self.helps.get_mut(slot)?;
         let stream = &mut help.readers[direction as usize];
         if help.is_off || !stream.is_at_line(seq, bytes, &reader.delimiter) {
             return None;
@@ -153,31 +153,31 @@ impl HelpTable {
     }
 
     /// How the numbers of both directions are shifted; `None` where they are not.
-    pub(crate) fn seqadj(&self, place: Place) -> Option<[Seqadj; 2]> {
-        let seqadj = self.get(place)?.offsets.each_ref().map(|one| one.shift(&self.changes).seqadj());
+    pub(crate) fn seqadj(&self, slot: Slot) -> Option<[Seqadj; 2]> {
+        let seqadj = self.get(slot)?.offsets.each_ref().map(|one| one.shift(&self.changes).seqadj());
         (seqadj != <[Seqadj; 2]>::default()).then_some(seqadj)
     }
 
     /// How the numbers of one direction are shifted.
-    pub(super) fn shift(&self, place: Place, direction: Direction) -> Option<Shift<'_>> {
-        let help = self.helps.get(place)?;
+    pub(super) fn shift(&self, slot: Slot, direction: Direction) -> Option<Shift<'_>> {
+        let help = self.helps.get(slot)?;
         Some(help.offsets[direction as usize].shift(&self.changes))
     }
 
     /// Takes note of a change of one direction. False where there is no room for it.
-    pub(super) fn note_change(&mut self, place: Place, direction: Direction, change: Change) -> bool {
-        let help = self.helps.get_mut(place);
+    pub(super) fn note_change(&mut self, slot: Slot, direction: Direction, change: Change) -> bool {
+        let help = self.helps.get_mut(slot);
         help.is_some_and(|help| help.offsets[direction as usize].note(change, &mut self.changes))
     }
 
     /// How many changes of one direction may be noted.
-    pub(super) fn room_for_changes(&self, place: Place, direction: Direction) -> usize {
-        self.helps.get(place).map_or(0, |help| help.offsets[direction as usize].room(&self.changes))
+    pub(super) fn room_for_changes(&self, slot: Slot, direction: Direction) -> usize {
+        self.helps.get(slot).map_or(0, |help| help.offsets[direction as usize].room(&self.changes))
     }
 
     /// Forgets what was changed long before this number of one direction.
-    pub(super) fn forget_changes_before(&mut self, place: Place, direction: Direction, seq: u32) {
-        if let Some(help) = self.helps.get_mut(place) {
+    pub(super) fn forget_changes_before(&mut self, slot: Slot, direction: Direction, seq: u32) {
+        if let Some(help) = self.helps.get_mut(slot) {
             help.offsets[direction as usize].forget_before(seq, &mut self.changes);
         }
     }
@@ -185,14 +185,14 @@ impl HelpTable {
     /// Takes in a segment that goes in `direction` and whose payload begins at `seq`.
     pub(super) fn arrive(
         &mut self,
-        place: Place,
+        slot: Slot,
         direction: Direction,
         seq: u32,
         payload: &[u8],
         delimiter: &Delimiter,
         may_announce: Option<impl Fn(&[u8]) -> bool>,
     ) -> Arrival {
-        match self.helps.get_mut(place) {
+        match self.helps.get_mut(slot) {
             Some(help) => help.readers[direction as usize].arrive(
                 seq,
                 payload,
@@ -207,13 +207,13 @@ impl HelpTable {
     /// The next line with anything in it, of what a payload brings from `at` on, which moves behind it.
     pub(super) fn next_found(
         &mut self,
-        place: Place,
+        slot: Slot,
         reader: &StreamReader,
         direction: Direction,
         payload: &[u8],
         at: &mut usize,
     ) -> Option<InLine> {
-        let help = self.helps.get_mut(place)?;
+        let help = self.helps.get_mut(slot)?;
         let stream = &mut help.readers[direction as usize];
         loop {
             let ReadLine { bytes, is_first, is_resumed, start } =
@@ -227,49 +227,49 @@ impl HelpTable {
     }
 
     /// Whether a segment that goes in `direction` came too early, and waits.
-    pub(super) fn has_early(&self, place: Place, direction: Direction) -> bool {
-        self.helps.get(place).is_some_and(|help| help.readers[direction as usize].has_early())
+    pub(super) fn has_early(&self, slot: Slot, direction: Direction) -> bool {
+        self.helps.get(slot).is_some_and(|help| help.readers[direction as usize].has_early())
     }
 
     /// The segment that came too early, if its turn has come: copied to `out`, and from which byte on it is to be read.
     pub(super) fn next_early<'a>(
         &mut self,
-        place: Place,
+        slot: Slot,
         direction: Direction,
         out: &'a mut [u8; LINE_BYTES],
     ) -> Option<(&'a [u8], usize)> {
-        self.helps.get_mut(place)?.readers[direction as usize].next_early(out, &mut self.buffers)
+        self.helps.get_mut(slot)?.readers[direction as usize].next_early(out, &mut self.buffers)
     }
 
     /// Takes in a segment of messages; gives from which of its bytes on it is to be read, or nothing where it is not yet or no more.
     pub(super) fn arrive_message(
         &mut self,
-        place: Place,
+        slot: Slot,
         direction: Direction,
         seq: u32,
         payload: &[u8],
         room: i32,
     ) -> Option<usize> {
-        let assembly = &mut self.helps.get_mut(place)?.assemblies[direction as usize];
+        let assembly = &mut self.helps.get_mut(slot)?.assemblies[direction as usize];
         assembly.arrive(seq, payload, room, &mut self.messages)
     }
 
     /// The next message of what a payload brings from `at` on, which moves behind it.
     pub(super) fn next_message(
         &mut self,
-        place: Place,
+        slot: Slot,
         direction: Direction,
         payload: &[u8],
         at: &mut usize,
         measure: Measure,
     ) -> Next {
-        let Some(help) = self.helps.get_mut(place) else { return Next::Nothing };
+        let Some(help) = self.helps.get_mut(slot) else { return Next::Nothing };
         help.assemblies[direction as usize].next(payload, at, measure, &mut self.messages)
     }
 
     /// Takes note that what was read of a segment of messages grows by so many bytes.
-    pub(super) fn spend_room(&mut self, place: Place, direction: Direction, grown: i32) {
-        if let Some(help) = self.helps.get_mut(place) {
+    pub(super) fn spend_room(&mut self, slot: Slot, direction: Direction, grown: i32) {
+        if let Some(help) = self.helps.get_mut(slot) {
             help.assemblies[direction as usize].spend(grown);
         }
     }
@@ -277,32 +277,32 @@ impl HelpTable {
     /// Takes out a message that was put together.
     pub(super) fn take_message(
         &mut self,
-        place: Place,
+        slot: Slot,
         direction: Direction,
         out: &mut [u8; MESSAGE_BYTES],
     ) -> Option<Assembled> {
-        self.helps.get_mut(place)?.assemblies[direction as usize].take(out, &mut self.messages)
+        self.helps.get_mut(slot)?.assemblies[direction as usize].take(out, &mut self.messages)
     }
 
     /// Whether a segment that ends before `end` has a part of a message that is not whole yet.
-    pub(super) fn awaits_message(&self, place: Place, direction: Direction, end: u32) -> bool {
-        self.helps.get(place).is_some_and(|help| help.assemblies[direction as usize].awaits(end))
+    pub(super) fn awaits_message(&self, slot: Slot, direction: Direction, end: u32) -> bool {
+        self.helps.get(slot).is_some_and(|help| help.assemblies[direction as usize].awaits(end))
     }
 
     /// Whether such a segment must not pass; an error where nothing more can be read.
     pub(super) fn refuse_message(
         &mut self,
-        place: Place,
+        slot: Slot,
         direction: Direction,
         seq: u32,
     ) -> Result<bool, HelperEvent> {
-        let Some(help) = self.helps.get_mut(place) else { return Ok(false) };
+        let Some(help) = self.helps.get_mut(slot) else { return Ok(false) };
         help.assemblies[direction as usize].refuse(seq, &mut self.messages)
     }
 
     /// A segment that goes in `direction` acknowledges all that the other side has sent before `ack`, in that side's numbers.
-    pub(super) fn hear_ack(&mut self, place: Place, direction: Direction, ack: u32) {
-        if let Some(help) = self.helps.get_mut(place) {
+    pub(super) fn hear_ack(&mut self, slot: Slot, direction: Direction, ack: u32) {
+        if let Some(help) = self.helps.get_mut(slot) {
             let other = direction.invert() as usize;
             help.readers[other].hear_ack(ack, &mut self.buffers);
             help.assemblies[other].hear_ack(ack, &mut self.messages);

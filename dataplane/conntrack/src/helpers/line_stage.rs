@@ -37,8 +37,8 @@ impl Shard {
     }
 
     fn read_payload(&mut self, reading: &Reading, payload: &[u8]) -> Result<(), DropReason> {
-        let Part { announcer: Announcer { direction, helper, .. }, place, seq, .. } = reading.part;
-        if !self.is_read(place, direction, helper, seq, payload.len())? {
+        let Part { announcer: Announcer { direction, helper, .. }, slot, seq, .. } = reading.part;
+        if !self.is_read(slot, direction, helper, seq, payload.len())? {
             return Ok(());
         }
         match reading.linux {
@@ -50,25 +50,25 @@ impl Shard {
     /// Reads each line once, in order.
     fn read_lines(&mut self, reading: &Reading, payload: &[u8]) -> Result<(), DropReason> {
         let Reading { part, reader, .. } = reading;
-        let Part { announcer: Announcer { direction, helper, is_translated, .. }, place, seq, .. } = *part;
+        let Part { announcer: Announcer { direction, helper, is_translated, .. }, slot, seq, .. } = *part;
         let may_announce = is_translated.then_some(|piece: &[u8]| (reader.may_announce)(piece, direction));
-        match self.help.arrive(place, direction, seq, payload, &reader.delimiter, may_announce) {
+        match self.help.arrive(slot, direction, seq, payload, &reader.delimiter, may_announce) {
             Arrival::Refused => return Err(DropReason::HelperPartial),
             Arrival::GaveUp(event) => {
-                self.turn_off(place, helper, event);
+                self.turn_off(slot, helper, event);
                 return Ok(());
             }
             Arrival::Read(at) => self.read_from(reading, payload, at)?,
         }
-        if self.help.has_early(place, direction) { self.read_early(reading) } else { Ok(()) }
+        if self.help.has_early(slot, direction) { self.read_early(reading) } else { Ok(()) }
     }
 
     /// Reads what came too early, as far as its turn has come.
     #[cold]
     fn read_early(&mut self, reading: &Reading) -> Result<(), DropReason> {
-        let Part { announcer: Announcer { direction, .. }, place, .. } = reading.part;
+        let Part { announcer: Announcer { direction, .. }, slot, .. } = reading.part;
         let mut early = [0; LINE_BYTES];
-        while let Some((payload, at)) = self.help.next_early(place, direction, &mut early) {
+        while let Some((payload, at)) = self.help.next_early(slot, direction, &mut early) {
             self.read_from(reading, payload, at)?;
         }
         Ok(())
@@ -76,14 +76,14 @@ impl Shard {
 
     /// Reads a payload from this byte on.
     fn read_from(&mut self, reading: &Reading, payload: &[u8], mut at: usize) -> Result<(), DropReason> {
-        let Part { announcer: Announcer { direction, helper, .. }, place, .. } = reading.part;
+        let Part { announcer: Announcer { direction, helper, .. }, slot, .. } = reading.part;
         let mut announcements = 0;
         while let Some(InLine { found, start }) =
-            self.help.next_found(place, reading.reader, direction, payload, &mut at)
+            self.help.next_found(slot, reading.reader, direction, payload, &mut at)
         {
             let announces = matches!(found, Found::Announced(_) | Found::Mentioned(_));
             if announces && announcements == MAX_ANNOUNCING {
-                self.turn_off(place, helper, HelperEvent::TooMany);
+                self.turn_off(slot, helper, HelperEvent::TooMany);
                 return Ok(());
             }
             announcements += usize::from(announces);
@@ -105,7 +105,7 @@ impl Shard {
     ) -> Result<(), DropReason> {
         match found {
             Found::Nothing | Found::Body(_) => {}
-            Found::Off(event) => self.turn_off(reading.part.place, reading.part.announcer.helper, *event),
+            Found::Off(event) => self.turn_off(reading.part.slot, reading.part.announcer.helper, *event),
             Found::Call(message) => self.read_call(reading, payload, message, start)?,
             Found::Announced(announced) => self.announce_in(reading, payload, announced, start)?,
             Found::Mentioned(mentions) => {
@@ -125,7 +125,7 @@ impl Shard {
         announced: &Announced,
         start: isize,
     ) -> Result<(), DropReason> {
-        let (at, text) = text_at(payload, &announced.place, start);
+        let (at, text) = text_at(payload, &announced.range, start);
         self.announce(reading, announced, reading.part.seq.wrapping_add(at), text)
     }
 
@@ -140,7 +140,7 @@ impl Shard {
         if let Mention::Announced(announced) = mention {
             return self.announce_in(reading, payload, announced, start);
         }
-        if let (at, Some(text)) = text_at(payload, mention.place(), start) {
+        if let (at, Some(text)) = text_at(payload, mention.range(), start) {
             self.translate_mention(reading, mention, reading.part.seq.wrapping_add(at), text);
         }
         Ok(())
@@ -153,9 +153,9 @@ impl Shard {
         linux: &LinuxReader,
         payload: &[u8],
     ) -> Result<(), DropReason> {
-        let Part { announcer: Announcer { index, direction, .. }, place, seq, .. } = reading.part;
+        let Part { announcer: Announcer { index, direction, .. }, slot, seq, .. } = reading.part;
         let family = self.table.entries.at(index).selector.family();
-        let Some(help) = self.help.get_mut(place) else { return Ok(()) };
+        let Some(help) = self.help.get_mut(slot) else { return Ok(()) };
         let newlines = &mut help.newlines[direction as usize];
         let is_read = linux.segments == Segments::All || newlines.begin_at(seq);
         let found = if is_read { (linux.inspect)(payload, direction, family) } else { Match::None };
@@ -166,8 +166,8 @@ impl Shard {
             Match::None => Ok(()),
             Match::Partial => Err(DropReason::HelperPartial),
             Match::Full(announced) => {
-                let text = payload.get(announced.place.clone());
-                self.announce(reading, &announced, seq.wrapping_add(announced.place.start as u32), text)
+                let text = payload.get(announced.range.clone());
+                self.announce(reading, &announced, seq.wrapping_add(announced.range.start as u32), text)
             }
         }
     }
@@ -175,8 +175,8 @@ impl Shard {
 
 /// A text of a line that begins there in the payload, or before it: how far from the payload's begin, modulo 2^32, and the text if it
 /// has all of it.
-pub(super) fn text_at<'a>(payload: &'a [u8], place: &Range<usize>, start: isize) -> (u32, Option<&'a [u8]>) {
-    let [from, to] = [place.start, place.end].map(|edge| edge as isize + start);
+pub(super) fn text_at<'a>(payload: &'a [u8], range: &Range<usize>, start: isize) -> (u32, Option<&'a [u8]>) {
+    let [from, to] = [range.start, range.end].map(|edge| edge as isize + start);
     let text = usize::try_from(from).ok().and_then(|from| payload.get(from..to as usize));
     (from as u32, text)
 }

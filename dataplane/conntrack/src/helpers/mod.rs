@@ -35,7 +35,7 @@ pub use crate::helper_event::HelperEvent;
 pub(crate) use help::HelpTable;
 pub use shift::Seqadj;
 pub(crate) use sip::Dialog;
-pub(crate) use slots::Place;
+pub(crate) use slots::Slot;
 
 use crate::expectations::{Expectation, SourceMask};
 use crate::facts::Facts;

@@ -3,7 +3,7 @@
 
 use zerocopy::FromZeros;
 
-/// The places behind two newlines.
+/// The positions behind two newlines.
 #[derive(Clone, Copy, Debug, Default, FromZeros)]
 #[repr(C)]
 pub(crate) struct Newlines {
@@ -48,11 +48,11 @@ mod tests {
     #[test]
     fn the_last_two_are_known() {
         for start in [1000, u32::MAX - 15] {
-            let at = |place: u32| start.wrapping_add(place);
+            let at = |offset: u32| start.wrapping_add(offset);
             let mut it = Newlines::default();
             assert!(!it.begin_at(0) && !it.begin_at(start));
-            [10, 20, 20, 30].into_iter().for_each(|place| it.note(at(place)));
-            assert_eq!([10, 20, 30].map(|place| it.begin_at(at(place))), [false, true, true]);
+            [10, 20, 20, 30].into_iter().for_each(|offset| it.note(at(offset)));
+            assert_eq!([10, 20, 30].map(|offset| it.begin_at(at(offset))), [false, true, true]);
             it.note(at(15));
             assert!(!it.begin_at(at(15)) && it.begin_at(at(20)), "what is older changes nothing");
         }

@@ -83,9 +83,9 @@ pub(super) fn move_forth(header: &mut [u8], shift: Shift<'_>) {
 pub(crate) fn move_back(header: &mut [u8], shift: Shift<'_>) {
     edit(header, |header| {
         change_number(header, field::tcp::ACKNOWLEDGMENT, |ack| shift.back(ack, Edge::End));
-        let mut place = tcp::HEADER_BYTES;
+        let mut offset = tcp::HEADER_BYTES;
         loop {
-            let options = header.get(place..).unwrap_or_default();
+            let options = header.get(offset..).unwrap_or_default();
             let len = match *options {
                 [NO_OPERATION, ..] => 1,
                 [kind, len, ..] if kind > NO_OPERATION && len >= 2 && usize::from(len) <= options.len() => {
@@ -94,12 +94,12 @@ pub(crate) fn move_back(header: &mut [u8], shift: Shift<'_>) {
                 _ => return,
             };
             if options[0] == SACK {
-                for edge in (place + 2..place + len - 7).step_by(8) {
+                for edge in (offset + 2..offset + len - 7).step_by(8) {
                     change_number(header, edge..edge + 4, |left| shift.back(left, Edge::Start));
                     change_number(header, edge + 4..edge + 8, |right| shift.back(right, Edge::End));
                 }
             }
-            place += len;
+            offset += len;
         }
     });
 }

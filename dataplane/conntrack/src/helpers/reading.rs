@@ -1,6 +1,6 @@
 //! What a helper reads: a packet as one of its connection.
 
-use super::slots::Place;
+use super::slots::Slot;
 use super::{Assigned, HelperId, LinuxReader, StreamReader};
 use crate::settings::Preset;
 use crate::shard::Shard;
@@ -26,7 +26,7 @@ pub(super) struct Announcer {
 pub(super) struct Part {
     pub(super) announcer: Announcer,
     /// What is kept of its connection.
-    pub(super) place: Place,
+    pub(super) slot: Slot,
     /// The sequence number that its payload begins with.
     pub(super) seq: u32,
     /// By how many bytes it may grow; `None` where it must not be edited.

@@ -90,7 +90,7 @@ fn inspect(line: &Line<'_>, memory: &mut Memory) -> Found {
     }
 }
 
-/// What stands in the place of an address or ports.
+/// What stands where an address or ports do.
 fn rewrite(form: Form, family: Family, to: u128, port: u16) -> Text {
     match form {
         Form::Ports { delimiter, distance } => {
@@ -159,19 +159,19 @@ fn transport_of(line: &[u8], transport: Range<usize>, direction: Direction) -> O
     if !is_over_udp {
         return Some(found);
     }
-    let own_address = own_address.and_then(|place| host(line, place));
-    if let Some(place) = own_ports {
-        let (port, form) = ports(&line[place.clone()])?;
+    let own_address = own_address.and_then(|range| host(line, range));
+    if let Some(range) = own_ports {
+        let (port, form) = ports(&line[range.clone()])?;
         let address = own_address.as_ref().map(|(address, _)| *address);
-        found[0] = Some(Mention::Announced(Announced { address, port, place, form }));
+        found[0] = Some(Mention::Announced(Announced { address, port, range, form }));
     }
-    if let Some(place) = others_ports {
-        let (port, form) = ports(&line[place.clone()])?;
-        found[1] = Some(Mention::Port(port, form, place));
+    if let Some(range) = others_ports {
+        let (port, form) = ports(&line[range.clone()])?;
+        found[1] = Some(Mention::Port(port, form, range));
     }
-    found[2] = own_address.map(|(address, place)| Mention::Address(address, place));
-    let others_address = others_address.and_then(|place| host(line, place));
-    found[3] = others_address.map(|(address, place)| Mention::Address(address, place));
+    found[2] = own_address.map(|(address, range)| Mention::Address(address, range));
+    let others_address = others_address.and_then(|range| host(line, range));
+    found[3] = others_address.map(|(address, range)| Mention::Address(address, range));
     Some(found)
 }
 
@@ -205,14 +205,14 @@ fn ports(text: &[u8]) -> Option<(u16, Form)> {
 }
 
 /// The address in what says a host, perhaps with a port behind it: names are nobody's to translate.
-fn host(line: &[u8], place: Range<usize>) -> Option<(IpAddr, Range<usize>)> {
-    let text = std::str::from_utf8(&line[place.clone()]).ok()?;
+fn host(line: &[u8], range: Range<usize>) -> Option<(IpAddr, Range<usize>)> {
+    let text = std::str::from_utf8(&line[range.clone()]).ok()?;
     let written = match text.strip_prefix('[') {
         Some(bracketed) => bracketed.split(']').next()?,
         None if text.matches(':').count() == 1 => text.split(':').next()?,
         None => text,
     };
-    let start = place.start + usize::from(text.starts_with('['));
+    let start = range.start + usize::from(text.starts_with('['));
     Some((written.parse().ok()?, start..start + written.len()))
 }
 
@@ -232,7 +232,7 @@ mod tests {
     }
 
     fn said(header: &str, mention: &Mention) -> String {
-        let text = &header[mention.place().clone()];
+        let text = &header[mention.range().clone()];
         match mention {
             Mention::Announced(Announced { address, port, form, .. }) => {
                 let address = address.map_or_else(String::new, |address| format!("{address} "));

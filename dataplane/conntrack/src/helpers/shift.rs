@@ -4,7 +4,7 @@
 //! receiver what it has got, so that from then on the sender's sequence numbers are moved forth on their way, and the
 //! receiver's acknowledgements back. All numbers are modulo 2^32 (RFC 9293 section 3.4).
 
-use super::slots::{Place, Slots};
+use super::slots::{Slot, Slots};
 use super::text::Text;
 use zerocopy::FromZeros;
 
@@ -60,7 +60,7 @@ pub(crate) struct Offsets {
     before: u32,
     /// How many changes are remembered, and where.
     len: u32,
-    changes: Place,
+    changes: Slot,
     /// The sender's number up to which the receiver has acknowledged, as far as that matters.
     acknowledged: u32,
 }
@@ -110,7 +110,7 @@ impl Offsets {
     /// Takes note of a change behind all others. False where it is not behind them, or where there is no room for it: none that was not
     /// acknowledged gives way.
     pub(crate) fn note(&mut self, change: Change, lists: &mut Slots<ChangeList>) -> bool {
-        if self.changes == Place::NONE {
+        if self.changes == Slot::NONE {
             self.changes = lists.take();
             self.acknowledged = change.at;
         }
@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn what_comes_behind_a_longer_text_is_moved_forth_and_acknowledged_back() {
         for start in [1000, u32::MAX - 7, u32::MAX - 20] {
-            let at = |place: u32| start.wrapping_add(place);
+            let at = |offset: u32| start.wrapping_add(offset);
             let it = Direction::of(&[change(at(5), 15, 18)]);
             let it = it.shift();
             for (sent, seen) in [(0, 0), (5, 5), (20, 23), (22, 25), (1_000_000, 1_000_003)] {
@@ -347,8 +347,8 @@ mod tests {
     #[test]
     fn what_was_not_acknowledged_does_not_give_way() {
         let mut it = Direction::of(&[]);
-        for place in 0..MAX_CHANGES as u32 {
-            assert!(it.note(change(place * 100, 10, 13)));
+        for number in 0..MAX_CHANGES as u32 {
+            assert!(it.note(change(number * 100, 10, 13)));
         }
         let next = MAX_CHANGES as u32 * 100;
         assert!(!it.note(change(next, 10, 13)));

@@ -8,7 +8,7 @@ use super::help::Help;
 use super::payload;
 use super::reading::{Announcer, Part, Reading};
 use super::shift::{Change, Edge};
-use super::slots::Place;
+use super::slots::Slot;
 use super::{Assigned, HelperId, Reads};
 use crate::entry::Status;
 use crate::frame::Frame;
@@ -57,12 +57,12 @@ impl Shard {
         direction: Direction,
         header: &'a mut [u8; LONGEST_HEADER],
     ) -> Option<(Headers, &'a [u8])> {
-        let place = self.table.extension(index)?.help;
+        let slot = self.table.extension(index)?.help;
         let segment = Segment::parse(&packet)?;
         let header = header.get_mut(..usize::from(segment.header_len))?;
         header.copy_from_slice(packet.l4().get(..header.len())?);
         if segment.flags.contains(Flags::ACK) {
-            payload::move_back(header, self.help.shift(place, direction.invert())?);
+            payload::move_back(header, self.help.shift(slot, direction.invert())?);
         }
         Some((Headers { l4_offset: 0, ..*packet.headers }, header))
     }
@@ -80,7 +80,7 @@ impl Shard {
         let Some(segment) = Segment::parse(&packet) else { return Ok(()) };
         let Segment { seq, ack, flags, header_len, payload_len, .. } = segment;
         let Some(&extension) = self.table.extension(index) else { return Ok(()) };
-        let place = if extension.help == Place::NONE || flags.contains(Flags::SYN) {
+        let slot = if extension.help == Slot::NONE || flags.contains(Flags::SYN) {
             self.begin_help(index, direction, &segment)
         } else {
             extension.help
@@ -89,7 +89,7 @@ impl Shard {
             self.leave_room(frame, headers, header_len, index, egress);
             return Ok(());
         }
-        if place == Place::NONE {
+        if slot == Slot::NONE {
             return Ok(());
         }
         let start = usize::from(headers.l4_offset) + usize::from(header_len);
@@ -102,8 +102,8 @@ impl Shard {
                     let linux = reader.in_linux(self.configuration.settings.preset);
                     let is_usual = linux.is_none() && self.configuration.helpers.is_on(assigned.helper);
                     let line = frame.head().get(payload.clone()).filter(|_| is_usual);
-                    let found = line
-                        .and_then(|line| self.help.find_in_next_line(place, reader, direction, seq, line));
+                    let found =
+                        line.and_then(|line| self.help.find_in_next_line(slot, reader, direction, seq, line));
                     if !matches!(found, Some(Found::Nothing)) {
                         let announcer = Announcer {
                             is_linux: linux.is_some(),
@@ -111,23 +111,23 @@ impl Shard {
                             ..self.announcer(index, direction, assigned)
                         };
                         let room = self.room_to_grow(frame, headers, egress);
-                        let part = Part { announcer, place, seq, room };
+                        let part = Part { announcer, slot, seq, room };
                         self.read_text(frame, payload, &Reading { part, reader, linux }, found.as_ref())?;
                     }
                 }
                 Reads::Turns(_) | Reads::Sip => {
                     let announcer = self.announcer(index, direction, assigned);
                     let room = self.room_to_grow(frame, headers, egress);
-                    self.read_part(frame, payload, &Part { announcer, place, seq, room })?;
+                    self.read_part(frame, payload, &Part { announcer, slot, seq, room })?;
                 }
                 Reads::Datagrams(_) => {}
             }
         }
-        if self.help.get(place).is_some_and(Help::has_changed) {
-            return self.shift_segment(frame, headers, place, direction, start, payload_len);
+        if self.help.get(slot).is_some_and(Help::has_changed) {
+            return self.shift_segment(frame, headers, slot, direction, start, payload_len);
         }
         if flags.contains(Flags::ACK) {
-            self.help.hear_ack(place, direction, ack);
+            self.help.hear_ack(slot, direction, ack);
         }
         Ok(())
     }
@@ -140,8 +140,8 @@ impl Shard {
         payload: Range<usize>,
         part: &Part,
     ) -> Result<(), DropReason> {
-        let Part { announcer: Announcer { direction, helper, .. }, place, seq, .. } = *part;
-        if !self.is_read(place, direction, helper, seq, payload.len())? {
+        let Part { announcer: Announcer { direction, helper, .. }, slot, seq, .. } = *part;
+        if !self.is_read(slot, direction, helper, seq, payload.len())? {
             return Ok(());
         }
         self.with_payload(frame, payload.start, payload.len(), |shard, payload| {
@@ -159,27 +159,27 @@ impl Shard {
     /// When it has a part of a text that was rewritten.
     pub(super) fn is_read(
         &mut self,
-        place: Place,
+        slot: Slot,
         direction: Direction,
         helper: HelperId,
         seq: u32,
         len: usize,
     ) -> Result<bool, DropReason> {
-        let Some(help) = self.help.get(place) else { return Ok(false) };
+        let Some(help) = self.help.get(slot) else { return Ok(false) };
         let is_off = help.is_off;
-        if self.help.shift(place, direction).is_some_and(|it| it.is_cut(seq, seq.wrapping_add(len as u32))) {
+        if self.help.shift(slot, direction).is_some_and(|it| it.is_cut(seq, seq.wrapping_add(len as u32))) {
             return Err(DropReason::HelperPartial);
         }
         let is_on = self.configuration.helpers.is_on(helper);
         if !is_off && !is_on {
-            self.turn_off(place, helper, HelperEvent::SwitchedOff);
+            self.turn_off(slot, helper, HelperEvent::SwitchedOff);
         }
         Ok(!is_off && is_on)
     }
 
     /// The helper reads nothing more of a connection.
-    pub(super) fn turn_off(&mut self, place: Place, helper: HelperId, event: HelperEvent) {
-        self.help.turn_off(place);
+    pub(super) fn turn_off(&mut self, slot: Slot, helper: HelperId, event: HelperEvent) {
+        self.help.turn_off(slot);
         self.counters.count_event(Some(helper), event);
     }
 
@@ -190,7 +190,7 @@ impl Shard {
         &mut self,
         frame: &mut F,
         headers: &mut Headers,
-        place: Place,
+        slot: Slot,
         direction: Direction,
         start: usize,
         payload_len: u32,
@@ -199,7 +199,7 @@ impl Shard {
         else {
             return Ok(());
         };
-        let changes = self.help.shift(place, direction).map_or(&[][..], |shift| shift.changes_from(seq));
+        let changes = self.help.shift(slot, direction).map_or(&[][..], |shift| shift.changes_from(seq));
         let within = |change: &&Change| change.at.wrapping_sub(seq) < payload_len;
         let changes = &changes[..changes.iter().take_while(within).count()];
         let texts = changes.iter().map(|change| {
@@ -209,9 +209,9 @@ impl Shard {
         if !changes.is_empty() && !payload::replace(frame, headers, start, texts) {
             return Err(DropReason::HelperNoRoom);
         }
-        self.help.forget_changes_before(place, direction, seq);
+        self.help.forget_changes_before(slot, direction, seq);
         let [own, other] =
-            [direction, direction.invert()].map(|way| self.help.shift(place, way).unwrap_or_default());
+            [direction, direction.invert()].map(|way| self.help.shift(slot, way).unwrap_or_default());
         let header = frame.head_mut().get_mut(usize::from(headers.l4_offset)..start).unwrap_or_default();
         if !own.is_none() {
             payload::move_forth(header, own);
@@ -221,7 +221,7 @@ impl Shard {
                 payload::move_back(header, other);
             }
             let acknowledged = other.back(ack, Edge::End);
-            self.help.hear_ack(place, direction, acknowledged);
+            self.help.hear_ack(slot, direction, acknowledged);
         }
         Ok(())
     }
@@ -249,8 +249,8 @@ impl Shard {
 
     /// What is kept of a connection whose helper reads it, from its SYN/ACK on or, where it was picked up, from its first data.
     #[inline(never)]
-    fn begin_help(&mut self, index: u32, direction: Direction, segment: &Segment<'_>) -> Place {
-        let Some(&extension) = self.table.extension(index) else { return Place::NONE };
+    fn begin_help(&mut self, index: u32, direction: Direction, segment: &Segment<'_>) -> Slot {
+        let Some(&extension) = self.table.extension(index) else { return Slot::NONE };
         let Segment { flags, seq, ack, payload_len, .. } = *segment;
         let entry = self.table.entries.at(index);
         let is_opening = entry.state == TcpState::SynRecv as u8;
@@ -265,30 +265,30 @@ impl Shard {
             let has_begun = self.help.get(extension.help).is_some_and(|help| help.began_with(streams[1]));
             if opens && !has_begun && !extension.is_unread {
                 self.help.end(extension.help);
-                let place = self.take_help(index);
-                if let Some(help) = self.help.get_mut(place) {
+                let slot = self.take_help(index);
+                if let Some(help) = self.help.get_mut(slot) {
                     help.begin_streams(streams);
                 }
-                return place;
+                return slot;
             }
             return extension.help;
         }
-        if extension.help == Place::NONE && payload_len > 0 && is_answered && !extension.is_unread {
+        if extension.help == Slot::NONE && payload_len > 0 && is_answered && !extension.is_unread {
             return self.take_help(index);
         }
         extension.help
     }
 
-    fn take_help(&mut self, index: u32) -> Place {
-        let place = self.help.begin();
-        if place == Place::NONE {
+    fn take_help(&mut self, index: u32) -> Slot {
+        let slot = self.help.begin();
+        if slot == Slot::NONE {
             let helper = self.assigned(index).map(|assigned| assigned.helper);
             self.counters.count_event(helper, HelperEvent::NoRoom);
         }
         let extension = self.table.extend(index);
-        extension.help = place;
-        extension.is_unread = place == Place::NONE;
-        place
+        extension.help = slot;
+        extension.is_unread = slot == Slot::NONE;
+        slot
     }
 
     pub(super) fn assigned(&self, index: u32) -> Option<Assigned> {

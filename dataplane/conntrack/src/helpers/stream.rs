@@ -6,7 +6,7 @@
 //! right behind one that ended with a newline: there a line begins for certain. Of binary messages nothing is read any more.
 
 use super::delimiter::{Delimiter, LINE_BYTES};
-use super::slots::{Place, Slots};
+use super::slots::{Slot, Slots};
 use crate::helper_event::HelperEvent;
 use zerocopy::FromZeros;
 
@@ -52,9 +52,9 @@ pub(crate) struct Reader {
     /// How many bytes from `next` on are no lines.
     body: u32,
     /// What has come of the line that `next` is in.
-    line: Place,
+    line: Slot,
     /// A segment that is too early, and its first number.
-    early: Place,
+    early: Slot,
     early_seq: u32,
     refused: Refused,
     /// Whether all up to `next` was read.
@@ -113,7 +113,7 @@ impl Reader {
     }
 
     /// Takes a segment in whose payload begins at `seq`. One of a connection whose text may be rewritten, as `may_announce` says of
-    /// the begin of a line, must not pass in part or too early: refused twice in the same place, it has its way.
+    /// the begin of a line, must not pass in part or too early: refused twice there, it has its way.
     pub(crate) fn arrive(
         &mut self,
         seq: u32,
@@ -209,7 +209,7 @@ impl Reader {
         let Self { in_order, in_line, has_read, is_resumed, .. } = *self;
         (in_order && has_read && !in_line && !is_resumed)
             && (self.next, self.body) == (seq, 0)
-            && (self.line, self.early) == (Place::NONE, Place::NONE)
+            && (self.line, self.early) == (Slot::NONE, Slot::NONE)
             && delimiter.end(&[], payload) == Some(payload.len())
     }
 
@@ -233,7 +233,7 @@ impl Reader {
 
     /// Whether a segment that came too early waits.
     pub(crate) fn has_early(&self) -> bool {
-        self.early != Place::NONE
+        self.early != Slot::NONE
     }
 
     /// The segment that came too early, if its turn has come: copied to `out`, and from which byte on it is to be read.
@@ -272,7 +272,7 @@ impl Reader {
 
     /// Keeps a segment until what is before it has come, if it is short and the first of its kind.
     fn keep_early(&mut self, seq: u32, payload: &[u8], buffers: &mut Slots<LineBuffer>) {
-        if self.early == Place::NONE && payload.len() <= LINE_BYTES {
+        if self.early == Slot::NONE && payload.len() <= LINE_BYTES {
             self.early = buffers.take();
             self.early_seq = seq;
             if let Some(buffer) = buffers.get_mut(self.early) {

@@ -1,4 +1,4 @@
-//! Text that a helper puts in the place of an address, and numbers as text has them.
+//! Text that a helper puts where an address was, and numbers as text has them.
 
 use std::fmt;
 use std::str::FromStr;

@@ -24,9 +24,9 @@ impl Shard {
         reader: &TurnReader,
         payload: &[u8],
     ) -> Result<(), DropReason> {
-        let Part { announcer, place, seq, .. } = *part;
+        let Part { announcer, slot, seq, .. } = *part;
         let Announcer { direction, helper, is_linux, is_translated, .. } = announcer;
-        let Some(help) = self.help.get_mut(place) else { return Ok(()) };
+        let Some(help) = self.help.get_mut(slot) else { return Ok(()) };
         // A port that may have to become another passes in one piece, or when it comes again.
         let is_part = help.turns.ends_within_head(direction, seq, payload.len(), reader.is_asked);
         if is_translated && is_part && help.turns.refuse(seq) {
@@ -42,7 +42,7 @@ impl Shard {
             Ok(Some((turn, port))) => self.expect_in_turn(part, &turn, port),
             Err(HelperEvent::OtherProtocol) if is_linux => Ok(()),
             Err(event) => {
-                self.turn_off(place, helper, event);
+                self.turn_off(slot, helper, event);
                 Ok(())
             }
         }
@@ -50,10 +50,10 @@ impl Shard {
 
     /// Expects what a turn names.
     fn expect_in_turn(&mut self, part: &Part, turn: &Turn, port: u16) -> Result<(), DropReason> {
-        let Part { announcer, place, seq, room } = *part;
+        let Part { announcer, slot, seq, room } = *part;
         let Announcer { index, direction, helper, .. } = announcer;
         let last = HEAD_BYTES - PORT_BYTES;
-        let announced = Announced { address: None, port, place: last..HEAD_BYTES, form: Form::Port };
+        let announced = Announced { address: None, port, range: last..HEAD_BYTES, form: Form::Port };
         let Some(wanted) = self.wanted_of(&announcer, &announced) else { return Ok(()) };
         if wanted.nat.is_none() {
             return self.expect_announced(index, helper, &wanted);
@@ -65,7 +65,7 @@ impl Shard {
             let change =
                 Change { at, port: outside, removed: PORT_BYTES as u16, inserted: Text::of_port(outside) };
             let is_here = at.wrapping_sub(seq).cast_signed() >= 0;
-            if room.is_none() || !is_here || !self.help.note_change(place, direction, change) {
+            if room.is_none() || !is_here || !self.help.note_change(slot, direction, change) {
                 id.map(|id| self.unexpect(id));
                 self.counters.count_event(Some(helper), HelperEvent::TooLong);
                 return Ok(());

@@ -49,7 +49,7 @@ pub(in crate::helpers) fn inspect(payload: &[u8], direction: Direction, family: 
         let parsed = find(text).and_then(|start| Some((both + start, parse(&text[start..], family)?)));
         return match parsed {
             Some((start, (address, port, form, len))) => {
-                Match::Full(Announced { address, port, place: start..start + len, form })
+                Match::Full(Announced { address, port, range: start..start + len, form })
             }
             None => Match::Partial,
         };
@@ -58,20 +58,20 @@ pub(in crate::helpers) fn inspect(payload: &[u8], direction: Direction, family: 
 }
 
 fn behind(text: &[u8], byte: u8) -> Option<usize> {
-    text.iter().position(|other| *other == byte).map(|place| place + 1)
+    text.iter().position(|other| *other == byte).map(|at| at + 1)
 }
 
 /// As many numbers as `out` holds, with a separator between, and how many bytes those take: what comes behind must be `end`, or
 /// anything where that is `None`. A number without digits is 0.
 fn decimals(text: &[u8], out: &mut [u32], separator: u8, end: Option<u8>) -> Option<usize> {
-    let mut place = 0;
+    let mut index = 0;
     for (len, byte) in text.iter().enumerate() {
         match byte {
-            b'0'..=b'9' => out[place] = out[place].wrapping_mul(10).wrapping_add(u32::from(byte - b'0')),
-            _ if *byte == separator => place += 1,
-            _ => return (place + 1 == out.len() && end.is_none_or(|end| end == *byte)).then_some(len),
+            b'0'..=b'9' => out[index] = out[index].wrapping_mul(10).wrapping_add(u32::from(byte - b'0')),
+            _ if *byte == separator => index += 1,
+            _ => return (index + 1 == out.len() && end.is_none_or(|end| end == *byte)).then_some(len),
         }
-        if place == out.len() {
+        if index == out.len() {
             return None;
         }
     }

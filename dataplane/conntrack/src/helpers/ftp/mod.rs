@@ -175,7 +175,7 @@ struct Parsed {
 fn announced(parsed: Option<Parsed>, start: usize) -> Found {
     match parsed {
         Some(Parsed { address, port, form, len }) => {
-            Found::Announced(Announced { address, port, place: start..start + len, form })
+            Found::Announced(Announced { address, port, range: start..start + len, form })
         }
         None => Found::Off(HelperEvent::Malformed),
     }
@@ -185,8 +185,8 @@ fn announced(parsed: Option<Parsed>, start: usize) -> Found {
 fn numbers(text: &[u8]) -> Option<Parsed> {
     let mut bytes = [0; 6];
     let mut len = 0;
-    for (place, byte) in bytes.iter_mut().enumerate() {
-        if place > 0 {
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        if index > 0 {
             len += text.get(len).filter(|byte| **byte == b',').map(|_| 1)?;
         }
         let (value, digits) = decimal(text.get(len..)?)?;

@@ -17,9 +17,9 @@ fn server(text: &str) -> Found {
 /// Address, port and text of an announcement; the text is found in the line again.
 fn says(found: Found, text: &str) -> Option<(String, u16, &str)> {
     match found {
-        Found::Announced(Announced { address, port, place, .. }) => {
+        Found::Announced(Announced { address, port, range, .. }) => {
             let address = address.map_or_else(String::new, |address| address.to_string());
-            Some((address, port, &text[place]))
+            Some((address, port, &text[range]))
         }
         _ => None,
     }
@@ -30,7 +30,7 @@ const OTHER: Found = Found::Off(HelperEvent::OtherProtocol);
 
 #[test]
 fn commands_announce_in_any_case() {
-    for (text, address, port, place) in [
+    for (text, address, port, range) in [
         ("PORT 10,0,0,2,19,137\r\n", "10.0.0.2", 5001, "10,0,0,2,19,137"),
         ("pOrT 0,0,0,0,0,0\r\n", "0.0.0.0", 0, "0,0,0,0,0,0"),
         ("EPRT |1|10.0.0.2|5001|\r\n", "10.0.0.2", 5001, "|1|10.0.0.2|5001|"),
@@ -38,21 +38,21 @@ fn commands_announce_in_any_case() {
         ("EPRT |2|::ffff:10.0.0.2|1024|\r\n", "::ffff:10.0.0.2", 1024, "|2|::ffff:10.0.0.2|1024|"),
         ("\u{ff}PORT 10,0,0,2,19,137\r\n", "", 0, ""),
     ] {
-        let expected = (!address.is_empty()).then(|| (address.to_owned(), port, place));
+        let expected = (!address.is_empty()).then(|| (address.to_owned(), port, range));
         assert_eq!(says(client(text), text), expected, "{text}");
     }
     let telnet = b"\xff\xf4\xff\xf2PORT 10,0,0,2,19,137\r\n";
-    let Found::Announced(Announced { place, .. }) =
+    let Found::Announced(Announced { range, .. }) =
         inspect(&line(telnet, Direction::Original, false), &mut Memory::default())
     else {
         panic!("Telnet commands in front are passed over")
     };
-    assert_eq!(&telnet[place], b"10,0,0,2,19,137");
+    assert_eq!(&telnet[range], b"10,0,0,2,19,137");
 }
 
 #[test]
 fn replies_announce_in_many_clothes() {
-    for (text, address, port, place) in [
+    for (text, address, port, range) in [
         (
             "227 Entering Passive Mode (198,51,100,2,200,10).\r\n",
             "198.51.100.2",
@@ -65,7 +65,7 @@ fn replies_announce_in_many_clothes() {
         ("229 Entering (!!!51210!) now\r\n", "", 51_210, "!!!51210!"),
         ("229 Entering (|1|198.51.100.2|51210|)\r\n", "198.51.100.2", 51_210, "|1|198.51.100.2|51210|"),
     ] {
-        assert_eq!(says(server(text), text), Some((address.to_owned(), port, place)), "{text}");
+        assert_eq!(says(server(text), text), Some((address.to_owned(), port, range)), "{text}");
     }
 }
 

@@ -13,7 +13,7 @@ const SHORTEST_MESSAGE: usize = 10;
 /// Those of the shortest offer, from the space in front of its text on.
 const SHORTEST_OFFER: usize = 26;
 /// Those of the shortest address and port, from the space in front of them on.
-const SHORTEST_PLACE: usize = 12;
+const SHORTEST_ENDPOINT: usize = 12;
 
 /// Matches the payload of a segment.
 pub(super) fn inspect(payload: &[u8], direction: Direction, family: Family) -> Match {
@@ -29,18 +29,18 @@ fn find(payload: &[u8]) -> Option<Announced> {
     let message = &payload[skipped..];
     let command = message.first_chunk::<8>().filter(|command| command.eq_ignore_ascii_case(b"PRIVMSG "))?;
     let limit = message.len().checked_sub(SHORTEST_OFFER)?;
-    let text = (command.len()..limit).find(|place| message[*place..].starts_with(b" :"))? + 2;
+    let text = (command.len()..limit).find(|at| message[*at..].starts_with(b" :"))? + 2;
     let request = message[text..].strip_prefix(&[CTCP])?.strip_prefix(b"DCC ")?;
     let offer = VERBS.iter().find_map(|verb| request.strip_prefix(verb.as_bytes())?.strip_prefix(b" "))?;
 
     let space = offer.iter().position(|byte| *byte == b' ')?;
-    let is_long_enough = space == 0 || space + SHORTEST_PLACE <= offer.len();
-    let place = offer.get(space + 1..).filter(|place| is_long_enough && place.contains(&b'\n'))?;
-    let (address, rest) = number(place);
+    let is_long_enough = space == 0 || space + SHORTEST_ENDPOINT <= offer.len();
+    let announced = offer.get(space + 1..).filter(|text| is_long_enough && text.contains(&b'\n'))?;
+    let (address, rest) = number(announced);
     let (port, rest) = number(without_spaces(rest));
     let (address, port) = (Ipv4Addr::from_bits(address as u32).into(), port as u16);
-    let range = payload.len() - place.len()..payload.len() - rest.len();
-    (port != 0).then_some(Announced { address: Some(address), port, place: range, form: Form::Decimal })
+    let range = payload.len() - announced.len()..payload.len() - rest.len();
+    (port != 0).then_some(Announced { address: Some(address), port, range, form: Form::Decimal })
 }
 
 /// The number that a text begins with, and what is behind it.

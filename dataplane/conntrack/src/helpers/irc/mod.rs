@@ -157,7 +157,7 @@ fn offered(request: &[u8], start: usize, is_whole: bool) -> Found {
         let (address, form) = host(written)?;
         let len = rest.len() - behind.len() + port.len();
         let at = start + (end? - rest.len());
-        Some(Announced { address: Some(address), port: number(port)?, place: at..at + len, form })
+        Some(Announced { address: Some(address), port: number(port)?, range: at..at + len, form })
     };
     match parse() {
         // It asks the other end to make an offer instead.

@@ -15,8 +15,8 @@ fn client(text: &str) -> Found {
 /// Address, port and text of an offer; the text is found in the line again.
 fn says(found: Found, text: &str) -> Option<(String, u16, &str)> {
     match found {
-        Found::Announced(Announced { address, port, place, .. }) => {
-            Some((address.unwrap().to_string(), port, &text[place]))
+        Found::Announced(Announced { address, port, range, .. }) => {
+            Some((address.unwrap().to_string(), port, &text[range]))
         }
         _ => None,
     }
@@ -32,7 +32,7 @@ const OTHER: Found = Found::Off(HelperEvent::OtherProtocol);
 
 #[test]
 fn offers_are_read_in_all_their_clothes() {
-    for (text, address, port, place) in [
+    for (text, address, port, range) in [
         ("PRIVMSG bob :^ADCC SEND file 167772162 5001 1234^A\r\n", "10.0.0.2", 5001, "167772162 5001"),
         ("privmsg bob :^ADCC CHAT chat 167772162 5001^A\r\n", "10.0.0.2", 5001, "167772162 5001"),
         ("PRIVMSG a,b  :^ADCC MOVE f 0 65535^A\n", "0.0.0.0", 65_535, "0 65535"),
@@ -49,7 +49,7 @@ fn offers_are_read_in_all_their_clothes() {
         ("PRIVMSG bob :^ADCC SEND f 167772162 5001 9 token^A\r\n", "10.0.0.2", 5001, "167772162 5001"),
     ] {
         let text = ctcp(text);
-        assert_eq!(says(client(&text), &text), Some((address.to_owned(), port, place)), "{text:?}");
+        assert_eq!(says(client(&text), &text), Some((address.to_owned(), port, range)), "{text:?}");
         assert_eq!(line(&text, Direction::Reply, false), Found::Nothing);
         assert_eq!(line(&text, Direction::Original, true), OTHER, "nobody begins with it");
     }

@@ -65,7 +65,7 @@ impl Call {
 pub(crate) struct Calls([Call; MAX_CALLS]);
 
 impl Calls {
-    /// All calls that there are, by their place.
+    /// All calls that there are, by their slots.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Call)> {
         self.0.iter().enumerate().filter(|(_, call)| call.asked_by != 0)
     }
@@ -73,31 +73,31 @@ impl Calls {
     /// The call of an end's own id.
     pub(super) fn of(&self, end: Direction, id: u16) -> Option<usize> {
         let mut calls = self.iter().filter(|(_, call)| call.knows(end));
-        calls.find(|(_, call)| call.own[end as usize] == id).map(|(place, _)| place)
+        calls.find(|(_, call)| call.own[end as usize] == id).map(|(slot, _)| slot)
     }
 
     /// The call of an end's id as the other one calls it.
     pub(super) fn named(&self, end: Direction, id: u16) -> Option<usize> {
         let mut calls = self.iter().filter(|(_, call)| call.knows(end));
-        calls.find(|(_, call)| call.outside[end as usize] == id).map(|(place, _)| place)
+        calls.find(|(_, call)| call.outside[end as usize] == id).map(|(slot, _)| slot)
     }
 
-    /// What is at a place.
-    pub(super) const fn get(&self, place: usize) -> Call {
-        self.0[place]
+    /// What is in a slot.
+    pub(super) const fn get(&self, slot: usize) -> Call {
+        self.0[slot]
     }
 
-    /// A call stands at a place from now on.
-    pub(super) const fn set(&mut self, place: usize, call: Call) {
-        self.0[place] = call;
+    /// A call stands in a slot from now on.
+    pub(super) const fn set(&mut self, slot: usize, call: Call) {
+        self.0[slot] = call;
     }
 
-    /// The call at a place is over.
-    pub(super) fn end(&mut self, place: usize) {
-        self.0[place] = Call::default();
+    /// The call in a slot is over.
+    pub(super) fn end(&mut self, slot: usize) {
+        self.0[slot] = Call::default();
     }
 
-    /// A place for another call.
+    /// A slot for another call.
     pub(super) fn free(&self) -> Option<usize> {
         self.0.iter().position(|call| call.asked_by == 0)
     }
@@ -111,16 +111,16 @@ mod tests {
     #[test]
     fn a_call_is_known_by_the_ids_that_were_said() {
         let mut calls = Calls::default();
-        let place = calls.free().unwrap();
-        calls.set(place, Call::asked(7, Original, 5, 105));
-        assert_eq!((calls.of(Original, 5), calls.named(Original, 105)), (Some(place), Some(place)));
+        let slot = calls.free().unwrap();
+        calls.set(slot, Call::asked(7, Original, 5, 105));
+        assert_eq!((calls.of(Original, 5), calls.named(Original, 105)), (Some(slot), Some(slot)));
         assert_eq!((calls.of(Reply, 0), calls.of(Original, 105)), (None, None), "what was not said is no id");
-        let mut call = calls.get(place);
+        let mut call = calls.get(slot);
         call.set(Reply, 9, 9);
         call.is_granted = true;
-        calls.set(place, call);
-        assert_eq!(calls.of(Reply, 9), Some(place));
-        calls.end(place);
+        calls.set(slot, call);
+        assert_eq!(calls.of(Reply, 9), Some(slot));
+        calls.end(slot);
         assert_eq!((calls.of(Original, 5), calls.iter().count()), (None, 0));
     }
 }

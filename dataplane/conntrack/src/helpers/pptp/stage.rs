@@ -34,11 +34,11 @@ impl Shard {
         message: &Message,
         start: isize,
     ) -> Result<(), DropReason> {
-        let Some(mut calls) = self.help.get(reading.part.place).map(|help| help.calls) else {
+        let Some(mut calls) = self.help.get(reading.part.slot).map(|help| help.calls) else {
             return Ok(());
         };
         let followed = self.follow(&Spoken { reading, payload, start }, &mut calls, message);
-        if let Some(help) = self.help.get_mut(reading.part.place) {
+        if let Some(help) = self.help.get_mut(reading.part.slot) {
             help.calls = calls;
         }
         followed
@@ -54,27 +54,27 @@ impl Shard {
         let receiver = sender.invert();
         let followed = match *message {
             Message::Request { by, id } => {
-                if let Some(place) = calls.of(sender, id) {
-                    self.end_calls(index, calls, |other| other == place);
+                if let Some(slot) = calls.of(sender, id) {
+                    self.end_calls(index, calls, |other| other == slot);
                 }
-                let Some(place) = calls.free() else {
+                let Some(slot) = calls.free() else {
                     self.counters.count_event(Some(helper), HelperEvent::Refused);
                     return Err(DropReason::ExpectationFull);
                 };
                 self.id_outside(spoken.reading, calls, id, true).and_then(|outside| {
                     self.write_id(spoken, CALL_ID, outside)?;
-                    calls.set(place, Call::asked(by, sender, id, outside));
+                    calls.set(slot, Call::asked(by, sender, id, outside));
                     Ok(())
                 })
             }
             Message::Reply { to, id, peer, is_granted } => {
-                let asked = calls.named(receiver, peer).filter(|place| {
-                    let call = calls.get(*place);
+                let asked = calls.named(receiver, peer).filter(|slot| {
+                    let call = calls.get(*slot);
                     call.asked_by == to && !call.is_granted
                 });
-                let Some(place) = asked else { return Ok(()) };
-                let mut call = calls.get(place);
-                calls.end(place);
+                let Some(slot) = asked else { return Ok(()) };
+                let mut call = calls.get(slot);
+                calls.end(slot);
                 if is_granted {
                     let granted = self.id_outside(spoken.reading, calls, id, false).and_then(|outside| {
                         call.set(sender, id, outside);
@@ -86,14 +86,14 @@ impl Shard {
                     }
                     call.is_granted = true;
                     self.expect_call(spoken.reading, &call)?;
-                    calls.set(place, call);
+                    calls.set(slot, call);
                 }
                 self.write_id(spoken, PEER_CALL_ID, call.own[receiver as usize])
             }
-            Message::Clear { id } => self.translate_own(spoken, calls, id).map(|place| {
+            Message::Clear { id } => self.translate_own(spoken, calls, id).map(|slot| {
                 // Nobody has to say that a call is over which has not begun.
-                if let Some(place) = place.filter(|place| !calls.get(*place).is_granted) {
-                    calls.end(place);
+                if let Some(slot) = slot.filter(|slot| !calls.get(*slot).is_granted) {
+                    calls.end(slot);
                 }
             }),
             Message::Disconnect { id } => {
@@ -101,7 +101,7 @@ impl Shard {
                     Some(_) => self.translate_own(spoken, calls, id),
                     None => self.translate_peer(spoken, calls, id),
                 };
-                translated.map(|place| self.end_calls(index, calls, |other| Some(other) == place))
+                translated.map(|slot| self.end_calls(index, calls, |other| Some(other) == slot))
             }
             Message::Peer { id } => self.translate_peer(spoken, calls, id).map(|_| ()),
             Message::Stop => {
@@ -115,7 +115,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Has a message say what the receiver calls an id of its sender. Gives the place of the call.
+    /// Has a message say what the receiver calls an id of its sender. Gives the slot of the call.
     fn translate_own(
         &mut self,
         spoken: &Spoken<'_>,
@@ -123,14 +123,14 @@ impl Shard {
         id: u16,
     ) -> Result<Option<usize>, HelperEvent> {
         let sender = spoken.reading.part.announcer.direction;
-        let place = calls.of(sender, id);
-        if let Some(place) = place {
-            self.write_id(spoken, CALL_ID, calls.get(place).outside[sender as usize])?;
+        let slot = calls.of(sender, id);
+        if let Some(slot) = slot {
+            self.write_id(spoken, CALL_ID, calls.get(slot).outside[sender as usize])?;
         }
-        Ok(place)
+        Ok(slot)
     }
 
-    /// Has a message that says an id of its receiver say that which the receiver gave. Gives the place of the call.
+    /// Has a message that says an id of its receiver say that which the receiver gave. Gives the slot of the call.
     fn translate_peer(
         &mut self,
         spoken: &Spoken<'_>,
@@ -138,11 +138,11 @@ impl Shard {
         id: u16,
     ) -> Result<Option<usize>, HelperEvent> {
         let receiver = spoken.reading.part.announcer.direction.invert();
-        let place = calls.named(receiver, id);
-        if let Some(place) = place {
-            self.write_id(spoken, CALL_ID, calls.get(place).own[receiver as usize])?;
+        let slot = calls.named(receiver, id);
+        if let Some(slot) = slot {
+            self.write_id(spoken, CALL_ID, calls.get(slot).own[receiver as usize])?;
         }
-        Ok(place)
+        Ok(slot)
     }
 
     /// What the receiver of a message is to call an id that its sender gives, in a request or in the reply to one.
@@ -176,7 +176,7 @@ impl Shard {
         }
     }
 
-    /// Has a message say this id at this place.
+    /// Has a message say this id at this offset.
     fn write_id(&mut self, spoken: &Spoken<'_>, at: usize, id: u16) -> Result<(), HelperEvent> {
         let Spoken { reading, payload, start } = *spoken;
         let Announcer { index, is_translated, .. } = reading.part.announcer;
@@ -228,15 +228,15 @@ impl Shard {
 
     /// Ends calls, with their connections.
     fn end_calls(&mut self, index: u32, calls: &mut Calls, is_over: impl Fn(usize) -> bool) {
-        for place in 0..super::MAX_CALLS {
-            let call = calls.get(place);
-            if call.asked_by != 0 && is_over(place) {
+        for slot in 0..super::MAX_CALLS {
+            let call = calls.get(slot);
+            if call.asked_by != 0 && is_over(slot) {
                 let ways = [Direction::Original, Direction::Reply];
                 let tuples = ways.map(|way| self.direction_of_call(index, &call, way).0);
                 if call.is_granted {
                     self.end_expectations_if(index, |expectation| tuples.contains(&expectation.tuple));
                 }
-                calls.end(place);
+                calls.end(slot);
             }
         }
     }

@@ -32,10 +32,10 @@ impl Dialog {
     /// Takes note of what a port is announced as.
     pub(crate) fn note_announced(&mut self, inside: u16, outside: u16) {
         let known = self.ports.iter().position(|[port, _]| *port == inside);
-        let place = known.unwrap_or_else(|| {
+        let slot = known.unwrap_or_else(|| {
             self.next = (self.next + 1) % MAX_PORTS as u16;
             usize::from(self.next)
         });
-        self.ports[place] = [inside, outside];
+        self.ports[slot] = [inside, outside];
     }
 }

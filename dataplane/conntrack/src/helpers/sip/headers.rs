@@ -29,7 +29,7 @@ impl Reading<'_> {
         let Some(end) = host.endpoint(self.announcing.family()) else { return Ok(()) };
         match self.translated(end, answers_at) {
             Some(other) if other != end => {
-                self.edit(&host.place, endpoint_text(self.announcing.family(), other))
+                self.edit(&host.range, endpoint_text(self.announcing.family(), other))
             }
             _ => Ok(()),
         }
@@ -58,8 +58,8 @@ impl Shard {
     ) -> Result<(), Refused> {
         let bytes = reading.bytes;
         let answers_at = self.dialog(reading.announcer.index).answers_at;
-        if let Start::Request(_, place) = &message.start
-            && let Some(found) = uri::address_of(bytes, place.clone())
+        if let Start::Request(_, range) = &message.start
+            && let Some(found) = uri::address_of(bytes, range.clone())
         {
             reading.translate(&found.host, answers_at)?;
         }
@@ -92,14 +92,14 @@ fn via(bytes: &[u8], message: &Message) -> Option<Via> {
         .map_or(value.end, |comma| value.start + comma);
     let text = &bytes[value.start..topmost];
     // Behind protocol, version and transport, with blanks around the slashes or without.
-    let mut slashes = text.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(place, _)| place);
+    let mut slashes = text.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
     let transport = slashes.nth(1)? + 1;
     let blanks = |at: usize| text[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
     let transport = transport + blanks(transport);
     let transport_len = text[transport..].iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
     let at = transport + transport_len;
     let host = HostPort::read(bytes, value.start + at + blanks(at), topmost)?;
-    let parameters = host.place.end..topmost;
+    let parameters = host.range.end..topmost;
     Some(Via { host, parameters })
 }
 
@@ -122,24 +122,24 @@ fn translate_via(
     reading.translate(&via.host, answers_at)?;
     let find = |name| parameter(bytes, via.parameters.clone(), name);
     for (name, from, to) in [("maddr", own.src, other.dst), ("received", own.dst, other.src)] {
-        if let Some(place) = find(name)
-            && text::address(&bytes[place.clone()]) == Some(tuple::address(family, from))
+        if let Some(range) = find(name)
+            && text::address(&bytes[range.clone()]) == Some(tuple::address(family, from))
             && from != to
         {
-            let text = if bytes[place.start] == b'[' {
+            let text = if bytes[range.start] == b'[' {
                 Text::of(format_args!("[{}]", tuple::address(family, to)))
             } else {
                 address_text(family, to)
             };
-            reading.edit(&place, text)?;
+            reading.edit(&range, text)?;
         }
     }
     let [from, to] = [own.selector.dport(), other.selector.sport()];
-    if let Some(place) = find("rport")
-        && text::number(&bytes[place.clone()]) == Some((from.into(), place.len()))
+    if let Some(range) = find("rport")
+        && text::number(&bytes[range.clone()]) == Some((from.into(), range.len()))
         && from != to
     {
-        reading.edit(&place, Text::of(format_args!("{to}")))?;
+        reading.edit(&range, Text::of(format_args!("{to}")))?;
     }
     Ok(())
 }

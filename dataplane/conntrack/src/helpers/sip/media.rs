@@ -56,9 +56,9 @@ impl Shard {
         if reading.is_hidden() {
             let own = Some(tuple::address(reading.announcing.family(), reading.announcing.src));
             let public = address_text(reading.announcing.family(), reading.answering.dst);
-            for (address, place) in sdp.addresses() {
+            for (address, range) in sdp.addresses() {
                 if *address == own {
-                    reading.edit(place, public)?;
+                    reading.edit(range, public)?;
                 }
             }
             correct_length(reading, message)?;
@@ -133,10 +133,10 @@ impl Shard {
             reading.edit(&media.port.1, Text::of(format_args!("{}", outside.rtp)))?;
         }
         match (&media.rtcp, outside.rtcp) {
-            (Some(Rtcp { port: (said, place), .. }), Some(port))
+            (Some(Rtcp { port: (said, range), .. }), Some(port))
                 if *said != u32::from(port) && !reading.is_linux =>
             {
-                reading.edit(place, Text::of(format_args!("{port}")))
+                reading.edit(range, Text::of(format_args!("{port}")))
             }
             _ => Ok(()),
         }
@@ -227,11 +227,11 @@ fn part(bytes: &[u8], body: Range<usize>, is_wanted: impl Fn(&[u8]) -> bool) -> 
 
 /// Has Content-Length say what the body has become.
 fn correct_length(reading: &mut Reading<'_>, message: &Message) -> Result<(), Refused> {
-    let Some((place, length)) = &message.content_length else { return Ok(()) };
+    let Some((range, length)) = &message.content_length else { return Ok(()) };
     let grown = reading.edits.grown_from(message.body.start);
     if grown == 0 {
         return Ok(());
     }
     let length = (*length as i64 + i64::from(grown)).max(0);
-    reading.edit(place, Text::of(format_args!("{length}")))
+    reading.edit(range, Text::of(format_args!("{length}")))
 }

@@ -180,7 +180,7 @@ impl Message {
                 self.content_length = Some((value, length as usize));
             }
             Name::Uri(header) => {
-                let free = self.uris.iter_mut().find(|place| place.is_none())?;
+                let free = self.uris.iter_mut().find(|slot| slot.is_none())?;
                 *free = Some((*header, value));
             }
         }
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(message.start, Start::Request(Method::Invite, 7..27));
         assert_eq!(message.cseq, Some(CSeq { number: 7, method: Method::Invite }));
         assert_eq!(&INVITE[message.via.unwrap()], "SIP/2.0/UDP 10.0.0.2");
-        assert_eq!(message.content_length.map(|(place, length)| (&INVITE[place], length)), Some(("4", 4)));
+        assert_eq!(message.content_length.map(|(range, length)| (&INVITE[range], length)), Some(("4", 4)));
         assert_eq!(&INVITE[message.body], "body");
         assert_eq!(parse("SIP/2.0 200 OK\r\n\r\n").unwrap().start, Start::Response(200));
     }
@@ -273,7 +273,7 @@ mod tests {
         let text = "BYE sip:b@h SIP/2.0\nv:SIP/2.0/UDP\n 10.0.0.2\nm : <sip:a@h>,\r\n\t<sip:b@h>\r\nCONTACT:*\r\nl: 0\r\n\r\n";
         let message = parse(text).unwrap();
         assert_eq!(&text[message.via.clone().unwrap()], "SIP/2.0/UDP\n 10.0.0.2");
-        let contacts: Vec<&str> = message.contacts().map(|place| &text[place]).collect();
+        let contacts: Vec<&str> = message.contacts().map(|range| &text[range]).collect();
         assert_eq!(contacts, ["<sip:a@h>,\r\n\t<sip:b@h>", "*"]);
         assert_eq!(message.content_length.map(|(_, length)| length), Some(0));
     }

@@ -131,10 +131,10 @@ impl Reading<'_> {
     }
 
     /// Has a text become another, unless it is that already or was rewritten before.
-    fn edit(&mut self, place: &Range<usize>, inserted: Text) -> Result<(), Refused> {
-        let edit = Edit { at: place.start, removed: place.len(), inserted };
-        let is_same = self.bytes.get(place.clone()) == Some(inserted.as_bytes());
-        if is_same || self.edits.has(place.start) || self.edits.add(edit) {
+    fn edit(&mut self, range: &Range<usize>, inserted: Text) -> Result<(), Refused> {
+        let edit = Edit { at: range.start, removed: range.len(), inserted };
+        let is_same = self.bytes.get(range.clone()) == Some(inserted.as_bytes());
+        if is_same || self.edits.has(range.start) || self.edits.add(edit) {
             Ok(())
         } else {
             Err(Refused::AsItIs(HelperEvent::TooLong))
@@ -142,7 +142,7 @@ impl Reading<'_> {
     }
 
     fn note_expected(&mut self, id: ExpectationId) {
-        if let Some(free) = self.expected.iter_mut().find(|place| place.is_none()) {
+        if let Some(free) = self.expected.iter_mut().find(|slot| slot.is_none()) {
             *free = Some(id);
         }
     }

@@ -93,7 +93,7 @@ impl Shard {
         reading.note_expected(id);
         if reading.is_hidden() {
             let end = (wanted.tuple.dst, port);
-            reading.edit(&contact.place, endpoint_text(wanted.tuple.family(), end))?;
+            reading.edit(&contact.range, endpoint_text(wanted.tuple.family(), end))?;
         }
         self.counters.count_event(Some(HelperId::Sip), HelperEvent::Expected);
         Ok(())
@@ -164,10 +164,10 @@ fn contacts<'a>(bytes: &'a [u8], message: &'a Message) -> impl Iterator<Item = U
 
 /// The protocol that a contact's parameters say, or that of the connection; `None` where it is none that is read.
 fn transport(reading: &Reading<'_>, parameters: &Range<usize>) -> Option<u8> {
-    let Some(place) = parameter(reading.bytes, uri_part(reading.bytes, parameters), "transport") else {
+    let Some(range) = parameter(reading.bytes, uri_part(reading.bytes, parameters), "transport") else {
         return Some(reading.announcing.protocol());
     };
-    let transport = &reading.bytes[place];
+    let transport = &reading.bytes[range];
     [(&b"udp"[..], protocol::UDP), (b"tcp", protocol::TCP)]
         .into_iter()
         .find(|(name, _)| transport.eq_ignore_ascii_case(name))
@@ -185,7 +185,7 @@ fn expires(bytes: &[u8], contact: &Uri, of_message: Option<u32>) -> Result<Optio
     let all = contact.parameters.clone();
     let behind = uri_part(bytes, &all).end..all.end;
     match parameter(bytes, behind, "expires").or_else(|| parameter(bytes, all, "expires")) {
-        Some(place) => text::number(&bytes[place]).map(|(seconds, _)| Some(seconds)).ok_or(()),
+        Some(range) => text::number(&bytes[range]).map(|(seconds, _)| Some(seconds)).ok_or(()),
         None => Ok(of_message),
     }
 }

@@ -175,7 +175,7 @@ mod tests {
     }
 
     fn texts<'a>(sdp: &Sdp, text: &'a str) -> Vec<&'a str> {
-        sdp.addresses().map(|(_, place)| &text[place.clone()]).collect()
+        sdp.addresses().map(|(_, range)| &text[range.clone()]).collect()
     }
 
     #[test]
@@ -210,8 +210,8 @@ mod tests {
         let text = format!("{CALL}a=rtcp:53020 IN IP4 10.0.0.2\r\na=rtcp-mux\r\n");
         let sdp = parse(&text).unwrap();
         let media = sdp.media().next().unwrap();
-        let Rtcp { port: (port, place), address } = media.rtcp.clone().unwrap();
-        assert_eq!((port, &text[place], &text[address.unwrap().1]), (53_020, "53020", "10.0.0.2"));
+        let Rtcp { port: (port, range), address } = media.rtcp.clone().unwrap();
+        assert_eq!((port, &text[range], &text[address.unwrap().1]), (53_020, "53020", "10.0.0.2"));
         assert!(media.is_rtcp_mux);
         let text = format!("{CALL}a=rtcp:53020\r\n");
         assert_eq!(parse(&text).unwrap().media().next().unwrap().rtcp.clone().unwrap().address, None);

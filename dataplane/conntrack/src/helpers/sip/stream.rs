@@ -1,6 +1,6 @@
 //! SIP over a stream (RFC 3261 section 18.3): messages one behind the other, each as long as its Content-Length says.
 //!
-//! What is rewritten of them is noted by its place in the stream, so that it becomes the same whenever it is sent again.
+//! What is rewritten of them is noted by where it is in the stream, so that it becomes the same whenever it is sent again.
 
 use super::Refused;
 use super::message::is_start;
@@ -46,7 +46,7 @@ impl Shard {
         part: &Part,
         payload: &[u8],
     ) -> Result<(), DropReason> {
-        let Part { announcer, place, seq, room } = *part;
+        let Part { announcer, slot, seq, room } = *part;
         let Announcer { direction, helper, is_translated, is_linux, .. } = announcer;
         if is_linux {
             return self.read_sip_as_linux(part, payload);
@@ -56,36 +56,36 @@ impl Shard {
             return Err(DropReason::HelperPartial);
         }
         let room = room.unwrap_or(i32::MIN);
-        let arrived = self.help.arrive_message(place, direction, seq, payload, room);
+        let arrived = self.help.arrive_message(slot, direction, seq, payload, room);
         let mut at = arrived.unwrap_or(payload.len());
         loop {
-            match self.help.next_message(place, direction, payload, &mut at, measure) {
+            match self.help.next_message(slot, direction, payload, &mut at, measure) {
                 Next::Nothing | Next::Part => break,
                 Next::Here(range) => {
                     let seq = seq.wrapping_add(range.start as u32);
                     self.read_sip_message(part, &payload[range], seq, None)?;
                 }
                 Next::Whole => self.read_assembled(part)?,
-                Next::Off(event) => self.turn_off(place, helper, event),
+                Next::Off(event) => self.turn_off(slot, helper, event),
             }
-            if self.help.get(place).is_none_or(|help| help.is_off) {
+            if self.help.get(slot).is_none_or(|help| help.is_off) {
                 return Ok(());
             }
             if is_translated && !self.may_rewrite(part, end) {
                 return Err(DropReason::HelperPartial);
             }
         }
-        if !is_translated || !self.help.awaits_message(place, direction, end) {
+        if !is_translated || !self.help.awaits_message(slot, direction, end) {
             return Ok(());
         }
-        match self.help.refuse_message(place, direction, seq) {
+        match self.help.refuse_message(slot, direction, seq) {
             Ok(true) => Err(DropReason::HelperPartial),
             Ok(false) => {
                 self.counters.count_event(Some(helper), HelperEvent::TooLong);
                 Ok(())
             }
             Err(event) => {
-                self.turn_off(place, helper, event);
+                self.turn_off(slot, helper, event);
                 Ok(())
             }
         }
@@ -94,16 +94,16 @@ impl Shard {
     /// Whether what is new in a segment that ends before `end` may be rewritten, all of it. Else the receiver has to acknowledge something
     /// first.
     fn may_rewrite(&self, part: &Part, end: u32) -> bool {
-        let Part { announcer: Announcer { direction, .. }, place, .. } = *part;
-        let has_room = self.help.room_for_changes(place, direction) >= MAX_EDITS + MAX_CUTS;
-        has_room || !self.help.awaits_message(place, direction, end)
+        let Part { announcer: Announcer { direction, .. }, slot, .. } = *part;
+        let has_room = self.help.room_for_changes(slot, direction) >= MAX_EDITS + MAX_CUTS;
+        has_room || !self.help.awaits_message(slot, direction, end)
     }
 
     #[cold]
     #[inline(never)]
     fn read_assembled(&mut self, part: &Part) -> Result<(), DropReason> {
         let mut message = [0; MESSAGE_BYTES];
-        let taken = self.help.take_message(part.place, part.announcer.direction, &mut message);
+        let taken = self.help.take_message(part.slot, part.announcer.direction, &mut message);
         let Some(assembled) = taken else { return Ok(()) };
         self.read_sip_message(part, &message[..assembled.len], assembled.seq, Some(&assembled))
     }
@@ -114,14 +114,14 @@ impl Shard {
         if payload.len() < SHORTEST_IN_LINUX {
             return Ok(());
         }
-        let Part { announcer: Announcer { direction, is_translated, .. }, place, .. } = *part;
+        let Part { announcer: Announcer { direction, is_translated, .. }, slot, .. } = *part;
         let mut at = 0;
         while let Some(len) = measure_as_linux(&payload[at..]) {
             let seq = part.seq.wrapping_add(at as u32);
-            let shift = self.help.shift(place, direction).unwrap_or_default();
+            let shift = self.help.shift(slot, direction).unwrap_or_default();
             let is_known =
                 shift.changes_from(seq).first().is_some_and(|it| it.at.wrapping_sub(seq) < len as u32);
-            if is_translated && !is_known && self.help.room_for_changes(place, direction) < MAX_EDITS {
+            if is_translated && !is_known && self.help.room_for_changes(slot, direction) < MAX_EDITS {
                 return Err(DropReason::HelperPartial);
             }
             self.read_sip_message(part, &payload[at..at + len], seq, None)?;
@@ -138,8 +138,8 @@ impl Shard {
         seq: u32,
         assembled: Option<&Assembled>,
     ) -> Result<(), DropReason> {
-        let Part { announcer, place, room, .. } = *part;
-        let shift = self.help.shift(place, announcer.direction).unwrap_or_default();
+        let Part { announcer, slot, room, .. } = *part;
+        let shift = self.help.shift(slot, announcer.direction).unwrap_or_default();
         let grown = shift.grown_from(part.seq);
         let room = match assembled {
             Some(Assembled { are_all: false, .. }) => None,
@@ -151,7 +151,7 @@ impl Shard {
             Ok(()) => {
                 let cuts = assembled.map_or(&[][..], |assembled| &assembled.cuts);
                 self.note_edits(part, &edits, seq, cuts);
-                self.help.spend_room(place, announcer.direction, edits.grown_from(0));
+                self.help.spend_room(slot, announcer.direction, edits.grown_from(0));
                 Ok(())
             }
             Err(Refused::Dropped(reason)) => Err(reason),
@@ -160,7 +160,7 @@ impl Shard {
                 Ok(())
             }
             Err(Refused::Off(event)) => {
-                self.turn_off(place, announcer.helper, event);
+                self.turn_off(slot, announcer.helper, event);
                 Ok(())
             }
         }
@@ -168,7 +168,7 @@ impl Shard {
 
     /// Takes note of the edits of a message, unless it is one that comes again. A text that was cut stands in the piece where it begins.
     fn note_edits(&mut self, part: &Part, edits: &Edits, seq: u32, cuts: &[u16]) {
-        let Part { announcer: Announcer { index, direction, .. }, place, .. } = *part;
+        let Part { announcer: Announcer { index, direction, .. }, slot, .. } = *part;
         for Edit { at, removed, inserted } in edits.as_slice() {
             let mut from = *at;
             let mut inserted = *inserted;
@@ -177,7 +177,7 @@ impl Shard {
             for to in inner.chain([end]) {
                 let removed = (to - from) as u16;
                 let change = Change { at: seq.wrapping_add(from as u32), port: 0, removed, inserted };
-                self.help.note_change(place, direction, change);
+                self.help.note_change(slot, direction, change);
                 (from, inserted) = (to, Text::default());
             }
         }

@@ -41,7 +41,7 @@ pub(super) struct HostPort {
     pub(super) address: Option<IpAddr>,
     pub(super) port: Option<u16>,
     /// Where both stand.
-    pub(super) place: Range<usize>,
+    pub(super) range: Range<usize>,
 }
 
 /// The port of SIP where none is said (RFC 3261 section 19.1.2).
@@ -65,7 +65,7 @@ impl HostPort {
             port = Some(u16::try_from(value).ok()?);
             len += 1 + digits;
         }
-        Some(Self { address: address(&text[..host]), port, place: start..start + len })
+        Some(Self { address: address(&text[..host]), port, range: start..start + len })
     }
 
     /// The address, if it is of this family, as tuples have it, and the port.
@@ -106,7 +106,7 @@ mod tests {
         ] {
             let found = HostPort::read(text.as_bytes(), 0, text.len()).unwrap();
             let address = address.map(|address| address.parse().unwrap());
-            assert_eq!(found, HostPort { address, port, place: 0..len }, "{text}");
+            assert_eq!(found, HostPort { address, port, range: 0..len }, "{text}");
         }
         for text in ["", ":5060", "[2001:db8::1", "h:70000", "h:", "h:x"] {
             assert_eq!(HostPort::read(text.as_bytes(), 0, text.len()), None, "{text}");
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn parameters_are_found_by_their_whole_name_in_any_case() {
         let text = "x;rport;Received = 10.0.0.2 ;expires=7";
-        let find = |name| parameter(text.as_bytes(), 1..text.len(), name).map(|place| &text[place]);
+        let find = |name| parameter(text.as_bytes(), 1..text.len(), name).map(|range| &text[range]);
         assert_eq!(
             ["rport", "received", "expires", "ires", "x"].map(find),
             [None, Some("10.0.0.2"), Some("7"), None, None]

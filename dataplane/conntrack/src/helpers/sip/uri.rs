@@ -34,8 +34,8 @@ pub(super) fn uris(bytes: &[u8], value: Range<usize>) -> impl Iterator<Item = Ur
 fn end_of_part(bytes: &[u8], range: Range<usize>) -> usize {
     let (mut in_quotes, mut in_brackets, mut is_escaped) = (false, false, false);
     let end = range.end;
-    for place in range {
-        let byte = bytes[place];
+    for at in range {
+        let byte = bytes[at];
         match byte {
             _ if is_escaped => is_escaped = false,
             b'\\' if in_quotes => is_escaped = true,
@@ -43,7 +43,7 @@ fn end_of_part(bytes: &[u8], range: Range<usize>) -> usize {
             _ if in_quotes => {}
             b'<' => in_brackets = true,
             b'>' => in_brackets = false,
-            b',' if !in_brackets => return place,
+            b',' if !in_brackets => return at,
             _ => {}
         }
     }
@@ -57,7 +57,7 @@ fn uri(bytes: &[u8], part: Range<usize>) -> Option<Uri> {
     address_of(bytes, start..part.end)
 }
 
-/// The first place of a byte outside of quotes.
+/// The first position of a byte outside of quotes.
 fn unquoted(text: &[u8], wanted: u8) -> Option<usize> {
     let (mut in_quotes, mut is_escaped) = (false, false);
     text.iter().position(|byte| {
@@ -85,7 +85,7 @@ pub(super) fn address_of(bytes: &[u8], range: Range<usize>) -> Option<Uri> {
     let uri_len = rest.iter().take_while(|byte| !b"> \t\r\n".contains(byte)).count();
     let user = rest[..uri_len].iter().position(|byte| *byte == b'@').map_or(0, |at| at + 1);
     let host = HostPort::read(bytes, start + user, start + uri_len)?;
-    let parameters = host.place.end..range.end;
+    let parameters = host.range.end..range.end;
     Some(Uri { host, parameters })
 }
 
@@ -95,7 +95,7 @@ mod tests {
 
     fn hosts(text: &str) -> Vec<(&str, &str)> {
         let all = uris(text.as_bytes(), 0..text.len());
-        all.map(|uri| (&text[uri.host.place], &text[uri.parameters])).collect()
+        all.map(|uri| (&text[uri.host.range], &text[uri.parameters])).collect()
     }
 
     #[test]
