@@ -248,5 +248,11 @@ pub(super) fn wanted_by(helper: HelperId, tuple: Tuple, nat: Option<ChildNat>) -
 
 /// What one connection and all of a helper's may expect.
 pub(super) fn limits(helper: HelperId) -> Limits {
-    Limits { of_class: helper.descriptor().classes[0].max_expectations.into(), ..Limits::default() }
+    limits_of(helper, 0)
+}
+
+/// The same of a class.
+pub(super) fn limits_of(helper: HelperId, class: u8) -> Limits {
+    let class = &helper.descriptor().classes[usize::from(class)];
+    Limits { of_class: class.max_expectations.into(), ..Limits::default() }
 }

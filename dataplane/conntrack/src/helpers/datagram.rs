@@ -6,8 +6,8 @@
 use super::announce::{FIRST_UNPRIVILEGED, wanted_by};
 use super::edits::{Edit, Edits};
 use super::found::{Announced, Announcements, InDatagram};
+use super::message_reading::Refused;
 use super::reading::Announcer;
-use super::sip::Refused;
 use super::{DatagramReader, HelperId, Reads, payload};
 use crate::expectations::ChildNat;
 use crate::frame::Frame;
@@ -81,7 +81,7 @@ impl Shard {
         let reader = match &helper.descriptor().reads {
             Reads::Stream(_) | Reads::Turns(_) => return Ok(()),
             Reads::Datagrams(reader) => reader,
-            Reads::Sip => return self.read_sip(announcer, payload, edits),
+            Reads::Messages(reader) => return self.read_whole(announcer, reader, payload, edits),
         };
         let found = match self.configuration.settings.preset {
             Preset::Classic => (reader.inspect)(payload, direction),

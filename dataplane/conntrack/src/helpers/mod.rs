@@ -14,6 +14,8 @@ mod ftp;
 mod help;
 mod irc;
 mod line_stage;
+mod message_reading;
+mod message_stage;
 mod messages;
 mod newlines;
 mod payload;
@@ -43,9 +45,14 @@ use crate::family::Family;
 pub use crate::ids::HelperId;
 use crate::policy;
 use crate::settings::Preset;
+use crate::shard::Shard;
 use crate::tuple::Direction;
+use crate::verdict::DropReason;
 use delimiter::Delimiter;
 use found::{Form, Found, InDatagram, Line, Match, Memory};
+use message_reading::{Reading, Refused};
+use messages::Measure;
+use reading::Part;
 use text::Text;
 use turns::{HEAD_BYTES, Turn};
 
@@ -79,15 +86,15 @@ pub struct ExpectationClass {
     pub loose_source: SourceMask,
     /// How long each of them is waited for, in seconds.
     pub timeout_s: u32,
-    /// Whether the helper reads what comes of it, too.
-    pub is_read: bool,
+    /// The helper that reads what comes of it, if any does.
+    pub read_by: Option<HelperId>,
 }
 
 impl ExpectationClass {
     /// That of a helper which has no other.
     const fn only(protocol: u8, max_expectations: u8, timeout_s: u32) -> Self {
         let (source, loose_source) = (SourceMask::AnyPort, SourceMask::AnyPort);
-        Self { name: "", protocol, max_expectations, source, loose_source, timeout_s, is_read: false }
+        Self { name: "", protocol, max_expectations, source, loose_source, timeout_s, read_by: None }
     }
 }
 
@@ -100,8 +107,8 @@ pub(crate) enum Reads {
     Turns(TurnReader),
     /// Datagrams, each by itself.
     Datagrams(DatagramReader),
-    /// Messages of SIP, in datagrams or over a stream.
-    Sip,
+    /// Messages, each whole, in datagrams or over a stream.
+    Messages(MessageReader),
 }
 
 impl Reads {
@@ -110,7 +117,7 @@ impl Reads {
         match self {
             Self::Stream(_) | Self::Turns(_) => 0,
             Self::Datagrams(reader) => reader.master_timeout_s[direction as usize],
-            Self::Sip => sip::MASTER_TIMEOUT_S,
+            Self::Messages(reader) => reader.master_timeout_s,
         }
     }
 }
@@ -179,6 +186,24 @@ pub(crate) struct DatagramReader {
     pub(crate) master_timeout_s: [u32; 2],
 }
 
+/// How a helper reads messages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MessageReader {
+    /// Tells how long one of a stream is.
+    pub(crate) measure: Measure,
+    /// Reads one.
+    pub(crate) read: fn(&mut Shard, &mut Reading<'_>) -> Result<(), Refused>,
+    /// Reads a segment as Linux does; `None` where that is read message by message, too.
+    pub(crate) read_as_linux: Option<ReadAsLinux>,
+    /// How long a connection lives that brings one, in seconds; 0 is as long as any.
+    pub(crate) master_timeout_s: u32,
+    /// Whether one that is rewritten may become longer.
+    pub(crate) may_grow: bool,
+}
+
+/// Reads a segment.
+pub(crate) type ReadAsLinux = fn(&mut Shard, &Part, &MessageReader, &[u8]) -> Result<(), DropReason>;
+
 impl HelperId {
     /// What is fixed about it.
     pub const fn descriptor(self) -> &'static Descriptor {
@@ -229,7 +254,7 @@ impl Assigned {
     pub(crate) fn of_child(expectation: &Expectation) -> Option<Self> {
         let helper = expectation.helper()?;
         let class = helper.descriptor().classes.get(usize::from(expectation.class))?;
-        class.is_read.then_some(Self { helper, loose: false })
+        class.read_by.map(|helper| Self { helper, loose: false })
     }
 }
 

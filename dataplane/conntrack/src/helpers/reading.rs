@@ -8,7 +8,7 @@ use crate::tuple::Direction;
 
 /// Whose packet announces something.
 #[derive(Clone, Copy)]
-pub(super) struct Announcer {
+pub(crate) struct Announcer {
     /// The connection's entry.
     pub(super) index: u32,
     pub(super) direction: Direction,
@@ -23,7 +23,7 @@ pub(super) struct Announcer {
 
 /// A segment that a helper reads.
 #[derive(Clone, Copy)]
-pub(super) struct Part {
+pub(crate) struct Part {
     pub(super) announcer: Announcer,
     /// What is kept of its connection.
     pub(super) slot: Slot,

@@ -9,7 +9,7 @@ use super::payload;
 use super::reading::{Announcer, Part, Reading};
 use super::shift::{Change, Edge};
 use super::slots::Slot;
-use super::{Assigned, HelperId, Reads};
+use super::{Assigned, HelperId, MessageReader, Reads};
 use crate::entry::Status;
 use crate::frame::Frame;
 use crate::headers::{Headers, Packet};
@@ -115,7 +115,7 @@ impl Shard {
                         self.read_text(frame, payload, &Reading { part, reader, linux }, found.as_ref())?;
                     }
                 }
-                Reads::Turns(_) | Reads::Sip => {
+                Reads::Turns(_) | Reads::Messages(_) => {
                     let announcer = self.announcer(index, direction, assigned);
                     let room = self.room_to_grow(frame, headers, egress);
                     self.read_part(frame, payload, &Part { announcer, slot, seq, room })?;
@@ -147,7 +147,7 @@ impl Shard {
         self.with_payload(frame, payload.start, payload.len(), |shard, payload| {
             match &helper.descriptor().reads {
                 Reads::Turns(reader) => shard.read_turn(part, reader, payload),
-                Reads::Sip => shard.read_sip_part(part, payload),
+                Reads::Messages(reader) => shard.read_messages(part, reader, payload),
                 Reads::Stream(_) | Reads::Datagrams(_) => Ok(()),
             }
         })
@@ -237,8 +237,9 @@ impl Shard {
         egress: PortId,
     ) {
         let helper = self.assigned(index).map(|assigned| assigned.helper);
-        let has_messages = helper.is_some_and(|helper| matches!(helper.descriptor().reads, Reads::Sip));
-        if has_messages && self.table.entries.at(index).is_translated() {
+        let may_grow = |reads: &Reads| matches!(reads, Reads::Messages(MessageReader { may_grow: true, .. }));
+        let grows = helper.is_some_and(|helper| may_grow(&helper.descriptor().reads));
+        if grows && self.table.entries.at(index).is_translated() {
             let mtu =
                 [frame.port(), egress].map(|port| self.configuration.forwarding.mtu(port)).into_iter().min();
             let headers_len = headers.l3_len as u16 - headers.l4_len as u16 + tcp::HEADER_BYTES as u16;
