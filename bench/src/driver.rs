@@ -279,8 +279,8 @@ impl Driver {
     /// Fills the buffers with lines of control connections that announce nothing, of all clients in turn.
     pub fn write_lines(&mut self) {
         let count = self.peers.len();
-        let line = |place: usize| self.peers[place % count].connection.line((place / count) as u32);
-        self.buffers = (0..BUFFERS).map(|place| Buffer { bytes: line(place), port: INSIDE }).collect();
+        let line = |index: usize| self.peers[index % count].connection.line((index / count) as u32);
+        self.buffers = (0..BUFFERS).map(|index| Buffer { bytes: line(index), port: INSIDE }).collect();
     }
 
     /// Takes what is in the buffers through the shard, burst by burst, as a worker does; gives the number of

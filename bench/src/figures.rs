@@ -19,7 +19,7 @@ pub fn median(figures: &[f64]) -> Option<f64> {
     }
 }
 
-/// Each figure as a multiple of the one at the same place.
+/// Each figure as a multiple of the one at the same index.
 pub fn ratios(figures: &[f64], to: &[f64]) -> Vec<f64> {
     figures.iter().zip(to).map(|(figure, to)| figure / to).collect()
 }

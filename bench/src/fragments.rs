@@ -22,7 +22,7 @@ use crate::driver::{BETWEEN_BURSTS, BUFFERS, BURST, Buffer, INSIDE, OUTSIDE, con
 /// The fragments of a datagram that are as small as they can be, and as many as one may have.
 pub const TINY: usize = 128;
 
-/// Bytes that the places of fragments are counted in.
+/// Bytes that the offsets of fragments are counted in.
 const UNIT: usize = 8;
 
 /// Where a datagram is cut in two: behind the header of UDP and the first bytes of its payload.
@@ -244,7 +244,7 @@ impl Traffic {
         arrivals
     }
 
-    /// So many datagrams in tiny fragments, in an order in which the place of each is as far as can be from where it is looked for:
+    /// So many datagrams in tiny fragments, in an order in which the slot of each is as far as can be from where it is looked for:
     /// first every other one, then the rest, one of each half in turn.
     pub fn tiny(&mut self, datagrams: usize) -> Vec<Arrival> {
         let mut arrivals = Vec::with_capacity(datagrams * TINY);
@@ -281,12 +281,12 @@ impl Traffic {
         arrivals
     }
 
-    /// Packets with others among them, at random places.
+    /// Packets with others among them, at random positions.
     pub fn mix(&mut self, packets: Vec<Arrival>, among: Vec<Arrival>) -> Vec<Arrival> {
         let mut mixed = packets;
         for arrival in among {
-            let place = self.random.random_range(0..=mixed.len());
-            mixed.insert(place, arrival);
+            let index = self.random.random_range(0..=mixed.len());
+            mixed.insert(index, arrival);
         }
         mixed
     }

@@ -167,9 +167,9 @@ fn compare_captures(folder: &str, most: &str, wanted: impl Fn(&str) -> bool) {
             continue;
         }
         let words: Vec<&str> = rest.split_whitespace().collect();
-        let place = if words[0] == "packet" { words[1] } else { words[0] };
+        let key = if words[0] == "packet" { words[1] } else { words[0] };
         if names.iter().any(|played| played == name) {
-            found.insert((name.to_owned(), place.to_owned()));
+            found.insert((name.to_owned(), key.to_owned()));
         }
     }
     assert_same(&found, &named_differences(|name| names.iter().any(|played| played == name)), &report);

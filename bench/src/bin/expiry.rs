@@ -22,7 +22,7 @@ struct Options {
     /// Entries in the table
     #[arg(long, default_value_t = 10_000_000)]
     entries: u32,
-    /// How many of them, at random places, come to their time within a tenth of a second
+    /// How many of them, at random positions, come to their time within a tenth of a second
     #[arg(long, default_value_t = 1_000_000)]
     expiring: u32,
     /// What a round of the worker takes besides expiry, in microseconds
@@ -31,7 +31,7 @@ struct Options {
     /// How often to measure
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Decides tuples and places
+    /// Decides tuples and positions
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }

@@ -333,7 +333,7 @@ impl ConntrackArgs {
     }
 }
 
-/// As `conntrack -S` writes it, with a shard in the place of a processor.
+/// As `conntrack -S` writes it, with a shard instead of a processor.
 fn line_of(counters: &ShardCounters) -> String {
     let ShardCounters { shard, found, invalid, insert, insert_failed, drop, early_drop } = counters;
     format!(

@@ -56,8 +56,8 @@ impl Routes {
         let mut client = Client::connect(&self.ask.socket.path)?;
         let mut all = Vec::new();
         let mut from = Some(0);
-        while let Some(place) = from {
-            let answer = client.ask(&Request::Routes { from: place })?;
+        while let Some(position) = from {
+            let answer = client.ask(&Request::Routes { from: position })?;
             let Response::Routes { routes, next } = answer else { return Err(unexpected()) };
             all.extend(routes);
             from = next;

@@ -67,7 +67,7 @@ fn nodes(root: &Path) -> Vec<Node> {
     }
 }
 
-/// The node that a core is on, by its place among `nodes`.
+/// The node that a core is on, by its index in `nodes`.
 fn node_of(core: u16, nodes: &[Node], root: &Path) -> usize {
     let core = root.join(format!("sys/devices/system/cpu/cpu{core}"));
     let is_on = |node: &Node| node.number.is_some_and(|number| core.join(format!("node{number}")).exists());
@@ -80,10 +80,10 @@ fn take_tables(config: &Config, configuration: &Configuration, nodes: &mut [Node
     let mut tables = 0;
     for (shard, core) in (0..).zip(cores) {
         let Some(steering) = Steering::new(ShardId(shard), cores.len() as u16) else { break };
-        let place = node_of(*core, nodes, root);
+        let index = node_of(*core, nodes, root);
         let entries = steering.share(configuration.settings.max_entries);
         for bytes in Shard::arena_bytes(entries, configuration) {
-            tables += nodes[place].take(bytes);
+            tables += nodes[index].take(bytes);
         }
     }
     tables

@@ -22,7 +22,7 @@ const NS: u64 = 1_000_000_000;
 /// One packet of a capture.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
-    /// Its place in the file, from 1.
+    /// Its number in the file, from 1.
     pub number: u64,
     /// Nanoseconds since 1970.
     pub time_ns: u64,
@@ -319,8 +319,8 @@ mod tests {
             for _ in 0..400 {
                 let mut file = whole.clone();
                 for _ in 0..=next() % 3 {
-                    let place = next() % file.len();
-                    file[place] = [0, 1, 0x7f, 0x80, 0xff, next() as u8][next() % 6];
+                    let at = next() % file.len();
+                    file[at] = [0, 1, 0x7f, 0x80, 0xff, next() as u8][next() % 6];
                 }
                 file.truncate(file.len() - next() % 2 * (next() % 8));
                 let (found, read) = packets(&file);

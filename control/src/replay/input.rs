@@ -14,7 +14,7 @@ use super::{Failure, pcap};
 pub struct Stamp {
     /// Nanoseconds since 1970.
     pub time_ns: u64,
-    /// Its place in its capture, from 1.
+    /// Its number in its capture, from 1.
     pub record: u32,
     /// Whether the capture has only its first bytes. Such a packet is not among the prepared ones.
     pub cut: bool,
@@ -23,7 +23,7 @@ pub struct Stamp {
 /// What comes in by one interface.
 #[derive(Debug)]
 pub struct Input {
-    /// The capture it comes from, by its place on the command line.
+    /// The capture it comes from, by its position on the command line.
     pub source: usize,
     /// The prepared capture.
     pub path: PathBuf,
@@ -36,7 +36,7 @@ pub struct Input {
 /// A capture on the command line.
 #[derive(Debug)]
 pub struct Source<'a> {
-    /// Its place there.
+    /// Its number there.
     pub number: usize,
     /// The file.
     pub path: &'a Path,

@@ -89,8 +89,8 @@ fn replay(args: &Replay, config: &Config) -> Result<(), Failure> {
     let mut inputs = prepare(&sources)?;
     let inputs = names.iter().map(|name| {
         let path = prepared(name);
-        let place = inputs.iter().position(|input| input.path == path);
-        place.map_or_else(|| input::none(path), |place| Ok(inputs.swap_remove(place)))
+        let index = inputs.iter().position(|input| input.path == path);
+        index.map_or_else(|| input::none(path), |index| Ok(inputs.swap_remove(index)))
     });
     let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
 

@@ -27,7 +27,7 @@ const LARGE_SEGMENT_BYTES: u16 = u16::MAX - 128;
 /// The key of the index, always the same, so that runs repeat.
 const SEED: [u64; 4] = [1, 2, 3, 4];
 
-/// Places for entries, at least, so that few entries do not crowd a tiny index.
+/// Slots for entries, at least, so that few entries do not crowd a tiny index.
 const MIN_ENTRIES: u32 = 1 << 16;
 
 /// What came of a replay.

@@ -18,11 +18,11 @@ use crate::config::Config;
 /// A packet that has had its verdict.
 #[derive(Clone, Debug)]
 pub struct Packet {
-    /// Its place among all packets, in the order of their stamps, from 1.
+    /// Its number among all packets, in the order of their stamps, from 1.
     pub number: u64,
     /// The port it came in by.
     pub port: PortId,
-    /// When, and its place in its capture.
+    /// When, and its number in its capture.
     pub stamp: Stamp,
     /// The shard that decided.
     pub shard: ShardId,
@@ -49,7 +49,7 @@ pub struct Trace {
 struct Line<'a> {
     number: u64,
     interface: &'a str,
-    /// The packet's place in its capture.
+    /// The packet's number in its capture.
     record: u32,
     /// Seconds since 1970, to the nanosecond.
     time: String,
@@ -62,7 +62,7 @@ struct Line<'a> {
     reason: Option<&'static str>,
     /// Why it is INVALID.
     invalid: Option<&'static str>,
-    /// The rule that decided: its name, or its place in the file.
+    /// The rule that decided: its name, or its position in the file.
     rule: Option<&'a str>,
     /// The number of the connection's entry, from 1, in the order in which they are first seen.
     entry: Option<usize>,
@@ -77,8 +77,8 @@ impl Trace {
     pub fn create(path: &Path, config: &Config) -> Result<Self, Failure> {
         let file = File::create(path).map_err(|error| Failure::file("write", path, error))?;
         let rules = config.policy.rules.iter().enumerate();
-        let rules =
-            rules.map(|(place, rule)| rule.name.clone().unwrap_or_else(|| format!("policy.rules[{place}]")));
+        let rules = rules
+            .map(|(position, rule)| rule.name.clone().unwrap_or_else(|| format!("policy.rules[{position}]")));
         Ok(Self {
             file: BufWriter::new(file),
             path: path.to_owned(),
@@ -120,7 +120,7 @@ impl Trace {
             invalid: verdict.invalid.map(|reason| reason.label()),
             rule: verdict
                 .rule
-                .and_then(|RuleId(place)| self.rules.get(usize::from(place)))
+                .and_then(|RuleId(position)| self.rules.get(usize::from(position)))
                 .map(String::as_str),
             entry,
             helpers: Some(helpers).filter(|came| !came.is_empty()),

@@ -276,7 +276,7 @@ impl Daemon {
         if !keys.is_empty() {
             return Err(format!("{}: only a restart can change {}", self.file.display(), keys.join(", ")));
         }
-        // The records that wait name rules by their place in the old file.
+        // The records that wait name rules by their position in the old file.
         let written = self.records.write_out(&mut self.dataplane.workers, &self.config);
         written.map_err(|why| why.to_string())?;
         let counted = self.dataplane.workers.configure(&configuration).map_err(|why| why.to_string())?;

@@ -111,7 +111,7 @@ impl Dataplane {
         self.ports.iter().filter_map(|port| port.host.as_ref()).for_each(|host| host.configure(config));
     }
 
-    /// Places for entries, of all workers together.
+    /// Slots for entries, of all workers together.
     pub fn capacity(&self) -> u32 {
         self.capacity
     }
@@ -207,7 +207,7 @@ impl Mempools {
 /// How many queues a port gets, and how the device is to spread packets over them.
 fn port_options(info: &DeviceInfo, workers: u16) -> PortOptions {
     let (rx_queues, tx_queues) = info.queues_for(workers);
-    let queue = |place: usize| (place as u16 % workers) % rx_queues.max(1);
+    let queue = |index: usize| (index as u16 % workers) % rx_queues.max(1);
     let rss = Rss { key: steer::KEY.to_vec(), table: (0..steer::TABLE).map(queue).collect() };
     PortOptions { rx_queues, tx_queues, rss: (workers > 1).then_some(rss), ..PortOptions::default() }
 }

@@ -29,7 +29,7 @@ pub struct Pools {
 
 /// A rule that translates.
 struct Pool {
-    /// Its name, or `source-` and its place.
+    /// Its name, or `source-` and its position.
     name: String,
     /// Its index among the rules.
     index: usize,

@@ -48,7 +48,7 @@ const fn certainty(state: NeighbourState) -> u8 {
     }
 }
 
-/// Routes, from a place among all of them on: the networks of the ports, the configured routes, and those that are followed, of
+/// Routes, from a position among all of them on: the networks of the ports, the configured routes, and those that are followed, of
 /// which all are in force. A configured route that is the network of a port as well is not.
 pub fn list(config: &Config, followed: &[FollowedRoute], forwarding: &Forwarding, from: u64) -> Response {
     let Forwarding::Routed(router) = forwarding else { return no_router() };
@@ -81,13 +81,13 @@ pub fn list(config: &Config, followed: &[FollowedRoute], forwarding: &Forwarding
         ..empty(RouteKind::Unicast)
     });
     let mut before: Vec<Route> = networks.chain(configured).collect();
-    let place = usize::try_from(from).unwrap_or(usize::MAX);
+    let position = usize::try_from(from).unwrap_or(usize::MAX);
     let total = before.len() + followed.len();
-    let rest = followed.get(place.saturating_sub(before.len())..).unwrap_or_default();
+    let rest = followed.get(position.saturating_sub(before.len())..).unwrap_or_default();
     let rest = rest.iter().map(|route| of_kernel(config, router, route));
     let routes: Vec<Route> =
-        before.drain(place.min(before.len())..).chain(rest).take(ROUTES_PER_ANSWER).collect();
-    let next = place.saturating_add(routes.len());
+        before.drain(position.min(before.len())..).chain(rest).take(ROUTES_PER_ANSWER).collect();
+    let next = position.saturating_add(routes.len());
     Response::Routes { routes, next: (next < total).then_some(next as u64) }
 }
 

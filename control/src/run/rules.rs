@@ -6,7 +6,7 @@ use crate::config::{Action, DEFAULT_RULE, Policy};
 use crate::metrics;
 use crate::socket::protocol::RuleStatistics;
 
-/// Each rule by its name, or `#` and its place, the default last. `mark` and `log` rules decide nothing and are left
+/// Each rule by its name, or `#` and its position, the default last. `mark` and `log` rules decide nothing and are left
 /// out.
 pub fn list(policy: &Policy, counters: &[RuleCounter]) -> Vec<RuleStatistics> {
     let rules = deciding(policy).zip(counters).enumerate();

@@ -37,11 +37,11 @@ pub fn set(config: &Config, name: &str, value: &str) -> Result<Config, String> {
     }
     let Seconds(seconds) = value.parse().map_err(|why| format!("{name}: {why}"))?;
     let mut timeouts = serde_json::to_value(&config.conntrack.timeouts).map_err(|error| error.to_string())?;
-    let mut place = &mut timeouts;
+    let mut found = &mut timeouts;
     for key in name.split('.') {
-        place = &mut place[key];
+        found = &mut found[key];
     }
-    *place = seconds.into();
+    *found = seconds.into();
     let mut changed = config.clone();
     changed.conntrack.timeouts = serde_json::from_value(timeouts).map_err(|error| error.to_string())?;
     match config::check(&changed).first() {

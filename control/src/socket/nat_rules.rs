@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// A rule of NAT.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NatRuleStatistics {
-    /// Its name, or its side and its place among the rules of that, from 0.
+    /// Its name, or its side and its position among the rules of that, from 0.
     pub rule: String,
     /// What it translates.
     pub side: NatSide,

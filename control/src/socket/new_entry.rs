@@ -43,7 +43,7 @@ impl Filter {
         self.between(number, ends, keys)
     }
 
-    /// What a tuple of a protocol has in the place of ports.
+    /// What a tuple of a protocol has instead of ports.
     fn keys(
         &self,
         number: Protocol,

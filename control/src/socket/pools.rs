@@ -6,7 +6,7 @@ use sluice_conntrack::nat::SPACES;
 /// An SNAT rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolStatistics {
-    /// Its name, or `source-` and its place among the rules, from 0.
+    /// Its name, or `source-` and its position among the rules, from 0.
     pub pool: String,
     /// Addresses that it gives with a port of its choice; none for a 1:1 network, which keeps ports.
     pub addresses: u64,

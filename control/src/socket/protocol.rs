@@ -1,7 +1,7 @@
 //! What is said on the control socket: one JSON object a line, a request from the client, its answer from the daemon.
 //!
 //! Nobody keeps anything for a client between two requests: a listing is asked for page by page, each request with
-//! the place where the last page ended.
+//! the position where the last page ended.
 
 use std::net::IpAddr;
 
@@ -121,7 +121,7 @@ pub enum Request {
     Neighbours,
     /// Routes, as many as an answer has room for.
     Routes {
-        /// The first of them, by its place among all.
+        /// The first of them, by its position among all.
         #[serde(default)]
         from: u64,
     },
@@ -214,7 +214,7 @@ pub enum Response {
     Routes {
         /// The networks of the ports, then the configured routes in their order.
         routes: Vec<Route>,
-        /// The place of the route behind them; left out at the end.
+        /// The position of the route behind them; left out at the end.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<u64>,
     },
@@ -327,7 +327,7 @@ pub struct Statistics {
 /// What a rule has decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleStatistics {
-    /// Its name, or `#` and its place among the rules, from 0; `default` where no rule decided.
+    /// Its name, or `#` and its position among the rules, from 0; `default` where no rule decided.
     pub rule: String,
     /// Packets.
     pub packets: u64,

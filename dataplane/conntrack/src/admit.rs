@@ -83,8 +83,8 @@ impl Shard {
         let refusals = unconfirmed.attempt.refusals;
         let mut binding = self.nat.binding(configuration, &self.table, &self.exchange, self.now, refusals);
         let bound = binding.bind_source(unconfirmed, facts, egress);
-        if let Some(place) = unconfirmed.bound_by.source() {
-            self.nat.note_bound(place, unconfirmed);
+        if let Some(rule) = unconfirmed.bound_by.source() {
+            self.nat.note_bound(rule, unconfirmed);
         }
         bound
     }
@@ -110,7 +110,7 @@ impl Shard {
     #[inline]
     fn find_room(&mut self, key: &Key, unconfirmed: &Unconfirmed) -> Option<u32> {
         let limit = self.limit();
-        if self.len() >= limit && !self.evict(key.hash) && !unconfirmed.takes_place() {
+        if self.len() >= limit && !self.evict(key.hash) && !unconfirmed.takes_slot() {
             return None;
         }
         let mut more = MAX_EVICTIONS - 1;
@@ -132,7 +132,7 @@ impl Shard {
         self.begin(key.hash, unconfirmed)
     }
 
-    /// Ends the entries whose places and tuples a connection takes.
+    /// Ends the entries whose slots and tuples a connection takes.
     #[inline]
     pub(crate) fn make_way(&mut self, unconfirmed: &Unconfirmed) {
         let Unconfirmed { replaces, takes_over, .. } = *unconfirmed;

@@ -9,7 +9,7 @@ use crate::tuple::Direction;
 use std::collections::HashMap;
 
 impl Shard {
-    /// Looks at every place of the table, the index and the timer wheel.
+    /// Looks at every slot of the table, the index and the timer wheel.
     ///
     /// # Errors
     /// What does not hold.
@@ -23,9 +23,9 @@ impl Shard {
         let len = self.len() as usize;
         let translated = used().filter(|index| self.table.entries.at(*index).is_translated()).count();
         for (what, count, expected) in [
-            ("places in use", used().count(), len),
+            ("slots in use", used().count(), len),
             ("translated entries", self.table.translated() as usize, translated),
-            ("places in the index", self.table.index.len(), len + translated),
+            ("slots in the index", self.table.index.len(), len + translated),
             ("entries on the wheel", self.table.wheel.check(&self.table.entries)?, len),
         ] {
             if count != expected {

@@ -55,7 +55,7 @@ impl ProtocolLabel {
         }
     }
 
-    /// The metric label of a state by its number, the place in [`ByState`]. A tracker without states has one: none.
+    /// The metric label of a state by its number, the index in [`ByState`]. A tracker without states has one: none.
     pub fn state(self, number: usize) -> Option<&'static str> {
         match self {
             Self::Tcp => TcpState::ALL.get(number).map(|state| state.name()),

@@ -1,7 +1,7 @@
-//! The arena of entries: a fixed number of places, taken and given back in constant time.
+//! The arena of entries: a fixed number of slots, taken and given back in constant time.
 //!
 //! IPv4 addresses fit into the entry. IPv6 addresses lie in a second arena under the same number, so that
-//! both are fetched at once. That arena takes memory only where it is written: IPv4 takes places from the low
+//! both are fetched at once. That arena takes memory only where it is written: IPv4 takes slots from the low
 //! end, IPv6 from the high end, and a box without IPv6 never pays for it.
 
 use crate::entry::{Cold, Entry, Status};
@@ -26,9 +26,9 @@ pub struct Entries {
     /// By the number of the entry, as all that follows.
     cold: Arena<Cold>,
     wide: Arena<Wide>,
-    /// First of the places given back at the low and the high end.
+    /// First of the slots given back at the low and the high end.
     free: [u32; 2],
-    /// Places from `low` up to `high` have never been taken.
+    /// Slots from `low` up to `high` have never been taken.
     low: u32,
     high: u32,
     len: u32,
@@ -40,11 +40,11 @@ impl Entries {
     /// # Errors
     /// When the host has not enough memory.
     pub fn new(capacity: u32, pages: Pages) -> io::Result<Self> {
-        let places = capacity as usize;
+        let slots = capacity as usize;
         Ok(Self {
-            arena: Arena::new(places, pages)?,
-            cold: Arena::new(places, pages)?,
-            wide: Arena::sparse(places)?,
+            arena: Arena::new(slots, pages)?,
+            cold: Arena::new(slots, pages)?,
+            wide: Arena::sparse(slots)?,
             free: [NONE; 2],
             low: 0,
             high: capacity,
@@ -83,7 +83,7 @@ impl Entries {
         self.arena.mapped_bytes() + self.cold.mapped_bytes() + wide
     }
 
-    /// Takes a place for `entry`, whose tuples are `original` and `reply` and whose status is `status`; gives its number, or `None` when all are taken.
+    /// Takes a slot for `entry`, whose tuples are `original` and `reply` and whose status is `status`; gives its number, or `None` when all are taken.
     pub fn insert(
         &mut self,
         original: &Tuple,
@@ -93,9 +93,9 @@ impl Entries {
         born_s: u32,
     ) -> Option<u32> {
         let index = self.take(original.family())?;
-        let place = &mut self.arena[index as usize];
-        let generation = place.generation.wrapping_add(1);
-        *place = Entry {
+        let slot = &mut self.arena[index as usize];
+        let generation = slot.generation.wrapping_add(1);
+        *slot = Entry {
             generation,
             selector: original.selector,
             reply_ports: reply.selector.ports(),
@@ -104,7 +104,7 @@ impl Entries {
         };
         let addresses = [original, reply].map(|tuple| [tuple.src, tuple.dst]);
         match original.family() {
-            Family::V4 => place.addresses = addresses.map(|pair| pair.map(|address| address as u32)),
+            Family::V4 => slot.addresses = addresses.map(|pair| pair.map(|address| address as u32)),
             Family::V6 => self.wide[index as usize] = addresses,
         }
         self.cold[index as usize].born_s = born_s;
@@ -141,7 +141,7 @@ impl Entries {
         index
     }
 
-    /// Gives a place back. It must be in use.
+    /// Gives a slot back. It must be in use.
     pub fn remove(&mut self, index: u32) {
         let end = usize::from(index >= self.low);
         self.arena[index as usize].status = Status::default();
@@ -219,7 +219,7 @@ impl Entries {
         self.arena.get(id.index as usize).filter(|entry| entry.is_used() && entry.generation == id.generation)
     }
 
-    /// The number of the first place from `index` on that has ever been taken.
+    /// The number of the first slot from `index` on that has ever been taken.
     pub fn next_index(&self, index: u32) -> Option<u32> {
         let index = if index >= self.low { index.max(self.high) } else { index };
         (index < self.capacity()).then_some(index)
@@ -227,11 +227,11 @@ impl Entries {
 
     /// The number of the first entry in use from `index` on, however far that is.
     pub fn next_used(&self, index: u32) -> Option<u32> {
-        let mut place = self.next_index(index)?;
-        while !self.at(place).is_used() {
-            place = self.next_index(place + 1)?;
+        let mut slot = self.next_index(index)?;
+        while !self.at(slot).is_used() {
+            slot = self.next_index(slot + 1)?;
         }
-        Some(place)
+        Some(slot)
     }
 }
 
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn both_families_share_all_places() {
+    fn both_families_share_all_slots() {
         let mut entries = Entries::new(4, Pages::Ordinary).unwrap();
         let taken: Vec<_> = [(1, false), (2, true), (3, false), (4, false)]
             .map(|(n, v6)| insert(&mut entries, &tuple(n, v6)).unwrap())
@@ -284,7 +284,7 @@ mod tests {
             assert_eq!(entries.tuple(*index, Direction::Original), tuple(n, v6));
         }
         entries.remove(1);
-        assert_eq!(insert(&mut entries, &tuple(6, true)), Some(1), "any free place will do");
+        assert_eq!(insert(&mut entries, &tuple(6, true)), Some(1), "any free slot will do");
         assert_eq!(entries.tuple(1, Direction::Original), tuple(6, true));
         assert_eq!(entries.len(), 4);
     }

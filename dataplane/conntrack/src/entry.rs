@@ -146,9 +146,9 @@ pub struct Judged {
 impl Judged {
     /// The decision on a direction's packets, if it still holds.
     pub(crate) fn get(&self, generation: u16, direction: Direction, ingress: PortId) -> Option<u16> {
-        let place = direction as usize;
-        let holds = self.generation == generation && self.ingress[place] == ingress.0;
-        holds.then_some(self.decision[place])
+        let way = direction as usize;
+        let holds = self.generation == generation && self.ingress[way] == ingress.0;
+        holds.then_some(self.decision[way])
     }
 
     /// Remembers the decision on a direction's packets.
@@ -187,7 +187,7 @@ pub struct Entry {
     pub reply_ports: u32,
     /// Connection mark.
     pub mark: u32,
-    /// How often this place has been taken.
+    /// How often this slot has been taken.
     pub generation: u32,
 }
 
@@ -197,7 +197,7 @@ const _: () = assert!(size_of::<Entry>() == 128, "an entry is two cache lines");
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Cold {
-    /// Its place on the timer wheel.
+    /// Where it hangs on the timer wheel.
     pub timer: Timer,
     /// Second of its birth, since the shard's epoch.
     pub born_s: u32,

@@ -29,7 +29,7 @@ pub(crate) struct Extension {
     pub(crate) sip: Dialog,
     /// Whether its helper never reads it.
     pub(crate) is_unread: bool,
-    /// The place of the newest of its expectations, plus one; 0 where it has none.
+    /// The slot of the newest of its expectations, plus one; 0 where it has none.
     newest_expectation: u32,
 }
 
@@ -40,14 +40,14 @@ impl Extension {
         HelperId::ALL.get(number).map(|helper| Assigned { helper: *helper, loose: self.loose })
     }
 
-    /// The place of the newest of its expectations, or [`NONE`](crate::entries::NONE).
+    /// The slot of the newest of its expectations, or [`NONE`](crate::entries::NONE).
     pub(crate) const fn newest_expectation(&self) -> u32 {
         self.newest_expectation.wrapping_sub(1)
     }
 
     /// From now on that is this one, or none.
-    pub(crate) const fn set_newest_expectation(&mut self, place: u32) {
-        self.newest_expectation = place.wrapping_add(1);
+    pub(crate) const fn set_newest_expectation(&mut self, slot: u32) {
+        self.newest_expectation = slot.wrapping_add(1);
     }
 
     /// Gives the connection its helper.
@@ -93,7 +93,7 @@ impl Extensions {
         kept.map(|kept| &kept.child)
     }
 
-    /// The same of an entry that is over, as long as no other has taken its place and met an expectation.
+    /// The same of an entry that is over, as long as no other has taken its slot and met an expectation.
     pub(crate) fn last_child(&self, entry: EntryId) -> Option<&Child> {
         let kept = self.children.get(entry.index as usize)?;
         (entry.generation != 0 && kept.generation == entry.generation).then_some(&kept.child)

@@ -26,14 +26,14 @@ pub(crate) struct Waiting<P> {
 #[derive(Debug)]
 pub(crate) struct Chain(u16);
 
-/// A place in the slab, free where nothing waits in it.
+/// A slot in the slab, free where nothing waits in it.
 #[derive(Debug)]
 struct Slot<P> {
     waiting: Option<Waiting<P>>,
     entry: EntryId,
     /// The shard whose answer it waits for.
     answers: ShardId,
-    /// The next of the chain, or of the free places.
+    /// The next of the chain, or of the free slots.
     next: u16,
     /// Where it is the first of its chain: the last, and the first of the next chain in its bucket.
     last: u16,

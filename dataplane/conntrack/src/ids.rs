@@ -2,7 +2,7 @@
 
 use zerocopy::FromZeros;
 
-/// A port of the box, by its place in the configuration.
+/// A port of the box, by its position in the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortId(pub u8);
 
@@ -48,13 +48,13 @@ pub struct ShardId(pub u16);
 /// tells its users apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, FromZeros)]
 pub struct EntryId {
-    /// Place in the arena.
+    /// Slot in the arena.
     pub index: u32,
-    /// Changes whenever the place is taken again.
+    /// Changes whenever the slot is taken again.
     pub generation: u32,
 }
 
-/// A rule of the policy, by its place.
+/// A rule of the policy, by its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleId(pub u16);
 

@@ -3,10 +3,10 @@
 //! A fixed array of buckets, one cache line each, with ten tags and ten entry numbers. A tuple has two
 //! buckets; it goes to its first while that is fairly empty, else to the emptier of the two, and the first one
 //! counts how many of its own overflowed, so that the second is looked at only when it may matter. With four
-//! of ten places taken when the table is full, one entry in a hundred lies in its second bucket, where no
+//! of ten slots taken when the table is full, one entry in a hundred lies in its second bucket, where no
 //! prefetch has gone ahead for it, and both buckets full is a matter of one in many millions.
 //!
-//! A connection and its inverse have one hash, made from the lesser of the two tuples, so that one place serves
+//! A connection and its inverse have one hash, made from the lesser of the two tuples, so that one slot serves
 //! both directions. The hash is keyed at random: nobody outside can aim at a bucket.
 
 use crate::entries::NONE;
@@ -18,10 +18,10 @@ use std::hint::select_unpredictable;
 use std::io;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Places in a bucket: what fits into a cache line.
-const PLACES: usize = 10;
+/// Slots in a bucket: what fits into a cache line.
+const SLOTS: usize = 10;
 
-/// Places per bucket that are taken, on average, when the table is full.
+/// Slots per bucket that are taken, on average, when the table is full.
 const LOAD: usize = 4;
 
 /// From this many on, a bucket sends new entries to their other bucket if that is emptier.
@@ -34,53 +34,53 @@ const NEIGHBOURHOOD: usize = 8;
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(64))]
 struct Bucket {
-    /// Sixteen bits of each entry's hash, never 0; 0 is a free place.
-    tags: [u16; PLACES],
+    /// Sixteen bits of each entry's hash, never 0; 0 is a free slot.
+    tags: [u16; SLOTS],
     /// How many entries have this as their first bucket and lie in their second.
     overflow: u16,
     spare: u16,
-    entries: [u32; PLACES],
+    entries: [u32; SLOTS],
 }
 
 const _: () = assert!(size_of::<Bucket>() == 64, "a bucket is a cache line");
 
-/// A set of places in a bucket, a bit each.
+/// A set of slots in a bucket, a bit each.
 #[derive(Clone, Copy)]
-struct Places(u16);
+struct Slots(u16);
 
-impl Places {
-    const ALL: u16 = (1 << PLACES) - 1;
+impl Slots {
+    const ALL: u16 = (1 << SLOTS) - 1;
 
     const fn count(self) -> usize {
         self.0.count_ones() as usize
     }
 }
 
-impl Iterator for Places {
+impl Iterator for Slots {
     type Item = usize;
 
     #[inline]
     fn next(&mut self) -> Option<usize> {
-        let place = self.0.trailing_zeros() as usize;
+        let slot = self.0.trailing_zeros() as usize;
         self.0 &= self.0.wrapping_sub(1);
-        (place < PLACES).then_some(place)
+        (slot < SLOTS).then_some(slot)
     }
 }
 
 impl Bucket {
-    /// The places that have this tag: all are compared at once, and six numbers behind them.
+    /// The slots that have this tag: all are compared at once, and six numbers behind them.
     #[inline]
-    fn places_of(&self, tag: u16) -> Places {
+    fn slots_of(&self, tag: u16) -> Slots {
         let [row, _]: &[[u16; 16]; 2] = zerocopy::transmute_ref!(self);
-        Places(sluice_memory::places_of(row, tag) & Places::ALL)
+        Slots(sluice_memory::positions_of(row, tag) & Slots::ALL)
     }
 
-    fn free(&self) -> Places {
-        self.places_of(0)
+    fn free(&self) -> Slots {
+        self.slots_of(0)
     }
 
     fn taken(&self) -> usize {
-        PLACES - self.free().count()
+        SLOTS - self.free().count()
     }
 }
 
@@ -140,7 +140,7 @@ impl Index {
         self.buckets.mapped_bytes()
     }
 
-    /// Places taken. Looks at every bucket.
+    /// Slots taken. Looks at every bucket.
     pub(crate) fn len(&self) -> usize {
         self.buckets.iter().map(Bucket::taken).sum()
     }
@@ -198,11 +198,11 @@ impl Index {
     #[inline]
     pub fn candidate(&self, hash: Hash) -> u32 {
         let bucket = &self.buckets[self.first(hash)];
-        let mut places = bucket.places_of(hash.tag());
+        let mut slots = bucket.slots_of(hash.tag());
         if bucket.overflow != 0 {
             self.buckets.prefetch(self.second(hash));
         }
-        places.next().and_then(|place| bucket.entries.get(place)).copied().unwrap_or(NONE)
+        slots.next().and_then(|slot| bucket.entries.get(slot)).copied().unwrap_or(NONE)
     }
 
     /// The first entry of this hash that `test` accepts, with what `test` made of it.
@@ -218,8 +218,8 @@ impl Index {
 
     #[inline(always)]
     fn find_in<T>(bucket: &Bucket, tag: u16, test: &mut impl FnMut(u32) -> Option<T>) -> Option<(u32, T)> {
-        for place in bucket.places_of(tag) {
-            let entry = bucket.entries[place];
+        for slot in bucket.slots_of(tag) {
+            let entry = bucket.entries[slot];
             if let Some(found) = test(entry) {
                 return Some((entry, found));
             }
@@ -231,17 +231,17 @@ impl Index {
     pub fn insert(&mut self, hash: Hash, entry: u32) -> bool {
         let first = self.first(hash);
         let (mut number, mut free) = (first, self.buckets[first].free());
-        if free.count() <= PLACES - CROWDED {
+        if free.count() <= SLOTS - CROWDED {
             let second = self.second(hash);
             let others = self.buckets[second].free();
             if others.count() > free.count() {
                 (number, free) = (second, others);
             }
         }
-        let Some(place) = free.next() else { return false };
+        let Some(slot) = free.next() else { return false };
         let bucket = &mut self.buckets[number];
-        bucket.tags[place] = hash.tag();
-        bucket.entries[place] = entry;
+        bucket.tags[slot] = hash.tag();
+        bucket.entries[slot] = entry;
         if number != first {
             self.buckets[first].overflow += 1;
         }
@@ -253,9 +253,9 @@ impl Index {
         let (first, second) = (self.first(hash), self.second(hash));
         for (number, overflowed) in [(first, false), (second, true)] {
             let bucket = &mut self.buckets[number];
-            let place = bucket.places_of(hash.tag()).find(|place| bucket.entries[*place] == entry);
-            if let Some(place) = place {
-                bucket.tags[place] = 0;
+            let slot = bucket.slots_of(hash.tag()).find(|slot| bucket.entries[*slot] == entry);
+            if let Some(slot) = slot {
+                bucket.tags[slot] = 0;
                 self.buckets[first].overflow -= u16::from(overflowed);
                 return;
             }
@@ -269,7 +269,7 @@ impl Index {
         is_full(self.first(hash)) && is_full(self.second(hash))
     }
 
-    /// The entries in whose place one of this hash can come, its own two buckets' first: where to look for one to
+    /// The entries in whose slots one of this hash can come, its own two buckets' first: where to look for one to
     /// evict. If those buckets are full, room elsewhere is of no use.
     pub fn neighbours(&self, hash: Hash) -> impl Iterator<Item = u32> + '_ {
         let count = self.buckets.len();
@@ -278,7 +278,7 @@ impl Index {
         let others = (1..reach).map(move |step| (first + step) % count);
         [first, self.second(hash)].into_iter().chain(others).flat_map(move |number| {
             let bucket = &self.buckets[number];
-            (0..PLACES).filter(|place| bucket.tags[*place] != 0).map(|place| bucket.entries[place])
+            (0..SLOTS).filter(|slot| bucket.tags[*slot] != 0).map(|slot| bucket.entries[slot])
         })
     }
 }
@@ -331,7 +331,7 @@ mod tests {
         for n in (1..60_000).step_by(2) {
             index.remove(hash(&index, n), n);
         }
-        assert!(index.buckets.iter().all(|bucket| bucket.tags == [0; PLACES] && bucket.overflow == 0));
+        assert!(index.buckets.iter().all(|bucket| bucket.tags == [0; SLOTS] && bucket.overflow == 0));
     }
 
     #[test]
@@ -339,7 +339,7 @@ mod tests {
         let mut index = index(1);
         let same = hash(&index, 1);
         let taken = (0..100).take_while(|n| index.insert(same, *n)).count();
-        assert_eq!(taken, 2 * PLACES);
+        assert_eq!(taken, 2 * SLOTS);
     }
 
     #[test]
@@ -349,9 +349,9 @@ mod tests {
             index.insert(hash(&index, n), n);
         }
         let around: Vec<_> = index.neighbours(hash(&index, 5)).collect();
-        assert!(around.len() <= (NEIGHBOURHOOD + 1) * PLACES && !around.is_empty());
+        assert!(around.len() <= (NEIGHBOURHOOD + 1) * SLOTS && !around.is_empty());
         assert!(
-            around[..PLACES.min(around.len())].contains(&5)
+            around[..SLOTS.min(around.len())].contains(&5)
                 || index.buckets[index.first(hash(&index, 5))].overflow > 0
         );
     }

@@ -99,7 +99,7 @@ impl Shard {
         true
     }
 
-    /// Counts an end, and gives back what the connection had besides its place in the table.
+    /// Counts an end, and gives back what the connection had besides its slot in the table.
     fn release_removed(&mut self, removed: &Removed, end: End) {
         let Removed { index, tuples, status, state, extension } = removed;
         match end {
@@ -175,7 +175,7 @@ impl Shard {
         is_due
     }
 
-    /// Ends an entry whose place or tuple another connection takes.
+    /// Ends an entry whose slot or tuple another connection takes.
     pub(crate) fn end_for_another(&mut self, index: u32) {
         if !self.end_if_due(index) {
             self.end(index, End::Closed);

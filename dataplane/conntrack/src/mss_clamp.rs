@@ -88,7 +88,7 @@ impl MssClamp {
         let Some(limit) = self.limit(family, frame.port(), egress) else { return };
         let options = tcp::HEADER_BYTES..usize::from(segment.header_len);
         match find(packet.l4().get(options).unwrap_or_default()) {
-            Found::At(place) => lower(frame, headers, tcp::HEADER_BYTES + place, limit),
+            Found::At(offset) => lower(frame, headers, tcp::HEADER_BYTES + offset, limit),
             Found::Nowhere
                 if segment.payload_len == 0
                     && headers.fragment == Fragment::Whole
@@ -107,8 +107,8 @@ impl MssClamp {
 pub(crate) fn lower_offer<F: Frame>(frame: &mut F, headers: &Headers, header_len: u8, limit: u16) {
     let packet = Packet { headers, head: frame.head() };
     let options = tcp::HEADER_BYTES..usize::from(header_len);
-    if let Found::At(place) = find(packet.l4().get(options).unwrap_or_default()) {
-        lower(frame, headers, tcp::HEADER_BYTES + place, limit);
+    if let Found::At(offset) = find(packet.l4().get(options).unwrap_or_default()) {
+        lower(frame, headers, tcp::HEADER_BYTES + offset, limit);
     }
 }
 
@@ -125,14 +125,14 @@ enum Found {
 fn find(options: &[u8]) -> Found {
     const END: u8 = 0;
     const NO_OPERATION: u8 = 1;
-    let mut place = 0;
+    let mut offset = 0;
     loop {
-        let rest = options.get(place..).unwrap_or_default();
-        place += match *rest {
+        let rest = options.get(offset..).unwrap_or_default();
+        offset += match *rest {
             [] | [END, ..] => return Found::Nowhere,
             [NO_OPERATION, ..] => 1,
             [kind, length, ..] if kind == MSS[0] && length == MSS[1] && rest.len() >= 4 => {
-                return Found::At(place + 2);
+                return Found::At(offset + 2);
             }
             [kind, length, ..] if kind != MSS[0] && length >= 2 && usize::from(length) <= rest.len() => {
                 usize::from(length)
@@ -143,16 +143,16 @@ fn find(options: &[u8]) -> Found {
 }
 
 /// Lowers the value at a byte of the segment, if it is above the limit. The checksum follows (RFC 1624).
-fn lower<F: Frame>(frame: &mut F, headers: &Headers, place: usize, limit: u16) {
+fn lower<F: Frame>(frame: &mut F, headers: &Headers, offset: usize, limit: u16) {
     let l4 = frame.head_mut().get_mut(usize::from(headers.l4_offset)..).unwrap_or_default();
-    let Some(value) = l4.get_mut(place..).and_then(<[u8]>::first_chunk_mut::<2>) else { return };
+    let Some(value) = l4.get_mut(offset..).and_then(<[u8]>::first_chunk_mut::<2>) else { return };
     let before = u16::from_be_bytes(*value);
     if before <= limit {
         return;
     }
     *value = limit.to_be_bytes();
     // A value that lies across two words adds its bytes the other way round.
-    let word = |value: u16| if place.is_multiple_of(2) { value } else { value.swap_bytes() };
+    let word = |value: u16| if offset.is_multiple_of(2) { value } else { value.swap_bytes() };
     update(l4, field::tcp::CHECKSUM, &[(word(before), word(limit))]);
 }
 

@@ -18,7 +18,7 @@ use crate::nat::{self, Bound, Destination};
 use crate::shard::Shard;
 use crate::table::Key;
 use crate::time::Instant;
-use crate::track::{Place, Tracked};
+use crate::track::{Lookup, Tracked};
 use crate::tuple::{Direction, protocol};
 use crate::unconfirmed::{Attempt, Unconfirmed};
 use crate::verdict::{Action, DropReason, Handoff, InvalidReason, State, Verdict};
@@ -88,11 +88,11 @@ impl Shard {
     #[inline(never)]
     fn decide_burst<F: Frame>(&mut self, slots: &mut [Slot], frames: &mut [F], verdicts: &mut [Verdict]) {
         slots.iter_mut().take(AHEAD).for_each(|slot| self.fetch(slot));
-        for (place, (frame, verdict)) in frames.iter_mut().zip(verdicts).enumerate() {
-            if place % AHEAD == 0 {
-                slots.iter_mut().skip(place + AHEAD).take(AHEAD).for_each(|slot| self.fetch(slot));
+        for (index, (frame, verdict)) in frames.iter_mut().zip(verdicts).enumerate() {
+            if index % AHEAD == 0 {
+                slots.iter_mut().skip(index + AHEAD).take(AHEAD).for_each(|slot| self.fetch(slot));
             }
-            let Some(slot) = slots.get(place) else { return };
+            let Some(slot) = slots.get(index) else { return };
             *verdict = self.decide(frame, slot);
             if let Some(zone) = delegated_in(frame)
                 && !self.keeps_delegation(verdict)
@@ -189,16 +189,16 @@ impl Shard {
     #[inline(always)]
     fn decide_tracked<F: Frame>(&mut self, frame: &mut F, slot: &Slot, tracked: &Tracked) -> Verdict {
         let headers = &slot.headers;
-        match tracked.place {
-            Place::Elsewhere(shard, by) => Verdict::ended(Action::Handoff(shard, by)),
-            Place::Apart(index) => self.decide_apart(frame, slot, tracked, index),
-            Place::New(replaces) => self.decide_new(frame, slot, tracked, replaces),
-            Place::Table(index) | Place::Syn(index) | Place::Ending(index)
+        match tracked.lookup {
+            Lookup::Elsewhere(shard, by) => Verdict::ended(Action::Handoff(shard, by)),
+            Lookup::Apart(index) => self.decide_apart(frame, slot, tracked, index),
+            Lookup::New(replaces) => self.decide_new(frame, slot, tracked, replaces),
+            Lookup::Table(index) | Lookup::Syn(index) | Lookup::Ending(index)
                 if self.table.entries.at(index).is_rewritten() =>
             {
                 self.decide_rewritten(frame, headers, tracked, index)
             }
-            Place::None | Place::Table(_) | Place::Syn(_) | Place::Ending(_) => {
+            Lookup::None | Lookup::Table(_) | Lookup::Syn(_) | Lookup::Ending(_) => {
                 let verdict = self.route_and_judge(frame, headers, tracked, None);
                 self.conclude(frame, headers, tracked, verdict)
             }
@@ -331,10 +331,10 @@ impl Shard {
         tracked: &Tracked,
         mut verdict: Verdict,
     ) -> Verdict {
-        if !matches!(tracked.place, Place::Table(_))
-            && (!self.configuration.mss_clamp.is_empty() || matches!(tracked.place, Place::Ending(_)))
+        if !matches!(tracked.lookup, Lookup::Table(_))
+            && (!self.configuration.mss_clamp.is_empty() || matches!(tracked.lookup, Lookup::Ending(_)))
         {
-            self.conclude_rarer(frame, headers, tracked.place, verdict.action);
+            self.conclude_rarer(frame, headers, tracked.lookup, verdict.action);
         }
         verdict.action = self.configuration.forwarding.finish(frame, headers, verdict.action);
         verdict
@@ -342,8 +342,8 @@ impl Shard {
 
     /// Ends the entry that ends with a packet which passes, and clamps the maximum segment size of a SYN that leaves.
     #[inline(never)]
-    fn conclude_rarer<F: Frame>(&mut self, frame: &mut F, headers: &Headers, place: Place, action: Action) {
-        if let (Place::Ending(index), Action::Forward(_) | Action::Deliver) = (place, action) {
+    fn conclude_rarer<F: Frame>(&mut self, frame: &mut F, headers: &Headers, lookup: Lookup, action: Action) {
+        if let (Lookup::Ending(index), Action::Forward(_) | Action::Deliver) = (lookup, action) {
             self.end(index, End::Closed);
         }
         if let Action::Forward(egress) = action {

@@ -38,7 +38,7 @@ impl NatCounter {
     }
 }
 
-/// The counters of all rules, by their places. They begin with the configuration and end with it.
+/// The counters of all rules, by their numbers. They begin with the configuration and end with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuleCounters {
     /// What each rule of the policy has decided; the last one is its default.
@@ -72,17 +72,17 @@ impl RuleCounters {
     /// Counts a connection for the rules that it was bound by, when it has all that it needs of this shard and of others.
     #[inline(always)]
     pub(crate) fn count_bound(&mut self, rules: BoundBy) {
-        if let Some(counter) = rules.source().and_then(|place| self.source.get_mut(place)) {
+        if let Some(counter) = rules.source().and_then(|rule| self.source.get_mut(rule)) {
             counter.bound += 1;
         }
-        if let Some(bound) = rules.destination().and_then(|place| self.destination.get_mut(place)) {
+        if let Some(bound) = rules.destination().and_then(|rule| self.destination.get_mut(rule)) {
             *bound += 1;
         }
     }
 
     /// Counts one that was dropped because its source rule has no port for it.
     pub(crate) fn count_exhausted(&mut self, rules: BoundBy) {
-        if let Some(counter) = rules.source().and_then(|place| self.source.get_mut(place)) {
+        if let Some(counter) = rules.source().and_then(|rule| self.source.get_mut(rule)) {
             counter.exhausted += 1;
         }
     }

@@ -152,7 +152,7 @@ pub struct Settings {
     pub checksum: bool,
     /// Whether the checksum of an IPv4 header that an ICMP error quotes is verified, too (RFC 5508 section 4.1).
     pub quote_checksum: bool,
-    /// Whether the sender of a first packet is told when that finds no room: no place in the table, no port to be
+    /// Whether the sender of a first packet is told when that finds no room: no slot in the table, no port to be
     /// translated to (RFC 5508 section 6).
     pub reject_when_full: bool,
     /// Whether packets and bytes are counted per entry and direction.

@@ -28,14 +28,14 @@ use sluice_memory::Pages;
 use std::sync::Arc;
 use std::{io, mem};
 
-/// Places that one call of [`Shard::list`] looks at. A table that was full and has emptied has long runs of free ones;
+/// Slots that one call of [`Shard::list`] looks at. A table that was full and has emptied has long runs of free ones;
 /// each is a cache line from memory, so that this many take a worker less time than a burst of new connections.
-pub const LISTED_PLACES: u32 = 1024;
+pub const LISTED_SLOTS: u32 = 1024;
 
 /// What a shard is made with and keeps for life.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
-    /// Places for entries.
+    /// Slots for entries.
     pub entries: u32,
     /// Key of the index, which must be random and secret outside of tests.
     pub seed: [u64; 4],
@@ -90,7 +90,7 @@ impl Shard {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let Installation { configuration, rule_counters, pools } = Installation::new(configuration);
-        let places = index_places(capacity.entries, &configuration);
+        let slots = index_slots(capacity.entries, &configuration);
         let claims = Arc::new(Claims::new(1, capacity.entries)?);
         let expectations = Expectations::new(claims, &Steering::single(), capacity.seed, Tick::at(now))?;
         Ok(Self {
@@ -98,7 +98,7 @@ impl Shard {
             configuration,
             rule_counters,
             generation: 1,
-            table: Table::new(capacity.entries, places, capacity.seed, capacity.pages, Tick::at(now))?,
+            table: Table::new(capacity.entries, slots, capacity.seed, capacity.pages, Tick::at(now))?,
             counters: Counters::default(),
             log: Log::default(),
             listener: None,
@@ -115,7 +115,7 @@ impl Shard {
     /// Bytes of each arena that a shard with room for so many entries takes and touches when it is made.
     pub fn arena_bytes(entries: u32, configuration: &Configuration) -> [usize; 3] {
         let [hot, cold] = Entries::arena_bytes(entries);
-        [hot, cold, Index::arena_bytes(index_places(entries, configuration))]
+        [hot, cold, Index::arena_bytes(index_slots(entries, configuration))]
     }
 
     /// Makes it one of several, all with as much room: what belongs to another is handed off, and limits of the box are
@@ -305,22 +305,22 @@ impl Shard {
         self.table.entries.get(id)
     }
 
-    /// Walks the table from the place `cursor`, at most `most` entries and [`LISTED_PLACES`]; gives the place to go
+    /// Walks the table from the slot `cursor`, at most `most` entries and [`LISTED_SLOTS`]; gives the slot to go
     /// on from, which may come without any entry, or `None` at the end. Entries whose time is over are passed over.
     pub fn list(&self, cursor: u32, most: u32, mut visit: impl FnMut(EntryId, EntrySnapshot)) -> Option<u32> {
         let now = Tick::at(self.now);
-        let mut place = self.table.entries.next_index(cursor);
+        let mut next = self.table.entries.next_index(cursor);
         let mut visited = 0;
-        for _ in 0..LISTED_PLACES {
-            let Some(index) = place.filter(|_| visited < most) else { break };
+        for _ in 0..LISTED_SLOTS {
+            let Some(index) = next.filter(|_| visited < most) else { break };
             let entry = self.table.entries.at(index);
             if entry.is_used() && !entry.deadline.is_due(now) {
                 visit(self.table.entries.id(index), self.snapshot(index));
                 visited += 1;
             }
-            place = self.table.entries.next_index(index + 1);
+            next = self.table.entries.next_index(index + 1);
         }
-        place
+        next
     }
 
     /// An entry as listings show it.
@@ -345,7 +345,7 @@ impl Shard {
     }
 }
 
-/// Places of the index: a translated entry has two.
-fn index_places(entries: u32, configuration: &Configuration) -> u32 {
+/// Slots of the index: a translated entry has two.
+fn index_slots(entries: u32, configuration: &Configuration) -> u32 {
     if configuration.nat.is_empty() { entries } else { entries.saturating_mul(2) }
 }

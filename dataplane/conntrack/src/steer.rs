@@ -15,13 +15,13 @@ use crate::ids::ShardId;
 use crate::tuple::{Family, Tuple, protocol};
 use crate::wire::ethernet;
 
-/// Places in the indirection table: what most NICs have, and enough that 16 shards differ by an eighth at most.
+/// Entries of the indirection table: what most NICs have, and enough that 16 shards differ by an eighth at most.
 pub const TABLE: usize = 128;
 
-/// Of so many consecutive ports, at least one steers a connection to each place of the indirection table.
+/// Of so many consecutive ports, at least one steers a connection to each entry of the indirection table.
 pub const EVERYWHERE: u16 = 384;
 
-/// The most shards there can be: each has a place in the table.
+/// The most shards there can be: each has an entry in the table.
 pub const MAX_SHARDS: u16 = TABLE as u16;
 
 /// The word that the key consists of.
@@ -30,15 +30,15 @@ const KEY_WORD: u16 = 0x6d5a;
 /// The Toeplitz key, as long as any NIC wants it: most take the first 40 bytes.
 pub const KEY: [u8; 52] = {
     let mut key = [0; 52];
-    let mut place = 0;
-    while place < key.len() {
-        key[place] = KEY_WORD.to_be_bytes()[place % 2];
-        place += 1;
+    let mut index = 0;
+    while index < key.len() {
+        key[index] = KEY_WORD.to_be_bytes()[index % 2];
+        index += 1;
     }
     key
 };
 
-/// What each bit of a word, from the lowest up, adds to the hash: the key from the place of that bit on. Both halves of
+/// What each bit of a word, from the lowest up, adds to the hash: the key from that bit on. Both halves of
 /// the 32-bit hash are equal, since the key repeats itself; this is one of them.
 const fn bit(number: u32) -> u16 {
     KEY_WORD.rotate_left(15 - number)
@@ -129,13 +129,13 @@ impl Steering {
     /// The shard `own` of a box of `shards`, which take turns in the table. `None` where there is no such shard, or are
     /// more than [`MAX_SHARDS`].
     pub fn new(own: ShardId, shards: u16) -> Option<Self> {
-        let shard = |place: usize| place as u16 % shards;
+        let shard = |index: usize| index as u16 % shards;
         let is_own = |base: usize, port: u16| shard((base ^ usize::from(half_hash(port))) % TABLE) == own.0;
         let own_ports = |base| (0..64).fold(0, |ports, port| ports | u64::from(is_own(base, port)) << port);
         (own.0 < shards && shards <= MAX_SHARDS).then(|| Self {
             own,
             shards,
-            table: std::array::from_fn(|place| ShardId(shard(place))),
+            table: std::array::from_fn(|index| ShardId(shard(index))),
             own_ports: std::array::from_fn(own_ports),
         })
     }
@@ -155,7 +155,7 @@ impl Steering {
         self.shards == 1
     }
 
-    /// The shard of each place of the indirection table, for a NIC to be told.
+    /// The shard of each entry of the indirection table, for a NIC to be told.
     pub const fn table(&self) -> &[ShardId; TABLE] {
         &self.table
     }
@@ -184,7 +184,7 @@ impl Steering {
     }
 
     /// The shard that a parsed packet is to be handed to; `None` where it stays. What is not tracked stays anywhere.
-    // Two places ask, of which one is on the way of every packet.
+    // Two callers ask, of which one is on the way of every packet.
     #[inline(always)]
     pub(crate) fn elsewhere<F: Frame>(&self, frame: &F, headers: &Headers) -> Option<ShardId> {
         if self.is_single() || frame.handed().is_some() {
@@ -252,12 +252,12 @@ mod tests {
     use std::net::IpAddr;
 
     /// The hash as the specification of receive side scaling has it: for each bit of the input that is set, the 32 bits of
-    /// the key that begin at its place.
+    /// the key that begin at it.
     fn toeplitz(key: &[u8], input: &[u8]) -> u32 {
         let mut hash = 0;
-        for place in (0..input.len() * 8).filter(|place| input[place / 8] >> (7 - place % 8) & 1 == 1) {
+        for index in (0..input.len() * 8).filter(|index| input[index / 8] >> (7 - index % 8) & 1 == 1) {
             for bit in 0..32 {
-                let from = place + bit;
+                let from = index + bit;
                 hash ^= u32::from(key[from / 8] >> (7 - from % 8) & 1) << (31 - bit);
             }
         }
@@ -346,14 +346,14 @@ mod tests {
     }
 
     #[test]
-    fn ports_in_a_row_reach_every_place() {
+    fn ports_in_a_row_reach_every_entry() {
         let mut counts = [0; TABLE];
-        let place = |port: u16| usize::from(half_hash(port)) % TABLE;
-        (0..EVERYWHERE - 1).for_each(|port| counts[place(port)] += 1);
+        let index = |port: u16| usize::from(half_hash(port)) % TABLE;
+        (0..EVERYWHERE - 1).for_each(|port| counts[index(port)] += 1);
         for last in EVERYWHERE - 1..=u16::MAX {
-            counts[place(last)] += 1;
+            counts[index(last)] += 1;
             assert!(counts.iter().all(|count| *count > 0), "the ports up to {last}");
-            counts[place(last - (EVERYWHERE - 1))] -= 1;
+            counts[index(last - (EVERYWHERE - 1))] -= 1;
         }
     }
 

@@ -1,4 +1,4 @@
-//! The sweep: what a new configuration asks of the entries that are there, a few places at a time.
+//! The sweep: what a new configuration asks of the entries that are there, a few slots at a time.
 //!
 //! Masqueraded connections end whose address the box has lost: their answers would go to somebody else. Those that use
 //! ports of addresses which the configuration brings are counted there ([`Pools`]).
@@ -34,23 +34,23 @@ impl Shard {
         }
     }
 
-    /// Goes on with the sweep, at most `budget` places. False when there is more to do.
+    /// Goes on with the sweep, at most `budget` slots. False when there is more to do.
     pub(crate) fn go_on_sweeping(&mut self, budget: u32) -> bool {
         for _ in 0..budget {
-            let Some(place) = self.nat.sweep.and_then(|place| self.table.entries.next_index(place)) else {
+            let Some(index) = self.nat.sweep.and_then(|index| self.table.entries.next_index(index)) else {
                 self.nat.end_sweep();
                 return true;
             };
-            self.nat.sweep = Some(place + 1);
-            let entry = self.table.entries.at(place);
+            self.nat.sweep = Some(index + 1);
+            let entry = self.table.entries.at(index);
             let status = entry.status;
             if entry.is_used() && entry.is_translated() {
-                let tuples = self.table.entries.tuples(place);
+                let tuples = self.table.entries.tuples(index);
                 let take_late = |pools: &mut Pools, reply: &_, _| pools.take_late(reply);
-                self.nat.count_ports(place, tuples.each_ref(), status, take_late);
+                self.nat.count_ports(index, tuples.each_ref(), status, take_late);
             }
-            if self.has_lost_address(place) {
-                self.end(place, End::Deleted);
+            if self.has_lost_address(index) {
+                self.end(index, End::Deleted);
             }
         }
         self.nat.sweep.is_none()
@@ -68,15 +68,15 @@ impl Shard {
             .is_none_or(|router| router.addresses(port).all(|own| own != given))
     }
 
-    /// Whether a connection lives at a place that is masqueraded as an address which is not the box's, or came in by one.
-    fn has_lost_address(&self, place: u32) -> bool {
-        let entry = self.table.entries.at(place);
+    /// Whether a connection lives in a slot that is masqueraded as an address which is not the box's, or came in by one.
+    fn has_lost_address(&self, index: u32) -> bool {
+        let entry = self.table.entries.at(index);
         if !entry.is_used()
             || !(entry.status.intersects(Status::MASQUERADED) || entry.status.intersects(Status::EIF))
         {
             return false;
         }
-        let reply = self.table.entries.tuple(place, Direction::Reply);
+        let reply = self.table.entries.tuple(index, Direction::Reply);
         let masqueraded = entry.status.contains(Status::MASQUERADED).then_some(reply.dst);
         let mapped =
             entry.status.contains(Status::EIF).then(|| self.nat.mappings().get(&inside(&reply))).flatten();

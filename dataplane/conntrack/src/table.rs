@@ -41,7 +41,7 @@ pub(crate) struct Table {
 /// An entry that is no longer in the table.
 #[derive(Debug)]
 pub(crate) struct Removed {
-    /// The place that it had.
+    /// The slot that it had.
     pub(crate) index: u32,
     /// Its original and its reply tuple.
     pub(crate) tuples: [Tuple; 2],
@@ -65,17 +65,11 @@ impl Table {
     ///
     /// # Errors
     /// When the host has not enough memory.
-    pub(crate) fn new(
-        entries: u32,
-        places: u32,
-        seed: [u64; 4],
-        pages: Pages,
-        now: Tick,
-    ) -> io::Result<Self> {
+    pub(crate) fn new(entries: u32, slots: u32, seed: [u64; 4], pages: Pages, now: Tick) -> io::Result<Self> {
         Ok(Self {
             entries: Entries::new(entries, pages)?,
             extensions: Extensions::new(entries)?,
-            index: Index::new(places, seed, pages)?,
+            index: Index::new(slots, seed, pages)?,
             wheel: Wheel::new(now),
             gauges: ByState::default(),
             translated: 0,
@@ -130,9 +124,9 @@ impl Table {
         let status = unconfirmed.status();
         let reply_hash = unconfirmed.reply_hash.filter(|_| status.intersects(Status::TRANSLATED));
         let index = self.entries.insert(original, reply, entry, status, born_s)?;
-        let has_place = self.index.insert(hash, index);
-        if !has_place || reply_hash.is_some_and(|reply_hash| !self.index.insert(reply_hash, index)) {
-            if has_place {
+        let has_slot = self.index.insert(hash, index);
+        if !has_slot || reply_hash.is_some_and(|reply_hash| !self.index.insert(reply_hash, index)) {
+            if has_slot {
                 self.index.remove(hash, index);
             }
             self.entries.remove(index);

@@ -23,12 +23,12 @@ pub(crate) struct Tracked {
     pub(crate) state: State,
     pub(crate) direction: Option<Direction>,
     pub(crate) invalid: Option<InvalidReason>,
-    pub(crate) place: Place,
+    pub(crate) lookup: Lookup,
 }
 
-/// Where a packet's entry is.
+/// What the look-up of a packet's entry gave.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Lookup {
     /// It has none.
     None,
     /// In the table.
@@ -48,7 +48,7 @@ pub(crate) enum Place {
 
 impl Tracked {
     pub(crate) const fn without_entry(state: State) -> Self {
-        Self { state, direction: None, invalid: None, place: Place::None }
+        Self { state, direction: None, invalid: None, lookup: Lookup::None }
     }
 
     /// What is known of a packet that may open a connection.
@@ -57,7 +57,7 @@ impl Tracked {
             state: State::New,
             direction: Some(Direction::Original),
             invalid: None,
-            place: Place::New(replaces),
+            lookup: Lookup::New(replaces),
         }
     }
 
@@ -67,9 +67,9 @@ impl Tracked {
 
     /// The packet's entry in the table.
     pub(crate) const fn entry(&self) -> Option<u32> {
-        match self.place {
-            Place::None | Place::New(_) | Place::Elsewhere(..) => None,
-            Place::Table(index) | Place::Syn(index) | Place::Ending(index) | Place::Apart(index) => {
+        match self.lookup {
+            Lookup::None | Lookup::New(_) | Lookup::Elsewhere(..) => None,
+            Lookup::Table(index) | Lookup::Syn(index) | Lookup::Ending(index) | Lookup::Apart(index) => {
                 Some(index)
             }
         }
@@ -91,8 +91,8 @@ impl Shard {
         };
         let entry = self.table.entries.at(index);
         if entry.status.intersects(Status::APART) {
-            let place = Place::Apart(index);
-            return Tracked { direction: Some(direction), place, ..Tracked::without_entry(State::New) };
+            let lookup = Lookup::Apart(index);
+            return Tracked { direction: Some(direction), lookup, ..Tracked::without_entry(State::New) };
         }
         self.track_found(index, packet, direction, handed)
     }
@@ -130,19 +130,19 @@ impl Shard {
         let update = tracker::update(context, packet, entry, direction);
         let reply = direction == Direction::Reply;
         let state = if answered | reply { State::Established } else { unanswered(entry.status) };
-        let belongs = |place| Tracked { state, direction: Some(direction), invalid: None, place };
+        let belongs = |lookup| Tracked { state, direction: Some(direction), invalid: None, lookup };
         let timeout_ms = match update {
             Update::Refresh { timeout_ms } => Some(timeout_ms),
             Update::Ignore => None,
             Update::Syn { timeout_ms } => {
                 return self.take_syn(index, packet, direction, tracker_state, timeout_ms);
             }
-            Update::End => return belongs(Place::Ending(index)),
+            Update::End => return belongs(Lookup::Ending(index)),
             Update::Invalid(reason) => return Tracked::invalid(reason),
             Update::Reopen => return self.reopen(index, packet, handed),
         };
         self.bring_up_to_date(index, packet, direction, tracker_state, timeout_ms);
-        belongs(Place::Table(index))
+        belongs(Lookup::Table(index))
     }
 
     /// Brings the entry of a packet that belongs to it up to date, whose tracker was in `tracker_state` before. Without a timeout
@@ -172,7 +172,7 @@ impl Shard {
         }
     }
 
-    /// Takes a SYN that belongs to the entry at `index`. It goes apart: where the place is chosen for all packets at one point,
+    /// Takes a SYN that belongs to the entry at `index`. It goes apart: where the look-up is written for all packets at one point,
     /// each of an established connection takes 12 instructions more.
     #[inline(never)]
     fn take_syn(
@@ -188,7 +188,7 @@ impl Shard {
         let status = self.table.entries.at(index).status;
         let state = if established { State::Established } else { unanswered(status) };
         self.bring_up_to_date(index, packet, direction, tracker_state, timeout_ms);
-        Tracked { state, direction: Some(direction), invalid: None, place: Place::Syn(index) }
+        Tracked { state, direction: Some(direction), invalid: None, lookup: Lookup::Syn(index) }
     }
 
     /// Opens a connection in place of the entry at `index`, which is closed or has expired. What another shard has to decide about does not
@@ -219,13 +219,13 @@ impl Shard {
             Kind::Tracked => self.track(&key, packet, None),
             Kind::NotIp | Kind::Untracked | Kind::Fragment | Kind::Invalid(_) => return,
         };
-        let tracked = match (tracked.place, tracked.direction) {
-            (Place::Apart(index), Some(direction)) if !self.table.entries.at(index).is_pending() => {
+        let tracked = match (tracked.lookup, tracked.direction) {
+            (Lookup::Apart(index), Some(direction)) if !self.table.entries.at(index).is_pending() => {
                 self.track_adjusted(index, packet, direction, None)
             }
             _ => tracked,
         };
-        if let Place::Ending(index) = tracked.place {
+        if let Lookup::Ending(index) = tracked.lookup {
             self.end(index, End::Closed);
         }
     }
@@ -253,7 +253,7 @@ impl Shard {
     /// The packet of a connection that another shard has, or is to know about.
     fn elsewhere(&self, packet: Packet<'_>, handed: Option<Handed>) -> Option<Tracked> {
         let (shard, by) = self.exchange.pointed(&packet.headers.tuple, handed)?;
-        Some(Tracked { place: Place::Elsewhere(shard, by), ..Tracked::without_entry(State::New) })
+        Some(Tracked { lookup: Lookup::Elsewhere(shard, by), ..Tracked::without_entry(State::New) })
     }
 
     /// Finds the connection that an ICMP error is about. An error counts and refreshes nothing.
@@ -265,8 +265,8 @@ impl Shard {
         let ends = self.configuration.settings.preset == Preset::Classic
             && wire::icmp::is_unreachable(packet)
             && self.may_end_by_error(index, direction.invert(), packet);
-        let place = if ends { Place::Ending(index) } else { Place::Table(index) };
-        Tracked { state: State::Related, direction: Some(direction), invalid: None, place }
+        let lookup = if ends { Lookup::Ending(index) } else { Lookup::Table(index) };
+        Tracked { state: State::Related, direction: Some(direction), invalid: None, lookup }
     }
 
     /// Whether an error that says that a packet sent in `direction` has not arrived may end its connection: anybody can send

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_used_again() {
+    fn slots_are_used_again() {
         let mut map = map(3);
         for round in 0..5 {
             for port in 0..3 {

@@ -35,7 +35,7 @@ pub(crate) struct Unconfirmed {
     pub(crate) reply: Tuple,
     /// The hash of that, if it was searched for: else it is the inverse of the original one.
     pub(crate) reply_hash: Option<Hash>,
-    /// The entry whose place it takes, and whose tuples are free for it.
+    /// The entry whose slot it takes, and whose tuples are free for it.
     pub(crate) replaces: Option<u32>,
     /// The closed entry whose reply tuple it takes.
     pub(crate) takes_over: Option<u32>,
@@ -91,7 +91,7 @@ impl Unconfirmed {
     }
 
     /// Whether another connection ends for it.
-    pub(crate) const fn takes_place(&self) -> bool {
+    pub(crate) const fn takes_slot(&self) -> bool {
         self.replaces.is_some() || self.takes_over.is_some()
     }
 

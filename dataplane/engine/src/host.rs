@@ -95,7 +95,7 @@ impl FrameSender {
         match write(&mut buffer.bytes) {
             Some(frame_bytes) => {
                 buffer.frame_bytes = frame_bytes;
-                // There are no more buffers than the ring has places.
+                // There are no more buffers than the ring has slots.
                 self.full.push(buffer).is_ok()
             }
             None => {
@@ -171,8 +171,8 @@ impl HostSide {
         let sent = self.to.send(|buffer| {
             let mut rest = buffer.get_mut(..frame_bytes)?;
             for piece in pieces {
-                let (place, behind) = rest.split_at_mut_checked(piece.len())?;
-                place.copy_from_slice(piece);
+                let (start, behind) = rest.split_at_mut_checked(piece.len())?;
+                start.copy_from_slice(piece);
                 rest = behind;
             }
             // A host takes only what is sent to it; by which port it came does not matter.

@@ -264,14 +264,14 @@ impl Links {
         self.neighbours.as_ref().map(Neighbours::counters).unwrap_or_default()
     }
 
-    /// Hands over the neighbours in so many places of the cache from `from` on; gives the place behind them, `None` at the end.
+    /// Hands over the neighbours in so many slots of the cache from `from` on; gives the slot behind them, `None` at the end.
     pub(crate) fn list_neighbours(
         &self,
         from: u32,
-        places: u32,
+        slots: u32,
         take: impl FnMut(NeighbourSnapshot),
     ) -> Option<u32> {
-        self.neighbours.as_ref()?.list(from, places, take)
+        self.neighbours.as_ref()?.list(from, slots, take)
     }
 
     /// Hands all that waits to the devices.

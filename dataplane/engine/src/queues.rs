@@ -67,9 +67,9 @@ impl Queues {
 
     /// Gives the worker its part of a port's host side.
     pub fn add_host(&mut self, PortId(port): PortId, side: HostSide) {
-        let place = usize::from(port);
-        self.hosts.resize_with(self.hosts.len().max(place + 1), || None);
-        self.hosts[place] = Some(side);
+        let port = usize::from(port);
+        self.hosts.resize_with(self.hosts.len().max(port + 1), || None);
+        self.hosts[port] = Some(side);
     }
 }
 

@@ -23,7 +23,7 @@ pub const PAGE: usize = 64;
 /// microseconds at most.
 pub const BLOCKS: usize = 32;
 
-/// Places of the neighbour cache on a page of neighbours: each is some cache lines from memory, too.
+/// Slots of the neighbour cache on a page of neighbours: each is some cache lines from memory, too.
 pub const NEIGHBOURS: usize = 256;
 
 /// One page of a listing that a worker fills, which may have nothing on it and yet not be the last. What is there from
@@ -65,12 +65,12 @@ impl<T: Listed> Page<T> {
         Self::from(0)
     }
 
-    /// The page that begins at a place of what is listed, to be filled.
-    pub fn from(place: u32) -> Self {
-        Self { cursor: place, items: Vec::with_capacity(T::PAGE), next: None }
+    /// The page that begins at a position of what is listed, to be filled.
+    pub fn from(cursor: u32) -> Self {
+        Self { cursor, items: Vec::with_capacity(T::PAGE), next: None }
     }
 
-    /// Fills the page by `list`, which begins at a place, looks at so many at most, and says where to go on.
+    /// Fills the page by `list`, which begins at a position, looks at so many at most, and says where to go on.
     fn fill_by(&mut self, list: impl FnOnce(u32, u32, &mut dyn FnMut(T)) -> Option<u32>) {
         let Self { cursor, items, next } = self;
         items.clear();
@@ -83,7 +83,7 @@ impl<T: Listed> Page<T> {
         &self.items
     }
 
-    /// The place where the page behind this one begins; `None` if this was the last.
+    /// The position where the page behind this one begins; `None` if this was the last.
     pub const fn next(&self) -> Option<u32> {
         self.next
     }

@@ -202,22 +202,22 @@ pub fn prefetch<T>(value: &T) {
     }
 }
 
-/// The places of a row that have this value, a bit each.
+/// The positions in a row that have this value, a bit each.
 #[inline(always)]
-pub fn places_of(row: &[u16; 16], value: u16) -> u16 {
+pub fn positions_of(row: &[u16; 16], value: u16) -> u16 {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the instructions are of SSE2, which every such processor has, and the two loads read what `row` holds.
     unsafe {
         use std::arch::x86_64::{
             _mm_cmpeq_epi16, _mm_loadu_si128, _mm_movemask_epi8, _mm_packs_epi16, _mm_set1_epi16,
         };
-        let [low, high] = [0, 8].map(|place| _mm_loadu_si128(row.as_ptr().add(place).cast()));
+        let [low, high] = [0, 8].map(|half| _mm_loadu_si128(row.as_ptr().add(half).cast()));
         let wanted = _mm_set1_epi16(value.cast_signed());
         let equal = _mm_packs_epi16(_mm_cmpeq_epi16(low, wanted), _mm_cmpeq_epi16(high, wanted));
         _mm_movemask_epi8(equal) as u16
     }
     #[cfg(not(target_arch = "x86_64"))]
-    row.iter().rev().fold(0, |places, one| places << 1 | u16::from(*one == value))
+    row.iter().rev().fold(0, |positions, one| positions << 1 | u16::from(*one == value))
 }
 
 #[cfg(test)]
@@ -225,11 +225,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_found_in_all_its_places() {
+    fn a_value_is_found_in_all_its_positions() {
         let mut row = [7; 16];
-        assert_eq!([0, 7].map(|value| places_of(&row, value)), [0, u16::MAX]);
+        assert_eq!([0, 7].map(|value| positions_of(&row, value)), [0, u16::MAX]);
         (row[0], row[9], row[15]) = (0, u16::MAX, 0x8000);
-        assert_eq!([0, u16::MAX, 0x8000].map(|value| places_of(&row, value)), [1, 1 << 9, 1 << 15]);
+        assert_eq!([0, u16::MAX, 0x8000].map(|value| positions_of(&row, value)), [1, 1 << 9, 1 << 15]);
     }
 
     #[test]

@@ -68,8 +68,8 @@ impl Burst {
     /// Puts a packet at the end; gives it back where the burst is full.
     pub fn push(&mut self, mbuf: Mbuf) -> Result<(), Mbuf> {
         match self.mbufs.get_mut(self.len) {
-            Some(place) => {
-                place.write(mbuf);
+            Some(slot) => {
+                slot.write(mbuf);
                 self.len += 1;
                 Ok(())
             }
@@ -89,11 +89,11 @@ impl Burst {
         drop(self.drain());
     }
 
-    /// Lets `fill` write packets behind those there are; it gets the first free place and the number of them,
+    /// Lets `fill` write packets behind those there are; it gets the first free slot and the number of them,
     /// and returns how many it wrote.
     ///
     /// # Safety
-    /// `fill` has initialised as many places as it returns (at most the number it was given) with packets
+    /// `fill` has initialised as many slots as it returns (at most the number it was given) with packets
     /// that fulfil [`Mbuf::from_raw`].
     pub(crate) unsafe fn fill(&mut self, fill: impl FnOnce(*mut *mut rte_mbuf, u16) -> u16) -> usize {
         let room = self.room();
@@ -160,7 +160,7 @@ impl Iterator for Drain<'_> {
         }
         let index = self.next;
         self.next += 1;
-        // SAFETY: the place was initialised, and neither `next..end` nor the burst's `len` covers it now.
+        // SAFETY: the slot was initialised, and neither `next..end` nor the burst's `len` covers it now.
         Some(unsafe { self.burst.mbufs[index].assume_init_read() })
     }
 
@@ -175,7 +175,7 @@ impl Drop for Drain<'_> {
     fn drop(&mut self) {
         let left = &mut self.burst.mbufs[self.next..self.end];
         if !left.is_empty() {
-            // SAFETY: the places are initialised and no one else's; an Mbuf is a pointer (repr(transparent)), and
+            // SAFETY: the slots are initialised and no one else's; an Mbuf is a pointer (repr(transparent)), and
             // the packets are given away.
             unsafe { dpdk_sys::rte_pktmbuf_free_bulk(left.as_mut_ptr().cast(), left.len() as u32) }
         }

@@ -36,7 +36,7 @@ pub struct DeviceInfo {
     pub(crate) rss_types: u64,
     /// Bytes of the hash key.
     pub(crate) rss_key_bytes: u8,
-    /// Places in the indirection table.
+    /// Entries of the indirection table.
     pub(crate) rss_table: u16,
     pub(crate) mtus: RangeInclusive<u16>,
     /// The kernel's number of the interface that the device sits on; zero where there is none.

@@ -65,10 +65,10 @@ fn packet_socket_on(fd: RawFd) -> Option<u32> {
 fn take_drops(socket: &OwnedFd) -> u32 {
     let mut stats = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
     let mut length = size_of_val(&stats) as libc::socklen_t;
-    let place: *mut c_void = (&raw mut stats).cast();
+    let into: *mut c_void = (&raw mut stats).cast();
     // SAFETY: `stats` has the length that is told, and any bytes are values of it.
     let status = unsafe {
-        libc::getsockopt(socket.as_raw_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS, place, &mut length)
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS, into, &mut length)
     };
     if status == 0 { stats.tp_drops } else { 0 }
 }

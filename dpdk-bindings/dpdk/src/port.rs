@@ -200,7 +200,7 @@ fn configure(
     }
     conf.rxmode.offloads &= info.rx_offloads;
     conf.txmode.offloads = dpdk_sys::DPDK_TX_OFFLOAD_MULTI_SEGS & info.tx_offloads;
-    // SAFETY: the port is attached and does not run. `conf` is copied, but of the key in it only its place, which
+    // SAFETY: the port is attached and does not run. `conf` is copied, but of the key in it only its address, which
     // `attached` keeps until the device is gone.
     let status = unsafe {
         dpdk_sys::rte_eth_dev_configure(attached.id(), options.rx_queues, options.tx_queues, &conf)

@@ -63,7 +63,7 @@ impl RxQueue {
     pub fn receive(&mut self, burst: &mut Burst) -> usize {
         let End { port_id, queue, .. } = self.end;
         // SAFETY: the port runs as long as `_port` is held, the queue is one of its own, and `&mut self` on
-        // the queue's only handle keeps other threads off. The driver initialises as many places as it
+        // the queue's only handle keeps other threads off. The driver initialises as many slots as it
         // returns with packets that it no longer owns.
         unsafe { burst.fill(|free, room| dpdk_sys::rte_eth_rx_burst(port_id, queue, free, room)) }
     }

@@ -10,7 +10,7 @@ use crate::{DeviceInfo, DpdkError};
 pub struct Rss {
     /// The Toeplitz key. A device takes as much of its start as it has room for.
     pub key: Vec<u8>,
-    /// The receive queue of each place of the indirection table, a power of two of them.
+    /// The receive queue of each entry of the indirection table, a power of two of them.
     pub table: Vec<u16>,
 }
 
@@ -112,18 +112,18 @@ impl Rss {
     /// Whether the device has the table now: as it is, or several times over where its own is larger.
     fn fill_table(&self, attached: &Attached, info: &DeviceInfo) -> Result<bool, DpdkError> {
         const GROUP: usize = dpdk_sys::RTE_ETH_RETA_GROUP_SIZE as usize;
-        let places = usize::from(info.rss_table);
-        if places == 0 || self.table.is_empty() {
+        let entries = usize::from(info.rss_table);
+        if entries == 0 || self.table.is_empty() {
             return Ok(false);
         }
         let empty = dpdk_sys::rte_eth_rss_reta_entry64 { mask: 0, reta: [0; GROUP] };
-        let mut groups = vec![empty; places.div_ceil(GROUP)];
-        for (place, queue) in (0..places).zip(self.table.iter().cycle()) {
-            let group = &mut groups[place / GROUP];
-            group.mask |= 1 << (place % GROUP);
-            group.reta[place % GROUP] = *queue;
+        let mut groups = vec![empty; entries.div_ceil(GROUP)];
+        for (index, queue) in (0..entries).zip(self.table.iter().cycle()) {
+            let group = &mut groups[index / GROUP];
+            group.mask |= 1 << (index % GROUP);
+            group.reta[index % GROUP] = *queue;
         }
-        // SAFETY: the port runs; `groups` has room for as many places as the call is told.
+        // SAFETY: the port runs; `groups` has room for as many entries as the call is told.
         let status = unsafe {
             dpdk_sys::rte_eth_dev_rss_reta_update(attached.id(), groups.as_mut_ptr(), info.rss_table)
         };
@@ -132,7 +132,7 @@ impl Rss {
         }
         DpdkError::check("rte_eth_dev_rss_reta_update", attached.name(), status)?;
         // A smaller table holds the start only, which may be all there is to it.
-        let fits = (0..self.table.len()).all(|place| self.table[place] == self.table[place % places]);
+        let fits = (0..self.table.len()).all(|index| self.table[index] == self.table[index % entries]);
         Ok(fits)
     }
 }

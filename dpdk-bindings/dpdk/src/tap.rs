@@ -26,13 +26,13 @@ impl Tap {
             OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
         // SAFETY: plain data for which zero is a value.
         let mut request: libc::ifreq = unsafe { mem::zeroed() };
-        // The last place stays zero: it ends the name.
-        let (_, places) = request.ifr_name.split_last_mut().ok_or(io::ErrorKind::InvalidInput)?;
-        if name.is_empty() || name.len() > places.len() {
+        // The last byte stays zero: it ends the name.
+        let (_, bytes) = request.ifr_name.split_last_mut().ok_or(io::ErrorKind::InvalidInput)?;
+        if name.is_empty() || name.len() > bytes.len() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        for (place, byte) in places.iter_mut().zip(name.bytes()) {
-            *place = byte.cast_signed();
+        for (to, byte) in bytes.iter_mut().zip(name.bytes()) {
+            *to = byte.cast_signed();
         }
         // Else a TAP of that name which outlived its program is taken over.
         request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_TUN_EXCL) as i16;

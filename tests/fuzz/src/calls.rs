@@ -7,11 +7,11 @@ use sluice_conntrack::helpers::HelperId;
 const fn message<const N: usize, const WORDS: usize>(kind: u16, words: [u16; WORDS]) -> [u8; N] {
     let header = [N as u16, 1, 0x1a2b, 0x3c4d, kind, 0];
     let mut message = [0; N];
-    let mut place = 0;
-    while place < header.len() + WORDS {
-        let word = if place < header.len() { header[place] } else { words[place - header.len()] };
-        [message[2 * place], message[2 * place + 1]] = word.to_be_bytes();
-        place += 1;
+    let mut index = 0;
+    while index < header.len() + WORDS {
+        let word = if index < header.len() { header[index] } else { words[index - header.len()] };
+        [message[2 * index], message[2 * index + 1]] = word.to_be_bytes();
+        index += 1;
     }
     message
 }

@@ -160,11 +160,11 @@ impl Control {
     fn arrives(&mut self, at: usize, frame: &[u8]) {
         let l4 = &frame[34..][..usize::from(u16::from_be_bytes([frame[16], frame[17]])) - 20];
         let [seq, ack] =
-            [4, 8].map(|place| u32::from_be_bytes(*l4[place..].first_chunk().expect("a header")));
+            [4, 8].map(|offset| u32::from_be_bytes(*l4[offset..].first_chunk().expect("a header")));
         let is_loose = self.is_loose;
         let End { got, awaited, first, sent, .. } = &mut self.ends[at];
-        for (place, byte) in (0..).zip(&l4[usize::from(l4[12] >> 4) * 4..]) {
-            let before = got.insert(seq.wrapping_add(place), *byte);
+        for (offset, byte) in (0..).zip(&l4[usize::from(l4[12] >> 4) * 4..]) {
+            let before = got.insert(seq.wrapping_add(offset), *byte);
             assert!(
                 is_loose || before.is_none_or(|before| before == *byte),
                 "text that is sent again is the same"

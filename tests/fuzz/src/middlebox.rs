@@ -292,15 +292,15 @@ fn check_datagrams(fragments: &[Received]) {
             assert_eq!(next, 0, "a datagram leaves at once");
             continue;
         }
-        let (start, end, is_last) = place(&packet.bytes[usize::from(headers.l3_offset)..]);
+        let (start, end, is_last) = position(&packet.bytes[usize::from(headers.l3_offset)..]);
         assert_eq!(start, next, "a datagram leaves whole and in order");
         next = if is_last { 0 } else { end };
     }
     assert_eq!(next, 0, "a datagram leaves with its last fragment");
 }
 
-/// The place of a fragment in its datagram, in bytes, and whether it is the last: read anew, as a second opinion.
-fn place(l3: &[u8]) -> (usize, usize, bool) {
+/// The position of a fragment in its datagram, in bytes, and whether it is the last: read anew, as a second opinion.
+fn position(l3: &[u8]) -> (usize, usize, bool) {
     let word = |at: usize| usize::from(u16::from_be_bytes([l3[at], l3[at + 1]]));
     if l3[0] >> 4 == 4 {
         let (field, bytes) = (word(6), word(2) - usize::from(l3[0] & 15) * 4);

@@ -15,7 +15,7 @@ use sluice_conntrack::{
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Places in the table: few, so that it is full soon.
+/// Slots of the table: few, so that it is full soon.
 pub(crate) const ROOM: u32 = 24;
 
 /// Time runs for some years and never to where it could not be added to.
@@ -61,7 +61,7 @@ fn port(order: u8) -> PortId {
     if order & 2 == 0 { port } else { port.host_side() }
 }
 
-/// Carries out all orders, and looks at every place of the shard after each.
+/// Carries out all orders, and looks at every slot of the shard after each.
 pub fn play(bytes: &[u8]) {
     let mut orders = Orders(bytes);
     let capacity = Capacity { entries: ROOM, seed: [1, 2, 3, 4], pages: sluice_memory::Pages::Ordinary };

@@ -14,7 +14,7 @@ pub(crate) struct Talk {
 pub(crate) enum Announcing {
     /// Lines that begin and end so.
     Lines { begins: [&'static [&'static [u8]]; 2], ending: &'static [u8] },
-    /// These bytes in any place, with so many behind them.
+    /// These bytes at any offset, with so many behind them.
     Bytes([Option<(&'static [u8], usize)>; 2]),
 }
 

@@ -21,7 +21,7 @@ const MATCHES: [(&str, &str); 12] = [
     ("helper", "helper"),
 ];
 
-/// A setting of nf_conntrack, and its place in the section `conntrack`.
+/// A setting of nf_conntrack, and its path in the section `conntrack`.
 const SYSCTLS: [(&str, &str); 38] = [
     ("max", "/max-entries"),
     ("expect_max", "/max-expectations"),
@@ -220,8 +220,8 @@ fn conntrack(sysctls: Option<&Value>) -> Result<Value> {
     let mut section = json!({ "preset": "linux", "max-entries": 262_144, "tcp": {}, "fragments": {},
         "timeouts": { "tcp": {}, "udp": {}, "gre": {}, "sctp": {} } });
     for (name, value) in sysctls.and_then(Value::as_object).into_iter().flatten() {
-        let place = SYSCTLS.iter().find(|(sysctl, _)| sysctl == name).map(|(_, place)| *place);
-        let Some((parent, key)) = place.and_then(|place| place.rsplit_once('/')) else { continue };
+        let path = SYSCTLS.iter().find(|(sysctl, _)| sysctl == name).map(|(_, path)| *path);
+        let Some((parent, key)) = path.and_then(|path| path.rsplit_once('/')) else { continue };
         let parent = section.pointer_mut(parent).context("no such section")?;
         let switch = matches!(
             key,

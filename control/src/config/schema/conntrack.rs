@@ -38,7 +38,7 @@ pub struct Conntrack {
     #[garde(skip)]
     pub quote_checksum: bool,
 
-    /// Answer a first packet that finds no place in the table, or no port to be translated to, with ICMP prohibited.
+    /// Answer a first packet that finds no slot in the table, or no port to be translated to, with ICMP prohibited.
     #[garde(skip)]
     pub reject_when_full: bool,
 

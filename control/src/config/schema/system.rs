@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::values::Size;
 
-/// Most workers: each has a place in the table by which NICs spread packets.
+/// Most workers: each has an entry in the table by which NICs spread packets.
 const MAX_WORKERS: usize = sluice_conntrack::steer::MAX_SHARDS as usize;
 
 /// Processor cores and memory.

@@ -92,20 +92,20 @@ mod tests {
         Announcements::new(&Steering::new(ShardId(1), 3).unwrap())
     }
 
-    const fn id(place: u32) -> ExpectationId {
-        ExpectationId { place, generation: 1 }
+    const fn id(slot: u32) -> ExpectationId {
+        ExpectationId { slot, generation: 1 }
     }
 
     #[test]
     fn each_other_shard_is_told_in_order() {
         let mut it = announcements();
         it.set_room(10);
-        for place in 0..3 {
-            it.push(id(place), &Expectation::default());
+        for slot in 0..3 {
+            it.push(id(slot), &Expectation::default());
         }
         for to in [ShardId(2), ShardId(0)] {
             assert!(!it.is_empty() && it.has(to));
-            let told: Vec<u32> = std::iter::from_fn(|| it.next(to)).map(|(id, _)| id.place).collect();
+            let told: Vec<u32> = std::iter::from_fn(|| it.next(to)).map(|(id, _)| id.slot).collect();
             assert_eq!(told, [0, 1, 2]);
         }
         assert!(it.is_empty());

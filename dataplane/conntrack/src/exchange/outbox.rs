@@ -131,8 +131,8 @@ impl Queue {
             self.waiting.push_back(Message::Release(tuple));
             return true;
         }
-        if let Some(place) = self.releases.get_mut(self.late) {
-            *place = tuple;
+        if let Some(slot) = self.releases.get_mut(self.late) {
+            *slot = tuple;
             self.late += 1;
         }
         false

@@ -53,7 +53,7 @@ impl Shard {
     /// The first packet of a call was decided about: neither direction is expected any more, whatever became of it.
     pub(super) fn conclude_call(&mut self, child: &Child) {
         let now = Tick::at(self.now);
-        if self.expectations.meet_call(child.id.place, &child.expectation.answer(), now) {
+        if self.expectations.meet_call(child.id.slot, &child.expectation.answer(), now) {
             self.count_met(&child.expectation);
         }
     }

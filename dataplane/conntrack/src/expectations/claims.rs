@@ -1,4 +1,4 @@
-//! Which expectations are still to be met: a word for each place, which all shards of a box see.
+//! Which expectations are still to be met: a word for each slot, which all shards of a box see.
 //!
 //! Nothing but expectations touches them. A word says all there is to know, so that no order with other memory matters: what
 //! is expected travels by message.
@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 /// Expectations that a box can have at a time, at most.
 pub(crate) const MAX_EXPECTATIONS: u32 = 1 << 16;
 
-/// Places of all shards together: more than can be taken, so that the others of a shard whose turn it is have room, too.
-const PLACES: u32 = 1 << 20;
+/// Slots of all shards together: more than can be taken, so that the others of a shard whose turn it is have room, too.
+const SLOTS: u32 = 1 << 20;
 
 /// In a word beside the generation: the expectation is held by the shard that decides about its child.
 const HELD: u32 = 1;
@@ -46,9 +46,9 @@ pub(super) enum Ended {
 pub struct Claims {
     /// Generation, and [`HELD`] or [`MET`]; 0 where nothing is expected.
     words: Arena<AtomicU32>,
-    /// The mark that the child at each place inherits: its master's, which may change.
+    /// The mark that the child in each slot inherits: its master's, which may change.
     marks: Arena<AtomicU32>,
-    /// Places of each shard.
+    /// Slots of each shard.
     slots: u32,
     /// Expectations that are to be met or held.
     all: AtomicU32,
@@ -66,7 +66,7 @@ impl Claims {
     /// # Errors
     /// When the host refuses the address space.
     pub fn new(shards: u16, entries: u32) -> io::Result<Self> {
-        let slots = (PLACES / u32::from(shards.max(1))).min(MAX_EXPECTATIONS);
+        let slots = (SLOTS / u32::from(shards.max(1))).min(MAX_EXPECTATIONS);
         Ok(Self {
             words: Arena::sparse(slots as usize * usize::from(shards))?,
             marks: Arena::sparse(slots as usize * usize::from(shards))?,
@@ -78,13 +78,13 @@ impl Claims {
         })
     }
 
-    /// Places of each shard.
+    /// Slots of each shard.
     pub(super) const fn slots(&self) -> u32 {
         self.slots
     }
 
-    /// Places of all shards.
-    pub(super) fn places(&self) -> u32 {
+    /// Slots of all shards.
+    pub(super) fn all_slots(&self) -> u32 {
         self.words.len() as u32
     }
 
@@ -102,17 +102,17 @@ impl Claims {
         self.by_helper.get(expectation.helper()? as usize)
     }
 
-    /// Makes an expectation one that is to be met, if fewer than so many are in all and of its helper. Its place is the shard's
+    /// Makes an expectation one that is to be met, if fewer than so many are in all and of its helper. Its slot is the shard's
     /// own, and free.
     pub(super) fn begin(
         &self,
-        place: u32,
+        slot: u32,
         generation: u32,
         expectation: &Expectation,
         max: u32,
         of_helper: u32,
     ) -> bool {
-        let Some(state) = self.words.get(place as usize) else { return false };
+        let Some(state) = self.words.get(slot as usize) else { return false };
         let take = |count: &AtomicU32, max| {
             count.fetch_update(Relaxed, Relaxed, |count| (count < max).then_some(count + 1)).is_ok()
         };
@@ -123,62 +123,62 @@ impl Claims {
             self.all.fetch_sub(1, Relaxed);
             return false;
         }
-        self.set_mark(place, expectation.mark);
+        self.set_mark(slot, expectation.mark);
         state.store(word(generation), Relaxed);
         true
     }
 
-    /// Has the child at a place inherit this mark.
-    pub(super) fn set_mark(&self, place: u32, mark: u32) {
-        if let Some(word) = self.marks.get(place as usize) {
+    /// Has the child in a slot inherit this mark.
+    pub(super) fn set_mark(&self, slot: u32, mark: u32) {
+        if let Some(word) = self.marks.get(slot as usize) {
             word.store(mark, Relaxed);
         }
     }
 
-    /// The mark that the child at a place inherits.
-    pub(super) fn mark(&self, place: u32) -> u32 {
-        self.marks.get(place as usize).map_or(0, |word| word.load(Relaxed))
+    /// The mark that the child in a slot inherits.
+    pub(super) fn mark(&self, slot: u32) -> u32 {
+        self.marks.get(slot as usize).map_or(0, |word| word.load(Relaxed))
     }
 
     /// Whether it is to be met.
-    pub(super) fn is_open(&self, place: u32, generation: u32) -> bool {
-        self.words.get(place as usize).is_some_and(|state| state.load(Relaxed) == word(generation))
+    pub(super) fn is_open(&self, slot: u32, generation: u32) -> bool {
+        self.words.get(slot as usize).is_some_and(|state| state.load(Relaxed) == word(generation))
     }
 
-    /// Whether nothing is expected any more at a place, and nobody holds what was.
-    pub(super) fn is_over(&self, place: u32) -> bool {
-        self.words.get(place as usize).is_none_or(|state| state.load(Relaxed) == 0)
+    /// Whether nothing is expected any more in a slot, and nobody holds what was.
+    pub(super) fn is_over(&self, slot: u32) -> bool {
+        self.words.get(slot as usize).is_none_or(|state| state.load(Relaxed) == 0)
     }
 
-    fn exchange(&self, place: u32, from: u32, to: u32) -> bool {
-        let state = self.words.get(place as usize);
+    fn exchange(&self, slot: u32, from: u32, to: u32) -> bool {
+        let state = self.words.get(slot as usize);
         state.is_some_and(|state| state.compare_exchange(from, to, Relaxed, Relaxed).is_ok())
     }
 
     /// Claims it, for whoever decides about a packet that meets it. False where it is to be met no more.
-    pub(super) fn claim(&self, place: u32, generation: u32) -> bool {
-        self.exchange(place, word(generation), word(generation) | HELD)
+    pub(super) fn claim(&self, slot: u32, generation: u32) -> bool {
+        self.exchange(slot, word(generation), word(generation) | HELD)
     }
 
     /// Gives it back, for another shard that is to decide. Says whether that can meet it: where it has ended meanwhile, it stays
     /// ended.
     pub(super) fn give_back(&self, child: &Child) -> bool {
-        let ExpectationId { place, generation } = child.id;
-        self.exchange(place, word(generation) | HELD, word(generation)) || self.is_open(place, generation)
+        let ExpectationId { slot, generation } = child.id;
+        self.exchange(slot, word(generation) | HELD, word(generation)) || self.is_open(slot, generation)
     }
 
     /// Uses up what was claimed.
     pub(super) fn use_up(&self, child: &Child) {
-        let ExpectationId { place, generation } = child.id;
-        if self.exchange(place, word(generation) | HELD, 0) {
+        let ExpectationId { slot, generation } = child.id;
+        if self.exchange(slot, word(generation) | HELD, 0) {
             self.count_end(&child.expectation);
         }
     }
 
     /// Ends it, whoever holds it.
-    pub(super) fn end(&self, place: u32, generation: u32, expectation: &Expectation) -> Ended {
+    pub(super) fn end(&self, slot: u32, generation: u32, expectation: &Expectation) -> Ended {
         let is_its = |state: u32| (state >> 2 == generation).then_some(0);
-        let state = self.words.get(place as usize);
+        let state = self.words.get(slot as usize);
         match state.and_then(|state| state.fetch_update(Relaxed, Relaxed, is_its).ok()) {
             None => Ended::Before,
             Some(state) if state & MET != 0 => Ended::Call,
@@ -190,8 +190,8 @@ impl Claims {
     }
 
     /// The call that is expected has come. False where that is known, or it is over.
-    pub(super) fn meet(&self, place: u32, generation: u32, expectation: &Expectation) -> bool {
-        let has_come = self.exchange(place, word(generation), word(generation) | MET);
+    pub(super) fn meet(&self, slot: u32, generation: u32, expectation: &Expectation) -> bool {
+        let has_come = self.exchange(slot, word(generation), word(generation) | MET);
         if has_come {
             self.count_end(expectation);
         }
@@ -199,8 +199,8 @@ impl Claims {
     }
 
     /// Whether it is a call that has come and is not over.
-    pub(super) fn is_met(&self, place: u32, generation: u32) -> bool {
-        self.words.get(place as usize).is_some_and(|state| state.load(Relaxed) == word(generation) | MET)
+    pub(super) fn is_met(&self, slot: u32, generation: u32) -> bool {
+        self.words.get(slot as usize).is_some_and(|state| state.load(Relaxed) == word(generation) | MET)
     }
 
     /// Counts a connection for its master.
@@ -209,7 +209,7 @@ impl Claims {
         let first = u64::from(master.generation) << 32 | 1;
         let begin = |word: u64| match ((word >> 32) as u32).wrapping_sub(master.generation) as i32 {
             0 => Some(word + 1),
-            // The place is another entry's by now.
+            // The slot is another entry's by now.
             1.. => None,
             _ => Some(first),
         };
@@ -237,7 +237,7 @@ impl Claims {
 
     /// The number of a master, whose shard's an expectation was.
     const fn master(&self, id: ExpectationId, master: EntryId) -> usize {
-        let shard = id.place / self.slots;
+        let shard = id.slot / self.slots;
         shard as usize * self.entries as usize + master.index as usize
     }
 

@@ -9,9 +9,9 @@ use zerocopy::FromZeros;
 /// Names an expectation for as long as it is to be met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, FromZeros)]
 pub struct ExpectationId {
-    /// Its place, the same in the tables of all shards.
-    pub place: u32,
-    /// Changes whenever the place is taken again.
+    /// Its slot, the same in the tables of all shards.
+    pub slot: u32,
+    /// Changes whenever the slot is taken again.
     pub generation: u32,
 }
 
@@ -150,7 +150,7 @@ pub struct Expectation {
     pub tuple: Tuple,
     /// The master's original tuple.
     pub master: Tuple,
-    /// Its entry, in the shard whose place this is.
+    /// Its entry, in the shard whose slot this is.
     pub(crate) master_id: EntryId,
     nat: ChildNat,
     /// When it is waited for no more.

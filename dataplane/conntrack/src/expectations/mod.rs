@@ -9,7 +9,7 @@
 //! ```text
 //!   the master's shard                                each other shard
 //!     | a packet announces a child: it is expected            |
-//!     |------------------ Announce(id, expectation) --------->| puts a copy at the same place
+//!     |------------------ Announce(id, expectation) --------->| puts a copy in the same slot
 //!     | the packet leaves, once all lanes have that           |
 //!     |                                                       |<== the child: claims the expectation
 //!     |        (one atomic word for each, in `Claims`)        |    by compare-and-exchange
@@ -18,14 +18,14 @@
 //! A shard hears what was said before it decides about a packet, so that there is a copy before there can be a child. Whether
 //! an expectation is still to be met is in one word that all shards see: whoever ends it, the master's shard or the one to
 //! which the child comes, ends it everywhere in one step. A copy whose word says otherwise is found no more, and gives way to
-//! the next one of its place, or goes when it expires: nobody has to be told.
+//! the next one of its slot, or goes when it expires: nobody has to be told.
 
 mod calls;
 mod child;
 mod claims;
 mod expectation;
-mod places;
 mod revision;
+mod slots;
 mod stage;
 mod table;
 

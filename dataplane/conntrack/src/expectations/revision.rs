@@ -17,15 +17,15 @@ impl Shard {
     pub(crate) fn is_expected_by_others(&self, master: u32, wanted: &Wanted) -> bool {
         let expectation = self.as_wanted(master, wanted);
         let rival = self.expectations.overlapping(&expectation, Tick::at(self.now));
-        rival.is_some_and(|place| !self.expectations.is_again(place, master, &expectation))
+        rival.is_some_and(|slot| !self.expectations.is_again(slot, master, &expectation))
     }
 
     /// Whether another master expects the very same, of the same class and for the same helper.
     pub(crate) fn is_expected_alike_by_others(&self, master: u32, wanted: &Wanted) -> bool {
         let expectation = self.as_wanted(master, wanted);
         let rival = self.expectations.overlapping(&expectation, Tick::at(self.now));
-        let is_others = |place: &u32| !self.expectations.is_again(*place, master, &expectation);
-        rival.filter(is_others).map(|place| self.expectations.at(place)).is_some_and(|rival| {
+        let is_others = |slot: &u32| !self.expectations.is_again(*slot, master, &expectation);
+        rival.filter(is_others).map(|slot| self.expectations.at(slot)).is_some_and(|rival| {
             rival.is_alike(&expectation) && rival.class == wanted.class && rival.helper() == wanted.helper
         })
     }
@@ -51,18 +51,18 @@ impl Shard {
         master: u32,
         is_it: impl Fn(&Expectation) -> bool,
     ) -> Option<Expectation> {
-        let places = self.expectations.of_master(self.newest_expectation(master));
-        let mut open = places.filter(|place| self.expectations.own(self.expectations.id(*place)).is_some());
-        open.find(|place| is_it(self.expectations.at(*place))).map(|place| *self.expectations.at(place))
+        let slots = self.expectations.of_master(self.newest_expectation(master));
+        let mut open = slots.filter(|slot| self.expectations.own(self.expectations.id(*slot)).is_some());
+        open.find(|slot| is_it(self.expectations.at(*slot))).map(|slot| *self.expectations.at(slot))
     }
 
     /// Ends all that an entry expects of which `is_it` holds.
     pub(crate) fn end_expectations_if(&mut self, master: u32, is_it: impl Fn(&Expectation) -> bool) {
         let mut next = self.expectations.of_master(self.newest_expectation(master)).next();
-        while let Some(place) = next {
-            next = self.expectations.of_master(place).nth(1);
-            if is_it(self.expectations.at(place)) {
-                self.end_expectation(place);
+        while let Some(slot) = next {
+            next = self.expectations.of_master(slot).nth(1);
+            if is_it(self.expectations.at(slot)) {
+                self.end_expectation(slot);
             }
         }
     }

@@ -16,11 +16,11 @@ use crate::tuple::{Direction, Tuple};
 use crate::unconfirmed::Unconfirmed;
 use crate::verdict::{Action, State, Verdict};
 
-/// Own places that are looked at for each that is taken, so that those which other shards have used up are few.
+/// Own slots that are looked at for each that is taken, so that those which other shards have used up are few.
 const TIDIED: u32 = 4;
 
-/// Places that one call of [`Shard::list_expectations`] looks at.
-const LISTED_PLACES: u32 = 1024;
+/// Slots that one call of [`Shard::list_expectations`] looks at.
+const LISTED_SLOTS: u32 = 1024;
 
 impl Shard {
     /// Expects something for the entry of this number. What that expects already is waited for anew. The packet that announces it
@@ -80,8 +80,8 @@ impl Shard {
         let mut expectation = Expectation::new(wanted, original, id, mark, deadline);
         expectation.is_inactive = is_inactive;
         match self.expectations.overlapping(&expectation, now) {
-            Some(place) if self.expectations.is_again(place, master, &expectation) => {
-                self.end_expectation(place);
+            Some(slot) if self.expectations.is_again(slot, master, &expectation) => {
+                self.end_expectation(slot);
             }
             Some(_) => return Err(Unexpected::Clash),
             None => self.make_way_for(master, &expectation, limits.of_class)?,
@@ -93,7 +93,7 @@ impl Shard {
         let max = self.configuration.settings.max_expectations;
         let id = self.expectations.insert(master, newest, &expectation, max, limits.of_helper);
         let id = id.ok_or(Unexpected::Full)?;
-        self.table.extend(master).set_newest_expectation(id.place);
+        self.table.extend(master).set_newest_expectation(id.slot);
         self.exchange.announce(id, &expectation);
         Ok(id)
     }
@@ -107,8 +107,8 @@ impl Shard {
 
     /// The port of its own that an entry has announced by one of this address; `None` where it expects nothing there.
     pub(crate) fn port_behind(&self, master: u32, address: u128, port: u16) -> Option<u16> {
-        let places = self.expectations.of_master(self.newest_expectation(master));
-        let expected = places.map(|place| self.expectations.at(place));
+        let slots = self.expectations.of_master(self.newest_expectation(master));
+        let expected = slots.map(|slot| self.expectations.at(slot));
         let mut there = expected.filter(|it| it.tuple.dst == address && it.tuple.selector.dport() == port);
         there.find_map(|expectation| Some(expectation.nat()?.port))
     }
@@ -116,12 +116,12 @@ impl Shard {
     /// Ends the oldest expectation of a master's class where there are as many as may be.
     fn make_way_for(&mut self, master: u32, wanted: &Expectation, max: u32) -> Result<(), Unexpected> {
         let newest = self.newest_expectation(master);
-        let of_class = |place: &u32| self.expectations.at(*place).class == wanted.class;
-        let is_open = |place: &u32| self.expectations.own(self.expectations.id(*place)).is_some();
+        let of_class = |slot: &u32| self.expectations.at(*slot).class == wanted.class;
+        let is_open = |slot: &u32| self.expectations.own(self.expectations.id(*slot)).is_some();
         let mut rivals = self.expectations.of_master(newest).filter(of_class).filter(is_open);
         let (mut count, mut oldest) = (0, None);
-        for place in rivals.by_ref() {
-            (count, oldest) = (count + 1, Some(place));
+        for slot in rivals.by_ref() {
+            (count, oldest) = (count + 1, Some(slot));
         }
         drop(rivals);
         match oldest.filter(|_| count >= max) {
@@ -140,23 +140,23 @@ impl Shard {
     /// Has the children of an entry inherit its new mark, on whatever shards they are to come.
     #[cold]
     pub(crate) fn mark_expectations(&self, master: u32, mark: u32) {
-        for place in self.expectations.of_master(self.newest_expectation(master)) {
-            self.expectations.claims().set_mark(place, mark);
+        for slot in self.expectations.of_master(self.newest_expectation(master)) {
+            self.expectations.claims().set_mark(slot, mark);
         }
     }
 
     /// Lets go of some own expectations that were used up by other shards.
     fn tidy_expectations(&mut self) {
         for _ in 0..TIDIED {
-            if let Some(place) = self.expectations.tidy() {
-                self.end_expectation(place);
+            if let Some(slot) = self.expectations.tidy() {
+                self.end_expectation(slot);
             }
         }
     }
 
     /// Ends an own expectation, in all shards at once.
-    pub(super) fn end_expectation(&mut self, place: u32) {
-        let removed = self.expectations.remove(place);
+    pub(super) fn end_expectation(&mut self, slot: u32) {
+        let removed = self.expectations.remove(slot);
         self.note_newest(&removed);
         self.end_call_of(&removed);
     }
@@ -167,13 +167,13 @@ impl Shard {
         }
     }
 
-    /// Ends what a connection that has ended expects; `newest` is the place of the newest.
+    /// Ends what a connection that has ended expects; `newest` is the slot of the newest.
     #[cold]
     pub(crate) fn end_expectations_of(&mut self, newest: u32) {
         let mut next = self.expectations.of_master(newest).next();
-        while let Some(place) = next {
-            next = self.expectations.of_master(place).nth(1);
-            let removed = self.expectations.remove(place);
+        while let Some(slot) = next {
+            next = self.expectations.of_master(slot).nth(1);
+            let removed = self.expectations.remove(slot);
             self.end_call_of(&removed);
         }
     }
@@ -193,11 +193,11 @@ impl Shard {
 
     /// Ends an expectation of this shard's. False where it has ended already.
     pub fn unexpect(&mut self, id: ExpectationId) -> bool {
-        let place = self.expectations.own(id);
-        if let Some(place) = place {
-            self.end_expectation(place);
+        let slot = self.expectations.own(id);
+        if let Some(slot) = slot {
+            self.end_expectation(slot);
         }
-        place.is_some()
+        slot.is_some()
     }
 
     /// Expects something for the connection whose original tuple this is; `None` where there is no such connection here.
@@ -229,18 +229,18 @@ impl Shard {
     pub fn delete_expectations(&mut self, mut wanted: impl FnMut(&ExpectationSnapshot) -> bool) -> u32 {
         let now = Tick::at(self.now);
         let (mut next, mut count) = (self.expectations.next_own(0, now), 0);
-        while let Some(place) = next {
-            if wanted(&self.expectation_snapshot(place)) {
-                self.end_expectation(place);
+        while let Some(slot) = next {
+            if wanted(&self.expectation_snapshot(slot)) {
+                self.end_expectation(slot);
                 count += 1;
             }
-            next = self.expectations.next_own(place + 1, now);
+            next = self.expectations.next_own(slot + 1, now);
         }
         count
     }
 
-    /// Walks what this shard expects from the place `cursor` on, at most `most` of it and as many places as a worker has time
-    /// for; gives the place to go on from, which may come without any expectation, or `None` at the end.
+    /// Walks what this shard expects from the slot `cursor` on, at most `most` of it and as many slots as a worker has time
+    /// for; gives the slot to go on from, which may come without any expectation, or `None` at the end.
     pub fn list_expectations(
         &self,
         cursor: u32,
@@ -248,18 +248,18 @@ impl Shard {
         mut visit: impl FnMut(ExpectationId, ExpectationSnapshot),
     ) -> Option<u32> {
         let now = Tick::at(self.now);
-        let mut places = self.expectations.own_places(cursor);
+        let mut slots = self.expectations.own_slots(cursor);
         let mut visited = 0;
-        for place in places.by_ref().take(LISTED_PLACES as usize) {
-            if self.expectations.is_to_be_met(place, now) {
-                visit(self.expectations.id(place), self.expectation_snapshot(place));
+        for slot in slots.by_ref().take(LISTED_SLOTS as usize) {
+            if self.expectations.is_to_be_met(slot, now) {
+                visit(self.expectations.id(slot), self.expectation_snapshot(slot));
                 visited += 1;
             }
             if visited >= most {
                 break;
             }
         }
-        places.next()
+        slots.next()
     }
 
     /// Makes a connection a child whose first packet meets an expectation, or was one before: the packet is RELATED.
@@ -281,14 +281,14 @@ impl Shard {
     fn meet(&mut self, tuple: &Tuple) -> Option<Child> {
         let now = Tick::at(self.now);
         loop {
-            let place = self.expectations.find(tuple, now)?;
-            if self.expectations.claim(place) {
-                let mark = self.expectations.claims().mark(place);
-                let expectation = self.expectations.at(place).with_mark(mark);
+            let slot = self.expectations.find(tuple, now)?;
+            if self.expectations.claim(slot) {
+                let mark = self.expectations.claims().mark(slot);
+                let expectation = self.expectations.at(slot).with_mark(mark);
                 if !expectation.is_call() {
                     self.count_met(&expectation);
                 }
-                return Some(Child { id: self.expectations.id(place), expectation });
+                return Some(Child { id: self.expectations.id(slot), expectation });
             }
         }
     }
@@ -329,7 +329,7 @@ impl Shard {
         }
     }
 
-    fn expectation_snapshot(&self, place: u32) -> ExpectationSnapshot {
-        ExpectationSnapshot::of(self.expectations.at(place), self.now)
+    fn expectation_snapshot(&self, slot: u32) -> ExpectationSnapshot {
+        ExpectationSnapshot::of(self.expectations.at(slot), self.now)
     }
 }

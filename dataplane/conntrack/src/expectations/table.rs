@@ -1,8 +1,8 @@
-//! The table of a shard: what it expects itself, at places of its own, and copies of what other shards expect, at theirs.
+//! The table of a shard: what it expects itself, in slots of its own, and copies of what other shards expect, at theirs.
 
 use super::claims::{Claims, Ended, MAX_GENERATION};
 use super::expectation::{Expectation, ExpectationId};
-use super::places::{Place, Places};
+use super::slots::{Slot, Slots};
 use crate::entries::NONE;
 use crate::ids::HelperId;
 use crate::steer::Steering;
@@ -39,20 +39,20 @@ pub(super) struct Removed {
 /// The table.
 #[derive(Debug)]
 pub(crate) struct Expectations {
-    places: Places,
+    slots: Slots,
     /// The first of each chain, plus one; 0 where there is none.
     buckets: Arena<u32>,
     key: RandomState,
     wheel: Wheel,
-    /// Places in chains.
+    /// Slots in chains.
     len: u32,
-    /// The first of its own places.
+    /// The first of its own slots.
     own: u32,
-    /// First of the own places given back.
+    /// First of the own slots given back.
     free: u32,
-    /// Own places from here on have never been taken.
+    /// Own slots from here on have never been taken.
     untouched: u32,
-    /// The own place that is tidied next.
+    /// The own slot that is tidied next.
     hand: u32,
     claims: Arc<Claims>,
 }
@@ -70,7 +70,7 @@ impl Expectations {
     ) -> io::Result<Self> {
         let own = u32::from(steering.own().0) * claims.slots();
         Ok(Self {
-            places: Places::new(claims.places())?,
+            slots: Slots::new(claims.all_slots())?,
             buckets: Arena::sparse(BUCKETS)?,
             key: RandomState::with_seeds(a, b, c, d),
             wheel: Wheel::new(now),
@@ -88,7 +88,7 @@ impl Expectations {
     /// # Errors
     /// When the host refuses the address space.
     pub(crate) fn join(&mut self, claims: Arc<Claims>, steering: &Steering) -> io::Result<()> {
-        self.places = Places::new(claims.places())?;
+        self.slots = Slots::new(claims.all_slots())?;
         self.own = u32::from(steering.own().0) * claims.slots();
         (self.untouched, self.hand) = (self.own, self.own);
         self.claims = claims;
@@ -106,31 +106,31 @@ impl Expectations {
         self.len == 0
     }
 
-    /// What a place holds that is in use.
-    pub(super) fn at(&self, place: u32) -> &Expectation {
-        &self.places.at(place).expectation
+    /// What a slot holds that is in use.
+    pub(super) fn at(&self, slot: u32) -> &Expectation {
+        &self.slots.at(slot).expectation
     }
 
-    /// The name of what a place holds.
-    pub(super) fn id(&self, place: u32) -> ExpectationId {
-        ExpectationId { place, generation: self.places.at(place).generation }
+    /// The name of what a slot holds.
+    pub(super) fn id(&self, slot: u32) -> ExpectationId {
+        ExpectationId { slot, generation: self.slots.at(slot).generation }
     }
 
-    /// The place of an own expectation, if it is to be met yet.
+    /// The slot of an own expectation, if it is to be met yet.
     pub(super) fn own(&self, id: ExpectationId) -> Option<u32> {
-        let ExpectationId { place, generation } = id;
-        let is_own = (self.own..self.untouched).contains(&place);
-        (is_own && self.places.at(place).generation == generation && self.is_open(place)).then_some(place)
+        let ExpectationId { slot, generation } = id;
+        let is_own = (self.own..self.untouched).contains(&slot);
+        (is_own && self.slots.at(slot).generation == generation && self.is_open(slot)).then_some(slot)
     }
 
-    fn is_open(&self, place: u32) -> bool {
-        let Place { is_chained, generation, .. } = *self.places.at(place);
-        is_chained && self.claims.is_open(place, generation)
+    fn is_open(&self, slot: u32) -> bool {
+        let Slot { is_chained, generation, .. } = *self.slots.at(slot);
+        is_chained && self.claims.is_open(slot, generation)
     }
 
-    /// The first own expectation that is to be met at `now`, from a place of this number on.
-    pub(super) fn next_own(&self, place: u32, now: Tick) -> Option<u32> {
-        self.own_places(place).find(|place| self.is_to_be_met(*place, now))
+    /// The first own expectation that is to be met at `now`, from a slot of this number on.
+    pub(super) fn next_own(&self, slot: u32, now: Tick) -> Option<u32> {
+        self.own_slots(slot).find(|slot| self.is_to_be_met(*slot, now))
     }
 
     fn bucket(&self, tuple: &Tuple) -> usize {
@@ -141,52 +141,52 @@ impl Expectations {
     /// What is to be met at `now`, or was met and goes on, of the chain that packets of this tuple look through.
     fn chain(&self, tuple: &Tuple, now: Tick) -> impl Iterator<Item = u32> {
         let first = self.buckets[self.bucket(tuple)].wrapping_sub(1);
-        let next = |place: &u32| Some(self.places.at(*place).next).filter(|next| *next != NONE);
+        let next = |slot: &u32| Some(self.slots.at(*slot).next).filter(|next| *next != NONE);
         std::iter::successors(Some(first).filter(|first| *first != NONE), next)
-            .filter(move |place| self.is_to_be_met(*place, now) || self.is_call_on(*place))
+            .filter(move |slot| self.is_to_be_met(*slot, now) || self.is_call_on(*slot))
     }
 
-    /// Whether a place holds a call that has come and is not over.
-    fn is_call_on(&self, place: u32) -> bool {
-        let Place { is_chained, generation, .. } = *self.places.at(place);
-        is_chained && self.claims.is_met(place, generation)
+    /// Whether a slot holds a call that has come and is not over.
+    fn is_call_on(&self, slot: u32) -> bool {
+        let Slot { is_chained, generation, .. } = *self.slots.at(slot);
+        is_chained && self.claims.is_met(slot, generation)
     }
 
     /// The whole tuple of a packet of a call, whose header has the id of one end only; `None` where there is no such call.
     pub(super) fn call(&self, tuple: &Tuple, now: Tick) -> Option<Tuple> {
-        let mut met = self.chain(tuple, now).map(|place| self.at(place)).filter(|it| it.is_met_by(tuple));
+        let mut met = self.chain(tuple, now).map(|slot| self.at(slot)).filter(|it| it.is_met_by(tuple));
         met.find(|expectation| expectation.is_call()).map(|call| call.tuple)
     }
 
-    /// The call that is met in its direction by this place is met in the other by packets of this tuple, too.
-    pub(super) fn meet_call(&self, place: u32, answer: &Tuple, now: Tick) -> bool {
-        let master = self.at(place).master_id;
+    /// The call that is met in its direction by this slot is met in the other by packets of this tuple, too.
+    pub(super) fn meet_call(&self, slot: u32, answer: &Tuple, now: Tick) -> bool {
+        let master = self.at(slot).master_id;
         let is_other = |other: &u32| self.at(*other).is_call() && self.at(*other).master_id == master;
         let other = self.chain(answer, now).filter(is_other).find(|other| self.at(*other).is_met_by(answer));
-        let meet = |place| self.claims.meet(place, self.places.at(place).generation, self.at(place));
+        let meet = |slot| self.claims.meet(slot, self.slots.at(slot).generation, self.at(slot));
         other.map(meet);
-        meet(place)
+        meet(slot)
     }
 
     /// The newest expectation that a packet of this tuple meets at `now`.
     pub(super) fn find(&self, tuple: &Tuple, now: Tick) -> Option<u32> {
-        self.chain(tuple, now).find(|place| self.at(*place).is_met_by(tuple))
+        self.chain(tuple, now).find(|slot| self.at(*slot).is_met_by(tuple))
     }
 
     /// What a packet could meet as well that meets this one.
     pub(super) fn overlapping(&self, wanted: &Expectation, now: Tick) -> Option<u32> {
-        self.chain(&wanted.tuple, now).find(|place| self.at(*place).overlaps(wanted))
+        self.chain(&wanted.tuple, now).find(|slot| self.at(*slot).overlaps(wanted))
     }
 
     /// Whether it is what an entry expects, of that class and met by the same packets.
-    pub(super) fn is_again(&self, place: u32, master: u32, wanted: &Expectation) -> bool {
-        let own = (self.own..self.untouched).contains(&place) && self.places.at(place).master == master;
-        own && self.at(place).class == wanted.class && self.at(place).is_alike(wanted)
+    pub(super) fn is_again(&self, slot: u32, master: u32, wanted: &Expectation) -> bool {
+        let own = (self.own..self.untouched).contains(&slot) && self.slots.at(slot).master == master;
+        own && self.at(slot).class == wanted.class && self.at(slot).is_alike(wanted)
     }
 
     /// The expectations of a master from the newest on, be they still to be met or not.
     pub(super) fn of_master(&self, newest: u32) -> impl Iterator<Item = u32> {
-        let older = |place: &u32| Some(self.places.at(*place).older).filter(|older| *older != NONE);
+        let older = |slot: &u32| Some(self.slots.at(*slot).older).filter(|older| *older != NONE);
         std::iter::successors(Some(newest).filter(|newest| *newest != NONE), older)
     }
 
@@ -201,14 +201,14 @@ impl Expectations {
         of_helper: u32,
     ) -> Option<ExpectationId> {
         let fresh = self.free == NONE;
-        let place = if fresh { self.untouched } else { self.free };
-        if fresh && place - self.own >= self.claims.slots() {
+        let slot = if fresh { self.untouched } else { self.free };
+        if fresh && slot - self.own >= self.claims.slots() {
             return None;
         }
-        let Place { generation, next, .. } = *self.places.at(place);
+        let Slot { generation, next, .. } = *self.slots.at(slot);
         // A word has room for 30 bits of it, and 0 stands for nothing.
         let generation = if generation >= MAX_GENERATION { 1 } else { generation + 1 };
-        if !self.claims.begin(place, generation, expectation, max, of_helper) {
+        if !self.claims.begin(slot, generation, expectation, max, of_helper) {
             return None;
         }
         if fresh {
@@ -217,70 +217,70 @@ impl Expectations {
             self.free = next;
         }
         if newest != NONE {
-            self.places.at_mut(newest).newer = place;
+            self.slots.at_mut(newest).newer = slot;
         }
-        let id = ExpectationId { place, generation };
+        let id = ExpectationId { slot, generation };
         self.link(id, expectation, [master, newest]);
         Some(id)
     }
 
-    /// Puts a copy of what another shard expects at its place, instead of what was there.
+    /// Puts a copy of what another shard expects at its slot, instead of what was there.
     pub(crate) fn copy(&mut self, id: ExpectationId, expectation: &Expectation) {
-        if self.places.get(id.place).is_some_and(|place| place.is_chained) {
-            self.unlink(id.place);
-            self.wheel.disarm(&mut self.places, id.place);
+        if self.slots.get(id.slot).is_some_and(|slot| slot.is_chained) {
+            self.unlink(id.slot);
+            self.wheel.disarm(&mut self.slots, id.slot);
         }
-        if self.places.get(id.place).is_some() {
+        if self.slots.get(id.slot).is_some() {
             self.link(id, expectation, [NONE, NONE]);
         }
     }
 
     fn link(&mut self, id: ExpectationId, expectation: &Expectation, [master, older]: [u32; 2]) {
-        let ExpectationId { place, generation } = id;
+        let ExpectationId { slot, generation } = id;
         let bucket = self.bucket(&expectation.tuple);
-        let next = std::mem::replace(&mut self.buckets[bucket], place + 1).wrapping_sub(1);
+        let next = std::mem::replace(&mut self.buckets[bucket], slot + 1).wrapping_sub(1);
         let timer = Timer::default();
         let expectation = *expectation;
-        *self.places.at_mut(place) =
-            Place { expectation, generation, timer, is_chained: true, next, master, older, newer: NONE };
-        self.wheel.arm(&mut self.places, place);
+        *self.slots.at_mut(slot) =
+            Slot { expectation, generation, timer, is_chained: true, next, master, older, newer: NONE };
+        self.wheel.arm(&mut self.slots, slot);
         self.len += 1;
     }
 
-    /// Takes a place out of its chain.
-    fn unlink(&mut self, place: u32) {
-        let Place { expectation, next, .. } = *self.places.at(place);
+    /// Takes a slot out of its chain.
+    fn unlink(&mut self, slot: u32) {
+        let Slot { expectation, next, .. } = *self.slots.at(slot);
         let bucket = self.bucket(&expectation.tuple);
         let mut before = self.buckets[bucket].wrapping_sub(1);
-        if before == place {
+        if before == slot {
             self.buckets[bucket] = next.wrapping_add(1);
         } else {
-            while self.places.at(before).next != place {
-                before = self.places.at(before).next;
+            while self.slots.at(before).next != slot {
+                before = self.slots.at(before).next;
             }
-            self.places.at_mut(before).next = next;
+            self.slots.at_mut(before).next = next;
         }
-        self.places.at_mut(place).is_chained = false;
+        self.slots.at_mut(slot).is_chained = false;
         self.len -= 1;
     }
 
     /// Lets go of an own expectation, which is ended in all shards from now on.
-    pub(super) fn remove(&mut self, place: u32) -> Removed {
-        self.wheel.disarm(&mut self.places, place);
-        self.remove_disarmed(place)
+    pub(super) fn remove(&mut self, slot: u32) -> Removed {
+        self.wheel.disarm(&mut self.slots, slot);
+        self.remove_disarmed(slot)
     }
 
-    fn remove_disarmed(&mut self, place: u32) -> Removed {
-        self.unlink(place);
-        let Place { expectation, generation, master, older, newer, .. } = *self.places.at(place);
-        let ended = self.claims.end(place, generation, &expectation);
+    fn remove_disarmed(&mut self, slot: u32) -> Removed {
+        self.unlink(slot);
+        let Slot { expectation, generation, master, older, newer, .. } = *self.slots.at(slot);
+        let ended = self.claims.end(slot, generation, &expectation);
         if older != NONE {
-            self.places.at_mut(older).newer = newer;
+            self.slots.at_mut(older).newer = newer;
         }
         if newer != NONE {
-            self.places.at_mut(newer).older = older;
+            self.slots.at_mut(newer).older = older;
         }
-        self.places.at_mut(place).next = std::mem::replace(&mut self.free, place);
+        self.slots.at_mut(slot).next = std::mem::replace(&mut self.free, slot);
         let newest = (newer == NONE).then_some(older);
         let call = [expectation.tuple, expectation.answer()];
         Removed { master, newest, helper: expectation.helper(), ended, call }
@@ -290,17 +290,17 @@ impl Expectations {
     /// `None` when there is none for the time being, or when `budget` is used up.
     pub(super) fn remove_expired(&mut self, now: Tick, budget: &mut u32) -> Option<Option<Removed>> {
         loop {
-            let place = self.wheel.next_due(&mut self.places, now, budget)?;
-            if !self.at(place).deadline.is_due(now) {
-                self.wheel.arm(&mut self.places, place);
-            } else if self.is_call_on(place) {
-                self.places.at_mut(place).expectation.deadline = now.after_ms(CALL_MS);
-                self.wheel.arm(&mut self.places, place);
-            } else if self.places.at(place).master == NONE {
-                self.unlink(place);
+            let slot = self.wheel.next_due(&mut self.slots, now, budget)?;
+            if !self.at(slot).deadline.is_due(now) {
+                self.wheel.arm(&mut self.slots, slot);
+            } else if self.is_call_on(slot) {
+                self.slots.at_mut(slot).expectation.deadline = now.after_ms(CALL_MS);
+                self.wheel.arm(&mut self.slots, slot);
+            } else if self.slots.at(slot).master == NONE {
+                self.unlink(slot);
                 return Some(None);
             } else {
-                return Some(Some(self.remove_disarmed(place)));
+                return Some(Some(self.remove_disarmed(slot)));
             }
         }
     }
@@ -315,25 +315,25 @@ impl Expectations {
         self.wheel = Wheel::new(now);
     }
 
-    /// Goes on to the next own place; gives it where another shard has used up what it holds.
+    /// Goes on to the next own slot; gives it where another shard has used up what it holds.
     pub(super) fn tidy(&mut self) -> Option<u32> {
-        let place = self.hand;
-        self.hand = if place + 1 < self.untouched { place + 1 } else { self.own };
-        let is_used_up = self.places.at(place).is_chained && self.claims.is_over(place);
-        is_used_up.then_some(place)
+        let slot = self.hand;
+        self.hand = if slot + 1 < self.untouched { slot + 1 } else { self.own };
+        let is_used_up = self.slots.at(slot).is_chained && self.claims.is_over(slot);
+        is_used_up.then_some(slot)
     }
 
-    /// The own places from this number on that have ever been taken.
-    pub(super) fn own_places(&self, cursor: u32) -> Range<u32> {
+    /// The own slots from this number on that have ever been taken.
+    pub(super) fn own_slots(&self, cursor: u32) -> Range<u32> {
         cursor.max(self.own)..self.untouched
     }
 
-    /// Whether a place holds what is to be met at `now`.
-    pub(super) fn is_to_be_met(&self, place: u32, now: Tick) -> bool {
-        self.is_open(place) && !self.at(place).deadline.is_due(now)
+    /// Whether a slot holds what is to be met at `now`.
+    pub(super) fn is_to_be_met(&self, slot: u32, now: Tick) -> bool {
+        self.is_open(slot) && !self.at(slot).deadline.is_due(now)
     }
 
-    /// Looks at every place in use: each is in the chain of its tuple and on the wheel, and an own one among those of its master, of
+    /// Looks at every slot in use: each is in the chain of its tuple and on the wheel, and an own one among those of its master, of
     /// which `newest` says the newest.
     ///
     /// # Errors
@@ -341,19 +341,19 @@ impl Expectations {
     pub(crate) fn check(&self, newest: impl Fn(u32) -> u32) -> Result<(), String> {
         let mut chained = 0;
         for bucket in self.buckets.iter() {
-            let mut place = bucket.wrapping_sub(1);
-            while place != NONE {
-                let Place { expectation, is_chained, master, next, .. } = *self.places.at(place);
+            let mut slot = bucket.wrapping_sub(1);
+            while slot != NONE {
+                let Slot { expectation, is_chained, master, next, .. } = *self.slots.at(slot);
                 if !is_chained || self.buckets[self.bucket(&expectation.tuple)] != *bucket {
-                    return Err(format!("place {place} is in a chain that is not its own"));
+                    return Err(format!("slot {slot} is in a chain that is not its own"));
                 }
-                if master != NONE && !self.of_master(newest(master)).any(|own| own == place) {
-                    return Err(format!("place {place} is not among those of entry {master}"));
+                if master != NONE && !self.of_master(newest(master)).any(|own| own == slot) {
+                    return Err(format!("slot {slot} is not among those of entry {master}"));
                 }
-                (chained, place) = (chained + 1, next);
+                (chained, slot) = (chained + 1, next);
             }
         }
-        let armed = self.wheel.check(&self.places)?;
+        let armed = self.wheel.check(&self.slots)?;
         match self.len {
             len if len == chained && len as usize == armed => Ok(()),
             len => Err(format!("{chained} expectations in chains and {armed} on the wheel for {len}")),
@@ -361,15 +361,15 @@ impl Expectations {
     }
 
     /// Claims what a packet meets, if it is to be met yet, and is met but once.
-    pub(super) fn claim(&self, place: u32) -> bool {
-        let Place { expectation, generation, .. } = self.places.at(place);
+    pub(super) fn claim(&self, slot: u32) -> bool {
+        let Slot { expectation, generation, .. } = self.slots.at(slot);
         if expectation.is_call() {
             // One shard only decides about it.
-            self.is_open(place) || self.is_call_on(place)
+            self.is_open(slot) || self.is_call_on(slot)
         } else if expectation.one_shot {
-            self.claims.claim(place, *generation)
+            self.claims.claim(slot, *generation)
         } else {
-            self.claims.is_open(place, *generation)
+            self.claims.is_open(slot, *generation)
         }
     }
 }

@@ -26,8 +26,8 @@ impl MacAddresses {
 
     /// Says what a port has.
     pub(crate) fn set(&mut self, port: PortId, mac: MacAddress) {
-        if let Some(place) = self.0.get_mut(usize::from(port.0)) {
-            *place = Some(mac);
+        if let Some(known) = self.0.get_mut(usize::from(port.0)) {
+            *known = Some(mac);
         }
     }
 }

@@ -94,7 +94,7 @@ pub(super) fn find<F: Frame>(frame: &F, headers: &Headers) -> Option<FragmentOff
     match headers.tuple.family() {
         Family::V4 => Some(FragmentOffsets { l3, payload: headers.l4_offset }),
         Family::V6 => {
-            let header = ipv6::fragment_header_place(frame.head().get(usize::from(l3)..)?)?;
+            let header = ipv6::fragment_header_offset(frame.head().get(usize::from(l3)..)?)?;
             let payload = l3 + (header + ipv6::FRAGMENT_HEADER_BYTES) as u16;
             let offsets = FragmentOffsets { l3, payload };
             Piece::read(frame, offsets, 0).filter(|piece| !piece.is_odd()).map(|_| offsets)

@@ -76,7 +76,7 @@ impl<'a> Binding<'a> {
         let family = original.family();
         let own = self.own_address(facts.ingress, original.source());
         let mut rules = self.configuration.nat.destination.iter().enumerate();
-        let Some((place, compiled)) = rules.find(|(_, compiled)| compiled.applies(facts, own.is_some()))
+        let Some((rule, compiled)) = rules.find(|(_, compiled)| compiled.applies(facts, own.is_some()))
         else {
             return false;
         };
@@ -86,7 +86,7 @@ impl<'a> Binding<'a> {
         let port = original.selector.dport();
         let is_random = compiled.rule.random;
         let random = hash_of(self.search.key, original);
-        unconfirmed.bound_by.set_destination(place);
+        unconfirmed.bound_by.set_destination(rule);
         unconfirmed.hairpin = compiled.rule.hairpin;
         unconfirmed.reply.src = candidate.address;
         // An ICMP message has no port that its destination goes by.
@@ -161,8 +161,8 @@ impl<'a> Binding<'a> {
     ) -> Option<Bound> {
         let rules = &self.configuration.nat.source;
         // A box without an address to masquerade as refuses: what a rule wants hidden must not be seen.
-        if let Some(place) = rules.iter().position(|compiled| compiled.applies(facts, true)) {
-            return self.bind_by(place, rules.get(place)?, unconfirmed, facts, egress);
+        if let Some(rule) = rules.iter().position(|compiled| compiled.applies(facts, true)) {
+            return self.bind_by(rule, rules.get(rule)?, unconfirmed, facts, egress);
         }
         let is_hairpin = unconfirmed.hairpin && egress.port == facts.ingress;
         let own = if is_hairpin { self.masquerade_address(egress) } else { None };
@@ -171,10 +171,10 @@ impl<'a> Binding<'a> {
         Some(Bound::of(self.commit_anywhere(unconfirmed, &candidate)))
     }
 
-    /// Binds the source by the rule at `place`; `None` where that says to keep it.
+    /// Binds the source by the rule that has the number `rule`; `None` where that says to keep it.
     fn bind_by(
         &mut self,
-        place: usize,
+        rule: usize,
         compiled: &'a CompiledRule,
         unconfirmed: &mut Unconfirmed,
         facts: &Facts,
@@ -194,7 +194,7 @@ impl<'a> Binding<'a> {
                 return Some(if delegated { Bound::Exhausted } else { Bound::Elsewhere(home) });
             }
         }
-        unconfirmed.bound_by.set_source(place);
+        unconfirmed.bound_by.set_source(rule);
         unconfirmed.masqueraded = target.own_ports().is_some();
         let own = if unconfirmed.masqueraded { self.masquerade_address(egress) } else { None };
         if unconfirmed.masqueraded && own.is_none() {

@@ -214,7 +214,7 @@ impl Part {
     }
 
     fn contains(&self, address: u128) -> bool {
-        address.checked_sub(self.first).is_some_and(|place| place < u128::from(self.size))
+        address.checked_sub(self.first).is_some_and(|index| index < u128::from(self.size))
     }
 }
 
@@ -228,13 +228,13 @@ impl Pool {
     /// The address of this number, counted again and again through all parts.
     #[inline]
     fn candidate(&self, choice: u64) -> Option<Candidate<'_>> {
-        let mut place = choice.checked_rem(self.size)?;
+        let mut index = choice.checked_rem(self.size)?;
         for part in &self.parts {
-            if place < part.size {
-                let address = part.first + u128::from(place);
+            if index < part.size {
+                let address = part.first + u128::from(index);
                 return Some(Candidate { address, ports: &part.ports, steers: true });
             }
-            place -= part.size;
+            index -= part.size;
         }
         None
     }

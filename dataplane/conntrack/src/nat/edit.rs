@@ -220,7 +220,7 @@ pub(crate) fn rewrite_error<F: Frame>(frame: &mut F, headers: &Headers, edit: &E
     write_addresses(head, l3, &outside, l3_change);
     let end = l4.saturating_add(headers.l4_len as usize).min(head.len());
     let message = head.get_mut(l4..end).unwrap_or_default();
-    let Some((start, header_bytes)) = icmp::quote_place(quoted.family(), message) else { return };
+    let Some((start, header_bytes)) = icmp::quote_offsets(quoted.family(), message) else { return };
     let before = Sum::default().bytes(message).checksum();
     let changes = Changes::between(&quoted, &edit.quoted);
     write_addresses(message, start, &edit.quoted, changes.l3);

@@ -49,7 +49,7 @@ const fn key(family: Family, address: u128) -> (Family, u128) {
 }
 
 /// Where its group has the ports of an address.
-const fn place_in_group(address: u128, space: usize) -> usize {
+const fn index_in_group(address: u128, space: usize) -> usize {
     (address % GROUP) as usize * SPACES + space
 }
 
@@ -66,7 +66,7 @@ impl Pools {
     /// Takes over what `other` knows about groups that both have. Of all others nothing is counted yet.
     pub(crate) fn take_over(&mut self, other: &mut Self) {
         for group in &mut self.groups {
-            match other.find(group.key).map(|place| &mut other.groups[place]) {
+            match other.find(group.key).map(|index| &mut other.groups[index]) {
                 Some(old) if !old.partial => std::mem::swap(&mut group.ports, &mut old.ports),
                 _ => group.partial = true,
             }
@@ -83,7 +83,7 @@ impl Pools {
         self.groups.iter_mut().for_each(|group| group.partial = false);
     }
 
-    /// The place of a group.
+    /// The index of a group.
     fn find(&self, key: (Family, u128)) -> Option<usize> {
         self.groups.binary_search_by_key(&key, |group| group.key).ok()
     }
@@ -93,15 +93,15 @@ impl Pools {
     }
 
     fn get(&self, family: Family, address: u128, space: usize) -> Option<&UsedPorts> {
-        self.group(family, address)?.ports.as_ref()?.get(place_in_group(address, space))
+        self.group(family, address)?.ports.as_ref()?.get(index_in_group(address, space))
     }
 
     /// The used ports of a reply tuple's address and protocol. `None` where they are not counted: in no pool, or in one that is
     /// new in the configuration while the sweep has not yet come to the entry, which it will count then.
     fn get_mut(&mut self, reply: &Tuple, swept: bool) -> Option<&mut UsedPorts> {
-        let place = self.find(key(reply.family(), reply.dst))?;
-        let group = self.groups.get_mut(place).filter(|group| swept || !group.partial)?;
-        group.ports.as_mut()?.get_mut(place_in_group(reply.dst, space(reply.protocol())))
+        let index = self.find(key(reply.family(), reply.dst))?;
+        let group = self.groups.get_mut(index).filter(|group| swept || !group.partial)?;
+        group.ports.as_mut()?.get_mut(index_in_group(reply.dst, space(reply.protocol())))
     }
 
     /// Bytes of memory of the ports in use.

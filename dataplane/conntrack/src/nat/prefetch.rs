@@ -13,8 +13,8 @@ use std::net::IpAddr;
 /// What the last connection whose source was translated was bound by: most probably the next is, too.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LastBound {
-    /// The place of its rule.
-    pub(super) place: usize,
+    /// The number of its rule.
+    pub(super) rule: usize,
     /// The box's own address that the rule may mean.
     pub(super) own: Option<IpAddr>,
 }
@@ -29,7 +29,7 @@ impl LastBound {
         key: &RandomState,
         headers: &Headers,
     ) {
-        let Some(compiled) = rules.source.get(self.place) else { return };
+        let Some(compiled) = rules.source.get(self.rule) else { return };
         let original = &headers.tuple;
         let candidate =
             compiled.candidate(original.family(), original.src, self.own, compiled.choice(key, original));

@@ -50,8 +50,8 @@ impl IpIds {
         let last = &mut counters[hash as usize % COUNTERS];
         *last = last.wrapping_add(1);
         let share = u16::MAX / steering.shards();
-        let place = last.wrapping_add((hash >> 48) as u16) % share;
-        steering.own().0 * share + place
+        let drawn = last.wrapping_add((hash >> 48) as u16) % share;
+        steering.own().0 * share + drawn
     }
 }
 

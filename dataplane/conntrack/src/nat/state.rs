@@ -131,10 +131,10 @@ impl NatState {
     }
 
     /// Remembers what a connection was bound by.
-    pub(crate) fn note_bound(&mut self, place: usize, unconfirmed: &Unconfirmed) {
+    pub(crate) fn note_bound(&mut self, rule: usize, unconfirmed: &Unconfirmed) {
         let Unconfirmed { reply, masqueraded, .. } = unconfirmed;
         let own = masqueraded.then(|| address(reply.family(), reply.dst));
-        self.last_bound = LastBound { place, own };
+        self.last_bound = LastBound { rule, own };
     }
 
     /// Records that a connection which is being confirmed uses a mapping, that of its client or that which it came in by. Where there
@@ -175,16 +175,16 @@ impl NatState {
         }
     }
 
-    /// Counts the ports that a translated entry at a place of the table uses: that of its source, and the mapped or announced one
+    /// Counts the ports that a translated entry in a slot of the table uses: that of its source, and the mapped or announced one
     /// that it came in by. `count` also gets whether the sweep has passed the entry, and will not count it any more.
     pub(crate) fn count_ports(
         &mut self,
-        place: u32,
+        index: u32,
         [original, reply]: [&Tuple; 2],
         status: Status,
         count: impl Fn(&mut Pools, &Tuple, bool),
     ) {
-        let swept = self.sweep.is_none_or(|next| place < next);
+        let swept = self.sweep.is_none_or(|next| index < next);
         count(&mut self.pools, reply, swept);
         if status.came_by_own_port() {
             count(&mut self.pools, original, swept);
@@ -276,8 +276,8 @@ mod tests {
         state.replace_pools(&mut Pools::new([IpAddr::from(OUTSIDE)]));
         state.sweep = Some(5);
         let it = mapped(1);
-        for place in [4, 5] {
-            state.count_ports(place, [&it.original, &it.reply], it.status(), Pools::take);
+        for index in [4, 5] {
+            state.count_ports(index, [&it.original, &it.reply], it.status(), Pools::take);
         }
         assert_eq!(used(&state), [0, 1, 0]);
         state.count_ports(4, [&it.original, &it.reply], it.status(), Pools::give_back);

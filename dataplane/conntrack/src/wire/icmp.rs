@@ -34,7 +34,7 @@ pub(crate) fn is_translatable(packet: Packet<'_>) -> bool {
     };
     let message = packet.l4();
     let quotes_enough = |(start, header_bytes): (usize, usize)| message.len() >= start + header_bytes + least;
-    message.first() != Some(&redirect) && quote_place(tuple.family(), message).is_some_and(quotes_enough)
+    message.first() != Some(&redirect) && quote_offsets(tuple.family(), message).is_some_and(quotes_enough)
 }
 
 /// ICMP's unreachable code that asks for smaller packets (RFC 1191): the destination is reached with those. ICMPv6 has a
@@ -103,7 +103,7 @@ fn quote(own: Tuple, ttl: u8, l4: &[u8]) -> Option<Datagram<'_>> {
 
 /// Where the IP header of the datagram that an error quotes starts, from the start of the message, and how many bytes it
 /// has. For a message whose quote was found good.
-pub(crate) fn quote_place(family: Family, message: &[u8]) -> Option<(usize, usize)> {
+pub(crate) fn quote_offsets(family: Family, message: &[u8]) -> Option<(usize, usize)> {
     let start = match (family, message.first()?) {
         (Family::V6, &REDIRECT_V6) => HEADER_BYTES + TARGET_AND_DESTINATION_BYTES + OPTION_HEADER_BYTES,
         _ => HEADER_BYTES,
@@ -120,8 +120,8 @@ pub(crate) fn quote_place(family: Family, message: &[u8]) -> Option<(usize, usiz
 #[cold]
 pub(crate) fn quoted_l4<'a>(packet: Packet<'a>) -> &'a [u8] {
     let message = packet.l4();
-    let place = quote_place(packet.headers.tuple.family(), message);
-    place.and_then(|(start, header_bytes)| message.get(start + header_bytes..)).unwrap_or_default()
+    let offsets = quote_offsets(packet.headers.tuple.family(), message);
+    offsets.and_then(|(start, header_bytes)| message.get(start + header_bytes..)).unwrap_or_default()
 }
 
 /// Whether the IP header that an error quotes is undamaged, as far as that can be told: IPv6 headers have no checksum.

@@ -80,19 +80,19 @@ fn datagram<'a>(header: &[u8; HEADER_BYTES], bytes: &'a [u8], total_len: usize) 
 }
 
 /// Where the fragment header stands in the headers of a fragment.
-pub(crate) fn fragment_header_place(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn fragment_header_offset(bytes: &[u8]) -> Option<usize> {
     walk(bytes, *bytes.get(field::ipv6::NEXT_HEADER)?).fragment_header
 }
 
 /// Where the number of the L4 protocol stands in a whole datagram.
-pub(crate) fn protocol_place(bytes: &[u8]) -> Option<usize> {
-    Some(walk(bytes, *bytes.get(field::ipv6::NEXT_HEADER)?).protocol_place)
+pub(crate) fn protocol_offset(bytes: &[u8]) -> Option<usize> {
+    Some(walk(bytes, *bytes.get(field::ipv6::NEXT_HEADER)?).protocol_offset)
 }
 
 /// Where a chain of extension headers ends.
 struct Chain {
     protocol: u8,
-    protocol_place: usize,
+    protocol_offset: usize,
     offset: usize,
     fragment: Fragment,
     /// Where its fragment header is.
@@ -107,7 +107,7 @@ struct Chain {
 fn walk(bytes: &[u8], first: u8) -> Chain {
     let mut chain = Chain {
         protocol: first,
-        protocol_place: field::ipv6::NEXT_HEADER,
+        protocol_offset: field::ipv6::NEXT_HEADER,
         offset: HEADER_BYTES,
         fragment: Fragment::Whole,
         fragment_header: None,
@@ -138,7 +138,7 @@ fn walk(bytes: &[u8], first: u8) -> Chain {
         if extension_len > rest.len() {
             break;
         }
-        (chain.protocol, chain.protocol_place) = (extension[field::extension::NEXT_HEADER], chain.offset);
+        (chain.protocol, chain.protocol_offset) = (extension[field::extension::NEXT_HEADER], chain.offset);
         chain.offset += extension_len;
         if chain.fragment == Fragment::Later {
             return chain;

@@ -278,7 +278,7 @@ impl Cluster {
             && self.outside.messages.iter().flatten().all(VecDeque::is_empty)
     }
 
-    /// A shard, drawn by lot, takes some packets from one place, then drains its messages, then decides. Now and then it
+    /// A shard, drawn by lot, takes some packets from one port, then drains its messages, then decides. Now and then it
     /// puts a configuration in force before.
     pub fn step(&mut self) {
         let Outside { congestion, random, is_full, .. } = &mut self.outside;

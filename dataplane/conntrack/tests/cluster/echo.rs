@@ -2,7 +2,7 @@
 
 use crate::cluster::Cluster;
 use crate::common::*;
-use crate::fragments::{Left, places, put_together};
+use crate::fragments::{Left, offsets, put_together};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -57,16 +57,16 @@ fn a_fragmented_echo_request_to_the_box_is_answered_as_it_came() {
             for bytes in [200, 1480, 20_000, 65_400] {
                 let data: Vec<u8> = (0..bytes).map(|_| random.random()).collect();
                 let request = echo(pair, false, &data);
-                let places = places(&mut random, bytes);
-                let mut frames = request.fragments(7, &places);
+                let offsets = offsets(&mut random, bytes);
+                let mut frames = request.fragments(7, &offsets);
                 frames.iter_mut().for_each(|frame| frame[6..12].fill(4));
                 let came = frames.len();
                 pass(&mut cluster, &mut random, frames);
                 let sent = &cluster.outside.sent;
-                let Left { egress, pair: left, l4, places: places_back } = put_together(sent);
+                let Left { egress, pair: left, l4, offsets: offsets_back } = put_together(sent);
                 assert_eq!(
-                    (egress, left.source.ip(), left.destination.ip(), &places_back),
-                    (INSIDE, pair.destination.ip(), pair.source.ip(), &places)
+                    (egress, left.source.ip(), left.destination.ip(), &offsets_back),
+                    (INSIDE, pair.destination.ip(), pair.source.ip(), &offsets)
                 );
                 let reply = echo(pair.inverse(), true, &data).datagram();
                 assert!(reply.ends_with(&l4), "{shards} shards, {bytes} bytes: the checksum is right, too");

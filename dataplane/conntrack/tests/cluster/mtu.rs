@@ -2,7 +2,7 @@
 
 use crate::cluster::Cluster;
 use crate::common::*;
-use crate::fragments::{is_sound, places, put_together};
+use crate::fragments::{is_sound, offsets, put_together};
 use crate::nat;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -60,7 +60,7 @@ impl World {
         // The last may end where no other could begin.
         let behind_first = payload_len + 8 - (usize::from(MTU) - HEADER_BYTES);
         let expected: Vec<usize> = (0..behind_first + FULL_BYTES).step_by(FULL_BYTES).collect();
-        assert_eq!(left.places, expected);
+        assert_eq!(left.offsets, expected);
         for packet in &self.cluster.outside.sent {
             let headers = wire::parse(packet).expect("a good header");
             assert!((headers.l3_len as usize, packet.1.len()) <= (MTU.into(), IP + usize::from(MTU)));
@@ -109,9 +109,9 @@ fn what_is_too_large_is_cut_to_the_mtu() {
                 0 => vec![whole(&packet)],
                 // One of them is too large.
                 _ => {
-                    let mut places = places(&mut world.random, payload_len);
-                    places.retain(|place| *place == 0 || *place > MTU.into());
-                    packet.fragments(7, &places)
+                    let mut offsets = offsets(&mut world.random, payload_len);
+                    offsets.retain(|offset| *offset == 0 || *offset > MTU.into());
+                    packet.fragments(7, &offsets)
                 }
             };
             packets += frames.len();
@@ -130,7 +130,7 @@ fn what_is_too_large_is_cut_to_the_mtu() {
 fn a_datagram_whose_fragments_fit_leaves_as_it_came() {
     let mut world = World::new(2);
     world.pass(client(4000).udp(1300).fragments(7, &[0, 96, 600, 1152]));
-    assert_eq!(put_together(&world.cluster.outside.sent).places, [0, 96, 600, 1152]);
+    assert_eq!(put_together(&world.cluster.outside.sent).offsets, [0, 96, 600, 1152]);
     assert_eq!(world.count(|counters| counters.fragmented), 0);
 }
 
@@ -151,9 +151,9 @@ fn what_must_not_be_cut_is_refused() {
         assert!(world.sent().is_empty());
     }
     // Of several fragments the largest says whether it may be.
-    for (place, may_be) in [(0, false), (1, true)] {
+    for (index, may_be) in [(0, false), (1, true)] {
         let mut frames = packet.fragments(7, &[0, 1000]);
-        dont_fragment(&mut frames[place]);
+        dont_fragment(&mut frames[index]);
         world.pass(frames);
         assert_eq!(world.sent().is_empty(), !may_be);
         assert!(world.sent().iter().all(|packet| packet[6] & 0x40 == 0));

@@ -144,8 +144,8 @@ impl World {
     }
 
     /// The first packet of a connection is answered.
-    fn answer(&mut self, place: usize) -> End {
-        let First { egress, frame, .. } = self.left.swap_remove(place);
+    fn answer(&mut self, index: usize) -> End {
+        let First { egress, frame, .. } = self.left.swap_remove(index);
         self.pass(egress, &answer(&frame), Some(seen(&frame).0.source))
     }
 
@@ -197,8 +197,8 @@ fn compare(seed: u64) {
                 continue;
             }
             1..6 if !worlds[0].left.is_empty() => {
-                let place = random.random_range(0..worlds[0].left.len());
-                worlds.each_mut().map(|world| world.answer(place))
+                let index = random.random_range(0..worlds[0].left.len());
+                worlds.each_mut().map(|world| world.answer(index))
             }
             _ => {
                 let network = *networks.choose(&mut random).unwrap();

@@ -241,18 +241,18 @@ impl Packet {
         [&self.frame()[..14 + 4 * self.tags.len()], &datagram].concat()
     }
 
-    /// The frames of the fragments that it is cut into: these bytes of what can be cut, each up to the next place, all of which
+    /// The frames of the fragments that it is cut into: these bytes of what can be cut, each up to the next offset, all of which
     /// but the last count whole units of eight.
-    pub fn fragments(&self, identification: u16, places: &[usize]) -> Vec<Vec<u8>> {
+    pub fn fragments(&self, identification: u16, offsets: &[usize]) -> Vec<Vec<u8>> {
         let datagram = self.datagram();
         let (header, body) = datagram.split_at(if self.source.is_ipv4() { 20 } else { 40 });
-        let ends = places.iter().copied().skip(1).chain([body.len()]);
+        let ends = offsets.iter().copied().skip(1).chain([body.len()]);
         let cut = |(start, end): (usize, usize)| {
             let field = start as u16 | u16::from(end < body.len());
             fragment(header, self.protocol, identification, field, &body[start..end])
         };
         let link = self.frame()[..12 + 4 * self.tags.len() + 2].to_vec();
-        places.iter().copied().zip(ends).map(|ends| [link.as_slice(), &cut(ends)].concat()).collect()
+        offsets.iter().copied().zip(ends).map(|ends| [link.as_slice(), &cut(ends)].concat()).collect()
     }
 
     /// The IP datagram.

@@ -19,8 +19,8 @@ fn fragments_pass_an_asymmetric_wire_untracked() {
         // Any of them, in any order, with or without the others.
         for order in [&[0, 1, 2][..], &[2, 1, 0], &[1], &[2, 2]] {
             let mut it = asymmetric(accept_all());
-            for place in order {
-                let came = (INSIDE, frames[*place].clone());
+            for index in order {
+                let came = (INSIDE, frames[*index].clone());
                 let mut burst = [came.clone()];
                 let verdict = it.burst(&mut burst)[0];
                 assert_eq!(

@@ -4,7 +4,7 @@ use crate::common::*;
 use sluice_conntrack::Instant;
 use sluice_conntrack::listing::Layout;
 use sluice_conntrack::settings::{Preset, Settings};
-use sluice_conntrack::shard::LISTED_PLACES;
+use sluice_conntrack::shard::LISTED_SLOTS;
 
 const SSH: &str = "src=192.168.1.6 dst=192.168.1.9 sport=32775 dport=22";
 const SSH_BACK: &str = "src=192.168.1.9 dst=192.168.1.6 sport=22 dport=32775";
@@ -130,7 +130,7 @@ fn a_listing_in_pages_shows_each_entry_that_stays_once() {
 
 #[test]
 fn a_page_of_an_emptied_table_is_short_work() {
-    let room = 50 * LISTED_PLACES;
+    let room = 50 * LISTED_SLOTS;
     let settings = Settings::of(Preset::Linux, room);
     let mut it = Middlebox::starting(Instant::from_ns(0), room, configuration(settings, accept_all()));
     for n in 0..room {
@@ -138,7 +138,7 @@ fn a_page_of_an_emptied_table_is_short_work() {
     }
     let (last, shown) = it.entries().pop().unwrap();
     it.shard.delete(|entry| entry.original != shown.original);
-    assert_eq!(it.shard.list(0, 64, |id, _| panic!("{id:?} is far away")), Some(LISTED_PLACES));
+    assert_eq!(it.shard.list(0, 64, |id, _| panic!("{id:?} is far away")), Some(LISTED_SLOTS));
     assert_eq!(it.entries().iter().map(|(id, _)| *id).collect::<Vec<_>>(), [last]);
 }
 

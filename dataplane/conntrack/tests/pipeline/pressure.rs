@@ -61,7 +61,7 @@ fn assured_entries_are_spared() {
 }
 
 #[test]
-fn who_finds_no_place_is_told_where_that_is_wanted() {
+fn who_finds_no_slot_is_told_where_that_is_wanted() {
     for preset in [Preset::Classic, Preset::Linux] {
         let mut it = limited(preset, 1);
         it.change(|configuration| configuration.settings.reject_when_full = true);
@@ -76,7 +76,7 @@ fn who_finds_no_place_is_told_where_that_is_wanted() {
     }
 }
 
-/// UDP streams, one more than find a place, that all share their two buckets in a box of `room`.
+/// UDP streams, one more than find a slot, that all share their two buckets in a box of `room`.
 fn crowd(room: u32) -> Vec<Pair> {
     let mut index = Index::new(room, SEED, Pages::Ordinary).expect("memory for a test");
     let streams: Vec<_> = (0..60_000).map(|sport| Pair::v4(sport, 53)).collect();
@@ -87,10 +87,10 @@ fn crowd(room: u32) -> Vec<Pair> {
             index.hash(&tuple, tuple.selector.invert())
         })
         .collect();
-    let places = (0..room).take_while(|n| index.insert(hashes[0], *n)).count();
+    let slots = (0..room).take_while(|n| index.insert(hashes[0], *n)).count();
     // No other bucket has anything in it.
     let crowd = streams.iter().zip(&hashes).filter(|(_, hash)| index.is_full(**hash));
-    crowd.map(|(pair, _)| *pair).take(places + 1).collect()
+    crowd.map(|(pair, _)| *pair).take(slots + 1).collect()
 }
 
 #[test]
@@ -187,13 +187,13 @@ fn a_lower_limit_counts_from_the_next_connection_on() {
         it.inside(&Pair::v4(sport, 53).udp(1));
         assert!(it.shard.len() <= 20);
     }
-    assert_eq!(it.shard.len(), 5, "new connections take more places than they need until it is kept");
+    assert_eq!(it.shard.len(), 5, "new connections take more slots than they need until it is kept");
     it.check();
 }
 
 /// Else it would be refused, and what it was to follow would be gone for nothing.
 #[test]
-fn a_connection_that_reopens_above_a_lower_limit_keeps_its_place() {
+fn a_connection_that_reopens_above_a_lower_limit_keeps_its_slot() {
     let mut it = limited(Preset::Linux, 20);
     for sport in 0..20 {
         let pair = Pair::v4(sport, 22);
@@ -226,7 +226,7 @@ fn a_limit_above_the_capacity_is_the_capacity() {
 }
 
 #[test]
-fn places_are_used_again() {
+fn slots_are_used_again() {
     let mut it = limited(Preset::Linux, 64);
     for round in 0..50 {
         for sport in 0..64 {
@@ -251,7 +251,7 @@ fn memory_is_taken_once() {
 }
 
 #[test]
-fn a_shard_without_places_refuses_everything_politely() {
+fn a_shard_without_slots_refuses_everything_politely() {
     let settings = Settings::of(Preset::Linux, 10);
     let mut it = Middlebox::starting(Instant::from_ns(0), 0, configuration(settings, accept_all()));
     assert_eq!(it.inside(&Pair::v4(1, 2).udp(1)).drop_reason(), Some(DropReason::TableFull));

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn places_leave_in_order_whichever_left_before() {
+    fn items_leave_in_order_whichever_left_before() {
         for gone in 0..5 {
             let (mut queue, mut links) = (Queue::EMPTY, [Link::LOOSE; 5]);
             (0..5).for_each(|slot| queue.push(&mut links, slot));

@@ -134,7 +134,7 @@ fn only_an_announcement_that_overrides_moves_an_address() {
 }
 
 #[test]
-fn whoever_is_in_use_keeps_its_place_in_a_flood_of_questions() {
+fn whoever_is_in_use_keeps_its_slot_in_a_flood_of_questions() {
     let mut neighbours = cache();
     update(&mut neighbours, at(1), said("10.0.0.2", MAC, true));
     neighbours.resolve(at(1), PORT, host());
@@ -178,7 +178,7 @@ fn a_scan_is_paced_and_pushes_out_only_what_it_asked_for() {
 }
 
 #[test]
-fn each_place_of_the_cache_can_be_taken_again() {
+fn each_slot_of_the_cache_can_be_taken_again() {
     let mut neighbours = cache();
     for round in 0..20 {
         for n in 0..2000 {
@@ -285,17 +285,17 @@ fn a_listing_has_each_neighbour_once_whatever_the_size_of_its_pages() {
         update(&mut neighbours, at(4), said(&format!("10.0.0.{n}"), MAC, true));
     }
     assert_eq!(wait(&mut neighbours, at(4), PORT, address("10.0.0.99"), 1), Wait::Asks);
-    for places in [1, 7, 256, u32::MAX] {
+    for slots in [1, 7, 256, u32::MAX] {
         let (mut listed, mut next) = (Vec::new(), Some(0));
         while let Some(from) = next {
-            next = neighbours.list(from, places, |neighbour| listed.push(neighbour));
+            next = neighbours.list(from, slots, |neighbour| listed.push(neighbour));
         }
         let asked = listed.iter().find(|neighbour| neighbour.address == address("10.0.0.99")).unwrap();
         assert_eq!((asked.port, asked.mac, asked.state), (PORT, None, State::Incomplete));
         let mut addresses: Vec<IpAddr> = listed.iter().map(|neighbour| neighbour.address).collect();
         addresses.sort_unstable();
         addresses.dedup();
-        assert_eq!((listed.len(), addresses.len()), (19, 19), "{places} places a page");
+        assert_eq!((listed.len(), addresses.len()), (19, 19), "{slots} slots a page");
         let stale = listed.iter().filter(|neighbour| neighbour.state == State::Stale);
         assert!(stale.clone().count() == 18 && stale.clone().all(|neighbour| neighbour.mac == Some(MAC)));
     }

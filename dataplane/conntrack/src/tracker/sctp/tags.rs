@@ -75,8 +75,8 @@ impl SctpMemory {
     /// Notes a handshake whose INIT went in direction `by`.
     pub fn begin(&mut self, by: Direction, tags: TagPair) {
         let free = self.handshakes.iter().position(|handshake| handshake.by == 0);
-        let place = free.unwrap_or(self.handshakes.len() - 1);
-        self.handshakes[place] = Handshake { tags, by: number(by), echoed: 0, spare: [0; 2] };
+        let index = free.unwrap_or(self.handshakes.len() - 1);
+        self.handshakes[index] = Handshake { tags, by: number(by), echoed: 0, spare: [0; 2] };
     }
 
     /// The first handshake whose INIT went in direction `by` and for which `holds`.
@@ -89,7 +89,7 @@ impl SctpMemory {
         *self = Self { tags, ..Self::default() };
     }
 
-    /// Notes a HEARTBEAT that went in direction `by`, in the place of the one before.
+    /// Notes a HEARTBEAT that went in direction `by`, in the index of the one before.
     pub const fn note_heartbeat(&mut self, by: Direction, tag: u32, digest: u16) {
         self.heartbeat = Heartbeat { tag, digest, by: number(by), spare: 0 };
     }

@@ -96,8 +96,8 @@ fn with_partial_checksum(mut packet: Vec<u8>, offset: usize) -> Vec<u8> {
     let headers = parsed(&packet);
     let addresses = if packet[0] >> 4 == 4 { 12..20 } else { 8..40 };
     let sum = checksum::Sum::default().pseudo_header(&packet[addresses], headers.protocol, headers.l4_len);
-    let place = usize::from(headers.l4_offset) - 14 + offset;
-    packet[place..place + 2].copy_from_slice(&(!sum.checksum()).to_be_bytes());
+    let offset = usize::from(headers.l4_offset) - 14 + offset;
+    packet[offset..offset + 2].copy_from_slice(&(!sum.checksum()).to_be_bytes());
     packet
 }
 

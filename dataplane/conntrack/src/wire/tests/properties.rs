@@ -94,10 +94,10 @@ proptest! {
     }
 
     #[test]
-    fn one_changed_bit_spoils_the_checksum(packet in generated(), place: prop::sample::Index, bit in 0u8..8) {
+    fn one_changed_bit_spoils_the_checksum(packet in generated(), at: prop::sample::Index, bit in 0u8..8) {
         let mut bytes = packet.bytes.clone();
-        let place = packet.l4_from + place.index(bytes.len() - packet.l4_from);
-        bytes[place] ^= 1 << bit;
+        let at = packet.l4_from + at.index(bytes.len() - packet.l4_from);
+        bytes[at] ^= 1 << bit;
         let frame = frame(&bytes);
         let headers = parse(&frame).unwrap();
         let no_checksum = headers.protocol == protocol::UDP && bytes[packet.l4_from + 6..][..2] == [0, 0];
@@ -125,9 +125,9 @@ proptest! {
         cuts in prop::collection::vec(0usize..300, 0..3),
     ) {
         let mut bytes = packet.bytes.clone();
-        for (place, value) in changes {
-            let place = place.index(bytes.len());
-            bytes[place] = value;
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
         }
         bytes.truncate(length.index(bytes.len() + 1).max(bytes.len() / 2));
         stays_within(&bytes, &cuts)?;

@@ -60,11 +60,11 @@ fn fragments_from_the_box_are_translated_and_so_are_those_of_the_answer() {
         let sent = Pair::at("10.0.0.1:4000", "198.51.100.2:53");
         let frames = sent.udp(1000).fragments(7, &[0, 400, 800]);
         let there = pass(&mut cluster, INNER, frames).expect("it leaves");
-        assert_eq!((there.egress, &there.places[..]), (OUTSIDE, &[0, 400, 800][..]));
+        assert_eq!((there.egress, &there.offsets[..]), (OUTSIDE, &[0, 400, 800][..]));
         assert!(there.pair.source.ip() != sent.source.ip() && is_sound(&there, 1000));
         let answer = there.pair.inverse().udp(1000).fragments(9, &[0, 800]);
         let back = pass(&mut cluster, OUTSIDE, answer).expect("it comes back");
-        assert_eq!((back.pair, &back.places[..]), (sent.inverse(), &[0, 800][..]));
+        assert_eq!((back.pair, &back.offsets[..]), (sent.inverse(), &[0, 800][..]));
         assert!([INNER, OUTER].contains(&back.egress) && is_sound(&back, 1000));
         cluster.check();
     }

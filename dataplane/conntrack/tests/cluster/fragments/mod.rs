@@ -31,7 +31,7 @@ pub struct Left {
     pub egress: PortId,
     pub pair: Pair,
     pub l4: Vec<u8>,
-    pub places: Vec<usize>,
+    pub offsets: Vec<usize>,
 }
 
 /// What leaves when these frames come in; `None` where nothing does.
@@ -61,11 +61,11 @@ pub fn put_together(sent: &[(PortId, Vec<u8>)]) -> Left {
         };
         let it = left.get_or_insert_with(|| {
             let pair = Pair::of(source, 0, destination, 0);
-            Left { egress: *egress, pair, l4: Vec::new(), places: Vec::new() }
+            Left { egress: *egress, pair, l4: Vec::new(), offsets: Vec::new() }
         });
         assert_eq!((it.egress, it.pair.source.ip(), it.l4.len()), (*egress, source, start), "in order");
         it.l4.extend(bytes);
-        it.places.push(start);
+        it.offsets.push(start);
     }
     let mut left = left.expect("something has left");
     left.pair.source.set_port(u16::from_be_bytes([left.l4[0], left.l4[1]]));
@@ -103,13 +103,13 @@ impl World {
     }
 }
 
-/// Places to cut so many bytes at.
-pub fn places(random: &mut ChaCha8Rng, len: usize) -> Vec<usize> {
-    let mut places: Vec<usize> =
+/// Offsets to cut so many bytes at.
+pub fn offsets(random: &mut ChaCha8Rng, len: usize) -> Vec<usize> {
+    let mut offsets: Vec<usize> =
         (0..random.random_range(1..9)).map(|_| random.random_range(1..len / 8) * 8).chain([0]).collect();
-    places.sort_unstable();
-    places.dedup();
-    places
+    offsets.sort_unstable();
+    offsets.dedup();
+    offsets
 }
 
 fn pairs(random: &mut ChaCha8Rng) -> (PortId, Pair) {
@@ -135,19 +135,19 @@ fn exchange(seed: u64) {
         for number in 0..8 {
             let (ingress, pair) = pairs(&mut world.random);
             let payload_len = world.random.random_range(100..3000);
-            let places_there = places(&mut world.random, payload_len);
-            world.pass(ingress, pair.udp(payload_len).fragments(number, &places_there));
+            let offsets_there = offsets(&mut world.random, payload_len);
+            world.pass(ingress, pair.udp(payload_len).fragments(number, &offsets_there));
             let there = put_together(&world.cluster.outside.sent);
-            assert_eq!(there.places, places_there, "seed {seed}, {shards} shards");
+            assert_eq!(there.offsets, offsets_there, "seed {seed}, {shards} shards");
             assert!(is_sound(&there, payload_len), "seed {seed}, {shards} shards: {:?}", there.pair);
             let is_plain = ingress == OUTSIDE || pair.source.is_ipv6();
             assert_eq!(there.pair.source == pair.source, is_plain);
 
             let answer = there.pair.inverse();
-            let places_back = places(&mut world.random, payload_len);
-            world.pass(there.egress, answer.udp(payload_len).fragments(number, &places_back));
+            let offsets_back = offsets(&mut world.random, payload_len);
+            world.pass(there.egress, answer.udp(payload_len).fragments(number, &offsets_back));
             let back = put_together(&world.cluster.outside.sent);
-            assert_eq!((back.egress, back.pair, &back.places), (ingress, pair.inverse(), &places_back));
+            assert_eq!((back.egress, back.pair, &back.offsets), (ingress, pair.inverse(), &offsets_back));
             assert!(is_sound(&back, payload_len));
         }
         world.cluster.now = world.cluster.now.after(secs(1_000_000));
@@ -173,8 +173,8 @@ fn lose(seed: u64) {
         for number in 0..30 {
             let (ingress, pair) = pairs(&mut world.random);
             let payload_len = world.random.random_range(100..1000);
-            let places = places(&mut world.random, payload_len);
-            let mut frames = pair.udp(payload_len).fragments(number, &places);
+            let offsets = offsets(&mut world.random, payload_len);
+            let mut frames = pair.udp(payload_len).fragments(number, &offsets);
             match world.random.random_range(0..3) {
                 0 => drop(frames.pop()),
                 1 => frames.push(frames[0].clone()),
@@ -184,7 +184,7 @@ fn lose(seed: u64) {
             sent += world.cluster.outside.sent.len();
             if !world.cluster.outside.sent.is_empty() {
                 let left = put_together(&world.cluster.outside.sent);
-                assert!(left.places == places && is_sound(&left, payload_len), "seed {seed}");
+                assert!(left.offsets == offsets && is_sound(&left, payload_len), "seed {seed}");
             }
         }
         world.cluster.now = world.cluster.now.after(secs(1_000_000));
@@ -213,7 +213,7 @@ fn a_datagram_leaves_whole_or_not_at_all() {
 fn who_sent_the_first_fragment_is_told_that_the_rest_has_not_come() {
     let configuration = routed(Settings::of(Preset::Linux, ROOM), accept_all(), Nat::default());
     let v6 = ("[fd00::9]:4000", "[2001:db8:9::2]:53");
-    for ((from, to), place, told) in [
+    for ((from, to), index, told) in [
         (v6, 0, Some((62, [3, 1]))),
         (v6, 1, None),
         (("[fd00::9]:4000", "[fd00::1]:53"), 0, Some((62, [3, 1]))),
@@ -223,7 +223,7 @@ fn who_sent_the_first_fragment_is_told_that_the_rest_has_not_come() {
     ] {
         let mut cluster = Cluster::of(2, ROOM, &configuration, ChaCha8Rng::seed_from_u64(1));
         let frames = Pair::at(from, to).udp(1000).fragments(7, &[0, 400]);
-        cluster.receive(INSIDE, frames[place].clone());
+        cluster.receive(INSIDE, frames[index].clone());
         for _ in 0..MANY_STEPS {
             cluster.step();
         }

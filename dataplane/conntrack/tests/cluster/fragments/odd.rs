@@ -12,8 +12,8 @@ fn headers_before_the_fragment_header_may_differ() {
     let options = [44, 0, 1, 4, 0, 0, 0, 0];
     for with_options in [&[0][..], &[1], &[0, 2], &[0, 1, 2]] {
         let mut frames = Pair::v6(4000, 53).udp(1000).fragments(7, &[0, 400, 800]);
-        for place in with_options {
-            let frame = &mut frames[*place];
+        for index in with_options {
+            let frame = &mut frames[*index];
             frame[NEXT_HEADER] = 0;
             let length = u16::from_be_bytes([frame[PAYLOAD_LENGTH], frame[PAYLOAD_LENGTH + 1]]) + 8;
             frame[PAYLOAD_LENGTH..NEXT_HEADER].copy_from_slice(&length.to_be_bytes());

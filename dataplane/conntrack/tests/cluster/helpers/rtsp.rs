@@ -44,7 +44,7 @@ fn rtsp_g19_media_come_to_whoever_set_them_up_on_any_shard() {
                 let said = world.says(INSIDE, inside, [1001, 5001], &setup("5000-5001"));
                 let ports = client_ports(&said.text);
                 let [first, second] =
-                    [0, 1].map(|place| ports.split('-').nth(place).unwrap().parse::<u16>().unwrap());
+                    [0, 1].map(|index| ports.split('-').nth(index).unwrap().parse::<u16>().unwrap());
                 assert!(first % 2 == 0 && second == first + 1, "{ports}");
                 let answer = [5001, said.seq + said.text.len() as u32];
                 let replied = world.says(OUTSIDE, outside, answer, &done(ports));
@@ -52,11 +52,11 @@ fn rtsp_g19_media_come_to_whoever_set_them_up_on_any_shard() {
                 children.push((inside.source.ip(), outside.destination.ip(), [first, second]));
             }
             for (client, public, ports) in children {
-                for (place, port) in (0..).zip(ports) {
-                    let server = SocketAddr::new([198, 51, 100, 2].into(), 6000 + place);
+                for (index, port) in (0..).zip(ports) {
+                    let server = SocketAddr::new([198, 51, 100, 2].into(), 6000 + index);
                     let child = Pair { source: server, destination: (public, port).into() };
                     let seen = media(&mut world, OUTSIDE, child).expect("it is RELATED").pair;
-                    assert_eq!(seen, Pair { source: server, destination: (client, 5000 + place).into() });
+                    assert_eq!(seen, Pair { source: server, destination: (client, 5000 + index).into() });
                     let back = media(&mut world, INSIDE, seen.inverse()).expect("and so is its answer").pair;
                     assert_eq!(back, child.inverse());
                 }

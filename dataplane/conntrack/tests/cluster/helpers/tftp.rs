@@ -69,7 +69,7 @@ fn a_request_that_is_cut_leaves_when_its_answer_is_expected() {
             let packet = sent.datagram(REQUEST);
             let frames = if cuts.len() > 1 { packet.fragments(number, cuts) } else { vec![packet.frame()] };
             let left = pass(&mut cluster, INSIDE, frames).expect("a request leaves");
-            assert!(left.places.len() > 1 && left.l4[8..] == *REQUEST);
+            assert!(left.offsets.len() > 1 && left.l4[8..] == *REQUEST);
             assert_eq!(cluster.outside.hasty, 0, "{cuts:?}");
         }
     }

@@ -101,7 +101,7 @@ fn of_all_and_of_a_helper_there_are_so_many_at_most() {
     assert_eq!(expected(&it).len(), 3);
 }
 
-/// A place serves again however often others are met or end.
+/// A slot serves again however often others are met or end.
 #[test]
 fn there_is_always_room_again() {
     let mut settings = Settings::of(Preset::Linux, ROOM);

@@ -315,7 +315,7 @@ fn rtsp_g20_a_masqueraded_clients_ports_are_a_pair_outside_and_the_reply_says_it
         let mut second = described(Session::open(first.it, client, server, [1000, 5000]));
         let said = second.says(Client, &setup(UDP)).text;
         let ports = said.split("client_port=").nth(1).unwrap().split("\r\n").next().unwrap().to_owned();
-        let [rtp, rtcp] = [0, 1].map(|place| ports.split('-').nth(place).unwrap().parse::<u16>().unwrap());
+        let [rtp, rtcp] = [0, 1].map(|index| ports.split('-').nth(index).unwrap().parse::<u16>().unwrap());
         assert!(rtp >= 1024 && rtp % 2 == 0 && rtcp == rtp + 1 && rtp != 5000, "{said}");
         let outside = format!("RTP/AVP;unicast;client_port={ports};server_port=6000-6001");
         assert_eq!(second.says(Server, &done(&outside)).text, done(&format!("{UDP};server_port=6000-6001")));

@@ -143,7 +143,7 @@ impl Session {
         Segment::read(verdict, port, frame)
     }
 
-    /// A segment of an end's with this text and these options, from any place of its stream.
+    /// A segment of an end's with this text and these options, from any position of its stream.
     pub fn segment(&self, from: End, seq: u32, text: &[u8], options: &[u8]) -> Packet {
         let ack = self.awaited[from as usize];
         let segment =
@@ -153,7 +153,7 @@ impl Session {
         packet
     }
 
-    /// Sends text from any place of an end's stream.
+    /// Sends text from any position of an end's stream.
     #[track_caller]
     pub fn sends(&mut self, from: End, seq: u32, text: &str) -> Segment {
         self.sends_bytes(from, seq, text)

@@ -4,7 +4,7 @@ use super::*;
 use sluice_conntrack::policy::{Policy, RuleAction};
 
 /// A client inside, its port outside, a server and a stranger, in both families.
-const PLACES: [[&str; 4]; 2] = [
+const HOSTS: [[&str; 4]; 2] = [
     ["10.0.0.2:4000", "203.0.113.10:5555", "198.51.100.2:80", "192.0.2.77:777"],
     ["[fd00::2]:4000", "[2001:db8:2::a]:5555", "[2001:db8:9::2]:80", "[2001:db8:77::7]:777"],
 ];
@@ -53,7 +53,7 @@ fn goes_nowhere(it: &mut Middlebox, packet: &Packet) {
 
 #[test]
 fn a_stranger_reaches_a_mapped_port_and_is_answered() {
-    for [client, seen, server, stranger] in PLACES {
+    for [client, seen, server, stranger] in HOSTS {
         for [first, answer] in beginnings() {
             let mut it = Middlebox::routed(open());
             it.crosses(INSIDE, &first(Pair::at(client, server)), &first(Pair::at(seen, server)));
@@ -75,7 +75,7 @@ fn a_stranger_reaches_a_mapped_port_and_is_answered() {
 
 #[test]
 fn only_the_mapped_port_of_its_protocol_is_open() {
-    for [client, seen, server, stranger] in PLACES {
+    for [client, seen, server, stranger] in HOSTS {
         let mut it = Middlebox::routed(open());
         let comes = Pair::at(stranger, seen);
         goes_nowhere(&mut it, &comes.udp(1));
@@ -100,7 +100,7 @@ fn only_the_mapped_port_of_its_protocol_is_open() {
 
 #[test]
 fn an_identifier_is_open_to_nobody_else() {
-    for [client, seen, server, stranger] in PLACES {
+    for [client, seen, server, stranger] in HOSTS {
         let mut it = Middlebox::routed(open());
         it.crosses(INSIDE, &Pair::at(client, server).echo(7, 1), &Pair::at(seen, server).echo(5555, 1));
         goes_nowhere(&mut it, &Pair::at(stranger, seen).echo(5555, 1));
@@ -110,7 +110,7 @@ fn an_identifier_is_open_to_nobody_else() {
 
 #[test]
 fn the_policy_decides_about_strangers() {
-    let [client, seen, server, stranger] = PLACES[0];
+    let [client, seen, server, stranger] = HOSTS[0];
     let comes = Pair::at(stranger, seen).udp(1);
     let mut it = Middlebox::routed_with(firewall(), open());
     it.goes_out(&Pair::at(client, server).udp(1));
@@ -130,7 +130,7 @@ fn the_policy_decides_about_strangers() {
 
 #[test]
 fn a_mapping_lasts_as_long_as_any_connection_of_its_client() {
-    let [client, seen, server, stranger] = PLACES[0];
+    let [client, seen, server, stranger] = HOSTS[0];
     let other = Pair::at("10.0.0.3:4000", "198.51.100.9:80");
     let (comes, becomes) = (Pair::at(stranger, seen), Pair::at(stranger, client));
     let mut it = Middlebox::routed(open());
@@ -161,7 +161,7 @@ fn a_mapping_lasts_as_long_as_any_connection_of_its_client() {
 
 #[test]
 fn a_destination_rule_goes_first() {
-    let [client, seen, server, stranger] = PLACES[0];
+    let [client, seen, server, stranger] = HOSTS[0];
     let mut nat = open();
     nat.destination.push(NatRule::new(towards("203.0.113.10"), to("10.0.0.5:8080")));
     let mut it = Middlebox::routed(nat);
@@ -172,7 +172,7 @@ fn a_destination_rule_goes_first() {
 
 #[test]
 fn clients_reach_one_another_by_their_mapped_ports() {
-    let [client, seen, server, _] = PLACES[0];
+    let [client, seen, server, _] = HOSTS[0];
     let other = "10.0.0.3:4000";
     let mut nat = open();
     nat.source.push(NatRule::new(

@@ -177,7 +177,7 @@ fn zones_have_their_own_ports() {
 }
 
 #[test]
-fn a_deleted_connection_frees_its_port_and_both_its_places() {
+fn a_deleted_connection_frees_its_port_and_both_its_slots() {
     let mut it = Middlebox::routed(masquerade());
     for n in 0..50 {
         it.goes_out(&Pair::of([10, 0, 0, 2].into(), 4000 + n, [198, 51, 100, 2].into(), 80).udp(1));

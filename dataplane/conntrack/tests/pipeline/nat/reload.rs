@@ -86,7 +86,7 @@ fn ports_of_an_address_that_comes_back_are_counted_while_connections_come_and_go
     configure(&mut it, nat());
     let mut next = 300;
     while !it.shard.expire(it.now, 7) {
-        // One goes on either side of the sweep, and others take their places.
+        // One goes on either side of the sweep, and others take their slots.
         let gone = next - 298;
         it.shard.delete(|entry| entry.original.source() == client(gone).source.ip());
         it.shard.delete(|entry| entry.original.source() == client(203 - gone).source.ip());

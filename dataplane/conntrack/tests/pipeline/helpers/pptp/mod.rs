@@ -135,8 +135,8 @@ fn pptp_q2_either_end_may_begin_and_both_directions_are_one_connection() {
             let it = &mut session.it;
             it.reload(firewall());
             let ways = [(INSIDE, A, SERVER, 200), (OUTSIDE, SERVER, A, 100)];
-            for (place, state) in [(first, "Related"), (1 - first, "Established"), (first, "Established")] {
-                let (port, from, to, id) = ways[place];
+            for (number, state) in [(first, "Related"), (1 - first, "Established"), (first, "Established")] {
+                let (port, from, to, id) = ways[number];
                 assert_eq!(goes(it, port, from, to, id), format!("{state} {from} > {to} {id}"));
             }
             assert!(calls(it).is_empty());
@@ -256,13 +256,13 @@ fn pptp_a_server_inside_is_called_by_what_is_known_of_it() {
             assert_eq!(outside, 9, "nobody else has it");
             let (client, public, inside) = ("198.51.100.9", "203.0.113.10", "10.0.0.5");
             let it = &mut session.it;
-            for (place, state) in [(first, "Related"), (1 - first, "Established")] {
-                let seen = match place {
+            for (number, state) in [(first, "Related"), (1 - first, "Established")] {
+                let seen = match number {
                     0 => goes(it, OUTSIDE, client, public, outside),
                     _ => goes(it, INSIDE, inside, client, 5),
                 };
                 let whom = [format!("{client} > {inside} 9"), format!("{public} > {client} 5")];
-                assert_eq!(seen, format!("{state} {}", whom[place]));
+                assert_eq!(seen, format!("{state} {}", whom[number]));
             }
             assert_eq!(gre_lines(it).len(), 1);
             it.check();

@@ -20,7 +20,7 @@ fn long(text: &str, bytes: usize) -> String {
     text.replacen("\r\n", &format!("\r\nSubject: {}\r\n", "x".repeat(bytes)), 1)
 }
 
-/// Sends text in pieces that begin at these places, and again what does not pass; gives what arrives.
+/// Sends text in pieces that begin at these offsets, and again what does not pass; gives what arrives.
 #[track_caller]
 fn carried(session: &mut Session, from: End, text: &str, cuts: &[usize]) -> String {
     let first = session.next[from as usize];
