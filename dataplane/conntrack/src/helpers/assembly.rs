@@ -36,7 +36,7 @@ pub(crate) struct Assembly {
     early: [u32; 2],
     /// By how many bytes any part of it may grow.
     room: i32,
-    /// Where it was cut, by the distance from `start`.
+    /// Where it was cut, by the distance from `start`, in ascending order.
     cuts: [u16; MAX_CUTS],
     cuts_len: u32,
     /// A segment that was not let through.
@@ -113,9 +113,8 @@ impl Assembly {
         if read >= payload.len() {
             return None;
         }
-        if self.len > 0 {
-            self.note_cut(self.len);
-        }
+        self.note_cut(seq.wrapping_sub(self.start));
+        self.note_cut(self.len);
         Some(read)
     }
 
@@ -166,6 +165,7 @@ impl Assembly {
             let [early, early_len] = self.early;
             if early_len > 0 && early <= self.len {
                 self.note_cut(early);
+                self.note_cut(self.len);
                 self.len = self.len.max(early + early_len);
                 self.early = [0; 2];
             }
@@ -264,9 +264,16 @@ impl Assembly {
         self.advance(here);
     }
 
+    /// Takes note that a segment begins or ends so many bytes from `start`, unless that is no place within what has come.
     fn note_cut(&mut self, at: u32) {
-        if let Some(cut) = self.cuts.get_mut(self.cuts_len as usize) {
-            *cut = at as u16;
+        let known = &self.cuts[..(self.cuts_len as usize).min(MAX_CUTS)];
+        let before = known.partition_point(|cut| u32::from(*cut) < at);
+        if at == 0 || at > self.len || known.get(before).is_some_and(|cut| u32::from(*cut) == at) {
+            return;
+        }
+        if known.len() < MAX_CUTS {
+            self.cuts.copy_within(before..MAX_CUTS - 1, before + 1);
+            self.cuts[before] = at as u16;
         }
         self.cuts_len += 1;
     }

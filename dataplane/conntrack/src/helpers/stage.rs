@@ -199,7 +199,12 @@ impl Shard {
         else {
             return Ok(());
         };
-        let changes = self.help.shift(slot, direction).map_or(&[][..], |shift| shift.changes_from(seq));
+        let shift = self.help.shift(slot, direction).unwrap_or_default();
+        // What this segment completed may have begun in one that was sent in other pieces.
+        if shift.is_cut(seq, seq.wrapping_add(payload_len)) {
+            return Err(DropReason::HelperPartial);
+        }
+        let changes = shift.changes_from(seq);
         let within = |change: &&Change| change.at.wrapping_sub(seq) < payload_len;
         let changes = &changes[..changes.iter().take_while(within).count()];
         let texts = changes.iter().map(|change| {

@@ -4,6 +4,8 @@ use super::*;
 use crate::helpers::session::{Client, End, Server, Session};
 use sluice_conntrack::DropReason;
 use sluice_conntrack::helpers::HelperEvent;
+use std::collections::BTreeMap;
+use std::ops::Range;
 
 const FIRST: [u32; 2] = [1000, u32::MAX - 300];
 
@@ -23,29 +25,32 @@ fn long(text: &str, bytes: usize) -> String {
 /// Sends text in pieces that begin at these offsets, and again what does not pass; gives what arrives.
 #[track_caller]
 fn carried(session: &mut Session, from: End, text: &str, cuts: &[usize]) -> String {
-    let first = session.next[from as usize];
     let bounds = [&[0], cuts, &[text.len()]].concat();
-    let mut waiting: Vec<_> = bounds.windows(2).map(|bounds| bounds[0]..bounds[1]).collect();
-    let mut arrived = vec![];
+    carried_in(session, from, text, bounds.windows(2).map(|bounds| bounds[0]..bounds[1]).collect())
+}
+
+/// The same in these pieces, of which one may have what another has.
+#[track_caller]
+fn carried_in(session: &mut Session, from: End, text: &str, mut pieces: Vec<Range<usize>>) -> String {
+    let peer = if from == Client { Server } else { Client };
+    let (first, awaited) = (session.next[from as usize], session.awaited[peer as usize]);
+    let mut arrived = BTreeMap::new();
     for _ in 0..4 {
-        waiting.retain(|range| {
-            let sent = session.sends(from, first.wrapping_add(range.start as u32), &text[range.clone()]);
+        pieces.retain(|piece| {
+            let sent = session.sends(from, first.wrapping_add(piece.start as u32), &text[piece.clone()]);
             let is_dropped = sent.drop().is_some();
             if !is_dropped {
-                arrived.push((sent.seq, sent.text));
+                for (index, byte) in (sent.seq.wrapping_sub(awaited)..).zip(sent.text.bytes()) {
+                    let before = arrived.insert(index, byte);
+                    assert!(before.is_none_or(|before| before == byte), "what comes again is the same");
+                }
             }
             is_dropped
         });
     }
-    assert!(waiting.is_empty(), "{waiting:?} never passes");
-    let peer = if from == Client { Server } else { Client };
-    let awaited = session.awaited[peer as usize];
-    arrived.sort_by_key(|(seq, _)| seq.wrapping_sub(awaited));
-    let mut all = String::new();
-    for (seq, text) in arrived {
-        assert_eq!(seq, awaited.wrapping_add(all.len() as u32), "nothing is missing");
-        all += &text;
-    }
+    assert!(pieces.is_empty(), "{pieces:?} never passes");
+    assert_eq!(arrived.last_key_value().map_or(0, |(last, _)| *last as usize + 1), arrived.len());
+    let all = String::from_utf8(arrived.into_values().collect()).unwrap();
     session.next[from as usize] = first.wrapping_add(text.len() as u32);
     session.awaited[peer as usize] = awaited.wrapping_add(all.len() as u32);
     assert_eq!(session.acknowledge(peer).ack, session.next[from as usize]);
@@ -241,6 +246,22 @@ fn sip_tcp_p2_p3_a_cut_message_is_rewritten_once_it_is_whole() {
         assert_eq!(carried(&mut session, Client, &text, cuts), becomes, "{cuts:?}");
         session.says(Client, &request("BYE", "10.0.0.2:5060", 2, ""));
         assert_eq!(session.expected(), [""; 0]);
+    }
+}
+
+#[test]
+fn sip_tcp_p2_p3_a_message_in_pieces_that_overlap_becomes_the_same_in_each() {
+    let text = invite(16_384);
+    let becomes = super::translated::public_invite(16_384);
+    for cut in 1..text.len() {
+        for overlap in [1, 7, 60] {
+            let mut session = masqueraded(Preset::Classic);
+            let pieces = vec![0..cut, cut.saturating_sub(overlap)..text.len()];
+            assert_eq!(carried_in(&mut session, Client, &text, pieces), becomes, "{cut}, {overlap}");
+            let mut session = masqueraded(Preset::Classic);
+            let pieces = vec![cut..text.len(), 0..(cut + overlap).min(text.len())];
+            assert_eq!(carried_in(&mut session, Client, &text, pieces), becomes, "{overlap} behind {cut}");
+        }
     }
 }
 
