@@ -1,7 +1,7 @@
 # The commands of Sluice. Each installs what it needs (deploy/dependencies.sh) and may be run as it is
 # on a new Debian 12 machine that has Rust and gcc.
 
-.PHONY: build demo test instructions bench lint
+.PHONY: build demo test fuzz instructions bench lint
 DEPENDENCIES = deploy/dependencies.sh
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 # Runs what cargo tests under valgrind: the memory module has unsafe code, and Miri needs a nightly compiler.
@@ -25,6 +25,11 @@ test:
 	$(VALGRIND) cargo test -p sluice-memory --lib
 	$(MAKE) instructions
 	cargo test --workspace --no-fail-fast
+
+# Searches for inputs that nobody thought of, for FUZZ_SECONDS.
+fuzz:
+	$(DEPENDENCIES) build test
+	tests/fuzz/run.sh $(or $(FUZZ_SECONDS),600)
 
 # Instructions a packet: fails where they are over what bench/benches/ allows.
 instructions:

@@ -14,7 +14,7 @@ use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{
     Capacity, Configuration, DropReason, Forwarding, Instant, PortId, Shard, Verdict, wire,
 };
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What three bits of the first byte say of the protocol, and the first of these bits.
@@ -37,7 +37,7 @@ struct End {
     text: Vec<u8>,
     sent: Vec<bool>,
     /// What it has got, by the number that it came with, and the number that it waits for.
-    got: HashMap<u32, u8>,
+    got: BTreeMap<u32, u8>,
     awaited: u32,
 }
 
@@ -99,7 +99,7 @@ impl Control {
             first,
             text: vec![],
             sent: vec![],
-            got: HashMap::new(),
+            got: BTreeMap::new(),
             awaited: 0,
         };
         let talk = TALKS[usize::from(choice >> TALK) % TALKS.len()];

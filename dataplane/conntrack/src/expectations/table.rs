@@ -340,7 +340,9 @@ impl Expectations {
     /// What does not hold.
     pub(crate) fn check(&self, newest: impl Fn(u32) -> u32) -> Result<(), String> {
         let mut chained = 0;
-        for bucket in self.buckets.iter() {
+        // Nearly all are empty: fuzzers look at them millions of times.
+        const EMPTY: [u32; 256] = [0; 256];
+        for bucket in self.buckets.chunks(EMPTY.len()).filter(|chunk| *chunk != EMPTY).flatten() {
             let mut slot = bucket.wrapping_sub(1);
             while slot != NONE {
                 let Slot { expectation, is_chained, master, next, .. } = *self.slots.at(slot);

@@ -5,7 +5,7 @@
 use super::{FibEntry, Via};
 use crate::steer;
 use crate::tuple::Tuple;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The next hops of a route.
@@ -29,7 +29,7 @@ pub(super) struct Destinations {
 #[derive(Default)]
 pub(super) struct Gathering {
     destinations: Destinations,
-    by_hops: HashMap<Arc<[Via]>, u32>,
+    by_hops: BTreeMap<Arc<[Via]>, u32>,
 }
 
 impl Destinations {
