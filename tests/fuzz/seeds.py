@@ -2,7 +2,8 @@
 """Writes what the fuzzers begin with, from captures: seeds.py DIR PCAP ...
 
 DIR/parse gets one frame a file, DIR/shard runs of frames as orders to a shard (see src/shard.rs), DIR/helpers what an FTP, IRC, RTSP,
-SANE or SIP client and its server may say and how it is cut (see src/control.rs) and what TFTP ends may send (see src/requests.rs), and
+SANE or SIP client and its server may say and how it is cut (see src/control.rs), what TFTP ends may send (see src/requests.rs) and those
+of Amanda, SIP, talk and ntalk (see src/dialogues.rs), and
 DIR/fragments what may become of datagrams that come in fragments (see src/datagrams.rs).
 """
 import pathlib
@@ -270,6 +271,22 @@ AMANDA = {
 for name, orders in AMANDA.items():
     for choice in range(16, 20):
         (directory / "helpers" / f"{name}.{choice}").write_bytes(bytes([choice]) + orders)
+
+# What ends of talk and ntalk may do: a client has somebody announced, and whoever was looks up the invitation at the same port.
+TALK = {
+    "announced": says(0) + says(0, end=1) + says(0) + bytes([WAIT | 7]) + says(0, end=1),
+    "looked-up": says(1) + says(1, end=1) + says(2, end=1) + bytes([WAIT | 15]) + says(1, end=1),
+    "both": says(0) + says(0, end=1) + says(1) + says(1, end=1) + says(3, end=1) + says(4, end=1),
+    "answered-by-the-client": says(0) + says(2) + says(0, end=1),
+    "cut": says(0) + edited(0, 5, 4, end=1) + says(0, end=1),
+    "other-addresses": edited(0, 2, 4, b"\0\x02\0\x16") + edited(1, 2, 8, b"\2\0\x13\x89\xc6\x33\x64\x03", end=1),
+    "nobody": edited(0, 11, 16, bytes(16)) + says(0, end=1),
+    "something-else": says(3) + says(0, end=1),
+}
+for name, orders in TALK.items():
+    for helper, first in (("talk", 80), ("ntalk", 112)):
+        for choice in range(first, first + 4):
+            (directory / "helpers" / f"{helper}-{name}.{choice}").write_bytes(bytes([choice]) + orders)
 
 # What ends of SIP may do: the INVITE's description begins at its 77th place of four bytes.
 SIP = {

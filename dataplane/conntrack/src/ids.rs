@@ -81,10 +81,24 @@ pub enum HelperId {
     Sane,
     /// The Point-to-Point Tunneling Protocol (RFC 2637).
     Pptp,
+    /// The daemons by which users talk, of 4.2BSD.
+    Talk,
+    /// Those of 4.3BSD.
+    Ntalk,
 }
 
 impl HelperId {
     /// All helpers, in the order of their numbers.
-    pub const ALL: [Self; 8] =
-        [Self::Ftp, Self::Tftp, Self::Irc, Self::Amanda, Self::Sip, Self::Rtsp, Self::Sane, Self::Pptp];
+    pub const ALL: [Self; 10] = [
+        Self::Ftp,
+        Self::Tftp,
+        Self::Irc,
+        Self::Amanda,
+        Self::Sip,
+        Self::Rtsp,
+        Self::Sane,
+        Self::Pptp,
+        Self::Talk,
+        Self::Ntalk,
+    ];
 }

@@ -19,7 +19,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     classes: &[ExpectationClass::only(protocol::TCP, 4, 180)],
     reads: Reads::Datagrams(DatagramReader {
         inspect,
-        inspect_as_linux,
+        inspect_as_linux: Some(inspect_as_linux),
         rewrite,
         master_timeout_s: [0, 300],
     }),

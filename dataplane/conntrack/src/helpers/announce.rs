@@ -1,10 +1,10 @@
 //! What comes of an announcement: an expectation and, of a translated connection, text that says what the address is called
 //! outside.
 
-use super::HelperId;
 use super::found::{Announced, Form, Mention};
 use super::reading::{Announcer, Part, Reading};
 use super::shift::Change;
+use super::{ExpectationClass, HelperId};
 use crate::entry::Status;
 use crate::expectations::{ChildNat, ExpectationId, Limits, SourceMask, Unexpected, Wanted};
 use crate::family::Family;
@@ -72,7 +72,7 @@ impl Shard {
         // In Linux the master's server is whom anybody comes from.
         let follow = if is_from_anybody && !is_linux { follow.from_anybody() } else { follow };
         let nat = (is_translated && is_own).then_some(follow);
-        Some(Wanted { source, ..wanted_by(helper, Tuple { src, dst, selector }, nat) })
+        Some(Wanted { source, ..wanted_by(helper, 0, Tuple { src, dst, selector }, nat) })
     }
 
     /// Expects what comes to an address that is translated.
@@ -108,31 +108,45 @@ impl Shard {
     /// Has an address or a port that a translated connection's end mentions be what the other end calls it.
     pub(super) fn translate_mention(&mut self, reading: &Reading, mention: &Mention, at: u32, text: &[u8]) {
         let Reading { part, reader, .. } = reading;
-        let Announcer { index, direction, helper, is_translated, .. } = part.announcer;
-        if !is_translated {
-            return;
-        }
-        let [announcing, answering] =
-            [direction, direction.invert()].map(|way| self.table.entries.tuple(index, way));
-        let (form, address, port) = match *mention {
-            Mention::Announced(_) => return,
-            Mention::Port(port, form, _) => match self.port_behind(index, announcing.dst, port) {
-                Some(port) => (form, answering.src, port),
-                None => return,
-            },
-            Mention::Address(address, _) if Family::of(address) != announcing.family() => return,
-            Mention::Address(address, _) if tuple::number(address) == announcing.src => {
-                (Form::Address, answering.dst, 0)
-            }
-            Mention::Address(address, _) if tuple::number(address) == announcing.dst => {
-                (Form::Address, answering.src, 0)
-            }
-            Mention::Address(..) => return,
-        };
-        let inserted = (reader.rewrite)(form, announcing.family(), address, port);
+        let Announcer { index, direction, helper, .. } = part.announcer;
+        let Some((form, address, port)) = self.known_outside(&part.announcer, mention) else { return };
+        let family = self.table.entries.tuple(index, direction).family();
+        let inserted = (reader.rewrite)(form, family, address, port);
         let change = Change { at, port, removed: text.len() as u16, inserted };
         if let Err(event) = self.change(part, &change, text) {
             self.counters.count_event(Some(helper), event);
+        }
+    }
+
+    /// The address and the port that the other end calls what this one mentions, and how they stand in the text; `None` where that
+    /// is not known, or the same.
+    pub(super) fn known_outside(
+        &self,
+        announcer: &Announcer,
+        mention: &Mention,
+    ) -> Option<(Form, u128, u16)> {
+        let Announcer { index, direction, is_translated, .. } = *announcer;
+        if !is_translated {
+            return None;
+        }
+        let [announcing, answering] =
+            [direction, direction.invert()].map(|way| self.table.entries.tuple(index, way));
+        match *mention {
+            Mention::Announced(_) => None,
+            Mention::Port(port, form, _) => {
+                Some((form, answering.src, self.port_behind(index, announcing.dst, port)?))
+            }
+            Mention::OwnPort(port, _) if port == announcing.selector.sport() => {
+                Some((Form::Port, answering.dst, answering.selector.dport()))
+            }
+            Mention::Address(address, _) if Family::of(address) != announcing.family() => None,
+            Mention::Address(address, _) if tuple::number(address) == announcing.src => {
+                Some((Form::Address, answering.dst, 0))
+            }
+            Mention::Address(address, _) if tuple::number(address) == announcing.dst => {
+                Some((Form::Address, answering.src, 0))
+            }
+            Mention::Address(..) | Mention::OwnPort(..) => None,
         }
     }
 
@@ -186,7 +200,7 @@ impl Shard {
         wanted: &Wanted,
         distance: Option<u16>,
     ) -> Result<[Option<ExpectationId>; 2], Unexpected> {
-        let limits = wanted.helper.map_or_else(Limits::default, limits);
+        let limits = wanted.helper.map_or_else(Limits::default, |helper| limits(helper, wanted.class));
         let first = self.expect(index, wanted, limits)?;
         let Some(distance) = distance else { return Ok([Some(first), None]) };
         match self.expect(index, &wanted.behind(distance), limits) {
@@ -205,7 +219,7 @@ impl Shard {
         helper: HelperId,
         wanted: &Wanted,
     ) -> Result<(), DropReason> {
-        self.expect(index, wanted, limits(helper))?;
+        self.expect(index, wanted, limits(helper, wanted.class))?;
         self.counters.count_event(Some(helper), HelperEvent::Expected);
         Ok(())
     }
@@ -219,7 +233,8 @@ impl Shard {
     ) -> Option<Result<ExpectationId, Unexpected>> {
         let index = self.master(master)?;
         let helper = self.assigned(index).map(|assigned| assigned.helper);
-        Some(self.expect(index, &Wanted { helper, ..*wanted }, helper.map(limits).unwrap_or_default()))
+        let limits = helper.map(|helper| limits(helper, wanted.class)).unwrap_or_default();
+        Some(self.expect(index, &Wanted { helper, ..*wanted }, limits))
     }
 
     /// Whether a packet has room for one more change.
@@ -233,26 +248,15 @@ impl Shard {
     }
 }
 
-/// One connection of this tuple, as far as its source is known, for as long as a helper waits.
-pub(super) fn wanted_by(helper: HelperId, tuple: Tuple, nat: Option<ChildNat>) -> Wanted {
-    Wanted {
-        tuple,
-        source: helper.descriptor().classes[0].source,
-        class: 0,
-        one_shot: true,
-        timeout_ms: helper.descriptor().classes[0].timeout_s * 1000,
-        nat,
-        helper: Some(helper),
-    }
+/// One connection of this class and tuple, as far as its source is known, for as long as a helper waits.
+pub(super) fn wanted_by(helper: HelperId, class: u8, tuple: Tuple, nat: Option<ChildNat>) -> Wanted {
+    let ExpectationClass { source, timeout_s, .. } = helper.descriptor().classes[usize::from(class)];
+    Wanted { tuple, source, class, one_shot: true, timeout_ms: timeout_s * 1000, nat, helper: Some(helper) }
 }
 
-/// What one connection and all of a helper's may expect.
-pub(super) fn limits(helper: HelperId) -> Limits {
-    limits_of(helper, 0)
-}
-
-/// The same of a class.
-pub(super) fn limits_of(helper: HelperId, class: u8) -> Limits {
-    let class = &helper.descriptor().classes[usize::from(class)];
-    Limits { of_class: class.max_expectations.into(), ..Limits::default() }
+/// What one connection may expect of a class of a helper's.
+pub(super) fn limits(helper: HelperId, class: u8) -> Limits {
+    let class = helper.descriptor().classes.get(usize::from(class));
+    let of_class = class.map_or(u32::MAX, |class| class.max_expectations.into());
+    Limits { of_class, ..Limits::default() }
 }

@@ -43,8 +43,10 @@ pub(crate) enum Form {
     Decimal,
     /// The same with the address as it is usually written.
     Plain,
-    /// The port alone, as a number.
+    /// The port alone.
     Port,
+    /// The port and, behind it, the address, as in a `sockaddr_in`.
+    Endpoint,
     /// Two ports with this byte between, the second so much higher than the first: both are meant.
     Ports {
         /// What stands between.
@@ -91,6 +93,8 @@ pub(crate) enum Mention {
     Address(IpAddr, Range<usize>),
     /// A port that the other end has announced, as it is known here.
     Port(u16, Form, Range<usize>),
+    /// A port, alone, which may be the one that it is sent from.
+    OwnPort(u16, Range<usize>),
 }
 
 impl Mention {
@@ -98,7 +102,7 @@ impl Mention {
     pub(crate) const fn range(&self) -> &Range<usize> {
         match self {
             Self::Announced(announced) => &announced.range,
-            Self::Address(_, range) | Self::Port(_, _, range) => range,
+            Self::Address(_, range) | Self::Port(_, _, range) | Self::OwnPort(_, range) => range,
         }
     }
 }
@@ -170,13 +174,21 @@ impl Announcements {
 
 /// What a helper finds in a datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and the packet path allocates nothing"
+)]
 pub(crate) enum InDatagram {
     /// Nothing that it has to do with.
     Nothing,
     /// A request, which the server answers from another port.
     Request,
+    /// The server's end has announced the client's, and is to come to it at the port that it was asked at itself.
+    Invitation,
     /// Connections are announced.
     Announced(Announcements),
+    /// Addresses and ports are mentioned.
+    Mentioned(Mentions),
     /// The helper has to be off from here on.
     Off(HelperEvent),
 }

@@ -2,7 +2,7 @@
 //! what becomes of its text.
 
 use super::MessageReader;
-use super::announce::limits_of;
+use super::announce::limits;
 use super::edits::{Edit, Edits};
 use super::reading::Announcer;
 use super::text::Text;
@@ -142,7 +142,7 @@ impl Shard {
         if self.is_expected_alike_by_others(index, wanted) {
             return Ok(());
         }
-        let id = self.expect(index, wanted, limits_of(helper, wanted.class))?;
+        let id = self.expect(index, wanted, limits(helper, wanted.class))?;
         reading.note_expected(id);
         self.counters.count_event(Some(helper), HelperEvent::Expected);
         Ok(())

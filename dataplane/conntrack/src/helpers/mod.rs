@@ -28,6 +28,7 @@ mod sip;
 mod slots;
 mod stage;
 mod stream;
+mod talk;
 mod text;
 mod tftp;
 mod turn_stage;
@@ -112,6 +113,15 @@ pub(crate) enum Reads {
 }
 
 impl Reads {
+    /// Whether Linux has a helper that reads so.
+    const fn is_known_to_linux(&self) -> bool {
+        match self {
+            Self::Stream(reader) => reader.linux.is_some(),
+            Self::Datagrams(reader) => reader.inspect_as_linux.is_some(),
+            Self::Turns(_) | Self::Messages(_) => true,
+        }
+    }
+
     /// How long a connection lives that something of this direction was read of, in seconds; 0 is as long as any.
     const fn master_timeout_s(&self, direction: Direction) -> u32 {
         match self {
@@ -178,8 +188,8 @@ pub(crate) struct TurnReader {
 pub(crate) struct DatagramReader {
     /// What it finds in the payload of one.
     pub(crate) inspect: fn(&[u8], Direction) -> InDatagram,
-    /// What Linux finds in it.
-    pub(crate) inspect_as_linux: fn(&[u8], Direction) -> InDatagram,
+    /// What Linux finds in it; `None` where it has no such helper.
+    pub(crate) inspect_as_linux: Option<fn(&[u8], Direction) -> InDatagram>,
     /// What is announced in the form that it had.
     pub(crate) rewrite: fn(Form, Family, u128, u16) -> Text,
     /// How long a connection lives that a datagram of each direction was read of, in seconds; 0 is as long as any.
@@ -216,6 +226,8 @@ impl HelperId {
             Self::Rtsp => &rtsp::DESCRIPTOR,
             Self::Sane => &sane::DESCRIPTOR,
             Self::Pptp => &pptp::DESCRIPTOR,
+            Self::Talk => &talk::DESCRIPTOR,
+            Self::Ntalk => &talk::NTALK_DESCRIPTOR,
         }
     }
 

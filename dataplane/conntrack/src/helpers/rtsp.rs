@@ -240,6 +240,7 @@ mod tests {
             }
             Mention::Address(address, _) => format!("{text}: is {address}"),
             Mention::Port(port, form, _) => format!("{text}: was {port}+{}", form.distance().unwrap()),
+            Mention::OwnPort(port, _) => format!("{text}: is {port}"),
         }
     }
 

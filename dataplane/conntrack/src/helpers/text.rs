@@ -26,9 +26,15 @@ impl Text {
 
     /// The bytes, which are no text, of a port or of the id of a call.
     pub(crate) fn of_port(port: u16) -> Self {
-        let mut text = Self { bytes: [0; MAX_BYTES], len: 2 };
-        text.bytes[..2].copy_from_slice(&port.to_be_bytes());
-        text
+        Self::of_bytes(port.to_be_bytes())
+    }
+
+    /// These bytes, which are no text.
+    pub(crate) fn of_bytes<const N: usize>(some: [u8; N]) -> Self {
+        const { assert!(N <= MAX_BYTES) };
+        let mut bytes = [0; MAX_BYTES];
+        bytes[..N].copy_from_slice(&some);
+        Self { bytes, len: N as u8 }
     }
 
     /// Its bytes.

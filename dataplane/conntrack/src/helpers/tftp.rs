@@ -17,7 +17,7 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
     classes: &[ExpectationClass::only(protocol::UDP, 1, 300)],
     reads: Reads::Datagrams(DatagramReader {
         inspect,
-        inspect_as_linux,
+        inspect_as_linux: Some(inspect_as_linux),
         rewrite: |_, _, _, _| Text::default(),
         master_timeout_s: [0; 2],
     }),

@@ -166,7 +166,7 @@ impl Shard {
             dst: receiver.dst,
             selector: receiver.selector.with_protocol(protocol::GRE).with_ports(first.into()),
         };
-        let wanted = wanted_by(helper, tuple, None);
+        let wanted = wanted_by(helper, 0, tuple, None);
         let is_other_call = |id: u16| calls.named(direction, id).is_some();
         let is_free = |id: u16| !is_other_call(id) && !self.is_expected_by_others(index, &wanted.at_port(id));
         let mut others = self.nat.ports_to_announce(&self.configuration.nat, self.steering(), &tuple);
@@ -198,8 +198,8 @@ impl Shard {
         let mut first = None;
         for direction in [Direction::Original, Direction::Reply] {
             let (tuple, nat) = self.direction_of_call(index, call, direction);
-            let wanted = wanted_by(helper, tuple, is_translated.then_some(nat));
-            match self.expect(index, &wanted, limits(helper)) {
+            let wanted = wanted_by(helper, 0, tuple, is_translated.then_some(nat));
+            match self.expect(index, &wanted, limits(helper, 0)) {
                 Ok(id) => first = first.or(Some(id)),
                 Err(unexpected) => {
                     first.map(|first| self.unexpect(first));

@@ -7,6 +7,7 @@ mod pptp;
 mod rtsp;
 mod sane;
 mod sip;
+mod talk;
 mod tftp;
 
 use crate::cluster::Cluster;

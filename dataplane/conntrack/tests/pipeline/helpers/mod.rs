@@ -13,6 +13,7 @@ mod session;
 mod sip;
 mod streams;
 mod switched;
+mod talk;
 mod tftp;
 mod translated;
 
