@@ -5,7 +5,7 @@
 
 use crate::entry::Status;
 use crate::expectations::Child;
-use crate::helpers::{Assigned, Dialog, HelperId, Slot};
+use crate::helpers::{AnnouncedPorts, Assigned, Dialog, HelperId, Slot};
 use crate::ids::EntryId;
 use crate::nat::BoundBy;
 use sluice_memory::Arena;
@@ -27,6 +27,8 @@ pub(crate) struct Extension {
     pub(crate) help: Slot,
     /// What is remembered of its messages of SIP.
     pub(crate) sip: Dialog,
+    /// Ports that its messages have announced.
+    pub(crate) announced_ports: AnnouncedPorts,
     /// Whether its helper never reads it.
     pub(crate) is_unread: bool,
     /// The slot of the newest of its expectations, plus one; 0 where it has none.

@@ -85,11 +85,17 @@ pub enum HelperId {
     Talk,
     /// Those of 4.3BSD.
     Ntalk,
+    /// H.323: registration, admission and status (ITU-T H.225.0).
+    Ras,
+    /// H.323: call signalling (ITU-T H.225.0, Q.931).
+    Q931,
+    /// H.323: control of a call (ITU-T H.245).
+    H245,
 }
 
 impl HelperId {
     /// All helpers, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Ftp,
         Self::Tftp,
         Self::Irc,
@@ -100,5 +106,8 @@ impl HelperId {
         Self::Pptp,
         Self::Talk,
         Self::Ntalk,
+        Self::Ras,
+        Self::Q931,
+        Self::H245,
     ];
 }

@@ -43,6 +43,13 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
             let message = format!("the key above names the helper already: {}", helper.name());
             problems.push(Problem::at(path.join("name"), message).on_key());
         }
+        if rule.ports.is_none() && helper.descriptor().ports.is_empty() {
+            let message = format!(
+                "the helper `{}` has no port of its own: its connections are expected",
+                helper.name()
+            );
+            problems.push(Problem::at(path.clone(), message).expected("the key `ports`".to_owned()));
+        }
         let protocols: Vec<_> =
             helper.descriptor().protocols.iter().map(|number| Protocol(*number)).collect();
         let others = rule.protocol.iter().flat_map(List::iter).any(|other| !protocols.contains(other));

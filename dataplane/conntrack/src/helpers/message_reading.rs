@@ -1,11 +1,11 @@
 //! A message that a helper reads whole, of a datagram or of a stream: what is known of its connection, what it has had expected, and
 //! what becomes of its text.
 
-use super::MessageReader;
 use super::announce::limits;
 use super::edits::{Edit, Edits};
 use super::reading::Announcer;
 use super::text::Text;
+use super::{AnnouncedPorts, MessageReader};
 use crate::expectations::{ExpectationId, Unexpected, Wanted};
 use crate::family::Family;
 use crate::helper_event::HelperEvent;
@@ -134,6 +134,13 @@ impl Shard {
             });
         }
         read
+    }
+
+    /// Ports that the messages of a connection have announced.
+    pub(super) fn announced_ports(&self, index: u32) -> AnnouncedPorts {
+        self.table
+            .extension(index)
+            .map_or_else(AnnouncedPorts::default, |extension| extension.announced_ports)
     }
 
     /// Expects something that a message says, as long as that is read.

@@ -5,12 +5,14 @@
 
 mod amanda;
 mod announce;
+mod announced_ports;
 mod assembly;
 mod datagram;
 mod delimiter;
 mod edits;
 mod found;
 mod ftp;
+mod h323;
 mod help;
 mod irc;
 mod line_stage;
@@ -35,6 +37,7 @@ mod turn_stage;
 mod turns;
 
 pub use crate::helper_event::HelperEvent;
+pub(crate) use announced_ports::AnnouncedPorts;
 pub(crate) use help::HelpTable;
 pub use shift::Seqadj;
 pub(crate) use sip::Dialog;
@@ -228,6 +231,9 @@ impl HelperId {
             Self::Pptp => &pptp::DESCRIPTOR,
             Self::Talk => &talk::DESCRIPTOR,
             Self::Ntalk => &talk::NTALK_DESCRIPTOR,
+            Self::Ras => &h323::RAS,
+            Self::Q931 => &h323::Q931,
+            Self::H245 => &h323::H245,
         }
     }
 

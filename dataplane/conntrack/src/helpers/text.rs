@@ -29,12 +29,12 @@ impl Text {
         Self::of_bytes(port.to_be_bytes())
     }
 
-    /// These bytes, which are no text.
-    pub(crate) fn of_bytes<const N: usize>(some: [u8; N]) -> Self {
-        const { assert!(N <= MAX_BYTES) };
-        let mut bytes = [0; MAX_BYTES];
-        bytes[..N].copy_from_slice(&some);
-        Self { bytes, len: N as u8 }
+    /// Bytes which are no text, of those that fit.
+    pub(crate) fn of_bytes(bytes: impl IntoIterator<Item = u8>) -> Self {
+        let mut text = Self::default();
+        let room = text.bytes.iter_mut().zip(bytes);
+        text.len = room.map(|(place, byte)| *place = byte).count() as u8;
+        text
     }
 
     /// Its bytes.

@@ -3,6 +3,7 @@
 
 pub mod expecting;
 pub mod frame;
+pub mod h323;
 pub mod pptp;
 pub mod received;
 

@@ -150,9 +150,9 @@ impl Shard {
         wanted: &impl Fn(u16, u16) -> Wanted,
     ) -> Result<Ports, Refused> {
         let index = reading.announcer.index;
-        let dialog = self.dialog(index);
+        let announced = self.announced_ports(index);
         let known = |port: u16| {
-            dialog.announced(port).filter(|known| !self.is_expected_by_others(index, &wanted(port, *known)))
+            announced.outside(port).filter(|known| !self.is_expected_by_others(index, &wanted(port, *known)))
         };
         let find = |port: u16| known(port).or_else(|| self.find_port_to_announce(index, &wanted(port, port)));
         let outside = if inside.are_neighbours() {
@@ -168,10 +168,10 @@ impl Shard {
             }
         };
         let outside = outside.ok_or_else(|| reading.no_port())?;
-        let dialog = &mut self.table.extend(index).sip;
-        dialog.note_announced(inside.rtp, outside.rtp);
+        let announced = &mut self.table.extend(index).announced_ports;
+        announced.note(inside.rtp, outside.rtp);
         if let (Some(inside_rtcp), Some(rtcp), false) = (inside.rtcp, outside.rtcp, inside.are_neighbours()) {
-            dialog.note_announced(inside_rtcp, rtcp);
+            announced.note(inside_rtcp, rtcp);
         }
         Ok(outside)
     }

@@ -4,6 +4,7 @@ mod amanda;
 mod assignment;
 mod datagrams;
 mod ftp;
+mod h323;
 mod irc;
 mod numbers;
 mod pptp;
