@@ -13,8 +13,9 @@ use super::Failure;
 use super::play::Played;
 use crate::output::say;
 
-/// Writes the report: a JSON object of counts. Each packet in has left, was dropped, delivered to the box, or is held; what
-/// the box said itself has left besides.
+/// Writes the report: a JSON object of counts. Each packet in has left, was dropped, delivered to the box, is held, or has left
+/// in fragments; those, and what the box said itself, have left besides. So `packets_in`, `answers.sent` and `fragmented.into` are
+/// as much as `packets_out`, all `drops`, `delivered`, `held` and `fragmented.packets`.
 pub fn write(path: &Path, names: &[&str], played: &Played) -> Result<(), Failure> {
     let by_label = |labels: Vec<&str>, counts: &[u64]| {
         labels
@@ -36,6 +37,7 @@ pub fn write(path: &Path, names: &[&str], played: &Played) -> Result<(), Failure
         "delivered": counters.delivered,
         "held": played.held,
         "answers": { "sent": counters.answers, "withheld": counters.answers_withheld },
+        "fragmented": { "packets": counters.fragmented, "into": counters.fragments_created },
         "drops": by_label(DropReason::ALL.iter().map(|reason| reason.label()).collect(), &counters.drops),
         "entries": played.entries(),
         "expectations": counters.expectations,
@@ -97,6 +99,17 @@ pub fn summarise(names: &[&str], played: &Played, directory: &Path) {
     }
     for (helper, event, count) in came {
         say(&format!("  {:<24} {count:>10}", format!("{helper} {event}")));
+    }
+
+    let fragmented = [
+        ("fragmented", counters.fragmented, "packets and answers"),
+        ("fragments", counters.fragments_created, "that have left instead"),
+    ];
+    if counters.fragmented > 0 {
+        say("\nLarger than the MTU of their way out");
+    }
+    for (label, count, what) in fragmented.iter().filter(|(_, count, _)| *count > 0) {
+        say(&format!("  {label:<12} {count:>10}  {what}"));
     }
 
     let ended = [("delivered", counters.delivered, "to the box itself"), ("held", played.held as u64, "")];

@@ -4,6 +4,7 @@ mod answers;
 mod captures;
 mod damage;
 mod formats;
+mod fragments;
 mod helpers;
 mod sample;
 mod scratch;

@@ -126,13 +126,14 @@ impl Scratch {
     }
 }
 
-/// Each packet in has one end, and answers have left besides.
+/// Each packet in has one end; answers, and the fragments of what left in such, have left besides.
 fn adds_up(report: &Value) {
     let count = |value: &Value| value.as_u64().unwrap();
     let dropped: u64 = report["drops"].as_object().unwrap().values().map(count).sum();
-    let left = count(&report["packets_out"]) - count(&report["answers"]["sent"]);
-    let ended = left + dropped + count(&report["delivered"]) + count(&report["held"]);
-    assert_eq!(count(&report["packets_in"]), ended, "{report:#}");
+    let fragmented = &report["fragmented"];
+    let begun = count(&report["packets_in"]) + count(&report["answers"]["sent"]) + count(&fragmented["into"]);
+    let ended = [&report["packets_out"], &report["delivered"], &report["held"], &fragmented["packets"]];
+    assert_eq!(begun, ended.into_iter().map(count).sum::<u64>() + dropped, "{report:#}");
 }
 
 fn texts(output: &Output) -> (String, String) {

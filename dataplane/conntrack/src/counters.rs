@@ -197,8 +197,9 @@ counters! {
         /// Fragments that are held until their datagram is whole or has been decided about.
         fragments_held: "sluice_fragments_held",
         /// Packets that were cut into fragments for the MTU of their way out; of a datagram that came in fragments, each of those.
+        /// Echo replies to datagrams that came in fragments, too, which leave in as many.
         fragmented: "sluice_packets_fragmented_total",
-        /// Fragments that packets were cut into for the MTU of their way out.
+        /// Fragments that packets were cut into for the MTU of their way out, and those of echo replies.
         fragments_created: "sluice_fragments_created_total",
         /// Log records lost because a shard's ring was full or the rate limit reached.
         log_lost: "sluice_shard_log_events_dropped_total",

@@ -130,11 +130,14 @@ impl<P: Frame> Datagrams<P> {
         }
     }
 
-    /// Sends the fragments of a datagram, whose first says what they have become, back to where they came from.
+    /// Sends the fragments of a datagram, whose first says what they have become, back to where they came from: one answer, which
+    /// leaves in fragments.
     fn reply<H: Host<Packet = P>>(&mut self, shard: &mut Shard, host: &mut H, id: DatagramId) {
         let mut leader = None;
+        shard.count_fragmented(1);
         while let Some((mut packet, offsets)) = self.held.take(id) {
             shard.count_delivery();
+            shard.count_created();
             match &leader {
                 None => leader = Leader::of(&packet, offsets),
                 Some(leader) => {

@@ -82,12 +82,12 @@ impl Shard {
         self.counters.reassembled += 1;
     }
 
-    /// Counts fragments that packets are cut into.
+    /// Counts a fragment that the box makes.
     pub(crate) const fn count_created(&mut self) {
         self.counters.fragments_created += 1;
     }
 
-    /// Counts packets that were cut into fragments.
+    /// Counts packets that leave in fragments which the box makes.
     pub(crate) const fn count_fragmented(&mut self, packets: usize) {
         self.counters.fragmented += packets as u64;
     }

@@ -201,17 +201,19 @@ impl World {
         self.cluster.shards().map(|shard| counter(&shard.counters())).sum()
     }
 
-    /// All that came has one end, or none yet. What is cut leaves as fragments that the box has made.
+    /// All that came has one end, or none yet. What is cut leaves as fragments that the box has made, and so do replies to
+    /// fragments, of which each is one answer.
     fn check(&self) {
         let outside = &self.cluster.outside;
-        let left = (outside.sent.len() - outside.replies) as u64;
+        let left = outside.sent.len() as u64;
+        let replies = self.count(|counters| counters.answers) - outside.answers.len() as u64;
         let dropped = self.count(|counters| counters.drops.iter().sum());
         let delivered = self.count(|counters| counters.delivered);
         let held = self.cluster.in_hand() as u64;
         let cut = self.count(|counters| counters.fragmented);
         let made = self.count(|counters| counters.fragments_created);
         assert_eq!(
-            self.came + made,
+            self.came + replies + made,
             left + dropped + delivered + held + cut,
             "{left} left, {dropped} dropped, {delivered} delivered, {held} held, {cut} cut into {made}"
         );

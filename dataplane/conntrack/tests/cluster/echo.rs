@@ -78,6 +78,8 @@ fn a_fragmented_echo_request_to_the_box_is_answered_as_it_came() {
             }
         }
         assert_eq!(count(&cluster, |counters| counters.answers), 8);
+        assert_eq!(count(&cluster, |counters| counters.fragmented), 8, "each answer leaves in fragments");
+        assert_eq!(count(&cluster, |counters| counters.fragments_created), cluster.outside.replies as u64);
         assert!(cluster.outside.drops.is_empty() && cluster.outside.answers.is_empty());
         cluster.now = cluster.now.after(secs(1000));
         cluster.expire();
