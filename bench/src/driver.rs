@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use sluice_conntrack::helpers::{Assignment, HelperId, Helpers};
+use sluice_conntrack::helpers::{Assignment, Descriptor, HelperId, Helpers};
 use sluice_conntrack::ids::ShardId;
 use sluice_conntrack::nat::{self, Nat, PortChoice, Range, Target};
 use sluice_conntrack::policy::{Match, Outcome, Policy, Prefix, Rule, RuleAction};
@@ -167,7 +167,7 @@ impl Helped {
         };
         // A network for documentation (RFC 5737).
         let others = [Prefix::new([192, 0, 2, 0].into(), 24)];
-        let of_others = |helper: HelperId| assignment(helper, helper.descriptor().ports, &others);
+        let of_others = |helper: HelperId| assignment(helper, Descriptor::of(helper).ports, &others);
         match self {
             Self::Nobody => Vec::new(),
             Self::Others => HelperId::ALL.map(of_others).to_vec(),

@@ -157,7 +157,7 @@ impl Bench {
         let (mut ports, mut queues) = (Vec::new(), Vec::new());
         for device in devices {
             let (port, rx, tx) =
-                Device::attach(&self.eal, device)?.start(&PortOptions::default(), &self.pool)?;
+                Port::start(Device::attach(&self.eal, device)?, &PortOptions::default(), &self.pool)?;
             queues.push(OpenPort {
                 rx,
                 tx,

@@ -11,7 +11,7 @@ use super::{entries, events, expect};
 use crate::config::Seconds;
 use crate::listing::{Format, Listing};
 use crate::socket::protocol::{EventFilter, EventName, Request, Response, ShardCounters, Update};
-use crate::socket::{Client, ExpectationFilter, Filter};
+use crate::socket::{self, Client, ExpectationFilter, Filter};
 
 /// The tracked connections of a running daemon, as conntrack(8) shows them
 #[derive(Clone, Debug, Args)]
@@ -227,7 +227,7 @@ impl ConntrackArgs {
             Table::Conntrack if create => {
                 entries::wanted(&self.filter, self.timeout, self.vtags()).err().and_then(missing)
             }
-            Table::Conntrack if get => self.filter.tuple().err().and_then(missing),
+            Table::Conntrack if get => socket::tuple(&self.filter).err().and_then(missing),
             Table::Conntrack if update && self.timeout.is_none() && self.filter.mark.is_none() => {
                 missing("-U changes the mark (`--mark`) or the timeout (`--timeout`)".to_owned())
             }

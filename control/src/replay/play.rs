@@ -188,7 +188,7 @@ fn open(eal: &Eal, inputs: &[Input], work: &Path) -> Result<OpenPorts, Failure> 
     for (number, input) in inputs.iter().enumerate() {
         let (rx, tx) = (input.path.display(), output(work, number));
         let arguments = format!("vdev:net_pcap{number},rx_pcap={rx},tx_pcap={}", tx.display());
-        let (port, rx, tx) = Device::attach(eal, &arguments)?.start(&PortOptions::default(), &pool)?;
+        let (port, rx, tx) = Port::start(Device::attach(eal, &arguments)?, &PortOptions::default(), &pool)?;
         open.push(OpenPort { rx, tx, mac: port.info().mac, hashes: port.hashes(), partial_checksums: false });
         ports.push(port);
     }

@@ -264,8 +264,7 @@ fn start_ports(
         let mtu = config.interfaces.get(&name).map(|interface| interface.mtu);
         let options = PortOptions { mtu, ..port_options(device.info(), workers) };
         let pool = mempools.near(device.info().socket);
-        let (port, rx, tx) = device
-            .start(&options, &pool)
+        let (port, rx, tx) = Port::start(device, &options, &pool)
             .map_err(|error| RunError::Other(format!("interface {name}: {error}")))?;
         announce(&name, &port, &options, workers);
         open.push(OpenPort {

@@ -13,7 +13,7 @@ use super::listings::pages;
 use super::workers::Workers;
 use crate::config::Mark;
 use crate::socket::protocol::{Cursor, Response, Update};
-use crate::socket::{Filter, NewConnection};
+use crate::socket::{self, Filter, NewConnection};
 
 /// How often, and how long each time, the answer of another worker to a new entry's claim is waited for.
 const CLAIM_LOOKS: u32 = 200;
@@ -25,7 +25,7 @@ fn refused(message: &str) -> Response {
 
 /// The entry of the tuple that a filter names.
 pub fn get(workers: &mut Workers, filter: &Filter, lines: &Lines) -> Result<Response, Unanswered> {
-    let tuple = match filter.tuple() {
+    let tuple = match socket::tuple(filter) {
         Ok(tuple) => tuple,
         Err(message) => return Ok(Response::Error { message }),
     };

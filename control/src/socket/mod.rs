@@ -25,7 +25,7 @@ pub use client::{Client, ClientError};
 pub use expectation_filter::ExpectationFilter;
 pub use filter::Filter;
 pub use filter_values::{EntryStatus, Family, NatPeer, Network};
-pub use new_entry::{NewConnection, required};
+pub use new_entry::{NewConnection, required, tuple};
 pub use new_expectation::{Ends, NewExpectation, Source};
 pub use server::{Call, Server, SocketError};
 

@@ -15,103 +15,101 @@ pub fn required<T>(name: &str, given: Option<T>) -> Result<T, String> {
     given.ok_or_else(|| format!("you need to supply the `--{name}` option for this command"))
 }
 
-impl Filter {
-    /// The tuple of either direction that it names as a whole.
-    ///
-    /// # Errors
-    /// What is missing, or cannot be, in words for the user.
-    pub fn tuple(&self) -> Result<Tuple, String> {
-        if self.src.is_some() || self.dst.is_some() || self.reply_src.is_none() {
-            return self.original();
-        }
-        let number = required("proto", self.proto)?;
-        if is_icmp(number.0) {
-            return Err("a query is named by its original direction: -s, -d, --icmp-type".to_owned());
-        }
-        let ends = [("reply-src", self.reply_src), ("reply-dst", self.reply_dst)];
-        let ports = [("reply-port-src", self.reply_port_src), ("reply-port-dst", self.reply_port_dst)];
-        let keys = self.keys(number, ports, [self.reply_key_src, self.reply_key_dst])?;
-        self.between(number, ends, keys)
+/// The tuple of either direction that it names as a whole.
+///
+/// # Errors
+/// What is missing, or cannot be, in words for the user.
+pub fn tuple(filter: &Filter) -> Result<Tuple, String> {
+    if filter.src.is_some() || filter.dst.is_some() || filter.reply_src.is_none() {
+        return original(filter);
     }
+    let number = required("proto", filter.proto)?;
+    if is_icmp(number.0) {
+        return Err("a query is named by its original direction: -s, -d, --icmp-type".to_owned());
+    }
+    let ends = [("reply-src", filter.reply_src), ("reply-dst", filter.reply_dst)];
+    let ports = [("reply-port-src", filter.reply_port_src), ("reply-port-dst", filter.reply_port_dst)];
+    let keys = keys(filter, number, ports, [filter.reply_key_src, filter.reply_key_dst])?;
+    between(filter, number, ends, keys)
+}
 
-    /// The original tuple that it names as a whole.
-    fn original(&self) -> Result<Tuple, String> {
-        let number = required("proto", self.proto)?;
-        let ends = [("src", self.src), ("dst", self.dst)];
-        let ports = [("sport", self.sport), ("dport", self.dport)];
-        let keys = self.keys(number, ports, [self.srckey, self.dstkey])?;
-        self.between(number, ends, keys)
-    }
+/// The original tuple that it names as a whole.
+fn original(filter: &Filter) -> Result<Tuple, String> {
+    let number = required("proto", filter.proto)?;
+    let ends = [("src", filter.src), ("dst", filter.dst)];
+    let ports = [("sport", filter.sport), ("dport", filter.dport)];
+    let keys = keys(filter, number, ports, [filter.srckey, filter.dstkey])?;
+    between(filter, number, ends, keys)
+}
 
-    /// What a tuple of a protocol has instead of ports.
-    fn keys(
-        &self,
-        number: Protocol,
-        ports: [(&str, Option<u16>); 2],
-        keys: [Option<u16>; 2],
-    ) -> Result<[u16; 2], String> {
-        let [source, destination] = ports.map(|(name, port)| required(name, port));
-        match number.0 {
-            _ if number.has_ports() => Ok([source?, destination?]),
-            of if is_icmp(of) => {
-                let kind = required("icmp-type", self.icmp_type)?;
-                let code = self.icmp_code.unwrap_or_default();
-                Ok([self.icmp_id.unwrap_or_default(), u16::from_be_bytes([kind, code])])
-            }
-            GRE => Ok(keys.map(Option::unwrap_or_default)),
-            _ => Ok([0; 2]),
+/// What a tuple of a protocol has instead of ports.
+fn keys(
+    filter: &Filter,
+    number: Protocol,
+    ports: [(&str, Option<u16>); 2],
+    keys: [Option<u16>; 2],
+) -> Result<[u16; 2], String> {
+    let [source, destination] = ports.map(|(name, port)| required(name, port));
+    match number.0 {
+        _ if number.has_ports() => Ok([source?, destination?]),
+        of if is_icmp(of) => {
+            let kind = required("icmp-type", filter.icmp_type)?;
+            let code = filter.icmp_code.unwrap_or_default();
+            Ok([filter.icmp_id.unwrap_or_default(), u16::from_be_bytes([kind, code])])
         }
+        GRE => Ok(keys.map(Option::unwrap_or_default)),
+        _ => Ok([0; 2]),
     }
+}
 
-    fn between(
-        &self,
-        number: Protocol,
-        ends: [(&str, Option<Network>); 2],
-        [sport, dport]: [u16; 2],
-    ) -> Result<Tuple, String> {
-        let [source, destination] = ends.map(|(name, end)| required(name, end)?.host(name));
-        let (source, destination) = (source?, destination?);
-        if source.is_ipv4() != destination.is_ipv4() {
-            return Err("all addresses are to be of one family, IPv4 or IPv6".to_owned());
-        }
-        let tuple = Tuple::new(source, destination, number.0, sport, dport);
-        Ok(Tuple { selector: tuple.selector.with_zone(self.zone.unwrap_or_default()), ..tuple })
+fn between(
+    filter: &Filter,
+    number: Protocol,
+    ends: [(&str, Option<Network>); 2],
+    [sport, dport]: [u16; 2],
+) -> Result<Tuple, String> {
+    let [source, destination] = ends.map(|(name, end)| required(name, end)?.host(name));
+    let (source, destination) = (source?, destination?);
+    if source.is_ipv4() != destination.is_ipv4() {
+        return Err("all addresses are to be of one family, IPv4 or IPv6".to_owned());
     }
+    let tuple = Tuple::new(source, destination, number.0, sport, dport);
+    Ok(Tuple { selector: tuple.selector.with_zone(filter.zone.unwrap_or_default()), ..tuple })
+}
 
-    /// The reply tuple: the inverse of the original one, but for what is said of it.
-    fn reply(&self, original: &Tuple) -> Result<Tuple, String> {
-        let plain = original.invert();
-        let is_query = is_icmp(original.protocol());
-        let (mut source, mut destination) = (plain.source(), plain.destination());
-        let (mut sport, mut dport) = (plain.selector.sport(), plain.selector.dport());
-        for (nat, end, port) in [
-            (self.dst_nat, &mut source, if is_query { None } else { Some(&mut sport) }),
-            (self.src_nat, &mut destination, if is_query { None } else { Some(&mut dport) }),
-        ] {
-            match (nat, port) {
-                (None, _) => {}
-                (Some(NatPeer::Any), _) => return Err("a translation needs an address here".to_owned()),
-                (Some(NatPeer::Address(to)), _) => *end = to,
-                (Some(NatPeer::Port(to)), Some(port)) => (*end, *port) = (to.ip(), to.port()),
-                (Some(NatPeer::Port(_)), None) => return Err("a query has no ports".to_owned()),
-            }
+/// The reply tuple: the inverse of the original one, but for what is said of it.
+fn reply(filter: &Filter, original: &Tuple) -> Result<Tuple, String> {
+    let plain = original.invert();
+    let is_query = is_icmp(original.protocol());
+    let (mut source, mut destination) = (plain.source(), plain.destination());
+    let (mut sport, mut dport) = (plain.selector.sport(), plain.selector.dport());
+    for (nat, end, port) in [
+        (filter.dst_nat, &mut source, if is_query { None } else { Some(&mut sport) }),
+        (filter.src_nat, &mut destination, if is_query { None } else { Some(&mut dport) }),
+    ] {
+        match (nat, port) {
+            (None, _) => {}
+            (Some(NatPeer::Any), _) => return Err("a translation needs an address here".to_owned()),
+            (Some(NatPeer::Address(to)), _) => *end = to,
+            (Some(NatPeer::Port(to)), Some(port)) => (*end, *port) = (to.ip(), to.port()),
+            (Some(NatPeer::Port(_)), None) => return Err("a query has no ports".to_owned()),
         }
-        for (name, given, end) in
-            [("reply-src", self.reply_src, &mut source), ("reply-dst", self.reply_dst, &mut destination)]
-        {
-            if let Some(network) = given {
-                *end = network.host(name)?;
-            }
-        }
-        sport = self.reply_port_src.or(self.reply_key_src).unwrap_or(sport);
-        dport = self.reply_port_dst.or(self.reply_key_dst).unwrap_or(dport);
-        let families = [source, destination].map(|end| end.is_ipv4());
-        if families != [original.source().is_ipv4(); 2] {
-            return Err("all addresses are to be of one family, IPv4 or IPv6".to_owned());
-        }
-        let reply = Tuple::new(source, destination, original.protocol(), sport, dport);
-        Ok(Tuple { selector: reply.selector.with_zone(original.selector.zone()), ..reply })
     }
+    for (name, given, end) in
+        [("reply-src", filter.reply_src, &mut source), ("reply-dst", filter.reply_dst, &mut destination)]
+    {
+        if let Some(network) = given {
+            *end = network.host(name)?;
+        }
+    }
+    sport = filter.reply_port_src.or(filter.reply_key_src).unwrap_or(sport);
+    dport = filter.reply_port_dst.or(filter.reply_key_dst).unwrap_or(dport);
+    let families = [source, destination].map(|end| end.is_ipv4());
+    if families != [original.source().is_ipv4(); 2] {
+        return Err("all addresses are to be of one family, IPv4 or IPv6".to_owned());
+    }
+    let reply = Tuple::new(source, destination, original.protocol(), sport, dport);
+    Ok(Tuple { selector: reply.selector.with_zone(original.selector.zone()), ..reply })
 }
 
 /// What of entries is changed; what is left out stays.
@@ -146,8 +144,8 @@ impl NewConnection {
     /// What is missing, or cannot be, in words for the user.
     pub fn lower(&self) -> Result<NewEntry, String> {
         let Self { entry, timeout, vtags } = self;
-        let original = entry.original()?;
-        let reply = entry.reply(&original)?;
+        let original = self::original(entry)?;
+        let reply = self::reply(entry, &original)?;
         if timeout.0 == 0 {
             return Err("an entry with a timeout of 0 is over at once".to_owned());
         }
@@ -250,7 +248,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_named_by_either_tuple() {
-        let tuple = |json: &str| serde_json::from_str::<Filter>(json).unwrap().tuple();
+        let tuple = |json: &str| super::tuple(&serde_json::from_str::<Filter>(json).unwrap());
         let original =
             tuple(r#"{"proto":"udp","src":"10.0.0.5","dst":"192.0.2.1","sport":4000,"dport":53}"#).unwrap();
         let reply = r#"{"proto":"udp","reply-src":"192.0.2.1","reply-dst":"10.0.0.5",

@@ -34,6 +34,18 @@ pub enum Fragment {
     Later,
 }
 
+impl Fragment {
+    /// From the offset field of an IPv6 fragment header (RFC 8200 section 4.5). A fragment that is first and last is none: an atomic
+    /// fragment (RFC 6946).
+    pub(crate) const fn of_ipv6(field: u16) -> Self {
+        match (field & 0xfff8, field & 1) {
+            (0, 0) => Self::Whole,
+            (0, _) => Self::First,
+            _ => Self::Later,
+        }
+    }
+}
+
 /// The parsed headers of one frame. Offsets count from the start of the frame's first segment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Headers {

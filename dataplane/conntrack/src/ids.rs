@@ -110,4 +110,42 @@ impl HelperId {
         Self::Q931,
         Self::H245,
     ];
+
+    /// Linux's name of it, as configuration, listings and metrics say it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ftp => "ftp",
+            Self::Tftp => "tftp",
+            Self::Irc => "irc",
+            Self::Amanda => "amanda",
+            Self::Sip => "sip",
+            Self::Rtsp => "rtsp",
+            Self::Sane => "sane",
+            Self::Pptp => "pptp",
+            Self::Talk => "talk",
+            Self::Ntalk => "ntalk",
+            Self::Ras => "RAS",
+            Self::Q931 => "Q.931",
+            Self::H245 => "H.245",
+        }
+    }
+
+    /// The helper of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|helper| helper.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_names_tell_helpers_apart() {
+        for (number, helper) in HelperId::ALL.into_iter().enumerate() {
+            assert_eq!(helper as usize, number);
+            assert_eq!(HelperId::named(helper.name()), Some(helper));
+        }
+        assert_eq!(HelperId::named("gopher"), None);
+    }
 }

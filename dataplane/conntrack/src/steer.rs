@@ -166,6 +166,11 @@ impl Steering {
         self.at(symmetric_hash(tuple))
     }
 
+    /// The shard that decides about a call which comes by one tuple and is answered by the other ([`crate::expectations`]).
+    pub(crate) fn home_of_call(&self, tuple: &Tuple, answer: &Tuple) -> ShardId {
+        self.owner(tuple).min(self.owner(answer))
+    }
+
     /// The owner of a fragment: of its addresses, since only the first fragment has ports.
     pub const fn owner_of_fragment(&self, tuple: &Tuple) -> ShardId {
         self.at(half_hash(fold_addresses(tuple)))

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use dpdk::{Burst, Device, Eal, EalOptions, Mempool, MempoolOptions, PortOptions};
+use dpdk::{Burst, Device, Eal, EalOptions, Mempool, MempoolOptions, Port, PortOptions};
 use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
 use sluice_conntrack::helpers::{Assignment, HelperId, Helpers};
 use sluice_conntrack::nat::{Nat, NatRule, PortChoice, Range, Target};
@@ -102,7 +102,7 @@ fn a_helper_rewrites_text_that_lies_in_several_segments() {
         let files =
             format!("rx_pcap={},tx_pcap={}", path(&format!("{side}.pcap")), path(&format!("{side}.out")));
         let device = Device::attach(&eal, &format!("vdev:net_pcap{number},{files}")).unwrap();
-        let (port, rx, tx) = device.start(&PortOptions::default(), &pool).unwrap();
+        let (port, rx, tx) = Port::start(device, &PortOptions::default(), &pool).unwrap();
         open.push(OpenPort { rx, tx, mac: port.info().mac, hashes: port.hashes(), partial_checksums: false });
         ports.push(port);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dpdk::{Device, Eal, EalOptions, Mempool, MempoolOptions, PortOptions, lcore};
+use dpdk::{Device, Eal, EalOptions, Mempool, MempoolOptions, Port, PortOptions, lcore};
 use sluice_conntrack::policy::{Outcome, Policy};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{
@@ -70,7 +70,7 @@ fn a_worker_forwards_tracks_and_answers() {
     let mut open = Vec::new();
     for arguments in &arguments {
         let device = Device::attach(&eal, arguments).unwrap();
-        let (port, rx, tx) = device.start(&PortOptions::default(), &pool).unwrap();
+        let (port, rx, tx) = Port::start(device, &PortOptions::default(), &pool).unwrap();
         open.push(OpenPort { rx, tx, mac: port.info().mac, hashes: port.hashes(), partial_checksums: false });
         ports.push(port);
     }

@@ -9,7 +9,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use dpdk::{Burst, Device, Eal, EalOptions, Mempool, MempoolOptions, PortOptions, lcore};
+use dpdk::{Burst, Device, Eal, EalOptions, Mempool, MempoolOptions, Port, PortOptions, lcore};
 
 fn main() -> ExitCode {
     match forward() {
@@ -33,8 +33,8 @@ fn forward() -> Result<(), Box<dyn Error>> {
         eprintln!("Running on ordinary pages: {why}");
     }
     let pool = Mempool::new(&eal, "packets", &MempoolOptions { mbufs: 65_535, ..Default::default() })?;
-    let (_input, mut rx, _) = Device::attach(&eal, from)?.start(&PortOptions::default(), &pool)?;
-    let (_output, _, mut tx) = Device::attach(&eal, to)?.start(&PortOptions::default(), &pool)?;
+    let (_input, mut rx, _) = Port::start(Device::attach(&eal, from)?, &PortOptions::default(), &pool)?;
+    let (_output, _, mut tx) = Port::start(Device::attach(&eal, to)?, &PortOptions::default(), &pool)?;
 
     let core = lcore::allowed_cores()?.pop().ok_or("no core")?;
     let cycles = seconds * lcore::tsc_hz(&eal);

@@ -92,6 +92,19 @@ impl DeviceInfo {
         CABLES.contains(&self.driver.as_str())
     }
 
+    /// Receive and transmit queues to set up for so many workers: one for each, as far as the device has them.
+    ///
+    /// A device whose queues are made by its arguments gets all of them, since packets come by each, polled or not.
+    pub fn queues_for(&self, workers: u16) -> (u16, u16) {
+        let (rx, tx) = (self.max_rx_queues, self.max_tx_queues);
+        match self.driver.as_str() {
+            "net_af_packet" | "net_af_xdp" | "net_memif" | "net_pcap" | "net_ring" | "net_vhost" => (rx, tx),
+            // Its queues come in pairs.
+            "net_tap" => (workers.min(rx).min(tx), workers.min(rx).min(tx)),
+            _ => (workers.min(rx), workers.min(tx)),
+        }
+    }
+
     fn new(attached: &Attached) -> Result<Self, DpdkError> {
         let name = attached.name();
         let raw = attached.raw_info()?;

@@ -11,14 +11,14 @@
 //! | [`Mbuf`] | one packet of one or more segments | one owner, never cloned |
 //!
 //! ```no_run
-//! use dpdk::{Burst, Device, Eal, EalOptions, Mempool, MempoolOptions, PortOptions};
+//! use dpdk::{Burst, Device, Eal, EalOptions, Mempool, MempoolOptions, Port, PortOptions};
 //!
 //! fn main() -> Result<(), dpdk::DpdkError> {
 //!     let eal = Eal::init(&EalOptions::default())?;
 //!     let device = Device::attach(&eal, "vdev:net_pcap0,rx_pcap=in.pcap,tx_pcap=out.pcap")?;
 //!     let pool_options = MempoolOptions { socket: device.info().socket, ..MempoolOptions::default() };
 //!     let pool = Mempool::new(&eal, "packets", &pool_options)?;
-//!     let (port, mut rx, mut tx) = device.start(&PortOptions::default(), &pool)?;
+//!     let (port, mut rx, mut tx) = Port::start(device, &PortOptions::default(), &pool)?;
 //!     let mut burst = Burst::new();
 //!     while rx[0].receive(&mut burst) > 0 {
 //!         tx[0].transmit(&mut burst);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::device::Attached;
 use crate::kernel::KernelInterface;
+use crate::rss;
 use crate::{Device, DeviceInfo, DpdkError, Mempool, Rss, RssGap, RxQueue, TxQueue};
 
 /// How a port is set up.
@@ -96,52 +97,6 @@ pub struct Port {
     hashes: bool,
 }
 
-impl Device {
-    /// Sets the device up and starts it; received packets come from `pool`. Gives the port and each of its
-    /// queues, in order.
-    ///
-    /// # Errors
-    /// The device cannot have so many queues or such an MTU, or it refuses; it is detached then.
-    pub fn start(
-        self,
-        options: &PortOptions,
-        pool: &Mempool,
-    ) -> Result<(Port, Vec<RxQueue>, Vec<TxQueue>), DpdkError> {
-        let (mut attached, info) = self.into_parts();
-        check_limits(&info, options)?;
-        configure(&mut attached, &info, options, pool)?;
-        set_up_queues(&attached, options, pool)?;
-        let name = attached.name();
-        if let Some(mtu) = options.mtu {
-            // SAFETY: the port is attached.
-            optional("rte_eth_dev_set_mtu", name, unsafe {
-                dpdk_sys::rte_eth_dev_set_mtu(attached.id(), mtu)
-            })?;
-        }
-        // SAFETY: the port is configured and its queues are set up.
-        DpdkError::check("rte_eth_dev_start", name, unsafe { dpdk_sys::rte_eth_dev_start(attached.id()) })?;
-        if options.promiscuous {
-            // SAFETY: the port runs.
-            optional("rte_eth_promiscuous_enable", name, unsafe {
-                dpdk_sys::rte_eth_promiscuous_enable(attached.id())
-            })?;
-        }
-        let rss_gaps = options.rss.as_ref().map_or(Ok(Vec::new()), |rss| rss.finish(&attached, &info))?;
-        let mut mtu = 0;
-        // SAFETY: the port runs, and `mtu` is ours to write.
-        DpdkError::check("rte_eth_dev_get_mtu", name, unsafe {
-            dpdk_sys::rte_eth_dev_get_mtu(attached.id(), &mut mtu)
-        })?;
-
-        let kernel = (info.if_index != 0).then(|| KernelInterface::new(info.if_index));
-        let attached = Arc::new(attached);
-        let rx = (0..options.rx_queues).map(|queue| RxQueue::new(Arc::clone(&attached), queue)).collect();
-        let tx = (0..options.tx_queues).map(|queue| TxQueue::new(Arc::clone(&attached), queue)).collect();
-        let hashes = options.rss.is_some() && rss_gaps.iter().all(|gap| *gap == RssGap::Table);
-        Ok((Port { attached, info, kernel, mtu, rss_gaps, hashes }, rx, tx))
-    }
-}
-
 fn check_limits(info: &DeviceInfo, options: &PortOptions) -> Result<(), DpdkError> {
     let limits = [
         ("receive queues", options.rx_queues, info.max_rx_queues),
@@ -184,13 +139,13 @@ fn configure(
             conf.rxmode.offloads |= dpdk_sys::DPDK_RX_OFFLOAD_SCATTER;
         }
     }
-    match options.rss.as_ref().filter(|_| info.hashed() != 0) {
+    match options.rss.as_ref().filter(|_| rss::hashed(info) != 0) {
         Some(rss) => {
             attached.rss_key = rss.key_for(info).map(Box::from);
             let key = attached.rss_key.as_deref_mut();
             conf.rxmode.mq_mode = dpdk_sys::rte_eth_rx_mq_mode_RTE_ETH_MQ_RX_RSS;
             let rss_conf = &mut conf.rx_adv_conf.rss_conf;
-            rss_conf.rss_hf = info.hashed();
+            rss_conf.rss_hf = rss::hashed(info);
             // Without a key of ours (null) it is the device's own.
             rss_conf.rss_key_len = key.as_ref().map_or(0, |key| key.len() as u8);
             rss_conf.rss_key = key.map_or(ptr::null_mut(), <[u8]>::as_mut_ptr);
@@ -243,6 +198,50 @@ fn optional(call: &'static str, subject: &str, status: i32) -> Result<bool, Dpdk
 }
 
 impl Port {
+    /// Sets a device up and starts it; received packets come from `pool`. Gives the port and each of its
+    /// queues, in order.
+    ///
+    /// # Errors
+    /// The device cannot have so many queues or such an MTU, or it refuses; it is detached then.
+    pub fn start(
+        device: Device,
+        options: &PortOptions,
+        pool: &Mempool,
+    ) -> Result<(Self, Vec<RxQueue>, Vec<TxQueue>), DpdkError> {
+        let (mut attached, info) = device.into_parts();
+        check_limits(&info, options)?;
+        configure(&mut attached, &info, options, pool)?;
+        set_up_queues(&attached, options, pool)?;
+        let name = attached.name();
+        if let Some(mtu) = options.mtu {
+            // SAFETY: the port is attached.
+            optional("rte_eth_dev_set_mtu", name, unsafe {
+                dpdk_sys::rte_eth_dev_set_mtu(attached.id(), mtu)
+            })?;
+        }
+        // SAFETY: the port is configured and its queues are set up.
+        DpdkError::check("rte_eth_dev_start", name, unsafe { dpdk_sys::rte_eth_dev_start(attached.id()) })?;
+        if options.promiscuous {
+            // SAFETY: the port runs.
+            optional("rte_eth_promiscuous_enable", name, unsafe {
+                dpdk_sys::rte_eth_promiscuous_enable(attached.id())
+            })?;
+        }
+        let rss_gaps = options.rss.as_ref().map_or(Ok(Vec::new()), |rss| rss.finish(&attached, &info))?;
+        let mut mtu = 0;
+        // SAFETY: the port runs, and `mtu` is ours to write.
+        DpdkError::check("rte_eth_dev_get_mtu", name, unsafe {
+            dpdk_sys::rte_eth_dev_get_mtu(attached.id(), &mut mtu)
+        })?;
+
+        let kernel = (info.if_index != 0).then(|| KernelInterface::new(info.if_index));
+        let attached = Arc::new(attached);
+        let rx = (0..options.rx_queues).map(|queue| RxQueue::new(Arc::clone(&attached), queue)).collect();
+        let tx = (0..options.tx_queues).map(|queue| TxQueue::new(Arc::clone(&attached), queue)).collect();
+        let hashes = options.rss.is_some() && rss_gaps.iter().all(|gap| *gap == RssGap::Table);
+        Ok((Self { attached, info, kernel, mtu, rss_gaps, hashes }, rx, tx))
+    }
+
     /// What the device is and offers.
     pub fn info(&self) -> &DeviceInfo {
         &self.info

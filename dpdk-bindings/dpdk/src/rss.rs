@@ -49,24 +49,9 @@ const TYPES: u64 = dpdk_sys::DPDK_RSS_IP | TCP | UDP | dpdk_sys::DPDK_RSS_SCTP;
 const TCP: u64 = dpdk_sys::DPDK_RSS_TCP;
 const UDP: u64 = dpdk_sys::DPDK_RSS_UDP;
 
-impl DeviceInfo {
-    /// Receive and transmit queues to set up for so many workers: one for each, as far as the device has them.
-    ///
-    /// A device whose queues are made by its arguments gets all of them, since packets come by each, polled or not.
-    pub fn queues_for(&self, workers: u16) -> (u16, u16) {
-        let (rx, tx) = (self.max_rx_queues, self.max_tx_queues);
-        match self.driver.as_str() {
-            "net_af_packet" | "net_af_xdp" | "net_memif" | "net_pcap" | "net_ring" | "net_vhost" => (rx, tx),
-            // Its queues come in pairs.
-            "net_tap" => (workers.min(rx).min(tx), workers.min(rx).min(tx)),
-            _ => (workers.min(rx), workers.min(tx)),
-        }
-    }
-
-    /// What the device can hash of what is wanted.
-    pub(crate) fn hashed(&self) -> u64 {
-        self.rss_types & TYPES
-    }
+/// What a device can hash of what is wanted.
+pub(crate) fn hashed(info: &DeviceInfo) -> u64 {
+    info.rss_types & TYPES
 }
 
 impl Rss {
@@ -77,7 +62,7 @@ impl Rss {
 
     /// Fills the table of a device that runs; says what it did not do of all this.
     pub(crate) fn finish(&self, attached: &Attached, info: &DeviceInfo) -> Result<Vec<RssGap>, DpdkError> {
-        if info.hashed() == 0 {
+        if hashed(info) == 0 {
             return Ok(vec![RssGap::Unsupported]);
         }
         let (key_is_ours, hashed) = self.look_up(attached, info)?;
@@ -94,7 +79,7 @@ impl Rss {
     /// Whether the device works with our key, and what it hashes: as it says now, or, where it cannot tell, as it was
     /// configured.
     fn look_up(&self, attached: &Attached, info: &DeviceInfo) -> Result<(bool, u64), DpdkError> {
-        let Some(key) = self.key_for(info) else { return Ok((false, info.hashed())) };
+        let Some(key) = self.key_for(info) else { return Ok((false, hashed(info))) };
         let mut found = vec![0; key.len()];
         // SAFETY: plain data for which zero is a value.
         let mut conf: dpdk_sys::rte_eth_rss_conf = unsafe { mem::zeroed() };
@@ -103,7 +88,7 @@ impl Rss {
         // SAFETY: the port is attached; `conf` and the key it points to are ours to write, as long as it says.
         let status = unsafe { dpdk_sys::rte_eth_dev_rss_hash_conf_get(attached.id(), &mut conf) };
         if status == -libc::ENOTSUP {
-            return Ok((true, info.hashed()));
+            return Ok((true, hashed(info)));
         }
         DpdkError::check("rte_eth_dev_rss_hash_conf_get", attached.name(), status)?;
         Ok((found == key, conf.rss_hf))

@@ -3,7 +3,7 @@
 mod common;
 
 use common::eal;
-use dpdk::{Burst, Device, Eal, EalOptions, Mempool, MempoolOptions, PortOptions, lcore};
+use dpdk::{Burst, Device, Eal, EalOptions, Mempool, MempoolOptions, Port, PortOptions, lcore};
 
 #[test]
 fn workers_own_their_queues() {
@@ -15,7 +15,7 @@ fn workers_own_their_queues() {
     let pool = Mempool::new(&eal, "packets", &MempoolOptions { mbufs: 4095, ..Default::default() }).unwrap();
     let all = pool.available();
     let device = Device::attach(&eal, "net_null0").unwrap();
-    let (port, mut rx, mut tx) = device.start(&PortOptions::default(), &pool).unwrap();
+    let (port, mut rx, mut tx) = Port::start(device, &PortOptions::default(), &pool).unwrap();
     let (mut rx, mut tx) = (rx.remove(0), tx.remove(0));
 
     let core = lcore::allowed_cores().unwrap()[0];
@@ -56,7 +56,8 @@ fn workers_own_their_queues() {
         assert!(error.starts_with(reason), "{error}");
     }
     let device = Device::attach(&eal, "net_null0").unwrap();
-    let error = device.start(&PortOptions { rx_queues: 2000, ..Default::default() }, &pool).unwrap_err();
+    let error =
+        Port::start(device, &PortOptions { rx_queues: 2000, ..Default::default() }, &pool).unwrap_err();
     assert!(error.to_string().contains("2000 receive queues are wanted"), "{error}");
     let device = Device::attach(&eal, "net_null0").expect("a device that did not start is gone");
     drop(device);

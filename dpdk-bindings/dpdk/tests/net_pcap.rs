@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Folder, eal, frame, read_capture, write_capture};
-use dpdk::{Burst, Device, Mempool, MempoolOptions, PortOptions};
+use dpdk::{Burst, Device, Mempool, MempoolOptions, Port, PortOptions};
 
 #[test]
 fn packets_pass_from_capture_to_capture() {
@@ -24,7 +24,7 @@ fn packets_pass_from_capture_to_capture() {
     assert_eq!(device.info().name, "net_pcap0");
     assert_eq!(device.info().driver, "net_pcap");
     let (port, mut rx, mut tx) =
-        device.start(&PortOptions { mtu: Some(9000), ..Default::default() }, &pool).unwrap();
+        Port::start(device, &PortOptions { mtu: Some(9000), ..Default::default() }, &pool).unwrap();
     assert_eq!(port.mtu(), 9000);
     assert!(port.link().unwrap().up);
 
@@ -62,7 +62,7 @@ fn packets_pass_from_capture_to_capture() {
 
     // A closed device can be attached anew, and a packet held past its port is still sound.
     let (port, mut rx, _tx) =
-        Device::attach(&eal, &arguments).unwrap().start(&PortOptions::default(), &pool).unwrap();
+        Port::start(Device::attach(&eal, &arguments).unwrap(), &PortOptions::default(), &pool).unwrap();
     assert!(rx[0].receive(&mut burst) > 0);
     let error = port.close().unwrap_err();
     assert!(error.to_string().contains("still held"), "{error}");

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Folder, eal, write_capture};
-use dpdk::{Device, Mempool, MempoolOptions, PortOptions, Rss, RssGap};
+use dpdk::{Device, Mempool, MempoolOptions, Port, PortOptions, Rss, RssGap};
 
 #[test]
 fn a_device_tells_what_it_does_not_do() {
@@ -15,7 +15,7 @@ fn a_device_tells_what_it_does_not_do() {
     // It takes fields and table, keeps its own key and hashes nothing.
     let device = Device::attach(&eal, "net_null0,no-rx=1").unwrap();
     assert_eq!(device.info().queues_for(4), (4, 4));
-    let (port, rx, tx) = device.start(&options, &pool).unwrap();
+    let (port, rx, tx) = Port::start(device, &options, &pool).unwrap();
     assert_eq!((rx.len(), tx.len(), port.rss_gaps()), (4, 4, &[RssGap::Key, RssGap::Hash][..]));
     assert!(!port.hashes());
     drop((rx, tx));
@@ -28,7 +28,7 @@ fn a_device_tells_what_it_does_not_do() {
     let device = Device::attach(&eal, &format!("net_pcap0,rx_pcap={a},rx_pcap={b},tx_pcap={a}.out")).unwrap();
     assert_eq!(device.info().queues_for(4), (2, 1), "its arguments say how many");
     let options = PortOptions { rx_queues: 2, tx_queues: 1, ..options };
-    let (port, rx, tx) = device.start(&options, &pool).unwrap();
+    let (port, rx, tx) = Port::start(device, &options, &pool).unwrap();
     assert_eq!(port.rss_gaps(), [RssGap::Unsupported]);
     drop((rx, tx));
     port.close().unwrap();

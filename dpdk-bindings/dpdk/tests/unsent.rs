@@ -3,7 +3,7 @@
 mod common;
 
 use common::{eal, frame};
-use dpdk::{Burst, Device, Mempool, MempoolOptions, PortOptions};
+use dpdk::{Burst, Device, Mempool, MempoolOptions, Port, PortOptions};
 
 #[test]
 fn unsent_packets_stay_in_the_burst() {
@@ -12,7 +12,7 @@ fn unsent_packets_stay_in_the_burst() {
     let all = pool.available();
     // Its one queue is a ring of 1023 packets that comes back as the receive queue.
     let device = Device::attach(&eal, "net_ring0").unwrap();
-    let (port, mut rx, mut tx) = device.start(&PortOptions::default(), &pool).unwrap();
+    let (port, mut rx, mut tx) = Port::start(device, &PortOptions::default(), &pool).unwrap();
 
     let mut burst = Burst::new();
     let mut sent = 0;

@@ -6,7 +6,7 @@ use crate::frame::{Pair, Segment};
 use crate::orders::Orders;
 use crate::talk::{FTP, IRC, RTSP, SANE, SIP, Talk};
 use sluice_conntrack::forward::{Interface, Route, Router};
-use sluice_conntrack::helpers::{Assignment, HelperId, Helpers};
+use sluice_conntrack::helpers::{Assignment, Descriptor, HelperId, Helpers};
 use sluice_conntrack::nat::{Nat, NatRule, PortChoice, Range, Target};
 use sluice_conntrack::policy::{Match, Outcome, Policy, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
@@ -103,7 +103,7 @@ impl Control {
             awaited: 0,
         };
         let talk = TALKS[usize::from(choice >> TALK) % TALKS.len()];
-        let port = talk.helper.descriptor().ports[0];
+        let port = Descriptor::of(talk.helper).ports[0];
         let client = end("10.0.0.2:40000", &format!("{to}:{port}"), first);
         let server = end(&format!("198.51.100.2:{port}"), &format!("{seen}:40000"), first.rotate_left(7));
         let mut control =
@@ -209,7 +209,7 @@ impl Control {
         self.shard.check_invariants().expect("the shard is sound");
         let mut expected = 0;
         self.shard.list_expectations(0, u32::MAX, |_, _| expected += 1);
-        let classes = self.talk.helper.descriptor().classes;
+        let classes = Descriptor::of(self.talk.helper).classes;
         assert!(expected <= classes.iter().map(|class| class.max_expectations).sum::<u8>());
         assert!(expected == 0 || self.is_loose || (0..2).any(|end| self.has_announced(end)));
     }
@@ -265,7 +265,7 @@ fn configuration(preset: Preset, is_translated: bool) -> Configuration {
         });
     }
     let assignments = HelperId::ALL.map(|helper| {
-        let ports = helper.descriptor().ports.iter().map(|port| *port..=*port);
+        let ports = Descriptor::of(helper).ports.iter().map(|port| *port..=*port);
         let on = Match { destination_ports: ports.collect(), ..Match::default() };
         Assignment { helper, on, loose: false }
     });

@@ -1,6 +1,6 @@
 //! From the section `helpers` to the assignments that a shard goes by.
 
-use sluice_conntrack::helpers::{Assignment, HelperId, Helpers};
+use sluice_conntrack::helpers::{Assignment, Descriptor, HelperId, Helpers};
 
 use super::policy::matches;
 use crate::config::path::{Path, Problem, Step};
@@ -14,7 +14,7 @@ pub(super) fn helpers(config: &Config) -> Result<Helpers, Problem> {
         let path = section.join(step);
         let helper =
             helper.ok_or_else(|| Problem::at(path.clone(), format!("`{path}` lacks the key `name`")))?;
-        let descriptor = helper.descriptor();
+        let descriptor = Descriptor::of(helper);
         let assigned = || {
             let ports = descriptor.ports.iter().map(|port| PortRange { first: *port, last: *port });
             List::from(ports.collect::<Vec<_>>())

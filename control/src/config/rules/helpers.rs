@@ -4,6 +4,7 @@ use super::matches;
 use crate::config::path::{Path, Problem};
 use crate::config::schema::{Config, HelperRule, Helpers, Rule};
 use crate::config::values::{Helper, List, Protocol};
+use sluice_conntrack::helpers::Descriptor;
 
 /// A key, whether a rule has it, and why it cannot.
 type Refused = (&'static str, fn(&HelperRule) -> bool, &'static str);
@@ -43,7 +44,7 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
             let message = format!("the key above names the helper already: {}", helper.name());
             problems.push(Problem::at(path.join("name"), message).on_key());
         }
-        if rule.ports.is_none() && helper.descriptor().ports.is_empty() {
+        if rule.ports.is_none() && Descriptor::of(helper).ports.is_empty() {
             let message = format!(
                 "the helper `{}` has no port of its own: its connections are expected",
                 helper.name()
@@ -51,7 +52,7 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
             problems.push(Problem::at(path.clone(), message).expected("the key `ports`".to_owned()));
         }
         let protocols: Vec<_> =
-            helper.descriptor().protocols.iter().map(|number| Protocol(*number)).collect();
+            Descriptor::of(helper).protocols.iter().map(|number| Protocol(*number)).collect();
         let others = rule.protocol.iter().flat_map(List::iter).any(|other| !protocols.contains(other));
         if others {
             let names = protocols.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");

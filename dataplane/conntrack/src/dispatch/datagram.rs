@@ -2,7 +2,7 @@
 
 use super::messages::{announce, flush_messages_to};
 use super::{Host, MAX_HOPS, end};
-use crate::fragments::{DatagramId, Fragments, Leader, MAX_FRAME_BYTES, Whole, cut};
+use crate::fragments::{self, DatagramId, Fragments, Leader, MAX_FRAME_BYTES, Whole, cut};
 use crate::frame::{Frame, Handed};
 use crate::ids::{PortId, ShardId};
 use crate::pipeline::BURST;
@@ -40,7 +40,7 @@ impl<P: Frame> Datagrams<P> {
     /// # Errors
     /// What does not hold.
     pub(super) fn check_invariants(&self) -> Result<usize, String> {
-        self.held.check()
+        fragments::check(&self.held)
     }
 
     /// Has a datagram whose fragments have all come read as one frame.

@@ -13,20 +13,11 @@ use super::claims::Ended;
 use super::table::Removed;
 use crate::entry::Status;
 use crate::headers::{Headers, Kind, Packet};
-use crate::ids::ShardId;
 use crate::lifecycle::End;
 use crate::shard::Shard;
-use crate::steer::Steering;
 use crate::time::Tick;
 use crate::tuple::{Tuple, protocol};
 use crate::wire::gre;
-
-impl Steering {
-    /// The shard that decides about a call which comes by one tuple and is answered by the other.
-    pub(crate) fn home_of_call(&self, tuple: &Tuple, answer: &Tuple) -> ShardId {
-        self.owner(tuple).min(self.owner(answer))
-    }
-}
 
 impl Shard {
     /// Completes the tuple of a packet of GRE, or of an error about one, by what is known of calls.

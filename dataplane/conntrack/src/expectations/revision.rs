@@ -2,6 +2,7 @@
 
 use super::expectation::{Expectation, Wanted};
 use crate::ids::EntryId;
+use crate::nat::announced;
 use crate::shard::Shard;
 use crate::time::Tick;
 use crate::tuple::Direction;
@@ -34,13 +35,14 @@ impl Shard {
     /// wanted one is even, else odd. That one is this shard's, and the other goes with it.
     pub(crate) fn find_pair_to_announce(&self, master: u32, wanted: &Wanted, distance: u16) -> Option<u16> {
         let parity = wanted.tuple.selector.dport() % 2;
-        let mut ports = self.nat.ports_to_announce(&self.configuration.nat, self.steering(), &wanted.tuple);
+        let mut ports =
+            announced::ports_to_announce(&self.nat, &self.configuration.nat, self.steering(), &wanted.tuple);
         ports.find(|port| {
             let next = port.checked_add(distance).map(|next| wanted.at_port(next));
             port % 2 == parity
                 && !self.is_expected_by_others(master, &wanted.at_port(*port))
                 && next.is_some_and(|next| {
-                    self.nat.is_unused(&next.tuple) && !self.is_expected_by_others(master, &next)
+                    announced::is_unused(&self.nat, &next.tuple) && !self.is_expected_by_others(master, &next)
                 })
         })
     }

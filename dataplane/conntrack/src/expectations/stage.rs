@@ -10,6 +10,7 @@ use crate::facts::Facts;
 use crate::helper_event::HelperEvent;
 use crate::helpers::Assigned;
 use crate::listing::ExpectationSnapshot;
+use crate::nat::announced;
 use crate::shard::Shard;
 use crate::time::{MAX_TIMEOUT, Tick};
 use crate::tuple::{Direction, Tuple};
@@ -101,7 +102,8 @@ impl Shard {
     /// A port of the address outside that is wanted as a child's destination, to be announced and expected by the entry of this number:
     /// that which is wanted, if it can be, or another of the same address that nobody uses and nobody else expects.
     pub(crate) fn find_port_to_announce(&self, master: u32, wanted: &Wanted) -> Option<u16> {
-        let mut ports = self.nat.ports_to_announce(&self.configuration.nat, self.steering(), &wanted.tuple);
+        let mut ports =
+            announced::ports_to_announce(&self.nat, &self.configuration.nat, self.steering(), &wanted.tuple);
         ports.find(|port| !self.is_expected_by_others(master, &wanted.at_port(*port)))
     }
 

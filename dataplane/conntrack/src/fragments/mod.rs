@@ -20,6 +20,7 @@ mod stage;
 mod tests;
 mod whole;
 
+pub(crate) use check::check;
 pub(crate) use cut::{MAX_FRAME_BYTES, cut};
 pub(crate) use leader::Leader;
 pub(crate) use piece::Piece;

@@ -13,7 +13,6 @@ use crate::tuple::{Direction, protocol};
 
 /// A client may take minutes to find out how much there is to back up: each of its replies has the connection wait on.
 pub(super) const DESCRIPTOR: Descriptor = Descriptor {
-    name: "amanda",
     protocols: &[protocol::UDP],
     ports: &[10080],
     classes: &[ExpectationClass::only(protocol::TCP, 4, 180)],

@@ -4,7 +4,7 @@
 use super::found::{Announced, Form, Mention};
 use super::reading::{Announcer, Part, Reading};
 use super::shift::Change;
-use super::{ExpectationClass, HelperId};
+use super::{Descriptor, ExpectationClass, HelperId};
 use crate::entry::Status;
 use crate::expectations::{ChildNat, ExpectationId, Limits, SourceMask, Unexpected, Wanted};
 use crate::family::Family;
@@ -62,7 +62,7 @@ impl Shard {
             self.counters.count_event(Some(helper), HelperEvent::PrivilegedPort);
             return None;
         }
-        let class = &helper.descriptor().classes[0];
+        let class = &Descriptor::of(helper).classes[0];
         let source = if loose { class.loose_source } else { class.source };
         let selector = announcing.selector.with_ports(announced.port.into()).with_protocol(class.protocol);
         let dst = if is_own { answering.dst } else { address };
@@ -250,13 +250,13 @@ impl Shard {
 
 /// One connection of this class and tuple, as far as its source is known, for as long as a helper waits.
 pub(super) fn wanted_by(helper: HelperId, class: u8, tuple: Tuple, nat: Option<ChildNat>) -> Wanted {
-    let ExpectationClass { source, timeout_s, .. } = helper.descriptor().classes[usize::from(class)];
+    let ExpectationClass { source, timeout_s, .. } = Descriptor::of(helper).classes[usize::from(class)];
     Wanted { tuple, source, class, one_shot: true, timeout_ms: timeout_s * 1000, nat, helper: Some(helper) }
 }
 
 /// What one connection may expect of a class of a helper's.
 pub(super) fn limits(helper: HelperId, class: u8) -> Limits {
-    let class = helper.descriptor().classes.get(usize::from(class));
+    let class = Descriptor::of(helper).classes.get(usize::from(class));
     let of_class = class.map_or(u32::MAX, |class| class.max_expectations.into());
     Limits { of_class, ..Limits::default() }
 }

@@ -8,7 +8,7 @@ use super::edits::{Edit, Edits};
 use super::found::{Announced, Announcements, InDatagram, Mentions};
 use super::message_reading::Refused;
 use super::reading::Announcer;
-use super::{DatagramReader, HelperId, Reads, payload};
+use super::{DatagramReader, Descriptor, HelperId, Reads, payload};
 use crate::expectations::ChildNat;
 use crate::frame::Frame;
 use crate::headers::{Headers, Packet};
@@ -50,12 +50,12 @@ impl Shard {
         let start = usize::from(headers.l4_offset) + udp::HEADER_BYTES;
         let len = udp::length(header).saturating_sub(udp::HEADER_BYTES);
         let mut announcer = self.announcer(index, direction, assigned);
-        announcer.is_linux &= helper.descriptor().reads.is_known_to_linux();
+        announcer.is_linux &= Descriptor::of(helper).reads.is_known_to_linux();
         let mut edits = Edits::new(self.room_to_grow(frame, headers, egress));
         let read = self.with_payload(frame, start, len, |shard, payload| {
             shard.read_datagram(&announcer, payload, &mut edits)
         });
-        let timeout_s = helper.descriptor().reads.master_timeout_s(direction);
+        let timeout_s = Descriptor::of(helper).reads.master_timeout_s(direction);
         if timeout_s > 0 && !matches!(read, Err(Refused::Off(_))) {
             self.refresh(index, Tick::at(self.now).after_ms(timeout_s * 1000));
         }
@@ -81,7 +81,7 @@ impl Shard {
         edits: &mut Edits,
     ) -> Result<(), Refused> {
         let Announcer { index, direction, helper, is_linux, .. } = *announcer;
-        let reader = match &helper.descriptor().reads {
+        let reader = match &Descriptor::of(helper).reads {
             Reads::Stream(_) | Reads::Turns(_) => return Ok(()),
             Reads::Datagrams(reader) => reader,
             Reads::Messages(reader) => return self.read_whole(announcer, reader, payload, edits),

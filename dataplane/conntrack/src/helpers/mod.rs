@@ -1,7 +1,7 @@
 //! Helpers: what reads protocols that announce further connections, Linux's `nf_conntrack_helper`.
 //!
 //! Nothing is read unless the configuration assigns a helper. The first packet of a connection, as it came in, decides; the
-//! helper is that connection's to its end. Each helper is a file with its [`Descriptor`], and a line of [`HelperId::descriptor`].
+//! helper is that connection's to its end. Each helper is a file with its [`Descriptor`], and a line of [`Descriptor::of`].
 
 mod amanda;
 mod announce;
@@ -22,7 +22,9 @@ mod messages;
 mod newlines;
 mod payload;
 mod pptp;
+mod readers;
 mod reading;
+mod reads;
 mod rtsp;
 mod sane;
 mod shift;
@@ -39,32 +41,20 @@ mod turns;
 pub use crate::helper_event::HelperEvent;
 pub(crate) use announced_ports::AnnouncedPorts;
 pub(crate) use help::HelpTable;
+pub(crate) use readers::{DatagramReader, LinuxReader, Segments, StreamReader, TurnReader};
+pub(crate) use reads::{MessageReader, Reads};
 pub use shift::Seqadj;
 pub(crate) use sip::Dialog;
 pub(crate) use slots::Slot;
 
 use crate::expectations::{Expectation, SourceMask};
 use crate::facts::Facts;
-use crate::family::Family;
 pub use crate::ids::HelperId;
 use crate::policy;
-use crate::settings::Preset;
-use crate::shard::Shard;
-use crate::tuple::Direction;
-use crate::verdict::DropReason;
-use delimiter::Delimiter;
-use found::{Form, Found, InDatagram, Line, Match, Memory};
-use message_reading::{Reading, Refused};
-use messages::Measure;
-use reading::Part;
-use text::Text;
-use turns::{HEAD_BYTES, Turn};
 
 /// What is fixed about a helper.
 #[derive(Clone, Copy, Debug)]
 pub struct Descriptor {
-    /// Linux's name of it.
-    pub name: &'static str,
     /// The IP protocols of the connections that it reads.
     pub protocols: &'static [u8],
     /// The servers' ports, where the configuration does not say others.
@@ -73,6 +63,27 @@ pub struct Descriptor {
     pub classes: &'static [ExpectationClass],
     /// How it reads them.
     pub(crate) reads: Reads,
+}
+
+impl Descriptor {
+    /// That of a helper.
+    pub const fn of(helper: HelperId) -> &'static Self {
+        match helper {
+            HelperId::Ftp => &ftp::DESCRIPTOR,
+            HelperId::Tftp => &tftp::DESCRIPTOR,
+            HelperId::Irc => &irc::DESCRIPTOR,
+            HelperId::Amanda => &amanda::DESCRIPTOR,
+            HelperId::Sip => &sip::DESCRIPTOR,
+            HelperId::Rtsp => &rtsp::DESCRIPTOR,
+            HelperId::Sane => &sane::DESCRIPTOR,
+            HelperId::Pptp => &pptp::DESCRIPTOR,
+            HelperId::Talk => &talk::DESCRIPTOR,
+            HelperId::Ntalk => &talk::NTALK_DESCRIPTOR,
+            HelperId::Ras => &h323::RAS,
+            HelperId::Q931 => &h323::Q931,
+            HelperId::H245 => &h323::H245,
+        }
+    }
 }
 
 /// A kind of connection that a helper expects: Linux's `nf_conntrack_expect_policy`.
@@ -102,152 +113,6 @@ impl ExpectationClass {
     }
 }
 
-/// What a helper reads.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Reads {
-    /// The two streams of a connection, line by line or message by message.
-    Stream(StreamReader),
-    /// The two streams of a connection, by the begin of each turn.
-    Turns(TurnReader),
-    /// Datagrams, each by itself.
-    Datagrams(DatagramReader),
-    /// Messages, each whole, in datagrams or over a stream.
-    Messages(MessageReader),
-}
-
-impl Reads {
-    /// Whether Linux has a helper that reads so.
-    const fn is_known_to_linux(&self) -> bool {
-        match self {
-            Self::Stream(reader) => reader.linux.is_some(),
-            Self::Datagrams(reader) => reader.inspect_as_linux.is_some(),
-            Self::Turns(_) | Self::Messages(_) => true,
-        }
-    }
-
-    /// How long a connection lives that something of this direction was read of, in seconds; 0 is as long as any.
-    const fn master_timeout_s(&self, direction: Direction) -> u32 {
-        match self {
-            Self::Stream(_) | Self::Turns(_) => 0,
-            Self::Datagrams(reader) => reader.master_timeout_s[direction as usize],
-            Self::Messages(reader) => reader.master_timeout_s,
-        }
-    }
-}
-
-/// How a helper reads streams. What is said of lines holds for messages, too.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct StreamReader {
-    /// Where a line ends.
-    pub(crate) delimiter: Delimiter,
-    /// What it finds in a line.
-    pub(crate) inspect: fn(&Line<'_>, &mut Memory) -> Found,
-    /// How Linux reads them; `None` where it has no such helper.
-    pub(crate) linux: Option<LinuxReader>,
-    /// Whether a line that begins so may come to announce a connection.
-    pub(crate) may_announce: fn(&[u8], Direction) -> bool,
-    /// An address in the form that it had.
-    pub(crate) rewrite: fn(Form, Family, u128, u16) -> Text,
-}
-
-impl StreamReader {
-    /// How Linux reads them, if that is how they are to be read.
-    pub(crate) fn in_linux(&self, preset: Preset) -> Option<&LinuxReader> {
-        self.linux.as_ref().filter(|_| preset == Preset::Linux)
-    }
-}
-
-/// How Linux reads them: by the segment, each by itself.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LinuxReader {
-    /// What it finds in a segment.
-    pub(crate) inspect: fn(&[u8], Direction, Family) -> Match,
-    /// Which of them it reads.
-    pub(crate) segments: Segments,
-    /// Whether what an end is called outside is the end's own address, too.
-    pub(crate) knows_outside: bool,
-}
-
-/// Segments that Linux reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Segments {
-    /// All.
-    All,
-    /// Those that begin a line for certain.
-    AtLineStarts,
-}
-
-/// How a helper reads turns.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TurnReader {
-    /// The port that a turn announces, as two bytes at the end of its head.
-    pub(crate) inspect: fn(&Turn) -> Result<Option<u16>, HelperEvent>,
-    /// Whether what a turn begins with, of so many bytes, asks for what may announce one.
-    pub(crate) is_asked: fn(&[u8; HEAD_BYTES], u32) -> bool,
-}
-
-/// How a helper reads datagrams.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct DatagramReader {
-    /// What it finds in the payload of one.
-    pub(crate) inspect: fn(&[u8], Direction) -> InDatagram,
-    /// What Linux finds in it; `None` where it has no such helper.
-    pub(crate) inspect_as_linux: Option<fn(&[u8], Direction) -> InDatagram>,
-    /// What is announced in the form that it had.
-    pub(crate) rewrite: fn(Form, Family, u128, u16) -> Text,
-    /// How long a connection lives that a datagram of each direction was read of, in seconds; 0 is as long as any.
-    pub(crate) master_timeout_s: [u32; 2],
-}
-
-/// How a helper reads messages.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct MessageReader {
-    /// Tells how long one of a stream is.
-    pub(crate) measure: Measure,
-    /// Reads one.
-    pub(crate) read: fn(&mut Shard, &mut Reading<'_>) -> Result<(), Refused>,
-    /// Reads a segment as Linux does; `None` where that is read message by message, too.
-    pub(crate) read_as_linux: Option<ReadAsLinux>,
-    /// How long a connection lives that brings one, in seconds; 0 is as long as any.
-    pub(crate) master_timeout_s: u32,
-    /// Whether one that is rewritten may become longer.
-    pub(crate) may_grow: bool,
-}
-
-/// Reads a segment.
-pub(crate) type ReadAsLinux = fn(&mut Shard, &Part, &MessageReader, &[u8]) -> Result<(), DropReason>;
-
-impl HelperId {
-    /// What is fixed about it.
-    pub const fn descriptor(self) -> &'static Descriptor {
-        match self {
-            Self::Ftp => &ftp::DESCRIPTOR,
-            Self::Tftp => &tftp::DESCRIPTOR,
-            Self::Irc => &irc::DESCRIPTOR,
-            Self::Amanda => &amanda::DESCRIPTOR,
-            Self::Sip => &sip::DESCRIPTOR,
-            Self::Rtsp => &rtsp::DESCRIPTOR,
-            Self::Sane => &sane::DESCRIPTOR,
-            Self::Pptp => &pptp::DESCRIPTOR,
-            Self::Talk => &talk::DESCRIPTOR,
-            Self::Ntalk => &talk::NTALK_DESCRIPTOR,
-            Self::Ras => &h323::RAS,
-            Self::Q931 => &h323::Q931,
-            Self::H245 => &h323::H245,
-        }
-    }
-
-    /// Linux's name of it, as configuration, listings and metrics say it.
-    pub const fn name(self) -> &'static str {
-        self.descriptor().name
-    }
-
-    /// The helper of that name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|helper| helper.name() == name)
-    }
-}
-
 /// Which connections a helper reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
@@ -271,7 +136,7 @@ impl Assigned {
     /// The helper of a connection that was expected, if what expected it reads it, too.
     pub(crate) fn of_child(expectation: &Expectation) -> Option<Self> {
         let helper = expectation.helper()?;
-        let class = helper.descriptor().classes.get(usize::from(expectation.class))?;
+        let class = Descriptor::of(helper).classes.get(usize::from(expectation.class))?;
         class.read_by.map(|helper| Self { helper, loose: false })
     }
 }
@@ -342,24 +207,10 @@ impl Helpers {
     fn find(&self, facts: &Facts) -> Option<Assigned> {
         let applies = |one: &&Assignment| {
             self.is_on(one.helper)
-                && one.helper.descriptor().protocols.contains(&facts.protocol)
+                && Descriptor::of(one.helper).protocols.contains(&facts.protocol)
                 && one.on.applies(facts)
         };
         let Assignment { helper, loose, .. } = *self.assignments.iter().find(applies)?;
         Some(Assigned { helper, loose })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_and_names_tell_helpers_apart() {
-        for (number, helper) in HelperId::ALL.into_iter().enumerate() {
-            assert_eq!(helper as usize, number);
-            assert_eq!(HelperId::named(helper.name()), Some(helper));
-        }
-        assert_eq!(HelperId::named("gopher"), None);
     }
 }

@@ -18,7 +18,6 @@ use std::ops::Range;
 
 /// Of each stream four connections are expected: RTP and RTCP, of either end. Servers are asked at port 554, some at 8554.
 pub(super) const DESCRIPTOR: Descriptor = Descriptor {
-    name: "rtsp",
     protocols: &[protocol::TCP],
     ports: &[554],
     classes: &[ExpectationClass {

@@ -10,7 +10,6 @@ use crate::tuple::{Direction, protocol};
 
 /// A scanner has one picture at a time.
 pub(super) const DESCRIPTOR: Descriptor = Descriptor {
-    name: "sane",
     protocols: &[protocol::TCP],
     ports: &[6566],
     classes: &[ExpectationClass::only(protocol::TCP, 1, 300)],

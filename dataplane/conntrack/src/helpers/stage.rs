@@ -9,7 +9,7 @@ use super::payload;
 use super::reading::{Announcer, Part, Reading};
 use super::shift::{Change, Edge};
 use super::slots::Slot;
-use super::{Assigned, HelperId, MessageReader, Reads};
+use super::{Assigned, Descriptor, HelperId, MessageReader, Reads};
 use crate::entry::Status;
 use crate::frame::Frame;
 use crate::headers::{Headers, Packet};
@@ -97,7 +97,7 @@ impl Shard {
             && let Some(assigned) = extension.assigned()
         {
             let payload = start..start + payload_len as usize;
-            match &assigned.helper.descriptor().reads {
+            match &Descriptor::of(assigned.helper).reads {
                 Reads::Stream(reader) => {
                     let linux = reader.in_linux(self.configuration.settings.preset);
                     let is_usual = linux.is_none() && self.configuration.helpers.is_on(assigned.helper);
@@ -145,7 +145,7 @@ impl Shard {
             return Ok(());
         }
         self.with_payload(frame, payload.start, payload.len(), |shard, payload| {
-            match &helper.descriptor().reads {
+            match &Descriptor::of(helper).reads {
                 Reads::Turns(reader) => shard.read_turn(part, reader, payload),
                 Reads::Messages(reader) => shard.read_messages(part, reader, payload),
                 Reads::Stream(_) | Reads::Datagrams(_) => Ok(()),
@@ -243,7 +243,7 @@ impl Shard {
     ) {
         let helper = self.assigned(index).map(|assigned| assigned.helper);
         let may_grow = |reads: &Reads| matches!(reads, Reads::Messages(MessageReader { may_grow: true, .. }));
-        let grows = helper.is_some_and(|helper| may_grow(&helper.descriptor().reads));
+        let grows = helper.is_some_and(|helper| may_grow(&Descriptor::of(helper).reads));
         if grows && self.table.entries.at(index).is_translated() {
             let mtu =
                 [frame.port(), egress].map(|port| self.configuration.forwarding.mtu(port)).into_iter().min();

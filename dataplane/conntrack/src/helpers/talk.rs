@@ -29,7 +29,6 @@ const TIMEOUT_S: u32 = 240;
 
 /// talk, at port 517.
 pub(super) const DESCRIPTOR: Descriptor = Descriptor {
-    name: "talk",
     protocols: &[protocol::UDP],
     ports: &[517],
     classes: &classes(HelperId::Talk),
@@ -38,7 +37,6 @@ pub(super) const DESCRIPTOR: Descriptor = Descriptor {
 
 /// ntalk, at port 518.
 pub(super) const NTALK_DESCRIPTOR: Descriptor = Descriptor {
-    name: "ntalk",
     ports: &[518],
     classes: &classes(HelperId::Ntalk),
     reads: Reads::Datagrams(DatagramReader { inspect: inspect_ntalk, ..READER }),

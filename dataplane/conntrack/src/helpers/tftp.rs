@@ -11,7 +11,6 @@ use crate::tuple::{Direction, protocol};
 
 /// A client that asks again before it is answered asks for the same.
 pub(super) const DESCRIPTOR: Descriptor = Descriptor {
-    name: "tftp",
     protocols: &[protocol::UDP],
     ports: &[69],
     classes: &[ExpectationClass::only(protocol::UDP, 1, 300)],

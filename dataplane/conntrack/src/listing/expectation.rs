@@ -3,6 +3,7 @@
 use super::text::{self, CONNTRACK, NF_CONNTRACK};
 use super::{Layout, family_name, json, protocol_name};
 use crate::expectations::{ChildNat, Expectation, SourceMask};
+use crate::helpers::Descriptor;
 use crate::time::{Instant, Tick};
 use crate::tuple::{Family, Selector, Tuple, address};
 use std::fmt;
@@ -73,7 +74,7 @@ impl ExpectationSnapshot {
     /// The helper's name and, where it has several classes, the class's.
     fn helper(&self) -> Option<String> {
         let helper = self.expectation.helper()?;
-        let class = helper.descriptor().classes.get(usize::from(self.expectation.class));
+        let class = Descriptor::of(helper).classes.get(usize::from(self.expectation.class));
         Some(match class.map(|class| class.name).filter(|name| !name.is_empty()) {
             Some(class) => format!("{}/{class}", helper.name()),
             None => helper.name().to_owned(),

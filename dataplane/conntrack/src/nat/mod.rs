@@ -3,7 +3,7 @@
 //! The first packet of a connection decides (`bind`, `search`), which is recorded when it is confirmed (`state`); from then on the
 //! entry's two tuples say all, and each packet is rewritten by them (`edit`).
 
-mod announced;
+pub(crate) mod announced;
 mod bind;
 mod blocks;
 mod bound_by;

@@ -148,18 +148,6 @@ fn walk(bytes: &[u8], first: u8) -> Chain {
     chain
 }
 
-impl Fragment {
-    /// From the offset field of a fragment header. A fragment that is first and last is none: an atomic
-    /// fragment (RFC 6946).
-    const fn of_ipv6(field: u16) -> Self {
-        match (field & 0xfff8, field & 1) {
-            (0, 0) => Self::Whole,
-            (0, _) => Self::First,
-            _ => Self::Later,
-        }
-    }
-}
-
 /// Whether IP input refuses the source: multicast (RFC 4291 section 2.7) and loopback (section 2.5.3).
 const fn is_impossible(source: u128) -> bool {
     source >> 120 == 0xff || source == 1

@@ -108,7 +108,7 @@ impl World {
 
     /// What must hold between two fragments: each that came is held, has left or was dropped, within the limits.
     fn check(&self) {
-        assert_eq!(self.fragments.check(), Ok(0));
+        assert_eq!(check(&self.fragments), Ok(0));
         let left: usize = self.left.iter().map(Vec::len).sum();
         assert_eq!(self.fragments.len() as usize + left + self.drops.len(), self.came);
         let most = self.limits.memory_bytes / FRAGMENT_BUFFER_BYTES;

@@ -53,7 +53,7 @@ fn a_datagram_is_read_across_the_segments_of_its_fragments() {
                 let bytes: Vec<&[u8]> = [whole.head()].into_iter().chain(whole.tail()).collect();
                 assert_eq!((bytes.concat(), whole.len_bytes()), (datagram.clone(), datagram.len()));
             });
-            assert_eq!(fragments.check(), Ok(1));
+            assert_eq!(check(&fragments), Ok(1));
         }
     }
 }

@@ -18,7 +18,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A client may announce one data connection after the other, but it has one at a time.
 pub(super) const DESCRIPTOR: Descriptor = Descriptor {
-    name: "ftp",
     protocols: &[protocol::TCP],
     ports: &[21],
     classes: &[ExpectationClass::only(protocol::TCP, 1, 300)],

@@ -25,7 +25,6 @@ const WAIT_S: u32 = 240;
 
 /// Registration, admission and status, of a gatekeeper.
 pub(super) const RAS: Descriptor = Descriptor {
-    name: "RAS",
     protocols: &[protocol::UDP],
     ports: &[1719],
     classes: &[
@@ -38,7 +37,6 @@ pub(super) const RAS: Descriptor = Descriptor {
 
 /// Call signalling.
 pub(super) const Q931: Descriptor = Descriptor {
-    name: "Q.931",
     protocols: &[protocol::TCP],
     ports: &[1720],
     classes: &[
@@ -52,7 +50,6 @@ pub(super) const Q931: Descriptor = Descriptor {
 
 /// Control of a call. It has no port of its own: such connections are expected.
 pub(super) const H245: Descriptor = Descriptor {
-    name: "H.245",
     protocols: &[protocol::TCP],
     ports: &[],
     classes: &[MEDIA_CLASS, T120_CLASS],

@@ -6,6 +6,7 @@ use super::q931::{TPKT_BYTES, user_information};
 use super::{FORWARDED_CALL, H245_CHANNEL, MEDIA, T120, control, signalling};
 use crate::expectations::{ChildNat, SourceMask, Wanted};
 use crate::helper_event::HelperEvent;
+use crate::helpers::Descriptor;
 use crate::helpers::announce::FIRST_UNPRIVILEGED;
 use crate::helpers::message_reading::{Reading, Refused};
 use crate::helpers::text::Text;
@@ -193,7 +194,7 @@ impl Shard {
             self.counters.count_event(Some(helper), HelperEvent::PrivilegedPort);
             return None;
         }
-        let protocol = helper.descriptor().classes.get(usize::from(class))?.protocol;
+        let protocol = Descriptor::of(helper).classes.get(usize::from(class))?.protocol;
         let dst = if is_own { other.dst } else { tuple::number(address) };
         let selector = own.selector.with_ports(port.into()).with_protocol(protocol);
         let is_translated = reading.announcer.is_translated && is_own;

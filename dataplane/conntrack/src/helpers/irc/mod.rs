@@ -20,7 +20,6 @@ use std::net::{IpAddr, Ipv4Addr};
 
 /// A client offers as many connections at a time as Linux allows it to.
 pub(super) const DESCRIPTOR: Descriptor = Descriptor {
-    name: "irc",
     protocols: &[protocol::TCP],
     ports: &[6667],
     classes: &[ExpectationClass {

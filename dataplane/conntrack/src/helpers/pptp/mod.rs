@@ -19,7 +19,6 @@ use calls::{MAX_CALLS, Message};
 
 /// Each direction of a call is expected for as long as Linux does.
 pub(super) const DESCRIPTOR: Descriptor = Descriptor {
-    name: "pptp",
     protocols: &[protocol::TCP],
     ports: &[1723],
     classes: &[ExpectationClass {

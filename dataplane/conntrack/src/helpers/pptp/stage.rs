@@ -12,6 +12,7 @@ use crate::helpers::found::Form;
 use crate::helpers::line_stage::text_at;
 use crate::helpers::reading::{Announcer, Reading};
 use crate::helpers::shift::Change;
+use crate::nat::announced;
 use crate::shard::Shard;
 use crate::tuple::{Direction, Tuple, protocol};
 use crate::verdict::DropReason;
@@ -169,8 +170,9 @@ impl Shard {
         let wanted = wanted_by(helper, 0, tuple, None);
         let is_other_call = |id: u16| calls.named(direction, id).is_some();
         let is_free = |id: u16| !is_other_call(id) && !self.is_expected_by_others(index, &wanted.at_port(id));
-        let mut others = self.nat.ports_to_announce(&self.configuration.nat, self.steering(), &tuple);
-        match self.nat.is_unused(&tuple) && is_free(first) {
+        let mut others =
+            announced::ports_to_announce(&self.nat, &self.configuration.nat, self.steering(), &tuple);
+        match announced::is_unused(&self.nat, &tuple) && is_free(first) {
             true => Ok(first),
             false => others.find(|id| is_free(*id)).ok_or(HelperEvent::NoPort),
         }

@@ -11,31 +11,6 @@ use crate::shard::Shard;
 use crate::tuple::{self, Direction, protocol};
 use std::ops::Range;
 
-impl Reading<'_> {
-    /// Address and port of one of the connection's ends, as this side knows it, become those that the other side knows.
-    fn translated(&self, end: (u128, u16), answers_at: u16) -> Option<(u128, u16)> {
-        let [own, other] = [self.announcing, self.answering];
-        if end == (own.src, own.selector.sport()) {
-            Some((other.dst, other.selector.dport()))
-        } else if end == (own.dst, own.selector.dport()) {
-            let port = if answers_at != 0 { answers_at } else { other.selector.sport() };
-            Some((other.src, port))
-        } else {
-            None
-        }
-    }
-
-    fn translate(&mut self, host: &HostPort, answers_at: u16) -> Result<(), Refused> {
-        let Some(end) = host.endpoint(self.announcing.family()) else { return Ok(()) };
-        match self.translated(end, answers_at) {
-            Some(other) if other != end => {
-                self.edit(&host.range, endpoint_text(self.announcing.family(), other))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
 impl Shard {
     /// Takes note of the port at which the client of a connection waits for answers, if its Via says another than that which it
     /// sends from: some phones do not answer at the port that they send from.
@@ -61,7 +36,7 @@ impl Shard {
         if let Start::Request(_, range) = &message.start
             && let Some(found) = uri::address_of(bytes, range.clone())
         {
-            reading.translate(&found.host, answers_at)?;
+            translate(reading, &found.host, answers_at)?;
         }
         if let Some(via) = via(bytes, message) {
             translate_via(reading, message, &via, answers_at)?;
@@ -71,10 +46,34 @@ impl Shard {
                 continue;
             }
             for found in uri::uris(bytes, value) {
-                reading.translate(&found.host, answers_at)?;
+                translate(reading, &found.host, answers_at)?;
             }
         }
         Ok(())
+    }
+}
+
+/// Address and port of one of the connection's ends, as this side knows it, become those that the other side knows.
+fn translated(reading: &Reading<'_>, end: (u128, u16), answers_at: u16) -> Option<(u128, u16)> {
+    let [own, other] = [reading.announcing, reading.answering];
+    if end == (own.src, own.selector.sport()) {
+        Some((other.dst, other.selector.dport()))
+    } else if end == (own.dst, own.selector.dport()) {
+        let port = if answers_at != 0 { answers_at } else { other.selector.sport() };
+        Some((other.src, port))
+    } else {
+        None
+    }
+}
+
+/// Has a host of a message say what the other side knows, if it is an end of the connection.
+fn translate(reading: &mut Reading<'_>, host: &HostPort, answers_at: u16) -> Result<(), Refused> {
+    let Some(end) = host.endpoint(reading.announcing.family()) else { return Ok(()) };
+    match translated(reading, end, answers_at) {
+        Some(other) if other != end => {
+            reading.edit(&host.range, endpoint_text(reading.announcing.family(), other))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -119,7 +118,7 @@ fn translate_via(
     if via.host.endpoint(family) != Some(end) {
         return Ok(());
     }
-    reading.translate(&via.host, answers_at)?;
+    translate(reading, &via.host, answers_at)?;
     let find = |name| parameter(bytes, via.parameters.clone(), name);
     for (name, from, to) in [("maddr", own.src, other.dst), ("received", own.dst, other.src)] {
         if let Some(range) = find(name)

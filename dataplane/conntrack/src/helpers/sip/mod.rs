@@ -27,7 +27,6 @@ use std::net::IpAddr;
 
 /// Datagrams are messages, and streams are made of them. Calls come by the protocol of the registration, which says it.
 pub(super) const DESCRIPTOR: Descriptor = Descriptor {
-    name: "sip",
     protocols: &[protocol::UDP, protocol::TCP],
     ports: &[5060],
     classes: &[

@@ -16,7 +16,7 @@ use crate::common::*;
 use crate::masquerade;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use sluice_conntrack::helpers::{Assignment, HelperId, Helpers};
+use sluice_conntrack::helpers::{Assignment, Descriptor, HelperId, Helpers};
 use sluice_conntrack::nat::Nat;
 use sluice_conntrack::policy::{Match, Policy};
 use sluice_conntrack::settings::{Preset, Settings};
@@ -43,7 +43,7 @@ pub fn with_helper(shards: u16, preset: Preset, policy: Policy, nat: Nat, helper
 /// The configuration of such a box.
 pub fn helped(preset: Preset, policy: Policy, nat: Nat, helper: HelperId) -> Configuration {
     let mut configuration = routed(Settings::of(preset, ROOM), policy, nat);
-    let ports = helper.descriptor().ports.iter().map(|port| *port..=*port).collect();
+    let ports = Descriptor::of(helper).ports.iter().map(|port| *port..=*port).collect();
     let on = Match { destination_ports: ports, ..Match::default() };
     configuration.helpers = Helpers::new(vec![Assignment { helper, on, loose: false }]);
     configuration

@@ -5,7 +5,7 @@ use super::datagrams::Passed;
 use super::session::expected;
 use super::translated::{inwards, outwards, pool, router};
 use super::*;
-use sluice_conntrack::helpers::HelperEvent;
+use sluice_conntrack::helpers::{Descriptor, HelperEvent};
 use sluice_conntrack::nat::Nat;
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{DropReason, State};
@@ -19,7 +19,7 @@ const NOT_HERE: u8 = 1;
 const HELPERS: [HelperId; 2] = [HelperId::Talk, HelperId::Ntalk];
 
 fn port_of(helper: HelperId) -> u16 {
-    helper.descriptor().ports[0]
+    Descriptor::of(helper).ports[0]
 }
 
 /// A `sockaddr_in` of the talk protocols.
