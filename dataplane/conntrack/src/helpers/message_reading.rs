@@ -1,11 +1,12 @@
 //! A message that a helper reads whole, of a datagram or of a stream: what is known of its connection, what it has had expected, and
 //! what becomes of its text.
 
+use super::AnnouncedPorts;
 use super::announce::limits;
 use super::edits::{Edit, Edits};
-use super::reading::Announcer;
+use super::messages::Measure;
+use super::reading::{Announcer, Part};
 use super::text::Text;
-use super::{AnnouncedPorts, MessageReader};
 use crate::expectations::{ExpectationId, Unexpected, Wanted};
 use crate::family::Family;
 use crate::helper_event::HelperEvent;
@@ -17,6 +18,24 @@ use std::ops::Range;
 
 /// Expectations that one message makes, at most.
 const MAX_EXPECTED: usize = 48;
+
+/// How a helper reads messages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MessageReader {
+    /// Tells how long one of a stream is.
+    pub(crate) measure: Measure,
+    /// Reads one.
+    pub(crate) read: fn(&mut Shard, &mut Reading<'_>) -> Result<(), Refused>,
+    /// Reads a segment as Linux does; `None` where that is read message by message, too.
+    pub(crate) read_as_linux: Option<ReadAsLinux>,
+    /// How long a connection lives that brings one, in seconds; 0 is as long as any.
+    pub(crate) master_timeout_s: u32,
+    /// Whether one that is rewritten may become longer.
+    pub(crate) may_grow: bool,
+}
+
+/// Reads a segment.
+pub(crate) type ReadAsLinux = fn(&mut Shard, &Part, &MessageReader, &[u8]) -> Result<(), DropReason>;
 
 /// Why a message is not, or no longer, read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

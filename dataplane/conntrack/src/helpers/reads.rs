@@ -1,12 +1,7 @@
-//! What a helper reads, and how: lines, turns or datagrams, or messages, which it does all by itself.
+//! What a helper reads: lines, turns, datagrams or messages.
 
-use super::message_reading::{Reading, Refused};
-use super::messages::Measure;
-use super::reading::Part;
-use super::{DatagramReader, StreamReader, TurnReader};
-use crate::shard::Shard;
+use super::{DatagramReader, MessageReader, StreamReader, TurnReader};
 use crate::tuple::Direction;
-use crate::verdict::DropReason;
 
 /// What a helper reads.
 #[derive(Clone, Copy, Debug)]
@@ -40,21 +35,3 @@ impl Reads {
         }
     }
 }
-
-/// How a helper reads messages.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct MessageReader {
-    /// Tells how long one of a stream is.
-    pub(crate) measure: Measure,
-    /// Reads one.
-    pub(crate) read: fn(&mut Shard, &mut Reading<'_>) -> Result<(), Refused>,
-    /// Reads a segment as Linux does; `None` where that is read message by message, too.
-    pub(crate) read_as_linux: Option<ReadAsLinux>,
-    /// How long a connection lives that brings one, in seconds; 0 is as long as any.
-    pub(crate) master_timeout_s: u32,
-    /// Whether one that is rewritten may become longer.
-    pub(crate) may_grow: bool,
-}
-
-/// Reads a segment.
-pub(crate) type ReadAsLinux = fn(&mut Shard, &Part, &MessageReader, &[u8]) -> Result<(), DropReason>;
