@@ -2,7 +2,10 @@
 
 mod ftp;
 mod irc;
+mod pptp;
+mod rtsp;
 mod sane;
+mod talk;
 mod tftp;
 
 use crate::box_under_test::{BoxUnderTest, POLICY, text, wait_for};
