@@ -107,7 +107,7 @@ fn judged(config: &str, client: [u8; 4], server: [u8; 4], stranger: [u8; 4]) -> 
 
 /// What docs/helpers.md tells to do: RELATED connections of a helper, from and to where they may be.
 #[test]
-fn the_recipe_lets_in_what_a_helper_expected_and_nothing_else() {
+fn g24_the_recipe_lets_in_what_a_helper_expected_and_nothing_else() {
     let page = include_str!("../../../docs/helpers.md");
     let (_, page) = page.split_once("## Secure use").unwrap();
     let recipe = page.split("```").nth(1).unwrap().strip_prefix("yaml").unwrap();

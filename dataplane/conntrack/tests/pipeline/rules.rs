@@ -26,6 +26,23 @@ fn everything() -> Match {
     Match::default()
 }
 
+/// Where no tracker read the ports of a protocol, a rule for one of them let all of it in.
+#[test]
+fn g9_cve_2014_8160_a_rule_for_a_port_lets_in_no_protocol_without_ports() {
+    for preset in PRESETS {
+        let policy = rules([(to_port(80), RuleAction::Accept)]);
+        let mut it = Middlebox::with(Settings::of(preset, ROOM), policy);
+        for pair in Pair::both(40_000, 80) {
+            assert_eq!(it.inside(&pair.tcp("S", 1000, 0)).drop_reason(), None);
+            let begin = pair.tcp("S", 1000, 0).l4;
+            for protocol in [33, 50, 253] {
+                let packet = pair.packet(protocol, begin.clone(), None);
+                assert_eq!(it.inside(&packet).drop_reason(), Some(DropReason::Policy), "{protocol}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_reload_judges_each_connection_anew_at_its_next_packet() {
     for pair in Pair::both(4000, 22) {

@@ -73,7 +73,7 @@ fn as_much_of_the_source_counts_as_was_said() {
 }
 
 #[test]
-fn one_that_the_policy_drops_uses_it_up() {
+fn g18_one_that_the_policy_drops_uses_it_up() {
     let policy = rules([
         (states([State::Established]), RuleAction::Accept),
         (Match { ingress: vec![INSIDE], ..states([State::New]) }, RuleAction::Accept),

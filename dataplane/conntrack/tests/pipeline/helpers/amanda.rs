@@ -151,6 +151,16 @@ fn amanda_a4_each_reply_has_the_connection_wait_for_five_minutes() {
     }
 }
 
+/// What goes over one TCP connection (`bsdtcp`) needs no helper, and gets none.
+#[test]
+fn amanda_a5_a_connection_over_tcp_is_not_read() {
+    for preset in PRESETS {
+        let mut it = wire_with_helper(preset);
+        it.inside(&asks().tcp("S", 1, 0));
+        assert_eq!(it.entry().helper, None);
+    }
+}
+
 #[test]
 fn amanda_g4_what_is_not_amanda_turns_the_helper_off() {
     let mut it = wire_with_helper(Preset::Classic);

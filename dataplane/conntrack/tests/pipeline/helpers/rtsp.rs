@@ -101,6 +101,19 @@ fn rtsp_r1_ports_of_a_client_are_expected_in_pairs() {
 }
 
 #[test]
+fn rtsp_r6_a_server_listens_at_whatever_port_the_configuration_says() {
+    for port in [554, 770, 8554, 7070] {
+        let on = Match { destination_ports: vec![port..=port], ..Match::default() };
+        let it = Middlebox::with(Settings::of(Preset::Classic, ROOM), accept_all());
+        let it = with_helpers(it, [Assignment { on, ..rtsp() }]);
+        let pair = Pair::at("10.0.0.2:40000", &format!("198.51.100.2:{port}"));
+        let mut session = described(Session::open(it, pair, pair.inverse(), [1000, 5000]));
+        session.says(Client, &setup(UDP));
+        assert_eq!(sorted(&session), both(TO_CLIENT, 5000), "{port}");
+    }
+}
+
+#[test]
 fn rtsp_r1_media_are_related_from_any_port_of_the_server_and_from_no_other_host() {
     for preset in PRESETS {
         let mut session = plain(preset);

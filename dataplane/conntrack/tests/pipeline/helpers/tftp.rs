@@ -265,7 +265,7 @@ fn t6_clients_that_share_a_port_get_their_own_answers() {
 }
 
 #[test]
-fn t7_a_transfer_outlives_the_request() {
+fn t7_g23_a_transfer_outlives_the_request() {
     for preset in PRESETS {
         let mut it = wire_with_helper(preset);
         it.carries(INSIDE, client(), READ);

@@ -210,6 +210,28 @@ fn sip_p16_media_of_a_third_host_is_expected_where_the_helper_is_loose() {
     }
 }
 
+/// Of media nothing is known but what messages say. A rule of the policy that has a name counts what comes otherwise.
+#[test]
+fn sip_p19_media_from_or_to_a_port_that_no_message_says_is_new() {
+    for preset in PRESETS {
+        let mut it = wire_with_helper(preset);
+        it.says(INSIDE, phone(), &invite(16_384));
+        it.says(OUTSIDE, phone().inverse(), &accepted(26_384));
+        let rtp = Pair::at("198.51.100.2:26384", "10.0.0.2:16384");
+        assert_eq!(it.carries(OUTSIDE, rtp, b"\x80\0rtp"), (Some(State::Related), Some(rtp)));
+        for (from, to) in [("198.51.100.2:26400", "10.0.0.2:16384"), ("198.51.100.2:26384", "10.0.0.2:16400")]
+        {
+            let moved = it.passes(OUTSIDE, &Pair::at(from, to).datagram(b"\x80\0rtp"));
+            assert_eq!((moved.state, moved.drop), (Some(State::New), Some(DropReason::Policy)));
+        }
+        let moved = Pair::at("198.51.100.2:26400", "10.0.0.2:16400");
+        it.says(OUTSIDE, phone().inverse(), &accepted(26_400));
+        it.says(INSIDE, phone(), &invite(16_400));
+        assert_eq!(it.carries(OUTSIDE, moved, b"\x80\0rtp").0, Some(State::Related), "said, it is RELATED");
+        it.check();
+    }
+}
+
 #[test]
 fn sip_p20_a_call_lives_for_an_hour_without_a_message() {
     for preset in PRESETS {
