@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sluice_conntrack::headers::Kind;
+use sluice_conntrack::headers::PacketKind;
 use sluice_conntrack::{PortId, Tuple, wire};
 
 /// The side that a packet comes from.
@@ -48,12 +48,12 @@ impl Sides {
         let host = packet.1.get(6..12).and_then(|mac| mac.first_chunk::<6>()).copied().unwrap_or_default();
         let by_host = self.hosts.get(&host).copied().unwrap_or(Side::Client);
         let Ok(headers) = wire::parse(packet) else { return by_host };
-        if headers.kind == Kind::NotIp {
+        if headers.kind == PacketKind::NotIp {
             return by_host;
         }
         let (from, to) = wire::addresses(&packet.1, &headers);
         let side = match headers.kind {
-            Kind::Tracked | Kind::Error => self.by_connection(headers.tuple),
+            PacketKind::Tracked | PacketKind::Error => self.by_connection(headers.tuple),
             _ => match (self.pairs.get(&(from, to)), self.pairs.get(&(to, from))) {
                 (Some(side), _) => *side,
                 (None, Some(side)) => side.other(),

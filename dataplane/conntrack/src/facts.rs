@@ -2,7 +2,7 @@
 
 use crate::entry::Status;
 use crate::family::Family;
-use crate::headers::{Kind, Packet};
+use crate::headers::{Packet, PacketKind};
 use crate::ids::{HelperId, PortId, Zone};
 use crate::tuple::{Direction, protocol};
 use crate::verdict::State;
@@ -75,7 +75,7 @@ impl Facts {
         };
         let (source, destination) = wire::own_addresses(packet);
         let (source_port, destination_port) = match headers.kind {
-            Kind::Error => (0, l4.first_chunk().map_or(0, |kind| u16::from_be_bytes(*kind))),
+            PacketKind::Error => (0, l4.first_chunk().map_or(0, |kind| u16::from_be_bytes(*kind))),
             _ => (headers.tuple.selector.sport(), headers.tuple.selector.dport()),
         };
         Self {

@@ -5,7 +5,7 @@ use crate::verdict::InvalidReason;
 
 /// How connection tracking treats a packet, decided by its headers alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Kind {
+pub enum PacketKind {
     /// Not IP: passes untracked.
     #[default]
     NotIp,
@@ -52,7 +52,7 @@ pub struct Headers {
     /// The tuple to look up.
     pub tuple: Tuple,
     /// How to treat the packet.
-    pub kind: Kind,
+    pub kind: PacketKind,
     /// Where the IP header starts.
     pub l3_offset: u16,
     /// Where the L4 header starts, behind IPv4 options and IPv6 extension headers.
@@ -72,7 +72,7 @@ pub struct Headers {
 impl Headers {
     /// The family of the packet itself; `None` where it is not IP.
     pub fn family(&self) -> Option<Family> {
-        (self.kind != Kind::NotIp).then(|| self.tuple.family())
+        (self.kind != PacketKind::NotIp).then(|| self.tuple.family())
     }
 }
 

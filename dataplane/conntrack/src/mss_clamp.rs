@@ -6,7 +6,7 @@
 
 use crate::forward::MAX_PORTS;
 use crate::frame::Frame;
-use crate::headers::{Fragment, Headers, Kind, Packet};
+use crate::headers::{Fragment, Headers, Packet, PacketKind};
 use crate::ids::PortId;
 use crate::tuple::{Family, protocol};
 use crate::wire::field::{self, Field};
@@ -77,7 +77,7 @@ impl MssClamp {
 
     #[inline(never)]
     fn apply_to_segment<F: Frame>(&self, frame: &mut F, headers: &Headers, egress: PortId) {
-        let is_whole = matches!(headers.kind, Kind::Tracked | Kind::Untracked)
+        let is_whole = matches!(headers.kind, PacketKind::Tracked | PacketKind::Untracked)
             && headers.fragment != Fragment::Later
             && headers.l4_offset > headers.l3_offset;
         let packet = Packet { headers, head: frame.head() };

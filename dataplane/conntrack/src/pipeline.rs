@@ -11,7 +11,7 @@ use crate::entry::Status;
 use crate::facts::Facts;
 use crate::forward::RouteResult;
 use crate::frame::{Frame, Handed};
-use crate::headers::{Headers, Kind, Packet};
+use crate::headers::{Headers, Packet, PacketKind};
 use crate::ids::EntryId;
 use crate::lifecycle::End;
 use crate::nat::{self, Bound, Destination};
@@ -112,8 +112,8 @@ impl Shard {
             return Err(Action::Drop(DropReason::OtherHost));
         }
         let mut exempt = match headers.kind {
-            Kind::NotIp => return Ok(()),
-            Kind::Fragment => self.steer_fragment(frame, headers)?,
+            PacketKind::NotIp => return Ok(()),
+            PacketKind::Fragment => self.steer_fragment(frame, headers)?,
             _ => false,
         };
         let port = frame.port();
@@ -131,24 +131,24 @@ impl Shard {
             self.complete_call(frame.head(), headers);
         }
         if exempt {
-            headers.kind = Kind::Untracked;
+            headers.kind = PacketKind::Untracked;
             return Ok(());
         }
         if let Some(owner) = self.steering().elsewhere(frame, headers) {
             return Err(Action::Handoff(owner, Handoff::Steering));
         }
-        if matches!(headers.kind, Kind::Invalid(_)) {
+        if matches!(headers.kind, PacketKind::Invalid(_)) {
             return Ok(());
         }
         if configuration.settings.checksum && !wire::verify_checksum(frame, headers) {
-            headers.kind = Kind::Invalid(InvalidReason::BadChecksum);
+            headers.kind = PacketKind::Invalid(InvalidReason::BadChecksum);
             return Ok(());
         }
         if configuration.settings.quote_checksum
-            && headers.kind == Kind::Error
+            && headers.kind == PacketKind::Error
             && !wire::icmp::quotes_undamaged(Packet { headers, head: frame.head() })
         {
-            headers.kind = Kind::Invalid(InvalidReason::IcmpQuote);
+            headers.kind = PacketKind::Invalid(InvalidReason::IcmpQuote);
             return Ok(());
         }
         slot.key = self.table.key(&headers.tuple);
@@ -161,7 +161,8 @@ impl Shard {
     fn fetch(&self, slot: &mut Slot) {
         slot.key.candidate = self.table.index.candidate(slot.key.hash);
         self.table.entries.prefetch(slot.key.candidate, slot.headers.tuple.family());
-        let is_new = slot.key.candidate == NONE && slot.headers.kind == Kind::Tracked && slot.ended.is_none();
+        let is_new =
+            slot.key.candidate == NONE && slot.headers.kind == PacketKind::Tracked && slot.ended.is_none();
         if is_new && self.configuration.nat.may_change_source() {
             self.prefetch_translation(&slot.headers);
         }
@@ -176,11 +177,11 @@ impl Shard {
         let headers = &slot.headers;
         let packet = Packet { headers, head: frame.head() };
         let tracked = match headers.kind {
-            Kind::NotIp | Kind::Untracked => Tracked::without_entry(State::Untracked),
-            Kind::Fragment => Tracked::invalid(InvalidReason::Fragment),
-            Kind::Invalid(reason) => Tracked::invalid(reason),
-            Kind::Error => self.relate(&slot.key, packet, frame.handed()),
-            Kind::Tracked => self.track(&slot.key, packet, frame.handed()),
+            PacketKind::NotIp | PacketKind::Untracked => Tracked::without_entry(State::Untracked),
+            PacketKind::Fragment => Tracked::invalid(InvalidReason::Fragment),
+            PacketKind::Invalid(reason) => Tracked::invalid(reason),
+            PacketKind::Error => self.relate(&slot.key, packet, frame.handed()),
+            PacketKind::Tracked => self.track(&slot.key, packet, frame.handed()),
         };
         self.decide_tracked(frame, slot, &tracked)
     }

@@ -5,7 +5,7 @@
 
 use crate::entry::Status;
 use crate::frame::Frame;
-use crate::headers::{Headers, Kind, Packet};
+use crate::headers::{Headers, Packet, PacketKind};
 use crate::lifecycle::End;
 use crate::nat::{self, Destination};
 use crate::shard::Shard;
@@ -28,7 +28,7 @@ impl Shard {
             return self.decide_helped(frame, headers, tracked, index);
         }
         let direction = tracked.direction.unwrap_or(Direction::Original);
-        if headers.kind == Kind::Error {
+        if headers.kind == PacketKind::Error {
             return self.decide_error(frame, headers, tracked, index, direction);
         }
         let to = self.translated(index, direction);
@@ -54,14 +54,14 @@ impl Shard {
     ) -> Verdict {
         let direction = tracked.direction.unwrap_or(Direction::Original);
         let is_translated = self.table.entries.at(index).is_translated();
-        if headers.kind == Kind::Error && is_translated {
+        if headers.kind == PacketKind::Error && is_translated {
             return self.decide_error(frame, headers, tracked, index, direction);
         }
         let to = is_translated.then(|| self.translated(index, direction));
         let destination = to.as_ref().map(Destination::of);
         let mut verdict = self.route_and_judge(frame, headers, tracked, destination.as_ref());
         let mut headers = *headers;
-        if let (Action::Forward(egress), Kind::Tracked) = (verdict.action, headers.kind) {
+        if let (Action::Forward(egress), PacketKind::Tracked) = (verdict.action, headers.kind) {
             match self.help(frame, &mut headers, index, direction, egress) {
                 Ok(()) => {
                     if let Some(to) = to {

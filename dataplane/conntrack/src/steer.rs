@@ -10,7 +10,7 @@
 //! reason a port yet to be chosen can be put into a hash afterwards ([`Steering::base`]).
 
 use crate::frame::Frame;
-use crate::headers::{Headers, Kind};
+use crate::headers::{Headers, PacketKind};
 use crate::ids::ShardId;
 use crate::tuple::{Family, Tuple, protocol};
 use crate::wire::ethernet;
@@ -196,13 +196,13 @@ impl Steering {
             return None;
         }
         let owner = match headers.kind {
-            Kind::Tracked => match frame.rss_hash().filter(|_| is_plain(headers)) {
+            PacketKind::Tracked => match frame.rss_hash().filter(|_| is_plain(headers)) {
                 Some(hash) => self.owner_of_hash(hash),
                 None => self.owner(&headers.tuple),
             },
-            Kind::Error => self.owner(&headers.tuple),
-            Kind::Fragment => self.owner_of_fragment(&headers.tuple),
-            Kind::NotIp | Kind::Untracked | Kind::Invalid(_) => return None,
+            PacketKind::Error => self.owner(&headers.tuple),
+            PacketKind::Fragment => self.owner_of_fragment(&headers.tuple),
+            PacketKind::NotIp | PacketKind::Untracked | PacketKind::Invalid(_) => return None,
         };
         (owner != self.own).then_some(owner)
     }

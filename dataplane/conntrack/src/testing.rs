@@ -1,6 +1,6 @@
 //! What tests of several modules share: TCP segments built from parts.
 
-use crate::headers::{Headers, Kind, Packet};
+use crate::headers::{Headers, Packet, PacketKind};
 use crate::tuple::{Tuple, protocol};
 use crate::wire::tcp::HEADER_BYTES;
 
@@ -51,7 +51,7 @@ impl Segment {
         head.resize(head.len() + self.payload_len, 0);
         let headers = Headers {
             tuple: Tuple::new([10, 0, 0, 2].into(), [198, 51, 100, 2].into(), protocol::TCP, 0, 0),
-            kind: Kind::Tracked,
+            kind: PacketKind::Tracked,
             l4_len: head.len() as u32,
             l3_len: head.len() as u32,
             protocol: protocol::TCP,

@@ -2,7 +2,7 @@
 
 use crate::entry::Status;
 use crate::frame::{Frame, Handed};
-use crate::headers::{Kind, Packet};
+use crate::headers::{Packet, PacketKind};
 use crate::ids::{EntryId, ShardId};
 use crate::lifecycle::End;
 use crate::settings::Preset;
@@ -215,9 +215,11 @@ impl Shard {
         let key = self.table.key(&headers.tuple);
         let packet = Packet { headers: &headers, head: frame.head() };
         let tracked = match headers.kind {
-            Kind::Error => self.relate(&key, packet, None),
-            Kind::Tracked => self.track(&key, packet, None),
-            Kind::NotIp | Kind::Untracked | Kind::Fragment | Kind::Invalid(_) => return,
+            PacketKind::Error => self.relate(&key, packet, None),
+            PacketKind::Tracked => self.track(&key, packet, None),
+            PacketKind::NotIp | PacketKind::Untracked | PacketKind::Fragment | PacketKind::Invalid(_) => {
+                return;
+            }
         };
         let tracked = match (tracked.lookup, tracked.direction) {
             (Lookup::Apart(index), Some(direction)) if !self.table.entries.at(index).is_pending() => {

@@ -5,7 +5,7 @@
 
 use crate::facts::Facts;
 use crate::frame::Frame;
-use crate::headers::{Fragment, Headers, Kind, Packet};
+use crate::headers::{Fragment, Headers, Packet, PacketKind};
 use crate::ids::{EntryId, PortId};
 use crate::nat::edit::{self, ErrorEdit};
 use crate::shard::Shard;
@@ -39,10 +39,12 @@ impl Shard {
     pub(crate) fn restore<F: Frame>(&self, frame: &mut F, id: EntryId, direction: Direction) -> Option<()> {
         if self.table.entries.get(id)?.is_translated() {
             let is_of_entry = |headers: &Headers| match headers.kind {
-                Kind::Tracked => true,
+                PacketKind::Tracked => true,
                 // A later one has no ports.
-                Kind::Fragment => headers.fragment == Fragment::First,
-                Kind::NotIp | Kind::Untracked | Kind::Error | Kind::Invalid(_) => false,
+                PacketKind::Fragment => headers.fragment == Fragment::First,
+                PacketKind::NotIp | PacketKind::Untracked | PacketKind::Error | PacketKind::Invalid(_) => {
+                    false
+                }
             };
             let headers = wire::parse(frame).ok().filter(is_of_entry)?;
             edit::rewrite(frame, &headers, &self.table.entries.tuple(id.index, direction));

@@ -18,7 +18,7 @@ mod talk;
 pub use datagrams::play as play_fragments;
 pub use shard::play;
 
-use sluice_conntrack::headers::Kind;
+use sluice_conntrack::headers::PacketKind;
 use sluice_conntrack::{Frame, PortId, wire};
 
 /// A connection that a helper reads: bits of the first byte say whether that is a control connection, requests or a dialogue.
@@ -67,14 +67,14 @@ impl Frame for Segments {
 /// Parses a frame, and checks that what the headers claim to be there is there.
 pub fn parse(frame: &mut Segments) {
     let Ok(headers) = wire::parse(frame) else { return };
-    if headers.kind == Kind::NotIp {
+    if headers.kind == PacketKind::NotIp {
         return;
     }
     let l3 = usize::from(headers.l3_offset);
     assert!(usize::from(headers.l4_offset) >= l3 + 20, "an IP header is at least that long");
     assert!(l3 + headers.l3_len as usize <= frame.len_bytes(), "a datagram ends within its frame");
     assert!(headers.l4_len <= headers.l3_len);
-    if headers.kind == Kind::Tracked {
+    if headers.kind == PacketKind::Tracked {
         assert_eq!(headers.tuple.protocol(), headers.protocol);
         assert_eq!(headers.tuple.invert().invert(), headers.tuple);
         wire::verify_checksum(frame, &headers);

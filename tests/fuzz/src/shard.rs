@@ -2,7 +2,7 @@
 
 use crate::orders::Orders;
 use sluice_conntrack::forward::{Interface, Route, Router};
-use sluice_conntrack::headers::Kind;
+use sluice_conntrack::headers::PacketKind;
 use sluice_conntrack::ids::StackId;
 use sluice_conntrack::nat::{self, Nat};
 use sluice_conntrack::policy::{Match, Outcome, Policy, Prefix, Rule, RuleAction};
@@ -124,7 +124,7 @@ fn packets(shard: &mut Shard, now: Instant, frames: &mut [Verified]) {
         if let Some(length) = shard.answer(frame, verdict, &mut out) {
             let answer = (frame.0, out[..length].to_vec());
             let headers = wire::parse(&answer).expect("the box's own packets are sound");
-            let sound = matches!(headers.kind, Kind::Tracked | Kind::Error | Kind::Invalid(_));
+            let sound = matches!(headers.kind, PacketKind::Tracked | PacketKind::Error | PacketKind::Invalid(_));
             assert!(sound && wire::verify_checksum(&answer, &headers), "{headers:?}");
         }
     }

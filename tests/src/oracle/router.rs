@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sluice::config::Config;
 use sluice_conntrack::dispatch::{Dispatcher, Host};
 use sluice_conntrack::exchange::Message;
-use sluice_conntrack::headers::{Fragment, Kind, Packet as Parsed};
+use sluice_conntrack::headers::{Fragment, Packet as Parsed, PacketKind};
 use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::listing::EntrySnapshot;
 use sluice_conntrack::tuple::{Family, protocol};
@@ -127,8 +127,8 @@ impl Arrived {
     fn new(packet: &Packet) -> Self {
         let headers = wire::parse(packet).ok().filter(|headers| headers.fragment == Fragment::Whole);
         let whole_bytes = headers.as_ref().map(|headers| headers.l3_len);
-        let tcp =
-            headers.filter(|headers| (headers.kind, headers.protocol) == (Kind::Tracked, protocol::TCP));
+        let tcp = headers
+            .filter(|headers| (headers.kind, headers.protocol) == (PacketKind::Tracked, protocol::TCP));
         let segment = tcp.as_ref().and_then(|headers| Segment::parse(&Parsed { headers, head: &packet.1 }));
         Self { whole_bytes, numbers: segment.map(|segment| (segment.seq, segment.payload_len)) }
     }

@@ -16,7 +16,7 @@ pub use pace::Pace;
 use crate::forward::Forwarding;
 use crate::forward::{is_group, is_many};
 use crate::frame::Frame;
-use crate::headers::{Fragment, Headers, Kind, Packet};
+use crate::headers::{Fragment, Headers, Packet, PacketKind};
 use crate::icmp_type;
 use crate::ids::PortId;
 use crate::shard::Shard;
@@ -141,7 +141,7 @@ fn may_be_answered<F: Frame>(frame: &F, headers: &Headers) -> bool {
         is_icmp && kind.is_none_or(|kind| icmp_type::class(family, *kind) == icmp_type::Class::Error);
     frame.head().first_chunk().is_some_and(|mac| !is_group(mac))
         && headers.fragment != Fragment::Later
-        && headers.kind != Kind::Error
+        && headers.kind != PacketKind::Error
         && !is_error
         && !is_many(family, destination)
         && !wire::has_martian_source(frame, headers)
@@ -151,7 +151,7 @@ fn may_be_answered<F: Frame>(frame: &F, headers: &Headers) -> bool {
 /// who answers in the place of one must not either: a damaged packet may be from anybody. Of a fragment nobody can tell.
 fn is_sound<F: Frame>(frame: &F, headers: &Headers) -> bool {
     let is_damaged =
-        matches!(headers.kind, Kind::Invalid(InvalidReason::ShortHeader | InvalidReason::BadLength))
+        matches!(headers.kind, PacketKind::Invalid(InvalidReason::ShortHeader | InvalidReason::BadLength))
             || lacks_checksum(frame, headers);
     headers.fragment != Fragment::Whole || !is_damaged && wire::verify_checksum(frame, headers)
 }

@@ -198,7 +198,7 @@ fn an_error_is_related_to_the_entry_it_quotes() {
     send(&mut shard, INSIDE, udp("10.0.0.2", "198.51.100.2"));
     let error = ask(&mut shard, udp_of("10.0.0.2", "198.51.100.2", 1, 10)).unwrap();
     let headers = crate::wire::parse(&(INSIDE, error)).unwrap();
-    assert_eq!(headers.kind, crate::headers::Kind::Error);
+    assert_eq!(headers.kind, crate::headers::PacketKind::Error);
     let entry = Tuple::new(address("10.0.0.2"), address("198.51.100.2"), 17, 4000, 53);
     assert_eq!(headers.tuple, entry.invert());
     assert_eq!(headers.family(), Some(Family::V4));

@@ -12,7 +12,7 @@ use super::child::Child;
 use super::claims::Ended;
 use super::table::Removed;
 use crate::entry::Status;
-use crate::headers::{Headers, Kind, Packet};
+use crate::headers::{Headers, Packet, PacketKind};
 use crate::lifecycle::End;
 use crate::shard::Shard;
 use crate::time::Tick;
@@ -30,10 +30,10 @@ impl Shard {
         let now = Tick::at(self.now);
         let packet = Packet { headers, head };
         match headers.kind {
-            Kind::Tracked if gre::is_enhanced(packet.l4()) => {
+            PacketKind::Tracked if gre::is_enhanced(packet.l4()) => {
                 headers.tuple = self.expectations.call(&headers.tuple, now).unwrap_or(headers.tuple);
             }
-            Kind::Error => {
+            PacketKind::Error => {
                 let quoted = self.expectations.call(&headers.tuple.invert(), now);
                 headers.tuple = quoted.map_or(headers.tuple, Tuple::invert);
             }

@@ -2,7 +2,7 @@
 //! (section 2.7.1), and the messages of both; and which addresses are those of many.
 
 use super::MAX_PORTS;
-use crate::headers::{Headers, Kind};
+use crate::headers::{Headers, PacketKind};
 use crate::icmp_type::{LISTENER_QUERY, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION};
 use crate::ids::PortId;
 use crate::policy::Prefix;
@@ -109,7 +109,7 @@ pub(super) fn groups(addresses: &[(IpAddr, u8)], translated: &[(IpAddr, IpAddr)]
 /// multicast listeners that none is to pass on (RFC 3810 section 5). Such messages are the link's own business, which no
 /// policy judges.
 pub(super) fn is_of_the_link(head: &[u8], headers: &Headers) -> bool {
-    headers.kind == Kind::Untracked
+    headers.kind == PacketKind::Untracked
         && headers.protocol == protocol::ICMPV6
         && match head.get(usize::from(headers.l4_offset)) {
             Some(&(NEIGHBOUR_SOLICITATION | NEIGHBOUR_ADVERTISEMENT)) => headers.ttl == u8::MAX,

@@ -19,7 +19,7 @@ pub use router::{Neighbour, Router};
 pub use table::{Route, RouteType};
 
 use crate::frame::Frame;
-use crate::headers::{Headers, Kind};
+use crate::headers::{Headers, PacketKind};
 use crate::ids::PortId;
 use crate::tuple::{Family, address};
 use crate::verdict::Action;
@@ -135,7 +135,7 @@ impl Forwarding {
             Self::Wire { peers } => {
                 let peer = peers.get(usize::from(frame.port().0)).copied().unwrap_or_default();
                 match headers.kind {
-                    Kind::NotIp => RouteResult::Closed(Action::Forward(peer)),
+                    PacketKind::NotIp => RouteResult::Closed(Action::Forward(peer)),
                     _ => RouteResult::Open(Egress::by(peer)),
                 }
             }

@@ -4,7 +4,7 @@ use super::{Fragments, Piece, piece};
 use crate::family::Family;
 use crate::forward::Forwarding;
 use crate::frame::Frame;
-use crate::headers::{Fragment, Headers, Kind};
+use crate::headers::{Fragment, Headers, PacketKind};
 use crate::settings::FragmentLimits;
 use crate::shard::Shard;
 use crate::tuple::address;
@@ -24,7 +24,7 @@ impl Shard {
             return Ok(true);
         }
         let Some(offsets) = piece::find(frame, headers) else {
-            headers.kind = Kind::Invalid(InvalidReason::Fragment);
+            headers.kind = PacketKind::Invalid(InvalidReason::Fragment);
             return Ok(false);
         };
         Err(match self.steering().elsewhere(frame, headers) {

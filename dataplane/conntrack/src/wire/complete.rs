@@ -10,14 +10,14 @@ use super::field::{self, Field};
 use super::verify::{l4_header, pseudo_header, sctp_crc};
 use super::{parse, sctp, segments};
 use crate::frame::Frame;
-use crate::headers::{Fragment, Headers, Kind};
+use crate::headers::{Fragment, Headers, PacketKind};
 use crate::tuple::protocol;
 
 /// Completes the checksum of a whole TCP, UDP or SCTP packet if it was left to the device; gives whether it was. For
 /// packets from a virtual cable only: of those that a real link has damaged, one in 65,536 looks so.
 pub fn complete_checksum<F: Frame>(frame: &mut F) -> bool {
     let Ok(headers) = parse(frame) else { return false };
-    if headers.kind != Kind::Tracked || headers.fragment != Fragment::Whole {
+    if headers.kind != PacketKind::Tracked || headers.fragment != Fragment::Whole {
         return false;
     }
     match headers.protocol {

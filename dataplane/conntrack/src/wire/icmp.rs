@@ -1,7 +1,7 @@
 //! ICMP (RFC 792) and ICMPv6 (RFC 4443) messages.
 
 use super::{Datagram, PortPair, ipv4, ipv6, readable_ports};
-use crate::headers::{Fragment, Kind, Packet};
+use crate::headers::{Fragment, Packet, PacketKind};
 use crate::icmp_type::{Class, REDIRECT_V6, class};
 pub use crate::icmp_type::{LISTENER_QUERY, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION};
 use crate::tuple::{Family, Tuple, protocol};
@@ -53,19 +53,19 @@ pub fn is_unreachable(packet: Packet<'_>) -> bool {
 /// How a message is treated, and its identifier and type in place of ports. Whether an error is good, its quote
 /// says: [`answer_to_quote`].
 #[inline(never)]
-pub(super) fn classify(family: Family, protocol: u8, l4: &[u8]) -> (PortPair, Kind) {
+pub(super) fn classify(family: Family, protocol: u8, l4: &[u8]) -> (PortPair, PacketKind) {
     let Some(&[kind, code, _, _, id @ .., _, _]) = l4.first_chunk::<HEADER_BYTES>() else {
-        return ((0, 0), Kind::Invalid(InvalidReason::ShortHeader));
+        return ((0, 0), PacketKind::Invalid(InvalidReason::ShortHeader));
     };
     let ports = (u16::from_be_bytes(id), u16::from_be_bytes([kind, code]));
     if protocol != protocol_of(family) {
-        return (ports, Kind::Invalid(InvalidReason::IcmpType));
+        return (ports, PacketKind::Invalid(InvalidReason::IcmpType));
     }
     let kind = match class(family, kind) {
-        Class::Query | Class::Answer => Kind::Tracked,
-        Class::Error => Kind::Error,
-        Class::Untracked => Kind::Untracked,
-        Class::Other => Kind::Invalid(InvalidReason::IcmpType),
+        Class::Query | Class::Answer => PacketKind::Tracked,
+        Class::Error => PacketKind::Error,
+        Class::Untracked => PacketKind::Untracked,
+        Class::Other => PacketKind::Invalid(InvalidReason::IcmpType),
     };
     (ports, kind)
 }

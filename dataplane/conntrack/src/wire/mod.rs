@@ -26,7 +26,7 @@ pub use complete::complete_checksum;
 pub use verify::verify_checksum;
 
 use crate::frame::{Frame, Reassembled};
-use crate::headers::{Fragment, Headers, Kind, Packet};
+use crate::headers::{Fragment, Headers, Packet, PacketKind};
 use crate::tuple::{Family, Selector, Tuple, protocol};
 use crate::verdict::{DropReason, InvalidReason};
 use bytes::{put, u16_at, u32_at, u128_at};
@@ -176,7 +176,7 @@ pub(crate) fn write_length(head: &mut [u8], headers: &Headers) {
 pub(crate) fn own_addresses(packet: Packet<'_>) -> (u128, u128) {
     let Packet { headers, head } = packet;
     match headers.kind {
-        Kind::Error => addresses(head, headers),
+        PacketKind::Error => addresses(head, headers),
         _ => (headers.tuple.src, headers.tuple.dst),
     }
 }
@@ -227,10 +227,10 @@ fn read(
     if reassembled.is_some() && datagram.family == Family::V6 {
         headers.l3_len -= ipv6::FRAGMENT_HEADER_BYTES as u32;
     }
-    if kind == Kind::Error {
+    if kind == PacketKind::Error {
         match icmp::answer_to_quote(headers.tuple, datagram.ttl, datagram.l4) {
             Some(tuple) => headers.tuple = tuple,
-            None => headers.kind = Kind::Invalid(InvalidReason::IcmpQuote),
+            None => headers.kind = PacketKind::Invalid(InvalidReason::IcmpQuote),
         }
     }
 }
@@ -238,10 +238,10 @@ fn read(
 /// Decides how a datagram is treated by its L4 header alone, and finds its ports: all that can be read of
 /// them if it is invalid.
 #[inline(always)]
-fn classify(datagram: Datagram<'_>) -> (PortPair, Kind) {
+fn classify(datagram: Datagram<'_>) -> (PortPair, PacketKind) {
     let Datagram { protocol, l4, .. } = datagram;
     let checked = match (datagram.fragment, protocol) {
-        (Fragment::Later, _) => return ((0, 0), Kind::Fragment),
+        (Fragment::Later, _) => return ((0, 0), PacketKind::Fragment),
         (Fragment::First, _) => return classify_first(protocol, l4, datagram.complete),
         _ if !datagram.complete => Err(InvalidReason::ShortHeader),
         (_, protocol::TCP) => tcp::ports(l4, datagram.l4_len()),
@@ -250,8 +250,8 @@ fn classify(datagram: Datagram<'_>) -> (PortPair, Kind) {
         _ => rarer_ports(protocol, l4, datagram.l4_len()),
     };
     match checked {
-        Ok(ports) => (ports, Kind::Tracked),
-        Err(reason) => (readable_ports(protocol, l4).unwrap_or_default(), Kind::Invalid(reason)),
+        Ok(ports) => (ports, PacketKind::Tracked),
+        Err(reason) => (readable_ports(protocol, l4).unwrap_or_default(), PacketKind::Invalid(reason)),
     }
 }
 
@@ -259,7 +259,7 @@ fn classify(datagram: Datagram<'_>) -> (PortPair, Kind) {
 /// 3128).
 #[cold]
 #[inline(never)]
-fn classify_first(protocol: u8, l4: &[u8], complete: bool) -> (PortPair, Kind) {
+fn classify_first(protocol: u8, l4: &[u8], complete: bool) -> (PortPair, PacketKind) {
     let header_bytes = match protocol {
         protocol::TCP => tcp::header_bytes(l4),
         protocol::UDP | protocol::UDPLITE => udp::HEADER_BYTES,
@@ -270,9 +270,9 @@ fn classify_first(protocol: u8, l4: &[u8], complete: bool) -> (PortPair, Kind) {
     };
     let ports = readable_ports(protocol, l4).unwrap_or_default();
     if complete && l4.len() >= header_bytes {
-        (ports, Kind::Fragment)
+        (ports, PacketKind::Fragment)
     } else {
-        (ports, Kind::Invalid(InvalidReason::Fragment))
+        (ports, PacketKind::Invalid(InvalidReason::Fragment))
     }
 }
 

@@ -45,7 +45,7 @@ pub struct SctpPacket<'a> {
 
 impl<'a> SctpPacket<'a> {
     /// Reads the common header. `None` where it is cut off, which no packet of
-    /// [`crate::headers::Kind::Tracked`] is.
+    /// [`crate::headers::PacketKind::Tracked`] is.
     pub fn parse(packet: &Packet<'a>) -> Option<Self> {
         let (header, chunks) = packet.l4().split_first_chunk::<HEADER_BYTES>()?;
         Some(Self {

@@ -63,7 +63,7 @@ pub struct Segment<'a> {
 
 impl<'a> Segment<'a> {
     /// Reads the header of a TCP packet. `None` where it is cut off or its data offset is impossible, which
-    /// no packet of [`crate::headers::Kind::Tracked`] is.
+    /// no packet of [`crate::headers::PacketKind::Tracked`] is.
     #[inline]
     pub fn parse(packet: &Packet<'a>) -> Option<Self> {
         let l4 = packet.l4();

@@ -55,7 +55,7 @@ fn a_packet_that_is_not_yet_at_its_destination_has_a_bad_checksum() {
     let mut packet = ipv6(CLIENT6, ROUTER6, 43, &routing);
     packet = with_checksum(packet, 6, 9, 9);
     packet[24..40].copy_from_slice(&SERVER6.octets());
-    assert_eq!(parsed(&packet).kind, Kind::Tracked);
+    assert_eq!(parsed(&packet).kind, PacketKind::Tracked);
     assert!(!verified(&packet));
 }
 

@@ -107,11 +107,11 @@ fn parsed(packet: &[u8]) -> Headers {
     parse(&ethernet(packet)).expect("IP is fine")
 }
 
-fn kind4(protocol: u8, l4: &[u8]) -> Kind {
+fn kind4(protocol: u8, l4: &[u8]) -> PacketKind {
     parsed(&ipv4(CLIENT, SERVER, protocol, l4)).kind
 }
 
-fn kind6(next_header: u8, payload: &[u8]) -> Kind {
+fn kind6(next_header: u8, payload: &[u8]) -> PacketKind {
     parsed(&ipv6(CLIENT6, SERVER6, next_header, payload)).kind
 }
 
@@ -119,8 +119,8 @@ fn icmp(kind: u8, code: u8, rest: &[u8]) -> Vec<u8> {
     [&[kind, code, 0, 0][..], rest].concat()
 }
 
-const SHORT: Kind = Kind::Invalid(InvalidReason::ShortHeader);
-const QUOTE: Kind = Kind::Invalid(InvalidReason::IcmpQuote);
+const SHORT: PacketKind = PacketKind::Invalid(InvalidReason::ShortHeader);
+const QUOTE: PacketKind = PacketKind::Invalid(InvalidReason::IcmpQuote);
 const UDP: [u8; 12] = [0x9c, 0x40, 0, 80, 0, 12, 0, 0, b'p', b'i', b'n', b'g'];
 
 #[test]
@@ -131,7 +131,7 @@ fn damage_to_ip_ends_a_packet() {
         packet[offset] = value;
         parse(&frame(&[&[2; 12], &[8, 0][..], &seal(packet)].concat())).map(|headers| headers.kind)
     };
-    assert_eq!(changed(8, 9), Ok(Kind::Tracked));
+    assert_eq!(changed(8, 9), Ok(PacketKind::Tracked));
     assert_eq!(changed(0, 0x65), Err(DropReason::IpHeader));
     assert_eq!(changed(0, 0x44), Err(DropReason::IpHeader));
     assert_eq!(changed(3, 16), Err(DropReason::IpHeader));
@@ -140,7 +140,7 @@ fn damage_to_ip_ends_a_packet() {
     packet[10] ^= 0xff;
     assert_eq!(parse(&ethernet(&packet)).map(|h| h.kind), Err(DropReason::IpChecksum));
     let believed = Segments { l3: Checksum::Good, ..ethernet(&packet) };
-    assert_eq!(parse(&believed).map(|h| h.kind), Ok(Kind::Tracked));
+    assert_eq!(parse(&believed).map(|h| h.kind), Ok(PacketKind::Tracked));
     let refused = Segments { l3: Checksum::Bad, ..ethernet(&good) };
     assert_eq!(parse(&refused).map(|h| h.kind), Err(DropReason::IpChecksum));
 
@@ -167,7 +167,7 @@ fn a_martian_source_is_seen_but_for_tracking_no_damage() {
     ] {
         let frame = ethernet(&ipv4(source.parse().unwrap(), SERVER, protocol::UDP, &UDP));
         let headers = parse(&frame).unwrap();
-        assert_eq!(headers.kind, Kind::Tracked);
+        assert_eq!(headers.kind, PacketKind::Tracked);
         assert_eq!(has_martian_source(&frame, &headers), expected, "{source}");
     }
     for (source, expected) in [("::", true), ("fe80::1", false), ("fec0::1", false), ("2001:db8::1", false)] {
@@ -181,7 +181,7 @@ fn a_martian_source_is_seen_but_for_tracking_no_damage() {
 fn what_is_not_ip_is_not_looked_at() {
     for ethertype in [0x0806u16, 0x8847, 0x88cc, 46, 0x0600] {
         let headers = parse(&frame(&[&[2; 12], &ethertype.to_be_bytes()[..], &[0; 40]].concat())).unwrap();
-        assert_eq!(headers.kind, Kind::NotIp);
+        assert_eq!(headers.kind, PacketKind::NotIp);
         assert_eq!(headers.family(), None);
     }
 }
@@ -191,7 +191,7 @@ fn ethernet_padding_is_no_payload() {
     let mut padded = ipv4(CLIENT, SERVER, protocol::UDP, &UDP);
     padded.resize(46, 0xaa);
     let headers = parsed(&padded);
-    assert_eq!((headers.kind, headers.l3_len, headers.l4_len), (Kind::Tracked, 32, 12));
+    assert_eq!((headers.kind, headers.l3_len, headers.l4_len), (PacketKind::Tracked, 32, 12));
 }
 
 #[test]
@@ -205,10 +205,11 @@ fn short_l4_headers_are_invalid_but_show_their_ports() {
         let ports = if length < 4 { (0, 0) } else { (40000, 80) };
         assert_eq!((headers.tuple.selector.sport(), headers.tuple.selector.dport()), ports, "{length}");
     }
-    assert_eq!(kind4(protocol::TCP, &tcp[..20]), Kind::Tracked);
+    assert_eq!(kind4(protocol::TCP, &tcp[..20]), PacketKind::Tracked);
     for (offset, expected) in [(0, false), (4, false), (5, true), (6, true), (7, false), (15, false)] {
         tcp[12] = offset << 4;
-        let wanted = if expected { Kind::Tracked } else { Kind::Invalid(InvalidReason::BadLength) };
+        let wanted =
+            if expected { PacketKind::Tracked } else { PacketKind::Invalid(InvalidReason::BadLength) };
         assert_eq!(kind4(protocol::TCP, &tcp), wanted, "{offset}");
     }
     for (protocol, needed) in [(protocol::UDP, 8), (protocol::SCTP, 12), (protocol::ICMP, 8)] {
@@ -216,7 +217,7 @@ fn short_l4_headers_are_invalid_but_show_their_ports() {
         for length in 0..needed {
             assert_eq!(kind4(protocol, &l4[..length]), SHORT, "{protocol} {length}");
         }
-        assert_eq!(kind4(protocol, &l4[..needed]), Kind::Tracked, "{protocol}");
+        assert_eq!(kind4(protocol, &l4[..needed]), PacketKind::Tracked, "{protocol}");
     }
 }
 
@@ -224,13 +225,13 @@ fn short_l4_headers_are_invalid_but_show_their_ports() {
 fn protocols_without_ports_are_tracked_by_address() {
     for protocol in [0, 2, 4, protocol::DCCP, protocol::ESP, protocol::AH, 89, 253, 255] {
         let headers = parsed(&ipv4(CLIENT, SERVER, protocol, &[]));
-        assert_eq!(headers.kind, Kind::Tracked);
+        assert_eq!(headers.kind, PacketKind::Tracked);
         assert_eq!(headers.tuple, Tuple::new(CLIENT.into(), SERVER.into(), protocol, 0, 0));
     }
     let pptp = parsed(&ipv4(CLIENT, SERVER, protocol::GRE, b"\x20\x01\x88\x0b\x00\x04\x00\x07abcd"));
     assert_eq!(pptp.tuple, Tuple::new(CLIENT.into(), SERVER.into(), protocol::GRE, 0, 7));
     let other = kind4(protocol::GRE, b"\x20\x01\x08\x00\x00\x04\x00\x07abcd");
-    assert_eq!(other, Kind::Invalid(InvalidReason::GreProtocol));
+    assert_eq!(other, PacketKind::Invalid(InvalidReason::GreProtocol));
 }
 
 #[test]
@@ -238,7 +239,7 @@ fn ipv4_options_are_skipped() {
     let mut packet = ipv4(CLIENT, SERVER, protocol::UDP, &[&[1; 8][..], &UDP].concat());
     packet[0] = 0x47;
     let headers = parsed(&seal(packet));
-    assert_eq!((headers.l4_offset, headers.l4_len, headers.kind), (14 + 28, 12, Kind::Tracked));
+    assert_eq!((headers.l4_offset, headers.l4_len, headers.kind), (14 + 28, 12, PacketKind::Tracked));
     assert_eq!(headers.tuple, Tuple::new(CLIENT.into(), SERVER.into(), protocol::UDP, 40000, 80));
 }
 
@@ -249,12 +250,12 @@ fn ipv4_fragments_keep_what_is_known() {
         packet[6..8].copy_from_slice(&field.to_be_bytes());
         let headers = parsed(&seal(packet));
         assert_ne!(headers.fragment, Fragment::Whole);
-        assert_eq!(headers.kind, Kind::Fragment);
+        assert_eq!(headers.kind, PacketKind::Fragment);
         assert_eq!(headers.tuple, Tuple::new(CLIENT.into(), SERVER.into(), protocol::UDP, ports.0, ports.1));
     }
     let mut unfragmented = ipv4(CLIENT, SERVER, protocol::UDP, &UDP);
     unfragmented[6] = 0x40;
-    assert_eq!(parsed(&seal(unfragmented)).kind, Kind::Tracked);
+    assert_eq!(parsed(&seal(unfragmented)).kind, PacketKind::Tracked);
 }
 
 #[test]
@@ -262,7 +263,7 @@ fn ipv6_extension_headers_are_walked() {
     let options = |next| [next, 0, 1, 4, 0, 0, 0, 0];
     let chain = [&options(43)[..], &options(60), &options(51), &[17, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &UDP];
     let headers = parsed(&ipv6(CLIENT6, SERVER6, 0, &chain.concat()));
-    assert_eq!((headers.kind, headers.protocol), (Kind::Tracked, protocol::UDP));
+    assert_eq!((headers.kind, headers.protocol), (PacketKind::Tracked, protocol::UDP));
     assert_eq!((headers.l4_offset, headers.l4_len), (14 + 40 + 24 + 12, 12));
     assert_eq!(headers.tuple, Tuple::new(CLIENT6.into(), SERVER6.into(), protocol::UDP, 40000, 80));
 
@@ -279,7 +280,7 @@ fn ipv6_extension_headers_are_walked() {
     assert_eq!(kind6(60, &[17, 9, 0, 0, 0, 0, 0, 0]), SHORT, "options longer than the packet");
     let endless = [options(60); 17].concat();
     assert_eq!(kind6(60, &endless), SHORT, "more options than anybody sends");
-    assert_eq!(kind6(protocol::ESP, &[]), Kind::Tracked);
+    assert_eq!(kind6(protocol::ESP, &[]), PacketKind::Tracked);
 }
 
 #[test]
@@ -289,13 +290,13 @@ fn an_atomic_ipv6_fragment_is_no_fragment() {
         parsed(&ipv6(CLIENT6, SERVER6, 44, &[&[next, 0, a, b, 0, 0, 0, 85][..], &UDP].concat()))
     };
     let atomic = fragment(0, protocol::UDP);
-    assert_eq!((atomic.kind, atomic.fragment), (Kind::Tracked, Fragment::Whole));
+    assert_eq!((atomic.kind, atomic.fragment), (PacketKind::Tracked, Fragment::Whole));
     assert_eq!(atomic.tuple.selector.dport(), 80);
     let first = fragment(1, protocol::UDP);
-    assert_eq!((first.kind, first.fragment), (Kind::Fragment, Fragment::First));
+    assert_eq!((first.kind, first.fragment), (PacketKind::Fragment, Fragment::First));
     assert_eq!(first.tuple.selector.dport(), 80);
     let later = fragment(0x00c9, 60);
-    assert_eq!((later.kind, later.fragment), (Kind::Fragment, Fragment::Later));
+    assert_eq!((later.kind, later.fragment), (PacketKind::Fragment, Fragment::Later));
     assert_eq!((later.protocol, later.tuple.selector.dport(), later.l4_offset), (60, 0, 14 + 48));
 }
 
@@ -307,7 +308,7 @@ fn a_first_fragment_holds_all_headers() {
         let v4 = parsed(&seal(packet)).kind;
         let fragment = [&[protocol, 0, 0, 1, 0, 0, 0, 85][..], l4].concat();
         assert_eq!(parsed(&ipv6(CLIENT6, SERVER6, 44, &fragment)).kind, v4, "{protocol}, {} bytes", l4.len());
-        v4 == Kind::Fragment
+        v4 == PacketKind::Fragment
     };
     let segment = |len: usize| {
         let mut l4 = vec![0; len];

@@ -86,7 +86,7 @@ proptest! {
             TransportSlice::Icmpv4(icmp) => (protocol::ICMP, u16::from_be_bytes([icmp.bytes5to8()[0], icmp.bytes5to8()[1]]), 8 << 8),
             TransportSlice::Icmpv6(icmp) => (protocol::ICMPV6, u16::from_be_bytes([icmp.bytes5to8()[0], icmp.bytes5to8()[1]]), 128 << 8),
         };
-        prop_assert_eq!(headers.kind, Kind::Tracked);
+        prop_assert_eq!(headers.kind, PacketKind::Tracked);
         prop_assert_eq!(headers.tuple, Tuple::new(src, dst, protocol, sport, dport));
         prop_assert_eq!(usize::from(headers.l4_offset), packet.l4_from);
         prop_assert_eq!(headers.l4_len as usize, packet.bytes.len() - packet.l4_from);
@@ -101,7 +101,7 @@ proptest! {
         let frame = frame(&bytes);
         let headers = parse(&frame).unwrap();
         let no_checksum = headers.protocol == protocol::UDP && bytes[packet.l4_from + 6..][..2] == [0, 0];
-        if headers.kind == Kind::Tracked && !no_checksum {
+        if headers.kind == PacketKind::Tracked && !no_checksum {
             prop_assert!(!verify_checksum(&frame, &headers));
         }
     }
@@ -113,7 +113,7 @@ proptest! {
         cuts.sort_unstable();
         let frame = split(&packet.bytes, &cuts);
         let headers = parse(&frame).unwrap();
-        prop_assert_eq!(headers.kind, Kind::Tracked);
+        prop_assert_eq!(headers.kind, PacketKind::Tracked);
         prop_assert!(verify_checksum(&frame, &headers));
     }
 
@@ -164,7 +164,7 @@ fn stays_within(bytes: &[u8], cuts: &[usize]) -> Result<(), TestCaseError> {
     let frame = Segments { l3: Checksum::Good, ..split(bytes, &cuts) };
     let Ok(headers) = parse(&frame) else { return Ok(()) };
     prop_assert!(usize::from(headers.l3_offset) <= frame.head().len());
-    if headers.kind != Kind::NotIp {
+    if headers.kind != PacketKind::NotIp {
         prop_assert!(headers.l3_offset < headers.l4_offset);
         prop_assert!(usize::from(headers.l4_offset) <= frame.head().len());
         prop_assert!(usize::from(headers.l3_offset) + headers.l3_len as usize <= bytes.len());
@@ -172,7 +172,7 @@ fn stays_within(bytes: &[u8], cuts: &[usize]) -> Result<(), TestCaseError> {
         prop_assert_eq!(end, u32::from(headers.l3_offset) + headers.l3_len);
     }
     let packet = Packet { headers: &headers, head: frame.head() };
-    if headers.kind == Kind::Tracked {
+    if headers.kind == PacketKind::Tracked {
         prop_assert!(headers.protocol != protocol::TCP || tcp::Segment::parse(&packet).is_some());
         prop_assert!(headers.protocol != protocol::SCTP || sctp::SctpPacket::parse(&packet).is_some());
     }
