@@ -7,11 +7,11 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, ValueEnum};
 
 use super::ask::{Failure, Socket, exit, unexpected};
-use super::{entries, events, expect};
+use super::{entries, events, expect, load};
 use crate::config::Seconds;
 use crate::listing::{Format, Listing};
 use crate::socket::protocol::{EventFilter, EventName, Request, Response, ShardCounters, Update};
-use crate::socket::{self, Client, ExpectationFilter, Filter};
+use crate::socket::{self, Client, ExpectationFilter, Filter, NewConnection};
 
 /// The tracked connections of a running daemon, as conntrack(8) shows them
 #[derive(Clone, Debug, Args)]
@@ -37,6 +37,8 @@ Examples:
   sluice conntrack -I -p tcp -s 10.0.0.5 -d 192.0.2.1 --sport 4000 --dport 22 -t 1h
                    --state ESTABLISHED -u SEEN_REPLY,ASSURED -n 203.0.113.1:5000
                                                have a connection tracked and translated of which no packet was seen
+  sluice conntrack -L -o save > connections    save them
+  sluice conntrack -R connections              have them tracked again, here or by another box
   sluice conntrack -E                          what becomes of connections, as it happens
   sluice conntrack -E -e NEW,DESTROY -p tcp --dport 22 -o timestamp,id
                                                who logs in and out
@@ -71,7 +73,7 @@ its master is.
 With -U, -m is the new mark: the bits of its mask are cleared and those of its
 value flipped. -D and -U fail where no entry fits.
 
-What -I makes has the reply tuple that follows from the original one, but for
+What -I and -A make has the reply tuple that follows from the original one, but for
 what -r, -q, --reply-port-src, --reply-port-dst, -n and -g say; no rules of NAT
 apply to it and no helper reads it. Windows of TCP are learnt from its packets.
 
@@ -151,6 +153,14 @@ pub struct ConntrackCommand {
     #[arg(short = 'S', long)]
     pub stats: bool,
 
+    /// Have a connection tracked, as -I does, unless there is one of its tuple
+    #[arg(short = 'A', long)]
+    pub add: bool,
+
+    /// Have all connections of a file tracked that `-L -o save` has written, of this box or by conntrack(8); `-` is standard input
+    #[arg(short = 'R', long, value_name = "FILE")]
+    pub load_file: Option<String>,
+
     /// Have a connection tracked, by its tuple; of `expect`: have one expected, of these addresses and ports (--tuple-...), for the
     /// one of -s, -d, --sport and --dport
     #[arg(short = 'I', long)]
@@ -177,6 +187,13 @@ pub struct ConntrackCommand {
     pub update: bool,
 }
 
+impl ConntrackCommand {
+    /// Whether it makes an entry or an expectation.
+    const fn makes(&self) -> bool {
+        self.create || self.add
+    }
+}
+
 impl ConntrackArgs {
     /// Does it.
     pub fn run(&self) -> ExitCode {
@@ -196,7 +213,8 @@ impl ConntrackArgs {
     fn problem(&self) -> Option<(ErrorKind, String)> {
         let conflict = |message: &str| Some((ErrorKind::ArgumentConflict, message.to_owned()));
         let missing = |message| Some((ErrorKind::MissingRequiredArgument, message));
-        let ConntrackCommand { stats, flush, create, get, update, event, .. } = self.command;
+        let ConntrackCommand { stats, flush, get, update, event, add, .. } = self.command;
+        let (create, load) = (self.command.makes(), self.command.load_file.is_some());
         let is_filtered = !self.filter.is_empty() || self.expectations != ExpectationFilter::default();
         let ExpectationFilter { mask_src, mask_dst, .. } = self.expectations;
         match self.table {
@@ -204,10 +222,13 @@ impl ConntrackArgs {
                 conflict("-S shows what each shard has counted: filters do not apply to it")
             }
             _ if flush && is_filtered => conflict("-F deletes all: filters go with -D"),
-            _ if self.timeout.is_some() && !create && !update => conflict("--timeout goes with -I and -U"),
+            _ if load && is_filtered => conflict("-R makes all that a file has: filters go with the listing"),
+            _ if self.timeout.is_some() && !create && !update => {
+                conflict("--timeout goes with -I, -A and -U")
+            }
             _ if !self.event_mask.is_empty() && !event => conflict("--event-mask goes with -E"),
             _ if self.vtags() != [None; 2] && !(create && self.table == Table::Conntrack) => {
-                conflict("--orig-vtag and --reply-vtag go with -I")
+                conflict("--orig-vtag and --reply-vtag go with -I and -A")
             }
             Table::Conntrack
                 if self.expectations
@@ -234,6 +255,7 @@ impl ConntrackArgs {
             Table::Conntrack => None,
             Table::Expect if stats => conflict("-S has no table"),
             Table::Expect if event => conflict("-E is for the table `conntrack`"),
+            Table::Expect if add || load => conflict("-A and -R are for the table `conntrack`"),
             Table::Expect
                 if ![Listing::Conntrack, Listing::Extended, Listing::Json, Listing::Proc]
                     .map(Format::of)
@@ -257,6 +279,20 @@ impl ConntrackArgs {
         }
     }
 
+    /// The connection that `-I` or `-A` makes.
+    ///
+    /// # Errors
+    /// What of it is missing, or cannot be.
+    pub(super) fn new_connection(&self) -> Option<Result<NewConnection, String>> {
+        if !self.command.makes() || self.table != Table::Conntrack {
+            return None;
+        }
+        Some(match self.problem() {
+            Some((_, message)) => Err(message),
+            None => entries::wanted(&self.entry_filter(), self.timeout, self.vtags()),
+        })
+    }
+
     fn vtags(&self) -> [Option<u32>; 2] {
         [self.orig_vtag, self.reply_vtag]
     }
@@ -264,11 +300,11 @@ impl ConntrackArgs {
     /// Of the table `conntrack`.
     fn entries(&self) -> Result<(), Failure> {
         let (socket, filter) = (&self.socket, self.entry_filter());
-        match self.command {
-            ConntrackCommand { create: true, .. } => {
-                let new = entries::wanted(&filter, self.timeout, self.vtags()).map_err(Failure::Other)?;
-                entries::create(socket, new)
-            }
+        if let Some(new) = self.new_connection() {
+            return entries::create(socket, new.map_err(Failure::Other)?, self.command.add);
+        }
+        match &self.command {
+            ConntrackCommand { load_file: Some(path), .. } => load::load(socket, path),
             ConntrackCommand { get: true, .. } => entries::get(socket, &filter, self.output),
             ConntrackCommand { delete: true, .. } => entries::delete(socket, &filter, self.output),
             ConntrackCommand { flush: true, .. } => entries::flush(socket),

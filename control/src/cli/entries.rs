@@ -5,13 +5,14 @@ use std::io::{self, BufWriter, Write};
 use sluice_conntrack::listing::{XML_BEGIN, XML_END};
 
 use super::ask::{Failure, Socket, unexpected};
+use super::load;
 use crate::config::Seconds;
 use crate::listing::{Format, Listing};
 use crate::output::say;
 use crate::socket::protocol::{Cursor, Request, Response, Update};
 use crate::socket::{Client, Filter, NewConnection, required};
 
-/// What `-I` is to make.
+/// What `-I` and `-A` are to make.
 ///
 /// # Errors
 /// What of its options is missing, or cannot be.
@@ -85,17 +86,15 @@ pub(super) fn flush(socket: &Socket) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `-I`.
-pub(super) fn create(socket: &Socket, new: NewConnection) -> Result<(), Failure> {
-    match Client::connect(&socket.path)?.ask(&Request::CreateEntry(new))? {
-        Response::EntryCreated => done(1, "created"),
-        _ => return Err(unexpected()),
-    }
+/// `-I`, and `-A`, which is content where there is one.
+pub(super) fn create(socket: &Socket, new: NewConnection, is_add: bool) -> Result<(), Failure> {
+    let is_new = load::create(&mut Client::connect(&socket.path)?, new, is_add)?;
+    done(usize::from(is_new), "created");
     Ok(())
 }
 
 /// Says how many entries something was done to.
-fn done(entries: usize, what: &str) {
+pub(super) fn done(entries: usize, what: &str) {
     say(&format!("sluice v{}: {entries} flow entries have been {what}.", env!("CARGO_PKG_VERSION")));
 }
 

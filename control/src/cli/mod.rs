@@ -8,6 +8,7 @@ mod events;
 mod expect;
 mod help;
 mod helpers;
+mod load;
 mod nat;
 mod routes;
 mod text;

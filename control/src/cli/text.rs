@@ -29,6 +29,7 @@ pub(super) fn text_of(answer: &Response) -> String {
         | Response::Entries { .. }
         | Response::Events { .. }
         | Response::EntryCreated
+        | Response::EntryExists
         | Response::ExpectationCreated
         | Response::ExpectationsDeleted { .. }
         | Response::Shards { .. }

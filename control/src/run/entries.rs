@@ -97,7 +97,7 @@ pub fn create(workers: &mut Workers, new: &NewConnection) -> Result<Response, Un
     };
     match workers.insert(&new)? {
         Ok(_) => confirmed(workers, &new),
-        Err(NotInserted::Exists) => Ok(refused("such conntrack exists, try -U to update")),
+        Err(NotInserted::Exists) => Ok(Response::EntryExists),
         Err(NotInserted::Full) => Ok(refused("the table is full (conntrack.max-entries)")),
         Err(NotInserted::Malformed) => Ok(refused("no packet has tuples and a state like these")),
         Err(NotInserted::Busy) => Ok(refused("too many connections wait for another worker; try again")),

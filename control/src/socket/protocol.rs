@@ -181,6 +181,8 @@ pub enum Response {
     },
     /// An entry was made.
     EntryCreated,
+    /// There is an entry of its tuple already.
+    EntryExists,
     /// An expectation was made.
     ExpectationCreated,
     /// Expectations were deleted.

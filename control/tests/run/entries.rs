@@ -1,5 +1,7 @@
 //! What an operator does to the entries of a running daemon, in conntrack(8)'s words.
 
+use std::fs;
+
 use crate::box_under_test::{BoxUnderTest, FLOWS, text};
 
 const FLOW: &str = "-p udp -s 10.0.0.1 -d 10.0.0.2 --sport 7 --dport 53";
@@ -11,6 +13,7 @@ fn an_operator_acts_on_connections() {
     updates(&daemon);
     deletes(&daemon);
     creates(&daemon);
+    restores(&daemon);
     flushes(&daemon);
 }
 
@@ -93,6 +96,45 @@ fn creates(daemon: &BoxUnderTest) {
         assert!(status == code && error.contains(what), "{new}: {error}");
     }
     assert_eq!(count(daemon, ""), 4);
+}
+
+/// What was saved of a table is the same again in one that has lost it.
+fn restores(daemon: &BoxUnderTest) {
+    let saved = || -> Vec<String> {
+        let listed = daemon.tell("conntrack -L -o save");
+        let mut lines: Vec<_> =
+            listed.lines().map(|line| line.split(' ').skip(3).collect::<Vec<_>>().join(" ")).collect();
+        lines.sort();
+        lines
+    };
+    let (before, file) = (saved(), tempfile::NamedTempFile::new().unwrap());
+    fs::write(&file, daemon.tell("conntrack -L -o save")).unwrap();
+    assert_eq!(ran(daemon, "-F").0, 0);
+    let load = format!("-R {}", file.path().display());
+    let created = |entries| said(&format!("{entries} flow entries have been created."));
+    assert_eq!(ran(daemon, &load), (0, String::new(), created(before.len())));
+    assert_eq!(saved(), before);
+    assert_eq!(ran(daemon, &load), (0, String::new(), created(0)), "-A is content with those that are there");
+    fs::write(
+        &file,
+        format!(
+            "# comment\n\n-I {FLOW} -t 60\n-D {FLOW}\n-A {FLOW} -t 60 --state NONE\n-A {FLOW} -w 9 -t 60\n"
+        ),
+    )
+    .unwrap();
+    let (code, _, told) = ran(daemon, &load);
+    assert_eq!(code, 1);
+    let lines: Vec<_> =
+        told.lines().map(|line| line.trim_start_matches(&*file.path().to_string_lossy())).collect();
+    assert!(lines[0].starts_with(":3: such conntrack exists"), "{told}");
+    assert!(
+        lines[1].starts_with(":4: ") && lines[2].starts_with(":5: connections of udp have no states"),
+        "{told}"
+    );
+    assert_eq!(format!("{}\n", lines[3]), created(1), "what follows is made all the same");
+    assert!(lines[4].contains("3 lines of ") && count(daemon, "-w 9") == 1, "{told}");
+    assert_eq!(ran(daemon, "-D -w 9").0, 0);
+    assert!(ran(daemon, "-R /nowhere").2.contains("/nowhere: No such file"));
 }
 
 fn flushes(daemon: &BoxUnderTest) {
