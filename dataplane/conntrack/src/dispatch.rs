@@ -185,7 +185,9 @@ impl<P: Frame> Dispatcher<P> {
         let mut behind = None;
         while let Some((packet, offsets, verdict)) = next.take() {
             let completed = self.datagrams.add(now, shard, host, (packet, offsets), &limits, verdict);
-            whole.extend(completed.map(|id| (id, verdict)));
+            if let Some(id) = completed {
+                whole.push((id, verdict));
+            }
             if whole.is_full() {
                 break;
             }

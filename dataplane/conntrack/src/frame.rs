@@ -78,6 +78,20 @@ pub trait Frame {
         self.head().len() + self.tail().map(<[u8]>::len).sum::<usize>()
     }
 
+    /// Folds over `length` bytes from `offset` in the first segment on, segment by segment; less where the frame ends before.
+    #[inline(always)]
+    fn fold<T>(&self, offset: usize, length: usize, init: T, mut f: impl FnMut(T, &[u8]) -> T) -> T {
+        let head = self.head().get(offset..).unwrap_or_default();
+        let head = head.get(..length).unwrap_or(head);
+        let (mut left, mut folded) = (length - head.len(), f(init, head));
+        for segment in self.tail() {
+            let segment = segment.get(..left).unwrap_or(segment);
+            left -= segment.len();
+            folded = f(folded, segment);
+        }
+        folded
+    }
+
     /// Puts `inserted` in the place of the `removed` bytes from `at` on; lengths and checksums in headers are left alone.
     /// False, and nothing is changed, where the frame has not so many bytes or no room.
     fn splice(&mut self, _at: usize, _removed: usize, _inserted: &[u8]) -> bool {

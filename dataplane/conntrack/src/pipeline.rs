@@ -37,8 +37,8 @@ const AHEAD: usize = 8;
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     headers: Headers,
-    /// What becomes of it where it is not tracked here at all.
-    ended: Option<Action>,
+    /// Whether it is not tracked here at all, and its verdict is there already.
+    is_ended: bool,
     key: Key,
     /// What was tried for its connection before.
     attempt: Attempt,
@@ -70,7 +70,7 @@ impl Shard {
 
     #[inline(always)]
     fn process_slots<F: Frame>(&mut self, slots: &mut [Slot], frames: &mut [F], verdicts: &mut [Verdict]) {
-        self.parse_burst(slots, frames);
+        self.parse_burst(slots, frames, verdicts);
         self.decide_burst(slots, frames, verdicts);
         self.hold_back(verdicts);
         verdicts.iter().take(slots.len()).for_each(|verdict| self.count(verdict));
@@ -79,9 +79,12 @@ impl Shard {
     // Each pass is a function of its own: the loops have the registers to themselves.
 
     #[inline(never)]
-    fn parse_burst<F: Frame>(&self, slots: &mut [Slot], frames: &[F]) {
-        for (slot, frame) in slots.iter_mut().zip(frames) {
-            slot.ended = self.parse(frame, slot).err();
+    fn parse_burst<F: Frame>(&self, slots: &mut [Slot], frames: &[F], verdicts: &mut [Verdict]) {
+        for ((slot, frame), verdict) in slots.iter_mut().zip(frames).zip(verdicts) {
+            if let Err(action) = self.parse(frame, slot) {
+                slot.is_ended = true;
+                *verdict = Verdict::ended(action);
+            }
         }
     }
 
@@ -93,7 +96,9 @@ impl Shard {
                 slots.iter_mut().skip(index + AHEAD).take(AHEAD).for_each(|slot| self.fetch(slot));
             }
             let Some(slot) = slots.get(index) else { return };
-            *verdict = self.decide(frame, slot);
+            if !slot.is_ended {
+                *verdict = self.decide(frame, slot);
+            }
             if let Some(zone) = delegated_in(frame)
                 && !self.keeps_delegation(verdict)
             {
@@ -159,10 +164,12 @@ impl Shard {
     /// Second pass: fetches the entry that the packet most probably belongs to, or what it takes to translate a new one.
     #[inline]
     fn fetch(&self, slot: &mut Slot) {
+        if slot.is_ended {
+            return;
+        }
         slot.key.candidate = self.table.index.candidate(slot.key.hash);
         self.table.entries.prefetch(slot.key.candidate, slot.headers.tuple.family());
-        let is_new =
-            slot.key.candidate == NONE && slot.headers.kind == PacketKind::Tracked && slot.ended.is_none();
+        let is_new = slot.key.candidate == NONE && slot.headers.kind == PacketKind::Tracked;
         if is_new && self.configuration.nat.may_change_source() {
             self.prefetch_translation(&slot.headers);
         }
@@ -171,9 +178,6 @@ impl Shard {
     /// Last pass: all that is decided about one packet.
     #[inline]
     fn decide<F: Frame>(&mut self, frame: &mut F, slot: &Slot) -> Verdict {
-        if let Some(action) = slot.ended {
-            return Verdict::ended(action);
-        }
         let headers = &slot.headers;
         let packet = Packet { headers, head: frame.head() };
         let tracked = match headers.kind {
@@ -365,7 +369,7 @@ impl Shard {
         let attempt = Attempt { again: true, refusals, before };
         let (mut slots, frames) = ([Slot { attempt, ..Slot::default() }], slice::from_mut(frame));
         let mut verdicts = [Verdict::dropped(DropReason::NatExhausted)];
-        self.parse_burst(&mut slots, frames);
+        self.parse_burst(&mut slots, frames, &mut verdicts);
         self.decide_burst(&mut slots, frames, &mut verdicts);
         if let Some(reason) = verdicts[0].drop_reason() {
             self.count_drops(reason, 1);

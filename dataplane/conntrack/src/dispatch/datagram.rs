@@ -51,7 +51,7 @@ impl<P: Frame> Datagrams<P> {
     /// The same with several.
     pub(super) fn read_all(
         &mut self,
-        ids: impl Iterator<Item = DatagramId>,
+        ids: impl Iterator<Item = DatagramId> + Clone,
         read: impl FnOnce(&mut [Whole<'_, P>]),
     ) {
         self.held.read_all(ids, read);
@@ -72,6 +72,7 @@ impl<P: Frame> Datagrams<P> {
     }
 
     /// Holds a fragment. Gives the datagram that is whole with it; the verdict becomes that on a fragment that cannot be held.
+    #[inline(always)]
     pub(super) fn add<H: Host<Packet = P>>(
         &mut self,
         now: Instant,

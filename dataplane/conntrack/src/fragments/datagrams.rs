@@ -2,6 +2,7 @@
 
 use super::directory::{Directory, Item};
 use super::piece::{Key, Piece, exceeds};
+use super::shortcuts::Row;
 use super::{NONE, Neighbours, Slots};
 use crate::time::Tick;
 use crate::verdict::DropReason;
@@ -36,6 +37,8 @@ pub(super) struct Datagram {
     pub(super) last: u32,
     /// The one that came last.
     pub(super) latest: u32,
+    /// How many shortcuts there are to them.
+    shortcuts: u8,
     pub(super) fragments: u16,
     /// Buffers that those take.
     pub(super) buffers: u32,
@@ -65,6 +68,7 @@ impl Datagram {
             first: NONE,
             last: NONE,
             latest: NONE,
+            shortcuts: 0,
             fragments: 0,
             buffers: 0,
             bytes: 0,
@@ -80,7 +84,13 @@ impl Datagram {
     /// # Errors
     /// [`DropReason::FragmentDuplicate`] for one that may be ignored (RFC 8200 section 4.5, RFC 5722); all other reasons are the
     /// datagram's end.
-    pub(super) fn locate<P>(&self, slots: &Slots<P>, piece: &Piece) -> Result<Neighbours, DropReason> {
+    #[inline(always)]
+    pub(super) fn locate<P>(
+        &mut self,
+        slots: &Slots<P>,
+        shortcuts: &mut Row,
+        piece: &Piece,
+    ) -> Result<Neighbours, DropReason> {
         let is_beyond = |end| piece.end > end || piece.is_last && piece.end < end;
         if piece.is_impossible()
             || self.end.is_some_and(is_beyond)
@@ -88,7 +98,7 @@ impl Datagram {
         {
             return Err(DropReason::FragmentLength);
         }
-        let neighbours @ [before, after] = self.neighbours(slots, piece.start);
+        let neighbours @ [before, after] = self.neighbours(slots, shortcuts, piece.start);
         if before != NONE && slots.at(before).end > piece.start {
             let is_known = piece.end <= slots.at(before).end;
             return Err(if is_known { DropReason::FragmentDuplicate } else { DropReason::FragmentOverlap });
@@ -99,32 +109,20 @@ impl Datagram {
         Ok(neighbours)
     }
 
-    /// The fragments before and behind which one that starts there belongs. Most come in their order or in the inverse one;
-    /// others are looked for from the nearest of three: the first, the last, and the one that came before. In the worst order
-    /// that goes past a tenth of them.
-    fn neighbours<P>(&self, slots: &Slots<P>, start: u32) -> Neighbours {
-        let start_of = |number: u32| slots.at(number).start;
-        if self.last == NONE || start_of(self.last) <= start {
-            return [self.last, NONE];
+    /// The fragments before and behind which one that starts there belongs. Most come in their order or in the inverse one.
+    #[inline(always)]
+    fn neighbours<P>(&mut self, slots: &Slots<P>, shortcuts: &mut Row, start: u32) -> Neighbours {
+        if self.last == NONE || slots.at(self.last).start <= start {
+            [self.last, NONE]
+        } else if start < slots.at(self.first).start {
+            [NONE, self.first]
+        } else {
+            shortcuts.neighbours(&mut self.shortcuts, slots, [self.first, self.latest], start)
         }
-        if start < start_of(self.first) {
-            return [NONE, self.first];
-        }
-        let nearer = |a: u32, b: u32| {
-            if start_of(a).abs_diff(start) <= start_of(b).abs_diff(start) { a } else { b }
-        };
-        let mut before = nearer(nearer(self.latest, self.first), self.last);
-        while start_of(before) > start {
-            before = slots.at(before).previous;
-        }
-        let mut after = slots.at(before).next;
-        while start_of(after) <= start {
-            (before, after) = (after, slots.at(after).next);
-        }
-        [before, after]
     }
 
     /// Takes a fragment in between its neighbours.
+    #[inline(always)]
     pub(super) fn take_in(&mut self, piece: &Piece, slot: u32, [before, after]: Neighbours) {
         if before == NONE {
             self.first = slot;
@@ -170,11 +168,6 @@ impl Datagram {
     /// Bytes that are not in its first fragment.
     pub(super) fn rest_bytes<P>(&self, slots: &Slots<P>) -> u32 {
         self.bytes - slots.at(self.first).end
-    }
-
-    /// Whether it is found by its key, so that fragments of it are awaited, if only to be dropped.
-    pub(super) const fn is_awaited(&self) -> bool {
-        matches!(self.stage, Stage::Unfinished | Stage::Dead(_))
     }
 
     /// Whether its time is over.

@@ -41,6 +41,10 @@ impl Leader {
             Family::V4 => {
                 let Some(fixed) = header.first_chunk_mut::<{ ipv4::HEADER_BYTES }>() else { return };
                 let Some(own): Option<&[u8; ipv4::HEADER_BYTES]> = self.header.first_chunk() else { return };
+                let is_same = |field: field::Field| fixed[field.clone()] == own[field];
+                if !is_routed && is_same(field::ipv4::IDENTIFICATION) && is_same(field::ipv4::ADDRESSES) {
+                    return;
+                }
                 let mut change = checksum::change(
                     u16_at(fixed, field::ipv4::IDENTIFICATION).into(),
                     u16_at(own, field::ipv4::IDENTIFICATION).into(),

@@ -13,6 +13,7 @@ mod datagrams;
 mod directory;
 mod leader;
 mod piece;
+mod shortcuts;
 mod slots;
 mod sources;
 mod stage;
@@ -36,6 +37,7 @@ use ahash::RandomState;
 use datagrams::{Datagram, Stage};
 use directory::{Directory, Item};
 use piece::Key;
+use shortcuts::Shortcuts;
 use slots::{Neighbours, Slot, Slots, buffers};
 use sources::{SourceKey, Sources};
 use std::hash::Hash;
@@ -59,6 +61,7 @@ pub(crate) struct DatagramId(u32);
 pub(crate) struct Fragments<P> {
     slots: Slots<P>,
     datagrams: Directory<Datagram>,
+    shortcuts: Shortcuts,
     sources: Sources,
     hasher: RandomState,
     /// The datagram that a fragment has come of last.
@@ -81,6 +84,7 @@ impl<P: Frame> Fragments<P> {
         Self {
             slots: Slots::new(room),
             datagrams: Directory::new(room, vacant),
+            shortcuts: Shortcuts::new(room),
             sources: Sources::new(room, room),
             hasher,
             latest: NONE,
@@ -110,24 +114,19 @@ impl<P: Frame> Fragments<P> {
         mut packet: P,
         drop: &mut impl FnMut(P, DropReason),
     ) -> Result<Option<DatagramId>, DropReason> {
-        self.advance(now, drop);
+        if now > self.now {
+            self.advance(now, drop);
+        }
         if piece.is_odd() {
-            piece.trim(&mut packet);
+            piece = piece.trim(&mut packet);
         }
         let buffers = buffers(&packet);
-        let located = match self.find_or_begin(limits, &piece.key, drop) {
-            Some(number) => {
-                let neighbours = self.locate(number, limits, &piece, buffers, drop);
-                neighbours.map(|neighbours| (number, neighbours))
-            }
-            None => Err(DropReason::FragmentLimit),
+        let Some(number) = self.find_or_begin(limits, &piece.key, drop) else {
+            return refuse(packet, DropReason::FragmentLimit, drop);
         };
-        let (number, neighbours) = match located {
-            Ok(located) => located,
-            Err(reason) => {
-                drop(packet, reason);
-                return Err(reason);
-            }
+        let neighbours = match self.locate(number, limits, &piece, buffers, drop) {
+            Ok(neighbours) => neighbours,
+            Err(reason) => return refuse(packet, reason, drop),
         };
         let slot = self.slots.insert(&piece, packet, buffers, neighbours);
         let datagram = self.datagrams.at_mut(number);
@@ -149,7 +148,7 @@ impl<P: Frame> Fragments<P> {
         };
         datagram.buffers += u32::from(buffers);
         let source = datagram.source;
-        self.sources.weigh(source, self.sources.at(source).buffers + u32::from(buffers));
+        self.sources.grow(source, buffers.into());
         fault.map_or(Ok(None), |reason| {
             self.kill(number, reason, drop);
             Err(reason)
@@ -163,6 +162,7 @@ impl<P: Frame> Fragments<P> {
 
     /// Takes the next fragment of a whole datagram out, in order, and says where it is in its frame. Behind the last the datagram
     /// is forgotten.
+    #[inline(always)]
     pub(crate) fn take(&mut self, DatagramId(number): DatagramId) -> Option<(P, FragmentOffsets)> {
         let datagram = self.datagrams.at_mut(number);
         if datagram.stage != Stage::Whole {
@@ -222,9 +222,9 @@ impl<P: Frame> Fragments<P> {
     ) -> Option<u32> {
         let tick = Tick::at(self.now);
         let latest = self.datagrams.get(self.latest);
-        if latest
-            .is_some_and(|datagram| datagram.is_awaited() && datagram.key == *key && !datagram.is_due(tick))
-        {
+        if latest.is_some_and(|datagram| {
+            datagram.stage == Stage::Unfinished && datagram.key == *key && !datagram.is_due(tick)
+        }) {
             return Some(self.latest);
         }
         let hash = self.hash(key);
@@ -312,12 +312,12 @@ impl<P: Frame> Fragments<P> {
         buffers: u16,
         drop: &mut impl FnMut(P, DropReason),
     ) -> Result<Neighbours, DropReason> {
-        let datagram = self.datagrams.at(number);
+        let datagram = self.datagrams.at_mut(number);
         if let Stage::Dead(reason) = datagram.stage {
             return Err(reason);
         }
         let may_grow = datagram.fragments < limits.fragments;
-        let reason = match datagram.locate(&self.slots, piece) {
+        let reason = match datagram.locate(&self.slots, self.shortcuts.of(number), piece) {
             Ok(neighbours) if may_grow && self.make_room(number, limits, buffers.into(), drop) => {
                 return Ok(neighbours);
             }
@@ -358,7 +358,7 @@ impl<P: Frame> Fragments<P> {
     /// Lets go of what there is of a datagram. What comes of it until its time is over is dropped for the same reason.
     fn kill(&mut self, number: u32, reason: DropReason, drop: &mut impl FnMut(P, DropReason)) {
         let Datagram { source, buffers, .. } = *self.datagrams.at(number);
-        self.sources.weigh(source, self.sources.at(source).buffers - buffers);
+        self.sources.shrink(source, buffers);
         self.release(number, reason, drop);
         self.datagrams.at_mut(number).stage = Stage::Dead(reason);
     }
@@ -401,7 +401,7 @@ impl<P: Frame> Fragments<P> {
         if of.datagrams == 0 {
             self.sources.remove(source);
         } else {
-            self.sources.weigh(source, self.sources.at(source).buffers - buffers);
+            self.sources.shrink(source, buffers);
         }
     }
 
@@ -415,4 +415,16 @@ impl<P: Frame> Fragments<P> {
         self.datagrams.at_mut(number).stage = Stage::Free;
         self.datagrams.free(number);
     }
+}
+
+/// Gives a fragment that cannot be held to `drop`.
+#[cold]
+#[inline(never)]
+fn refuse<P, T>(
+    packet: P,
+    reason: DropReason,
+    drop: &mut impl FnMut(P, DropReason),
+) -> Result<T, DropReason> {
+    drop(packet, reason);
+    Err(reason)
 }

@@ -105,6 +105,7 @@ pub(super) fn find<F: Frame>(frame: &F, headers: &Headers) -> Option<FragmentOff
 impl Piece {
     /// Reads a fragment whose headers were parsed and are where these offsets say; `zone` is that of its port. `None` where it
     /// is none.
+    #[inline(always)]
     pub(crate) fn read<F: Frame>(frame: &F, offsets: FragmentOffsets, zone: Zone) -> Option<Self> {
         let (head, handed) = (frame.head(), frame.handed());
         let (link, _) = head.split_at_checked(usize::from(offsets.l3))?;
@@ -171,13 +172,16 @@ impl Piece {
         !self.is_last && !self.end.is_multiple_of(UNIT as u32)
     }
 
-    /// Cuts what is beyond the last such position off an odd fragment of IPv4, as Linux does.
-    pub(super) fn trim<F: Frame>(&mut self, frame: &mut F) {
+    /// The same without what is beyond the last such position, which is cut off an odd fragment of IPv4, as Linux does.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn trim<F: Frame>(self, frame: &mut F) -> Self {
         let excess = self.end % UNIT as u32;
-        (self.end, self.packet_bytes) = (self.end - excess, self.packet_bytes - excess);
+        let packet_bytes = self.packet_bytes - excess;
         let header = frame.head_mut().get_mut(self.offsets.header()).unwrap_or_default();
-        put(header, field::ipv4::TOTAL_LENGTH, (self.packet_bytes as u16).to_be_bytes());
+        put(header, field::ipv4::TOTAL_LENGTH, (packet_bytes as u16).to_be_bytes());
         ipv4::write_checksum(header);
+        Self { end: self.end - excess, packet_bytes, ..self }
     }
 
     /// Whether its datagram would be longer than its headers can say, or it says nothing at all.

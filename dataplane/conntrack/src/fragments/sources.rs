@@ -29,8 +29,8 @@ pub(super) struct Source {
     hash: u32,
     /// Buffers that its fragments take.
     pub(super) buffers: u32,
-    /// Whether it is in a list.
-    is_listed: bool,
+    /// The weight in whose list it is; [`NONE`] in no list.
+    weight: u32,
     /// Its datagrams: how many, the oldest and the newest.
     pub(super) datagrams: u32,
     pub(super) oldest: u32,
@@ -47,7 +47,7 @@ impl Source {
             key,
             hash,
             buffers: 0,
-            is_listed: false,
+            weight: NONE,
             datagrams: 0,
             oldest: NONE,
             newest: NONE,
@@ -77,6 +77,9 @@ pub(super) struct Sources {
     weights: Box<[[u32; 2]]>,
     /// No source weighs more.
     most: usize,
+    /// The one that takes more and more buffers: its list is looked for once that of another one is asked for. A datagram whose
+    /// fragments come one behind the other is in no list at all before it is whole.
+    growing: u32,
 }
 
 impl Sources {
@@ -86,6 +89,7 @@ impl Sources {
             directory: Directory::new(room, Source::new(SourceKey::of(Family::V4, 0), 0)),
             weights: vec![[NONE; 2]; buffers as usize + 1].into(),
             most: 0,
+            growing: NONE,
         }
     }
 
@@ -123,20 +127,47 @@ impl Sources {
 
     /// Forgets a source that has nothing any more.
     pub(super) fn remove(&mut self, number: u32) {
+        if self.growing == number {
+            self.growing = NONE;
+        }
         self.unlink(number);
         self.directory.unlink(number);
         self.directory.free(number);
     }
 
-    /// Says how many buffers its fragments take now.
-    pub(super) fn weigh(&mut self, number: u32, buffers: u32) {
+    /// Says that its fragments take so many buffers more.
+    #[inline]
+    pub(super) fn grow(&mut self, number: u32, buffers: u32) {
+        if self.growing != number {
+            self.weigh_growing();
+            self.growing = number;
+        }
+        self.at_mut(number).buffers += buffers;
+    }
+
+    /// Says that they take so many buffers less.
+    pub(super) fn shrink(&mut self, number: u32, buffers: u32) {
+        self.weigh_growing();
+        self.at_mut(number).buffers -= buffers;
+        self.weigh(number);
+    }
+
+    fn weigh_growing(&mut self) {
+        let growing = std::mem::replace(&mut self.growing, NONE);
+        if growing != NONE {
+            self.weigh(growing);
+        }
+    }
+
+    /// Moves a source to the list of its weight.
+    fn weigh(&mut self, number: u32) {
         self.unlink(number);
-        self.at_mut(number).buffers = buffers;
         self.link(number);
     }
 
     /// The source whose fragments take most buffers; of several the one that has taken so many for longest.
     pub(super) fn heaviest(&mut self) -> Option<u32> {
+        self.weigh_growing();
         while self.weights[self.most] == [NONE; 2] && self.most > 0 {
             self.most -= 1;
         }
@@ -145,26 +176,26 @@ impl Sources {
     }
 
     fn link(&mut self, number: u32) {
-        let weight = self.at(number).buffers as usize;
-        let [first, last] = self.weights[weight];
+        let weight = self.at(number).buffers;
+        let [first, last] = self.weights[weight as usize];
         match last {
-            NONE => self.weights[weight] = [number; 2],
+            NONE => self.weights[weight as usize] = [number; 2],
             last => {
-                self.weights[weight] = [first, number];
+                self.weights[weight as usize] = [first, number];
                 self.at_mut(last).following = number;
             }
         }
         let source = self.at_mut(number);
-        (source.is_listed, source.previous, source.following) = (true, last, NONE);
-        self.most = self.most.max(weight);
+        (source.weight, source.previous, source.following) = (weight, last, NONE);
+        self.most = self.most.max(weight as usize);
     }
 
     fn unlink(&mut self, number: u32) {
-        let Source { buffers, is_listed, previous, following, .. } = *self.at(number);
-        if !is_listed {
+        let Source { weight, previous, following, .. } = *self.at(number);
+        if weight == NONE {
             return;
         }
-        let [first, last] = &mut self.weights[buffers as usize];
+        let [first, last] = &mut self.weights[weight as usize];
         if previous == NONE {
             *first = following;
         }

@@ -13,75 +13,69 @@ use arrayvec::ArrayVec;
 /// into that fragment.
 #[derive(Debug)]
 pub(crate) struct Whole<'a, P> {
-    first: First<P>,
+    /// The first fragment, apart from the others, so that several datagrams can be read at once.
+    first: &'a mut Option<P>,
+    /// Where it ends, in bytes of its frame.
+    end: usize,
+    /// The slot of the next one.
+    next: u32,
     reassembled: Reassembled,
     /// Where the others are.
     slots: &'a Slots<P>,
 }
 
-/// The first fragment of a datagram while that is read as a frame: apart from the others, so that several datagrams can be.
-#[derive(Debug)]
-struct First<P> {
-    packet: Option<P>,
-    /// Its slot, and that of the next one.
-    slot: u32,
-    next: u32,
-    /// Where it ends, in bytes of its frame.
-    end: usize,
-}
-
 impl<P: Frame> Fragments<P> {
     /// Has a datagram that is whole read as one frame.
     pub(crate) fn read<T>(&mut self, id: DatagramId, read: impl FnOnce(&mut Whole<'_, P>) -> T) -> T {
-        let (first, reassembled) = self.take_first(id);
-        let mut whole = Whole { first, reassembled, slots: &self.slots };
-        let result = read(&mut whole);
-        let First { packet, slot, .. } = whole.first;
-        self.slots.at_mut(slot).packet = packet;
+        let mut first = self.take_first(id);
+        let result = read(&mut self.whole(id, &mut first));
+        self.put_first(id, first);
         result
     }
 
     /// The same with several.
     pub(crate) fn read_all(
         &mut self,
-        ids: impl Iterator<Item = DatagramId>,
+        ids: impl Iterator<Item = DatagramId> + Clone,
         read: impl FnOnce(&mut [Whole<'_, P>]),
     ) {
-        let firsts: ArrayVec<_, BURST> = ids.map(|id| self.take_first(id)).collect();
-        let slots = &self.slots;
-        let whole = |(first, reassembled)| Whole { first, reassembled, slots };
-        let mut frames: ArrayVec<_, BURST> = firsts.into_iter().map(whole).collect();
-        read(&mut frames);
-        let firsts: ArrayVec<First<P>, BURST> = frames.into_iter().map(|whole| whole.first).collect();
-        for First { packet, slot, .. } in firsts {
-            self.slots.at_mut(slot).packet = packet;
-        }
+        let mut firsts: ArrayVec<_, BURST> = ids.clone().map(|id| self.take_first(id)).collect();
+        let frames = ids.clone().zip(&mut firsts).map(|(id, first)| self.whole(id, first));
+        read(&mut frames.collect::<ArrayVec<_, BURST>>());
+        ids.zip(firsts).for_each(|(id, first)| self.put_first(id, first));
     }
 
-    fn take_first(&mut self, DatagramId(number): DatagramId) -> (First<P>, Reassembled) {
+    fn take_first(&mut self, DatagramId(number): DatagramId) -> Option<P> {
+        self.slots.at_mut(self.datagrams.at(number).first).packet.take()
+    }
+
+    fn put_first(&mut self, DatagramId(number): DatagramId, first: Option<P>) {
+        self.slots.at_mut(self.datagrams.at(number).first).packet = first;
+    }
+
+    fn whole<'a>(&'a self, DatagramId(number): DatagramId, first: &'a mut Option<P>) -> Whole<'a, P> {
         let datagram = self.datagrams.at(number);
+        let slot = self.slots.at(datagram.first);
         let reassembled = Reassembled {
             rest_bytes: datagram.rest_bytes(&self.slots),
             largest_bytes: datagram.largest_bytes,
             may_be_fragmented: datagram.largest_fixed_bytes < datagram.largest_bytes,
             has_seen_congestion: datagram.has_seen_congestion(),
         };
-        let number = datagram.first;
-        let slot = self.slots.at_mut(number);
         let end = usize::from(slot.offsets.payload) + slot.end as usize;
-        (First { packet: slot.packet.take(), slot: number, next: slot.next, end }, reassembled)
+        Whole { first, end, next: slot.next, reassembled, slots: &self.slots }
     }
 }
 
 impl<P: Frame> Whole<'_, P> {
     /// How often its fragments were handed on so far.
     pub(crate) fn hops(&self) -> u8 {
-        self.first.packet.as_ref().and_then(Frame::handed).map_or(0, |handed| handed.hops)
+        self.first.as_ref().and_then(Frame::handed).map_or(0, |handed| handed.hops)
     }
 
     /// What the others bring, segment by segment: in one closure, which is short enough to be compiled in line.
     fn later(&self) -> impl Iterator<Item = &[u8]> {
-        let (mut next, mut left, mut segments) = (self.first.next, 0, None);
+        let (mut next, mut left, mut segments) = (self.next, 0, None);
         std::iter::from_fn(move || {
             loop {
                 let segment = match segments.as_mut().and_then(Iterator::next) {
@@ -106,35 +100,52 @@ impl<P: Frame> Whole<'_, P> {
 
 impl<P: Frame> Frame for Whole<'_, P> {
     fn port(&self) -> PortId {
-        self.first.packet.as_ref().map_or(PortId::LOCAL, Frame::port)
+        self.first.as_ref().map_or(PortId::LOCAL, Frame::port)
     }
 
     fn head(&self) -> &[u8] {
-        let head = self.first.packet.as_ref().map_or(&[][..], Frame::head);
-        head.get(..self.first.end).unwrap_or(head)
+        let head = self.first.as_ref().map_or(&[][..], Frame::head);
+        head.get(..self.end).unwrap_or(head)
     }
 
     fn head_mut(&mut self) -> &mut [u8] {
-        let head = self.first.packet.as_mut().map_or(&mut [][..], Frame::head_mut);
-        let end = self.first.end.min(head.len());
+        let head = self.first.as_mut().map_or(&mut [][..], Frame::head_mut);
+        let end = self.end.min(head.len());
         &mut head[..end]
     }
 
     fn tail(&self) -> impl Iterator<Item = &[u8]> {
-        let first = self.first.packet.iter().flat_map(|first| {
+        let first = self.first.iter().flat_map(|first| {
             // What a link puts behind a short frame is no part of it.
-            segments::slices(first, 0, self.first.end).skip(1)
+            segments::slices(first, 0, self.end).skip(1)
         });
         first.chain(self.later())
     }
 
     fn len_bytes(&self) -> usize {
-        self.first.end + self.reassembled.rest_bytes as usize
+        self.end + self.reassembled.rest_bytes as usize
+    }
+
+    #[inline(always)]
+    fn fold<T>(&self, offset: usize, length: usize, init: T, mut f: impl FnMut(T, &[u8]) -> T) -> T {
+        let Some(first) = &self.first else { return init };
+        let own = length.min(self.end.saturating_sub(offset));
+        let (mut left, mut folded) = (length - own, first.fold(offset, own, init, &mut f));
+        let mut next = self.next;
+        while left > 0
+            && let Some(slot) = self.slots.get(next)
+            && let Some(packet) = &slot.packet
+        {
+            let own = left.min((slot.end - slot.start) as usize);
+            folded = packet.fold(slot.offsets.payload.into(), own, folded, &mut f);
+            (left, next) = (left - own, slot.next);
+        }
+        folded
     }
 
     /// How it came from the shard where it became whole, if this is another.
     fn handed(&self) -> Option<Handed> {
-        self.first.packet.as_ref()?.handed().filter(|handed| handed.is_datagram())
+        self.first.as_ref()?.handed().filter(|handed| handed.is_datagram())
     }
 
     fn reassembled(&self) -> Option<Reassembled> {

@@ -26,15 +26,23 @@ impl Sum {
                 *lane += u64::from(u32::from_ne_bytes(*word));
             }
         }
+        let mut sum = lanes.iter().sum::<u64>();
+        // What is left is twice, once and a part of a word at most: no loop.
+        let (pairs, rest) = rest.as_chunks::<8>();
+        if let Some(pair) = pairs.first() {
+            sum += Self::words(pair.as_chunks().0).total;
+        }
         let (words, rest) = rest.as_chunks();
+        if let Some(word) = words.first() {
+            sum += u64::from(u32::from_ne_bytes(*word));
+        }
         let last = match *rest {
+            [] => [0; 4],
             [a] => [a, 0, 0, 0],
             [a, b] => [a, b, 0, 0],
-            [a, b, c] => [a, b, c, 0],
-            _ => [0; 4],
+            [a, b, c, ..] => [a, b, c, 0],
         };
-        let mut sum =
-            lanes.iter().sum::<u64>() + Self::words(words).total + u64::from(u32::from_ne_bytes(last));
+        sum += u64::from(u32::from_ne_bytes(last));
         if self.odd {
             sum = u64::from(fold(sum).swap_bytes());
         }
