@@ -9,7 +9,7 @@ use gungraun::{
     Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
 };
 use sluice_bench::driver::BUFFERS;
-use sluice_bench::fragments::{Arrival, Flood, Reassembly, TINY, Traffic};
+use sluice_bench::fragments::{Arrival, Flood, Order, Reassembly, TINY, Traffic};
 
 const CONNECTIONS: u32 = 10_000;
 const SEED: u64 = 1;
@@ -45,7 +45,7 @@ fn in_two() -> Box<Reassembly> {
 }
 
 fn tiny() -> Box<Reassembly> {
-    arrived(|traffic| traffic.tiny(BUFFERS / TINY))
+    arrived(|traffic| traffic.tiny(Order::EveryOther, BUFFERS / TINY))
 }
 
 /// The same where memory is full of fragments that no datagram is made of.

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::ensure;
+use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sluice_conntrack::dispatch::{Dispatcher, Host};
@@ -45,6 +46,38 @@ pub enum Flood {
 impl Flood {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::First, Self::Middle, Self::Last];
+}
+
+/// In which order the tiny fragments of a datagram come: each belongs far from where it is looked for first.
+#[derive(Clone, Copy, Debug)]
+pub enum Order {
+    /// Every other one, then the rest, one of each half in turn.
+    EveryOther,
+    /// From both ends in turn.
+    BothEnds,
+    /// In any order.
+    Random,
+}
+
+impl Order {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::EveryOther, Self::BothEnds, Self::Random];
+
+    /// The fragments by their numbers.
+    fn units(self, random: &mut ChaCha8Rng) -> Vec<usize> {
+        match self {
+            Self::EveryOther => {
+                let of_both_halves = (0..TINY / 2).step_by(2).flat_map(|unit| [unit, unit + TINY / 2]);
+                (1..TINY).step_by(2).chain(of_both_halves).collect()
+            }
+            Self::BothEnds => (0..TINY / 2).flat_map(|unit| [unit, TINY - 1 - unit]).collect(),
+            Self::Random => {
+                let mut units: Vec<usize> = (0..TINY).collect();
+                units.shuffle(random);
+                units
+            }
+        }
+    }
 }
 
 /// A frame that is moved as an mbuf is, by its address.
@@ -244,18 +277,16 @@ impl Traffic {
         arrivals
     }
 
-    /// So many datagrams in tiny fragments, in an order in which the slot of each is as far as can be from where it is looked for:
-    /// first every other one, then the rest, one of each half in turn.
-    pub fn tiny(&mut self, datagrams: usize) -> Vec<Arrival> {
+    /// So many datagrams in tiny fragments.
+    pub fn tiny(&mut self, order: Order, datagrams: usize) -> Vec<Arrival> {
         let mut arrivals = Vec::with_capacity(datagrams * TINY);
         for _ in 0..datagrams {
             let (connection, step) = self.draw();
             let mut frame = vec![0; ETHERNET_BYTES + IPV4_BYTES + TINY * UNIT];
             connection.write(step, &mut frame);
             let identification = self.identify();
-            let every_other = (1..TINY).step_by(2);
-            let rest = (0..TINY / 2).step_by(2).flat_map(|unit| [unit, unit + TINY / 2]);
-            arrivals.extend(every_other.chain(rest).map(|unit| {
+            let units = order.units(&mut self.random);
+            arrivals.extend(units.into_iter().map(|unit| {
                 let bytes = unit * UNIT..(unit + 1) * UNIT;
                 (port(step), cut(&frame, identification, bytes, unit + 1 == TINY))
             }));
@@ -334,8 +365,10 @@ mod tests {
         assert_eq!(it.time(&whole).1, 1000);
         let in_two = it.traffic().in_two(1000);
         assert_eq!(it.time(&in_two).1, 1000);
-        let tiny = it.traffic().tiny(10);
-        assert_eq!(it.time(&tiny).1, 10 * TINY);
+        for order in Order::ALL {
+            let tiny = it.traffic().tiny(order, 10);
+            assert_eq!(it.time(&tiny).1, 10 * TINY);
+        }
         for flood in Flood::ALL {
             let flood = it.traffic().flood(flood, 10_000);
             assert_eq!(it.time(&flood).1, 0);
