@@ -59,7 +59,7 @@ pub fn update(
     from: Cursor,
 ) -> Result<Response, Unanswered> {
     if update.timeout.is_some_and(|timeout| timeout.0 == 0) {
-        return Ok(refused("an entry with a timeout of 0 is over at once: delete it (-D)"));
+        return Ok(refused("an entry with a timeout of 0 expires at once: delete it (-D)"));
     }
     let update = EntryUpdate {
         mark: update.mark.map(|Mark { value, mask }| (value, mask)),

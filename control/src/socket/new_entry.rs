@@ -147,7 +147,7 @@ impl NewConnection {
         let original = self::original(entry)?;
         let reply = self::reply(entry, &original)?;
         if timeout.0 == 0 {
-            return Err("an entry with a timeout of 0 is over at once".to_owned());
+            return Err("an entry with a timeout of 0 expires at once".to_owned());
         }
         let mark = entry.mark.map_or(0, |Mark { value, .. }| value);
         let state = state(original.protocol(), entry.state.as_deref())?;

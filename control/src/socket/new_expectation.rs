@@ -67,7 +67,7 @@ impl NewExpectation {
             return Err(format!("`{proto}` has no ports: expectations are of tcp, udp, udplite or sctp"));
         }
         if timeout.0 == 0 {
-            return Err("an expectation with a timeout of 0 is over at once".to_owned());
+            return Err("an expectation with a timeout of 0 expires at once".to_owned());
         }
         let families = [master.src, master.dst, tuple.src, tuple.dst].map(|address| address.is_ipv4());
         if families.iter().any(|is_ipv4| *is_ipv4 != families[0]) {

@@ -108,7 +108,7 @@ impl Shard {
         self.exchange.claim(unconfirmed.reply, claim);
     }
 
-    /// Tells the shards that have signposts to a connection that it is over.
+    /// Tells the shards that have signposts to a connection that it has ended.
     pub(crate) fn release_signposts(&mut self, [original, reply]: &[Tuple; 2], status: Status) {
         for (bit, tuple) in [(Status::SIGNPOSTED, reply), (Status::DELEGATED, original)] {
             if status.contains(bit) {

@@ -156,7 +156,7 @@ impl<P: Frame> Dispatcher<P> {
         }
     }
 
-    /// Ends what is over of the datagrams whose fragments are held, at most `budget` steps of it. False when there is more to do.
+    /// Ends what has expired of the datagrams whose fragments are held, at most `budget` steps of it. False when there is more to do.
     pub fn expire<H: Host<Packet = P>>(
         &mut self,
         now: Instant,

@@ -13,7 +13,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// An event, and the connection right after it; of one that is over, right before.
+/// An event, and the connection right after it; of one that has ended, right before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
     /// When.

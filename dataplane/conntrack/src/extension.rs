@@ -95,7 +95,7 @@ impl Extensions {
         kept.map(|kept| &kept.child)
     }
 
-    /// The same of an entry that is over, as long as no other has taken its slot and met an expectation.
+    /// The same of an entry that has ended, as long as no other has taken its slot and met an expectation.
     pub(crate) fn last_child(&self, entry: EntryId) -> Option<&Child> {
         let kept = self.children.get(entry.index as usize)?;
         (entry.generation != 0 && kept.generation == entry.generation).then_some(&kept.child)

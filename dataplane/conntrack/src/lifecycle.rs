@@ -21,7 +21,7 @@ use std::mem;
 /// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// Its time is over.
+    /// It has expired.
     Expired,
     /// Evicted for a new one.
     Evicted,
@@ -89,7 +89,7 @@ impl Shard {
         self.release_removed(&removed, end);
     }
 
-    /// Ends the next connection whose time is over at `now`; false when there is none for the time being, or when `budget`
+    /// Ends the next connection that has expired at `now`; false when there is none for the time being, or when `budget`
     /// is used up.
     pub(crate) fn end_expired(&mut self, now: Tick, budget: &mut u32) -> bool {
         let Some(index) = self.table.next_expired(now, budget) else { return false };
@@ -160,13 +160,13 @@ impl Shard {
         }
     }
 
-    /// Whether a packet of a tuple would belong to a connection of this shard. An entry whose time is over ends here.
+    /// Whether a packet of a tuple would belong to a connection of this shard. An entry that has expired ends here.
     pub(crate) fn is_taken(&mut self, tuple: &Tuple) -> bool {
         let owner = self.table.search(&self.table.key(tuple), tuple);
         owner.is_some_and(|(index, _)| !self.end_if_due(index))
     }
 
-    /// Ends an entry if its time is over, and says whether it was.
+    /// Ends an entry if it has expired, and says whether it had.
     fn end_if_due(&mut self, index: u32) -> bool {
         let is_due = self.table.entries.at(index).deadline.is_due(Tick::at(self.now));
         if is_due {

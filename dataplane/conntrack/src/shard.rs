@@ -306,7 +306,7 @@ impl Shard {
     }
 
     /// Walks the table from the slot `cursor`, at most `most` entries and [`LISTED_SLOTS`]; gives the slot to go
-    /// on from, which may come without any entry, or `None` at the end. Entries whose time is over are passed over.
+    /// on from, which may come without any entry, or `None` at the end. Entries that have expired are passed over.
     pub fn list(&self, cursor: u32, most: u32, mut visit: impl FnMut(EntryId, EntrySnapshot)) -> Option<u32> {
         let now = Tick::at(self.now);
         let mut next = self.table.entries.next_index(cursor);

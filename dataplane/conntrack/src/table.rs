@@ -103,7 +103,7 @@ impl Table {
         self.index.find(key.hash, |index| self.entries.direction(index, tuple))
     }
 
-    /// The entry to evict for a connection of this hash, unassured or one whose time is over at `now`: if it can be, one whose
+    /// The entry to evict for a connection of this hash, unassured or one that has expired at `now`: if it can be, one whose
     /// first packet is not held.
     pub(crate) fn evictable(&self, hash: Hash, now: Tick) -> Option<u32> {
         let is = |bit, index: &u32| self.entries.at(*index).status.contains(bit);
@@ -156,7 +156,7 @@ impl Table {
         self.extensions.child(index, self.entries.at(index).status)
     }
 
-    /// The same of an entry that is over, as long as no other has taken its place and met an expectation.
+    /// The same of an entry that has ended, as long as no other has taken its slot and met an expectation.
     pub(crate) fn last_child(&self, entry: EntryId) -> Option<&Child> {
         self.extensions.last_child(entry)
     }
@@ -167,7 +167,7 @@ impl Table {
         self.remove_disarmed(index)
     }
 
-    /// The next entry whose time is over at `now`, which the wheel lets go of: it is to be [taken out](Self::remove_disarmed).
+    /// The next entry that has expired at `now`, which the wheel lets go of: it is to be [taken out](Self::remove_disarmed).
     /// `None` when there is none for the time being, or when `budget`, which pays for slots and entries of the wheel, is used
     /// up.
     pub(crate) fn next_expired(&mut self, now: Tick, budget: &mut u32) -> Option<u32> {

@@ -34,7 +34,7 @@ impl Shard {
         }
     }
 
-    /// Makes a packet that was translated what it was before. `None` where its entry is over, or it is an error about one.
+    /// Makes a packet that was translated what it was before. `None` where its entry has ended, or it is an error about one.
     #[cold]
     pub(crate) fn restore<F: Frame>(&self, frame: &mut F, id: EntryId, direction: Direction) -> Option<()> {
         if self.table.entries.get(id)?.is_translated() {

@@ -20,7 +20,7 @@ pub(crate) struct Attempt {
     pub(crate) again: bool,
     /// How often its connection was refused its reply tuple by another shard.
     pub(crate) refusals: u8,
-    /// The entry that it had then, which is over.
+    /// The entry that it had then, which has ended.
     pub(crate) before: EntryId,
 }
 

@@ -254,7 +254,7 @@ fn a_closed_port_of_the_box_resets_and_ends_the_entry() {
     ip("10.0.0.2", "203.0.113.1", 64).tcp(4000, 22, 5, 100).syn().write(&mut syn, &[]).unwrap();
     let read_reset = read(&ask(&mut shard, syn).unwrap());
     assert_eq!(read_reset.source, address("203.0.113.1"));
-    assert_eq!(shard.len(), 0, "a refused connection is over");
+    assert_eq!(shard.len(), 0, "a refused connection has ended");
 
     let port = read(&ask(&mut shard, udp("10.0.0.2", "203.0.113.1")).unwrap());
     assert_eq!((port.source, port.transport), (address("203.0.113.1"), TransportSummary::Icmp(3, 3, 0)));

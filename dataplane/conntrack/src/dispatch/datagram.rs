@@ -57,7 +57,7 @@ impl<P: Frame> Datagrams<P> {
         self.held.read_all(ids, read);
     }
 
-    /// Ends what is over of the datagrams whose fragments are held, at most `budget` steps of it. False when there is more to do.
+    /// Ends what has expired of the datagrams whose fragments are held, at most `budget` steps of it. False when there is more to do.
     pub(super) fn expire<H: Host<Packet = P>>(
         &mut self,
         now: Instant,

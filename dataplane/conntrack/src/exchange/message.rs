@@ -18,7 +18,7 @@ pub enum Message {
     Granted(EntryId),
     /// The claim does not hold: the tuple is known here, or there is no room for a signpost.
     Refused(EntryId),
-    /// The connection with this tuple is over: the signpost to it goes, or, where its control connection says so of a call that the
+    /// The connection with this tuple has ended: the signpost to it goes, or, where its control connection says so of a call that the
     /// receiver has, that itself.
     Release(Tuple),
     /// I expect this: it can come to you.

@@ -186,7 +186,7 @@ impl Exchange {
         self.outbox.take_answer(from);
     }
 
-    /// Tells the owner of a tuple that the connection to which it has a signpost is over.
+    /// Tells the owner of a tuple that the connection to which it has a signpost has ended.
     pub(crate) fn release(&mut self, tuple: Tuple) {
         self.outbox.release(self.steering.owner(&tuple), tuple);
     }

@@ -107,7 +107,7 @@ impl Outbox {
         self.claims.give_back(from);
     }
 
-    /// Tells a shard that a connection is over.
+    /// Tells a shard that a connection has ended.
     pub(super) fn release(&mut self, to: ShardId, tuple: Tuple) {
         if let Some(queue) = self.queues.get_mut(usize::from(to.0)) {
             self.len += usize::from(queue.release(tuple));

@@ -3,7 +3,7 @@
 //!
 //! Both directions of a call are expected, each with the ids of both ends, and the first packet of either begins its connection.
 //! What a packet lacks of its tuple is found among what is expected, Linux's `gre_keymap`: so a call stays there, in each shard,
-//! until its control connection says that it is over, or ends.
+//! until its control connection says that it has ended, or ends itself.
 //!
 //! Of a translated call the two directions may belong to two shards. The lower one decides about both, so that there is but one
 //! connection whichever packet comes first; the other delegates.
@@ -49,7 +49,7 @@ impl Shard {
         }
     }
 
-    /// Ends the connection of a call that is over with the expectation that was removed, wherever that is.
+    /// Ends the connection of a call that has ended with the expectation that was removed, wherever that is.
     pub(super) fn end_call_of(&mut self, removed: &Removed) {
         if removed.ended != Ended::Call {
             return;

@@ -189,7 +189,7 @@ impl Claims {
         }
     }
 
-    /// The call that is expected has come. False where that is known, or it is over.
+    /// The call that is expected has come. False where that is known, or it has ended.
     pub(super) fn meet(&self, slot: u32, generation: u32, expectation: &Expectation) -> bool {
         let has_come = self.exchange(slot, word(generation), word(generation) | MET);
         if has_come {

@@ -79,7 +79,7 @@ pub enum EventKind {
     New,
     /// Its tracker's state or its mark has changed, or an operator has changed its timeout.
     Update,
-    /// It is over.
+    /// It has ended.
     Destroy,
 }
 

@@ -37,7 +37,7 @@ struct Occasion {
     title: &'static str,
     /// Counters and age.
     whole: bool,
-    /// A timeout that is over.
+    /// A timeout that has passed.
     no_timeout: bool,
     /// A mark that there is none of.
     no_mark: bool,

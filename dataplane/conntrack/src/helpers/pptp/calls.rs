@@ -15,7 +15,7 @@ pub(crate) enum Message {
     Reply { to: u16, id: u16, peer: u16, is_granted: bool },
     /// The call of the sender's id is not wanted any more.
     Clear { id: u16 },
-    /// The call of this id is over: the sender's own, or the receiver's as some servers have it.
+    /// The call of this id has ended: the sender's own, or the receiver's as some servers have it.
     Disconnect { id: u16 },
     /// Something about the call of this id of the receiver's.
     Peer { id: u16 },
@@ -92,7 +92,7 @@ impl Calls {
         self.0[slot] = call;
     }
 
-    /// The call in a slot is over.
+    /// The call in a slot has ended.
     pub(super) fn end(&mut self, slot: usize) {
         self.0[slot] = Call::default();
     }

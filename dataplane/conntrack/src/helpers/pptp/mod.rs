@@ -66,7 +66,7 @@ enum About {
     Reply(u16),
     /// The sender gives a call up.
     Clear,
-    /// A call is over.
+    /// A call has ended.
     Disconnect,
     /// A call of the receiver's id.
     Peer,
