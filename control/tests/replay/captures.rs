@@ -1,8 +1,10 @@
 //! Every capture goes through of the directory `SLUICE_CAPTURES` or, beside the repository, of `shared/captures` and
-//! `shared/captures-more`.
+//! `shared/captures-more`, with all helpers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use sluice_conntrack::helpers::{Descriptor, HelperId};
 
 use super::scratch::{OPEN, Scratch};
 
@@ -35,8 +37,11 @@ fn every_capture_goes_through() {
 /// No crash, a line for each packet, a name for each drop, and with four workers the same again.
 fn goes_through(file: &Path) {
     println!("{}", file.display());
+    let has_port = |helper: &HelperId| !Descriptor::of(*helper).ports.is_empty();
+    let all = HelperId::ALL.into_iter().filter(has_port).map(|helper| format!("{}: {{}}", helper.name()));
+    let config = format!("{OPEN}helpers: {{ {} }}\n", all.collect::<Vec<_>>().join(", "));
     let scratch =
-        Scratch::new(OPEN).with(format!("--in=inside={}", file.display())).with("--client-side=inside");
+        Scratch::new(&config).with(format!("--in=inside={}", file.display())).with("--client-side=inside");
     let replayed = scratch.replay();
     let left = replayed.inside.len() + replayed.outside.len();
     // A fragment is held until its datagram is whole: what became of it then is in the report.
