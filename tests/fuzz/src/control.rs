@@ -199,8 +199,10 @@ impl Control {
     fn waits(&mut self, time: Duration) {
         self.now = self.now.after(time);
         self.shard.expire(self.now, u32::MAX);
-        // Picked up again, the connection is another one to the box.
-        self.is_loose |= self.shard.is_empty();
+        // Picked up again, the connection is another one to the box. What is due right now may be in the table still.
+        let mut is_known = false;
+        self.shard.list(0, u32::MAX, |_, _| is_known = true);
+        self.is_loose |= !is_known;
     }
 
     /// What must hold between two orders: one session expects as many as its helper allows at most, and none that was not announced
