@@ -45,7 +45,7 @@ impl<P: Frame> Datagrams<P> {
 
     /// Has a datagram whose fragments have all come read as one frame.
     pub(super) fn read<T>(&mut self, id: DatagramId, read: impl FnOnce(&mut Whole<'_, P>) -> T) -> T {
-        self.held.read(id, read)
+        fragments::read(&mut self.held, id, read)
     }
 
     /// The same with several.
@@ -54,7 +54,7 @@ impl<P: Frame> Datagrams<P> {
         ids: impl Iterator<Item = DatagramId> + Clone,
         read: impl FnOnce(&mut [Whole<'_, P>]),
     ) {
-        self.held.read_all(ids, read);
+        fragments::read_all(&mut self.held, ids, read);
     }
 
     /// Ends what has expired of the datagrams whose fragments are held, at most `budget` steps of it. False when there is more to do.
@@ -104,7 +104,7 @@ impl<P: Frame> Datagrams<P> {
         verdict: &Verdict,
     ) {
         if verdict.action == Action::Deliver
-            && self.held.read(id, |whole| shard.answer_in_place(whole, verdict))
+            && fragments::read(&mut self.held, id, |whole| shard.answer_in_place(whole, verdict))
         {
             return self.reply(shard, host, id);
         }
@@ -185,7 +185,9 @@ impl<P: Frame> Datagrams<P> {
         announce(shard, host);
         verdict.action = Action::Forward(egress);
         let scratch = &mut self.scratch;
-        let is_sent = self.held.read(id, |whole| send_cut(now, shard, host, whole, verdict, mtu, scratch));
+        let is_sent = fragments::read(&mut self.held, id, |whole| {
+            send_cut(now, shard, host, whole, verdict, mtu, scratch)
+        });
         if is_sent {
             shard.count_fragmented(self.held.count(id));
             while self.held.take(id).is_some() {}
@@ -206,7 +208,7 @@ impl<P: Frame> Datagrams<P> {
         by: Handoff,
     ) {
         flush_messages_to(shard, host, to);
-        let hops = self.held.read(id, |whole| whole.hops()) + 1;
+        let hops = fragments::read(&mut self.held, id, |whole| whole.hops()) + 1;
         let reason = if hops > MAX_HOPS {
             DropReason::HandoffLoop
         } else if shard.has_messages(to) || host.room(to) < self.held.count(id) {
@@ -221,7 +223,7 @@ impl<P: Frame> Datagrams<P> {
             return;
         };
         if let Handoff::Delegation(zone) = by {
-            self.held.read(id, |whole| shard.take_back(whole, to, zone));
+            fragments::read(&mut self.held, id, |whole| shard.take_back(whole, to, zone));
         }
         self.end(now, shard, host, id, reason);
     }

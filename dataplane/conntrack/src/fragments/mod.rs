@@ -25,7 +25,7 @@ pub(crate) use check::check;
 pub(crate) use cut::{MAX_FRAME_BYTES, cut};
 pub(crate) use leader::Leader;
 pub(crate) use piece::Piece;
-pub(crate) use whole::Whole;
+pub(crate) use whole::{Whole, read, read_all};
 
 use crate::family::Family;
 use crate::frame::Frame;

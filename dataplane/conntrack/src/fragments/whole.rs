@@ -24,47 +24,53 @@ pub(crate) struct Whole<'a, P> {
     slots: &'a Slots<P>,
 }
 
-impl<P: Frame> Fragments<P> {
-    /// Has a datagram that is whole read as one frame.
-    pub(crate) fn read<T>(&mut self, id: DatagramId, read: impl FnOnce(&mut Whole<'_, P>) -> T) -> T {
-        let mut first = self.take_first(id);
-        let result = read(&mut self.whole(id, &mut first));
-        self.put_first(id, first);
-        result
-    }
+/// Has a datagram that is whole read as one frame.
+pub(crate) fn read<P: Frame, T>(
+    held: &mut Fragments<P>,
+    id: DatagramId,
+    read: impl FnOnce(&mut Whole<'_, P>) -> T,
+) -> T {
+    let mut first = take_first(held, id);
+    let result = read(&mut whole(held, id, &mut first));
+    put_first(held, id, first);
+    result
+}
 
-    /// The same with several.
-    pub(crate) fn read_all(
-        &mut self,
-        ids: impl Iterator<Item = DatagramId> + Clone,
-        read: impl FnOnce(&mut [Whole<'_, P>]),
-    ) {
-        let mut firsts: ArrayVec<_, BURST> = ids.clone().map(|id| self.take_first(id)).collect();
-        let frames = ids.clone().zip(&mut firsts).map(|(id, first)| self.whole(id, first));
-        read(&mut frames.collect::<ArrayVec<_, BURST>>());
-        ids.zip(firsts).for_each(|(id, first)| self.put_first(id, first));
-    }
+/// The same with several.
+pub(crate) fn read_all<P: Frame>(
+    held: &mut Fragments<P>,
+    ids: impl Iterator<Item = DatagramId> + Clone,
+    read: impl FnOnce(&mut [Whole<'_, P>]),
+) {
+    let mut firsts: ArrayVec<_, BURST> = ids.clone().map(|id| take_first(held, id)).collect();
+    let frames = ids.clone().zip(&mut firsts).map(|(id, first)| whole(held, id, first));
+    read(&mut frames.collect::<ArrayVec<_, BURST>>());
+    ids.zip(firsts).for_each(|(id, first)| put_first(held, id, first));
+}
 
-    fn take_first(&mut self, DatagramId(number): DatagramId) -> Option<P> {
-        self.slots.at_mut(self.datagrams.at(number).first).packet.take()
-    }
+fn take_first<P: Frame>(held: &mut Fragments<P>, DatagramId(number): DatagramId) -> Option<P> {
+    held.slots.at_mut(held.datagrams.at(number).first).packet.take()
+}
 
-    fn put_first(&mut self, DatagramId(number): DatagramId, first: Option<P>) {
-        self.slots.at_mut(self.datagrams.at(number).first).packet = first;
-    }
+fn put_first<P: Frame>(held: &mut Fragments<P>, DatagramId(number): DatagramId, first: Option<P>) {
+    held.slots.at_mut(held.datagrams.at(number).first).packet = first;
+}
 
-    fn whole<'a>(&'a self, DatagramId(number): DatagramId, first: &'a mut Option<P>) -> Whole<'a, P> {
-        let datagram = self.datagrams.at(number);
-        let slot = self.slots.at(datagram.first);
-        let reassembled = Reassembled {
-            rest_bytes: datagram.rest_bytes(&self.slots),
-            largest_bytes: datagram.largest_bytes,
-            may_be_fragmented: datagram.largest_fixed_bytes < datagram.largest_bytes,
-            has_seen_congestion: datagram.has_seen_congestion(),
-        };
-        let end = usize::from(slot.offsets.payload) + slot.end as usize;
-        Whole { first, end, next: slot.next, reassembled, slots: &self.slots }
-    }
+fn whole<'a, P: Frame>(
+    held: &'a Fragments<P>,
+    DatagramId(number): DatagramId,
+    first: &'a mut Option<P>,
+) -> Whole<'a, P> {
+    let datagram = held.datagrams.at(number);
+    let slot = held.slots.at(datagram.first);
+    let reassembled = Reassembled {
+        rest_bytes: datagram.rest_bytes(&held.slots),
+        largest_bytes: datagram.largest_bytes,
+        may_be_fragmented: datagram.largest_fixed_bytes < datagram.largest_bytes,
+        has_seen_congestion: datagram.has_seen_congestion(),
+    };
+    let end = usize::from(slot.offsets.payload) + slot.end as usize;
+    Whole { first, end, next: slot.next, reassembled, slots: &held.slots }
 }
 
 impl<P: Frame> Whole<'_, P> {

@@ -49,7 +49,7 @@ fn a_datagram_is_read_across_the_segments_of_its_fragments() {
                 let limits = FragmentLimits::default();
                 whole = fragments.add(now, &limits, piece, packet, lose).unwrap();
             }
-            fragments.read(whole.unwrap(), |whole| {
+            crate::fragments::read(&mut fragments, whole.unwrap(), |whole| {
                 let bytes: Vec<&[u8]> = [whole.head()].into_iter().chain(whole.tail()).collect();
                 assert_eq!((bytes.concat(), whole.len_bytes()), (datagram.clone(), datagram.len()));
             });
