@@ -1,7 +1,6 @@
 //! Drives a shard without devices: writes bursts of frames as a NIC would, and times what the shard makes of
 //! them.
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -10,16 +9,16 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use sluice_conntrack::helpers::{Assignment, Descriptor, HelperId, Helpers};
 use sluice_conntrack::ids::ShardId;
-use sluice_conntrack::nat::{self, Nat, PortChoice, Range, Target};
-use sluice_conntrack::policy::{Match, Outcome, Policy, Prefix, Rule, RuleAction};
+use sluice_conntrack::policy::{Match, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::steer::Steering;
-use sluice_conntrack::verdict::{Action, DropReason, State, Verdict};
-use sluice_conntrack::{Capacity, Configuration, Forwarding, Frame, Instant, PortId, Shard, Tuple};
+use sluice_conntrack::verdict::{Action, DropReason, Verdict};
+use sluice_conntrack::{Capacity, Forwarding, Frame, Installation, Instant, PortId, Shard, Tuple};
 use sluice_engine::EXPIRY_BUDGET;
 use sluice_memory::Pages;
 
-use crate::connection::{self, Connection, Endpoint, OUTSIDE_ADDRESS, Protocol, Step};
+use crate::configuration::{INSIDE, OUTSIDE, Way, configuration};
+use crate::connection::{self, Connection, Endpoint, Protocol, Step};
 
 /// Packets that a worker takes from a queue at once.
 pub const BURST: usize = 32;
@@ -30,9 +29,6 @@ pub const BUFFERS: usize = 4096;
 
 /// How much later the next burst comes.
 pub(crate) const BETWEEN_BURSTS: Duration = Duration::from_micros(3);
-
-pub(crate) const INSIDE: PortId = PortId(0);
-pub(crate) const OUTSIDE: PortId = PortId(1);
 
 /// The packet of a connection, by the connection's number, that is to come.
 pub type Planned = (u32, Step);
@@ -85,6 +81,8 @@ pub struct Setup {
     pub preset: Preset,
     /// Which connections helpers read.
     pub helpers: Helped,
+    /// How packets pass.
+    pub way: Way,
 }
 
 /// Which connections helpers read.
@@ -102,7 +100,7 @@ impl Setup {
     /// Connections of the only shard of a box without NAT.
     pub const fn new(connections: u32, seed: u64, udp_percent: u8) -> Self {
         let (shard, preset, helpers) = ((ShardId(0), 1), Preset::Linux, Helped::Nobody);
-        Self { connections, seed, udp_percent, snat: false, shard, preset, helpers }
+        Self { connections, seed, udp_percent, snat: false, shard, preset, helpers, way: Way::Wire }
     }
 
     /// The same with the sources of connections translated.
@@ -121,6 +119,12 @@ impl Setup {
     #[must_use]
     pub const fn with_helpers(self, helpers: Helped) -> Self {
         Self { helpers, ..self }
+    }
+
+    /// The same whose packets pass otherwise.
+    #[must_use]
+    pub const fn with_way(self, way: Way) -> Self {
+        Self { way, ..self }
     }
 
     /// The same for one shard of so many.
@@ -190,16 +194,26 @@ pub struct Driver {
 impl Driver {
     /// An empty shard.
     pub fn new(setup: Setup) -> anyhow::Result<Self> {
+        Self::between(setup, setup.way.forwarding(), |_, connection| connection)
+    }
+
+    /// One whose packets are forwarded so, and whose connections, by their numbers, are made others.
+    pub fn between(
+        setup: Setup,
+        forwarding: Forwarding,
+        place: impl Fn(u32, Connection) -> Connection + Sync,
+    ) -> anyhow::Result<Self> {
         let now = Instant::from_ns(1_000_000_000);
         let (own, shards) = setup.shard;
         let limit = setup.connections * u32::from(shards);
         let mut configuration = configuration(limit, setup.addresses());
         configuration.settings = Settings::of(setup.preset, limit);
         configuration.helpers = Helpers::new(setup.helpers.assignments());
+        configuration.forwarding = forwarding;
         let capacity =
             Capacity { entries: setup.connections, seed: [setup.seed, 2, 3, 4], pages: Pages::Huge2M };
         let steering = Steering::new(own, shards).context("no such shard")?;
-        let peers = peers(setup, &steering);
+        let peers = peers(setup, &steering, place);
         Ok(Self {
             shard: Shard::new(capacity, configuration, now)?.with_steering(steering)?,
             now,
@@ -230,6 +244,11 @@ impl Driver {
     pub fn expire(&mut self, now: Instant) {
         self.now = now;
         self.shard.expire(now, EXPIRY_BUDGET);
+    }
+
+    /// Puts other routes in force, and leaves the old ones in their place.
+    pub fn reroute(&mut self, next: &mut Installation) {
+        self.shard.reroute(next);
     }
 
     /// Lets time pass in which no packet comes.
@@ -313,8 +332,12 @@ impl Driver {
     }
 }
 
-/// The first connections of a seed whose packets come to this shard.
-fn peers(setup: Setup, steering: &Steering) -> Vec<Peers> {
+/// The first connections of a seed, made others, whose packets come to this shard.
+fn peers(
+    setup: Setup,
+    steering: &Steering,
+    place: impl Fn(u32, Connection) -> Connection + Sync,
+) -> Vec<Peers> {
     let is_own = |connection: &Connection| {
         let Connection { client, server, .. } = connection;
         let number = match connection.protocol {
@@ -332,7 +355,7 @@ fn peers(setup: Setup, steering: &Steering) -> Vec<Peers> {
         peers.par_extend(
             (next..next + missing)
                 .into_par_iter()
-                .map(|index| Connection::new(setup.seed, index, setup.udp_percent))
+                .map(|index| place(index, Connection::new(setup.seed, index, setup.udp_percent)))
                 .filter(is_own)
                 .map(|connection| Peers { connection, outside: connection.client }),
         );
@@ -341,49 +364,11 @@ fn peers(setup: Setup, steering: &Steering) -> Vec<Peers> {
     peers
 }
 
-/// What a box is told that behaves like Linux and lets connections out: checksums verified, windows tracked,
-/// packets and bytes counted, at most `limit` entries, sources translated to so many addresses, if any.
-pub(crate) fn configuration(limit: u32, addresses: u32) -> Configuration {
-    translating(limit, addresses, PortChoice::Preserve)
-}
-
-/// The same, with these ports of each address.
-pub(crate) fn translating(limit: u32, addresses: u32, ports: PortChoice) -> Configuration {
-    let settings = Settings::of(Preset::Linux, limit);
-    let configuration = Configuration::new(settings, policy(), Forwarding::wire());
-    let Some(last) = addresses.checked_sub(1) else { return configuration };
-    let range = Range {
-        first: OUTSIDE_ADDRESS.into(),
-        last: Ipv4Addr::from_bits(OUTSIDE_ADDRESS.to_bits() + last).into(),
-        ports,
-    };
-    let outgoing = Match { ingress: vec![INSIDE], ..Match::default() };
-    let source = vec![nat::NatRule::new(outgoing, Target::Pool(vec![range]))];
-    configuration.with_nat(Nat { source, destination: Vec::new() })
-}
-
-/// Connections are opened from inside, and nothing else passes.
-fn policy() -> Policy {
-    let rule = |matches, action| Rule { name: None, matches, action };
-    let states = |states: &[State]| Some(states.iter().copied().collect());
-    let outgoing = Match { ingress: vec![INSIDE], states: states(&[State::New]), ..Match::default() };
-    Policy {
-        rules: vec![
-            rule(
-                Match { states: states(&[State::Established, State::Related]), ..Match::default() },
-                RuleAction::Accept,
-            ),
-            rule(Match { states: states(&[State::Invalid]), ..Match::default() }, RuleAction::Drop),
-            rule(outgoing, RuleAction::Accept),
-        ],
-        default: Outcome::Drop,
-        ..Policy::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connection::OUTSIDE_ADDRESS;
+    use sluice_conntrack::State;
 
     const SETUP: Setup = Setup::new(1000, 1, 25);
 

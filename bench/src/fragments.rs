@@ -17,8 +17,9 @@ use sluice_conntrack::{Capacity, Frame, Handed, Instant, PortId, Shard, ShardId}
 use sluice_engine::EXPIRY_BUDGET;
 use sluice_memory::Pages;
 
+use crate::configuration::{INSIDE, OUTSIDE, configuration};
 use crate::connection::{self, Connection, ETHERNET_BYTES, IPV4_BYTES, Step, write_ipv4_checksum};
-use crate::driver::{BETWEEN_BURSTS, BUFFERS, BURST, Buffer, INSIDE, OUTSIDE, configuration};
+use crate::driver::{BETWEEN_BURSTS, BUFFERS, BURST, Buffer};
 
 /// The fragments of a datagram that are as small as they can be, and as many as one may have.
 pub const TINY: usize = 128;

@@ -2,10 +2,12 @@
 #![forbid(unsafe_code)]
 
 pub mod capture;
+pub mod configuration;
 pub mod connection;
 pub mod driver;
 pub mod figures;
 pub mod fragments;
+pub mod full_table;
 pub mod huge_pages;
 pub mod interrupt;
 pub mod opponent;

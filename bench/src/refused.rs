@@ -10,8 +10,9 @@ use sluice_conntrack::verdict::{DropReason, Verdict};
 use sluice_conntrack::{Capacity, Instant, Shard};
 use sluice_memory::Pages;
 
+use crate::configuration::{INSIDE, translating};
 use crate::connection::{Connection, Endpoint, Protocol, Step};
-use crate::driver::{Buffer, INSIDE, translating};
+use crate::driver::Buffer;
 
 /// Servers that no port is left for; one refused packet goes to each.
 pub const SERVERS: usize = 8;

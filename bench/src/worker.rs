@@ -13,7 +13,7 @@ use sluice_engine::report::Stats;
 use sluice_engine::{Clock, Idle, OpenPort, Queues, Worker};
 use sluice_memory::Pages;
 
-use crate::driver::configuration;
+use crate::configuration::configuration;
 use crate::figures::rate_of_growth;
 use crate::interrupt::sleep;
 use crate::opponent::{PATIENCE, SAMPLE_EVERY, WARM_UP};

@@ -9,7 +9,7 @@ use crate::claim::delegated_in;
 use crate::entries::NONE;
 use crate::entry::Status;
 use crate::facts::Facts;
-use crate::forward::RouteResult;
+use crate::forward::{Forwarding, RouteResult};
 use crate::frame::{Frame, Handed};
 use crate::headers::{Headers, Packet, PacketKind};
 use crate::ids::EntryId;
@@ -85,6 +85,9 @@ impl Shard {
                 slot.is_ended = true;
                 *verdict = Verdict::ended(action);
             }
+        }
+        if let Forwarding::Routed(router) = &self.configuration.forwarding {
+            router.prefetch(slots.iter().map(|slot| &slot.headers));
         }
     }
 

@@ -202,6 +202,23 @@ pub fn prefetch<T>(value: &T) {
     }
 }
 
+/// Asks the kernel to lay what a vector has room for, and that was not written before, on huge pages (transparent ones). Nothing
+/// happens where it has none, or the vector is smaller than one.
+pub fn advise_huge<T>(vector: &mut Vec<T>) {
+    let room = vector.spare_capacity_mut();
+    let bytes = size_of_val(room);
+    let page_bytes = Pages::Transparent.size_bytes();
+    let start = room.as_mut_ptr().cast::<u8>();
+    let before = start.align_offset(page_bytes);
+    let inside = bytes.saturating_sub(before) / page_bytes * page_bytes;
+    if inside > 0 {
+        // SAFETY: `before + inside` is at most the bytes of the room, which is one allocation.
+        let first = unsafe { start.add(before) };
+        // SAFETY: the range is memory of the vector's own. Advice never changes what memory holds.
+        unsafe { libc::madvise(first.cast(), inside, libc::MADV_HUGEPAGE) };
+    }
+}
+
 /// The positions in a row that have this value, a bit each.
 #[inline(always)]
 pub fn positions_of(row: &[u16; 16], value: u16) -> u16 {
@@ -242,6 +259,18 @@ mod tests {
         }
         assert!(arena.iter().zip(0..).all(|(value, number)| *value == number));
         assert!(arena.mapped_bytes() >= 800_000);
+    }
+
+    #[test]
+    fn advice_leaves_a_vector_as_it_is() {
+        for room in [0, 1, 100_000, 5 << 20] {
+            let mut vector = Vec::with_capacity(room);
+            vector.extend((0..room / 3).map(|n| n as u8));
+            let before = vector.clone();
+            advise_huge(&mut vector);
+            vector.resize(room, 9);
+            assert!(vector.starts_with(&before) && vector.iter().skip(before.len()).all(|byte| *byte == 9));
+        }
     }
 
     #[test]

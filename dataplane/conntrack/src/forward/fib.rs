@@ -1,11 +1,13 @@
 //! The forwarding table (FIB): longest prefix match for both families.
 //!
-//! A trie for each family: by the first 16 bits of an address, and below that by eight at a time, as deep as the longest
-//! prefix there goes. A node keeps each run of slots that lead to the same but once, found by counting bits (Degermark and
+//! A trie for each family: by the first 16 bits of an address, or the first 24 where there are many routes of IPv4, and below that
+//! by eight at a time, as deep as the longest prefix there goes. So most look-ups in a full table of the Internet read one cache
+//! line of IPv4 (Gupta and others, "Routing Lookups in Hardware at Memory Access Speeds", 1998). A node keeps each run of slots that lead to the same but once, found by counting bits (Degermark and
 //! others, "Small Forwarding Tables for Fast Routing Lookups", 1997). Tables are made whole and never changed.
 
 use crate::policy::Prefix;
 use crate::tuple::Family;
+use arrayvec::ArrayVec;
 
 /// What stands behind prefixes: a number for each, below [`Fib::NUMBERS`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +19,10 @@ pub struct Fib {
 /// The routes of one family, by addresses whose first bit is the highest of 128.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Trie {
-    /// By the first 16 bits; empty where there are no routes.
+    /// By the first bits; empty where there are no routes.
     root: Vec<Entry>,
+    /// How many bits these are.
+    root_bits: u32,
     nodes: Vec<Node>,
     /// Those of the nodes.
     entries: Vec<Entry>,
@@ -47,12 +51,24 @@ struct Node {
     first: u32,
 }
 
-/// Slots of a node, and of a root.
-const SLOTS: u32 = 1 << 8;
-const ROOT_SLOTS: u32 = 1 << 16;
+/// A look-up on its way: the node that it has come to, and the bits of the address behind it.
+struct Walk<'a> {
+    trie: &'a Trie,
+    node: &'a Node,
+    rest: u128,
+}
 
-/// The bits of an address behind those that a slot of the root is found by.
-const BELOW_ROOT: u32 = 128 - 16;
+/// Look-ups whose memory is fetched together: those of a burst.
+const TOGETHER: usize = 32;
+
+/// Slots of a node.
+const SLOTS: u32 = 1 << 8;
+
+/// The bits of an address that a slot of the root is found by; the same of IPv4 with so many prefixes that their nodes would take
+/// longer to read than a large root, which has 64 MiB.
+const ROOT_BITS: u32 = 16;
+const LARGE_ROOT_BITS: u32 = 24;
+const MANY_PREFIXES: usize = 1 << 14;
 
 /// Addresses from a first one up to where the next range begins, which all have the same longest prefix. The address is that of a
 /// trie.
@@ -90,7 +106,8 @@ impl Fib {
                 Family::V6 => v6.push((prefix.first(), prefix.last(), entry)),
             }
         }
-        Self { v4: Trie::new(v4), v6: Trie::new(v6) }
+        let v4_bits = if v4.len() < MANY_PREFIXES { ROOT_BITS } else { LARGE_ROOT_BITS };
+        Self { v4: Trie::new(v4, v4_bits), v6: Trie::new(v6, ROOT_BITS) }
     }
 
     /// What stands behind the longest prefix that an address, given as its number, lies in.
@@ -99,6 +116,22 @@ impl Fib {
         match family {
             Family::V4 => self.v4.get(address << 96),
             Family::V6 => self.v6.get(address),
+        }
+    }
+
+    /// Fetches what the look-ups of a burst's addresses read: of IPv4 the root, of IPv6 all, going down together, a node at a time,
+    /// so that they wait for memory together.
+    pub fn prefetch(&self, addresses: impl Iterator<Item = (Family, u128)>) {
+        let mut walks = ArrayVec::<Walk<'_>, TOGETHER>::new();
+        for (family, address) in addresses.take(TOGETHER) {
+            match family {
+                Family::V4 => self.v4.prefetch_root(address << 96),
+                Family::V6 => walks.extend(self.v6.walk(address)),
+            }
+        }
+        while !walks.is_empty() {
+            walks.iter().for_each(Walk::prefetch_entry);
+            walks.retain(Walk::advance);
         }
     }
 
@@ -112,13 +145,14 @@ impl Fib {
 }
 
 impl Trie {
-    /// That of prefixes by their first and last addresses.
-    fn new(prefixes: Vec<(u128, u128, Entry)>) -> Self {
-        let mut trie = Self { root: Vec::new(), nodes: Vec::new(), entries: Vec::new() };
+    /// That of prefixes by their first and last addresses, the root by so many bits.
+    fn new(prefixes: Vec<(u128, u128, Entry)>, root_bits: u32) -> Self {
+        let mut trie = Self { root: Vec::new(), root_bits, nodes: Vec::new(), entries: Vec::new() };
         if !prefixes.is_empty() {
             let ranges = ranges(prefixes);
-            let mut root = Vec::with_capacity(ROOT_SLOTS as usize);
-            trie.fill(&ranges, 0, BELOW_ROOT, ROOT_SLOTS, |slots, entry| {
+            let mut root = Vec::with_capacity(1 << root_bits);
+            sluice_memory::advise_huge(&mut root);
+            trie.fill(&ranges, 0, u128::BITS - root_bits, 1 << root_bits, |slots, entry| {
                 root.extend(std::iter::repeat_n(entry, slots as usize));
             });
             trie.root = root;
@@ -180,10 +214,37 @@ impl Trie {
         Entry(Entry::NODE + (self.nodes.len() - 1) as u32)
     }
 
+    /// The entry that an address has in the root.
+    #[inline(always)]
+    fn root_entry(&self, address: u128) -> Option<&Entry> {
+        self.root.get((address >> (u128::BITS - self.root_bits)) as usize)
+    }
+
+    #[inline(always)]
+    fn prefetch_root(&self, address: u128) {
+        if let Some(entry) = self.root_entry(address) {
+            sluice_memory::prefetch(entry);
+        }
+    }
+
+    /// The look-up of an address, if it goes below the root. Fetches its first node.
+    fn walk(&self, address: u128) -> Option<Walk<'_>> {
+        let node = self.node_below(*self.root_entry(address)?)?;
+        Some(Walk { trie: self, node, rest: address << self.root_bits })
+    }
+
+    /// The node that an entry leads to, which is fetched; `None` if it leads to none.
+    fn node_below(&self, entry: Entry) -> Option<&Node> {
+        let Below::Node(node) = entry.below() else { return None };
+        let node = self.nodes.get(node)?;
+        sluice_memory::prefetch(node);
+        Some(node)
+    }
+
     #[inline(always)]
     fn get(&self, address: u128) -> Option<u32> {
-        let mut entry = *self.root.get((address >> BELOW_ROOT) as usize)?;
-        let mut rest = address << 16;
+        let mut entry = *self.root_entry(address)?;
+        let mut rest = address << self.root_bits;
         loop {
             match entry.below() {
                 Below::Number(number) => return Some(number),
@@ -195,6 +256,26 @@ impl Trie {
                 }
             }
         }
+    }
+}
+
+impl Walk<'_> {
+    /// Where the look-up goes on.
+    fn entry(&self) -> Option<&Entry> {
+        self.trie.entries.get(self.node.index((self.rest >> 120) as u8))
+    }
+
+    fn prefetch_entry(&self) {
+        if let Some(entry) = self.entry() {
+            sluice_memory::prefetch(entry);
+        }
+    }
+
+    /// Goes on to the node below, which is fetched. False at the end.
+    fn advance(&mut self) -> bool {
+        let Some(node) = self.entry().and_then(|entry| self.trie.node_below(*entry)) else { return false };
+        (self.node, self.rest) = (node, self.rest << 8);
+        true
     }
 }
 
@@ -326,6 +407,34 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn many_routes_have_a_larger_root_and_are_found_as_few() {
+        let count = MANY_PREFIXES as u32;
+        // Networks and hosts in turn, two of each beneath each 24 bits.
+        let prefix = |n: u32| {
+            let length = if n.is_multiple_of(2) { 25 } else { 32 };
+            (Prefix::new(Ipv4Addr::from(10 << 24 | n << 7).into(), length), n)
+        };
+        let (few, many) = (Fib::new((0..count - 1).map(prefix)), Fib::new((0..count).map(prefix)));
+        assert_eq!((few.v4.root.len(), many.v4.root.len()), (1 << 16, 1 << 24));
+        assert!(many.memory_bytes() < 68 << 20);
+        for n in 0..count - 1 {
+            for within in [0, 1, 127] {
+                let address = u128::from(10 << 24 | n << 7 | within);
+                let found = many.get(Family::V4, address);
+                assert_eq!(found, few.get(Family::V4, address), "{n} {within}");
+                assert_eq!(found, (within == 0 || n.is_multiple_of(2)).then_some(n));
+            }
+        }
+        assert_eq!(many.get(Family::V4, 9 << 24), None);
+        // Fetching ahead ends, however deep the look-ups go.
+        many.prefetch((0..40).map(|n| (Family::V4, n << 20)));
+        let deep = fib(&[("2001:db8::1", 128, 1), ("2001:db8::", 32, 2)]);
+        let address = |text: &str| (Family::V6, number(text.parse().unwrap()));
+        deep.prefetch([address("2001:db8::1"), address("2001:db8::2"), address("fd00::1")].into_iter());
+        Fib::new([]).prefetch([address("::1"), (Family::V4, 1)].into_iter());
     }
 
     #[test]

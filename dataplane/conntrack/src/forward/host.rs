@@ -24,7 +24,7 @@ impl Router {
         (family, destination): (Family, u128),
     ) -> RouteResult {
         let via = if is_for_link(family, destination) {
-            Via::link(port)
+            &Via::link(port)
         } else if wire::has_martian_source(frame, headers) {
             return RouteResult::Closed(Action::Drop(DropReason::IpSource));
         } else {
@@ -33,7 +33,7 @@ impl Router {
                     let rejection = Action::Reject(DropReason::NoRoute, Rejection::NoRoute);
                     return RouteResult::Closed(rejection);
                 }
-                Some(Err(action)) => return RouteResult::Closed(action),
+                Some(Err(action)) => return RouteResult::Closed(*action),
                 Some(Ok(next_hops)) => self.choose(next_hops, headers),
             }
         };

@@ -85,7 +85,7 @@ impl Via {
     }
 
     /// Where a packet to a destination leaves whose route leads there.
-    fn egress(self, family: Family, destination: u128) -> Egress {
+    fn egress(&self, family: Family, destination: u128) -> Egress {
         match self.gateway {
             Some(_) => Egress { port: self.port, next_hop: self.gateway },
             None => Egress::link(self.port, family, destination),

@@ -35,8 +35,8 @@ pub(super) struct Gathering {
 impl Destinations {
     /// The one of a number.
     #[inline(always)]
-    pub(super) fn get(&self, number: u32) -> Option<FibEntry> {
-        self.all.get(number as usize).copied()
+    pub(super) fn get(&self, number: u32) -> Option<&FibEntry> {
+        self.all.get(number as usize)
     }
 
     /// Next hops one by one, those of more weight more often.
@@ -52,20 +52,20 @@ impl Destinations {
 
     /// The next hop of a connection.
     #[inline(always)]
-    pub(super) fn choose(&self, next_hops: NextHops, tuple: &Tuple) -> Via {
+    pub(super) fn choose<'a>(&'a self, next_hops: &'a NextHops, tuple: &Tuple) -> &'a Via {
         match next_hops {
             NextHops::One(via) => via,
-            NextHops::Several(first, count) => self.choose_among(first, count, tuple),
+            NextHops::Several(first, count) => self.choose_among(*first, *count, tuple),
         }
     }
 
     /// By the high bits of the hash: the low ones say which shard the connection is of.
     #[cold]
     #[inline(never)]
-    fn choose_among(&self, first: u32, count: u16, tuple: &Tuple) -> Via {
+    fn choose_among(&self, first: u32, count: u16, tuple: &Tuple) -> &Via {
         let hash = u32::from(steer::symmetric_hash(tuple));
         let index = first + ((hash * u32::from(count)) >> u16::BITS);
-        self.shared[index as usize]
+        &self.shared[index as usize]
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Router {
     smallest_mtu: u16,
     /// The box's own addresses, sorted, but for link-local ones, which are those of a port.
     own: Vec<IpAddr>,
+    /// The bits that the ends of these have; others than the box's mostly have other ones.
+    own_ends: u64,
     /// Neighbours that need not be asked for their address.
     pub neighbours: Vec<Neighbour>,
     /// The solicited-node groups of each port, but for that of its link-local address.
@@ -62,6 +64,7 @@ impl Router {
         let mut own: Vec<IpAddr> = addresses.filter(|own| !is_link_local(*own)).collect();
         own.sort_unstable();
         own.dedup();
+        let own_ends = own.iter().fold(0, |ends, own| ends | end_bit(crate::tuple::number(*own)));
         let (table, gateways) = RouteTable::new(&interfaces, routes);
         let groups = interfaces.iter().map(|interface| groups(&interface.addresses, &[])).collect();
         let smallest_mtu = interfaces.iter().map(|interface| interface.mtu).min().unwrap_or_default();
@@ -72,6 +75,7 @@ impl Router {
             gateways,
             interfaces,
             own,
+            own_ends,
             neighbours: Vec::new(),
             translated: Vec::new(),
         }
@@ -79,13 +83,19 @@ impl Router {
 
     /// What stands behind a destination; `None` where there is no route to it.
     pub fn find(&self, destination: IpAddr) -> Option<FibEntry> {
-        self.entry(Family::of(destination), crate::tuple::number(destination))
+        self.entry(Family::of(destination), crate::tuple::number(destination)).copied()
     }
 
     /// The same of an address given as its number.
     #[inline(always)]
-    pub(super) fn entry(&self, family: Family, destination: u128) -> Option<FibEntry> {
+    pub(super) fn entry(&self, family: Family, destination: u128) -> Option<&FibEntry> {
         self.table.get(family, destination)
+    }
+
+    /// Fetches what the look-ups of a burst's routes read, where the packets are not translated.
+    pub(crate) fn prefetch<'a>(&self, burst: impl Iterator<Item = &'a Headers>) {
+        let destinations = burst.filter_map(|headers| Some((headers.family()?, headers.tuple.dst)));
+        self.table.prefetch(destinations);
     }
 
     /// The next hops towards an address, one by one; none where there is no route.
@@ -98,7 +108,7 @@ impl Router {
 
     /// The next hop of a packet on a route.
     #[inline(always)]
-    pub(super) fn choose(&self, next_hops: NextHops, headers: &Headers) -> Via {
+    pub(super) fn choose<'a>(&'a self, next_hops: &'a NextHops, headers: &Headers) -> &'a Via {
         self.table.destinations.choose(next_hops, &headers.tuple)
     }
 
@@ -114,14 +124,12 @@ impl Router {
 
     /// The box's own addresses at a port.
     pub fn addresses(&self, port: PortId) -> impl Iterator<Item = IpAddr> {
-        let interface = self.interfaces.get(usize::from(port.0));
-        interface.into_iter().flat_map(|interface| &interface.addresses).map(|(own, _)| *own)
+        self.interface(port).into_iter().flat_map(|interface| &interface.addresses).map(|(own, _)| *own)
     }
 
     /// The same with the lengths of their networks' prefixes.
     pub fn networks(&self, port: PortId) -> impl Iterator<Item = (IpAddr, u8)> {
-        let interface = self.interfaces.get(usize::from(port.0));
-        interface.into_iter().flat_map(|interface| interface.addresses.iter().copied())
+        self.interface(port).into_iter().flat_map(|interface| interface.addresses.iter().copied())
     }
 
     /// The box's own addresses on all ports, sorted, but for link-local ones.
@@ -139,6 +147,11 @@ impl Router {
         self.translated = translated;
     }
 
+    /// Whether the box is in the same solicited-node groups on all links as by another router.
+    pub fn has_groups_of(&self, other: &Self) -> bool {
+        self.groups == other.groups
+    }
+
     /// The solicited-node groups that the box is in on a port's link (RFC 4861 section 7.2.1): those of its addresses there, of
     /// what it gives away there, and of the link-local one that it makes of its link-layer address. None where it has no IPv6.
     pub fn groups(&self, port: PortId, mac: MacAddress) -> impl Iterator<Item = Ipv6Addr> {
@@ -152,7 +165,7 @@ impl Router {
     /// network that connections are translated to. A range of those may have another host in it that the
     /// configuration names: that one still answers for itself.
     pub fn answers(&self, port: PortId, address: IpAddr) -> bool {
-        let Some(interface) = self.interfaces.get(usize::from(port.0)) else { return false };
+        let Some(interface) = self.interface(port) else { return false };
         let family = Family::of(address);
         let number = crate::tuple::number(address);
         let is_own = || interface.addresses.iter().any(|(own, _)| *own == address);
@@ -175,7 +188,7 @@ impl Router {
             Some(Ok(NextHops::One(via))) if via == Via::link(port) => true,
             Some(Err(_)) => false,
             // Another port may have the same network.
-            Some(Ok(_)) | None => self.interfaces.get(usize::from(port.0)).is_some_and(|interface| {
+            Some(Ok(_)) | None => self.interface(port).is_some_and(|interface| {
                 let mut networks = interface.addresses.iter().map(|(own, length)| Prefix::new(*own, *length));
                 networks.any(|network| network.contains(family, crate::tuple::number(address)))
             }),
@@ -198,6 +211,12 @@ impl Router {
         self.own.binary_search(&address).is_ok()
     }
 
+    /// The same of an address given as its number.
+    #[inline(always)]
+    fn is_own_number(&self, family: Family, address: u128) -> bool {
+        self.own_ends & end_bit(address) != 0 && self.is_own(crate::tuple::address(family, address))
+    }
+
     /// Whether a link-local address is the box's own at a port.
     fn is_own_link_local(&self, port: PortId, address: IpAddr, mac: Option<MacAddress>) -> bool {
         mac.is_some_and(|mac| address == link_local(mac)) || self.addresses(port).any(|own| own == address)
@@ -212,14 +231,14 @@ impl Router {
             .find(of_family)
     }
 
-    /// The box's own address in the network of a neighbour at a port, else any that it speaks from there.
+    /// The box's own address in the network of a neighbour at a port, else any that it speaks from there; never a link-local one.
     pub fn source_towards(&self, port: PortId, neighbour: IpAddr) -> Option<IpAddr> {
         let family = Family::of(neighbour);
-        let interface = self.interfaces.get(usize::from(port.0))?;
-        let near = interface.addresses.iter().find(|(own, length)| {
-            Prefix::new(*own, *length).contains(family, crate::tuple::number(neighbour))
+        let mut near = self.networks(port).filter(|(own, length)| {
+            let network = Prefix::new(*own, *length);
+            !is_link_local(*own) && network.contains(family, crate::tuple::number(neighbour))
         });
-        near.map(|(own, _)| *own).or_else(|| self.source(port, family))
+        near.next().map(|(own, _)| own).or_else(|| self.source(port, family))
     }
 
     /// Whether a frame was sent to the box or to all, and untagged: the box has no other networks on a port.
@@ -248,7 +267,7 @@ impl Router {
         }
         let (source, destination) = wire::own_addresses(Packet { headers, head });
         let destination = translated.unwrap_or(destination);
-        if wire::is_martian(family, source) || self.is_own(crate::tuple::address(family, source)) {
+        if wire::is_martian(family, source) || self.is_own_number(family, source) {
             return match frame.port().behind() {
                 Some(port) => self.route_from_host(port, frame, headers, (family, destination)),
                 None => drop(DropReason::IpSource),
@@ -264,10 +283,10 @@ impl Router {
         let reject = |reason, rejection| RouteResult::Closed(Action::Reject(reason, rejection));
         let via = match self.entry(family, destination) {
             None => return reject(DropReason::NoRoute, Rejection::NoRoute),
-            Some(Err(action)) => return self.route_to_link(frame.port(), (family, destination), action),
+            Some(Err(action)) => return self.route_to_link(frame.port(), (family, destination), *action),
             Some(Ok(next_hops)) => self.choose(next_hops, headers),
         };
-        let Some(interface) = self.interfaces.get(usize::from(via.port.0)) else {
+        let Some(interface) = self.interface(via.port) else {
             return RouteResult::Open(self.route_to_host(frame.port(), via.port));
         };
         if head.first_chunk().is_some_and(is_group) {
@@ -283,14 +302,14 @@ impl Router {
     #[cold]
     fn has_way_back(&self, rp_filter: RpFilter, ingress: PortId, (family, source): (Family, u128)) -> bool {
         match self.entry(family, source) {
-            Some(Ok(next_hops)) => rp_filter.passes(ingress, self.table.destinations.hops(&next_hops)),
+            Some(Ok(next_hops)) => rp_filter.passes(ingress, self.table.destinations.hops(next_hops)),
             Some(Err(_)) | None => false,
         }
     }
 
     /// The MTU of a port.
-    pub(super) fn mtu(&self, PortId(port): PortId) -> u16 {
-        self.interfaces.get(usize::from(port)).map_or(u16::MAX, |interface| interface.mtu)
+    pub(super) fn mtu(&self, port: PortId) -> u16 {
+        self.interface(port).map_or(u16::MAX, |interface| interface.mtu)
     }
 
     /// The route of a packet with a link-local address, which no router passes on (RFC 4291 section 2.5.6): to the box, where
@@ -326,7 +345,7 @@ impl Router {
     #[cold]
     #[inline(never)]
     fn fit<F: Frame>(&self, frame: &F, headers: &Headers, egress: PortId) -> Action {
-        match self.interfaces.get(usize::from(egress.0)) {
+        match self.interface(egress) {
             Some(link) if mtu::is_exceeded(frame, headers, link.mtu) => Action::Fragment(egress, link.mtu),
             _ => Action::Forward(egress),
         }
@@ -349,6 +368,11 @@ impl Router {
             _ => action,
         }
     }
+}
+
+/// A bit by the last six of an address.
+const fn end_bit(address: u128) -> u64 {
+    1 << (address as u64 & 63)
 }
 
 /// How the box refuses a packet to itself, as a host without servers does (RFC 1122 section 3.2.2.1). ICMP is never

@@ -131,8 +131,13 @@ impl RouteTable {
 
     /// What stands behind a destination; `None` where there is no route to it.
     #[inline(always)]
-    pub(super) fn get(&self, family: Family, destination: u128) -> Option<FibEntry> {
+    pub(super) fn get(&self, family: Family, destination: u128) -> Option<&FibEntry> {
         self.destinations.get(self.fib.get(family, destination)?)
+    }
+
+    /// Fetches what the look-ups of a burst's destinations read.
+    pub(super) fn prefetch(&self, destinations: impl Iterator<Item = (Family, u128)>) {
+        self.fib.prefetch(destinations);
     }
 
     /// Bytes of memory that it takes.

@@ -312,6 +312,14 @@ fn the_box_speaks_from_an_address_of_the_port() {
     let own = |address: &str| address.parse::<IpAddr>().ok();
     assert_eq!(router().source(INSIDE, crate::tuple::Family::V4), own("10.0.0.1"));
     assert_eq!(router().source(OUTSIDE, crate::tuple::Family::V6), own("2001:db8:2::1"));
+    let link = |text: &str| (text.parse().unwrap(), 64);
+    let interface =
+        Interface { addresses: vec![link("fe80::1"), link("2001:db8::1")], ..Interface::default() };
+    let by_link_local = Router::new(vec![interface], []);
+    for next_hop in ["fe80::9", "2001:db8::9", "fd00::9"] {
+        let source = by_link_local.source_towards(INSIDE, next_hop.parse().unwrap());
+        assert_eq!(source, own("2001:db8::1"), "good anywhere, whatever the next hop is called");
+    }
     let bare = Router::new(
         vec![
             Interface::default(),
