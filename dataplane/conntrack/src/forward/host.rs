@@ -1,15 +1,15 @@
 //! The box's own network stack behind the host side of a port: the route of what it sends, and what it gets of what is sent to
 //! many.
 
-use super::link::{is_many, is_of_link_scope};
+use super::link::{MacAddresses, is_many, is_of_link_scope};
 use super::router::Router;
 use super::{Egress, RouteResult, Via, mtu};
 use crate::frame::Frame;
-use crate::headers::Headers;
+use crate::headers::{Headers, Packet};
 use crate::ids::PortId;
 use crate::tuple::Family;
 use crate::verdict::{Action, DropReason, Rejection};
-use crate::wire::{self, ipv6};
+use crate::wire::{self, dhcp, ipv6};
 
 impl Router {
     /// The route of a packet that the host sends from an address of its own through the host side of `port`: to that port's link
@@ -51,6 +51,21 @@ impl Router {
             Some(port) if host(port) == host(ingress) => Egress::by(ingress.host_side()),
             _ => Egress::by(side),
         }
+    }
+
+    /// The route of an answer of a DHCP server to the host behind a port, whichever address it is sent to: that which the host is to
+    /// get, or all (RFC 2131 section 4.1).
+    #[cold]
+    pub(super) fn route_to_dhcp_client<F: Frame>(
+        &self,
+        frame: &F,
+        headers: &Headers,
+        macs: &MacAddresses,
+    ) -> Option<Egress> {
+        let port = frame.port();
+        let host = self.interface(port)?.host;
+        let client = dhcp::client(Packet { headers, head: frame.head() })?;
+        (host.is_some() && macs.of(port) == Some(client)).then(|| Egress::by(port.host_side()))
     }
 
     /// The route of a packet that no router passes on, from or to a link-local address or to many: from the host to the link, and

@@ -18,7 +18,7 @@ use crate::ids::PortId;
 use crate::policy::Prefix;
 use crate::tuple::{Family, protocol};
 use crate::verdict::{Action, DropReason, Rejection};
-use crate::wire::{self, bytes, ethernet, field, ipv6};
+use crate::wire::{self, bytes, dhcp, ethernet, field, ipv6};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -275,6 +275,11 @@ impl Router {
         }
         if family == Family::V6 && (ipv6::is_link_local(source) || ipv6::is_link_local(destination)) {
             return self.route_on_link(frame.port(), source, destination, macs);
+        }
+        if dhcp::is_answer(headers)
+            && let Some(egress) = self.route_to_dhcp_client(frame, headers, macs)
+        {
+            return RouteResult::Open(egress);
         }
         let rp_filter = self.interface(frame.port()).map_or(RpFilter::Off, |interface| interface.rp_filter);
         if rp_filter != RpFilter::Off && !self.has_way_back(rp_filter, frame.port(), (family, source)) {

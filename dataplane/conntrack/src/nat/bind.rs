@@ -181,7 +181,9 @@ impl<'a> Binding<'a> {
         egress: &Egress,
     ) -> Option<Bound> {
         let NatRule { target, random, mapping, filtering, .. } = &compiled.rule;
-        if !target.translates() {
+        // Who has no address yet asks for one as nobody else (Linux's nf_nat_masquerade).
+        let is_masqueraded = target.own_ports().is_some();
+        if !target.translates() || is_masqueraded && unconfirmed.original.src == 0 {
             return None;
         }
         // A connection uses one mapping: what comes in by its server's, has none of its client's.
@@ -195,7 +197,7 @@ impl<'a> Binding<'a> {
             }
         }
         unconfirmed.bound_by.set_source(rule);
-        unconfirmed.masqueraded = target.own_ports().is_some();
+        unconfirmed.masqueraded = is_masqueraded;
         let own = if unconfirmed.masqueraded { self.masquerade_address(egress) } else { None };
         if unconfirmed.masqueraded && own.is_none() {
             return Some(Bound::Exhausted);

@@ -142,6 +142,13 @@ pub mod ndp {
     pub const TARGET: Field = 8..24;
 }
 
+/// DHCP behind UDP's header (RFC 2131 section 2).
+pub mod dhcp {
+    use super::Field;
+    pub const OPERATION: usize = 0;
+    pub const CLIENT_MAC: Field = 28..34;
+}
+
 /// Multicast listener queries behind ICMPv6's checksum (RFC 3810 section 5.1).
 pub mod mld {
     use super::Field;

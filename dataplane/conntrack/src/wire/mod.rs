@@ -8,6 +8,7 @@
 pub mod bytes;
 pub mod checksum;
 mod complete;
+pub(crate) mod dhcp;
 pub mod ethernet;
 pub mod field;
 pub(crate) mod gre;

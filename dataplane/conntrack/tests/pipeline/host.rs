@@ -217,6 +217,58 @@ fn routing_protocols_speak_to_the_link_and_hear_it() {
     }
 }
 
+/// What a DHCP server says to a client with this MAC address.
+fn dhcp_answer(to: &str, client: [u8; 6]) -> Packet {
+    let mut message = vec![0; 240];
+    message[..4].copy_from_slice(&[2, 1, 6, 0]);
+    message[28..34].copy_from_slice(&client);
+    Pair::at("203.0.113.254:67", &format!("{to}:68")).datagram(&message)
+}
+
+#[test]
+fn the_host_hears_the_server_that_gives_it_an_address() {
+    // Frames are sent to this address.
+    const MAC: [u8; 6] = [2; 6];
+    const OTHER: [u8; 6] = [4; 6];
+    let masquerade = || {
+        let out = Match { egress: vec![OUTSIDE], ..Match::default() };
+        Nat { source: vec![NatRule::new(out, Target::Masquerade(PortChoice::Preserve))], destination: vec![] }
+    };
+    for host in [Some(StackId(0)), None] {
+        let mut it = with_hosts([Some(StackId(0)), host], accept_all(), masquerade());
+        it.shard.join_link(OUTSIDE, MAC);
+        if host.is_some() {
+            let question = Pair::at("0.0.0.0:68", "255.255.255.255:67").udp(240);
+            passes(&mut it, OUTER, &question, OUTSIDE, &question);
+        }
+        // To all, to the address that it is to get, and to one that somebody else has.
+        for (to, otherwise) in [
+            ("255.255.255.255", Action::Drop(DropReason::Multicast)),
+            ("203.0.113.7", Action::Forward(OUTSIDE)),
+            ("192.0.2.7", Action::Forward(OUTSIDE)),
+            ("10.0.0.7", Action::Forward(INSIDE)),
+        ] {
+            let expected = host.map_or(otherwise, |_| Action::Forward(OUTER));
+            assert_eq!(action(&mut it, OUTSIDE, &dhcp_answer(to, MAC)), expected, "{to}");
+            assert_eq!(
+                action(&mut it, OUTSIDE, &dhcp_answer(to, OTHER)),
+                otherwise,
+                "{to}: another client's"
+            );
+        }
+        let short = Pair::at("203.0.113.254:67", "10.0.0.8:68").udp(30);
+        assert_eq!(action(&mut it, OUTSIDE, &short), Action::Forward(INSIDE));
+        it.check();
+    }
+    // By the policy, as anything else.
+    let mut closed = hosted(Policy::default(), Nat::default());
+    closed.shard.join_link(OUTSIDE, MAC);
+    assert_eq!(
+        action(&mut closed, OUTSIDE, &dhcp_answer("203.0.113.7", MAC)),
+        Action::Drop(DropReason::Policy)
+    );
+}
+
 #[test]
 fn the_box_is_told_what_a_router_tells_any_host() {
     let mut it = open();
