@@ -151,6 +151,13 @@ impl Judged {
         holds.then_some(self.decision[way])
     }
 
+    /// Forgets what was judged by another generation.
+    pub(crate) fn forget_others(&mut self, generation: u16) {
+        if self.generation != generation {
+            *self = Self::default();
+        }
+    }
+
     /// Remembers the decision on a direction's packets.
     pub(crate) fn set(&mut self, generation: u16, direction: Direction, ingress: PortId, decision: u16) {
         if self.generation != generation {

@@ -25,6 +25,7 @@ mod family;
 pub mod forward;
 mod fragments;
 pub mod frame;
+mod generation;
 pub mod headers;
 mod helper_event;
 pub mod helpers;

@@ -53,6 +53,8 @@ pub struct Shard {
     pub(crate) rule_counters: RuleCounters,
     /// Tells judgements of this configuration from older ones; never 0.
     pub(crate) generation: u16,
+    /// Where to go on forgetting judgements of older ones.
+    pub(crate) forgetting: Option<u32>,
     /// Its connections.
     pub(crate) table: Table,
     pub(crate) counters: Counters,
@@ -98,6 +100,7 @@ impl Shard {
             configuration,
             rule_counters,
             generation: 1,
+            forgetting: None,
             table: Table::new(capacity.entries, slots, capacity.seed, capacity.pages, Tick::at(now))?,
             counters: Counters::default(),
             log: Log::default(),
@@ -175,7 +178,7 @@ impl Shard {
     /// The same with a configuration that differs from the present one in routes, addresses and neighbours alone: what its rules
     /// have come to goes on.
     pub fn reroute(&mut self, next: &mut Installation) {
-        self.generation = self.generation.checked_add(1).unwrap_or(1);
+        self.begin_generation();
         mem::swap(&mut self.configuration, &mut next.configuration);
         self.nat.replace_pools(&mut next.pools);
         self.sweep_after(&next.configuration.forwarding);
@@ -264,11 +267,13 @@ impl Shard {
     }
 
     /// Moves the clock and ends what has come to its time, at most `budget` steps of it: slots of the wheel and
-    /// entries on them. Looks at as many entries for those that a lost address ends. False when there is more to do.
+    /// entries on them. Looks at as many entries for those that a lost address ends, and for old judgements. False when there is
+    /// more to do.
     pub fn expire(&mut self, now: Instant, budget: u32) -> bool {
         self.advance(now);
         let swept = self.nat.sweep.is_none() || self.go_on_sweeping(budget);
-        self.expire_until(self.now, budget) && swept
+        let forgotten = self.forgetting.is_none() || self.go_on_forgetting(budget);
+        self.expire_until(self.now, budget) && swept && forgotten
     }
 
     /// Ends what is due at `by`, at most `budget` steps of it. False when there is more to do.

@@ -5,7 +5,9 @@ use sluice_conntrack::entry::Status;
 use sluice_conntrack::ids::RuleId;
 use sluice_conntrack::policy::{IcmpType, Match, Policy, RuleAction, TcpFlags};
 use sluice_conntrack::settings::{Preset, Settings};
-use sluice_conntrack::{Direction, DropReason, State, Verdict};
+use sluice_conntrack::verdict::Action;
+use sluice_conntrack::{Direction, DropReason, Installation, State, Verdict};
+use std::sync::Arc;
 
 fn linux(policy: sluice_conntrack::policy::Policy) -> Middlebox {
     Middlebox::with(Settings::of(Preset::Linux, ROOM), policy)
@@ -269,4 +271,26 @@ fn an_invalid_packet_can_be_dropped_by_a_rule() {
         linux(rules([(states([State::Invalid]), RuleAction::Drop), (everything(), RuleAction::Accept)]));
     let verdict = it.inside(&Pair::v4(1, 2).tcp("SF", 0, 0));
     assert_eq!((verdict.rule, verdict.drop_reason()), (Some(RuleId(0)), Some(DropReason::Policy)));
+}
+
+/// Configurations are told apart by a number of 16 bits, which comes again.
+#[test]
+fn no_judgement_of_an_older_configuration_holds_however_many_there_were_since() {
+    let mut it = linux(accept_all());
+    let pairs: Vec<Pair> = (1..=100).map(|sport| Pair::v4(sport, 53)).collect();
+    for pair in &pairs {
+        for packet in [pair.udp(1), pair.inverse().udp(1), pair.udp(1)] {
+            assert!(matches!(it.inside(&packet).action, Action::Forward(_)));
+        }
+    }
+    let closed = Arc::new(configuration(Settings::of(Preset::Linux, ROOM), Policy::default()));
+    for _ in 0..u16::MAX {
+        it.shard.configure(&mut Installation::new(Arc::clone(&closed)));
+        // A worker's round, with a little of its other work.
+        it.shard.expire(it.now, 1);
+    }
+    for pair in pairs {
+        assert_eq!(it.inside(&pair.udp(1)).drop_reason(), Some(DropReason::Policy));
+    }
+    it.check();
 }
