@@ -10,6 +10,7 @@ mod echo;
 mod expectations;
 mod fragments;
 mod helpers;
+mod host;
 mod late;
 mod mtu;
 mod operator;
