@@ -16,7 +16,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use sluice_conntrack::DropReason;
 use sluice_conntrack::counters::{Counters, Sample as CounterSample};
 use sluice_engine::report::Stats;
-use sluice_engine::{HostCounters, NeighbourCounters, NeighbourState, PortCounters};
+use sluice_engine::{AddressConflicts, HostCounters, NeighbourCounters, NeighbourState, PortCounters};
 
 use crate::http;
 use crate::socket::protocol::PortCounts;
@@ -48,9 +48,11 @@ const METRICS: &[(&str, &str)] = &[
     ("sluice_port_rx_nombuf_total", "Packets dropped by a device because the mempool was empty."),
     ("sluice_port_tx_full_total", "Packets dropped because a device's transmit queue was full."),
     ("sluice_port_tx_errors_total", "Packets, among those sent, that a device took and could not send."),
+    ("sluice_address_conflicts_total", "ARP and neighbour discovery messages of others who have an address of the box's, too, by port."),
     ("sluice_host_packets_total", "Packets that the box itself sent (rx) and got (tx) through the host side of a port."),
     ("sluice_host_bytes_total", "Bytes of the frames that the box itself sent (rx) and got (tx) through the host side of a port."),
     ("sluice_host_full_total", "Packets for the box itself that its host side did not take fast enough."),
+    ("sluice_host_nombuf_total", "Packets of the box itself dropped because the mempool was empty."),
     ("sluice_host_paced_total", "Rounds in which a worker left packets of the box itself waiting, as these had had their share."),
     ("sluice_host_errors_total", "Packets, among those the box got, that its interface behind a port refused: it is down or gone."),
     ("sluice_policy_rule_packets_total", "Packets decided by a policy rule, by its name; `default` is the policy's default."),
@@ -97,6 +99,8 @@ pub struct PortSample<'a> {
     pub device: PortStats,
     /// Its link, where the device knows.
     pub link: Option<Link>,
+    /// Who else has an address of the box's there.
+    pub conflicts: AddressConflicts,
     /// Its host side: what the workers have counted there, and the packets that the kernel refused.
     pub host: Option<(HostCounters, u64)>,
 }
@@ -217,7 +221,7 @@ fn is_counter(metric: &str) -> bool {
 }
 
 fn publish_port(sample: &PortSample<'_>) {
-    let PortSample { name, counters, device, link, host } = sample;
+    let PortSample { name, counters, device, link, conflicts, host } = sample;
     let port = || Label::new("port", (*name).to_owned());
     let way = |direction: &'static str| vec![port(), Label::new("direction", direction)];
     counter!("sluice_packets_total", way("rx")).absolute(counters.rx_packets);
@@ -232,6 +236,7 @@ fn publish_port(sample: &PortSample<'_>) {
     counter!("sluice_port_rx_errors_total", vec![port()]).absolute(device.rx_errors);
     counter!("sluice_port_rx_nombuf_total", vec![port()]).absolute(device.rx_nombuf);
     counter!("sluice_port_tx_full_total", vec![port()]).absolute(counters.tx_full);
+    counter!("sluice_address_conflicts_total", vec![port()]).absolute(conflicts.messages);
     counter!("sluice_port_tx_errors_total", vec![port()]).absolute(device.tx_errors);
     if let Some((counters, refused)) = host {
         counter!("sluice_host_packets_total", way("rx")).absolute(counters.rx_packets);
@@ -239,6 +244,7 @@ fn publish_port(sample: &PortSample<'_>) {
         counter!("sluice_host_bytes_total", way("rx")).absolute(counters.rx_bytes);
         counter!("sluice_host_bytes_total", way("tx")).absolute(counters.tx_bytes);
         counter!("sluice_host_full_total", vec![port()]).absolute(counters.tx_full);
+        counter!("sluice_host_nombuf_total", vec![port()]).absolute(counters.rx_nombuf);
         counter!("sluice_host_paced_total", vec![port()]).absolute(counters.rx_paced);
         counter!("sluice_host_errors_total", vec![port()]).absolute(*refused);
     }

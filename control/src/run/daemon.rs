@@ -57,7 +57,7 @@ pub struct Daemon {
     pools: pools::Pools,
     nat_rules: NatRules,
     links: ports::LinkStates,
-    loss_alarms: ports::LossAlarms,
+    port_alarms: ports::PortAlarms,
     shard_alarms: ShardAlarms,
     journal: Journal,
 }
@@ -89,7 +89,7 @@ impl Daemon {
             nat_rules: NatRules::of(&candidate.configuration),
             configuration: candidate.configuration,
             links: ports::LinkStates::default(),
-            loss_alarms: ports::LossAlarms::default(),
+            port_alarms: ports::PortAlarms::default(),
             shard_alarms: ShardAlarms::default(),
             journal: Journal::default(),
         };
@@ -384,7 +384,7 @@ impl Daemon {
         let now = Instant::now();
         self.shard_alarms.watch(&stats, self.entries_limit(), now);
         self.pools.watch(now);
-        self.loss_alarms.watch(&ports::statistics(self.dataplane.ports(), &stats.ports), now);
+        self.port_alarms.watch(&ports::samples(self.dataplane.ports(), &stats), now);
         metrics::publish(&Sample {
             shards,
             entries_limit: self.entries_limit(),

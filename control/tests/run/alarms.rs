@@ -58,10 +58,32 @@ fn neighbours_that_give_way_are_logged() {
     assert_eq!(daemon.stderr().matches(record).count(), 1, "{}", daemon.stderr());
 }
 
+/// A host says that it has the address of the box.
+#[test]
+fn an_address_that_two_have_is_logged() {
+    let directory = tempfile::tempdir().unwrap();
+    write_frames(&directory.path().join("in.pcap"), std::iter::once(arp(9, [10, 0, 0, 1])));
+    write_config(directory.path(), POLICY);
+    let file = directory.path().join("box.yaml");
+    let addressed = std::fs::read_to_string(&file)
+        .unwrap()
+        .replace("back.pcap' }", "back.pcap', addresses: [10.0.0.1/8] }");
+    std::fs::write(&file, addressed).unwrap();
+    let daemon = BoxUnderTest::spawn(directory, sluice());
+    let record = "WARN arp: 02:00:00:01:00:09 is using my IP address 10.0.0.1 on inside!: ";
+    wait_for("the record", || daemon.stderr().contains(record));
+}
+
 /// A station of 10.1.0.0/16 asks for the box.
 fn arp_request(number: u16) -> Vec<u8> {
     let [high, low] = number.to_be_bytes();
-    let (mac, ip) = ([2, 0, 0, 1, high, low], [10, 1, high, low]);
+    arp(number, [10, 1, high, low])
+}
+
+/// The station of this number asks for the box from an address.
+fn arp(number: u16, ip: [u8; 4]) -> Vec<u8> {
+    let [high, low] = number.to_be_bytes();
+    let mac = [2, 0, 0, 1, high, low];
     let mut frame = vec![0xff; 6];
     frame.extend(mac);
     frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);

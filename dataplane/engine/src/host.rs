@@ -25,6 +25,8 @@ pub struct HostCounters {
     pub rx_packets: u64,
     /// Their bytes.
     pub rx_bytes: u64,
+    /// Packets of the host dropped because the mempool was empty.
+    pub rx_nombuf: u64,
     /// Rounds that left packets of the host waiting, as it had had its share.
     pub rx_paced: u64,
     /// Packets on their way to the host.
@@ -40,6 +42,7 @@ impl HostCounters {
     pub const fn add(&mut self, other: Self) {
         self.rx_packets += other.rx_packets;
         self.rx_bytes += other.rx_bytes;
+        self.rx_nombuf += other.rx_nombuf;
         self.rx_paced += other.rx_paced;
         self.tx_packets += other.tx_packets;
         self.tx_bytes += other.tx_bytes;
@@ -191,20 +194,24 @@ impl HostSide {
         sent
     }
 
-    /// Receives what the host has sent, a bounded number of packets, into `burst`. What finds no mbuf is lost, as any frame can
-    /// be.
+    /// Receives what the host has sent, a bounded number of packets, into `burst`.
     pub(crate) fn receive(&mut self, burst: &mut Burst, pool: Mempool) {
+        // No more are taken than fit.
+        self.take(|bytes| pool.copy_from(bytes).is_some_and(|mbuf| burst.push(mbuf).is_ok()));
+    }
+
+    /// Takes what the host has sent, a bounded number of packets; `keep` says whether there is memory for one.
+    fn take(&mut self, mut keep: impl FnMut(&[u8]) -> bool) {
         let Some(from) = &mut self.from else { return };
         for _ in 0..BUDGET {
-            let Some(packet) = from.receive(|bytes| (pool.copy_from(bytes), bytes.len() as u64)) else {
+            let Some((is_kept, bytes)) = from.receive(|frame| (keep(frame), frame.len() as u64)) else {
                 return;
             };
-            self.counters.rx_packets += 1;
-            self.counters.rx_bytes += packet.1;
-            if let Some(mbuf) = packet.0 {
-                // No more are taken than fit.
-                let pushed = burst.push(mbuf);
-                debug_assert!(pushed.is_ok());
+            if is_kept {
+                self.counters.rx_packets += 1;
+                self.counters.rx_bytes += bytes;
+            } else {
+                self.counters.rx_nombuf += 1;
             }
         }
         self.counters.rx_paced += u64::from(from.has_more());
@@ -328,6 +335,23 @@ mod tests {
         assert!(!end.is_abandoned());
         drop(sides);
         assert!(end.is_abandoned());
+    }
+
+    #[test]
+    fn what_the_host_sends_and_finds_no_memory_is_counted() {
+        let (mut sides, mut end) = host_sides(MAC, 1500, 1, 0);
+        let waiting = (0..2 * BUDGET).map(|number| frame(MAC, number as u8)).collect();
+        end.exchange(&mut Device { waiting, ..Device::default() });
+        let mut taken = 0;
+        sides[0].take(|_| {
+            taken += 1;
+            taken <= 3
+        });
+        let counters = sides[0].counters;
+        assert_eq!((counters.rx_packets, counters.rx_bytes), (3, 45));
+        assert_eq!((counters.rx_nombuf, counters.rx_paced), (BUDGET as u64 - 3, 1));
+        sides[0].take(|_| true);
+        assert_eq!(sides[0].counters.rx_packets, 3 + BUDGET as u64, "the buffers went round");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use dpdk::{Burst, Mbuf, Mempool};
-use sluice_conntrack::forward::{MacAddress, Router, is_group, link_local};
+use sluice_conntrack::forward::{MAX_PORTS, MacAddress, Router, is_group, link_local};
 use sluice_conntrack::headers::Fragment;
 use sluice_conntrack::ids::ShardId;
 use sluice_conntrack::verdict::Action;
@@ -14,13 +14,17 @@ use crate::frame::{Carried, Received};
 use crate::host::HostSide;
 use crate::mld::{self, Listeners, Report};
 use crate::neighbour::{
-    self, Due, Heard, Message, NeighbourCounters, NeighbourSnapshot, Neighbours, Speaker, Told, Wait,
-    random_state, read,
+    self, AddressConflicts, Due, Heard, Message, NeighbourCounters, NeighbourSnapshot, Neighbours, Speaker,
+    Told, Wait, random_state, read,
 };
+use crate::own_addresses::OnLink;
 use crate::port::WorkerPort;
 
 /// The longest answer in bytes: an echo reply of the largest MTU, behind any tags.
 const LONGEST_ANSWER: usize = 9216 + 64;
+
+/// Addresses that are announced at once on a port.
+const MAX_ANNOUNCED: usize = 64;
 
 /// A packet that waits for its next hop.
 struct Undelivered {
@@ -40,6 +44,8 @@ pub(crate) struct Links {
     neighbours: Option<Neighbours<Undelivered>>,
     /// The groups that the box is in on its links, of which the first worker tells.
     listeners: Listeners,
+    /// Who else has an address of the box's.
+    pub(crate) conflicts: [AddressConflicts; MAX_PORTS],
     /// What the other workers have heard of them from this one.
     told: Told,
     /// Where the packets come from that the box makes itself.
@@ -63,6 +69,7 @@ impl Links {
             hosts,
             neighbours: None,
             listeners,
+            conflicts: Default::default(),
             told,
             pool,
             scratch: vec![0; LONGEST_ANSWER].into(),
@@ -75,15 +82,38 @@ impl Links {
             shard.join_link(PortId(number), port.mac);
         }
         self.neighbours = Some(Neighbours::new(self.ports.len()));
-        self.configure(shard.configuration());
+        self.start(shard.configuration());
+        self.listeners.announce();
     }
 
-    /// Takes over what a configuration says about links.
-    pub(crate) fn configure(&mut self, configuration: &Configuration) {
+    /// Takes over what the next configuration says about links. Where groups have changed they are reported, and addresses that are
+    /// new at a port are announced there: somebody else may have had them, as in a failover by VRRP.
+    pub(crate) fn configure(&mut self, shard: &Shard, next: &Configuration) {
+        if let (Some(_), Forwarding::Routed(before), Forwarding::Routed(router)) =
+            (&self.neighbours, &shard.configuration().forwarding, &next.forwarding)
+        {
+            if !router.has_groups_of(before) {
+                self.listeners.announce();
+            }
+            if shard.steering().own() == ShardId(0) {
+                for (number, port) in (0..).map(PortId).zip(&mut self.ports) {
+                    let on_link = OnLink { port: number, mac: port.mac, router };
+                    let is_new = |own: &IpAddr| !before.addresses(number).any(|old| old == *own);
+                    let new = router.addresses(number).filter(is_new).take(MAX_ANNOUNCED);
+                    for bytes in new.filter_map(|own| on_link.announcement(own)) {
+                        send_bytes(port, &bytes, self.pool);
+                    }
+                }
+            }
+        }
+        self.start(next);
+    }
+
+    /// Begins to resolve neighbours by a configuration.
+    fn start(&mut self, configuration: &Configuration) {
         if let (Some(neighbours), Forwarding::Routed(router)) =
             (&mut self.neighbours, &configuration.forwarding)
         {
-            self.listeners.announce();
             neighbours.configure(router, |egress, Undelivered { mbuf, .. }, mac| {
                 if let Some(port) = self.ports.get_mut(usize::from(egress.0)) {
                     send_to(port, mbuf, mac);
@@ -184,10 +214,18 @@ impl Links {
                 return None;
             }
             if let Some(message) = read(&frame) {
-                if let Message::Solicitation { from, target } = message {
-                    advertise(port, router, ingress, from, target, self.pool);
+                let on_link = OnLink { port: ingress, mac: port.mac, router };
+                if let Message::Solicitation { from, target } = message
+                    && let Some(bytes) = on_link.answer(from, target)
+                {
+                    send_bytes(port, &bytes, self.pool);
                 }
-                let heard = heard(port, router, ingress, message)?;
+                if let Some(other) = on_link.conflict(message)
+                    && let Some(conflicts) = self.conflicts.get_mut(usize::from(ingress.0))
+                {
+                    conflicts.note(other);
+                }
+                let heard = on_link.heard(message)?;
                 learn(now, neighbours, port, heard);
                 return self.told.is_news(now, ingress, heard.speaker).then_some(heard);
             }
@@ -346,81 +384,7 @@ fn ask(port: &mut WorkerPort, router: &Router, egress: PortId, target: IpAddr, p
     }
 }
 
-/// Answers a neighbour that asks for an address of this port.
-fn advertise(
-    port: &mut WorkerPort,
-    router: &Router,
-    ingress: PortId,
-    from: Option<Speaker>,
-    target: IpAddr,
-    pool: Mempool,
-) {
-    let own = Message::Advertisement { from: Speaker { address: target, mac: port.mac }, overrides: true };
-    if is_here(port, router, ingress, target)
-        && let Some(bytes) = neighbour::write(own, from)
-    {
-        send_bytes(port, &bytes, pool);
-    }
-}
-
-/// What a neighbour says of itself in a message, if anything. What an ARP request says counts whomever it asks for (RFC 826): a
-/// gratuitous one asks for its sender. Who is to be remembered is on the link: nobody else is ever sent to there.
-fn heard(port: &WorkerPort, router: &Router, ingress: PortId, message: Message) -> Option<Heard> {
-    let (speaker, to_us, overrides) = match message {
-        Message::Solicitation { from, target } => (from?, is_here(port, router, ingress, target), true),
-        Message::Advertisement { from, overrides } => (from, false, overrides),
-    };
-    let is_its_own = !speaker.address.is_unspecified() && !is_here(port, router, ingress, speaker.address);
-    let is_on_link = router.is_on_link(ingress, speaker.address);
-    (is_its_own && is_on_link).then_some(Heard { ingress, speaker, to_us, overrides })
-}
-
 /// Takes note of what a neighbour says of itself, and sends what has waited for that.
 fn learn(now: Instant, neighbours: &mut Neighbours<Undelivered>, port: &mut WorkerPort, heard: Heard) {
     neighbours.update(now, heard, |Undelivered { mbuf, .. }| send_to(port, mbuf, heard.speaker.mac));
-}
-
-/// Whether an address is this port's own, or one that NAT gives away here.
-fn is_here(port: &WorkerPort, router: &Router, ingress: PortId, address: IpAddr) -> bool {
-    address == link_local(port.mac) || router.answers(ingress, address)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::port::{Outlet, Receives};
-    use sluice_conntrack::forward::Interface;
-
-    const PORT: PortId = PortId(0);
-
-    /// What is heard of the neighbour `from` as it asks for `target`: whether it asked for the box.
-    fn heard_asking(from: &str, target: &str) -> Option<bool> {
-        let receives = Receives { hashes: false, partial_checksums: false };
-        let port = WorkerPort::new(vec![], Outlet::None, [2, 0, 0, 0, 0, 1], receives);
-        let own = |address: &str, length| (address.parse().unwrap(), length);
-        let addresses = vec![own("10.0.0.1", 24), own("2001:db8::1", 64)];
-        let router = Router::new(vec![Interface { addresses, mtu: 1500, ..Interface::default() }], []);
-        let from = Speaker { address: from.parse().unwrap(), mac: [2, 0, 0, 0, 0, 9] };
-        let message = Message::Solicitation { from: Some(from), target: target.parse().unwrap() };
-        heard(&port, &router, PORT, message).map(|heard| heard.to_us)
-    }
-
-    #[test]
-    fn a_question_tells_who_asks_whomever_it_asks_for() {
-        assert_eq!(heard_asking("10.0.0.2", "10.0.0.1"), Some(true));
-        assert_eq!(heard_asking("10.0.0.2", "10.0.0.2"), Some(false), "gratuitous ARP");
-        assert_eq!(heard_asking("10.0.0.2", "10.0.0.3"), Some(false));
-        assert_eq!(heard_asking("10.0.0.1", "10.0.0.1"), None, "the box's own address");
-    }
-
-    #[test]
-    fn only_hosts_on_the_link_are_neighbours() {
-        assert_eq!(heard_asking("10.0.1.2", "10.0.0.1"), None);
-        assert_eq!(heard_asking("10.0.0.255", "10.0.0.1"), None, "all of them");
-        assert_eq!(heard_asking("0.0.0.0", "10.0.0.1"), None);
-        assert_eq!(heard_asking("2001:db8:1::2", "2001:db8::1"), None);
-        for neighbour in ["2001:db8::2", "fe80::2"] {
-            assert_eq!(heard_asking(neighbour, "2001:db8::1"), Some(true), "{neighbour}");
-        }
-    }
 }

@@ -13,7 +13,7 @@ use sluice_conntrack::{Configuration, Instant, RuleCounters, Shard};
 
 use crate::host::HostCounters;
 use crate::link::Links;
-use crate::neighbour::{NeighbourCounters, NeighbourSnapshot};
+use crate::neighbour::{AddressConflicts, NeighbourCounters, NeighbourSnapshot};
 use crate::port::PortCounters;
 
 /// Entries on a page of a listing, and records on a page of the log: as many as a burst has packets.
@@ -140,6 +140,8 @@ pub struct Stats {
     pub signposts: u32,
     /// The worker's neighbour cache.
     pub neighbours: NeighbourCounters,
+    /// Who else has an address of the box's, by the number of the port.
+    pub conflicts: [AddressConflicts; MAX_PORTS],
     /// What passed each port, by number; zero where there is no port.
     pub ports: [PortCounters; MAX_PORTS],
     /// What passed the host side of each port, by number; zero where it has none.
@@ -167,14 +169,26 @@ impl Stats {
 
     /// Adds what another worker has counted under the same configuration.
     pub fn add(&mut self, other: &Self) {
-        let Self { at, entries, counters, rules, signposts, neighbours, ports, hosts, handed_off, load } =
-            other;
+        let Self {
+            at,
+            entries,
+            counters,
+            rules,
+            signposts,
+            neighbours,
+            conflicts,
+            ports,
+            hosts,
+            handed_off,
+            load,
+        } = other;
         self.at = self.at.max(*at);
         self.entries += entries;
         self.counters.add(counters);
         self.rules.add(rules);
         self.signposts += signposts;
         self.neighbours.add(neighbours);
+        self.conflicts.iter_mut().zip(conflicts).for_each(|(own, more)| own.add(more));
         self.ports.iter_mut().zip(ports).for_each(|(own, more)| own.add(*more));
         self.hosts.iter_mut().zip(hosts).for_each(|(own, more)| own.add(*more));
         self.handed_off += handed_off;

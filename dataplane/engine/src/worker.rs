@@ -126,12 +126,12 @@ impl Worker {
                 Answer::Stats(stats)
             }
             Command::Configure(mut installation) => {
-                self.io.links.configure(&installation.configuration);
+                self.io.links.configure(&self.shard, &installation.configuration);
                 self.shard.configure(&mut installation);
                 Answer::Configured(installation)
             }
             Command::Reroute(mut installation) => {
-                self.io.links.configure(&installation.configuration);
+                self.io.links.configure(&self.shard, &installation.configuration);
                 self.shard.reroute(&mut installation);
                 Answer::Rerouted(installation)
             }
@@ -361,6 +361,7 @@ impl Worker {
             *counted = side.as_ref().map(|side| side.counters).unwrap_or_default();
         }
         stats.neighbours = self.io.links.neighbours();
+        stats.conflicts = self.io.links.conflicts;
         stats.handed_off = self.io.peers.handed_off();
         stats.load = self.load;
     }

@@ -32,6 +32,7 @@ pub(crate) fn write(message: Message, to: Option<Speaker>) -> Option<Bytes> {
             (IpAddr::V6(address), Some((IpAddr::V6(to), mac))) => {
                 Some(ndp::advertisement(address, own.mac, Some((to, mac))))
             }
+            (IpAddr::V4(address), None) => Some(arp::request(address, own.mac, address)),
             (IpAddr::V6(address), None) => Some(ndp::advertisement(address, own.mac, None)),
             _ => None,
         },

@@ -11,6 +11,7 @@
 mod arp;
 mod cache;
 mod codec;
+mod conflict;
 mod message;
 mod ndp;
 mod queue;
@@ -22,7 +23,8 @@ mod waiting;
 
 pub(crate) use cache::{Due, Neighbours, Wait};
 pub(crate) use codec::{read, write};
-pub(crate) use message::{Heard, Message, Speaker};
+pub use conflict::AddressConflicts;
+pub(crate) use message::{Bytes, Heard, Message, Speaker};
 pub use state::{NeighbourCounters, NeighbourSnapshot, State};
 pub(crate) use told::Told;
 

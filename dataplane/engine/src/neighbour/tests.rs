@@ -250,6 +250,11 @@ fn a_neighbour_without_an_address_is_answered_too() {
         overrides: true,
     };
     assert_eq!(write(v6, None).unwrap()[..6], [0x33, 0x33, 0, 0, 0, 1]);
+    // Gratuitous ARP asks all for the address of who asks.
+    let announced = write(v4, None).unwrap();
+    assert_eq!(announced[..6], [0xff; 6]);
+    let own = Speaker { address: address("10.0.0.1"), mac: OWN_MAC };
+    assert_eq!(read_bytes(&announced), Some(Message::Solicitation { from: Some(own), target: own.address }));
 }
 
 #[test]
