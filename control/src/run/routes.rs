@@ -52,23 +52,14 @@ const fn certainty(state: NeighbourState) -> u8 {
 /// which all are in force. A configured route that is the network of a port as well is not.
 pub fn list(config: &Config, followed: &[FollowedRoute], forwarding: &Forwarding, from: u64) -> Response {
     let Forwarding::Routed(router) = forwarding else { return no_router() };
-    let of_port = |port: PortId| {
-        let dev = name(config, port);
-        router.networks(port).filter(|(own, _)| !is_link_local(*own)).map(move |(own, length)| Route {
-            to: IpNet::new(own, length).map_or(own.to_string(), |net| net.trunc().to_string()),
-            dev: dev.clone(),
-            proto: Some("kernel".to_owned()),
-            src: Some(own),
-            ..empty(RouteKind::Unicast)
-        })
-    };
-    let networks = router.ports().flat_map(of_port);
-    let is_network = |to: &IpNet| {
-        let mut own = router.ports().flat_map(|port| router.networks(port));
-        own.any(|(own, length)| {
-            !is_link_local(own) && IpNet::new(own, length).is_ok_and(|net| net.trunc() == to.trunc())
-        })
-    };
+    let networks = networks(router).map(|(port, own)| Route {
+        to: own.trunc().to_string(),
+        dev: name(config, port),
+        proto: Some("kernel".to_owned()),
+        src: Some(own.addr()),
+        ..empty(RouteKind::Unicast)
+    });
+    let is_network = |to: &IpNet| self::networks(router).any(|(_, own)| own.trunc() == to.trunc());
     let configured = config.routes.list.iter().filter(|route| !is_network(&route.to.0)).map(|route| Route {
         to: route.to.to_string(),
         via: route.via,
@@ -89,6 +80,13 @@ pub fn list(config: &Config, followed: &[FollowedRoute], forwarding: &Forwarding
         before.drain(position.min(before.len())..).chain(rest).take(ROUTES_PER_ANSWER).collect();
     let next = position.saturating_add(routes.len());
     Response::Routes { routes, next: (next < total).then_some(next as u64) }
+}
+
+/// The box's own addresses and their networks at each port, which are routes, but for link-local ones.
+fn networks(router: &Router) -> impl Iterator<Item = (PortId, IpNet)> {
+    let own = router.ports().flat_map(|port| router.networks(port).map(move |own| (port, own)));
+    let own = own.filter(|(_, (own, _))| !is_link_local(*own));
+    own.filter_map(|(port, (own, length))| Some((port, IpNet::new(own, length).ok()?)))
 }
 
 /// A route that is followed.

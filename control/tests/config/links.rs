@@ -34,6 +34,19 @@ fn the_box_itself_is_local() {
 }
 
 #[test]
+fn routes_are_followed_where_a_host_side_is() {
+    let file = |host: &str| {
+        format!(
+            "version: 1\ninterfaces: {{a: {{device: 'vdev:net_null0', addresses: [10.0.0.1/24]{host}}}}}\nroutes: {{follow: host}}"
+        )
+    };
+    assert!(parse(&file(", host: true")).is_ok());
+    let message = refusal(&file(""));
+    assert!(message.contains("no interface has a host side whose routes could be followed"), "{message}");
+    assert!(message.contains("give one `host: true`"), "{message}");
+}
+
+#[test]
 fn routes_and_neighbours_are_on_a_link() {
     let file = |rest: &str| {
         let interface = "{device: 'vdev:net_null0', addresses: [10.0.0.1/24]}";

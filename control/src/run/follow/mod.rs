@@ -63,7 +63,7 @@ pub fn start(
         {
             return warn!("routes: the network namespace {namespace} cannot be followed: {why}");
         }
-        while let Err(why) = follow(&ports, &mut tell) {
+        while let Err(why) = follow(&ports, WAITING_BYTES, &mut tell) {
             warn!("routes: the kernel cannot be followed: {why}");
             thread::sleep(AFTER_FAILURE);
         }
@@ -71,13 +71,13 @@ pub fn start(
     thread::Builder::new().name("control-routes".to_owned()).spawn(follow).map(drop)
 }
 
-/// Follows until nobody wants to know any more.
-fn follow(ports: &Ports, tell: &mut impl FnMut(Followed) -> bool) -> io::Result<()> {
+/// Follows until nobody wants to know any more; so many bytes of messages wait.
+fn follow(ports: &Ports, waiting_bytes: i32, tell: &mut impl FnMut(Followed) -> bool) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (mut connection, kernel, mut messages) = new_multicast_connection(&GROUPS)?;
         // The kernel's own limit is a smaller one, and good enough.
-        let _ = connection.socket_mut().socket_mut().set_rx_buf_sz(WAITING_BYTES);
+        let _ = connection.socket_mut().socket_mut().set_rx_buf_sz(waiting_bytes);
         tokio::spawn(connection);
         let mut stack = Stack::ask(&kernel, ports).await?;
         while tell(stack.followed()) {
@@ -208,4 +208,60 @@ impl Stack {
 
 const fn unknown(is_so: bool) -> Change {
     if is_so { Change::Unknown } else { Change::None }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::process::Command;
+
+    use nix::sched::{CloneFlags, unshare};
+    use sluice_conntrack::PortId;
+
+    use super::*;
+
+    const ROUTES: usize = 3000;
+
+    fn ip(arguments: &str) {
+        assert!(Command::new("ip").args(arguments.split(' ')).status().unwrap().success(), "ip {arguments}");
+    }
+
+    /// Messages that the kernel has no room for are lost, and it says so (ENOBUFS).
+    #[test]
+    fn what_was_lost_is_asked_for_again() {
+        let follow = || {
+            // This thread and what it starts.
+            if unshare(CloneFlags::CLONE_NEWNET).is_err() {
+                return eprintln!("skipped: network namespaces need root");
+            }
+            ip("link add outside type veth peer name other");
+            ip("address add 203.0.113.1/24 dev outside");
+            ip("link set outside up");
+            ip("link set other up");
+            let shown = Command::new("ip").args(["-o", "link", "show", "outside"]).output().unwrap();
+            let shown = String::from_utf8(shown.stdout).unwrap();
+            let index = shown.split(':').next().unwrap().parse().unwrap();
+            let ports = Ports::from([(index, PortId(0))]);
+            let directory = tempfile::tempdir().unwrap();
+            let batch = directory.path().join("batch");
+            let mut lines = String::new();
+            for n in 0..ROUTES {
+                writeln!(lines, "route add 100.{}.{}.0/24 via 203.0.113.2", 64 + n / 256, n % 256).unwrap();
+            }
+            std::fs::write(&batch, lines).unwrap();
+            let mut told = 0;
+            let tell = &mut |followed: Followed| {
+                told += 1;
+                if told == 1 {
+                    // Nobody reads meanwhile.
+                    ip(&format!("-batch {}", batch.display()));
+                }
+                assert!(told < 1000, "{} routes of {ROUTES}", followed.routes.len());
+                followed.routes.len() < ROUTES
+            };
+            // As it is followed again after any failure.
+            while super::follow(&ports, 4096, tell).is_err() {}
+        };
+        thread::spawn(follow).join().unwrap();
+    }
 }
