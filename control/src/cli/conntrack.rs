@@ -279,11 +279,16 @@ impl ConntrackArgs {
         }
     }
 
+    /// The connection that is made, and whether by `-A`.
+    pub(super) fn made(&self) -> Option<Result<(NewConnection, bool), String>> {
+        Some(self.new_connection()?.map(|new| (new, self.command.add)))
+    }
+
     /// The connection that `-I` or `-A` makes.
     ///
     /// # Errors
     /// What of it is missing, or cannot be.
-    pub(super) fn new_connection(&self) -> Option<Result<NewConnection, String>> {
+    fn new_connection(&self) -> Option<Result<NewConnection, String>> {
         if !self.command.makes() || self.table != Table::Conntrack {
             return None;
         }
@@ -304,7 +309,7 @@ impl ConntrackArgs {
             return entries::create(socket, new.map_err(Failure::Other)?, self.command.add);
         }
         match &self.command {
-            ConntrackCommand { load_file: Some(path), .. } => load::load(socket, path),
+            ConntrackCommand { load_file: Some(path), .. } => load::load(socket, path, Self::made),
             ConntrackCommand { get: true, .. } => entries::get(socket, &filter, self.output),
             ConntrackCommand { delete: true, .. } => entries::delete(socket, &filter, self.output),
             ConntrackCommand { flush: true, .. } => entries::flush(socket),

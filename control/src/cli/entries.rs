@@ -5,7 +5,6 @@ use std::io::{self, BufWriter, Write};
 use sluice_conntrack::listing::{XML_BEGIN, XML_END};
 
 use super::ask::{Failure, Socket, unexpected};
-use super::load;
 use crate::config::Seconds;
 use crate::listing::{Format, Listing};
 use crate::output::say;
@@ -88,7 +87,7 @@ pub(super) fn flush(socket: &Socket) -> Result<(), Failure> {
 
 /// `-I`, and `-A`, which is content where there is one.
 pub(super) fn create(socket: &Socket, new: NewConnection, is_add: bool) -> Result<(), Failure> {
-    let is_new = load::create(&mut Client::connect(&socket.path)?, new, is_add)?;
+    let is_new = create_by(&mut Client::connect(&socket.path)?, new, is_add)?;
     done(usize::from(is_new), "created");
     Ok(())
 }
@@ -163,5 +162,15 @@ fn page_by_page(
             Some(next) => from = next,
             None => return Ok(answered),
         }
+    }
+}
+
+/// Has a connection made. True where there is none of its tuple yet; whoever only wants it to be there (`-A`) is content if there is.
+pub(super) fn create_by(client: &mut Client, new: NewConnection, is_add: bool) -> Result<bool, Failure> {
+    match client.ask(&Request::CreateEntry(new))? {
+        Response::EntryCreated => Ok(true),
+        Response::EntryExists if is_add => Ok(false),
+        Response::EntryExists => Err(Failure::Other("such conntrack exists, try -U to update".to_owned())),
+        _ => Err(unexpected()),
     }
 }

@@ -4,32 +4,32 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 
-use clap::{Args, Command, FromArgMatches};
+use clap::{Args, Command};
 
-use super::ask::{Failure, Socket, unexpected};
-use super::conntrack::ConntrackArgs;
+use super::ask::{Failure, Socket};
 use super::entries;
 use crate::output::say;
-use crate::socket::protocol::{Request, Response};
 use crate::socket::{Client, ClientError, NewConnection};
 
 /// Makes the connections of a file, or of standard input where its name is `-`: each line has the options of `-A` or `-I`. A line that
-/// cannot be done is told, and those behind it are done.
-pub(super) fn load(socket: &Socket, path: &str) -> Result<(), Failure> {
+/// cannot be done is told, and those behind it are done. `made` is the connection that options make, and whether by `-A`.
+pub(super) fn load<A: Args>(socket: &Socket, path: &str, made: Made<A>) -> Result<(), Failure> {
     let unread = |error: io::Error| Failure::Other(format!("{path}: {error}"));
     let input: Box<dyn BufRead> = match path {
         "-" => Box::new(io::stdin().lock()),
         _ => Box::new(BufReader::new(File::open(path).map_err(unread)?)),
     };
     let mut client = Client::connect(&socket.path)?;
-    let mut parser = parser();
+    let mut parser = parser::<A>();
     let (mut created, mut refused) = (0, 0);
     for (number, line) in (1..).zip(input.lines()) {
         let line = line.map_err(unread)?;
         if line.trim_start().starts_with('#') || line.trim().is_empty() {
             continue;
         }
-        match parse(&mut parser, &line).and_then(|(new, is_add)| create(&mut client, new, is_add)) {
+        match parse(&mut parser, &line, made)
+            .and_then(|(new, is_add)| entries::create_by(&mut client, new, is_add))
+        {
             Ok(is_new) => created += usize::from(is_new),
             Err(Failure::Daemon(error @ (ClientError::Unreachable(..) | ClientError::Broken(..)))) => {
                 entries::done(created, "created");
@@ -45,43 +45,37 @@ pub(super) fn load(socket: &Socket, path: &str) -> Result<(), Failure> {
     if refused == 0 { Ok(()) } else { Err(Failure::Other(format!("{refused} lines of {path} were refused"))) }
 }
 
-/// Has a connection made. True where there is none of its tuple yet; whoever only wants it to be there (`-A`) is content if there is.
-pub(super) fn create(client: &mut Client, new: NewConnection, is_add: bool) -> Result<bool, Failure> {
-    match client.ask(&Request::CreateEntry(new))? {
-        Response::EntryCreated => Ok(true),
-        Response::EntryExists if is_add => Ok(false),
-        Response::EntryExists => Err(Failure::Other("such conntrack exists, try -U to update".to_owned())),
-        _ => Err(unexpected()),
-    }
-}
+/// The connection that options make, and whether by `-A`; `None` where they make none.
+pub(super) type Made<A> = fn(&A) -> Option<Result<(NewConnection, bool), String>>;
 
 /// What reads lines.
-fn parser() -> Command {
-    ConntrackArgs::augment_args(Command::new("conntrack").no_binary_name(true).disable_help_flag(true))
+fn parser<A: Args>() -> Command {
+    A::augment_args(Command::new("conntrack").no_binary_name(true).disable_help_flag(true))
 }
 
 /// The connection that a line has made, and whether by `-A`.
-fn parse(parser: &mut Command, line: &str) -> Result<(NewConnection, bool), Failure> {
+fn parse<A: Args>(parser: &mut Command, line: &str, made: Made<A>) -> Result<(NewConnection, bool), Failure> {
     let problem = |error: clap::Error| {
         let message = error.to_string();
         let first = message.lines().next().unwrap_or_default();
         Failure::Other(first.strip_prefix("error: ").unwrap_or(first).to_owned())
     };
     let matches = parser.try_get_matches_from_mut(line.split_ascii_whitespace()).map_err(problem)?;
-    let args = ConntrackArgs::from_arg_matches(&matches).map_err(problem)?;
-    let Some(new) = args.new_connection() else {
-        return Err(Failure::Other("a line makes an entry: -A or -I, and its tuple".to_owned()));
-    };
-    Ok((new.map_err(Failure::Other)?, args.command.add))
+    match made(&A::from_arg_matches(&matches).map_err(problem)?) {
+        Some(made) => made.map_err(Failure::Other),
+        None => Err(Failure::Other("a line makes an entry: -A or -I, and its tuple".to_owned())),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::conntrack::ConntrackArgs;
     use sluice_conntrack::entry::Status;
 
     fn parsed(line: &str) -> Result<(NewConnection, bool), String> {
-        parse(&mut parser(), line).map_err(|failure| failure.to_string())
+        parse(&mut parser::<ConntrackArgs>(), line, ConntrackArgs::made)
+            .map_err(|failure| failure.to_string())
     }
 
     #[test]
