@@ -28,6 +28,8 @@ pub(super) enum Type {
     Bits(u32),
     /// INTEGER, by the largest less the smallest.
     Integer(u32),
+    /// INTEGER whose value is wanted.
+    Number(u32),
     /// OCTET STRING, and what is encoded as one: OBJECT IDENTIFIER.
     Octets(Size),
     /// A string of characters that have so many bits each.

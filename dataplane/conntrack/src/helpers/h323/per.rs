@@ -93,7 +93,8 @@ impl Reader<'_> {
         match *of {
             Type::Null => Ok(()),
             Type::Bits(bits) => self.bits(bits).map(drop),
-            Type::Integer(range) => {
+            Type::Integer(range) => self.integer(range).map(drop),
+            Type::Number(range) => {
                 let value = self.integer(range)?;
                 match mark {
                     Some(mark) => findings.push(Finding { mark, value: Value::Number(value) }),
@@ -305,4 +306,111 @@ impl Reader<'_> {
 /// The described addition of this number.
 fn find_addition(described: &'static [(usize, Type)], number: usize) -> Option<&'static Type> {
     described.iter().find(|(known, _)| *known == number).map(|(_, of)| of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::grammar::{
+        BOOLEAN, BYTE, EXTENSIBLE, LONG, NON_STANDARD, SHORT, TRANSPORT_ADDRESS, list,
+    };
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECONDS: Type = Type::Marked(Mark::TimeToLive, &Type::Number(u32::MAX));
+    const ADDRESS: Type = Type::Marked(Mark::Ras, &TRANSPORT_ADDRESS);
+
+    fn found(bytes: &[u8], of: &Type) -> Result<Vec<Value>, Stop> {
+        find(bytes, 0, of).map(|found| found.as_slice().iter().map(|finding| finding.value).collect())
+    }
+
+    #[test]
+    fn integers_take_as_many_bits_or_bytes_as_their_range_needs() {
+        let reads = |range: u32, bytes: &[u8]| {
+            let mut reader = Reader { bytes, bit: 1, steps: 1 };
+            reader.integer(range).map(|value| (value, reader.bit))
+        };
+        let bytes = [0b0101_1000, 0x12, 0x34, 0x56, 0x78];
+        for (range, value, bit) in [
+            (0, 0, 1),
+            (1, 1, 2),
+            (2, 2, 3),
+            (254, 0b1011_0000, 9),
+            (255, 0x12, 16),
+            (256, 0x1234, 24),
+            (65_535, 0x1234, 24),
+            (65_536, 0x12_3456, 32),
+            (u32::MAX, 0x12_3456, 32),
+        ] {
+            assert_eq!(reads(range, &bytes), Ok((value, bit)), "{range}");
+        }
+        assert_eq!(reads(u32::MAX, &bytes[..3]), Err(Stop::Malformed));
+    }
+
+    #[test]
+    fn lengths_fit_in_what_is_left() {
+        for (bytes, whole) in [
+            (&[2, 9, 9][..], Ok(vec![])),
+            (&[0x80, 2, 9, 9], Ok(vec![])),
+            (&[3, 9, 9], Err(Stop::Malformed)),
+            (&[0xbf, 0xff, 9], Err(Stop::Malformed)),
+            (&[0xc1, 9], Err(Stop::TooMuch)),
+            (&[], Err(Stop::Malformed)),
+        ] {
+            assert_eq!(found(bytes, &Type::Octets(Size::ANY)), whole, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_additions_are_passed_over_and_known_ones_read() {
+        const OF: Type = Type::Sequence(&[Field::Required(BOOLEAN)], Some(&[(2, SECONDS)]));
+        // Extended, TRUE, four additions, of which the first and the third are there.
+        let bytes = [0b1100_0001, 0b1101_0000, 2, 9, 9, 2, 0, 7];
+        assert_eq!(found(&bytes, &OF), Ok(vec![Value::Number(7)]));
+        assert_eq!(found(&bytes[..7], &OF), Err(Stop::Malformed));
+        // More than 64.
+        assert_eq!(found(&[0b1110_0000, 80], &OF), Err(Stop::TooMuch));
+    }
+
+    #[test]
+    fn an_address_is_found_where_it_stands_and_no_number_of_another_kind() {
+        let endpoint = |at, address_bytes| Ok(vec![Value::Endpoint { at, address_bytes }]);
+        assert_eq!(found(&[0, 10, 0, 0, 2, 0x13, 0x88], &ADDRESS), endpoint(1, 4));
+        assert_eq!(found(&[[0x30].as_slice(), &[1; 18]].concat(), &ADDRESS), endpoint(1, 16));
+        assert_eq!(found(&[0, 10, 0, 0, 2, 0x13], &ADDRESS), Err(Stop::Malformed));
+        assert_eq!(found(&[0x64, 9, 1, 0, 61, 1, 0x11], &ADDRESS), Ok(vec![]), "one that is not standard");
+        assert_eq!(found(&[0x70], &ADDRESS), Err(Stop::Malformed), "no such kind");
+    }
+
+    #[test]
+    fn h323_h2_steps_and_findings_are_bounded() {
+        const LISTS: Type = list(&list(&Type::Null));
+        let nothings = [vec![0xbf, 0xff], [0xbf, 0xff].repeat(20)].concat();
+        assert_eq!(found(&nothings, &LISTS), Err(Stop::TooMuch));
+        let addresses = |count: u8| [vec![count], [0, 10, 0, 0, 2, 0x13, 0x88].repeat(count.into())].concat();
+        const MANY: Type = list(&ADDRESS);
+        assert_eq!(found(&addresses(64), &MANY).map(|found| found.len()), Ok(64));
+        assert_eq!(found(&addresses(65), &MANY), Err(Stop::TooMuch));
+    }
+
+    proptest! {
+        /// Whatever the bytes are, what is found lies in them.
+        #[test]
+        fn anything_is_read_or_not(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            const OF: [Type; 6] = [
+                super::super::signalling::USER_INFORMATION,
+                super::super::control::MESSAGE,
+                super::super::ras::MESSAGE,
+                Type::Sequence(&[Field::Optional(LONG), Field::Optional(BYTE), Field::Required(SHORT)], EXTENSIBLE),
+                list(&NON_STANDARD),
+                list(&ADDRESS),
+            ];
+            for of in &OF {
+                for value in found(&bytes, of).unwrap_or_default() {
+                    if let Value::Endpoint { at, address_bytes } = value {
+                        prop_assert!(at + address_bytes + 2 <= bytes.len());
+                    }
+                }
+            }
+        }
+    }
 }

@@ -78,7 +78,7 @@ const SIGNAL_ADDRESS: Type = Marked(Mark::Signalling, &TRANSPORT_ADDRESS);
 const PEER_ADDRESS: Type = Marked(Mark::Peer, &TRANSPORT_ADDRESS);
 
 /// TimeToLive, INTEGER (1..4294967295), as the second addition of a registration.
-const WITH_TIME_TO_LIVE: Additions = Some(&[(1, Marked(Mark::TimeToLive, &Integer(u32::MAX - 1)))]);
+const WITH_TIME_TO_LIVE: Additions = Some(&[(1, Marked(Mark::TimeToLive, &Type::Number(u32::MAX - 1)))]);
 
 /// GatekeeperRequest: requestSeqNum, protocolIdentifier, nonStandardData, rasAddress. Nothing behind it matters.
 const GATEKEEPER_REQUEST: Type = Sequence(
