@@ -2,8 +2,8 @@
 """Writes what the fuzzers begin with, from captures: seeds.py DIR PCAP ...
 
 DIR/parse gets one frame a file, DIR/shard runs of frames as orders to a shard (see src/shard.rs), DIR/helpers what an FTP, IRC, RTSP,
-SANE or SIP client and its server may say and how it is cut (see src/control.rs), what TFTP ends may send (see src/requests.rs) and those
-of Amanda, SIP, talk and ntalk (see src/dialogues.rs), and
+SANE, SIP or H.323 client and its server may say and how it is cut (see src/control.rs), what TFTP ends may send (see src/requests.rs) and those
+of Amanda, SIP, talk, ntalk and RAS (see src/dialogues.rs), and
 DIR/fragments what may become of datagrams that come in fragments (see src/datagrams.rs).
 """
 import pathlib
@@ -211,8 +211,38 @@ SIP_STREAM = {
     "sip-tcp-forked": say(0, 10, 12, 13) + send(0, 240) + say(0, 1, 2, 6, end=1) + send(0, 230, end=1) + ACKNOWLEDGE,
     "sip-tcp-is-http": say(11, 0, 1, 2, 3) + send(0, 17) + send(17, 228) + ACKNOWLEDGE,
 }
+# The same of Q.931 (src/h323.rs): a Setup takes 149 bytes, one with fast start 195, a Connect 105.
+Q931 = {
+    "q931-call": say(0) + send(0, 149) + say(0, 2, end=1) + send(0, 192, end=1) + say(5) + send(149, 62) + ACKNOWLEDGE,
+    "q931-fast-start": say(1) + send(0, 195) + say(3, end=1) + send(0, 151, end=1) + ACKNOWLEDGE,
+    "q931-cut-at-each-byte": say(0) + b"".join(send(at, 1) for at in range(149)) + send(0, 149) + ACKNOWLEDGE,
+    "q931-cut-and-whole-again": say(0, 5) + send(0, 60) + send(60, 89) + send(0, 60) + send(149, 62) + ACKNOWLEDGE,
+    "q931-several": say(6, 0, 6, 4) + send(0, 255) + send(255, 30) + say(8, 1, 2, end=1) + send(0, 197, end=1) + ACKNOWLEDGE,
+    "q931-sent-again": (say(0) + send(0, 149)) * 2 + send(149, 149) + ACKNOWLEDGE,
+    "q931-forwarded": say(2, 3, 8) + send(0, 146) + send(146, 149) + say(13, end=1) + send(0, 105, end=1) + ACKNOWLEDGE,
+    "q931-progress": say(15) + send(0, 141) + say(5, 6, 4, end=1) + send(0, 253, end=1) + send(253, 76, end=1) + ACKNOWLEDGE,
+    "q931-without-contents": say(11, 6, 0) + send(0, 163) + say(9, 2, end=1) + send(0, 222, end=1) + ACKNOWLEDGE,
+    "q931-malformed": say(12, 0) + send(0, 160) + say(10, 2, end=1) + send(0, 112, end=1) + ACKNOWLEDGE,
+    "q931-lengths": say(13, 0) + send(0, 153) + say(11, 2, end=1) + send(0, 114, end=1) + ACKNOWLEDGE,
+    "q931-too-long": say(14, 0) + send(0, 153) + say(0) + send(153, 149) + ACKNOWLEDGE,
+    "q931-is-http": say(7, 0) + send(0, 17) + send(17, 149) + ACKNOWLEDGE,
+    "q931-times-out": say(0) + send(0, 149) + b"\xfb" + send(0, 149) + ACKNOWLEDGE,
+}
+# The same of H.245: an OpenLogicalChannel takes 23 bytes, or with media 30, its acknowledgement 27, one for T.120 46.
+H245 = {
+    "h245-channels": say(0, 1) + send(0, 37) + say(0, 2, end=1) + send(0, 57, end=1) + say(4) + send(37, 27) + ACKNOWLEDGE,
+    "h245-t120": say(3, 3) + send(0, 92) + say(3, end=1) + send(0, 46, end=1) + ACKNOWLEDGE,
+    "h245-cut-at-each-byte": say(2) + b"".join(send(at, 1) for at in range(30)) + send(0, 30) + ACKNOWLEDGE,
+    "h245-cut-and-whole-again": say(2, 4) + send(0, 20) + send(20, 37) + send(0, 20) + ACKNOWLEDGE,
+    "h245-nine-channels": say(*[1, 2, 4] * 3) + send(0, 240) + ACKNOWLEDGE,
+    "h245-ports": say(5, 6, 7, 1) + send(0, 96) + say(5, 6, 11, end=1) + send(0, 77, end=1) + ACKNOWLEDGE,
+    "h245-odd": say(8, 10, 11, 1) + send(0, 84) + say(7, 14, 10, 0, end=1) + send(0, 87, end=1) + ACKNOWLEDGE,
+    "h245-without-an-end": say(12, 1) + send(0, 32) + say(12, 0, end=1) + send(0, 35, end=1) + ACKNOWLEDGE,
+    "h245-lengths": say(14, 1) + send(0, 27) + say(9, 0, end=1) + send(0, 31, end=1) + ACKNOWLEDGE,
+    "h245-is-http": say(13, 1) + send(0, 16) + send(16, 23) + say(13, 0, end=1) + send(0, 29, end=1) + ACKNOWLEDGE,
+}
 # What three bits of the first byte say of the protocol.
-TALKS = [CONTROL, IRC, RTSP, SANE, PPTP, SIP_STREAM]
+TALKS = [CONTROL, IRC, RTSP, SANE, PPTP, SIP_STREAM, Q931, H245]
 SESSIONS = [(name, number << 5, orders) for number, talk in enumerate(TALKS) for name, orders in talk.items()]
 for name, talk, orders in SESSIONS:
     # Classic and Linux, plain and translated, from the handshake on and picked up; across the wrap of sequence numbers or not.
@@ -303,4 +333,19 @@ SIP = {
 }
 for name, orders in SIP.items():
     for choice in range(48, 52):
+        (directory / "helpers" / f"{name}.{choice}").write_bytes(bytes([choice]) + orders)
+
+# What ends of RAS may do.
+RAS = {
+    "ras-registered": says(0) + says(0, end=1) + says(1) + says(2, end=1) + bytes([WAIT | 2]) + says(2) + says(3, end=1),
+    "ras-refused": says(1) + says(4, end=1) + says(1) + says(6) + says(7, end=1) + says(1) + says(9, end=1),
+    "ras-calls": says(1) + says(3) + says(5, end=1) + says(4) + says(6, end=1) + says(5) + says(8, end=1),
+    "ras-another-gatekeeper": says(0) + says(1, end=1) + says(0) + says(0, end=1),
+    "ras-others": says(7) + says(8) + says(1) + says(8, end=1),
+    "ras-cut": b"".join(edited(1, at, 255) + edited(1, at, 4, b"\xff\xff") for at in range(24)),
+    "ras-times-out": says(1) + bytes([WAIT | 15]) + says(2, end=1) + says(1),
+    "not-ras": says(9) + says(1),
+}
+for name, orders in RAS.items():
+    for choice in range(144, 148):
         (directory / "helpers" / f"{name}.{choice}").write_bytes(bytes([choice]) + orders)

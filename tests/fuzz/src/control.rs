@@ -1,8 +1,9 @@
-//! A session of FTP, IRC, RTSP, SANE, PPTP or SIP over TCP through a box with a helper, whose ends send what they say in any pieces and order, again and again.
+//! A session of FTP, IRC, RTSP, SANE, PPTP, SIP or H.323 over TCP through a box with a helper, whose ends send what they say in any pieces and order, again and again.
 //! Each byte says what happens next, and the bytes behind it say how.
 
 use crate::calls::PPTP;
 use crate::frame::{Pair, Segment};
+use crate::h323::{H245, Q931};
 use crate::orders::Orders;
 use crate::talk::{FTP, IRC, RTSP, SANE, SIP, Talk};
 use sluice_conntrack::forward::{Interface, Route, Router};
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What three bits of the first byte say of the protocol, and the first of these bits.
-const TALKS: [&Talk; 6] = [&FTP, &IRC, &RTSP, &SANE, &PPTP, &SIP];
+const TALKS: [&Talk; 8] = [&FTP, &IRC, &RTSP, &SANE, &PPTP, &SIP, &Q931, &H245];
 const TALK: u8 = 5;
 
 /// Orders: below, an end says one of its lines.
@@ -103,7 +104,7 @@ impl Control {
             awaited: 0,
         };
         let talk = TALKS[usize::from(choice >> TALK) % TALKS.len()];
-        let port = Descriptor::of(talk.helper).ports[0];
+        let port = ports(talk.helper)[0];
         let client = end("10.0.0.2:40000", &format!("{to}:{port}"), first);
         let server = end(&format!("198.51.100.2:{port}"), &format!("{seen}:40000"), first.rotate_left(7));
         let mut control =
@@ -267,10 +268,18 @@ fn configuration(preset: Preset, is_translated: bool) -> Configuration {
         });
     }
     let assignments = HelperId::ALL.map(|helper| {
-        let ports = Descriptor::of(helper).ports.iter().map(|port| *port..=*port);
+        let ports = ports(helper).iter().map(|port| *port..=*port);
         let on = Match { destination_ports: ports.collect(), ..Match::default() };
         Assignment { helper, on, loose: false }
     });
     configuration.helpers = Helpers::new(assignments.to_vec());
     configuration
+}
+
+/// The ports of a helper. That of H.245, which has none of its own, is the next one to that of Q.931.
+const fn ports(helper: HelperId) -> &'static [u16] {
+    match Descriptor::of(helper).ports {
+        [] => &[1721],
+        ports => ports,
+    }
 }

@@ -3,16 +3,17 @@
 
 use crate::control::{Choice, choose};
 use crate::frame::Pair;
+use crate::h323::RAS;
 use crate::orders::Orders;
 use sluice_conntrack::settings::Preset;
 use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{DropReason, Instant, PortId, Shard, State, Verdict, wire};
 use std::time::Duration;
 
-/// The bit of the first byte that says that it goes by this file, and the first of two that say what is spoken.
+/// The bit of the first byte that says that it goes by this file, and the first of three that say what is spoken.
 pub(crate) const CHOICE: u8 = 16;
 const PROTOCOL: u8 = 5;
-const PROTOCOLS: [&Protocol; 4] = [&AMANDA, &SIP, &TALK, &NTALK];
+const PROTOCOLS: [&Protocol; 5] = [&AMANDA, &SIP, &TALK, &NTALK, &RAS];
 
 /// Orders: below, an end sends one of its texts.
 const EDIT: u8 = 0x40;
@@ -23,12 +24,12 @@ const WAIT: u8 = 0xf0;
 const MAX_BYTES: usize = 1400;
 
 /// What is spoken.
-struct Protocol {
-    port: u16,
+pub(crate) struct Protocol {
+    pub(crate) port: u16,
     /// What each end says.
-    texts: [&'static [&'static [u8]]; 2],
+    pub(crate) texts: [&'static [&'static [u8]]; 2],
     /// Connections that one may expect, at most.
-    max_expectations: usize,
+    pub(crate) max_expectations: usize,
 }
 
 const AMANDA: Protocol = Protocol {
@@ -150,7 +151,7 @@ struct Dialogue {
 pub(crate) fn play(bytes: &[u8]) {
     let mut orders = Orders(bytes);
     let choice = orders.byte();
-    let mut dialogue = Dialogue::new(choice, PROTOCOLS[usize::from(choice >> PROTOCOL & 3)]);
+    let mut dialogue = Dialogue::new(choice, PROTOCOLS[usize::from(choice >> PROTOCOL) % PROTOCOLS.len()]);
     while let Some(order) = orders.next() {
         let end = usize::from(order & 1);
         let texts = dialogue.protocol.texts[end];

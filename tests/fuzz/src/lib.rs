@@ -9,6 +9,7 @@ mod dialogues;
 #[path = "../../../dataplane/conntrack/tests/common/frame.rs"]
 #[allow(dead_code, reason = "tests make more kinds of packets")]
 mod frame;
+mod h323;
 mod middlebox;
 mod orders;
 mod requests;

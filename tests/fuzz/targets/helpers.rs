@@ -1,4 +1,4 @@
-//! A session of FTP, IRC, RTSP, SANE, PPTP or SIP whose ends send in any pieces and order, requests of TFTP and their answers, or datagrams that announce
+//! A session of FTP, IRC, RTSP, SANE, PPTP, SIP or H.323 whose ends send in any pieces and order, requests of TFTP and their answers, or datagrams that announce
 //! connections, through a box with helpers.
 #![no_main]
 

@@ -2,6 +2,7 @@
 //! connection and its data connection land on.
 
 mod amanda;
+mod h323;
 mod irc;
 mod pptp;
 mod rtsp;
@@ -33,6 +34,13 @@ pub struct Seen {
     pub seq: u32,
     pub ack: u32,
     pub text: String,
+}
+
+impl Seen {
+    /// What it says, where that is no text.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.text.chars().map(|byte| byte as u8).collect()
+    }
 }
 
 /// A box with this policy and translation, and with a helper on its ports.
@@ -84,12 +92,17 @@ impl World {
         Some(Seen { pair: Pair { source, destination }, seq: number(4), ack: number(8), text })
     }
 
-    pub fn says(&mut self, port: PortId, pair: Pair, [seq, ack]: [u32; 2], text: &str) -> Seen {
+    pub fn says(&mut self, port: PortId, pair: Pair, numbers: [u32; 2], text: &str) -> Seen {
+        self.says_bytes(port, pair, numbers, text.as_bytes())
+    }
+
+    /// The same of what need not be text.
+    pub fn says_bytes(&mut self, port: PortId, pair: Pair, [seq, ack]: [u32; 2], text: &[u8]) -> Seen {
         let segment = Segment { flags: 0x18, seq, ack, ..Segment::default() };
         let mut packet = pair.segment(&segment);
-        packet.l4.extend_from_slice(text.as_bytes());
+        packet.l4.extend_from_slice(text);
         let seen = self.pass(port, &packet);
-        seen.unwrap_or_else(|| panic!("{text} passes: {:?}", self.cluster.outside.drops))
+        seen.unwrap_or_else(|| panic!("{text:?} passes: {:?}", self.cluster.outside.drops))
     }
 }
 
