@@ -5,6 +5,7 @@ mod box_under_test;
 mod calls;
 mod commands;
 mod cores;
+mod daemons;
 mod devices;
 mod entries;
 mod events;

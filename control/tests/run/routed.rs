@@ -15,6 +15,10 @@ policy:
   rules: [{ state: [established, related], action: accept }, { in: inside, state: new, action: accept }]";
 
 fn start(row: &Row, workers: &str) -> BoxUnderTest {
+    start_with(row, workers, INTERFACES)
+}
+
+fn start_with(row: &Row, workers: &str, interfaces: &str) -> BoxUnderTest {
     let [client, middle, server] = row.namespaces();
     // The box answers neighbour discovery, not the kernel that lends it the cables.
     middle.tell("sysctl", "-qw net.ipv6.conf.all.disable_ipv6=1");
@@ -25,7 +29,7 @@ fn start(row: &Row, workers: &str) -> BoxUnderTest {
     let config = format!(
         "version: 1
 system: {{ cores: {{ control: 0, workers: [{workers}] }}, memory: {{ hugepages: 512M }} }}
-interfaces: {INTERFACES}
+interfaces: {interfaces}
 conntrack: {{ max-entries: 1K }}
 {POLICY}
 "
@@ -90,4 +94,28 @@ fn hosts_see(test: &str, workers: &str) {
         daemon.tell("routes").lines().next(),
         Some("10.0.0.0/24 dev inside proto kernel src 10.0.0.1")
     );
+}
+
+/// Of both families, by a reverse path filter inside.
+#[test]
+fn spoofed_sources_do_not_pass() {
+    let row = Row::new("spoofed", &["10.0.0.2/24", "fd00:1::2/64"], &["203.0.113.2/24", "2001:db8:2::2/64"]);
+    let Some(row) = row else { return };
+    let interfaces = INTERFACES.replacen("addresses:", "rp-filter: strict, addresses:", 1);
+    let daemon = start_with(&row, "0", &interfaces);
+    let [client, _, _] = row.namespaces();
+    let dropped = || {
+        let told = daemon.tell("drops");
+        let line = told.lines().find(|line| line.split_whitespace().next() == Some("rp-filter"));
+        line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0_u64)
+    };
+    for (own, server) in [("192.0.2.9", "203.0.113.2"), ("3fff::9", "2001:db8:2::2")] {
+        let hears = |rest: &str| client.run("ping", &format!("-n -c 1 -W 1 {rest}{server}")).status.success();
+        wait_for("an honest host", || hears(""));
+        let before = dropped();
+        client.tell("ip", &format!("address add {own} dev lo"));
+        assert!(!hears(&format!("-I {own} ")));
+        wait_for("the drop", || dropped() > before);
+        assert!(daemon.tell(&format!("conntrack -L -s {own}")).is_empty());
+    }
 }

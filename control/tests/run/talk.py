@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Hosts of two users of ntalk: talk.py called ADDRESS, or talk.py caller OWN_ADDRESS ADDRESS_OF_THE_CALLED.
 
-The caller has the daemon of the called one announce him. The called one looks up the invitation at the caller's daemon, and
-calls the caller, who says what he gets back. All are one program on either host: its daemon, and the user's client.
+The caller has the daemon of the called one announce him, and, as talk does, announce him again. Then the called one looks up the
+invitation at the caller's daemon, and calls the caller, who says what he gets back. All are one program on either host: its
+daemon, and the user's client.
 """
 import socket
 import struct
@@ -34,14 +35,14 @@ def address(message, number):
 
 def datagrams(own, port=0):
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    udp.settimeout(1)
+    udp.settimeout(3)
     udp.bind((own, port))
     return udp
 
 
-def ask(udp, daemon, kind, talk):
+def ask(udp, daemon, kind, talk, number=1):
     """Has a daemon answer, which answers to the address that it is told; as talk does, asks again until it does."""
-    head, addresses = HEAD.pack(VERSION, kind, 0, 0, 1), sockaddr(talk) + sockaddr(udp.getsockname())
+    head, addresses = HEAD.pack(VERSION, kind, 0, 0, number), sockaddr(talk) + sockaddr(udp.getsockname())
     for _ in range(20):
         udp.sendto(head + addresses + REST.pack(1, b"alice", b"bob", b""), daemon)
         try:
@@ -54,13 +55,15 @@ def ask(udp, daemon, kind, talk):
 
 
 def serve(udp, invitation, announced):
-    """A daemon: tells of an invitation, and has those called who are announced."""
+    """A daemon: tells of an invitation, and has those called, once, who are announced a second time."""
+    called = False
     while True:
         request, sender = udp.recvfrom(1500)
-        kind = HEAD.unpack_from(request)[1]
+        _, kind, _, _, number = HEAD.unpack_from(request)
         assert address(request, 1) == sender, "it is answered where it comes from"
         udp.sendto(HEAD.pack(VERSION, kind, SUCCESS, 0, 1) + sockaddr(invitation), sender)
-        if kind == ANNOUNCE:
+        if kind == ANNOUNCE and number > 1 and not called:
+            called = True
             announced(address(request, 0)[0])
 
 
@@ -77,12 +80,14 @@ def called(own):
 
 def caller(own, other):
     listener = socket.create_server((own, 0))
-    listener.settimeout(10)
+    listener.settimeout(60)
     daemon = datagrams(own, PORT)
     daemon.settimeout(None)
     where = listener.getsockname()
     threading.Thread(target=serve, args=(daemon, where, None), daemon=True).start()
-    ask(datagrams(own), (other, PORT), ANNOUNCE, where)
+    udp = datagrams(own)
+    for number in (1, 2):
+        ask(udp, (other, PORT), ANNOUNCE, where, number)
     talk, _ = listener.accept()
     talk.sendall(b"hello")
     assert talk.recv(1500) == b"hello"
