@@ -67,8 +67,8 @@ impl FullTable {
         };
         let [inside, outside] = &self.ipv4;
         let ipv4 = [(INSIDE, inside), (OUTSIDE, outside)].into_iter().flat_map(|(port, prefixes)| {
-            (0..).zip(prefixes).map(move |(n, prefix)| {
-                let gateway = [10, 0, port.0, 2 + n % GATEWAYS];
+            (0..GATEWAYS).cycle().zip(prefixes).map(move |(n, prefix)| {
+                let gateway = [10, 0, port.0, 2 + n];
                 Route::by(*prefix, port, Some(gateway.into()))
             })
         });
