@@ -64,14 +64,14 @@ fn process(mut driver: Driver) -> Driver {
 }
 
 #[library_benchmark(setup = open)]
-#[bench::plain(args = (PLAIN), config = at_most(1004))]
-#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(1004))]
-#[bench::routed(args = (PLAIN.with_way(Way::Routed)))]
-#[bench::host_port(args = (PLAIN.with_way(Way::RoutedBesideHost)))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(1237))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(1283))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(1281))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(1282))]
+#[bench::plain(args = (PLAIN), config = at_most(996))]
+#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(996))]
+#[bench::routed(args = (PLAIN.with_way(Way::Routed)), config = at_most(1267))]
+#[bench::host_port(args = (PLAIN.with_way(Way::RoutedBesideHost)), config = at_most(1267))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(1222))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(1268))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(1266))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(1267))]
 fn established(driver: Driver) -> Driver {
     process(driver)
 }
@@ -86,19 +86,19 @@ fn control(helpers: Helped) -> Driver {
 }
 
 #[library_benchmark(setup = control)]
-#[bench::plain(args = (Helped::Nobody), config = at_most(1052))]
-#[bench::helped(args = (Helped::All), config = at_most(1634))]
+#[bench::plain(args = (Helped::Nobody), config = at_most(1041))]
+#[bench::helped(args = (Helped::All), config = at_most(1624))]
 fn line(driver: Driver) -> Driver {
     process(driver)
 }
 
 #[library_benchmark(setup = empty)]
-#[bench::plain(args = (PLAIN), config = at_most(1798))]
-#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(1798))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(3016))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(3193))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(3221))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(3237))]
+#[bench::plain(args = (PLAIN), config = at_most(1769))]
+#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(1769))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(2986))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(3165))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(3193))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(3208))]
 fn new(driver: Driver) -> Driver {
     process(driver)
 }

@@ -171,10 +171,12 @@ impl Helped {
         };
         // A network for documentation (RFC 5737).
         let others = [Prefix::new([192, 0, 2, 0].into(), 24)];
-        let of_others = |helper: HelperId| assignment(helper, Descriptor::of(helper).ports, &others);
+        let ports = |helper| Descriptor::of(helper).ports;
+        // One without ports is for connections that another expects.
+        let assignable = HelperId::ALL.into_iter().filter(|helper| !ports(*helper).is_empty());
         match self {
             Self::Nobody => Vec::new(),
-            Self::Others => HelperId::ALL.map(of_others).to_vec(),
+            Self::Others => assignable.map(|helper| assignment(helper, ports(helper), &others)).collect(),
             Self::All => vec![assignment(HelperId::Ftp, &[], &[])],
         }
     }
