@@ -56,6 +56,9 @@ struct Outside {
     /// Fragments that have left, but for those that no datagram can be made of.
     fragments: Vec<Received>,
     left: usize,
+    /// Fragments whose datagram the box has taken and replied to, and its other answers.
+    delivered: usize,
+    answers: usize,
     drops: [u64; DropReason::ALL.len()],
 }
 
@@ -88,10 +91,12 @@ impl Host for Around<'_> {
             let answer = (packet.port, out[..length].to_vec());
             let headers = wire::parse(&answer).expect("the box's own packets are sound");
             assert!(wire::verify_checksum(&answer, &headers), "{headers:?}");
+            self.outside.answers += 1;
         }
     }
 
     fn reply(&mut self, packet: Received) {
+        self.outside.delivered += 1;
         self.outside.left += 1;
         self.outside.fragments.push(packet);
     }
@@ -152,6 +157,8 @@ impl Middlebox {
             came: 0,
             fragments: Vec::new(),
             left: 0,
+            delivered: 0,
+            answers: 0,
             drops: [0; DropReason::ALL.len()],
         };
         Self { nodes: (0..shards).map(node).collect(), outside, now }
@@ -257,9 +264,9 @@ impl Middlebox {
 
     /// What must hold between two orders.
     pub(crate) fn check(&mut self) {
-        let Outside { packets, came, fragments, left, drops, .. } = &mut self.outside;
+        let Outside { packets, came, fragments, left, delivered, answers, drops, .. } = &mut self.outside;
         let mut held: usize = packets.iter().map(VecDeque::len).sum();
-        let (mut created, mut fragmented) = (0, 0);
+        let (mut created, mut fragmented, mut answered) = (0, 0, 0);
         for (shard, dispatcher) in &self.nodes {
             dispatcher.check_invariants().unwrap();
             let here = dispatcher.held();
@@ -267,12 +274,14 @@ impl Middlebox {
             held += here;
             created += shard.counters().fragments_created as usize;
             fragmented += shard.counters().fragmented as usize;
+            answered += shard.counters().answers as usize;
         }
         let dropped = drops.iter().sum::<u64>() as usize;
+        let replies = answered - *answers;
         assert_eq!(
-            *came + created,
-            *left + dropped + held + fragmented,
-            "each packet is out, dropped, held, or was cut into others"
+            *came + replies + created,
+            *left + dropped + *delivered + held + fragmented,
+            "each packet is out, dropped, delivered, held, or was cut into others"
         );
         for reason in DropReason::ALL {
             let counted = self.nodes.iter().map(|(shard, _)| shard.counters().drops[*reason as usize]);

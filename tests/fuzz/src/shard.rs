@@ -124,7 +124,8 @@ fn packets(shard: &mut Shard, now: Instant, frames: &mut [Verified]) {
         if let Some(length) = shard.answer(frame, verdict, &mut out) {
             let answer = (frame.0, out[..length].to_vec());
             let headers = wire::parse(&answer).expect("the box's own packets are sound");
-            let sound = matches!(headers.kind, PacketKind::Tracked | PacketKind::Error | PacketKind::Invalid(_));
+            let sound =
+                matches!(headers.kind, PacketKind::Tracked | PacketKind::Error | PacketKind::Invalid(_));
             assert!(sound && wire::verify_checksum(&answer, &headers), "{headers:?}");
         }
     }
@@ -207,9 +208,17 @@ fn nat(few: bool, random: bool) -> Nat {
 /// The router of the sample capture's networks.
 fn router() -> Router {
     let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
-    let inside =
-        Interface { addresses: vec![(ip("10.0.0.1"), 8), (ip("fd00:1::1"), 64)], mtu: 1500, ..Interface::default() };
-    let outside = Interface { addresses: vec![(ip("198.51.100.1"), 24)], mtu: 100, host: Some(StackId(0)), ..Interface::default() };
+    let inside = Interface {
+        addresses: vec![(ip("10.0.0.1"), 8), (ip("fd00:1::1"), 64)],
+        mtu: 1500,
+        ..Interface::default()
+    };
+    let outside = Interface {
+        addresses: vec![(ip("198.51.100.1"), 24)],
+        mtu: 100,
+        host: Some(StackId(0)),
+        ..Interface::default()
+    };
     let default = Route::by(Prefix::new(ip("0.0.0.0"), 0), PortId(1), Some(ip("198.51.100.2")));
     Router::new(vec![inside, outside], [default])
 }
