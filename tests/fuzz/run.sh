@@ -19,12 +19,12 @@ RUSTFLAGS=$coverage cargo build --quiet --locked --release --manifest-path tests
 
 rm -rf "$target/seeds"
 python3 tests/fuzz/seeds.py "$target/seeds" tests/captures/sample.inside.pcap tests/captures/sample.outside.pcap
-# The order in which a fuzzer goes on depends on addresses that it compares, too.
+# The order in which a fuzzer goes on depends on addresses that it compares, too, and on that of its seeds.
 fixed=()
 if setarch --addr-no-randomize true 2>/dev/null; then fixed=(setarch --addr-no-randomize); fi
 
 runs=()
-for named in parse:500000 shard:20000 helpers:20000 fragments:5000; do
+for named in parse:500000 shard:20000 helpers:5000 fragments:5000; do
     name=${named%:*}
     corpus=$target/corpus/$name
     if [ -n "$seconds" ]; then
@@ -34,9 +34,10 @@ for named in parse:500000 shard:20000 helpers:20000 fragments:5000; do
         how=(-seed=1 -runs="${named#*:}")
     fi
     mkdir -p "$corpus" "$target/found"
+    find "$target/seeds/$name" -type f | LC_ALL=C sort | paste -sd, >"$target/$name.seeds"
     "${fixed[@]}" "$target/$triple/release/$name" "${how[@]}" -timeout=60 -rss_limit_mb=2048 -max_len=4096 \
         -print_final_stats=1 -verbosity=0 -artifact_prefix="$target/found/$name-" \
-        "$corpus" "$target/seeds/$name" >"$target/$name.log" 2>&1 &
+        -seed_inputs="@$target/$name.seeds" "$corpus" >"$target/$name.log" 2>&1 &
     runs+=("$name:$!")
 done
 failed=0
