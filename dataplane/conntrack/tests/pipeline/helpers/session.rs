@@ -83,7 +83,20 @@ impl Session {
         session
     }
 
-    /// The same before its handshake.
+    /// Opens a connection from outside to a server inside.
+    pub fn open_from_outside(it: Middlebox, client: Pair, server: Pair, first: [u32; 2]) -> Self {
+        let mut session = Self { ports: [OUTSIDE, INSIDE], ..Self::unopened(it, client, server, first) };
+        session.handshake();
+        session
+    }
+
+    /// A connection through a box that translates nothing, whose ends send these numbers next, without a handshake seen.
+    pub fn picked_up(it: Middlebox, pair: Pair, next: [u32; 2]) -> Self {
+        let [client, server] = next;
+        Self { awaited: [server, client], ..Self::unopened(it, pair, pair.inverse(), next) }
+    }
+
+    /// A connection from inside to a server outside before its handshake.
     pub fn unopened(it: Middlebox, client: Pair, server: Pair, first: [u32; 2]) -> Self {
         Self {
             it,
@@ -95,7 +108,7 @@ impl Session {
         }
     }
 
-    /// The same through a box that translates nothing.
+    /// Opens one of FTP through a box that translates nothing.
     pub fn plain(preset: Preset) -> Self {
         let pair = Pair::at("10.0.0.2:40000", "198.51.100.2:21");
         Self::open(ftp_box(preset), pair, pair.inverse(), [1000, 5000])

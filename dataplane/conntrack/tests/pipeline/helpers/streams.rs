@@ -92,14 +92,7 @@ fn what_the_policy_drops_reaches_no_helper() {
 fn f19_a_session_picked_up_is_read_from_the_first_certain_line_on() {
     for preset in PRESETS {
         let pair = Pair::at("10.0.0.2:40000", "198.51.100.2:21");
-        let mut session = Session {
-            it: ftp_box(preset),
-            ports: [INSIDE, OUTSIDE],
-            pairs: [pair, pair.inverse()],
-            next: [7000, 9000],
-            awaited: [9000, 7000],
-            extension_headers: vec![],
-        };
+        let mut session = Session::picked_up(ftp_box(preset), pair, [7000, 9000]);
         session.acknowledge(Client);
         session.acknowledge(Server);
         session.says(Client, PORT);
@@ -150,14 +143,7 @@ fn g4_a_stream_that_begins_in_its_syn_is_not_read() {
     syn.l4.extend_from_slice(b"POST / HTTP/1.1\r\n");
     it.inside(&syn);
     it.outside(&pair.inverse().tcp("SA", 5000, 1018));
-    let mut session = Session {
-        it,
-        ports: [INSIDE, OUTSIDE],
-        pairs: [pair, pair.inverse()],
-        next: [1018, 5001],
-        awaited: [5001, 1018],
-        extension_headers: vec![],
-    };
+    let mut session = Session::picked_up(it, pair, [1018, 5001]);
     session.says(Client, "USER me\r\n");
     session.says(Client, PORT);
     assert!(session.expected().is_empty());

@@ -60,15 +60,7 @@ fn published(preset: Preset) -> Session {
     let it = router(preset, inwards("203.0.113.10", "10.0.0.5"), 1500);
     let client = Pair::at("198.51.100.9:40000", "203.0.113.10:21");
     let server = Pair::at("10.0.0.5:21", "198.51.100.9:40000");
-    let mut session = Session {
-        it,
-        ports: [OUTSIDE, INSIDE],
-        pairs: [client, server],
-        next: [1000, 5000],
-        awaited: [0; 2],
-        extension_headers: vec![],
-    };
-    session.handshake();
+    let session = Session::open_from_outside(it, client, server, [1000, 5000]);
     session.logged_in()
 }
 

@@ -51,19 +51,12 @@ fn masqueraded(preset: Preset) -> Session {
 
 /// A call to a host inside, known outside by another address.
 fn published(preset: Preset) -> Session {
-    let mut session = Session {
-        it: routing(preset, inwards("203.0.113.10", "10.0.0.5")),
-        ports: [OUTSIDE, INSIDE],
-        pairs: [
-            Pair::at("198.51.100.9:40000", "203.0.113.10:1720"),
-            Pair::at("10.0.0.5:1720", "198.51.100.9:40000"),
-        ],
-        next: [1000, 5000],
-        awaited: [0; 2],
-        extension_headers: vec![],
-    };
-    session.handshake();
-    session
+    Session::open_from_outside(
+        routing(preset, inwards("203.0.113.10", "10.0.0.5")),
+        Pair::at("198.51.100.9:40000", "203.0.113.10:1720"),
+        Pair::at("10.0.0.5:1720", "198.51.100.9:40000"),
+        [1000, 5000],
+    )
 }
 
 /// What is expected, in the order of its text.

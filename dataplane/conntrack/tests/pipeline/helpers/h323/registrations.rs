@@ -123,15 +123,7 @@ fn h323_a_call_to_a_registered_endpoint_is_read() {
         it.tells(INSIDE, pair(), &REGISTRATION_REQUEST.with(["10.0.0.2:1720", ENDPOINT]));
         let caller = Pair::at("198.51.100.2:6000", "203.0.113.77:1720");
         let called = Pair::at("10.0.0.2:1720", "198.51.100.2:6000");
-        let mut call = Session {
-            it,
-            ports: [OUTSIDE, INSIDE],
-            pairs: [caller, called],
-            next: [1000, 5000],
-            awaited: [0; 2],
-            extension_headers: vec![],
-        };
-        call.handshake();
+        let mut call = Session::open_from_outside(it, caller, called, [1000, 5000]);
         let said = call.says_bytes(Server, CONNECT.with(["10.0.0.2:7000"]));
         assert_eq!(said.bytes(), CONNECT.with(["203.0.113.77:7000"]));
         let channel = Pair::at("198.51.100.2:6001", "203.0.113.77:7000");

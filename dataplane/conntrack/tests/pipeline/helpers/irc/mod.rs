@@ -54,18 +54,12 @@ fn masqueraded(preset: Preset, public: &str, first: [u32; 2]) -> Session {
 fn published(preset: Preset) -> Session {
     let nat =
         Nat { destination: inwards("203.0.113.10", "10.0.0.5").destination, ..outwards(pool("203.0.113.1")) };
-    let mut session = Session {
-        it: with_helpers(router(preset, nat, 1500), [irc()]),
-        ports: [OUTSIDE, INSIDE],
-        pairs: [
-            Pair::at("198.51.100.9:40000", "203.0.113.10:6667"),
-            Pair::at("10.0.0.5:6667", "198.51.100.9:40000"),
-        ],
-        next: [1000, 5000],
-        awaited: [0; 2],
-        extension_headers: vec![],
-    };
-    session.handshake();
+    let session = Session::open_from_outside(
+        with_helpers(router(preset, nat, 1500), [irc()]),
+        Pair::at("198.51.100.9:40000", "203.0.113.10:6667"),
+        Pair::at("10.0.0.5:6667", "198.51.100.9:40000"),
+        [1000, 5000],
+    );
     registered(session)
 }
 

@@ -47,18 +47,12 @@ fn client_of(it: Middlebox, host: &str, port: u16) -> Session {
 
 /// A server inside, known outside by another address.
 fn published(preset: Preset) -> Session {
-    let mut session = Session {
-        it: with_helpers(router(preset, inwards("203.0.113.10", "10.0.0.5"), 1500), [pptp()]),
-        ports: [OUTSIDE, INSIDE],
-        pairs: [
-            Pair::at("198.51.100.9:40000", "203.0.113.10:1723"),
-            Pair::at("10.0.0.5:1723", "198.51.100.9:40000"),
-        ],
-        next: [1000, 5000],
-        awaited: [0; 2],
-        extension_headers: vec![],
-    };
-    session.handshake();
+    let session = Session::open_from_outside(
+        with_helpers(router(preset, inwards("203.0.113.10", "10.0.0.5"), 1500), [pptp()]),
+        Pair::at("198.51.100.9:40000", "203.0.113.10:1723"),
+        Pair::at("10.0.0.5:1723", "198.51.100.9:40000"),
+        [1000, 5000],
+    );
     started(session)
 }
 

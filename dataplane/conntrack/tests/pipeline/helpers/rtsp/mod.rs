@@ -59,18 +59,12 @@ fn masqueraded(preset: Preset, public: &str) -> Session {
 
 /// A server inside, known outside by another address.
 fn published(preset: Preset) -> Session {
-    let mut session = Session {
-        it: with_helpers(router(preset, inwards("203.0.113.10", "10.0.0.5"), 1500), [rtsp()]),
-        ports: [OUTSIDE, INSIDE],
-        pairs: [
-            Pair::at("198.51.100.9:40000", "203.0.113.10:554"),
-            Pair::at("10.0.0.5:554", "198.51.100.9:40000"),
-        ],
-        next: [1000, 5000],
-        awaited: [0; 2],
-        extension_headers: vec![],
-    };
-    session.handshake();
+    let session = Session::open_from_outside(
+        with_helpers(router(preset, inwards("203.0.113.10", "10.0.0.5"), 1500), [rtsp()]),
+        Pair::at("198.51.100.9:40000", "203.0.113.10:554"),
+        Pair::at("10.0.0.5:554", "198.51.100.9:40000"),
+        [1000, 5000],
+    );
     described(session)
 }
 
@@ -304,14 +298,7 @@ fn rtsp_a_request_may_be_cut_at_every_byte() {
 fn rtsp_f19_a_session_picked_up_is_not_read() {
     for preset in PRESETS {
         let pair = Pair::at("10.0.0.2:40000", SERVER);
-        let mut session = Session {
-            it: wire(preset),
-            ports: [INSIDE, OUTSIDE],
-            pairs: [pair, pair.inverse()],
-            next: [7000, 9000],
-            awaited: [9000, 7000],
-            extension_headers: vec![],
-        };
+        let mut session = Session::picked_up(wire(preset), pair, [7000, 9000]);
         session.acknowledge(Client);
         session.acknowledge(Server);
         session.says(Client, &setup(UDP));
