@@ -6,6 +6,7 @@ mod interface;
 mod link;
 mod mtu;
 mod next_hops;
+mod route;
 pub mod router;
 mod table;
 #[cfg(test)]
@@ -118,7 +119,7 @@ impl Forwarding {
     pub(crate) fn is_for_box<F: Frame>(&self, frame: &F, headers: &Headers, macs: &MacAddresses) -> bool {
         match self {
             Self::Wire { .. } => true,
-            Self::Routed(router) => router.is_for_box(frame, headers, macs),
+            Self::Routed(_) => route::is_for_box(frame, headers, macs),
         }
     }
 
@@ -139,7 +140,7 @@ impl Forwarding {
                     _ => RouteResult::Open(Egress::by(peer)),
                 }
             }
-            Self::Routed(router) => router.route(frame, headers, translated, macs),
+            Self::Routed(router) => route::route(router, frame, headers, translated, macs),
         }
     }
 
@@ -156,7 +157,7 @@ impl Forwarding {
     pub fn finish<F: Frame>(&self, frame: &mut F, headers: &Headers, action: Action) -> Action {
         match self {
             Self::Wire { .. } => action,
-            Self::Routed(router) => router.finish(frame, headers, action),
+            Self::Routed(router) => route::finish(router, frame, headers, action),
         }
     }
 }

@@ -1,24 +1,14 @@
-//! The router's decision about a packet (RFC 1812 section 5, RFC 8200): for the box itself, to a next hop, or
-//! nowhere.
-//!
-//! The order is Linux's: a packet was tracked before it is routed, and the policy judges it afterwards. So one that
-//! goes nowhere has a state and refreshes its entry, but makes none.
+//! What a router knows: its interfaces, its routes, its own addresses, and who is on its links (RFC 1812 section 5, RFC 8200).
 
-use super::interface::{Interface, RpFilter};
-use super::link::{
-    MacAddress, MacAddresses, groups, is_group, is_link_local, is_many, is_of_the_link, link_local,
-    solicited_node,
-};
+use super::interface::Interface;
+use super::link::{MacAddress, groups, is_link_local, link_local, solicited_node};
 use super::next_hops::NextHops;
 use super::table::{Route, RouteTable, local_side};
-use super::{Egress, FibEntry, RouteResult, Via, mtu};
-use crate::frame::Frame;
-use crate::headers::{Headers, Packet};
+use super::{FibEntry, Via};
+use crate::headers::Headers;
 use crate::ids::PortId;
 use crate::policy::Prefix;
-use crate::tuple::{Family, protocol};
-use crate::verdict::{Action, DropReason, Rejection};
-use crate::wire::{self, bytes, dhcp, ethernet, field, ipv6};
+use crate::tuple::Family;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -42,7 +32,7 @@ pub struct Router {
     gateways: Vec<IpAddr>,
     interfaces: Vec<Interface>,
     /// What all links take.
-    smallest_mtu: u16,
+    pub(super) smallest_mtu: u16,
     /// The box's own addresses, sorted, but for link-local ones, which are those of a port.
     own: Vec<IpAddr>,
     /// The bits that the ends of these have; others than the box's mostly have other ones.
@@ -101,9 +91,12 @@ impl Router {
     /// The next hops towards an address, one by one; none where there is no route.
     pub fn next_hops(&self, destination: IpAddr) -> Vec<Via> {
         let entry = self.find(destination);
-        entry
-            .and_then(Result::ok)
-            .map_or(Vec::new(), |next_hops| self.table.destinations.hops(&next_hops).to_vec())
+        entry.and_then(Result::ok).map_or(Vec::new(), |next_hops| self.hops(&next_hops).to_vec())
+    }
+
+    /// The next hops of a route.
+    pub(super) fn hops<'a>(&'a self, next_hops: &'a NextHops) -> &'a [Via] {
+        self.table.destinations.hops(next_hops)
     }
 
     /// The next hop of a packet on a route.
@@ -213,12 +206,12 @@ impl Router {
 
     /// The same of an address given as its number.
     #[inline(always)]
-    fn is_own_number(&self, family: Family, address: u128) -> bool {
+    pub(super) fn is_own_number(&self, family: Family, address: u128) -> bool {
         self.own_ends & end_bit(address) != 0 && self.is_own(crate::tuple::address(family, address))
     }
 
     /// Whether a link-local address is the box's own at a port.
-    fn is_own_link_local(&self, port: PortId, address: IpAddr, mac: Option<MacAddress>) -> bool {
+    pub(super) fn is_own_link_local(&self, port: PortId, address: IpAddr, mac: Option<MacAddress>) -> bool {
         mac.is_some_and(|mac| address == link_local(mac)) || self.addresses(port).any(|own| own == address)
     }
 
@@ -241,154 +234,18 @@ impl Router {
         near.next().map(|(own, _)| own).or_else(|| self.source(port, family))
     }
 
-    /// Whether a frame was sent to the box or to all, and untagged: the box has no other networks on a port.
-    pub(super) fn is_for_box<F: Frame>(&self, frame: &F, headers: &Headers, macs: &MacAddresses) -> bool {
-        let Some(destination) = bytes::get(frame.head(), field::ethernet::DESTINATION) else { return false };
-        let for_port = macs.of(frame.port()).is_none_or(|mac| mac == destination || is_group(&destination));
-        for_port && usize::from(headers.l3_offset) == ethernet::HEADER_BYTES
-    }
-
-    /// Looks up the route of a packet: to `translated`, if its destination is.
-    pub(super) fn route<F: Frame>(
-        &self,
-        frame: &F,
-        headers: &Headers,
-        translated: Option<u128>,
-        macs: &MacAddresses,
-    ) -> RouteResult {
-        let head = frame.head();
-        let drop = |reason| RouteResult::Closed(Action::Drop(reason));
-        let Some(family) = headers.family() else {
-            let is_arp = head.get(field::ethernet::ETHERTYPE) == Some(&ethernet::ARP.to_be_bytes());
-            return if is_arp { RouteResult::Closed(Action::Deliver) } else { drop(DropReason::NotIp) };
-        };
-        if is_of_the_link(head, headers) {
-            return RouteResult::Closed(Action::Deliver);
-        }
-        let (source, destination) = wire::own_addresses(Packet { headers, head });
-        let destination = translated.unwrap_or(destination);
-        if wire::is_martian(family, source) || self.is_own_number(family, source) {
-            return match frame.port().behind() {
-                Some(port) => self.route_from_host(port, frame, headers, (family, destination)),
-                None => drop(DropReason::IpSource),
-            };
-        }
-        if family == Family::V6 && (ipv6::is_link_local(source) || ipv6::is_link_local(destination)) {
-            return self.route_on_link(frame.port(), source, destination, macs);
-        }
-        if dhcp::is_answer(headers)
-            && let Some(egress) = self.route_to_dhcp_client(frame, headers, macs)
-        {
-            return RouteResult::Open(egress);
-        }
-        let rp_filter = self.interface(frame.port()).map_or(RpFilter::Off, |interface| interface.rp_filter);
-        if rp_filter != RpFilter::Off && !self.has_way_back(rp_filter, frame.port(), (family, source)) {
-            return drop(DropReason::RpFilter);
-        }
-        let reject = |reason, rejection| RouteResult::Closed(Action::Reject(reason, rejection));
-        let via = match self.entry(family, destination) {
-            None => return reject(DropReason::NoRoute, Rejection::NoRoute),
-            Some(Err(action)) => return self.route_to_link(frame.port(), (family, destination), *action),
-            Some(Ok(next_hops)) => self.choose(next_hops, headers),
-        };
-        let Some(interface) = self.interface(via.port) else {
-            return RouteResult::Open(self.route_to_host(frame.port(), via.port));
-        };
-        if head.first_chunk().is_some_and(is_group) {
-            drop(DropReason::Multicast)
-        } else if headers.ttl <= 1 {
-            reject(DropReason::TtlExceeded, Rejection::TimeExceeded)
-        } else {
-            mtu::leave(frame, headers, via.egress(family, destination), interface.mtu)
-        }
-    }
-
-    /// Whether a reverse path filter lets a source in by a port.
-    #[cold]
-    fn has_way_back(&self, rp_filter: RpFilter, ingress: PortId, (family, source): (Family, u128)) -> bool {
-        match self.entry(family, source) {
-            Some(Ok(next_hops)) => rp_filter.passes(ingress, self.table.destinations.hops(next_hops)),
-            Some(Err(_)) | None => false,
-        }
+    /// The port by which packets for the box's address at a port leave: its host side, or else the box itself.
+    pub(super) fn local_side(&self, port: PortId) -> PortId {
+        local_side(&self.interfaces, port)
     }
 
     /// The MTU of a port.
     pub(super) fn mtu(&self, port: PortId) -> u16 {
         self.interface(port).map_or(u16::MAX, |interface| interface.mtu)
     }
-
-    /// The route of a packet with a link-local address, which no router passes on (RFC 4291 section 2.5.6): to the box, where
-    /// it is for an address that the box has there.
-    #[cold]
-    fn route_on_link(
-        &self,
-        port: PortId,
-        source: u128,
-        destination: u128,
-        macs: &MacAddresses,
-    ) -> RouteResult {
-        if port.is_local() || is_many(Family::V6, destination) {
-            let action = Action::Drop(DropReason::IpSource);
-            return self.route_to_link(port, (Family::V6, destination), action);
-        }
-        let mac = macs.of(port);
-        let [source, destination] = [source, destination].map(|it| IpAddr::V6(it.into()));
-        let is_here = match is_link_local(destination) {
-            true => self.is_own_link_local(port, destination, mac),
-            false => self.is_own(destination),
-        };
-        if self.is_own_link_local(port, source, mac) || is_link_local(source) && !is_here {
-            RouteResult::Closed(Action::Drop(DropReason::IpSource))
-        } else if is_here {
-            RouteResult::Open(Egress::by(local_side(&self.interfaces, port)))
-        } else {
-            RouteResult::Closed(Action::Drop(DropReason::NoRoute))
-        }
-    }
-
-    /// How a packet leaves that may be larger than the link of its egress port takes.
-    #[cold]
-    #[inline(never)]
-    fn fit<F: Frame>(&self, frame: &F, headers: &Headers, egress: PortId) -> Action {
-        match self.interface(egress) {
-            Some(link) if mtu::is_exceeded(frame, headers, link.mtu) => Action::Fragment(egress, link.mtu),
-            _ => Action::Forward(egress),
-        }
-    }
-
-    /// Takes one from the TTL of what leaves, says of what is too large for its way that it is to be cut, and refuses what the box does not offer to those who may reach it.
-    pub(super) fn finish<F: Frame>(&self, frame: &mut F, headers: &Headers, action: Action) -> Action {
-        match action {
-            Action::Forward(egress) => {
-                if !egress.is_local() && !frame.port().is_local() {
-                    wire::decrement_ttl(frame.head_mut(), headers);
-                }
-                if headers.l3_len > u32::from(self.smallest_mtu) {
-                    self.fit(frame, headers, egress)
-                } else {
-                    action
-                }
-            }
-            Action::Deliver => refusal(headers).unwrap_or(action),
-            _ => action,
-        }
-    }
 }
 
 /// A bit by the last six of an address.
 const fn end_bit(address: u128) -> u64 {
     1 << (address as u64 & 63)
-}
-
-/// How the box refuses a packet to itself, as a host without servers does (RFC 1122 section 3.2.2.1). ICMP is never
-/// refused: the box answers echo, and other messages tell it something or nothing.
-fn refusal(headers: &Headers) -> Option<Action> {
-    let rejection = match headers.protocol {
-        _ if headers.family().is_none() => return None,
-        protocol::ICMP | protocol::ICMPV6 => return None,
-        protocol::TCP => Rejection::TcpReset,
-        protocol::UDP | protocol::UDPLITE => Rejection::PortUnreachable,
-        _ => Rejection::ProtocolUnreachable,
-    };
-    Some(Action::Reject(DropReason::Local, rejection))
 }
