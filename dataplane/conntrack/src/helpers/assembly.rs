@@ -103,8 +103,7 @@ impl Assembly {
         }
         let keeps = self.buffer != Slot::NONE;
         self.room = if keeps { self.room.min(room) } else { room };
-        let next = self.start.wrapping_add(self.len);
-        let ahead = seq.wrapping_sub(next).cast_signed();
+        let ahead = seq.wrapping_sub(self.next_seq()).cast_signed();
         if ahead > 0 {
             self.keep_early(seq.wrapping_sub(self.start) as usize, payload, buffers);
             return None;
@@ -118,9 +117,11 @@ impl Assembly {
         Some(read)
     }
 
-    /// Whether a segment which ends before `end` has a part of a message that is not whole yet, or of what is behind it.
+    /// Whether a segment which ends before `end` has a part of a message that is not whole yet, or of what is behind it. What passes
+    /// unread is none.
     pub(crate) fn awaits(&self, end: u32) -> bool {
-        self.in_order && self.unread == 0 && end.wrapping_sub(self.start).cast_signed() > 0
+        let read_from = self.start.wrapping_add(self.unread);
+        self.in_order && end.wrapping_sub(read_from).cast_signed() > 0
     }
 
     /// What comes next of a payload from `at` on, which moves behind it.
@@ -207,7 +208,7 @@ impl Assembly {
     }
 
     /// Whether a segment must not pass which begins so and ends with a part of a message. Refused before, it has its way, and so has
-    /// the message: it passes unread, if it is known where it ends.
+    /// the message: it passes unread, if it is known where it ends. One that came too early waits for what is missing before it.
     ///
     /// # Errors
     /// Where it is not known.
@@ -216,6 +217,9 @@ impl Assembly {
         seq: u32,
         buffers: &mut Slots<MessageBuffer>,
     ) -> Result<bool, HelperEvent> {
+        if seq.wrapping_sub(self.next_seq()).cast_signed() > 0 {
+            return Ok(true);
+        }
         if !self.has_refused || self.refused != seq {
             (self.has_refused, self.refused) = (true, seq);
             return Ok(true);
@@ -229,13 +233,26 @@ impl Assembly {
         Ok(false)
     }
 
-    /// The other end acknowledges all before `ack`. Where that is more than has come, the rest went another way, and nothing is read
-    /// any more.
+    /// The other end acknowledges all before `ack`. Where that is more than has come and than passes unread, the rest went another way,
+    /// and nothing is read any more.
     pub(crate) fn hear_ack(&mut self, ack: u32, buffers: &mut Slots<MessageBuffer>) {
-        if self.in_order && ack.wrapping_sub(self.start.wrapping_add(self.len)).cast_signed() > 0 {
+        let ahead = ack.wrapping_sub(self.next_seq()).cast_signed();
+        if !self.in_order || ahead <= 0 {
+            return;
+        }
+        let passed = ahead.unsigned_abs();
+        if passed <= self.unread {
+            self.unread -= passed;
+            self.advance(passed as usize);
+        } else {
             self.in_order = false;
             self.end(buffers);
         }
+    }
+
+    /// The number of the byte that comes next.
+    const fn next_seq(&self) -> u32 {
+        self.start.wrapping_add(self.len)
     }
 
     /// Has a message of so many bytes pass unread.
@@ -414,6 +431,25 @@ mod tests {
         assert_eq!(stream.arrives(0, b"\x05ab"), Next::Part);
         assert_eq!(stream.it.refuse(0, &mut stream.buffers), Ok(false));
         assert_eq!(stream.arrives(3, b"cde\x01f"), Next::Nothing);
+        assert_eq!(stream.read, [b"\x01f"]);
+    }
+
+    #[test]
+    fn nothing_behind_a_message_that_passes_unread_passes_before_it_is_read() {
+        let mut stream = Stream::new(0);
+        for has_its_way in [true, false] {
+            assert_eq!(stream.arrives(0, b"\x05ab"), Next::Part);
+            assert_eq!(stream.it.refuse(0, &mut stream.buffers), Ok(has_its_way));
+        }
+        assert!(!stream.it.awaits(6), "it passes, however it is cut");
+        assert!(stream.it.awaits(8), "the next message is not read yet");
+        for _ in 0..3 {
+            assert_eq!(stream.arrives(5, b"e\x01f"), Next::Nothing);
+            assert_eq!(stream.it.refuse(5, &mut stream.buffers), Ok(true), "it came too early");
+        }
+        stream.it.hear_ack(5, &mut stream.buffers);
+        assert_eq!(stream.arrives(5, b"e\x01f"), Next::Nothing);
+        assert!(!stream.it.awaits(8));
         assert_eq!(stream.read, [b"\x01f"]);
     }
 
