@@ -43,6 +43,7 @@ pub mod nat;
 mod operator;
 pub mod pipeline;
 pub mod policy;
+pub mod replica;
 mod rewritten;
 mod rule_counters;
 pub mod settings;

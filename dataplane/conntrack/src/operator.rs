@@ -11,7 +11,7 @@ use crate::shard::Shard;
 use crate::time::{MAX_TIMEOUT, Tick};
 use crate::tracker::sctp::TagPair;
 use crate::tracker::{self, Context};
-use crate::tuple::{Family, Tuple, protocol};
+use crate::tuple::Tuple;
 use crate::unconfirmed::Unconfirmed;
 
 /// What of an entry is changed. What is `None` stays.
@@ -57,24 +57,10 @@ pub enum NotInserted {
 }
 
 impl NewEntry {
-    /// Whether packets have tuples like these: one protocol, family and zone; ports where there are any; a reply that answers.
+    /// Whether packets have tuples like these, and the status is one that may be asked for.
     fn is_well_formed(&self) -> bool {
-        let Self { original, reply, status, .. } = self;
-        let (ours, theirs) = (original.selector, reply.selector);
-        let number = original.protocol();
-        let is_of_family = match number {
-            protocol::ICMP => original.family() == Family::V4,
-            protocol::ICMPV6 => original.family() == Family::V6,
-            _ => true,
-        };
-        let has_keys = protocol::has_ports(number) || protocol::is_icmp(number) || number == protocol::GRE;
-        let answers = !protocol::is_icmp(number) || ours.invert().dport() == theirs.dport();
-        ours.with_ports(0) == theirs.with_ports(0)
-            && is_of_family
-            && (has_keys || ours.ports() == 0 && theirs.ports() == 0)
-            && answers
-            && original != reply
-            && Status::SEEN_REPLY.union(Status::ASSURED).contains(*status)
+        self.original.may_be_answered_by(&self.reply)
+            && Status::SEEN_REPLY.union(Status::ASSURED).contains(self.status)
     }
 }
 

@@ -60,6 +60,11 @@ impl Tick {
         Self(self.0.wrapping_add(ms))
     }
 
+    /// The tick `ms` milliseconds earlier.
+    pub const fn before_ms(self, ms: u32) -> Self {
+        Self(self.0.wrapping_sub(ms))
+    }
+
     /// Milliseconds from `earlier` to here; negative where `earlier` is the later one.
     pub const fn since_ms(self, earlier: Self) -> i32 {
         self.0.wrapping_sub(earlier.0) as i32

@@ -217,6 +217,33 @@ impl Tuple {
         if protocol::is_icmp(self.protocol()) { self.selector.sport() } else { self.selector.dport() }
     }
 
+    /// Whether a connection with this original tuple can have `reply` as reply tuple: one protocol, family and zone; ports where
+    /// there are any, and a message of ICMP that answers.
+    pub(crate) fn may_be_answered_by(&self, reply: &Self) -> bool {
+        let (ours, theirs) = (self.selector, reply.selector);
+        let number = self.protocol();
+        let is_of_family = match number {
+            protocol::ICMP => self.family() == Family::V4,
+            protocol::ICMPV6 => self.family() == Family::V6,
+            _ => true,
+        };
+        let has_keys = protocol::has_ports(number) || protocol::is_icmp(number) || number == protocol::GRE;
+        let answers = !protocol::is_icmp(number) || ours.invert().dport() == theirs.dport();
+        ours.with_ports(0) == theirs.with_ports(0)
+            && is_of_family
+            && (has_keys || ours.ports() == 0 && theirs.ports() == 0)
+            && answers
+            && self != reply
+    }
+
+    /// Whether the source, and whether the destination, of a connection with this original tuple is translated if `reply` is its reply tuple.
+    #[inline]
+    pub(crate) fn translations(&self, reply: &Self) -> [bool; 2] {
+        let to = reply.invert();
+        let source = (to.src, to.selector.sport()) != (self.src, self.selector.sport());
+        [source, (to.dst, to.selector.dport()) != (self.dst, self.selector.dport())]
+    }
+
     /// The reply tuple with another such port.
     #[must_use]
     pub(crate) const fn with_reply_port(self, port: u16) -> Self {

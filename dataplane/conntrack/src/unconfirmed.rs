@@ -136,14 +136,14 @@ impl Unconfirmed {
         if self.reply_hash.is_none() {
             return status;
         }
-        let (original, to) = (&self.original, self.reply.invert());
-        if (to.src, to.selector.sport()) != (original.src, original.selector.sport()) {
+        let [has_source, has_destination] = self.original.translations(&self.reply);
+        if has_source {
             status.insert(Status::SRC_NAT);
             if self.masqueraded {
                 status.insert(Status::MASQUERADED);
             }
         }
-        if (to.dst, to.selector.dport()) != (original.dst, original.selector.dport()) {
+        if has_destination {
             status.insert(Status::DST_NAT);
         }
         if self.mapped.is_some() {

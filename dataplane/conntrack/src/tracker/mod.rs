@@ -14,7 +14,7 @@ use crate::entry::Entry;
 use crate::headers::Packet;
 use crate::settings::Settings;
 use crate::time::Tick;
-use crate::tuple::{Direction, protocol};
+use crate::tuple::{Direction, Selector, protocol};
 use crate::verdict::InvalidReason;
 
 /// What a tracker may know besides the packet and the entry.
@@ -75,13 +75,60 @@ pub fn begin_unseen(context: Context<'_>, entry: &mut Entry, tags: sctp::TagPair
         protocol::GRE => gre::begin(context, entry),
         _ => {}
     }
-    match protocol {
-        protocol::TCP => entry.state != 0 && usize::from(entry.state) < tcp::TcpState::ALL.len(),
+    may_be_unseen(entry.selector, entry.state, tags)
+}
+
+/// Whether a packet with an original tuple like this makes an entry that can be in `state`, with these tags of SCTP.
+fn may_be_unseen(original: Selector, state: u8, tags: sctp::TagPair) -> bool {
+    match original.protocol() {
+        protocol::TCP => state != 0 && usize::from(state) < tcp::TcpState::ALL.len(),
+        protocol::SCTP => state != 0 && usize::from(state) < sctp::SctpState::ALL.len() && !tags.contains(&0),
+        protocol::ICMP | protocol::ICMPV6 => state == 0 && icmp::is_query(original),
+        _ => state == 0,
+    }
+}
+
+/// What a tracker tells of a connection to another box, besides its state. TCP's scales and traits of both ends, SCTP's tags, little
+/// endian; zeros of all others.
+pub type Told = [u8; 8];
+
+/// What the tracker of an entry tells of it.
+pub fn told(entry: &Entry) -> Told {
+    match entry.protocol() {
+        protocol::TCP => tcp::told(entry),
         protocol::SCTP => {
-            entry.state != 0 && usize::from(entry.state) < sctp::SctpState::ALL.len() && !tags.contains(&0)
+            let [original, reply] = sctp::tags(entry).map(u32::to_le_bytes);
+            let mut told = Told::default();
+            told[..4].copy_from_slice(&original);
+            told[4..].copy_from_slice(&reply);
+            told
         }
-        protocol::ICMP | protocol::ICMPV6 => entry.state == 0 && icmp::is_query(entry.selector),
-        _ => entry.state == 0,
+        _ => Told::default(),
+    }
+}
+
+/// The tags that are told of an association.
+fn told_tags([a, b, c, d, e, f, g, h]: Told) -> sctp::TagPair {
+    [u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])]
+}
+
+/// Whether a connection with an original tuple like this can be in `state`, of which that is told.
+pub fn may_be_told(original: Selector, state: u8, told: &Told) -> bool {
+    may_be_unseen(original, state, told_tags(*told))
+        && match original.protocol() {
+            protocol::TCP => tcp::may_be_told(told),
+            protocol::SCTP => true,
+            _ => *told == Told::default(),
+        }
+}
+
+/// Fills `entry`, whose selector and state are set and whose tracker bytes are zero, of a connection that another box tells of and that
+/// began `age_ms` ago.
+pub fn begin_told(context: Context<'_>, entry: &mut Entry, told: &Told, age_ms: u32) {
+    let birth = Context { now: context.now.before_ms(age_ms), ..context };
+    begin_unseen(birth, entry, told_tags(*told));
+    if entry.protocol() == protocol::TCP {
+        tcp::begin_told(entry, told);
     }
 }
 

@@ -11,7 +11,7 @@ use std::hint::select_unpredictable;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The largest window scale (RFC 7323 section 2.3): a larger one counts as this.
-const MAX_SCALE: u8 = 14;
+pub const MAX_SCALE: u8 = 14;
 
 /// Which segment came last: its kind and direction in one byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

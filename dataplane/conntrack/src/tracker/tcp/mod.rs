@@ -17,7 +17,7 @@ mod window;
 
 pub use state::TcpState;
 
-use super::{Context, Update};
+use super::{Context, Told, Update};
 use crate::entry::{Entry, Status};
 use crate::headers::Packet;
 use crate::settings::{Preset, Settings, TcpOptions};
@@ -25,7 +25,7 @@ use crate::tuple::Direction;
 use crate::verdict::InvalidReason;
 use crate::wire::tcp::{Flags, Segment};
 use crate::wire::{bytes, field};
-use memory::{Mark, TcpMemory};
+use memory::{MAX_SCALE, Mark, TcpMemory};
 use offer::Offer;
 use reset::reset;
 use side::Traits;
@@ -63,6 +63,27 @@ pub fn open(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry) -> Resu
 /// Begins a connection of which no segment was seen: its windows are learnt from those that come.
 pub fn begin_unseen(entry: &mut Entry) {
     entry.tracker.get_mut::<TcpMemory>().begin_unseen();
+}
+
+/// What is told of a connection to another box: window scales, and what the ends have offered and closed. Windows are not: they would be
+/// old, and a segment that does not fit an old one teaches nothing.
+pub fn told(entry: &Entry) -> Told {
+    let TcpMemory { scale, traits, .. } = entry.tracker.get();
+    let [ours, theirs] = traits.map(|traits| traits.intersection(Traits::TOLD).bits());
+    [scale[0], scale[1], ours, theirs, 0, 0, 0, 0]
+}
+
+/// Whether that can be told of a connection.
+pub fn may_be_told(&[original, reply, ours, theirs, ref spare @ ..]: &Told) -> bool {
+    original.max(reply) <= MAX_SCALE && !Traits::TOLD.bits() & (ours | theirs) == 0 && *spare == [0; 4]
+}
+
+/// Takes over what another box tells of a connection of which no segment was seen here.
+pub fn begin_told(entry: &mut Entry, &[original, reply, ours, theirs, ..]: &Told) {
+    let memory: &mut TcpMemory = entry.tracker.get_mut();
+    memory.scale = [original, reply];
+    memory.traits = [ours, theirs].map(Traits::from_bits_truncate);
+    memory.lose_track();
 }
 
 /// Which first segments are NEW.

@@ -38,5 +38,8 @@ bitflags! {
         const ACKED = 1 << 5;
         /// It has sent data beyond its window, which its peer may take or not.
         const OVERSHOT = 1 << 6;
+
+        /// What another box is told.
+        const TOLD = Self::SCALES.bits() | Self::SACK.bits() | Self::CLOSED_FIRST.bits();
     }
 }
