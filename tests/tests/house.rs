@@ -74,7 +74,12 @@ fn unsafe_stands_where_it_may_and_nowhere_else() {
 
 #[test]
 fn no_file_is_too_long() {
-    let length = |text: &str| text.lines().take_while(|line| *line != "#[cfg(test)]").count();
+    // Tests that stand in a file of their own are only named here.
+    let are_tests = |lines: &[&str]| matches!(lines, ["#[cfg(test)]", item] if !item.ends_with(';'));
+    let length = |text: &str| {
+        let lines: Vec<&str> = text.lines().collect();
+        lines.windows(2).position(are_tests).unwrap_or(lines.len())
+    };
     let long: Vec<_> = sources()
         .iter()
         .filter(|(_, text)| length(text) > MAX_LINES)

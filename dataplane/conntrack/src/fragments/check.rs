@@ -11,20 +11,21 @@ use crate::frame::Frame;
 /// # Errors
 /// What does not hold.
 pub(crate) fn check<P: Frame>(held: &Fragments<P>) -> Result<usize, String> {
-    let live = || (0..).zip(held.datagrams.iter()).filter(|(_, datagram)| datagram.stage != Stage::Free);
+    let live =
+        || (0..).zip(held.store.datagrams.iter()).filter(|(_, datagram)| datagram.stage != Stage::Free);
     let is_waiting = |datagram: &Datagram| datagram.stage != Stage::Whole;
     let waiting = || live().filter(|(_, datagram)| is_waiting(datagram));
     let (mut fragments, mut taken) = (0, 0);
     for (number, datagram) in live() {
-        check_chain(&held.slots, datagram)?;
+        check_chain(&held.store.slots, datagram)?;
         (fragments, taken) = (fragments + u32::from(datagram.fragments), taken + datagram.buffers);
-        let found = held.datagrams.find(&datagram.key, datagram.hash());
+        let found = held.store.datagrams.find(&datagram.key, datagram.hash());
         if is_waiting(datagram) && found != Some(number) {
             return Err(format!("{datagram:?} is not found by its key, but {found:?}"));
         }
     }
     for (_, Datagram { source, .. }) in waiting() {
-        let it = held.sources.at(*source);
+        let it = held.store.sources.at(*source);
         let own = || waiting().filter(|(_, other)| other.source == *source);
         let weight: u32 = own().map(|(_, datagram)| datagram.buffers).sum();
         if (it.datagrams as usize, it.buffers) != (own().count(), weight) {
@@ -32,11 +33,11 @@ pub(crate) fn check<P: Frame>(held: &Fragments<P>) -> Result<usize, String> {
         }
     }
     for (what, count, expected) in [
-        ("fragments", held.slots.len(), fragments),
-        ("packets in their slots", held.slots.iter().flatten().count() as u32, fragments),
-        ("buffers", held.buffers, taken),
-        ("buffers within the room", held.buffers.min(held.room), taken),
-        ("timers", held.wheel.check(&held.datagrams)? as u32, waiting().count() as u32),
+        ("fragments", held.store.slots.len(), fragments),
+        ("packets in their slots", held.store.slots.iter().flatten().count() as u32, fragments),
+        ("buffers", held.store.buffers, taken),
+        ("buffers within the room", held.store.buffers.min(held.store.room), taken),
+        ("timers", held.store.wheel.check(&held.store.datagrams)? as u32, waiting().count() as u32),
     ] {
         if count != expected {
             return Err(format!("{count} {what}, not {expected}"));

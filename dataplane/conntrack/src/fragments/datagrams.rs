@@ -1,9 +1,10 @@
 //! Datagrams that have come in part, and where their fragments are.
 
+use super::NONE;
 use super::directory::{Directory, Item};
 use super::piece::{Key, Piece, exceeds};
 use super::shortcuts::Row;
-use super::{NONE, Neighbours, Slots};
+use super::slots::{Neighbours, Slots};
 use crate::time::Tick;
 use crate::verdict::DropReason;
 use crate::wheel::{Timer, Timers};

@@ -17,6 +17,7 @@ mod shortcuts;
 mod slots;
 mod sources;
 mod stage;
+mod store;
 #[cfg(test)]
 mod tests;
 mod whole;
@@ -27,30 +28,23 @@ pub(crate) use leader::Leader;
 pub(crate) use piece::Piece;
 pub(crate) use whole::{Whole, read, read_all};
 
-use crate::family::Family;
 use crate::frame::Frame;
-use crate::settings::{FRAGMENT_BUFFER_BYTES, FragmentLimits};
+use crate::settings::FragmentLimits;
 use crate::time::{Instant, Tick};
 use crate::verdict::{DropReason, FragmentOffsets};
 use crate::wheel::Wheel;
 use ahash::RandomState;
-use datagrams::{Datagram, Stage};
-use directory::{Directory, Item};
+use datagrams::Stage;
 use piece::Key;
-use shortcuts::Shortcuts;
-use slots::{Neighbours, Slot, Slots, buffers};
-use sources::{SourceKey, Sources};
-use std::hash::Hash;
+use slots::{Neighbours, Slot, buffers};
 use std::time::Duration;
+use store::Store;
 
 /// The end of a list.
 const NONE: u32 = u32::MAX;
 
 /// A pause that the wheel is not turned through step by step. No timeout is longer.
 const LONG_PAUSE: Duration = Duration::from_secs(24 * 3600);
-
-/// The part of the memory that one source may fill.
-const SHARE_OF_SOURCE: u32 = 4;
 
 /// The number of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,46 +53,23 @@ pub(crate) struct DatagramId(u32);
 /// All fragments that one shard holds.
 #[derive(Debug)]
 pub(crate) struct Fragments<P> {
-    slots: Slots<P>,
-    datagrams: Directory<Datagram>,
-    shortcuts: Shortcuts,
-    sources: Sources,
-    hasher: RandomState,
+    store: Store<P>,
     /// The datagram that a fragment has come of last.
     latest: u32,
-    wheel: Wheel,
     now: Instant,
     /// All that was due by then has ended.
     expired_by: Instant,
-    /// Room for so many buffers, and how many are taken.
-    room: u32,
-    buffers: u32,
 }
 
 impl<P: Frame> Fragments<P> {
     /// Room for so many bytes of packets, found by a secret key.
     pub(crate) fn new(memory_bytes: u32, hasher: RandomState, now: Instant) -> Self {
-        let room = memory_bytes / FRAGMENT_BUFFER_BYTES;
-        let mut vacant = Datagram::new(Key::none(), 0, Tick::at(now));
-        vacant.stage = Stage::Free;
-        Self {
-            slots: Slots::new(room),
-            datagrams: Directory::new(room, vacant),
-            shortcuts: Shortcuts::new(room),
-            sources: Sources::new(room, room),
-            hasher,
-            latest: NONE,
-            wheel: Wheel::new(Tick::at(now)),
-            now,
-            expired_by: now,
-            room,
-            buffers: 0,
-        }
+        Self { store: Store::new(memory_bytes, hasher, Tick::at(now)), latest: NONE, now, expired_by: now }
     }
 
     /// Packets that are held.
     pub(crate) const fn len(&self) -> u32 {
-        self.slots.len()
+        self.store.slots.len()
     }
 
     /// Takes a fragment in at `now`. Gives the datagram that is whole with it. What cannot pass is given to `drop`, with the
@@ -128,19 +99,16 @@ impl<P: Frame> Fragments<P> {
             Ok(neighbours) => neighbours,
             Err(reason) => return refuse(packet, reason, drop),
         };
-        let slot = self.slots.insert(&piece, packet, buffers, neighbours);
-        let datagram = self.datagrams.at_mut(number);
+        let slot = self.store.slots.insert(&piece, packet, buffers, neighbours);
+        let datagram = self.store.datagrams.at_mut(number);
         datagram.take_in(&piece, slot, neighbours);
-        self.buffers += u32::from(buffers);
+        self.store.buffers += u32::from(buffers);
         let fault = match datagram.is_whole() {
             false => None,
-            true => match datagram.fault(self.slots.at(datagram.first).header_bytes) {
+            true => match datagram.fault(self.store.slots.at(datagram.first).header_bytes) {
                 None => {
-                    self.wheel.disarm(&mut self.datagrams, number);
-                    self.unlink(number);
-                    let datagram = self.datagrams.at_mut(number);
-                    datagram.stage = Stage::Whole;
-                    datagram.buffers += u32::from(buffers);
+                    self.store.complete(number);
+                    self.store.datagrams.at_mut(number).buffers += u32::from(buffers);
                     return Ok(Some(DatagramId(number)));
                 }
                 fault => fault,
@@ -148,32 +116,32 @@ impl<P: Frame> Fragments<P> {
         };
         datagram.buffers += u32::from(buffers);
         let source = datagram.source;
-        self.sources.grow(source, buffers.into());
+        self.store.sources.grow(source, buffers.into());
         fault.map_or(Ok(None), |reason| {
-            self.kill(number, reason, drop);
+            self.store.kill(number, reason, drop);
             Err(reason)
         })
     }
 
     /// How many fragments a whole datagram has.
     pub(crate) fn count(&self, DatagramId(number): DatagramId) -> usize {
-        usize::from(self.datagrams.at(number).fragments)
+        usize::from(self.store.datagrams.at(number).fragments)
     }
 
     /// Takes the next fragment of a whole datagram out, in order, and says where it is in its frame. Behind the last the datagram
     /// is forgotten.
     #[inline(always)]
     pub(crate) fn take(&mut self, DatagramId(number): DatagramId) -> Option<(P, FragmentOffsets)> {
-        let datagram = self.datagrams.at_mut(number);
+        let datagram = self.store.datagrams.at_mut(number);
         if datagram.stage != Stage::Whole {
             return None;
         }
-        let Slot { offsets, buffers, .. } = *self.slots.at(datagram.first);
-        let (packet, next) = self.slots.take(datagram.first);
-        self.buffers -= u32::from(buffers);
+        let Slot { offsets, buffers, .. } = *self.store.slots.at(datagram.first);
+        let (packet, next) = self.store.slots.take(datagram.first);
+        self.store.buffers -= u32::from(buffers);
         datagram.first = next;
         if next == NONE {
-            self.free(number);
+            self.store.free(number);
         }
         packet.map(|packet| (packet, offsets))
     }
@@ -187,13 +155,13 @@ impl<P: Frame> Fragments<P> {
     ) -> bool {
         self.advance(now, drop);
         let tick = Tick::at(self.now);
-        while let Some(number) = self.wheel.next_due(&mut self.datagrams, tick, &mut budget) {
-            self.wheel.arm(&mut self.datagrams, number);
-            if self.datagrams.at(number).is_due(tick) {
-                self.end(number, DropReason::FragmentTimeout, drop);
+        while let Some(number) = self.store.wheel.next_due(&mut self.store.datagrams, tick, &mut budget) {
+            self.store.wheel.arm(&mut self.store.datagrams, number);
+            if self.store.datagrams.at(number).is_due(tick) {
+                self.store.end(number, DropReason::FragmentTimeout, drop);
             }
         }
-        let is_done = self.wheel.is_done(tick);
+        let is_done = self.store.wheel.is_done(tick);
         if is_done {
             self.expired_by = self.now;
         }
@@ -204,10 +172,10 @@ impl<P: Frame> Fragments<P> {
     fn advance(&mut self, now: Instant, drop: &mut impl FnMut(P, DropReason)) {
         self.now = self.now.max(now);
         if self.now.since(self.expired_by) > LONG_PAUSE {
-            while let Some(source) = self.sources.heaviest() {
-                self.end(self.sources.at(source).oldest, DropReason::FragmentTimeout, drop);
+            while let Some(source) = self.store.sources.heaviest() {
+                self.store.end(self.store.sources.at(source).oldest, DropReason::FragmentTimeout, drop);
             }
-            self.wheel = Wheel::new(Tick::at(self.now));
+            self.store.wheel = Wheel::new(Tick::at(self.now));
             self.expired_by = self.now;
         }
     }
@@ -221,85 +189,23 @@ impl<P: Frame> Fragments<P> {
         drop: &mut impl FnMut(P, DropReason),
     ) -> Option<u32> {
         let tick = Tick::at(self.now);
-        let latest = self.datagrams.get(self.latest);
+        let latest = self.store.datagrams.get(self.latest);
         if latest.is_some_and(|datagram| {
             datagram.stage == Stage::Unfinished && datagram.key == *key && !datagram.is_due(tick)
         }) {
             return Some(self.latest);
         }
-        let hash = self.hash(key);
-        let number = match self.datagrams.find(key, hash) {
-            Some(number) if !self.datagrams.at(number).is_due(tick) => number,
+        let hash = self.store.hash(key);
+        let number = match self.store.datagrams.find(key, hash) {
+            Some(number) if !self.store.datagrams.at(number).is_due(tick) => number,
             Some(number) => {
-                self.end(number, DropReason::FragmentTimeout, drop);
-                self.begin(limits, key, hash, drop)?
+                self.store.end(number, DropReason::FragmentTimeout, drop);
+                self.store.begin(tick, limits, key, hash, drop)?
             }
-            None => self.begin(limits, key, hash, drop)?,
+            None => self.store.begin(tick, limits, key, hash, drop)?,
         };
         self.latest = number;
         Some(number)
-    }
-
-    /// Begins a datagram, if need be instead of another. `None` where none can give way.
-    fn begin(
-        &mut self,
-        limits: &FragmentLimits,
-        key: &Key,
-        hash: u32,
-        drop: &mut impl FnMut(P, DropReason),
-    ) -> Option<u32> {
-        let source_key = SourceKey::of(key.family, key.source);
-        let source_hash = self.hash(&source_key);
-        let mut found = self.sources.find(&source_key, source_hash);
-        while let Some(source) = found
-            && self.sources.at(source).datagrams >= limits.datagrams.max(1)
-        {
-            self.end(self.sources.at(source).oldest, DropReason::FragmentLimit, drop);
-            found = self.sources.find(&source_key, source_hash);
-        }
-        if self.datagrams.is_full() {
-            let heaviest = self.sources.heaviest()?;
-            self.end(self.sources.at(heaviest).oldest, DropReason::FragmentLimit, drop);
-            self.prefetch_next_to_give_way();
-            // It may have been the only one of its source.
-            found = found
-                .filter(|source| *source != heaviest)
-                .or_else(|| self.sources.find(&source_key, source_hash));
-        }
-        let source = found.or_else(|| self.sources.add(source_key, source_hash))?;
-        let timeout_ms = match key.family {
-            Family::V4 => limits.timeout_ms,
-            Family::V6 => limits.timeout_v6_ms,
-        };
-        let datagram = Datagram::new(*key, hash, Tick::at(self.now).after_ms(timeout_ms));
-        let number = self.datagrams.insert(datagram)?;
-        let datagram = self.datagrams.at_mut(number);
-        datagram.source = source;
-        let of = self.sources.at_mut(source);
-        of.datagrams += 1;
-        datagram.older = std::mem::replace(&mut of.newest, number);
-        match datagram.older {
-            NONE => of.oldest = number,
-            older => self.datagrams.at_mut(older).newer = number,
-        }
-        self.wheel.arm(&mut self.datagrams, number);
-        Some(number)
-    }
-
-    /// Fetches what the next fragments of a flood will look at, for which others give way as they have come: each time one step
-    /// farther of who is the heaviest but two, but one, and the heaviest.
-    fn prefetch_next_to_give_way(&mut self) {
-        let Some(heaviest) = self.sources.heaviest() else { return };
-        let source = self.sources.at(heaviest);
-        if let Some(datagram) = self.datagrams.get(source.oldest) {
-            self.datagrams.prefetch(datagram.hash());
-            self.slots.prefetch(datagram.first);
-        }
-        self.sources.prefetch(source.hash());
-        if let Some(next) = self.sources.get(source.following) {
-            self.datagrams.prefetch_item(next.oldest);
-            self.sources.prefetch_item(next.following);
-        }
     }
 
     /// Between which others of its datagram a fragment belongs, for which there is room then. Where it ends the datagram, that is
@@ -312,108 +218,21 @@ impl<P: Frame> Fragments<P> {
         buffers: u16,
         drop: &mut impl FnMut(P, DropReason),
     ) -> Result<Neighbours, DropReason> {
-        let datagram = self.datagrams.at_mut(number);
+        let datagram = self.store.datagrams.at_mut(number);
         if let Stage::Dead(reason) = datagram.stage {
             return Err(reason);
         }
         let may_grow = datagram.fragments < limits.fragments;
-        let reason = match datagram.locate(&self.slots, self.shortcuts.of(number), piece) {
-            Ok(neighbours) if may_grow && self.make_room(number, limits, buffers.into(), drop) => {
+        let reason = match datagram.locate(&self.store.slots, self.store.shortcuts.of(number), piece) {
+            Ok(neighbours) if may_grow && self.store.make_room(number, limits, buffers.into(), drop) => {
                 return Ok(neighbours);
             }
             Ok(_) => DropReason::FragmentLimit,
             Err(DropReason::FragmentDuplicate) => return Err(DropReason::FragmentDuplicate),
             Err(reason) => reason,
         };
-        self.kill(number, reason, drop);
+        self.store.kill(number, reason, drop);
         Err(reason)
-    }
-
-    /// Makes room for buffers of a datagram. False where it is the next itself to give way.
-    fn make_room(
-        &mut self,
-        number: u32,
-        limits: &FragmentLimits,
-        buffers: u32,
-        drop: &mut impl FnMut(P, DropReason),
-    ) -> bool {
-        let most = (limits.memory_bytes / FRAGMENT_BUFFER_BYTES).min(self.room);
-        loop {
-            let own = self.datagrams.at(number).source;
-            let gives_way = if self.sources.at(own).buffers + buffers > most / SHARE_OF_SOURCE {
-                Some(own)
-            } else if self.buffers + buffers > most || self.slots.is_full() {
-                self.sources.heaviest()
-            } else {
-                return true;
-            };
-            let oldest = gives_way.map(|source| self.sources.at(source).oldest);
-            match oldest.filter(|oldest| *oldest != number) {
-                Some(oldest) => self.end(oldest, DropReason::FragmentLimit, drop),
-                None => return false,
-            }
-        }
-    }
-
-    /// Lets go of what there is of a datagram. What comes of it until its time is over is dropped for the same reason.
-    fn kill(&mut self, number: u32, reason: DropReason, drop: &mut impl FnMut(P, DropReason)) {
-        let Datagram { source, buffers, .. } = *self.datagrams.at(number);
-        self.sources.shrink(source, buffers);
-        self.release(number, reason, drop);
-        self.datagrams.at_mut(number).stage = Stage::Dead(reason);
-    }
-
-    /// Ends a datagram that is not whole.
-    fn end(&mut self, number: u32, reason: DropReason, drop: &mut impl FnMut(P, DropReason)) {
-        self.wheel.disarm(&mut self.datagrams, number);
-        self.unlink(number);
-        self.release(number, reason, drop);
-        self.free(number);
-    }
-
-    /// Lets go of the fragments of a datagram.
-    fn release(&mut self, number: u32, reason: DropReason, drop: &mut impl FnMut(P, DropReason)) {
-        let datagram = self.datagrams.at_mut(number);
-        (datagram.last, datagram.fragments) = (NONE, 0);
-        self.buffers -= std::mem::take(&mut datagram.buffers);
-        let mut next = std::mem::replace(&mut datagram.first, NONE);
-        while next != NONE {
-            let (packet, following) = self.slots.take(next);
-            packet.into_iter().for_each(|packet| drop(packet, reason));
-            next = following;
-        }
-    }
-
-    /// Lets a datagram be found no more, and takes it from its source.
-    fn unlink(&mut self, number: u32) {
-        self.datagrams.unlink(number);
-        let Datagram { source, older, newer, buffers, .. } = *self.datagrams.at(number);
-        let of = self.sources.at_mut(source);
-        of.datagrams -= 1;
-        match older {
-            NONE => of.oldest = newer,
-            older => self.datagrams.at_mut(older).newer = newer,
-        }
-        match newer {
-            NONE => of.newest = older,
-            newer => self.datagrams.at_mut(newer).older = older,
-        }
-        if of.datagrams == 0 {
-            self.sources.remove(source);
-        } else {
-            self.sources.shrink(source, buffers);
-        }
-    }
-
-    /// The keyed hash of what is found by it.
-    fn hash(&self, key: &impl Hash) -> u32 {
-        self.hasher.hash_one(key) as u32
-    }
-
-    /// Gives the slot of a datagram to the next one.
-    fn free(&mut self, number: u32) {
-        self.datagrams.at_mut(number).stage = Stage::Free;
-        self.datagrams.free(number);
     }
 }
 

@@ -49,11 +49,11 @@ pub(crate) fn read_all<P: Frame>(
 }
 
 fn take_first<P: Frame>(held: &mut Fragments<P>, DatagramId(number): DatagramId) -> Option<P> {
-    held.slots.at_mut(held.datagrams.at(number).first).packet.take()
+    held.store.slots.at_mut(held.store.datagrams.at(number).first).packet.take()
 }
 
 fn put_first<P: Frame>(held: &mut Fragments<P>, DatagramId(number): DatagramId, first: Option<P>) {
-    held.slots.at_mut(held.datagrams.at(number).first).packet = first;
+    held.store.slots.at_mut(held.store.datagrams.at(number).first).packet = first;
 }
 
 fn whole<'a, P: Frame>(
@@ -61,16 +61,16 @@ fn whole<'a, P: Frame>(
     DatagramId(number): DatagramId,
     first: &'a mut Option<P>,
 ) -> Whole<'a, P> {
-    let datagram = held.datagrams.at(number);
-    let slot = held.slots.at(datagram.first);
+    let datagram = held.store.datagrams.at(number);
+    let slot = held.store.slots.at(datagram.first);
     let reassembled = Reassembled {
-        rest_bytes: datagram.rest_bytes(&held.slots),
+        rest_bytes: datagram.rest_bytes(&held.store.slots),
         largest_bytes: datagram.largest_bytes,
         may_be_fragmented: datagram.largest_fixed_bytes < datagram.largest_bytes,
         has_seen_congestion: datagram.has_seen_congestion(),
     };
     let end = usize::from(slot.offsets.payload) + slot.end as usize;
-    Whole { first, end, next: slot.next, reassembled, slots: &held.slots }
+    Whole { first, end, next: slot.next, reassembled, slots: &held.store.slots }
 }
 
 impl<P: Frame> Whole<'_, P> {

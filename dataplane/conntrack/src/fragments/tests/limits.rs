@@ -50,7 +50,7 @@ fn a_source_fills_a_quarter_and_the_heaviest_gives_way() {
         let ends = |source, identification| Cut { source, identification, ..Cut::of(family, 1, 2, true) };
         assert_eq!(world.add(ends(17, 0)), Ok(true), "others are as heavy, and held for longer");
         world.pass(Duration::from_secs(61));
-        assert_eq!((world.fragments.len(), world.fragments.buffers), (0, 0));
-        assert!(world.fragments.sources.heaviest().is_none());
+        assert_eq!((world.fragments.len(), world.fragments.store.buffers), (0, 0));
+        assert!(world.fragments.store.sources.heaviest().is_none());
     }
 }

@@ -4,8 +4,11 @@ mod keys;
 mod limits;
 mod segments;
 
+use super::store::SHARE_OF_SOURCE;
 use super::*;
+use crate::family::Family;
 use crate::ids::{PortId, Zone};
+use crate::settings::FRAGMENT_BUFFER_BYTES;
 use crate::wire::{self, ipv4};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -112,9 +115,10 @@ impl World {
         let left: usize = self.left.iter().map(Vec::len).sum();
         assert_eq!(self.fragments.len() as usize + left + self.drops.len(), self.came);
         let most = self.limits.memory_bytes / FRAGMENT_BUFFER_BYTES;
-        assert!(self.fragments.buffers <= most);
-        for datagram in self.fragments.datagrams.iter().filter(|datagram| datagram.stage != Stage::Free) {
-            let source = self.fragments.sources.at(datagram.source);
+        assert!(self.fragments.store.buffers <= most);
+        for datagram in self.fragments.store.datagrams.iter().filter(|datagram| datagram.stage != Stage::Free)
+        {
+            let source = self.fragments.store.sources.at(datagram.source);
             assert!(source.datagrams <= self.limits.datagrams);
             assert!(source.buffers <= most / SHARE_OF_SOURCE);
         }

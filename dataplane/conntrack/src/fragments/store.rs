@@ -1,0 +1,211 @@
+//! What is held, and who gives way where there is no room for more: of a source that has its share, its oldest datagram; else the
+//! oldest of the source that holds most.
+
+use super::NONE;
+use super::datagrams::{Datagram, Stage};
+use super::directory::{Directory, Item};
+use super::piece::Key;
+use super::shortcuts::Shortcuts;
+use super::slots::Slots;
+use super::sources::{SourceKey, Sources};
+use crate::family::Family;
+use crate::settings::{FRAGMENT_BUFFER_BYTES, FragmentLimits};
+use crate::time::Tick;
+use crate::verdict::DropReason;
+use crate::wheel::Wheel;
+use ahash::RandomState;
+use std::hash::Hash;
+
+/// The part of the memory that one source may fill.
+pub(super) const SHARE_OF_SOURCE: u32 = 4;
+
+/// Packets, the datagrams that they are of, and their sources.
+#[derive(Debug)]
+pub(super) struct Store<P> {
+    pub(super) slots: Slots<P>,
+    pub(super) datagrams: Directory<Datagram>,
+    pub(super) shortcuts: Shortcuts,
+    pub(super) sources: Sources,
+    hasher: RandomState,
+    pub(super) wheel: Wheel,
+    /// Room for so many buffers, and how many are taken.
+    pub(super) room: u32,
+    pub(super) buffers: u32,
+}
+
+impl<P> Store<P> {
+    /// Room for so many bytes of packets, found by a secret key.
+    pub(super) fn new(memory_bytes: u32, hasher: RandomState, now: Tick) -> Self {
+        let room = memory_bytes / FRAGMENT_BUFFER_BYTES;
+        let mut vacant = Datagram::new(Key::none(), 0, now);
+        vacant.stage = Stage::Free;
+        Self {
+            slots: Slots::new(room),
+            datagrams: Directory::new(room, vacant),
+            shortcuts: Shortcuts::new(room),
+            sources: Sources::new(room, room),
+            hasher,
+            wheel: Wheel::new(now),
+            room,
+            buffers: 0,
+        }
+    }
+
+    /// Begins a datagram, if need be instead of another. `None` where none can give way.
+    pub(super) fn begin(
+        &mut self,
+        now: Tick,
+        limits: &FragmentLimits,
+        key: &Key,
+        hash: u32,
+        drop: &mut impl FnMut(P, DropReason),
+    ) -> Option<u32> {
+        let source_key = SourceKey::of(key.family, key.source);
+        let source_hash = self.hash(&source_key);
+        let mut found = self.sources.find(&source_key, source_hash);
+        while let Some(source) = found
+            && self.sources.at(source).datagrams >= limits.datagrams.max(1)
+        {
+            self.end(self.sources.at(source).oldest, DropReason::FragmentLimit, drop);
+            found = self.sources.find(&source_key, source_hash);
+        }
+        if self.datagrams.is_full() {
+            let heaviest = self.sources.heaviest()?;
+            self.end(self.sources.at(heaviest).oldest, DropReason::FragmentLimit, drop);
+            self.prefetch_next_to_give_way();
+            // It may have been the only one of its source.
+            found = found
+                .filter(|source| *source != heaviest)
+                .or_else(|| self.sources.find(&source_key, source_hash));
+        }
+        let source = found.or_else(|| self.sources.add(source_key, source_hash))?;
+        let timeout_ms = match key.family {
+            Family::V4 => limits.timeout_ms,
+            Family::V6 => limits.timeout_v6_ms,
+        };
+        let datagram = Datagram::new(*key, hash, now.after_ms(timeout_ms));
+        let number = self.datagrams.insert(datagram)?;
+        let datagram = self.datagrams.at_mut(number);
+        datagram.source = source;
+        let of = self.sources.at_mut(source);
+        of.datagrams += 1;
+        datagram.older = std::mem::replace(&mut of.newest, number);
+        match datagram.older {
+            NONE => of.oldest = number,
+            older => self.datagrams.at_mut(older).newer = number,
+        }
+        self.wheel.arm(&mut self.datagrams, number);
+        Some(number)
+    }
+
+    /// Fetches what the next fragments of a flood will look at, for which others give way as they have come: each time one step
+    /// farther of who is the heaviest but two, but one, and the heaviest.
+    fn prefetch_next_to_give_way(&mut self) {
+        let Some(heaviest) = self.sources.heaviest() else { return };
+        let source = self.sources.at(heaviest);
+        if let Some(datagram) = self.datagrams.get(source.oldest) {
+            self.datagrams.prefetch(datagram.hash());
+            self.slots.prefetch(datagram.first);
+        }
+        self.sources.prefetch(source.hash());
+        if let Some(next) = self.sources.get(source.following) {
+            self.datagrams.prefetch_item(next.oldest);
+            self.sources.prefetch_item(next.following);
+        }
+    }
+
+    /// Makes room for buffers of a datagram. False where it is the next itself to give way.
+    pub(super) fn make_room(
+        &mut self,
+        number: u32,
+        limits: &FragmentLimits,
+        buffers: u32,
+        drop: &mut impl FnMut(P, DropReason),
+    ) -> bool {
+        let most = (limits.memory_bytes / FRAGMENT_BUFFER_BYTES).min(self.room);
+        loop {
+            let own = self.datagrams.at(number).source;
+            let gives_way = if self.sources.at(own).buffers + buffers > most / SHARE_OF_SOURCE {
+                Some(own)
+            } else if self.buffers + buffers > most || self.slots.is_full() {
+                self.sources.heaviest()
+            } else {
+                return true;
+            };
+            let oldest = gives_way.map(|source| self.sources.at(source).oldest);
+            match oldest.filter(|oldest| *oldest != number) {
+                Some(oldest) => self.end(oldest, DropReason::FragmentLimit, drop),
+                None => return false,
+            }
+        }
+    }
+
+    /// Lets go of what there is of a datagram. What comes of it until its time is over is dropped for the same reason.
+    pub(super) fn kill(&mut self, number: u32, reason: DropReason, drop: &mut impl FnMut(P, DropReason)) {
+        let Datagram { source, buffers, .. } = *self.datagrams.at(number);
+        self.sources.shrink(source, buffers);
+        self.release(number, reason, drop);
+        self.datagrams.at_mut(number).stage = Stage::Dead(reason);
+    }
+
+    /// Takes a datagram that has become whole out of what can be found and can give way.
+    #[inline(always)]
+    pub(super) fn complete(&mut self, number: u32) {
+        self.wheel.disarm(&mut self.datagrams, number);
+        self.unlink(number);
+        self.datagrams.at_mut(number).stage = Stage::Whole;
+    }
+
+    /// Ends a datagram that is not whole.
+    pub(super) fn end(&mut self, number: u32, reason: DropReason, drop: &mut impl FnMut(P, DropReason)) {
+        self.wheel.disarm(&mut self.datagrams, number);
+        self.unlink(number);
+        self.release(number, reason, drop);
+        self.free(number);
+    }
+
+    /// Lets go of the fragments of a datagram.
+    fn release(&mut self, number: u32, reason: DropReason, drop: &mut impl FnMut(P, DropReason)) {
+        let datagram = self.datagrams.at_mut(number);
+        (datagram.last, datagram.fragments) = (NONE, 0);
+        self.buffers -= std::mem::take(&mut datagram.buffers);
+        let mut next = std::mem::replace(&mut datagram.first, NONE);
+        while next != NONE {
+            let (packet, following) = self.slots.take(next);
+            packet.into_iter().for_each(|packet| drop(packet, reason));
+            next = following;
+        }
+    }
+
+    /// Lets a datagram be found no more, and takes it from its source.
+    fn unlink(&mut self, number: u32) {
+        self.datagrams.unlink(number);
+        let Datagram { source, older, newer, buffers, .. } = *self.datagrams.at(number);
+        let of = self.sources.at_mut(source);
+        of.datagrams -= 1;
+        match older {
+            NONE => of.oldest = newer,
+            older => self.datagrams.at_mut(older).newer = newer,
+        }
+        match newer {
+            NONE => of.newest = older,
+            newer => self.datagrams.at_mut(newer).older = older,
+        }
+        if of.datagrams == 0 {
+            self.sources.remove(source);
+        } else {
+            self.sources.shrink(source, buffers);
+        }
+    }
+
+    /// The keyed hash of what is found by it.
+    pub(super) fn hash(&self, key: &impl Hash) -> u32 {
+        self.hasher.hash_one(key) as u32
+    }
+
+    /// Gives the slot of a datagram to the next one.
+    pub(super) fn free(&mut self, number: u32) {
+        self.datagrams.at_mut(number).stage = Stage::Free;
+        self.datagrams.free(number);
+    }
+}
