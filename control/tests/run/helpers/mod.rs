@@ -1,6 +1,7 @@
 //! Helpers of a running daemon: what came of them, on and off, and real programs whose protocols need one.
 
 mod ftp;
+mod h323;
 mod irc;
 mod pptp;
 mod rtsp;
