@@ -11,7 +11,7 @@
 use gungraun::{
     Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
 };
-use sluice_bench::configuration::Way;
+use sluice_bench::configuration::Topology;
 use sluice_bench::connection::Step;
 use sluice_bench::driver::{BUFFERS, Driver, Helped, Setup, random_packets};
 use sluice_bench::refused::{Refused, SERVERS};
@@ -66,8 +66,8 @@ fn process(mut driver: Driver) -> Driver {
 #[library_benchmark(setup = open)]
 #[bench::plain(args = (PLAIN), config = at_most(996))]
 #[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(996))]
-#[bench::routed(args = (PLAIN.with_way(Way::Routed)), config = at_most(1267))]
-#[bench::host_port(args = (PLAIN.with_way(Way::RoutedBesideHost)), config = at_most(1267))]
+#[bench::routed(args = (PLAIN.with_topology(Topology::Routed)), config = at_most(1267))]
+#[bench::host_port(args = (PLAIN.with_topology(Topology::RoutedBesideHost)), config = at_most(1267))]
 #[bench::snat_1_shard(args = (snat(1)), config = at_most(1222))]
 #[bench::snat_2_shards(args = (snat(2)), config = at_most(1268))]
 #[bench::snat_4_shards(args = (snat(4)), config = at_most(1266))]

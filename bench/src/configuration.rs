@@ -18,7 +18,7 @@ pub(crate) const OUTSIDE: PortId = PortId(1);
 
 /// How packets pass from inside to outside and back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Topology {
     /// Over a wire.
     Wire,
     /// Through a router, by a route to each side.
@@ -27,7 +27,7 @@ pub enum Way {
     RoutedBesideHost,
 }
 
-impl Way {
+impl Topology {
     pub(crate) fn forwarding(self) -> Forwarding {
         if self == Self::Wire {
             return Forwarding::wire();

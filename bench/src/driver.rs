@@ -17,7 +17,7 @@ use sluice_conntrack::{Capacity, Forwarding, Frame, Installation, Instant, PortI
 use sluice_engine::EXPIRY_BUDGET;
 use sluice_memory::Pages;
 
-use crate::configuration::{INSIDE, OUTSIDE, Way, configuration};
+use crate::configuration::{INSIDE, OUTSIDE, Topology, configuration};
 use crate::connection::{self, Connection, Endpoint, Protocol, Step};
 
 /// Packets that a worker takes from a queue at once.
@@ -82,7 +82,7 @@ pub struct Setup {
     /// Which connections helpers read.
     pub helpers: Helped,
     /// How packets pass.
-    pub way: Way,
+    pub topology: Topology,
 }
 
 /// Which connections helpers read.
@@ -100,7 +100,7 @@ impl Setup {
     /// Connections of the only shard of a box without NAT.
     pub const fn new(connections: u32, seed: u64, udp_percent: u8) -> Self {
         let (shard, preset, helpers) = ((ShardId(0), 1), Preset::Linux, Helped::Nobody);
-        Self { connections, seed, udp_percent, snat: false, shard, preset, helpers, way: Way::Wire }
+        Self { connections, seed, udp_percent, snat: false, shard, preset, helpers, topology: Topology::Wire }
     }
 
     /// The same with the sources of connections translated.
@@ -123,8 +123,8 @@ impl Setup {
 
     /// The same whose packets pass otherwise.
     #[must_use]
-    pub const fn with_way(self, way: Way) -> Self {
-        Self { way, ..self }
+    pub const fn with_topology(self, topology: Topology) -> Self {
+        Self { topology, ..self }
     }
 
     /// The same for one shard of so many.
@@ -196,7 +196,7 @@ pub struct Driver {
 impl Driver {
     /// An empty shard.
     pub fn new(setup: Setup) -> anyhow::Result<Self> {
-        Self::between(setup, setup.way.forwarding(), |_, connection| connection)
+        Self::between(setup, setup.topology.forwarding(), |_, connection| connection)
     }
 
     /// One whose packets are forwarded so, and whose connections, by their numbers, are made others.

@@ -40,7 +40,7 @@ struct Options {
 const SYN_SENT: Duration = Duration::from_secs(120);
 const SYN_RECV: Duration = Duration::from_secs(60);
 
-/// When these begin, so that a slot of the wheel, of 65.536 s, begins just before the first are due, and all others hang
+/// When these begin, so that a slot of the wheel, of 65.536 s, begins just before the first are due, and all others are linked
 /// on that slot.
 const OPENED: Duration = Duration::from_secs(15);
 const ANSWERED: Duration = Duration::from_secs(71);

@@ -38,7 +38,7 @@ impl Rerouting {
         ports: &[NamedPort],
         events: SyncSender<Event>,
     ) -> Result<Rerouting, RunError> {
-        let mut stacks: BTreeMap<Option<String>, follow::Ports> = BTreeMap::new();
+        let mut stacks: BTreeMap<Option<String>, follow::PortsByIndex> = BTreeMap::new();
         for (number, port) in (0..).map(PortId).zip(ports) {
             if let Some(host) = port.host.as_ref().filter(|_| config.routes.follow.is_some()) {
                 stacks.entry(host.place().namespace).or_default().insert(host.index(), number);

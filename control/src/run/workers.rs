@@ -15,7 +15,7 @@ use sluice_conntrack::{
     Configuration, EntryUpdate, Installation, NewEntry, NotInserted, RuleCounters, Tuple,
 };
 use sluice_engine::command::{Answer, Command, Controller, Unanswered};
-use sluice_engine::report::{BLOCKS, ListedEntry, ListedExpectation, LogPage, Page, PortsPage, Stats};
+use sluice_engine::report::{BLOCKS, ListedEntry, ListedExpectation, LogPage, Page, PortsUsedPage, Stats};
 use sluice_engine::{NeighbourSnapshot, Worker};
 use tracing::warn;
 
@@ -187,8 +187,8 @@ impl Workers {
     pub fn ports(&mut self, blocks: &[PortBlock]) -> Result<Vec<[u64; SPACES]>, Unanswered> {
         let mut all = vec![[0; SPACES]; blocks.len()];
         for (blocks, all) in blocks.chunks(BLOCKS).zip(all.chunks_mut(BLOCKS)) {
-            for answer in self.ask_all(|| Command::Ports(Box::new(PortsPage::new(blocks))))? {
-                let Answer::Ports(page) = answer else { return Err(Unanswered::Late) };
+            for answer in self.ask_all(|| Command::PortsUsed(Box::new(PortsUsedPage::new(blocks))))? {
+                let Answer::PortsUsed(page) = answer else { return Err(Unanswered::Late) };
                 let spaces = all.iter_mut().flatten().zip(page.used().iter().flatten());
                 spaces.for_each(|(all, used)| *all += u64::from(*used));
             }

@@ -1,8 +1,8 @@
 //! Who is connected to the control socket, at most [`MAX_CLIENTS`].
 //!
-//! When all places are taken, the client that has been idle for longest gives way to the next one, so that nobody who
+//! When all slots are taken, the client that has been idle for longest gives way to the next one, so that nobody who
 //! holds connections, silent or never done with a request, locks an operator out. A client whose request is being served
-//! keeps its place; what the daemon is busy with is over soon, and whoever comes meanwhile waits for that.
+//! keeps its slot; what the daemon is busy with is over soon, and whoever comes meanwhile waits for that.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use super::MAX_CLIENTS;
 use super::protocol::Response;
 
-/// The clients that have a place.
+/// The clients that have a slot.
 #[derive(Debug, Default)]
 pub struct Clients {
     connected: Mutex<Connected>,
@@ -45,8 +45,8 @@ enum Activity {
 }
 
 impl Clients {
-    /// Gives a client a place, if need be that of another, or waits until it can.
-    pub fn admit(self: &Arc<Self>, stream: &Arc<UnixStream>) -> Place {
+    /// Gives a client a slot, if need be that of another, or waits until it can.
+    pub fn admit(self: &Arc<Self>, stream: &Arc<UnixStream>) -> ClientSlot {
         let mut connected = self.lock();
         while connected.clients.len() >= MAX_CLIENTS && !connected.evict_idlest() {
             connected = self.changed.wait(connected).unwrap_or_else(PoisonError::into_inner);
@@ -54,7 +54,7 @@ impl Clients {
         let number = connected.event();
         let activity = Activity::IdleSince(number);
         connected.clients.push(Client { number, stream: Arc::clone(stream), activity });
-        Place { clients: Arc::clone(self), number }
+        ClientSlot { clients: Arc::clone(self), number }
     }
 
     fn lock(&self) -> MutexGuard<'_, Connected> {
@@ -91,15 +91,15 @@ fn turn_away(mut stream: &UnixStream) {
     let _ = stream.shutdown(Shutdown::Both);
 }
 
-/// The place of a client, until it is dropped.
+/// The slot of a client, until it is dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct ClientSlot {
     clients: Arc<Clients>,
     number: u64,
 }
 
-impl Place {
-    /// Has a request of the client served, which keeps its place meanwhile.
+impl ClientSlot {
+    /// Has a request of the client served, which keeps its slot meanwhile.
     pub fn serve<T>(&self, serve: impl FnOnce() -> T) -> T {
         self.now(|_| Activity::Served);
         let served = serve();
@@ -117,7 +117,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ClientSlot {
     fn drop(&mut self) {
         self.clients.lock().clients.retain(|client| client.number != self.number);
         self.clients.changed.notify_one();
@@ -130,14 +130,14 @@ mod tests {
 
     use super::*;
 
-    /// A client with its place, and its own end of the connection.
-    fn come(clients: &Arc<Clients>) -> (Place, UnixStream) {
+    /// A client with its slot, and its own end of the connection.
+    fn come(clients: &Arc<Clients>) -> (ClientSlot, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         (clients.admit(&Arc::new(ours)), theirs)
     }
 
-    fn is_connected(clients: &Clients, place: &Place) -> bool {
-        clients.lock().clients.iter().any(|client| client.number == place.number)
+    fn is_connected(clients: &Clients, slot: &ClientSlot) -> bool {
+        clients.lock().clients.iter().any(|client| client.number == slot.number)
     }
 
     #[test]
@@ -145,13 +145,13 @@ mod tests {
         let clients = Arc::new(Clients::default());
         let mut all: Vec<_> = (0..MAX_CLIENTS).map(|_| come(&clients)).collect();
         all[0].0.serve(|| ());
-        let newcomers = [come(&clients), come(&clients)];
-        let gone: Vec<bool> = all.iter().map(|(place, _)| !is_connected(&clients, place)).collect();
+        let latecomers = [come(&clients), come(&clients)];
+        let gone: Vec<bool> = all.iter().map(|(slot, _)| !is_connected(&clients, slot)).collect();
         assert!(!gone[0] && gone[1] && gone[2] && gone.iter().filter(|gone| **gone).count() == 2, "{gone:?}");
         let mut said = String::new();
         all[1].1.read_to_string(&mut said).unwrap();
         assert!(said.contains("idle for longest") && said.ends_with('\n'), "{said}");
-        assert!(newcomers.iter().all(|(place, _)| is_connected(&clients, place)));
+        assert!(latecomers.iter().all(|(slot, _)| is_connected(&clients, slot)));
     }
 
     #[test]
@@ -159,24 +159,24 @@ mod tests {
         let clients = Arc::new(Clients::default());
         let mut all: Vec<_> = (0..MAX_CLIENTS).map(|_| come(&clients)).collect();
         all.pop();
-        let newcomer = come(&clients);
-        assert!(all.iter().chain([&newcomer]).all(|(place, _)| is_connected(&clients, place)));
+        let latecomer = come(&clients);
+        assert!(all.iter().chain([&latecomer]).all(|(slot, _)| is_connected(&clients, slot)));
     }
 
     #[test]
     fn who_is_being_served_is_waited_for() {
         let clients = Arc::new(Clients::default());
         let all: Vec<_> = (0..MAX_CLIENTS).map(|_| come(&clients)).collect();
-        for (place, _) in &all {
-            place.now(|_| Activity::Served);
+        for (slot, _) in &all {
+            slot.now(|_| Activity::Served);
         }
         std::thread::scope(|scope| {
-            let newcomer = scope.spawn(|| come(&clients));
+            let latecomer = scope.spawn(|| come(&clients));
             // Whether it waits already or comes only then: the one that has been served gives way, and no other.
             all[3].0.serve(|| ());
-            let (place, _) = newcomer.join().unwrap();
-            assert!(is_connected(&clients, &place) && !is_connected(&clients, &all[3].0));
+            let (slot, _) = latecomer.join().unwrap();
+            assert!(is_connected(&clients, &slot) && !is_connected(&clients, &all[3].0));
         });
-        assert_eq!(all.iter().filter(|(place, _)| is_connected(&clients, place)).count(), MAX_CLIENTS - 1);
+        assert_eq!(all.iter().filter(|(slot, _)| is_connected(&clients, slot)).count(), MAX_CLIENTS - 1);
     }
 }

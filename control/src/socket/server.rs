@@ -1,7 +1,7 @@
 //! The daemon's end: a thread that accepts, and one for each client.
 //!
 //! A client's thread reads a line, hands the request to whoever serves it and writes the answer. A slow client, or
-//! one that talks nonsense, keeps nobody waiting but itself, and its place only as long as nobody else wants it.
+//! one that talks nonsense, keeps nobody waiting but itself, and its slot only as long as nobody else wants it.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::MAX_REQUEST_BYTES;
-use super::clients::{Clients, Place};
+use super::clients::{ClientSlot, Clients};
 use super::protocol::{Request, Response};
 
 /// How long a client has for a whole request, and again for taking the whole answer, however it spreads its bytes.
@@ -164,11 +164,11 @@ where
             continue;
         };
         let stream = Arc::new(stream);
-        let place = clients.admit(&stream);
+        let slot = clients.admit(&stream);
         let serve = Arc::clone(serve);
         let client = move || {
             // A client that has gone away is no error of ours.
-            let _ = attend(&stream, patience, &place, &*serve);
+            let _ = attend(&stream, patience, &slot, &*serve);
         };
         // Without a thread the stream is closed, which tells the client.
         let _ = thread::Builder::new().name("control-client".to_owned()).spawn(client);
@@ -212,7 +212,7 @@ impl Write for Timed<'_> {
 fn attend(
     stream: &UnixStream,
     patience: Duration,
-    place: &Place,
+    slot: &ClientSlot,
     serve: &impl Fn(Call) -> bool,
 ) -> io::Result<()> {
     let mut reader = BufReader::new(Timed { stream, until: Instant::now() });
@@ -227,7 +227,7 @@ fn attend(
         let too_long = line.len() == MAX_REQUEST_BYTES && line.last() != Some(&b'\n');
         let answer = match too_long {
             true => Response::Error { message: format!("a request has at most {MAX_REQUEST_BYTES} bytes") },
-            false => place.serve(|| answer(&line, serve)),
+            false => slot.serve(|| answer(&line, serve)),
         };
         Timed { stream, until: Instant::now() + patience }.write_all(&answer.line())?;
         if too_long {
@@ -355,10 +355,10 @@ mod tests {
         let mut asks = Client::connect(&directory.socket()).unwrap();
         let mut silent = Vec::new();
         for _ in 0..3 * MAX_CLIENTS {
-            // Its answer tells that the newcomer has its place already, however late the thread that accepts is.
-            let mut newcomer = Client::connect(&directory.socket()).unwrap();
-            assert_eq!(newcomer.ask(&Request::Count).unwrap(), Response::Count { entries: 7 });
-            silent.push(newcomer);
+            // Its answer tells that the latecomer has its slot already, however late the thread that accepts is.
+            let mut latecomer = Client::connect(&directory.socket()).unwrap();
+            assert_eq!(latecomer.ask(&Request::Count).unwrap(), Response::Count { entries: 7 });
+            silent.push(latecomer);
             assert_eq!(asks.ask(&Request::Count).unwrap(), Response::Count { entries: 7 });
         }
     }
@@ -372,7 +372,7 @@ mod tests {
         stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let gone =
             (0..1000).any(|_| stream.write_all(b"{").is_err() || matches!(stream.read(&mut [0]), Ok(0)));
-        assert!(gone, "it still has its place");
+        assert!(gone, "it still has its slot");
     }
 
     #[test]

@@ -38,7 +38,7 @@ fn a_table_full_of_assured_entries_is_logged_once() {
     assert_eq!(said.matches("table full").count(), 1, "{said}");
 }
 
-/// More stations than a port keeps that nobody sends to, by their ARP requests.
+/// More neighbours than a port keeps that nobody sends to, by their ARP requests.
 #[test]
 fn neighbours_that_give_way_are_logged() {
     let directory = tempfile::tempdir().unwrap();
@@ -74,13 +74,13 @@ fn an_address_that_two_have_is_logged() {
     wait_for("the record", || daemon.stderr().contains(record));
 }
 
-/// A station of 10.1.0.0/16 asks for the box.
+/// A neighbour of 10.1.0.0/16 asks for the box.
 fn arp_request(number: u16) -> Vec<u8> {
     let [high, low] = number.to_be_bytes();
     arp(number, [10, 1, high, low])
 }
 
-/// The station of this number asks for the box from an address.
+/// The neighbour of this number asks for the box from an address.
 fn arp(number: u16, ip: [u8; 4]) -> Vec<u8> {
     let [high, low] = number.to_be_bytes();
     let mac = [2, 0, 0, 1, high, low];

@@ -12,7 +12,7 @@ conntrack: { max-entries: 1K }
 policy: { default: accept }
 ";
 
-/// Sends UDP packets to a station whose MAC address need not be known.
+/// Sends UDP packets to a host whose MAC address need not be known.
 fn send(from: Namespace<'_>, packets: usize) {
     let script = format!(
         "import socket; s = socket.socket(type=socket.SOCK_DGRAM); [s.sendto(b'x', ('10.9.0.2', 9)) for _ in range({packets})]"

@@ -170,10 +170,10 @@ fn config(directory: &Path, preset: &str) -> String {
         };
         [of(v4), of(v6)].concat().join(", ")
     };
-    let stations = [(v4.client, CLIENT_MAC, "inside"), (v6.client, CLIENT_MAC, "inside")].into_iter();
-    let stations = stations.chain([v4, v6].map(|plan| (plan.router, ROUTER_MAC, "outside")));
+    let neighbours = [(v4.client, CLIENT_MAC, "inside"), (v6.client, CLIENT_MAC, "inside")].into_iter();
+    let neighbours = neighbours.chain([v4, v6].map(|plan| (plan.router, ROUTER_MAC, "outside")));
     let neighbours =
-        stations.map(|(address, mac, dev)| format!("{{ address: '{address}', mac: '{mac}', dev: {dev} }}"));
+        neighbours.map(|(address, mac, dev)| format!("{{ address: '{address}', mac: '{mac}', dev: {dev} }}"));
     format!(
         "version: 1
 system: {{ cores: {{ control: 0, workers: [0, 1] }}, idle: friendly, memory: {{ hugepages: 512M }} }}

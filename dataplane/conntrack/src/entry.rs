@@ -204,7 +204,7 @@ const _: () = assert!(size_of::<Entry>() == 128, "an entry is two cache lines");
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Cold {
-    /// Where it hangs on the timer wheel.
+    /// Its links on the timer wheel.
     pub timer: Timer,
     /// Second of its birth, since the shard's epoch.
     pub born_s: u32,

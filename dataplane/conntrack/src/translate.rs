@@ -30,7 +30,7 @@ impl Shard {
     pub(crate) fn rewrite<F: Frame>(&mut self, frame: &mut F, headers: &Headers, to: &Tuple) {
         edit::rewrite(frame, headers, to);
         if self.configuration.renumbers && to.src != headers.tuple.src {
-            self.nat.renumber(frame, headers, &self.exchange.steering);
+            self.nat.rewrite_ip_id(frame, headers, &self.exchange.steering);
         }
     }
 
@@ -57,7 +57,7 @@ impl Shard {
     pub(crate) fn rewrite_error<F: Frame>(&mut self, frame: &mut F, headers: &Headers, edit: &ErrorEdit) {
         edit::rewrite_error(frame, headers, edit);
         if self.configuration.renumbers && edit.src.is_some() {
-            self.nat.renumber(frame, headers, &self.exchange.steering);
+            self.nat.rewrite_ip_id(frame, headers, &self.exchange.steering);
         }
     }
 

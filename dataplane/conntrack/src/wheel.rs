@@ -25,7 +25,7 @@ const SLOT: u32 = 1 << 31;
 /// Most timers that a wheel can hold: above, a timer's number could not be told from a slot's.
 pub const MAX_TIMERS: u32 = SLOT;
 
-/// Where one timer hangs on a wheel.
+/// The links of one timer on a wheel.
 #[derive(Clone, Copy, Debug, Default, FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Timer {

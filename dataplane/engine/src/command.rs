@@ -39,7 +39,7 @@ use sluice_conntrack::{Configuration, EntryUpdate, Installation, NewEntry, NotIn
 use thiserror::Error;
 
 use crate::neighbour::NeighbourSnapshot;
-use crate::report::{ListedEntry, ListedExpectation, LogPage, Page, PortsPage, Stats};
+use crate::report::{ListedEntry, ListedExpectation, LogPage, Page, PortsUsedPage, Stats};
 
 /// Commands that wait, at most.
 const WAITING: usize = 16;
@@ -74,7 +74,7 @@ pub enum Command {
     /// Put this configuration in force, which differs from the present one in its timeouts or in which helpers are on alone.
     Amend(Arc<Configuration>),
     /// Fill the page with how many ports of its blocks are in use.
-    Ports(Box<PortsPage>),
+    PortsUsed(Box<PortsUsedPage>),
     /// Fill the page with neighbours.
     Neighbours(Box<Page<NeighbourSnapshot>>),
     /// Fill the page with records of `log` rules, which leave the shard.
@@ -111,7 +111,7 @@ pub enum Answer {
     /// It is in force. This is the configuration before.
     Amended(Arc<Configuration>),
     /// A page of ports in use.
-    Ports(Box<PortsPage>),
+    PortsUsed(Box<PortsUsedPage>),
     /// A page of neighbours.
     Neighbours(Box<Page<NeighbourSnapshot>>),
     /// A page of records.

@@ -199,12 +199,12 @@ impl Stats {
 
 /// Blocks of ports, and how many of them a worker's connections use.
 #[derive(Debug)]
-pub struct PortsPage {
+pub struct PortsUsedPage {
     blocks: Vec<PortBlock>,
     used: Vec<[u32; SPACES]>,
 }
 
-impl PortsPage {
+impl PortsUsedPage {
     /// A page for these blocks, of which it takes [`BLOCKS`] at most, to be filled.
     pub fn new(blocks: &[PortBlock]) -> Self {
         let blocks: Vec<PortBlock> = blocks.iter().take(BLOCKS).cloned().collect();

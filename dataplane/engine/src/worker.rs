@@ -136,9 +136,9 @@ impl Worker {
                 Answer::Rerouted(installation)
             }
             Command::Amend(configuration) => Answer::Amended(self.shard_mut().amend(configuration)),
-            Command::Ports(mut page) => {
+            Command::PortsUsed(mut page) => {
                 page.fill(self.shard());
-                Answer::Ports(page)
+                Answer::PortsUsed(page)
             }
             Command::Neighbours(mut page) => {
                 page.fill(&self.io.links);

@@ -86,7 +86,7 @@ const CABLES: [&str; 6] =
     ["net_af_packet", "net_af_xdp", "net_tap", "net_vhost", "net_virtio", "net_virtio_user"];
 
 impl DeviceInfo {
-    /// Whether stations at its other end may leave checksums to be computed: it is a virtual cable, and they take it for
+    /// Whether the hosts at its other end may leave checksums to be computed: it is a virtual cable, and they take it for
     /// a NIC. DPDK 22.11 does not pass on what the kernel says of it (`TP_STATUS_CSUMNOTREADY`).
     pub fn leaves_checksums(&self) -> bool {
         CABLES.contains(&self.driver.as_str())

@@ -30,10 +30,10 @@ const DESTINATION: &[Side] = &[Side::Destination];
 const BOTH: &[Side] = &[Side::Source, Side::Destination];
 
 /// A key, whether a rule has it, and the lists whose rules may.
-type Target = (&'static str, fn(&NatRule) -> bool, &'static [Side]);
+type TargetKey = (&'static str, fn(&NatRule) -> bool, &'static [Side]);
 
 #[rustfmt::skip]
-const TARGETS: [Target; 5] = [
+const TARGETS: [TargetKey; 5] = [
     ("masquerade", |rule| rule.masquerade.is_some(), SOURCE),
     ("to", |rule| rule.to.is_some(), BOTH),
     ("redirect", |rule| rule.redirect.is_some(), DESTINATION),

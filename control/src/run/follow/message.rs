@@ -18,10 +18,10 @@ use sluice_conntrack::forward::{Neighbour, RouteType, Via, is_link_local};
 use super::kernel::Heard;
 
 /// The box's port behind each interface of the kernel's.
-pub type Ports = BTreeMap<u32, PortId>;
+pub type PortsByIndex = BTreeMap<u32, PortId>;
 
 /// A route of the main table; `None` if it is of another, or to where no router sends packets.
-pub fn route(message: &RouteMessage, ports: &Ports) -> Option<Heard> {
+pub fn route(message: &RouteMessage, ports: &PortsByIndex) -> Option<Heard> {
     let RouteMessage { header, attributes, .. } = message;
     let table = attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Table(table) => Some(*table),
@@ -60,7 +60,7 @@ pub fn route(message: &RouteMessage, ports: &Ports) -> Option<Heard> {
 }
 
 /// The next hops by the box's ports, those of more weight more often; `None` if there are none.
-fn next_hops(message: &RouteMessage, ports: &Ports) -> Option<RouteType> {
+fn next_hops(message: &RouteMessage, ports: &PortsByIndex) -> Option<RouteType> {
     let mut hops: Vec<(Via, u16)> = Vec::new();
     if !message.header.flags.contains(RouteFlags::Dead) {
         hops.extend(next_hop(None, &message.attributes, ports).map(|via| (via, 1)));
@@ -78,7 +78,7 @@ fn next_hops(message: &RouteMessage, ports: &Ports) -> Option<RouteType> {
     (!weighted.is_empty()).then(|| RouteType::Unicast(weighted.into()))
 }
 
-fn next_hop(interface: Option<u32>, attributes: &[RouteAttribute], ports: &Ports) -> Option<Via> {
+fn next_hop(interface: Option<u32>, attributes: &[RouteAttribute], ports: &PortsByIndex) -> Option<Via> {
     let (mut interface, mut gateway) = (interface, None);
     for attribute in attributes {
         match attribute {
@@ -106,7 +106,7 @@ const fn ip(address: &RouteAddress) -> Option<IpAddr> {
 
 /// An address at one of the ports. That of the other end of a point-to-point link is none, and the link-local one is the box's own
 /// already, by its MAC address.
-pub fn address(message: &AddressMessage, ports: &Ports) -> Option<(PortId, IpNet)> {
+pub fn address(message: &AddressMessage, ports: &PortsByIndex) -> Option<(PortId, IpNet)> {
     let port = *ports.get(&message.header.index)?;
     let (mut own, mut other) = (None, None);
     for attribute in &message.attributes {
@@ -125,7 +125,7 @@ pub fn address(message: &AddressMessage, ports: &Ports) -> Option<(PortId, IpNet
 }
 
 /// A static neighbour at one of the ports.
-pub fn neighbour(message: &NeighbourMessage, ports: &Ports) -> Option<Neighbour> {
+pub fn neighbour(message: &NeighbourMessage, ports: &PortsByIndex) -> Option<Neighbour> {
     let port = *ports.get(&message.header.ifindex)?;
     if message.header.state != NeighbourState::Permanent {
         return None;

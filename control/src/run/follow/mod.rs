@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use self::kernel::{KernelRoutes, Position};
-pub use self::message::Ports;
+pub use self::message::PortsByIndex;
 use super::host::enter;
 use crate::config::Followed;
 
@@ -54,7 +54,7 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// The system gives no thread.
 pub fn start(
     namespace: Option<String>,
-    ports: Ports,
+    ports: PortsByIndex,
     mut tell: impl FnMut(Followed) -> bool + Send + 'static,
 ) -> io::Result<()> {
     let follow = move || {
@@ -72,7 +72,11 @@ pub fn start(
 }
 
 /// Follows until nobody wants to know any more; so many bytes of messages wait.
-fn follow(ports: &Ports, waiting_bytes: i32, tell: &mut impl FnMut(Followed) -> bool) -> io::Result<()> {
+fn follow(
+    ports: &PortsByIndex,
+    waiting_bytes: i32,
+    tell: &mut impl FnMut(Followed) -> bool,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (mut connection, kernel, mut messages) = new_multicast_connection(&GROUPS)?;
@@ -127,7 +131,7 @@ struct Stack {
 
 impl Stack {
     /// Asks the kernel for all of it.
-    async fn ask(kernel: &Handle, ports: &Ports) -> io::Result<Stack> {
+    async fn ask(kernel: &Handle, ports: &PortsByIndex) -> io::Result<Stack> {
         let mut stack = Stack::default();
         let all =
             [RouteMessageBuilder::<Ipv4Addr>::new().build(), RouteMessageBuilder::<Ipv6Addr>::new().build()];
@@ -150,7 +154,7 @@ impl Stack {
     }
 
     /// Takes up what a message says.
-    fn hear(&mut self, message: &NetlinkMessage<RouteNetlinkMessage>, ports: &Ports) -> Change {
+    fn hear(&mut self, message: &NetlinkMessage<RouteNetlinkMessage>, ports: &PortsByIndex) -> Change {
         let inner = match &message.payload {
             NetlinkPayload::InnerMessage(inner) => inner,
             NetlinkPayload::Overrun(_) => return Change::Unknown,
@@ -190,7 +194,7 @@ impl Stack {
         }
     }
 
-    fn add(&mut self, route: &RouteMessage, position: Position, ports: &Ports) -> Change {
+    fn add(&mut self, route: &RouteMessage, position: Position, ports: &PortsByIndex) -> Change {
         match message::route(route, ports) {
             Some(heard) => {
                 self.routes.add(heard, position);
@@ -241,7 +245,7 @@ mod tests {
             let shown = Command::new("ip").args(["-o", "link", "show", "outside"]).output().unwrap();
             let shown = String::from_utf8(shown.stdout).unwrap();
             let index = shown.split(':').next().unwrap().parse().unwrap();
-            let ports = Ports::from([(index, PortId(0))]);
+            let ports = PortsByIndex::from([(index, PortId(0))]);
             let directory = tempfile::tempdir().unwrap();
             let batch = directory.path().join("batch");
             let mut lines = String::new();

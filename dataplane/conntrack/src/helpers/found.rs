@@ -24,7 +24,7 @@ pub(crate) struct Line<'a> {
 /// What a helper remembers of a connection, as it likes. Zero at birth.
 #[derive(Clone, Copy, Debug, Default, FromZeros)]
 #[repr(C)]
-pub(crate) struct Memory {
+pub(crate) struct HelperMemory {
     pub(crate) note: u32,
     /// Of messages, by direction.
     pub(crate) framings: [Framing; 2],

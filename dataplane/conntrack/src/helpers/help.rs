@@ -3,7 +3,7 @@
 use super::StreamReader;
 use super::assembly::{Assembled, Assembly, MESSAGE_BYTES, MessageBuffer, Next};
 use super::delimiter::{Delimiter, LINE_BYTES};
-use super::found::{Found, Line, Memory};
+use super::found::{Found, HelperMemory, Line};
 use super::messages::Measure;
 use super::newlines::Newlines;
 use super::pptp::calls::Calls;
@@ -35,7 +35,7 @@ pub(crate) struct Help {
     offsets: [Offsets; 2],
     pub(super) turns: Turns,
     /// The helper's own.
-    memory: Memory,
+    memory: HelperMemory,
     /// That of PPTP.
     pub(super) calls: Calls,
     /// Whether the helper reads nothing more. What it has rewritten stays shifted.

@@ -1,7 +1,7 @@
 //! How helpers read lines, turns and datagrams: by functions of their own that look at one.
 
 use super::delimiter::Delimiter;
-use super::found::{Form, Found, InDatagram, Line, Match, Memory};
+use super::found::{Form, Found, HelperMemory, InDatagram, Line, Match};
 use super::text::Text;
 use super::turns::{HEAD_BYTES, Turn};
 use crate::family::Family;
@@ -15,7 +15,7 @@ pub(crate) struct StreamReader {
     /// Where a line ends.
     pub(crate) delimiter: Delimiter,
     /// What it finds in a line.
-    pub(crate) inspect: fn(&Line<'_>, &mut Memory) -> Found,
+    pub(crate) inspect: fn(&Line<'_>, &mut HelperMemory) -> Found,
     /// How Linux reads them; `None` where it has no such helper.
     pub(crate) linux: Option<LinuxReader>,
     /// Whether a line that begins so may come to announce a connection.

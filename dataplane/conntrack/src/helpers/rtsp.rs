@@ -5,7 +5,7 @@
 //! is not announced here; once media come in the connection itself, nothing of it is read any more.
 
 use super::delimiter::Delimiter;
-use super::found::{Announced, Form, Found, Line, Memory, Mention, Mentions};
+use super::found::{Announced, Form, Found, HelperMemory, Line, Mention, Mentions};
 use super::messages::Part;
 use super::text::{Text, number};
 use super::{Descriptor, ExpectationClass, Reads, StreamReader};
@@ -58,7 +58,7 @@ fn may_announce(piece: &[u8], _: Direction) -> bool {
 }
 
 /// What a line announces.
-fn inspect(line: &Line<'_>, memory: &mut Memory) -> Found {
+fn inspect(line: &Line<'_>, memory: &mut HelperMemory) -> Found {
     let framing = &mut memory.framings[line.direction as usize];
     if line.is_resumed {
         // Whether headers or a body come next is not known any more.

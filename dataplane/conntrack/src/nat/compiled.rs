@@ -108,18 +108,18 @@ fn outside(rule: &NatRule, own: impl Fn(&NatRule) -> Vec<IpAddr>) -> Vec<(Family
 #[derive(Clone, Debug)]
 pub(super) struct CompiledRule {
     pub(super) rule: NatRule,
-    v4: Pool,
-    v6: Pool,
+    v4: AddressPool,
+    v6: AddressPool,
 }
 
 impl CompiledRule {
     fn new(rule: NatRule) -> Self {
         let ranges = rule.target.ranges();
-        let (v4, v6) = (Pool::new(ranges, Family::V4), Pool::new(ranges, Family::V6));
+        let (v4, v6) = (AddressPool::new(ranges, Family::V4), AddressPool::new(ranges, Family::V6));
         Self { rule, v4, v6 }
     }
 
-    const fn pool(&self, family: Family) -> &Pool {
+    const fn pool(&self, family: Family) -> &AddressPool {
         match family {
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,
@@ -192,7 +192,7 @@ impl CompiledRule {
 
 /// The addresses of one family that a rule chooses from.
 #[derive(Clone, Debug)]
-struct Pool {
+struct AddressPool {
     /// How many they are. Choices are numbers of 63 bits: more addresses are used as far as those reach.
     size: u64,
     parts: Vec<Part>,
@@ -218,7 +218,7 @@ impl Part {
     }
 }
 
-impl Pool {
+impl AddressPool {
     fn new(ranges: &[Range], family: Family) -> Self {
         let is_own = |range: &&Range| Family::of(range.first) == family;
         let parts: Vec<_> = ranges.iter().filter(is_own).map(Part::new).collect();

@@ -6,10 +6,10 @@
 use super::bind::Binding;
 use super::budget::Budget;
 use super::exhausted::Exhausted;
+use super::ip_ids::IpIds;
 use super::mapping::Mappings;
 use super::pools::Pools;
 use super::prefetch::LastBound;
-use super::renumber::IpIds;
 use super::search::{Search, exhausted_key, hash_of};
 use crate::configuration::Configuration;
 use crate::entry::Status;
@@ -192,8 +192,8 @@ impl NatState {
     }
 
     /// Gives a packet whose source was translated an identification of the box's own, where it needs one.
-    pub(crate) fn renumber<F: Frame>(&mut self, frame: &mut F, headers: &Headers, steering: &Steering) {
-        self.ip_ids.renumber(frame, headers, &self.key, steering);
+    pub(crate) fn rewrite_ip_id<F: Frame>(&mut self, frame: &mut F, headers: &Headers, steering: &Steering) {
+        self.ip_ids.rewrite(frame, headers, &self.key, steering);
     }
 }
 

@@ -8,7 +8,7 @@ mod linux;
 mod tests;
 
 use super::delimiter::Delimiter;
-use super::found::{Announced, Form, Found, Line, Memory};
+use super::found::{Announced, Form, Found, HelperMemory, Line};
 use super::text::{Text, decimal};
 use super::{Descriptor, ExpectationClass, LinuxReader, Reads, Segments, StreamReader};
 use crate::family::Family;
@@ -61,7 +61,7 @@ fn may_announce(piece: &[u8], direction: Direction) -> bool {
 }
 
 /// What a line announces.
-fn inspect(line: &Line<'_>, memory: &mut Memory) -> Found {
+fn inspect(line: &Line<'_>, memory: &mut HelperMemory) -> Found {
     match line.direction {
         Direction::Original => command(line, &mut memory.note),
         Direction::Reply => reply(line.bytes, &mut memory.note),

@@ -7,11 +7,11 @@ fn line(bytes: &[u8], direction: Direction, is_first: bool) -> Line<'_> {
 }
 
 fn client(text: &str) -> Found {
-    inspect(&line(text.as_bytes(), Direction::Original, false), &mut Memory::default())
+    inspect(&line(text.as_bytes(), Direction::Original, false), &mut HelperMemory::default())
 }
 
 fn server(text: &str) -> Found {
-    inspect(&line(text.as_bytes(), Direction::Reply, false), &mut Memory::default())
+    inspect(&line(text.as_bytes(), Direction::Reply, false), &mut HelperMemory::default())
 }
 
 /// Address, port and text of an announcement; the text is found in the line again.
@@ -43,7 +43,7 @@ fn commands_announce_in_any_case() {
     }
     let telnet = b"\xff\xf4\xff\xf2PORT 10,0,0,2,19,137\r\n";
     let Found::Announced(Announced { range, .. }) =
-        inspect(&line(telnet, Direction::Original, false), &mut Memory::default())
+        inspect(&line(telnet, Direction::Original, false), &mut HelperMemory::default())
     else {
         panic!("Telnet commands in front are passed over")
     };
@@ -123,7 +123,7 @@ fn only_the_side_whose_words_they_are_announces() {
 
 #[test]
 fn only_the_last_line_of_a_reply_counts() {
-    let mut memory = Memory::default();
+    let mut memory = HelperMemory::default();
     let mut read = |text: &str| inspect(&line(text.as_bytes(), Direction::Reply, false), &mut memory);
     for text in [
         "227-Entering Passive Mode (198,51,100,2,200,1)\r\n",
@@ -141,7 +141,7 @@ fn only_the_last_line_of_a_reply_counts() {
 
 #[test]
 fn after_epsv_all_nothing_else_announces() {
-    let mut memory = Memory::default();
+    let mut memory = HelperMemory::default();
     let mut read =
         |text: &'static str, direction| inspect(&line(text.as_bytes(), direction, false), &mut memory);
     for text in ["EPSV\r\n", "EPSV 1\r\n", "EPSV 2\r\n"] {
@@ -158,8 +158,9 @@ fn after_epsv_all_nothing_else_announces() {
 
 #[test]
 fn the_first_words_tell_ftp_from_what_it_is_not() {
-    let first =
-        |text: &str, direction| inspect(&line(text.as_bytes(), direction, true), &mut Memory::default());
+    let first = |text: &str, direction| {
+        inspect(&line(text.as_bytes(), direction, true), &mut HelperMemory::default())
+    };
     for text in ["USER anonymous\r\n", "auth tls\r\n", "FEAT\r\n", "QUIT\n"] {
         assert_eq!(first(text, Direction::Original), Found::Nothing, "{text}");
     }

@@ -9,7 +9,7 @@ mod linux;
 mod tests;
 
 use super::delimiter::{Delimiter, LINE_BYTES};
-use super::found::{Announced, Form, Found, Line, Memory};
+use super::found::{Announced, Form, Found, HelperMemory, Line};
 use super::text::{Text, number};
 use super::{Descriptor, ExpectationClass, LinuxReader, Reads, Segments, StreamReader};
 use crate::expectations::SourceMask;
@@ -68,7 +68,7 @@ fn may_announce(piece: &[u8], direction: Direction) -> bool {
 }
 
 /// What a line announces.
-fn inspect(line: &Line<'_>, _: &mut Memory) -> Found {
+fn inspect(line: &Line<'_>, _: &mut HelperMemory) -> Found {
     const OTHER: Found = Found::Off(HelperEvent::OtherProtocol);
     let Ok(message) = without_tags(line.bytes) else {
         return if line.bytes.ends_with(b"\n") { OTHER } else { Found::Nothing };

@@ -5,7 +5,7 @@ use crate::helpers::found::Match;
 
 fn line(text: &str, direction: Direction, is_first: bool) -> Found {
     let line = Line { bytes: text.as_bytes(), direction, is_first, is_resumed: false };
-    inspect(&line, &mut Memory::default())
+    inspect(&line, &mut HelperMemory::default())
 }
 
 fn client(text: &str) -> Found {

@@ -8,7 +8,7 @@ pub(super) mod calls;
 mod stage;
 
 use super::delimiter::{Delimiter, LengthPrefix};
-use super::found::{Form, Found, Line, Memory};
+use super::found::{Form, Found, HelperMemory, Line};
 use super::text::Text;
 use super::{Descriptor, ExpectationClass, Reads, StreamReader};
 use crate::expectations::SourceMask;
@@ -123,7 +123,7 @@ fn rewrite(_: Form, _: Family, _: u128, id: u16) -> Text {
 }
 
 /// What a message says about calls. Those of no known type, or shorter than theirs, say nothing.
-fn inspect(line: &Line<'_>, memory: &mut Memory) -> Found {
+fn inspect(line: &Line<'_>, memory: &mut HelperMemory) -> Found {
     let message = line.bytes;
     if message.get(4..8) != Some(&MAGIC_COOKIE) {
         return Found::Off(if line.is_first { HelperEvent::OtherProtocol } else { HelperEvent::Malformed });

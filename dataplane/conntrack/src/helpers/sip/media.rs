@@ -18,12 +18,12 @@ use std::ops::Range;
 
 /// Ports of a medium.
 #[derive(Clone, Copy, Debug)]
-struct Ports {
+struct MediaPorts {
     rtp: u16,
     rtcp: Option<u16>,
 }
 
-impl Ports {
+impl MediaPorts {
     /// Whether RTCP comes to the next port.
     fn are_neighbours(self) -> bool {
         self.rtcp.is_some() && self.rtcp == self.rtp.checked_add(1)
@@ -67,7 +67,7 @@ impl Shard {
     }
 
     /// The ports at which a medium is to come; `None` where it is not.
-    fn ports_of(&mut self, reading: &Reading<'_>, media: &Media) -> Result<Option<Ports>, Refused> {
+    fn ports_of(&mut self, reading: &Reading<'_>, media: &Media) -> Result<Option<MediaPorts>, Refused> {
         let (port, _) = media.port;
         let Ok(port) = u16::try_from(port) else { return Err(reading.malformed()) };
         if port == 0 || media.is_inactive && !reading.is_linux {
@@ -82,7 +82,7 @@ impl Shard {
         }
         if reading.is_linux {
             let rtp = port & !1;
-            return Ok(Some(Ports { rtp, rtcp: Some(rtp + 1) }));
+            return Ok(Some(MediaPorts { rtp, rtcp: Some(rtp + 1) }));
         }
         let rtcp = match &media.rtcp {
             _ if media.is_rtcp_mux => None,
@@ -93,14 +93,14 @@ impl Shard {
                 rtcp.filter(|_| !is_elsewhere)
             }
         };
-        Ok(Some(Ports { rtp: port, rtcp }))
+        Ok(Some(MediaPorts { rtp: port, rtcp }))
     }
 
     fn expect_medium(
         &mut self,
         reading: &mut Reading<'_>,
         media: &Media,
-        ports: Ports,
+        ports: MediaPorts,
         address: Option<IpAddr>,
     ) -> Result<(), Refused> {
         let [own, other] = [reading.announcing, reading.answering];
@@ -146,9 +146,9 @@ impl Shard {
     fn find_outside(
         &mut self,
         reading: &Reading<'_>,
-        inside: Ports,
+        inside: MediaPorts,
         wanted: &impl Fn(u16, u16) -> Wanted,
-    ) -> Result<Ports, Refused> {
+    ) -> Result<MediaPorts, Refused> {
         let index = reading.announcer.index;
         let announced = self.announced_ports(index);
         let known = |port: u16| {
@@ -158,12 +158,12 @@ impl Shard {
         let outside = if inside.are_neighbours() {
             let pair = known(inside.rtp)
                 .or_else(|| self.find_pair_to_announce(index, &wanted(inside.rtp, inside.rtp), 1));
-            pair.map(|rtp| Ports { rtp, rtcp: rtp.checked_add(1) })
+            pair.map(|rtp| MediaPorts { rtp, rtcp: rtp.checked_add(1) })
         } else {
             let rtcp = inside.rtcp.map(find);
             match (find(inside.rtp), rtcp) {
-                (Some(rtp), None) => Some(Ports { rtp, rtcp: None }),
-                (Some(rtp), Some(Some(rtcp))) if rtcp != rtp => Some(Ports { rtp, rtcp: Some(rtcp) }),
+                (Some(rtp), None) => Some(MediaPorts { rtp, rtcp: None }),
+                (Some(rtp), Some(Some(rtcp))) if rtcp != rtp => Some(MediaPorts { rtp, rtcp: Some(rtcp) }),
                 _ => None,
             }
         };

@@ -5,11 +5,11 @@ mod errors;
 mod expected;
 mod filtering;
 mod hairpin;
+mod ip_ids;
 mod lifetime;
 mod local;
 mod protocols;
 mod reload;
-mod renumber;
 mod search;
 mod source;
 

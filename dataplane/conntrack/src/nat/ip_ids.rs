@@ -1,4 +1,4 @@
-//! New identifications for IPv4 packets whose source is translated (RFC 7857 section 11, RFC 6864 section 5.3.1).
+//! IP ID rewriting: new identifications for IPv4 packets whose source is translated (RFC 7857 section 11, RFC 6864 section 5.3.1).
 //!
 //! Hosts that share an address number their packets without knowing of one another. Where packets of two of them are cut
 //! into fragments on the way to one destination, that may put parts of both together. Packets that must not be fragmented
@@ -28,7 +28,7 @@ impl Default for IpIds {
 impl IpIds {
     /// Gives a packet that may be cut into fragments the next number towards its destination, from where the secret `key` says.
     #[inline(never)]
-    pub(super) fn renumber<F: Frame>(
+    pub(super) fn rewrite<F: Frame>(
         &mut self,
         frame: &mut F,
         headers: &Headers,
