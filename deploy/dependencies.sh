@@ -6,7 +6,7 @@ set -euo pipefail
 # shellcheck disable=SC2034 # each list is read by its name
 {
     build="libdpdk-dev dpdk libclang-dev libpcap-dev pkg-config"
-    test="bind9-dnsutils bird2 conntrack curl dnsmasq-base ethtool ffmpeg frr g++ iperf3 iproute2 iputils-ping keepalived lftp"
+    test="amanda-client bind9-dnsutils bird2 conntrack curl dnsmasq-base ethtool ffmpeg frr g++ iperf3 iproute2 iputils-ping keepalived lftp"
     test+=" nftables ngircd openssh-client openssh-server openssl procps prometheus python3-irc python3-scapy sane-utils sip-tester tftp-hpa"
     test+=" tftpd-hpa traceroute udhcpc valgrind vsftpd"
     lint="shellcheck"

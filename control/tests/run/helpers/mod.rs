@@ -1,5 +1,6 @@
 //! Helpers of a running daemon: what came of them, on and off, and real programs whose protocols need one.
 
+mod amanda;
 mod ftp;
 mod h323;
 mod irc;
