@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod host;
 mod http;
+pub mod import;
 mod listing;
 pub mod metrics;
 mod output;

@@ -8,6 +8,7 @@ mod events;
 mod expect;
 mod help;
 mod helpers;
+mod import;
 mod load;
 mod nat;
 mod routes;
@@ -89,6 +90,8 @@ pub enum Command {
     Timeouts(timeouts::TimeoutsArgs),
     /// Captures in, captures out, in capture time
     Replay(Replay),
+    /// Make a configuration of a Linux box's rules
+    Import(Box<import::Import>),
     /// Print the reference configuration: every key, its meaning, its default
     Reference {
         /// Print the JSON schema instead, for editors and other tools
@@ -125,6 +128,7 @@ pub fn main() -> ExitCode {
         Command::Reload(ask) => ask.reload(),
         Command::Timeouts(timeouts) => timeouts.run(),
         Command::Replay(replay) => crate::replay::run(&replay),
+        Command::Import(import) => import.run(),
         Command::Reference { schema: false } => print(&config::reference_yaml()),
         Command::Reference { schema: true } => print(&config::json_schema()),
         Command::Completions { shell } => completions(shell),

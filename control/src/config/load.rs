@@ -53,7 +53,7 @@ pub fn to_yaml(config: &Config) -> String {
 }
 
 /// One value as YAML in one line.
-pub(super) fn inline_yaml(value: &serde_json::Value) -> String {
+pub(crate) fn inline_yaml(value: &serde_json::Value) -> String {
     use serde_json::Value;
     // Inside a flow collection these characters end a plain word; JSON's quotes are YAML's too.
     let nested = |value: &Value| match value {

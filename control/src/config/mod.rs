@@ -20,6 +20,7 @@ mod values;
 
 pub use error::{ConfigError, Finding};
 pub use followed::{Followed, FollowedRoute, Rerouted};
+pub(crate) use load::inline_yaml;
 pub use load::{parse, read, to_yaml};
 pub use lower::{lower, nat, reroute, resolved, settings};
 pub use path::{Path, Problem, Step};

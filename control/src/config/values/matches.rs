@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::scalar::scalars;
 
 scalars! {
-    TcpFlags: "string", "flags such as \"syn\", \"!syn\" or \"syn,ack\", of fin, syn, rst, psh, ack, urg, ece, cwr";
+    TcpFlags: "string", "flags such as \"syn\", \"!syn\" or \"syn,ack\", of fin, syn, rst, psh, ack, urg, ece, cwr, or flags/mask such as \"none/fin,syn\"";
     IcmpType: ["string", "integer"], "an ICMP type: a name such as echo-request, a number such as 8, or type/code such as 3/4";
     Mark: ["string", "integer"], "a mark such as 7 or 0x10, or value/mask such as 0x10/0xf0";
 }
@@ -14,7 +14,8 @@ scalars! {
 /// A match on TCP's flags: of the bits in `mask`, exactly those in `set` are set; `negated` turns it round.
 ///
 /// The listed flags must be set. With SYN among them, those of ACK, RST and FIN that are not listed must be
-/// clear, so that `"syn"` is the opening segment as with iptables' `--syn`, and `"!syn"` everything else.
+/// clear, so that `"syn"` is the opening segment as with iptables' `--syn`, and `"!syn"` everything else. Behind a `/` stand all flags
+/// that are looked at, as in nft: of those, the listed ones must be set, or `none`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpFlags {
     /// The bits that are looked at, as in the TCP header's byte 13.
@@ -35,6 +36,8 @@ const FLAGS: [(&str, u8); 8] = [
     ("ece", 0x40),
     ("cwr", 0x80),
 ];
+/// No flag.
+const NONE: &str = "none";
 const SYN: u8 = 0x02;
 const FIN_SYN_RST_ACK: u8 = 0x17;
 
@@ -46,21 +49,42 @@ impl FromStr for TcpFlags {
             Some(list) => (list, true),
             None => (text, false),
         };
-        let mut set = 0;
-        for name in list.split(',').map(str::trim) {
-            let flag = FLAGS.iter().find(|(flag, _)| flag.eq_ignore_ascii_case(name));
-            set |= flag.ok_or_else(|| format!("`{name}` is not a TCP flag"))?.1;
+        let bits = |list: &str| -> Result<u8, String> {
+            list.split(',').map(str::trim).try_fold(0, |bits, name| {
+                let flag = FLAGS.iter().find(|(flag, _)| flag.eq_ignore_ascii_case(name));
+                Ok(bits | flag.ok_or_else(|| format!("`{name}` is not a TCP flag"))?.1)
+            })
+        };
+        let Some((list, mask)) = list.split_once('/') else {
+            let set = bits(list)?;
+            return Ok(TcpFlags { mask: usual_mask(set), set, negated });
+        };
+        let set = if list.trim() == NONE { 0 } else { bits(list)? };
+        match bits(mask)? {
+            mask if set & !mask != 0 => Err(format!("`{text}` has flags set that are not looked at")),
+            mask => Ok(TcpFlags { mask, set, negated }),
         }
-        let mask = if set & SYN != 0 { set | FIN_SYN_RST_ACK } else { set };
-        Ok(TcpFlags { mask, set, negated })
     }
+}
+
+/// What is looked at of flags that are written without a mask.
+const fn usual_mask(set: u8) -> u8 {
+    if set & SYN != 0 { set | FIN_SYN_RST_ACK } else { set }
 }
 
 impl fmt::Display for TcpFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> =
-            FLAGS.iter().filter(|(_, bit)| self.set & bit != 0).map(|(name, _)| *name).collect();
-        write!(f, "{}{}", if self.negated { "!" } else { "" }, names.join(","))
+        let names = |bits: u8| {
+            let names: Vec<&str> =
+                FLAGS.iter().filter(|(_, bit)| bits & bit != 0).map(|(name, _)| *name).collect();
+            if names.is_empty() { NONE.to_owned() } else { names.join(",") }
+        };
+        write!(f, "{}{}", if self.negated { "!" } else { "" }, names(self.set))?;
+        if self.set == 0 || self.mask != usual_mask(self.set) {
+            write!(f, "/{}", names(self.mask))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -205,6 +229,9 @@ mod tests {
         assert_eq!((not_syn.mask, not_syn.set, not_syn.negated), (0x17, 0x02, true));
         let syn_ack: TcpFlags = "syn,ack".parse().unwrap();
         assert_eq!((syn_ack.mask, syn_ack.set), (0x17, 0x12));
+        let masked: TcpFlags = "syn,ack/syn,ack".parse().unwrap();
+        assert_eq!((masked.mask, masked.set), (0x12, 0x12));
+        assert!("syn/ack".parse::<TcpFlags>().is_err() && "none".parse::<TcpFlags>().is_err());
         let rst: TcpFlags = "rst".parse().unwrap();
         assert_eq!((rst.mask, rst.set), (0x04, 0x04));
     }
@@ -216,7 +243,14 @@ mod tests {
                 assert_eq!(text.parse::<T>().unwrap().to_string(), *text);
             }
         }
-        same::<TcpFlags>(&["syn", "!syn", "syn,ack", "fin,psh,urg"]);
+        same::<TcpFlags>(&[
+            "syn",
+            "!syn",
+            "syn,ack",
+            "fin,psh,urg",
+            "syn/syn,rst",
+            "!none/fin,syn,rst,psh,ack,urg",
+        ]);
         same::<IcmpType>(&["echo-request", "8", "3/4"]);
         same::<Mark>(&["7", "0x10/0xf0"]);
     }

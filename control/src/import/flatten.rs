@@ -1,0 +1,263 @@
+//! From chains that jump to one another to one list of rules, of which the first that fits decides: what is jumped to stands in the
+//! place of the jump, restricted to what jumps there. Where some packets leave a chain (RETURN), the rest of their way, through all
+//! that it was jumped to from, stands in that place once more, restricted to those.
+
+use std::rc::Rc;
+
+use super::host::Ports;
+use super::model::{Action, Chain, Rule, Table};
+use super::report::{Effect, Origin, Report};
+use super::scope::{Nothing, Scope};
+
+/// A rule of a list: packets and what is done to them. Jumps and returns are none any more; where the list ends, all packets that
+/// are left are accepted or dropped.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    /// The packets.
+    pub scope: Scope,
+    /// What is done.
+    pub action: Action,
+    /// The rule that it comes of.
+    pub origin: Rc<Origin>,
+    /// The rule's comment.
+    pub comment: Option<String>,
+}
+
+/// The kernel has 16.
+const MAX_DEPTH: usize = 64;
+/// Twice what a section of a configuration has room for.
+const MAX_STEPS: usize = 20_000;
+/// Rules that are looked at, on all ways together: more than a minute's work is a mistake.
+const MAX_VISITS: usize = 2_000_000;
+
+/// A chain on the way to a rule, and the rule of it that is next.
+type Frame<'a> = (&'a Chain, usize);
+
+struct Walk<'a> {
+    table: &'a Table,
+    ports: &'a Ports,
+    report: &'a mut Report,
+    steps: Vec<Step>,
+    visits: usize,
+    depth: usize,
+}
+
+/// The list that a chain of a table, which begins at a hook, comes to for the packets of a scope.
+///
+/// # Errors
+/// It is too long, or the chains go round in a circle.
+pub(super) fn flatten(
+    table: &Table,
+    chain: &Chain,
+    scope: &Scope,
+    ports: &Ports,
+    report: &mut Report,
+) -> Result<Vec<Step>, String> {
+    let mut walk = Walk { table, ports, report, steps: Vec::new(), visits: 0, depth: 0 };
+    if walk.chain(&[(chain, 0)], scope)? {
+        walk.end(chain, scope)?;
+    }
+    Ok(walk.steps)
+}
+
+impl<'a> Walk<'a> {
+    /// The rules of the last chain, from the next one on. Says whether packets come to its end.
+    fn chain(&mut self, frames: &[Frame<'a>], scope: &Scope) -> Result<bool, String> {
+        let Some((&(chain, next), callers)) = frames.split_last() else { return Ok(true) };
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(format!("the jumps of chain `{}` are too deep, or go round in a circle", chain.name));
+        }
+        for (index, rule) in chain.rules.iter().enumerate().skip(next) {
+            self.visits += 1;
+            if self.visits > MAX_VISITS {
+                return Err(format!("the ways through chain `{}` are too many", chain.name));
+            }
+            let Some(narrowed) = self.narrow(rule, &chain.rules[index + 1..], scope) else { continue };
+            let is_all = narrowed == *scope;
+            let here = || [callers, &[(chain, index + 1)]].concat();
+            let goes_on = match &rule.action {
+                Action::Accept | Action::Drop | Action::Reject(_) | Action::Translate(_) => {
+                    self.push(narrowed, rule)?;
+                    false
+                }
+                Action::Return if is_all => {
+                    self.depth -= 1;
+                    return Ok(true);
+                }
+                Action::Return => {
+                    self.rest(callers, chain, &narrowed)?;
+                    false
+                }
+                Action::Jump(name) => match self.table.chain(name) {
+                    Some(called) => self.chain(&[&here()[..], &[(called, 0)]].concat(), &narrowed)?,
+                    None => self.no_chain(rule, name),
+                },
+                Action::Goto(name) => match self.table.chain(name) {
+                    Some(called) => {
+                        let falls = self.chain(&[callers, &[(called, 0)]].concat(), &narrowed)?;
+                        if is_all {
+                            self.depth -= 1;
+                            return Ok(falls);
+                        }
+                        if falls {
+                            self.rest(callers, chain, &narrowed)?;
+                        }
+                        false
+                    }
+                    None => self.no_chain(rule, name),
+                },
+                Action::Mark(_)
+                | Action::Log(_)
+                | Action::Untracked
+                | Action::Zone(_)
+                | Action::Helper(_) => {
+                    self.push(narrowed, rule)?;
+                    true
+                }
+                Action::Count => true,
+                Action::Unknown(why, effect) => {
+                    self.report.left(&rule.origin, *effect, why.clone());
+                    true
+                }
+            };
+            if is_all && !goes_on {
+                self.depth -= 1;
+                return Ok(false);
+            }
+        }
+        self.depth -= 1;
+        Ok(true)
+    }
+
+    /// What becomes of packets that have left a chain: the rest of those that it was jumped to from, and the end of the first.
+    fn rest(&mut self, callers: &[Frame<'a>], chain: &'a Chain, scope: &Scope) -> Result<(), String> {
+        for number in (1..=callers.len()).rev() {
+            if !self.chain(&callers[..number], scope)? {
+                return Ok(());
+            }
+        }
+        self.end(callers.first().map_or(chain, |(first, _)| first), scope)
+    }
+
+    /// What becomes of packets about which no rule of the first chain decides.
+    fn end(&mut self, first: &Chain, scope: &Scope) -> Result<(), String> {
+        let accepts = first.base.is_none_or(|base| base.accepts);
+        let action = if accepts { Action::Accept } else { Action::Drop };
+        let rule = Rule { origin: Rc::clone(&first.origin), matches: Vec::new(), action, comment: None };
+        self.push(scope.clone(), &rule)
+    }
+
+    fn push(&mut self, scope: Scope, rule: &Rule) -> Result<(), String> {
+        if self.steps.len() >= MAX_STEPS {
+            return Err(format!("the chains come to more than {MAX_STEPS} rules"));
+        }
+        let Rule { origin, action, comment, .. } = rule;
+        self.steps.push(Step {
+            scope,
+            action: action.clone(),
+            origin: Rc::clone(origin),
+            comment: comment.clone(),
+        });
+        Ok(())
+    }
+
+    fn no_chain(&mut self, rule: &Rule, name: &str) -> bool {
+        self.report.left(&rule.origin, Effect::Either, format!("there is no chain `{name}`"));
+        true
+    }
+
+    /// What comes of it if packets do not meet these rules.
+    fn without(&self, rules: &[Rule], depth: usize) -> Effect {
+        let of_rule = |rule: &Rule| match &rule.action {
+            Action::Jump(name) | Action::Goto(name) => match (self.table.chain(name), depth.checked_sub(1)) {
+                (Some(called), Some(depth)) => self.without(&called.rules, depth),
+                (Some(_), None) => Effect::Either,
+                (None, _) => Effect::Note,
+            },
+            action => effect(action),
+        };
+        rules.iter().map(of_rule).fold(Effect::Note, Effect::and)
+    }
+
+    /// What a rule is about, before the rest of its chain; `None` if it is about no packet, or about what cannot be said.
+    fn narrow(&mut self, rule: &Rule, rest: &[Rule], scope: &Scope) -> Option<Scope> {
+        let mut narrowed = match scope.narrow(&rule.matches, self.ports) {
+            Ok(narrowed) => narrowed,
+            Err(Nothing::Contradiction) => return None,
+            Err(Nothing::NoPort(name)) => {
+                let why = match name.as_str() {
+                    "lo" => "what the box says to itself does not leave its own network stack".to_owned(),
+                    _ => format!("no packet comes or goes by `{name}`, which is no port of the box"),
+                };
+                self.report.note(&rule.origin, why);
+                return None;
+            }
+        };
+        if matches!(rule.action, Action::Log(_)) && !narrowed.limits.is_empty() {
+            narrowed.limits.clear();
+            self.report.note(&rule.origin, "the log has a limit of its own, the same for all rules");
+        }
+        narrowed.unknown.append(&mut narrowed.limits);
+        if narrowed.unknown.is_empty() {
+            return Some(narrowed.scope);
+        }
+        let effect = match &rule.action {
+            Action::Jump(name) | Action::Goto(name) => {
+                let called = self.table.chain(name);
+                called.map_or(Effect::Note, |called| self.without(&called.rules, MAX_DEPTH))
+            }
+            Action::Return => self.without(rest, MAX_DEPTH).opposite(),
+            action => effect(action),
+        };
+        self.report.left(&rule.origin, effect, narrowed.unknown.join("; "));
+        None
+    }
+}
+
+/// What comes of leaving a rule out.
+fn effect(action: &Action) -> Effect {
+    match action {
+        Action::Accept => Effect::Fewer,
+        Action::Drop | Action::Reject(_) => Effect::More,
+        Action::Return | Action::Count => Effect::Note,
+        Action::Jump(_) | Action::Goto(_) => Effect::Either,
+        Action::Unknown(_, effect) => *effect,
+        Action::Mark(_)
+        | Action::Log(_)
+        | Action::Translate(_)
+        | Action::Untracked
+        | Action::Zone(_)
+        | Action::Helper(_) => Effect::Other,
+    }
+}
+
+/// Packets that a first list accepts go through the second. A list that accepts none but at its end stands before the other as it is.
+pub(super) fn compose(mut first: Vec<Step>, second: Vec<Step>) -> Result<Vec<Step>, String> {
+    let accepts = |step: &Step| matches!(step.action, Action::Accept);
+    if second.iter().all(accepts) {
+        return Ok(first);
+    }
+    let ends_accepting = first.last().is_some_and(accepts);
+    while first.last().is_some_and(accepts) {
+        first.pop();
+    }
+    let mut both = Vec::with_capacity(first.len() + second.len());
+    for step in first {
+        if accepts(&step) {
+            let common = second
+                .iter()
+                .filter_map(|then| Some(Step { scope: step.scope.and(&then.scope)?, ..then.clone() }));
+            both.extend(common);
+        } else {
+            both.push(step);
+        }
+        if both.len() > MAX_STEPS {
+            return Err(format!("the chains come to more than {MAX_STEPS} rules"));
+        }
+    }
+    if ends_accepting {
+        both.extend(second);
+    }
+    Ok(both)
+}
