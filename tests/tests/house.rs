@@ -1,8 +1,8 @@
-//! The rules of the house that no compiler knows: where `unsafe` may stand, how long a file may be, and that files of a crate
-//! stand one upon the other.
+//! The rules of the house that no compiler knows: where `unsafe` may stand, how long a file may be, that files of a crate
+//! stand one upon the other, and that the map is of files that there are.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -125,4 +125,46 @@ fn files_import_each_other_in_no_circle() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The names of files and folders in a text, between back quotes, `{a,b}` standing for both.
+fn named_paths(text: &str) -> Vec<String> {
+    let is_path = |name: &&str| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./{},".contains(c);
+        name.contains(['/', '.'])
+            && name.chars().all(is_plain)
+            && (name.ends_with(".rs") || name.ends_with('/'))
+    };
+    let names = text.split('`').skip(1).step_by(2).filter(is_path);
+    let alternatives = |name: &str| match (name.split_once('{'), name.split_once('}')) {
+        (Some((before, _)), Some((inner, behind))) => {
+            let inner = inner.rsplit_once('{').map_or(inner, |(_, inner)| inner);
+            inner.split(',').map(|it| format!("{before}{it}{behind}")).collect()
+        }
+        _ => vec![name.to_owned()],
+    };
+    names.flat_map(alternatives).collect()
+}
+
+#[test]
+fn the_map_is_of_files_that_there_are() {
+    let sources = sources();
+    let paths: Vec<String> = sources.iter().map(|(path, _)| format!("/{}", path.display())).collect();
+    let map = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../ARCHITECTURE.md")).unwrap();
+    let names = named_paths(&map);
+    let is_there = |name: &String| match name.ends_with('/') {
+        true => paths.iter().any(|path| path.contains(&format!("/{name}"))),
+        false => paths.iter().any(|path| path.ends_with(&format!("/{name}"))),
+    };
+    let missing: Vec<_> = names.iter().filter(|name| !is_there(name)).collect();
+    assert!(names.len() > 100 && missing.is_empty(), "{missing:?}");
+    let folders = sources.iter().filter_map(|(path, _)| path.parent()?.to_str()?.split_once("/src/"));
+    let folders: BTreeSet<_> =
+        folders.map(|(_, folder)| folder).filter(|folder| !folder.contains("tests")).collect();
+    let is_named = |folder: &&str| {
+        let last = folder.rsplit('/').next().unwrap_or(folder);
+        names.iter().any(|name| name.contains(&format!("{last}/")))
+    };
+    let unnamed: Vec<_> = folders.iter().filter(|folder| !is_named(folder)).collect();
+    assert!(unnamed.is_empty(), "no word of {unnamed:?}");
 }
