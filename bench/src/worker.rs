@@ -164,6 +164,7 @@ impl Bench {
                 mac: port.info().mac,
                 hashes: port.hashes(),
                 partial_checksums: false,
+                vlan: None,
             });
             ports.push(port);
         }

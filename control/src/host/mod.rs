@@ -34,6 +34,7 @@ pub fn inspect(config: &Config, root: &Path) -> Vec<HostFinding> {
     for (name, interface) in &config.interfaces {
         findings.extend(interface.host.as_ref().and_then(|host| host_side(name, host, root)));
         findings.extend(match &interface.device {
+            Device::Vlan(..) => Vec::new(),
             Device::Pci(address) => nic(name, address, root),
             Device::Vdev(spec) => {
                 kernel_interface(name, spec, root).or_else(|| cable(name, spec, root)).into_iter().collect()

@@ -34,7 +34,8 @@ use crate::output::{fail, refuse, say};
 pub use args::Replay;
 use args::ReplayInput;
 use input::{Input, Source, Targets};
-use play::Played;
+use play::{Interface, Played};
+use sluice_engine::Vlan;
 use trace::Trace;
 
 /// Why a replay ended early: a sentence for the user.
@@ -73,7 +74,9 @@ pub fn run(args: &Replay) -> ExitCode {
 
 /// Replays, writes all files, and shows what came of it.
 fn replay(args: &Replay, config: &Config) -> Result<(), Failure> {
-    let names: Vec<&str> = config.interfaces.keys().map(String::as_str).collect();
+    let has_captures = |(_, interface): &(&String, &config::Interface)| interface.device.vlan().is_none();
+    let names: Vec<&str> =
+        config.interfaces.iter().filter(has_captures).map(|(name, _)| name.as_str()).collect();
     let configuration = config::lower(config).map_err(|problem| Failure::new(problem.message))?;
     let configuration = Arc::new(configuration);
     let layout = args.output.layout(configuration.settings.preset);
@@ -87,14 +90,18 @@ fn replay(args: &Replay, config: &Config) -> Result<(), Failure> {
     let trace = args.trace.as_deref().map(|path| Trace::create(path, config)).transpose()?;
 
     let mut inputs = prepare(&sources)?;
-    let inputs = names.iter().map(|name| {
+    let interfaces = config.interfaces.iter().map(|(name, interface)| {
+        if let Some((parent, id)) = interface.device.vlan() {
+            return Ok(Interface::Vlan(Vlan { parent: config.port(parent).unwrap_or_default(), id }));
+        }
         let path = prepared(name);
         let index = inputs.iter().position(|input| input.path == path);
-        index.map_or_else(|| input::none(path), |index| Ok(inputs.swap_remove(index)))
+        let input = index.map_or_else(|| input::none(path), |index| Ok(inputs.swap_remove(index)));
+        input.map(Interface::Capture)
     });
-    let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+    let interfaces = interfaces.collect::<Result<Vec<_>, _>>()?;
 
-    let played = play::play(inputs, &configuration, args.workers, work.path(), trace)?;
+    let played = play::play(interfaces, &configuration, args.workers, work.path(), trace)?;
     outputs.write(&played, work.path())?;
     if let Some(path) = &args.report {
         report::write(path, &names, &played)?;
@@ -126,7 +133,7 @@ fn sources<'a>(
         false => {
             let names = names.join(", ");
             Err(Failure(format!(
-                "{option}: there is no interface `{name}` in the configuration, only {names}"
+                "{option}: there is no interface `{name}` with a device in the configuration, only {names}"
             )))
         }
     };

@@ -8,8 +8,9 @@ use dpdk::{Burst, Device, Eal, EalOptions, Mbuf, Mempool, MempoolOptions, Port, 
 use sluice_conntrack::answer::Pace;
 use sluice_conntrack::counters::Counters;
 use sluice_conntrack::expectations::Claims;
+use sluice_conntrack::forward::MacAddress;
 use sluice_conntrack::{Capacity, Configuration, Instant, PortId, Shard, ShardId, Steering};
-use sluice_engine::OpenPort;
+use sluice_engine::{OpenPort, Vlan};
 use sluice_memory::Pages;
 
 use super::helped::Helped;
@@ -30,16 +31,35 @@ const SEED: [u64; 4] = [1, 2, 3, 4];
 /// Slots for entries, at least, so that few entries do not crowd a tiny index.
 const MIN_ENTRIES: u32 = 1 << 16;
 
+/// What packets of an interface come and go by.
+#[derive(Debug)]
+pub enum Interface {
+    /// By captures of its own: this comes in.
+    Capture(Input),
+    /// By those of another interface, with tags.
+    Vlan(Vlan),
+}
+
+impl Interface {
+    /// What comes in by captures of its own.
+    const fn input(&self) -> Option<&Input> {
+        match self {
+            Self::Capture(input) => Some(input),
+            Self::Vlan(_) => None,
+        }
+    }
+}
+
 /// What came of a replay.
 #[derive(Debug)]
 pub struct Played {
     /// The shards as of the last packet.
     pub shards: Vec<Shard>,
-    /// Packets that came in, by port.
+    /// Packets that came in, by port that has captures.
     pub received: Vec<u64>,
     /// Packets that had not come to their end when the last had been received.
     pub held: usize,
-    /// The stamps of the packets that went out, by port, answers of the box among them.
+    /// The stamps of the packets that went out, by port that has captures, answers of the box among them.
     pub sent_ns: Vec<Vec<u64>>,
     /// Nanoseconds from the first packet to the last.
     pub span_ns: u64,
@@ -66,16 +86,17 @@ impl Played {
     }
 }
 
-/// Replays `inputs`, by port, and leaves what goes out in `work` ([`output`]).
+/// Replays what comes in by these interfaces, and leaves what goes out in `work` ([`output`]).
 pub fn play(
-    inputs: Vec<Input>,
+    interfaces: Vec<Interface>,
     configuration: &Arc<Configuration>,
     workers: u16,
     work: &Path,
     mut trace: Option<Trace>,
 ) -> Result<Played, Failure> {
-    let packets: u64 = inputs.iter().map(|input| input.stamps.len() as u64).sum();
-    let first_ns = inputs.iter().flat_map(|input| input.stamps.first()).map(|stamp| stamp.time_ns).min();
+    let inputs = || interfaces.iter().filter_map(Interface::input);
+    let packets: u64 = inputs().map(|input| input.stamps.len() as u64).sum();
+    let first_ns = inputs().flat_map(|input| input.stamps.first()).map(|stamp| stamp.time_ns).min();
     let first_ns = first_ns.unwrap_or_default();
     let pace = Arc::<Pace>::default();
     let entries = entries(configuration, &Steering::single(), packets);
@@ -88,12 +109,13 @@ pub fn play(
     let shards = (0..workers).map(shard).collect::<Result<_, _>>()?;
     // A replay needs no huge pages, and so no rights and no set-up.
     let eal = Eal::init(&EalOptions { huge_pages: false, ..EalOptions::default() })?;
-    let (ports, open, pool) = open(&eal, &inputs, work)?;
+    let (ports, open, pool) = open(&eal, &interfaces, work)?;
     let mut all = Workers::new(shards, open, pool);
 
-    let mut received = vec![0; inputs.len()];
-    let mut sent_ns: Vec<Vec<u64>> = vec![Vec::new(); inputs.len()];
-    let mut feeds: Vec<Feed> = inputs.into_iter().enumerate().map(Feed::new).collect();
+    let has_captures: Vec<bool> = interfaces.iter().map(|interface| interface.input().is_some()).collect();
+    let mut received = vec![0; interfaces.len()];
+    let mut sent_ns: Vec<Vec<u64>> = vec![Vec::new(); interfaces.len()];
+    let mut feeds: Vec<Feed> = (0..).map(PortId).zip(interfaces).filter_map(Feed::new).collect();
     let mut last_ns = first_ns;
     let mut helped = Helped::default();
     let bar = progress("Replaying", packets, "{pos} of {len} packets");
@@ -138,10 +160,16 @@ pub fn play(
     for port in ports {
         port.close()?;
     }
+    let (received, sent_ns) = (of_captures(received, &has_captures), of_captures(sent_ns, &has_captures));
     Ok(Played { shards, received, held, sent_ns, span_ns: last_ns - first_ns })
 }
 
-/// Where the device of a port writes what goes out.
+/// What there is of each port, of those that have captures.
+fn of_captures<T>(by_port: Vec<T>, has_captures: &[bool]) -> Vec<T> {
+    by_port.into_iter().zip(has_captures).filter(|(_, has)| **has).map(|(of_port, _)| of_port).collect()
+}
+
+/// Where the device of a port writes what goes out: by its number among those that have captures.
 pub fn output(work: &Path, port: usize) -> PathBuf {
     work.join(format!("{port}.out.pcap"))
 }
@@ -171,9 +199,10 @@ fn entries(configuration: &Configuration, steering: &Steering, packets: u64) -> 
 /// A running port and its queues, for each port.
 type OpenPorts = (Vec<Port>, Vec<OpenPort>, Mempool);
 
-/// Starts a net_pcap device for each port.
-fn open(eal: &Eal, inputs: &[Input], work: &Path) -> Result<OpenPorts, Failure> {
-    let pool_options = match inputs.iter().any(|input| input.longest > MAX_CHAIN_BYTES) {
+/// Starts a net_pcap device for each port that has captures.
+fn open(eal: &Eal, interfaces: &[Interface], work: &Path) -> Result<OpenPorts, Failure> {
+    let mut inputs = interfaces.iter().filter_map(Interface::input);
+    let pool_options = match inputs.any(|input| input.longest > MAX_CHAIN_BYTES) {
         false => MempoolOptions::default(),
         true => MempoolOptions {
             mbufs: 2047,
@@ -185,11 +214,27 @@ fn open(eal: &Eal, inputs: &[Input], work: &Path) -> Result<OpenPorts, Failure> 
     let pool = Mempool::new(eal, "packets", &pool_options)?;
     let mut ports = Vec::new();
     let mut open = Vec::new();
-    for (number, input) in inputs.iter().enumerate() {
+    for interface in interfaces {
+        let input = match interface {
+            Interface::Capture(input) => input,
+            // Nobody asks for the link-layer address of a box that is no host on its links.
+            Interface::Vlan(vlan) => {
+                open.push(OpenPort::of_vlan(*vlan, MacAddress::default()));
+                continue;
+            }
+        };
+        let number = ports.len();
         let (rx, tx) = (input.path.display(), output(work, number));
         let arguments = format!("vdev:net_pcap{number},rx_pcap={rx},tx_pcap={}", tx.display());
         let (port, rx, tx) = Port::start(Device::attach(eal, &arguments)?, &PortOptions::default(), &pool)?;
-        open.push(OpenPort { rx, tx, mac: port.info().mac, hashes: port.hashes(), partial_checksums: false });
+        open.push(OpenPort {
+            rx,
+            tx,
+            mac: port.info().mac,
+            hashes: port.hashes(),
+            partial_checksums: false,
+            vlan: None,
+        });
         ports.push(port);
     }
     Ok((ports, open, pool))
@@ -204,14 +249,14 @@ struct Feed {
 }
 
 impl Feed {
-    fn new((port, input): (usize, Input)) -> Self {
-        let Input { source, stamps, .. } = input;
-        Self {
-            port: PortId(port as u8),
+    fn new((port, interface): (PortId, Interface)) -> Option<Self> {
+        let Interface::Capture(Input { source, stamps, .. }) = interface else { return None };
+        Some(Self {
+            port,
             source,
             stamps: stamps.into_iter().peekable(),
             waiting: VecDeque::with_capacity(Burst::CAPACITY),
-        }
+        })
     }
 
     fn take_stamp(&mut self) -> Option<Stamp> {

@@ -1,24 +1,23 @@
 //! Starting the packet path: tables, DPDK, ports, the workers' threads. And ending it again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dpdk::{
-    Device, DeviceInfo, Eal, EalOptions, Link, Mempool, MempoolOptions, Port, PortOptions, PortStats, Rss,
-    lcore,
-};
+use dpdk::{Device, DeviceInfo, Eal, EalOptions, Mempool, MempoolOptions, Port, PortOptions, Rss, lcore};
 use sluice_conntrack::answer::Pace;
 use sluice_conntrack::expectations::Claims;
 use sluice_conntrack::settings::FRAGMENT_BUFFER_BYTES;
 use sluice_conntrack::{Capacity, Configuration, Instant, PortId, Shard, ShardId, Steering, steer};
 use sluice_engine::command::channel;
 use sluice_engine::host::host_sides;
-use sluice_engine::{Clock, Idle, OpenPort, Queues, Worker};
+use sluice_engine::{Clock, Idle, OpenPort, Queues, Vlan, Worker};
 use sluice_memory::Pages;
 use tracing::{info, warn};
 
 use super::RunError;
 use super::candidate::Candidate;
 use super::host::HostPort;
+use super::named_port::{NamedPort, PortKind};
 use super::startup::Startup;
 use super::workers::{Handle, Workers};
 use crate::config::{self, Config};
@@ -29,32 +28,6 @@ const MBUFS_PER_QUEUE: u32 = 1024;
 
 /// Mbufs of each worker: what it keeps for itself, the bursts of a round, and the ring of another that fills.
 const MBUFS_PER_WORKER: u32 = 4096;
-
-/// A port by its name.
-pub struct NamedPort {
-    /// Name of the interface.
-    pub name: String,
-    /// The port.
-    pub port: Port,
-    /// Receive queues.
-    pub rx_queues: u16,
-    /// Transmit queues.
-    pub tx_queues: u16,
-    /// Its host side, if it has one.
-    pub host: Option<HostPort>,
-}
-
-impl NamedPort {
-    /// What the device has counted; nothing where it does not say.
-    pub fn stats(&self) -> PortStats {
-        self.port.stats().unwrap_or_default()
-    }
-
-    /// Its link, as the device knows it; `None` where it does not say.
-    pub fn link(&self) -> Option<Link> {
-        self.port.link().ok()
-    }
-}
 
 /// The running packet path, from the control thread's side.
 pub struct Dataplane {
@@ -125,8 +98,10 @@ impl Dataplane {
     pub fn stop(self) -> Result<(), RunError> {
         // The queues go first: a port closes when nobody can poll it any more. With them the threads of the hosts end.
         self.workers.stop()?;
-        for NamedPort { port, .. } in self.ports {
-            port.close()?;
+        for NamedPort { kind, .. } in self.ports {
+            if let PortKind::Device { port, .. } = kind {
+                port.close()?;
+            }
         }
         Ok(())
     }
@@ -249,7 +224,7 @@ fn attach(eal: &Eal, config: &Config) -> Result<Vec<(String, Device)>, RunError>
             .map_err(|error| RunError::Other(format!("interface {name}: {error}; EAL says why above")))?;
         Ok((name.clone(), device))
     };
-    config.interfaces.iter().map(attach).collect()
+    config.interfaces.iter().filter(|(_, interface)| interface.device.vlan().is_none()).map(attach).collect()
 }
 
 /// Starts each device; gives the ports by number, and their queues.
@@ -259,7 +234,7 @@ fn start_ports(
     mempools: &Mempools,
     workers: u16,
 ) -> Result<(Vec<NamedPort>, Vec<OpenPort>), RunError> {
-    let (mut ports, mut open) = (Vec::new(), Vec::new());
+    let mut started = BTreeMap::new();
     for (name, device) in devices {
         let mtu = config.interfaces.get(&name).map(|interface| interface.mtu);
         let options = PortOptions { mtu, ..port_options(device.info(), workers) };
@@ -267,22 +242,31 @@ fn start_ports(
         let (port, rx, tx) = Port::start(device, &options, &pool)
             .map_err(|error| RunError::Other(format!("interface {name}: {error}")))?;
         announce(&name, &port, &options, workers);
-        open.push(OpenPort {
+        let open = OpenPort {
             rx,
             tx,
             mac: port.info().mac,
             hashes: port.hashes(),
             partial_checksums: port.info().leaves_checksums(),
-        });
-        ports.push(NamedPort {
-            name,
-            port,
-            rx_queues: options.rx_queues,
-            tx_queues: options.tx_queues,
-            host: None,
-        });
+            vlan: None,
+        };
+        let PortOptions { rx_queues, tx_queues, .. } = options;
+        let kind = PortKind::Device { port, rx_queues, tx_queues };
+        started.insert(name.clone(), (NamedPort { name, kind, host: None }, open));
     }
-    Ok((ports, open))
+    for (name, interface) in &config.interfaces {
+        if let Some((parent, id)) = interface.device.vlan()
+            && let (Some(port), Some((by, _))) = (config.port(parent), started.get(parent))
+        {
+            info!("port {name}: VLAN {id} of {parent}, MTU {}", interface.mtu);
+            let (vlan, mac) = (Vlan { parent: port, id }, by.mac());
+            let kind = PortKind::Vlan { vlan, mac, mtu: interface.mtu };
+            let port = NamedPort { name: name.clone(), kind, host: None };
+            started.insert(name.clone(), (port, OpenPort::of_vlan(vlan, mac)));
+        }
+    }
+    // In the order of their names, which is that of their numbers.
+    Ok(started.into_values().unzip())
 }
 
 /// Starts the host sides of the ports that are to have one, and gives each worker its part.
@@ -290,8 +274,8 @@ fn start_hosts(config: &Config, ports: &mut [NamedPort], queues: &mut [Queues]) 
     let interfaces = &config.interfaces;
     let has_host = |name: &str| interfaces.get(name).is_some_and(|interface| interface.host.is_some());
     for (number, port) in (0..).zip(ports).filter(|(_, port)| has_host(&port.name)) {
-        let mac = port.port.info().mac;
-        let (sides, end) = host_sides(mac, port.port.mtu(), queues.len() as u16, number);
+        let mac = port.mac();
+        let (sides, end) = host_sides(mac, port.mtu(), queues.len() as u16, number);
         for (queues, side) in queues.iter_mut().zip(sides) {
             queues.add_host(PortId(number as u8), side);
         }

@@ -18,6 +18,7 @@ mod host;
 mod lines;
 mod listings;
 mod log;
+mod named_port;
 mod nat_rules;
 mod pools;
 mod ports;

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use dpdk::Link;
 use sluice_engine::report::Stats;
-use sluice_engine::{AddressConflicts, HostCounters, PortCounters};
+use sluice_engine::{AddressConflicts, HostCounters, PortCounters, Vlan};
 use tracing::{info, warn};
 
 use super::alarms::Alarm;
-use super::dataplane::NamedPort;
 use super::host::HostPort;
+use super::named_port::{NamedPort, PortKind};
 use crate::metrics::PortSample;
 use crate::socket::protocol::{PortDescription, PortStatistics};
 
@@ -22,7 +22,7 @@ impl LinkStates {
     pub fn watch(&mut self, ports: &[NamedPort]) {
         self.0.resize(ports.len(), None);
         for (seen, port) in self.0.iter_mut().zip(ports) {
-            let link = port.link();
+            let link = port.link(ports);
             if link == *seen {
                 continue;
             }
@@ -113,17 +113,26 @@ impl PortAlarms {
 /// What each port is.
 pub fn describe(ports: &[NamedPort]) -> Vec<PortDescription> {
     let describe = |port: &NamedPort| {
-        let (info, link) = (port.port.info(), port.link());
+        let link = port.link(ports);
+        let parent = |vlan: &Vlan| ports.get(usize::from(vlan.parent.0)).map(|parent| parent.name.clone());
+        let (device, driver, rx_queues, tx_queues) = match &port.kind {
+            PortKind::Device { port, rx_queues, tx_queues } => {
+                (port.info().name.clone(), port.info().driver.clone(), *rx_queues, *tx_queues)
+            }
+            PortKind::Vlan { vlan, .. } => {
+                (parent(vlan).unwrap_or_default(), format!("vlan {}", vlan.id), 0, 0)
+            }
+        };
         PortDescription {
             name: port.name.clone(),
             up: link.is_some_and(|link| link.up),
             speed_mbps: link.and_then(|link| link.speed_mbps),
-            mac: info.mac.map(|byte| format!("{byte:02x}")).join(":"),
-            mtu: port.port.mtu(),
-            rx_queues: port.rx_queues,
-            tx_queues: port.tx_queues,
-            device: info.name.clone(),
-            driver: info.driver.clone(),
+            mac: port.mac().map(|byte| format!("{byte:02x}")).join(":"),
+            mtu: port.mtu(),
+            rx_queues,
+            tx_queues,
+            device,
+            driver,
             host: port.host.as_ref().map(HostPort::place),
         }
     };
@@ -159,7 +168,7 @@ pub fn samples<'a>(ports: &'a [NamedPort], counted: &Stats) -> Vec<PortSample<'a
         conflicts: *conflicts,
         counters: *counters,
         device: port.stats(),
-        link: port.link(),
+        link: port.link(ports),
         host: port.host.as_ref().map(|side| (*host, side.refused())),
     };
     ports.iter().zip(counted).map(sample).collect()

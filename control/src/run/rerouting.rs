@@ -9,7 +9,7 @@ use sluice_conntrack::{Configuration, PortId};
 use tracing::error;
 
 use super::background::{Background, Work};
-use super::dataplane::NamedPort;
+use super::named_port::NamedPort;
 use super::workers::Workers;
 use super::{Event, RunError, follow};
 use crate::config::{self, Config, Followed, FollowedRoute, Problem, Rerouted};

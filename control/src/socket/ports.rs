@@ -18,13 +18,13 @@ pub struct PortDescription {
     pub mac: String,
     /// Largest layer-3 packet in bytes.
     pub mtu: u16,
-    /// Receive queues.
+    /// Receive queues; a VLAN has none of its own.
     pub rx_queues: u16,
     /// Transmit queues.
     pub tx_queues: u16,
-    /// DPDK's name of the device.
+    /// DPDK's name of the device, or of a VLAN the port whose link carries it.
     pub device: String,
-    /// Its driver.
+    /// Its driver, or `vlan` and the number.
     pub driver: String,
     /// Where the box's own network stack is behind it; left out where it has no host side.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -74,3 +74,32 @@ fn routes_and_neighbours_are_on_a_link() {
         assert!(message.contains(said), "{message}");
     }
 }
+
+#[test]
+fn a_vlan_is_on_the_link_of_another_interface() {
+    let file = |vlan: &str, rest: &str| {
+        format!(
+            "version: 1\ninterfaces:\n  trunk: {{device: 'vdev:net_null0', mtu: 1400}}\n  lab: {{device: 'vlan:trunk.7', addresses: [10.7.0.1/24], mtu: 1400}}\n  wan.100: {{{vlan}}}\n{rest}"
+        )
+    };
+    let wan = "device: 'vlan:trunk.100', addresses: [203.0.113.1/24], mtu: 1400, host: true";
+    let config = parse(&file(wan, "")).unwrap();
+    assert_eq!(parse(&config::to_yaml(&config)), Ok(config));
+    let bare = "version: 1\ninterfaces: {a: {device: 'vdev:net_null0'}, b: {device: 'vlan:a.5'}}";
+    assert!(
+        config::to_yaml(&config::resolved(parse(bare).unwrap())).contains("forwarding: routed"),
+        "no wire"
+    );
+    for (vlan, rest, said) in [
+        ("device: 'vlan:trank.100'", "", "there is no interface `trank`"),
+        ("device: 'vlan:trank.100'", "", "did you mean `trunk`?"),
+        ("device: 'vlan:trunk.4095'", "", "`4095` is not the number of a VLAN: those are 1 to 4094"),
+        ("device: 'vlan:trunk.7', mtu: 1400", "", "interface `lab` has this device already"),
+        ("device: 'vlan:lab.8', mtu: 1400", "", "tags in tags (QinQ, IEEE 802.1ad) are not supported"),
+        ("device: 'vlan:trunk.8'", "", "the MTU of `trunk` is 1400"),
+        ("device: 'vlan:trunk.8', mtu: 1400", "forwarding: wire", "a wire passes frames with all their tags"),
+    ] {
+        let message = refusal(&file(vlan, rest));
+        assert!(message.contains(said), "{vlan}: {message}");
+    }
+}

@@ -24,3 +24,4 @@ mod reload;
 mod routed;
 mod site;
 mod translated;
+mod vlans;

@@ -117,7 +117,7 @@ impl Shard {
         wire::parse_into(frame, headers)?;
         let configuration = &*self.configuration;
         if !configuration.forwarding.is_for_box(frame, headers, &self.macs) {
-            return Err(Action::Drop(DropReason::OtherHost));
+            return Err(Action::Drop(Forwarding::not_for_box(headers)));
         }
         let mut exempt = match headers.kind {
             PacketKind::NotIp => return Ok(()),

@@ -77,8 +77,10 @@ reasons! {
         IpSource = "ip-source",
         /// No route leads back to the source, or none by the interface that the packet came in by (`rp-filter`).
         RpFilter = "rp-filter",
-        /// Sent to another host on the link, or into a VLAN that the port is not part of.
+        /// Sent to another host on the link.
         OtherHost = "other-host",
+        /// Sent into a VLAN (IEEE 802.1Q) that is no interface of the router's, or with several tags.
+        UnknownVlan = "unknown-vlan",
         /// Neither IP nor ARP, which a router does not pass on.
         NotIp = "not-ip",
         /// To many: broadcast or multicast, which is not forwarded.

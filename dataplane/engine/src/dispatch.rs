@@ -48,9 +48,7 @@ impl Host for Io {
     }
 
     fn reply(&mut self, Carried { port, mbuf, .. }: Carried) {
-        if let Some(port) = self.links.ports.get_mut(usize::from(port.0)) {
-            port.send(mbuf);
-        }
+        self.links.ports.send(port, mbuf);
     }
 
     fn make(&mut self, ingress: PortId, frame: &[u8]) -> Option<Carried> {

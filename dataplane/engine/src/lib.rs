@@ -18,9 +18,10 @@ mod mld;
 mod neighbour;
 mod own_addresses;
 mod port;
-mod priority_tag;
+mod ports;
 mod queues;
 pub mod report;
+mod tag;
 mod worker;
 
 pub use clock::Clock;
@@ -30,4 +31,5 @@ pub use neighbour::{AddressConflicts, NeighbourCounters, NeighbourSnapshot, Stat
 pub use port::PortCounters;
 pub use queues::{OpenPort, Queues};
 pub use report::Load;
+pub use tag::Vlan;
 pub use worker::{EXPIRY_BUDGET, Idle, Worker};

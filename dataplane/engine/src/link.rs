@@ -7,7 +7,7 @@ use sluice_conntrack::forward::{MAX_PORTS, MacAddress, Router, is_group, link_lo
 use sluice_conntrack::headers::Fragment;
 use sluice_conntrack::ids::ShardId;
 use sluice_conntrack::verdict::Action;
-use sluice_conntrack::wire::{self, ethernet, field};
+use sluice_conntrack::wire;
 use sluice_conntrack::{Configuration, DropReason, Forwarding, Frame, Instant, PortId, Shard, Verdict};
 
 use crate::frame::{Carried, Received};
@@ -19,6 +19,7 @@ use crate::neighbour::{
 };
 use crate::own_addresses::OnLink;
 use crate::port::WorkerPort;
+use crate::ports::Ports;
 
 /// The longest answer in bytes: an echo reply of the largest MTU, behind any tags.
 const LONGEST_ANSWER: usize = 9216 + 64;
@@ -36,8 +37,7 @@ struct Undelivered {
 
 /// All ports, and the neighbours behind them.
 pub(crate) struct Links {
-    /// By [`PortId`].
-    pub(crate) ports: Vec<WorkerPort>,
+    pub(crate) ports: Ports,
     /// Their host sides, where they have one.
     pub(crate) hosts: Vec<Option<HostSide>>,
     /// The neighbours of a routed box that is a host on its links.
@@ -65,7 +65,7 @@ impl Links {
         let told = Told::new(workers, random_state());
         let listeners = Listeners::new(ports.len(), random_state());
         Self {
-            ports,
+            ports: Ports::new(ports),
             hosts,
             neighbours: None,
             listeners,
@@ -78,7 +78,7 @@ impl Links {
 
     /// From now on the box is a host on its links.
     pub(crate) fn join(&mut self, shard: &mut Shard) {
-        for (number, port) in (0..).zip(&self.ports) {
+        for (number, port) in (0..).zip(self.ports.iter()) {
             shard.join_link(PortId(number), port.mac);
         }
         self.neighbours = Some(Neighbours::new(self.ports.len()));
@@ -96,12 +96,13 @@ impl Links {
                 self.listeners.announce();
             }
             if shard.steering().own() == ShardId(0) {
-                for (number, port) in (0..).map(PortId).zip(&mut self.ports) {
-                    let on_link = OnLink { port: number, mac: port.mac, router };
-                    let is_new = |own: &IpAddr| !before.addresses(number).any(|old| old == *own);
-                    let new = router.addresses(number).filter(is_new).take(MAX_ANNOUNCED);
+                for port in router.ports() {
+                    let Some(mac) = self.ports.get(port).map(|port| port.mac) else { continue };
+                    let on_link = OnLink { port, mac, router };
+                    let is_new = |own: &IpAddr| !before.addresses(port).any(|old| old == *own);
+                    let new = router.addresses(port).filter(is_new).take(MAX_ANNOUNCED);
                     for bytes in new.filter_map(|own| on_link.announcement(own)) {
-                        send_bytes(port, &bytes, self.pool);
+                        self.ports.send_bytes(port, &bytes, self.pool);
                     }
                 }
             }
@@ -115,9 +116,7 @@ impl Links {
             (&mut self.neighbours, &configuration.forwarding)
         {
             neighbours.configure(router, |egress, Undelivered { mbuf, .. }, mac| {
-                if let Some(port) = self.ports.get_mut(usize::from(egress.0)) {
-                    send_to(port, mbuf, mac);
-                }
+                self.ports.send_to(egress, mbuf, mac);
             });
         }
     }
@@ -132,27 +131,27 @@ impl Links {
         verdict: &Verdict,
     ) {
         let Carried { port: ingress, mut mbuf, .. } = packet;
-        let Some(port) = self.ports.get_mut(usize::from(egress.0)) else {
+        if self.ports.get(egress).is_none() {
             return self.deliver(shard, egress, &mbuf);
-        };
+        }
         let (Some(neighbours), Forwarding::Routed(router)) =
             (&mut self.neighbours, &shard.configuration().forwarding)
         else {
-            return port.send(mbuf);
+            return self.ports.send(egress, mbuf);
         };
         let Some(next) = verdict.next_hop else {
             return shard.count_drops(DropReason::NoRoute, 1);
         };
         if let Some(mac) = neighbours.resolve(now, egress, next) {
-            return send_to(port, mbuf, mac);
+            return self.ports.send_to(egress, mbuf, mac);
         }
         if let Some(group) = group_mac(mbuf.head()) {
-            return send_to(port, mbuf, group);
+            return self.ports.send_to(egress, mbuf, group);
         }
         let is_later_fragment = is_later_fragment(&Received::of(ingress, &mut mbuf));
         let packet = Undelivered { ingress, mbuf, verdict: *verdict };
         match neighbours.wait(now, egress, next, packet, is_later_fragment) {
-            Wait::Asks => ask(port, router, egress, next, self.pool),
+            Wait::Asks => ask(&mut self.ports, router, egress, next, self.pool),
             Wait::Waits => {}
             Wait::Dropped(packets) => shard.count_drops(DropReason::NoNeighbour, packets),
         }
@@ -194,17 +193,14 @@ impl Links {
         verdict: &Verdict,
     ) -> Option<Heard> {
         let frame = Received::of(ingress, &mut mbuf);
-        if let (Action::Deliver, Some(neighbours), Some(port), Forwarding::Routed(router)) = (
+        if let (Action::Deliver, Some(neighbours), Some(mac), Forwarding::Routed(router)) = (
             verdict.action,
             &mut self.neighbours,
-            self.ports.get_mut(usize::from(ingress.0)),
+            self.ports.get(ingress).map(|port| port.mac),
             &shard.configuration().forwarding,
         ) {
             if let Some(query) = mld::read(&frame) {
-                if query
-                    .group
-                    .is_none_or(|asked| router.groups(ingress, port.mac).any(|group| group == asked))
-                {
+                if query.group.is_none_or(|asked| router.groups(ingress, mac).any(|group| group == asked)) {
                     self.listeners.receive(now, ingress, query);
                 }
                 // The host is in groups of its own.
@@ -214,11 +210,11 @@ impl Links {
                 return None;
             }
             if let Some(message) = read(&frame) {
-                let on_link = OnLink { port: ingress, mac: port.mac, router };
+                let on_link = OnLink { port: ingress, mac, router };
                 if let Message::Solicitation { from, target } = message
                     && let Some(bytes) = on_link.answer(from, target)
                 {
-                    send_bytes(port, &bytes, self.pool);
+                    self.ports.send_bytes(ingress, &bytes, self.pool);
                 }
                 if let Some(other) = on_link.conflict(message)
                     && let Some(conflicts) = self.conflicts.get_mut(usize::from(ingress.0))
@@ -226,7 +222,7 @@ impl Links {
                     conflicts.note(other);
                 }
                 let heard = on_link.heard(message)?;
-                learn(now, neighbours, port, heard);
+                learn(now, neighbours, &mut self.ports, heard);
                 return self.told.is_news(now, ingress, heard.speaker).then_some(heard);
             }
         }
@@ -239,9 +235,8 @@ impl Links {
 
     /// Learns what another worker has heard of a neighbour.
     pub(crate) fn learn(&mut self, now: Instant, heard: Heard) {
-        let port = self.ports.get_mut(usize::from(heard.ingress.0));
-        if let (Some(port), Some(neighbours)) = (port, &mut self.neighbours) {
-            learn(now, neighbours, port, heard);
+        if let Some(neighbours) = &mut self.neighbours {
+            learn(now, neighbours, &mut self.ports, heard);
         }
     }
 
@@ -257,10 +252,8 @@ impl Links {
         let Some(neighbours) = &mut self.neighbours else { return };
         neighbours.expire(now, |due| match due {
             Due::Ask(egress, address) => {
-                if let (Forwarding::Routed(router), Some(port)) =
-                    (&shard.configuration().forwarding, self.ports.get_mut(usize::from(egress.0)))
-                {
-                    ask(port, router, egress, address, self.pool);
+                if let Forwarding::Routed(router) = &shard.configuration().forwarding {
+                    ask(&mut self.ports, router, egress, address, self.pool);
                 }
             }
             Due::GiveUp(Undelivered { ingress, mut mbuf, verdict }) => {
@@ -283,17 +276,17 @@ impl Links {
     fn report_groups(&mut self, now: Instant, shard: &Shard) {
         let Some((egress, report, before)) = self.listeners.due(now) else { return };
         let is_silent = report == Report::Unsolicited && shard.steering().own() != ShardId(0);
-        let (Forwarding::Routed(router), Some(port), false) =
-            (&shard.configuration().forwarding, self.ports.get_mut(usize::from(egress.0)), is_silent)
+        let (Forwarding::Routed(router), Some(mac), false) =
+            (&shard.configuration().forwarding, self.ports.get(egress).map(|port| port.mac), is_silent)
         else {
             return self.listeners.reported(egress, 0);
         };
-        let mut groups = router.groups(egress, port.mac).skip(before).peekable();
+        let mut groups = router.groups(egress, mac).skip(before).peekable();
         if groups.peek().is_none() {
             return self.listeners.reported(egress, 0);
         }
-        let (bytes, reported) = mld::write(report, (link_local(port.mac), port.mac), groups);
-        send_bytes(port, &bytes, self.pool);
+        let (bytes, reported) = mld::write(report, (link_local(mac), mac), groups);
+        self.ports.send_bytes(egress, &bytes, self.pool);
         self.listeners.reported(egress, reported);
     }
 
@@ -314,7 +307,7 @@ impl Links {
 
     /// Hands all that waits to the devices.
     pub(crate) fn flush(&mut self, shard: &mut Shard) {
-        for port in &mut self.ports {
+        for port in self.ports.iter_mut() {
             port.flush();
             let unsent = port.take_unsent();
             if unsent > 0 {
@@ -334,57 +327,36 @@ fn is_later_fragment<F: Frame>(frame: &F) -> bool {
     wire::parse(frame).is_ok_and(|headers| headers.fragment == Fragment::Later)
 }
 
-/// Sends a packet to a neighbour.
-fn send_to(port: &mut WorkerPort, mut mbuf: Mbuf, mac: MacAddress) {
-    let own = port.mac;
-    if let Some(header) = mbuf.head_mut().first_chunk_mut::<{ ethernet::HEADER_BYTES }>() {
-        header[field::ethernet::DESTINATION].copy_from_slice(&mac);
-        header[field::ethernet::SOURCE].copy_from_slice(&own);
-    }
-    port.send(mbuf);
-}
-
-/// Sends a frame of the box's own making. Without a free mbuf it is lost, as any frame can be.
-fn send_bytes(port: &mut WorkerPort, bytes: &[u8], pool: Mempool) {
-    if let Some(mbuf) = pool.copy_from(bytes) {
-        port.send(mbuf);
-    }
-}
-
 /// The host behind a port's host side, of all that there are.
 fn host(hosts: &mut [Option<HostSide>], side: PortId) -> Option<&mut HostSide> {
     hosts.get_mut(usize::from(side.behind()?.0))?.as_mut()
 }
 
 /// Sends an answer to where the packet came from: the link of a port, or the host behind it.
-fn send_answer(
-    ports: &mut [WorkerPort],
-    hosts: &mut [Option<HostSide>],
-    to: PortId,
-    bytes: &[u8],
-    pool: Mempool,
-) {
-    if let Some(port) = ports.get_mut(usize::from(to.0)) {
-        send_bytes(port, bytes, pool);
+fn send_answer(ports: &mut Ports, hosts: &mut [Option<HostSide>], to: PortId, bytes: &[u8], pool: Mempool) {
+    if ports.get(to).is_some() {
+        ports.send_bytes(to, bytes, pool);
     } else if let Some(host) = host(hosts, to) {
         host.deliver_bytes(bytes);
     }
 }
 
 /// Asks for the neighbour that has an address. A port without an address of that family cannot ask.
-fn ask(port: &mut WorkerPort, router: &Router, egress: PortId, target: IpAddr, pool: Mempool) {
-    let mac = port.mac;
+fn ask(ports: &mut Ports, router: &Router, egress: PortId, target: IpAddr, pool: Mempool) {
+    let Some(mac) = ports.get(egress).map(|port| port.mac) else { return };
     let own = match target {
         IpAddr::V4(_) => router.source_towards(egress, target),
         IpAddr::V6(_) => Some(link_local(mac).into()),
     };
     let from = own.map(|address| Speaker { address, mac });
     if let Some(bytes) = neighbour::write(Message::Solicitation { from, target }, None) {
-        send_bytes(port, &bytes, pool);
+        ports.send_bytes(egress, &bytes, pool);
     }
 }
 
 /// Takes note of what a neighbour says of itself, and sends what has waited for that.
-fn learn(now: Instant, neighbours: &mut Neighbours<Undelivered>, port: &mut WorkerPort, heard: Heard) {
-    neighbours.update(now, heard, |Undelivered { mbuf, .. }| send_to(port, mbuf, heard.speaker.mac));
+fn learn(now: Instant, neighbours: &mut Neighbours<Undelivered>, ports: &mut Ports, heard: Heard) {
+    neighbours.update(now, heard, |Undelivered { mbuf, .. }| {
+        ports.send_to(heard.ingress, mbuf, heard.speaker.mac);
+    });
 }

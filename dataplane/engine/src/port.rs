@@ -7,6 +7,7 @@ use sluice_conntrack::forward::MacAddress;
 use sluice_conntrack::wire::complete_checksum;
 
 use crate::frame::Received;
+use crate::tag::Vlan;
 
 /// What passed one port, as this worker saw it. Bytes are those of Ethernet frames, without checksums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +64,10 @@ pub(crate) struct WorkerPort {
     /// What workers without a queue have for this one's.
     pub(crate) inlets: Vec<Consumer<Mbuf>>,
     pub(crate) mac: MacAddress,
+    /// The VLAN that it is, if it is one: then it has no queues, and its frames come and go by those of its parent.
+    pub(crate) vlan: Option<Vlan>,
+    /// The VLANs on its link that are interfaces, by identifier.
+    pub(crate) vlans: Vec<(u16, PortId)>,
     pub(crate) receives: Receives,
     /// What leaves here when the burst at hand has been decided, and its bytes.
     egress: Burst,
@@ -73,13 +78,21 @@ pub(crate) struct WorkerPort {
 }
 
 impl WorkerPort {
-    pub(crate) fn new(rx: Vec<RxQueue>, outlet: Outlet, mac: MacAddress, receives: Receives) -> Self {
+    pub(crate) fn new(
+        rx: Vec<RxQueue>,
+        outlet: Outlet,
+        mac: MacAddress,
+        vlan: Option<Vlan>,
+        receives: Receives,
+    ) -> Self {
         Self {
             rx,
             turn: 0,
             outlet,
             inlets: Vec::new(),
             mac,
+            vlan,
+            vlans: Vec::new(),
             receives,
             egress: Burst::new(),
             egress_bytes: 0,
@@ -147,8 +160,13 @@ impl WorkerPort {
             Outlet::Ring(ring) => self.egress.drain().map(|mbuf| u64::from(ring.push(mbuf).is_err())).sum(),
             Outlet::None => self.egress.drain().map(|_| 1).sum(),
         };
-        self.unsent += unsent;
-        self.counters.tx_full += unsent;
+        self.count_unsent(unsent);
+    }
+
+    /// Counts packets that there was no room for.
+    pub(crate) const fn count_unsent(&mut self, packets: u64) {
+        self.unsent += packets;
+        self.counters.tx_full += packets;
     }
 
     /// Packets that there was no room for since the last time somebody asked.

@@ -12,13 +12,14 @@ use sluice_conntrack::forward::MacAddress;
 use crate::handoff::{self, Peers};
 use crate::host::HostSide;
 use crate::port::{Outlet, Receives, WorkerPort};
+use crate::tag::Vlan;
 
 /// A port that runs, with all its queues.
 #[derive(Debug)]
 pub struct OpenPort {
-    /// Its receive queues, at least one.
+    /// Its receive queues: at least one, but of a VLAN.
     pub rx: Vec<RxQueue>,
-    /// Its transmit queues, at least one.
+    /// Its transmit queues: at least one, but of a VLAN.
     pub tx: Vec<TxQueue>,
     /// Its link-layer address.
     pub mac: MacAddress,
@@ -26,6 +27,22 @@ pub struct OpenPort {
     pub hashes: bool,
     /// Whether hosts leave checksums to a device that is not there.
     pub partial_checksums: bool,
+    /// The VLAN that it is, if it is one.
+    pub vlan: Option<Vlan>,
+}
+
+impl OpenPort {
+    /// The interface of a VLAN. It has the link-layer address of its parent.
+    pub const fn of_vlan(vlan: Vlan, mac: MacAddress) -> Self {
+        Self {
+            rx: Vec::new(),
+            tx: Vec::new(),
+            mac,
+            hashes: false,
+            partial_checksums: false,
+            vlan: Some(vlan),
+        }
+    }
 }
 
 /// What one worker holds: queues of each port, by [`sluice_conntrack::PortId`], and rings to and from the other workers.
@@ -39,16 +56,7 @@ pub struct Queues {
 impl Queues {
     /// All queues for the one worker there is.
     pub fn single(ports: Vec<OpenPort>) -> Self {
-        let ports = ports.into_iter().map(|port| {
-            let mut tx = port.tx.into_iter();
-            let outlet = tx.next().map_or(Outlet::None, Outlet::Queue);
-            WorkerPort::new(
-                port.rx,
-                outlet,
-                port.mac,
-                Receives { hashes: port.hashes, partial_checksums: port.partial_checksums },
-            )
-        });
+        let ports = ports.into_iter().enumerate().flat_map(|(number, port)| share_out_port(port, number, 1));
         Self { ports: ports.collect(), hosts: Vec::new(), peers: handoff::mesh(1).remove(0) }
     }
 
@@ -75,10 +83,10 @@ impl Queues {
 
 /// One port as each worker holds it.
 fn share_out_port(port: OpenPort, number: usize, workers: usize) -> Vec<WorkerPort> {
-    let OpenPort { rx, tx, mac, hashes, partial_checksums } = port;
+    let OpenPort { rx, tx, mac, hashes, partial_checksums, vlan } = port;
     let receives = Receives { hashes, partial_checksums };
-    let mut parts: Vec<WorkerPort> =
-        (0..workers).map(|_| WorkerPort::new(Vec::new(), Outlet::None, mac, receives)).collect();
+    let part = |_| WorkerPort::new(Vec::new(), Outlet::None, mac, vlan, receives);
+    let mut parts: Vec<WorkerPort> = (0..workers).map(part).collect();
     let rx_queues = rx.len();
     for (queue, rx) in rx.into_iter().enumerate() {
         parts[holder(queue, rx_queues, number, workers)].rx.push(rx);

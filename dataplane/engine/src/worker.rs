@@ -17,7 +17,6 @@ use crate::frame::{Carried, Received};
 use crate::handoff::{self, Parcel};
 use crate::link::Links;
 use crate::port::PortCounters;
-use crate::priority_tag;
 use crate::queues::Queues;
 use crate::report::{Load, Stats};
 
@@ -207,7 +206,7 @@ impl Worker {
         let mut packets = 0;
         for number in 0..self.io.links.ports.len() {
             let port = PortId(number as u8);
-            for _ in 0..self.io.links.ports[number].rx.len() {
+            for _ in 0..self.io.links.ports.get(port).map_or(0, |port| port.rx.len()) {
                 packets += self.receive(port, &mut burst);
                 self.process(now, port, &mut burst);
             }
@@ -234,22 +233,24 @@ impl Worker {
     /// Receives what waits in a queue of a port into `burst`, behind what is in it; gives the number of packets. None
     /// come from a port that there is not.
     pub fn receive(&mut self, port: PortId, burst: &mut Burst) -> usize {
-        let before = burst.len();
-        let packets = self.io.links.ports.get_mut(usize::from(port.0)).map_or(0, |port| port.receive(burst));
-        if let Forwarding::Routed(_) = self.shard.configuration().forwarding {
-            burst.iter_mut().skip(before).for_each(priority_tag::strip);
-        }
-        packets
+        self.io.links.ports.receive(port, burst)
     }
 
-    /// Takes packets that came in by `port` through the shard at `now` and sends, hands off, holds or frees each. Leaves the
-    /// burst empty and gives the verdicts, in order.
+    /// Takes packets that a device received as `port` through the shard at `now` and sends, hands off, holds or frees each. What
+    /// has the tag of a VLAN that is an interface of a router came in by that. Leaves the burst empty and gives the verdicts, in
+    /// order.
     pub fn process(&mut self, now: Instant, port: PortId, burst: &mut Burst) -> &[Verdict] {
         self.decided = 0;
         if !burst.is_empty() {
-            let hashes =
-                self.io.links.ports.get(usize::from(port.0)).is_some_and(|port| port.receives.hashes);
-            self.decide(now, burst, |_| (port, None), hashes);
+            let ports = &mut self.io.links.ports;
+            let hashes = ports.get(port).is_some_and(|port| port.receives.hashes);
+            let mut origins = [port; Burst::CAPACITY];
+            if let Forwarding::Routed(_) = self.shard.configuration().forwarding {
+                for (origin, mbuf) in origins.iter_mut().zip(burst.iter_mut()) {
+                    *origin = ports.untag(port, mbuf);
+                }
+            }
+            self.decide(now, burst, |index| (origins[index % Burst::CAPACITY], None), hashes);
         }
         self.verdicts()
     }
@@ -354,7 +355,7 @@ impl Worker {
     /// Fills in what has been counted.
     fn report(&self, stats: &mut Stats) {
         stats.fill(self.shard());
-        for (counted, port) in stats.ports.iter_mut().zip(&self.io.links.ports) {
+        for (counted, port) in stats.ports.iter_mut().zip(self.io.links.ports.iter()) {
             *counted = port.counters;
         }
         for (counted, side) in stats.hosts.iter_mut().zip(&self.io.links.hosts) {

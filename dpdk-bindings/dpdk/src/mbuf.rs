@@ -122,6 +122,25 @@ impl Mbuf {
         true
     }
 
+    /// Makes the packet `len` bytes longer at its begin, which hold whatever was there; false, and nothing is changed, where the
+    /// head segment has less room before its bytes.
+    pub fn extend_front(&mut self, len: usize) -> bool {
+        let raw = self.raw_mut();
+        let (Some(data_off), Ok(added)) = (usize::from(raw.data_off).checked_sub(len), u16::try_from(len))
+        else {
+            return false;
+        };
+        let (Some(data_len), Some(pkt_len)) =
+            (raw.data_len.checked_add(added), raw.pkt_len.checked_add(u32::from(added)))
+        else {
+            return false;
+        };
+        raw.data_off = data_off as u16;
+        raw.data_len = data_len;
+        raw.pkt_len = pkt_len;
+        true
+    }
+
     /// Puts `inserted` in the place of the `removed` bytes from `at` on. False, and nothing is changed, where the packet
     /// has not so many bytes, or the segment of `at` no room before or behind its own.
     pub fn splice(&mut self, at: usize, removed: usize, inserted: &[u8]) -> bool {

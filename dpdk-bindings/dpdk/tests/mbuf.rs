@@ -52,6 +52,15 @@ fn chains(pool: &Mempool) {
     assert_eq!((mbuf.packet_len(), mbuf.head()), (4996, &bytes[4..2048]));
     assert!(!mbuf.trim_front(2045), "the head has one byte less");
 
+    // So is the room before it: DPDK's headroom, and what was taken away.
+    let headroom = 128 + 4;
+    assert!(!mbuf.extend_front(headroom + 1) && !mbuf.extend_front(usize::MAX));
+    assert!(mbuf.extend_front(4));
+    assert_eq!((mbuf.packet_len(), mbuf.head()), (5000, &bytes[..2048]), "the bytes are there still");
+    assert!(mbuf.extend_front(headroom - 4) && !mbuf.extend_front(1));
+    assert_eq!((mbuf.packet_len(), mbuf.head().len()), (5128, 2176));
+    assert!(mbuf.trim_front(headroom));
+
     // The end is the last segment's.
     mbuf.append(2).unwrap().copy_from_slice(b"zz");
     assert_eq!((mbuf.packet_len(), mbuf.head().len()), (4998, 2044));

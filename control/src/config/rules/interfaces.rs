@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use sluice_conntrack::forward::is_link_local;
 
+use super::no_interface;
 use crate::config::nearest::nearest;
 use crate::config::path::{Path, Problem};
 use crate::config::schema::{Config, Forwarding, Interface, LOCAL, Routes};
@@ -57,7 +58,7 @@ fn interfaces(config: &Config) -> Vec<Problem> {
             let message = format!("interface `{other}` has this device already");
             problems.push(Problem::at(path.join("device"), message));
         }
-        problems.extend(device(interface, &path));
+        problems.extend(device(interface, &path).or_else(|| vlan(config, interface, &path)));
         problems.extend(host(name, interface, &path));
         for (index, address) in interface.addresses.iter().enumerate() {
             let here = path.join("addresses").join(index);
@@ -142,6 +143,27 @@ fn device(interface: &Interface, path: &Path) -> Option<Problem> {
     (interface.mtu > *most).then(problem)
 }
 
+/// What is wrong with a VLAN on the link of another interface.
+fn vlan(config: &Config, interface: &Interface, path: &Path) -> Option<Problem> {
+    let (name, _) = interface.device.vlan()?;
+    let Some(parent) = config.interfaces.get(name) else {
+        return Some(no_interface(name, config, path.join("device")));
+    };
+    if parent.device.vlan().is_some() {
+        let message =
+            format!("`{name}` is a VLAN itself, and tags in tags (QinQ, IEEE 802.1ad) are not supported");
+        return Some(Problem::at(path.join("device"), message));
+    }
+    let problem = || {
+        let message = format!(
+            "the frames of a VLAN are no larger than those of its parent: the MTU of `{name}` is {}",
+            parent.mtu
+        );
+        Problem::at(path.join("mtu"), message).expected(format!("at most {}", parent.mtu))
+    };
+    (interface.mtu > parent.mtu).then(problem)
+}
+
 /// What the kernel would say of a host side only as the box starts.
 fn host(name: &str, interface: &Interface, path: &Path) -> Option<Problem> {
     let namespace = interface.host.as_ref()?.namespace.as_ref();
@@ -164,6 +186,7 @@ fn device_name(device: &Device) -> String {
     match device {
         Device::Pci(address) => address.to_lowercase(),
         Device::Vdev(spec) => spec.split(',').next().unwrap_or(spec).to_owned(),
+        Device::Vlan(..) => device.to_string(),
     }
 }
 
@@ -172,6 +195,11 @@ fn forwarding(config: &Config) -> Vec<Problem> {
     if config.forwarding() == Forwarding::Wire {
         for (name, interface) in &config.interfaces {
             let useless = [
+                (
+                    "device",
+                    interface.device.vlan().is_some(),
+                    "a wire passes frames with all their tags: a VLAN is an interface of a router",
+                ),
                 ("host", interface.host.is_some(), "a wire has no host side: nothing is for the box itself"),
                 ("rp-filter", interface.rp_filter.is_some(), "a wire has no routes to look sources up in"),
             ];

@@ -143,7 +143,9 @@ impl Config {
 
     /// How packets pass: as written, or by the interfaces where nothing is written.
     pub fn forwarding(&self) -> Forwarding {
-        let bare = self.interfaces.values().all(|interface| interface.addresses.is_empty());
+        let is_bare =
+            |interface: &Interface| interface.addresses.is_empty() && interface.device.vlan().is_none();
+        let bare = self.interfaces.values().all(is_bare);
         self.forwarding.unwrap_or(match bare && self.interfaces.len() == 2 {
             true => Forwarding::Wire,
             false => Forwarding::Routed,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::values::{Device, Host, InterfaceAddress, MacAddress, MssLimit};
 
-/// One port of the box.
+/// One port of the box: a device, or a VLAN on the link of one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
 #[serde(
     rename_all = "kebab-case",
@@ -16,7 +16,8 @@ use crate::config::values::{Device, Host, InterfaceAddress, MacAddress, MssLimit
     expecting = "a mapping (device, addresses, host, mtu, mss, rp-filter, zone)"
 )]
 pub struct Interface {
-    /// `pci:` and a NIC's address, or `vdev:` and a DPDK virtual device with its arguments.
+    /// `pci:` and a NIC's address, `vdev:` and a DPDK virtual device with its arguments, or `vlan:` and another interface with `.`
+    /// and a number, as `vlan:wan.100`: a VLAN (IEEE 802.1Q) on that one's link, which is an interface of a router by itself.
     #[garde(skip)]
     pub device: Device,
 

@@ -10,7 +10,7 @@ use sluice_conntrack::tuple::protocol;
 use super::scalar::scalars;
 
 scalars! {
-    Device: "string", "a device such as `pci:0000:3b:00.1` or `vdev:net_af_packet0,iface=eth1`";
+    Device: "string", "a device such as `pci:0000:3b:00.1` or `vdev:net_af_packet0,iface=eth1`, or a VLAN such as `vlan:wan.100`";
     InterfaceAddress: "string", "an address with its prefix length, such as 10.0.0.1/8 or 2001:db8::1/64";
     MacAddress: "string", "a MAC address of one host, such as 02:00:00:00:00:fe";
     MssLimit: ["string", "integer"], "pmtu, or a maximum segment size in bytes such as 1300";
@@ -19,13 +19,25 @@ scalars! {
     PortRange: ["string", "integer"], "a port such as 80, or a range such as 1024-65535";
 }
 
-/// Where an interface's packets come from: a NIC by its PCI address, or a DPDK virtual device.
+/// Where an interface's packets come from: a NIC by its PCI address, a DPDK virtual device, or a VLAN of another interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Device {
     /// `pci:DOMAIN:BUS:DEVICE.FUNCTION`: the address, as DPDK takes it.
     Pci(String),
     /// `vdev:NAME,ARGUMENTS`: what follows `--vdev=` on a DPDK command line.
     Vdev(String),
+    /// `vlan:PARENT.ID`: frames with that VLAN's tag (IEEE 802.1Q), from 1 to 4094, on the link of another interface.
+    Vlan(String, u16),
+}
+
+impl Device {
+    /// The interface whose link carries it, and its number, if it is a VLAN.
+    pub fn vlan(&self) -> Option<(&str, u16)> {
+        match self {
+            Device::Vlan(parent, id) => Some((parent, *id)),
+            Device::Pci(_) | Device::Vdev(_) => None,
+        }
+    }
 }
 
 impl FromStr for Device {
@@ -35,6 +47,15 @@ impl FromStr for Device {
         match text.split_once(':') {
             Some(("pci", address)) if is_pci_address(address) => Ok(Device::Pci(address.to_owned())),
             Some(("vdev", spec)) if spec.starts_with("net_") => Ok(Device::Vdev(spec.to_owned())),
+            Some(("vlan", name)) => {
+                let (parent, id) = name
+                    .rsplit_once('.')
+                    .ok_or_else(|| format!("`{name}` is not an interface, `.` and a number"))?;
+                match id.parse() {
+                    Ok(number) if (1..=4094).contains(&number) => Ok(Device::Vlan(parent.to_owned(), number)),
+                    _ => Err(format!("`{id}` is not the number of a VLAN: those are 1 to 4094")),
+                }
+            }
             Some(("pci", address)) => Err(format!("`{address}` is not a PCI address")),
             Some(("vdev", spec)) => Err(format!("`{spec}` is not a DPDK network device (net_...)")),
             _ => Err(format!("`{text}` is not a device")),
@@ -55,6 +76,7 @@ impl fmt::Display for Device {
         match self {
             Device::Pci(address) => write!(f, "pci:{address}"),
             Device::Vdev(spec) => write!(f, "vdev:{spec}"),
+            Device::Vlan(parent, id) => write!(f, "vlan:{parent}.{id}"),
         }
     }
 }
@@ -298,7 +320,7 @@ mod tests {
                 assert_eq!(text.parse::<T>().unwrap().to_string(), *text);
             }
         }
-        same::<Device>(&["pci:0000:3b:00.1", "vdev:net_pcap0,rx_pcap=a.pcap"]);
+        same::<Device>(&["pci:0000:3b:00.1", "vdev:net_pcap0,rx_pcap=a.pcap", "vlan:eth1.5.100"]);
         same::<InterfaceAddress>(&["10.0.0.1/8", "2001:db8::1/64", "192.0.2.0/31", "192.0.2.7/32"]);
         same::<MacAddress>(&["02:00:00:00:00:fe"]);
         same::<Prefix>(&["10.0.0.0/8", "2001:db8::/32", "0.0.0.0/0"]);
@@ -326,6 +348,11 @@ mod tests {
             "`ff:ff:ff:ff:ff:ff` is the address of many hosts"
         );
         assert_eq!(why::<Device>("eth0"), "`eth0` is not a device");
+        for id in ["0", "4095", "", "+"] {
+            let said = format!("`{id}` is not the number of a VLAN: those are 1 to 4094");
+            assert_eq!(why::<Device>(&format!("vlan:wan.{id}")), said);
+        }
+        assert_eq!(why::<Device>("vlan:wan"), "`wan` is not an interface, `.` and a number");
         assert_eq!(why::<Device>("pci:3b:00.1"), "`3b:00.1` is not a PCI address");
     }
 

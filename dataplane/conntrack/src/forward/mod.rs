@@ -23,11 +23,12 @@ use crate::frame::Frame;
 use crate::headers::{Headers, PacketKind};
 use crate::ids::PortId;
 use crate::tuple::{Family, address};
-use crate::verdict::Action;
+use crate::verdict::{Action, DropReason};
+use crate::wire::ethernet;
 use std::net::IpAddr;
 
-/// Most ports of a box.
-pub const MAX_PORTS: usize = 16;
+/// Most ports of a box, VLANs among them.
+pub const MAX_PORTS: usize = 32;
 
 /// How packets pass from port to port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +121,15 @@ impl Forwarding {
         match self {
             Self::Wire { .. } => true,
             Self::Routed(_) => route::is_for_box(frame, headers, macs),
+        }
+    }
+
+    /// Why a frame does not concern the box.
+    #[cold]
+    pub(crate) const fn not_for_box(headers: &Headers) -> DropReason {
+        match headers.l3_offset as usize {
+            ethernet::HEADER_BYTES => DropReason::OtherHost,
+            _ => DropReason::UnknownVlan,
         }
     }
 

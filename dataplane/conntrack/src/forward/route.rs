@@ -16,7 +16,7 @@ use crate::verdict::{Action, DropReason, Rejection};
 use crate::wire::{self, bytes, dhcp, ethernet, field, ipv6};
 use std::net::IpAddr;
 
-/// Whether a frame was sent to the box or to all, and untagged: the box has no other networks on a port.
+/// Whether a frame was sent to the box or to all, and untagged: one of a VLAN that is an interface has lost its tag by now.
 pub(super) fn is_for_box<F: Frame>(frame: &F, headers: &Headers, macs: &MacAddresses) -> bool {
     let Some(destination) = bytes::get(frame.head(), field::ethernet::DESTINATION) else { return false };
     let for_port = macs.of(frame.port()).is_none_or(|mac| mac == destination || is_group(&destination));

@@ -238,7 +238,7 @@ fn frames_for_others_end_before_tracking() {
 
     let mut tagged = udp("10.0.0.2", "198.51.100.2");
     tagged.splice(12..12, [0x81, 0, 0, 7]);
-    assert_eq!(action(&mut shard, tagged), Action::Drop(DropReason::OtherHost));
+    assert_eq!(action(&mut shard, tagged), Action::Drop(DropReason::UnknownVlan));
     // A packet to one host in a frame to all.
     let mut shouted = udp("10.0.0.2", "198.51.100.3");
     shouted[..6].fill(0xff);
