@@ -6,7 +6,7 @@ use sluice_conntrack::helpers::{HelperEvent, HelperId, Helpers};
 use crate::config::{Config, Helper, HelperRule};
 use crate::socket::protocol::HelperStatistics;
 
-/// Those that are assigned, and what came of each.
+/// Those that connections may get, and what came of each.
 pub fn list(helpers: &Helpers, counters: &Counters) -> Vec<HelperStatistics> {
     let row = |helper: HelperId| {
         let number = helper as usize;
@@ -39,7 +39,7 @@ pub fn rules(config: &Config) -> Vec<HelperRule> {
     config.helpers.iter().map(|(_, helper, rule)| named(helper, rule)).collect()
 }
 
-/// The helper of that name, if it is one that is assigned.
+/// The helper of that name, if it is one that connections may get.
 ///
 /// # Errors
 /// It is none: in words for the user.
@@ -84,6 +84,15 @@ mod tests {
         let [ftp] = &list(&some, &counters)[..] else { panic!("one is assigned") };
         assert_eq!((ftp.helper.as_str(), ftp.on, ftp.connections), ("ftp", false, 2));
         assert_eq!((ftp.promised, ftp.met, ftp.turned_off, ftp.events["encrypted"]), (5, 3, 2, 1));
+    }
+
+    #[test]
+    fn those_of_expected_connections_are_listed() {
+        let (_, some) = helpers("helpers: {RAS: {}}");
+        let listed: Vec<String> =
+            list(&some, &Counters::default()).into_iter().map(|row| row.helper).collect();
+        assert_eq!(listed, ["RAS", "Q.931", "H.245"]);
+        assert_eq!(named(&some, "H.245"), Ok(HelperId::H245));
     }
 
     #[test]

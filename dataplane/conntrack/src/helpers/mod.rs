@@ -176,9 +176,16 @@ impl Helpers {
         Self { assignments, ports, is_off: [false; HelperId::ALL.len()] }
     }
 
-    /// Whether connections may get a helper.
+    /// Whether connections may get a helper: because one of the list is about it, or because they are expected by one that may.
     pub fn assigns(&self, helper: HelperId) -> bool {
-        self.assignments.iter().any(|assignment| assignment.helper == helper)
+        let mut may_get = [false; HelperId::ALL.len()];
+        let mut next: Vec<HelperId> = self.assignments.iter().map(|assignment| assignment.helper).collect();
+        while let Some(helper) = next.pop() {
+            if !std::mem::replace(&mut may_get[helper as usize], true) {
+                next.extend(Descriptor::of(helper).classes.iter().filter_map(|class| class.read_by));
+            }
+        }
+        may_get[helper as usize]
     }
 
     /// Switches a helper on or off. One that is off reads nothing, also of the connections that have it.
