@@ -4,10 +4,12 @@ use crate::entry::Status;
 use crate::facts::Facts;
 use crate::forward::Egress;
 use crate::headers::Headers;
+use crate::index::Hash;
 use crate::nat::Bound;
 use crate::settings::Preset;
 use crate::shard::Shard;
 use crate::table::Key;
+use crate::time::Tick;
 use crate::unconfirmed::Unconfirmed;
 use crate::verdict::{Action, DropReason, Rejection, State, Verdict};
 
@@ -95,8 +97,10 @@ impl Shard {
         if uses_mapping {
             self.nat.join_mapping(unconfirmed);
         }
-        self.make_way(unconfirmed);
-        let index = self.find_room(key, unconfirmed);
+        let index = match unconfirmed.takes_slot() {
+            true => self.find_room_of_others(key, unconfirmed),
+            false => self.find_room(key, unconfirmed),
+        };
         if index.is_none() {
             self.nat.leave_mapping(&[unconfirmed.original, unconfirmed.reply], unconfirmed.status());
             self.counters.insert_failures += 1;
@@ -130,6 +134,24 @@ impl Shard {
             }
         }
         self.begin(key.hash, unconfirmed)
+    }
+
+    /// Inserts it in the place of others, which end for it: not before it is sure that there is room.
+    #[cold]
+    #[inline(never)]
+    fn find_room_of_others(&mut self, key: &Key, unconfirmed: &Unconfirmed) -> Option<u32> {
+        let (index, now) = (&self.table.index, Tick::at(self.now));
+        let ends = |entry| [unconfirmed.replaces, unconfirmed.takes_over].contains(&Some(entry));
+        let has_room = |hash: Hash| {
+            !index.is_full(hash)
+                || self.table.evictable(hash, now).is_some()
+                || index.neighbours(hash).any(ends)
+        };
+        if !has_room(key.hash) || !unconfirmed.reply_hash.is_none_or(has_room) {
+            return None;
+        }
+        self.make_way(unconfirmed);
+        self.find_room(key, unconfirmed)
     }
 
     /// Ends the entries whose slots and tuples a connection takes.

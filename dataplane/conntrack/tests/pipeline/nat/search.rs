@@ -1,7 +1,10 @@
 //! The search for a port: ranges, exhaustion, what is taken over, what is drawn at random, and bystanders.
 
 use super::*;
+use sluice_conntrack::Tuple;
+use sluice_conntrack::index::Index;
 use sluice_conntrack::verdict::Rejection;
+use sluice_memory::Pages;
 use std::collections::BTreeSet;
 
 const ALL_PORTS: std::ops::RangeInclusive<u16> = 1024..=65535;
@@ -131,6 +134,42 @@ fn a_range_of_one_port_is_taken_over_as_well() {
         assert_eq!(it.shard.len(), 1);
         it.check();
     }
+}
+
+/// Its own buckets are full of connections that are assured, though there is room elsewhere.
+#[test]
+fn a_connection_that_is_over_does_not_end_for_one_that_finds_no_room() {
+    let room = 50;
+    let settings = Settings::of(Preset::Linux, room);
+    let nat = source(range(6000..=6000));
+    let mut it = Middlebox::starting(Instant::from_ns(0), room, routed(settings, accept_all(), nat));
+    open_and_close(&mut it, from(2, 40000), 1000);
+
+    let mut index = Index::new(2 * room, SEED, Pages::Ordinary).expect("memory for a test");
+    let hash = |index: &Index, Pair { source: from, destination: to }: Pair, protocol| {
+        let tuple = Tuple::new(from.ip(), to.ip(), protocol, from.port(), to.port());
+        index.hash(&tuple, tuple.selector.invert())
+    };
+    let late = from(3, 40000);
+    let own = hash(&index, late, frame::TCP);
+    let slots = (0..room).take_while(|n| index.insert(own, *n)).count();
+    let strangers =
+        (0..60_000).map(|port| Pair::of([198, 51, 100, 9].into(), port, [10, 0, 0, 9].into(), 53));
+    let crowd: Vec<_> =
+        strangers.filter(|pair| index.is_full(hash(&index, *pair, frame::UDP))).take(slots).collect();
+    for pair in &crowd {
+        for _ in 0..2 {
+            it.outside(&pair.udp(1));
+            it.inside(&pair.inverse().udp(1));
+            it.now = it.now.after(secs(2));
+        }
+    }
+    let before = it.entries();
+    assert_eq!(before.len(), slots + 1);
+    let (verdict, _) = it.pass_one(INSIDE, &late.tcp("S", 900_000, 0));
+    assert_eq!(verdict.action, Action::Drop(DropReason::TableFull));
+    assert_eq!(it.entries().len(), before.len(), "the closed one is still there");
+    it.check();
 }
 
 #[test]
