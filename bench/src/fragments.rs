@@ -116,7 +116,7 @@ impl Host for Sink {
         self.free.push(packet);
     }
 
-    fn reply(&mut self, packet: Packet) {
+    fn reply(&mut self, _: &mut Shard, packet: Packet) {
         self.free.push(packet);
     }
 

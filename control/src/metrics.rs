@@ -1,5 +1,9 @@
 //! Prometheus metrics. A worker's counters are its own; the control thread publishes copies of them once a second.
 //!
+//! Packets add up: those that ports and host sides have received, `sluice_answers_total`, `sluice_link_messages_total` and
+//! `sluice_fragments_created_total` are together as many as those sent, `sluice_packet_drops_total`,
+//! `sluice_packets_delivered_total`, `sluice_packets_fragmented_total` and `sluice_packets_held`.
+//!
 //! What a shard counts declares its metric itself ([`Counters`]); any other metric is one line in [`METRICS`] and one in
 //! [`publish`]. Labels are closed sets, never an address.
 //!
@@ -40,6 +44,8 @@ const METRICS: &[(&str, &str)] = &[
     ("sluice_nat_pool_ports_used", "Ports of an SNAT port pool in use; each worker counts for itself."),
     ("sluice_nat_allocation_failures_total", "Connections that an SNAT port pool had no port for, by reason."),
     ("sluice_packets_total", "Packets received (rx) and sent (tx) by a port."),
+    ("sluice_link_messages_total", "Messages of the box to the link of a port: ARP, neighbour discovery, MLD, and queries of MLD that its host got, too."),
+    ("sluice_packets_held", "Packets that wait: fragments for the rest of their datagram, others for another shard or a neighbour."),
     ("sluice_bytes_total", "Bytes of the frames received (rx) and sent (tx) by a port."),
     ("sluice_port_up", "Whether a port's link is up."),
     ("sluice_port_speed_bytes", "Speed of a port's link in bytes a second, where the device knows it."),
@@ -196,13 +202,14 @@ fn publish_shard(number: usize, stats: &Stats, busy_ratio: f64) {
         publish_number(metric, [shard()].into_iter().chain(labels).collect(), value);
     });
     publish_number("sluice_conntrack_signposts", vec![shard()], u64::from(stats.signposts));
-    let NeighbourCounters { entries, evictions } = stats.neighbours;
+    let NeighbourCounters { entries, evictions, waiting: _ } = stats.neighbours;
     for ((state, entries), evictions) in NeighbourState::ALL.iter().zip(entries).zip(evictions) {
         let labels = || vec![shard(), Label::new("state", state.label())];
         publish_number("sluice_neighbours", labels(), u64::from(entries));
         publish_number("sluice_neighbour_evictions_total", labels(), evictions);
     }
     gauge!("sluice_shard_busy_ratio", vec![shard()]).set(busy_ratio);
+    publish_number("sluice_packets_held", vec![shard()], stats.held);
     publish_number("sluice_shard_handoff_packets_total", vec![shard()], stats.handed_off);
     let handoff_drops = stats.counters.drops[DropReason::HandoffFull as usize];
     publish_number("sluice_shard_handoff_drops_total", vec![shard()], handoff_drops);
@@ -226,6 +233,7 @@ fn publish_port(sample: &PortSample<'_>) {
     let way = |direction: &'static str| vec![port(), Label::new("direction", direction)];
     counter!("sluice_packets_total", way("rx")).absolute(counters.rx_packets);
     counter!("sluice_packets_total", way("tx")).absolute(counters.tx_packets);
+    counter!("sluice_link_messages_total", vec![port()]).absolute(counters.link_messages);
     counter!("sluice_bytes_total", way("rx")).absolute(counters.rx_bytes);
     counter!("sluice_bytes_total", way("tx")).absolute(counters.tx_bytes);
     gauge!("sluice_port_up", vec![port()]).set(u32::from(link.is_some_and(|link| link.up)));

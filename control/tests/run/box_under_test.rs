@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::metrics::unaccounted;
 use crate::namespaces::Namespace;
 
 /// Longest wait for anything. DPDK starts in a second or two, on a busy machine in more.
@@ -83,6 +84,18 @@ impl BoxUnderTest {
         let said = self.stderr();
         let (_, rest) = said.split_once("metrics http://127.0.0.1:").expect("the log names it");
         rest.split('/').next().unwrap().parse().unwrap()
+    }
+
+    /// The page of its metrics, which it serves in this namespace.
+    pub fn metrics_in(&self, namespace: Namespace<'_>) -> String {
+        let page = format!("-sSf --noproxy * http://127.0.0.1:{}/metrics", self.metrics_port());
+        namespace.tell("curl", &page)
+    }
+
+    /// Waits until each packet that came in has left, was dropped or delivered, or is held: those that are on their way from worker to
+    /// worker are nowhere.
+    pub fn accounts_for_all_packets(&self, namespace: Namespace<'_>) {
+        wait_for("all packets to be accounted for", || unaccounted(&self.metrics_in(namespace)) == 0);
     }
 
     pub fn pid(&self) -> u32 {

@@ -127,10 +127,7 @@ conntrack: {{ max-entries: 1K }}
 
     /// The metric of this name, as it stands; 0 where nothing has come to it yet.
     pub fn metric(&self, name: &str) -> u64 {
-        // The daemon serves its metrics in its own namespace.
-        let [_, middle, _] = self.row.namespaces();
-        let page = format!("-sSf --noproxy * http://127.0.0.1:{}/metrics", self.daemon.metrics_port());
-        let page = middle.tell("curl", &page);
+        let page = self.daemon.metrics_in(self.row.namespaces()[1]);
         let value = page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
         value.unwrap_or(0)
     }
@@ -210,6 +207,11 @@ fn box_speaks(test: &str, workers: &str) {
     }
     assert!(it.decided("default") >= before + 2);
     assert!(it.decided("to-box") > 0 && it.decided("from-box") > 0);
+
+    // More than a packet holds, to the box and from it; then all packets are accounted for.
+    client.tell("ping", "-n -c 1 -W 2 -s 5000 fd00:1::1");
+    host.tell("ping", "-n -c 1 -W 2 -s 5000 fd00:1::2");
+    it.daemon.accounts_for_all_packets(it.row.namespaces()[1]);
 
     let ports = it.daemon.tell("ports");
     assert_eq!(ports.matches(&format!("host in namespace {host}")).count(), 2, "{ports}");

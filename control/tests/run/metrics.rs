@@ -47,6 +47,7 @@ fn metrics_are_served_and_sound() {
     for (sample, expected) in expected {
         assert_eq!(value(&scraped, sample).as_deref(), Some(expected), "{sample} in\n{scraped}");
     }
+    assert_eq!(unaccounted(&scraped), 0, "{scraped}");
     each_sample_is_described(&scraped);
     no_address_is_a_label(&scraped);
     promtool_is_content(&scraped);
@@ -97,6 +98,30 @@ pub fn value(scraped: &str, sample: &str) -> Option<String> {
     let parts = |sample: &str| sample.split(['{', '}', ',']).map(str::to_owned).collect::<BTreeSet<_>>();
     let lines = scraped.lines().filter_map(|line| line.rsplit_once(' '));
     lines.filter(|(name, _)| parts(name) == parts(sample)).map(|(_, value)| value.to_owned()).next()
+}
+
+/// What the metrics say of the packets that went in and have not left, were not dropped, delivered or held; 0 where all is accounted
+/// for. What the box itself has said, and made of packets that were too large, has left besides.
+pub fn unaccounted(scraped: &str) -> i64 {
+    let sum = |name: &str, label: &str| -> i64 {
+        let of_it = |line: &&str| line.split('{').next() == Some(name) && line.contains(label);
+        let values =
+            scraped.lines().filter(of_it).filter_map(|line| line.rsplit(' ').next()?.parse::<i64>().ok());
+        values.sum()
+    };
+    let both = |direction: &str| {
+        let ways = ["sluice_packets_total", "sluice_host_packets_total"];
+        ways.map(|name| sum(name, &format!("direction=\"{direction}\""))).iter().sum::<i64>()
+    };
+    let all = |names: &[&str]| names.iter().map(|name| sum(name, "")).sum::<i64>();
+    let made = all(&["sluice_answers_total", "sluice_link_messages_total", "sluice_fragments_created_total"]);
+    let ended = all(&[
+        "sluice_packet_drops_total",
+        "sluice_packets_delivered_total",
+        "sluice_packets_held",
+        "sluice_packets_fragmented_total",
+    ]);
+    both("rx") + made - both("tx") - ended
 }
 
 /// Each name has its HELP and TYPE, and is a counter exactly if it ends in `_total`.

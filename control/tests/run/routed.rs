@@ -22,6 +22,8 @@ fn start_with(row: &Row, workers: &str, interfaces: &str) -> BoxUnderTest {
     let [client, middle, server] = row.namespaces();
     // The box answers neighbour discovery, not the kernel that lends it the cables.
     middle.tell("sysctl", "-qw net.ipv6.conf.all.disable_ipv6=1");
+    // Its metrics are served there.
+    assert!(ip(&format!("-n {middle} link set lo up")));
     for (host, v4, v6) in [(client, "10.0.0.1", "fd00:1::1"), (server, "203.0.113.1", "2001:db8:2::1")] {
         assert!(ip(&format!("-n {host} route add default via {v4}")));
         assert!(ip(&format!("-n {host} -6 route add default via {v6}")));
@@ -80,6 +82,10 @@ fn hosts_see(test: &str, workers: &str) {
     says(client, "-W 30 203.0.113.77", "From 10.0.0.1 icmp_seq=1 Destination Host Unreachable");
     let nobody = "From fd00:1::1 icmp_seq=1 Destination unreachable: Address unreachable";
     says(client, "-W 30 2001:db8:2::77", nobody);
+    // In fragments, to the box itself. Then all packets are accounted for.
+    says(client, "-s 5000 fd00:1::1", "from fd00:1::1");
+    says(client, "-s 5000 2001:db8:2::1", "from 2001:db8:2::1");
+    daemon.accounts_for_all_packets(row.namespaces()[1]);
     // What the box has learnt of them, once for all workers.
     let neighbours = daemon.tell("neighbours");
     let states = ["REACHABLE", "STALE", "PROBE"];

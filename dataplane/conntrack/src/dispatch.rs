@@ -416,7 +416,7 @@ mod tests {
 
         fn finish(&mut self, _: Instant, _: &mut Shard, _: Self::Packet, _: &Verdict) {}
 
-        fn reply(&mut self, _: Self::Packet) {}
+        fn reply(&mut self, _: &mut Shard, _: Self::Packet) {}
 
         fn make(&mut self, _: PortId, _: &[u8]) -> Option<Self::Packet> {
             None

@@ -47,8 +47,8 @@ impl Host for Io {
         }
     }
 
-    fn reply(&mut self, Carried { port, mbuf, .. }: Carried) {
-        self.links.ports.send(port, mbuf);
+    fn reply(&mut self, shard: &mut Shard, Carried { port, mbuf, .. }: Carried) {
+        self.links.reply(shard, port, mbuf);
     }
 
     fn make(&mut self, ingress: PortId, frame: &[u8]) -> Option<Carried> {

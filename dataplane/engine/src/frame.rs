@@ -4,7 +4,8 @@ use std::borrow::BorrowMut;
 
 use dpdk::Mbuf;
 use sluice_conntrack::frame::Handed;
-use sluice_conntrack::{Checksum, Frame, PortId};
+use sluice_conntrack::headers::Fragment;
+use sluice_conntrack::{Checksum, Frame, PortId, wire};
 
 /// An mbuf, the worker's own or in its burst, with the port it came in by.
 pub(crate) struct Received<M> {
@@ -23,6 +24,11 @@ impl<M: BorrowMut<Mbuf>> Received<M> {
     /// A packet of this worker's own.
     pub(crate) const fn of(port: PortId, mbuf: M) -> Self {
         Self { port, mbuf, hashes: false, handed: None }
+    }
+
+    /// Whether it is one of a datagram's fragments behind the first.
+    pub(crate) fn is_later_fragment(&self) -> bool {
+        wire::parse(self).is_ok_and(|headers| headers.fragment == Fragment::Later)
     }
 }
 

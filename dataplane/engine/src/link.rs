@@ -4,11 +4,9 @@ use std::net::IpAddr;
 
 use dpdk::{Burst, Mbuf, Mempool};
 use sluice_conntrack::forward::{MAX_PORTS, MacAddress, Router, is_group, link_local};
-use sluice_conntrack::headers::Fragment;
 use sluice_conntrack::ids::ShardId;
 use sluice_conntrack::verdict::Action;
-use sluice_conntrack::wire;
-use sluice_conntrack::{Configuration, DropReason, Forwarding, Frame, Instant, PortId, Shard, Verdict};
+use sluice_conntrack::{Configuration, DropReason, Forwarding, Instant, PortId, Shard, Verdict};
 
 use crate::frame::{Carried, Received};
 use crate::host::HostSide;
@@ -102,7 +100,7 @@ impl Links {
                     let is_new = |own: &IpAddr| !before.addresses(port).any(|old| old == *own);
                     let new = router.addresses(port).filter(is_new).take(MAX_ANNOUNCED);
                     for bytes in new.filter_map(|own| on_link.announcement(own)) {
-                        self.ports.send_bytes(port, &bytes, self.pool);
+                        self.ports.send_message(port, &bytes, self.pool);
                     }
                 }
             }
@@ -148,7 +146,7 @@ impl Links {
         if let Some(group) = group_mac(mbuf.head()) {
             return self.ports.send_to(egress, mbuf, group);
         }
-        let is_later_fragment = is_later_fragment(&Received::of(ingress, &mut mbuf));
+        let is_later_fragment = Received::of(ingress, &mut mbuf).is_later_fragment();
         let packet = Undelivered { ingress, mbuf, verdict: *verdict };
         match neighbours.wait(now, egress, next, packet, is_later_fragment) {
             Wait::Asks => ask(&mut self.ports, router, egress, next, self.pool),
@@ -205,7 +203,8 @@ impl Links {
                 }
                 // The host is in groups of its own.
                 if let Some(host) = host(&mut self.hosts, ingress.host_side()) {
-                    host.deliver(&mbuf);
+                    let is_copied = host.deliver(&mbuf);
+                    self.ports.count_link_messages(ingress, is_copied.into());
                 }
                 return None;
             }
@@ -214,7 +213,7 @@ impl Links {
                 if let Message::Solicitation { from, target } = message
                     && let Some(bytes) = on_link.answer(from, target)
                 {
-                    self.ports.send_bytes(ingress, &bytes, self.pool);
+                    self.ports.send_message(ingress, &bytes, self.pool);
                 }
                 if let Some(other) = on_link.conflict(message)
                     && let Some(conflicts) = self.conflicts.get_mut(usize::from(ingress.0))
@@ -228,9 +227,18 @@ impl Links {
         }
         let length = shard.answer(&frame, verdict, &mut self.scratch);
         if let Some(bytes) = length.and_then(|length| self.scratch.get(..length)) {
-            send_answer(&mut self.ports, &mut self.hosts, ingress, bytes, self.pool);
+            send_answer(&mut self.ports, &mut self.hosts, shard, ingress, bytes, self.pool);
         }
         None
+    }
+
+    /// Sends a packet that has become the answer to itself back to where it came from.
+    #[cold]
+    pub(crate) fn reply(&mut self, shard: &mut Shard, ingress: PortId, mbuf: Mbuf) {
+        match self.ports.get(ingress) {
+            Some(_) => self.ports.send(ingress, mbuf),
+            None => self.deliver(shard, ingress, &mbuf),
+        }
     }
 
     /// Learns what another worker has heard of a neighbour.
@@ -261,7 +269,7 @@ impl Links {
                 let frame = &mut Received::of(ingress, &mut mbuf);
                 let length = shard.answer_undeliverable(frame, &verdict, &mut self.scratch);
                 if let Some(bytes) = length.and_then(|length| self.scratch.get(..length)) {
-                    send_answer(&mut self.ports, &mut self.hosts, ingress, bytes, self.pool);
+                    send_answer(&mut self.ports, &mut self.hosts, shard, ingress, bytes, self.pool);
                 }
             }
         });
@@ -286,7 +294,7 @@ impl Links {
             return self.listeners.reported(egress, 0);
         }
         let (bytes, reported) = mld::write(report, (link_local(mac), mac), groups);
-        self.ports.send_bytes(egress, &bytes, self.pool);
+        self.ports.send_message(egress, &bytes, self.pool);
         self.listeners.reported(egress, reported);
     }
 
@@ -322,22 +330,29 @@ fn group_mac(head: &[u8]) -> Option<MacAddress> {
     head.first_chunk().copied().filter(is_group)
 }
 
-/// Whether a packet is one of a datagram's fragments behind the first.
-fn is_later_fragment<F: Frame>(frame: &F) -> bool {
-    wire::parse(frame).is_ok_and(|headers| headers.fragment == Fragment::Later)
-}
-
 /// The host behind a port's host side, of all that there are.
 fn host(hosts: &mut [Option<HostSide>], side: PortId) -> Option<&mut HostSide> {
     hosts.get_mut(usize::from(side.behind()?.0))?.as_mut()
 }
 
 /// Sends an answer to where the packet came from: the link of a port, or the host behind it.
-fn send_answer(ports: &mut Ports, hosts: &mut [Option<HostSide>], to: PortId, bytes: &[u8], pool: Mempool) {
-    if ports.get(to).is_some() {
-        ports.send_bytes(to, bytes, pool);
+fn send_answer(
+    ports: &mut Ports,
+    hosts: &mut [Option<HostSide>],
+    shard: &mut Shard,
+    to: PortId,
+    bytes: &[u8],
+    pool: Mempool,
+) {
+    let lost = if ports.get(to).is_some() {
+        (!ports.send_bytes(to, bytes, pool)).then_some(DropReason::NoBuffer)
     } else if let Some(host) = host(hosts, to) {
-        host.deliver_bytes(bytes);
+        (!host.deliver_bytes(bytes)).then_some(DropReason::HostFull)
+    } else {
+        Some(DropReason::Local)
+    };
+    if let Some(reason) = lost {
+        shard.count_drops(reason, 1);
     }
 }
 
@@ -350,7 +365,7 @@ fn ask(ports: &mut Ports, router: &Router, egress: PortId, target: IpAddr, pool:
     };
     let from = own.map(|address| Speaker { address, mac });
     if let Some(bytes) = neighbour::write(Message::Solicitation { from, target }, None) {
-        ports.send_bytes(egress, &bytes, pool);
+        ports.send_message(egress, &bytes, pool);
     }
 }
 

@@ -22,6 +22,8 @@ pub struct PortCounters {
     pub tx_bytes: u64,
     /// Packets dropped because the transmit queue was full.
     pub tx_full: u64,
+    /// Messages of the box's own to the link, of ARP, neighbour discovery and MLD; queries of MLD that its host gets, too, besides.
+    pub link_messages: u64,
 }
 
 impl PortCounters {
@@ -32,6 +34,7 @@ impl PortCounters {
         self.tx_packets += other.tx_packets;
         self.tx_bytes += other.tx_bytes;
         self.tx_full += other.tx_full;
+        self.link_messages += other.link_messages;
     }
 }
 

@@ -111,10 +111,22 @@ impl Ports {
         self.send(port, mbuf);
     }
 
-    /// Sends a frame of the box's own making. Without a free mbuf it is lost, as any frame can be.
-    pub(crate) fn send_bytes(&mut self, port: PortId, bytes: &[u8], pool: Mempool) {
-        if let Some(mbuf) = pool.copy_from(bytes) {
-            self.send(port, mbuf);
+    /// Sends a frame of the box's own making. False without a free mbuf.
+    pub(crate) fn send_bytes(&mut self, port: PortId, bytes: &[u8], pool: Mempool) -> bool {
+        let mbuf = pool.copy_from(bytes);
+        mbuf.map(|mbuf| self.send(port, mbuf)).is_some()
+    }
+
+    /// Sends a message of ARP, neighbour discovery or MLD. Without a free mbuf it is lost, as any frame can be.
+    pub(crate) fn send_message(&mut self, port: PortId, bytes: &[u8], pool: Mempool) {
+        let is_sent = self.send_bytes(port, bytes, pool);
+        self.count_link_messages(port, is_sent.into());
+    }
+
+    /// Counts such messages.
+    pub(crate) fn count_link_messages(&mut self, port: PortId, messages: u64) {
+        if let Some(port) = self.0.get_mut(usize::from(port.0)) {
+            port.counters.link_messages += messages;
         }
     }
 }

@@ -146,6 +146,8 @@ pub struct Stats {
     pub ports: [PortCounters; MAX_PORTS],
     /// What passed the host side of each port, by number; zero where it has none.
     pub hosts: [HostCounters; MAX_PORTS],
+    /// Packets that wait now: fragments for the rest of their datagram, others for an answer of another shard or a neighbour.
+    pub held: u64,
     /// Packets handed off to other workers.
     pub handed_off: u64,
     /// What the worker's time went into.
@@ -179,6 +181,7 @@ impl Stats {
             conflicts,
             ports,
             hosts,
+            held,
             handed_off,
             load,
         } = other;
@@ -191,6 +194,7 @@ impl Stats {
         self.conflicts.iter_mut().zip(conflicts).for_each(|(own, more)| own.add(more));
         self.ports.iter_mut().zip(ports).for_each(|(own, more)| own.add(*more));
         self.hosts.iter_mut().zip(hosts).for_each(|(own, more)| own.add(*more));
+        self.held += held;
         self.handed_off += handed_off;
         self.load.busy_ns += load.busy_ns;
         self.load.idle_ns += load.idle_ns;

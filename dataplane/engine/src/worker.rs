@@ -363,6 +363,7 @@ impl Worker {
         }
         stats.neighbours = self.io.links.neighbours();
         stats.conflicts = self.io.links.conflicts;
+        stats.held = self.held() as u64 + stats.neighbours.waiting;
         stats.handed_off = self.io.peers.handed_off();
         stats.load = self.load;
     }

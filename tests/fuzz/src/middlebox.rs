@@ -95,7 +95,7 @@ impl Host for Around<'_> {
         }
     }
 
-    fn reply(&mut self, packet: Received) {
+    fn reply(&mut self, _: &mut Shard, packet: Received) {
         self.outside.delivered += 1;
         self.outside.left += 1;
         self.outside.fragments.push(packet);

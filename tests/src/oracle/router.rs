@@ -184,7 +184,7 @@ impl Host for Outside {
 
     // There is no other shard.
 
-    fn reply(&mut self, packet: Packet) {
+    fn reply(&mut self, _: &mut Shard, packet: Packet) {
         self.measure(&packet);
         let side = SIDES.get(usize::from(packet.0.0));
         self.out.push(json!({ "side": side, "l3": l3_hex(&packet.1), "local": true }));

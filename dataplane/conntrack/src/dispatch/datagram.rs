@@ -146,7 +146,7 @@ impl<P: Frame> Datagrams<P> {
                     ethernet::invert(packet.head_mut());
                 }
             }
-            host.reply(packet);
+            host.reply(shard, packet);
         }
     }
 

@@ -20,7 +20,7 @@ pub trait Host {
     fn finish(&mut self, now: Instant, shard: &mut Shard, packet: Self::Packet, verdict: &Verdict);
 
     /// Sends a packet that has become the answer to itself back by the port that it came in by.
-    fn reply(&mut self, packet: Self::Packet);
+    fn reply(&mut self, shard: &mut Shard, packet: Self::Packet);
 
     /// A packet of the box's own making, as if it had come in by a port. `None` where there is no memory for it.
     fn make(&mut self, ingress: PortId, frame: &[u8]) -> Option<Self::Packet>;

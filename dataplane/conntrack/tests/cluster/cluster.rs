@@ -104,7 +104,7 @@ impl Host for Around<'_> {
         }
     }
 
-    fn reply(&mut self, packet: Received) {
+    fn reply(&mut self, _: &mut Shard, packet: Received) {
         self.outside.replies += 1;
         self.outside.sent.push((packet.port, packet.bytes));
     }

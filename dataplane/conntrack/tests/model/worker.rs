@@ -56,7 +56,7 @@ impl Host for Outside {
         self.events.send(event).unwrap();
     }
 
-    fn reply(&mut self, packet: Received) {
+    fn reply(&mut self, _: &mut Shard, packet: Received) {
         unreachable!("a wire answers no echo: {packet:?}");
     }
 

@@ -291,7 +291,7 @@ impl<P> Neighbours<P> {
     pub(crate) fn counters(&self) -> NeighbourCounters {
         let entries =
             State::ALL.map(|state| self.ports.iter().map(|port| port.queues[state as usize].len()).sum());
-        NeighbourCounters { entries, evictions: self.evictions }
+        NeighbourCounters { entries, evictions: self.evictions, waiting: self.fragments.waiting() }
     }
 
     /// Hands over the neighbours in so many slots from `from` on; gives the slot behind them, `None` at the end.

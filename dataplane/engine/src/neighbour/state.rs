@@ -75,6 +75,8 @@ pub struct NeighbourCounters {
     pub entries: [u32; State::ALL.len()],
     /// Neighbours that gave way to others.
     pub evictions: [u64; State::ALL.len()],
+    /// Packets that wait for neighbours now.
+    pub waiting: u64,
 }
 
 impl NeighbourCounters {
@@ -86,5 +88,6 @@ impl NeighbourCounters {
         for (sum, evictions) in self.evictions.iter_mut().zip(other.evictions) {
             *sum += evictions;
         }
+        self.waiting += other.waiting;
     }
 }

@@ -325,8 +325,10 @@ fn of_a_datagram_in_fragments_all_wait_or_none() {
     assert_eq!(later(&mut neighbours, 53), Wait::Waits);
     assert_eq!(wait(&mut neighbours, at(1), PORT, host(), 54), Wait::Dropped(1), "a fourth");
     assert_eq!(later(&mut neighbours, 55), Wait::Dropped(1), "and what is behind it");
+    assert_eq!(neighbours.counters().waiting, 53);
     let released = update(&mut neighbours, at(2), said("10.0.0.2", MAC, false));
     assert!(released.into_iter().eq(1..=53));
+    assert_eq!(neighbours.counters().waiting, 0);
 }
 
 #[test]
@@ -350,11 +352,13 @@ fn fragments_that_wait_are_bounded_and_leave_their_room() {
         assert_eq!(update(&mut neighbours, at(10 * round), said(&other.to_string(), MAC, false)), [4]);
         let one_more = neighbours.wait(at(10 * round), PORT, host(), 0, true);
         assert_eq!(one_more, Wait::Dropped(u64::from(ROOM) + 2), "all of the datagram");
+        assert_eq!(neighbours.counters().waiting, 0);
         assert_eq!(wait(&mut neighbours, at(10 * round), PORT, host(), 7), Wait::Waits);
         assert_eq!(neighbours.wait(at(10 * round), PORT, host(), 8, true), Wait::Waits);
         // They leave as their neighbour is given up, too.
         let lost: Vec<u32> =
             (1..4).flat_map(|second| expire(&mut neighbours, 10 * round + second).1).collect();
         assert_eq!(lost, [7, 8]);
+        assert_eq!(neighbours.counters().waiting, 0);
     }
 }

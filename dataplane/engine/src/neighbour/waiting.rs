@@ -32,6 +32,8 @@ struct Chain {
 pub(super) struct Fragments<P> {
     slots: Vec<(Option<P>, u32)>,
     free: u32,
+    /// Packets that wait for any neighbour, those that are no such fragments among them.
+    packets: u64,
 }
 
 impl<P> Waiting<P> {
@@ -46,14 +48,17 @@ impl<P> Waiting<P> {
         if !is_later_fragment {
             let chain = Chain { first: NONE, last: NONE };
             self.refuses = self.packets.try_push((packet, chain)).is_err();
+            fragments.packets += u64::from(!self.refuses);
             return u64::from(self.refuses);
         }
         let Some((_, chain)) = self.packets.last_mut().filter(|_| !self.refuses) else { return 1 };
         if fragments.push(chain, packet) {
+            fragments.packets += 1;
             return 0;
         }
         self.refuses = true;
         let behind = self.packets.pop().map_or(0, |(_, chain)| fragments.release(chain, |_| {}));
+        fragments.packets -= behind + 1;
         behind + 2
     }
 
@@ -64,6 +69,7 @@ impl<P> Waiting<P> {
             take(packet);
             released += 1 + fragments.release(chain, &mut take);
         }
+        fragments.packets -= released;
         released
     }
 }
@@ -71,7 +77,12 @@ impl<P> Waiting<P> {
 impl<P> Fragments<P> {
     pub(super) fn new() -> Self {
         let next = |number| if number < MAX_FRAGMENTS { number as u32 } else { NONE };
-        Self { slots: (1..=MAX_FRAGMENTS).map(|number| (None, next(number))).collect(), free: 0 }
+        Self { slots: (1..=MAX_FRAGMENTS).map(|number| (None, next(number))).collect(), free: 0, packets: 0 }
+    }
+
+    /// Packets that wait for any neighbour.
+    pub(super) const fn waiting(&self) -> u64 {
+        self.packets
     }
 
     /// Puts a fragment behind the others of a chain. False where there is no room.
