@@ -6,7 +6,7 @@
 use super::grammar::Mark;
 use super::per::{Findings, Value};
 use super::ras::{self, Kind};
-use super::stage::{Endpoint, Expected};
+use super::stage::{Endpoint, Expected, read_endpoint, read_findings};
 use crate::expectations::Expectation;
 use crate::helpers::announce::limits;
 use crate::helpers::message_reading::{Reading, Refused};
@@ -22,30 +22,20 @@ const OTHER_RAS: u8 = 2;
 /// How long a registration lives that does not say it, in seconds: Linux's `default_rrq_ttl`.
 const TIME_TO_LIVE_S: u32 = 300;
 
-impl Findings {
-    /// How long a registration is to live, in seconds.
-    fn time_to_live_s(&self) -> Option<u32> {
-        self.as_slice().iter().find_map(|finding| match finding.value {
-            Value::Number(number) if finding.mark == Mark::TimeToLive => Some(number.saturating_add(1)),
-            _ => None,
-        })
-    }
-}
-
 impl Shard {
     /// Reads a message of RAS.
     pub(super) fn read_ras(&mut self, reading: &mut Reading<'_>) -> Result<(), Refused> {
         let Some(kind) = Kind::of(reading.bytes) else { return Ok(()) };
-        let findings = reading.findings(0..reading.bytes.len(), &ras::MESSAGE)?;
+        let findings = read_findings(reading, 0..reading.bytes.len(), &ras::MESSAGE)?;
         let mut is_registered = false;
         for finding in findings.as_slice() {
-            let Some(endpoint) = reading.endpoint(finding) else { continue };
+            let Some(endpoint) = read_endpoint(reading, finding) else { continue };
             match (kind, finding.mark) {
                 (Kind::RegistrationRequest, Mark::Signalling)
                     if !is_registered && reading.is_own(Some(endpoint.address)) =>
                 {
                     is_registered = true;
-                    let timeout_s = findings.time_to_live_s().unwrap_or(TIME_TO_LIVE_S);
+                    let timeout_s = time_to_live_s(&findings).unwrap_or(TIME_TO_LIVE_S);
                     let expected = Expected { timeout_s, ..Expected::often(REGISTRATION) };
                     self.expect_at(reading, &endpoint, expected)?;
                 }
@@ -58,7 +48,7 @@ impl Shard {
                 _ => self.translate_endpoint(reading, &endpoint)?,
             }
         }
-        self.conclude_registration_of(reading, kind, findings.time_to_live_s())
+        self.conclude_registration_of(reading, kind, time_to_live_s(&findings))
     }
 
     /// What a registration comes to lives as long as that.
@@ -87,6 +77,14 @@ impl Shard {
         }
         Ok(())
     }
+}
+
+/// How long a registration is to live, in seconds.
+fn time_to_live_s(findings: &Findings) -> Option<u32> {
+    findings.as_slice().iter().find_map(|finding| match finding.value {
+        Value::Number(number) if finding.mark == Mark::TimeToLive => Some(number.saturating_add(1)),
+        _ => None,
+    })
 }
 
 /// Whether an endpoint is the receiver of the message, who is told at which address of his a call will come.

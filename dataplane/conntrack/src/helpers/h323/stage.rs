@@ -45,59 +45,15 @@ impl Expected {
     }
 }
 
-impl Reading<'_> {
-    /// What the message says, from the byte `start` on.
-    pub(super) fn findings(
-        &self,
-        range: Range<usize>,
-        of: &super::grammar::Type,
-    ) -> Result<Findings, Refused> {
-        let encoded = self.bytes.get(..range.end).unwrap_or_default();
-        find(encoded, range.start, of).map_err(|stop| match stop {
-            Stop::TooMuch => self.unreadable(HelperEvent::TooMany),
-            Stop::Undescribed | Stop::Malformed => self.unreadable(HelperEvent::Malformed),
-        })
-    }
-
-    /// What cannot be read turns the helper off, but passes by itself in Linux.
-    const fn unreadable(&self, event: HelperEvent) -> Refused {
-        if self.is_linux { Refused::AsItIs(event) } else { Refused::Off(event) }
-    }
-
-    /// The endpoint that was found, if it is of the connection's family.
-    pub(super) fn endpoint(&self, finding: &Finding) -> Option<Endpoint> {
-        let Value::Endpoint { at, address_bytes } = finding.value else { return None };
-        let range = at..at + address_bytes + size_of::<u16>();
-        let (address, port) = self.bytes.get(range.clone())?.split_at(address_bytes);
-        let address = <[u8; 4]>::try_from(address)
-            .map(IpAddr::from)
-            .or_else(|_| <[u8; 16]>::try_from(address).map(IpAddr::from))
-            .ok()
-            .filter(|address| self.is_of_family(*address))?;
-        let port = u16::from_be_bytes(port.try_into().ok()?);
-        Some(Endpoint { address, port, range })
-    }
-
-    /// An endpoint becomes another.
-    fn write(&mut self, endpoint: &Endpoint, address: u128, port: u16) -> Result<(), Refused> {
-        let port = port.to_be_bytes();
-        let text = match tuple::address(self.announcing.family(), address) {
-            IpAddr::V4(address) => Text::of_bytes(address.octets().into_iter().chain(port)),
-            IpAddr::V6(address) => Text::of_bytes(address.octets().into_iter().chain(port)),
-        };
-        self.edit(&endpoint.range, text)
-    }
-}
-
 impl Shard {
     /// Reads a message of Q.931.
     pub(super) fn read_q931(&mut self, reading: &mut Reading<'_>) -> Result<(), Refused> {
         if reading.bytes.len() == TPKT_BYTES {
             return Ok(());
         }
-        let found = user_information(reading.bytes).map_err(|event| reading.unreadable(event))?;
+        let found = user_information(reading.bytes).map_err(|event| unreadable(reading, event))?;
         let Some(range) = found else { return Ok(()) };
-        let findings = reading.findings(range, &signalling::USER_INFORMATION)?;
+        let findings = read_findings(reading, range, &signalling::USER_INFORMATION)?;
         self.follow_call(reading, &findings)
     }
 
@@ -106,14 +62,14 @@ impl Shard {
         if reading.bytes.len() == TPKT_BYTES {
             return Ok(());
         }
-        let findings = reading.findings(TPKT_BYTES..reading.bytes.len(), &control::MESSAGE)?;
+        let findings = read_findings(reading, TPKT_BYTES..reading.bytes.len(), &control::MESSAGE)?;
         self.follow_call(reading, &findings)
     }
 
     /// Follows what is said of a call.
     fn follow_call(&mut self, reading: &mut Reading<'_>, findings: &Findings) -> Result<(), Refused> {
         for finding in findings.as_slice() {
-            let Some(endpoint) = reading.endpoint(finding) else { continue };
+            let Some(endpoint) = read_endpoint(reading, finding) else { continue };
             match finding.mark {
                 Mark::H245 => self.expect_at(reading, &endpoint, Expected::once(H245_CHANNEL))?,
                 Mark::Signalling => self.expect_at(reading, &endpoint, Expected::once(FORWARDED_CALL))?,
@@ -144,7 +100,7 @@ impl Shard {
             .ok_or_else(|| reading.no_port())?;
         self.expect_said(reading, &wanted.at_port(port))?;
         self.table.extend(index).announced_ports.note(endpoint.port, port);
-        reading.write(endpoint, wanted.tuple.dst, port)
+        write_endpoint(reading, endpoint, wanted.tuple.dst, port)
     }
 
     /// Expects RTP at an even port and RTCP at the next one, whichever of them an endpoint is (RFC 3550 section 11).
@@ -167,7 +123,7 @@ impl Shard {
         if is_hidden {
             let port = wanted.tuple.selector.dport();
             self.table.extend(index).announced_ports.note(first.port, port);
-            reading.write(endpoint, wanted.tuple.dst, port | endpoint.port & 1)?;
+            write_endpoint(reading, endpoint, wanted.tuple.dst, port | endpoint.port & 1)?;
         }
         Ok(())
     }
@@ -235,6 +191,57 @@ impl Shard {
         } else {
             return Ok(());
         };
-        if (to, other_port) == (address, port) { Ok(()) } else { reading.write(endpoint, to, other_port) }
+        if (to, other_port) == (address, port) {
+            Ok(())
+        } else {
+            write_endpoint(reading, endpoint, to, other_port)
+        }
     }
+}
+
+/// What the message says, from the byte `start` on.
+pub(super) fn read_findings(
+    reading: &Reading<'_>,
+    range: Range<usize>,
+    of: &super::grammar::Type,
+) -> Result<Findings, Refused> {
+    let encoded = reading.bytes.get(..range.end).unwrap_or_default();
+    find(encoded, range.start, of).map_err(|stop| match stop {
+        Stop::TooMuch => unreadable(reading, HelperEvent::TooMany),
+        Stop::Undescribed | Stop::Malformed => unreadable(reading, HelperEvent::Malformed),
+    })
+}
+
+/// What cannot be read turns the helper off, but passes by itself in Linux.
+const fn unreadable(reading: &Reading<'_>, event: HelperEvent) -> Refused {
+    if reading.is_linux { Refused::AsItIs(event) } else { Refused::Off(event) }
+}
+
+/// The endpoint that was found, if it is of the connection's family.
+pub(super) fn read_endpoint(reading: &Reading<'_>, finding: &Finding) -> Option<Endpoint> {
+    let Value::Endpoint { at, address_bytes } = finding.value else { return None };
+    let range = at..at + address_bytes + size_of::<u16>();
+    let (address, port) = reading.bytes.get(range.clone())?.split_at(address_bytes);
+    let address = <[u8; 4]>::try_from(address)
+        .map(IpAddr::from)
+        .or_else(|_| <[u8; 16]>::try_from(address).map(IpAddr::from))
+        .ok()
+        .filter(|address| reading.is_of_family(*address))?;
+    let port = u16::from_be_bytes(port.try_into().ok()?);
+    Some(Endpoint { address, port, range })
+}
+
+/// An endpoint becomes another.
+fn write_endpoint(
+    reading: &mut Reading<'_>,
+    endpoint: &Endpoint,
+    address: u128,
+    port: u16,
+) -> Result<(), Refused> {
+    let port = port.to_be_bytes();
+    let text = match tuple::address(reading.announcing.family(), address) {
+        IpAddr::V4(address) => Text::of_bytes(address.octets().into_iter().chain(port)),
+        IpAddr::V6(address) => Text::of_bytes(address.octets().into_iter().chain(port)),
+    };
+    reading.edit(&endpoint.range, text)
 }
