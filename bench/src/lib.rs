@@ -1,7 +1,6 @@
 //! The benchmarks: their traffic, and the program that Sluice is measured beside.
 #![forbid(unsafe_code)]
 
-pub mod capture;
 pub mod configuration;
 pub mod connection;
 pub mod driver;

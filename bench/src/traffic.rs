@@ -3,19 +3,24 @@
 //! random order, another for each capture: one flow over and over, or flows in the order of their making,
 //! hides the cache misses that a real box has.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use dpdk::pcap;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use crate::capture::CaptureWriter;
 use crate::connection::{Connection, Endpoint, Frame, OUTSIDE_ADDRESS, Step};
 
 /// Frames built at a time, which bounds the memory that a capture of any length takes.
 const FRAMES_AT_A_TIME: usize = 1 << 16;
+
+/// When captures begin: 2026-01-01, in nanoseconds since 1970. A frame comes each microsecond.
+const BEGIN_NS: u64 = 1_767_225_600_000_000_000;
+const INTERVAL_NS: usize = 1000;
 
 /// What to generate, as options of a command line.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -76,17 +81,19 @@ impl Traffic {
     }
 
     fn write_capture(&self, path: &Path, indices: std::ops::Range<u32>, steps: &[Step]) -> io::Result<()> {
-        let mut writer = CaptureWriter::create(path)?;
+        let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
+        pcap::write_header(&mut out)?;
+        let mut times_ns = (BEGIN_NS..).step_by(INTERVAL_NS);
         let mut indices: Vec<u32> = indices.collect();
         for &step in steps {
             indices.shuffle(&mut self.order(step));
             for some in indices.chunks(FRAMES_AT_A_TIME) {
                 let frames: Vec<Frame> = some.par_iter().map(|&index| self.frame(index, step)).collect();
-                frames.iter().try_for_each(|frame| writer.write(frame))?;
+                let mut stamped = frames.iter().zip(&mut times_ns);
+                stamped.try_for_each(|(frame, time_ns)| pcap::write_packet(&mut out, time_ns, frame))?;
             }
         }
-        writer.finish()?;
-        Ok(())
+        out.flush()
     }
 
     fn frame(&self, index: u32, step: Step) -> Frame {

@@ -5,9 +5,11 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use dpdk::pcap;
+
+use super::Failure;
 use super::capture::{self, Damage, Record, Unreadable};
 use super::sides::{Side, Sides};
-use super::{Failure, pcap};
 
 /// One packet of an input.
 #[derive(Clone, Copy, Debug)]

@@ -2,16 +2,16 @@
 //!
 //! The captures are first made ready for DPDK's `net_pcap` devices ([`input`]), all at once. Then the workers
 //! ([`workers`]) take their packets in the order of their stamps ([`play`]), and the captures that the devices wrote get the stamps of
-//! the packets in them ([`pcap`]). [`report`] shows what came of it.
+//! the packets in them ([`restamp`]). [`report`] shows what came of it.
 
 mod args;
 mod capture;
 mod helped;
 mod input;
 mod link_type;
-mod pcap;
 mod play;
 mod report;
+mod restamp;
 mod sides;
 mod trace;
 mod workers;
@@ -237,7 +237,7 @@ impl Outputs {
             let copy = || {
                 let mut written = BufReader::new(File::open(play::output(work, port))?);
                 let mut out = BufWriter::new(File::create(file)?);
-                pcap::restamp(&mut written, times_ns, &mut out)?;
+                restamp::restamp(&mut written, times_ns, &mut out)?;
                 out.flush()
             };
             copy().map_err(|error| Failure::file("write", file, error))?;

@@ -1,32 +1,8 @@
-//! Captures as they are written here: classic pcap, nanoseconds, little-endian, Ethernet.
+//! The outputs: what net_pcap has written, with the stamps of capture time.
 
 use std::io::{self, Read, Write};
 
-/// Bytes of the file header.
-const HEADER_BYTES: usize = 24;
-/// Bytes in front of each packet: seconds, fraction, captured and original length.
-const RECORD_BYTES: usize = 16;
-
-/// As libpcap writes it now: no packet is longer.
-const SNAP_BYTES: u32 = 262_144;
-
-/// Writes the header of a capture.
-pub fn write_header(out: &mut impl Write) -> io::Result<()> {
-    for word in [0xa1b2_3c4d, 4 << 16 | 2, 0, 0, SNAP_BYTES, 1] {
-        out.write_all(&u32::to_le_bytes(word))?;
-    }
-    Ok(())
-}
-
-/// Writes one packet.
-pub fn write_packet(out: &mut impl Write, time_ns: u64, frame: &[u8]) -> io::Result<()> {
-    let len = frame.len() as u32;
-    let [seconds, nanoseconds] = stamp(time_ns);
-    for word in [seconds, nanoseconds, len, len] {
-        out.write_all(&word.to_le_bytes())?;
-    }
-    out.write_all(frame)
-}
+use dpdk::pcap::{HEADER_BYTES, RECORD_BYTES, SNAP_BYTES, write_header, write_packet};
 
 /// Copies a capture that net_pcap has written, in this machine's byte order, and gives its packets the stamps of
 /// `times_ns`.
@@ -55,10 +31,4 @@ pub fn restamp(input: &mut impl Read, times_ns: &[u64], out: &mut impl Write) ->
         0 => Ok(()),
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "net_pcap has written more than was sent")),
     }
-}
-
-/// Seconds, which wrap in 2106, and nanoseconds.
-const fn stamp(time_ns: u64) -> [u32; 2] {
-    const NS: u64 = 1_000_000_000;
-    [(time_ns / NS) as u32, (time_ns % NS) as u32]
 }

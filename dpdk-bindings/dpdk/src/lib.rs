@@ -38,6 +38,7 @@ mod kernel;
 pub mod lcore;
 mod mbuf;
 mod mempool;
+pub mod pcap;
 mod port;
 mod queue;
 mod rss;
