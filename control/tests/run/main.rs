@@ -10,6 +10,7 @@ mod devices;
 mod entries;
 mod events;
 mod fallback;
+mod floods;
 mod follow;
 mod fragments;
 mod helpers;

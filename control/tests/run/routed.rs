@@ -2,7 +2,7 @@
 
 use crate::box_under_test::{BoxUnderTest, text, wait_for};
 use crate::cores;
-use crate::namespaces::{Namespace, Row, ip};
+use crate::namespaces::{Namespace, PEERS, Row, Streams, ip};
 
 /// The box on both sides, and the largest packet of the far side.
 const INTERFACES: &str = "
@@ -124,4 +124,27 @@ fn spoofed_sources_do_not_pass() {
         wait_for("the drop", || dropped() > before);
         assert!(daemon.tell(&format!("conntrack -L -s {own}")).is_empty());
     }
+}
+
+/// The link outside takes no larger packets than the box says, and nobody hears of those that are lost there: both ends learn from the
+/// handshake alone what fits.
+#[test]
+fn segments_fit_a_narrow_link_that_says_nothing() {
+    let row = Row::new("mss", &["10.0.0.2/24", "fd00:1::2/64"], &["203.0.113.2/24", "2001:db8:2::2/64"]);
+    let Some(row) = row else { return };
+    let daemon = start_with(&row, "0", &INTERFACES.replacen("mtu: 1400", "mtu: 1400, mss: pmtu", 1));
+    let [client, _, server] = row.namespaces();
+    let _server = server.serve(8080, "python3", &format!("{PEERS} tcp-server 8080"));
+    // 40 or 60 bytes of headers, and 12 of time stamps.
+    for (from, to, mss) in [("10.0.0.2", "203.0.113.2", 1348), ("[fd00:1::2]", "[2001:db8:2::2]", 1328)] {
+        let mut streams = Streams::open(client, to.trim_matches(['[', ']']), 8080, 2);
+        streams.go_on();
+        for (host, other) in [(client, to), (server, from)] {
+            let told = host.tell("ss", &format!("-Htin state established dst {other}"));
+            assert_eq!(told.matches(&format!(" mss:{mss} ")).count(), 2, "{told}");
+        }
+        streams.close();
+    }
+    let drops = daemon.tell("drops");
+    assert!(!drops.contains("too-big"), "{drops}");
 }
