@@ -303,7 +303,7 @@ fn start_workers(
             if idle == Idle::Poll { "polling" } else { "napping when idle" }
         );
         let mut worker = Worker::new(shard, queues, mempools.near(None));
-        worker.join_links();
+        worker.join_links(config.system.memory.neighbours);
         let lcore = lcore::launch(eal, usize::from(*core), &format!("worker-{number}"), move || {
             worker.run(&clock, idle, &mut inbox);
             worker

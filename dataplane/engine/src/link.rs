@@ -74,12 +74,12 @@ impl Links {
         }
     }
 
-    /// From now on the box is a host on its links.
-    pub(crate) fn join(&mut self, shard: &mut Shard) {
+    /// From now on the box is a host on its links, and sends to so many neighbours of each at most.
+    pub(crate) fn join(&mut self, shard: &mut Shard, max_neighbours: u32) {
         for (number, port) in (0..).zip(self.ports.iter()) {
             shard.join_link(PortId(number), port.mac);
         }
-        self.neighbours = Some(Neighbours::new(self.ports.len()));
+        self.neighbours = Some(Neighbours::new(self.ports.len(), max_neighbours));
         self.start(shard.configuration());
         self.listeners.announce();
     }

@@ -77,9 +77,9 @@ impl Worker {
 
     /// Makes a routed box a host on its links: it takes only what is sent to its ports' MAC addresses, answers ARP and
     /// neighbour discovery, and asks for its next hops. Without this, as in the replay of a capture, every frame is
-    /// for the box, and leaves with the MAC addresses it came with.
-    pub fn join_links(&mut self) {
-        self.io.links.join(&mut self.shard);
+    /// for the box, and leaves with the MAC addresses it came with. It sends to so many neighbours of each port at most.
+    pub fn join_links(&mut self, max_neighbours: u32) {
+        self.io.links.join(&mut self.shard, max_neighbours);
     }
 
     /// Carries out a command. Bounded work, no allocation, nothing freed.

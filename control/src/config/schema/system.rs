@@ -68,16 +68,27 @@ impl Default for Cores {
 
 /// Memory for packets and connections.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, Validate)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default, expecting = "a mapping (hugepages)")]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "a mapping (hugepages, neighbours)"
+)]
 pub struct Memory {
     /// How much to take, from huge pages; from ordinary pages, with a warning, where there are none.
     #[garde(custom(enough_memory))]
     pub hugepages: Size,
+
+    /// Neighbours of each interface that packets go to, at most; beyond that the one gives way that was sent to longest ago. So many
+    /// each worker knows. Those that are asked for, and those that nobody has sent to, have limits of their own: 512 and 1024.
+    #[garde(range(min = 64, max = 65_536))]
+    #[schemars(range(min = 64, max = 65_536))]
+    pub neighbours: u32,
 }
 
 impl Default for Memory {
     fn default() -> Memory {
-        Memory { hugepages: Size(1 << 30) }
+        Memory { hugepages: Size(1 << 30), neighbours: 4096 }
     }
 }
 

@@ -12,9 +12,7 @@ use sluice_conntrack::{Instant, PortId};
 use super::message::{Heard, Speaker};
 use super::queue::{Link, Queue};
 use super::random_state;
-use super::state::{
-    MAX_IN_USE, MAX_INCOMPLETE, MAX_PERMANENT, MAX_UNUSED, NeighbourCounters, NeighbourSnapshot, State,
-};
+use super::state::{MAX_INCOMPLETE, MAX_PERMANENT, MAX_UNUSED, NeighbourCounters, NeighbourSnapshot, State};
 use super::waiting::{Fragments, Waiting};
 
 /// How often a neighbour is asked for before it is given up (RFC 4861 section 10).
@@ -87,6 +85,8 @@ pub(crate) struct Neighbours<P> {
     links: Vec<Link>,
     free: Queue,
     ports: Vec<PortQueues>,
+    /// Neighbours of a port that packets go to, at most.
+    max_in_use: u32,
     evictions: [u64; State::ALL.len()],
     /// Packets whose neighbour gave way, and that nobody was told of yet.
     lost: u64,
@@ -94,9 +94,9 @@ pub(crate) struct Neighbours<P> {
 }
 
 impl<P> Neighbours<P> {
-    /// No neighbours of so many ports yet.
-    pub(crate) fn new(ports: usize) -> Self {
-        let each = (MAX_INCOMPLETE + MAX_UNUSED + MAX_IN_USE) as usize;
+    /// No neighbours of so many ports yet. Packets go to so many of each at most.
+    pub(crate) fn new(ports: usize, max_in_use: u32) -> Self {
+        let each = (MAX_INCOMPLETE + MAX_UNUSED + max_in_use) as usize;
         let most = ports * each + MAX_PERMANENT as usize;
         let mut links = vec![Link::LOOSE; most];
         let mut free = Queue::EMPTY;
@@ -114,6 +114,7 @@ impl<P> Neighbours<P> {
             links,
             free,
             ports: std::iter::repeat_with(none).take(ports).collect(),
+            max_in_use,
             evictions: [0; _],
             lost: 0,
             looked_at: Instant::default(),
@@ -352,7 +353,7 @@ impl<P> Neighbours<P> {
 
     /// Has the oldest neighbour of a state's kind give way, if there is no room for another.
     fn make_room(&mut self, port: PortId, state: State) {
-        let (kind, most) = state.kind();
+        let (kind, most) = state.kind(self.max_in_use);
         let queues = &self.ports[usize::from(port.0)].queues;
         if kind.iter().map(|state| queues[*state as usize].len()).sum::<u32>() < most {
             return;

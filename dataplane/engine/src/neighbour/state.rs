@@ -9,8 +9,6 @@ use sluice_conntrack::forward::MacAddress;
 pub(super) const MAX_INCOMPLETE: u32 = 512;
 /// Neighbours of a port that are known though nobody has sent to them, at most.
 pub(super) const MAX_UNUSED: u32 = 1024;
-/// Neighbours of a port that packets go to, at most: a network of a /20.
-pub(super) const MAX_IN_USE: u32 = 4096;
 /// Neighbours that the operator sets, at most.
 pub(super) const MAX_PERMANENT: u32 = 4096;
 
@@ -44,12 +42,13 @@ impl State {
         }
     }
 
-    /// The states that share a limit with this one, those first that give way first.
-    pub(super) const fn kind(self) -> (&'static [Self], u32) {
+    /// The states that share a limit with this one, those first that give way first. So many neighbours of a port may be in use:
+    /// those that packets go to.
+    pub(super) const fn kind(self, max_in_use: u32) -> (&'static [Self], u32) {
         match self {
             Self::Incomplete => (&[Self::Incomplete], MAX_INCOMPLETE),
             Self::Stale => (&[Self::Stale], MAX_UNUSED),
-            Self::Reachable | Self::Probe => (&[Self::Reachable, Self::Probe], MAX_IN_USE),
+            Self::Reachable | Self::Probe => (&[Self::Reachable, Self::Probe], max_in_use),
             Self::Permanent => (&[], MAX_PERMANENT),
         }
     }

@@ -24,7 +24,7 @@ fn host() -> IpAddr {
 }
 
 fn cache() -> Neighbours<u32> {
-    Neighbours::new(2)
+    Neighbours::new(2, 4096)
 }
 
 /// What a neighbour says at a port, as an answer or a question to the box.
@@ -150,6 +150,19 @@ fn whoever_is_in_use_keeps_its_slot_in_a_flood_of_questions() {
     let other_port = Heard { ingress: PortId(0), ..newest };
     update(&mut neighbours, at(1), other_port);
     assert_eq!(neighbours.resolve(at(1), PortId(0), newest.speaker.address), Some(MAC));
+}
+
+#[test]
+fn more_neighbours_in_use_than_may_be_push_out_those_used_longest_ago() {
+    let mut neighbours = Neighbours::new(2, 8);
+    for n in 0..10 {
+        wait(&mut neighbours, at(1), PORT, number(n), n);
+        update(&mut neighbours, at(1), said(&number(n).to_string(), MAC, true));
+    }
+    assert_eq!(entries(&neighbours, State::Reachable), 8);
+    assert_eq!(neighbours.counters().evictions[State::Reachable as usize], 2);
+    let known = (0..10).filter(|n| neighbours.resolve(at(1), PORT, number(*n)).is_some());
+    assert!(known.eq(2..10));
 }
 
 #[test]
