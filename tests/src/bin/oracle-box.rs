@@ -1,4 +1,4 @@
-//! Sluice behind the oracle's pipe: `oracle.py run --dut 'oracle-box [SYSCTL=VALUE ...]'`.
+//! Sluice behind the oracle's pipe: `oracle.py run --dut 'oracle-box [--routed] [SYSCTL=VALUE ...]'`.
 #![forbid(unsafe_code)]
 
 use sluice_tests::oracle::Session;

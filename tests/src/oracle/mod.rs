@@ -31,20 +31,26 @@ enum Request {
 pub struct Session {
     /// Settings that Linux has for the whole machine, so that no configuration says them.
     machine: Map<String, Value>,
+    /// Whether it is said how tracking takes the packets of the box itself, which a router has.
+    routed: bool,
     started: Option<(Router, Map<String, Value>)>,
 }
 
 impl Session {
-    /// A session on a machine with these settings, each `SYSCTL=VALUE`.
+    /// A session on a machine with these settings, each `SYSCTL=VALUE`. Where `--routed` is among them, it is also said how
+    /// tracking takes the packets of the box itself.
     ///
     /// # Errors
     /// When one is not of that form.
-    pub fn new(machine: impl Iterator<Item = String>) -> Result<Self> {
+    pub fn new(arguments: impl Iterator<Item = String>) -> Result<Self> {
+        let (flags, machine): (Vec<String>, Vec<String>) =
+            arguments.partition(|argument| argument == "--routed");
         let setting = |setting: String| {
             let (name, value) = setting.split_once('=').context("a setting is SYSCTL=VALUE")?;
             Ok((name.to_owned(), json!(value.parse::<u32>()?)))
         };
-        Ok(Self { machine: machine.map(setting).collect::<Result<_>>()?, started: None })
+        let machine = machine.into_iter().map(setting).collect::<Result<_>>()?;
+        Ok(Self { machine, routed: !flags.is_empty(), started: None })
     }
 
     /// Answers one line; the flag says that it was the last.
@@ -65,7 +71,7 @@ impl Session {
                 if let Some(sysctls) = config.entry("sysctl").or_insert(json!({})).as_object_mut() {
                     sysctls.extend(self.machine.clone());
                 }
-                let router = Router::new(&neutral::to_file(&config)?)?;
+                let router = Router::new(&neutral::to_file(&config)?, self.routed)?;
                 self.started = Some((router, config));
                 return Ok(json!({}));
             }

@@ -12,7 +12,8 @@ use sluice_conntrack::tuple::{Family, protocol};
 use sluice_conntrack::verdict::Action;
 use sluice_conntrack::wire::tcp::Segment;
 use sluice_conntrack::{
-    Capacity, Direction, DropReason, Handed, Installation, Instant, PortId, Shard, ShardId, Verdict, wire,
+    Capacity, Direction, DropReason, Handed, Installation, Instant, PortId, Shard, ShardId, State, Verdict,
+    wire,
 };
 use sluice_memory::Pages;
 use std::time::Duration;
@@ -44,20 +45,23 @@ pub struct Router {
     pub born: Vec<Value>,
     /// Where the payload of each segment lies, as its sender numbered it.
     segments: Vec<(EntryId, Direction, Numbers)>,
+    /// Whether it says how tracking takes its own packets.
+    routed: bool,
 }
 
 /// The first sequence number of a segment, and how many bytes it has.
 type Numbers = (u32, u32);
 
 impl Router {
-    /// A box with this configuration and an empty table.
-    pub fn new(file: &Config) -> Result<Self> {
+    /// A box with this configuration and an empty table. If it is `routed` it says how tracking takes its own packets.
+    pub fn new(file: &Config, routed: bool) -> Result<Self> {
         let configuration = lower(file)?;
         let entries = configuration.settings.max_entries;
         let capacity = Capacity { entries, seed: [1, 2, 3, 4], pages: Pages::Ordinary };
         let now = Instant::from_ns(0).after(Duration::from_secs(1));
         let shard = Shard::new(capacity, configuration, now)?;
-        Ok(Self { dispatcher: Dispatcher::new(&shard), shard, now, born: Vec::new(), segments: Vec::new() })
+        let dispatcher = Dispatcher::new(&shard);
+        Ok(Self { dispatcher, shard, now, born: Vec::new(), segments: Vec::new(), routed })
     }
 
     /// Puts another configuration in force.
@@ -98,14 +102,16 @@ impl Router {
         if let (Some(entry), Some(direction), Some(numbers)) = (verdict.entry, verdict.direction, numbers) {
             self.segments.push((entry, direction, numbers));
         }
-        let Outside { out, l3_bytes, .. } = outside;
+        let Outside { out, own, l3_bytes, .. } = outside;
         let l3_bytes = whole_bytes.unwrap_or(l3_bytes);
         let classified = verdict.state.map(|state| {
             let direction = verdict.direction.map(|direction| ["orig", "reply"][direction as usize]);
             json!({ "state": state.name(), "dir": direction, "len": l3_bytes })
         });
         let why = verdict.invalid.map(|reason| reason.label());
-        Ok(json!({ "out": out, "ct": Vec::from_iter(classified), "why": Vec::from_iter(why) }))
+        let own = own.into_iter().filter(|_| self.routed);
+        let classified: Vec<Value> = classified.into_iter().chain(own).collect();
+        Ok(json!({ "out": out, "ct": classified, "why": Vec::from_iter(why) }))
     }
 
     /// The first sequence number of the segment that brought this byte.
@@ -138,6 +144,8 @@ impl Arrived {
 #[derive(Debug, Default)]
 struct Outside {
     out: Vec<Value>,
+    /// How tracking takes what the box itself has said.
+    own: Vec<Value>,
     /// Bytes of the packet, or of the datagram as a whole.
     l3_bytes: u32,
     /// Whether IPv6's fragment header is left out of that.
@@ -176,6 +184,7 @@ impl Host for Outside {
             _ => {
                 let side = SIDES.get(usize::from(packet.0.0));
                 let length = shard.answer(&packet, verdict, &mut answer);
+                self.own.extend(length.and_then(|length| own(verdict, &answer[..length])));
                 length.map(|length| json!({ "side": side, "l3": l3_hex(&answer[..length]), "local": true }))
             }
         };
@@ -211,6 +220,18 @@ impl Host for Outside {
     fn receive(&mut self, _: ShardId) -> Option<Message> {
         None
     }
+}
+
+/// How tracking takes an answer of the box's, this frame, to a packet with a verdict: what the box says as a host belongs to the
+/// packet's connection, and an error is related to that. Both go the other way.
+fn own(verdict: &Verdict, frame: &[u8]) -> Option<Value> {
+    let state = match verdict.action {
+        Action::Deliver => State::Established,
+        _ => State::Related,
+    };
+    let direction = ["reply", "orig"][verdict.direction? as usize];
+    let l3_bytes = unpadded(frame.get(ETHERNET_BYTES..)?).len();
+    Some(json!({ "hook": "out", "state": state.name(), "dir": direction, "len": l3_bytes }))
 }
 
 fn lower(file: &Config) -> Result<sluice_conntrack::Configuration> {
