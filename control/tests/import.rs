@@ -1,5 +1,8 @@
 //! `sluice import` from outside: rule sets of Linux boxes, and what comes of each.
 
+#[path = "import/kernel.rs"]
+mod kernel;
+
 use std::path::{Path, PathBuf};
 
 use sluice::config;
@@ -17,8 +20,10 @@ fn sources(case: &Path) -> Sources {
     Sources {
         iptables: file(case, "iptables"),
         ip6tables: file(case, "ip6tables"),
+        nft: file(case, "nft.json"),
         addresses: file(case, "addresses.json"),
         routes: [file(case, "routes.json"), file(case, "routes6.json")].concat(),
+        sysctl: file(case, "sysctl"),
         interfaces: Vec::new(),
     }
 }
@@ -54,6 +59,25 @@ fn what_is_written_passes_the_check() {
         let path = case.join("sluice.yaml");
         config::read(&path).unwrap_or_else(|error| panic!("{error}"));
     }
+}
+
+#[test]
+fn what_leaves_a_chain_that_was_gone_to_meets_the_policy() {
+    let rules = "*filter\n:INPUT DROP [0:0]\n:a - [0:0]\n:b - [0:0]\n-A INPUT -g a\n-A INPUT -j ACCEPT\n\
+                 -A a -p tcp -j RETURN\n-A a -p udp -g b\n-A a -j ACCEPT\n-A b -s 10.0.0.1 -j RETURN\n-A b -j ACCEPT\nCOMMIT\n";
+    let interfaces = vec![("eth0".to_owned(), None)];
+    let sources =
+        Sources { iptables: vec![("rules".to_owned(), rules.to_owned())], interfaces, ..Sources::default() };
+    let yaml = import(&sources).unwrap().yaml;
+    let rules: Vec<&str> = yaml.lines().filter(|line| line.contains("out: local")).collect();
+    let verdicts = rules.iter().map(|rule| rule.split(" # ").next().unwrap_or_default().trim());
+    let expected = [
+        "- { out: local, family: ipv4, protocol: tcp, action: drop }",
+        "- { out: local, source: 10.0.0.1/32, protocol: udp, action: drop }",
+        "- { out: local, family: ipv4, protocol: udp, action: accept }",
+        "- { out: local, family: ipv4, action: accept }",
+    ];
+    assert_eq!(verdicts.collect::<Vec<_>>(), expected);
 }
 
 /// A generator of numbers that are the same in every run.
@@ -98,8 +122,13 @@ fn no_input_makes_it_panic() {
     for round in 0..400 {
         let cases = cases();
         let mut sources = sources(&cases[round % cases.len()]);
-        let lists =
-            [&mut sources.iptables, &mut sources.ip6tables, &mut sources.addresses, &mut sources.routes];
+        let lists = [
+            &mut sources.iptables,
+            &mut sources.ip6tables,
+            &mut sources.nft,
+            &mut sources.addresses,
+            &mut sources.routes,
+        ];
         for (_, text) in lists.into_iter().flatten() {
             if numbers.below(3) > 0 {
                 *text = damaged(text, &mut numbers);

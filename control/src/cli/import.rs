@@ -19,6 +19,7 @@ use crate::output::{fail, print, say};
     after_help = "\
 Examples:
   sluice import --iptables rules.v4 --ip6tables rules.v6 --addresses addr.json > sluice.yaml
+  sluice import --nft ruleset.json --addresses addr.json > sluice.yaml
   sluice import --iptables rules.v4 --interface eth0=outside --interface eth1=inside --report left.txt
   sluice import --conntrack connections      connections of `conntrack -L -o save`, into a running daemon
 
@@ -40,6 +41,10 @@ pub struct Import {
     #[arg(long, value_name = "FILE")]
     ip6tables: Vec<PathBuf>,
 
+    /// What `nft -j list ruleset` has written
+    #[arg(long, value_name = "FILE")]
+    nft: Vec<PathBuf>,
+
     /// What `ip -d -j addr` has written
     #[arg(long, value_name = "FILE")]
     addresses: Option<PathBuf>,
@@ -47,6 +52,10 @@ pub struct Import {
     /// What `ip -j route` and `ip -6 -j route` have written
     #[arg(long, value_name = "FILE")]
     routes: Vec<PathBuf>,
+
+    /// What `sysctl -a` has written
+    #[arg(long, value_name = "FILE")]
+    sysctl: Vec<PathBuf>,
 
     /// An interface that becomes a port of the box, and its name there. Left out: all NICs of
     /// --addresses, else all that rules name
@@ -58,7 +67,7 @@ pub struct Import {
     report: Option<PathBuf>,
 
     /// Connections that `conntrack -L -o save` has written, into a running daemon
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["iptables", "ip6tables", "addresses", "routes", "interfaces", "report"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["iptables", "ip6tables", "nft", "addresses", "routes", "sysctl", "interfaces", "report"])]
     conntrack: Option<String>,
 
     /// Where that listens
@@ -93,8 +102,10 @@ impl Import {
         let sources = Sources {
             iptables: read_all(&self.iptables)?,
             ip6tables: read_all(&self.ip6tables)?,
+            nft: read_all(&self.nft)?,
             addresses: read_all(self.addresses.as_slice())?,
             routes: read_all(&self.routes)?,
+            sysctl: read_all(&self.sysctl)?,
             interfaces: self.interfaces.clone(),
         };
         let imported = import::import(&sources)?;

@@ -92,6 +92,21 @@ mod tests {
         assert!(!parsed("-I -t 9 -s 10.0.0.5 -d 192.0.2.1 -p udp --sport 1 --dport 2").unwrap().1);
     }
 
+    /// `conntrack -L -o save` of conntrack-tools 1.4.7 and kernel 6.18: echoes, TCP, UDP, translated and not, answered and not.
+    const RECORDED: &str = include_str!("../../tests/import/connections");
+
+    #[test]
+    fn a_dump_of_the_kernels_table_is_read() {
+        let made: Vec<_> = RECORDED.lines().map(|line| parsed(line).unwrap().0.lower().unwrap()).collect();
+        assert_eq!(made.len(), 6);
+        let translated: Vec<_> = made.iter().filter(|new| new.reply != new.original.invert()).collect();
+        let [snat, dnat] = translated[..] else { panic!("two are translated: {translated:?}") };
+        assert_eq!((snat.reply.destination(), snat.timeout_ms), ([203, 0, 113, 1].into(), 29_000));
+        assert_eq!((dnat.reply.source(), dnat.reply.selector.sport()), ([192, 0, 2, 1].into(), 8080));
+        assert_eq!((dnat.timeout_ms, dnat.status), (431_999_000, Status::SEEN_REPLY.union(Status::ASSURED)));
+        assert_eq!(made.iter().filter(|new| new.status == Status::default()).count(), 1);
+    }
+
     #[test]
     fn what_makes_no_entry_is_refused() {
         for (line, said) in [

@@ -58,6 +58,7 @@ pub(crate) fn inline_yaml(value: &serde_json::Value) -> String {
     // Inside a flow collection these characters end a plain word; JSON's quotes are YAML's too.
     let nested = |value: &Value| match value {
         Value::String(text) if text.contains([',', '[', ']', '{', '}']) => value.to_string(),
+        Value::String(text) if text.starts_with(':') || text.ends_with(':') => value.to_string(),
         _ => inline_yaml(value),
     };
     match value {

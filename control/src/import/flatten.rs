@@ -34,6 +34,8 @@ const MAX_VISITS: usize = 2_000_000;
 type Frame<'a> = (&'a Chain, usize);
 
 struct Walk<'a> {
+    /// The chain that begins at the hook.
+    first: &'a Chain,
     table: &'a Table,
     ports: &'a Ports,
     report: &'a mut Report,
@@ -53,9 +55,9 @@ pub(super) fn flatten(
     ports: &Ports,
     report: &mut Report,
 ) -> Result<Vec<Step>, String> {
-    let mut walk = Walk { table, ports, report, steps: Vec::new(), visits: 0, depth: 0 };
+    let mut walk = Walk { first: chain, table, ports, report, steps: Vec::new(), visits: 0, depth: 0 };
     if walk.chain(&[(chain, 0)], scope)? {
-        walk.end(chain, scope)?;
+        walk.end(scope)?;
     }
     Ok(walk.steps)
 }
@@ -86,7 +88,7 @@ impl<'a> Walk<'a> {
                     return Ok(true);
                 }
                 Action::Return => {
-                    self.rest(callers, chain, &narrowed)?;
+                    self.rest(callers, &narrowed)?;
                     false
                 }
                 Action::Jump(name) => match self.table.chain(name) {
@@ -101,7 +103,7 @@ impl<'a> Walk<'a> {
                             return Ok(falls);
                         }
                         if falls {
-                            self.rest(callers, chain, &narrowed)?;
+                            self.rest(callers, &narrowed)?;
                         }
                         false
                     }
@@ -131,21 +133,21 @@ impl<'a> Walk<'a> {
     }
 
     /// What becomes of packets that have left a chain: the rest of those that it was jumped to from, and the end of the first.
-    fn rest(&mut self, callers: &[Frame<'a>], chain: &'a Chain, scope: &Scope) -> Result<(), String> {
+    fn rest(&mut self, callers: &[Frame<'a>], scope: &Scope) -> Result<(), String> {
         for number in (1..=callers.len()).rev() {
             if !self.chain(&callers[..number], scope)? {
                 return Ok(());
             }
         }
-        self.end(callers.first().map_or(chain, |(first, _)| first), scope)
+        self.end(scope)
     }
 
     /// What becomes of packets about which no rule of the first chain decides.
-    fn end(&mut self, first: &Chain, scope: &Scope) -> Result<(), String> {
-        let accepts = first.base.is_none_or(|base| base.accepts);
+    fn end(&mut self, scope: &Scope) -> Result<(), String> {
+        let accepts = self.first.base.is_none_or(|base| base.accepts);
         let action = if accepts { Action::Accept } else { Action::Drop };
-        let rule = Rule { origin: Rc::clone(&first.origin), matches: Vec::new(), action, comment: None };
-        self.push(scope.clone(), &rule)
+        let origin = Rc::clone(&self.first.origin);
+        self.push(scope.clone(), &Rule { origin, matches: Vec::new(), action, comment: None })
     }
 
     fn push(&mut self, scope: Scope, rule: &Rule) -> Result<(), String> {
@@ -165,6 +167,18 @@ impl<'a> Walk<'a> {
     fn no_chain(&mut self, rule: &Rule, name: &str) -> bool {
         self.report.left(&rule.origin, Effect::Either, format!("there is no chain `{name}`"));
         true
+    }
+
+    /// What comes of it if packets do not meet a rule, before the rest of its chain.
+    fn without_one(&self, rule: &Rule, rest: &[Rule]) -> Effect {
+        match &rule.action {
+            Action::Jump(name) | Action::Goto(name) => {
+                let called = self.table.chain(name);
+                called.map_or(Effect::Note, |called| self.without(&called.rules, MAX_DEPTH))
+            }
+            Action::Return => self.without(rest, MAX_DEPTH).opposite(),
+            action => effect(action),
+        }
     }
 
     /// What comes of it if packets do not meet these rules.
@@ -200,16 +214,12 @@ impl<'a> Walk<'a> {
         }
         narrowed.unknown.append(&mut narrowed.limits);
         if narrowed.unknown.is_empty() {
+            for why in narrowed.wider {
+                self.report.left(&rule.origin, self.without_one(rule, rest).opposite(), why);
+            }
             return Some(narrowed.scope);
         }
-        let effect = match &rule.action {
-            Action::Jump(name) | Action::Goto(name) => {
-                let called = self.table.chain(name);
-                called.map_or(Effect::Note, |called| self.without(&called.rules, MAX_DEPTH))
-            }
-            Action::Return => self.without(rest, MAX_DEPTH).opposite(),
-            action => effect(action),
-        };
+        let effect = self.without_one(rule, rest);
         self.report.left(&rule.origin, effect, narrowed.unknown.join("; "));
         None
     }

@@ -104,6 +104,11 @@ impl Ports {
     pub(super) fn name_of(&self, kernel: &str) -> Option<&str> {
         self.list.iter().find(|port| port.kernel == kernel).map(|port| port.name.as_str())
     }
+
+    /// The ports, by what the kernel calls them.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Interface)> {
+        self.list.iter_mut().map(|port| (port.kernel.as_str(), &mut port.interface))
+    }
 }
 
 /// A line of `ip -j addr`.
@@ -260,11 +265,14 @@ fn lowered(route: &KernelRoute, ports: &Ports) -> Result<Route, String> {
     }
     let dev = route.dev.as_deref().ok_or_else(|| "the route has no interface".to_owned())?;
     let dev = ports.name_of(dev).ok_or_else(|| format!("`{dev}` is no port of the box"))?;
-    let all = match route.gateway {
-        Some(IpAddr::V6(_)) => "::/0",
-        _ => "0.0.0.0/0",
+    let to = match (route.dst.as_str(), route.gateway) {
+        ("default", Some(IpAddr::V4(_))) => "0.0.0.0/0",
+        ("default", Some(IpAddr::V6(_))) => "::/0",
+        ("default", None) => {
+            return Err("a default route without a router does not say its family".to_owned());
+        }
+        (to, _) => to,
     };
-    let to = if route.dst == "default" { all } else { &route.dst };
     let to: Prefix = to.parse()?;
     Ok(Route { to, via: route.gateway, dev: dev.to_owned() })
 }

@@ -1,6 +1,6 @@
 //! `sluice import`: from the rules of a Linux box to a configuration, and to a list of what could not be carried over.
 //!
-//! Readers ([`iptables`]) turn what tools write into one [`model`]. `host` is what the box says of its interfaces. `flatten` makes
+//! Readers ([`iptables`], [`nft`]) turn what tools write into one [`model`]. `host` is what the box says of its interfaces. `flatten` makes
 //! lists of chains that jump to one another, `paths` puts those together as packets meet them, and `sections` turns lists into rules.
 //! `draft` takes out what `sluice check` would refuse, and `write` makes text of the rest. A rule is carried over exactly, or it is
 //! in the report.
@@ -10,18 +10,20 @@ mod flatten;
 mod host;
 mod iptables;
 mod model;
+mod nft;
 mod paths;
 mod report;
 mod rules;
 mod scope;
 mod sections;
 mod set;
+mod sysctl;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use crate::config::{self, Config, Forwarding, Preset, Route};
+use crate::config::{self, Config, Conntrack, Forwarding, Preset, Route};
 use host::{Links, Ports};
 use model::{Field, Match, Table};
 use report::{Origin, Report};
@@ -40,10 +42,14 @@ pub struct Sources {
     pub iptables: Vec<File>,
     /// What ip6tables-save has written.
     pub ip6tables: Vec<File>,
+    /// What `nft -j list ruleset` has written.
+    pub nft: Vec<File>,
     /// What `ip -j addr` has written.
     pub addresses: Vec<File>,
     /// What `ip -j route` and `ip -6 -j route` have written.
     pub routes: Vec<File>,
+    /// What `sysctl -a` has written.
+    pub sysctl: Vec<File>,
     /// The interfaces that become ports, each with the name that it gets, if that is another.
     pub interfaces: Vec<(String, Option<String>)>,
 }
@@ -71,16 +77,24 @@ pub fn import(sources: &Sources) -> Result<Imported, String> {
             tables.extend(iptables::read(&source, &mut report));
         }
     }
+    for ((name, text), number) in sources.nft.iter().zip(&mut files) {
+        tables.extend(nft::read(number, name, text, &mut report)?);
+    }
     let mut links = Links::default();
     for ((name, text), number) in sources.addresses.iter().zip(&mut files) {
         links = host::read_links(number, name, text)?;
     }
-    let ports = host::ports(&sources.interfaces, &links, &named(&tables), &mut report)?;
+    let mut ports = host::ports(&sources.interfaces, &links, &named(&tables), &mut report)?;
     let mut routes = Vec::new();
     for ((name, text), number) in sources.routes.iter().zip(&mut files) {
         routes.extend(host::read_routes(number, name, text, &ports, &mut report)?);
     }
+    let mut conntrack = Conntrack { preset: Preset::Linux, ..Conntrack::default() };
+    for ((name, text), number) in sources.sysctl.iter().zip(&mut files) {
+        sysctl::read(number, name, text, &mut conntrack, &mut ports, &mut report);
+    }
     let mut draft = draft(&tables, &ports, &mut report)?;
+    draft.config.conntrack = conntrack;
     draft.routes = best(routes, &mut report);
     draft.settle(&mut report)?;
     let yaml = write::write(&draft);
@@ -97,7 +111,6 @@ pub fn import(sources: &Sources) -> Result<Imported, String> {
 fn draft(tables: &[Table], ports: &Ports, report: &mut Report) -> Result<draft::Draft, String> {
     let mut config = Config::new(ports.interfaces());
     config.forwarding = Some(Forwarding::Routed);
-    config.conntrack.preset = Preset::Linux;
     families(tables, report);
     let mut reader = paths::Reader { tables, ports, report };
     let (input, output, forward) = (reader.input()?, reader.output()?, reader.forward()?);

@@ -172,6 +172,8 @@ pub(super) enum Match {
     Limit(String),
     /// What Sluice does not look at, in words.
     Unknown(String),
+    /// Sluice looks at more packets than these, in words.
+    Wider(String),
 }
 
 /// How a sender is told.

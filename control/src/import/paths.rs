@@ -136,7 +136,13 @@ impl Reader<'_> {
         list.retain(|step| {
             match step.action {
                 Action::Translate(_) => return part == Part::Nat,
-                Action::Untracked | Action::Zone(_) | Action::Helper(_) => return false,
+                Action::Untracked | Action::Zone(_) | Action::Helper(_) => {
+                    if !matches!(base.hook, Hook::Prerouting | Hook::Output) || part == Part::Nat {
+                        let why = "how a packet is tracked is said where it comes in";
+                        self.report.left(&step.origin, Effect::Other, why);
+                    }
+                    return false;
+                }
                 Action::Drop | Action::Reject(_) if part == Part::Nat => {
                     self.report.left(&step.origin, Effect::More, "rules that translate drop nothing");
                     return false;

@@ -44,6 +44,8 @@ pub(super) struct Narrowed {
     pub unknown: Vec<String>,
     /// Limits of rate, in words.
     pub limits: Vec<String>,
+    /// Packets that are in the scope and that the matches do not fit, in words.
+    pub wider: Vec<String>,
 }
 
 impl Scope {
@@ -86,7 +88,8 @@ impl Scope {
 
     /// The packets among these that all matches fit.
     pub(super) fn narrow(&self, matches: &[Match], ports: &Ports) -> Result<Narrowed, Nothing> {
-        let mut narrowed = Narrowed { scope: self.clone(), unknown: Vec::new(), limits: Vec::new() };
+        let mut narrowed =
+            Narrowed { scope: self.clone(), unknown: Vec::new(), limits: Vec::new(), wider: Vec::new() };
         for one in matches {
             let mut part = Scope::default();
             match one {
@@ -101,8 +104,10 @@ impl Scope {
                 }
                 Match::Set(field, set) => {
                     part.sets.insert(*field, set.clone());
-                    if matches!(field, Field::SourcePort | Field::DestinationPort) {
-                        part.sets.insert(Field::Protocol, ported());
+                    let ports = matches!(field, Field::SourcePort | Field::DestinationPort);
+                    let protocols = narrowed.scope.set(Field::Protocol);
+                    if ports && protocols.is_none_or(|set| set.intersection(&ported()) != *set) {
+                        narrowed.unknown.push("ports of protocols that have none".to_owned());
                     }
                 }
                 Match::Address { field, kinds, negated } => {
@@ -122,6 +127,7 @@ impl Scope {
                 Match::Helper(helper) => part.helper = Some(helper.clone()),
                 Match::Limit(limit) => narrowed.limits.push(limit.clone()),
                 Match::Unknown(why) => narrowed.unknown.push(why.clone()),
+                Match::Wider(why) => narrowed.wider.push(why.clone()),
             }
             narrowed.scope = narrowed.scope.and(&part).ok_or(Nothing::Contradiction)?;
         }
@@ -129,7 +135,15 @@ impl Scope {
     }
 
     fn is_empty(&self) -> bool {
-        self.sets.values().any(NumberSet::is_empty)
+        // INVALID and untracked packets belong to no connection that anything could be said about.
+        let is_stateless = self
+            .set(Field::State)
+            .is_some_and(|states| [0, 1, 2].iter().all(|state| !states.contains(*state)));
+        let of_connection = self.mark.is_some()
+            || self.helper.is_some()
+            || !self.status.is_empty()
+            || self.set(Field::Direction).is_some();
+        self.sets.values().any(NumberSet::is_empty) || is_stateless && of_connection
     }
 }
 

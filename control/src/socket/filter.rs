@@ -71,17 +71,17 @@ pub struct Filter {
     pub reply_port_dst: Option<u16>,
 
     /// Type of an ICMP or ICMPv6 query: 8 for an echo request of IPv4
-    #[arg(long, value_name = "TYPE")]
+    #[arg(long, visible_alias = "icmpv6-type", value_name = "TYPE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub icmp_type: Option<u8>,
 
     /// Code of an ICMP or ICMPv6 query
-    #[arg(long, value_name = "CODE")]
+    #[arg(long, visible_alias = "icmpv6-code", value_name = "CODE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub icmp_code: Option<u8>,
 
     /// Identifier of an ICMP or ICMPv6 query
-    #[arg(long, value_name = "ID")]
+    #[arg(long, visible_alias = "icmpv6-id", value_name = "ID")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub icmp_id: Option<u16>,
 

@@ -23,9 +23,15 @@ pub(super) struct Parsed {
     pub comment: Option<String>,
 }
 
+/// Each at least doubles the rules that a rule becomes.
+const MAX_CHOICES: usize = 4;
+
 impl Parsed {
     /// The rule as several, each without alternatives.
     pub(super) fn alternatives(&self) -> Vec<Vec<Match>> {
+        if self.either.len() > MAX_CHOICES {
+            return vec![vec![Match::Unknown("it has too many alternatives".to_owned())]];
+        }
         let mut rules = vec![self.matches.clone()];
         for choices in &self.either {
             let with = |rule: &Vec<Match>| -> Vec<Vec<Match>> {
@@ -183,7 +189,7 @@ fn not(found: Vec<Match>, option: &str, is_v4: bool) -> Vec<Match> {
         Match::Interface { field, names, negated } => Match::Interface { field, names, negated: !negated },
         Match::Address { field, kinds, negated } => Match::Address { field, kinds, negated: !negated },
         Match::TcpFlags(flags) => Match::TcpFlags(TcpFlags { negated: !flags.negated, ..flags }),
-        Match::Limit(_) | Match::Unknown(_) => one,
+        Match::Limit(_) | Match::Unknown(_) | Match::Wider(_) => one,
         Match::Mark(_) | Match::Status(_) | Match::Helper(_) => unknown(&format!("! {option}")),
     };
     match found.len() {
