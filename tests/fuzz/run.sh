@@ -24,7 +24,7 @@ fixed=()
 if setarch --addr-no-randomize true 2>/dev/null; then fixed=(setarch --addr-no-randomize); fi
 
 runs=()
-for named in parse:500000 shard:20000 helpers:20000 fragments:5000; do
+for named in parse:500000 shard:20000 helpers:20000 fragments:5000 install:5000; do
     name=${named%:*}
     corpus=$target/corpus/$name
     if [ -n "$seconds" ]; then

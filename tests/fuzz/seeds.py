@@ -4,8 +4,10 @@
 DIR/parse gets one frame a file, DIR/shard runs of frames as orders to a shard (see src/shard.rs), DIR/helpers what an FTP, IRC, RTSP,
 SANE, SIP or H.323 client and its server may say and how it is cut (see src/control.rs), what TFTP ends may send (see src/requests.rs) and those
 of Amanda, SIP, talk, ntalk and RAS (see src/dialogues.rs), and
-DIR/fragments what may become of datagrams that come in fragments (see src/datagrams.rs).
+DIR/fragments what may become of datagrams that come in fragments (see src/datagrams.rs), and DIR/install what a peer may tell (see
+src/install.rs).
 """
+import ipaddress
 import pathlib
 import struct
 import sys
@@ -22,7 +24,7 @@ def frames(path):
 
 
 directory, *captures = map(pathlib.Path, sys.argv[1:])
-for target in ("parse", "shard", "helpers", "fragments"):
+for target in ("parse", "shard", "helpers", "fragments", "install"):
     (directory / target).mkdir(parents=True, exist_ok=True)
 for port, capture in enumerate(captures):
     small = [frame for frame in frames(capture) if len(frame) < 256]
@@ -349,3 +351,83 @@ RAS = {
 for name, orders in RAS.items():
     for choice in range(144, 148):
         (directory / "helpers" / f"{name}.{choice}").write_bytes(bytes([choice]) + orders)
+
+
+# Records by themselves and in stream entries, as src/install.rs reads them; dataplane/conntrack/src/replica says what they are made of.
+STATUS = {"seen-reply": 1, "assured": 2, "snat": 4, "dnat": 8, "eif": 16, "mapped": 32, "masqueraded": 64, "open": 128}
+
+
+def record(original, reply, protocol, *status, kind=1, state=0, remaining_ms=100_000, tracker=bytes(8)):
+    """A record of two tuples, each a source, a destination and their ports, padded to the length of one of IPv6."""
+    addresses = [ipaddress.ip_address(address) for tuple in (original, reply) for address in tuple[:2]]
+    is_v6 = addresses[0].version == 6
+    inverse = (reply[1], reply[0], reply[3], reply[2])
+    flags = is_v6 | (original != inverse) << 1
+    bits = sum(STATUS[name] for name in status)
+    head = struct.pack("<BBBBHHIIIII", kind, flags, protocol, state, 0, bits, remaining_ms, 7, 0, 1, 1)
+    narrow = [0] * 4 if is_v6 else [int(address) for address in addresses]
+    ports = [sport << 16 | dport for _, _, sport, dport in (original, reply)]
+    head += struct.pack("<4I2I", *narrow, *ports) + tracker + bytes(4)
+    return (head + b"".join(int(address).to_bytes(16, "little") for address in addresses if is_v6)).ljust(128, b"\0")
+
+
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
+def stream_entry(kind, sequence, *records):
+    body = b"".join(records)
+    head = struct.pack("<BBHIQQHHI", 1, 128, len(records), 1, sequence, 1, kind, 0, 0)
+    return b"\0" + head[:28] + struct.pack("<I", crc32c(head + body)) + body
+
+
+def connection(number):
+    """A connection over UDP of a client with this number, translated to a port of its own."""
+    return record((f"10.0.0.{number}", "192.0.2.1", 4000, 53), ("192.0.2.1", "203.0.113.9", 53, 2000 + number), 17,
+                  "seen-reply", "assured", "snat")
+
+
+TCP = record(("10.0.0.1", "192.0.2.1", 4000, 80), ("192.0.2.1", "10.0.0.1", 80, 4000), 6, "seen-reply", "assured", state=3,
+             tracker=bytes([7, 7, 3, 3, 0, 0, 0, 0]))
+MAPPED = record(("fd00::1", "2001:db8::1", 4000, 53), ("2001:db8::1", "2001:db8::9", 53, 4000), 17, "seen-reply", "assured",
+                "snat", "mapped", "open")
+ENTERED = record(("2001:db8::2", "2001:db8::9", 99, 4000), ("fd00::1", "2001:db8::2", 4000, 99), 17, "dnat", "eif")
+ASSOCIATION = record(("10.0.0.1", "192.0.2.1", 1, 2), ("192.0.2.1", "10.0.0.1", 2, 1), 132, "seen-reply", "assured", state=4,
+                     tracker=bytes([1, 0, 0, 0, 2, 0, 0, 0]))
+CALL = record(("10.0.0.1", "192.0.2.1", 5, 6), ("192.0.2.1", "10.0.0.1", 7, 5), 47, "seen-reply", "dnat")
+CLASH = record(("10.0.0.77", "192.0.2.1", 4000, 53), ("192.0.2.1", "203.0.113.9", 53, 2001), 17, "seen-reply", "snat")
+PING = record(("10.0.0.1", "192.0.2.1", 7, 0x800), ("192.0.2.1", "10.0.0.1", 7, 0), 1, "seen-reply")
+
+
+def end(of):
+    return b"\x02" + of[1:3] + bytes(1) + of[4:6] + bytes(22) + of[28:52] + bytes(12) + of[64:]
+
+
+def installed(*records, own=0):
+    return b"".join(bytes([0x40 | own]) + one for one in records)
+
+
+INSTALL = {
+    "each-protocol": installed(TCP, MAPPED, ENTERED, ASSOCIATION, CALL, PING),
+    "of-the-box-itself": installed(TCP, MAPPED, ENTERED, ASSOCIATION, CALL, PING, own=1),
+    "told-twice": installed(TCP, TCP, MAPPED, MAPPED, ENTERED, ENTERED),
+    "and-ended": installed(TCP, MAPPED, ENTERED, end(ENTERED), end(MAPPED), end(TCP)),
+    "beyond-the-quota": installed(*(connection(number) for number in range(1, 31))),
+    "beyond-the-table": installed(*(connection(number) for number in range(1, 31)), own=1),
+    "tuples-that-clash": installed(connection(1), CLASH, connection(1), end(CLASH), end(connection(1))),
+    "a-bulk": installed(connection(1), connection(2)) + b"\xd0" + installed(connection(2), connection(3)) + b"\xd1\xcf",
+    "taken-over": b"\xe0" + installed(TCP, PING) + b"\xe1\xcb",
+    "runs-out": installed(TCP, MAPPED, ENTERED, PING) + b"\xc8\xca\xcb\xcc\xcd",
+    "a-stream": stream_entry(2, 1) + stream_entry(1, 2, TCP, MAPPED) + stream_entry(0, 3, ENTERED, end(TCP)) + stream_entry(3, 4),
+    "a-stream-with-a-gap": stream_entry(0, 1, TCP) + stream_entry(0, 9, MAPPED) + stream_entry(0, 5, end(TCP)) + stream_entry(99, 10),
+}
+for name, orders in INSTALL.items():
+    # Wired and routed, with translation and without, one shard and two.
+    for choice in (b"\x03", b"\x82", b"\x97", b"\xce"):
+        for shards in (0, 1):
+            (directory / "install" / f"{name}.{choice.hex()}.{shards}").write_bytes(choice + bytes([shards]) + orders)

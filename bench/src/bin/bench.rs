@@ -97,6 +97,10 @@ fn main() -> anyhow::Result<()> {
     let text = Process::run(&sibling("routes")?, &[])?;
     figures.append(&mut serde_json::from_str(&text).context("figures of routes")?);
 
+    eprintln!("Telling another box ...");
+    let text = Process::run(&sibling("replica")?, &[])?;
+    figures.append(&mut serde_json::from_str(&text).context("figures of replica")?);
+
     if let Some(path) = &options.instructions {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -296,6 +300,9 @@ fn print_table(figures: &Map<String, Value>) {
         ("routes_load_ms", "1 M routes of IPv4, 250 k of IPv6, made", "ms", ""),
         ("routes_memory_bytes", "their memory", "bytes", ""),
         ("routes_swap_us", "their swap, in a worker", "us", ""),
+        ("ha_export_ns", "telling of a connection", "ns each", "at most 30"),
+        ("ha_install_ns", "installing one that was told of", "ns each", "at most 400"),
+        ("ha_nat_install_ns", "the same, translated", "ns each", "at most 400"),
         ("instructions_established", "established packet", "instructions", ""),
         ("instructions_routed_established", "routed packet", "instructions", ""),
         ("instructions_host_port_established", "the same beside a host port", "instructions", "no more"),

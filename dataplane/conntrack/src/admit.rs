@@ -9,7 +9,6 @@ use crate::nat::Bound;
 use crate::settings::Preset;
 use crate::shard::Shard;
 use crate::table::Key;
-use crate::time::Tick;
 use crate::unconfirmed::Unconfirmed;
 use crate::verdict::{Action, DropReason, Rejection, State, Verdict};
 
@@ -113,15 +112,29 @@ impl Shard {
     /// makes it no larger.
     #[inline]
     fn find_room(&mut self, key: &Key, unconfirmed: &Unconfirmed) -> Option<u32> {
-        let limit = self.limit();
-        if self.len() >= limit && !self.evict(key.hash) && !unconfirmed.takes_slot() {
+        let is_foreign = unconfirmed.is_foreign;
+        let limit = self.limit_of(is_foreign);
+        if self.len_of(is_foreign) >= limit && !self.evict(key.hash, is_foreign) && !unconfirmed.takes_slot()
+        {
             return None;
         }
         let mut more = MAX_EVICTIONS - 1;
-        while self.len() >= limit && more > 0 && self.evict(key.hash) {
+        while self.len_of(is_foreign) >= limit && more > 0 && self.evict(key.hash, is_foreign) {
             more -= 1;
         }
         self.begin(key.hash, unconfirmed).or_else(|| self.insert_in_crowd(key, unconfirmed))
+    }
+
+    /// How many entries there are, of this box or of peers.
+    const fn len_of(&self, is_foreign: bool) -> u32 {
+        let foreign = self.foreign.len();
+        if is_foreign { foreign } else { self.len() - foreign }
+    }
+
+    /// How many there may be.
+    fn limit_of(&self, is_foreign: bool) -> u32 {
+        let (limit, quota) = (self.limit(), self.foreign.quota());
+        if is_foreign { quota.min(limit) } else { limit.saturating_sub(quota) }
     }
 
     /// Inserts it where its neighbourhood is full, or that of its reply tuple: one of those there makes room.
@@ -129,7 +142,7 @@ impl Shard {
     fn insert_in_crowd(&mut self, key: &Key, unconfirmed: &Unconfirmed) -> Option<u32> {
         let reply_hash = unconfirmed.reply_hash;
         for hash in [Some(key.hash), reply_hash].into_iter().flatten() {
-            if self.table.index.is_full(hash) && !self.evict(hash) {
+            if self.table.index.is_full(hash) && !self.evict(hash, unconfirmed.is_foreign) {
                 return None;
             }
         }
@@ -140,11 +153,11 @@ impl Shard {
     #[cold]
     #[inline(never)]
     fn find_room_of_others(&mut self, key: &Key, unconfirmed: &Unconfirmed) -> Option<u32> {
-        let (index, now) = (&self.table.index, Tick::at(self.now));
+        let index = &self.table.index;
         let ends = |entry| [unconfirmed.replaces, unconfirmed.takes_over].contains(&Some(entry));
         let has_room = |hash: Hash| {
             !index.is_full(hash)
-                || self.table.evictable(hash, now).is_some()
+                || self.evictable(hash, unconfirmed.is_foreign).is_some()
                 || index.neighbours(hash).any(ends)
         };
         if !has_room(key.hash) || !unconfirmed.reply_hash.is_none_or(has_room) {

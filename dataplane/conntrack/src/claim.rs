@@ -72,10 +72,12 @@ impl Shard {
                 self.exchange.take_answer(from);
                 let lives = self.entry(entry).is_some();
                 if lives {
-                    // There is no signpost to be released, and one that has delegated is still of use.
+                    // There is no signpost to be released, and one that has delegated is still of use to its first packet, if it had one.
                     let status = &mut self.table.entries.at_mut(entry.index).status;
                     status.remove(Status::SIGNPOSTED);
-                    status.remove(Status::DELEGATED);
+                    if !status.contains(Status::INSTALLED) {
+                        status.remove(Status::DELEGATED);
+                    }
                     let reply = self.table.entries.tuple(entry.index, Direction::Reply);
                     self.end(entry.index, End::Refused);
                     self.nat.note_refused(&reply, self.now);

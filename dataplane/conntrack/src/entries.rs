@@ -209,6 +209,11 @@ impl Entries {
         &self.cold[index as usize]
     }
 
+    /// Has the entry at `index` be born in another second.
+    pub fn set_born(&mut self, index: u32, born_s: u32) {
+        self.cold[index as usize].born_s = born_s;
+    }
+
     /// The name of the entry at `index`.
     pub fn id(&self, index: u32) -> EntryId {
         EntryId { index, generation: self.at(index).generation }

@@ -37,6 +37,9 @@ bitflags! {
         const HELPER = 1 << 7;
         /// A helper has rewritten text of it, and its sequence numbers are moved ([`crate::helpers`]).
         const SEQ_ADJUST = 1 << 8;
+        /// Installed from a record ([`crate::replica`]), and not at home yet: a peer's, without a packet since, or with windows that are
+        /// being learnt.
+        const INSTALLED = 1 << 9;
         /// Admitted by endpoint-independent filtering (EIF, RFC 4787 section 5); holds a reference on its server's mapping.
         const EIF = 1 << 10;
         /// Its source is that of its client's endpoint-independent mapping (RFC 4787 section 4.1); holds a reference on that.
@@ -57,7 +60,7 @@ bitflags! {
         /// It holds a reference on a mapping.
         const USES_MAPPING = Self::EIF.bits() | Self::MAPPED.bits();
         /// Its packets are not tracked as they come.
-        const APART = Self::PENDING.bits() | Self::SEQ_ADJUST.bits();
+        const APART = Self::PENDING.bits() | Self::SEQ_ADJUST.bits() | Self::INSTALLED.bits();
     }
 }
 
@@ -117,6 +120,11 @@ pub const TRACKER_BYTES: usize = 52;
 pub struct TrackerBytes([u8; TRACKER_BYTES]);
 
 impl TrackerBytes {
+    /// Begins anew.
+    pub(crate) const fn clear(&mut self) {
+        self.0 = [0; TRACKER_BYTES];
+    }
+
     /// These bytes as a tracker's own type, which must be exactly as large.
     pub fn get<T: FromBytes + Immutable + KnownLayout>(&self) -> &T {
         const { assert!(size_of::<T>() == TRACKER_BYTES && align_of::<T>() <= 4) };

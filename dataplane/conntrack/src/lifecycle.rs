@@ -1,7 +1,7 @@
 //! The life of a connection: the one place where it begins, the one where its state changes, and the one where it ends.
 //!
-//! Whoever is to know of that is told here: NAT, which counts ports and mappings, other shards, which have signposts, and who
-//! listens ([`crate::events`]).
+//! Whoever is to know of that is told here: NAT, which counts ports and mappings, other shards, which have signposts, who
+//! listens ([`crate::events`]), and other boxes ([`crate::replica`]).
 
 use crate::counters::ProtocolLabel;
 use crate::entries::NONE;
@@ -12,7 +12,7 @@ use crate::index::Hash;
 use crate::listing::EntrySnapshot;
 use crate::nat::Pools;
 use crate::shard::Shard;
-use crate::table::{Key, Removed};
+use crate::table::{Due, Key, Removed};
 use crate::time::Tick;
 use crate::tuple::{Direction, Tuple};
 use crate::unconfirmed::Unconfirmed;
@@ -92,7 +92,13 @@ impl Shard {
     /// Ends the next connection that has expired at `now`; false when there is none for the time being, or when `budget`
     /// is used up.
     pub(crate) fn end_expired(&mut self, now: Tick, budget: &mut u32) -> bool {
-        let Some(index) = self.table.next_expired(now, budget) else { return false };
+        let index = loop {
+            match self.table.next_due(now, budget) {
+                Some(Due::Expired(index)) => break index,
+                Some(Due::Alive(index)) => self.touch(index),
+                None => return false,
+            }
+        };
         self.tell(EventKind::Destroy, index);
         let removed = self.table.remove_disarmed(index);
         self.release_removed(&removed, End::Expired);
@@ -110,6 +116,9 @@ impl Shard {
             End::Evicted => self.counters.early_drops += 1,
             End::Deleted => self.counters.deletes += 1,
             End::Closed | End::Refused => self.counters.closed += 1,
+        }
+        if status.contains(Status::INSTALLED) {
+            self.foreign.forget(*index);
         }
         if status.intersects(Status::USES_MAPPING) {
             self.nat.leave_mapping(tuples, *status);
@@ -182,11 +191,15 @@ impl Shard {
         }
     }
 
-    /// Ends an entry that makes room for a connection of this hash. False where there is none.
-    pub(crate) fn evict(&mut self, hash: Hash) -> bool {
-        let now = Tick::at(self.now);
-        let Some(victim) = self.table.evictable(hash, now) else { return false };
-        let is_expired = self.table.entries.at(victim).deadline.is_due(now);
+    /// The entry that makes room for a connection of this hash, if there is one: one of a peer's for another of those alone.
+    pub(crate) fn evictable(&self, hash: Hash, is_foreign: bool) -> Option<u32> {
+        self.table.evictable(hash, Tick::at(self.now), |index| self.is_foreign(index) == is_foreign)
+    }
+
+    /// Ends that. False where there is none.
+    pub(crate) fn evict(&mut self, hash: Hash, is_foreign: bool) -> bool {
+        let Some(victim) = self.evictable(hash, is_foreign) else { return false };
+        let is_expired = self.table.entries.at(victim).deadline.is_due(Tick::at(self.now));
         self.end(victim, if is_expired { End::Expired } else { End::Evicted });
         true
     }
@@ -206,6 +219,17 @@ impl Shard {
     fn tell(&mut self, kind: EventKind, index: u32) {
         if self.listener.is_some() {
             self.tell_listener(kind, index);
+        }
+        if self.teller.is_some() {
+            self.tell_others(kind, index);
+        }
+    }
+
+    #[inline(never)]
+    fn tell_others(&mut self, kind: EventKind, index: u32) {
+        match kind {
+            EventKind::New | EventKind::Update => self.touch(index),
+            EventKind::Destroy => self.tell_end(index),
         }
     }
 

@@ -17,6 +17,7 @@ use crate::installation::Installation;
 use crate::listing::EntrySnapshot;
 use crate::log::Log;
 use crate::nat::{NatState, PortBlock, SPACES};
+use crate::replica::{Foreign, Teller};
 use crate::rule_counters::RuleCounters;
 use crate::steer::Steering;
 use crate::table::Table;
@@ -61,6 +62,10 @@ pub struct Shard {
     pub(crate) log: Log,
     /// Who is told of connections that begin, change and end.
     pub(crate) listener: Option<Box<EventSender>>,
+    /// What other boxes are yet to be told.
+    pub(crate) teller: Option<Box<Teller>>,
+    /// Which connections were installed.
+    pub(crate) foreign: Foreign,
     /// What it keeps of the connections that helpers read.
     pub(crate) help: HelpTable,
     /// What it keeps of translations.
@@ -105,6 +110,8 @@ impl Shard {
             counters: Counters::default(),
             log: Log::default(),
             listener: None,
+            teller: None,
+            foreign: Foreign::new(capacity.entries)?,
             help: HelpTable::new(capacity.entries)?,
             expectations,
             nat: NatState::new(capacity.entries, capacity.seed, pools)?,
@@ -267,13 +274,14 @@ impl Shard {
     }
 
     /// Moves the clock and ends what has come to its time, at most `budget` steps of it: slots of the wheel and
-    /// entries on them. Looks at as many entries for those that a lost address ends, and for old judgements. False when there is
+    /// entries on them. Looks at as many entries for those that a lost address or a bulk ends, and for old judgements. False when there is
     /// more to do.
     pub fn expire(&mut self, now: Instant, budget: u32) -> bool {
         self.advance(now);
         let swept = self.nat.sweep.is_none() || self.go_on_sweeping(budget);
         let forgotten = self.forgetting.is_none() || self.go_on_forgetting(budget);
-        self.expire_until(self.now, budget) && swept && forgotten
+        let faded = self.foreign.sweep.is_none() || self.go_on_fading(budget);
+        self.expire_until(self.now, budget) && swept && forgotten && faded
     }
 
     /// Ends what is due at `by`, at most `budget` steps of it. False when there is more to do.

@@ -69,7 +69,7 @@ impl Shard {
     }
 
     /// Whether a connection lives in a slot that is masqueraded as an address which is not the box's, or came in by one.
-    fn has_lost_address(&self, index: u32) -> bool {
+    pub(crate) fn has_lost_address(&self, index: u32) -> bool {
         let entry = self.table.entries.at(index);
         if !entry.is_used()
             || !(entry.status.intersects(Status::MASQUERADED) || entry.status.intersects(Status::EIF))

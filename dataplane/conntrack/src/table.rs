@@ -38,6 +38,15 @@ pub(crate) struct Table {
     translated: u32,
 }
 
+/// An entry that the wheel has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Its time is over.
+    Expired(u32),
+    /// It lives.
+    Alive(u32),
+}
+
 /// An entry that is no longer in the table.
 #[derive(Debug)]
 pub(crate) struct Removed {
@@ -103,15 +112,15 @@ impl Table {
         self.index.find(key.hash, |index| self.entries.direction(index, tuple))
     }
 
-    /// The entry to evict for a connection of this hash, unassured or one that has expired at `now`: if it can be, one whose
-    /// first packet is not held.
-    pub(crate) fn evictable(&self, hash: Hash, now: Tick) -> Option<u32> {
+    /// The entry to evict for a connection of this hash, of those that may go: unassured or one that has expired at `now`; if it can
+    /// be, one whose first packet is not held.
+    pub(crate) fn evictable(&self, hash: Hash, now: Tick, may_go: impl Fn(u32) -> bool) -> Option<u32> {
         let is = |bit, index: &u32| self.entries.at(*index).status.contains(bit);
         let is_expired = |index: &u32| self.entries.at(*index).deadline.is_due(now);
         let mut candidates = self
             .index
             .neighbours(hash)
-            .filter(|index| !is(Status::ASSURED, index) || is_expired(index))
+            .filter(|index| (!is(Status::ASSURED, index) || is_expired(index)) && may_go(*index))
             .peekable();
         let first = candidates.peek().copied();
         candidates.find(|index| !is(Status::PENDING, index)).or(first)
@@ -167,17 +176,16 @@ impl Table {
         self.remove_disarmed(index)
     }
 
-    /// The next entry that has expired at `now`, which the wheel lets go of: it is to be [taken out](Self::remove_disarmed).
-    /// `None` when there is none for the time being, or when `budget`, which pays for slots and entries of the wheel, is used
-    /// up.
-    pub(crate) fn next_expired(&mut self, now: Tick, budget: &mut u32) -> Option<u32> {
-        loop {
-            let index = self.wheel.next_due(&mut self.entries, now, budget)?;
-            if self.entries.at(index).deadline.is_due(now) {
-                return Some(index);
-            }
-            self.wheel.arm(&mut self.entries, index);
+    /// The next entry that the wheel comes to. It lets go of one that has expired at `now`, which is to be
+    /// [taken out](Self::remove_disarmed). `None` when there is none for the time being, or when `budget`, which pays for slots and
+    /// entries of the wheel, is used up.
+    pub(crate) fn next_due(&mut self, now: Tick, budget: &mut u32) -> Option<Due> {
+        let index = self.wheel.next_due(&mut self.entries, now, budget)?;
+        if self.entries.at(index).deadline.is_due(now) {
+            return Some(Due::Expired(index));
         }
+        self.wheel.arm(&mut self.entries, index);
+        Some(Due::Alive(index))
     }
 
     /// Takes an entry out that the wheel has let go of.
@@ -285,9 +293,10 @@ mod tests {
         }
         let mut expired = |ms| {
             let (now, mut budget) = (Tick::default().after_ms(ms), u32::MAX);
-            let mut next = || {
-                let index = table.next_expired(now, &mut budget)?;
-                Some(table.remove_disarmed(index).tuples[0].selector.sport())
+            let mut next = || loop {
+                if let Due::Expired(index) = table.next_due(now, &mut budget)? {
+                    return Some(table.remove_disarmed(index).tuples[0].selector.sport());
+                }
             };
             std::iter::from_fn(&mut next).collect::<Vec<_>>()
         };
@@ -302,9 +311,9 @@ mod tests {
         let connection = connection(udp(1), 1000);
         let index = insert(&mut table, &connection).unwrap();
         let hash = table.key(&udp(2)).hash;
-        assert_eq!(table.evictable(hash, Tick::default()), Some(index));
+        assert_eq!(table.evictable(hash, Tick::default(), |_| true), Some(index));
         table.entries.at_mut(index).status.insert(Status::ASSURED);
-        assert_eq!(table.evictable(hash, Tick::default()), None);
-        assert_eq!(table.evictable(hash, Tick::default().after_ms(2000)), Some(index));
+        assert_eq!(table.evictable(hash, Tick::default(), |_| true), None);
+        assert_eq!(table.evictable(hash, Tick::default().after_ms(2000), |_| true), Some(index));
     }
 }

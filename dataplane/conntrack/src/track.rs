@@ -37,8 +37,8 @@ pub(crate) enum Lookup {
     Syn(u32),
     /// In the table, from which it goes with this packet, if that passes.
     Ending(u32),
-    /// In the table, but its packets go apart: it waits for another shard, or a helper has moved its numbers, by which the
-    /// packet is yet [to be tracked](Shard::track_adjusted).
+    /// In the table, but its packets go apart: it waits for another shard, or it was installed, or a helper has moved its numbers, by
+    /// which the packet is yet [to be tracked](Shard::track_adjusted).
     Apart(u32),
     /// Known to another shard.
     Elsewhere(ShardId, Handoff),
@@ -97,7 +97,8 @@ impl Shard {
         self.track_found(index, packet, direction, handed)
     }
 
-    /// Brings the entry of a packet up to date whose connection's numbers a helper has moved, by the numbers that its ends know.
+    /// Brings the entry of a packet up to date whose connection's numbers a helper has moved, by the numbers that its ends know, or whose
+    /// connection was installed.
     #[cold]
     #[inline(never)]
     pub(crate) fn track_adjusted(
@@ -110,7 +111,12 @@ impl Shard {
         let mut header = [0; LONGEST_HEADER];
         let moved = self.as_sent(index, packet, direction, &mut header);
         let (headers, head) = moved.unwrap_or((*packet.headers, packet.head));
-        self.track_found(index, Packet { headers: &headers, head }, direction, handed)
+        let (id, packet) = (self.table.entries.id(index), Packet { headers: &headers, head });
+        let tracked = self.track_found(index, packet, direction, handed);
+        if tracked.invalid.is_none() {
+            self.settle(id, packet, direction);
+        }
+        tracked
     }
 
     /// Brings the entry of a packet up to date.
@@ -134,6 +140,10 @@ impl Shard {
         let timeout_ms = match update {
             Update::Refresh { timeout_ms } => Some(timeout_ms),
             Update::Ignore => None,
+            Update::Assured { timeout_ms } => {
+                self.take_assured(index, packet, direction, tracker_state, timeout_ms);
+                return belongs(Lookup::Table(index));
+            }
             Update::Syn { timeout_ms } => {
                 return self.take_syn(index, packet, direction, tracker_state, timeout_ms);
             }
@@ -170,6 +180,20 @@ impl Shard {
             let deadline = Tick::at(self.now).after_ms(timeout_ms);
             self.refresh(index, deadline);
         }
+    }
+
+    /// Takes a packet with which the connection at `index` has become an assured one.
+    #[inline(never)]
+    fn take_assured(
+        &mut self,
+        index: u32,
+        packet: Packet<'_>,
+        direction: Direction,
+        tracker_state: u8,
+        timeout_ms: u32,
+    ) {
+        self.bring_up_to_date(index, packet, direction, tracker_state, Some(timeout_ms));
+        self.touch(index);
     }
 
     /// Takes a SYN that belongs to the entry at `index`. It goes apart: where the look-up is written for all packets at one point,

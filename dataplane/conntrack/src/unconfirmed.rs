@@ -53,6 +53,8 @@ pub(crate) struct Unconfirmed {
     pub(crate) helper: Option<Assigned>,
     /// Whether another shard has delegated it to this one: then it stays.
     pub(crate) delegated: bool,
+    /// Whether a peer has told of it, which has it.
+    pub(crate) is_foreign: bool,
     /// What it has met, if it was expected.
     pub(crate) child: Option<Child>,
     /// What was tried for it before.
@@ -79,6 +81,7 @@ impl Unconfirmed {
             eif: false,
             helper: None,
             delegated: false,
+            is_foreign: false,
             child: None,
             attempt: Attempt::default(),
         }

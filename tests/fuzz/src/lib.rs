@@ -10,6 +10,7 @@ mod dialogues;
 #[allow(dead_code, reason = "tests make more kinds of packets")]
 mod frame;
 mod h323;
+mod install;
 mod middlebox;
 mod orders;
 mod requests;
@@ -17,6 +18,7 @@ mod shard;
 mod talk;
 
 pub use datagrams::play as play_fragments;
+pub use install::play as play_install;
 pub use shard::play;
 
 use sluice_conntrack::headers::PacketKind;

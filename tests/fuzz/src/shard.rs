@@ -31,7 +31,7 @@ const LIST: u8 = 0xe0;
 
 /// A frame whose checksums a device has found good, so that a fuzzer need not.
 #[derive(Clone, Debug)]
-struct Verified(PortId, Vec<u8>);
+pub(crate) struct Verified(pub(crate) PortId, pub(crate) Vec<u8>);
 
 impl Frame for Verified {
     fn port(&self) -> PortId {
@@ -56,7 +56,7 @@ impl Frame for Verified {
 }
 
 /// The port that a packet comes in by, or its host side.
-fn port(order: u8) -> PortId {
+pub(crate) fn port(order: u8) -> PortId {
     let port = PortId(order & 1);
     if order & 2 == 0 { port } else { port.host_side() }
 }
@@ -112,7 +112,7 @@ pub fn play(bytes: &[u8]) {
     check(&shard);
 }
 
-fn packets(shard: &mut Shard, now: Instant, frames: &mut [Verified]) {
+pub(crate) fn packets(shard: &mut Shard, now: Instant, frames: &mut [Verified]) {
     let mut verdicts = vec![Verdict::dropped(DropReason::Truncated); frames.len()];
     shard.process(now, frames, &mut verdicts);
     for (frame, verdict) in frames.iter().zip(&verdicts) {
@@ -131,7 +131,7 @@ fn packets(shard: &mut Shard, now: Instant, frames: &mut [Verified]) {
     }
 }
 
-fn check(shard: &Shard) {
+pub(crate) fn check(shard: &Shard) {
     assert!(shard.len() <= ROOM);
     shard.check_invariants().unwrap();
     let counters = shard.counters();

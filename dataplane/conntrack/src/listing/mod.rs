@@ -138,7 +138,8 @@ impl EntrySnapshot {
         let remaining_ms = entry.deadline.since_ms(Tick::at(now)).max(0);
         let traffic =
             entry.counters.map(|counter| Traffic { packets: counter.packets(), bytes: counter.bytes() });
-        let age_s = now.as_secs().saturating_sub(u64::from(cold.born_s));
+        // One that was installed may be older than the clock.
+        let age_s = (now.as_secs() as u32).wrapping_sub(cold.born_s);
         Self {
             original,
             reply,
@@ -149,7 +150,7 @@ impl EntrySnapshot {
             gre_timeouts: (original.protocol() == protocol::GRE).then(|| gre::timeouts(entry)),
             tags: (original.protocol() == protocol::SCTP).then(|| sctp::tags(entry)),
             mark: entry.mark,
-            age_s: settings.timestamp.then(|| u32::try_from(age_s).unwrap_or(u32::MAX)),
+            age_s: settings.timestamp.then_some(age_s),
             helper: None,
             seqadj: None,
             master: None,

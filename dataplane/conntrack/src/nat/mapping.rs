@@ -34,6 +34,11 @@ impl Mapped {
         zerocopy::transmute!(self.address)
     }
 
+    /// Whether packets that come by this tuple come to it.
+    fn is_at(&self, inbound: &Tuple) -> bool {
+        (self.address(), self.port) == (inbound.dst, inbound.reply_port())
+    }
+
     /// The box's own address that it gives away, if it does.
     pub(crate) fn own_address(&self) -> Option<u128> {
         (self.masquerades != 0).then(|| self.address())
@@ -64,7 +69,7 @@ impl Client {
     }
 
     /// Whether anybody may begin connections to it.
-    pub(super) const fn is_open(&self) -> bool {
+    pub(crate) const fn is_open(&self) -> bool {
         self.open != 0
     }
 
@@ -125,6 +130,20 @@ impl Mappings {
     /// The client that this end ([`outside`]) belongs to.
     pub(crate) fn client(&self, outside: &Tuple) -> Option<Client> {
         self.clients.get(outside)
+    }
+
+    /// Whether a connection whose client sends by the outbound tuple and receives by the inbound one can use its client's mapping, or begin
+    /// one: neither end belongs to another.
+    pub(crate) fn may_join(&self, outbound: &Tuple, inbound: &Tuple) -> bool {
+        let is_clients = |client: Client| client.sends(outbound);
+        self.get(&inside(outbound)).is_none_or(|mapped| mapped.is_at(inbound))
+            && (!has_choice(inbound.protocol()) || self.client(&outside(inbound)).is_none_or(is_clients))
+    }
+
+    /// Whether a connection from outside can have come by a mapping: what it was sent to is its client's.
+    pub(crate) fn leads(&self, original: &Tuple, reply: &Tuple) -> bool {
+        self.get(&inside(reply)).is_some_and(|mapped| mapped.is_at(original))
+            && self.client(&outside(original)).is_some_and(|client| client.sends(reply))
     }
 
     /// Counts the use of a mapping by a connection whose client sends by the outbound tuple and receives by the inbound one; it begins with the first.

@@ -2,9 +2,83 @@
 //!
 //! A [`Record`] is the whole state of a connection and no change of one, so that the last one wins and any may be told again. Records
 //! travel in [stream entries](Header): over a log between two boxes, or one behind the other in a file, a snapshot.
+//!
+//! A shard that has a [`Teller`] notes which connections begin, change, are alive when the timer wheel comes to them, and end
+//! ([`Shard::export`](crate::Shard::export)). One that is to go on with connections installs their records
+//! ([`Shard::install`](crate::Shard::install)).
 
+mod export;
+mod foreign;
+mod install;
 mod record;
 mod stream;
+mod teller;
 
+pub(crate) use foreign::Foreign;
 pub use record::{Connection, Record, RecordError, RecordStatus};
-pub use stream::{EntryKind, Followed, Follower, HEADER_BYTES, Header, Records, StreamError, decode, encode};
+pub use stream::{
+    EntryKind, Followed, Follower, HEADER_BYTES, Header, Records, StreamError, decode, encode, entry_bytes,
+};
+pub use teller::{Replicate, Teller};
+
+use crate::ids::ShardId;
+use std::error::Error;
+use std::fmt;
+
+/// Whose connection a record tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This box's own, as it was before.
+    Own,
+    /// A peer's, which has it: it is foreign here.
+    Peer,
+}
+
+/// A record on its way into the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Installing {
+    /// What is to be done.
+    pub record: Record,
+    /// Whose connection it is.
+    pub origin: Origin,
+    /// Whether the owner of its original tuple has given it to this shard.
+    pub is_delegated: bool,
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Installed {
+    /// It is done.
+    Here,
+    /// That shard is to do it, to which it was delegated.
+    Delegated(ShardId),
+}
+
+/// Why a record was not installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotInstalled {
+    /// Another shard owns its original tuple.
+    Elsewhere,
+    /// Packets of one of its tuples, or to its mapping, belong to another connection.
+    Exists,
+    /// It was translated to an address that this box no longer has.
+    LostAddress,
+    /// The table is full of connections that make no room, or the quota is used up.
+    Full,
+    /// The owner of its reply tuple has too much to answer.
+    Busy,
+}
+
+impl fmt::Display for NotInstalled {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Elsewhere => "another shard owns its original tuple",
+            Self::Exists => "one of its tuples belongs to another connection",
+            Self::LostAddress => "the box has lost the address that it was translated to",
+            Self::Full => "the table is full",
+            Self::Busy => "too many connections wait for another worker",
+        })
+    }
+}
+
+impl Error for NotInstalled {}

@@ -13,6 +13,7 @@
 //! What is read came from elsewhere: each field is checked, and what no entry can be like is refused. Whether the connection may be on
 //! this box is not known here.
 
+use crate::entry::Status;
 use crate::ids::EntryId;
 use crate::time::MAX_TIMEOUT;
 use crate::tracker;
@@ -56,28 +57,61 @@ pub struct Connection {
     pub entry: EntryId,
 }
 
+impl Connection {
+    /// What it is like when so much time has passed without a packet; `None` where it has expired by then.
+    #[must_use]
+    pub fn after_ms(self, ms: u64) -> Option<Self> {
+        let remaining_ms = u64::from(self.remaining_ms).checked_sub(ms).filter(|left| *left > 0)?;
+        let age_s = self.age_s.saturating_add(u32::try_from(ms / 1000).unwrap_or(u32::MAX));
+        Some(Self { remaining_ms: remaining_ms as u32, age_s, ..self })
+    }
+}
+
 /// Status bits of a record, which stay the same whatever those of entries are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecordStatus(u16);
 
 bitflags! {
     impl RecordStatus: u16 {
-        /// As [`Status::SEEN_REPLY`](crate::entry::Status::SEEN_REPLY).
+        /// As [`Status::SEEN_REPLY`].
         const SEEN_REPLY = 1;
-        /// As [`Status::ASSURED`](crate::entry::Status::ASSURED).
+        /// As [`Status::ASSURED`].
         const ASSURED = 1 << 1;
-        /// As [`Status::SRC_NAT`](crate::entry::Status::SRC_NAT).
+        /// As [`Status::SRC_NAT`].
         const SRC_NAT = 1 << 2;
-        /// As [`Status::DST_NAT`](crate::entry::Status::DST_NAT).
+        /// As [`Status::DST_NAT`].
         const DST_NAT = 1 << 3;
-        /// As [`Status::EIF`](crate::entry::Status::EIF).
+        /// As [`Status::EIF`].
         const EIF = 1 << 4;
-        /// As [`Status::MAPPED`](crate::entry::Status::MAPPED).
+        /// As [`Status::MAPPED`].
         const MAPPED = 1 << 5;
-        /// As [`Status::MASQUERADED`](crate::entry::Status::MASQUERADED).
+        /// As [`Status::MASQUERADED`].
         const MASQUERADED = 1 << 6;
         /// The filtering of its mapping is endpoint-independent: anybody may begin connections to its client.
         const OPEN = 1 << 7;
+    }
+}
+
+/// The bits that both have.
+const SAME: [(RecordStatus, Status); 7] = [
+    (RecordStatus::SEEN_REPLY, Status::SEEN_REPLY),
+    (RecordStatus::ASSURED, Status::ASSURED),
+    (RecordStatus::SRC_NAT, Status::SRC_NAT),
+    (RecordStatus::DST_NAT, Status::DST_NAT),
+    (RecordStatus::EIF, Status::EIF),
+    (RecordStatus::MAPPED, Status::MAPPED),
+    (RecordStatus::MASQUERADED, Status::MASQUERADED),
+];
+
+impl RecordStatus {
+    /// What of an entry's status is told.
+    pub(crate) fn of(status: Status) -> Self {
+        SAME.into_iter().filter(|(_, bit)| status.contains(*bit)).map(|(told, _)| told).collect()
+    }
+
+    /// The same of an entry.
+    pub(crate) fn status(self) -> Status {
+        SAME.into_iter().filter(|(told, _)| self.contains(*told)).map(|(_, bit)| bit).collect()
     }
 }
 

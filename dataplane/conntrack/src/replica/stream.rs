@@ -175,21 +175,29 @@ pub fn encode(header: &Header, records: &[Record], out: &mut Vec<u8>) {
     head.copy_from_slice(raw.as_bytes());
 }
 
+/// How many bytes the entry has whose header `bytes` begin with.
+///
+/// # Errors
+/// There is no header, or one of another version.
+pub fn entry_bytes(bytes: &[u8]) -> Result<usize, StreamError> {
+    let (raw, _) = RawHeader::read_from_prefix(bytes).map_err(|_| StreamError::Short)?;
+    if raw.version != VERSION {
+        return Err(StreamError::Version(raw.version));
+    }
+    if usize::from(raw.record_bytes) < NARROW_BYTES {
+        return Err(StreamError::RecordBytes(raw.record_bytes));
+    }
+    Ok(HEADER_BYTES + usize::from(raw.record_bytes) * usize::from(raw.count.get()))
+}
+
 /// Reads the entry that `bytes` begin with; gives its header, its records and what is behind it.
 ///
 /// # Errors
 /// Why it is refused. Where it ends is not known then.
 pub fn decode(bytes: &[u8]) -> Result<(Header, Records<'_>, &[u8]), StreamError> {
-    let (raw, rest) = RawHeader::read_from_prefix(bytes).map_err(|_| StreamError::Short)?;
-    if raw.version != VERSION {
-        return Err(StreamError::Version(raw.version));
-    }
+    let (entry, rest) = bytes.split_at_checked(entry_bytes(bytes)?).ok_or(StreamError::Short)?;
+    let (raw, bytes) = RawHeader::read_from_prefix(entry).map_err(|_| StreamError::Short)?;
     let record_bytes = usize::from(raw.record_bytes);
-    if record_bytes < NARROW_BYTES {
-        return Err(StreamError::RecordBytes(raw.record_bytes));
-    }
-    let length = record_bytes * usize::from(raw.count.get());
-    let (bytes, rest) = rest.split_at_checked(length).ok_or(StreamError::Short)?;
     if raw.crc != raw.crc_with(bytes) {
         return Err(StreamError::Crc);
     }

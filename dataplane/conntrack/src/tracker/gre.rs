@@ -47,8 +47,12 @@ pub fn update(entry: &mut Entry) -> Update {
     if !entry.status.contains(Status::SEEN_REPLY) {
         return Update::Refresh { timeout_ms: timeouts.unreplied_ms };
     }
+    let timeout_ms = timeouts.stream_ms;
+    if entry.status.contains(Status::ASSURED) {
+        return Update::Refresh { timeout_ms };
+    }
     entry.status.insert(Status::ASSURED);
-    Update::Refresh { timeout_ms: timeouts.stream_ms }
+    Update::Assured { timeout_ms }
 }
 
 #[cfg(test)]
@@ -70,8 +74,9 @@ mod tests {
         }
         assert!(!entry.status.contains(Status::ASSURED));
         entry.status.insert(Status::SEEN_REPLY);
-        assert_eq!(update(&mut entry), Update::Refresh { timeout_ms: 180_000 });
+        assert_eq!(update(&mut entry), Update::Assured { timeout_ms: 180_000 });
         assert!(entry.status.contains(Status::ASSURED));
+        assert_eq!(update(&mut entry), Update::Refresh { timeout_ms: 180_000 });
     }
 
     #[test]

@@ -34,6 +34,11 @@ pub enum Update {
         /// Milliseconds from now to the entry's new deadline.
         timeout_ms: u32,
     },
+    /// The same, and from now on the entry is [assured](crate::entry::Status::ASSURED).
+    Assured {
+        /// Milliseconds from now to the entry's new deadline.
+        timeout_ms: u32,
+    },
     /// Passes, but is not counted and changes nothing.
     Ignore,
     /// A SYN, with or without ACK, which may be edited as it leaves. Otherwise as [`Update::Refresh`], or as

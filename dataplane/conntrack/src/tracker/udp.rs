@@ -39,8 +39,12 @@ pub fn update(context: Context<'_>, entry: &mut Entry) -> Update {
     if !is_stream(context, entry) {
         return Update::Refresh { timeout_ms: timeouts.udp_unreplied_ms };
     }
+    let timeout_ms = timeouts.udp_stream_ms;
+    if entry.status.contains(Status::ASSURED) {
+        return Update::Refresh { timeout_ms };
+    }
     entry.status.insert(Status::ASSURED);
-    Update::Refresh { timeout_ms: timeouts.udp_stream_ms }
+    Update::Assured { timeout_ms }
 }
 
 /// Whether a datagram that comes now is part of a stream. The answer itself is not yet: the entry counts
@@ -91,7 +95,9 @@ mod tests {
         fn packet(&mut self, ms: u32, direction: Direction) -> u32 {
             let now = Tick::from_u32(START_MS).after_ms(ms);
             let update = update(Context { settings: &self.settings, now }, &mut self.entry);
-            let Update::Refresh { timeout_ms } = update else { panic!("{update:?}") };
+            let (Update::Refresh { timeout_ms } | Update::Assured { timeout_ms }) = update else {
+                panic!("{update:?}")
+            };
             if direction == Reply {
                 self.entry.status.insert(Status::SEEN_REPLY);
             }

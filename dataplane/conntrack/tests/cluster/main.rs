@@ -15,6 +15,7 @@ mod late;
 mod mtu;
 mod operator;
 mod reload;
+mod replica;
 mod workers;
 
 use cluster::Cluster;

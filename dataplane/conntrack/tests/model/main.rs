@@ -8,6 +8,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod fragments;
+mod replica;
 mod worker;
 
 use common::expecting::Announced;

@@ -4,7 +4,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod golden;
+mod installed;
 mod records;
+mod talk;
+mod told;
 
 use common::*;
 use sluice_conntrack::replica::{Connection, RecordStatus};

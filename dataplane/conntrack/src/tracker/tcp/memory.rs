@@ -135,6 +135,13 @@ impl TcpMemory {
         Numbers { flags, seq, end: segment.end(), ack, sack, window }
     }
 
+    /// Whether a segment fits a connection that both ends have been heard of.
+    pub fn fits(&self, segment: &Segment<'_>, direction: Direction) -> bool {
+        let [sender, receiver] = [direction, direction.invert()].map(|way| &self.sides[way as usize]);
+        let heard = sender.max_window != 0 && receiver.max_window != 0;
+        heard && self.numbers(segment, direction).fit(sender, receiver) == Fit::Fits
+    }
+
     /// Learns from an ACK if it fits a connection that both ends have been heard of; says whether.
     #[inline]
     pub fn follow(&mut self, segment: &Segment<'_>, direction: Direction) -> bool {

@@ -86,6 +86,18 @@ pub fn begin_told(entry: &mut Entry, &[original, reply, ours, theirs, ..]: &Told
     memory.lose_track();
 }
 
+/// Whether a segment of a connection fits the windows that are known of both ends.
+pub fn fits(entry: &Entry, packet: Packet<'_>, direction: Direction) -> bool {
+    let memory: &TcpMemory = entry.tracker.get();
+    Segment::parse(&packet).is_some_and(|segment| memory.fits(&segment, direction))
+}
+
+/// Windows are known well enough: what does not fit them belongs to the connection no more.
+pub fn keep_to_windows(entry: &mut Entry) {
+    let memory: &mut TcpMemory = entry.tracker.get_mut();
+    memory.traits.iter_mut().for_each(|traits| traits.remove(Traits::LIBERAL));
+}
+
 /// Which first segments are NEW.
 ///
 /// Without `loose` only a SYN. With it also a plain ACK, and as in the Iptables Tutorial anything that
@@ -147,8 +159,9 @@ fn in_stream(
     entry: &mut Entry,
     direction: Direction,
 ) -> Option<u32> {
-    let answered = entry.status.contains(Status::SEEN_REPLY);
-    if entry.state != TcpState::Established as u8 || !answered || !settings.tcp.window_tracking {
+    // What assures a connection is the rules' business.
+    let is_assured = entry.status.contains(Status::SEEN_REPLY.union(Status::ASSURED));
+    if entry.state != TcpState::Established as u8 || !is_assured || !settings.tcp.window_tracking {
         return None;
     }
     let segment = Segment::parse(packet)?;
@@ -160,7 +173,6 @@ fn in_stream(
         return None;
     }
     memory.last = Mark::of(SegmentKind::Ack, direction);
-    entry.status.insert(Status::ASSURED);
     Some(timeout_ms(settings, memory, TcpState::Established, SegmentKind::Ack))
 }
 
@@ -176,7 +188,7 @@ struct Step {
 #[inline(never)]
 fn by_the_rules(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direction: Direction) -> Update {
     let Some(segment) = Segment::parse(&packet) else { return Update::Invalid(InvalidReason::ShortHeader) };
-    let Entry { tracker, detail, .. } = *entry;
+    let Entry { tracker, detail, status, .. } = *entry;
     match judge(context, segment, entry, direction) {
         Update::Invalid(reason) => {
             (entry.tracker, entry.detail) = (tracker, detail);
@@ -186,6 +198,7 @@ fn by_the_rules(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, dir
             Update::Syn { timeout_ms: Some(timeout_ms) }
         }
         Update::Ignore if segment.flags.contains(Flags::SYN) => Update::Syn { timeout_ms: None },
+        Update::Refresh { timeout_ms } if entry.status != status => Update::Assured { timeout_ms },
         update => update,
     }
 }

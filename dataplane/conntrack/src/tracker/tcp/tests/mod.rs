@@ -65,6 +65,7 @@ impl Talk {
                     // Nothing here leaves.
                     Update::Syn { timeout_ms: Some(timeout_ms) } => Update::Refresh { timeout_ms },
                     Update::Syn { timeout_ms: None } => Update::Ignore,
+                    Update::Assured { timeout_ms } => Update::Refresh { timeout_ms },
                     update => update,
                 };
             }

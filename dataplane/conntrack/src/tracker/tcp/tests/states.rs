@@ -83,7 +83,7 @@ fn outcome(direction: Direction, flags: &str, state: TcpState) -> &'static str {
         Update::Invalid(_) => "INVALID",
         Update::End => "end",
         Update::Reopen => "reopen",
-        Update::Syn { .. } => unreachable!("told as a refresh or ignored"),
+        Update::Syn { .. } | Update::Assured { .. } => unreachable!("told as a refresh or ignored"),
     }
 }
 

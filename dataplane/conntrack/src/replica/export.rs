@@ -1,0 +1,116 @@
+//! Telling: which connections are to be told of, and the records of them.
+//!
+//! Ends are told first: what is told of a tuple after its end is another connection.
+
+use super::record::{Connection, Record, RecordStatus};
+use super::teller::Teller;
+use crate::entry::Status;
+use crate::ids::EntryId;
+use crate::nat::outside;
+use crate::shard::{LISTED_SLOTS, Shard};
+use crate::time::Tick;
+use crate::tracker;
+use std::mem;
+
+impl Shard {
+    /// Has what becomes of connections told by another teller from now on, or by nobody. Gives the one before.
+    pub const fn tell_by(&mut self, teller: Option<Box<Teller>>) -> Option<Box<Teller>> {
+        mem::replace(&mut self.teller, teller)
+    }
+
+    /// What is yet to be told, if anything is.
+    pub fn teller(&self) -> Option<&Teller> {
+        self.teller.as_deref()
+    }
+
+    /// An entry is another than before, or new, or was found alive when its time was looked at: it is to be told of.
+    #[inline(never)]
+    pub(crate) fn touch(&mut self, index: u32) {
+        if let Some(teller) = &mut self.teller {
+            teller.touch(index, self.table.entries.at(index).status);
+        }
+    }
+
+    /// An entry ends: whoever knows it is to be told so.
+    pub(crate) fn tell_end(&mut self, index: u32) {
+        if let Some(teller) = &mut self.teller {
+            teller.end(index, || self.table.entries.tuples(index));
+        }
+    }
+
+    /// The next record to be told. What is not asked for yet waits, and changes meanwhile.
+    pub fn export(&mut self) -> Option<Record> {
+        if let Some(tuples) = self.teller.as_mut()?.next_end() {
+            return Some(Record::End(tuples));
+        }
+        loop {
+            let index = self.teller.as_mut()?.next_dirty()?;
+            if !self.table.entries.at(index).is_used() || self.is_foreign(index) {
+                continue;
+            }
+            match self.connection(index) {
+                Some(connection) => {
+                    self.teller.as_mut()?.note_told(index);
+                    return Some(Record::State(connection));
+                }
+                // It can be told of no more.
+                None if self.teller.as_ref()?.is_replicated(index) => {
+                    self.tell_end(index);
+                    return self.teller.as_mut()?.next_end().map(Record::End);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Visits the connections of this box from the slot `cursor` on that can be told of, at most `most` and [`LISTED_SLOTS`] slots; gives
+    /// the slot to go on from, which may come without any, or `None` at the end.
+    pub fn export_page(&self, cursor: u32, most: u32, mut visit: impl FnMut(Connection)) -> Option<u32> {
+        let mut next = self.table.entries.next_index(cursor);
+        let mut visited = 0;
+        for _ in 0..LISTED_SLOTS {
+            let Some(index) = next.filter(|_| visited < most) else { break };
+            if self.table.entries.at(index).is_used()
+                && !self.is_foreign(index)
+                && let Some(connection) = self.connection(index)
+            {
+                visit(connection);
+                visited += 1;
+            }
+            next = self.table.entries.next_index(index + 1);
+        }
+        next
+    }
+
+    /// Whether an entry is one of a peer's.
+    pub(crate) fn is_foreign(&self, index: u32) -> bool {
+        self.table.entries.at(index).status.contains(Status::INSTALLED) && self.foreign.has(index)
+    }
+
+    /// What is told of an entry. Nothing where its time is over, where a helper has moved its numbers, which are not told, and of a call,
+    /// whose control connection a helper would have to read on.
+    fn connection(&self, index: u32) -> Option<Connection> {
+        let entry = self.table.entries.at(index);
+        let remaining_ms = entry.deadline.since_ms(Tick::at(self.now));
+        let is_call =
+            entry.status.contains(Status::DELEGATED) && !entry.status.intersects(Status::USES_MAPPING);
+        if remaining_ms <= 0 || entry.status.contains(Status::SEQ_ADJUST) || is_call {
+            return None;
+        }
+        let [original, reply] = self.table.entries.tuples(index);
+        let mut status = RecordStatus::of(entry.status);
+        let is_open = || self.nat.mappings().client(&outside(&reply)).is_some_and(|client| client.is_open());
+        status.set(RecordStatus::OPEN, status.contains(RecordStatus::MAPPED) && is_open());
+        Some(Connection {
+            original,
+            reply,
+            state: entry.state,
+            status,
+            remaining_ms: remaining_ms as u32,
+            age_s: (self.now.as_secs() as u32).wrapping_sub(self.table.entries.cold(index).born_s),
+            mark: entry.mark,
+            tracker: tracker::told(entry),
+            entry: EntryId { index, generation: entry.generation },
+        })
+    }
+}

@@ -1,0 +1,270 @@
+//! Installing: a record becomes an entry, on the shard that its connection belongs to on this box.
+//!
+//! That is the owner of its original tuple, or of its mapping: to that the owner delegates it, as it does with a first packet. Where another
+//! shard owns the reply tuple, that is claimed. So a record may come from a box with any number of workers.
+
+use super::record::{Connection, Record, RecordStatus};
+use super::{Installed, Installing, NotInstalled, Origin};
+use crate::entry::{Entry, Status};
+use crate::headers::Packet;
+use crate::ids::{EntryId, ShardId};
+use crate::lifecycle::End;
+use crate::nat::{Filtering, inside, outside};
+use crate::shard::Shard;
+use crate::time::{MAX_TIMEOUT, Tick};
+use crate::tracker::{self, Context, tcp};
+use crate::tuple::{Direction, Tuple, protocol};
+use crate::unconfirmed::Unconfirmed;
+
+impl Shard {
+    /// How many connections of peers there may be, which those of this box leave room for.
+    pub const fn set_quota(&mut self, quota: u32) {
+        self.foreign.set_quota(quota);
+    }
+
+    /// How many connections of peers there are.
+    pub const fn foreign(&self) -> u32 {
+        self.foreign.len()
+    }
+
+    /// Whether this box goes on with the connections of peers: then each becomes its own with its next packet, whatever the table holds.
+    pub const fn set_active(&mut self, is_active: bool) {
+        self.foreign.is_active = is_active;
+    }
+
+    /// A peer begins to tell of all its connections.
+    pub const fn begin_bulk(&mut self) {
+        self.foreign.begin_bulk();
+    }
+
+    /// It has come to the end: connections of which it has not told are gone, and end as [`Self::expire`] comes to them.
+    pub const fn end_bulk(&mut self) {
+        self.foreign.sweep = Some(0);
+    }
+
+    /// Does what a record says.
+    ///
+    /// # Errors
+    /// Why its connection cannot be here.
+    pub fn install(&mut self, it: &Installing) -> Result<Installed, NotInstalled> {
+        let [original, _] = it.record.tuples();
+        let own = self.steering().own();
+        if !it.is_delegated && self.steering().owner(&original) != own {
+            return Err(NotInstalled::Elsewhere);
+        }
+        match &it.record {
+            Record::End(tuples) => Ok(self.install_end(tuples)),
+            Record::State(connection) => {
+                let home = self.home(connection);
+                if home != own && !it.is_delegated {
+                    self.exchange.delegate(&original, home).ok_or(NotInstalled::Full)?;
+                    return Ok(Installed::Delegated(home));
+                }
+                let installed = self.install_state(connection, it);
+                if it.is_delegated && !matches!(installed, Ok(true)) {
+                    // There is an entry already, which has a signpost, or there is none.
+                    self.exchange.release(original);
+                }
+                installed.map(|_| Installed::Here)
+            }
+        }
+    }
+
+    /// The shard that keeps the mapping of a connection, else the owner of its original tuple.
+    fn home(&self, connection: &Connection) -> ShardId {
+        let Connection { original, reply, status, .. } = connection;
+        let steering = self.steering();
+        if status.contains(RecordStatus::EIF) {
+            steering.owner_of_endpoint(&outside(original))
+        } else if status.contains(RecordStatus::MAPPED) && self.may_be_mapped(original, reply) {
+            steering.owner_of_endpoint(&inside(original))
+        } else {
+            steering.owner(original)
+        }
+    }
+
+    /// Whether one shard owns both ends of the mapping by which a connection was translated. On the box that it comes from, one did.
+    fn may_be_mapped(&self, original: &Tuple, reply: &Tuple) -> bool {
+        let steering = self.steering();
+        steering.owner_of_endpoint(&inside(original)) == steering.owner_of_endpoint(&outside(reply))
+    }
+
+    /// A peer's connection has ended.
+    fn install_end(&mut self, tuples: &[Tuple; 2]) -> Installed {
+        if let Some(home) = self.exchange.signpost(&tuples[0]) {
+            return Installed::Delegated(home);
+        }
+        if let Some(index) = self.entry_of(&tuples[0])
+            && self.is_foreign(index)
+            && self.table.entries.tuples(index) == *tuples
+        {
+            self.end(index, End::Deleted);
+        }
+        Installed::Here
+    }
+
+    /// The living entry of an original or reply tuple.
+    fn entry_of(&mut self, tuple: &Tuple) -> Option<u32> {
+        if !self.is_taken(tuple) {
+            return None;
+        }
+        self.table.search(&self.table.key(tuple), tuple).map(|(index, _)| index)
+    }
+
+    /// Whether a connection is in the table anew; false where it has been there.
+    fn install_state(&mut self, connection: &Connection, it: &Installing) -> Result<bool, NotInstalled> {
+        let Connection { original, reply, .. } = connection;
+        if it.origin == Origin::Peer
+            && let Some(index) = self.entry_of(original)
+            && self.is_foreign(index)
+            && self.table.entries.tuples(index) == [*original, *reply]
+        {
+            self.update_foreign(index, connection);
+            return Ok(false);
+        }
+        for tuple in [original, reply] {
+            self.make_way_for_record(tuple, it.origin)?;
+        }
+        let is_foreign = it.origin == Origin::Peer;
+        if is_foreign && self.foreign.len() >= self.foreign.quota() {
+            return Err(NotInstalled::Full);
+        }
+        let claims = self.exchange.needs_signpost(reply);
+        if claims && !self.exchange.may_claim(reply) {
+            return Err(NotInstalled::Busy);
+        }
+        let mut unconfirmed = self.unconfirmed_of(connection, it)?;
+        let key = self.table.key(original);
+        let index = self.confirm(&key, &mut unconfirmed).ok_or(NotInstalled::Full)?;
+        self.foreign.note(index, is_foreign);
+        let born_s = (self.now.as_secs() as u32).wrapping_sub(connection.age_s);
+        self.table.entries.set_born(index, born_s);
+        if !is_foreign && self.has_lost_address(index) {
+            self.end(index, End::Deleted);
+            return Err(NotInstalled::LostAddress);
+        }
+        if claims {
+            self.claim(index, &unconfirmed);
+        }
+        Ok(true)
+    }
+
+    /// Ends a peer's connection that has a tuple of one that is told of now: the newer one is right.
+    fn make_way_for_record(&mut self, tuple: &Tuple, origin: Origin) -> Result<(), NotInstalled> {
+        match self.entry_of(tuple) {
+            Some(index) if origin == Origin::Peer && self.is_foreign(index) => {
+                self.end(index, End::Deleted);
+                Ok(())
+            }
+            Some(_) => Err(NotInstalled::Exists),
+            None if self.exchange.signpost(tuple).is_some() => Err(NotInstalled::Exists),
+            None => Ok(()),
+        }
+    }
+
+    /// The connection of a record, as it is put into the table.
+    fn unconfirmed_of(&self, connection: &Connection, it: &Installing) -> Result<Unconfirmed, NotInstalled> {
+        let Connection { original, reply, status, .. } = connection;
+        let mut unconfirmed = Unconfirmed::new(*original, None);
+        unconfirmed.delegated = it.is_delegated;
+        unconfirmed.is_foreign = it.origin == Origin::Peer;
+        unconfirmed.masqueraded = status.contains(RecordStatus::MASQUERADED);
+        if *reply != original.invert() {
+            unconfirmed.commit(reply, self.table.key(reply).hash);
+        }
+        if status.contains(RecordStatus::MAPPED) && self.may_be_mapped(original, reply) {
+            let is_open = status.contains(RecordStatus::OPEN);
+            let filtering = if is_open { Filtering::EndpointIndependent } else { Filtering::default() };
+            unconfirmed.mapped = Some(filtering);
+            if !self.nat.mappings().may_join(original, reply) {
+                return Err(NotInstalled::Exists);
+            }
+        }
+        unconfirmed.eif = status.contains(RecordStatus::EIF) && self.nat.mappings().leads(original, reply);
+        let told = status.status().intersection(Status::SEEN_REPLY.union(Status::ASSURED));
+        unconfirmed.entry.status = told.union(Status::INSTALLED);
+        let now = Tick::at(self.now);
+        let entry = &mut unconfirmed.entry;
+        (entry.state, entry.mark) = (connection.state, connection.mark);
+        entry.deadline = now.after_ms(lifetime_ms(connection.remaining_ms, it.origin));
+        self.begin_told(entry, connection);
+        Ok(unconfirmed)
+    }
+
+    fn begin_told(&self, entry: &mut Entry, connection: &Connection) {
+        let context = Context { settings: &self.configuration.settings, now: Tick::at(self.now) };
+        let age_ms = connection.age_s.saturating_mul(1000).min(i32::MAX as u32);
+        tracker::begin_told(context, entry, &connection.tracker, age_ms);
+    }
+
+    /// Brings a peer's connection up to date.
+    fn update_foreign(&mut self, index: u32, connection: &Connection) {
+        let now = Tick::at(self.now);
+        let mut entry = *self.table.entries.at(index);
+        let from = entry.state;
+        entry.tracker.clear();
+        self.begin_told(&mut entry, connection);
+        let told = connection.status.status().intersection(Status::SEEN_REPLY.union(Status::ASSURED));
+        entry.status.insert(told);
+        (entry.state, entry.mark) = (connection.state, connection.mark);
+        *self.table.entries.at_mut(index) = entry;
+        self.table.change_state(index, from);
+        self.refresh(index, now.after_ms(lifetime_ms(connection.remaining_ms, Origin::Peer)));
+        self.foreign.paint(index);
+        self.tell_update(index);
+    }
+
+    /// A packet of a connection that was installed has come: if this box goes on with those of peers, it is its own from now on, and its
+    /// windows count when enough has fitted them.
+    pub(crate) fn settle(&mut self, id: EntryId, packet: Packet<'_>, direction: Direction) {
+        let index = id.index;
+        let Some(entry) = self.table.entries.get(id).filter(|it| it.status.contains(Status::INSTALLED))
+        else {
+            return;
+        };
+        let has_windows =
+            entry.protocol() == protocol::TCP && self.configuration.settings.tcp.window_tracking;
+        let fits = has_windows && tcp::fits(entry, packet, direction);
+        let is_known = !has_windows || fits && self.foreign.has_fitted(index, direction as usize);
+        if self.foreign.has(index) {
+            if !self.foreign.is_active {
+                return;
+            }
+            self.foreign.forget(index);
+            self.touch(index);
+        }
+        if is_known {
+            let entry = self.table.entries.at_mut(index);
+            entry.status.remove(Status::INSTALLED);
+            if has_windows {
+                tcp::keep_to_windows(entry);
+            }
+        }
+    }
+
+    /// Goes on with ending peers' connections that the last bulk did not tell of, at most `budget` slots. False when there is more to do.
+    pub(crate) fn go_on_fading(&mut self, budget: u32) -> bool {
+        for _ in 0..budget {
+            let next = self.foreign.sweep.and_then(|index| self.table.entries.next_index(index));
+            self.foreign.sweep = next.map(|index| index + 1);
+            let Some(index) = next else { return true };
+            if self.table.entries.at(index).is_used()
+                && self.is_foreign(index)
+                && self.foreign.is_faded(index)
+            {
+                self.end(index, End::Deleted);
+            }
+        }
+        self.foreign.sweep.is_none()
+    }
+}
+
+/// How long an entry lives of which so much is left where it comes from. A peer tells again of what lives before that is over, so that its
+/// copy goes only when nobody has told of it for twice as long.
+fn lifetime_ms(remaining_ms: u32, origin: Origin) -> u32 {
+    let times = match origin {
+        Origin::Own => 1,
+        Origin::Peer => 2,
+    };
+    remaining_ms.saturating_mul(times).min(MAX_TIMEOUT.as_millis() as u32)
+}

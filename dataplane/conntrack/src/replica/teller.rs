@@ -1,0 +1,121 @@
+//! What is yet to be told of a shard's connections: which have changed, and which have ended.
+//!
+//! Each entry is noted once, however often it changes, so that there is always room for its number: who does not listen for a while hears
+//! later how things are, and keeps nobody waiting.
+
+use crate::entry::Status;
+use crate::tuple::Tuple;
+use sluice_memory::Arena;
+use std::collections::VecDeque;
+use std::io;
+
+/// Ends that wait to be told, at most. Of those beyond nothing is told: what others have of such a connection ages.
+const MAX_ENDS: usize = 4096;
+
+/// Which connections are told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replicate {
+    /// Those that are assured: of what is answered once, clients ask again.
+    Assured,
+    /// All that are in the table.
+    All,
+}
+
+/// Bit of a note: the entry's number is among the dirty ones.
+const DIRTY: u8 = 1;
+/// Bit of a note: others know the connection.
+const REPLICATED: u8 = 1 << 1;
+
+/// What is yet to be told.
+#[derive(Debug)]
+pub struct Teller {
+    replicate: Replicate,
+    /// Of each entry, by its number.
+    notes: Arena<u8>,
+    /// The numbers of those that are dirty: a ring.
+    dirty: Arena<u32>,
+    first: u32,
+    len: u32,
+    ends: VecDeque<[Tuple; 2]>,
+    ends_lost: u64,
+}
+
+impl Teller {
+    /// For a shard with room for so many entries, which has told nothing yet.
+    ///
+    /// # Errors
+    /// When the host refuses the address space.
+    pub fn new(replicate: Replicate, entries: u32) -> io::Result<Self> {
+        Ok(Self {
+            replicate,
+            notes: Arena::sparse(entries as usize)?,
+            dirty: Arena::sparse(entries as usize)?,
+            first: 0,
+            len: 0,
+            ends: VecDeque::with_capacity(MAX_ENDS),
+            ends_lost: 0,
+        })
+    }
+
+    /// How many entries are to be told of.
+    pub const fn dirty(&self) -> u32 {
+        self.len
+    }
+
+    /// Ends that could not be told.
+    pub const fn ends_lost(&self) -> u64 {
+        self.ends_lost
+    }
+
+    /// An entry of this status is another than before, or new.
+    pub(super) fn touch(&mut self, index: u32, status: Status) {
+        let capacity = self.dirty.len() as u32;
+        let note = &mut self.notes[index as usize];
+        let is_told = self.replicate == Replicate::All || status.contains(Status::ASSURED);
+        if *note & DIRTY != 0 || !is_told && *note & REPLICATED == 0 {
+            return;
+        }
+        *note |= DIRTY;
+        let last = (u64::from(self.first) + u64::from(self.len)) % u64::from(capacity);
+        self.dirty[last as usize] = index;
+        self.len += 1;
+    }
+
+    /// Whether others know the connection of an entry.
+    pub(super) fn is_replicated(&self, index: u32) -> bool {
+        self.notes[index as usize] & REPLICATED != 0
+    }
+
+    /// An entry is told of now.
+    pub(super) fn note_told(&mut self, index: u32) {
+        self.notes[index as usize] |= REPLICATED;
+    }
+
+    /// An entry has ended. Where others know it, they are to be told so.
+    pub(super) fn end(&mut self, index: u32, tuples: impl FnOnce() -> [Tuple; 2]) {
+        let note = &mut self.notes[index as usize];
+        if *note & REPLICATED == 0 {
+            return;
+        }
+        *note &= !REPLICATED;
+        if self.ends.len() < MAX_ENDS {
+            self.ends.push_back(tuples());
+        } else {
+            self.ends_lost += 1;
+        }
+    }
+
+    /// The next end to be told.
+    pub(super) fn next_end(&mut self) -> Option<[Tuple; 2]> {
+        self.ends.pop_front()
+    }
+
+    /// The next entry to be told of, unless it has ended.
+    pub(super) fn next_dirty(&mut self) -> Option<u32> {
+        self.len = self.len.checked_sub(1)?;
+        let index = self.dirty[self.first as usize];
+        self.first = if self.first as usize + 1 < self.dirty.len() { self.first + 1 } else { 0 };
+        self.notes[index as usize] &= !DIRTY;
+        Some(index)
+    }
+}
