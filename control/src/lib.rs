@@ -11,4 +11,5 @@ pub mod metrics;
 mod output;
 mod replay;
 mod run;
+mod snapshot;
 pub mod socket;

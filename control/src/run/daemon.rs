@@ -22,7 +22,7 @@ use super::lines::Lines;
 use super::nat_rules::NatRules;
 use super::reload::{self, Reloads};
 use super::rerouting::Rerouting;
-use super::state::LastGood;
+use super::state::{LastGood, StateDirectory};
 use super::totals::{busy_ratio, counted, drops, shard_counters, summary, total};
 use super::{
     Event, RunError, entries, helpers, listings, log, pools, ports, routes, rules, service, timeouts,
@@ -122,12 +122,13 @@ impl Daemon {
         }
     }
 
-    /// Stops the packet path and says what it did.
-    pub fn stop(mut self) -> Result<(), RunError> {
+    /// Stops the packet path, keeps its connections for the next start, and says what it did.
+    pub fn stop(mut self, state: Option<&StateDirectory>) -> Result<(), RunError> {
         self.dataplane.workers.drain();
-        let summary = self.stats().map(|stats| summary(&stats));
+        super::snapshot::keep(state, &mut self.dataplane.workers);
+        let summary = self.stats().map_or_else(|why| why.to_string(), |stats| summary(&stats));
         self.dataplane.stop()?;
-        info!("stopped; {}", summary.unwrap_or_else(|why| why.to_string()));
+        info!("stopped; {summary}");
         Ok(())
     }
 

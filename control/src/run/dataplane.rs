@@ -18,7 +18,9 @@ use super::RunError;
 use super::candidate::Candidate;
 use super::host::HostPort;
 use super::named_port::{NamedPort, PortKind};
+use super::snapshot;
 use super::startup::Startup;
+use super::state::StateDirectory;
 use super::workers::{Handle, Workers};
 use crate::config::{self, Config};
 use crate::host::{self, memory::LEAST_DPDK_BYTES};
@@ -40,13 +42,14 @@ pub struct Dataplane {
 
 impl Dataplane {
     /// Takes the memory, attaches the devices and starts the workers. Translated connections draw their ports by `nat_key`;
-    /// without one, by a key that is forgotten in the end.
+    /// without one, by a key that is forgotten in the end. It goes on with the connections that a state directory has kept.
     ///
     /// # Errors
     /// The memory or a device is not to be had, or a signal has ended the start.
     pub fn start(
         candidate: &Candidate,
         nat_key: Option<[u64; 4]>,
+        state: Option<&StateDirectory>,
         startup: &mut Startup<'_>,
     ) -> Result<Dataplane, RunError> {
         let config = &candidate.config;
@@ -55,6 +58,8 @@ impl Dataplane {
         let configuration = Arc::clone(&candidate.configuration);
         // The kernel clears gigabytes for large tables, and cannot be interrupted in that.
         let shards = startup.wait_for("tables", move || shards(&cores, &configuration, nat_key))??;
+        let state = state.cloned();
+        let shards = startup.wait_for("connections", move || snapshot::go_on(state.as_ref(), shards))?;
         let table_bytes: usize = shards.iter().map(Shard::memory_bytes).sum();
         let mut pages: Vec<String> = shards.iter().map(|shard| shard.pages().to_string()).collect();
         pages.dedup();

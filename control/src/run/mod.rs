@@ -27,6 +27,7 @@ mod rerouting;
 mod routes;
 mod rules;
 mod service;
+mod snapshot;
 mod startup;
 mod state;
 mod timeouts;
@@ -110,7 +111,10 @@ service of Type=notify, with a watchdog on the workers.
 With a state directory, each configuration that comes in force is kept there, as
 last-good.yaml. A start with a file that is wrong goes on with that one, and the
 log, `sluice stats` and the metric sluice_config_fallback say so; with
---no-fallback it ends, as it does without a state directory.")]
+--no-fallback it ends, as it does without a state directory.
+
+What SIGTERM ends leaves its connections in the state directory, and the next
+start goes on with them: a restart cuts none that is established.")]
 pub struct Run {
     /// Configuration file
     #[arg(short, long, value_name = "FILE")]
@@ -154,7 +158,7 @@ impl Run {
             .map_err(|error| RunError::Other(format!("system.cores.control: {error}")))?;
         let nat_key = state.as_ref().map(StateDirectory::nat_key).transpose();
         let nat_key = nat_key.map_err(|error| RunError::Other(format!("{}: {error}", state::NAT_KEY)))?;
-        let last_good = state.map(LastGood::start).transpose();
+        let last_good = state.clone().map(LastGood::start).transpose();
         let last_good = last_good.map_err(|error| RunError::Other(format!("last-good: {error}")))?;
 
         // First what a second instance would stumble over, so that it ends before it touches a device.
@@ -166,7 +170,7 @@ impl Run {
         let metrics = metrics::serve(config.metrics.listen).map_err(RunError::Other)?;
 
         let mut startup = Startup::new(events.clone(), &received);
-        let dataplane = Dataplane::start(&candidate, nat_key, &mut startup)?;
+        let dataplane = Dataplane::start(&candidate, nat_key, state.as_ref(), &mut startup)?;
         info!("control socket {}, metrics http://{metrics}/metrics", config.control.socket.display());
         let reload = startup.reload;
         let rerouting = Rerouting::start(&candidate.config, dataplane.ports(), events.clone())?;
@@ -181,7 +185,7 @@ impl Run {
         // New clients find no socket from here on, and waiting ones hear that it is over.
         drop(server);
         drop(received);
-        daemon.stop()?;
+        daemon.stop(state.as_ref())?;
         end
     }
 }

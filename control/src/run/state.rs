@@ -2,10 +2,11 @@
 //!
 //! It has the last configuration that was in force, as [`LAST_GOOD`], so that a start with a file that is wrong goes on
 //! with that instead of leaving the network without its middlebox. And it has the key that translated connections draw their
-//! ports by, as [`NAT_KEY`]: those that go on when the daemon has started anew draw the same again.
+//! ports by, as [`NAT_KEY`]: those that go on when the daemon has started anew draw the same again. From a stop to the next start it has
+//! the connections themselves ([`CONNECTIONS`]).
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
@@ -18,6 +19,9 @@ pub const LAST_GOOD: &str = "last-good.yaml";
 
 /// The file of the key of translation, for the daemon alone.
 pub const NAT_KEY: &str = "nat-key";
+
+/// The file of the connections that there were when the daemon was stopped.
+pub const CONNECTIONS: &str = "connections";
 
 /// For the daemon and its group.
 const DIRECTORY_MODE: u32 = 0o750;
@@ -68,11 +72,27 @@ impl StateDirectory {
     /// # Errors
     /// The disk is full, or the directory may not be written.
     pub fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let mut nascent = tempfile::NamedTempFile::new_in(&self.0)?;
-        nascent.write_all(bytes)?;
+        self.write_by(name, |file| file.write_all(bytes))
+    }
+
+    /// The same with what `write` writes; gives what that gives.
+    ///
+    /// # Errors
+    /// Those, and what `write` fails by: then the old file stays.
+    pub fn write_by<T>(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let nascent = tempfile::NamedTempFile::new_in(&self.0)?;
+        let mut file = BufWriter::new(nascent.as_file());
+        let written = write(&mut file)?;
+        file.flush()?;
+        drop(file);
         nascent.as_file().sync_all()?;
         nascent.persist(self.file(name)).map_err(|error| error.error)?;
-        File::open(&self.0)?.sync_all()
+        File::open(&self.0)?.sync_all()?;
+        Ok(written)
     }
 }
 

@@ -11,6 +11,7 @@ use sluice_conntrack::events::{EventReceiver, events};
 use sluice_conntrack::expectations::{ExpectationId, Unexpected, Wanted};
 use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::nat::{PortBlock, SPACES};
+use sluice_conntrack::replica::Connection;
 use sluice_conntrack::{
     Configuration, EntryUpdate, Installation, NewEntry, NotInserted, RuleCounters, Tuple,
 };
@@ -65,6 +66,20 @@ impl Workers {
         let worker = self.0.get_mut(usize::from(shard))?;
         Some(match worker.controller.ask(Command::List(page), PATIENCE) {
             Ok(Answer::Listed(page)) => Ok(page),
+            Ok(_) => Err(Unanswered::Late),
+            Err(why) => Err(why),
+        })
+    }
+
+    /// Has a worker fill a page of connections as they are told to others. `None` where there is no such worker.
+    pub fn export(
+        &mut self,
+        shard: u16,
+        page: Box<Page<Connection>>,
+    ) -> Option<Result<Box<Page<Connection>>, Unanswered>> {
+        let worker = self.0.get_mut(usize::from(shard))?;
+        Some(match worker.controller.ask(Command::Export(page), PATIENCE) {
+            Ok(Answer::Exported(page)) => Ok(page),
             Ok(_) => Err(Unanswered::Late),
             Err(why) => Err(why),
         })

@@ -2,9 +2,11 @@
 //! server behind a link that takes less than the others.
 
 use std::cell::Cell;
-use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::{fs, mem};
+
+use tempfile::TempDir;
 
 use crate::box_under_test::{BoxUnderTest, listeners, text};
 use crate::namespaces::{Namespace, Spaces};
@@ -83,6 +85,14 @@ policy:
     - { name: link, state: untracked, action: drop }
 ";
 
+/// Starts the box in a directory that has its configuration, where its state is, too.
+fn spawn(spaces: &Spaces<4>, directory: TempDir) -> BoxUnderTest {
+    let [_, middle, ..] = spaces.namespaces();
+    let mut command = middle.command(env!("CARGO_BIN_EXE_sluice"), "");
+    command.env("STATE_DIRECTORY", directory.path().join("state"));
+    BoxUnderTest::spawn(directory, command)
+}
+
 /// The namespaces and the daemon of one test, gone with it.
 pub struct Site {
     pub daemon: BoxUnderTest,
@@ -100,10 +110,16 @@ impl Site {
         let directory = tempfile::tempdir().unwrap();
         let config = config(directory.path(), preset);
         fs::write(directory.path().join("box.yaml"), format!("{config}{NAT}{POLICY}")).unwrap();
-        let [_, middle, ..] = spaces.namespaces();
-        let command = middle.command(env!("CARGO_BIN_EXE_sluice"), "");
-        let daemon = BoxUnderTest::spawn(directory, command);
+        let daemon = spawn(&spaces, directory);
         Some(Site { daemon, spaces, config, port: Cell::new(FIRST_PORT) })
+    }
+
+    /// Stops the box, as a service manager does, and starts it anew.
+    pub fn restart(&mut self) {
+        self.daemon.signal("TERM");
+        assert_eq!(self.daemon.wait().code(), Some(0));
+        let directory = mem::replace(&mut self.daemon.directory, tempfile::tempdir().unwrap());
+        self.daemon = spawn(&self.spaces, directory);
     }
 
     pub fn client(&self) -> Namespace<'_> {

@@ -224,6 +224,17 @@ fn family(address: &str) -> &'static str {
     if address.contains(':') { "-6" } else { "-4" }
 }
 
+/// The tuples of the entries of a listing.
+fn tuples(listing: &str) -> Vec<String> {
+    let tuple = |line: &str| {
+        let word = |word: &&str| ["src=", "dst=", "sport=", "dport="].iter().any(|key| word.starts_with(key));
+        line.split_whitespace().filter(word).collect::<Vec<_>>().join(" ")
+    };
+    let mut tuples: Vec<_> = listing.lines().map(tuple).collect();
+    tuples.sort();
+    tuples
+}
+
 #[test]
 fn a_reload_breaks_no_connection() {
     let Some(site) = site("reload", "classic") else { return };
@@ -233,16 +244,6 @@ fn a_reload_breaks_no_connection() {
     streams.go_on();
     let open =
         || site.daemon.tell(&format!("conntrack -L -p tcp -s {client} --state ESTABLISHED -u ASSURED"));
-    let tuples = |listing: &str| {
-        let tuple = |line: &str| {
-            let word =
-                |word: &&str| ["src=", "dst=", "sport=", "dport="].iter().any(|key| word.starts_with(key));
-            line.split_whitespace().filter(word).collect::<Vec<_>>().join(" ")
-        };
-        let mut tuples: Vec<_> = listing.lines().map(tuple).collect();
-        tuples.sort();
-        tuples
-    };
     let before = tuples(&open());
     assert_eq!(before.len(), 4, "{before:?}");
     assert!(before.iter().all(|tuple| tuple.contains(&format!("dst={outside}"))), "{before:?}");
@@ -255,4 +256,29 @@ fn a_reload_breaks_no_connection() {
     }
     streams.close();
     assert_eq!(site.drops(), [""; 0]);
+}
+
+#[test]
+fn a_restart_breaks_no_connection() {
+    let Some(mut site) = site("restart", "linux") else { return };
+    let Plan { server, public, .. } = &FAMILIES[0];
+    let serve = format!("{PEERS} tcp-server 8080");
+    let _servers =
+        [site.server().serve(8080, "python3", &serve), site.client().serve(8080, "python3", &serve)];
+    let mut streams =
+        [Streams::open(site.client(), server, 8080, 4), Streams::open(site.server(), public, 80, 4)];
+    streams.iter_mut().for_each(Streams::go_on);
+    let open = |site: &Site| tuples(&site.daemon.tell("conntrack -L -p tcp --state ESTABLISHED -u ASSURED"));
+    let before = open(&site);
+    assert_eq!(before.len(), 8, "{before:?}");
+    for _ in 0..2 {
+        site.restart();
+        assert!(site.daemon.stderr().contains("8 connections go on, 0 cannot"), "{}", site.daemon.stderr());
+        assert!(!site.daemon.path("state/connections").exists(), "they go on once");
+        assert_eq!(open(&site), before);
+        streams.iter_mut().for_each(Streams::go_on);
+        assert_eq!(open(&site), before);
+        assert_eq!(site.drops(), [""; 0]);
+    }
+    streams.into_iter().for_each(Streams::close);
 }

@@ -35,6 +35,7 @@ use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use sluice_conntrack::events::EventSender;
 use sluice_conntrack::expectations::{ExpectationId, Unexpected, Wanted};
 use sluice_conntrack::ids::EntryId;
+use sluice_conntrack::replica::Connection;
 use sluice_conntrack::{Configuration, EntryUpdate, Installation, NewEntry, NotInserted, Tuple};
 use thiserror::Error;
 
@@ -49,6 +50,8 @@ const WAITING: usize = 16;
 pub enum Command {
     /// Fill the page with entries.
     List(Box<Page<ListedEntry>>),
+    /// Fill the page with connections as they are told to others.
+    Export(Box<Page<Connection>>),
     /// Put the entry of this tuple into the list, which has room for one.
     Get(Tuple, Vec<ListedEntry>),
     /// Delete these, a page at most.
@@ -90,6 +93,8 @@ pub enum Command {
 pub enum Answer {
     /// A page of entries.
     Listed(Box<Page<ListedEntry>>),
+    /// A page of connections.
+    Exported(Box<Page<Connection>>),
     /// Those of the list that were there: as they were at their end, or as they are now.
     Entries(Vec<ListedEntry>),
     /// What became of the entry that was to be made; `None` where it is another shard's.

@@ -9,6 +9,7 @@ use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::listing::{EntrySnapshot, ExpectationSnapshot};
 use sluice_conntrack::log::LogRecord;
 use sluice_conntrack::nat::{PortBlock, SPACES};
+use sluice_conntrack::replica::Connection;
 use sluice_conntrack::{Configuration, Instant, RuleCounters, Shard};
 
 use crate::host::HostCounters;
@@ -55,6 +56,10 @@ impl Listed for ListedExpectation {
     const PAGE: usize = PAGE;
 }
 
+impl Listed for Connection {
+    const PAGE: usize = PAGE;
+}
+
 impl Listed for NeighbourSnapshot {
     const PAGE: usize = NEIGHBOURS;
 }
@@ -97,16 +102,25 @@ impl<T: Listed> Page<T> {
 }
 
 impl Page<ListedEntry> {
-    pub(crate) fn fill(&mut self, shard: &Shard) {
+    pub(crate) fn filled(mut self: Box<Self>, shard: &Shard) -> Box<Self> {
         self.fill_by(|cursor, most, visit| shard.list(cursor, most, |id, entry| visit((id, entry))));
+        self
     }
 }
 
 impl Page<ListedExpectation> {
-    pub(crate) fn fill(&mut self, shard: &Shard) {
+    pub(crate) fn filled(mut self: Box<Self>, shard: &Shard) -> Box<Self> {
         self.fill_by(|cursor, most, visit| {
             shard.list_expectations(cursor, most, |id, expectation| visit((id, expectation)))
         });
+        self
+    }
+}
+
+impl Page<Connection> {
+    pub(crate) fn filled(mut self: Box<Self>, shard: &Shard) -> Box<Self> {
+        self.fill_by(|cursor, most, visit| shard.export_page(cursor, most, visit));
+        self
     }
 }
 

@@ -85,10 +85,8 @@ impl Worker {
     /// Carries out a command. Bounded work, no allocation, nothing freed.
     pub fn answer(&mut self, command: Command) -> Answer {
         match command {
-            Command::List(mut page) => {
-                page.fill(self.shard());
-                Answer::Listed(page)
-            }
+            Command::List(page) => Answer::Listed(page.filled(self.shard())),
+            Command::Export(page) => Answer::Exported(page.filled(self.shard())),
             Command::Get(tuple, mut list) => {
                 acts::get(self.shard(), &tuple, &mut list);
                 Answer::Entries(list)
@@ -106,10 +104,7 @@ impl Worker {
                 dispatch::flush_messages(&mut self.shard, &mut self.io);
                 Answer::Inserted(new, inserted)
             }
-            Command::ListExpectations(mut page) => {
-                page.fill(self.shard());
-                Answer::ExpectationsListed(page)
-            }
+            Command::ListExpectations(page) => Answer::ExpectationsListed(page.filled(self.shard())),
             Command::Expect(master, wanted) => {
                 let expected = self.shard.expect_for_operator(&master, &wanted);
                 dispatch::flush_messages(&mut self.shard, &mut self.io);
