@@ -1,7 +1,7 @@
 # The commands of Sluice. Each installs what it needs (deploy/dependencies.sh) and may be run as it is
 # on a new Debian 12 machine that has Rust and gcc.
 
-.PHONY: build demo test fuzz instructions bench lint
+.PHONY: build deb demo test fuzz instructions bench lint
 DEPENDENCIES = deploy/dependencies.sh
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 # Runs what cargo tests under valgrind: the memory module has unsafe code, and Miri needs a nightly compiler.
@@ -13,6 +13,19 @@ GUNGRAUN = 0.20.0
 build:
 	$(DEPENDENCIES) build
 	cargo build --release --workspace
+
+# What the program says of itself goes into the package with it.
+deb:
+	$(DEPENDENCIES) build
+	cargo build --release -p sluice
+	rm -rf target/deb && mkdir -p target/deb/completions
+	$(TARGET)/release/sluice man --all target/deb/man
+	$(TARGET)/release/sluice completions bash > target/deb/completions/sluice
+	$(TARGET)/release/sluice completions zsh > target/deb/completions/_sluice
+	$(TARGET)/release/sluice completions fish > target/deb/completions/sluice.fish
+	$(TARGET)/release/sluice schema > target/deb/schema.json
+	cargo deb --version >/dev/null 2>&1 || cargo install --locked cargo-deb --version 3.8.0
+	cargo deb -p sluice --no-build --no-strip
 
 demo:
 	$(DEPENDENCIES) build

@@ -3,6 +3,9 @@
 #[path = "config/links.rs"]
 mod links;
 
+use std::io::Write;
+use std::process::{Command, Stdio};
+
 use sluice::config::{self, Config};
 
 /// Two interfaces and whatever follows.
@@ -28,13 +31,34 @@ fn messages_are_as_written_down() {
 }
 
 #[test]
+fn a_configuration_comes_from_standard_input() {
+    for (text, is_right, said) in [(with(""), true, ""), (with("mtu: 9"), false, "--> -:3:1")] {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_sluice"))
+            .args(["check", "--quiet", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        check.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let output = check.wait_with_output().unwrap();
+        let refusal = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.success(), output.stdout.len()), (is_right, 0), "{refusal}");
+        assert!(refusal.contains(said), "{refusal}");
+    }
+}
+
+#[test]
 fn the_reference_file_and_the_schema_are_current() {
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
     for (file, current) in
         [("reference.yaml", config::reference_yaml()), ("config.schema.json", config::json_schema())]
     {
         let written = std::fs::read_to_string(format!("{docs}/{file}")).unwrap_or_default();
-        assert!(written == current, "docs/{file} is out of date; `sluice reference` prints it");
+        assert!(
+            written == current,
+            "docs/{file} is out of date; `sluice reference` and `sluice schema` print them"
+        );
     }
 }
 

@@ -14,6 +14,8 @@ use crate::{config, host};
 Examples:
   sluice check box.yaml         print the configuration with every default
   sluice check --host box.yaml  look at huge pages, drivers, cores and limits too
+  sluice import --iptables rules.v4 | sluice check --quiet -
+                                say only what is wrong, and read standard input
 
 Everything that is wrong is shown at once, each with file, line and column.
 Exit status 1 if the file is wrong or the machine cannot run it; what only
@@ -23,7 +25,11 @@ pub struct Check {
     #[arg(long)]
     host: bool,
 
-    /// Configuration file
+    /// Print nothing of a configuration that is right
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Configuration file; `-` is standard input
     file: PathBuf,
 }
 
@@ -34,7 +40,10 @@ impl Check {
             Ok(config) => config,
             Err(error) => return refuse(&error),
         };
-        let printed = print(&config::to_yaml(&config::resolved(config.clone())));
+        let printed = match self.quiet {
+            true => ExitCode::SUCCESS,
+            false => print(&config::to_yaml(&config::resolved(config.clone()))),
+        };
         if !self.host {
             return printed;
         }

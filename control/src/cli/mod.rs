@@ -15,6 +15,8 @@ mod routes;
 mod text;
 mod timeouts;
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -52,8 +54,8 @@ max-entries, metrics, control), changes nothing, and the answer says why.";
 
 const MAN_HELP: &str = "\
 Examples:
-  sluice man > /usr/share/man/man8/sluice.8
-  sluice man nat pools | man -l -";
+  sluice man nat pools | man -l -
+  sluice man --all /usr/local/share/man/man8";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -93,11 +95,9 @@ pub enum Command {
     /// Make a configuration of a Linux box's rules
     Import(Box<import::Import>),
     /// Print the reference configuration: every key, its meaning, its default
-    Reference {
-        /// Print the JSON schema instead, for editors and other tools
-        #[arg(long)]
-        schema: bool,
-    },
+    Reference,
+    /// Print the JSON schema of the configuration, for editors and other tools
+    Schema,
     /// Print the completion script of a shell
     #[command(after_help = "Example:\n  sluice completions bash > /etc/bash_completion.d/sluice")]
     Completions {
@@ -109,6 +109,9 @@ pub enum Command {
     Man {
         /// The command, such as `conntrack` or `nat pools`
         command: Vec<String>,
+        /// Write the pages of all commands into this directory instead
+        #[arg(long, value_name = "DIRECTORY", conflicts_with = "command")]
+        all: Option<PathBuf>,
     },
 }
 
@@ -129,10 +132,11 @@ pub fn main() -> ExitCode {
         Command::Timeouts(timeouts) => timeouts.run(),
         Command::Replay(replay) => crate::replay::run(&replay),
         Command::Import(import) => import.run(),
-        Command::Reference { schema: false } => print(&config::reference_yaml()),
-        Command::Reference { schema: true } => print(&config::json_schema()),
+        Command::Reference => print(&config::reference_yaml()),
+        Command::Schema => print(&config::json_schema()),
         Command::Completions { shell } => completions(shell),
-        Command::Man { command } => manual(&command),
+        Command::Man { all: Some(directory), .. } => manuals(&directory),
+        Command::Man { command, all: None } => manual(&command),
     }
 }
 
@@ -149,18 +153,47 @@ fn manual(names: &[String]) -> ExitCode {
     }
 }
 
+fn manuals(directory: &Path) -> ExitCode {
+    let mut pages = Vec::new();
+    all_pages(&whole(), &mut pages);
+    let written = fs::create_dir_all(directory)
+        .and_then(|()| pages.iter().try_for_each(|(file, page)| fs::write(directory.join(file), page)));
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("cannot write manual pages to {}: {error}", directory.display())),
+    }
+}
+
 /// The manual page of a command.
 fn page(names: &[String]) -> Result<Vec<u8>, String> {
-    let mut command = Cli::command();
-    command.build();
+    let mut command = whole();
     for name in names {
         let found = command.find_subcommand(name).cloned();
         command = found.ok_or_else(|| format!("there is no command `{}`", names.join(" ")))?;
     }
+    Ok(roff(command))
+}
+
+/// Those of a command and of all below it, by the names of their files.
+fn all_pages(command: &clap::Command, pages: &mut Vec<(String, Vec<u8>)>) {
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name());
+    pages.push((format!("{name}.8"), roff(command.clone())));
+    let is_page = |command: &&clap::Command| !command.is_hide_set() && command.get_name() != "help";
+    command.get_subcommands().filter(is_page).for_each(|command| all_pages(command, pages));
+}
+
+/// All commands, as their pages name one another.
+fn whole() -> clap::Command {
+    let mut command = Cli::command();
+    command.build();
+    command
+}
+
+fn roff(command: clap::Command) -> Vec<u8> {
     let mut page = Vec::new();
     let written = clap_mangen::Man::new(command).section("8").render(&mut page);
-    written.map_err(|error| format!("cannot write the manual page: {error}"))?;
-    Ok(page)
+    written.expect("there is memory for a page");
+    page
 }
 
 #[cfg(test)]
@@ -178,6 +211,21 @@ mod tests {
         assert!(page("conntrack").unwrap().contains(r".TH sluice-conntrack 8"));
         assert!(page("nat pools").unwrap().contains("exhausted"));
         assert_eq!(page("nat pool").unwrap_err(), "there is no command `nat pool`");
+    }
+
+    #[test]
+    fn each_command_has_a_page_in_a_file_of_its_name() {
+        let mut pages = Vec::new();
+        all_pages(&whole(), &mut pages);
+        let files: Vec<&str> = pages.iter().map(|(file, _)| file.as_str()).collect();
+        assert!(
+            ["sluice.8", "sluice-conntrack.8", "sluice-nat-pools.8"].iter().all(|file| files.contains(file))
+        );
+        assert!(!files.iter().any(|file| file.contains("help")), "{files:?}");
+        for (file, page) in &pages {
+            let title = format!(".TH {} 8", file.trim_end_matches(".8"));
+            assert!(String::from_utf8_lossy(page).contains(&title), "{file}");
+        }
     }
 
     #[test]

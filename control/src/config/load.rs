@@ -17,12 +17,15 @@ use super::spans::{Node, Scalar, Spans};
 /// A rule set of the largest size allowed fits many times over.
 const MAX_FILE_BYTES: u64 = 8 << 20;
 
-/// Reads and checks a configuration file.
+/// Reads and checks a configuration file, or standard input where its name is `-`.
 pub fn read(path: &std::path::Path) -> Result<Config, ConfigError> {
     let name = path.display().to_string();
     let mut bytes = Vec::new();
-    let reading =
-        std::fs::File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
+    let mut read = |input: &mut dyn Read| input.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes);
+    let reading = match name.as_str() {
+        "-" => read(&mut std::io::stdin().lock()),
+        _ => std::fs::File::open(path).and_then(|mut file| read(&mut file)),
+    };
     match reading {
         Ok(_) => parse(&name, &bytes),
         Err(error) => {
