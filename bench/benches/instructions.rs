@@ -64,14 +64,14 @@ fn process(mut driver: Driver) -> Driver {
 }
 
 #[library_benchmark(setup = open)]
-#[bench::plain(args = (PLAIN), config = at_most(996))]
-#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(996))]
-#[bench::routed(args = (PLAIN.with_topology(Topology::Routed)), config = at_most(1267))]
-#[bench::host_port(args = (PLAIN.with_topology(Topology::RoutedBesideHost)), config = at_most(1267))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(1222))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(1268))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(1266))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(1267))]
+#[bench::plain(args = (PLAIN), config = at_most(668))]
+#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(668))]
+#[bench::routed(args = (PLAIN.with_topology(Topology::Routed)), config = at_most(1006))]
+#[bench::host_port(args = (PLAIN.with_topology(Topology::RoutedBesideHost)), config = at_most(1006))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(767))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(816))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(814))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(814))]
 fn established(driver: Driver) -> Driver {
     process(driver)
 }
@@ -86,19 +86,19 @@ fn control(helpers: Helped) -> Driver {
 }
 
 #[library_benchmark(setup = control)]
-#[bench::plain(args = (Helped::Nobody), config = at_most(1041))]
-#[bench::helped(args = (Helped::All), config = at_most(1624))]
+#[bench::plain(args = (Helped::Nobody), config = at_most(711))]
+#[bench::helped(args = (Helped::All), config = at_most(1649))]
 fn line(driver: Driver) -> Driver {
     process(driver)
 }
 
 #[library_benchmark(setup = empty)]
-#[bench::plain(args = (PLAIN), config = at_most(1769))]
-#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(1769))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(2986))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(3165))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(3193))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(3208))]
+#[bench::plain(args = (PLAIN), config = at_most(1791))]
+#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(1791))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(3031))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(3213))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(3241))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(3257))]
 fn new(driver: Driver) -> Driver {
     process(driver)
 }
@@ -116,10 +116,10 @@ fn remembered(addresses: u16) -> Box<Refused> {
 }
 
 #[library_benchmark]
-#[bench::address_1(args = (1), setup = exhausted, config = of_packets(SERVERS, 41_313))]
-#[bench::addresses_16(args = (16), setup = exhausted, config = of_packets(SERVERS, 53_305))]
-#[bench::address_1_remembered(args = (1), setup = remembered, config = of_packets(SERVERS, 2_718))]
-#[bench::addresses_16_remembered(args = (16), setup = remembered, config = of_packets(SERVERS, 15_446))]
+#[bench::address_1(args = (1), setup = exhausted, config = of_packets(SERVERS, 40_536))]
+#[bench::addresses_16(args = (16), setup = exhausted, config = of_packets(SERVERS, 52_513))]
+#[bench::address_1_remembered(args = (1), setup = remembered, config = of_packets(SERVERS, 2_702))]
+#[bench::addresses_16_remembered(args = (16), setup = remembered, config = of_packets(SERVERS, 15_326))]
 fn refused(mut refused: Box<Refused>) -> Box<Refused> {
     assert_eq!(refused.process(), SERVERS);
     refused

@@ -153,8 +153,14 @@ impl Entries {
     /// The tuple of one direction of the entry at `index`.
     #[inline]
     pub fn tuple(&self, index: u32, direction: Direction) -> Tuple {
+        self.tuple_in(self.at(index).selector.family(), index, direction)
+    }
+
+    /// The same of an entry whose family is known.
+    #[inline(always)]
+    pub(crate) fn tuple_in(&self, family: Family, index: u32, direction: Direction) -> Tuple {
         let entry = &self.arena[index as usize];
-        let [src, dst] = match entry.selector.family() {
+        let [src, dst] = match family {
             Family::V4 => entry.addresses[direction as usize].map(u128::from),
             Family::V6 => self.wide[index as usize][direction as usize],
         };

@@ -61,6 +61,8 @@ bitflags! {
         const USES_MAPPING = Self::EIF.bits() | Self::MAPPED.bits();
         /// Its packets are not tracked as they come.
         const APART = Self::PENDING.bits() | Self::SEQ_ADJUST.bits() | Self::INSTALLED.bits();
+        /// Its packets never take the fast path.
+        const SLOW = Self::APART.bits() | Self::HELPER.bits();
     }
 }
 

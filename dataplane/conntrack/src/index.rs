@@ -146,7 +146,7 @@ impl Index {
     }
 
     /// The hash of a tuple and of its inverse, whose selector is `inverse`.
-    #[inline]
+    #[inline(always)]
     pub fn hash(&self, tuple: &Tuple, inverse: Selector) -> Hash {
         let Tuple { src, dst, selector } = *tuple;
         // Directions come in no order that a branch could learn.

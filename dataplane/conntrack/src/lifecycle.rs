@@ -12,9 +12,9 @@ use crate::index::Hash;
 use crate::listing::EntrySnapshot;
 use crate::nat::Pools;
 use crate::shard::Shard;
-use crate::table::{Due, Key, Removed};
+use crate::table::{Due, Found, Key, Removed};
 use crate::time::Tick;
-use crate::tuple::{Direction, Tuple};
+use crate::tuple::Tuple;
 use crate::unconfirmed::Unconfirmed;
 use std::mem;
 
@@ -147,13 +147,19 @@ impl Shard {
     /// Finds the live entry of a tuple, and the direction in which the tuple belongs to it. An entry whose time is
     /// over ends here if the wheel has not come to it yet.
     #[inline(always)]
-    pub(crate) fn find(&mut self, key: &Key, tuple: &Tuple) -> Option<(u32, Direction)> {
+    pub(crate) fn find(&mut self, key: &Key, tuple: &Tuple) -> Found {
         let found = match self.table.entries.direction(key.candidate, tuple) {
             Some(direction) => Some((key.candidate, direction)),
             None => self.table.search(key, tuple),
         };
+        self.count_look_up(found, Tick::at(self.now))
+    }
+
+    /// Counts what a look-up has found, which is nothing if the entry's time is over at `now`: then it ends here.
+    #[inline(always)]
+    pub(crate) fn count_look_up(&mut self, found: Found, now: Tick) -> Found {
         match found {
-            Some((index, _)) if self.table.entries.at(index).deadline.is_due(Tick::at(self.now)) => {
+            Some((index, _)) if self.table.entries.at(index).deadline.is_due(now) => {
                 self.counters.missed += 1;
                 self.end(index, End::Expired);
                 None

@@ -207,6 +207,16 @@ impl Steering {
         (owner != self.own).then_some(owner)
     }
 
+    /// The same of a usual packet of this tuple, which any NIC hashes by its ports.
+    #[inline(always)]
+    pub(crate) fn elsewhere_of_usual<F: Frame>(&self, frame: &F, tuple: &Tuple) -> Option<ShardId> {
+        if self.is_single() || frame.handed().is_some() {
+            return None;
+        }
+        let owner = frame.rss_hash().map_or_else(|| self.owner(tuple), |hash| self.owner_of_hash(hash));
+        (owner != self.own).then_some(owner)
+    }
+
     /// A tuple one of whose ports is not chosen yet and stands at zero; `None` where its owner does not depend on that.
     #[inline]
     pub const fn base(&self, tuple: &Tuple) -> Option<Base> {

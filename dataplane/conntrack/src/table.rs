@@ -25,6 +25,9 @@ pub(crate) struct Key {
     pub(crate) candidate: u32,
 }
 
+/// What a look-up has found: an entry, and the direction in which the packet belongs to it.
+pub(crate) type Found = Option<(u32, Direction)>;
+
 /// The connections of a shard that are confirmed.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -101,14 +104,14 @@ impl Table {
     }
 
     /// What to look a tuple up by, without a candidate.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn key(&self, tuple: &Tuple) -> Key {
         Key { hash: self.index.hash(tuple, tuple.selector.invert()), candidate: NONE }
     }
 
     /// Finds the entry of a tuple without a candidate, be its time over or not.
     #[inline(never)]
-    pub(crate) fn search(&self, key: &Key, tuple: &Tuple) -> Option<(u32, Direction)> {
+    pub(crate) fn search(&self, key: &Key, tuple: &Tuple) -> Found {
         self.index.find(key.hash, |index| self.entries.direction(index, tuple))
     }
 

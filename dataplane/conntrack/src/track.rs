@@ -7,7 +7,7 @@ use crate::ids::{EntryId, ShardId};
 use crate::lifecycle::End;
 use crate::settings::Preset;
 use crate::shard::Shard;
-use crate::table::Key;
+use crate::table::{Found, Key};
 use crate::time::Tick;
 use crate::tracker::{self, Context, Update};
 use crate::tuple::Direction;
@@ -83,10 +83,10 @@ const fn unanswered(status: Status) -> State {
 }
 
 impl Shard {
-    /// Finds the connection of a packet and brings it up to date.
+    /// Brings the connection of a packet up to date, if one was found.
     #[inline(always)]
-    pub(crate) fn track(&mut self, key: &Key, packet: Packet<'_>, handed: Option<Handed>) -> Tracked {
-        let Some((index, direction)) = self.find(key, &packet.headers.tuple) else {
+    pub(crate) fn track(&mut self, found: Found, packet: Packet<'_>, handed: Option<Handed>) -> Tracked {
+        let Some((index, direction)) = found else {
             return self.elsewhere(packet, handed).unwrap_or(Tracked::first(None));
         };
         let entry = self.table.entries.at(index);
@@ -151,17 +151,17 @@ impl Shard {
             Update::Invalid(reason) => return Tracked::invalid(reason),
             Update::Reopen => return self.reopen(index, packet, handed),
         };
-        self.bring_up_to_date(index, packet, direction, tracker_state, timeout_ms);
+        self.bring_up_to_date(index, packet.headers.l3_len, direction, tracker_state, timeout_ms);
         belongs(Lookup::Table(index))
     }
 
-    /// Brings the entry of a packet that belongs to it up to date, whose tracker was in `tracker_state` before. Without a timeout
-    /// the packet is not counted.
+    /// Brings the entry of a packet of so many bytes that belongs to it up to date, whose tracker was in `tracker_state` before.
+    /// Without a timeout the packet is not counted.
     #[inline(always)]
     fn bring_up_to_date(
         &mut self,
         index: u32,
-        packet: Packet<'_>,
+        l3_len: u32,
         direction: Direction,
         tracker_state: u8,
         timeout_ms: Option<u32>,
@@ -170,10 +170,10 @@ impl Shard {
         // Directions come in no order that a branch could learn.
         let reply = direction == Direction::Reply;
         entry.status.insert(select_unpredictable(reply, Status::SEEN_REPLY, Status::default()));
-        if timeout_ms.is_some() && self.configuration.settings.accounting {
-            entry.counter(direction).add(packet.headers.l3_len);
+        if timeout_ms.is_some() {
+            self.account(index, direction, l3_len);
         }
-        if entry.state != tracker_state {
+        if self.table.entries.at(index).state != tracker_state {
             self.change_state(index, tracker_state, timeout_ms);
         }
         if let Some(timeout_ms) = timeout_ms {
@@ -192,8 +192,16 @@ impl Shard {
         tracker_state: u8,
         timeout_ms: u32,
     ) {
-        self.bring_up_to_date(index, packet, direction, tracker_state, Some(timeout_ms));
+        self.bring_up_to_date(index, packet.headers.l3_len, direction, tracker_state, Some(timeout_ms));
         self.touch(index);
+    }
+
+    /// Counts a packet of so many bytes for its entry, if packets are counted.
+    #[inline(always)]
+    pub(crate) fn account(&mut self, index: u32, direction: Direction, l3_len: u32) {
+        if self.configuration.settings.accounting {
+            self.table.entries.at_mut(index).counter(direction).add(l3_len);
+        }
     }
 
     /// Takes a SYN that belongs to the entry at `index`. It goes apart: where the look-up is written for all packets at one point,
@@ -211,7 +219,7 @@ impl Shard {
         let established = answered || direction == Direction::Reply;
         let status = self.table.entries.at(index).status;
         let state = if established { State::Established } else { unanswered(status) };
-        self.bring_up_to_date(index, packet, direction, tracker_state, timeout_ms);
+        self.bring_up_to_date(index, packet.headers.l3_len, direction, tracker_state, timeout_ms);
         Tracked { state, direction: Some(direction), invalid: None, lookup: Lookup::Syn(index) }
     }
 
@@ -240,7 +248,10 @@ impl Shard {
         let packet = Packet { headers: &headers, head: frame.head() };
         let tracked = match headers.kind {
             PacketKind::Error => self.relate(&key, packet, None),
-            PacketKind::Tracked => self.track(&key, packet, None),
+            PacketKind::Tracked => {
+                let found = self.find(&key, &headers.tuple);
+                self.track(found, packet, None)
+            }
             PacketKind::NotIp | PacketKind::Untracked | PacketKind::Fragment | PacketKind::Invalid(_) => {
                 return;
             }

@@ -140,6 +140,12 @@ impl Selector {
         Self(self.0 & !(0xffff << 32) | (dport as u64) << 32)
     }
 
+    /// The same of another family.
+    #[must_use]
+    pub(crate) const fn with_family(self, family: Family) -> Self {
+        Self(self.0 & !0xff | family as u64)
+    }
+
     /// The same of another protocol.
     #[must_use]
     pub const fn with_protocol(self, protocol: u8) -> Self {
@@ -153,7 +159,7 @@ impl Selector {
 
     /// The selector of the opposite direction: ports change places, an ICMP query type becomes the type
     /// of its answer.
-    #[inline]
+    #[inline(always)]
     pub fn invert(self) -> Self {
         let ports = (self.0 >> 32) as u32;
         let inverted = match self.protocol() {

@@ -107,6 +107,12 @@ pub enum RouteResult {
     Closed(Action),
 }
 
+/// The port at the other end of a wire.
+#[inline(always)]
+pub(crate) fn peer(peers: &[PortId; MAX_PORTS], port: PortId) -> PortId {
+    peers.get(usize::from(port.0)).copied().unwrap_or_default()
+}
+
 impl Forwarding {
     /// A wire between ports 0 and 1.
     pub const fn wire() -> Self {
@@ -115,12 +121,12 @@ impl Forwarding {
         Self::Wire { peers }
     }
 
-    /// Whether a frame concerns the box at all. On a wire every frame does.
+    /// Whether a frame whose IP header starts there concerns the box at all. On a wire every frame does.
     #[inline]
-    pub(crate) fn is_for_box<F: Frame>(&self, frame: &F, headers: &Headers, macs: &MacAddresses) -> bool {
+    pub(crate) fn is_for_box<F: Frame>(&self, frame: &F, l3_offset: u16, macs: &MacAddresses) -> bool {
         match self {
             Self::Wire { .. } => true,
-            Self::Routed(_) => route::is_for_box(frame, headers, macs),
+            Self::Routed(_) => route::is_for_box(frame, l3_offset, macs),
         }
     }
 
@@ -144,7 +150,7 @@ impl Forwarding {
     ) -> RouteResult {
         match self {
             Self::Wire { peers } => {
-                let peer = peers.get(usize::from(frame.port().0)).copied().unwrap_or_default();
+                let peer = peer(peers, frame.port());
                 match headers.kind {
                     PacketKind::NotIp => RouteResult::Closed(Action::Forward(peer)),
                     _ => RouteResult::Open(Egress::by(peer)),

@@ -17,10 +17,10 @@ use crate::wire::{self, bytes, dhcp, ethernet, field, ipv6};
 use std::net::IpAddr;
 
 /// Whether a frame was sent to the box or to all, and untagged: one of a VLAN that is an interface has lost its tag by now.
-pub(super) fn is_for_box<F: Frame>(frame: &F, headers: &Headers, macs: &MacAddresses) -> bool {
+pub(super) fn is_for_box<F: Frame>(frame: &F, l3_offset: u16, macs: &MacAddresses) -> bool {
     let Some(destination) = bytes::get(frame.head(), field::ethernet::DESTINATION) else { return false };
     let for_port = macs.of(frame.port()).is_none_or(|mac| mac == destination || is_group(&destination));
-    for_port && usize::from(headers.l3_offset) == ethernet::HEADER_BYTES
+    for_port && usize::from(l3_offset) == ethernet::HEADER_BYTES
 }
 
 /// Looks up the route of a packet: to `translated`, if its destination is.

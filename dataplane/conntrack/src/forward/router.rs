@@ -82,9 +82,8 @@ impl Router {
         self.table.get(family, destination)
     }
 
-    /// Fetches what the look-ups of a burst's routes read, where the packets are not translated.
-    pub(crate) fn prefetch<'a>(&self, burst: impl Iterator<Item = &'a Headers>) {
-        let destinations = burst.filter_map(|headers| Some((headers.family()?, headers.tuple.dst)));
+    /// Fetches what the look-ups of the routes to a burst's destinations read.
+    pub(crate) fn prefetch(&self, destinations: impl Iterator<Item = (Family, u128)>) {
         self.table.prefetch(destinations);
     }
 

@@ -95,13 +95,19 @@ impl Layout {
 /// Makes a packet of a connection one of tuple `to`.
 #[inline(never)]
 pub(crate) fn rewrite<F: Frame>(frame: &mut F, headers: &Headers, to: &Tuple) {
-    let changes = Changes::between(&headers.tuple, to);
-    let head = frame.head_mut();
-    write_addresses(head, usize::from(headers.l3_offset), to, changes.l3);
-    write_ports(head, usize::from(headers.l4_offset), to, changes.l4);
+    let offsets = [headers.l3_offset, headers.l4_offset].map(usize::from);
+    rewrite_at(frame.head_mut(), offsets, &headers.tuple, to);
     if headers.protocol == protocol::SCTP && headers.tuple.selector.ports() != to.selector.ports() {
         recompute_sctp_crc(frame, headers);
     }
+}
+
+/// Makes a packet of tuple `from`, whose IP and L4 header start there, one of tuple `to`, but for SCTP's checksum.
+#[inline(always)]
+pub(crate) fn rewrite_at(head: &mut [u8], [l3, l4]: [usize; 2], from: &Tuple, to: &Tuple) {
+    let changes = Changes::between(from, to);
+    write_addresses(head, l3, to, changes.l3);
+    write_ports(head, l4, to, changes.l4);
 }
 
 /// Writes the addresses of a tuple into the IP header at `offset`.

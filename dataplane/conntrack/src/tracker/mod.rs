@@ -147,6 +147,27 @@ pub fn is_in_flight(entry: &Entry, direction: Direction, quoted: &[u8]) -> bool 
     }
 }
 
+/// Judges what most further packets of an assured connection are, those of TCP or UDP that fit what was seen before, and
+/// gives the entry's new timeout in milliseconds. `None`, and nothing is changed, of one that takes [`update`]. `l4` is header
+/// and payload.
+#[inline(always)]
+pub(crate) fn follow(
+    context: Context<'_>,
+    protocol: u8,
+    l4: &[u8],
+    entry: &mut Entry,
+    direction: Direction,
+) -> Option<u32> {
+    match protocol {
+        protocol::TCP => tcp::follow(context.settings, l4, l4.len() as u32, entry, direction),
+        protocol::UDP => match udp::update(context, entry) {
+            Update::Refresh { timeout_ms } => Some(timeout_ms),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// Judges a further packet of `entry` that goes in `direction`.
 #[inline(always)]
 pub fn update(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direction: Direction) -> Update {

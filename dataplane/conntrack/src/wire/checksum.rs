@@ -16,37 +16,45 @@ pub struct Sum {
 impl Sum {
     /// Adds bytes behind those already added, as if all stood in one row.
     #[must_use]
-    #[inline]
     pub fn bytes(self, bytes: &[u8]) -> Self {
-        let (blocks, rest) = bytes.as_chunks::<16>();
-        let mut lanes = [0; 4];
-        for block in blocks {
-            let (words, _) = block.as_chunks();
-            for (lane, word) in lanes.iter_mut().zip(words) {
-                *lane += u64::from(u32::from_ne_bytes(*word));
-            }
+        self.row(bytes)
+    }
+
+    /// The same in place, for what most packets have.
+    #[inline(always)]
+    pub(super) fn row(self, bytes: &[u8]) -> Self {
+        let (blocks, rest) = bytes.as_chunks::<64>();
+        let mut sum = if blocks.is_empty() { 0 } else { Self::blocks(blocks) };
+        let (words, rest) = rest.as_chunks::<8>();
+        for word in words {
+            let carry;
+            (sum, carry) = sum.overflowing_add(u64::from_ne_bytes(*word));
+            sum += u64::from(carry);
         }
-        let mut sum = lanes.iter().sum::<u64>();
-        // What is left is twice, once and a part of a word at most: no loop.
-        let (pairs, rest) = rest.as_chunks::<8>();
-        if let Some(pair) = pairs.first() {
-            sum += Self::words(pair.as_chunks().0).total;
-        }
-        let (words, rest) = rest.as_chunks();
-        if let Some(word) = words.first() {
-            sum += u64::from(u32::from_ne_bytes(*word));
-        }
-        let last = match *rest {
-            [] => [0; 4],
-            [a] => [a, 0, 0, 0],
-            [a, b] => [a, b, 0, 0],
-            [a, b, c, ..] => [a, b, c, 0],
+        // Of the last eight bytes those that are left, with zeros behind them.
+        let last = match bytes.last_chunk::<8>() {
+            Some(last) => u64::from_le_bytes(*last) >> (56 - 8 * rest.len()) >> 8,
+            None => rest.iter().rev().fold(0, |last, byte| last << 8 | u64::from(*byte)),
         };
-        sum += u64::from(u32::from_ne_bytes(last));
+        let last = u64::from_ne_bytes(last.to_le_bytes());
+        let mut sum = (sum & 0xffff_ffff) + (sum >> 32) + (last & 0xffff_ffff) + (last >> 32);
         if self.odd {
             sum = u64::from(fold(sum).swap_bytes());
         }
         Self { total: self.total + sum, odd: self.odd ^ (bytes.len() % 2 == 1) }
+    }
+
+    /// The sum over long rows, of four words at once.
+    #[inline(never)]
+    fn blocks(blocks: &[[u8; 64]]) -> u64 {
+        let mut lanes = [0; 4];
+        for quarter in blocks.as_flattened().as_chunks::<16>().0 {
+            let (words, _) = quarter.as_chunks();
+            for (lane, word) in lanes.iter_mut().zip(words) {
+                *lane += u64::from(u32::from_ne_bytes(*word));
+            }
+        }
+        lanes.iter().sum()
     }
 
     /// The sum over whole words. A million of them do not overflow it.

@@ -46,6 +46,21 @@ pub(super) fn parse(bytes: &[u8], frame_len: usize, checksum: Checksum) -> Resul
     Ok(datagram(header, bytes, header_len, total_len))
 }
 
+/// The datagram's length in bytes, header included, if the header is good and plain: without options, and of no fragment.
+#[inline(always)]
+pub(super) fn plain(header: &[u8; HEADER_BYTES], checksum: Checksum) -> Option<usize> {
+    /// Version 4, and five words.
+    const PLAIN: u8 = 0x45;
+    let is_plain = header[field::ipv4::VERSION_AND_LENGTH] == PLAIN
+        && u16_at(header, field::ipv4::FLAGS_AND_OFFSET) & (MORE_FRAGMENTS | OFFSET) == 0;
+    let is_good = || match checksum {
+        Checksum::Good => true,
+        Checksum::Bad => false,
+        Checksum::Unknown => Sum::words(header.as_chunks().0).is_valid(),
+    };
+    (is_plain && is_good()).then(|| usize::from(u16_at(header, field::ipv4::TOTAL_LENGTH)))
+}
+
 /// Reads the header of a datagram that an ICMP error quotes. Routers on the way have changed it and quoted
 /// only its beginning, so that its version, lengths and checksum say nothing. `None` where it is cut off.
 pub(super) fn quoted(bytes: &[u8]) -> Option<Datagram<'_>> {

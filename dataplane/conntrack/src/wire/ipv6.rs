@@ -53,6 +53,14 @@ pub(super) fn parse(bytes: &[u8], frame_len: usize) -> Result<Datagram<'_>, Drop
     Ok(datagram)
 }
 
+/// The datagram's length in bytes, header included, if the header is good.
+#[inline(always)]
+pub(super) fn plain(header: &[u8; HEADER_BYTES]) -> Option<usize> {
+    let is_good =
+        header[field::ipv6::VERSION] >> 4 == 6 && !is_impossible(u128_at(header, field::ipv6::SOURCE));
+    is_good.then(|| HEADER_BYTES + usize::from(u16_at(header, field::ipv6::PAYLOAD_LENGTH)))
+}
+
 /// Reads the headers of a datagram that an ICMPv6 error quotes, of which only the beginning is there. `None`
 /// where the fixed header is cut off.
 pub(super) fn quoted(bytes: &[u8]) -> Option<Datagram<'_>> {

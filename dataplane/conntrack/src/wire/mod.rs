@@ -21,6 +21,7 @@ pub mod tcp;
 #[cfg(test)]
 mod tests;
 pub mod udp;
+pub(crate) mod usual;
 mod verify;
 
 pub use complete::complete_checksum;

@@ -66,7 +66,12 @@ impl<'a> Segment<'a> {
     /// no packet of [`crate::headers::PacketKind::Tracked`] is.
     #[inline]
     pub fn parse(packet: &Packet<'a>) -> Option<Self> {
-        let l4 = packet.l4();
+        Self::read(packet.l4(), packet.headers.l4_len)
+    }
+
+    /// The same of L4 header and payload, of which there are so many bytes, as far as they are in the first segment.
+    #[inline]
+    pub(crate) fn read(l4: &'a [u8], l4_len: u32) -> Option<Self> {
         let header: &[u8; HEADER_BYTES] = l4.first_chunk()?;
         let header_len = data_offset(header);
         let options = l4.get(HEADER_BYTES..header_len)?;
@@ -78,7 +83,7 @@ impl<'a> Segment<'a> {
             flags: Flags(header[field::tcp::FLAGS]),
             window: u16_at(header, field::tcp::WINDOW),
             header_len: header_len as u8,
-            payload_len: packet.headers.l4_len - header_len as u32,
+            payload_len: l4_len - header_len as u32,
             options,
         })
     }

@@ -123,7 +123,7 @@ impl TcpMemory {
 
     /// The numbers of a segment that goes in `direction`. Its SACK blocks are read only if the peer
     /// permitted any.
-    #[inline]
+    #[inline(always)]
     pub fn numbers(&self, segment: &Segment<'_>, direction: Direction) -> Numbers {
         let permitted = self.traits[direction.invert() as usize].contains(Traits::SACK);
         let sack = if permitted && segment.may_have_sack() {
@@ -143,13 +143,12 @@ impl TcpMemory {
     }
 
     /// Learns from an ACK if it fits a connection that both ends have been heard of; says whether.
-    #[inline]
+    #[inline(always)]
     pub fn follow(&mut self, segment: &Segment<'_>, direction: Direction) -> bool {
         let (own, peer) = (direction as usize, direction.invert() as usize);
-        let n = self.numbers(segment, direction);
+        let n = Numbers { flags: Flags::ACK, ..self.numbers(segment, direction) };
         let [sender, receiver] = [&self.sides[own], &self.sides[peer]];
-        let heard = sender.max_window != 0 && receiver.max_window != 0;
-        let fits = heard && n.fit(sender, receiver) == Fit::Fits;
+        let fits = sender.max_window != 0 && receiver.max_window != 0 && n.fits(sender, receiver);
         if fits {
             self.learn(&n, SegmentKind::Ack, direction);
         }
@@ -305,7 +304,7 @@ impl TcpMemory {
     }
 
     /// Counts how often the same ACK, with its data, has come.
-    #[inline]
+    #[inline(always)]
     fn count_retransmission(&mut self, n: &Numbers, direction: Direction) {
         // Directions come in no order that a branch could learn: all is compared.
         let again = (self.last.direction_bit() == direction as u8)

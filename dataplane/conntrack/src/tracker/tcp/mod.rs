@@ -136,7 +136,7 @@ pub fn may_follow(old: &Entry, new: &Entry) -> bool {
 /// Judges a further segment.
 #[inline]
 pub fn update(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry, direction: Direction) -> Update {
-    match in_stream(context.settings, &packet, entry, direction) {
+    match follow(context.settings, packet.l4(), packet.headers.l4_len, entry, direction) {
         Some(timeout_ms) => Update::Refresh { timeout_ms },
         None => by_the_rules(context, packet, entry, direction),
     }
@@ -151,11 +151,12 @@ pub fn is_in_flight(entry: &Entry, direction: Direction, quoted: &[u8]) -> bool 
 }
 
 /// The common case, and the rules' answer to it: data or an acknowledgement that fits an established
-/// connection. Returns the entry's new timeout in milliseconds; `None` leaves the segment to the rules.
-#[inline]
-fn in_stream(
+/// connection. Returns the entry's new timeout in milliseconds; `None` leaves the segment to the rules, and has changed nothing.
+#[inline(always)]
+pub(super) fn follow(
     settings: &Settings,
-    packet: &Packet<'_>,
+    l4: &[u8],
+    l4_len: u32,
     entry: &mut Entry,
     direction: Direction,
 ) -> Option<u32> {
@@ -164,7 +165,7 @@ fn in_stream(
     if entry.state != TcpState::Established as u8 || !is_assured || !settings.tcp.window_tracking {
         return None;
     }
-    let segment = Segment::parse(packet)?;
+    let segment = Segment::read(l4, l4_len)?;
     if !SegmentKind::is_plain_ack(segment.flags) {
         return None;
     }
@@ -343,7 +344,7 @@ fn cap_unreplied(timeout_ms: u32, state: TcpState, settings: &Settings) -> u32 {
 }
 
 /// How long an entry in `state` lives after a segment of `kind`.
-#[inline]
+#[inline(always)]
 fn timeout_ms(settings: &Settings, memory: &TcpMemory, state: TcpState, kind: SegmentKind) -> u32 {
     let timeouts = &settings.timeouts;
     let full = timeouts.tcp_ms[state as usize];

@@ -79,19 +79,35 @@ impl Numbers {
         self
     }
 
+    /// How far the segment is within the bound of each of the four conditions; beyond it, modulo 2^32, where the highest bit is
+    /// set.
+    #[inline(always)]
+    fn margins(&self, sender: &Side, receiver: &Side) -> [u32; 4] {
+        // I, upper bound of data: it begins in the receiver's window, or right behind it.
+        let in_window = sender.max_end.wrapping_sub(self.seq);
+        // II, lower bound of data: it ends within the last window that the receiver had.
+        let not_old = self.end.wrapping_sub(sender.end.wrapping_sub(receiver.max_window));
+        // III, upper bound of acknowledgements: only what was sent.
+        let was_sent = receiver.end.wrapping_sub(self.sack);
+        // IV, lower bound of acknowledgements: not older than a window.
+        let oldest_ack = receiver.end.wrapping_sub(sender.max_window.max(OLD_ACK_BYTES));
+        [in_window, not_old, was_sent, self.sack.wrapping_sub(oldest_ack)]
+    }
+
+    /// Whether all of them hold where both ends have been heard of.
+    #[inline(always)]
+    pub fn fits(&self, sender: &Side, receiver: &Side) -> bool {
+        let [in_window, not_old, was_sent, ack_not_old] = self.margins(sender, receiver);
+        (in_window | not_old | was_sent | ack_not_old).cast_signed() >= 0
+    }
+
     /// Checks the four conditions.
     #[inline]
     pub fn fit(&self, sender: &Side, receiver: &Side) -> Fit {
-        // I, upper bound of data: it begins in the receiver's window, or right behind it.
-        let in_window = !before(sender.max_end, self.seq);
-        // II, lower bound of data: it ends within the last window that the receiver had.
-        let not_old =
-            receiver.max_window == 0 || !before(self.end, sender.end.wrapping_sub(receiver.max_window));
-        // III, upper bound of acknowledgements: only what was sent.
-        let was_sent = !before(receiver.end, self.sack);
-        // IV, lower bound of acknowledgements: not older than a window.
-        let oldest_ack = receiver.end.wrapping_sub(sender.max_window.max(OLD_ACK_BYTES));
-        let ack_not_old = !before(self.sack, oldest_ack);
+        let margins = self.margins(sender, receiver);
+        let [in_window, not_old, was_sent, ack_not_old] = margins.map(|margin| margin.cast_signed() >= 0);
+        // Of one that has not been heard of, no window is known.
+        let not_old = not_old || receiver.max_window == 0;
 
         match (in_window, was_sent, not_old && ack_not_old) {
             (true, true, true) => Fit::Fits,

@@ -1,0 +1,160 @@
+//! The usual packet: TCP or UDP right behind a plain IP header, whole and in the first segment of an untagged frame.
+//!
+//! All that tracking reads of it stands at fixed places, so that little has to be kept: the rest is read where it is needed.
+
+use super::bytes::{get, u32_at, u128_at};
+use super::checksum::Sum;
+use super::{ethernet, field, ipv4, ipv6, tcp, udp};
+use crate::frame::{Checksum, Frame};
+use crate::headers::{Fragment, Headers, PacketKind};
+use crate::tuple::{Family, Selector, Tuple, protocol};
+
+/// Where the L4 header of a usual packet stands.
+const V4_L4: usize = ethernet::HEADER_BYTES + ipv4::HEADER_BYTES;
+const V6_L4: usize = ethernet::HEADER_BYTES + ipv6::HEADER_BYTES;
+
+/// What is kept of a usual packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usual {
+    /// Its tuple but for its addresses.
+    pub(crate) selector: Selector,
+    /// IP datagram in bytes, header included.
+    pub(crate) l3_len: u32,
+}
+
+impl Usual {
+    /// The family of the datagram in an untagged frame.
+    #[inline(always)]
+    pub(crate) fn family_of(head: &[u8]) -> Option<Family> {
+        match u16::from_be_bytes(get(head, field::ethernet::ETHERTYPE)?) {
+            ethernet::IPV4 => Some(Family::V4),
+            ethernet::IPV6 => Some(Family::V6),
+            _ => None,
+        }
+    }
+
+    /// Recognises a usual packet whose headers are good, in zone 0. `None` of any other one of this family.
+    #[inline(always)]
+    pub(crate) fn of<F: Frame>(family: Family, frame: &F) -> Option<Self> {
+        let head = frame.head();
+        if frame.reassembled().is_some() {
+            return None;
+        }
+        let (protocol, l3_len) = match family {
+            Family::V4 => {
+                let header = head.get(ethernet::HEADER_BYTES..)?.first_chunk()?;
+                (header[field::ipv4::PROTOCOL], ipv4::plain(header, frame.l3_checksum())?)
+            }
+            Family::V6 => {
+                let header = head.get(ethernet::HEADER_BYTES..)?.first_chunk()?;
+                (header[field::ipv6::NEXT_HEADER], ipv6::plain(header)?)
+            }
+        };
+        let l4 = head.get(l4_offset(family)..ethernet::HEADER_BYTES + l3_len)?;
+        let ports = match protocol {
+            protocol::TCP => tcp::ports(l4, l4.len()),
+            protocol::UDP => udp::ports(l4, l4.len()),
+            _ => return None,
+        };
+        let (sport, dport) = ports.ok()?;
+        Some(Self { selector: Selector::new(family, protocol, 0, sport, dport), l3_len: l3_len as u32 })
+    }
+
+    /// The same where its family is known, which is written once more, so that the compiler knows it, too.
+    #[inline(always)]
+    pub(crate) const fn of_family(self, family: Family) -> Self {
+        Self { selector: self.selector.with_family(family), ..self }
+    }
+
+    /// Its family.
+    #[inline(always)]
+    pub(crate) const fn family(&self) -> Family {
+        self.selector.family()
+    }
+
+    /// Its tuple, of a frame that has not been edited.
+    #[inline(always)]
+    pub(crate) fn tuple(&self, head: &[u8]) -> Tuple {
+        let addresses = match self.family() {
+            Family::V4 => head.first_chunk::<V4_L4>().map(|head| {
+                let at = |field: field::Field| ethernet::HEADER_BYTES + field.start..V4_L4;
+                (
+                    u128::from(u32_at(head, at(field::ipv4::SOURCE))),
+                    u128::from(u32_at(head, at(field::ipv4::DESTINATION))),
+                )
+            }),
+            Family::V6 => head.first_chunk::<V6_L4>().map(|head| {
+                let at = |field: field::Field| ethernet::HEADER_BYTES + field.start..V6_L4;
+                (u128_at(head, at(field::ipv6::SOURCE)), u128_at(head, at(field::ipv6::DESTINATION)))
+            }),
+        };
+        let (src, dst) = addresses.unwrap_or_default();
+        Tuple { src, dst, selector: self.selector }
+    }
+
+    /// Its L4 header and payload.
+    #[inline(always)]
+    pub(crate) fn l4<'a>(&self, head: &'a [u8]) -> &'a [u8] {
+        head.get(l4_offset(self.family())..ethernet::HEADER_BYTES + self.l3_len as usize).unwrap_or_default()
+    }
+
+    /// Where its L4 header stands in its frame.
+    #[inline(always)]
+    pub(crate) const fn l4_offset(&self) -> usize {
+        l4_offset(self.family())
+    }
+
+    /// Its headers, as [`parse`](super::parse) finds them, of a frame that has not been edited.
+    #[inline(always)]
+    pub(crate) fn headers(&self, head: &[u8]) -> Headers {
+        let (l4_offset, ttl) = match self.family() {
+            Family::V4 => (V4_L4, field::ipv4::TTL),
+            Family::V6 => (V6_L4, field::ipv6::HOP_LIMIT),
+        };
+        Headers {
+            tuple: self.tuple(head),
+            kind: PacketKind::Tracked,
+            l3_offset: ethernet::HEADER_BYTES as u16,
+            l4_offset: l4_offset as u16,
+            l3_len: self.l3_len,
+            l4_len: self.l3_len - (l4_offset - ethernet::HEADER_BYTES) as u32,
+            protocol: self.selector.protocol(),
+            ttl: head.get(ethernet::HEADER_BYTES + ttl).copied().unwrap_or_default(),
+            fragment: Fragment::Whole,
+        }
+    }
+
+    /// Whether its L4 checksum is good. False where that takes a closer look.
+    #[inline(always)]
+    pub(crate) fn is_undamaged<F: Frame>(&self, frame: &F) -> bool {
+        match frame.l4_checksum() {
+            Checksum::Good => return true,
+            Checksum::Bad => return false,
+            Checksum::Unknown => {}
+        }
+        let head = frame.head();
+        let protocol = self.selector.protocol();
+        let (addresses, l4) = match self.family() {
+            Family::V4 => (field::ipv4::ADDRESSES, V4_L4),
+            Family::V6 => (field::ipv6::ADDRESSES, V6_L4),
+        };
+        if protocol == protocol::UDP
+            && get(head, l4 + field::udp::CHECKSUM.start..l4 + udp::HEADER_BYTES) == Some([0; 2])
+        {
+            return true;
+        }
+        // The addresses, with which the pseudo header begins, stand right before the L4 header.
+        let end = ethernet::HEADER_BYTES + self.l3_len as usize;
+        let covered = head.get(ethernet::HEADER_BYTES + addresses.start..end).unwrap_or_default();
+        let l4_len = (end - l4) as u32;
+        Sum::words(&[l4_len.to_be_bytes(), [0, 0, 0, protocol]]).row(covered).is_valid()
+    }
+}
+
+#[inline(always)]
+const fn l4_offset(family: Family) -> usize {
+    match family {
+        Family::V4 => V4_L4,
+        Family::V6 => V6_L4,
+    }
+}
