@@ -22,8 +22,7 @@ pub use stream::{
 pub use teller::{Replicate, Teller};
 
 use crate::ids::ShardId;
-use std::error::Error;
-use std::fmt;
+use thiserror::Error;
 
 /// Whose connection a record tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,30 +54,21 @@ pub enum Installed {
 }
 
 /// Why a record was not installed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum NotInstalled {
     /// Another shard owns its original tuple.
+    #[error("another shard owns its original tuple")]
     Elsewhere,
     /// Packets of one of its tuples, or to its mapping, belong to another connection.
+    #[error("one of its tuples belongs to another connection")]
     Exists,
     /// It was translated to an address that this box no longer has.
+    #[error("the box has lost the address that it was translated to")]
     LostAddress,
     /// The table is full of connections that make no room, or the quota is used up.
+    #[error("the table is full")]
     Full,
     /// The owner of its reply tuple has too much to answer.
+    #[error("too many connections wait for another worker")]
     Busy,
 }
-
-impl fmt::Display for NotInstalled {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::Elsewhere => "another shard owns its original tuple",
-            Self::Exists => "one of its tuples belongs to another connection",
-            Self::LostAddress => "the box has lost the address that it was translated to",
-            Self::Full => "the table is full",
-            Self::Busy => "too many connections wait for another worker",
-        })
-    }
-}
-
-impl Error for NotInstalled {}

@@ -19,9 +19,8 @@ use crate::time::MAX_TIMEOUT;
 use crate::tracker;
 use crate::tuple::{Family, Selector, Tuple, address};
 use bitflags::bitflags;
-use std::error::Error;
-use std::fmt;
 use std::net::IpAddr;
+use thiserror::Error;
 use zerocopy::little_endian::{U16, U32, U128};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -116,39 +115,30 @@ impl RecordStatus {
 }
 
 /// Why a record is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum RecordError {
     /// It is shorter than a record is.
+    #[error("a record is cut off")]
     Short,
     /// Of a kind that this version does not know.
+    #[error("records of kind {0} are not known")]
     Kind(u8),
     /// Flags that there are not, or that its tuples contradict.
+    #[error("the flags {0:#x} of a record cannot be")]
     Flags(u8),
     /// Status bits that there are not, or that its tuples contradict.
+    #[error("the status {0:#x} of a record cannot be")]
     Status(u16),
     /// No packets have tuples like these.
+    #[error("no packets have the tuples of a record")]
     Tuples,
     /// Its protocol's tracker has no such state, or none that says this.
+    #[error("the protocol of a record has no state {0} like this")]
     State(u8),
     /// It would live longer than any connection, or not at all.
+    #[error("no connection has {0} ms to its end")]
     Timeout(u32),
 }
-
-impl fmt::Display for RecordError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Short => write!(out, "a record is cut off"),
-            Self::Kind(kind) => write!(out, "records of kind {kind} are not known"),
-            Self::Flags(flags) => write!(out, "the flags {flags:#x} of a record cannot be"),
-            Self::Status(status) => write!(out, "the status {status:#x} of a record cannot be"),
-            Self::Tuples => write!(out, "no packets have the tuples of a record"),
-            Self::State(state) => write!(out, "the protocol of a record has no state {state} like this"),
-            Self::Timeout(ms) => write!(out, "no connection has {ms} ms to its end"),
-        }
-    }
-}
-
-impl Error for RecordError {}
 
 /// A record as it lies in a stream entry, but for the addresses of IPv6.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]

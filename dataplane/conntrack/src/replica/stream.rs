@@ -9,8 +9,7 @@
 
 use super::record::{NARROW_BYTES, Record, RecordError};
 use crate::wire::checksum::Crc32c;
-use std::error::Error;
-use std::fmt;
+use thiserror::Error;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -77,30 +76,21 @@ impl EntryKind {
 }
 
 /// Why a stream entry is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum StreamError {
     /// It is cut off.
+    #[error("a stream entry is cut off")]
     Short,
     /// A later version than this one.
+    #[error("version {0} of stream entries is not known")]
     Version(u8),
     /// Its records are shorter than records are.
+    #[error("records have {NARROW_BYTES} bytes or more, not {0}")]
     RecordBytes(u8),
     /// It is damaged.
+    #[error("a stream entry is damaged: its CRC is wrong")]
     Crc,
 }
-
-impl fmt::Display for StreamError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Short => write!(out, "a stream entry is cut off"),
-            Self::Version(version) => write!(out, "version {version} of stream entries is not known"),
-            Self::RecordBytes(bytes) => write!(out, "records have {NARROW_BYTES} bytes or more, not {bytes}"),
-            Self::Crc => write!(out, "a stream entry is damaged: its CRC is wrong"),
-        }
-    }
-}
-
-impl Error for StreamError {}
 
 const VERSION: u8 = 1;
 
