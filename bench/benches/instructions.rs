@@ -64,14 +64,14 @@ fn process(mut driver: Driver) -> Driver {
 }
 
 #[library_benchmark(setup = open)]
-#[bench::plain(args = (PLAIN), config = at_most(668))]
-#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(668))]
-#[bench::routed(args = (PLAIN.with_topology(Topology::Routed)), config = at_most(1006))]
-#[bench::host_port(args = (PLAIN.with_topology(Topology::RoutedBesideHost)), config = at_most(1006))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(767))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(816))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(814))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(814))]
+#[bench::plain(args = (PLAIN), config = at_most(672))]
+#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(672))]
+#[bench::routed(args = (PLAIN.with_topology(Topology::Routed)), config = at_most(1016))]
+#[bench::host_port(args = (PLAIN.with_topology(Topology::RoutedBesideHost)), config = at_most(1016))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(771))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(820))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(818))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(819))]
 fn established(driver: Driver) -> Driver {
     process(driver)
 }
@@ -86,19 +86,19 @@ fn control(helpers: Helped) -> Driver {
 }
 
 #[library_benchmark(setup = control)]
-#[bench::plain(args = (Helped::Nobody), config = at_most(711))]
-#[bench::helped(args = (Helped::All), config = at_most(1649))]
+#[bench::plain(args = (Helped::Nobody), config = at_most(716))]
+#[bench::helped(args = (Helped::All), config = at_most(1645))]
 fn line(driver: Driver) -> Driver {
     process(driver)
 }
 
 #[library_benchmark(setup = empty)]
-#[bench::plain(args = (PLAIN), config = at_most(1791))]
-#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(1791))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(3031))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(3213))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(3241))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(3257))]
+#[bench::plain(args = (PLAIN), config = at_most(1797))]
+#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(1797))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(3034))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(3217))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(3246))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(3261))]
 fn new(driver: Driver) -> Driver {
     process(driver)
 }
