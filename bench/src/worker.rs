@@ -158,14 +158,7 @@ impl Bench {
         for device in devices {
             let (port, rx, tx) =
                 Port::start(Device::attach(&self.eal, device)?, &PortOptions::default(), &self.pool)?;
-            queues.push(OpenPort {
-                rx,
-                tx,
-                mac: port.info().mac,
-                hashes: port.hashes(),
-                partial_checksums: false,
-                vlan: None,
-            });
+            queues.push(OpenPort::of_port(&port, rx, tx));
             ports.push(port);
         }
         Ok((ports, queues))

@@ -227,14 +227,7 @@ fn open(eal: &Eal, interfaces: &[Interface], work: &Path) -> Result<OpenPorts, F
         let (rx, tx) = (input.path.display(), output(work, number));
         let arguments = format!("vdev:net_pcap{number},rx_pcap={rx},tx_pcap={}", tx.display());
         let (port, rx, tx) = Port::start(Device::attach(eal, &arguments)?, &PortOptions::default(), &pool)?;
-        open.push(OpenPort {
-            rx,
-            tx,
-            mac: port.info().mac,
-            hashes: port.hashes(),
-            partial_checksums: false,
-            vlan: None,
-        });
+        open.push(OpenPort::of_port(&port, rx, tx));
         ports.push(port);
     }
     Ok((ports, open, pool))

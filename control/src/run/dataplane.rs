@@ -247,14 +247,8 @@ fn start_ports(
         let (port, rx, tx) = Port::start(device, &options, &pool)
             .map_err(|error| RunError::Other(format!("interface {name}: {error}")))?;
         announce(&name, &port, &options, workers);
-        let open = OpenPort {
-            rx,
-            tx,
-            mac: port.info().mac,
-            hashes: port.hashes(),
-            partial_checksums: port.info().leaves_checksums(),
-            vlan: None,
-        };
+        let partial_checksums = port.info().leaves_checksums();
+        let open = OpenPort { partial_checksums, ..OpenPort::of_port(&port, rx, tx) };
         let PortOptions { rx_queues, tx_queues, .. } = options;
         let kind = PortKind::Device { port, rx_queues, tx_queues };
         started.insert(name.clone(), (NamedPort { name, kind, host: None }, open));

@@ -4,7 +4,7 @@
 //! have any number of receive queues. It may have fewer transmit queues than there are workers, too: a worker without
 //! one passes its packets to the holder of one over a ring.
 
-use dpdk::{Mbuf, RxQueue, TxQueue};
+use dpdk::{Mbuf, Port, RxQueue, TxQueue};
 use rtrb::RingBuffer;
 use sluice_conntrack::PortId;
 use sluice_conntrack::forward::MacAddress;
@@ -32,6 +32,12 @@ pub struct OpenPort {
 }
 
 impl OpenPort {
+    /// A port that was started, with its queues, whose hosts complete their checksums.
+    pub fn of_port(port: &Port, rx: Vec<RxQueue>, tx: Vec<TxQueue>) -> Self {
+        let (mac, hashes) = (port.info().mac, port.hashes());
+        Self { rx, tx, mac, hashes, partial_checksums: false, vlan: None }
+    }
+
     /// The interface of a VLAN. It has the link-layer address of its parent.
     pub const fn of_vlan(vlan: Vlan, mac: MacAddress) -> Self {
         Self {

@@ -103,14 +103,7 @@ fn a_helper_rewrites_text_that_lies_in_several_segments() {
             format!("rx_pcap={},tx_pcap={}", path(&format!("{side}.pcap")), path(&format!("{side}.out")));
         let device = Device::attach(&eal, &format!("vdev:net_pcap{number},{files}")).unwrap();
         let (port, rx, tx) = Port::start(device, &PortOptions::default(), &pool).unwrap();
-        open.push(OpenPort {
-            rx,
-            tx,
-            mac: port.info().mac,
-            hashes: port.hashes(),
-            partial_checksums: false,
-            vlan: None,
-        });
+        open.push(OpenPort::of_port(&port, rx, tx));
         ports.push(port);
     }
     let capacity = Capacity { entries: 1000, seed: [1; 4], pages: Pages::Ordinary };

@@ -71,14 +71,7 @@ fn a_worker_forwards_tracks_and_answers() {
     for arguments in &arguments {
         let device = Device::attach(&eal, arguments).unwrap();
         let (port, rx, tx) = Port::start(device, &PortOptions::default(), &pool).unwrap();
-        open.push(OpenPort {
-            rx,
-            tx,
-            mac: port.info().mac,
-            hashes: port.hashes(),
-            partial_checksums: false,
-            vlan: None,
-        });
+        open.push(OpenPort::of_port(&port, rx, tx));
         ports.push(port);
     }
     let capacity = Capacity { entries: 1000, seed: [1; 4], pages: Pages::Ordinary };
