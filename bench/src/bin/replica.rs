@@ -10,7 +10,7 @@ use serde_json::json;
 use sluice_bench::figures::median;
 use sluice_bench::huge_pages::HugePages;
 use sluice_bench::interrupt;
-use sluice_conntrack::ids::EntryId;
+use sluice_conntrack::ids::{EntryId, GroupId};
 use sluice_conntrack::nat::{Nat, NatRule, PortChoice, Range, Target};
 use sluice_conntrack::policy::{Match, Outcome, Policy};
 use sluice_conntrack::replica::{
@@ -82,7 +82,7 @@ fn shard(options: &Options, snat: bool, quota: u32) -> anyhow::Result<Shard> {
     }
     let capacity = Capacity { entries, seed: [1, 2, 3, 4], pages: Pages::Huge1G };
     let mut shard = Shard::new(capacity, configuration, Instant::default())?;
-    shard.set_quota(quota);
+    shard.set_quota(GroupId(0), quota);
     Ok(shard)
 }
 
@@ -131,7 +131,11 @@ fn main() -> anyhow::Result<()> {
             let mut second = shard(&options, snat, options.connections)?;
             let begin = Clock::now();
             for record in read {
-                second.install(&Installing { record, origin: Origin::Peer, is_delegated: false })?;
+                second.install(&Installing {
+                    record,
+                    origin: Origin::Peer(GroupId(0)),
+                    is_delegated: false,
+                })?;
             }
             install_ns.push(each_ns(begin, records.len()));
             ensure!(second.foreign() == options.connections, "{} were installed", second.foreign());

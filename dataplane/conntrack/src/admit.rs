@@ -3,7 +3,7 @@
 use crate::entry::Status;
 use crate::facts::Facts;
 use crate::forward::Egress;
-use crate::headers::Headers;
+use crate::headers::Packet;
 use crate::index::Hash;
 use crate::nat::Bound;
 use crate::settings::Preset;
@@ -22,7 +22,7 @@ impl Shard {
     pub(crate) fn admit(
         &mut self,
         key: &Key,
-        headers: &Headers,
+        packet: Packet<'_>,
         unconfirmed: &mut Unconfirmed,
         facts: &Facts,
         egress: &Egress,
@@ -36,13 +36,17 @@ impl Shard {
                 return verdict.refuse(self.no_room(DropReason::NatExhausted));
             }
             Bound::Elsewhere(shard) => {
-                let Some(handoff) = self.delegate(&headers.tuple, shard) else {
+                let Some(handoff) = self.delegate(&packet.headers.tuple, shard) else {
                     return verdict.refuse(hold_full);
                 };
                 self.make_way(unconfirmed);
                 *verdict = handoff;
                 return;
             }
+        }
+        if self.may_be_lost(packet) && unconfirmed.status().intersects(Status::TRANSLATED) {
+            let action = self.reset_lost();
+            return verdict.refuse(action);
         }
         let claims = self.exchange.needs_signpost(&unconfirmed.reply);
         if claims && !self.exchange.may_claim(&unconfirmed.reply) {

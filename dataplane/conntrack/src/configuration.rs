@@ -1,12 +1,14 @@
 //! The configuration of a box: everything that a reload replaces.
 
 use crate::forward::{Forwarding, MAX_PORTS, Router};
+use crate::groups::Groups;
 use crate::helpers::{HelperId, Helpers};
-use crate::ids::{PortId, Zone};
+use crate::ids::{GroupId, PortId, Zone};
 use crate::mss_clamp::MssClamp;
 use crate::nat::{CompiledRules, Nat, masquerades};
 use crate::policy::Policy;
 use crate::settings::{Settings, Timeouts};
+use crate::tuple::{Tuple, address};
 use std::net::IpAddr;
 
 /// Everything that a reload replaces. All shards of a box share it, so nothing is written into it once it is in force: what a
@@ -27,6 +29,8 @@ pub struct Configuration {
     pub mss_clamp: MssClamp,
     /// Which connections helpers read.
     pub helpers: Helpers,
+    /// The groups of addresses that another box may answer for instead.
+    pub groups: Groups,
     /// The zone of each port.
     pub zones: [Zone; MAX_PORTS],
 }
@@ -42,6 +46,7 @@ impl Configuration {
             renumbers: false,
             mss_clamp: MssClamp::default(),
             helpers: Helpers::default(),
+            groups: Groups::default(),
             zones: [0; MAX_PORTS],
         }
     }
@@ -50,6 +55,21 @@ impl Configuration {
     #[inline(always)]
     pub(crate) const fn zone_of(&self, PortId(port): PortId) -> Zone {
         self.zones[port as usize % MAX_PORTS]
+    }
+
+    /// The group of a connection: that of the addresses that it is translated to, or made to or from; else the first one with addresses
+    /// at the port that its client is behind. `None` for one of the box's own, and where there are no groups.
+    pub fn group_of(&self, tuples: &[Tuple; 2]) -> Option<GroupId> {
+        let Forwarding::Routed(router) = &self.forwarding else { return self.groups.all().first() };
+        if self.groups.all().is_empty() {
+            return None;
+        }
+        self.groups.of_addresses(tuples).or_else(|| {
+            let [original, _] = tuples;
+            let [client, server] = [original.src, original.dst].map(|it| address(original.family(), it));
+            let port = if router.is_own(server) { None } else { router.port_towards(client) };
+            self.groups.at_port(port?).first()
+        })
     }
 
     /// The same with NAT by these rules.

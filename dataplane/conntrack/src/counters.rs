@@ -192,6 +192,8 @@ counters! {
         answers: "sluice_answers_total",
         /// TCP resets and ICMP errors not written because the rate limit was reached.
         answers_withheld: "sluice_answers_withheld_total",
+        /// TCP segments of unknown connections that were answered by a reset, or were to be, soon after a takeover.
+        unknown_resets: "sluice_ha_unknown_resets_total",
         /// Datagrams that came in fragments and have become whole.
         reassembled: "sluice_fragments_reassembled_total",
         /// Fragments that are held until their datagram is whole or has been decided about.

@@ -44,6 +44,10 @@ pub struct StackId(pub u8);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardId(pub u16);
 
+/// A group: addresses that belong together, which one box of several answers for at a time ([`crate::groups`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId(pub u8);
+
 /// Names an entry for as long as it lives: a number that is used again later, and the generation that
 /// tells its users apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, FromZeros)]

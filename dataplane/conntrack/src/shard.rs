@@ -17,8 +17,9 @@ use crate::installation::Installation;
 use crate::listing::EntrySnapshot;
 use crate::log::Log;
 use crate::nat::{NatState, PortBlock, SPACES};
-use crate::replica::{Foreign, Teller};
+use crate::replica::{Adoption, Foreign, Teller};
 use crate::rule_counters::RuleCounters;
+use crate::standby::Takeovers;
 use crate::steer::Steering;
 use crate::table::Table;
 use crate::time::{Instant, Tick};
@@ -66,6 +67,9 @@ pub struct Shard {
     pub(crate) teller: Option<Box<Teller>>,
     /// Which connections were installed.
     pub(crate) foreign: Foreign,
+    /// The groups that the box has become active for of late, and their connections which are yet to become its own.
+    pub(crate) takeovers: Takeovers,
+    pub(crate) adoption: Adoption,
     /// What it keeps of the connections that helpers read.
     pub(crate) help: HelpTable,
     /// What it keeps of translations.
@@ -112,6 +116,8 @@ impl Shard {
             listener: None,
             teller: None,
             foreign: Foreign::new(capacity.entries)?,
+            takeovers: Takeovers::default(),
+            adoption: Adoption::default(),
             help: HelpTable::new(capacity.entries)?,
             expectations,
             nat: NatState::new(capacity.entries, capacity.seed, pools)?,
@@ -274,14 +280,16 @@ impl Shard {
     }
 
     /// Moves the clock and ends what has come to its time, at most `budget` steps of it: slots of the wheel and
-    /// entries on them. Looks at as many entries for those that a lost address or a bulk ends, and for old judgements. False when there is
+    /// entries on them. Looks at as many entries for those that a lost address or a bulk ends or a
+    /// takeover makes its own, and for old judgements. False when there is
     /// more to do.
     pub fn expire(&mut self, now: Instant, budget: u32) -> bool {
         self.advance(now);
         let swept = self.nat.sweep.is_none() || self.go_on_sweeping(budget);
         let forgotten = self.forgetting.is_none() || self.go_on_forgetting(budget);
         let faded = self.foreign.sweep.is_none() || self.go_on_fading(budget);
-        self.expire_until(self.now, budget) && swept && forgotten && faded
+        let adopted = self.adoption.is_done() || self.go_on_adopting(budget);
+        self.expire_until(self.now, budget) && swept && forgotten && faded && adopted
     }
 
     /// Ends what is due at `by`, at most `budget` steps of it. False when there is more to do.

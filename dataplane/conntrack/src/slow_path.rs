@@ -131,6 +131,9 @@ impl Shard {
     #[inline(always)]
     fn decide<F: Frame>(&mut self, frame: &mut F, parsed: &Parsed) -> Verdict {
         let headers = &parsed.headers;
+        if !self.standby().is_empty() && self.is_on_standby(frame, parsed) {
+            return Verdict::dropped(DropReason::Standby);
+        }
         let packet = Packet { headers, head: frame.head() };
         let tracked = match headers.kind {
             PacketKind::NotIp | PacketKind::Untracked => Tracked::without_entry(State::Untracked),
@@ -202,6 +205,10 @@ impl Shard {
     ) -> Verdict {
         let headers = &parsed.headers;
         let packet = Packet { headers, head: frame.head() };
+        if self.is_lost_outside(headers, packet) {
+            let action = self.reset_lost();
+            return self.verdict(tracked, action);
+        }
         let mut unconfirmed = Unconfirmed::new(headers.tuple, replaces);
         if let Err(reason) = self.open(packet, &mut unconfirmed) {
             return self.decide_untracked(frame, headers, &Tracked::invalid(reason));
@@ -251,7 +258,7 @@ impl Shard {
             RouteResult::Open(egress) => {
                 let (mut verdict, log) = self.judge_first(unconfirmed, headers, tracked, facts, &egress);
                 if verdict.drop_reason().is_none() {
-                    self.admit(&parsed.key, headers, unconfirmed, facts, &egress, &mut verdict);
+                    self.admit(&parsed.key, packet, unconfirmed, facts, &egress, &mut verdict);
                 }
                 self.record_first(&verdict, headers, unconfirmed, log, facts);
                 verdict

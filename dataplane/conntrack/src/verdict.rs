@@ -93,6 +93,11 @@ reasons! {
         NoRoute = "no-route",
         /// The next hop did not answer ARP or neighbour discovery.
         NoNeighbour = "no-neighbour",
+        /// Of a group that the box is on standby for (`ha`): another box is active.
+        Standby = "standby",
+        /// A TCP segment of a connection that nobody knows and that would be translated, soon after the box became active for its
+        /// group: its sender is told by a reset.
+        Takeover = "takeover",
         /// Addressed to the box itself, which offers nothing there.
         Local = "local",
         /// A rule of the policy, or its default, says drop.

@@ -3,6 +3,8 @@
 
 use crate::orders::Orders;
 use crate::shard::{END_OF_TIME, ROOM, Verified, check, configuration, packets, port};
+use sluice_conntrack::groups::Role;
+use sluice_conntrack::ids::GroupId;
 use sluice_conntrack::replica::{
     EntryKind, Follower, Header, Installed, Installing, Origin, Record, Replicate, Teller, decode, encode,
 };
@@ -15,6 +17,9 @@ const PACKET: u8 = 0x80;
 const WAIT: u8 = 0xc0;
 const BULK: u8 = 0xd0;
 const ACTIVE: u8 = 0xe0;
+
+/// What peers tell of.
+const GROUP: GroupId = GroupId(0);
 
 /// Bytes that a record by itself has at most.
 const RECORD_BYTES: usize = 128;
@@ -44,7 +49,7 @@ pub fn play(bytes: &[u8]) {
                 let (slot, rest) = orders.0.split_at(orders.0.len().min(RECORD_BYTES));
                 orders.0 = rest;
                 if let Ok(record) = Record::read(slot) {
-                    it.install(record, if order & 1 == 0 { Origin::Peer } else { Origin::Own });
+                    it.install(record, if order & 1 == 0 { Origin::Peer(GROUP) } else { Origin::Own });
                 }
             }
             PACKET..WAIT => {
@@ -61,9 +66,11 @@ pub fn play(bytes: &[u8]) {
                     shard.expire(now, u32::from(order));
                 }
             }
-            BULK..ACTIVE if order & 1 == 0 => it.shards.iter_mut().for_each(Shard::begin_bulk),
-            BULK..ACTIVE => it.shards.iter_mut().for_each(Shard::end_bulk),
-            ACTIVE.. => it.shards.iter_mut().for_each(|shard| shard.set_active(order & 1 == 0)),
+            BULK..ACTIVE if order & 1 == 0 => it.shards.iter_mut().for_each(|shard| shard.begin_bulk(GROUP)),
+            BULK..ACTIVE => it.shards.iter_mut().for_each(|shard| shard.end_bulk(GROUP)),
+            ACTIVE.. => it.shards.iter_mut().for_each(|shard| {
+                shard.set_role(GROUP, if order & 1 == 0 { Role::Active } else { Role::Standby })
+            }),
         }
         it.exchange();
         it.tell();
@@ -88,7 +95,7 @@ impl Middlebox {
             let steering = Steering::new(ShardId(own), shards).expect("few shards");
             let shard = Shard::new(capacity, configuration(choice), now).expect("memory");
             let mut shard = shard.with_steering(steering).expect("memory");
-            shard.set_quota(ROOM / 4);
+            shard.set_quota(GROUP, ROOM / 4);
             shard.tell_by(Some(Box::new(Teller::new(Replicate::All, ROOM).expect("memory"))));
             shard
         };
@@ -100,11 +107,11 @@ impl Middlebox {
         let Ok((header, records, _)) = decode(entry) else { return };
         self.follower.follow(&header);
         match header.kind {
-            EntryKind::BulkBegin => self.shards.iter_mut().for_each(Shard::begin_bulk),
-            EntryKind::BulkEnd => self.shards.iter_mut().for_each(Shard::end_bulk),
+            EntryKind::BulkBegin => self.shards.iter_mut().for_each(|shard| shard.begin_bulk(GROUP)),
+            EntryKind::BulkEnd => self.shards.iter_mut().for_each(|shard| shard.end_bulk(GROUP)),
             _ => {}
         }
-        records.flatten().for_each(|record| self.install(record, Origin::Peer));
+        records.flatten().for_each(|record| self.install(record, Origin::Peer(GROUP)));
     }
 
     fn install(&mut self, record: Record, origin: Origin) {

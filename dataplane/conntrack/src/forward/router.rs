@@ -93,6 +93,14 @@ impl Router {
         entry.and_then(Result::ok).map_or(Vec::new(), |next_hops| self.hops(&next_hops).to_vec())
     }
 
+    /// The port by which packets to an address leave, the first of those that there are; `None` where it is the box's own, or has no
+    /// route.
+    pub(crate) fn port_towards(&self, address: IpAddr) -> Option<PortId> {
+        let next_hops = self.entry(Family::of(address), crate::tuple::number(address))?.as_ref().ok()?;
+        let via = self.hops(next_hops).first()?;
+        (!via.port.is_local()).then_some(via.port)
+    }
+
     /// The next hops of a route.
     pub(super) fn hops<'a>(&'a self, next_hops: &'a NextHops) -> &'a [Via] {
         self.table.destinations.hops(next_hops)

@@ -5,7 +5,7 @@
 use super::record::{Connection, Record, RecordStatus};
 use super::teller::Teller;
 use crate::entry::Status;
-use crate::ids::EntryId;
+use crate::ids::{EntryId, GroupId};
 use crate::nat::outside;
 use crate::shard::{LISTED_SLOTS, Shard};
 use crate::time::Tick;
@@ -82,9 +82,10 @@ impl Shard {
         next
     }
 
-    /// Whether an entry is one of a peer's.
-    pub(crate) fn is_foreign(&self, index: u32) -> bool {
-        self.table.entries.at(index).status.contains(Status::INSTALLED) && self.foreign.has(index)
+    /// The group that a peer told of an entry for, unless that is this box's own by now.
+    pub(crate) fn told_for(&self, index: u32) -> Option<GroupId> {
+        let is_installed = self.table.entries.at(index).status.contains(Status::INSTALLED);
+        if is_installed { self.foreign.group_of(index) } else { None }
     }
 
     /// What is told of an entry. Nothing where its time is over, where a helper has moved its numbers, which are not told, and of a call,

@@ -6,8 +6,9 @@
 use super::record::{Connection, Record, RecordStatus};
 use super::{Installed, Installing, NotInstalled, Origin};
 use crate::entry::{Entry, Status};
+use crate::groups::{GroupSet, Role};
 use crate::headers::Packet;
-use crate::ids::{EntryId, ShardId};
+use crate::ids::{EntryId, GroupId, ShardId};
 use crate::lifecycle::End;
 use crate::nat::{Filtering, inside, outside};
 use crate::shard::Shard;
@@ -17,29 +18,24 @@ use crate::tuple::{Direction, Tuple, protocol};
 use crate::unconfirmed::Unconfirmed;
 
 impl Shard {
-    /// How many connections of peers there may be, which those of this box leave room for.
-    pub const fn set_quota(&mut self, quota: u32) {
-        self.foreign.set_quota(quota);
+    /// How many connections of a group there may be while it is on standby, which those of this box leave room for.
+    pub fn set_quota(&mut self, group: GroupId, quota: u32) {
+        self.foreign.set_quota(group, quota);
     }
 
-    /// How many connections of peers there are.
+    /// How many connections peers have told of, of groups that are on standby.
     pub const fn foreign(&self) -> u32 {
         self.foreign.len()
     }
 
-    /// Whether this box goes on with the connections of peers: then each becomes its own with its next packet, whatever the table holds.
-    pub const fn set_active(&mut self, is_active: bool) {
-        self.foreign.is_active = is_active;
-    }
-
-    /// A peer begins to tell of all its connections.
-    pub const fn begin_bulk(&mut self) {
-        self.foreign.begin_bulk();
+    /// A peer begins to tell of all connections of a group.
+    pub fn begin_bulk(&mut self, group: GroupId) {
+        self.foreign.begin_bulk(group);
     }
 
     /// It has come to the end: connections of which it has not told are gone, and end as [`Self::expire`] comes to them.
-    pub const fn end_bulk(&mut self) {
-        self.foreign.sweep = Some(0);
+    pub const fn end_bulk(&mut self, group: GroupId) {
+        self.foreign.end_bulk(group);
     }
 
     /// Does what a record says.
@@ -47,7 +43,11 @@ impl Shard {
     /// # Errors
     /// Why its connection cannot be here.
     pub fn install(&mut self, it: &Installing) -> Result<Installed, NotInstalled> {
-        let [original, _] = it.record.tuples();
+        let tuples = it.record.tuples();
+        let [original, _] = tuples;
+        if let Origin::Peer(group) = it.origin {
+            self.may_tell(group, &tuples)?;
+        }
         let own = self.steering().own();
         if !it.is_delegated && self.steering().owner(&original) != own {
             return Err(NotInstalled::Elsewhere);
@@ -67,6 +67,17 @@ impl Shard {
                 }
                 installed.map(|_| Installed::Here)
             }
+        }
+    }
+
+    /// Whether a peer may tell of a connection of a group.
+    fn may_tell(&self, group: GroupId, tuples: &[Tuple; 2]) -> Result<(), NotInstalled> {
+        if self.role(group) == Role::Active {
+            return Err(NotInstalled::Active);
+        }
+        match self.configuration.groups.of_addresses(tuples) {
+            Some(other) if other != group => Err(NotInstalled::OtherGroup),
+            _ => Ok(()),
         }
     }
 
@@ -114,19 +125,19 @@ impl Shard {
     /// Whether a connection is in the table anew; false where it has been there.
     fn install_state(&mut self, connection: &Connection, it: &Installing) -> Result<bool, NotInstalled> {
         let Connection { original, reply, .. } = connection;
-        if it.origin == Origin::Peer
+        if let Origin::Peer(group) = it.origin
             && let Some(index) = self.entry_of(original)
             && self.is_foreign(index)
             && self.table.entries.tuples(index) == [*original, *reply]
         {
-            self.update_foreign(index, connection);
+            self.update_foreign(index, group, connection);
             return Ok(false);
         }
         for tuple in [original, reply] {
             self.make_way_for_record(tuple, it.origin)?;
         }
-        let is_foreign = it.origin == Origin::Peer;
-        if is_foreign && self.foreign.len() >= self.foreign.quota() {
+        let group = it.origin.group();
+        if group.is_some_and(|group| !self.foreign.has_room(group)) {
             return Err(NotInstalled::Full);
         }
         let claims = self.exchange.needs_signpost(reply);
@@ -136,10 +147,10 @@ impl Shard {
         let mut unconfirmed = self.unconfirmed_of(connection, it)?;
         let key = self.table.key(original);
         let index = self.confirm(&key, &mut unconfirmed).ok_or(NotInstalled::Full)?;
-        self.foreign.note(index, is_foreign);
+        self.foreign.note(index, group);
         let born_s = (self.now.as_secs() as u32).wrapping_sub(connection.age_s);
         self.table.entries.set_born(index, born_s);
-        if !is_foreign && self.has_lost_address(index) {
+        if group.is_none() && self.has_lost_address(index) {
             self.end(index, End::Deleted);
             return Err(NotInstalled::LostAddress);
         }
@@ -152,7 +163,7 @@ impl Shard {
     /// Ends a peer's connection that has a tuple of one that is told of now: the newer one is right.
     fn make_way_for_record(&mut self, tuple: &Tuple, origin: Origin) -> Result<(), NotInstalled> {
         match self.entry_of(tuple) {
-            Some(index) if origin == Origin::Peer && self.is_foreign(index) => {
+            Some(index) if origin.group().is_some() && self.is_foreign(index) => {
                 self.end(index, End::Deleted);
                 Ok(())
             }
@@ -167,7 +178,7 @@ impl Shard {
         let Connection { original, reply, status, .. } = connection;
         let mut unconfirmed = Unconfirmed::new(*original, None);
         unconfirmed.delegated = it.is_delegated;
-        unconfirmed.is_foreign = it.origin == Origin::Peer;
+        unconfirmed.is_foreign = it.origin.group().is_some();
         unconfirmed.masqueraded = status.contains(RecordStatus::MASQUERADED);
         if *reply != original.invert() {
             unconfirmed.commit(reply, self.table.key(reply).hash);
@@ -197,25 +208,28 @@ impl Shard {
         tracker::begin_told(context, entry, &connection.tracker, age_ms);
     }
 
-    /// Brings a peer's connection up to date.
-    fn update_foreign(&mut self, index: u32, connection: &Connection) {
+    /// Brings a peer's connection up to date, or one that was this box's own before its group was on standby.
+    fn update_foreign(&mut self, index: u32, group: GroupId, connection: &Connection) {
         let now = Tick::at(self.now);
         let mut entry = *self.table.entries.at(index);
         let from = entry.state;
         entry.tracker.clear();
         self.begin_told(&mut entry, connection);
         let told = connection.status.status().intersection(Status::SEEN_REPLY.union(Status::ASSURED));
-        entry.status.insert(told);
+        entry.status.insert(told.union(Status::INSTALLED));
         (entry.state, entry.mark) = (connection.state, connection.mark);
+        match self.told_for(index) {
+            Some(_) => self.foreign.paint(index),
+            None => self.foreign.note(index, Some(group)),
+        }
         *self.table.entries.at_mut(index) = entry;
         self.table.change_state(index, from);
-        self.refresh(index, now.after_ms(lifetime_ms(connection.remaining_ms, Origin::Peer)));
-        self.foreign.paint(index);
+        self.refresh(index, now.after_ms(lifetime_ms(connection.remaining_ms, Origin::Peer(group))));
         self.tell_update(index);
     }
 
-    /// A packet of a connection that was installed has come: if this box goes on with those of peers, it is its own from now on, and its
-    /// windows count when enough has fitted them.
+    /// A packet of a connection that was installed has come: it is this box's own from now on, and its windows count when enough has fitted
+    /// them.
     pub(crate) fn settle(&mut self, id: EntryId, packet: Packet<'_>, direction: Direction) {
         let index = id.index;
         let Some(entry) = self.table.entries.get(id).filter(|it| it.status.contains(Status::INSTALLED))
@@ -226,12 +240,11 @@ impl Shard {
             entry.protocol() == protocol::TCP && self.configuration.settings.tcp.window_tracking;
         let fits = has_windows && tcp::fits(entry, packet, direction);
         let is_known = !has_windows || fits && self.foreign.has_fitted(index, direction as usize);
-        if self.foreign.has(index) {
-            if !self.foreign.is_active {
-                return;
-            }
-            self.foreign.forget(index);
-            self.touch(index);
+        match self.told_for(index) {
+            // What comes of it here is the box's own message.
+            Some(_) if self.is_foreign(index) => return,
+            Some(_) => self.adopt(index),
+            None => {}
         }
         if is_known {
             let entry = self.table.entries.at_mut(index);
@@ -242,20 +255,41 @@ impl Shard {
         }
     }
 
+    /// Whether an entry is a peer's, and the latest bulk of its group has not told of it.
+    fn has_faded(&self, index: u32) -> bool {
+        let group = || {
+            let tuples = self.table.entries.tuples(index);
+            self.told_for(index).or_else(|| self.configuration.group_of(&tuples))
+        };
+        self.is_foreign(index)
+            && group().is_some_and(|group| self.foreign.fading.contains(group))
+            && !(self.told_for(index).is_some() && self.foreign.is_fresh(index))
+    }
+
     /// Goes on with ending peers' connections that the last bulk did not tell of, at most `budget` slots. False when there is more to do.
     pub(crate) fn go_on_fading(&mut self, budget: u32) -> bool {
         for _ in 0..budget {
             let next = self.foreign.sweep.and_then(|index| self.table.entries.next_index(index));
             self.foreign.sweep = next.map(|index| index + 1);
-            let Some(index) = next else { return true };
-            if self.table.entries.at(index).is_used()
-                && self.is_foreign(index)
-                && self.foreign.is_faded(index)
-            {
+            let Some(index) = next else {
+                self.foreign.fading = GroupSet::default();
+                return true;
+            };
+            if self.table.entries.at(index).is_used() && self.has_faded(index) {
                 self.end(index, End::Deleted);
             }
         }
         self.foreign.sweep.is_none()
+    }
+}
+
+impl Origin {
+    /// The group that a peer tells of it for, if one does.
+    const fn group(self) -> Option<GroupId> {
+        match self {
+            Self::Own => None,
+            Self::Peer(group) => Some(group),
+        }
     }
 }
 
@@ -264,7 +298,7 @@ impl Shard {
 fn lifetime_ms(remaining_ms: u32, origin: Origin) -> u32 {
     let times = match origin {
         Origin::Own => 1,
-        Origin::Peer => 2,
+        Origin::Peer(_) => 2,
     };
     remaining_ms.saturating_mul(times).min(MAX_TIMEOUT.as_millis() as u32)
 }

@@ -7,6 +7,7 @@
 //! ([`Shard::export`](crate::Shard::export)). One that is to go on with connections installs their records
 //! ([`Shard::install`](crate::Shard::install)).
 
+mod adopt;
 mod export;
 mod foreign;
 mod install;
@@ -14,6 +15,7 @@ mod record;
 mod stream;
 mod teller;
 
+pub(crate) use adopt::Adoption;
 pub(crate) use foreign::Foreign;
 pub use record::{Connection, Record, RecordError, RecordStatus};
 pub use stream::{
@@ -21,7 +23,7 @@ pub use stream::{
 };
 pub use teller::{Replicate, Teller};
 
-use crate::ids::ShardId;
+use crate::ids::{GroupId, ShardId};
 use thiserror::Error;
 
 /// Whose connection a record tells of.
@@ -29,8 +31,8 @@ use thiserror::Error;
 pub enum Origin {
     /// This box's own, as it was before.
     Own,
-    /// A peer's, which has it: it is foreign here.
-    Peer,
+    /// That of a peer, which is active for this group: it is foreign here.
+    Peer(GroupId),
 }
 
 /// A record on its way into the table.
@@ -59,6 +61,12 @@ pub enum NotInstalled {
     /// Another shard owns its original tuple.
     #[error("another shard owns its original tuple")]
     Elsewhere,
+    /// This box is active for its group: nobody else tells of it any more.
+    #[error("this box is active for its group")]
+    Active,
+    /// It is translated to an address of another group.
+    #[error("it is translated to an address of another group")]
+    OtherGroup,
     /// Packets of one of its tuples, or to its mapping, belong to another connection.
     #[error("one of its tuples belongs to another connection")]
     Exists,

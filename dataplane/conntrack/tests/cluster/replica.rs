@@ -5,6 +5,8 @@ use crate::common::*;
 use crate::{GAMERS, PUBLIC, answer, nat, numbered, seen};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use sluice_conntrack::groups::Role;
+use sluice_conntrack::ids::GroupId;
 use sluice_conntrack::nat::PortBlock;
 use sluice_conntrack::replica::{
     Connection, Installed, Installing, NotInstalled, Origin, Record, RecordStatus, Replicate, Teller,
@@ -15,6 +17,10 @@ use std::collections::HashSet;
 
 const ENTRIES: u32 = 2048;
 const CONNECTIONS: u32 = 300;
+
+/// What peers tell of.
+const GROUP: GroupId = GroupId(0);
+const PEER: Origin = Origin::Peer(GROUP);
 
 /// What a connection has that uses no mapping.
 const PLAIN: RecordStatus = RecordStatus::SEEN_REPLY
@@ -87,20 +93,19 @@ fn install(cluster: &mut Cluster, record: Record, origin: Origin) -> Result<(), 
 #[test]
 fn connections_go_on_by_any_number_of_workers() {
     for (from, to) in [(1, 1), (1, 3), (2, 2), (3, 1), (3, 4)] {
-        for origin in [Origin::Own, Origin::Peer] {
+        for origin in [Origin::Own, PEER] {
             let (mut first_box, mut second) = (cluster(from, 1), cluster(to, 2));
             for own in 0..usize::from(from) {
                 let teller = Teller::new(Replicate::All, ENTRIES).unwrap();
                 first_box.shard_mut(own).tell_by(Some(Box::new(teller)));
             }
             for own in 0..usize::from(to) {
-                second.shard_mut(own).set_quota(ENTRIES / 2);
-                second.shard_mut(own).set_active(true);
+                second.shard_mut(own).set_quota(GROUP, ENTRIES / 2);
             }
             let answers = begin(&mut first_box);
             let records = told(&mut first_box, from);
             // Told twice, as by a refresh or a bulk.
-            for round in 0..if origin == Origin::Peer { 2 } else { 1 } {
+            for round in 0..if origin == PEER { 2 } else { 1 } {
                 for record in &records {
                     let done = install(&mut second, *record, origin);
                     assert_eq!(done, Ok(()), "{round} {record:?}");
@@ -108,6 +113,9 @@ fn connections_go_on_by_any_number_of_workers() {
                 settle(&mut second);
                 second.check();
                 assert_eq!(second.shards().map(Shard::len).sum::<u32>(), records.len() as u32);
+            }
+            for own in 0..usize::from(to) {
+                second.shard_mut(own).set_role(GROUP, Role::Active);
             }
             for [back, became] in &answers {
                 second.receive(back.0, back.1.clone());
@@ -135,16 +143,16 @@ fn what_a_peer_ends_is_gone_from_all_workers() {
             let teller = Teller::new(Replicate::All, ENTRIES).unwrap();
             first.shard_mut(own).tell_by(Some(Box::new(teller)));
         }
-        (0..usize::from(to)).for_each(|own| second.shard_mut(own).set_quota(ENTRIES / 2));
+        (0..usize::from(to)).for_each(|own| second.shard_mut(own).set_quota(GROUP, ENTRIES / 2));
         begin(&mut first);
         for record in told(&mut first, from) {
-            install(&mut second, record, Origin::Peer).unwrap();
+            install(&mut second, record, PEER).unwrap();
         }
         settle(&mut second);
         first.delete_everywhere(|_| true);
         settle(&mut first);
         for record in told(&mut first, from) {
-            install(&mut second, record, Origin::Peer).unwrap();
+            install(&mut second, record, PEER).unwrap();
         }
         settle(&mut second);
         assert_eq!(
@@ -177,7 +185,7 @@ fn who_is_refused_its_answers_leaves_no_signpost() {
     let (mut first, mut second) = (cluster(2, 5), cluster(2, 6));
     for own in 0..2 {
         first.shard_mut(own).tell_by(Some(Box::new(Teller::new(Replicate::All, ENTRIES).unwrap())));
-        second.shard_mut(own).set_quota(ENTRIES / 2);
+        second.shard_mut(own).set_quota(GROUP, ENTRIES / 2);
     }
     begin(&mut first);
     // Connections of the second box's own stand in the way of some, on whatever shard.
@@ -191,7 +199,7 @@ fn who_is_refused_its_answers_leaves_no_signpost() {
     }
     settle(&mut second);
     for record in records {
-        let _ = install(&mut second, record, Origin::Peer);
+        let _ = install(&mut second, record, PEER);
     }
     settle(&mut second);
     second.check();

@@ -8,6 +8,8 @@ use super::*;
 use shuttle::sync::mpsc::RecvError;
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::exchange::Message;
+use sluice_conntrack::groups::Role;
+use sluice_conntrack::ids::GroupId;
 use sluice_conntrack::replica::{
     Connection, EntryKind, Followed, Follower, Header, Installed, Installing, Origin, Record, Replicate,
     Teller, decode, encode,
@@ -88,6 +90,9 @@ enum Told {
     Stop,
 }
 
+/// What the first box tells of.
+const GROUP: GroupId = GroupId(0);
+
 /// A shard, and how it speaks with the other one.
 struct Node {
     shard: Shard,
@@ -121,13 +126,13 @@ impl Node {
                 let _ = self.stream.send(Told::Page(self.page()));
             }
             Parcel::Install(record) => {
-                let installing = Installing { record, origin: Origin::Peer, is_delegated: false };
+                let installing = Installing { record, origin: Origin::Peer(GROUP), is_delegated: false };
                 let done = self.shard.install(&installing);
                 assert!(!matches!(done, Ok(Installed::Delegated(_))) || matches!(record, Record::End(_)));
             }
-            Parcel::BulkBegin => self.shard.begin_bulk(),
+            Parcel::BulkBegin => self.shard.begin_bulk(GROUP),
             Parcel::BulkEnd => {
-                self.shard.end_bulk();
+                self.shard.end_bulk(GROUP);
                 while !self.shard.expire(Instant::default(), u32::MAX) {}
             }
             Parcel::Stop => {}
@@ -252,7 +257,7 @@ fn make_box(stream: &Sender<Told>, tells: bool) -> Parts {
         let shard = Shard::new(capacity, configuration(settings, accept_all()), Instant::default()).unwrap();
         let shard = shard.with_steering(Steering::new(ShardId(own), SHARDS).unwrap()).unwrap();
         let mut shard = shard.with_claims(Arc::clone(&claims)).unwrap();
-        shard.set_quota(ENTRIES / 2);
+        shard.set_quota(GROUP, ENTRIES / 2);
         if tells {
             shard.tell_by(Some(Box::new(Teller::new(Replicate::Assured, ENTRIES).unwrap())));
         }
@@ -339,7 +344,7 @@ fn another_box_comes_to_have_what_the_first_one_has() {
             standby.iter_mut().for_each(|node| node.take(Parcel::BulkEnd));
             settle(&mut standby);
         }
-        standby.iter_mut().for_each(|node| node.shard.set_active(true));
+        standby.iter_mut().for_each(|node| node.shard.set_role(GROUP, Role::Active));
         assert_eq!(connections(&standby), connections(&active));
         let signposts = |nodes: &[Node]| nodes.iter().map(|node| node.shard.signposts()).sum::<u32>();
         assert_eq!(signposts(&standby), signposts(&active));

@@ -6,11 +6,12 @@ mod common;
 mod golden;
 mod installed;
 mod records;
+mod roles;
 mod talk;
 mod told;
 
 use common::*;
-use sluice_conntrack::replica::{Connection, RecordStatus};
+use sluice_conntrack::replica::{Connection, Origin, RecordStatus};
 use sluice_conntrack::tuple::protocol;
 use sluice_conntrack::{Tuple, ids::EntryId};
 
@@ -18,6 +19,11 @@ use sluice_conntrack::{Tuple, ids::EntryId};
 fn udp() -> Connection {
     let original = Tuple::new([10, 0, 0, 6].into(), [198, 51, 100, 53].into(), protocol::UDP, 4000, 53);
     of(original)
+}
+
+/// The same from a port of another client.
+fn udp_from(client: [u8; 4], port: u16) -> Connection {
+    of(Tuple::new(client.into(), [198, 51, 100, 2].into(), protocol::UDP, port, 53))
 }
 
 /// The same by another tuple.

@@ -1,12 +1,17 @@
 //! Connections of all kinds through one box, and on through another that was told of them.
 
 use super::*;
+use sluice_conntrack::ids::GroupId;
 use sluice_conntrack::listing::EntrySnapshot;
 use sluice_conntrack::nat::{Nat, NatRule, PortChoice, Range, Target};
 use sluice_conntrack::policy::{Match, Prefix};
 use sluice_conntrack::replica::{Installed, Installing, Origin, Record, Replicate, Teller};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{PortId, State};
+
+/// What peers tell of.
+pub const GROUP: GroupId = GroupId(0);
+pub const PEER: Origin = Origin::Peer(GROUP);
 
 /// The tag that both ends of an association ask for.
 const TAG: u32 = 9;
@@ -153,19 +158,29 @@ impl Talk {
         }
     }
 
-    /// Packets both ways: their states, and what left.
+    /// Packets both ways, and where they come in.
+    pub fn sent_frames(&self) -> [(PortId, Vec<u8>); 4] {
+        [true, false, true, false].map(|from_client| {
+            let (seq, ack) = if from_client { (1001, 5001) } else { (5001, 1001) };
+            let (port, pair) = self.way(from_client);
+            let packet = match self.protocol {
+                frame::TCP => pair.tcp("A", seq, ack),
+                frame::SCTP => pair.sctp(TAG, &[3, 0, 0, 16, 0, 0, 0, 1, 0, 0, 128, 0, 0, 0, 0, 0]),
+                _ => pair.udp(1),
+            };
+            (port, packet.frame())
+        })
+    }
+
+    /// Passes them: their states, and what left.
     pub fn go_on(&self, it: &mut Middlebox) -> Vec<(Option<State>, Vec<u8>)> {
-        [true, false, true, false]
-            .into_iter()
-            .map(|from_client| {
-                let (seq, ack) = if from_client { (1001, 5001) } else { (5001, 1001) };
-                self.pass(it, from_client, |pair| match self.protocol {
-                    frame::TCP => pair.tcp("A", seq, ack),
-                    frame::SCTP => pair.sctp(TAG, &[3, 0, 0, 16, 0, 0, 0, 1, 0, 0, 128, 0, 0, 0, 0, 0]),
-                    _ => pair.udp(1),
-                })
-            })
-            .collect()
+        let pass = |sent| {
+            let mut frames = [sent];
+            let state = it.burst(&mut frames)[0].state;
+            let [(_, frame)] = frames;
+            (state, frame)
+        };
+        self.sent_frames().into_iter().map(pass).collect()
     }
 }
 
@@ -179,7 +194,7 @@ pub fn telling(nat: Nat, replicate: Replicate) -> Middlebox {
 /// A router that goes on with the connections of peers.
 pub fn standby(nat: Nat) -> Middlebox {
     let mut it = Middlebox::routed(nat);
-    it.shard.set_quota(ROOM / 2);
+    it.shard.set_quota(GROUP, ROOM / 2);
     it
 }
 
