@@ -20,6 +20,7 @@ mod ports;
 pub mod protocol;
 mod routes;
 mod server;
+mod statistics;
 
 pub use client::{Client, ClientError};
 pub use expectation_filter::ExpectationFilter;

@@ -15,6 +15,7 @@ pub use super::new_entry::Update;
 pub use super::pools::{PoolStatistics, PortCounts};
 pub use super::ports::{PortDescription, PortStatistics};
 pub use super::routes::{Neighbour, NextHop, Route, RouteKind};
+pub use super::statistics::{Counted, RuleStatistics, ShardCounters, Statistics, Timeout};
 use super::{ExpectationFilter, Filter, NewConnection, NewExpectation};
 use crate::config::HelperRule;
 use crate::listing::Format;
@@ -272,78 +273,6 @@ impl Response {
         line.push(b'\n');
         line
     }
-}
-
-/// Counters of one shard, named as `conntrack -S` names them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShardCounters {
-    /// The shard.
-    pub shard: u16,
-    /// Look-ups that found an entry.
-    pub found: u64,
-    /// INVALID packets.
-    pub invalid: u64,
-    /// Entries put into the table.
-    pub insert: u64,
-    /// Entries refused because the table was full of assured ones.
-    pub insert_failed: u64,
-    /// Packets dropped because tracking could not take them.
-    pub drop: u64,
-    /// Entries evicted for a new one.
-    pub early_drop: u64,
-}
-
-/// A name and how often it was counted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counted {
-    /// A state, a reason, a rule.
-    pub name: String,
-    /// Packets.
-    pub packets: u64,
-}
-
-/// The daemon at a glance.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Statistics {
-    /// Its version.
-    pub version: String,
-    /// Seconds since its start.
-    pub uptime_s: u64,
-    /// How many configurations have been in force since the start.
-    pub revision: u64,
-    /// Whether the file was wrong at the start, so that the last good configuration is in force.
-    #[serde(default)]
-    pub fallback: bool,
-    /// Entries in the table.
-    pub entries: u64,
-    /// Most entries allowed.
-    pub entries_limit: u64,
-    /// Packets by state.
-    pub packets: Vec<Counted>,
-    /// The ports, in the order of their names.
-    pub ports: Vec<PortStatistics>,
-    /// The rules that decide, in their order, and the default; since the configuration is in force.
-    pub rules: Vec<RuleStatistics>,
-}
-
-/// What a rule has decided.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RuleStatistics {
-    /// Its name, or `#` and its position among the rules, from 0; `default` where no rule decided.
-    pub rule: String,
-    /// Packets.
-    pub packets: u64,
-    /// Bytes of their IP datagrams.
-    pub bytes: u64,
-}
-
-/// A timeout.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Timeout {
-    /// Its keys in the configuration file below `conntrack.timeouts`: `tcp.established`, `icmp`.
-    pub name: String,
-    /// Seconds.
-    pub seconds: u32,
 }
 
 #[cfg(test)]

@@ -1,0 +1,110 @@
+//! What clients ask, one by one, and what they are answered.
+
+use sluice_conntrack::State;
+use sluice_engine::command::Unanswered;
+use sluice_engine::report::Stats;
+
+use super::super::lines::Lines;
+use super::super::totals::{counted, drops, shard_counters, total};
+use super::super::{entries, listings, ports, routes, rules, timeouts};
+use super::Daemon;
+use crate::config;
+use crate::listing::Format;
+use crate::socket::Call;
+use crate::socket::protocol::{PoolStatistics, Request, Response, Statistics};
+
+impl Daemon {
+    /// Answers a request, now or, where it takes long, later.
+    pub(super) fn answer(&mut self, Call { request, reply }: Call) {
+        let preset = config::settings(&self.config.conntrack).preset;
+        let lines = |format: Option<Format>| Lines::new(format, preset);
+        let workers = &mut self.dataplane.workers;
+        let answer = match request {
+            Request::Entries { filter, format, from } => {
+                listings::entries(workers, &filter, &lines(format), from)
+            }
+            Request::Entry { filter, format } => entries::get(workers, &filter, &lines(format)),
+            Request::DeleteEntries { filter, format, from } => {
+                entries::delete(workers, &filter, &lines(format), from)
+            }
+            Request::FlushEntries { from } => entries::flush(workers, from),
+            Request::UpdateEntries { filter, update, format, from } => {
+                entries::update(workers, &filter, update, &lines(format), from)
+            }
+            Request::CreateEntry(new) => entries::create(workers, &new),
+            Request::Events { filter, format, from } => {
+                self.journal.answer(workers, &filter, &lines(format), from)
+            }
+            Request::Expectations { filter, format, from } => {
+                listings::expectations(workers, &filter, lines(format).layout(), from)
+            }
+            Request::Expect(new) => listings::expect(workers, &new),
+            Request::DeleteExpectations { filter } => listings::delete_expectations(workers, &filter),
+            Request::Count => self.stats().map(|stats| Response::Count { entries: u64::from(stats.entries) }),
+            Request::Shards => self
+                .shards()
+                .map(|shards| Response::Shards { shards: (0..).zip(&shards).map(shard_counters).collect() }),
+            Request::Statistics => self.statistics().map(Response::Statistics),
+            Request::Ports => Ok(Response::Ports { ports: ports::describe(self.dataplane.ports()) }),
+            Request::Neighbours => workers.neighbours().map(|neighbours| Response::Neighbours {
+                neighbours: routes::neighbours(&neighbours, &self.config),
+            }),
+            Request::Routes { from } => {
+                Ok(routes::list(&self.config, &self.rerouting.routes, &self.configuration.forwarding, from))
+            }
+            Request::Route { to } => Ok(routes::get(&self.config, &self.configuration.forwarding, to)),
+            Request::Drops => self.stats().map(|stats| drops(&stats)),
+            Request::NatRules => {
+                self.stats().map(|stats| Response::NatRules { rules: self.nat_rules.list(&stats.rules) })
+            }
+            Request::Pools => self.pools().map(|pools| Response::Pools { pools }),
+            Request::Helpers => self.helpers(),
+            Request::SwitchHelper { name, on } => self.switch_helper(&name, on),
+            // Its answer comes when the file has been read.
+            Request::Reload => return self.reload(Some(reply)),
+            Request::Timeouts => Ok(Response::Timeouts { timeouts: timeouts::list(&self.config) }),
+            Request::SetTimeout { name, value } => {
+                Ok(self.set_timeout(&name, &value).unwrap_or_else(|message| Response::Error { message }))
+            }
+        };
+        let answer = answer.unwrap_or_else(|why: Unanswered| Response::Error { message: why.to_string() });
+        // A client that has gone away wants no answer.
+        let _ = reply.send(answer);
+    }
+
+    /// Each worker's counters, now.
+    pub(super) fn shards(&mut self) -> Result<Vec<Stats>, Unanswered> {
+        self.dataplane.workers.stats(&self.configuration)
+    }
+
+    /// What all workers have counted, now.
+    pub(super) fn stats(&mut self) -> Result<Stats, Unanswered> {
+        self.shards().map(|shards| total(&shards))
+    }
+
+    fn statistics(&mut self) -> Result<Statistics, Unanswered> {
+        let stats = self.stats()?;
+        Ok(Statistics {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: self.started.elapsed().as_secs(),
+            revision: self.revision,
+            fallback: self.fallback,
+            entries: u64::from(stats.entries),
+            entries_limit: self.entries_limit(),
+            packets: counted(State::ALL.map(State::name), &stats.counters.packets),
+            ports: ports::statistics(self.dataplane.ports(), &stats.ports),
+            rules: rules::list(&self.config.policy, &stats.rules.policy),
+        })
+    }
+
+    /// The SNAT rules, as they stand.
+    fn pools(&mut self) -> Result<Vec<PoolStatistics>, Unanswered> {
+        let stats = self.stats()?;
+        let used = self.dataplane.workers.ports(self.pools.blocks())?;
+        Ok(self.pools.list(&used, &stats.rules.source))
+    }
+
+    pub(super) fn entries_limit(&self) -> u64 {
+        self.config.conntrack.max_entries.0.min(u64::from(self.dataplane.capacity()))
+    }
+}

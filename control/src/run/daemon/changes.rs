@@ -1,0 +1,142 @@
+//! What changes while packets flow: reloads, routes that are followed, timeouts and helpers. Each is put in force whole or not at all.
+
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use sluice_conntrack::listing::ExpectationSnapshot;
+use sluice_engine::command::Unanswered;
+use tracing::{error, info};
+
+use super::super::candidate::Candidate;
+use super::super::nat_rules::NatRules;
+use super::super::{helpers, listings, pools, reload, rules, service, timeouts};
+use super::Daemon;
+use crate::config;
+use crate::metrics;
+use crate::socket::protocol::Response;
+
+impl Daemon {
+    /// Has the file read anew; [`Daemon::finish_reload`] goes on from there.
+    pub fn reload(&mut self, asker: Option<SyncSender<Response>>) {
+        service::reloading();
+        self.reloads.ask(asker);
+        self.read_next();
+    }
+
+    fn read_next(&mut self) {
+        match self.reloads.go_on(|| self.rerouting.latest()) {
+            Ok(true) => {}
+            Ok(false) => service::ready(),
+            Err((why, askers)) => {
+                self.reloaded(&Err(why), askers);
+                service::ready();
+            }
+        }
+    }
+
+    /// Puts in force what was read, whole or not at all, and tells who waits for it.
+    pub(super) fn finish_reload(&mut self) {
+        let Some((read, askers)) = self.reloads.read() else { return };
+        let done = read.and_then(|candidate| self.put_in_force(candidate));
+        self.reloaded(&done, askers);
+        self.read_next();
+    }
+
+    fn reloaded(&self, done: &Result<u64, String>, askers: reload::Askers) {
+        let answer = match done {
+            Ok(revision) => {
+                info!("{}: configuration {revision} is in force", self.file.display());
+                Response::Reloaded { revision: *revision }
+            }
+            Err(why) => {
+                metrics::refused();
+                error!("reload: nothing was changed: {why}");
+                Response::Error { message: why.clone() }
+            }
+        };
+        for asker in askers {
+            // A client that has gone away wants no answer.
+            let _ = asker.send(answer.clone());
+        }
+    }
+
+    /// Gives the new revision, or why this configuration cannot be put in force.
+    fn put_in_force(&mut self, candidate: Candidate) -> Result<u64, String> {
+        let Candidate { config, configuration, followed_routes, yaml, fallback } = candidate;
+        let keys = reload::needs_restart(&self.config, &config, u64::from(self.dataplane.capacity()));
+        if !keys.is_empty() {
+            return Err(format!("{}: only a restart can change {}", self.file.display(), keys.join(", ")));
+        }
+        // The records that wait name rules by their position in the old file.
+        let written = self.records.write_out(&mut self.dataplane.workers, &self.config);
+        written.map_err(|why| why.to_string())?;
+        let counted = self.dataplane.workers.configure(&configuration).map_err(|why| why.to_string())?;
+        self.rules.publish(&self.config.policy, &counted.policy);
+        self.rules = rules::Published::default();
+        self.nat_rules.publish(&counted);
+        self.nat_rules = NatRules::of(&configuration);
+        self.pools.replace(pools::Pools::of(&configuration), &counted.source);
+        self.configuration = configuration;
+        self.dataplane.configure_hosts(&config);
+        self.config = config;
+        self.rerouting.configured(followed_routes);
+        self.applied(yaml, fallback);
+        self.rerouting.go_on(&self.config, self.revision);
+        Ok(self.revision)
+    }
+
+    /// Puts in force what has been made of what is followed.
+    pub(super) fn finish_rerouting(&mut self) {
+        let (made_for, workers) = ((&self.config, self.revision), &mut self.dataplane.workers);
+        if let Some(next) = self.rerouting.finish(made_for, &self.configuration, workers) {
+            self.pools.reroute(pools::Pools::of(&next));
+            self.configuration = next;
+        }
+        self.rerouting.go_on(&self.config, self.revision);
+    }
+
+    /// A configuration has come in force.
+    pub(super) fn applied(&mut self, yaml: String, fallback: bool) {
+        self.revision += 1;
+        self.fallback = fallback;
+        metrics::applied(self.revision, fallback);
+        if let Some(last_good) = &self.last_good {
+            last_good.keep(yaml);
+        }
+    }
+
+    pub(super) fn set_timeout(&mut self, name: &str, value: &str) -> Result<Response, String> {
+        let config = timeouts::set(&self.config, name, value)?;
+        let timeouts = config::settings(&config.conntrack).timeouts;
+        let configuration = Arc::new(self.configuration.with_timeouts(timeouts));
+        self.dataplane.workers.amend(&configuration).map_err(|why| why.to_string())?;
+        (self.config, self.configuration) = (config, configuration);
+        let mut timeouts = timeouts::list(&self.config);
+        timeouts.retain(|timeout| timeout.name == name);
+        info!("timeout {name} set to {value} until the next reload");
+        Ok(Response::Timeouts { timeouts })
+    }
+
+    pub(super) fn helpers(&mut self) -> Result<Response, Unanswered> {
+        let stats = self.stats()?;
+        let helpers = helpers::list(&self.configuration.helpers, &stats.counters);
+        Ok(Response::Helpers { helpers, rules: helpers::rules(&self.config) })
+    }
+
+    /// Switches a helper; where it is off, nothing more is expected for it either.
+    pub(super) fn switch_helper(&mut self, name: &str, is_on: bool) -> Result<Response, Unanswered> {
+        let helper = match helpers::named(&self.configuration.helpers, name) {
+            Ok(helper) => helper,
+            Err(message) => return Ok(Response::Error { message }),
+        };
+        let configuration = Arc::new(self.configuration.with_helper_switched(helper, is_on));
+        self.dataplane.workers.amend(&configuration)?;
+        self.configuration = configuration;
+        if !is_on {
+            let is_its = |shown: &ExpectationSnapshot| shown.expectation.helper() == Some(helper);
+            listings::end_expectations(&mut self.dataplane.workers, is_its)?;
+        }
+        info!("helper {name} switched {} until the next reload", if is_on { "on" } else { "off" });
+        self.helpers()
+    }
+}

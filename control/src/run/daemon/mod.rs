@@ -1,0 +1,128 @@
+//! The control thread: serves requests and signals one by one ([`answers`]), puts changes in force ([`changes`]), and once a second looks
+//! after the workers ([`rounds`]).
+
+mod answers;
+mod changes;
+mod rounds;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use sluice_conntrack::Configuration;
+use sluice_engine::Load;
+use tracing::info;
+
+use super::alarms::ShardAlarms;
+use super::background::Work;
+use super::candidate::Candidate;
+use super::dataplane::Dataplane;
+use super::events::Journal;
+use super::nat_rules::NatRules;
+use super::reload::Reloads;
+use super::rerouting::Rerouting;
+use super::state::{LastGood, StateDirectory};
+use super::totals::summary;
+use super::{Event, RunError, log, pools, ports, rules, service};
+use crate::config::Config;
+
+/// How often metrics are published, log records fetched and the watchdog fed.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The daemon's state. What packets need is the workers' alone.
+pub struct Daemon {
+    file: PathBuf,
+    config: Config,
+    revision: u64,
+    /// Whether the file was wrong at the start, and no reload has put another configuration in force than the last good one.
+    fallback: bool,
+    last_good: Option<LastGood>,
+    reloads: Reloads,
+    rerouting: Rerouting,
+    started: Instant,
+    dataplane: Dataplane,
+    /// The configuration in force, as the workers have it.
+    configuration: Arc<Configuration>,
+    records: log::Records,
+    /// The load of each worker when it was last looked at.
+    loads: Vec<Load>,
+    rules: rules::Published,
+    pools: pools::Pools,
+    nat_rules: NatRules,
+    links: ports::LinkStates,
+    port_alarms: ports::PortAlarms,
+    shard_alarms: ShardAlarms,
+    journal: Journal,
+}
+
+impl Daemon {
+    /// Over a packet path that runs by this configuration. Each that comes in force is kept as `last_good`.
+    pub fn new(
+        file: PathBuf,
+        candidate: Candidate,
+        last_good: Option<LastGood>,
+        dataplane: Dataplane,
+        rerouting: Rerouting,
+        events: SyncSender<Event>,
+    ) -> Daemon {
+        let mut daemon = Daemon {
+            reloads: Reloads::new(file.clone(), events),
+            rerouting,
+            file,
+            config: candidate.config,
+            revision: 0,
+            fallback: false,
+            last_good,
+            started: Instant::now(),
+            dataplane,
+            records: log::Records::default(),
+            loads: Vec::new(),
+            rules: rules::Published::default(),
+            pools: pools::Pools::of(&candidate.configuration),
+            nat_rules: NatRules::of(&candidate.configuration),
+            configuration: candidate.configuration,
+            links: ports::LinkStates::default(),
+            port_alarms: ports::PortAlarms::default(),
+            shard_alarms: ShardAlarms::default(),
+            journal: Journal::default(),
+        };
+        daemon.applied(candidate.yaml, candidate.fallback);
+        daemon
+    }
+
+    /// Serves until told to stop.
+    ///
+    /// # Errors
+    /// A worker has ended by itself.
+    pub fn serve(&mut self, events: &Receiver<Event>) -> Result<(), RunError> {
+        // The manager wants to hear twice within its time.
+        let tick = service::watchdog().map_or(TICK, |watchdog| TICK.min(watchdog / 2));
+        let mut due = Instant::now();
+        loop {
+            match events.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Ok(Event::Call(call)) => self.answer(call),
+                Ok(Event::Reload) => self.reload(None),
+                Ok(Event::Done(Work::Reload | Work::Start)) => self.finish_reload(),
+                Ok(Event::Done(Work::Routes)) => self.finish_rerouting(),
+                Ok(Event::Followed(at, what)) => self.rerouting.hear(at, what, &self.config, self.revision),
+                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if Instant::now() >= due {
+                self.look_after_workers()?;
+                due = Instant::now() + tick;
+            }
+        }
+    }
+
+    /// Stops the packet path, keeps its connections for the next start, and says what it did.
+    pub fn stop(mut self, state: Option<&StateDirectory>) -> Result<(), RunError> {
+        self.dataplane.workers.drain();
+        super::snapshot::keep(state, &mut self.dataplane.workers);
+        let summary = self.stats().map_or_else(|why| why.to_string(), |stats| summary(&stats));
+        self.dataplane.stop()?;
+        info!("stopped; {summary}");
+        Ok(())
+    }
+}
