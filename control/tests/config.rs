@@ -1,5 +1,7 @@
 //! The configuration from outside: what files are taken, what is said about those that are not.
 
+#[path = "config/boxes.rs"]
+mod boxes;
 #[path = "config/links.rs"]
 mod links;
 

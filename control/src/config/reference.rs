@@ -152,9 +152,32 @@ impl Writer {
     }
 
     fn example(&mut self, key: &str, property: &Value, depth: usize) {
+        let schema = self.resolve(property);
+        if schema.get("properties").is_some() && example_of(property).is_none() {
+            let mut section = Writer { definitions: self.definitions.clone(), text: String::new() };
+            section.line(0, &format!("{key}:"));
+            section.examples(&schema, 1);
+            section.text.lines().for_each(|line| self.line(depth, &format!("# {line}")));
+            return;
+        }
         let text =
             example_of(property).map(|example| format!(" {}", inline_yaml(example))).unwrap_or_default();
         self.line(depth, &format!("# {key}:{text}"));
+    }
+
+    /// Every key of a mapping with an example of its value.
+    fn examples(&mut self, schema: &Value, depth: usize) {
+        for (key, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            self.comment(property, depth);
+            let inner = self.resolve(property);
+            match example_of(property).or_else(|| property.get("default")) {
+                Some(example) => self.line(depth, &format!("{key}: {}", inline_yaml(example))),
+                None => {
+                    self.line(depth, &format!("{key}:"));
+                    self.examples(&inner, depth + 1);
+                }
+            }
+        }
     }
 
     fn comment(&mut self, property: &Value, depth: usize) {
@@ -182,6 +205,7 @@ impl Writer {
 
     /// The schema itself, or the one that it refers to.
     fn resolve(&self, schema: &Value) -> Value {
+        let schema = schema.pointer("/anyOf/0").unwrap_or(schema);
         let name = schema.get("$ref").and_then(Value::as_str).and_then(|path| path.strip_prefix("#/$defs/"));
         let found = name.and_then(|name| self.definitions.get(name));
         found.unwrap_or(schema).clone()

@@ -2,6 +2,7 @@
 
 mod common;
 mod fields;
+mod ha;
 mod helpers;
 mod interfaces;
 mod matches;
@@ -39,6 +40,7 @@ pub fn check(config: &Config) -> Vec<Problem> {
         helpers::check,
         nat::check,
         pools::check,
+        ha::check,
     ];
     sections.into_iter().flat_map(|check| check(config)).collect()
 }

@@ -3,6 +3,7 @@
 //! Each doc comment below is the key's description in the reference file and in the JSON schema.
 
 mod conntrack;
+mod ha;
 mod helpers;
 mod matches;
 mod nat;
@@ -22,6 +23,7 @@ use sluice_conntrack::PortId;
 pub use conntrack::{
     Conntrack, Fragments, GreTimeouts, Preset, SctpTimeouts, Tcp, TcpTimeouts, Timeouts, UdpTimeouts,
 };
+pub use ha::{Engine, Ha, Peer, Replicate};
 pub use helpers::{HelperRule, Helpers};
 pub use nat::{Filtering, Mapping, Nat, NatRule};
 pub use network::{Forwarding, Interface, Neighbour, RpFilter};
@@ -109,6 +111,11 @@ pub struct Config {
     #[garde(dive)]
     pub policy: Policy,
 
+    /// High availability: another box is told of connections as they go on, and stands by. Left out: none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    pub ha: Option<Ha>,
+
     /// Prometheus metrics.
     #[serde(default)]
     #[garde(skip)]
@@ -136,6 +143,7 @@ impl Config {
             helpers: Helpers::default(),
             nat: Nat::default(),
             policy: Policy::default(),
+            ha: None,
             metrics: Metrics::default(),
             control: Control::default(),
         }

@@ -1,5 +1,6 @@
 //! The values of keys: scalars with units and of the network, and the list that may be written as one value.
 
+mod engine_url;
 mod helper;
 mod host;
 mod list;
@@ -10,6 +11,7 @@ mod network;
 mod scalar;
 mod units;
 
+pub use engine_url::EngineUrl;
 pub use helper::Helper;
 pub use host::Host;
 pub use list::List;

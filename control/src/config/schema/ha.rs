@@ -1,0 +1,91 @@
+//! The section `ha`: the other boxes, what they are told of connections, and over which Redis.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::values::{EngineUrl, Size};
+
+/// High availability.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    expecting = "a mapping (cluster, box, replicate, engine, peers)"
+)]
+pub struct Ha {
+    /// The name of the cluster, the same on all its boxes.
+    #[schemars(example = &"edge")]
+    pub cluster: String,
+
+    /// The name of this box, as the others call it among their `peers`.
+    #[serde(rename = "box")]
+    #[schemars(example = &"a")]
+    pub name: String,
+
+    /// Which connections the peers are told of: `assured` ones, `all`, or `none`. Of what is answered once clients ask again, so
+    /// that `all` is worth its price only where they do not.
+    #[serde(default)]
+    #[schemars(example = Replicate::Assured)]
+    pub replicate: Replicate,
+
+    /// The box's own Redis (or Valkey), where it writes what it tells. It lies in memory alone and needs no persistence.
+    pub engine: Engine,
+
+    /// The Redis of each other box, under its name: there this one reads. Its connections are kept beside this box's own, for which the
+    /// table has half its room then.
+    #[serde(default)]
+    #[schemars(example = serde_json::json!({"b": {"url": "redis://10.99.0.12:6380"}}))]
+    pub peers: BTreeMap<String, Peer>,
+}
+
+/// Which connections others are told of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Replicate {
+    /// None.
+    None,
+    /// Those that are assured.
+    #[default]
+    Assured,
+    /// All.
+    All,
+}
+
+/// The box's own Redis.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a mapping (url, memory, password-file)")]
+pub struct Engine {
+    /// Its socket, `unix:///PATH`, or its address and port, `redis://ADDRESS:PORT`.
+    #[schemars(example = &"unix:///run/redis-sluice/redis.sock")]
+    pub url: EngineUrl,
+
+    /// How much of what was told it keeps for a peer that comes late, at most. One that comes later still is told of all connections anew.
+    #[serde(default = "default_memory")]
+    pub memory: Size,
+
+    /// A file with the password that Redis wants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/etc/sluice/ha.password")]
+    pub password_file: Option<PathBuf>,
+}
+
+fn default_memory() -> Size {
+    Size(256 << 20)
+}
+
+/// The Redis of another box.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a mapping (url, password-file)")]
+pub struct Peer {
+    /// Its address and port, `redis://ADDRESS:PORT`, or its socket, `unix:///PATH`.
+    #[schemars(example = &"redis://10.99.0.12:6380")]
+    pub url: EngineUrl,
+
+    /// A file with the password that Redis wants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/etc/sluice/ha-b.password")]
+    pub password_file: Option<PathBuf>,
+}
