@@ -44,6 +44,10 @@ impl Shard {
                 return;
             }
         }
+        if !self.standby().is_empty() && self.is_bound_to_standby(&[unconfirmed.original, unconfirmed.reply])
+        {
+            return verdict.refuse(Action::Drop(DropReason::Standby));
+        }
         if self.may_be_lost(packet) && unconfirmed.status().intersects(Status::TRANSLATED) {
             let action = self.reset_lost();
             return verdict.refuse(action);

@@ -8,7 +8,7 @@ use crate::mss_clamp::MssClamp;
 use crate::nat::{CompiledRules, Nat, masquerades};
 use crate::policy::Policy;
 use crate::settings::{Settings, Timeouts};
-use crate::tuple::{Tuple, address};
+use crate::tuple::{Family, Tuple, address, number};
 use std::net::IpAddr;
 
 /// Everything that a reload replaces. All shards of a box share it, so nothing is written into it once it is in force: what a
@@ -70,6 +70,21 @@ impl Configuration {
             let port = if router.is_own(server) { None } else { router.port_towards(client) };
             self.groups.at_port(port?).first()
         })
+    }
+
+    /// The addresses of a group that hosts on the links of the ports are to hear of, so many at most.
+    pub fn announced(&self, group: GroupId, most: usize) -> Vec<(PortId, IpAddr)> {
+        let (Forwarding::Routed(router), Some(group)) = (&self.forwarding, self.groups.get(group)) else {
+            return Vec::new();
+        };
+        let range = |(first, last): &(IpAddr, IpAddr)| {
+            let family = Family::of(*first);
+            (number(*first)..=number(*last)).map(move |number| address(family, number))
+        };
+        let pools = group.pools.iter().flat_map(range);
+        let at_ports =
+            |own| router.ports().filter(move |port| router.answers(*port, own)).map(move |port| (port, own));
+        group.addresses.iter().copied().chain(pools.take(most).flat_map(at_ports)).take(most).collect()
     }
 
     /// The same with NAT by these rules.

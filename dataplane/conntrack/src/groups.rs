@@ -162,6 +162,25 @@ impl Groups {
     }
 }
 
+/// The groups of a box, and which of them it is active for.
+#[derive(Clone, Copy, Debug)]
+pub struct Roles<'a> {
+    groups: &'a Groups,
+    active: GroupSet,
+}
+
+impl<'a> Roles<'a> {
+    /// Those.
+    pub const fn new(groups: &'a Groups, active: GroupSet) -> Self {
+        Self { groups, active }
+    }
+
+    /// Whether the box has an address now, if that is one of its own: not one of a group that it is on standby for.
+    pub fn has(self, address: IpAddr) -> bool {
+        self.groups.of(address).is_none_or(|group| self.active.contains(group))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

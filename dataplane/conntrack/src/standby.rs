@@ -6,17 +6,16 @@
 
 use crate::forward::{Forwarding, is_link_local, is_many};
 use crate::frame::Frame;
-use crate::groups::{GroupSet, Role};
+use crate::groups::{GroupSet, Role, Roles};
 use crate::headers::{Headers, Packet, PacketKind};
 use crate::ids::GroupId;
 use crate::shard::Shard;
 use crate::slow_path::Parsed;
 use crate::time::Instant;
-use crate::tuple::{address, protocol};
+use crate::tuple::{Tuple, address, protocol};
 use crate::verdict::{Action, DropReason, Rejection};
 use crate::wire;
 use crate::wire::tcp::{Flags, Segment};
-use std::net::IpAddr;
 
 /// What follows when the box becomes active for groups.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,9 +52,15 @@ impl Shard {
         if self.foreign.active().contains(group) { Role::Active } else { Role::Standby }
     }
 
-    /// Whether the box answers for an address now, if that is one of its own: not for one of a group that it is on standby for.
-    pub fn answers_for(&self, address: IpAddr) -> bool {
-        self.configuration.groups.of(address).is_none_or(|group| self.role(group) == Role::Active)
+    /// What the box is for all groups.
+    pub fn roles(&self) -> Roles<'_> {
+        Roles::new(&self.configuration.groups, self.foreign.active())
+    }
+
+    /// Whether the box has other boxes' groups, and a connection is bound to an address of one.
+    #[cold]
+    pub(crate) fn is_bound_to_standby(&self, tuples: &[Tuple; 2]) -> bool {
+        self.configuration.groups.of_addresses(tuples).is_some_and(|group| self.role(group) == Role::Standby)
     }
 
     /// The groups that the box is on standby for.

@@ -28,15 +28,17 @@
 //! # }
 //! ```
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Monotonic};
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use sluice_conntrack::events::EventSender;
 use sluice_conntrack::expectations::{ExpectationId, Unexpected, Wanted};
-use sluice_conntrack::ids::EntryId;
+use sluice_conntrack::groups::Role;
+use sluice_conntrack::ids::{EntryId, GroupId};
 use sluice_conntrack::replica::Connection;
-use sluice_conntrack::{Configuration, EntryUpdate, Installation, NewEntry, NotInserted, Tuple};
+use sluice_conntrack::{Configuration, EntryUpdate, Installation, NewEntry, NotInserted, PortId, Tuple};
 use thiserror::Error;
 
 use crate::neighbour::NeighbourSnapshot;
@@ -44,6 +46,17 @@ use crate::report::{ListedEntry, ListedExpectation, LogPage, Page, PortsUsedPage
 
 /// Commands that wait, at most.
 const WAITING: usize = 16;
+
+/// What a box becomes for a group.
+#[derive(Debug)]
+pub struct RoleChange {
+    /// The group.
+    pub group: GroupId,
+    /// What it is for it from now on.
+    pub role: Role,
+    /// The addresses that it announces as its own, each at its port, where it becomes active. As an answer: those that were announced before.
+    pub announced: Vec<(PortId, IpAddr)>,
+}
 
 /// What a worker can be asked to do.
 #[derive(Debug)]
@@ -76,6 +89,8 @@ pub enum Command {
     Reroute(Box<Installation>),
     /// Put this configuration in force, which differs from the present one in its timeouts or in which helpers are on alone.
     Amend(Arc<Configuration>),
+    /// Be this for a group.
+    Role(Box<RoleChange>),
     /// Fill the page with how many ports of its blocks are in use.
     PortsUsed(Box<PortsUsedPage>),
     /// Fill the page with neighbours.
@@ -115,6 +130,8 @@ pub enum Answer {
     Rerouted(Box<Installation>),
     /// It is in force. This is the configuration before.
     Amended(Arc<Configuration>),
+    /// The box is that for the group.
+    RoleChanged(Box<RoleChange>),
     /// A page of ports in use.
     PortsUsed(Box<PortsUsedPage>),
     /// A page of neighbours.

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod acts;
+mod announcements;
 mod clock;
 pub mod command;
 mod dispatch;

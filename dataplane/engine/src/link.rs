@@ -4,10 +4,13 @@ use std::net::IpAddr;
 
 use dpdk::{Burst, Mbuf, Mempool};
 use sluice_conntrack::forward::{MAX_PORTS, MacAddress, Router, is_group, link_local};
+use sluice_conntrack::groups::Roles;
 use sluice_conntrack::ids::ShardId;
 use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{Configuration, DropReason, Forwarding, Instant, PortId, Shard, Verdict};
 
+use crate::announcements::Announcements;
+use crate::command::RoleChange;
 use crate::frame::{Carried, Received};
 use crate::host::HostSide;
 use crate::mld::{self, Listeners, Report};
@@ -42,6 +45,8 @@ pub(crate) struct Links {
     neighbours: Option<Neighbours<Undelivered>>,
     /// The groups that the box is in on its links, of which the first worker tells.
     listeners: Listeners,
+    /// What the first worker says of groups that the box has become active for.
+    announcements: Announcements,
     /// Who else has an address of the box's.
     pub(crate) conflicts: [AddressConflicts; MAX_PORTS],
     /// What the other workers have heard of them from this one.
@@ -67,6 +72,7 @@ impl Links {
             hosts,
             neighbours: None,
             listeners,
+            announcements: Announcements::default(),
             conflicts: Default::default(),
             told,
             pool,
@@ -96,9 +102,10 @@ impl Links {
             if shard.steering().own() == ShardId(0) {
                 for port in router.ports() {
                     let Some(mac) = self.ports.get(port).map(|port| port.mac) else { continue };
-                    let on_link = OnLink { port, mac, router };
+                    let on_link = OnLink { port, mac, router, roles: shard.roles() };
                     let is_new = |own: &IpAddr| !before.addresses(port).any(|old| old == *own);
-                    let new = router.addresses(port).filter(is_new).take(MAX_ANNOUNCED);
+                    let has = |own: &IpAddr| shard.roles().has(*own);
+                    let new = router.addresses(port).filter(is_new).filter(has).take(MAX_ANNOUNCED);
                     for bytes in new.filter_map(|own| on_link.announcement(own)) {
                         self.ports.send_message(port, &bytes, self.pool);
                     }
@@ -106,6 +113,13 @@ impl Links {
             }
         }
         self.start(next);
+    }
+
+    /// The box has become something else for a group: where it is active, its first worker announces the group's addresses.
+    pub(crate) fn change_role(&mut self, shard: &Shard, change: &mut RoleChange) {
+        if shard.steering().own() == ShardId(0) {
+            self.announcements.change_role(shard.now(), change);
+        }
     }
 
     /// Begins to resolve neighbours by a configuration.
@@ -149,7 +163,7 @@ impl Links {
         let is_later_fragment = Received::of(ingress, &mut mbuf).is_later_fragment();
         let packet = Undelivered { ingress, mbuf, verdict: *verdict };
         match neighbours.wait(now, egress, next, packet, is_later_fragment) {
-            Wait::Asks => ask(&mut self.ports, router, egress, next, self.pool),
+            Wait::Asks => ask(&mut self.ports, (router, shard.roles()), egress, next, self.pool),
             Wait::Waits => {}
             Wait::Dropped(packets) => shard.count_drops(DropReason::NoNeighbour, packets),
         }
@@ -209,7 +223,7 @@ impl Links {
                 return None;
             }
             if let Some(message) = read(&frame) {
-                let on_link = OnLink { port: ingress, mac, router };
+                let on_link = OnLink { port: ingress, mac, router, roles: shard.roles() };
                 if let Message::Solicitation { from, target } = message
                     && let Some(bytes) = on_link.answer(from, target)
                 {
@@ -257,11 +271,12 @@ impl Links {
     /// work in each round.
     pub(crate) fn expire(&mut self, now: Instant, shard: &mut Shard) {
         self.report_groups(now, shard);
+        self.announcements.send(now, shard, &mut self.ports, self.pool);
         let Some(neighbours) = &mut self.neighbours else { return };
         neighbours.expire(now, |due| match due {
             Due::Ask(egress, address) => {
                 if let Forwarding::Routed(router) = &shard.configuration().forwarding {
-                    ask(&mut self.ports, router, egress, address, self.pool);
+                    ask(&mut self.ports, (router, shard.roles()), egress, address, self.pool);
                 }
             }
             Due::GiveUp(Undelivered { ingress, mut mbuf, verdict }) => {
@@ -356,16 +371,17 @@ fn send_answer(
     }
 }
 
-/// Asks for the neighbour that has an address. A port without an address of that family cannot ask.
-fn ask(ports: &mut Ports, router: &Router, egress: PortId, target: IpAddr, pool: Mempool) {
-    let Some(mac) = ports.get(egress).map(|port| port.mac) else { return };
-    let own = match target {
-        IpAddr::V4(_) => router.source_towards(egress, target),
-        IpAddr::V6(_) => Some(link_local(mac).into()),
-    };
-    let from = own.map(|address| Speaker { address, mac });
-    if let Some(bytes) = neighbour::write(Message::Solicitation { from, target }, None) {
-        ports.send_message(egress, &bytes, pool);
+/// Asks for the neighbour that has an address, where the box can ask there.
+fn ask(
+    ports: &mut Ports,
+    (router, roles): (&Router, Roles<'_>),
+    port: PortId,
+    target: IpAddr,
+    pool: Mempool,
+) {
+    let Some(mac) = ports.get(port).map(|port| port.mac) else { return };
+    if let Some(bytes) = (OnLink { port, mac, router, roles }).question(target) {
+        ports.send_message(port, &bytes, pool);
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use sluice_conntrack::PortId;
 use sluice_conntrack::forward::{MacAddress, Router, link_local};
+use sluice_conntrack::groups::Roles;
 
 use crate::neighbour::{Bytes, Heard, Message, Speaker, write};
 
@@ -14,6 +15,7 @@ pub(crate) struct OnLink<'a> {
     pub(crate) port: PortId,
     pub(crate) mac: MacAddress,
     pub(crate) router: &'a Router,
+    pub(crate) roles: Roles<'a>,
 }
 
 impl OnLink<'_> {
@@ -43,6 +45,16 @@ impl OnLink<'_> {
         if self.has(target) { write(self.advertisement(target), from) } else { None }
     }
 
+    /// What asks for a neighbour by its address. `None` where the box has no address there now to ask from.
+    pub(crate) fn question(self, target: IpAddr) -> Option<Bytes> {
+        let own = match target {
+            IpAddr::V4(_) => self.router.source_among(self.port, target, |own| self.roles.has(own)),
+            IpAddr::V6(_) => Some(link_local(self.mac).into()),
+        };
+        let from = own.map(|address| Speaker { address, mac: self.mac });
+        write(Message::Solicitation { from, target }, None)
+    }
+
     /// What tells all unasked that the box has an address now (RFC 5227 section 2.3, RFC 4861 section 7.2.6).
     pub(crate) fn announcement(self, own: IpAddr) -> Option<Bytes> {
         write(self.advertisement(own), None)
@@ -52,9 +64,9 @@ impl OnLink<'_> {
         Message::Advertisement { from: Speaker { address: own, mac: self.mac }, overrides: true }
     }
 
-    /// Whether an address is this port's own, or one that NAT gives away here.
+    /// Whether an address is this port's own, or one that NAT gives away here; one of a group as long as the box is active for that.
     fn has(self, address: IpAddr) -> bool {
-        address == link_local(self.mac) || self.router.answers(self.port, address)
+        address == link_local(self.mac) || self.router.answers(self.port, address) && self.roles.has(address)
     }
 }
 
@@ -62,6 +74,8 @@ impl OnLink<'_> {
 mod tests {
     use super::*;
     use sluice_conntrack::forward::Interface;
+    use sluice_conntrack::groups::{Group, GroupSet, Groups, Takeover};
+    use sluice_conntrack::ids::GroupId;
 
     const PORT: PortId = PortId(0);
 
@@ -73,11 +87,16 @@ mod tests {
         Router::new(vec![Interface { addresses, mtu: 1500, ..Interface::default() }], [])
     }
 
+    fn on_link<'a>(router: &'a Router, groups: &'a Groups, active: GroupSet) -> OnLink<'a> {
+        OnLink { port: PORT, mac: MAC, router, roles: Roles::new(groups, active) }
+    }
+
     /// What is heard of the neighbour `from` as it asks for `target`: whether it asked for the box.
     fn heard_asking(from: &str, target: &str) -> Option<bool> {
         let from = Speaker { address: from.parse().unwrap(), mac: [2, 0, 0, 0, 0, 9] };
         let message = Message::Solicitation { from: Some(from), target: target.parse().unwrap() };
-        OnLink { port: PORT, mac: MAC, router: &router() }.heard(message).map(|heard| heard.to_us)
+        let (router, groups) = (router(), Groups::default());
+        on_link(&router, &groups, GroupSet::default()).heard(message).map(|heard| heard.to_us)
     }
 
     #[test]
@@ -91,7 +110,8 @@ mod tests {
     #[test]
     fn who_has_an_address_of_the_box_is_noticed() {
         let router = router();
-        let on_link = OnLink { port: PORT, mac: MAC, router: &router };
+        let groups = Groups::default();
+        let on_link = on_link(&router, &groups, GroupSet::default());
         let other: MacAddress = [2, 0, 0, 0, 0, 9];
         let address = |text: &str| text.parse().unwrap();
         for (who, mac, is_conflict) in [
@@ -110,6 +130,24 @@ mod tests {
         }
         let probe = Message::Solicitation { from: None, target: address("10.0.0.1") };
         assert_eq!(on_link.conflict(probe), None, "it asks first, and is told");
+    }
+
+    #[test]
+    fn the_addresses_of_a_group_are_the_boxs_own_while_it_is_active() {
+        let address = |text: &str| -> IpAddr { text.parse().unwrap() };
+        let group = Group { addresses: vec![(PORT, address("10.0.0.1"))], pools: vec![] };
+        let (router, groups) = (router(), Groups::new(vec![group], Takeover::default()));
+        let other = Speaker { address: address("10.0.0.1"), mac: [2, 0, 0, 0, 0, 9] };
+        let has_it = Message::Advertisement { from: other, overrides: true };
+        let asks = Some(Speaker { address: address("10.0.0.2"), mac: [2, 0, 0, 0, 0, 2] });
+        for (active, is_own) in [(GroupSet::default(), false), (GroupSet::of(GroupId(0)), true)] {
+            let on_link = on_link(&router, &groups, active);
+            assert_eq!(on_link.answer(asks, address("10.0.0.1")).is_some(), is_own);
+            assert_eq!(on_link.conflict(has_it).is_some(), is_own, "the other box may have it");
+            assert_eq!(on_link.question(address("10.0.0.9")).is_some(), is_own, "nothing to ask from");
+            let v6 = Some(Speaker { address: address("2001:db8::2"), mac: [2, 0, 0, 0, 0, 2] });
+            assert!(on_link.answer(v6, address("2001:db8::1")).is_some(), "it is of no group");
+        }
     }
 
     #[test]

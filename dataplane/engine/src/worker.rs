@@ -130,6 +130,11 @@ impl Worker {
                 Answer::Rerouted(installation)
             }
             Command::Amend(configuration) => Answer::Amended(self.shard_mut().amend(configuration)),
+            Command::Role(mut change) => {
+                self.shard.set_role(change.group, change.role);
+                self.io.links.change_role(&self.shard, &mut change);
+                Answer::RoleChanged(change)
+            }
             Command::PortsUsed(mut page) => {
                 page.fill(self.shard());
                 Answer::PortsUsed(page)

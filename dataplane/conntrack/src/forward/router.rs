@@ -233,12 +233,23 @@ impl Router {
 
     /// The box's own address in the network of a neighbour at a port, else any that it speaks from there; never a link-local one.
     pub fn source_towards(&self, port: PortId, neighbour: IpAddr) -> Option<IpAddr> {
+        self.source_among(port, neighbour, |_| true)
+    }
+
+    /// The same of those that the box may use.
+    pub fn source_among(
+        &self,
+        port: PortId,
+        neighbour: IpAddr,
+        may: impl Fn(IpAddr) -> bool,
+    ) -> Option<IpAddr> {
         let family = Family::of(neighbour);
         let mut near = self.networks(port).filter(|(own, length)| {
             let network = Prefix::new(*own, *length);
-            !is_link_local(*own) && network.contains(family, crate::tuple::number(neighbour))
+            !is_link_local(*own) && network.contains(family, crate::tuple::number(neighbour)) && may(*own)
         });
-        near.next().map(|(own, _)| own).or_else(|| self.source(port, family))
+        let any = || self.source(port, family).filter(|own| may(*own));
+        near.next().map(|(own, _)| own).or_else(any)
     }
 
     /// The port by which packets for the box's address at a port leave: its host side, or else the box itself.

@@ -91,8 +91,8 @@ fn the_boxs_own_addresses_have_no_group() {
     assert_eq!(it.outside(&Pair::at("192.0.2.9:4000", "10.0.0.5:4000").udp(1)).action, STANDBY);
     let from_inside = Pair::at("10.0.0.5:4000", "192.0.2.9:4000").udp(1);
     assert_eq!(it.inside(&from_inside).action, Action::Forward(OUTSIDE), "no group is at that port");
-    assert!(!it.shard.answers_for("203.0.113.1".parse().unwrap()));
-    assert!(it.shard.answers_for("2001:db8:2::1".parse().unwrap()));
+    assert!(!it.shard.roles().has("203.0.113.1".parse().unwrap()));
+    assert!(it.shard.roles().has("2001:db8:2::1".parse().unwrap()));
     it.check();
 }
 
