@@ -15,8 +15,8 @@ use crate::frame::{Carried, Received};
 use crate::host::HostSide;
 use crate::mld::{self, Listeners, Report};
 use crate::neighbour::{
-    self, AddressConflicts, Due, Heard, Message, NeighbourCounters, NeighbourSnapshot, Neighbours, Speaker,
-    Told, Wait, random_state, read,
+    AddressConflicts, Due, Heard, Message, NeighbourCounters, NeighbourSnapshot, Neighbours, Told, Wait,
+    random_state, read,
 };
 use crate::own_addresses::OnLink;
 use crate::port::WorkerPort;
