@@ -23,7 +23,7 @@ use sluice_engine::report::Stats;
 use sluice_engine::{AddressConflicts, HostCounters, NeighbourCounters, NeighbourState, PortCounters};
 
 use crate::http;
-use crate::socket::protocol::PortCounts;
+use crate::socket::protocol::{EngineStatus, HaStatus, InstallFailures, PeerStatus, PortCounts};
 
 /// Name and help text of each metric; a name that ends in `_total` is a counter, any other a gauge.
 #[rustfmt::skip]
@@ -68,6 +68,17 @@ const METRICS: &[(&str, &str)] = &[
     ("sluice_shard_busy_ratio", "Share of the last second that a worker spent in polls that received packets."),
     ("sluice_mempool_available", "Free mbufs of the mempools."),
     ("sluice_mempool_size", "Size of the mempools in mbufs."),
+    ("sluice_ha_engine_up", "Whether the box's own Redis takes what the box tells."),
+    ("sluice_ha_term", "The term that the box tells by: higher each time that its stream begins anew."),
+    ("sluice_ha_records_sent_total", "Records of connections written for peers."),
+    ("sluice_ha_bulks_sent_total", "Times that a peer was told of all connections."),
+    ("sluice_ha_peer_up", "Whether a peer's Redis answers."),
+    ("sluice_ha_synced", "Whether the box knows all that a peer has told."),
+    ("sluice_ha_lag_seconds", "How old the last record of a peer was when the workers had it, or is by now where none comes any more."),
+    ("sluice_ha_records_installed_total", "Records of a peer that were installed."),
+    ("sluice_ha_install_failures_total", "Records of a peer that were not installed, by reason; of `damaged`, whole stream entries."),
+    ("sluice_ha_gaps_total", "Times that entries of a peer's stream were missing, or that it began anew."),
+    ("sluice_ha_bulks_total", "Times that a peer has told of all its connections."),
     ("sluice_log_events_total", "Log records of log rules that were written."),
     ("sluice_log_events_dropped_total", "Log records of log rules that were dropped by the rate limit."),
 ];
@@ -149,6 +160,32 @@ pub fn rerouted(routes: usize) {
 /// A configuration was refused.
 pub fn refused() {
     gauge!("sluice_config_last_apply_success").set(0);
+}
+
+/// The box as one of its cluster.
+pub fn cluster(status: &HaStatus) {
+    let EngineStatus { up, term, records_sent, bulks_sent, .. } = status.engine;
+    gauge!("sluice_ha_engine_up").set(u32::from(up));
+    gauge!("sluice_ha_term").set(f64::from(term));
+    counter!("sluice_ha_records_sent_total").absolute(records_sent);
+    counter!("sluice_ha_bulks_sent_total").absolute(bulks_sent);
+    status.peers.iter().for_each(peer);
+}
+
+fn peer(status: &PeerStatus) {
+    let peer = || vec![Label::new("peer", status.name.clone())];
+    gauge!("sluice_ha_peer_up", peer()).set(u32::from(status.up));
+    gauge!("sluice_ha_synced", peer()).set(u32::from(status.synced));
+    if let Some(lag_us) = status.lag_us {
+        gauge!("sluice_ha_lag_seconds", peer()).set(lag_us as f64 / 1e6);
+    }
+    counter!("sluice_ha_records_installed_total", peer()).absolute(status.records_installed);
+    counter!("sluice_ha_gaps_total", peer()).absolute(status.gaps);
+    counter!("sluice_ha_bulks_total", peer()).absolute(status.bulks);
+    for InstallFailures { reason, count } in &status.failures {
+        let labels = [peer(), vec![Label::new("reason", reason.clone())]].concat();
+        counter!("sluice_ha_install_failures_total", labels).absolute(*count);
+    }
 }
 
 /// A rule of this name has decided so much more.

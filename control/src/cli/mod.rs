@@ -6,6 +6,7 @@ mod conntrack;
 mod entries;
 mod events;
 mod expect;
+mod ha;
 mod help;
 mod helpers;
 mod import;
@@ -50,7 +51,7 @@ Exit status: 0 if all is well, 1 if something is wrong, 2 if the command line is
 const RELOAD_HELP: &str = "\
 No packet and no connection is lost. A file that is wrong, or that changes what
 only a restart can change (system, interfaces' devices and MTU, a larger
-max-entries, metrics, control), changes nothing, and the answer says why.";
+max-entries, metrics, control, ha), changes nothing, and the answer says why.";
 
 const MAN_HELP: &str = "\
 Examples:
@@ -70,6 +71,8 @@ pub enum Command {
     Nat(nat::Nat),
     /// The helpers of a running daemon: which there are, what came of them, on and off
     Helpers(helpers::Helpers),
+    /// High availability of a running daemon: what its peers are told, and what it knows of them
+    Ha(ha::HaArgs),
     /// A running daemon at a glance: entries, packets by state, ports, rules
     #[command(after_help = help::STATS_HELP)]
     Stats(Ask),
@@ -123,6 +126,7 @@ pub fn main() -> ExitCode {
         Command::Conntrack(conntrack) => conntrack.run(),
         Command::Nat(nat) => nat.run(),
         Command::Helpers(helpers) => helpers.run(),
+        Command::Ha(ha) => ha.run(),
         Command::Stats(ask) => ask.stats(),
         Command::Ports(ask) => ask.ports(),
         Command::Neighbours(ask) => ask.neighbours(),

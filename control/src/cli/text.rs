@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use crate::config::{HelperRule, Host};
 use crate::socket::protocol::{
-    Counted, HelperStatistics, NatRuleStatistics, Neighbour, NextHop, PoolStatistics, PortDescription,
-    Response, Route, RouteKind, Statistics, Timeout,
+    Counted, HaStatus, HelperStatistics, NatRuleStatistics, Neighbour, NextHop, PeerStatus, PoolStatistics,
+    PortDescription, Response, Route, RouteKind, Statistics, Timeout,
 };
 
 /// An answer for a reader's eyes.
@@ -23,6 +23,7 @@ pub(super) fn text_of(answer: &Response) -> String {
         Response::NatRules { rules } => nat_rules_text(rules),
         Response::Pools { pools } => pools_text(pools),
         Response::Helpers { helpers, rules } => helpers_text(helpers, rules),
+        Response::HaStatus(status) => ha_text(status),
         Response::Reloaded { revision } => format!("configuration {revision} is in force\n"),
         Response::Timeouts { timeouts } => timeouts.iter().map(timeout_line).collect(),
         Response::Count { .. }
@@ -39,6 +40,41 @@ pub(super) fn text_of(answer: &Response) -> String {
 
 fn timeout_line(timeout: &Timeout) -> String {
     format!("{} = {}\n", timeout.name, timeout.seconds)
+}
+
+fn ha_text(status: &HaStatus) -> String {
+    let HaStatus { cluster, name, engine, dirty_entries, ends_lost, standby_entries, peers } = status;
+    let up = if engine.up { "up" } else { "DOWN" };
+    let mut text = format!("box {name} of cluster {cluster}\n");
+    let _ =
+        writeln!(text, "redis {} {up}: term {}, {} stream entries", engine.url, engine.term, engine.sequence);
+    let _ = writeln!(
+        text,
+        "told {} records and {} times all; {dirty_entries} connections wait, {ends_lost} ends lost",
+        engine.records_sent, engine.bulks_sent
+    );
+    let _ = writeln!(text, "stands by for {standby_entries} connections");
+    peers.iter().for_each(|peer| text += &peer_text(peer));
+    text
+}
+
+fn peer_text(peer: &PeerStatus) -> String {
+    let state = match (peer.up, peer.synced) {
+        (false, _) => "DOWN",
+        (true, false) => "syncing",
+        (true, true) => "synced",
+    };
+    let lag = peer.lag_us.map_or_else(|| "-".to_owned(), |us| format!("{}.{:03} ms", us / 1000, us % 1000));
+    let mut text = format!("peer {} {} {state}: lag {lag}, term {}\n", peer.name, peer.url, peer.term);
+    let _ = writeln!(
+        text,
+        "  {} records installed, {} gaps, {} bulks",
+        peer.records_installed, peer.gaps, peer.bulks
+    );
+    for failures in peer.failures.iter().filter(|failures| failures.count > 0) {
+        let _ = writeln!(text, "  not installed: {:<16} {:>12}", failures.reason, failures.count);
+    }
+    text
 }
 
 /// What was counted at all, under a title.

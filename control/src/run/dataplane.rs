@@ -1,6 +1,7 @@
 //! Starting the packet path: tables, DPDK, ports, the workers' threads. And ending it again.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use dpdk::{Device, DeviceInfo, Eal, EalOptions, Mempool, MempoolOptions, Port, PortOptions, Rss, lcore};
@@ -16,6 +17,7 @@ use tracing::{info, warn};
 
 use super::RunError;
 use super::candidate::Candidate;
+use super::ha::{self, Cluster, Ends};
 use super::host::HostPort;
 use super::named_port::{NamedPort, PortKind};
 use super::snapshot;
@@ -38,6 +40,8 @@ pub struct Dataplane {
     ports: Vec<NamedPort>,
     mempools: Mempools,
     capacity: u32,
+    /// The ends of the workers' rings to a cluster.
+    ends: Ends,
 }
 
 impl Dataplane {
@@ -56,8 +60,10 @@ impl Dataplane {
         let capacity = candidate.configuration.settings.max_entries;
         let cores = config.system.cores.workers.clone();
         let configuration = Arc::clone(&candidate.configuration);
+        let ha = config.ha.clone();
         // The kernel clears gigabytes for large tables, and cannot be interrupted in that.
-        let shards = startup.wait_for("tables", move || shards(&cores, &configuration, nat_key))??;
+        let shards =
+            startup.wait_for("tables", move || shards(&cores, &configuration, ha.as_ref(), nat_key))??;
         let state = state.cloned();
         let shards = startup.wait_for("connections", move || snapshot::go_on(state.as_ref(), shards))?;
         let table_bytes: usize = shards.iter().map(Shard::memory_bytes).sum();
@@ -75,8 +81,15 @@ impl Dataplane {
         let (mut ports, open) = start_ports(config, devices, &mempools, workers)?;
         let mut queues = Queues::share_out(open, workers);
         start_hosts(config, &mut ports, &mut queues)?;
-        let workers = start_workers(&eal, config, shards, queues, &mempools)?;
-        Ok(Dataplane { workers, ports, mempools, capacity })
+        let mut ends = Ends::default();
+        let workers = start_workers(&eal, config, shards, queues, &mempools, &mut ends)?;
+        Ok(Dataplane { workers, ports, mempools, capacity, ends })
+    }
+
+    /// Joins the cluster, if the box is of one.
+    pub fn start_cluster(&mut self, config: &Config) -> Result<Option<Cluster>, RunError> {
+        let ends = std::mem::take(&mut self.ends);
+        config.ha.as_ref().map(|ha| Cluster::start(ha, ends)).transpose()
     }
 
     /// The ports, by number.
@@ -116,6 +129,7 @@ impl Dataplane {
 fn shards(
     cores: &[u16],
     configuration: &Arc<Configuration>,
+    ha: Option<&config::Ha>,
     nat_key: Option<[u64; 4]>,
 ) -> Result<Vec<Shard>, RunError> {
     let seed = secret_seed()?;
@@ -133,9 +147,12 @@ fn shards(
         let capacity = Capacity { entries, seed, pages: Pages::Huge1G };
         let configuration = Arc::clone(configuration);
         let (pace, claims) = (Arc::clone(&pace), Arc::clone(&claims));
-        let shard = || {
+        let shard = || -> io::Result<Shard> {
             let shard = Shard::new(capacity, configuration, Instant::default())?;
-            shard.with_pace(pace).with_nat_key(nat_key).with_steering(steering)?.with_claims(claims)
+            let shard = shard.with_pace(pace).with_nat_key(nat_key);
+            let mut shard = shard.with_steering(steering)?.with_claims(claims)?;
+            ha.map(|ha| ha::prepare(ha, &mut shard, entries)).transpose()?;
+            Ok(shard)
         };
         lcore::visit(usize::from(*core), shard)?
             .map_err(|error| RunError::Other(format!("no memory for {entries} entries: {error}")))
@@ -290,6 +307,7 @@ fn start_workers(
     shards: Vec<Shard>,
     queues: Vec<Queues>,
     mempools: &Mempools,
+    ends: &mut Ends,
 ) -> Result<Workers, RunError> {
     let clock = Clock::new(eal);
     let mut started = Workers(Vec::with_capacity(shards.len()));
@@ -303,6 +321,9 @@ fn start_workers(
         );
         let mut worker = Worker::new(shard, queues, mempools.near(None));
         worker.join_links(config.system.memory.neighbours);
+        if config.ha.is_some() {
+            worker.replicate(ends.add());
+        }
         let lcore = lcore::launch(eal, usize::from(*core), &format!("worker-{number}"), move || {
             worker.run(&clock, idle, &mut inbox);
             worker

@@ -13,6 +13,7 @@ mod dataplane;
 mod entries;
 mod events;
 mod follow;
+mod ha;
 mod helpers;
 mod host;
 mod lines;
@@ -170,11 +171,13 @@ impl Run {
         let metrics = metrics::serve(config.metrics.listen).map_err(RunError::Other)?;
 
         let mut startup = Startup::new(events.clone(), &received);
-        let dataplane = Dataplane::start(&candidate, nat_key, state.as_ref(), &mut startup)?;
+        let mut dataplane = Dataplane::start(&candidate, nat_key, state.as_ref(), &mut startup)?;
         info!("control socket {}, metrics http://{metrics}/metrics", config.control.socket.display());
         let reload = startup.reload;
         let rerouting = Rerouting::start(&candidate.config, dataplane.ports(), events.clone())?;
-        let mut daemon = Daemon::new(self.config.clone(), candidate, last_good, dataplane, rerouting, events);
+        let cluster = dataplane.start_cluster(&candidate.config)?;
+        let mut daemon =
+            Daemon::new(self.config.clone(), candidate, last_good, dataplane, cluster, rerouting, events);
         service::ready();
         if reload {
             daemon.reload(None);

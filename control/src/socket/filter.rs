@@ -149,6 +149,11 @@ pub struct Filter {
     #[arg(short = 'u', long, value_name = "STATUS", value_delimiter = ',', ignore_case = true)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub status: Vec<EntryStatus>,
+
+    /// Connections of a peer, which the box stands by for (`ha`)
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub standby: bool,
 }
 
 impl Filter {
@@ -197,6 +202,7 @@ impl Filter {
             && self.mark.is_none_or(|Mark { value, mask }| entry.mark & mask == value & mask)
             && self.zone.is_none_or(|zone| entry.zone() == zone)
             && self.family.is_none_or(|family| family.is(original.family()))
+            && (!self.standby || entry.is_standby)
             && self.status.iter().all(|status| status.holds(entry.status))
     }
 }
@@ -245,6 +251,7 @@ mod tests {
             seqadj: None,
             master: None,
             uses: 1,
+            is_standby: false,
         }
     }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::cursor::Cursor;
 pub use super::event_filter::{EventFilter, EventName};
+pub use super::ha::{EngineStatus, HaStatus, InstallFailures, PeerStatus};
 pub use super::helpers::HelperStatistics;
 pub use super::nat_rules::{NatRuleStatistics, NatSide};
 pub use super::new_entry::Update;
@@ -146,6 +147,8 @@ pub enum Request {
         /// Whether it is to be on.
         on: bool,
     },
+    /// The box as one of its cluster.
+    HaStatus,
     /// Read the configuration file anew and put it in force.
     Reload,
     /// All timeouts.
@@ -247,6 +250,8 @@ pub enum Response {
         /// What assigns them, in the order in which a first packet meets it.
         rules: Vec<HelperRule>,
     },
+    /// The box as one of its cluster.
+    HaStatus(Box<HaStatus>),
     /// The new configuration is in force.
     Reloaded {
         /// How many configurations have been in force since the start.

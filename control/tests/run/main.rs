@@ -13,6 +13,7 @@ mod fallback;
 mod floods;
 mod follow;
 mod fragments;
+mod ha;
 mod helpers;
 mod host;
 mod life;

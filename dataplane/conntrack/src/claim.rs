@@ -72,6 +72,7 @@ impl Shard {
                 self.exchange.take_answer(from);
                 let lives = self.entry(entry).is_some();
                 if lives {
+                    self.foreign.refused += u64::from(self.is_foreign(entry.index));
                     // There is no signpost to be released, and one that has delegated is still of use to its first packet, if it had one.
                     let status = &mut self.table.entries.at_mut(entry.index).status;
                     status.remove(Status::SIGNPOSTED);

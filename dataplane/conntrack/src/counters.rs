@@ -186,6 +186,12 @@ counters! {
         /// Expectations that were not made: of one that too many are, that another connection has the same, or that other shards
         /// cannot be told.
         expectations_refused: "sluice_conntrack_expectations_refused_total",
+        /// Connections of peers in the table, which the box stands by for.
+        standby_entries: "sluice_ha_standby_entries",
+        /// Connections that peers are yet to be told of.
+        dirty_entries: "sluice_ha_dirty_entries",
+        /// Ends of connections that peers could not be told of: what they have of those ages.
+        ends_lost: "sluice_ha_ends_lost_total",
         /// Packets to the box itself that it took in.
         delivered: "sluice_packets_delivered_total",
         /// Echo replies, TCP resets and ICMP errors that the box wrote.

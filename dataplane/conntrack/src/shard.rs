@@ -226,6 +226,9 @@ impl Shard {
         let of_box = |count: u32| if is_first { u64::from(count) } else { 0 };
         Counters {
             entries: *self.table.gauges(),
+            standby_entries: u64::from(self.foreign()),
+            dirty_entries: self.teller().map_or(0, |teller| u64::from(teller.dirty())),
+            ends_lost: self.teller().map_or(0, Teller::ends_lost),
             expectations: of_box(claims.len()),
             helper_expectations: HelperId::ALL.map(|helper| of_box(claims.len_of(helper))),
             ..self.counters.clone()
@@ -362,7 +365,14 @@ impl Shard {
         let master = self.table.child(index).map(|child| child.expectation.master);
         let children =
             self.expectations.claims().children(self.steering().own(), self.table.entries.id(index));
-        EntrySnapshot { helper, seqadj, master, uses: 1 + children, ..snapshot }
+        EntrySnapshot {
+            helper,
+            seqadj,
+            master,
+            uses: 1 + children,
+            is_standby: self.is_foreign(index),
+            ..snapshot
+        }
     }
 }
 

@@ -174,13 +174,21 @@ impl Stats {
         Self { rules: RuleCounters::new(configuration), ..Self::default() }
     }
 
-    /// Fills in what the shard has counted. The rest is the worker's.
-    pub(crate) fn fill(&mut self, shard: &Shard) {
+    /// Fills in what the shard and its links have counted. The rest is the worker's.
+    pub(crate) fn fill(&mut self, shard: &Shard, links: &Links) {
         self.at = shard.now();
         self.entries = shard.len();
         self.counters = shard.counters();
         self.rules.copy_from(shard.rule_counters());
         self.signposts = shard.signposts();
+        for (counted, port) in self.ports.iter_mut().zip(links.ports.iter()) {
+            *counted = port.counters;
+        }
+        for (counted, side) in self.hosts.iter_mut().zip(&links.hosts) {
+            *counted = side.as_ref().map(|side| side.counters).unwrap_or_default();
+        }
+        self.neighbours = links.neighbours();
+        self.conflicts = links.conflicts;
     }
 
     /// Adds what another worker has counted under the same configuration.

@@ -1,10 +1,7 @@
 //! The worker: receive, track, transmit, and again.
 
-use std::thread;
-use std::time::Duration;
-
 use arrayvec::ArrayVec;
-use dpdk::{Burst, Mempool, lcore};
+use dpdk::{Burst, Mempool};
 use sluice_conntrack::dispatch::{self, Dispatcher};
 use sluice_conntrack::frame::Handed;
 use sluice_conntrack::{DropReason, Forwarding, Instant, PortId, Shard, Verdict};
@@ -15,30 +12,16 @@ use crate::command::{Answer, Command, Inbox};
 use crate::dispatch::Io;
 use crate::frame::{Carried, Received};
 use crate::handoff::{self, Parcel};
+use crate::idle::Idle;
 use crate::link::Links;
 use crate::port::PortCounters;
 use crate::queues::Queues;
+use crate::replica::Replica;
 use crate::report::{Load, Stats};
 
 /// Steps of expiry in one round: 20 us at most with ten million entries, as much as a burst is. A million entries that
 /// expire at once are gone 0.7 s later on a worker that has 20 us of packets in each round (`bench`'s `expiry`).
 pub const EXPIRY_BUDGET: u32 = 64;
-
-/// Empty rounds before a friendly worker sleeps: some ten microseconds.
-const ROUNDS_AWAKE: u32 = 256;
-
-/// How long it sleeps then: less than a queue of 1024 packets takes to fill at 10 million packets a second.
-const NAP: Duration = Duration::from_micros(50);
-
-/// What a worker does while no packets come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Idle {
-    /// Goes on polling, with the processor's pause instruction between rounds.
-    Poll,
-    /// Sleeps for 50 microseconds at a time once nothing has come for a while.
-    #[default]
-    Friendly,
-}
 
 /// Bursts that are received from each queue as a worker drains: four times what a queue of 1024 packets holds, and an end
 /// where a device never runs dry.
@@ -53,6 +36,8 @@ pub struct Worker {
     verdicts: [Verdict; Burst::CAPACITY],
     decided: usize,
     load: Load,
+    /// The rings to other boxes, where there are any.
+    replica: Option<Box<Replica>>,
     /// Whether ports are received from.
     receiving: bool,
     /// Packets received or taken over since the last drain.
@@ -70,6 +55,7 @@ impl Worker {
             verdicts: [Verdict::dropped(DropReason::NoRoute); Burst::CAPACITY],
             decided: 0,
             load: Load::default(),
+            replica: None,
             receiving: true,
             moved: 0,
         }
@@ -80,6 +66,11 @@ impl Worker {
     /// for the box, and leaves with the MAC addresses it came with. It sends to so many neighbours of each port at most.
     pub fn join_links(&mut self, max_neighbours: u32) {
         self.io.links.join(&mut self.shard, max_neighbours);
+    }
+
+    /// Has it tell other boxes of its connections, and know theirs.
+    pub fn replicate(&mut self, replica: Replica) {
+        self.replica = Some(Box::new(replica));
     }
 
     /// Carries out a command. Bounded work, no allocation, nothing freed.
@@ -169,11 +160,7 @@ impl Worker {
             }
             self.load.idle_ns += round_ns;
             empty_rounds += 1;
-            if idle == Idle::Friendly && empty_rounds > ROUNDS_AWAKE {
-                thread::sleep(NAP);
-            } else {
-                lcore::pause();
-            }
+            idle.rest(empty_rounds);
         }
     }
 
@@ -189,6 +176,9 @@ impl Worker {
         }
         self.expire(now, EXPIRY_BUDGET);
         self.io.links.expire(now, &mut self.shard);
+        if self.replica.as_mut().is_some_and(|replica| replica.exchange(&mut self.shard)) {
+            dispatch::flush_messages(&mut self.shard, &mut self.io);
+        }
         self.moved += packets as u64;
         packets
     }
@@ -354,15 +344,7 @@ impl Worker {
 
     /// Fills in what has been counted.
     fn report(&self, stats: &mut Stats) {
-        stats.fill(self.shard());
-        for (counted, port) in stats.ports.iter_mut().zip(self.io.links.ports.iter()) {
-            *counted = port.counters;
-        }
-        for (counted, side) in stats.hosts.iter_mut().zip(&self.io.links.hosts) {
-            *counted = side.as_ref().map(|side| side.counters).unwrap_or_default();
-        }
-        stats.neighbours = self.io.links.neighbours();
-        stats.conflicts = self.io.links.conflicts;
+        stats.fill(self.shard(), &self.io.links);
         stats.held = self.held() as u64 + stats.neighbours.waiting;
         stats.handed_off = self.io.peers.handed_off();
         stats.load = self.load;

@@ -11,7 +11,7 @@ use super::Daemon;
 use crate::config;
 use crate::listing::Format;
 use crate::socket::Call;
-use crate::socket::protocol::{PoolStatistics, Request, Response, Statistics};
+use crate::socket::protocol::{HaStatus, PoolStatistics, Request, Response, Statistics};
 
 impl Daemon {
     /// Answers a request, now or, where it takes long, later.
@@ -59,6 +59,7 @@ impl Daemon {
             }
             Request::Pools => self.pools().map(|pools| Response::Pools { pools }),
             Request::Helpers => self.helpers(),
+            Request::HaStatus => self.ha_status(),
             Request::SwitchHelper { name, on } => self.switch_helper(&name, on),
             // Its answer comes when the file has been read.
             Request::Reload => return self.reload(Some(reply)),
@@ -95,6 +96,19 @@ impl Daemon {
             ports: ports::statistics(self.dataplane.ports(), &stats.ports),
             rules: rules::list(&self.config.policy, &stats.rules.policy),
         })
+    }
+
+    fn ha_status(&mut self) -> Result<Response, Unanswered> {
+        let counters = self.stats()?.counters;
+        let message = "the box is of no cluster (ha)".to_owned();
+        Ok(self.cluster.as_ref().map_or(Response::Error { message }, |cluster| {
+            Response::HaStatus(Box::new(HaStatus {
+                dirty_entries: counters.dirty_entries,
+                ends_lost: counters.ends_lost,
+                standby_entries: counters.standby_entries,
+                ..cluster.status()
+            }))
+        }))
     }
 
     /// The SNAT rules, as they stand.

@@ -19,6 +19,7 @@ use super::background::Work;
 use super::candidate::Candidate;
 use super::dataplane::Dataplane;
 use super::events::Journal;
+use super::ha::Cluster;
 use super::nat_rules::NatRules;
 use super::reload::Reloads;
 use super::rerouting::Rerouting;
@@ -42,6 +43,8 @@ pub struct Daemon {
     rerouting: Rerouting,
     started: Instant,
     dataplane: Dataplane,
+    /// The box as one of its cluster, if it is of one.
+    cluster: Option<Cluster>,
     /// The configuration in force, as the workers have it.
     configuration: Arc<Configuration>,
     records: log::Records,
@@ -63,6 +66,7 @@ impl Daemon {
         candidate: Candidate,
         last_good: Option<LastGood>,
         dataplane: Dataplane,
+        cluster: Option<Cluster>,
         rerouting: Rerouting,
         events: SyncSender<Event>,
     ) -> Daemon {
@@ -76,6 +80,7 @@ impl Daemon {
             last_good,
             started: Instant::now(),
             dataplane,
+            cluster,
             records: log::Records::default(),
             loads: Vec::new(),
             rules: rules::Published::default(),
@@ -119,6 +124,8 @@ impl Daemon {
     /// Stops the packet path, keeps its connections for the next start, and says what it did.
     pub fn stop(mut self, state: Option<&StateDirectory>) -> Result<(), RunError> {
         self.dataplane.workers.drain();
+        // Peers are told the last.
+        drop(self.cluster.take());
         super::snapshot::keep(state, &mut self.dataplane.workers);
         let summary = self.stats().map_or_else(|why| why.to_string(), |stats| summary(&stats));
         self.dataplane.stop()?;

@@ -58,6 +58,9 @@ impl Daemon {
             logged: self.records.written,
             unlogged: self.records.left_out + stats.counters.log_lost,
         });
+        if let Some(cluster) = &self.cluster {
+            metrics::cluster(&cluster.status());
+        }
         stats.entries
     }
 }

@@ -123,6 +123,8 @@ pub struct EntrySnapshot {
     pub master: Option<Tuple>,
     /// How many hold the entry: the table, and each entry that names it as master.
     pub uses: u32,
+    /// Whether it is a peer's, which the box stands by for.
+    pub is_standby: bool,
 }
 
 impl EntrySnapshot {
@@ -155,6 +157,7 @@ impl EntrySnapshot {
             seqadj: None,
             master: None,
             uses: 1,
+            is_standby: false,
         }
     }
 

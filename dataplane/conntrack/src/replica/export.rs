@@ -82,6 +82,27 @@ impl Shard {
         next
     }
 
+    /// The same of those that others are to be told of, and from now on know.
+    pub fn tell_page(&mut self, cursor: u32, most: u32, mut visit: impl FnMut(Connection)) -> Option<u32> {
+        let mut next = self.table.entries.next_index(cursor);
+        let mut visited = 0;
+        for _ in 0..LISTED_SLOTS {
+            let Some(index) = next.filter(|_| visited < most) else { break };
+            let entry = self.table.entries.at(index);
+            if entry.is_used()
+                && self.teller.as_ref()?.tells(entry.status)
+                && !self.is_foreign(index)
+                && let Some(connection) = self.connection(index)
+            {
+                self.teller.as_mut()?.note_told(index);
+                visit(connection);
+                visited += 1;
+            }
+            next = self.table.entries.next_index(index + 1);
+        }
+        next
+    }
+
     /// The group that a peer told of an entry for, unless that is this box's own by now.
     pub(crate) fn told_for(&self, index: u32) -> Option<GroupId> {
         let is_installed = self.table.entries.at(index).status.contains(Status::INSTALLED);

@@ -57,6 +57,8 @@ pub(crate) struct Foreign {
     /// The groups of those that the latest bulk may not have told of, and where to go on looking for them.
     pub(crate) fading: GroupSet,
     pub(crate) sweep: Option<u32>,
+    /// How many have ended because another shard has an entry of their reply tuple.
+    pub(crate) refused: u64,
 }
 
 impl Foreign {
@@ -67,7 +69,8 @@ impl Foreign {
     pub(crate) fn new(entries: u32) -> io::Result<Self> {
         let notes = Arena::sparse(entries as usize)?;
         let (active, fading) = (GroupSet::default(), GroupSet::default());
-        Ok(Self { notes, told: Default::default(), active, len: 0, quota: 0, fading, sweep: None })
+        let told = Default::default();
+        Ok(Self { notes, told, active, len: 0, quota: 0, fading, sweep: None, refused: 0 })
     }
 
     /// How many there are of groups on standby.

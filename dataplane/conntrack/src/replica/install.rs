@@ -28,6 +28,12 @@ impl Shard {
         self.foreign.len()
     }
 
+    /// How many connections of peers have ended because another shard has an entry of their reply tuple: one of this box, or of a connection
+    /// that the peer has no more.
+    pub const fn foreign_refused(&self) -> u64 {
+        self.foreign.refused
+    }
+
     /// A peer begins to tell of all connections of a group.
     pub fn begin_bulk(&mut self, group: GroupId) {
         self.foreign.begin_bulk(group);

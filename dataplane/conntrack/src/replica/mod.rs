@@ -57,6 +57,7 @@ pub enum Installed {
 
 /// Why a record was not installed.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[repr(u8)]
 pub enum NotInstalled {
     /// Another shard owns its original tuple.
     #[error("another shard owns its original tuple")]
@@ -79,4 +80,30 @@ pub enum NotInstalled {
     /// The owner of its reply tuple has too much to answer.
     #[error("too many connections wait for another worker")]
     Busy,
+}
+
+impl NotInstalled {
+    /// All reasons, in the order of their numbers.
+    pub const ALL: [Self; 7] = [
+        Self::Elsewhere,
+        Self::Exists,
+        Self::LostAddress,
+        Self::Full,
+        Self::Busy,
+        Self::Active,
+        Self::OtherGroup,
+    ];
+
+    /// The metric label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Elsewhere => "elsewhere",
+            Self::Exists => "exists",
+            Self::LostAddress => "lost-address",
+            Self::Full => "full",
+            Self::Busy => "busy",
+            Self::Active => "active",
+            Self::OtherGroup => "other-group",
+        }
+    }
 }

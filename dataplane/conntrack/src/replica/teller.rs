@@ -67,11 +67,16 @@ impl Teller {
         self.ends_lost
     }
 
+    /// Whether others are to know a connection of this status.
+    pub(super) fn tells(&self, status: Status) -> bool {
+        self.replicate == Replicate::All || status.contains(Status::ASSURED)
+    }
+
     /// An entry of this status is another than before, or new.
     pub(super) fn touch(&mut self, index: u32, status: Status) {
         let capacity = self.dirty.len() as u32;
+        let is_told = self.tells(status);
         let note = &mut self.notes[index as usize];
-        let is_told = self.replicate == Replicate::All || status.contains(Status::ASSURED);
         if *note & DIRTY != 0 || !is_told && *note & REPLICATED == 0 {
             return;
         }

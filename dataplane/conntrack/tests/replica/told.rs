@@ -150,3 +150,27 @@ fn who_takes_the_slot_of_another_is_told_of_as_itself() {
     assert_eq!(told[0].tuples(), [connection.original, connection.reply], "its end comes first");
     assert!(matches!(told[..], [Record::End(_), Record::State(_)]));
 }
+
+/// Connections that were there before anybody was to be told of them, or whose records were lost.
+#[test]
+fn who_is_told_of_the_table_is_told_of_the_ends_of_what_it_has() {
+    let mut it = wire(Preset::Linux, Replicate::Assured);
+    for port in 4000..4010 {
+        let pair = Pair::v4(port, 80);
+        it.inside(&pair.tcp("S", 1000, 0));
+        it.outside(&pair.inverse().tcp("SA", 5000, 1001));
+        it.inside(&pair.tcp("A", 1001, 5001));
+    }
+    it.inside(&Pair::v4(4000, 53).udp(1));
+    let teller = sluice_conntrack::replica::Teller::new(Replicate::Assured, 16).unwrap();
+    it.shard.tell_by(Some(Box::new(teller)));
+    let (mut shown, mut next) = (vec![], Some(0));
+    while let Some(cursor) = next {
+        next = it.shard.tell_page(cursor, 4, |connection| shown.push(connection.original));
+    }
+    assert_eq!(shown.len(), 10, "those that are assured, each once");
+    assert_eq!(told(&mut it), [], "nothing has happened since");
+    it.shard.delete(|_| true);
+    let ended: Vec<_> = told(&mut it).iter().map(|record| record.tuples()[0]).collect();
+    assert_eq!(ended, shown);
+}

@@ -1,0 +1,172 @@
+//! High availability: other boxes are told of this box's connections, and it stands by for theirs.
+//!
+//! Each box writes into a Redis of its own, by one thread (`writer.rs`), and reads that of its peer by another (`reader.rs`). Both reach
+//! the workers over rings alone ([`sluice_engine::replica`]), so that no Redis, whatever it does, keeps a packet waiting.
+
+mod bulk;
+mod engine;
+mod installer;
+mod keys;
+mod reader;
+mod shared;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::{self, JoinHandle};
+
+use sluice_conntrack::Shard;
+use sluice_conntrack::replica::{Replicate, Teller};
+use sluice_engine::replica::{Incoming, Outgoing, Replica, rings};
+
+use super::RunError;
+use crate::config::{self, EngineUrl, Ha};
+use crate::socket::protocol::{EngineStatus, HaStatus, InstallFailures, PeerStatus};
+use engine::Address;
+use installer::Installer;
+use keys::{GROUP, Keys};
+use reader::Reader;
+use shared::{Heard, Spoken, Stop};
+use writer::Writer;
+
+/// The ends of the workers' rings.
+#[derive(Default)]
+pub struct Ends {
+    outgoing: Vec<Outgoing>,
+    incoming: Vec<Incoming>,
+}
+
+impl Ends {
+    /// Makes the rings of one more worker; gives its own ends.
+    pub fn add(&mut self) -> Replica {
+        let (replica, outgoing, incoming) = rings();
+        self.outgoing.push(outgoing);
+        self.incoming.push(incoming);
+        replica
+    }
+}
+
+/// Has a shard, in which no packet was yet, tell others of its connections, and leave room for those of a peer.
+///
+/// # Errors
+/// When the host refuses the address space.
+pub fn prepare(ha: &Ha, shard: &mut Shard, entries: u32) -> io::Result<()> {
+    let replicate = match ha.replicate {
+        config::Replicate::None => None,
+        config::Replicate::Assured => Some(Replicate::Assured),
+        config::Replicate::All => Some(Replicate::All),
+    };
+    let teller = replicate.map(|replicate| Teller::new(replicate, entries)).transpose()?;
+    shard.tell_by(teller.map(Box::new));
+    if !ha.peers.is_empty() {
+        shard.set_quota(GROUP, entries / 2);
+    }
+    Ok(())
+}
+
+/// The threads of a cluster's box. When it is dropped they end, and what the workers have told until then is written.
+pub struct Cluster {
+    ha: Ha,
+    spoken: Arc<Spoken>,
+    heard: Vec<(String, EngineUrl, Arc<Heard>)>,
+    stop: Arc<Stop>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Cluster {
+    /// Begins to write and to read.
+    ///
+    /// # Errors
+    /// A password cannot be read, or there is no thread.
+    pub fn start(ha: &Ha, ends: Ends) -> Result<Self, RunError> {
+        let failed = |what: &str, error: io::Error| RunError::Other(format!("ha.{what}: {error}"));
+        let address = |what: &str, url: &EngineUrl, password_file: Option<&Path>| {
+            Address::new(url, password_file).map_err(|error| failed(&format!("{what}.password-file"), error))
+        };
+        let (spoken, stop) = (Arc::<Spoken>::default(), Arc::<Stop>::default());
+        let mut cluster =
+            Self { ha: ha.clone(), spoken, heard: Vec::new(), stop: Arc::clone(&stop), threads: Vec::new() };
+        let own = address("engine", &ha.engine.url, ha.engine.password_file.as_deref())?;
+        let writer = Writer::new(
+            own,
+            Keys::of(&ha.cluster, &ha.name),
+            ha.engine.memory.0,
+            ends.outgoing,
+            Arc::clone(&cluster.spoken),
+            Arc::clone(&stop),
+        );
+        // One peer at most: the rings to the workers are its reader's.
+        if let Some((name, peer)) = ha.peers.first_key_value() {
+            let address = address(&format!("peers.{name}"), &peer.url, peer.password_file.as_deref())?;
+            let heard = Arc::<Heard>::default();
+            cluster.heard.push((name.clone(), peer.url.clone(), Arc::clone(&heard)));
+            let installer = Installer::new(ends.incoming, GROUP, Arc::clone(&heard), Arc::clone(&stop));
+            let installer = installer.ok_or_else(|| RunError::Other("too many workers".to_owned()))?;
+            let keys = Keys::of(&ha.cluster, name);
+            let reader = Reader::new(name.clone(), address, keys, installer, heard, stop);
+            cluster
+                .spawn(format!("control-ha-{name}"), || reader.run())
+                .map_err(|error| failed("peers", error))?;
+        }
+        cluster.spawn("control-ha".to_owned(), || writer.run()).map_err(|error| failed("engine", error))?;
+        Ok(cluster)
+    }
+
+    fn spawn(&mut self, name: String, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.threads.push(thread::Builder::new().name(name).spawn(run)?);
+        Ok(())
+    }
+
+    /// How it stands, beside what the workers count.
+    pub fn status(&self) -> HaStatus {
+        let Self { ha, spoken, heard, .. } = self;
+        HaStatus {
+            cluster: ha.cluster.clone(),
+            name: ha.name.clone(),
+            engine: EngineStatus {
+                url: ha.engine.url.to_string(),
+                up: spoken.is_up.load(Relaxed),
+                term: spoken.term.load(Relaxed),
+                sequence: spoken.sequence.load(Relaxed),
+                records_sent: spoken.records.load(Relaxed),
+                bulks_sent: spoken.bulks.load(Relaxed),
+            },
+            peers: heard.iter().map(|(name, url, heard)| peer(name, url, heard)).collect(),
+            ..HaStatus::default()
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.stop.stop();
+        for thread in self.threads.drain(..) {
+            // One that has panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn peer(name: &str, url: &EngineUrl, heard: &Heard) -> PeerStatus {
+    PeerStatus {
+        name: name.to_owned(),
+        url: url.to_string(),
+        up: heard.is_up.load(Relaxed),
+        synced: heard.is_synced.load(Relaxed),
+        term: heard.term.load(Relaxed),
+        sequence: heard.sequence.load(Relaxed),
+        lag_us: heard.lag_ns().map(|lag_ns| lag_ns / 1000),
+        records_installed: heard.installed.load(Relaxed),
+        failures: heard
+            .failures()
+            .map(|(reason, count)| InstallFailures { reason: reason.to_owned(), count })
+            .collect(),
+        gaps: heard.gaps.load(Relaxed),
+        bulks: heard.bulks.load(Relaxed),
+    }
+}
