@@ -43,7 +43,7 @@ const METRICS: &[(&str, &str)] = &[
     ("sluice_nat_pool_ports", "Size of an SNAT port pool, by protocol."),
     ("sluice_nat_pool_ports_used", "Ports of an SNAT port pool in use; each worker counts for itself."),
     ("sluice_nat_allocation_failures_total", "Connections that an SNAT port pool had no port for, by reason."),
-    ("sluice_packets_total", "Packets received (rx) and sent (tx) by a port."),
+    ("sluice_packets_total", "Packets received (rx) and sent (tx) by a port; those of a VLAN by the port that carries it, too."),
     ("sluice_link_messages_total", "Messages of the box to the link of a port: ARP, neighbour discovery, MLD, and queries of MLD that its host got, too."),
     ("sluice_packets_held", "Packets that wait: fragments for the rest of their datagram, others for another shard or a neighbour."),
     ("sluice_bytes_total", "Bytes of the frames received (rx) and sent (tx) by a port."),

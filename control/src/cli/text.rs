@@ -92,8 +92,19 @@ const FALLBACK: &str = "FALLBACK: the configuration file was wrong at the start,
     `sluice check FILE` says what is wrong, `sluice reload` puts the mended file in force\n";
 
 fn statistics_text(statistics: &Statistics) -> String {
-    let Statistics { version, uptime_s, revision, fallback, entries, entries_limit, packets, ports, rules } =
-        statistics;
+    let Statistics {
+        version,
+        uptime_s,
+        revision,
+        fallback,
+        entries,
+        entries_limit,
+        packets,
+        balance,
+        ports,
+        rules,
+    } = statistics;
+    let [came, went] = balance.sums();
     let share = *entries as f64 * 100.0 / (*entries_limit).max(1) as f64;
     let mut text = format!(
         "sluice {version}, up {}, configuration {revision}\n{}entries {entries} of {entries_limit} ({share:.1} %)\n\n",
@@ -101,6 +112,12 @@ fn statistics_text(statistics: &Statistics) -> String {
         if *fallback { FALLBACK } else { "" }
     );
     text += &counted_text("packets by state", packets, "no packets");
+    for (title, side, sum) in [("came", &balance.came, came), ("went", &balance.went, went)] {
+        text += &format!(
+            "\n{}",
+            counted_text(&format!("packets that {title}: {sum}"), side, &format!("no packet {title}"))
+        );
+    }
     text += "\nport            rx packets     rx bytes  rx missed  rx errors  rx nombuf   tx packets     tx bytes    tx full  tx errors\n";
     for port in ports {
         // Writing to a String cannot fail.
@@ -276,7 +293,7 @@ fn pools_text(pools: &[PoolStatistics]) -> String {
 mod tests {
     use super::*;
     use crate::config::Helper;
-    use crate::socket::protocol::{NatSide, PortStatistics, RuleStatistics};
+    use crate::socket::protocol::{Balance, NatSide, PortStatistics, RuleStatistics};
     use sluice_conntrack::helpers::HelperId;
 
     fn counted(name: &str, packets: u64) -> Counted {
@@ -404,6 +421,10 @@ mod tests {
             entries: 5,
             entries_limit: 1000,
             packets: vec![counted("NEW", 5), counted("RELATED", 0)],
+            balance: Balance {
+                came: vec![counted("received", 9), counted("answers", 2), counted("link-messages", 0)],
+                went: vec![counted("sent", 8), counted("dropped", 3)],
+            },
             ports: vec![PortStatistics {
                 name: "inside".to_owned(),
                 rx_packets: 9,
@@ -417,6 +438,9 @@ mod tests {
         let text = text_of(&Response::Statistics(statistics));
         assert!(text.starts_with("sluice 0.1.0, up 1m 5s, configuration 2\nentries 5 of 1000 (0.5 %)\n\n"));
         assert!(text.contains("NEW") && !text.contains("RELATED"));
+        let balance = "\npackets that came: 11\n  received                        9\n  answers                         2\n\n\
+                       packets that went: 11\n  sent                            8\n  dropped                         3\n\n";
+        assert!(text.contains(balance), "{text}");
         let port = text.lines().find(|line| line.starts_with("inside")).unwrap();
         assert_eq!(
             port.split_whitespace().collect::<Vec<_>>(),

@@ -10,8 +10,9 @@ use tracing::{info, warn};
 use super::alarms::Alarm;
 use super::host::HostPort;
 use super::named_port::{NamedPort, PortKind};
+use super::totals::counted;
 use crate::metrics::PortSample;
-use crate::socket::protocol::{PortDescription, PortStatistics};
+use crate::socket::protocol::{Balance, PortDescription, PortStatistics};
 
 /// The links as they were last seen, in the order of the ports.
 #[derive(Default)]
@@ -157,6 +158,37 @@ pub fn statistics(ports: &[NamedPort], counted: &[PortCounters]) -> Vec<PortStat
         }
     };
     ports.iter().zip(counted).map(statistics).collect()
+}
+
+/// Where the packets of all ports have gone, of which the workers have counted this. What passes a VLAN passes the device that carries it, and
+/// counts once.
+pub fn balance(ports: &[NamedPort], stats: &Stats) -> Balance {
+    let devices = || {
+        let with_counters = ports.iter().zip(&stats.ports);
+        with_counters
+            .filter(|(port, _)| matches!(port.kind, PortKind::Device { .. }))
+            .map(|(_, counters)| counters)
+    };
+    let received = devices().map(|port| port.rx_packets).sum::<u64>();
+    let sent = devices().map(|port| port.tx_packets).sum::<u64>();
+    let counters = &stats.counters;
+    let came = [
+        received + stats.hosts.iter().map(|host| host.rx_packets).sum::<u64>(),
+        counters.answers,
+        stats.ports.iter().map(|port| port.link_messages).sum(),
+        counters.fragments_created,
+    ];
+    let went = [
+        sent + stats.hosts.iter().map(|host| host.tx_packets).sum::<u64>(),
+        counters.drops.iter().sum(),
+        counters.delivered,
+        stats.held,
+        counters.fragmented,
+    ];
+    Balance {
+        came: counted(["received", "answers", "link-messages", "fragments-created"], &came),
+        went: counted(["sent", "dropped", "delivered", "held", "fragmented"], &went),
+    }
 }
 
 /// The same and the links, to be published.

@@ -16,7 +16,7 @@ pub use super::new_entry::Update;
 pub use super::pools::{PoolStatistics, PortCounts};
 pub use super::ports::{PortDescription, PortStatistics};
 pub use super::routes::{Neighbour, NextHop, Route, RouteKind};
-pub use super::statistics::{Counted, RuleStatistics, ShardCounters, Statistics, Timeout};
+pub use super::statistics::{Balance, Counted, RuleStatistics, ShardCounters, Statistics, Timeout};
 use super::{ExpectationFilter, Filter, NewConnection, NewExpectation};
 use crate::config::HelperRule;
 use crate::listing::Format;

@@ -50,10 +50,31 @@ pub struct Statistics {
     pub entries_limit: u64,
     /// Packets by state.
     pub packets: Vec<Counted>,
+    /// Where all packets have gone.
+    #[serde(default)]
+    pub balance: Balance,
     /// The ports, in the order of their names.
     pub ports: Vec<PortStatistics>,
     /// The rules that decide, in their order, and the default; since the configuration is in force.
     pub rules: Vec<RuleStatistics>,
+}
+
+/// The packets of all ports and host sides since the start. Both sides come to the same sum, but for packets that are on their way between
+/// workers, and those that come and go while these are asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Balance {
+    /// Packets that were received, and what the box has sent besides: its answers, its messages to links, and the fragments that it has
+    /// made of packets.
+    pub came: Vec<Counted>,
+    /// Packets that were sent, dropped, delivered to the box itself, are held, or have left in fragments.
+    pub went: Vec<Counted>,
+}
+
+impl Balance {
+    /// The sums of both sides.
+    pub fn sums(&self) -> [u64; 2] {
+        [&self.came, &self.went].map(|side| side.iter().map(|counted| counted.packets).sum())
+    }
 }
 
 /// What a rule has decided.

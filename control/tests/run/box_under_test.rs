@@ -93,9 +93,25 @@ impl BoxUnderTest {
     }
 
     /// Waits until each packet that came in has left, was dropped or delivered, or is held: those that are on their way from worker to
-    /// worker are nowhere.
+    /// worker are nowhere. So say `sluice stats` and the metrics.
     pub fn accounts_for_all_packets(&self, namespace: Namespace<'_>) {
-        wait_for("all packets to be accounted for", || unaccounted(&self.metrics_in(namespace)) == 0);
+        self.balances();
+        wait_for("the metrics to account for all packets", || unaccounted(&self.metrics_in(namespace)) == 0);
+    }
+
+    /// Waits until `sluice stats` accounts for all packets; gives it.
+    pub fn balances(&self) -> serde_json::Value {
+        let mut stats = serde_json::Value::Null;
+        wait_for("all packets to be accounted for", || {
+            stats = serde_json::from_str(&self.tell("stats --json")).unwrap();
+            let sum = |side: &str| {
+                let counts = stats["balance"][side].as_array().unwrap().iter();
+                counts.map(|counted| counted["packets"].as_u64().unwrap()).sum::<u64>()
+            };
+            let [came, went] = ["came", "went"].map(sum);
+            came > 0 && came == went
+        });
+        stats
     }
 
     pub fn pid(&self) -> u32 {

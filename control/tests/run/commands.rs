@@ -111,6 +111,13 @@ fn counters(daemon: &BoxUnderTest) {
     assert_eq!(stats["ports"][0]["name"], "inside");
     assert_eq!(stats["ports"][0]["rx_packets"], all + 2);
     assert_eq!(stats["ports"][1]["tx_packets"], all);
+    let balance = |side: &str| {
+        let rows = stats["balance"][side].as_array().unwrap().iter();
+        rows.map(|row| (row["name"].as_str().unwrap(), row["packets"].as_u64().unwrap())).collect::<Vec<_>>()
+    };
+    let came = [("received", all + 2), ("answers", 0), ("link-messages", 0), ("fragments-created", 0)];
+    let went = [("sent", all), ("dropped", 2), ("delivered", 0), ("held", 0), ("fragmented", 0)];
+    assert_eq!((balance("came"), balance("went")), (came.to_vec(), went.to_vec()));
     assert_eq!(stats["rules"][0], serde_json::json!({"rule": "no-doom", "packets": 1, "bytes": 28}));
     assert_eq!(
         stats["rules"][1],

@@ -177,6 +177,7 @@ fn routes_between_vlans(test: &str, workers: &str) {
             )),
         "{ports}"
     );
+    daemon.balances();
     let stats = daemon.tell("stats");
     let received = |port: &str| {
         let line = stats.lines().find(|line| line.split_whitespace().next() == Some(port));

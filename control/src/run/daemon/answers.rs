@@ -93,6 +93,7 @@ impl Daemon {
             entries: u64::from(stats.entries),
             entries_limit: self.entries_limit(),
             packets: counted(State::ALL.map(State::name), &stats.counters.packets),
+            balance: ports::balance(self.dataplane.ports(), &stats),
             ports: ports::statistics(self.dataplane.ports(), &stats.ports),
             rules: rules::list(&self.config.policy, &stats.rules.policy),
         })
