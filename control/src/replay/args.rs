@@ -47,7 +47,8 @@ pub struct Replay {
     pub client_side: Option<String>,
 
     /// How many workers share the connections, in step: packets reach them in turn, and are handed to the
-    /// one that each belongs to
+    /// one that each belongs to. Several draw other ports for translated clients than one does, so that recorded
+    /// answers to those meet no connection
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(sluice_conntrack::steer::MAX_SHARDS)))]
     pub workers: u16,
 }
