@@ -5,6 +5,7 @@
 
 use crate::forward::MAX_PORTS;
 use crate::ids::{GroupId, PortId};
+use crate::time::Instant;
 use crate::tuple::{Family, Tuple, number};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -179,6 +180,15 @@ impl<'a> Roles<'a> {
     pub fn has(self, address: IpAddr) -> bool {
         self.groups.of(address).is_none_or(|group| self.active.contains(group))
     }
+}
+
+/// What follows when the box becomes active for groups.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Takeovers {
+    /// Groups that it became active for of late.
+    pub(crate) recent: GroupSet,
+    /// When they are so no more.
+    pub(crate) until: Instant,
 }
 
 #[cfg(test)]

@@ -11,20 +11,10 @@ use crate::headers::{Headers, Packet, PacketKind};
 use crate::ids::GroupId;
 use crate::shard::Shard;
 use crate::slow_path::Parsed;
-use crate::time::Instant;
 use crate::tuple::{Tuple, address, protocol};
 use crate::verdict::{Action, DropReason, Rejection};
 use crate::wire;
 use crate::wire::tcp::{Flags, Segment};
-
-/// What follows when the box becomes active for groups.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Takeovers {
-    /// Groups that it became active for of late.
-    recent: GroupSet,
-    /// When they are so no more.
-    until: Instant,
-}
 
 impl Shard {
     /// Changes what the box is for a group, at the time that the shard was told last. Nobody looks at any entry: those of a group that it

@@ -9,9 +9,9 @@ use sluice_conntrack::groups::{GroupSet, MAX_GROUPS, Role};
 use sluice_conntrack::ids::GroupId;
 use sluice_conntrack::{Forwarding, Instant, PortId, Shard};
 
-use crate::command::RoleChange;
 use crate::own_addresses::OnLink;
 use crate::ports::Ports;
+use crate::role_change::RoleChange;
 
 /// How often each address is announced.
 const ROUNDS: u8 = 3;

@@ -28,35 +28,23 @@
 //! # }
 //! ```
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Monotonic};
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use sluice_conntrack::events::EventSender;
 use sluice_conntrack::expectations::{ExpectationId, Unexpected, Wanted};
-use sluice_conntrack::groups::Role;
-use sluice_conntrack::ids::{EntryId, GroupId};
+use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::replica::Connection;
-use sluice_conntrack::{Configuration, EntryUpdate, Installation, NewEntry, NotInserted, PortId, Tuple};
+use sluice_conntrack::{Configuration, EntryUpdate, Installation, NewEntry, NotInserted, Tuple};
 use thiserror::Error;
 
 use crate::neighbour::NeighbourSnapshot;
 use crate::report::{ListedEntry, ListedExpectation, LogPage, Page, PortsUsedPage, Stats};
+pub use crate::role_change::RoleChange;
 
 /// Commands that wait, at most.
 const WAITING: usize = 16;
-
-/// What a box becomes for a group.
-#[derive(Debug)]
-pub struct RoleChange {
-    /// The group.
-    pub group: GroupId,
-    /// What it is for it from now on.
-    pub role: Role,
-    /// The addresses that it announces as its own, each at its port, where it becomes active. As an answer: those that were announced before.
-    pub announced: Vec<(PortId, IpAddr)>,
-}
 
 /// What a worker can be asked to do.
 #[derive(Debug)]

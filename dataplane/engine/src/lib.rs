@@ -24,6 +24,7 @@ mod ports;
 mod queues;
 pub mod replica;
 pub mod report;
+mod role_change;
 mod tag;
 mod worker;
 

@@ -10,7 +10,6 @@ use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{Configuration, DropReason, Forwarding, Instant, PortId, Shard, Verdict};
 
 use crate::announcements::Announcements;
-use crate::command::RoleChange;
 use crate::frame::{Carried, Received};
 use crate::host::HostSide;
 use crate::mld::{self, Listeners, Report};
@@ -21,6 +20,7 @@ use crate::neighbour::{
 use crate::own_addresses::OnLink;
 use crate::port::WorkerPort;
 use crate::ports::Ports;
+use crate::role_change::RoleChange;
 
 /// The longest answer in bytes: an echo reply of the largest MTU, behind any tags.
 const LONGEST_ANSWER: usize = 9216 + 64;

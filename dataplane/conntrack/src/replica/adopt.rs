@@ -2,30 +2,11 @@
 //! are silent, a few at a time.
 
 use crate::shard::Shard;
-use crate::time::{Instant, Tick};
+use crate::time::Tick;
 use std::time::Duration;
 
 /// What a silent connection lives at least when it is adopted: a client that is slow to notice is not late.
 const LEAST_LIFE: Duration = Duration::from_secs(120);
-
-/// The walk through the table for those that are silent.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Adoption {
-    /// When it has begun, and the slot to go on from.
-    walk: Option<(Instant, u32)>,
-}
-
-impl Adoption {
-    /// Begins it at the first slot.
-    pub(crate) const fn begin(&mut self, now: Instant) {
-        self.walk = Some((now, 0));
-    }
-
-    /// Whether there is nothing to do.
-    pub(crate) const fn is_done(&self) -> bool {
-        self.walk.is_none()
-    }
-}
 
 impl Shard {
     /// Goes on with it, at most `budget` slots: as far as it is to have come by now, so that who is told of them all is not told at once.

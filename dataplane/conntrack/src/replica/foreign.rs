@@ -6,6 +6,7 @@
 
 use crate::groups::{GroupSet, MAX_GROUPS, Role};
 use crate::ids::GroupId;
+use crate::time::Instant;
 use sluice_memory::Arena;
 use std::io;
 use zerocopy::FromZeros;
@@ -184,5 +185,24 @@ impl Foreign {
     pub(crate) fn is_fresh(&self, index: u32) -> bool {
         let note = self.notes[index as usize];
         note.group().is_some_and(|group| self.told[usize::from(group.0) % MAX_GROUPS].colour == note.colour)
+    }
+}
+
+/// The walk through the table for connections that are to be adopted and are silent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Adoption {
+    /// When it has begun, and the slot to go on from.
+    pub(super) walk: Option<(Instant, u32)>,
+}
+
+impl Adoption {
+    /// Begins it at the first slot.
+    pub(crate) const fn begin(&mut self, now: Instant) {
+        self.walk = Some((now, 0));
+    }
+
+    /// Whether there is nothing to do.
+    pub(crate) const fn is_done(&self) -> bool {
+        self.walk.is_none()
     }
 }

@@ -15,8 +15,7 @@ mod record;
 mod stream;
 mod teller;
 
-pub(crate) use adopt::Adoption;
-pub(crate) use foreign::Foreign;
+pub(crate) use foreign::{Adoption, Foreign};
 pub use record::{Connection, Record, RecordError, RecordStatus};
 pub use stream::{
     EntryKind, Followed, Follower, HEADER_BYTES, Header, Records, StreamError, decode, encode, entry_bytes,
