@@ -25,7 +25,8 @@ use crate::wire::usual::Usual;
 mod tests;
 
 impl Shard {
-    /// Recognises a packet that may take the fast path, and fetches its bucket. False of one that has to be parsed.
+    /// Recognises a packet that may take the fast path, and fetches its bucket; recognises a fragment, too, which waits for its
+    /// datagram. False of one that has to be parsed.
     #[inline(always)]
     pub(crate) fn recognise<F: Frame>(&self, frame: &F, slot: &mut Slot) -> bool {
         // One copy for each family, here and below: with its constants known it is half as long.
@@ -39,7 +40,7 @@ impl Shard {
                 *slot = recognised;
                 true
             }
-            None => false,
+            None => self.recognise_fragment(frame).map(|action| *slot = Slot::Ended(action)).is_some(),
         }
     }
 

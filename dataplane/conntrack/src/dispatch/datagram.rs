@@ -87,7 +87,7 @@ impl<P: Frame> Datagrams<P> {
             return None;
         };
         let mut lose = |packet, reason| lose_fragment(now, shard, host, packet, reason);
-        self.held.add(now, limits, piece, packet, &mut lose).unwrap_or_else(|reason| {
+        self.held.add(now, limits, &piece, packet, &mut lose).unwrap_or_else(|reason| {
             *verdict = Verdict::dropped(reason);
             None
         })

@@ -171,6 +171,7 @@ fn oddity() -> impl Strategy<Value = Oddity> {
         1 => checksum().prop_map(Oddity::L4),
         1 => prop::sample::select(by).prop_map(Oddity::Handed),
         1 => Just(Oddity::WithoutChecksum),
+        3 => (1usize..6).prop_map(Oddity::InFragments),
     ]
 }
 
@@ -297,6 +298,8 @@ fn packets_of_open_connections_take_the_fast_path() {
             }
         }
     }
+    let in_fragments = Sent { payload_len: 40, oddity: Oddity::InFragments(2), ..Sent::of(1, true) };
+    assert!(takes_fast_path(Traits { routed: true, translates: true, ..plain }, &in_fragments));
     let several = Traits { several_shards: true, routed: true, ..plain };
     assert!(takes_fast_path(several, &Sent::of(0, true)));
     assert!(takes_fast_path(
@@ -314,6 +317,7 @@ fn what_is_unusual_takes_the_slow_path() {
         Sent { oddity: Oddity::Damage(40, 1), ..Sent::of(0, false) },
         Sent { oddity: Oddity::IpOptions, ..Sent::of(3, false) },
         Sent { oddity: Oddity::Tagged, ..Sent::of(1, false) },
+        Sent { payload_len: 40, oddity: Oddity::InFragments(3), ..Sent::of(0, false) },
     ] {
         assert!(!takes_fast_path(plain, &sent), "{sent:?}");
     }

@@ -15,18 +15,23 @@ pub(crate) fn check<P: Frame>(held: &Fragments<P>) -> Result<usize, String> {
         || (0..).zip(held.store.datagrams.iter()).filter(|(_, datagram)| datagram.stage != Stage::Free);
     let is_waiting = |datagram: &Datagram| datagram.stage != Stage::Whole;
     let waiting = || live().filter(|(_, datagram)| is_waiting(datagram));
+    let listed = || waiting().filter(|(_, datagram)| datagram.is_listed());
     let (mut fragments, mut taken) = (0, 0);
     for (number, datagram) in live() {
         check_chain(&held.store.slots, datagram)?;
         (fragments, taken) = (fragments + u32::from(datagram.fragments), taken + datagram.buffers);
         let found = held.store.datagrams.find(&datagram.key, datagram.hash());
-        if is_waiting(datagram) && found != Some(number) {
+        let is_to_be_found = is_waiting(datagram) && datagram.is_listed();
+        if is_to_be_found && found != Some(number) {
             return Err(format!("{datagram:?} is not found by its key, but {found:?}"));
         }
+        if is_waiting(datagram) && !datagram.is_listed() && (number, datagram.fragments) != (held.latest, 1) {
+            return Err(format!("{datagram:?} is not listed"));
+        }
     }
-    for (_, Datagram { source, .. }) in waiting() {
+    for (_, Datagram { source, .. }) in listed() {
         let it = held.store.sources.at(*source);
-        let own = || waiting().filter(|(_, other)| other.source == *source);
+        let own = || listed().filter(|(_, other)| other.source == *source);
         let weight: u32 = own().map(|(_, datagram)| datagram.buffers).sum();
         if (it.datagrams as usize, it.buffers) != (own().count(), weight) {
             return Err(format!("{it:?} has {} datagrams, in {weight} buffers", own().count()));
@@ -37,7 +42,7 @@ pub(crate) fn check<P: Frame>(held: &Fragments<P>) -> Result<usize, String> {
         ("packets in their slots", held.store.slots.iter().flatten().count() as u32, fragments),
         ("buffers", held.store.buffers, taken),
         ("buffers within the room", held.store.buffers.min(held.store.room), taken),
-        ("timers", held.store.wheel.check(&held.store.datagrams)? as u32, waiting().count() as u32),
+        ("timers", held.store.wheel.check(&held.store.datagrams)? as u32, listed().count() as u32),
     ] {
         if count != expected {
             return Err(format!("{count} {what}, not {expected}"));

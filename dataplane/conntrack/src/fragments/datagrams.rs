@@ -3,11 +3,12 @@
 use super::NONE;
 use super::directory::{Directory, Item};
 use super::piece::{Key, Piece, exceeds};
-use super::shortcuts::Row;
-use super::slots::{Neighbours, Slots};
+use super::shortcuts::{NO_ROW, Place, Shortcuts};
+use super::slots::{Slot, Slots};
 use crate::time::Tick;
 use crate::verdict::DropReason;
 use crate::wheel::{Timer, Timers};
+use std::num::NonZeroU32;
 
 /// How far a datagram has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,37 +23,39 @@ pub(super) enum Stage {
     Whole,
 }
 
+/// A datagram: two cache lines, and no part of a third.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub(super) struct Datagram {
     pub(super) key: Key,
     hash: u32,
     pub(super) stage: Stage,
     deadline: Tick,
     timer: Timer,
-    /// Whose it is, and which of that source came before and after.
+    /// Whose it is, and which of that source came before and after. [`NONE`] of one that is not listed.
     pub(super) source: u32,
     pub(super) older: u32,
     pub(super) newer: u32,
     /// The first and the last of its fragments, in the order of their positions in it.
     pub(super) first: u32,
     pub(super) last: u32,
-    /// The one that came last.
-    pub(super) latest: u32,
-    /// How many shortcuts there are to them.
-    shortcuts: u8,
+    /// Its shortcuts to them.
+    pub(super) row: u16,
     pub(super) fragments: u16,
     /// Buffers that those take.
     pub(super) buffers: u32,
     /// Bytes that are there, and how many there are to be.
     bytes: u32,
-    end: Option<u32>,
+    end: Option<NonZeroU32>,
     /// The largest fragment with its IP header, in bytes.
     pub(super) largest_bytes: u32,
-    /// The same of those that must not be cut.
-    pub(super) largest_fixed_bytes: u32,
+    /// Whether one as large as that must not be cut.
+    pub(super) is_largest_fixed: bool,
     /// A bit for each value of the bits for ECN that a fragment has.
     ecn: u8,
 }
+
+const _: () = assert!(size_of::<Datagram>() == 128);
 
 impl Datagram {
     /// One of which nothing has come.
@@ -68,14 +71,13 @@ impl Datagram {
             newer: NONE,
             first: NONE,
             last: NONE,
-            latest: NONE,
-            shortcuts: 0,
+            row: NO_ROW,
             fragments: 0,
             buffers: 0,
             bytes: 0,
             end: None,
             largest_bytes: 0,
-            largest_fixed_bytes: 0,
+            is_largest_fixed: false,
             ecn: 0,
         }
     }
@@ -89,17 +91,17 @@ impl Datagram {
     pub(super) fn locate<P>(
         &mut self,
         slots: &Slots<P>,
-        shortcuts: &mut Row,
+        shortcuts: &mut Shortcuts,
         piece: &Piece,
-    ) -> Result<Neighbours, DropReason> {
-        let is_beyond = |end| piece.end > end || piece.is_last && piece.end < end;
+    ) -> Result<Place, DropReason> {
+        let is_beyond = |end: NonZeroU32| piece.end > end.get() || piece.is_last && piece.end < end.get();
         if piece.is_impossible()
             || self.end.is_some_and(is_beyond)
             || piece.is_last && self.last != NONE && slots.at(self.last).end > piece.end
         {
             return Err(DropReason::FragmentLength);
         }
-        let neighbours @ [before, after] = self.neighbours(slots, shortcuts, piece.start);
+        let place @ Place { before, after, .. } = self.place(slots, shortcuts, piece.start);
         if before != NONE && slots.at(before).end > piece.start {
             let is_known = piece.end <= slots.at(before).end;
             return Err(if is_known { DropReason::FragmentDuplicate } else { DropReason::FragmentOverlap });
@@ -107,46 +109,65 @@ impl Datagram {
         if after != NONE && slots.at(after).start < piece.end {
             return Err(DropReason::FragmentOverlap);
         }
-        Ok(neighbours)
+        Ok(place)
     }
 
-    /// The fragments before and behind which one that starts there belongs. Most come in their order or in the inverse one.
+    /// Where a fragment that starts there belongs. Most come in their order or in the inverse one.
     #[inline(always)]
-    fn neighbours<P>(&mut self, slots: &Slots<P>, shortcuts: &mut Row, start: u32) -> Neighbours {
+    fn place<P>(&mut self, slots: &Slots<P>, shortcuts: &mut Shortcuts, start: u32) -> Place {
         if self.last == NONE || slots.at(self.last).start <= start {
-            [self.last, NONE]
+            Place::at_end(self.last, NONE)
         } else if start < slots.at(self.first).start {
-            [NONE, self.first]
+            Place::at_end(NONE, self.first)
         } else {
-            shortcuts.neighbours(&mut self.shortcuts, slots, [self.first, self.latest], start)
+            shortcuts.place(&mut self.row, slots, self.first, start)
         }
     }
 
     /// Takes a fragment in between its neighbours.
     #[inline(always)]
-    pub(super) fn take_in(&mut self, piece: &Piece, slot: u32, [before, after]: Neighbours) {
+    pub(super) fn take_in(&mut self, piece: &Piece, slot: u32, Place { before, after, .. }: Place) {
         if before == NONE {
             self.first = slot;
         }
         if after == NONE {
             self.last = slot;
         }
-        self.latest = slot;
         self.fragments += 1;
         self.bytes += piece.end - piece.start;
-        self.largest_bytes = self.largest_bytes.max(piece.packet_bytes);
-        if piece.is_fixed {
-            self.largest_fixed_bytes = self.largest_fixed_bytes.max(piece.packet_bytes);
+        if piece.packet_bytes > self.largest_bytes {
+            (self.largest_bytes, self.is_largest_fixed) = (piece.packet_bytes, piece.is_fixed);
+        } else if piece.packet_bytes == self.largest_bytes {
+            self.is_largest_fixed |= piece.is_fixed;
         }
         self.ecn |= 1 << piece.ecn;
         if piece.is_last {
-            self.end = Some(piece.end);
+            self.end = NonZeroU32::new(piece.end);
+        }
+    }
+
+    /// Whether it can be found, and gives way where there is no room.
+    pub(super) const fn is_listed(&self) -> bool {
+        self.source != NONE
+    }
+
+    /// Whether it may stay unlisted with a fragment: that is its first one, or makes it whole with that.
+    pub(super) fn is_brief<P>(&self, slots: &Slots<P>, piece: &Piece) -> bool {
+        match self.fragments {
+            0 => !piece.is_impossible(),
+            1 => {
+                let Slot { start: begins, end: ends, .. } = *slots.at(self.first);
+                let is_rest = piece.is_last && begins == 0 && piece.start == ends && piece.end > ends
+                    || self.end.is_some() && piece.start == 0 && piece.end == begins && !piece.is_last;
+                is_rest && !piece.is_impossible()
+            }
+            _ => false,
         }
     }
 
     /// Whether all of it is there.
     pub(super) fn is_whole(&self) -> bool {
-        self.end == Some(self.bytes)
+        self.end.is_some_and(|end| end.get() == self.bytes)
     }
 
     /// What is wrong with it as a whole, behind the headers of its first fragment, which are so long.

@@ -48,6 +48,11 @@ impl<T: Item> Directory<T> {
         self.free.is_empty()
     }
 
+    /// Items that there are, found or not.
+    pub(super) const fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     pub(super) fn at(&self, number: u32) -> &T {
         &self.slots[number as usize]
     }
@@ -85,17 +90,21 @@ impl<T: Item> Directory<T> {
         }
     }
 
-    /// Takes an item in. `None` where there is no room.
-    pub(super) fn insert(&mut self, item: T) -> Option<u32> {
+    /// Takes an item in, which is not found yet. `None` where there is no room.
+    pub(super) fn add(&mut self, item: T) -> Option<u32> {
         let number = self.free.pop()?;
-        let hash = item.hash();
+        *self.at_mut(number) = item;
+        Some(number)
+    }
+
+    /// Has an item be found.
+    pub(super) fn link(&mut self, number: u32) {
+        let hash = self.at(number).hash();
         let mut index = self.home(hash);
         while self.buckets[index].number != NONE {
             index = self.next(index);
         }
         self.buckets[index] = Bucket { hash, number };
-        *self.at_mut(number) = item;
-        Some(number)
     }
 
     /// Lets an item be found no more. Its slot stays its own.
@@ -179,9 +188,11 @@ mod tests {
             let mut directory = Directory::new(4 + 2, Number(0));
             for key in keys {
                 assert!(find(&directory, key).is_none());
-                directory.insert(Number(key)).unwrap();
+                let number = directory.add(Number(key)).unwrap();
+                assert!(find(&directory, key).is_none());
+                directory.link(number);
             }
-            assert!(directory.is_full() && directory.insert(Number(1)).is_none());
+            assert!(directory.is_full() && directory.add(Number(1)).is_none());
             let (mut left, mut order) = (keys.to_vec(), order);
             while !left.is_empty() {
                 let gone = left.swap_remove(order % left.len());

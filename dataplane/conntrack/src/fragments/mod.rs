@@ -13,6 +13,7 @@ mod datagrams;
 mod directory;
 mod leader;
 mod piece;
+mod plain;
 mod shortcuts;
 mod slots;
 mod sources;
@@ -34,9 +35,10 @@ use crate::time::{Instant, Tick};
 use crate::verdict::{DropReason, FragmentOffsets};
 use crate::wheel::Wheel;
 use ahash::RandomState;
-use datagrams::Stage;
+use datagrams::{Datagram, Stage};
 use piece::Key;
-use slots::{Neighbours, Slot, buffers};
+use shortcuts::Place;
+use slots::{Slot, buffers};
 use std::time::Duration;
 use store::Store;
 
@@ -81,27 +83,32 @@ impl<P: Frame> Fragments<P> {
         &mut self,
         now: Instant,
         limits: &FragmentLimits,
-        mut piece: Piece,
+        piece: &Piece,
         mut packet: P,
         drop: &mut impl FnMut(P, DropReason),
     ) -> Result<Option<DatagramId>, DropReason> {
         if now > self.now {
             self.advance(now, drop);
         }
-        if piece.is_odd() {
-            piece = piece.trim(&mut packet);
-        }
+        let trimmed = piece.is_odd().then(|| piece.trim(&mut packet));
+        let piece = trimmed.as_ref().unwrap_or(piece);
         let buffers = buffers(&packet);
         let Some(number) = self.find_or_begin(limits, &piece.key, drop) else {
             return refuse(packet, DropReason::FragmentLimit, drop);
         };
-        let neighbours = match self.locate(number, limits, &piece, buffers, drop) {
-            Ok(neighbours) => neighbours,
+        if !self.store.datagrams.at(number).is_listed()
+            && !self.stays_unlisted(number, limits, piece, buffers)
+        {
+            self.store.list(number, limits, drop);
+        }
+        let place = match self.locate(number, limits, piece, buffers, drop) {
+            Ok(place) => place,
             Err(reason) => return refuse(packet, reason, drop),
         };
-        let slot = self.store.slots.insert(&piece, packet, buffers, neighbours);
+        let slot = self.store.slots.insert(piece, packet, buffers, [place.before, place.after]);
         let datagram = self.store.datagrams.at_mut(number);
-        datagram.take_in(&piece, slot, neighbours);
+        datagram.take_in(piece, slot, place);
+        self.store.shortcuts.lead_to(datagram.row, place, piece.start, slot);
         self.store.buffers += u32::from(buffers);
         let fault = match datagram.is_whole() {
             false => None,
@@ -115,10 +122,12 @@ impl<P: Frame> Fragments<P> {
             },
         };
         datagram.buffers += u32::from(buffers);
-        let source = datagram.source;
-        self.store.sources.grow(source, buffers.into());
+        if datagram.is_listed() {
+            let source = datagram.source;
+            self.store.sources.grow(source, buffers.into());
+        }
         fault.map_or(Ok(None), |reason| {
-            self.store.kill(number, reason, drop);
+            self.kill(number, limits, reason, drop);
             Err(reason)
         })
     }
@@ -155,6 +164,9 @@ impl<P: Frame> Fragments<P> {
     ) -> bool {
         self.advance(now, drop);
         let tick = Tick::at(self.now);
+        if self.unlisted().is_some_and(|datagram| datagram.is_due(tick)) {
+            self.store.end(self.latest, DropReason::FragmentTimeout, drop);
+        }
         while let Some(number) = self.store.wheel.next_due(&mut self.store.datagrams, tick, &mut budget) {
             self.store.wheel.arm(&mut self.store.datagrams, number);
             if self.store.datagrams.at(number).is_due(tick) {
@@ -195,6 +207,9 @@ impl<P: Frame> Fragments<P> {
         }) {
             return Some(self.latest);
         }
+        if self.unlisted().is_some() {
+            self.store.list(self.latest, limits, drop);
+        }
         let hash = self.store.hash(key);
         let number = match self.store.datagrams.find(key, hash) {
             Some(number) if !self.store.datagrams.at(number).is_due(tick) => number,
@@ -208,6 +223,18 @@ impl<P: Frame> Fragments<P> {
         Some(number)
     }
 
+    /// Whether a datagram can do without being listed though this fragment comes.
+    fn stays_unlisted(&self, number: u32, limits: &FragmentLimits, piece: &Piece, buffers: u16) -> bool {
+        self.store.has_plenty(limits, buffers.into())
+            && self.store.datagrams.at(number).is_brief(&self.store.slots, piece)
+    }
+
+    /// The datagram that is not listed, if there is one: that which a fragment has come of last.
+    fn unlisted(&self) -> Option<&Datagram> {
+        let latest = self.store.datagrams.get(self.latest)?;
+        (latest.stage == Stage::Unfinished && !latest.is_listed()).then_some(latest)
+    }
+
     /// Between which others of its datagram a fragment belongs, for which there is room then. Where it ends the datagram, that is
     /// dead.
     fn locate(
@@ -217,22 +244,38 @@ impl<P: Frame> Fragments<P> {
         piece: &Piece,
         buffers: u16,
         drop: &mut impl FnMut(P, DropReason),
-    ) -> Result<Neighbours, DropReason> {
+    ) -> Result<Place, DropReason> {
         let datagram = self.store.datagrams.at_mut(number);
         if let Stage::Dead(reason) = datagram.stage {
             return Err(reason);
         }
         let may_grow = datagram.fragments < limits.fragments;
-        let reason = match datagram.locate(&self.store.slots, self.store.shortcuts.of(number), piece) {
-            Ok(neighbours) if may_grow && self.store.make_room(number, limits, buffers.into(), drop) => {
-                return Ok(neighbours);
+        let reason = match datagram.locate(&self.store.slots, &mut self.store.shortcuts, piece) {
+            Ok(place) if may_grow && self.store.make_room(number, limits, buffers.into(), drop) => {
+                return Ok(place);
             }
             Ok(_) => DropReason::FragmentLimit,
             Err(DropReason::FragmentDuplicate) => return Err(DropReason::FragmentDuplicate),
             Err(reason) => reason,
         };
-        self.store.kill(number, reason, drop);
+        self.kill(number, limits, reason, drop);
         Err(reason)
+    }
+
+    /// Lets go of what there is of a datagram, which is to be found so that the rest of it is dropped, too.
+    #[cold]
+    #[inline(never)]
+    fn kill(
+        &mut self,
+        number: u32,
+        limits: &FragmentLimits,
+        reason: DropReason,
+        drop: &mut impl FnMut(P, DropReason),
+    ) {
+        if !self.store.datagrams.at(number).is_listed() {
+            self.store.list(number, limits, drop);
+        }
+        self.store.kill(number, reason, drop);
     }
 }
 

@@ -1,5 +1,6 @@
 //! One fragment, as its headers describe it (RFC 791 section 3.2, RFC 8200 section 4.5).
 
+use super::sources::SourceKey;
 use crate::family::Family;
 use crate::frame::{Frame, Handed};
 use crate::headers::Headers;
@@ -21,8 +22,9 @@ const ECN: u8 = 3;
 /// What the fragments of one datagram have in common. Where networks are kept apart, by zone or VLAN, so are their datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
-    pub(super) source: u128,
-    destination: u128,
+    /// Addresses as numbers, the upper halves first: so aligned as the rest of it.
+    source: [u64; 2],
+    destination: [u64; 2],
     identification: u32,
     /// IPv4 numbers the datagrams of each protocol by themselves; IPv6 does not, and has zero here.
     protocol: u8,
@@ -37,8 +39,8 @@ impl Key {
     /// That of no datagram.
     pub(super) const fn none() -> Self {
         Self {
-            source: 0,
-            destination: 0,
+            source: [0; 2],
+            destination: [0; 2],
             identification: 0,
             protocol: 0,
             family: Family::V4,
@@ -47,6 +49,15 @@ impl Key {
             whole_at: None,
         }
     }
+
+    /// Whose datagram it is.
+    pub(super) const fn source(&self) -> SourceKey {
+        SourceKey::of(self.family, self.source)
+    }
+}
+
+const fn halves(address: u128) -> [u64; 2] {
+    [(address >> 64) as u64, address as u64]
 }
 
 /// What is told apart by its source and destination, identification, protocol, zone and VLANs has hashes of its own, whatever
@@ -55,11 +66,8 @@ impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let Self { source, destination, identification, protocol, family, zone, vlans, whole_at: _ } = *self;
         match family {
-            Family::V4 => state.write_u64((source as u64) << 32 | destination as u64),
-            Family::V6 => {
-                state.write_u128(source);
-                state.write_u128(destination);
-            }
+            Family::V4 => state.write_u64(source[1] << 32 | destination[1]),
+            Family::V6 => source.into_iter().chain(destination).for_each(|half| state.write_u64(half)),
         }
         state.write_u64(u64::from(identification) << 32 | u64::from(zone) << 16 | u64::from(protocol));
         state.write_u64(vlans);
@@ -124,8 +132,8 @@ impl Piece {
             let start = u32::from(units) * UNIT as u32;
             Some(Self {
                 key: Key {
-                    source: u32_at(fixed, field::ipv4::SOURCE).into(),
-                    destination: u32_at(fixed, field::ipv4::DESTINATION).into(),
+                    source: [0, u32_at(fixed, field::ipv4::SOURCE).into()],
+                    destination: [0, u32_at(fixed, field::ipv4::DESTINATION).into()],
                     identification: u16_at(fixed, field::ipv4::IDENTIFICATION).into(),
                     protocol: fixed[field::ipv4::PROTOCOL],
                     ..key
@@ -149,8 +157,8 @@ impl Piece {
             let start = u32::from(field & !7);
             Some(Self {
                 key: Key {
-                    source: u128_at(fixed, field::ipv6::SOURCE),
-                    destination: u128_at(fixed, field::ipv6::DESTINATION),
+                    source: halves(u128_at(fixed, field::ipv6::SOURCE)),
+                    destination: halves(u128_at(fixed, field::ipv6::DESTINATION)),
                     identification: u32_at(fragment_header, field::extension::FRAGMENT_IDENTIFICATION),
                     family: Family::V6,
                     ..key
@@ -175,13 +183,13 @@ impl Piece {
     /// The same without what is beyond the last such position, which is cut off an odd fragment of IPv4, as Linux does.
     #[cold]
     #[inline(never)]
-    pub(super) fn trim<F: Frame>(self, frame: &mut F) -> Self {
+    pub(super) fn trim<F: Frame>(&self, frame: &mut F) -> Self {
         let excess = self.end % UNIT as u32;
         let packet_bytes = self.packet_bytes - excess;
         let header = frame.head_mut().get_mut(self.offsets.header()).unwrap_or_default();
         put(header, field::ipv4::TOTAL_LENGTH, (packet_bytes as u16).to_be_bytes());
         ipv4::write_checksum(header);
-        Self { end: self.end - excess, packet_bytes, ..self }
+        Self { end: self.end - excess, packet_bytes, ..*self }
     }
 
     /// Whether its datagram would be longer than its headers can say, or it says nothing at all.

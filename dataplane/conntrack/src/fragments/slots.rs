@@ -88,9 +88,12 @@ impl<P> Slots<P> {
         [previous, next]: Neighbours,
     ) -> u32 {
         let number = self.free;
-        let Piece { start, end, offsets, header_bytes, .. } = *piece;
-        let slot = Slot { packet: Some(packet), start, end, offsets, header_bytes, buffers, previous, next };
-        self.free = std::mem::replace(self.at_mut(number), slot).next;
+        let slot = &mut self.slots[number as usize];
+        self.free = slot.next;
+        slot.packet = Some(packet);
+        (slot.start, slot.end, slot.offsets) = (piece.start, piece.end, piece.offsets);
+        (slot.header_bytes, slot.buffers) = (piece.header_bytes, buffers);
+        (slot.previous, slot.next) = (previous, next);
         if previous != NONE {
             self.at_mut(previous).next = number;
         }

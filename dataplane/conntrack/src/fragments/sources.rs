@@ -11,19 +11,22 @@ use crate::family::Family;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct SourceKey {
     family: Family,
-    network: u128,
+    network: u64,
 }
 
 impl SourceKey {
-    pub(super) const fn of(family: Family, address: u128) -> Self {
+    /// That of an address, in halves.
+    pub(super) const fn of(family: Family, [upper, lower]: [u64; 2]) -> Self {
         match family {
-            Family::V4 => Self { family, network: address },
-            Family::V6 => Self { family, network: address >> 64 },
+            Family::V4 => Self { family, network: lower },
+            Family::V6 => Self { family, network: upper },
         }
     }
 }
 
+/// What is known of a source: a cache line.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub(super) struct Source {
     key: SourceKey,
     hash: u32,
@@ -86,7 +89,7 @@ impl Sources {
     /// Room for so many sources, which have no more buffers together.
     pub(super) fn new(room: u32, buffers: u32) -> Self {
         Self {
-            directory: Directory::new(room, Source::new(SourceKey::of(Family::V4, 0), 0)),
+            directory: Directory::new(room, Source::new(SourceKey::of(Family::V4, [0; 2]), 0)),
             weights: vec![[NONE; 2]; buffers as usize + 1].into(),
             most: 0,
             growing: NONE,
@@ -122,7 +125,9 @@ impl Sources {
 
     /// Takes a source in that has nothing yet, and is to be weighed. `None` where there is no room.
     pub(super) fn add(&mut self, key: SourceKey, hash: u32) -> Option<u32> {
-        self.directory.insert(Source::new(key, hash))
+        let number = self.directory.add(Source::new(key, hash))?;
+        self.directory.link(number);
+        Some(number)
     }
 
     /// Forgets a source that has nothing any more.

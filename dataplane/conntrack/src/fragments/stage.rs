@@ -1,6 +1,7 @@
 //! The stage behind parsing: which fragments wait for the rest of their datagram, and where.
 
-use super::{Fragments, Piece, piece};
+use super::{Fragments, Piece, piece, plain};
+use crate::claim::delegated_in;
 use crate::family::Family;
 use crate::forward::Forwarding;
 use crate::frame::Frame;
@@ -9,7 +10,7 @@ use crate::settings::FragmentLimits;
 use crate::shard::Shard;
 use crate::tuple::address;
 use crate::verdict::{Action, FragmentOffsets, Handoff, InvalidReason, Rejection};
-use crate::wire;
+use crate::wire::{self, ethernet};
 
 impl Shard {
     /// Has a fragment held by the owner of its addresses, or makes it INVALID where no datagram can be made of it: rules and
@@ -27,10 +28,34 @@ impl Shard {
             headers.kind = PacketKind::Invalid(InvalidReason::Fragment);
             return Ok(false);
         };
-        Err(match self.steering().elsewhere(frame, headers) {
+        Err(self.have_held(frame, headers, offsets))
+    }
+
+    /// What becomes of a plain fragment, which is recognised without being parsed. `None` of any other packet.
+    #[inline(never)]
+    pub(crate) fn recognise_fragment<F: Frame>(&self, frame: &F) -> Option<Action> {
+        let configuration = &*self.configuration;
+        if frame.reassembled().is_some()
+            || configuration.settings.fragments.untracked
+            || delegated_in(frame).is_some()
+        {
+            return None;
+        }
+        let offsets = plain::recognise(frame)?;
+        if !configuration.forwarding.is_for_box(frame, ethernet::HEADER_BYTES as u16, &self.macs) {
+            return None;
+        }
+        if self.steering().is_single() {
+            return Some(Action::Reassemble(offsets));
+        }
+        Some(self.have_held(frame, &plain::headers(frame, offsets), offsets))
+    }
+
+    fn have_held<F: Frame>(&self, frame: &F, headers: &Headers, offsets: FragmentOffsets) -> Action {
+        match self.steering().elsewhere(frame, headers) {
             Some(owner) => Action::Handoff(owner, Handoff::Fragment),
             None => Action::Reassemble(offsets),
-        })
+        }
     }
 
     /// Reads a fragment that is to be held.

@@ -5,9 +5,9 @@ use super::NONE;
 use super::datagrams::{Datagram, Stage};
 use super::directory::{Directory, Item};
 use super::piece::Key;
-use super::shortcuts::Shortcuts;
+use super::shortcuts::{NO_ROW, Shortcuts};
 use super::slots::Slots;
-use super::sources::{SourceKey, Sources};
+use super::sources::Sources;
 use crate::family::Family;
 use crate::settings::{FRAGMENT_BUFFER_BYTES, FragmentLimits};
 use crate::time::Tick;
@@ -18,6 +18,9 @@ use std::hash::Hash;
 
 /// The part of the memory that one source may fill.
 pub(super) const SHARE_OF_SOURCE: u32 = 4;
+
+/// The part of the datagrams that give way at once where there is no room for one more.
+const PART_AT_ONCE: u32 = 512;
 
 /// Packets, the datagrams that they are of, and their sources.
 #[derive(Debug)]
@@ -51,7 +54,7 @@ impl<P> Store<P> {
         }
     }
 
-    /// Begins a datagram, if need be instead of another. `None` where none can give way.
+    /// Begins a datagram, if need be instead of others; it is unlisted. `None` where none can give way.
     pub(super) fn begin(
         &mut self,
         now: Tick,
@@ -60,33 +63,46 @@ impl<P> Store<P> {
         hash: u32,
         drop: &mut impl FnMut(P, DropReason),
     ) -> Option<u32> {
-        let source_key = SourceKey::of(key.family, key.source);
-        let source_hash = self.hash(&source_key);
-        let mut found = self.sources.find(&source_key, source_hash);
-        while let Some(source) = found
-            && self.sources.at(source).datagrams >= limits.datagrams.max(1)
-        {
-            self.end(self.sources.at(source).oldest, DropReason::FragmentLimit, drop);
-            found = self.sources.find(&source_key, source_hash);
-        }
         if self.datagrams.is_full() {
-            let heaviest = self.sources.heaviest()?;
-            self.end(self.sources.at(heaviest).oldest, DropReason::FragmentLimit, drop);
-            self.prefetch_next_to_give_way();
-            // It may have been the only one of its source.
-            found = found
-                .filter(|source| *source != heaviest)
-                .or_else(|| self.sources.find(&source_key, source_hash));
+            self.give_way(drop)?;
         }
-        let source = found.or_else(|| self.sources.add(source_key, source_hash))?;
         let timeout_ms = match key.family {
             Family::V4 => limits.timeout_ms,
             Family::V6 => limits.timeout_v6_ms,
         };
-        let datagram = Datagram::new(*key, hash, now.after_ms(timeout_ms));
-        let number = self.datagrams.insert(datagram)?;
+        self.datagrams.add(Datagram::new(*key, hash, now.after_ms(timeout_ms)))
+    }
+
+    /// Whether so little is held that one datagram more exceeds no limit, whosever it is, with so many buffers more.
+    pub(super) const fn has_plenty(&self, limits: &FragmentLimits, buffers: u32) -> bool {
+        let most = limits.memory_bytes / FRAGMENT_BUFFER_BYTES;
+        let most = if most < self.room { most } else { self.room };
+        self.datagrams.len() <= limits.datagrams as usize && self.buffers + buffers <= most / SHARE_OF_SOURCE
+    }
+
+    /// Lists a datagram: by its key, with its source, and with its time. Most datagrams come in two fragments, one behind the other:
+    /// while little is held, they need not be listed to become whole. If its source has as many as it may, the oldest gives way.
+    #[inline(never)]
+    pub(super) fn list(
+        &mut self,
+        number: u32,
+        limits: &FragmentLimits,
+        drop: &mut impl FnMut(P, DropReason),
+    ) {
+        let key = self.datagrams.at(number).key.source();
+        let hash = self.hash(&key);
+        let mut found = self.sources.find(&key, hash);
+        while let Some(source) = found
+            && self.sources.at(source).datagrams >= limits.datagrams.max(1)
+        {
+            self.end(self.sources.at(source).oldest, DropReason::FragmentLimit, drop);
+            found = self.sources.find(&key, hash);
+        }
+        // There is room for as many as there are datagrams.
+        let Some(source) = found.or_else(|| self.sources.add(key, hash)) else { return };
         let datagram = self.datagrams.at_mut(number);
         datagram.source = source;
+        let buffers = datagram.buffers;
         let of = self.sources.at_mut(source);
         of.datagrams += 1;
         datagram.older = std::mem::replace(&mut of.newest, number);
@@ -94,12 +110,26 @@ impl<P> Store<P> {
             NONE => of.oldest = number,
             older => self.datagrams.at_mut(older).newer = number,
         }
+        self.sources.grow(source, buffers);
+        self.datagrams.link(number);
         self.wheel.arm(&mut self.datagrams, number);
-        Some(number)
     }
 
-    /// Fetches what the next fragments of a flood will look at, for which others give way as they have come: each time one step
-    /// farther of who is the heaviest but two, but one, and the heaviest.
+    /// Has the oldest datagrams of the heaviest sources end, several at once: between two fragments of a flood, other packets have
+    /// pushed all that this takes out of the first-level caches. `None` where there are none.
+    #[cold]
+    #[inline(never)]
+    fn give_way(&mut self, drop: &mut impl FnMut(P, DropReason)) -> Option<()> {
+        for ended in 0..(self.room / PART_AT_ONCE).max(1) {
+            let Some(heaviest) = self.sources.heaviest() else { return (ended > 0).then_some(()) };
+            self.end(self.sources.at(heaviest).oldest, DropReason::FragmentLimit, drop);
+            self.prefetch_next_to_give_way();
+        }
+        Some(())
+    }
+
+    /// Fetches what the next to give way will look at: each time one step farther of who is the heaviest but two, but one, and the
+    /// heaviest.
     fn prefetch_next_to_give_way(&mut self) {
         let Some(heaviest) = self.sources.heaviest() else { return };
         let source = self.sources.at(heaviest);
@@ -123,6 +153,9 @@ impl<P> Store<P> {
         drop: &mut impl FnMut(P, DropReason),
     ) -> bool {
         let most = (limits.memory_bytes / FRAGMENT_BUFFER_BYTES).min(self.room);
+        if !self.datagrams.at(number).is_listed() {
+            return !self.slots.is_full();
+        }
         loop {
             let own = self.datagrams.at(number).source;
             let gives_way = if self.sources.at(own).buffers + buffers > most / SHARE_OF_SOURCE {
@@ -151,15 +184,13 @@ impl<P> Store<P> {
     /// Takes a datagram that has become whole out of what can be found and can give way.
     #[inline(always)]
     pub(super) fn complete(&mut self, number: u32) {
-        self.wheel.disarm(&mut self.datagrams, number);
-        self.unlink(number);
+        self.unlist(number);
         self.datagrams.at_mut(number).stage = Stage::Whole;
     }
 
     /// Ends a datagram that is not whole.
     pub(super) fn end(&mut self, number: u32, reason: DropReason, drop: &mut impl FnMut(P, DropReason)) {
-        self.wheel.disarm(&mut self.datagrams, number);
-        self.unlink(number);
+        self.unlist(number);
         self.release(number, reason, drop);
         self.free(number);
     }
@@ -169,6 +200,7 @@ impl<P> Store<P> {
         let datagram = self.datagrams.at_mut(number);
         (datagram.last, datagram.fragments) = (NONE, 0);
         self.buffers -= std::mem::take(&mut datagram.buffers);
+        self.shortcuts.free(std::mem::replace(&mut datagram.row, NO_ROW));
         let mut next = std::mem::replace(&mut datagram.first, NONE);
         while next != NONE {
             let (packet, following) = self.slots.take(next);
@@ -177,8 +209,17 @@ impl<P> Store<P> {
         }
     }
 
-    /// Lets a datagram be found no more, and takes it from its source.
+    /// Lets a datagram be found no more, and takes it from its source and from the wheel, if it is listed.
+    #[inline(always)]
+    fn unlist(&mut self, number: u32) {
+        if self.datagrams.at(number).is_listed() {
+            self.unlink(number);
+        }
+    }
+
+    #[inline(never)]
     fn unlink(&mut self, number: u32) {
+        self.wheel.disarm(&mut self.datagrams, number);
         self.datagrams.unlink(number);
         let Datagram { source, older, newer, buffers, .. } = *self.datagrams.at(number);
         let of = self.sources.at_mut(source);
@@ -205,7 +246,9 @@ impl<P> Store<P> {
 
     /// Gives the slot of a datagram to the next one.
     pub(super) fn free(&mut self, number: u32) {
-        self.datagrams.at_mut(number).stage = Stage::Free;
+        let datagram = self.datagrams.at_mut(number);
+        datagram.stage = Stage::Free;
+        self.shortcuts.free(std::mem::replace(&mut datagram.row, NO_ROW));
         self.datagrams.free(number);
     }
 }

@@ -66,7 +66,7 @@ fn whole<'a, P: Frame>(
     let reassembled = Reassembled {
         rest_bytes: datagram.rest_bytes(&held.store.slots),
         largest_bytes: datagram.largest_bytes,
-        may_be_fragmented: datagram.largest_fixed_bytes < datagram.largest_bytes,
+        may_be_fragmented: !datagram.is_largest_fixed,
         has_seen_congestion: datagram.has_seen_congestion(),
     };
     let end = usize::from(slot.offsets.payload) + slot.end as usize;

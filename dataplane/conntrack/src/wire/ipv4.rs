@@ -49,16 +49,42 @@ pub(super) fn parse(bytes: &[u8], frame_len: usize, checksum: Checksum) -> Resul
 /// The datagram's length in bytes, header included, if the header is good and plain: without options, and of no fragment.
 #[inline(always)]
 pub(super) fn plain(header: &[u8; HEADER_BYTES], checksum: Checksum) -> Option<usize> {
+    let is_plain = is_without_options(header)
+        && u16_at(header, field::ipv4::FLAGS_AND_OFFSET) & (MORE_FRAGMENTS | OFFSET) == 0;
+    (is_plain && is_good(header, checksum)).then(|| total_len(header))
+}
+
+/// The same of a header that was found good before, of the fragment that begins a datagram.
+#[inline(always)]
+pub(super) fn plain_first(header: &[u8; HEADER_BYTES]) -> Option<usize> {
+    is_without_options(header).then(|| total_len(header))
+}
+
+/// The same of a fragment, and whether it begins its datagram.
+#[inline(always)]
+pub(crate) fn plain_fragment(header: &[u8; HEADER_BYTES], checksum: Checksum) -> Option<(usize, bool)> {
+    let field = u16_at(header, field::ipv4::FLAGS_AND_OFFSET) & (MORE_FRAGMENTS | OFFSET);
+    let is_plain = is_without_options(header) && field != 0;
+    (is_plain && is_good(header, checksum)).then(|| (total_len(header), field == MORE_FRAGMENTS))
+}
+
+const fn is_without_options(header: &[u8; HEADER_BYTES]) -> bool {
     /// Version 4, and five words.
     const PLAIN: u8 = 0x45;
-    let is_plain = header[field::ipv4::VERSION_AND_LENGTH] == PLAIN
-        && u16_at(header, field::ipv4::FLAGS_AND_OFFSET) & (MORE_FRAGMENTS | OFFSET) == 0;
-    let is_good = || match checksum {
+    header[field::ipv4::VERSION_AND_LENGTH] == PLAIN
+}
+
+#[inline(always)]
+fn is_good(header: &[u8; HEADER_BYTES], checksum: Checksum) -> bool {
+    match checksum {
         Checksum::Good => true,
         Checksum::Bad => false,
         Checksum::Unknown => Sum::words(header.as_chunks().0).is_valid(),
-    };
-    (is_plain && is_good()).then(|| usize::from(u16_at(header, field::ipv4::TOTAL_LENGTH)))
+    }
+}
+
+const fn total_len(header: &[u8; HEADER_BYTES]) -> usize {
+    u16_at(header, field::ipv4::TOTAL_LENGTH) as usize
 }
 
 /// Reads the header of a datagram that an ICMP error quotes. Routers on the way have changed it and quoted

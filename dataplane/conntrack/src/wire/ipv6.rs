@@ -24,6 +24,11 @@ mod next_header {
     pub const AUTHENTICATION: u8 = super::protocol::AH;
     pub const NONE: u8 = 59;
     pub const DESTINATION: u8 = 60;
+
+    /// Whether what follows is no L4 header.
+    pub(super) const fn is_extension(number: u8) -> bool {
+        matches!(number, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | NONE | DESTINATION)
+    }
 }
 
 /// Reads and checks the headers at the start of `bytes`. `frame_len` is what the frame has from there on,
@@ -59,6 +64,31 @@ pub(super) fn plain(header: &[u8; HEADER_BYTES]) -> Option<usize> {
     let is_good =
         header[field::ipv6::VERSION] >> 4 == 6 && !is_impossible(u128_at(header, field::ipv6::SOURCE));
     is_good.then(|| HEADER_BYTES + usize::from(u16_at(header, field::ipv6::PAYLOAD_LENGTH)))
+}
+
+/// The same of a fragment whose fragment header is right behind the fixed one, and the L4 protocol that it begins with, if it begins
+/// its datagram. `None` where it ends between two positions at which the next one can begin.
+#[inline(always)]
+pub(crate) fn plain_fragment(
+    headers: &[u8; HEADER_BYTES + FRAGMENT_HEADER_BYTES],
+) -> Option<(usize, Option<u8>)> {
+    let fixed = headers.first_chunk()?;
+    let fragment_header: &[u8; FRAGMENT_HEADER_BYTES] = headers.last_chunk()?;
+    if fixed[field::ipv6::NEXT_HEADER] != next_header::FRAGMENT {
+        return None;
+    }
+    let total_len = plain(fixed)?;
+    let protocol = fragment_header[field::extension::NEXT_HEADER];
+    let field = u16_at(fragment_header, field::extension::FRAGMENT_OFFSET);
+    let ends_anywhere = field & 1 == 0;
+    if protocol == next_header::FRAGMENT || !ends_anywhere && !total_len.is_multiple_of(8) {
+        return None;
+    }
+    match Fragment::of_ipv6(field) {
+        Fragment::Whole => None,
+        Fragment::First => (!next_header::is_extension(protocol)).then_some((total_len, Some(protocol))),
+        Fragment::Later => Some((total_len, None)),
+    }
 }
 
 /// Reads the headers of a datagram that an ICMPv6 error quotes, of which only the beginning is there. `None`

@@ -262,6 +262,16 @@ fn classify(datagram: Datagram<'_>) -> (PortPair, PacketKind) {
 #[cold]
 #[inline(never)]
 fn classify_first(protocol: u8, l4: &[u8], complete: bool) -> (PortPair, PacketKind) {
+    let ports = readable_ports(protocol, l4).unwrap_or_default();
+    if complete && has_l4_header(protocol, l4) {
+        (ports, PacketKind::Fragment)
+    } else {
+        (ports, PacketKind::Invalid(InvalidReason::Fragment))
+    }
+}
+
+/// Whether all of the L4 header that tracking reads is there.
+pub(crate) fn has_l4_header(protocol: u8, l4: &[u8]) -> bool {
     let header_bytes = match protocol {
         protocol::TCP => tcp::header_bytes(l4),
         protocol::UDP | protocol::UDPLITE => udp::HEADER_BYTES,
@@ -270,12 +280,7 @@ fn classify_first(protocol: u8, l4: &[u8], complete: bool) -> (PortPair, PacketK
         protocol::GRE => gre::HEADER_BYTES,
         _ => 0,
     };
-    let ports = readable_ports(protocol, l4).unwrap_or_default();
-    if complete && l4.len() >= header_bytes {
-        (ports, PacketKind::Fragment)
-    } else {
-        (ports, PacketKind::Invalid(InvalidReason::Fragment))
-    }
+    l4.len() >= header_bytes
 }
 
 /// The ports of a good header of any protocol but TCP, UDP and ICMP.

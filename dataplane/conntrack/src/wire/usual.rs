@@ -1,4 +1,5 @@
-//! The usual packet: TCP or UDP right behind a plain IP header, whole and in the first segment of an untagged frame.
+//! The usual packet: TCP or UDP right behind a plain IP header, whole and in the first segment of an untagged frame; or a UDP
+//! datagram of IPv4 that came in fragments, whose first one is such.
 //!
 //! All that tracking reads of it stands at fixed places, so that little has to be kept: the rest is read where it is needed.
 
@@ -37,27 +38,32 @@ impl Usual {
     #[inline(always)]
     pub(crate) fn of<F: Frame>(family: Family, frame: &F) -> Option<Self> {
         let head = frame.head();
-        if frame.reassembled().is_some() {
-            return None;
-        }
+        let reassembled = frame.reassembled();
         let (protocol, l3_len) = match family {
             Family::V4 => {
                 let header = head.get(ethernet::HEADER_BYTES..)?.first_chunk()?;
-                (header[field::ipv4::PROTOCOL], ipv4::plain(header, frame.l3_checksum())?)
+                let l3_len = match reassembled {
+                    Some(_) => ipv4::plain_first(header),
+                    None => ipv4::plain(header, frame.l3_checksum()),
+                };
+                (header[field::ipv4::PROTOCOL], l3_len?)
             }
+            Family::V6 if reassembled.is_some() => return None,
             Family::V6 => {
                 let header = head.get(ethernet::HEADER_BYTES..)?.first_chunk()?;
                 (header[field::ipv6::NEXT_HEADER], ipv6::plain(header)?)
             }
         };
         let l4 = head.get(l4_offset(family)..ethernet::HEADER_BYTES + l3_len)?;
+        let rest_bytes = reassembled.map_or(0, |datagram| datagram.rest_bytes);
         let ports = match protocol {
-            protocol::TCP => tcp::ports(l4, l4.len()),
-            protocol::UDP => udp::ports(l4, l4.len()),
+            protocol::TCP if reassembled.is_none() => tcp::ports(l4, l4.len()),
+            protocol::UDP => udp::ports(l4, l4.len() + rest_bytes as usize),
             _ => return None,
         };
         let (sport, dport) = ports.ok()?;
-        Some(Self { selector: Selector::new(family, protocol, 0, sport, dport), l3_len: l3_len as u32 })
+        let l3_len = l3_len as u32 + rest_bytes;
+        Some(Self { selector: Selector::new(family, protocol, 0, sport, dport), l3_len })
     }
 
     /// The same where its family is known, which is written once more, so that the compiler knows it, too.
@@ -92,7 +98,7 @@ impl Usual {
         Tuple { src, dst, selector: self.selector }
     }
 
-    /// Its L4 header and payload.
+    /// Its L4 header and payload. Empty of what came in fragments, since more of it is there than its header.
     #[inline(always)]
     pub(crate) fn l4<'a>(&self, head: &'a [u8]) -> &'a [u8] {
         head.get(l4_offset(self.family())..ethernet::HEADER_BYTES + self.l3_len as usize).unwrap_or_default()
@@ -144,10 +150,15 @@ impl Usual {
             return true;
         }
         // The addresses, with which the pseudo header begins, stand right before the L4 header.
-        let end = ethernet::HEADER_BYTES + self.l3_len as usize;
-        let covered = head.get(ethernet::HEADER_BYTES + addresses.start..end).unwrap_or_default();
+        let (begin, end) =
+            (ethernet::HEADER_BYTES + addresses.start, ethernet::HEADER_BYTES + self.l3_len as usize);
         let l4_len = (end - l4) as u32;
-        Sum::words(&[l4_len.to_be_bytes(), [0, 0, 0, protocol]]).row(covered).is_valid()
+        let length = Sum::words(&[l4_len.to_be_bytes(), [0, 0, 0, protocol]]);
+        let sum = match frame.reassembled() {
+            None => length.row(head.get(begin..end).unwrap_or_default()),
+            Some(_) => frame.fold(begin, end - begin, length, Sum::bytes),
+        };
+        sum.is_valid()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Packets of some connections, plain ones and odd ones, as a device hands them over.
 
 use super::{BOX_MAC, INSIDE, OUTSIDE, Traits, ip};
-use crate::frame::{Checksum, Frame, Handed};
+use crate::frame::{Checksum, Frame, Handed, Reassembled};
 use crate::ids::{PortId, ShardId};
 use crate::tuple::protocol::{TCP, UDP};
 use crate::tuple::{Family, Tuple};
@@ -51,6 +51,8 @@ pub(super) enum Oddity {
     L4(Checksum),
     Handed(Handoff),
     WithoutChecksum,
+    /// It came in fragments, if it is of IPv4: the first with so many units of eight bytes.
+    InFragments(usize),
 }
 
 /// A packet of a connection.
@@ -77,9 +79,10 @@ pub(super) struct Received {
     port: PortId,
     head: Vec<u8>,
     tail: Vec<u8>,
-    l3: Checksum,
-    l4: Checksum,
+    l3_checksum: Checksum,
+    l4_checksum: Checksum,
     handed: Option<Handed>,
+    reassembled: Option<Reassembled>,
 }
 
 impl Frame for Received {
@@ -96,13 +99,16 @@ impl Frame for Received {
         std::iter::once(self.tail.as_slice())
     }
     fn l3_checksum(&self) -> Checksum {
-        self.l3
+        self.l3_checksum
     }
     fn l4_checksum(&self) -> Checksum {
-        self.l4
+        self.l4_checksum
     }
     fn handed(&self) -> Option<Handed> {
         self.handed
+    }
+    fn reassembled(&self) -> Option<Reassembled> {
+        self.reassembled
     }
 }
 
@@ -176,12 +182,21 @@ impl Sent {
         let addresses = [octets(tuple.source()), octets(tuple.destination())].concat();
         let has_options = matches!(self.oddity, Oddity::IpOptions);
         let ttl = if let Oddity::Ttl(ttl) = self.oddity { ttl } else { 64 };
+        let first_len = match self.oddity {
+            Oddity::InFragments(units) if tuple.family() == Family::V4 => Some(8 * units),
+            _ => None,
+        };
+        let first_len = first_len.filter(|first| *first < l4.len());
         let (ethertype, l3) = match tuple.family() {
             Family::V4 => {
                 let options: &[u8] = if has_options { &[1; 4] } else { &[] };
                 let header_len = 20 + options.len();
-                let total_len = ((header_len + l4.len()) as u16).to_be_bytes();
-                let fragment = if let Oddity::Fragment(field) = self.oddity { field } else { 0 };
+                let total_len = ((header_len + first_len.unwrap_or(l4.len())) as u16).to_be_bytes();
+                let fragment = match self.oddity {
+                    Oddity::Fragment(field) => field,
+                    _ if first_len.is_some() => 0x2000,
+                    _ => 0,
+                };
                 let first = [0x40 | (header_len / 4) as u8, 0, total_len[0], total_len[1], 1, 2];
                 let last = [ttl, tuple.protocol(), 0, 0];
                 let mut header =
@@ -213,12 +228,22 @@ impl Sent {
             Oddity::Split(at) => tail = head.split_off(at.min(head.len())),
             _ => {}
         }
+        let reassembled = first_len.map(|first_len| {
+            tail = head.split_off(head.len() - l4.len() + first_len);
+            let largest = l3.len() + first_len.max(tail.len());
+            Reassembled {
+                rest_bytes: tail.len() as u32,
+                largest_bytes: largest as u32,
+                may_be_fragmented: self.payload_len.is_multiple_of(2),
+                has_seen_congestion: false,
+            }
+        });
         let port = if self.is_reply == matches!(self.oddity, Oddity::OtherPort) { INSIDE } else { OUTSIDE };
-        let l3 = if let Oddity::L3(found) = self.oddity { found } else { Checksum::Unknown };
-        let l4 = if let Oddity::L4(found) = self.oddity { found } else { Checksum::Unknown };
+        let l3_checksum = if let Oddity::L3(found) = self.oddity { found } else { Checksum::Unknown };
+        let l4_checksum = if let Oddity::L4(found) = self.oddity { found } else { Checksum::Unknown };
         let by = if let Oddity::Handed(by) = self.oddity { Some(by) } else { None };
         let handed = by.filter(|_| traits.several_shards);
         let handed = handed.map(|by| Handed { from: ShardId(0), by, hops: 1 });
-        Received { port, head, tail, l3, l4, handed }
+        Received { port, head, tail, l3_checksum, l4_checksum, handed, reassembled }
     }
 }

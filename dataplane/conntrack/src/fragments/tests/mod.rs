@@ -92,7 +92,7 @@ impl World {
         let piece = read(&packet, 0);
         let drops = &mut self.drops;
         let added =
-            self.fragments.add(self.now, &self.limits, piece, packet, &mut |_, reason| drops.push(reason));
+            self.fragments.add(self.now, &self.limits, &piece, packet, &mut |_, reason| drops.push(reason));
         self.came += 1;
         if let Ok(Some(id)) = added {
             self.left
@@ -116,8 +116,8 @@ impl World {
         assert_eq!(self.fragments.len() as usize + left + self.drops.len(), self.came);
         let most = self.limits.memory_bytes / FRAGMENT_BUFFER_BYTES;
         assert!(self.fragments.store.buffers <= most);
-        for datagram in self.fragments.store.datagrams.iter().filter(|datagram| datagram.stage != Stage::Free)
-        {
+        let is_listed = |datagram: &&Datagram| datagram.stage != Stage::Free && datagram.is_listed();
+        for datagram in self.fragments.store.datagrams.iter().filter(is_listed) {
             let source = self.fragments.store.sources.at(datagram.source);
             assert!(source.datagrams <= self.limits.datagrams);
             assert!(source.buffers <= most / SHARE_OF_SOURCE);
