@@ -147,6 +147,7 @@ policy: {{ default: accept }}
     assert!(status.contains("stands by for 25 connections") && status.contains(" synced: lag "), "{status}");
     let json: serde_json::Value = serde_json::from_str(&standby.tell("ha status --json")).unwrap();
     assert_eq!((&json["box"], &json["standby_entries"]), (&"b".into(), &25.into()), "{json}");
+    more.close();
 }
 
 #[test]

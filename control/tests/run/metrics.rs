@@ -13,9 +13,12 @@ const HELPERS: &str = "helpers: [{ name: tftp, ports: 53 }]\n";
 /// A rule that is about nobody: what it has to give is published all the same.
 const NAT: &str = "nat: { source: [{ name: nobody, source: 192.0.2.0/24, to: 203.0.113.10 }] }\n";
 
+/// A cluster that nobody answers for.
+const HA: &str = "ha: { cluster: edge, box: a, engine: { url: 'unix:///nonexistent/a' }, peers: { b: { url: 'unix:///nonexistent/b' } } }\n";
+
 #[test]
 fn metrics_are_served_and_sound() {
-    let config = format!("{POLICY}{NAT}{HELPERS}");
+    let config = format!("{POLICY}{NAT}{HELPERS}{HA}");
     let daemon = BoxUnderTest::start_with(tempfile::tempdir().unwrap(), &config);
     wait_for("the counters to be published", || {
         value(&scrape(&daemon), r#"sluice_conntrack_inserts_total{shard="0"}"#) == Some("1202".to_owned())
@@ -41,6 +44,9 @@ fn metrics_are_served_and_sound() {
         (r#"sluice_helper_expectations{shard="0",helper="tftp"}"#, "0"),
         (r#"sluice_helper_events_total{shard="0",helper="tftp",event="other-protocol"}"#, "1200"),
         (r#"sluice_helper_events_total{shard="0",helper="ftp",event="expected"}"#, "0"),
+        ("sluice_ha_engine_up", "0"),
+        (r#"sluice_ha_peer_up{peer="b"}"#, "0"),
+        (r#"sluice_ha_install_failures_total{peer="b",reason="damaged"}"#, "0"),
         ("sluice_config_last_apply_success", "1"),
         ("sluice_conntrack_entries_limit", "10000"),
     ];

@@ -188,13 +188,18 @@ impl Writer {
             }
             let kind = if self.bulk.is_some() { EntryKind::Bulk } else { EntryKind::Inline };
             self.append(engine, kind)?;
+            // A million records a second are as many as a reader installs: one that came after would find the begin of the bulk gone.
+            if self.bulk.is_some() {
+                return Ok(());
+            }
         }
     }
 
-    /// Takes what workers tell, as much as an entry has room for. Of each connection it stays in its order.
+    /// Takes what workers tell, as much as an entry has room for, of each the same share at most. Of each connection it stays in its order.
     fn collect(&mut self) {
+        let share = RECORDS / self.workers.len().max(1);
         for worker in &mut self.workers {
-            while self.records.len() < RECORDS {
+            for _ in 0..share {
                 match worker.receive() {
                     Some(Told::Record(record)) => self.records.push(record),
                     Some(Told::EndOfTable(number)) => {
