@@ -66,7 +66,8 @@ impl Shard {
         {
             self.claim(index, unconfirmed);
             verdict.action = Action::Hold(egress);
-        } else {
+        } else if unconfirmed.helper.is_none() {
+            // Where there is a helper, that may refuse the packet yet.
             self.rule_counters.count_bound(unconfirmed.bound_by);
         }
     }

@@ -7,7 +7,7 @@ use crate::entry::Status;
 use crate::frame::Frame;
 use crate::headers::{Headers, Packet, PacketKind};
 use crate::lifecycle::End;
-use crate::nat::{self, Destination};
+use crate::nat::{self, BoundBy, Destination};
 use crate::shard::Shard;
 use crate::track::Tracked;
 use crate::tuple::Direction;
@@ -101,7 +101,7 @@ impl Shard {
     }
 
     /// Does what the verdict on the first packet of a connection with a helper asks for, and ends the connection where that refuses
-    /// the packet. Where it is held, its addresses are translated when it is let go.
+    /// the packet. Where it is held, its addresses are translated, and it counts for the rules that it was bound by, when it is let go.
     #[inline(never)]
     pub(crate) fn conclude_first_helped<F: Frame>(
         &mut self,
@@ -109,6 +109,7 @@ impl Shard {
         headers: &Headers,
         tracked: &Tracked,
         index: u32,
+        bound_by: BoundBy,
         mut verdict: Verdict,
     ) -> Verdict {
         let mut headers = *headers;
@@ -121,6 +122,8 @@ impl Shard {
             self.end(index, End::Refused);
             verdict = Verdict { entry: None, ..verdict };
             verdict.refuse(Action::Drop(reason));
+        } else if !matches!(verdict.action, Action::Hold(_)) {
+            self.rule_counters.count_bound(bound_by);
         }
         if let Action::Forward(_) = verdict.action
             && self.table.entries.at(index).is_translated()

@@ -268,7 +268,8 @@ impl Shard {
         if unconfirmed.helper.is_some()
             && let Some(EntryId { index, .. }) = verdict.entry
         {
-            return self.conclude_first_helped(frame, headers, tracked, index, verdict);
+            let bound_by = unconfirmed.bound_by;
+            return self.conclude_first_helped(frame, headers, tracked, index, bound_by, verdict);
         }
         if let (Action::Forward(_), Some(EntryId { index, .. })) = (verdict.action, verdict.entry)
             && self.table.entries.at(index).is_translated()

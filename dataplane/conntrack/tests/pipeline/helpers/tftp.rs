@@ -7,7 +7,7 @@ use sluice_conntrack::helpers::HelperEvent;
 use sluice_conntrack::nat::Nat;
 use sluice_conntrack::policy::RuleAction;
 use sluice_conntrack::settings::{Preset, Settings};
-use sluice_conntrack::{DropReason, State};
+use sluice_conntrack::{DropReason, RuleCounters, State};
 
 const READ: &[u8] = b"\0\x01file\0octet\0";
 const WRITE: &[u8] = b"\0\x02file\0netascii\0blksize\x001428\0";
@@ -315,6 +315,31 @@ fn g16_a_request_whose_answer_is_expected_already_is_dropped() {
         assert_eq!(it.helper_events(HelperEvent::Refused), 1);
         assert_eq!(expected(&it), [ANSWER]);
         it.check();
+    }
+}
+
+#[test]
+fn rules_count_no_connection_whose_request_is_dropped() {
+    for preset in PRESETS {
+        for Request { nat, port, sent, .. } in requests() {
+            let mut it = with_helpers(router(preset, nat, 1500), [tftp_on(&[69, 6969])]);
+            assert!(it.carries(port, sent, READ).1.is_some());
+            let counted = it.shard.rule_counters().clone();
+            assert!(
+                counted
+                    .source
+                    .iter()
+                    .map(|rule| rule.bound)
+                    .chain(counted.destination.iter().copied())
+                    .any(|bound| bound == 1)
+            );
+            let mut other = sent;
+            other.destination.set_port(6969);
+            assert_eq!(it.carries(port, other, READ), (Some(State::New), None));
+            assert_eq!(it.drops(DropReason::ExpectationClash), 1);
+            let RuleCounters { source, destination, .. } = it.shard.rule_counters();
+            assert_eq!((source, destination), (&counted.source, &counted.destination));
+        }
     }
 }
 
