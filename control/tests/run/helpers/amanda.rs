@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::box_under_test::wait_for;
 use crate::cores;
 use crate::site::{FAMILIES, NAT, POLICY, Plan, Site};
 
@@ -24,10 +25,12 @@ fn amanda_passes_both_ways() {
         ] {
             let _client = to.serve(10080, "python3", &format!("{AMANDA} client {by}"));
             from.tell("python3", &format!("{AMANDA} server {called} {saved}"));
-            // The streams of data, messages, index and state.
-            let helpers: serde_json::Value =
-                serde_json::from_str(&site.daemon.tell("helpers --json")).unwrap();
-            assert_eq!(helpers["helpers"][0]["events"]["met"], seen, "{helpers}");
+            // The streams of data, messages, index and state, of which the last may come when all data have.
+            wait_for("all streams", || {
+                let told = site.daemon.tell("helpers --json");
+                let helpers: serde_json::Value = serde_json::from_str(&told).unwrap();
+                helpers["helpers"][0]["events"]["met"] == seen
+            });
         }
         assert_eq!(site.drops(), [""; 0]);
     }
