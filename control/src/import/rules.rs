@@ -68,6 +68,7 @@ pub(super) fn rule(scope: &Scope, within: &Scope, ports: &Ports) -> Result<Rule,
             Some(set) if *set == NumberSet::one(1) => Some(Direction::Reply),
             Some(_) => return Err("either direction, but of a connection".to_owned()),
         },
+        limit: None,
         name: None,
         action: None,
     })

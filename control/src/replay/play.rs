@@ -9,6 +9,7 @@ use sluice_conntrack::answer::Pace;
 use sluice_conntrack::counters::Counters;
 use sluice_conntrack::expectations::Claims;
 use sluice_conntrack::forward::MacAddress;
+use sluice_conntrack::limits::Limits;
 use sluice_conntrack::{Capacity, Configuration, Instant, PortId, Shard, ShardId, Steering};
 use sluice_engine::{OpenPort, Vlan};
 use sluice_memory::Pages;
@@ -98,13 +99,14 @@ pub fn play(
     let packets: u64 = inputs().map(|input| input.stamps.len() as u64).sum();
     let first_ns = inputs().flat_map(|input| input.stamps.first()).map(|stamp| stamp.time_ns).min();
     let first_ns = first_ns.unwrap_or_default();
-    let pace = Arc::<Pace>::default();
+    let (pace, limits) = (Arc::<Pace>::default(), Arc::<Limits>::default());
     let entries = entries(configuration, &Steering::single(), packets);
     let no_memory = |error| Failure::new(format!("no memory for expectations: {error}"));
     let claims = Arc::new(Claims::new(workers, entries).map_err(no_memory)?);
     let shard = |number| {
         let shard = shard(configuration, number, workers, packets, first_ns)?;
-        shard.with_pace(Arc::clone(&pace)).with_claims(Arc::clone(&claims)).map_err(no_memory)
+        let shard = shard.with_pace(Arc::clone(&pace), Arc::clone(&limits));
+        shard.with_claims(Arc::clone(&claims)).map_err(no_memory)
     };
     let shards = (0..workers).map(shard).collect::<Result<_, _>>()?;
     // A replay needs no huge pages, and so no rights and no set-up.

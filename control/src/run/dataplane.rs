@@ -7,6 +7,7 @@ use std::sync::Arc;
 use dpdk::{Device, DeviceInfo, Eal, EalOptions, Mempool, MempoolOptions, Port, PortOptions, Rss, lcore};
 use sluice_conntrack::answer::Pace;
 use sluice_conntrack::expectations::Claims;
+use sluice_conntrack::limits::Limits;
 use sluice_conntrack::settings::FRAGMENT_BUFFER_BYTES;
 use sluice_conntrack::{Capacity, Configuration, Instant, PortId, Shard, ShardId, Steering, steer};
 use sluice_engine::command::channel;
@@ -125,6 +126,9 @@ impl Dataplane {
     }
 }
 
+/// Addresses that rules with a limit remember, which have used some of it: 2 MiB.
+const LIMITED: usize = 1 << 18;
+
 /// The shards, each in memory near the core of its worker.
 fn shards(
     cores: &[u16],
@@ -135,6 +139,7 @@ fn shards(
     let seed = secret_seed()?;
     let nat_key = nat_key.unwrap_or(seed);
     let pace = Arc::<Pace>::default();
+    let limits = Arc::new(Limits::new(LIMITED, seed));
     let workers = cores.len() as u16;
     let entries = configuration.settings.max_entries.div_ceil(u32::from(workers.max(1)));
     let claims = Claims::new(workers, entries)
@@ -146,10 +151,10 @@ fn shards(
         let entries = steering.share(configuration.settings.max_entries);
         let capacity = Capacity { entries, seed, pages: Pages::Huge1G };
         let configuration = Arc::clone(configuration);
-        let (pace, claims) = (Arc::clone(&pace), Arc::clone(&claims));
+        let (pace, limits, claims) = (Arc::clone(&pace), Arc::clone(&limits), Arc::clone(&claims));
         let shard = || -> io::Result<Shard> {
             let shard = Shard::new(capacity, configuration, Instant::default())?;
-            let shard = shard.with_pace(pace).with_nat_key(nat_key);
+            let shard = shard.with_pace(pace, limits).with_nat_key(nat_key);
             let mut shard = shard.with_steering(steering)?.with_claims(claims)?;
             ha.map(|ha| ha::prepare(ha, &mut shard, entries)).transpose()?;
             Ok(shard)

@@ -6,6 +6,7 @@ mod damage;
 mod formats;
 mod fragments;
 mod helpers;
+mod limits;
 mod load_generators;
 mod sample;
 mod scratch;

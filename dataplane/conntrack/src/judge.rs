@@ -6,6 +6,7 @@ use crate::forward::Egress;
 use crate::headers::{Headers, Packet};
 use crate::ids::{PortId, RuleId};
 use crate::lifecycle::End;
+use crate::limits::Limiter;
 use crate::log::LogRecord;
 use crate::nat::Destination;
 use crate::policy::{Decision, Judgement, Outcome};
@@ -83,7 +84,8 @@ impl Shard {
         egress: &Egress,
     ) -> (Verdict, Option<RuleId>) {
         facts.egress = Some(egress.port);
-        let judgement = self.configuration.policy.judge(facts);
+        let limiter = Limiter { again: unconfirmed.attempt.again, ..self.limiter() };
+        let judgement = self.configuration.policy.judge(facts, &limiter);
         unconfirmed.entry.mark = facts.mark().unwrap_or(0);
         (self.apply(judgement.decision, headers, tracked, egress), judgement.log)
     }
@@ -177,11 +179,16 @@ impl Shard {
     /// Walks the rules, which give the facts their mark, and logs what one of them wants logged.
     fn walk(&mut self, facts: &mut Facts) -> Judgement {
         let seen = *facts;
-        let judgement = self.configuration.policy.judge(facts);
+        let judgement = self.configuration.policy.judge(facts, &self.limiter());
         if let Some(rule) = judgement.log {
             self.record(rule, seen);
         }
         judgement
+    }
+
+    /// What rules with a limit are asked with about a packet that is new here.
+    fn limiter(&self) -> Limiter<'_> {
+        Limiter { limits: &self.limits, now: self.now, again: false }
     }
 
     #[cold]

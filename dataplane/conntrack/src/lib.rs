@@ -38,6 +38,7 @@ pub mod index;
 mod installation;
 mod judge;
 mod lifecycle;
+pub mod limits;
 pub mod listing;
 pub mod log;
 pub mod mss_clamp;

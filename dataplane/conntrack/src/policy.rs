@@ -6,6 +6,7 @@
 use crate::entry::Status;
 use crate::facts::{Connection, Facts};
 use crate::ids::{HelperId, PortId, RuleId, Zone};
+use crate::limits::{Limit, Limiter};
 use crate::tuple::{Direction, Family, protocol};
 use crate::verdict::State;
 use std::net::IpAddr;
@@ -137,6 +138,8 @@ pub struct Match {
     pub status: Option<Status>,
     /// Helpers that expected the connection, any of them, as in iptables' match `helper`.
     pub helpers: Vec<HelperId>,
+    /// How many packets that all else matches; none before tracking.
+    pub limit: Option<Limit>,
 }
 
 /// What a rule does.
@@ -230,7 +233,7 @@ fn any<T>(list: &[T], test: impl FnMut(&T) -> bool) -> bool {
 }
 
 impl Match {
-    /// Whether all of it applies. Most rules that do not are for packets of other states: those cost no more than that.
+    /// Whether all of it applies but for its limit. Most rules that do not are for packets of other states: those cost no more than that.
     #[inline]
     pub fn applies(&self, facts: &Facts) -> bool {
         self.states.is_none_or(|set| facts.state.is_some_and(|state| set.contains(state)))
@@ -288,12 +291,18 @@ impl Match {
 
 impl Policy {
     /// Walks the rules for one packet. The facts then have the mark that the rules have given to its connection.
-    pub fn judge(&self, facts: &mut Facts) -> Judgement {
+    pub fn judge(&self, facts: &mut Facts, limiter: &Limiter<'_>) -> Judgement {
         let mut judgement = Judgement { decision: Decision(None), log: None, repeats: true };
         for (number, rule) in (0..).zip(&self.rules) {
             judgement.repeats &= rule.matches.repeats();
             if !rule.matches.applies(facts) {
                 continue;
+            }
+            if let Some(limit) = &rule.matches.limit {
+                judgement.repeats = false;
+                if !limiter.applies(limit, facts) {
+                    continue;
+                }
             }
             match rule.action {
                 RuleAction::Accept | RuleAction::Drop | RuleAction::Reject => {

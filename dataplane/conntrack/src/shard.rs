@@ -15,6 +15,7 @@ use crate::helpers::HelpTable;
 use crate::ids::{EntryId, HelperId, PortId, ShardId};
 use crate::index::Index;
 use crate::installation::Installation;
+use crate::limits::Limits;
 use crate::listing::EntrySnapshot;
 use crate::log::Log;
 use crate::nat::{NatState, PortBlock, SPACES};
@@ -80,6 +81,8 @@ pub struct Shard {
     pub(crate) macs: MacAddresses,
     /// The pace of the box's answers.
     pub(crate) pace: Arc<Pace>,
+    /// What has been taken of the limits of its rules.
+    pub(crate) limits: Arc<Limits>,
     /// The latest time seen: time never runs backwards here.
     pub(crate) now: Instant,
     /// All that was due by then has ended.
@@ -123,6 +126,7 @@ impl Shard {
             nat: NatState::new(capacity.entries, capacity.seed, pools)?,
             macs: MacAddresses::default(),
             pace: Arc::default(),
+            limits: Arc::default(),
             now,
             expired_by: now,
         })
@@ -154,10 +158,10 @@ impl Shard {
         Ok(self)
     }
 
-    /// Makes its answers keep this pace, which is that of all shards of the box.
+    /// Makes its answers keep this pace, and its rules these limits: they are those of all shards of the box.
     #[must_use]
-    pub fn with_pace(mut self, pace: Arc<Pace>) -> Self {
-        self.pace = pace;
+    pub fn with_pace(mut self, pace: Arc<Pace>, limits: Arc<Limits>) -> Self {
+        (self.pace, self.limits) = (pace, limits);
         self
     }
 

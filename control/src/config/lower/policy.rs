@@ -1,7 +1,10 @@
 //! From the rules of `policy`, `untracked` and `zones` to those that a shard goes by.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use ipnet::IpNet;
 use sluice_conntrack::entry::Status;
+use sluice_conntrack::limits::{self, LimitBy};
 use sluice_conntrack::tuple::Family;
 use sluice_conntrack::{Direction, State, policy};
 
@@ -83,7 +86,26 @@ pub(super) fn matches(config: &Config, rule: &Rule, path: &Path) -> Result<polic
         }),
         helpers: values(&rule.helper).map(|helper| helper.0).collect(),
         status: rule.status.as_ref().map(|all| all.iter().map(status).collect()),
+        limit: rule.limit.map(|limit| lower_limit(&limit, rule)),
     })
+}
+
+/// A limit, which goes by what its rule says: where that is the same after a reload, so is the limit.
+fn lower_limit(limit: &schema::Limit, rule: &Rule) -> limits::Limit {
+    let mut id = DefaultHasher::new();
+    format!("{rule:?}").hash(&mut id);
+    let bits = limits::Bits { v4: limit.ipv4_prefix, v6: limit.ipv6_prefix };
+    limits::Limit {
+        id: id.finish(),
+        interval_us: limit.rate.interval().as_micros() as u64,
+        burst: limit.burst,
+        by: match limit.by {
+            None => LimitBy::Rule,
+            Some(schema::LimitBy::Source) => LimitBy::Source(bits),
+            Some(schema::LimitBy::Destination) => LimitBy::Destination(bits),
+        },
+        over: limit.over,
+    }
 }
 
 fn values<T>(list: &Option<List<T>>) -> impl Iterator<Item = &T> {

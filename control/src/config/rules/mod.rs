@@ -5,6 +5,7 @@ mod fields;
 mod ha;
 mod helpers;
 mod interfaces;
+mod limits;
 mod matches;
 mod nat;
 mod policy;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::matches;
+use super::{limits, matches};
 use crate::config::path::{Path, Problem};
 use crate::config::schema::{Config, DEFAULT_RULE, Rule, State};
 
@@ -18,6 +18,7 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     let section = Path::root().join("policy").join("rules");
     for (index, rule) in config.policy.rules.iter().enumerate() {
         problems.extend(policy_rule(rule, &section.join(index)));
+        problems.extend(limits::check(rule, &section.join(index)));
         problems.extend(matches::check(rule, config, &section.join(index)));
     }
     problems.extend(rule_names(config));
@@ -29,13 +30,14 @@ type Key = (&'static str, fn(&Rule) -> bool);
 
 /// Before tracking there is no state, no connection and no way out yet.
 #[rustfmt::skip]
-const AFTER_TRACKING: [Key; 7] = [
+const AFTER_TRACKING: [Key; 8] = [
     ("state", |rule| rule.state.is_some()),
     ("out", |rule| rule.out.is_some()),
     ("mark", |rule| rule.mark.is_some()),
     ("status", |rule| rule.status.is_some()),
     ("helper", |rule| rule.helper.is_some()),
     ("direction", |rule| rule.direction.is_some()),
+    ("limit", |rule| rule.limit.is_some()),
     ("action", |rule| rule.action.is_some()),
 ];
 
@@ -47,7 +49,7 @@ pub(super) fn refused_keys() -> Vec<&'static str> {
 fn early_rule(section: &str, rule: &Rule, path: &Path) -> Vec<Problem> {
     let problem = |(key, _): &Key| {
         let why = match *key {
-            "action" => format!("a rule of `{section}` has no action"),
+            "action" | "limit" => format!("a rule of `{section}` has no {key}"),
             _ => format!("a rule of `{section}` cannot match `{key}`: it is looked at before tracking"),
         };
         Problem::at(path.join(*key), why).on_key()

@@ -5,6 +5,7 @@
 mod conntrack;
 mod ha;
 mod helpers;
+mod limit;
 mod matches;
 mod nat;
 mod network;
@@ -25,6 +26,7 @@ pub use conntrack::{
 };
 pub use ha::{Engine, Ha, Peer, Replicate};
 pub use helpers::{HelperRule, Helpers};
+pub use limit::{Limit, LimitBy};
 pub use nat::{Filtering, Mapping, Nat, NatRule};
 pub use network::{Forwarding, Interface, Neighbour, RpFilter};
 pub(crate) use policy::LOCAL;

@@ -9,6 +9,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sluice_conntrack::helpers::HelperId;
 
+use super::limit::Limit;
 use super::matches::{match_keys, rule};
 use crate::config::values::{Helper, IcmpType, List, Mark, PortRange, Prefix, Protocol, TcpFlags, is_name};
 
@@ -81,6 +82,12 @@ match_keys! {
             #[garde(skip)]
             #[schemars(example = Direction::Original)]
             pub direction: Option<Direction>,
+
+            /// How many packets the rule is for: those within a rate or, with `over`, beyond it; of all, or of each source or destination.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[garde(skip)]
+            #[schemars(example = serde_json::json!({"rate": "10/s", "burst": 5, "by": "source"}))]
+            pub limit: Option<Limit>,
 
             /// Name for counters, metrics and the log; letters, digits, `-`, `_` and `.`.
             #[serde(skip_serializing_if = "Option::is_none")]

@@ -8,6 +8,7 @@ mod matches;
 mod name;
 mod nat;
 mod network;
+mod rate;
 mod scalar;
 mod units;
 
@@ -19,4 +20,5 @@ pub use matches::{IcmpType, Mark, TcpFlags};
 pub(crate) use name::is_name;
 pub use nat::{AddressRange, Redirect, Yes};
 pub use network::{Device, InterfaceAddress, MacAddress, MssLimit, PortRange, Prefix, Protocol};
+pub use rate::Rate;
 pub use units::{Count, Seconds, Size};

@@ -374,7 +374,8 @@ fn answers_keep_a_pace() {
 #[test]
 fn shards_share_their_pace_whichever_is_asked() {
     let pace = std::sync::Arc::default();
-    let mut shards = [(); 4].map(|()| rejecting().with_pace(std::sync::Arc::clone(&pace)));
+    let mut shards =
+        [(); 4].map(|()| rejecting().with_pace(std::sync::Arc::clone(&pace), std::sync::Arc::default()));
     let mut asked = |shard: usize| {
         let answered = |_: &i32| ask(&mut shards[shard], udp("10.0.0.2", "198.51.100.2")).is_some();
         (0..60).filter(answered).count()
