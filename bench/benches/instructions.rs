@@ -42,6 +42,11 @@ const fn snat(shards: u16) -> Setup {
     PLAIN.with_snat().with_steering(ShardId(0), shards)
 }
 
+/// The shard of a router of so many.
+const fn routed(shards: u16) -> Setup {
+    PLAIN.with_topology(Topology::Routed).with_steering(ShardId(0), shards)
+}
+
 /// A full table of open connections, and packets of them at hand.
 fn open(setup: Setup) -> Driver {
     let mut driver = Driver::new(setup).expect("memory for the table");
@@ -64,14 +69,15 @@ fn process(mut driver: Driver) -> Driver {
 }
 
 #[library_benchmark(setup = open)]
-#[bench::plain(args = (PLAIN), config = at_most(672))]
-#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(672))]
-#[bench::routed(args = (PLAIN.with_topology(Topology::Routed)), config = at_most(1016))]
-#[bench::host_port(args = (PLAIN.with_topology(Topology::RoutedBesideHost)), config = at_most(1016))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(771))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(820))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(818))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(819))]
+#[bench::plain(args = (PLAIN), config = at_most(636))]
+#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(636))]
+#[bench::routed(args = (PLAIN.with_topology(Topology::Routed)), config = at_most(663))]
+#[bench::host_port(args = (PLAIN.with_topology(Topology::RoutedBesideHost)), config = at_most(663))]
+#[bench::routed_4_shards(args = (routed(4)), config = at_most(718))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(737))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(794))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(792))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(792))]
 fn established(driver: Driver) -> Driver {
     process(driver)
 }
@@ -86,15 +92,15 @@ fn control(helpers: Helped) -> Driver {
 }
 
 #[library_benchmark(setup = control)]
-#[bench::plain(args = (Helped::Nobody), config = at_most(716))]
-#[bench::helped(args = (Helped::All), config = at_most(1645))]
+#[bench::plain(args = (Helped::Nobody), config = at_most(678))]
+#[bench::helped(args = (Helped::All), config = at_most(1275))]
 fn line(driver: Driver) -> Driver {
     process(driver)
 }
 
 #[library_benchmark(setup = empty)]
-#[bench::plain(args = (PLAIN), config = at_most(1797))]
-#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(1797))]
+#[bench::plain(args = (PLAIN), config = at_most(1791))]
+#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(1791))]
 #[bench::snat_1_shard(args = (snat(1)), config = at_most(3034))]
 #[bench::snat_2_shards(args = (snat(2)), config = at_most(3217))]
 #[bench::snat_4_shards(args = (snat(4)), config = at_most(3246))]

@@ -61,8 +61,6 @@ bitflags! {
         const USES_MAPPING = Self::EIF.bits() | Self::MAPPED.bits();
         /// Its packets are not tracked as they come.
         const APART = Self::PENDING.bits() | Self::SEQ_ADJUST.bits() | Self::INSTALLED.bits();
-        /// Its packets never take the fast path.
-        const SLOW = Self::APART.bits() | Self::HELPER.bits();
     }
 }
 
@@ -149,16 +147,16 @@ pub struct Judged {
     pub generation: u16,
     /// Ingress port for which each direction was judged.
     pub ingress: [u8; 2],
-    /// Deciding rule of each direction, as [`crate::policy::Decision`] numbers it.
-    pub decision: [u16; 2],
+    /// What it came to for each direction, by its number among the shard's; 0 is nothing.
+    pub flow: [u16; 2],
 }
 
 impl Judged {
-    /// The decision on a direction's packets, if it still holds.
+    /// The number of what a direction's packets come to, if that still holds.
     pub(crate) fn get(&self, generation: u16, direction: Direction, ingress: PortId) -> Option<u16> {
         let way = direction as usize;
         let holds = self.generation == generation && self.ingress[way] == ingress.0;
-        holds.then_some(self.decision[way])
+        holds.then_some(self.flow[way])
     }
 
     /// Forgets what was judged by another generation.
@@ -168,13 +166,13 @@ impl Judged {
         }
     }
 
-    /// Remembers the decision on a direction's packets.
-    pub(crate) fn set(&mut self, generation: u16, direction: Direction, ingress: PortId, decision: u16) {
+    /// Remembers the number of what a direction's packets come to.
+    pub(crate) fn set(&mut self, generation: u16, direction: Direction, ingress: PortId, flow: u16) {
         if self.generation != generation {
             *self = Self { generation, ..Self::default() };
         }
         self.ingress[direction as usize] = ingress.0;
-        self.decision[direction as usize] = decision;
+        self.flow[direction as usize] = flow;
     }
 }
 

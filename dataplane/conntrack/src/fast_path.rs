@@ -1,25 +1,26 @@
-//! The fast path: what most packets take, those of TCP and UDP that belong to an established connection, an assured one, and fit it.
+//! The fast path: what most packets take, those of TCP and UDP that belong to an established connection, and fit it.
 //!
 //! A usual packet ([`crate::wire::usual`]) is recognised in the first pass, and little is kept of it. What becomes of it is decided in
-//! one go, if the policy has judged its connection before and lets it pass, it has a route, and its tracker finds nothing unusual
-//! about it. Nothing but the look-up is done before that is known: any other packet goes on by the slow path.
+//! one go, if its connection remembers what the policy and routes have said about one before ([`crate::flows`]), that it leaves, and its
+//! tracker finds nothing unusual about it. Nothing but the look-up is done before that is known: any other packet goes on by the
+//! slow path. What a helper is to read of a packet that leaves, and what it rewrites, is the same on both.
 
 use crate::claim::delegated_in;
+use crate::configuration::Configuration;
 use crate::entry::Status;
-use crate::forward::{Egress, Forwarding, RouteResult, peer};
 use crate::frame::Frame;
-use crate::ids::{PortId, RuleId};
+use crate::ids::{EntryId, Zone};
 use crate::nat::edit;
 use crate::pipeline::Slot;
-use crate::policy::{Decision, Outcome};
 use crate::shard::Shard;
 use crate::table::{Found, Key};
 use crate::time::Tick;
 use crate::tracker::{self, Context};
-use crate::tuple::{Direction, Family, Tuple};
+use crate::tuple::{Direction, Family, Tuple, address};
 use crate::verdict::{Action, Handoff, State, Verdict};
 use crate::wire::ethernet;
 use crate::wire::usual::Usual;
+use std::net::IpAddr;
 
 #[cfg(test)]
 mod tests;
@@ -29,44 +30,66 @@ impl Shard {
     /// datagram. False of one that has to be parsed.
     #[inline(always)]
     pub(crate) fn recognise<F: Frame>(&self, frame: &F, slot: &mut Slot) -> bool {
-        // One copy for each family, here and below: with its constants known it is half as long.
-        let recognised = match Usual::family_of(frame.head()) {
-            Some(Family::V4) => self.recognise_in(Family::V4, frame),
-            Some(Family::V6) => self.recognise_in(Family::V6, frame),
-            None => None,
-        };
-        match recognised {
-            Some(recognised) => {
-                *slot = recognised;
-                true
-            }
-            None => self.recognise_fragment(frame).map(|action| *slot = Slot::Ended(action)).is_some(),
+        if self.configuration.policy.looks_ahead() {
+            return self.recognise_by_rules(frame, slot);
         }
+        self.recognise_in_zone(frame, slot, |shard, _| Some(shard.zone_ahead(frame)))
+    }
+
+    /// The same where rules say in which zone it is, or that it is not tracked.
+    #[inline(never)]
+    fn recognise_by_rules<F: Frame>(&self, frame: &F, slot: &mut Slot) -> bool {
+        self.recognise_in_zone(frame, slot, |shard, usual| {
+            let (zone, is_exempt) = shard.look_ahead(frame, || usual.headers(frame.head()));
+            (!is_exempt).then_some(zone)
+        })
     }
 
     #[inline(always)]
-    fn recognise_in<F: Frame>(&self, family: Family, frame: &F) -> Option<Slot> {
+    fn recognise_in_zone<F: Frame>(
+        &self,
+        frame: &F,
+        slot: &mut Slot,
+        zone: impl FnOnce(&Self, &Usual) -> Option<Zone>,
+    ) -> bool {
+        // One copy for each family, here and below: with its constants known it is half as long.
+        let recognised = match Usual::family_of(frame.head()) {
+            Some(Family::V4) => self.recognise_in(Family::V4, frame, slot, zone),
+            Some(Family::V6) => self.recognise_in(Family::V6, frame, slot, zone),
+            None => None,
+        };
+        recognised.is_some()
+            || self.recognise_fragment(frame).map(|action| *slot = Slot::Ended(action)).is_some()
+    }
+
+    #[inline(always)]
+    fn recognise_in<F: Frame>(
+        &self,
+        family: Family,
+        frame: &F,
+        slot: &mut Slot,
+        zone: impl FnOnce(&Self, &Usual) -> Option<Zone>,
+    ) -> Option<()> {
         let mut usual = Usual::of(family, frame)?;
         if delegated_in(frame).is_some()
             || !self.configuration.forwarding.is_for_box(frame, ethernet::HEADER_BYTES as u16, &self.macs)
         {
             return None;
         }
-        let (zone, is_exempt) = self.look_ahead(frame, || usual.headers(frame.head()));
-        if is_exempt {
-            return None;
-        }
-        usual.selector = usual.selector.with_zone(zone);
-        let tuple = usual.tuple(frame.head());
-        if let Some(owner) = self.steering().elsewhere_of_usual(frame, &tuple) {
-            return Some(Slot::Ended(Action::Handoff(owner, Handoff::Steering)));
+        usual.selector = usual.selector.with_zone(zone(self, &usual)?);
+        if !self.steering().is_single()
+            && let Some(owner) = self.steering().elsewhere_of_usual(frame, &usual.tuple(frame.head()))
+        {
+            *slot = Slot::Ended(Action::Handoff(owner, Handoff::Steering));
+            return Some(());
         }
         if self.configuration.settings.checksum && !usual.is_undamaged(frame) {
             return None;
         }
-        let key = self.table.key(&tuple);
+        let key = self.table.key(&usual.tuple(frame.head()));
         self.table.index.prefetch(key.hash);
-        Some(Slot::Usual(usual, key))
+        *slot = Slot::Usual(usual, key);
+        Some(())
     }
 
     /// Decides about a usual packet. Where it has to take the slow path, no more is done than to look its entry up: that is what
@@ -80,9 +103,33 @@ impl Shard {
         verdict: &mut Verdict,
     ) -> Result<(), Found> {
         match usual.family() {
-            Family::V4 => self.take_fast_path_in(Family::V4, frame, usual, key, verdict),
-            Family::V6 => self.take_fast_path_in(Family::V6, frame, usual, key, verdict),
+            Family::V4 => self.take_fast_path_of_ipv4(frame, usual, key, verdict),
+            Family::V6 => self.take_fast_path_of_ipv6(frame, usual, key, verdict),
         }
+    }
+
+    // Each has the registers to itself.
+
+    #[inline(never)]
+    fn take_fast_path_of_ipv4<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        usual: &Usual,
+        key: &Key,
+        verdict: &mut Verdict,
+    ) -> Result<(), Found> {
+        self.take_fast_path_in(Family::V4, frame, usual, key, verdict)
+    }
+
+    #[inline(never)]
+    fn take_fast_path_of_ipv6<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        usual: &Usual,
+        key: &Key,
+        verdict: &mut Verdict,
+    ) -> Result<(), Found> {
+        self.take_fast_path_in(Family::V6, frame, usual, key, verdict)
     }
 
     #[inline(always)]
@@ -121,82 +168,89 @@ impl Shard {
         now: Tick,
         verdict: &mut Verdict,
     ) -> Option<()> {
-        let entry = self.table.entries.at(index);
-        const OPEN: Status = Status::SEEN_REPLY.union(Status::ASSURED);
-        if entry.status.intersection(Status::SLOW.union(OPEN)) != OPEN {
+        let Configuration { settings, .. } = &*self.configuration;
+        let entry = self.table.entries.at_mut(index);
+        let status = entry.status;
+        if status.intersection(Status::APART.union(Status::SEEN_REPLY)) != Status::SEEN_REPLY {
             return None;
         }
-        let judged =
-            entry.judged.get(self.generation, direction, frame.port()).and_then(Decision::from_u16)?;
-        let (Outcome::Accept, rule) = self.configuration.policy.outcome(judged) else { return None };
-        match &self.configuration.forwarding {
-            Forwarding::Wire { peers } => {
-                let egress = Egress::by(peer(peers, frame.port()));
-                self.pass_to(egress, frame, usual, (index, direction), now)?;
-                *verdict = self.verdict_established(egress, (index, direction), rule);
-            }
-            Forwarding::Routed(_) => {
-                let headers = usual.headers(frame.head());
-                let translated = self.table.entries.at(index).is_translated();
-                let translated = translated.then(|| self.translated_usual(usual, index, direction).dst);
-                let routed = self.configuration.forwarding.route(frame, &headers, translated, &self.macs);
-                let RouteResult::Open(egress) = routed else { return None };
-                self.pass_to(egress, frame, usual, (index, direction), now)?;
-                let action = self.configuration.forwarding.finish(frame, &headers, egress.action());
-                *verdict = Verdict { action, ..self.verdict_established(egress, (index, direction), rule) };
-            }
+        let flow = self.flows.get(entry.judged.get(self.generation, direction, frame.port())?)?;
+        let route = flow.route.as_ref().filter(|route| route.takes(usual, frame))?;
+        let context = Context { settings, now };
+        let l4 = usual.l4(frame.head()).unwrap_or_default();
+        let timeout_ms = tracker::follow(context, usual.selector.protocol(), l4, entry, direction)?;
+
+        if settings.accounting {
+            entry.counter(direction).add(usual.l3_len);
         }
-        self.rule_counters.count(rule, usual.l3_len);
+        let id = EntryId { index, generation: entry.generation };
+        *verdict = flow.verdict;
+        (verdict.direction, verdict.entry) = (Some(direction), Some(id));
+        self.rule_counters.count(verdict.rule, usual.l3_len);
         self.counters.packets[State::Established as usize] += 1;
+        let (is_hop, is_on_link) = (route.is_hop, route.is_on_link);
+        self.refresh(index, now.after_ms(timeout_ms));
+        if is_on_link {
+            verdict.next_hop = Some(self.destination_of_usual(frame, usual, (index, direction)));
+        }
+        if status.contains(Status::HELPER) {
+            self.help_usual(frame, usual, (index, direction), verdict);
+        } else if status.intersects(Status::TRANSLATED) {
+            self.translate_usual(frame, usual, (index, direction), is_hop);
+        } else if is_hop {
+            usual.pass_on(frame.head_mut());
+        }
         Some(())
     }
 
-    #[inline(always)]
-    fn verdict_established(
-        &self,
-        egress: Egress,
-        (index, direction): (u32, Direction),
-        rule: Option<RuleId>,
-    ) -> Verdict {
-        Verdict {
-            action: egress.action(),
-            next_hop: egress.next_hop,
-            state: Some(State::Established),
-            direction: Some(direction),
-            invalid: None,
-            rule,
-            entry: Some(self.table.entries.id(index)),
+    /// Has a helper read a usual packet that leaves, which may then have other text, and no longer leave so.
+    #[inline(never)]
+    fn help_usual<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        usual: &Usual,
+        found: (u32, Direction),
+        verdict: &mut Verdict,
+    ) {
+        let Action::Forward(egress) = verdict.action else { return };
+        let mut headers = usual.headers(frame.head());
+        if let Err(reason) = self.help_and_translate(frame, &mut headers, found, egress) {
+            verdict.refuse(Action::Drop(reason));
+            self.count_drops(reason, 1);
         }
+        verdict.action = self.configuration.forwarding.finish(frame, &headers, verdict.action);
     }
 
-    /// Brings the entry of a packet that leaves up to date, and translates the packet. `None` where it does not leave, or is
-    /// unusual to its tracker.
+    /// Translates a usual packet that leaves, and takes one from its TTL if it is passed on by a router.
     #[inline(always)]
-    fn pass_to<F: Frame>(
+    fn translate_usual<F: Frame>(
         &mut self,
-        egress: Egress,
         frame: &mut F,
         usual: &Usual,
         (index, direction): (u32, Direction),
-        now: Tick,
-    ) -> Option<()> {
-        if egress.port == PortId::LOCAL {
-            return None;
+        is_hop: bool,
+    ) {
+        let (from, to) = (usual.tuple(frame.head()), self.translated_usual(usual, index, direction));
+        edit::rewrite_usual(frame.head_mut(), usual, &from, &to, is_hop);
+        if self.configuration.renumbers && to.src != from.src {
+            self.nat.rewrite_ip_id(frame, &usual.headers(frame.head()), &self.exchange.steering);
         }
-        let context = Context { settings: &self.configuration.settings, now };
-        let entry = self.table.entries.at_mut(index);
-        let (is_translated, protocol) = (entry.is_translated(), usual.selector.protocol());
-        let timeout_ms = tracker::follow(context, protocol, usual.l4(frame.head()), entry, direction)?;
-        self.account(index, direction, usual.l3_len);
-        self.refresh(index, now.after_ms(timeout_ms));
-        if is_translated {
-            let (from, to) = (usual.tuple(frame.head()), self.translated_usual(usual, index, direction));
-            edit::rewrite_at(frame.head_mut(), [ethernet::HEADER_BYTES, usual.l4_offset()], &from, &to);
-            if self.configuration.renumbers && to.src != from.src {
-                self.nat.rewrite_ip_id(frame, &usual.headers(frame.head()), &self.exchange.steering);
-            }
-        }
-        Some(())
+    }
+
+    /// The destination of a usual packet that was not edited yet, once it is translated.
+    #[inline(always)]
+    fn destination_of_usual<F: Frame>(
+        &self,
+        frame: &F,
+        usual: &Usual,
+        (index, direction): (u32, Direction),
+    ) -> IpAddr {
+        let destination = if self.table.entries.at(index).is_translated() {
+            self.translated_usual(usual, index, direction).dst
+        } else {
+            usual.tuple(frame.head()).dst
+        };
+        address(usual.family(), destination)
     }
 
     /// The tuple that a usual packet of a translated entry becomes one of.

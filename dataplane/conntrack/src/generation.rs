@@ -13,6 +13,7 @@ impl Shard {
     /// Another configuration comes in force: nothing that was judged before holds any more.
     pub(crate) fn begin_generation(&mut self) {
         self.generation = self.generation.checked_add(1).unwrap_or(1);
+        self.flows.clear();
         if self.generation % HALF == 1 {
             // As good as never anything: so many configurations have not come within a sweep.
             self.go_on_forgetting(u32::MAX);

@@ -1,7 +1,9 @@
 //! What the policy says about a packet: from the memory of its entry where that holds, else by a walk.
 
+use crate::configuration::Configuration;
 use crate::entry::Entry;
 use crate::facts::{Connection, Facts};
+use crate::flows::Flow;
 use crate::forward::Egress;
 use crate::headers::{Headers, Packet};
 use crate::ids::{PortId, RuleId};
@@ -29,15 +31,14 @@ impl Shard {
     ) -> Verdict {
         let remembered = match (tracked.state, tracked.direction, tracked.entry()) {
             (State::Established, Some(direction), Some(index)) => {
-                let judged = &self.table.entries.at(index).judged;
-                judged.get(self.generation, direction, ingress).and_then(Decision::from_u16)
+                self.flow(index, direction, ingress).map(|flow| flow.decision)
             }
             _ => None,
         };
         let decision = match remembered {
             Some(decision) => decision,
             None => {
-                let decision = self.look_and_walk(packet, tracked, ingress, egress.port, destination);
+                let decision = self.look_and_walk(packet, tracked, ingress, egress, destination);
                 if self.is_rerouted(tracked, decision, egress) {
                     return self.end_rerouted(tracked, decision, packet.headers);
                 }
@@ -150,12 +151,12 @@ impl Shard {
         packet: Packet<'_>,
         tracked: &Tracked,
         ingress: PortId,
-        egress: PortId,
+        egress: &Egress,
         destination: Option<&Destination>,
     ) -> Decision {
         let mut facts = Facts::of_packet(packet, ingress);
         facts.state = Some(tracked.state);
-        facts.egress = Some(egress);
+        facts.egress = Some(egress.port);
         if let Some(to) = destination {
             facts.set_destination(to.address, to.port);
         }
@@ -170,10 +171,48 @@ impl Shard {
             self.set_mark(index, changed);
         }
         if tracked.state == State::Established && judgement.repeats {
-            let entry = self.table.entries.at_mut(index);
-            entry.judged.set(self.generation, direction, ingress, judgement.decision.as_u16());
+            let destination = destination.map_or(packet.headers.tuple.dst, |to| to.address);
+            self.remember(
+                index,
+                direction,
+                judgement.decision,
+                (ingress, packet.headers, destination),
+                egress,
+            );
         }
         judgement.decision
+    }
+
+    /// What a direction's packets come to that come in by a port, where the entry at `index` remembers it.
+    #[inline(always)]
+    pub(crate) fn flow(&self, index: u32, direction: Direction, ingress: PortId) -> Option<&Flow> {
+        let judged = &self.table.entries.at(index).judged;
+        self.flows.get(judged.get(self.generation, direction, ingress)?)
+    }
+
+    /// Has the entry at `index` remember what further packets of this direction come to.
+    fn remember(
+        &mut self,
+        index: u32,
+        direction: Direction,
+        decision: Decision,
+        (ingress, headers, destination): (PortId, &Headers, u128),
+        egress: &Egress,
+    ) {
+        let Configuration { policy, forwarding, .. } = &*self.configuration;
+        let (outcome, rule) = policy.outcome(decision);
+        let passes = outcome == Outcome::Accept;
+        let route = passes.then(|| forwarding.flow_route(ingress, headers, destination, egress)).flatten();
+        let Egress { port, next_hop } = route.map_or(*egress, |route| route.egress);
+        let verdict = Verdict {
+            next_hop,
+            state: Some(State::Established),
+            rule,
+            ..Verdict::ended(Action::Forward(port))
+        };
+        if let Some(number) = self.flows.number(Flow { decision, route, verdict }) {
+            self.table.entries.at_mut(index).judged.set(self.generation, direction, ingress, number);
+        }
     }
 
     /// Walks the rules, which give the facts their mark, and logs what one of them wants logged.

@@ -23,6 +23,7 @@ mod extension;
 pub mod facts;
 mod family;
 mod fast_path;
+mod flows;
 pub mod forward;
 mod fragments;
 pub mod frame;

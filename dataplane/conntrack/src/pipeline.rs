@@ -6,6 +6,7 @@
 //! leaves in the first pass, to be handed off, and so does a fragment, which comes again with its datagram.
 
 use crate::claim::delegated_in;
+use crate::configuration::Configuration;
 use crate::entries::NONE;
 use crate::forward::Forwarding;
 use crate::frame::Frame;
@@ -103,17 +104,6 @@ impl Shard {
                 };
             }
         }
-        if let Forwarding::Routed(router) = &self.configuration.forwarding {
-            let destinations = slots.iter().zip(frames).filter_map(|(slot, frame)| match slot {
-                Slot::Usual(usual, _) => Some((usual.family(), usual.tuple(frame.head()).dst)),
-                Slot::Parsed(number) => {
-                    let headers = &parsed[*number].headers;
-                    Some((headers.family()?, headers.tuple.dst))
-                }
-                Slot::Unread | Slot::Ended(_) => None,
-            });
-            router.prefetch(destinations);
-        }
     }
 
     /// Second and third pass: fetches entries, and decides.
@@ -155,7 +145,8 @@ impl Shard {
         }
     }
 
-    /// Second pass: fetches the entries that these packets most probably belong to, or what it takes to translate new ones.
+    /// Second pass: fetches the entries that these packets most probably belong to, or what it takes to route and to translate new
+    /// ones.
     #[inline(never)]
     fn fetch<F: Frame>(
         &self,
@@ -164,25 +155,52 @@ impl Shard {
         frames: &[F],
         together: Range<usize>,
     ) {
-        for (slot, frame) in slots[together.clone()].iter_mut().zip(&frames[together]) {
-            match slot {
+        let mut has_new = false;
+        for slot in &mut slots[together.clone()] {
+            let key = match slot {
                 Slot::Usual(usual, key) => {
                     self.fetch_entry(key, usual.family());
-                    if key.candidate == NONE && self.configuration.nat.may_change_source() {
-                        self.prefetch_translation(&usual.headers(frame.head()));
-                    }
+                    key
                 }
                 Slot::Parsed(number) => {
-                    let Parsed { headers, ended, key, .. } = &mut parsed[*number];
+                    let Parsed { headers, key, .. } = &mut parsed[*number];
                     self.fetch_entry(key, headers.tuple.family());
-                    let is_new =
-                        key.candidate == NONE && headers.kind == PacketKind::Tracked && ended.is_none();
-                    if is_new && self.configuration.nat.may_change_source() {
-                        self.prefetch_translation(headers);
-                    }
+                    key
                 }
-                Slot::Unread | Slot::Ended(_) => {}
+                Slot::Unread | Slot::Ended(_) => continue,
+            };
+            has_new |= key.candidate == NONE;
+        }
+        let Configuration { forwarding, nat, .. } = &*self.configuration;
+        if has_new && (nat.may_change_source() || matches!(forwarding, Forwarding::Routed(_))) {
+            self.fetch_for_new(&slots[together.clone()], parsed, &frames[together]);
+        }
+    }
+
+    /// The same for those of these packets that have no entry.
+    #[inline(never)]
+    fn fetch_for_new<F: Frame>(&self, slots: &[Slot], parsed: &AllParsed, frames: &[F]) {
+        let mut destinations = ArrayVec::<_, AHEAD>::new();
+        for (slot, frame) in slots.iter().zip(frames) {
+            let headers = match slot {
+                Slot::Usual(usual, key) if key.candidate == NONE => &usual.headers(frame.head()),
+                Slot::Parsed(number) => match &parsed[*number] {
+                    Parsed { headers, ended: None, key, .. }
+                        if key.candidate == NONE && headers.kind == PacketKind::Tracked =>
+                    {
+                        headers
+                    }
+                    _ => continue,
+                },
+                Slot::Usual(..) | Slot::Unread | Slot::Ended(_) => continue,
+            };
+            destinations.push((headers.tuple.family(), headers.tuple.dst));
+            if self.configuration.nat.may_change_source() {
+                self.prefetch_translation(headers);
             }
+        }
+        if let Forwarding::Routed(router) = &self.configuration.forwarding {
+            router.prefetch(destinations.into_iter());
         }
     }
 

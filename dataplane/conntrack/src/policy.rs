@@ -194,27 +194,8 @@ pub struct Policy {
 }
 
 /// Who decided about a packet: a rule by its number, or the policy's default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Decision(Option<RuleId>);
-
-impl Decision {
-    /// The number that an entry remembers it by; 0 is no decision.
-    pub(crate) const fn as_u16(self) -> u16 {
-        match self.0 {
-            None => 1,
-            Some(RuleId(number)) => number.saturating_add(2),
-        }
-    }
-
-    /// The decision of a number.
-    pub(crate) const fn from_u16(number: u16) -> Option<Self> {
-        match number {
-            0 => None,
-            1 => Some(Self(None)),
-            _ => Some(Self(Some(RuleId(number - 2)))),
-        }
-    }
-}
 
 /// What a walk through the rules came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 use crate::entry::Status;
 use crate::frame::Frame;
 use crate::headers::{Headers, Packet, PacketKind};
+use crate::ids::PortId;
 use crate::lifecycle::End;
 use crate::nat::{self, BoundBy, Destination};
 use crate::shard::Shard;
@@ -61,18 +62,32 @@ impl Shard {
         let destination = to.as_ref().map(Destination::of);
         let mut verdict = self.route_and_judge(frame, headers, tracked, destination.as_ref());
         let mut headers = *headers;
-        if let (Action::Forward(egress), PacketKind::Tracked) = (verdict.action, headers.kind) {
-            match self.help(frame, &mut headers, index, direction, egress) {
-                Ok(()) => {
-                    if let Some(to) = to {
-                        let to = self.answered_at(index, direction, to);
-                        self.rewrite(frame, &headers, &to);
-                    }
-                }
-                Err(reason) => verdict.refuse(Action::Drop(reason)),
-            }
+        if let (Action::Forward(egress), PacketKind::Tracked) = (verdict.action, headers.kind)
+            && let Err(reason) = self.help_and_translate(frame, &mut headers, (index, direction), egress)
+        {
+            verdict.refuse(Action::Drop(reason));
         }
         self.conclude(frame, &headers, tracked, verdict)
+    }
+
+    /// Has the helper of a connection read a packet that leaves by `egress`, and translates it.
+    ///
+    /// # Errors
+    /// Why it must not leave.
+    #[inline(always)]
+    pub(crate) fn help_and_translate<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        headers: &mut Headers,
+        (index, direction): (u32, Direction),
+        egress: PortId,
+    ) -> Result<(), DropReason> {
+        self.help(frame, headers, index, direction, egress)?;
+        if self.table.entries.at(index).is_translated() {
+            let to = self.answered_at(index, direction, self.translated(index, direction));
+            self.rewrite(frame, headers, &to);
+        }
+        Ok(())
     }
 
     /// About an error about a packet of a translated connection.

@@ -9,6 +9,7 @@ use crate::events::EventSender;
 use crate::exchange::Exchange;
 use crate::expectations::{Claims, Expectations};
 use crate::extension::Extension;
+use crate::flows::Flows;
 use crate::forward::{MacAddress, MacAddresses};
 use crate::groups::Takeovers;
 use crate::helpers::HelpTable;
@@ -56,6 +57,8 @@ pub struct Shard {
     pub(crate) rule_counters: RuleCounters,
     /// Tells judgements of this configuration from older ones; never 0.
     pub(crate) generation: u16,
+    /// What they come to.
+    pub(crate) flows: Flows,
     /// Where to go on forgetting judgements of older ones.
     pub(crate) forgetting: Option<u32>,
     /// Its connections.
@@ -112,6 +115,7 @@ impl Shard {
             configuration,
             rule_counters,
             generation: 1,
+            flows: Flows::new(capacity.seed),
             forgetting: None,
             table: Table::new(capacity.entries, slots, capacity.seed, capacity.pages, Tick::at(now))?,
             counters: Counters::default(),

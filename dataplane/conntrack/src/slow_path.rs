@@ -89,11 +89,17 @@ impl Shard {
     /// so early.
     #[inline(always)]
     pub(crate) fn look_ahead<F: Frame>(&self, frame: &F, headers: impl FnOnce() -> Headers) -> (Zone, bool) {
-        let known = frame.handed().and_then(Handed::zone);
         if self.configuration.policy.looks_ahead() {
+            let known = frame.handed().and_then(Handed::zone);
             return self.ask_rules(frame, &headers(), known);
         }
-        (known.unwrap_or(self.configuration.zone_of(frame.port())), false)
+        (self.zone_ahead(frame), false)
+    }
+
+    /// The zone of a packet where no rule says it.
+    #[inline(always)]
+    pub(crate) fn zone_ahead<F: Frame>(&self, frame: &F) -> Zone {
+        frame.handed().and_then(Handed::zone).unwrap_or(self.configuration.zone_of(frame.port()))
     }
 
     #[inline(never)]

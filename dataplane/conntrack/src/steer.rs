@@ -59,13 +59,13 @@ const BYTES: [[u16; 256]; 2] = {
 };
 
 /// Half the Toeplitz hash of input whose 16-bit words have this exclusive or.
-#[inline]
+#[inline(always)]
 const fn half_hash(word: u16) -> u16 {
     BYTES[0][(word & 0xff) as usize] ^ BYTES[1][(word >> 8) as usize]
 }
 
 /// The exclusive or of the words of both addresses.
-#[inline]
+#[inline(always)]
 const fn fold_addresses(tuple: &Tuple) -> u16 {
     let addresses = tuple.src ^ tuple.dst;
     let half = (addresses >> 64) as u64 ^ addresses as u64;
@@ -79,14 +79,14 @@ const fn is_by_ports(number: u8) -> bool {
 }
 
 /// The exclusive or of all words that a tuple is hashed by.
-#[inline]
+#[inline(always)]
 const fn fold(tuple: &Tuple) -> u16 {
     let ports = tuple.selector.sport() ^ tuple.selector.dport();
     fold_addresses(tuple) ^ if is_by_ports(tuple.protocol()) { ports } else { 0 }
 }
 
 /// Half the hash that a connection is steered by: the same of its tuple and of the inverse.
-#[inline]
+#[inline(always)]
 pub(crate) const fn symmetric_hash(tuple: &Tuple) -> u16 {
     half_hash(fold(tuple))
 }
@@ -161,7 +161,7 @@ impl Steering {
     }
 
     /// The owner of a connection, by either of its tuples. No ICMP error: its tuple is that of what it quotes.
-    #[inline]
+    #[inline(always)]
     pub const fn owner(&self, tuple: &Tuple) -> ShardId {
         self.at(symmetric_hash(tuple))
     }
@@ -251,7 +251,7 @@ impl Steering {
         limit / shards + ((self.own.0 as u32) < limit % shards) as u32
     }
 
-    #[inline]
+    #[inline(always)]
     const fn at(&self, half_hash: u16) -> ShardId {
         self.table[half_hash as usize % TABLE]
     }

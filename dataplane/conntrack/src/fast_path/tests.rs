@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::configuration::Configuration;
-use crate::forward::{Interface, MAX_PORTS, MacAddress, Route, Router};
+use crate::forward::{Forwarding, Interface, MAX_PORTS, MacAddress, Route, Router};
 use crate::frame::Checksum;
 use crate::helpers::{Assignment, HelperId, Helpers};
-use crate::ids::ShardId;
+use crate::ids::{PortId, ShardId};
 use crate::nat::{Nat, NatRule, PortChoice, Range, Target};
 use crate::pipeline::BURST;
-use crate::policy::{Match, Policy, Prefix, Rule, RuleAction};
+use crate::policy::{Match, Outcome, Policy, Prefix, Rule, RuleAction};
 use crate::settings::{Preset, Settings};
 use crate::shard::Capacity;
 use crate::steer::Steering;
@@ -23,7 +23,7 @@ use zerocopy::IntoBytes;
 
 mod sent;
 
-use sent::{ACK, CONNECTIONS, FIN, OPTIONS, Oddity, PUBLIC, Received, SYN, Sent};
+use sent::{ACK, CONNECTIONS, CONTROL, FIN, LINES, OPTIONS, Oddity, PUBLIC, Received, SYN, Sent};
 
 const INSIDE: PortId = PortId(0);
 const OUTSIDE: PortId = PortId(1);
@@ -198,6 +198,23 @@ fn sent() -> impl Strategy<Value = Sent> {
     })
 }
 
+/// What is said on the control connection, in some bursts: in order mostly, and sometimes again.
+fn dialogue() -> impl Strategy<Value = Vec<Vec<Sent>>> {
+    let again = prop::sample::select(vec![false, false, false, false, true]);
+    // The client's own lines and the server's, mostly.
+    let line = prop_oneof![4 => (Just(false), 0usize..6), 4 => (Just(true), 6usize..11), 1 => (any::<bool>(), 0..LINES.len())];
+    let lines = prop::collection::vec((line, again), 0..12);
+    let lines = lines
+        .prop_map(|lines| lines.into_iter().map(|((is_reply, number), again)| (is_reply, number, again)));
+    let odd = prop::collection::vec(prop_oneof![12 => Just(Oddity::Nothing), 1 => oddity()], 12);
+    (lines, odd, 1usize..4).prop_map(|(lines, odd, size)| {
+        let opening = [(false, 0, false), (true, 6, false)];
+        let said = Sent::said(&opening.into_iter().chain(lines).collect::<Vec<_>>());
+        let said: Vec<_> = said.into_iter().zip(odd).map(|(sent, oddity)| Sent { oddity, ..sent }).collect();
+        said.chunks(size).map(<[Sent]>::to_vec).collect()
+    })
+}
+
 /// What a shard makes of a burst, which takes the fast path where that is allowed.
 fn process(shard: &mut Shard, now: Instant, frames: &mut [Received], is_fast: bool) -> Vec<Verdict> {
     let mut verdicts = vec![Verdict::dropped(DropReason::Truncated); frames.len()];
@@ -254,9 +271,11 @@ proptest! {
     #[test]
     fn both_paths_come_to_the_same(
         traits in traits(),
+        dialogue in dialogue(),
         bursts in prop::collection::vec((prop_oneof![5 => 0u32..10, 1 => 0u32..200_000], prop::collection::vec(sent(), 1..40)), 1..6),
     ) {
-        compare(traits, &bursts);
+        let dialogue = dialogue.into_iter().map(|burst| (1, burst));
+        compare(traits, &dialogue.chain(bursts).collect::<Vec<_>>());
     }
 }
 
@@ -321,6 +340,14 @@ fn what_is_unusual_takes_the_slow_path() {
     ] {
         assert!(!takes_fast_path(plain, &sent), "{sent:?}");
     }
-    let helper = Traits { helper: true, ..plain };
-    assert!(takes_fast_path(plain, &Sent::of(4, false)) && !takes_fast_path(helper, &Sent::of(4, false)));
+}
+
+#[test]
+fn packets_that_a_helper_reads_take_the_fast_path() {
+    let helper = Traits { helper: true, ..Traits::default() };
+    for traits in [helper, Traits { translates: true, ..helper }, Traits { routed: true, ..helper }] {
+        for line in ["", LINES[0]] {
+            assert!(takes_fast_path(traits, &Sent { line, ..Sent::of(CONTROL, false) }), "{traits:?} {line}");
+        }
+    }
 }

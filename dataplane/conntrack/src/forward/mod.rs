@@ -1,6 +1,7 @@
 //! Where a packet leaves: over a wire to the other port, or by a router's decision.
 
 pub mod fib;
+mod flow_route;
 mod host;
 mod interface;
 mod link;
@@ -12,6 +13,7 @@ mod table;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(crate) use flow_route::FlowRoute;
 pub use interface::{Interface, RpFilter};
 pub use link::{MacAddress, is_group, is_link_local, link_local, solicited_node};
 pub(crate) use link::{MacAddresses, is_many};
@@ -43,7 +45,7 @@ pub enum Forwarding {
 }
 
 /// Where a packet leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Egress {
     /// The port it leaves by; [`PortId::LOCAL`] if it stays.
     pub port: PortId,

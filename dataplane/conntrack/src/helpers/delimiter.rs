@@ -30,7 +30,7 @@ impl Delimiter {
     #[inline]
     pub(crate) fn end(&self, before: &[u8], rest: &[u8]) -> Option<usize> {
         match self {
-            Self::Newline => rest.iter().position(|byte| *byte == b'\n').map(|newline| newline + 1),
+            Self::Newline => newline(rest).map(|newline| newline + 1),
             Self::Length(prefix) => prefix.end(before, rest),
         }
     }
@@ -56,6 +56,25 @@ impl Delimiter {
     }
 }
 
+/// Where the first newline is, looked for in eight bytes at a time.
+#[inline]
+fn newline(bytes: &[u8]) -> Option<usize> {
+    const LOWEST: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHEST: u64 = LOWEST << 7;
+    const NEWLINES: u64 = u64::from_ne_bytes([b'\n'; 8]);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (number, word) in words.iter().enumerate() {
+        // Zero where there is one. The lowest byte that a borrow sets the highest bit of was zero.
+        let zeros = u64::from_le_bytes(*word) ^ NEWLINES;
+        let found = zeros.wrapping_sub(LOWEST) & !zeros & HIGHEST;
+        if found != 0 {
+            return Some(number * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let newline = rest.iter().position(|byte| *byte == b'\n');
+    newline.map(|at| words.len() * 8 + at)
+}
+
 impl LengthPrefix {
     fn end(&self, before: &[u8], rest: &[u8]) -> Option<usize> {
         let mut header = [0; MAX_HEADER_BYTES];
@@ -79,6 +98,18 @@ impl LengthPrefix {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_newline_is_found_wherever_it_is() {
+        for len in 0..40 {
+            let mut bytes = vec![b'\n' + 1; len];
+            assert_eq!(newline(&bytes), None, "of {len}");
+            for at in (0..len).rev() {
+                bytes[at] = b'\n';
+                assert_eq!(newline(&bytes), Some(at), "of {len}");
+            }
+        }
+    }
 
     /// Two bytes of length, and two more of the header.
     const PREFIX: LengthPrefix = LengthPrefix {

@@ -9,7 +9,8 @@ use crate::tuple::{Family, Tuple, protocol};
 use crate::wire::bytes::{self, put};
 use crate::wire::checksum::{self, Crc32c, Sum};
 use crate::wire::field::{self, Field};
-use crate::wire::{self, gre, icmp, ipv4, segments, tcp, udp};
+use crate::wire::usual::Usual;
+use crate::wire::{self, ethernet, gre, icmp, ipv4, segments, tcp, udp};
 
 /// Where a packet goes once its destination is translated.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +47,7 @@ struct Changes {
 
 impl Changes {
     /// Those of a packet of tuple `from` that becomes one of tuple `to`.
-    #[inline]
+    #[inline(always)]
     fn between(from: &Tuple, to: &Tuple) -> Self {
         let addresses = match from.family() {
             Family::V4 => {
@@ -95,23 +96,28 @@ impl Layout {
 /// Makes a packet of a connection one of tuple `to`.
 #[inline(never)]
 pub(crate) fn rewrite<F: Frame>(frame: &mut F, headers: &Headers, to: &Tuple) {
-    let offsets = [headers.l3_offset, headers.l4_offset].map(usize::from);
-    rewrite_at(frame.head_mut(), offsets, &headers.tuple, to);
+    let changes = Changes::between(&headers.tuple, to);
+    let head = frame.head_mut();
+    write_addresses(head, headers.l3_offset.into(), to, changes.l3);
+    write_ports(head, headers.l4_offset.into(), to, changes.l4);
     if headers.protocol == protocol::SCTP && headers.tuple.selector.ports() != to.selector.ports() {
         recompute_sctp_crc(frame, headers);
     }
 }
 
-/// Makes a packet of tuple `from`, whose IP and L4 header start there, one of tuple `to`, but for SCTP's checksum.
+/// Makes a usual packet of tuple `from` one of tuple `to`, and takes one from its TTL if a router passes it on.
 #[inline(always)]
-pub(crate) fn rewrite_at(head: &mut [u8], [l3, l4]: [usize; 2], from: &Tuple, to: &Tuple) {
-    let changes = Changes::between(from, to);
-    write_addresses(head, l3, to, changes.l3);
-    write_ports(head, l4, to, changes.l4);
+pub(crate) fn rewrite_usual(head: &mut [u8], usual: &Usual, from: &Tuple, to: &Tuple, is_hop: bool) {
+    let mut changes = Changes::between(from, to);
+    if is_hop {
+        changes.l3 += usual.take_hop(head);
+    }
+    write_addresses(head, ethernet::HEADER_BYTES, to, changes.l3);
+    write_ports(head, usual.l4_offset(), to, changes.l4);
 }
 
 /// Writes the addresses of a tuple into the IP header at `offset`.
-#[inline]
+#[inline(always)]
 fn write_addresses(head: &mut [u8], offset: usize, to: &Tuple, change: u64) {
     let header = head.get_mut(offset..).unwrap_or_default();
     match to.family() {
@@ -129,7 +135,7 @@ fn write_addresses(head: &mut [u8], offset: usize, to: &Tuple, change: u64) {
 }
 
 /// Writes the ports of a tuple into the L4 header at `offset`, as far as that is there.
-#[inline]
+#[inline(always)]
 fn write_ports(head: &mut [u8], offset: usize, to: &Tuple, change: u64) {
     let header = head.get_mut(offset..).unwrap_or_default();
     // Most packets are these, whole: their fields are at hand.

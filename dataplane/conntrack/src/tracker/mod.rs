@@ -147,7 +147,7 @@ pub fn is_in_flight(entry: &Entry, direction: Direction, quoted: &[u8]) -> bool 
     }
 }
 
-/// Judges what most further packets of an assured connection are, those of TCP or UDP that fit what was seen before, and
+/// Judges what most further packets of an answered connection are, those of TCP or UDP that fit what was seen before, and
 /// gives the entry's new timeout in milliseconds. `None`, and nothing is changed, of one that takes [`update`]. `l4` is header
 /// and payload.
 #[inline(always)]
@@ -160,10 +160,7 @@ pub(crate) fn follow(
 ) -> Option<u32> {
     match protocol {
         protocol::TCP => tcp::follow(context.settings, l4, l4.len() as u32, entry, direction),
-        protocol::UDP => match udp::update(context, entry) {
-            Update::Refresh { timeout_ms } => Some(timeout_ms),
-            _ => None,
-        },
+        protocol::UDP => udp::follow(context, entry),
         _ => None,
     }
 }

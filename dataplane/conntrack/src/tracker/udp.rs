@@ -35,16 +35,21 @@ pub fn begin(context: Context<'_>, entry: &mut Entry) {
 /// Any further datagram refreshes it; one of a stream assures it.
 #[inline]
 pub fn update(context: Context<'_>, entry: &mut Entry) -> Update {
-    let timeouts = &context.settings.timeouts;
-    if !is_stream(context, entry) {
-        return Update::Refresh { timeout_ms: timeouts.udp_unreplied_ms };
-    }
-    let timeout_ms = timeouts.udp_stream_ms;
-    if entry.status.contains(Status::ASSURED) {
+    if let Some(timeout_ms) = follow(context, entry) {
         return Update::Refresh { timeout_ms };
     }
     entry.status.insert(Status::ASSURED);
-    Update::Assured { timeout_ms }
+    Update::Assured { timeout_ms: context.settings.timeouts.udp_stream_ms }
+}
+
+/// The entry's new timeout in milliseconds after a datagram that does no more than refresh it: all but the one that assures it.
+#[inline(always)]
+pub(super) fn follow(context: Context<'_>, entry: &Entry) -> Option<u32> {
+    let timeouts = &context.settings.timeouts;
+    match is_stream(context, entry) {
+        false => Some(timeouts.udp_unreplied_ms),
+        true => entry.status.contains(Status::ASSURED).then_some(timeouts.udp_stream_ms),
+    }
 }
 
 /// Whether a datagram that comes now is part of a stream. The answer itself is not yet: the entry counts

@@ -4,7 +4,7 @@
 use super::bytes::{get, put};
 use super::field::Field;
 
-/// A one's complement sum in the making. Bytes are added in memory order and 32 bits at a time: the sum does
+/// A one's complement sum in the making. Bytes are added in memory order and 64 bits at a time, with the carries: the sum does
 /// not care about the byte order as long as it is kept (RFC 1071 section 2).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sum {
@@ -27,21 +27,18 @@ impl Sum {
         let mut sum = if blocks.is_empty() { 0 } else { Self::blocks(blocks) };
         let (words, rest) = rest.as_chunks::<8>();
         for word in words {
-            let carry;
-            (sum, carry) = sum.overflowing_add(u64::from_ne_bytes(*word));
-            sum += u64::from(carry);
+            sum = add_with_carry(sum, u64::from_ne_bytes(*word));
         }
         // Of the last eight bytes those that are left, with zeros behind them.
         let last = match bytes.last_chunk::<8>() {
             Some(last) => u64::from_le_bytes(*last) >> (56 - 8 * rest.len()) >> 8,
             None => rest.iter().rev().fold(0, |last, byte| last << 8 | u64::from(*byte)),
         };
-        let last = u64::from_ne_bytes(last.to_le_bytes());
-        let mut sum = (sum & 0xffff_ffff) + (sum >> 32) + (last & 0xffff_ffff) + (last >> 32);
+        sum = add_with_carry(sum, u64::from_ne_bytes(last.to_le_bytes()));
         if self.odd {
             sum = u64::from(fold(sum).swap_bytes());
         }
-        Self { total: self.total + sum, odd: self.odd ^ (bytes.len() % 2 == 1) }
+        Self { total: add_with_carry(self.total, sum), odd: self.odd ^ (bytes.len() % 2 == 1) }
     }
 
     /// The sum over long rows, of four words at once.
@@ -55,6 +52,35 @@ impl Sum {
             }
         }
         lanes.iter().sum()
+    }
+
+    /// The sum over a header of IPv4 or TCP without options.
+    #[inline(always)]
+    pub(super) fn of_header(header: &[u8; 20]) -> Self {
+        let ([first, second], rest) = header.as_chunks::<8>() else { return Self::default() };
+        let last = rest.first_chunk().map_or(0, |word| u64::from(u32::from_ne_bytes(*word)));
+        Self { total: last, odd: false }.word(first).word(second)
+    }
+
+    /// Adds a word behind an even number of bytes.
+    #[inline(always)]
+    pub(super) const fn word(self, word: &[u8; 8]) -> Self {
+        Self { total: add_with_carry(self.total, u64::from_ne_bytes(*word)), odd: self.odd }
+    }
+
+    /// Adds what stands in a row behind its first `read` bytes, an even number of them, behind an even number of others. The row has
+    /// a word at least.
+    #[inline(always)]
+    pub(super) fn rest_of_row(self, row: &[u8], read: usize) -> Self {
+        let rest = row.get(read..).unwrap_or_default();
+        if rest.len() >= 64 {
+            return self.row(rest);
+        }
+        let (words, rest) = rest.as_chunks::<8>();
+        let sum = words.iter().fold(self, Self::word);
+        // Of the last word the bytes that are left, with zeros behind them.
+        let last = row.last_chunk().map_or(0, |last| u64::from_le_bytes(*last));
+        sum.word(&(last >> (56 - 8 * rest.len()) >> 8).to_le_bytes())
     }
 
     /// The sum over whole words. A million of them do not overflow it.
@@ -75,10 +101,10 @@ impl Sum {
 
     /// Whether the bytes added, with a checksum among them, are undamaged.
     ///
-    /// They are if the sum folds to all ones: if it is a multiple of that, but not zero.
+    /// They are if the sum folds to all ones.
     #[inline(always)]
     pub const fn is_valid(self) -> bool {
-        self.total.is_multiple_of(u16::MAX as u64) && self.total != 0
+        fold(self.total) == u16::MAX
     }
 
     /// The checksum of the bytes added, in host order: what belongs in a checksum field that was added as zero.
@@ -87,8 +113,16 @@ impl Sum {
     }
 }
 
+/// A one's complement sum of 64 bits: what goes out at one end comes in at the other.
+#[inline(always)]
+const fn add_with_carry(a: u64, b: u64) -> u64 {
+    let (sum, carry) = a.overflowing_add(b);
+    sum + carry as u64
+}
+
 /// What replacing the 16-bit words of `old` by those of `new` adds to a sum over them (RFC 1624), not folded: several
 /// changes can be added up.
+#[inline(always)]
 pub const fn change(old: u32, new: u32) -> u64 {
     !old as u64 + new as u64
 }
@@ -105,13 +139,13 @@ const fn quarters(number: u128) -> u64 {
 }
 
 /// The checksum after what it covers has grown by `change`, as [`change`] makes it.
-#[inline]
+#[inline(always)]
 pub const fn add(checksum: u16, change: u64) -> u16 {
     !fold(!checksum as u64 + change)
 }
 
 /// The same of the checksum in a header, if that has one there.
-#[inline]
+#[inline(always)]
 pub(crate) fn add_in(header: &mut [u8], field: Field, change: u64) {
     if let Some(sum) = get(header, field.clone()) {
         put(header, field, add(u16::from_be_bytes(sum), change).to_be_bytes());
@@ -119,7 +153,7 @@ pub(crate) fn add_in(header: &mut [u8], field: Field, change: u64) {
 }
 
 /// The 16-bit one's complement sum of a longer one.
-#[inline]
+#[inline(always)]
 pub const fn fold(sum: u64) -> u16 {
     let (sum, carry) = ((sum >> 32) as u32).overflowing_add(sum as u32);
     let sum = sum + carry as u32;

@@ -34,11 +34,11 @@ pub(super) fn parse(bytes: &[u8], frame_len: usize, checksum: Checksum) -> Resul
         return Err(DropReason::Truncated);
     }
     let (words, _) = bytes.get(..header_len).ok_or(DropReason::Truncated)?.as_chunks();
-    let good = match (checksum, header.as_chunks()) {
-        (Checksum::Good, _) => true,
-        (Checksum::Bad, _) => false,
-        (Checksum::Unknown, (fixed, _)) if header_len == HEADER_BYTES => Sum::words(fixed).is_valid(),
-        (Checksum::Unknown, _) => Sum::words(words).is_valid(),
+    let good = match checksum {
+        Checksum::Good => true,
+        Checksum::Bad => false,
+        Checksum::Unknown if header_len == HEADER_BYTES => Sum::of_header(header).is_valid(),
+        Checksum::Unknown => Sum::words(words).is_valid(),
     };
     if !good {
         return Err(DropReason::IpChecksum);
@@ -79,7 +79,7 @@ fn is_good(header: &[u8; HEADER_BYTES], checksum: Checksum) -> bool {
     match checksum {
         Checksum::Good => true,
         Checksum::Bad => false,
-        Checksum::Unknown => Sum::words(header.as_chunks().0).is_valid(),
+        Checksum::Unknown => Sum::of_header(header).is_valid(),
     }
 }
 

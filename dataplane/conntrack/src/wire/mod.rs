@@ -129,27 +129,26 @@ pub(crate) const fn is_martian(family: Family, source: u128) -> bool {
 
 /// Takes one from the TTL or hop limit, which must not be zero. The IPv4 header checksum follows (RFC 1624).
 pub(crate) fn decrement_ttl(head: &mut [u8], headers: &Headers) {
+    let Some(family) = headers.family() else { return };
     let l3 = head.get_mut(usize::from(headers.l3_offset)..).unwrap_or_default();
-    match headers.family() {
-        Some(Family::V4) => {
-            const FIELDS: field::Field = field::ipv4::TTL..field::ipv4::CHECKSUM.end;
-            let Some([ttl, protocol, high, low]) = l3.get_mut(FIELDS).and_then(<[u8]>::first_chunk_mut)
-            else {
-                return;
-            };
-            let old = u16::from_be_bytes([*ttl, *protocol]);
-            *ttl = ttl.saturating_sub(1);
-            let new = u16::from_be_bytes([*ttl, *protocol]);
-            let sum = u16::from_be_bytes([*high, *low]);
-            [*high, *low] = checksum::update(sum, old, new).to_be_bytes();
-        }
-        Some(Family::V6) => {
-            if let Some(limit) = l3.get_mut(field::ipv6::HOP_LIMIT) {
-                *limit = limit.saturating_sub(1);
-            }
-        }
-        None => {}
+    let change = take_hop(l3, family);
+    if family == Family::V4 {
+        checksum::add_in(l3, field::ipv4::CHECKSUM, change);
     }
+}
+
+/// Takes one from the TTL or hop limit of an IP header, which must not be zero, and gives what that adds to the sum over it.
+#[inline(always)]
+pub(crate) fn take_hop(l3: &mut [u8], family: Family) -> u64 {
+    let (field, change) = match family {
+        // It stands in the upper half of its word.
+        Family::V4 => (field::ipv4::TTL, u64::from(!0x100_u16)),
+        Family::V6 => (field::ipv6::HOP_LIMIT, 0),
+    };
+    if let Some(ttl) = l3.get_mut(field) {
+        *ttl = ttl.wrapping_sub(1);
+    }
+    change
 }
 
 /// Writes the length of a datagram that has become longer or shorter into its IP header. The IPv4 header checksum follows

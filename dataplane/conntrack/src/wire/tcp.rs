@@ -70,7 +70,7 @@ impl<'a> Segment<'a> {
     }
 
     /// The same of L4 header and payload, of which there are so many bytes, as far as they are in the first segment.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(l4: &'a [u8], l4_len: u32) -> Option<Self> {
         let header: &[u8; HEADER_BYTES] = l4.first_chunk()?;
         let header_len = data_offset(header);

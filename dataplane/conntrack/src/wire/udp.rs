@@ -51,7 +51,7 @@ pub(crate) fn write_length(l4: &mut [u8], length: u16) {
 /// becomes so: 0 is written as all ones (RFC 768).
 ///
 /// [`checksum::change`]: super::checksum::change
-#[inline]
+#[inline(always)]
 pub(crate) fn add_to_checksum(l4: &mut [u8], change: u64) {
     let Some(old) = get(l4, field::udp::CHECKSUM).map(u16::from_be_bytes) else { return };
     if old != 0 {

@@ -5,7 +5,7 @@
 
 use super::bytes::{get, u32_at, u128_at};
 use super::checksum::Sum;
-use super::{ethernet, field, ipv4, ipv6, tcp, udp};
+use super::{checksum, ethernet, field, ipv4, ipv6, tcp, udp};
 use crate::frame::{Checksum, Frame};
 use crate::headers::{Fragment, Headers, PacketKind};
 use crate::tuple::{Family, Selector, Tuple, protocol};
@@ -56,14 +56,15 @@ impl Usual {
         };
         let l4 = head.get(l4_offset(family)..ethernet::HEADER_BYTES + l3_len)?;
         let rest_bytes = reassembled.map_or(0, |datagram| datagram.rest_bytes);
-        let ports = match protocol {
-            protocol::TCP if reassembled.is_none() => tcp::ports(l4, l4.len()),
-            protocol::UDP => udp::ports(l4, l4.len() + rest_bytes as usize),
-            _ => return None,
+        let has_good_header = match protocol {
+            protocol::TCP => reassembled.is_none() && tcp::ports(l4, l4.len()).is_ok(),
+            protocol::UDP => udp::ports(l4, l4.len() + rest_bytes as usize).is_ok(),
+            _ => false,
         };
-        let (sport, dport) = ports.ok()?;
-        let l3_len = l3_len as u32 + rest_bytes;
-        Some(Self { selector: Selector::new(family, protocol, 0, sport, dport), l3_len })
+        // Both ports are read at once.
+        let ports = l4.first_chunk().filter(|_| has_good_header).map(|ports| u32::from_be_bytes(*ports))?;
+        let selector = Selector::new(family, protocol, 0, 0, 0).with_ports(ports);
+        Some(Self { selector, l3_len: l3_len as u32 + rest_bytes })
     }
 
     /// The same where its family is known, which is written once more, so that the compiler knows it, too.
@@ -98,10 +99,10 @@ impl Usual {
         Tuple { src, dst, selector: self.selector }
     }
 
-    /// Its L4 header and payload. Empty of what came in fragments, since more of it is there than its header.
+    /// Its L4 header and payload. `None` of what came in fragments, since not all of it is there.
     #[inline(always)]
-    pub(crate) fn l4<'a>(&self, head: &'a [u8]) -> &'a [u8] {
-        head.get(l4_offset(self.family())..ethernet::HEADER_BYTES + self.l3_len as usize).unwrap_or_default()
+    pub(crate) fn l4<'a>(&self, head: &'a [u8]) -> Option<&'a [u8]> {
+        head.get(l4_offset(self.family())..ethernet::HEADER_BYTES + self.l3_len as usize)
     }
 
     /// Where its L4 header stands in its frame.
@@ -110,13 +111,36 @@ impl Usual {
         l4_offset(self.family())
     }
 
+    /// Its TTL or hop limit.
+    #[inline(always)]
+    pub(crate) fn ttl(&self, head: &[u8]) -> u8 {
+        let field = match self.family() {
+            Family::V4 => field::ipv4::TTL,
+            Family::V6 => field::ipv6::HOP_LIMIT,
+        };
+        head.get(ethernet::HEADER_BYTES + field).copied().unwrap_or_default()
+    }
+
+    /// Takes one from its TTL, as a router does that passes it on. The IPv4 header checksum follows.
+    #[inline(always)]
+    pub(crate) fn pass_on(&self, head: &mut [u8]) {
+        let change = self.take_hop(head);
+        if self.family() == Family::V4 {
+            let l3 = head.get_mut(ethernet::HEADER_BYTES..).unwrap_or_default();
+            checksum::add_in(l3, field::ipv4::CHECKSUM, change);
+        }
+    }
+
+    /// Takes one from its TTL; gives what that adds to the sum over its IP header.
+    #[inline(always)]
+    pub(crate) fn take_hop(&self, head: &mut [u8]) -> u64 {
+        super::take_hop(head.get_mut(ethernet::HEADER_BYTES..).unwrap_or_default(), self.family())
+    }
+
     /// Its headers, as [`parse`](super::parse) finds them, of a frame that has not been edited.
     #[inline(always)]
     pub(crate) fn headers(&self, head: &[u8]) -> Headers {
-        let (l4_offset, ttl) = match self.family() {
-            Family::V4 => (V4_L4, field::ipv4::TTL),
-            Family::V6 => (V6_L4, field::ipv6::HOP_LIMIT),
-        };
+        let l4_offset = self.l4_offset();
         Headers {
             tuple: self.tuple(head),
             kind: PacketKind::Tracked,
@@ -125,7 +149,7 @@ impl Usual {
             l3_len: self.l3_len,
             l4_len: self.l3_len - (l4_offset - ethernet::HEADER_BYTES) as u32,
             protocol: self.selector.protocol(),
-            ttl: head.get(ethernet::HEADER_BYTES + ttl).copied().unwrap_or_default(),
+            ttl: self.ttl(head),
             fragment: Fragment::Whole,
         }
     }
@@ -138,27 +162,44 @@ impl Usual {
             Checksum::Bad => return false,
             Checksum::Unknown => {}
         }
-        let head = frame.head();
-        let protocol = self.selector.protocol();
-        let (addresses, l4) = match self.family() {
-            Family::V4 => (field::ipv4::ADDRESSES, V4_L4),
-            Family::V6 => (field::ipv6::ADDRESSES, V6_L4),
-        };
-        if protocol == protocol::UDP
-            && get(head, l4 + field::udp::CHECKSUM.start..l4 + udp::HEADER_BYTES) == Some([0; 2])
-        {
-            return true;
+        let (head, protocol) = (frame.head(), self.selector.protocol());
+        if frame.reassembled().is_some() {
+            return self.is_undamaged_in_pieces(frame);
         }
-        // The addresses, with which the pseudo header begins, stand right before the L4 header.
-        let (begin, end) =
-            (ethernet::HEADER_BYTES + addresses.start, ethernet::HEADER_BYTES + self.l3_len as usize);
-        let l4_len = (end - l4) as u32;
-        let length = Sum::words(&[l4_len.to_be_bytes(), [0, 0, 0, protocol]]);
-        let sum = match frame.reassembled() {
-            None => length.row(head.get(begin..end).unwrap_or_default()),
-            Some(_) => frame.fold(begin, end - begin, length, Sum::bytes),
+        let Some(l4) = self.l4(head) else { return false };
+        let (sum, read) = match protocol {
+            protocol::TCP => match l4.first_chunk() {
+                Some(header) => (Sum::of_header(header), tcp::HEADER_BYTES),
+                None => return false,
+            },
+            _ => match l4.first_chunk::<{ udp::HEADER_BYTES }>() {
+                Some(header) if udp::checksum(header) == 0 => return true,
+                Some(header) => (Sum::default().word(header), udp::HEADER_BYTES),
+                None => return false,
+            },
         };
-        sum.is_valid()
+        // The pseudo header: the addresses stand right before the L4 header.
+        let pseudo = u64::from(protocol) + l4.len() as u64;
+        let sum = sum.word(&pseudo.to_be_bytes());
+        let addresses = match self.family() {
+            Family::V4 => field::ipv4::ADDRESSES,
+            Family::V6 => field::ipv6::ADDRESSES,
+        };
+        let addresses = head.get(ethernet::HEADER_BYTES + addresses.start..self.l4_offset());
+        let (addresses, _) = addresses.unwrap_or_default().as_chunks();
+        let sum = addresses.iter().fold(sum, Sum::word);
+        sum.rest_of_row(l4, read).is_valid()
+    }
+
+    /// The same of a UDP datagram of IPv4 that came in fragments.
+    #[inline(always)]
+    fn is_undamaged_in_pieces<F: Frame>(&self, frame: &F) -> bool {
+        let checksum = get(frame.head(), V4_L4 + field::udp::CHECKSUM.start..V4_L4 + udp::HEADER_BYTES);
+        let begin = ethernet::HEADER_BYTES + field::ipv4::ADDRESSES.start;
+        let end = ethernet::HEADER_BYTES + self.l3_len as usize;
+        let l4_len = (end - V4_L4) as u32;
+        let length = Sum::words(&[l4_len.to_be_bytes(), [0, 0, 0, self.selector.protocol()]]);
+        checksum == Some([0; 2]) || frame.fold(begin, end - begin, length, Sum::bytes).is_valid()
     }
 }
 

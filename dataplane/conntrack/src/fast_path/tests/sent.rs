@@ -66,8 +66,29 @@ pub(super) struct Sent {
     pub(super) window: u16,
     pub(super) options: &'static [u8],
     pub(super) payload_len: usize,
+    /// What its payload is, if that is not so many bytes.
+    pub(super) line: &'static str,
     pub(super) oddity: Oddity,
 }
+
+/// The connection that a helper may read, of those below.
+pub(super) const CONTROL: usize = 4;
+
+/// What is said there: lines that announce nothing, some that do, what goes on over several segments, and what is no line of FTP.
+pub(super) const LINES: [&str; 12] = [
+    "USER anonymous\r\n",
+    "NOOP\r\n",
+    "RETR a\r\n",
+    "PORT 10,0,0,2,19,137\r\n",
+    "EPRT |1|10.0.0.2|5001|\r\n",
+    "PASV\r\n",
+    "200 fine\r\n",
+    "227 Entering Passive Mode (198,51,100,3,19,137)\r\n",
+    "229 Extended (|||5002|)\r\n",
+    "200 in two",
+    " parts\r\n220 and two\r\n",
+    "PORT 1,2\r\n",
+];
 
 /// Options of TCP: none, a timestamp as most write it, selective acknowledgements, and some that are cut off.
 pub(super) const OPTIONS: [&[u8]; 4] =
@@ -97,6 +118,13 @@ impl Frame for Received {
     }
     fn tail(&self) -> impl Iterator<Item = &[u8]> {
         std::iter::once(self.tail.as_slice())
+    }
+    fn splice(&mut self, at: usize, removed: usize, inserted: &[u8]) -> bool {
+        let has = self.head.get(at..).is_some_and(|rest| removed <= rest.len());
+        if has {
+            self.head.splice(at..at + removed, inserted.iter().copied());
+        }
+        has
     }
     fn l3_checksum(&self) -> Checksum {
         self.l3_checksum
@@ -132,8 +160,23 @@ impl Sent {
             window: 10_000,
             options: &[],
             payload_len: 0,
+            line: "",
             oddity: Oddity::Nothing,
         }
+    }
+
+    /// Lines of the control connection, each with whether it is the server's, its number, and whether it is sent again.
+    pub(super) fn said(dialogue: &[(bool, usize, bool)]) -> Vec<Self> {
+        let mut said = [0_u32; 2];
+        let lines = dialogue.iter().map(|&(is_reply, number, comes_again)| {
+            let begun = Self::of(CONTROL, is_reply);
+            let line = LINES[number % LINES.len()];
+            let [own, peer] = [is_reply, !is_reply].map(usize::from);
+            let (seq, ack) = (begun.seq.wrapping_add(said[own]), begun.ack.wrapping_add(said[peer]));
+            said[own] += if comes_again { 0 } else { line.len() as u32 };
+            Self { seq, ack, line, ..begun }
+        });
+        lines.collect()
     }
 
     /// The packets that open a connection.
@@ -157,7 +200,10 @@ impl Sent {
 
     fn l4(&self, tuple: &Tuple) -> Vec<u8> {
         let ports = tuple.selector.ports().to_be_bytes();
-        let payload = (0..self.payload_len as u8).collect::<Vec<_>>();
+        let payload = match self.line {
+            "" => (0..self.payload_len as u8).collect::<Vec<_>>(),
+            line => line.as_bytes().to_vec(),
+        };
         let checksum_at = if tuple.protocol() == TCP { 16 } else { 6 };
         let mut l4 = if tuple.protocol() == TCP {
             let offset = ((20 + self.options.len()) / 4) as u8;
