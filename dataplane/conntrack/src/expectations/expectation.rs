@@ -238,6 +238,11 @@ impl Expectation {
         self.goes_where(&other.tuple) && common.of(&self.tuple) == common.of(&other.tuple)
     }
 
+    /// Whether both are the same but for how long, and for the master's mark.
+    pub(super) fn is_renewed_by(&self, other: &Self) -> bool {
+        Self { deadline: other.deadline, mark: other.mark, ..*self } == *other
+    }
+
     /// Whether both are met by the same packets.
     pub(crate) fn is_alike(&self, other: &Self) -> bool {
         self.source == other.source && self.fits(&other.tuple)

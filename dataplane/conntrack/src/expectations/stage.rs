@@ -80,15 +80,22 @@ impl Shard {
         let (id, mark) = (self.table.entries.id(master), self.table.entries.at(master).mark);
         let mut expectation = Expectation::new(wanted, original, id, mark, deadline);
         expectation.is_inactive = is_inactive;
-        match self.expectations.overlapping(&expectation, now) {
-            Some(slot) if self.expectations.is_again(slot, master, &expectation) => {
-                self.end_expectation(slot);
-            }
-            Some(_) => return Err(Unexpected::Clash),
-            None => self.make_way_for(master, &expectation, limits.of_class)?,
+        let before = self.expectations.overlapping(&expectation, now);
+        if before.is_some_and(|slot| !self.expectations.is_again(slot, master, &expectation)) {
+            return Err(Unexpected::Clash);
         }
         if !self.exchange.may_announce() {
             return Err(Unexpected::Full);
+        }
+        match before {
+            Some(slot) if self.is_renewed_by(slot, &expectation) => {
+                let id = self.expectations.renew(slot, self.newest_expectation(master), &expectation);
+                self.table.extend(master).set_newest_expectation(slot);
+                self.exchange.announce(id, &expectation);
+                return Ok(id);
+            }
+            Some(slot) => self.end_expectation(slot),
+            None => self.make_way_for(master, &expectation, limits.of_class)?,
         }
         let newest = self.newest_expectation(master);
         let max = self.configuration.settings.max_expectations;
@@ -97,6 +104,12 @@ impl Shard {
         self.table.extend(master).set_newest_expectation(id.slot);
         self.exchange.announce(id, &expectation);
         Ok(id)
+    }
+
+    /// Whether an own expectation is to be met yet and is this one, but for how long.
+    fn is_renewed_by(&self, slot: u32, wanted: &Expectation) -> bool {
+        let open = self.expectations.own(self.expectations.id(slot));
+        open.is_some() && self.expectations.at(slot).is_renewed_by(wanted)
     }
 
     /// A port of the address outside that is wanted as a child's destination, to be announced and expected by the entry of this number:

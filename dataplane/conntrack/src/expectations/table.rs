@@ -184,6 +184,33 @@ impl Expectations {
         own && self.at(slot).class == wanted.class && self.at(slot).is_alike(wanted)
     }
 
+    /// Expects an own one until its new deadline, under the same name, so that it is to be met all the while: whoever finds it finds the
+    /// one or the other. It is the newest of its master, of which `newest` was.
+    pub(super) fn renew(&mut self, slot: u32, newest: u32, wanted: &Expectation) -> ExpectationId {
+        self.claims.set_mark(slot, wanted.mark);
+        self.wheel.disarm(&mut self.slots, slot);
+        self.slots.at_mut(slot).expectation = *wanted;
+        self.wheel.arm(&mut self.slots, slot);
+        if newest != slot {
+            self.unlist(slot);
+            self.slots.at_mut(newest).newer = slot;
+            let renewed = self.slots.at_mut(slot);
+            (renewed.older, renewed.newer) = (newest, NONE);
+        }
+        self.id(slot)
+    }
+
+    /// Takes a slot out from among those of its master.
+    fn unlist(&mut self, slot: u32) {
+        let Slot { older, newer, .. } = *self.slots.at(slot);
+        if older != NONE {
+            self.slots.at_mut(older).newer = newer;
+        }
+        if newer != NONE {
+            self.slots.at_mut(newer).older = older;
+        }
+    }
+
     /// The expectations of a master from the newest on, be they still to be met or not.
     pub(super) fn of_master(&self, newest: u32) -> impl Iterator<Item = u32> {
         let older = |slot: &u32| Some(self.slots.at(*slot).older).filter(|older| *older != NONE);
@@ -274,12 +301,7 @@ impl Expectations {
         self.unlink(slot);
         let Slot { expectation, generation, master, older, newer, .. } = *self.slots.at(slot);
         let ended = self.claims.end(slot, generation, &expectation);
-        if older != NONE {
-            self.slots.at_mut(older).newer = newer;
-        }
-        if newer != NONE {
-            self.slots.at_mut(newer).older = older;
-        }
+        self.unlist(slot);
         self.slots.at_mut(slot).next = std::mem::replace(&mut self.free, slot);
         let newest = (newer == NONE).then_some(older);
         let call = [expectation.tuple, expectation.answer()];

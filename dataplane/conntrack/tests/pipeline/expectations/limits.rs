@@ -28,17 +28,41 @@ fn years_end_it_as_well() {
     it.check();
 }
 
+/// Under the same name, so that it is to be met all the while: another shard may hear later of it, and have the child before.
 #[test]
 fn what_is_announced_again_is_waited_for_anew() {
     let mut it = with_master();
     let first = expect(&mut it, &wanted(data(0, 5001)));
     it.pass(secs(200));
-    let again = expect(&mut it, &wanted(data(0, 5001)));
-    assert_ne!(first, again);
-    assert!(!it.shard.unexpect(first), "one took the place of the other");
+    assert_eq!(expect(&mut it, &wanted(data(0, 5001))), first);
     assert_eq!(expected(&it).len(), 1);
     it.pass(secs(200));
     assert_eq!(states_of(&mut it, [data(20, 5001), data(21, 5001)]), [State::Related, State::New]);
+    assert_ne!(expect(&mut it, &wanted(data(0, 5001))), first, "that one was met");
+    it.check();
+}
+
+#[test]
+fn what_is_announced_again_in_another_way_takes_the_place_of_what_was() {
+    let mut it = with_master();
+    let first = expect(&mut it, &wanted(data(0, 5001)));
+    let again = expect(&mut it, &Wanted { one_shot: false, ..wanted(data(0, 5001)) });
+    assert!(again != first && !it.shard.unexpect(first));
+    assert_eq!(states_of(&mut it, [data(20, 5001), data(21, 5001)]), [State::Related, State::Related]);
+    assert_eq!(expected(&it).len(), 1);
+}
+
+#[test]
+fn what_is_announced_again_is_the_newest_of_its_class() {
+    let mut it = with_master();
+    let limits = Limits { of_class: 3, ..Limits::default() };
+    for port in [5001, 5002, 5003, 5001, 5002, 5004] {
+        try_to_expect(&mut it, control(2), &wanted(data(0, port)), limits).unwrap();
+        it.check();
+    }
+    let mut ports: Vec<_> = expected(&it).iter().map(|one| one.expectation.tuple.selector.dport()).collect();
+    ports.sort_unstable();
+    assert_eq!(ports, [5001, 5002, 5004]);
 }
 
 #[test]
