@@ -68,6 +68,8 @@ const METRICS: &[(&str, &str)] = &[
     ("sluice_shard_busy_ratio", "Share of the last second that a worker spent in polls that received packets."),
     ("sluice_mempool_available", "Free mbufs of the mempools."),
     ("sluice_mempool_size", "Size of the mempools in mbufs."),
+    ("sluice_ha_role", "Whether the box is active for a group (1) or on standby (0)."),
+    ("sluice_ha_takeovers_total", "Times that the box was promoted for a group."),
     ("sluice_ha_engine_up", "Whether the box's own Redis takes what the box tells."),
     ("sluice_ha_term", "The term that the box tells by: higher each time that its stream begins anew."),
     ("sluice_ha_records_sent_total", "Records of connections written for peers."),
@@ -215,6 +217,13 @@ pub fn pool(name: &str, ports: PortCounts, used: PortCounts) {
 pub fn pool_failures(name: &str, reason: DropReason, connections: u64) {
     let labels = vec![Label::new("pool", name.to_owned()), Label::new("reason", reason.label())];
     counter!("sluice_nat_allocation_failures_total", labels).increment(connections);
+}
+
+/// The box is active for a group or not, and has become so that often.
+pub fn group(name: &str, is_active: bool, takeovers: u64) {
+    let label = || vec![Label::new("group", name.to_owned())];
+    gauge!("sluice_ha_role", label()).set(u32::from(is_active));
+    counter!("sluice_ha_takeovers_total", label()).absolute(takeovers);
 }
 
 /// Publishes a sample.

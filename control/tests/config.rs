@@ -2,6 +2,8 @@
 
 #[path = "config/boxes.rs"]
 mod boxes;
+#[path = "config/groups.rs"]
+mod groups;
 #[path = "config/limits.rs"]
 mod limits;
 #[path = "config/links.rs"]

@@ -7,16 +7,27 @@ use clap::{Args, Subcommand};
 use super::ask::Ask;
 use crate::socket::protocol::Request;
 
-/// High availability of a running daemon: what its peers are told, and what it knows of them
+/// High availability of a running daemon: for what it is active, what its peers are told, and what it knows of them
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
-  sluice ha status              this box, its Redis and its peers
+  sluice ha status              this box, its groups, its Redis and its peers
   sluice ha status --json       the same for programs
+  sluice ha promote g1          be active for a group; keepalived's notify script says so
+  sluice ha demote g1           stand by for it
   sluice conntrack -L --standby the connections of the peer that this box stands by for
 
 A peer is `synced` when this box knows all that the peer has told. `lag` is how old
-a record was when the workers had it.")]
+a record was when the workers had it.
+
+A box that becomes active for a group goes on with all connections that it was
+told of, whatever their number, and announces the group's addresses by gratuitous
+ARP and unsolicited neighbour advertisements, three times 100 ms apart. A box on
+standby forwards and answers nothing of the group: `sluice drops` counts that as
+`standby`.
+
+Exit status: 0 if the box is so now (or was before), 1 if it is not, and why is
+said; then nothing was changed.")]
 pub struct HaArgs {
     /// What to do
     #[command(subcommand)]
@@ -28,6 +39,31 @@ pub struct HaArgs {
 enum HaCommand {
     /// Show how it stands
     Status(Ask),
+    /// Be active for a group
+    Promote(Change),
+    /// Stand by for a group
+    Demote(Change),
+}
+
+/// A change of what the box is for a group.
+#[derive(Clone, Debug, Args)]
+struct Change {
+    /// The group's name
+    group: String,
+
+    /// Whatever speaks against it
+    #[arg(long)]
+    force: bool,
+
+    /// How to ask
+    #[command(flatten)]
+    ask: Ask,
+}
+
+impl Change {
+    fn to(&self, active: bool) -> ExitCode {
+        self.ask.show(&Request::ChangeRole { group: self.group.clone(), active, force: self.force })
+    }
 }
 
 impl HaArgs {
@@ -35,6 +71,8 @@ impl HaArgs {
     pub fn run(&self) -> ExitCode {
         match &self.command {
             HaCommand::Status(ask) => ask.show(&Request::HaStatus),
+            HaCommand::Promote(change) => change.to(true),
+            HaCommand::Demote(change) => change.to(false),
         }
     }
 }

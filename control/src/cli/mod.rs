@@ -71,7 +71,7 @@ pub enum Command {
     Nat(nat::Nat),
     /// The helpers of a running daemon: which there are, what came of them, on and off
     Helpers(helpers::Helpers),
-    /// High availability of a running daemon: what its peers are told, and what it knows of them
+    /// High availability of a running daemon: for what it is active, what its peers are told, and what it knows of them
     Ha(ha::HaArgs),
     /// A running daemon at a glance: entries, packets by state, ports, rules
     #[command(after_help = help::STATS_HELP)]

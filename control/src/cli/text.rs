@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use crate::config::{HelperRule, Host};
 use crate::socket::protocol::{
-    Counted, HaStatus, HelperStatistics, NatRuleStatistics, Neighbour, NextHop, PeerStatus, PoolStatistics,
-    PortDescription, Response, Route, RouteKind, Statistics, Timeout,
+    Counted, GroupStatus, HaStatus, HelperStatistics, NatRuleStatistics, Neighbour, NextHop, PeerStatus,
+    PoolStatistics, PortDescription, Response, Route, RouteKind, Statistics, Timeout,
 };
 
 /// An answer for a reader's eyes.
@@ -23,6 +23,7 @@ pub(super) fn text_of(answer: &Response) -> String {
         Response::NatRules { rules } => nat_rules_text(rules),
         Response::Pools { pools } => pools_text(pools),
         Response::Helpers { helpers, rules } => helpers_text(helpers, rules),
+        Response::Groups { groups } => groups_text(groups),
         Response::HaStatus(status) => ha_text(status),
         Response::Reloaded { revision } => format!("configuration {revision} is in force\n"),
         Response::Timeouts { timeouts } => timeouts.iter().map(timeout_line).collect(),
@@ -38,12 +39,24 @@ pub(super) fn text_of(answer: &Response) -> String {
     }
 }
 
+fn groups_text(groups: &[GroupStatus]) -> String {
+    let line = |it: &GroupStatus| {
+        let standby = it.standby.as_deref().unwrap_or("nobody");
+        let GroupStatus { name, prefer, takeovers, .. } = it;
+        format!(
+            "group {name} {}: {prefer} preferred, {standby} stands by, {takeovers} takeovers\n",
+            it.state.name()
+        )
+    };
+    groups.iter().map(line).collect()
+}
+
 fn timeout_line(timeout: &Timeout) -> String {
     format!("{} = {}\n", timeout.name, timeout.seconds)
 }
 
 fn ha_text(status: &HaStatus) -> String {
-    let HaStatus { cluster, name, engine, dirty_entries, ends_lost, standby_entries, peers } = status;
+    let HaStatus { cluster, name, engine, dirty_entries, ends_lost, standby_entries, groups, peers } = status;
     let up = if engine.up { "up" } else { "DOWN" };
     let mut text = format!("box {name} of cluster {cluster}\n");
     let _ =
@@ -54,6 +67,7 @@ fn ha_text(status: &HaStatus) -> String {
         engine.records_sent, engine.bulks_sent
     );
     let _ = writeln!(text, "stands by for {standby_entries} connections");
+    text += &groups_text(groups);
     peers.iter().for_each(|peer| text += &peer_text(peer));
     text
 }

@@ -22,7 +22,7 @@ pub use error::{ConfigError, Finding};
 pub use followed::{Followed, FollowedRoute, Rerouted};
 pub(crate) use load::inline_yaml;
 pub use load::{parse, read, to_yaml};
-pub use lower::{lower, nat, reroute, resolved, settings};
+pub use lower::{lower, nat, quotas, reroute, resolved, settings};
 pub use path::{Path, Problem, Step};
 pub use reference::{json_schema, reference_yaml};
 pub use rules::check;

@@ -13,6 +13,7 @@ mod dataplane;
 mod entries;
 mod events;
 mod follow;
+mod groups;
 mod ha;
 mod helpers;
 mod host;

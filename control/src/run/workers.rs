@@ -15,7 +15,7 @@ use sluice_conntrack::replica::Connection;
 use sluice_conntrack::{
     Configuration, EntryUpdate, Installation, NewEntry, NotInserted, RuleCounters, Tuple,
 };
-use sluice_engine::command::{Answer, Command, Controller, Unanswered};
+use sluice_engine::command::{Answer, Command, Controller, RoleChange, Unanswered};
 use sluice_engine::report::{BLOCKS, ListedEntry, ListedExpectation, LogPage, Page, PortsUsedPage, Stats};
 use sluice_engine::{NeighbourSnapshot, Worker};
 use tracing::warn;
@@ -284,6 +284,19 @@ impl Workers {
     pub fn amend(&mut self, configuration: &Arc<Configuration>) -> Result<(), Unanswered> {
         self.ready()?;
         let answers = self.send_to_all(repeat_with(|| Command::Amend(Arc::clone(configuration))));
+        match answers.iter().any(|answer| matches!(answer, Err(Unanswered::Gone))) {
+            true => Err(Unanswered::Gone),
+            false => Ok(()),
+        }
+    }
+
+    /// Has every worker, between two bursts, or none be something else for a group. One that does not answer in time is it all the same.
+    ///
+    /// # Errors
+    /// Some worker has ended, or takes no more commands: none was told.
+    pub fn change_role(&mut self, change: impl Fn() -> RoleChange) -> Result<(), Unanswered> {
+        self.ready()?;
+        let answers = self.send_to_all(repeat_with(|| Command::Role(Box::new(change()))));
         match answers.iter().any(|answer| matches!(answer, Err(Unanswered::Gone))) {
             true => Err(Unanswered::Gone),
             false => Ok(()),

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::groups::GroupStatus;
+
 /// A box of a cluster at a glance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HaStatus {
@@ -18,6 +20,8 @@ pub struct HaStatus {
     pub ends_lost: u64,
     /// Connections of peers in the table.
     pub standby_entries: u64,
+    /// Its groups, in the order of the configuration file.
+    pub groups: Vec<GroupStatus>,
     /// Its peers, in the order of their names.
     pub peers: Vec<PeerStatus>,
 }

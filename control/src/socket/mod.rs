@@ -11,6 +11,7 @@ mod event_filter;
 mod expectation_filter;
 mod filter;
 mod filter_values;
+mod groups;
 mod ha;
 mod helpers;
 mod nat_rules;

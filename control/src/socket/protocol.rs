@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::cursor::Cursor;
 pub use super::event_filter::{EventFilter, EventName};
+pub use super::groups::{GroupState, GroupStatus};
 pub use super::ha::{EngineStatus, HaStatus, InstallFailures, PeerStatus};
 pub use super::helpers::HelperStatistics;
 pub use super::nat_rules::{NatRuleStatistics, NatSide};
@@ -149,6 +150,16 @@ pub enum Request {
     },
     /// The box as one of its cluster.
     HaStatus,
+    /// Make the box active for a group, or have it stand by.
+    ChangeRole {
+        /// The group's name.
+        group: String,
+        /// Whether it is to be active.
+        active: bool,
+        /// Whatever speaks against it.
+        #[serde(default)]
+        force: bool,
+    },
     /// Read the configuration file anew and put it in force.
     Reload,
     /// All timeouts.
@@ -249,6 +260,11 @@ pub enum Response {
         helpers: Vec<HelperStatistics>,
         /// What assigns them, in the order in which a first packet meets it.
         rules: Vec<HelperRule>,
+    },
+    /// What the box is for each group.
+    Groups {
+        /// In the order of the configuration file.
+        groups: Vec<GroupStatus>,
     },
     /// The box as one of its cluster.
     HaStatus(Box<HaStatus>),

@@ -2,6 +2,7 @@
 
 mod alarms;
 mod box_under_test;
+mod boxes;
 mod calls;
 mod commands;
 mod cores;

@@ -1,5 +1,6 @@
 //! From the file's types to the plain data that the tracking crate takes.
 
+mod groups;
 mod helpers;
 mod nat;
 mod policy;
@@ -14,6 +15,7 @@ use super::path::Problem;
 use super::schema::{Config, Interface};
 use super::values::MssLimit;
 
+pub use groups::quotas;
 pub use nat::nat;
 pub use routes::reroute;
 pub use settings::{resolved, settings};
@@ -29,7 +31,15 @@ pub fn lower(config: &Config) -> Result<Configuration, Problem> {
     let mss_clamp = MssClamp::new(config.interfaces.values().map(mss_limit));
     let renumbers = config.nat.renumber;
     let helpers = helpers::helpers(config)?;
-    Ok(Configuration { zones, renumbers, mss_clamp, helpers, ..configuration.with_nat(nat::nat(config)?) })
+    let groups = groups::groups(config);
+    Ok(Configuration {
+        zones,
+        renumbers,
+        mss_clamp,
+        helpers,
+        groups,
+        ..configuration.with_nat(nat::nat(config)?)
+    })
 }
 
 /// What SYNs may offer at an interface, and its MTU.

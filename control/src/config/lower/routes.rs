@@ -33,9 +33,8 @@ pub fn reroute(config: &Config, followed: &[Arc<Followed>]) -> Result<Rerouted, 
 
 /// The router of a configuration, of what is followed, and of these routes of that.
 fn router(config: &Config, followed: &[Arc<Followed>], routes: &[FollowedRoute]) -> Result<Router, Problem> {
-    let interfaces = (0..).map(PortId).zip(config.interfaces.values()).map(|(port, interface)| {
-        let mut addresses: Vec<IpNet> =
-            interface.addresses.iter().map(|InterfaceAddress(own)| *own).collect();
+    let interfaces = (0..).map(PortId).zip(&config.interfaces).map(|(port, (name, interface))| {
+        let mut addresses: Vec<IpNet> = config.addresses_at(name).map(|InterfaceAddress(own)| *own).collect();
         for (at, own) in followed.iter().flat_map(|stack| &stack.addresses) {
             let is_new = addresses.iter().all(|known| known.addr() != own.addr());
             addresses.extend((*at == port && is_new).then_some(*own));

@@ -2,6 +2,7 @@
 
 mod common;
 mod fields;
+mod groups;
 mod ha;
 mod helpers;
 mod interfaces;
@@ -42,6 +43,7 @@ pub fn check(config: &Config) -> Vec<Problem> {
         nat::check,
         pools::check,
         ha::check,
+        groups::check,
     ];
     sections.into_iter().flat_map(|check| check(config)).collect()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::common::{element, number};
 use super::matches::{self, PORTED};
 use crate::config::path::{Path, Problem};
-use crate::config::schema::{Config, Family, Filtering, Interface, LOCAL, Mapping, NatRule};
+use crate::config::schema::{Config, Family, Filtering, LOCAL, Mapping, NatRule};
 use crate::config::values::{List, PortRange, Prefix, Protocol, Redirect};
 
 /// What a rule translates.
@@ -331,16 +331,16 @@ fn families(side: Side, target: &str, rule: &NatRule, config: &Config, path: &Pa
     if target != "masquerade" && target != "redirect" {
         return Vec::new();
     }
-    let has = |interface: &Interface| interface.addresses.iter().any(|own| matched(own.0.addr().is_ipv4()));
+    let has = |name: &String| config.addresses_at(name).any(|own| matched(own.0.addr().is_ipv4()));
     let (named, way) = match side {
         Side::Source => (&rule.out, "out"),
         Side::Destination => (&rule.in_, "in"),
     };
     let Some(named) = named else {
         let problem = || Problem::at(here, format!("no interface has an {what} for `{target}`")).on_key();
-        return (!config.interfaces.values().any(has)).then(problem).into_iter().collect();
+        return (!config.interfaces.keys().any(has)).then(problem).into_iter().collect();
     };
-    let lacking = named.iter().filter(|name| config.interfaces.get(*name).is_some_and(|own| !has(own)));
+    let lacking = named.iter().filter(|name| config.interfaces.contains_key(*name) && !has(name));
     let problem = |name: &String| {
         let message = format!("interface `{name}`, the rule's `{way}`, has no {what} for `{target}`");
         let help = format!("give it one under `interfaces.{name}.addresses`");

@@ -34,17 +34,17 @@ fn routes(config: &Config) -> Vec<Problem> {
         if route.to.0.addr().is_multicast() {
             problems.push(Problem::at(path.join("to"), "multicast is not forwarded".to_owned()));
         }
-        let Some(interface) = config.interfaces.get(&route.dev) else {
+        if !config.interfaces.contains_key(&route.dev) {
             problems.push(no_interface(&route.dev, config, path.join("dev")));
             continue;
-        };
+        }
         let Some(via) = route.via else { continue };
         if via.is_ipv4() != route.to.0.addr().is_ipv4() {
             let message = format!("{via} is not of the same family as {}", route.to);
             problems.push(Problem::at(path.join("via"), message));
-        } else if interface.addresses.iter().any(|own| own.0.addr() == via) {
+        } else if config.addresses_at(&route.dev).any(|own| own.0.addr() == via) {
             problems.push(Problem::at(path.join("via"), format!("{via} is the box itself")));
-        } else if !is_link_local(via) && !interface.addresses.iter().any(|own| own.0.contains(&via)) {
+        } else if !is_link_local(via) && !config.addresses_at(&route.dev).any(|own| own.0.contains(&via)) {
             let message = format!("{via} is in no network of interface `{}`", route.dev);
             problems.push(Problem::at(path.join("via"), message));
         }
@@ -62,11 +62,12 @@ fn neighbours(config: &Config) -> Vec<Problem> {
             let message = format!("there is a neighbour {address} already");
             problems.push(Problem::at(path.join("address"), message));
         }
-        let Some(interface) = config.interfaces.get(&neighbour.dev) else {
+        if !config.interfaces.contains_key(&neighbour.dev) {
             problems.push(no_interface(&neighbour.dev, config, path.join("dev")));
             continue;
-        };
-        if !is_link_local(address) && !interface.addresses.iter().any(|own| own.0.contains(&address)) {
+        }
+        let is_on_link = || config.addresses_at(&neighbour.dev).any(|own| own.0.contains(&address));
+        if !is_link_local(address) && !is_on_link() {
             let message = format!("{address} is in no network of interface `{}`", neighbour.dev);
             problems.push(Problem::at(path.join("address"), message));
         }

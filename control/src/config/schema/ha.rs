@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::groups::{Group, Takeover};
 use crate::config::values::{EngineUrl, Size};
 
 /// High availability.
@@ -13,7 +14,7 @@ use crate::config::values::{EngineUrl, Size};
 #[serde(
     rename_all = "kebab-case",
     deny_unknown_fields,
-    expecting = "a mapping (cluster, box, replicate, engine, peers)"
+    expecting = "a mapping (cluster, box, replicate, engine, peers, groups, takeover)"
 )]
 pub struct Ha {
     /// The name of the cluster, the same on all its boxes.
@@ -39,6 +40,15 @@ pub struct Ha {
     #[serde(default)]
     #[schemars(example = serde_json::json!({"b": {"url": "redis://10.99.0.12:6380"}}))]
     pub peers: BTreeMap<String, Peer>,
+
+    /// Groups of addresses, each of which one box answers for at a time.
+    #[serde(default)]
+    #[schemars(example = serde_json::json!([{"name": "g1", "prefer": "a", "standby": "b", "addresses": {"inside": "10.0.0.1/24", "outside": "203.0.113.1/24"}, "nat": ["203.0.113.16/28"]}]))]
+    pub groups: Vec<Group>,
+
+    /// What happens when this box becomes active for a group.
+    #[serde(default)]
+    pub takeover: Takeover,
 }
 
 /// Which connections others are told of.

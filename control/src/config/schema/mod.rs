@@ -3,6 +3,7 @@
 //! Each doc comment below is the key's description in the reference file and in the JSON schema.
 
 mod conntrack;
+mod groups;
 mod ha;
 mod helpers;
 mod limit;
@@ -21,9 +22,12 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use sluice_conntrack::PortId;
 
+use crate::config::values::{InterfaceAddress, List};
+
 pub use conntrack::{
     Conntrack, Fragments, GreTimeouts, Preset, SctpTimeouts, Tcp, TcpTimeouts, Timeouts, UdpTimeouts,
 };
+pub use groups::{Group, Takeover};
 pub use ha::{Engine, Ha, Peer, Replicate};
 pub use helpers::{HelperRule, Helpers};
 pub use limit::{Limit, LimitBy};
@@ -155,11 +159,18 @@ impl Config {
     pub fn forwarding(&self) -> Forwarding {
         let is_bare =
             |interface: &Interface| interface.addresses.is_empty() && interface.device.vlan().is_none();
-        let bare = self.interfaces.values().all(is_bare);
+        let bare = self.interfaces.values().all(is_bare) && self.ha.iter().all(|ha| ha.groups.is_empty());
         self.forwarding.unwrap_or(match bare && self.interfaces.len() == 2 {
             true => Forwarding::Wire,
             false => Forwarding::Routed,
         })
+    }
+
+    /// All addresses that the box can have at an interface: those of groups first, for the first in a network is what is masqueraded there.
+    pub fn addresses_at<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a InterfaceAddress> {
+        let groups = self.ha.iter().flat_map(|ha| &ha.groups);
+        let of_groups = groups.filter_map(move |group| group.addresses.get(name)).flat_map(List::iter);
+        of_groups.chain(self.interfaces.get(name).into_iter().flat_map(|interface| &interface.addresses))
     }
 
     /// Whether the box's own network stack is behind an interface.

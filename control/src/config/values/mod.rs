@@ -21,4 +21,4 @@ pub(crate) use name::is_name;
 pub use nat::{AddressRange, Redirect, Yes};
 pub use network::{Device, InterfaceAddress, MacAddress, MssLimit, PortRange, Prefix, Protocol};
 pub use rate::Rate;
-pub use units::{Count, Seconds, Size};
+pub use units::{Count, Percent, Seconds, Size};

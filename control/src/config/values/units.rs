@@ -8,7 +8,30 @@ use super::scalar::scalars;
 scalars! {
     Seconds: ["string", "integer"], "a duration such as 90s, 2m, 1h30m or 5d (a plain number is seconds)";
     Count: ["string", "integer"], "a count such as 65536, 500K or 4M (K, M, G are powers of 1000; Ki, Mi, Gi of 1024)";
+    Percent: "string", "a part of a hundred such as 50%";
     Size: ["string", "integer"], "a size such as 512M or 1G (bytes; K, M, G are powers of 1024)";
+}
+
+/// So many hundredths, 100 at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Percent(pub u8);
+
+impl FromStr for Percent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Percent, String> {
+        let number = text.strip_suffix('%').and_then(|number| number.parse().ok());
+        match number {
+            Some(percent @ 1..=100) => Ok(Percent(percent)),
+            _ => Err(format!("`{text}` is not a part of a hundred")),
+        }
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0)
+    }
 }
 
 /// A duration in whole seconds, the resolution of every timeout of connection tracking.
@@ -147,6 +170,15 @@ mod tests {
         assert_eq!(Seconds(90).to_string(), "1m30s");
         for text in ["", "d", "5x", "-3", "1.5h", "5 d", "30s15", "1m30", "99999999999999999999", "200000d"] {
             assert!(text.parse::<Seconds>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_of_a_hundred_are_from_1_to_100() {
+        assert_eq!("50%".parse(), Ok(Percent(50)));
+        assert_eq!(Percent(100).to_string(), "100%");
+        for text in ["", "%", "0%", "101%", "50", "-1%", "1.5%"] {
+            assert!(text.parse::<Percent>().is_err(), "{text}");
         }
     }
 

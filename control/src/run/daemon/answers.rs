@@ -1,6 +1,7 @@
 //! What clients ask, one by one, and what they are answered.
 
 use sluice_conntrack::State;
+use sluice_conntrack::groups::Role;
 use sluice_engine::command::Unanswered;
 use sluice_engine::report::Stats;
 
@@ -60,6 +61,11 @@ impl Daemon {
             Request::Pools => self.pools().map(|pools| Response::Pools { pools }),
             Request::Helpers => self.helpers(),
             Request::HaStatus => self.ha_status(),
+            Request::ChangeRole { group, active, force } => {
+                let role = if active { Role::Active } else { Role::Standby };
+                let changed = self.groups.change(&group, role, force, &self.configuration, workers);
+                Ok(changed.unwrap_or_else(|message| Response::Error { message }))
+            }
             Request::SwitchHelper { name, on } => self.switch_helper(&name, on),
             // Its answer comes when the file has been read.
             Request::Reload => return self.reload(Some(reply)),
@@ -107,6 +113,7 @@ impl Daemon {
                 dirty_entries: counters.dirty_entries,
                 ends_lost: counters.ends_lost,
                 standby_entries: counters.standby_entries,
+                groups: self.groups.status(),
                 ..cluster.status()
             }))
         }))

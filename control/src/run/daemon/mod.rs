@@ -19,6 +19,7 @@ use super::background::Work;
 use super::candidate::Candidate;
 use super::dataplane::Dataplane;
 use super::events::Journal;
+use super::groups::Groups;
 use super::ha::Cluster;
 use super::nat_rules::NatRules;
 use super::reload::Reloads;
@@ -43,6 +44,7 @@ pub struct Daemon {
     rerouting: Rerouting,
     started: Instant,
     dataplane: Dataplane,
+    groups: Groups,
     /// The box as one of its cluster, if it is of one.
     cluster: Option<Cluster>,
     /// The configuration in force, as the workers have it.
@@ -65,11 +67,12 @@ impl Daemon {
         file: PathBuf,
         candidate: Candidate,
         last_good: Option<LastGood>,
-        dataplane: Dataplane,
+        mut dataplane: Dataplane,
         cluster: Option<Cluster>,
         rerouting: Rerouting,
         events: SyncSender<Event>,
     ) -> Daemon {
+        let groups = Groups::start(&candidate.config, &candidate.configuration, &mut dataplane.workers);
         let mut daemon = Daemon {
             reloads: Reloads::new(file.clone(), events),
             rerouting,
@@ -80,6 +83,7 @@ impl Daemon {
             last_good,
             started: Instant::now(),
             dataplane,
+            groups,
             cluster,
             records: log::Records::default(),
             loads: Vec::new(),

@@ -48,6 +48,7 @@ impl Daemon {
         let now = Instant::now();
         self.shard_alarms.watch(&stats, self.entries_limit(), now);
         self.pools.watch(now);
+        self.groups.publish();
         self.port_alarms.watch(&ports::samples(self.dataplane.ports(), &stats), now);
         metrics::publish(&Sample {
             shards,

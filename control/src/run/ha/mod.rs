@@ -63,8 +63,11 @@ pub fn prepare(ha: &Ha, shard: &mut Shard, entries: u32) -> io::Result<()> {
     };
     let teller = replicate.map(|replicate| Teller::new(replicate, entries)).transpose()?;
     shard.tell_by(teller.map(Box::new));
-    if !ha.peers.is_empty() {
+    if ha.groups.is_empty() && !ha.peers.is_empty() {
         shard.set_quota(GROUP, entries / 2);
+    }
+    for (group, quota) in config::quotas(ha, entries) {
+        shard.set_quota(group, quota);
     }
     Ok(())
 }

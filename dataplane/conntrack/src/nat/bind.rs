@@ -183,7 +183,8 @@ impl<'a> Binding<'a> {
         let NatRule { target, random, mapping, filtering, .. } = &compiled.rule;
         // Who has no address yet asks for one as nobody else (Linux's nf_nat_masquerade).
         let is_masqueraded = target.own_ports().is_some();
-        if !target.translates() || is_masqueraded && unconfirmed.original.src == 0 {
+        let keeps = || unconfirmed.original.src == 0 || self.is_of_box_alone(facts, &unconfirmed.original);
+        if !target.translates() || is_masqueraded && keeps() {
             return None;
         }
         // A connection uses one mapping: what comes in by its server's, has none of its client's.
@@ -269,6 +270,14 @@ impl<'a> Binding<'a> {
         };
         let ports = &PortChoice::Among(port..=port);
         self.search.commit_source(unconfirmed, &Candidate { ports, ..candidate }, is_random, Reach::Home)
+    }
+
+    /// Whether the box itself speaks from an address that no other one takes over: masqueraded, it would have that of a group.
+    fn is_of_box_alone(&self, facts: &Facts, original: &Tuple) -> bool {
+        let groups = &self.configuration.groups;
+        facts.ingress.is_local()
+            && !groups.all().is_empty()
+            && groups.of_number(original.family(), original.src).is_none()
     }
 
     /// The box's own address that a connection is masqueraded as.

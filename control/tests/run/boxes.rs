@@ -1,0 +1,205 @@
+//! Two boxes on the same links, one of which answers for the addresses of both at a time.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::box_under_test::{BoxUnderTest, sluice, text, wait_for};
+use crate::namespaces::{Host, Namespace, PEERS, Spaces, Streams, ip};
+
+/// The link-layer addresses of the boxes inside.
+const MACS: [&str; 2] = ["02:00:00:00:0a:01", "02:00:00:00:0b:01"];
+
+/// Client, both boxes and server, and the switches between them.
+struct Pair {
+    daemons: [BoxUnderTest; 2],
+    spaces: Spaces<5>,
+}
+
+impl Pair {
+    /// Boxes `a` and `b`, which both are on standby. `None` where there are no namespaces.
+    fn start(test: &str) -> Option<Pair> {
+        let spaces = Spaces::new(test, ["client", "a", "b", "server", "switch"])?;
+        let [client, a, b, server, switch] = spaces.namespaces();
+        for (bridge, host, address, gateway) in [
+            ("inside", client, "10.0.0.9/24", "10.0.0.1"),
+            ("outside", server, "203.0.113.9/24", "203.0.113.1"),
+        ] {
+            assert!(ip(&format!("-n {switch} link add {bridge} type bridge")));
+            assert!(ip(&format!("-n {switch} link set {bridge} up")));
+            plug(switch, bridge, (host, "eth0"));
+            assert!(ip(&format!("-n {host} address add {address} dev eth0")));
+            assert!(ip(&format!("-n {host} route add default via {gateway}")));
+            host.tell("ethtool", "-K eth0 tso off gso off");
+            plug(switch, bridge, (a, bridge));
+            plug(switch, bridge, (b, bridge));
+        }
+        // What the boxes say to each other.
+        assert!(ip(&format!("link add ha netns {a} type veth peer name ha netns {b}")));
+        let start = |(name, at, number): (&str, Namespace<'_>, u8)| {
+            at.tell("sysctl", "-qw net.ipv6.conf.all.disable_ipv6=1");
+            assert!(ip(&format!("-n {at} link set lo up")));
+            assert!(ip(&format!("-n {at} link set ha up")));
+            assert!(ip(&format!("-n {at} address add 10.99.0.{number}/24 dev ha")));
+            assert!(ip(&format!("-n {at} link set inside address {}", MACS[usize::from(number) - 1])));
+            BoxUnderTest::start_inside(at, &config(name))
+        };
+        let daemons = [("a", a, 1), ("b", b, 2)].map(start);
+        Some(Pair { daemons, spaces })
+    }
+
+    /// What a box is for the group.
+    fn is(&self, daemon: usize, state: &str) -> bool {
+        let said = self.daemons[daemon].ask("ha status");
+        text(&said.stdout).contains(&format!("group g1 {state}:"))
+    }
+
+    /// Waits until the client has this box as its router.
+    fn leads_to(&self, daemon: usize) {
+        let [client, ..] = self.spaces.namespaces();
+        let neighbour = || client.tell("ip", "neighbour show 10.0.0.1");
+        wait_for("gratuitous ARP", || neighbour().contains(MACS[daemon]));
+    }
+}
+
+/// Joins a host to a switch by a cable.
+fn plug(switch: Namespace<'_>, bridge: &str, (host, interface): (Namespace<'_>, &str)) {
+    let number =
+        format!("{host}").bytes().rev().take(2).fold(String::new(), |name, byte| name + &format!("{byte:x}"));
+    let port = format!("{}{number}", &bridge[..3]);
+    assert!(ip(&format!("link add {port} netns {switch} type veth peer name {interface} netns {host}")));
+    assert!(ip(&format!("-n {switch} link set {port} master {bridge}")));
+    assert!(ip(&format!("-n {switch} link set {port} up")));
+    assert!(ip(&format!("-n {host} link set {interface} up")));
+}
+
+fn config(name: &str) -> String {
+    let (number, peer) = if name == "a" {
+        (2, "b: { url: 'redis://10.99.0.2:6380' }")
+    } else {
+        (3, "a: { url: 'redis://10.99.0.1:6380' }")
+    };
+    format!(
+        "version: 1
+system: {{ cores: {{ control: 0, workers: [0] }}, memory: {{ hugepages: 512M }} }}
+interfaces:
+  inside: {{ device: 'vdev:net_af_packet0,iface=inside', addresses: [10.0.0.{number}/24] }}
+  outside: {{ device: 'vdev:net_af_packet1,iface=outside' }}
+conntrack: {{ max-entries: 1K }}
+policy: {{ default: accept }}
+ha:
+  cluster: test
+  box: {name}
+  engine: {{ url: 'redis://127.0.0.1:6380' }}
+  peers: {{ {peer} }}
+  groups:
+    - {{ name: g1, prefer: a, standby: b, addresses: {{ inside: 10.0.0.1/24, outside: 203.0.113.1/24 }} }}
+"
+    )
+}
+
+fn pings(from: Namespace<'_>, to: &str) -> bool {
+    from.run("ping", &format!("-n -c 1 -W 1 {to}")).status.success()
+}
+
+#[test]
+fn traffic_follows_the_box_that_is_promoted() {
+    let Some(pair) = Pair::start("promote") else { return };
+    let [client, _, _, server, _] = pair.spaces.namespaces();
+    let [a, b] = &pair.daemons;
+    assert!(pair.is(0, "standby") && pair.is(1, "standby"));
+    assert!(!pings(client, "203.0.113.9") && !pings(client, "10.0.0.1"), "nobody answers");
+    wait_for("the box's own address", || pings(client, "10.0.0.2"));
+
+    assert!(a.tell("ha promote g1").contains("group g1 active: a preferred, b stands by, 1 takeovers"));
+    wait_for("the way through", || pings(client, "203.0.113.9"));
+    wait_for("the group's address", || pings(client, "10.0.0.1"));
+    pair.leads_to(0);
+    let _server = server.serve(8080, "python3", &format!("{PEERS} tcp-server 8080"));
+    let mut streams = Streams::open(client, "203.0.113.9", 8080, 3);
+    streams.go_on();
+
+    assert!(a.tell("ha demote g1").contains("group g1 standby"));
+    assert!(b.tell("ha promote g1").contains("group g1 active"));
+    pair.leads_to(1);
+    streams.go_on();
+    let metrics = |at: usize| pair.daemons[at].metrics_in(pair.spaces.namespaces()[at + 1]);
+    wait_for("the metrics of a", || metrics(0).contains("sluice_ha_role{group=\"g1\"} 0"));
+    wait_for("the metrics of b", || metrics(1).contains("sluice_ha_role{group=\"g1\"} 1"));
+    assert!(metrics(1).contains("sluice_ha_takeovers_total{group=\"g1\"} 1"));
+    streams.close();
+
+    for (what, said) in [
+        ("ha promote g2", "there is no group `g2`; the groups are: g1"),
+        ("ha demote g0", "there is no group `g0`"),
+    ] {
+        let refused = a.ask(what);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(text(&refused.stderr).contains(said), "{}", text(&refused.stderr));
+    }
+    assert!(a.ask("ha demote g1").status.success(), "it is on standby already");
+}
+
+/// A keepalived that decides about the group, by what a box says of itself.
+fn keepalived(daemon: &BoxUnderTest, at: Namespace<'_>, priority: u8) -> Host {
+    let path = |end: &str| daemon.path(end).display().to_string();
+    let program = sluice().get_program().to_string_lossy().into_owned();
+    let script = |name: &str, text: &str| {
+        fs::write(
+            path(name),
+            format!("#!/bin/sh\nexec {program} ha {text} --socket {}\n", daemon.socket().display()),
+        )
+        .unwrap();
+        fs::set_permissions(path(name), fs::Permissions::from_mode(0o755)).unwrap();
+        path(name)
+    };
+    let [alive, master, backup] = [("alive", "status"), ("master", "promote g1"), ("backup", "demote g1")]
+        .map(|(name, text)| script(name, text));
+    let config = format!(
+        "global_defs {{
+             script_user root
+             enable_script_security
+         }}
+         vrrp_script alive {{
+             script \"{alive}\"
+             interval 1
+             fall 1
+             rise 1
+         }}
+         vrrp_instance g1 {{
+             version 3
+             state BACKUP
+             interface ha
+             virtual_router_id 11
+             priority {priority}
+             advert_int 0.1
+             virtual_ipaddress {{ 169.254.11.1/32 }}
+             track_script {{ alive }}
+             notify_master \"{master}\"
+             notify_backup \"{backup}\"
+             notify_fault \"{backup}\"
+         }}\n"
+    );
+    fs::write(path("keepalived.conf"), config).unwrap();
+    let arguments =
+        format!("-n -l -P -f {} -p {} -r {}", path("keepalived.conf"), path("pid"), path("vrrp-pid"));
+    let mut command = at.command("keepalived", &arguments);
+    Host(command.stdout(fs::File::create(path("keepalived.log")).unwrap()).spawn().unwrap())
+}
+
+#[test]
+fn the_other_box_takes_over_when_one_is_killed() {
+    let Some(mut pair) = Pair::start("killed") else { return };
+    let [client, at_a, at_b, server, _] = pair.spaces.namespaces();
+    let _deciders = [keepalived(&pair.daemons[0], at_a, 150), keepalived(&pair.daemons[1], at_b, 100)];
+    wait_for("the preferred box to be active", || pair.is(0, "active") && pair.is(1, "standby"));
+    let _server = server.serve(8080, "python3", &format!("{PEERS} tcp-server 8080"));
+    let mut streams = Streams::open(client, "203.0.113.9", 8080, 3);
+    streams.go_on();
+    pair.leads_to(0);
+    pair.daemons[0].signal("KILL");
+    wait_for("the other box to be active", || pair.is(1, "active"));
+    pair.leads_to(1);
+    streams.go_on();
+    streams.close();
+    pair.daemons[0].wait();
+}
