@@ -5,13 +5,15 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::box_under_test::{BoxUnderTest, sluice, text, wait_for};
 use crate::namespaces::{Host, Namespace, PEERS, Spaces, Streams, ip};
+use crate::redis::Redis;
 
 /// The link-layer addresses of the boxes inside.
 const MACS: [&str; 2] = ["02:00:00:00:0a:01", "02:00:00:00:0b:01"];
 
-/// Client, both boxes and server, and the switches between them.
+/// Client, both boxes, each with a redis-server, and server, and the switches between them.
 struct Pair {
     daemons: [BoxUnderTest; 2],
+    _redis: [Redis; 2],
     spaces: Spaces<5>,
 }
 
@@ -35,22 +37,29 @@ impl Pair {
         }
         // What the boxes say to each other.
         assert!(ip(&format!("link add ha netns {a} type veth peer name ha netns {b}")));
+        let redis = [Redis::new(), Redis::new()];
         let start = |(name, at, number): (&str, Namespace<'_>, u8)| {
             at.tell("sysctl", "-qw net.ipv6.conf.all.disable_ipv6=1");
             assert!(ip(&format!("-n {at} link set lo up")));
             assert!(ip(&format!("-n {at} link set ha up")));
             assert!(ip(&format!("-n {at} address add 10.99.0.{number}/24 dev ha")));
             assert!(ip(&format!("-n {at} link set inside address {}", MACS[usize::from(number) - 1])));
-            BoxUnderTest::start_inside(at, &config(name))
+            BoxUnderTest::start_inside(at, &config(name, &redis))
         };
         let daemons = [("a", a, 1), ("b", b, 2)].map(start);
-        Some(Pair { daemons, spaces })
+        Some(Pair { daemons, _redis: redis, spaces })
     }
 
     /// What a box is for the group.
     fn is(&self, daemon: usize, state: &str) -> bool {
         let said = self.daemons[daemon].ask("ha status");
         text(&said.stdout).contains(&format!("group g1 {state}:"))
+    }
+
+    /// Waits until a box that stands by knows so many connections of the other one.
+    fn knows(&self, daemon: usize, count: usize) {
+        let known = || self.daemons[daemon].tell("conntrack -C -p tcp --standby");
+        wait_for("the standby to know the connections", || known() == format!("{count}\n"));
     }
 
     /// Waits until the client has this box as its router.
@@ -72,11 +81,13 @@ fn plug(switch: Namespace<'_>, bridge: &str, (host, interface): (Namespace<'_>, 
     assert!(ip(&format!("-n {host} link set {interface} up")));
 }
 
-fn config(name: &str) -> String {
-    let (number, peer) = if name == "a" {
-        (2, "b: { url: 'redis://10.99.0.2:6380' }")
+/// Sources are translated to addresses of the group, and nothing passes in mid-stream that the box does not know.
+fn config(name: &str, redis: &[Redis; 2]) -> String {
+    let [a, b] = [0, 1].map(|at: usize| format!("unix://{}", redis[at].socket().display()));
+    let (number, own, peer) = if name == "a" {
+        (2, a, format!("b: {{ url: '{b}' }}"))
     } else {
-        (3, "a: { url: 'redis://10.99.0.1:6380' }")
+        (3, b, format!("a: {{ url: '{a}' }}"))
     };
     format!(
         "version: 1
@@ -84,15 +95,24 @@ system: {{ cores: {{ control: 0, workers: [0] }}, memory: {{ hugepages: 512M }} 
 interfaces:
   inside: {{ device: 'vdev:net_af_packet0,iface=inside', addresses: [10.0.0.{number}/24] }}
   outside: {{ device: 'vdev:net_af_packet1,iface=outside' }}
-conntrack: {{ max-entries: 1K }}
-policy: {{ default: accept }}
+conntrack: {{ max-entries: 1K, tcp: {{ loose: false }} }}
+nat: {{ source: [{{ out: outside, source: 10.0.0.0/24, to: 203.0.113.16-203.0.113.31 }}] }}
+policy:
+  default: drop
+  rules:
+    - {{ state: [established, related], action: accept }}
+    - {{ in: inside, state: new, action: accept }}
 ha:
   cluster: test
   box: {name}
-  engine: {{ url: 'redis://127.0.0.1:6380' }}
+  engine: {{ url: '{own}' }}
   peers: {{ {peer} }}
   groups:
-    - {{ name: g1, prefer: a, standby: b, addresses: {{ inside: 10.0.0.1/24, outside: 203.0.113.1/24 }} }}
+    - name: g1
+      prefer: a
+      standby: b
+      addresses: {{ inside: 10.0.0.1/24, outside: 203.0.113.1/24 }}
+      nat: [203.0.113.16/28]
 "
     )
 }
@@ -117,6 +137,7 @@ fn traffic_follows_the_box_that_is_promoted() {
     let _server = server.serve(8080, "python3", &format!("{PEERS} tcp-server 8080"));
     let mut streams = Streams::open(client, "203.0.113.9", 8080, 3);
     streams.go_on();
+    pair.knows(1, 3);
 
     assert!(a.tell("ha demote g1").contains("group g1 standby"));
     assert!(b.tell("ha promote g1").contains("group g1 active"));
@@ -196,6 +217,7 @@ fn the_other_box_takes_over_when_one_is_killed() {
     let mut streams = Streams::open(client, "203.0.113.9", 8080, 3);
     streams.go_on();
     pair.leads_to(0);
+    pair.knows(1, 3);
     pair.daemons[0].signal("KILL");
     wait_for("the other box to be active", || pair.is(1, "active"));
     pair.leads_to(1);

@@ -1,47 +1,11 @@
 //! Two boxes, each with a redis-server: one has traffic, the other knows its connections, whatever happens to either.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::box_under_test::{BoxUnderTest, POLICY, text, wait_for};
-use crate::namespaces::{Host, PEERS, Row, Streams};
-
-/// A redis-server on a socket of its own.
-struct Redis {
-    directory: tempfile::TempDir,
-    server: Option<Host>,
-}
-
-impl Redis {
-    fn new() -> Redis {
-        let mut redis = Redis { directory: tempfile::tempdir().unwrap(), server: None };
-        redis.start();
-        redis
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.directory.path().join("redis.sock")
-    }
-
-    fn start(&mut self) {
-        let mut command = Command::new("redis-server");
-        command.args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"]).arg(self.socket());
-        command.current_dir(self.directory.path()).stdout(Stdio::null());
-        self.server = Some(Host(command.spawn().unwrap()));
-        wait_for("redis-server", || self.ask(&["PING"]) == "PONG\n");
-    }
-
-    /// Ends it as a crash does.
-    fn kill(&mut self) {
-        self.server = None;
-    }
-
-    fn ask(&self, arguments: &[&str]) -> String {
-        let output = Command::new("redis-cli").arg("-s").arg(self.socket()).args(arguments).output().unwrap();
-        text(&output.stdout)
-    }
-}
+use crate::namespaces::{PEERS, Row, Streams};
+use crate::redis::Redis;
 
 /// The section of a box, whose Redis and whose peer's are these.
 fn section(name: &str, own: &Redis, peer: &str, other: &Redis) -> String {

@@ -23,6 +23,7 @@ mod metrics;
 mod namespaces;
 mod nat;
 mod packets;
+mod redis;
 mod reload;
 mod routed;
 mod site;

@@ -67,7 +67,8 @@ mod tests {
             assert_eq!(id(own), Some(GroupId(0)), "{own}");
         }
         assert_eq!(id("203.0.113.10"), None);
-        assert_eq!(lowered.source_addresses(), ["203.0.113.1".parse::<std::net::IpAddr>().unwrap()]);
+        let own = ["10.0.0.1", "203.0.113.1"].map(|text| text.parse::<std::net::IpAddr>().unwrap());
+        assert_eq!(lowered.source_addresses(), own);
         assert_eq!(lowered.announced(GroupId(0), 9).len(), 2, "the pool is of no rule");
     }
 
@@ -75,16 +76,15 @@ mod tests {
     fn groups_share_the_table_and_leave_room_for_the_box() {
         let group = |name: &str, share: &str, last: u8| {
             format!(
-                "{{name: {name}, prefer: a, standby: b, {share} addresses: {{inside: 10.0.{last}.1/24}}}}"
+                "{{name: {name}, prefer: a, standby: b, {share} addresses: {{inside: 10.0.{last}.1/24, outside: 203.0.{last}.1/24}}}}"
             )
         };
-        let mut file = config(&[group("x", "", 1), group("y", "", 2)].join(", "));
+        let file = config(&[group("x", "", 1), group("y", "", 2)].join(", "));
         let quotas = |config: &Config| -> Vec<u32> {
             super::quotas(config.ha.as_ref().unwrap(), 1000).map(|(_, quota)| quota).collect()
         };
-        file.nat.source.clear();
         assert_eq!(quotas(&file), [450, 450]);
-        file = config(&[group("x", "share: 80%,", 1), group("y", "", 2)].join(", "));
+        let file = config(&[group("x", "share: 80%,", 1), group("y", "", 2)].join(", "));
         assert_eq!(quotas(&file), [800, 100]);
     }
 }

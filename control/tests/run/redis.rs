@@ -1,0 +1,47 @@
+//! A real redis-server, for boxes that tell each other of connections.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::box_under_test::{text, wait_for};
+use crate::namespaces::Host;
+
+/// A redis-server on a socket of its own.
+pub struct Redis {
+    directory: tempfile::TempDir,
+    server: Option<Host>,
+}
+
+impl Redis {
+    /// One that runs.
+    pub fn new() -> Redis {
+        let mut redis = Redis { directory: tempfile::tempdir().unwrap(), server: None };
+        redis.start();
+        redis
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("redis.sock")
+    }
+
+    /// Begins anew, with nothing.
+    pub fn start(&mut self) {
+        let mut command = Command::new("redis-server");
+        command.args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"]).arg(self.socket());
+        command.current_dir(self.directory.path()).stdout(Stdio::null());
+        self.server = Some(Host(command.spawn().unwrap()));
+        wait_for("redis-server", || self.ask(&["PING"]) == "PONG\n");
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill(&mut self) {
+        self.server = None;
+    }
+
+    /// What it answers to a command.
+    pub fn ask(&self, arguments: &[&str]) -> String {
+        let output = Command::new("redis-cli").arg("-s").arg(self.socket()).args(arguments).output().unwrap();
+        text(&output.stdout)
+    }
+}
