@@ -222,6 +222,15 @@ fn the_box_gets_its_addresses_from_dhcp_and_router_advertisements() {
     let rest = format!("nat: {{ source: [{{ out: outside, masquerade: true }}] }}\n{OPEN}");
     let Some(it) = Hosted::with_routes("dhcp", "0", FOLLOW, &rest) else { return };
     let [client, server, host] = it.namespaces();
+    // The file has none for it: until there is a lease, nobody can be masqueraded.
+    let outside = it
+        .config
+        .split("  outside:")
+        .nth(1)
+        .and_then(|rest| rest.lines().find(|line| line.contains("addresses:")));
+    it.reload(&it.config.replace(outside.unwrap(), ""), &rest);
+    wait_for("no address outside", || !host.tell("ip", "-4 address show dev outside").contains("inet "));
+    assert!(!client.run("ping", "-n -c 1 -W 1 198.51.100.1").status.success());
     // A provider's other network, and its router on the same link.
     server.tell("ip", "address add 192.0.2.1/24 dev eth0");
     server.tell("ip", "address add 2001:db8:7::1/64 dev eth0 nodad");

@@ -55,7 +55,8 @@ pub struct Hosted {
     pub daemon: BoxUnderTest,
     row: Row,
     spaces: Spaces<1>,
-    config: String,
+    /// The file but for its policy.
+    pub config: String,
 }
 
 impl Hosted {
@@ -120,7 +121,7 @@ conntrack: {{ max-entries: 1K }}
     }
 
     /// Writes the configuration anew with this policy, and puts it in force.
-    fn reload(&self, config: &str, policy: &str) {
+    pub fn reload(&self, config: &str, policy: &str) {
         fs::write(self.daemon.path("box.yaml"), format!("{config}{policy}")).unwrap();
         self.daemon.tell("reload");
     }

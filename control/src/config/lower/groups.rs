@@ -46,11 +46,11 @@ mod tests {
     const BOXES: &str =
         "cluster: edge, box: a, engine: {url: 'unix:///r'}, peers: {b: {url: 'redis://10.0.0.2:1'}}";
 
-    fn config(groups: &str) -> Config {
+    fn config(groups: &str, nat: &str) -> Config {
         let text = format!(
             "version: 1\nforwarding: routed\n\
              interfaces: {{inside: {{device: 'vdev:net_null0'}}, outside: {{device: 'vdev:net_null1'}}}}\n\
-             nat: {{source: [{{out: outside, masquerade: true}}]}}\n\
+             nat: {{source: [{nat}]}}\n\
              ha: {{{BOXES}, groups: [{groups}]}}"
         );
         crate::config::parse("test", text.as_bytes()).unwrap_or_else(|error| panic!("{error}"))
@@ -60,6 +60,7 @@ mod tests {
     fn a_groups_addresses_are_the_boxs_own_and_the_first_at_their_ports() {
         let config = config(
             "{name: g, prefer: a, standby: b, addresses: {inside: 10.0.0.1/24, outside: [203.0.113.1/24]}, nat: [203.0.113.8/31]}",
+            "{out: outside, masquerade: true}",
         );
         let lowered = lower(&config).unwrap();
         let id = |text: &str| lowered.groups.of(text.parse().unwrap());
@@ -79,12 +80,12 @@ mod tests {
                 "{{name: {name}, prefer: a, standby: b, {share} addresses: {{inside: 10.0.{last}.1/24, outside: 203.0.{last}.1/24}}}}"
             )
         };
-        let file = config(&[group("x", "", 1), group("y", "", 2)].join(", "));
+        let file = config(&[group("x", "", 1), group("y", "", 2)].join(", "), "");
         let quotas = |config: &Config| -> Vec<u32> {
             super::quotas(config.ha.as_ref().unwrap(), 1000).map(|(_, quota)| quota).collect()
         };
         assert_eq!(quotas(&file), [450, 450]);
-        let file = config(&[group("x", "share: 80%,", 1), group("y", "", 2)].join(", "));
+        let file = config(&[group("x", "share: 80%,", 1), group("y", "", 2)].join(", "), "");
         assert_eq!(quotas(&file), [800, 100]);
     }
 }

@@ -331,7 +331,9 @@ fn families(side: Side, target: &str, rule: &NatRule, config: &Config, path: &Pa
     if target != "masquerade" && target != "redirect" {
         return Vec::new();
     }
-    let has = |name: &String| config.addresses_at(name).any(|own| matched(own.0.addr().is_ipv4()));
+    let has = |name: &String| {
+        config.may_get_addresses(name) || config.addresses_at(name).any(|own| matched(own.0.addr().is_ipv4()))
+    };
     let (named, way) = match side {
         Side::Source => (&rule.out, "out"),
         Side::Destination => (&rule.in_, "in"),
@@ -343,7 +345,9 @@ fn families(side: Side, target: &str, rule: &NatRule, config: &Config, path: &Pa
     let lacking = named.iter().filter(|name| config.interfaces.contains_key(*name) && !has(name));
     let problem = |name: &String| {
         let message = format!("interface `{name}`, the rule's `{way}`, has no {what} for `{target}`");
-        let help = format!("give it one under `interfaces.{name}.addresses`");
+        let help = format!(
+            "give it one under `interfaces.{name}.addresses`, or a host side whose addresses are followed (`routes: {{ follow: host }}`)"
+        );
         Problem::at(here.clone(), message).help(Some(help)).on_key()
     };
     lacking.map(problem).collect()

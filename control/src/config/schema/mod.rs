@@ -173,6 +173,12 @@ impl Config {
         of_groups.chain(self.interfaces.get(name).into_iter().flat_map(|interface| &interface.addresses))
     }
 
+    /// Whether an interface may get addresses while the box runs, that the kernel has on its host side.
+    pub fn may_get_addresses(&self, name: &str) -> bool {
+        let has_host = self.interfaces.get(name).is_some_and(|interface| interface.host.is_some());
+        has_host && self.routes.follow.is_some()
+    }
+
     /// Whether the box's own network stack is behind an interface.
     pub fn has_host(&self) -> bool {
         self.interfaces.values().any(|interface| interface.host.is_some())
