@@ -44,12 +44,9 @@ impl Shard {
                 return;
             }
         }
-        if !self.standby().is_empty() && self.is_bound_to_standby(&[unconfirmed.original, unconfirmed.reply])
+        if self.has_groups()
+            && let Some(action) = self.refuse_by_role(packet, unconfirmed)
         {
-            return verdict.refuse(Action::Drop(DropReason::Standby));
-        }
-        if self.may_be_lost(packet) && unconfirmed.status().intersects(Status::TRANSLATED) {
-            let action = self.reset_lost();
             return verdict.refuse(action);
         }
         let claims = self.exchange.needs_signpost(&unconfirmed.reply);
@@ -123,15 +120,24 @@ impl Shard {
     fn find_room(&mut self, key: &Key, unconfirmed: &Unconfirmed) -> Option<u32> {
         let is_foreign = unconfirmed.is_foreign;
         let limit = self.limit_of(is_foreign);
-        if self.len_of(is_foreign) >= limit && !self.evict(key.hash, is_foreign) && !unconfirmed.takes_slot()
-        {
+        if self.len_of(is_foreign) >= limit && !self.evict_down_to(limit, key, unconfirmed) {
             return None;
+        }
+        self.begin(key.hash, unconfirmed).or_else(|| self.insert_in_crowd(key, unconfirmed))
+    }
+
+    /// Evicts others of a table that has as many as it may have, or more; false where none can be.
+    #[inline(never)]
+    fn evict_down_to(&mut self, limit: u32, key: &Key, unconfirmed: &Unconfirmed) -> bool {
+        let is_foreign = unconfirmed.is_foreign;
+        if !self.evict(key.hash, is_foreign) {
+            return unconfirmed.takes_slot();
         }
         let mut more = MAX_EVICTIONS - 1;
         while self.len_of(is_foreign) >= limit && more > 0 && self.evict(key.hash, is_foreign) {
             more -= 1;
         }
-        self.begin(key.hash, unconfirmed).or_else(|| self.insert_in_crowd(key, unconfirmed))
+        true
     }
 
     /// How many entries there are, of this box or of peers.

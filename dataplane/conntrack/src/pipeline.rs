@@ -180,26 +180,33 @@ impl Shard {
     /// The same for those of these packets that have no entry.
     #[inline(never)]
     fn fetch_for_new<F: Frame>(&self, slots: &[Slot], parsed: &AllParsed, frames: &[F]) {
+        let Configuration { forwarding, nat, .. } = &*self.configuration;
+        let router = match forwarding {
+            Forwarding::Routed(router) => Some(router),
+            Forwarding::Wire { .. } => None,
+        };
         let mut destinations = ArrayVec::<_, AHEAD>::new();
         for (slot, frame) in slots.iter().zip(frames) {
-            let headers = match slot {
-                Slot::Usual(usual, key) if key.candidate == NONE => &usual.headers(frame.head()),
+            let tuple = match slot {
+                Slot::Usual(usual, key) if key.candidate == NONE => usual.tuple(frame.head()),
                 Slot::Parsed(number) => match &parsed[*number] {
                     Parsed { headers, ended: None, key, .. }
                         if key.candidate == NONE && headers.kind == PacketKind::Tracked =>
                     {
-                        headers
+                        headers.tuple
                     }
                     _ => continue,
                 },
                 Slot::Usual(..) | Slot::Unread | Slot::Ended(_) => continue,
             };
-            destinations.push((headers.tuple.family(), headers.tuple.dst));
-            if self.configuration.nat.may_change_source() {
-                self.prefetch_translation(headers);
+            if router.is_some() {
+                destinations.push((tuple.family(), tuple.dst));
+            }
+            if nat.may_change_source() {
+                self.prefetch_translation(&tuple);
             }
         }
-        if let Forwarding::Routed(router) = &self.configuration.forwarding {
+        if let Some(router) = router {
             router.prefetch(destinations.into_iter());
         }
     }

@@ -137,7 +137,7 @@ impl Shard {
     #[inline(always)]
     fn decide<F: Frame>(&mut self, frame: &mut F, parsed: &Parsed) -> Verdict {
         let headers = &parsed.headers;
-        if !self.standby().is_empty() && self.is_on_standby(frame, parsed) {
+        if self.has_groups() && self.is_on_standby(frame, parsed) {
             return Verdict::dropped(DropReason::Standby);
         }
         let packet = Packet { headers, head: frame.head() };
@@ -211,7 +211,7 @@ impl Shard {
     ) -> Verdict {
         let headers = &parsed.headers;
         let packet = Packet { headers, head: frame.head() };
-        if self.is_lost_outside(headers, packet) {
+        if self.has_groups() && self.is_lost_outside(packet) {
             let action = self.reset_lost();
             return self.verdict(tracked, action);
         }

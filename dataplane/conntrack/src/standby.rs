@@ -4,14 +4,16 @@
 //! begins a generation, so that no judgement of before holds, and a peer's connections never take it. So a change costs the same whatever the
 //! table holds.
 
+use crate::entry::Status;
 use crate::forward::{Forwarding, is_link_local, is_many};
 use crate::frame::Frame;
 use crate::groups::{GroupSet, Role, Roles};
-use crate::headers::{Headers, Packet, PacketKind};
+use crate::headers::{Packet, PacketKind};
 use crate::ids::GroupId;
 use crate::shard::Shard;
 use crate::slow_path::Parsed;
-use crate::tuple::{Tuple, address, protocol};
+use crate::tuple::{address, protocol};
+use crate::unconfirmed::Unconfirmed;
 use crate::verdict::{Action, DropReason, Rejection};
 use crate::wire;
 use crate::wire::tcp::{Flags, Segment};
@@ -47,10 +49,23 @@ impl Shard {
         Roles::new(&self.configuration.groups, self.foreign.active())
     }
 
-    /// Whether the box has other boxes' groups, and a connection is bound to an address of one.
+    /// Whether the box has groups. One that has none pays for no more than this.
+    #[inline(always)]
+    pub(crate) fn has_groups(&self) -> bool {
+        !self.configuration.groups.all().is_empty()
+    }
+
+    /// What becomes of the first packet of a connection that is bound, where that must not begin: it is bound to an address of another
+    /// box's, or was translated by another box before, and may be lost.
     #[cold]
-    pub(crate) fn is_bound_to_standby(&self, tuples: &[Tuple; 2]) -> bool {
-        self.configuration.groups.of_addresses(tuples).is_some_and(|group| self.role(group) == Role::Standby)
+    #[inline(never)]
+    pub(crate) fn refuse_by_role(&mut self, packet: Packet<'_>, unconfirmed: &Unconfirmed) -> Option<Action> {
+        let bound_to = self.configuration.groups.of_addresses(&[unconfirmed.original, unconfirmed.reply]);
+        if bound_to.is_some_and(|group| self.role(group) == Role::Standby) {
+            return Some(Action::Drop(DropReason::Standby));
+        }
+        let is_lost = self.may_be_lost(packet) && unconfirmed.status().intersects(Status::TRANSLATED);
+        is_lost.then(|| self.reset_lost())
     }
 
     /// The groups that the box is on standby for.
@@ -75,6 +90,9 @@ impl Shard {
     #[cold]
     #[inline(never)]
     pub(crate) fn is_on_standby<F: Frame>(&self, frame: &F, parsed: &Parsed) -> bool {
+        if self.standby().is_empty() {
+            return false;
+        }
         let headers = &parsed.headers;
         let (Some(family), Forwarding::Routed(router)) = (headers.family(), &self.configuration.forwarding)
         else {
@@ -116,13 +134,15 @@ impl Shard {
 
     /// Whether a box that has taken over of late gets a segment of a connection that it does not know, and that would be another one
     /// behind its translation: it is not picked up in mid-stream then.
-    #[inline]
-    pub(crate) fn may_be_lost(&self, packet: Packet<'_>) -> bool {
+    fn may_be_lost(&self, packet: Packet<'_>) -> bool {
         !self.takeovers.recent.is_empty() && self.now < self.takeovers.until && is_in_mid_stream(packet)
     }
 
     /// Whether that is so for a packet to the outside of a translation.
-    pub(crate) fn is_lost_outside(&self, headers: &Headers, packet: Packet<'_>) -> bool {
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn is_lost_outside(&self, packet: Packet<'_>) -> bool {
+        let Packet { headers, .. } = packet;
         self.may_be_lost(packet)
             && headers
                 .family()

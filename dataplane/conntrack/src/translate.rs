@@ -15,8 +15,8 @@ use crate::wire;
 impl Shard {
     /// Fetches what the translation of a packet without an entry will most probably look at.
     #[inline(never)]
-    pub(crate) fn prefetch_translation(&self, headers: &Headers) {
-        self.nat.prefetch(&self.configuration, &self.table, headers);
+    pub(crate) fn prefetch_translation(&self, original: &Tuple) {
+        self.nat.prefetch(&self.configuration, &self.table, original);
     }
 
     /// The tuple that packets of one direction of a translated entry become ones of.

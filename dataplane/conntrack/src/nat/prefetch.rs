@@ -4,7 +4,6 @@
 
 use super::compiled::CompiledRules;
 use super::pools::Pools;
-use crate::headers::Headers;
 use crate::table::Table;
 use crate::tuple::Tuple;
 use ahash::RandomState;
@@ -27,10 +26,9 @@ impl LastBound {
         &self,
         (rules, pools, table): (&CompiledRules, &Pools, &Table),
         key: &RandomState,
-        headers: &Headers,
+        original: &Tuple,
     ) {
         let Some(compiled) = rules.source.get(self.rule) else { return };
-        let original = &headers.tuple;
         let candidate =
             compiled.candidate(original.family(), original.src, self.own, compiled.choice(key, original));
         let Some(candidate) = candidate else { return };

@@ -126,8 +126,8 @@ impl NatState {
     }
 
     /// Fetches what the translation of a packet without an entry will most probably look at.
-    pub(crate) fn prefetch(&self, configuration: &Configuration, table: &Table, headers: &Headers) {
-        self.last_bound.prefetch((&configuration.nat, &self.pools, table), &self.key, headers);
+    pub(crate) fn prefetch(&self, configuration: &Configuration, table: &Table, original: &Tuple) {
+        self.last_bound.prefetch((&configuration.nat, &self.pools, table), &self.key, original);
     }
 
     /// Remembers what a connection was bound by.
