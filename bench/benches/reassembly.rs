@@ -56,11 +56,11 @@ fn flood(flood: Flood) -> Box<Reassembly> {
 }
 
 #[library_benchmark]
-#[bench::whole(setup = whole, config = at_most(1062))]
-#[bench::in_two(setup = in_two, config = at_most(1592))]
-#[bench::tiny(setup = tiny, config = at_most(998))]
-#[bench::flood_first(args = (Flood::First), setup = flood, config = at_most(1601))]
-#[bench::flood_middle(args = (Flood::Middle), setup = flood, config = at_most(1578))]
+#[bench::whole(setup = whole, config = at_most(972))]
+#[bench::in_two(setup = in_two, config = at_most(1542))]
+#[bench::tiny(setup = tiny, config = at_most(1000))]
+#[bench::flood_first(args = (Flood::First), setup = flood, config = at_most(1607))]
+#[bench::flood_middle(args = (Flood::Middle), setup = flood, config = at_most(1584))]
 fn fragments(mut reassembly: Box<Reassembly>) -> Box<Reassembly> {
     reassembly.process();
     reassembly

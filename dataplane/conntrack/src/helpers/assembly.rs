@@ -235,12 +235,12 @@ impl Assembly {
 
     /// The other end acknowledges all before `ack`. Where that is more than has come and than passes unread, the rest went another way,
     /// and nothing is read any more.
+    #[inline(never)]
     pub(crate) fn hear_ack(&mut self, ack: u32, buffers: &mut Slots<MessageBuffer>) {
-        let ahead = ack.wrapping_sub(self.next_seq()).cast_signed();
-        if !self.in_order || ahead <= 0 {
+        if !self.misses(ack) {
             return;
         }
-        let passed = ahead.unsigned_abs();
+        let passed = ack.wrapping_sub(self.next_seq());
         if passed <= self.unread {
             self.unread -= passed;
             self.advance(passed as usize);
@@ -248,6 +248,12 @@ impl Assembly {
             self.in_order = false;
             self.end(buffers);
         }
+    }
+
+    /// Whether not all before `ack` has come of a stream that is read in order.
+    #[inline(always)]
+    pub(crate) const fn misses(&self, ack: u32) -> bool {
+        self.in_order && ack.wrapping_sub(self.next_seq()).cast_signed() > 0
     }
 
     /// The number of the byte that comes next.

@@ -59,20 +59,33 @@ impl Delimiter {
 /// Where the first newline is, looked for in eight bytes at a time.
 #[inline]
 fn newline(bytes: &[u8]) -> Option<usize> {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (number, word) in words.iter().enumerate() {
+        if let Some(at) = newline_in(u64::from_le_bytes(*word)) {
+            return Some(number * 8 + at);
+        }
+    }
+    // What is left, with zeros behind it. Of four bytes or more the first and the last four are all.
+    let word = match (rest.first_chunk(), rest.last_chunk()) {
+        (Some(first), Some(last)) => {
+            let [first, last] = [first, last].map(|half| u64::from(u32::from_le_bytes(*half)));
+            first | last << (8 * (rest.len() - 4))
+        }
+        _ => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
+    newline_in(word).map(|at| words.len() * 8 + at)
+}
+
+/// The first byte of a word that is a newline, the lowest being byte 0.
+#[inline]
+const fn newline_in(word: u64) -> Option<usize> {
     const LOWEST: u64 = u64::from_ne_bytes([1; 8]);
     const HIGHEST: u64 = LOWEST << 7;
     const NEWLINES: u64 = u64::from_ne_bytes([b'\n'; 8]);
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (number, word) in words.iter().enumerate() {
-        // Zero where there is one. The lowest byte that a borrow sets the highest bit of was zero.
-        let zeros = u64::from_le_bytes(*word) ^ NEWLINES;
-        let found = zeros.wrapping_sub(LOWEST) & !zeros & HIGHEST;
-        if found != 0 {
-            return Some(number * 8 + found.trailing_zeros() as usize / 8);
-        }
-    }
-    let newline = rest.iter().position(|byte| *byte == b'\n');
-    newline.map(|at| words.len() * 8 + at)
+    // Zero where there is one. The lowest byte that a borrow sets the highest bit of was zero.
+    let zeros = word ^ NEWLINES;
+    let found = zeros.wrapping_sub(LOWEST) & !zeros & HIGHEST;
+    if found == 0 { None } else { Some(found.trailing_zeros() as usize / 8) }
 }
 
 impl LengthPrefix {

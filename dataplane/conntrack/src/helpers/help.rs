@@ -301,11 +301,17 @@ impl HelpTable {
     }
 
     /// A segment that goes in `direction` acknowledges all that the other side has sent before `ack`, in that side's numbers.
+    #[inline(always)]
     pub(super) fn hear_ack(&mut self, slot: Slot, direction: Direction, ack: u32) {
         if let Some(help) = self.helps.get_mut(slot) {
             let other = direction.invert() as usize;
-            help.readers[other].hear_ack(ack, &mut self.buffers);
-            help.assemblies[other].hear_ack(ack, &mut self.messages);
+            let (reader, assembly) = (&mut help.readers[other], &mut help.assemblies[other]);
+            if reader.misses(ack) {
+                reader.hear_ack(ack, &mut self.buffers);
+            }
+            if assembly.misses(ack) {
+                assembly.hear_ack(ack, &mut self.messages);
+            }
             help.offsets[other].hear_ack(ack);
         }
     }

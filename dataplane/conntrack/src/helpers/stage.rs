@@ -101,9 +101,12 @@ impl Shard {
                 Reads::Stream(reader) => {
                     let linux = reader.in_linux(self.configuration.settings.preset);
                     let is_usual = linux.is_none() && self.configuration.helpers.is_on(assigned.helper);
-                    let line = frame.head().get(payload.clone()).filter(|_| is_usual);
-                    let found =
-                        line.and_then(|line| self.help.find_in_next_line(slot, reader, direction, seq, line));
+                    let found = match frame.head().get(payload.clone()) {
+                        Some(line) if is_usual => {
+                            self.help.find_in_next_line(slot, reader, direction, seq, line)
+                        }
+                        _ => None,
+                    };
                     if !matches!(found, Some(Found::Nothing)) {
                         let announcer = Announcer {
                             is_linux: linux.is_some(),

@@ -252,12 +252,19 @@ impl Reader {
     }
 
     /// The other end acknowledges all before `ack`. If that is more than was read, what is missing went another way.
+    #[inline(never)]
     pub(crate) fn hear_ack(&mut self, ack: u32, buffers: &mut Slots<LineBuffer>) {
-        if self.in_order && ack.wrapping_sub(self.next).cast_signed() > 0 {
+        if self.misses(ack) {
             self.in_order = false;
             self.end(buffers);
             self.pass_unread(ack, false);
         }
+    }
+
+    /// Whether not all before `ack` was read of a stream that is read in order.
+    #[inline(always)]
+    pub(crate) const fn misses(&self, ack: u32) -> bool {
+        self.in_order && ack.wrapping_sub(self.next).cast_signed() > 0
     }
 
     /// Takes note that something has passed unread up to `end`, with a newline there or not. What is sent again behind that would

@@ -89,8 +89,21 @@ fn rewrite(form: Form, family: Family, address: u128, port: u16) -> Text {
     }
 }
 
+/// The verb that a line begins with, in capitals, if it has four letters, as nearly all have.
+#[inline]
+fn usual_verb(line: &[u8]) -> Option<[u8; 4]> {
+    let [a, b, c, d, b' ' | b'\r' | b'\n'] = *line.first_chunk()? else { return None };
+    let verb = [a, b, c, d].map(|letter: u8| letter.to_ascii_uppercase());
+    verb.iter().all(u8::is_ascii_uppercase).then_some(verb)
+}
+
 /// A line of the client's.
 fn command(line: &Line<'_>, note: &mut u32) -> Found {
+    /// Those by which a connection is announced, or none by one.
+    const NOTABLE: [[u8; 4]; 3] = [*b"PORT", *b"EPRT", *b"EPSV"];
+    if !line.is_first && usual_verb(line.bytes).is_some_and(|verb| !NOTABLE.contains(&verb)) {
+        return Found::Nothing;
+    }
     let text = without_telnet(line.bytes);
     let start = line.bytes.len() - text.len();
     let verb_len = text.iter().position(|byte| !(byte.is_ascii_alphabetic() || byte.is_ascii_digit()));
