@@ -16,7 +16,8 @@ const WAYS: usize = 8;
 /// Bits of a bucket's word that are the time at which it is full, in microseconds, modulo that many; above is who uses it.
 const TIME_BITS: u32 = 44;
 const TIME: u64 = (1 << TIME_BITS) - 1;
-/// The longest time that a bucket may take to become full, a good part of the time in which that of buckets wraps.
+/// The longest time that a bucket may take to become full: a part of the 203 days in which the time of buckets wraps, so that what seems to
+/// take longer was full long ago.
 pub const MAX_REFILL: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Whose packets a limit counts together.
