@@ -13,6 +13,7 @@ mod import;
 mod load;
 mod nat;
 mod routes;
+mod test;
 mod text;
 mod timeouts;
 
@@ -95,6 +96,8 @@ pub enum Command {
     Timeouts(timeouts::TimeoutsArgs),
     /// Captures in, captures out, in capture time
     Replay(Replay),
+    /// Play tests of a configuration: packets, and what is expected of them
+    Test(test::Test),
     /// Make a configuration of a Linux box's rules
     Import(Box<import::Import>),
     /// Print the reference configuration: every key, its meaning, its default
@@ -135,6 +138,7 @@ pub fn main() -> ExitCode {
         Command::Reload(ask) => ask.reload(),
         Command::Timeouts(timeouts) => timeouts.run(),
         Command::Replay(replay) => crate::replay::run(&replay),
+        Command::Test(test) => test.run(),
         Command::Import(import) => import.run(),
         Command::Reference => print(&config::reference_yaml()),
         Command::Schema => print(&config::json_schema()),

@@ -1,10 +1,11 @@
-//! Text to [`Config`]: the one module that speaks serde_yaml.
+//! Text to [`Config`], or to another [`Document`]: the one module that speaks serde_yaml.
 //!
 //! Serde stops at the first error. To find them all, the key that an error is about is taken out of the tree
 //! and the rest is read again, until nothing is wrong or there is no more to take out.
 
 use std::io::Read;
 
+use serde::de::DeserializeOwned;
 use serde_yaml::Value;
 
 use super::error::{ConfigError, Finding, MAX_FINDINGS};
@@ -12,13 +13,37 @@ use super::explain::{explain, missing_key};
 use super::path::{Path, Problem, Step};
 use super::rules;
 use super::schema::Config;
+use super::source::Source;
 use super::spans::{Node, Scalar, Spans};
 
 /// A rule set of the largest size allowed fits many times over.
 const MAX_FILE_BYTES: u64 = 8 << 20;
 
+/// What is written in a file of YAML, with types that say what may stand there.
+pub trait Document: DeserializeOwned {
+    /// How such a file begins; completes "the file is empty: ...".
+    const BEGINS: &'static str;
+
+    /// What the types cannot say.
+    fn check(&self) -> Vec<Problem>;
+}
+
+impl Document for Config {
+    const BEGINS: &'static str =
+        "a configuration starts with `version: 1`; `sluice reference` prints a whole one";
+
+    fn check(&self) -> Vec<Problem> {
+        rules::check(self)
+    }
+}
+
 /// Reads and checks a configuration file, or standard input where its name is `-`.
 pub fn read(path: &std::path::Path) -> Result<Config, ConfigError> {
+    read_document(path).map(|(config, _)| config)
+}
+
+/// Reads and checks a file, or standard input where its name is `-`; gives its text, too, which knows where things stand.
+pub fn read_document<T: Document>(path: &std::path::Path) -> Result<(T, Source), ConfigError> {
     let name = path.display().to_string();
     let mut bytes = Vec::new();
     let mut read = |input: &mut dyn Read| input.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes);
@@ -27,7 +52,7 @@ pub fn read(path: &std::path::Path) -> Result<Config, ConfigError> {
         _ => std::fs::File::open(path).and_then(|mut file| read(&mut file)),
     };
     match reading {
-        Ok(_) => parse(&name, &bytes),
+        Ok(_) => parse_document(&name, &bytes),
         Err(error) => {
             let finding = Finding::without_place(format!("cannot read the file: {error}"));
             Err(ConfigError::new(&name, "", vec![finding]))
@@ -37,17 +62,26 @@ pub fn read(path: &std::path::Path) -> Result<Config, ConfigError> {
 
 /// Checks a configuration; `file` is what its errors call it.
 pub fn parse(file: &str, bytes: &[u8]) -> Result<Config, ConfigError> {
-    let text = text_of(file, bytes)?;
+    parse_document(file, bytes).map(|(config, _)| config)
+}
+
+/// The same with any document.
+pub fn parse_document<T: Document>(file: &str, bytes: &[u8]) -> Result<(T, Source), ConfigError> {
+    let text = text_of(file, bytes, T::BEGINS)?;
     let fail = |findings| Err(ConfigError::new(file, text, findings));
-    let (spans, tree) = match tree(text) {
-        Ok(read) => read,
+    let tree = match tree(text, T::BEGINS) {
+        Ok(tree) => tree,
         Err(finding) => return fail(vec![finding]),
     };
-    let checked = typed(tree).and_then(|config| match rules::check(&config) {
-        problems if problems.is_empty() => Ok(config),
+    let source = Source::new(file, text, T::BEGINS);
+    let checked = typed::<T>(tree).and_then(|document| match document.check() {
+        problems if problems.is_empty() => Ok(document),
         problems => Err(problems),
     });
-    checked.or_else(|problems| fail(problems.into_iter().map(|problem| locate(&spans, problem)).collect()))
+    match checked {
+        Ok(document) => Ok((document, source)),
+        Err(problems) => Err(source.refuse(problems)),
+    }
 }
 
 /// A configuration as YAML, every key written out.
@@ -77,7 +111,7 @@ pub(crate) fn inline_yaml(value: &serde_json::Value) -> String {
 }
 
 /// The bytes as text, or why they cannot be a configuration at all.
-fn text_of<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, ConfigError> {
+fn text_of<'a>(file: &str, bytes: &'a [u8], begins: &str) -> Result<&'a str, ConfigError> {
     let refuse = |text: &str, finding| Err(ConfigError::new(file, text, vec![finding]));
     if bytes.len() as u64 > MAX_FILE_BYTES {
         let message = format!("the file is larger than {} MiB", MAX_FILE_BYTES >> 20);
@@ -100,8 +134,7 @@ fn text_of<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, ConfigError> {
     }
     let blank = text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
     if blank {
-        let help = "a configuration starts with `version: 1`; `sluice reference` prints a whole one";
-        return refuse("", Finding::without_place("the file is empty").help(help));
+        return refuse("", Finding::without_place("the file is empty").help(begins));
     }
     Ok(text)
 }
@@ -127,11 +160,11 @@ fn unprintable(text: &str) -> Option<Finding> {
     })
 }
 
-/// The text as a tree, and where everything in it stands.
+/// The text as a tree.
 ///
 /// Places come from one parser and values from another: what they do not read alike is refused.
-fn tree(text: &str) -> Result<(Spans<'_>, Value), Finding> {
-    let spans = Spans::read(text)?;
+fn tree(text: &str, begins: &'static str) -> Result<Value, Finding> {
+    let spans = Spans::read(text, begins)?;
     let tree = serde_yaml::from_str(text).map_err(|error| {
         let place = error.location().map(|at| (at.line(), at.column())).unwrap_or_default();
         let what = error.to_string();
@@ -140,7 +173,7 @@ fn tree(text: &str) -> Result<(Spans<'_>, Value), Finding> {
         lines.not_yaml(lines.at(place.0, place.1), what.strip_suffix(&suffix).unwrap_or(&what))
     })?;
     match difference(spans.root(), &tree) {
-        None => Ok((spans, tree)),
+        None => Ok(tree),
         Some(node) => {
             let finding = Finding::at(spans.lines().node(node), "YAML that can be read in two ways");
             Err(finding.help("put it on one line, or into quotes"))
@@ -175,7 +208,7 @@ fn is_same(scalar: &Scalar, value: &Value) -> bool {
 }
 
 /// The tree as the types have it, or everything that does not fit them.
-fn typed(mut tree: Value) -> Result<Config, Vec<Problem>> {
+fn typed<T: DeserializeOwned>(mut tree: Value) -> Result<T, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut removed: Vec<Path> = Vec::new();
     for path in empty_values(&tree) {
@@ -183,8 +216,8 @@ fn typed(mut tree: Value) -> Result<Config, Vec<Problem>> {
         removed.extend(remove(&mut tree, &path));
     }
     while problems.len() < MAX_FINDINGS && removed.len() < 2 * MAX_FINDINGS {
-        let error = match serde_path_to_error::deserialize::<_, Config>(tree.clone()) {
-            Ok(config) if problems.is_empty() => return Ok(config),
+        let error = match serde_path_to_error::deserialize::<_, T>(tree.clone()) {
+            Ok(document) if problems.is_empty() => return Ok(document),
             Ok(_) => break,
             Err(error) => error,
         };
@@ -266,11 +299,4 @@ fn path_of(path: &serde_path_to_error::Path) -> Path {
         Segment::Enum { .. } | Segment::Unknown => None,
     };
     path.iter().filter_map(step).collect()
-}
-
-/// A problem at its place in the file; at the nearest key above it where it has none of its own.
-fn locate(spans: &Spans<'_>, problem: Problem) -> Finding {
-    let own = if problem.on_key { spans.key(&problem.path) } else { spans.value(&problem.path) };
-    let span = own.or_else(|| problem.path.ancestors().find_map(|path| spans.key(&path)));
-    Finding { span, message: problem.message, expected: problem.expected, help: problem.help }
 }

@@ -1,7 +1,7 @@
 //! The configuration: one YAML file, one schema.
 //!
 //! `schema` are the serde types, `values` their scalars, `load` turns text into a [`Config`], `explain` puts serde's
-//! messages in the reader's words, `nearest` guesses what was meant, `spans` remembers where each key stands, `followed` is what the kernel adds, `rules` say what a type cannot, `lower`
+//! messages in the reader's words, `nearest` guesses what was meant, `spans` remembers where each key stands, of a text that `source` keeps, `followed` is what the kernel adds, `rules` say what a type cannot, `lower`
 //! turns the types into the tracking crate's own, `error` shows what was found, and `reference` writes the reference
 //! file and the JSON schema from the same types.
 
@@ -15,16 +15,19 @@ mod path;
 mod reference;
 mod rules;
 mod schema;
+mod source;
 mod spans;
 mod values;
 
 pub use error::{ConfigError, Finding};
 pub use followed::{Followed, FollowedRoute, Rerouted};
 pub(crate) use load::inline_yaml;
-pub use load::{parse, read, to_yaml};
+pub use load::{Document, parse, parse_document, read, read_document, to_yaml};
 pub use lower::{lower, nat, quotas, reroute, resolved, settings};
+pub(crate) use nearest::nearest;
 pub use path::{Path, Problem, Step};
 pub use reference::{json_schema, reference_yaml};
 pub use rules::check;
 pub use schema::*;
+pub use source::Source;
 pub use values::*;

@@ -31,7 +31,7 @@ const SYNONYMS: [(&str, &str); 26] = [
 ];
 
 /// The candidate that was probably meant: the field's other name for it, or one a few letters away.
-pub(super) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let mut synonyms = SYNONYMS.iter().filter(|(theirs, _)| *theirs == word);
     if let Some((_, known)) = synonyms.find(|(_, ours)| candidates.contains(ours)) {
         return Some(known);

@@ -1,6 +1,7 @@
 //! Places in a configuration, and what is wrong at them.
 
 use std::fmt;
+use std::ops::Range;
 
 /// One step into a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +101,8 @@ pub struct Problem {
     pub path: Path,
     /// Whether the key is to be pointed at rather than its value.
     pub on_key: bool,
+    /// Which bytes of the value, a text, are to be pointed at, if not all.
+    pub within: Option<Range<u32>>,
     /// What is wrong.
     pub message: String,
     /// What was expected; completes "expected ...".
@@ -110,13 +113,20 @@ pub struct Problem {
 
 impl Problem {
     /// A problem with the value at this place.
-    pub(super) fn at(path: Path, message: String) -> Problem {
-        Problem { path, on_key: false, message, expected: None, help: None }
+    pub fn at(path: Path, message: String) -> Problem {
+        Problem { path, on_key: false, within: None, message, expected: None, help: None }
     }
 
     /// Points at the key.
-    pub(super) fn on_key(self) -> Problem {
+    #[must_use]
+    pub fn on_key(self) -> Problem {
         Problem { on_key: true, ..self }
+    }
+
+    /// Points at these bytes of the value.
+    #[must_use]
+    pub fn within(self, bytes: Range<usize>) -> Problem {
+        Problem { within: Some(bytes.start as u32..bytes.end as u32), ..self }
     }
 
     /// Says what was expected.
@@ -125,7 +135,8 @@ impl Problem {
     }
 
     /// Says how to mend it.
-    pub(super) fn help(self, help: Option<String>) -> Problem {
+    #[must_use]
+    pub fn help(self, help: Option<String>) -> Problem {
         Problem { help, ..self }
     }
 }

@@ -51,9 +51,9 @@ pub(super) struct Block {
 
 impl<'a> Spans<'a> {
     /// Reads the places. Errors are what is not YAML, and what YAML allows and a configuration does not: duplicate keys,
-    /// anchors, tags, several documents, nesting beyond measure.
-    pub(super) fn read(text: &'a str) -> Result<Spans<'a>, Finding> {
-        let mut reader = Reader { lines: Lines::new(text), open: Vec::new(), root: None };
+    /// anchors, tags, several documents, nesting beyond measure. Who has written something else is told how such a file `begins`.
+    pub(super) fn read(text: &'a str, begins: &'static str) -> Result<Spans<'a>, Finding> {
+        let mut reader = Reader { lines: Lines::new(text), begins, open: Vec::new(), root: None };
         let mut parser = Parser::new_from_str(text);
         loop {
             let (event, mark) = parser
@@ -67,7 +67,7 @@ impl<'a> Spans<'a> {
         let Reader { lines, root, .. } = reader;
         match root {
             Some(root) => Ok(Spans { lines, root }),
-            None => Err(no_sections(0)),
+            None => Err(no_sections(0, begins)),
         }
     }
 
@@ -98,6 +98,14 @@ impl<'a> Spans<'a> {
             (Some(key), _) => Some(self.lines.scalar(key)),
             (None, node) => Some(self.lines.node(node)),
         }
+    }
+
+    /// The place of some bytes of a text, where the text stands as it reads on one line.
+    pub(super) fn within(&self, path: &Path, bytes: Range<u32>) -> Option<Range<usize>> {
+        let (_, Node::Scalar(scalar)) = self.find(path)? else { return None };
+        let start = scalar.start + usize::from(!scalar.is_plain);
+        let stands = self.lines.text.get(start..)?.starts_with(&scalar.text);
+        stands.then_some(start + bytes.start as usize..start + bytes.end as usize)
     }
 
     /// The node at the end of a path, and the key that leads to it if the last step is one.
@@ -131,6 +139,7 @@ enum Inside {
 /// Turns events into nodes.
 struct Reader<'a> {
     lines: Lines<'a>,
+    begins: &'static str,
     open: Vec<Open>,
     root: Option<Node>,
 }
@@ -162,7 +171,7 @@ impl Reader<'_> {
                 let is_plain = style == TScalarStyle::Plain;
                 let scalar = Scalar { text, is_plain, start: self.lines.byte(&mark) };
                 match self.open.last_mut() {
-                    None => return Err(no_sections(scalar.start)),
+                    None => return Err(no_sections(scalar.start, self.begins)),
                     Some(Open { inside: Inside::Mapping(_, key @ None, seen), .. }) => {
                         if let Some(first) = seen.insert(scalar.text.clone(), mark.line()) {
                             return Err(self.lines.duplicate(&scalar, first));
@@ -185,7 +194,7 @@ impl Reader<'_> {
     fn begin(&mut self, start: Marker, inside: Inside) -> Result<(), Finding> {
         let at = self.lines.byte(&start);
         match self.open.last() {
-            None if matches!(inside, Inside::Sequence(_)) => Err(no_sections(at)),
+            None if matches!(inside, Inside::Sequence(_)) => Err(no_sections(at, self.begins)),
             Some(Open { inside: Inside::Mapping(_, None, _), .. }) => {
                 Err(Finding::at(at..at + 1, "a key must be a plain word"))
             }
@@ -245,9 +254,8 @@ fn too_deep(at: usize) -> Finding {
     Finding::at(at..at + 1, "nested too deeply")
 }
 
-fn no_sections(at: usize) -> Finding {
-    Finding::at(at..at + 1, "not a configuration: the file is not a mapping of sections")
-        .help("a configuration starts with `version: 1`")
+fn no_sections(at: usize, begins: &str) -> Finding {
+    Finding::at(at..at + 1, "the file is not a mapping of sections").help(begins)
 }
 
 /// The lines of a text, to turn line and column into a byte.

@@ -26,7 +26,8 @@ pub struct TcpFlags {
     pub negated: bool,
 }
 
-const FLAGS: [(&str, u8); 8] = [
+/// TCP's flags, with their bits in the header's byte 13.
+pub(crate) const FLAGS: [(&str, u8); 8] = [
     ("fin", 0x01),
     ("syn", 0x02),
     ("rst", 0x04),
@@ -148,6 +149,15 @@ impl IcmpType {
             IcmpType::Named(name) => ICMP_NAMES.iter().find(|row| row.0 == name)?.2,
             IcmpType::Number { kind, code } => Some((kind, code)),
         }
+    }
+
+    /// The name of a type and code, in the one family or the other: that of both, if they have one, else that of the type.
+    pub fn name_of(is_ipv6: bool, kind: u8, code: u8) -> Option<&'static str> {
+        let find = |code: Option<u8>| {
+            let is_it = |row: &&IcmpName| if is_ipv6 { row.2 } else { row.1 } == Some((kind, code));
+            ICMP_NAMES.iter().find(is_it).map(|row| row.0)
+        };
+        find(Some(code)).or_else(|| find(None))
     }
 
     /// Every name, for suggestions.

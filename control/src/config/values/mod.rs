@@ -16,6 +16,7 @@ pub use engine_url::EngineUrl;
 pub use helper::Helper;
 pub use host::Host;
 pub use list::List;
+pub(crate) use matches::FLAGS;
 pub use matches::{IcmpType, Mark, TcpFlags};
 pub(crate) use name::is_name;
 pub use nat::{AddressRange, Redirect, Yes};

@@ -227,6 +227,11 @@ impl Protocol {
     /// ICMP for IPv6.
     pub const ICMPV6: Protocol = Protocol(58);
 
+    /// Every name, for suggestions.
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+        PROTOCOLS.iter().map(|(name, _)| *name)
+    }
+
     /// Whether the protocol has ports that are known, so that a rule may match them. DCCP is tracked by its addresses.
     pub fn has_ports(self) -> bool {
         protocol::has_ports(self.0)

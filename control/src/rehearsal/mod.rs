@@ -1,0 +1,165 @@
+//! What would happen: a box without devices, whose clock its caller moves.
+//!
+//! The shard and the dispatcher are those that a worker runs, with one rule more: the first of the policy logs every packet, so that it is
+//! known what the rules saw of each. What comes in is frames; what comes of one is a [`Came`].
+
+mod conversations;
+mod names;
+mod outcome;
+mod outside;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluice_conntrack::dispatch::Dispatcher;
+use sluice_conntrack::facts::Facts;
+use sluice_conntrack::groups::{GroupSet, Role};
+use sluice_conntrack::ids::RuleId;
+use sluice_conntrack::listing::EntrySnapshot;
+use sluice_conntrack::policy::{Match, Rule, RuleAction};
+use sluice_conntrack::{Capacity, Configuration, DropReason, Instant, PortId, RuleCounters, Shard, Verdict};
+use sluice_memory::Pages;
+
+use crate::packet::{self, Content, Spoken};
+use conversations::Conversations;
+pub use names::{Named, Names};
+pub use outcome::{Outcome, Word, end};
+use outside::Outside;
+pub use outside::Sent;
+
+/// Room for entries, where the configuration allows more.
+const ENTRIES: u32 = 1 << 13;
+
+/// The key of index and NAT: always the same, so that runs repeat.
+const SEED: [u64; 4] = [1, 2, 3, 4];
+
+/// The rule that is in front of those of the configuration.
+const PROBE: RuleId = RuleId(0);
+
+/// A box, its table and its time.
+#[derive(Debug)]
+pub struct Rehearsal {
+    shard: Shard,
+    dispatcher: Dispatcher<(PortId, Vec<u8>)>,
+    now: Instant,
+    conversations: Conversations,
+}
+
+/// What has come of a packet.
+#[derive(Clone, Debug)]
+pub struct Came {
+    /// The frame that came in, or the first of them.
+    pub frame: Vec<u8>,
+    /// What was decided, the rule by its number in the configuration; of a datagram that came in fragments, with the last of them.
+    pub verdict: Verdict,
+    /// What the policy saw; `None` where it was not asked.
+    pub facts: Option<Facts>,
+    /// The rules of NAT, by number, that its connection was bound by with this packet.
+    pub bound: Bound,
+    /// What has left: the packet, its fragments, or what the box has answered.
+    pub sent: Vec<Sent>,
+    /// The entry that it belongs to, as it is now.
+    pub entry: Option<EntrySnapshot>,
+}
+
+/// By which rules a connection was bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bound {
+    /// The one that its destination was.
+    pub destination: Option<usize>,
+    /// The one that its source was, or would have been had it had a port left.
+    pub source: Option<usize>,
+}
+
+impl Rehearsal {
+    /// A box with this configuration, an empty table, and the time `now`, which has long been active for all of its groups.
+    ///
+    /// # Errors
+    /// The host has no memory for it.
+    pub fn new(configuration: &Configuration, now: Instant) -> std::io::Result<Self> {
+        let mut configuration = configuration.clone();
+        let probe = Rule { name: None, matches: Match::default(), action: RuleAction::Log };
+        configuration.policy.rules.insert(usize::from(PROBE.0), probe);
+        configuration.groups.takeover.resets = Duration::ZERO;
+        let mut groups = configuration.groups.all();
+        let entries = configuration.settings.max_entries.min(ENTRIES);
+        let capacity = Capacity { entries, seed: SEED, pages: Pages::Ordinary };
+        let mut shard = Shard::new(capacity, Arc::new(configuration), now)?;
+        while let Some(group) = groups.first() {
+            shard.set_role(group, Role::Active);
+            groups = groups.without(GroupSet::of(group));
+        }
+        let dispatcher = Dispatcher::new(&shard);
+        Ok(Self { shard, dispatcher, now, conversations: Conversations::default() })
+    }
+
+    /// Lets time pass: what expires meanwhile ends.
+    pub fn wait(&mut self, time: Duration) {
+        self.now = self.now.after(time);
+        while !self.shard.expire(self.now, u32::MAX) {}
+        let mut outside = Outside::default();
+        while !self.dispatcher.expire(self.now, &mut self.shard, &mut outside, u32::MAX) {}
+    }
+
+    /// What comes of a packet in words. Numbers of TCP that were not given are those that its sender would have.
+    pub fn say(&mut self, ingress: PortId, spoken: &Spoken) -> Came {
+        match &spoken.content {
+            Content::Frame(frame) => self.send(ingress, vec![frame.clone()]),
+            Content::Packet(packet) => {
+                let frame = packet::frame(packet, self.conversations.numbers(packet));
+                let came = self.send(ingress, packet::fragments(frame, spoken.fragment));
+                self.conversations.note(packet, &came.sent);
+                came
+            }
+        }
+    }
+
+    /// What comes of a frame, or of a datagram's fragments, that come in by a port.
+    pub fn send(&mut self, ingress: PortId, frames: Vec<Vec<u8>>) -> Came {
+        let before = self.shard.rule_counters().clone();
+        let frame = frames.first().cloned().unwrap_or_default();
+        let mut frames: Vec<_> = frames.into_iter().map(|frame| (ingress, frame)).collect();
+        let mut verdicts = vec![Verdict::dropped(DropReason::Truncated); frames.len()];
+        self.shard.process(self.now, &mut frames, &mut verdicts);
+        let mut outside = Outside::default();
+        let packets = frames.into_iter().zip(&mut verdicts);
+        self.dispatcher.apply_burst(self.now, &mut self.shard, &mut outside, packets);
+        let facts = self.take_probe();
+        let mut verdict = verdicts.pop().unwrap_or(Verdict::dropped(DropReason::Truncated));
+        let entry = verdict.entry.and_then(|wanted| {
+            let mut found = None;
+            let mut next = Some(0);
+            while let Some(cursor) = next {
+                next = self.shard.list(cursor, u32::MAX, |id, entry| {
+                    found = if id == wanted { Some(entry) } else { found };
+                });
+            }
+            found
+        });
+        let probe = PROBE.0 + 1;
+        verdict.rule = verdict.rule.map(|RuleId(number)| RuleId(number.saturating_sub(probe)));
+        let bound = bound(&before, self.shard.rule_counters());
+        Came { frame, verdict, facts, bound, sent: outside.sent, entry }
+    }
+
+    /// Entries in the table.
+    pub fn entries(&self) -> u32 {
+        self.shard.len()
+    }
+
+    /// What the rule in front of all others has logged.
+    fn take_probe(&mut self) -> Option<Facts> {
+        let mut facts = None;
+        while let Some(record) = self.shard.log().pop() {
+            facts = facts.or_else(|| (record.rule == PROBE).then_some(record.facts));
+        }
+        facts
+    }
+}
+
+/// Which rules have bound a connection, or have had no port for it, since then.
+fn bound(before: &RuleCounters, now: &RuleCounters) -> Bound {
+    let destination = before.destination.iter().zip(&now.destination).position(|(was, is)| was != is);
+    let source = before.source.iter().zip(&now.source).position(|(was, is)| was != is);
+    Bound { destination, source }
+}
