@@ -69,7 +69,8 @@ const METRICS: &[(&str, &str)] = &[
     ("sluice_mempool_available", "Free mbufs of the mempools."),
     ("sluice_mempool_size", "Size of the mempools in mbufs."),
     ("sluice_ha_role", "Whether the box is active for a group (1) or on standby (0)."),
-    ("sluice_ha_takeovers_total", "Times that the box was promoted for a group."),
+    ("sluice_ha_takeovers_total", "Times that the box became active for a group."),
+    ("sluice_ha_depositions_total", "Times that it stepped back because another box was active by a higher term."),
     ("sluice_ha_engine_up", "Whether the box's own Redis takes what the box tells."),
     ("sluice_ha_term", "The term that the box tells by: higher each time that its stream begins anew."),
     ("sluice_ha_records_sent_total", "Records of connections written for peers."),
@@ -220,10 +221,11 @@ pub fn pool_failures(name: &str, reason: DropReason, connections: u64) {
 }
 
 /// The box is active for a group or not, and has become so that often.
-pub fn group(name: &str, is_active: bool, takeovers: u64) {
+pub fn group(name: &str, is_active: bool, takeovers: u64, depositions: u64) {
     let label = || vec![Label::new("group", name.to_owned())];
     gauge!("sluice_ha_role", label()).set(u32::from(is_active));
     counter!("sluice_ha_takeovers_total", label()).absolute(takeovers);
+    counter!("sluice_ha_depositions_total", label()).absolute(depositions);
 }
 
 /// Publishes a sample.

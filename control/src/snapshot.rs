@@ -69,7 +69,7 @@ impl<W: Write> Writer<W> {
     }
 
     fn write_entry(&mut self, kind: EntryKind) -> io::Result<()> {
-        let header = Header { term: 1, sequence: self.sequence, sent_ns: now_ns(), kind };
+        let header = Header { term: 1, sequence: self.sequence, sent_ns: now_ns(), kind, role: None };
         self.sequence += 1;
         self.bytes.clear();
         replica::encode(&header, &self.records, &mut self.bytes);

@@ -113,7 +113,7 @@ fn main() -> anyhow::Result<()> {
             export_ns.push(each_ns(begin, records.len()));
             ensure!(records.len() == options.connections as usize, "{} were told of", records.len());
 
-            let header = Header { term: 1, sequence: 1, sent_ns: 1, kind: EntryKind::Inline };
+            let header = Header { term: 1, sequence: 1, sent_ns: 1, kind: EntryKind::Inline, role: None };
             let mut stream = Vec::with_capacity(records.len() * 65);
             let begin = Clock::now();
             records.chunks(RECORDS).for_each(|records| encode(&header, records, &mut stream));

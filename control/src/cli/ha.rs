@@ -14,7 +14,7 @@ Examples:
   sluice ha status              this box, its groups, its Redis and its peers
   sluice ha status --json       the same for programs
   sluice ha promote g1          be active for a group; keepalived's notify script says so
-  sluice ha demote g1           stand by for it
+  sluice ha demote g1           hand over to the other box and stand by
   sluice conntrack -L --standby the connections of the peer that this box stands by for
 
 A peer is `synced` when this box knows all that the peer has told. `lag` is how old
@@ -26,8 +26,13 @@ ARP and unsolicited neighbour advertisements, three times 100 ms apart. A box on
 standby forwards and answers nothing of the group: `sluice drops` counts that as
 `standby`.
 
+A box that hears another one that is active is not promoted: it waits, and becomes
+active when the other is not heard as such any more. Of two that are active, as
+behind a cut link, the one steps back that became so first. A box that is demoted
+tells the other what is left to be told, with which that one becomes active.
+
 Exit status: 0 if the box is so now (or was before), 1 if it is not, and why is
-said; then nothing was changed.")]
+said.")]
 pub struct HaArgs {
     /// What to do
     #[command(subcommand)]
@@ -51,7 +56,7 @@ struct Change {
     /// The group's name
     group: String,
 
-    /// Whatever speaks against it
+    /// Though another box is active, or none stands by
     #[arg(long)]
     force: bool,
 

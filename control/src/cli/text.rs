@@ -82,8 +82,11 @@ fn peer_text(peer: &PeerStatus) -> String {
     let mut text = format!("peer {} {} {state}: lag {lag}, term {}\n", peer.name, peer.url, peer.term);
     let _ = writeln!(
         text,
-        "  {} records installed, {} gaps, {} bulks",
-        peer.records_installed, peer.gaps, peer.bulks
+        "  {}{} records installed, {} gaps, {} bulks",
+        peer.role.map_or_else(String::new, |role| format!("{} for the first group; ", role.name())),
+        peer.records_installed,
+        peer.gaps,
+        peer.bulks
     );
     for failures in peer.failures.iter().filter(|failures| failures.count > 0) {
         let _ = writeln!(text, "  not installed: {:<16} {:>12}", failures.reason, failures.count);

@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 use super::RunError;
 use super::candidate::Candidate;
-use super::ha::{self, Cluster, Ends};
+use super::ha::{self, Cluster, Ends, Wake};
 use super::host::HostPort;
 use super::named_port::{NamedPort, PortKind};
 use super::snapshot;
@@ -87,10 +87,10 @@ impl Dataplane {
         Ok(Dataplane { workers, ports, mempools, capacity, ends })
     }
 
-    /// Joins the cluster, if the box is of one.
-    pub fn start_cluster(&mut self, config: &Config) -> Result<Option<Cluster>, RunError> {
+    /// Joins the cluster, if the box is of one. `wake` is called when a peer has become something else.
+    pub fn start_cluster(&mut self, config: &Config, wake: Wake) -> Result<Option<Cluster>, RunError> {
         let ends = std::mem::take(&mut self.ends);
-        config.ha.as_ref().map(|ha| Cluster::start(ha, ends)).transpose()
+        config.ha.as_ref().map(|ha| Cluster::start(ha, ends, wake)).transpose()
     }
 
     /// The ports, by number.

@@ -1,7 +1,12 @@
 //! The groups from the control thread's side: what the box is for each, and who may change that.
 //!
 //! A box that is started anew takes nothing that another one may have: where one stands by, each begins on standby, and whoever decides
-//! between them, as keepalived does, promotes one.
+//! between them, as keepalived does, promotes one. What the other box says of itself is [heeded](Groups::heed_peer): a box does not become
+//! active while it hears another one that is, and of two that are active one steps back ([`super::ha::Fencing`]).
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use sluice_conntrack::Configuration;
 use sluice_conntrack::groups::Role;
@@ -9,6 +14,7 @@ use sluice_conntrack::ids::GroupId;
 use sluice_engine::command::RoleChange;
 use tracing::{error, info, warn};
 
+use super::ha::Fencing;
 use super::workers::Workers;
 use crate::config::{Config, Group};
 use crate::metrics;
@@ -17,21 +23,101 @@ use crate::socket::protocol::{GroupState, GroupStatus, Response};
 /// Addresses of a group that are announced, at most: a few seconds' worth of frames.
 const MAX_ANNOUNCED: usize = 4096;
 
+/// How often is looked whether another box is still heard, where this one is to take its place.
+pub const PAUSE: Duration = Duration::from_millis(5);
+
+/// How long a box that is stopped waits for its peer to have been told all.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
+/// Has all workers change what the box is for a group, or none.
+pub type Change<'a> = &'a mut dyn FnMut(GroupId, Role) -> Result<(), String>;
+
 /// What the box is for a group.
 struct State {
     id: GroupId,
     group: Group,
     role: Role,
+    /// Whether the box was promoted last, and not demoted.
+    is_promoted: bool,
+    /// What its peer and this box tell each other of it: of the first group.
+    fencing: Option<Arc<Fencing>>,
     takeovers: u64,
+    depositions: u64,
 }
 
 impl State {
     fn shown(&self) -> GroupState {
         match self.role {
+            Role::Standby if self.is_promoted => GroupState::Waiting,
             Role::Standby => GroupState::Standby,
             Role::Active if self.group.standby.is_none() => GroupState::Standalone,
             Role::Active => GroupState::Active,
         }
+    }
+
+    /// Whether another box was heard just now that is active.
+    fn is_taken(&self, now: Instant) -> bool {
+        self.fencing.as_ref().is_some_and(|fencing| fencing.lock().is_taken(now))
+    }
+
+    fn set_role(&mut self, role: Role, change: Change<'_>) -> Result<(), String> {
+        change(self.id, role)?;
+        self.role = role;
+        match role {
+            Role::Active => info!("group {}: this box is active", self.group.name),
+            Role::Standby => warn!("group {}: this box is on standby", self.group.name),
+        }
+        Ok(())
+    }
+
+    /// The box becomes active.
+    fn take(&mut self, change: Change<'_>) -> Result<(), String> {
+        if let Some(fencing) = &self.fencing {
+            fencing.lock().take();
+        }
+        let done = self.set_role(Role::Active, change);
+        if let (Err(_), Some(fencing)) = (&done, &self.fencing) {
+            fencing.lock().stand_by();
+        }
+        done
+    }
+
+    /// The box is on standby from now on: its workers first, then the peer hears of it, at once or behind all that is yet to be told.
+    fn leave(&mut self, hands_over: bool, change: Change<'_>) -> Result<(), String> {
+        if let Some(fencing) = &self.fencing {
+            fencing.lock().leave();
+        }
+        let done = self.set_role(Role::Standby, change);
+        if let Some(fencing) = &self.fencing {
+            let mut fence = fencing.lock();
+            match done {
+                Ok(()) if hands_over => fence.hand_over(),
+                Ok(()) => fence.stand_by(),
+                Err(_) => fence.stay(),
+            }
+        }
+        done
+    }
+
+    /// Steps back, or becomes active, by what the peer says.
+    fn heed_peer(&mut self, now: Instant, change: Change<'_>) -> Result<(), String> {
+        let Some(fencing) = &self.fencing else { return Ok(()) };
+        let mut fence = fencing.lock();
+        let (is_deposed, is_offered, is_alone) = (fence.is_deposed(), fence.is_offered(), fence.take_alone());
+        let is_free = !fence.is_taken(now);
+        drop(fence);
+        if is_deposed {
+            warn!("group {}: another box is active by a higher term", self.group.name);
+            self.leave(false, change)?;
+            self.depositions += 1;
+        } else if self.role == Role::Standby && (is_offered || self.is_promoted && is_free) {
+            self.take(change)?;
+            (self.is_promoted, self.takeovers) = (true, self.takeovers + 1);
+        } else if is_alone {
+            // Neighbours may have heard the other one last.
+            change(self.id, Role::Active)?;
+        }
+        Ok(())
     }
 }
 
@@ -40,26 +126,34 @@ pub struct Groups(Vec<State>);
 
 impl Groups {
     /// Those of a configuration, for each of which the box is active from now on if no other one stands by.
-    pub fn start(config: &Config, configuration: &Configuration, workers: &mut Workers) -> Groups {
+    pub fn start(config: &Config, fencing: Option<Arc<Fencing>>, change: Change<'_>) -> Groups {
         let groups = config.ha.iter().flat_map(|ha| &ha.groups).cloned();
-        let state = |(id, group)| State { id, group, role: Role::Standby, takeovers: 0 };
+        let state = |(id, group)| State {
+            id,
+            group,
+            role: Role::Standby,
+            is_promoted: false,
+            fencing: fencing.clone().filter(|_| id == GroupId(0)),
+            takeovers: 0,
+            depositions: 0,
+        };
         let mut groups = Groups((0..).map(GroupId).zip(groups).map(state).collect());
         for state in groups.0.iter_mut().filter(|state| state.group.standby.is_none()) {
-            if let Err(why) = set_role(state, Role::Active, configuration, workers) {
+            if let Err(why) = state.take(change) {
                 error!("group {}: it cannot be active: {why}", state.group.name);
             }
         }
         groups
     }
 
-    /// Makes the box active for a group, or has it stand by.
+    /// Makes the box active for a group, as soon as no other one is, or has it stand by.
     pub fn change(
         &mut self,
         name: &str,
         role: Role,
         is_forced: bool,
-        configuration: &Configuration,
-        workers: &mut Workers,
+        now: Instant,
+        change: Change<'_>,
     ) -> Result<Response, String> {
         let names: Vec<&str> = self.0.iter().map(|state| state.group.name.as_str()).collect();
         let unknown = match names.as_slice() {
@@ -70,11 +164,49 @@ impl Groups {
         if role == Role::Standby && state.group.standby.is_none() && !is_forced {
             return Err(format!("no other box stands by for group `{name}`: --force leaves it to nobody"));
         }
+        if role == Role::Active && state.role != role && !is_forced && state.is_taken(now) {
+            state.is_promoted = true;
+            return Err(format!(
+                "another box says that it is active for group `{name}`: this one waits until it is not; --force does not wait"
+            ));
+        }
         if state.role != role {
-            set_role(state, role, configuration, workers)?;
+            match role {
+                Role::Active => state.take(change)?,
+                Role::Standby => state.leave(true, change)?,
+            }
             state.takeovers += u64::from(role == Role::Active);
         }
+        state.is_promoted = role == Role::Active;
         Ok(Response::Groups { groups: self.status() })
+    }
+
+    /// Whether the box is to take the place of another one that is active yet.
+    pub fn is_waiting(&self) -> bool {
+        self.0.iter().any(|state| state.shown() == GroupState::Waiting)
+    }
+
+    /// Does what follows from what another box says of itself.
+    pub fn heed_peer(&mut self, now: Instant, change: Change<'_>) {
+        for state in &mut self.0 {
+            if let Err(why) = state.heed_peer(now, change) {
+                error!("group {}: it stays as it is: {why}", state.group.name);
+            }
+        }
+    }
+
+    /// Leaves to another box that is heard what this one is active for: it goes on with all connections while this one is not there.
+    pub fn hand_over(&mut self, change: Change<'_>) {
+        for state in self.0.iter_mut().filter(|state| state.role == Role::Active) {
+            let Some(fencing) = state.fencing.clone() else { continue };
+            if !fencing.lock().hears(Instant::now()) || state.leave(true, change).is_err() {
+                continue;
+            }
+            let since = Instant::now();
+            while fencing.lock().is_handing_over() && since.elapsed() < LAST_WORDS {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
     }
 
     /// What the box is for each.
@@ -85,6 +217,7 @@ impl Groups {
             prefer: state.group.prefer.clone(),
             standby: state.group.standby.clone(),
             takeovers: state.takeovers,
+            depositions: state.depositions,
         };
         self.0.iter().map(status).collect()
     }
@@ -92,28 +225,26 @@ impl Groups {
     /// Publishes that.
     pub fn publish(&self) {
         for state in &self.0 {
-            metrics::group(&state.group.name, state.role == Role::Active, state.takeovers);
+            let is_active = state.role == Role::Active;
+            metrics::group(&state.group.name, is_active, state.takeovers, state.depositions);
         }
     }
 }
 
-/// All workers change it, or none does.
-fn set_role(
-    state: &mut State,
-    role: Role,
-    configuration: &Configuration,
-    workers: &mut Workers,
-) -> Result<(), String> {
-    let announced = match role {
-        Role::Active => configuration.announced(state.id, MAX_ANNOUNCED),
-        Role::Standby => Vec::new(),
-    };
-    let change = || RoleChange { group: state.id, role, announced: announced.clone() };
-    workers.change_role(change).map_err(|why| why.to_string())?;
-    state.role = role;
-    match role {
-        Role::Active => info!("group {}: this box is active", state.group.name),
-        Role::Standby => warn!("group {}: this box is on standby", state.group.name),
+/// Changes roles on all workers of the packet path.
+pub fn on_workers<'a>(
+    configuration: &'a Configuration,
+    workers: &'a mut Workers,
+) -> impl FnMut(GroupId, Role) -> Result<(), String> + 'a {
+    move |group, role| {
+        let announced = match role {
+            Role::Active => configuration.announced(group, MAX_ANNOUNCED),
+            Role::Standby => Vec::new(),
+        };
+        let change = || RoleChange { group, role, announced: announced.clone() };
+        workers.change_role(change).map_err(|why| why.to_string())
     }
-    Ok(())
 }
+
+#[cfg(test)]
+mod tests;

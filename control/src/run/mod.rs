@@ -75,6 +75,8 @@ enum Event {
     Done(Work),
     /// What a network stack has that is [followed](follow), by its number.
     Followed(usize, Arc<Followed>),
+    /// Another box has become something else than it was.
+    Peer,
 }
 
 /// Events that wait for the control thread. More clients than this wait for room.
@@ -176,7 +178,10 @@ impl Run {
         info!("control socket {}, metrics http://{metrics}/metrics", config.control.socket.display());
         let reload = startup.reload;
         let rerouting = Rerouting::start(&candidate.config, dataplane.ports(), events.clone())?;
-        let cluster = dataplane.start_cluster(&candidate.config)?;
+        let told = events.clone();
+        // Where so many events wait, the control thread is awake.
+        let wake = Box::new(move || drop(told.try_send(Event::Peer)));
+        let cluster = dataplane.start_cluster(&candidate.config, wake)?;
         let mut daemon =
             Daemon::new(self.config.clone(), candidate, last_good, dataplane, cluster, rerouting, events);
         service::ready();

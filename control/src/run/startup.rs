@@ -64,7 +64,7 @@ impl<'a> Startup<'a> {
                 let _ = call.reply.send(Response::Error { message });
             }
             // Nothing is followed yet.
-            Event::Done(_) | Event::Followed(..) => {}
+            Event::Done(_) | Event::Followed(..) | Event::Peer => {}
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What is said of groups on the control socket.
 
 use serde::{Deserialize, Serialize};
+use sluice_conntrack::groups::Role;
 
 /// What a box is for a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -8,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub enum GroupState {
     /// Another box answers for it, or is to.
     Standby,
+    /// The same, as long as that one is heard to be active: this box was promoted and takes its place then.
+    Waiting,
     /// This box does.
     Active,
     /// This box does, and no other stands by.
@@ -19,8 +22,18 @@ impl GroupState {
     pub fn name(self) -> &'static str {
         match self {
             GroupState::Standby => "standby",
+            GroupState::Waiting => "waiting",
             GroupState::Active => "active",
             GroupState::Standalone => "standalone",
+        }
+    }
+}
+
+impl From<Role> for GroupState {
+    fn from(role: Role) -> GroupState {
+        match role {
+            Role::Standby => GroupState::Standby,
+            Role::Active => GroupState::Active,
         }
     }
 }
@@ -38,6 +51,8 @@ pub struct GroupStatus {
     /// The box that takes its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standby: Option<String>,
-    /// How often this box was promoted.
+    /// How often this box became active.
     pub takeovers: u64,
+    /// How often it stepped back because another one was active by a higher term.
+    pub depositions: u64,
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::groups::GroupStatus;
+use super::groups::{GroupState, GroupStatus};
 
 /// A box of a cluster at a glance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,9 @@ pub struct PeerStatus {
     pub up: bool,
     /// Whether all is known that it has told.
     pub synced: bool,
+    /// What it is for the first group; left out where it has not said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<GroupState>,
     /// The term of the last stream entry that was read.
     pub term: u32,
     /// Its number.

@@ -11,15 +11,15 @@ use crate::redis::Redis;
 const MACS: [&str; 2] = ["02:00:00:00:0a:01", "02:00:00:00:0b:01"];
 
 /// Client, both boxes, each with a redis-server, and server, and the switches between them.
-struct Pair {
-    daemons: [BoxUnderTest; 2],
-    _redis: [Redis; 2],
-    spaces: Spaces<5>,
+pub struct Pair {
+    pub daemons: [BoxUnderTest; 2],
+    pub redis: [Redis; 2],
+    pub spaces: Spaces<5>,
 }
 
 impl Pair {
     /// Boxes `a` and `b`, which both are on standby. `None` where there are no namespaces.
-    fn start(test: &str) -> Option<Pair> {
+    pub fn start(test: &str) -> Option<Pair> {
         let spaces = Spaces::new(test, ["client", "a", "b", "server", "switch"])?;
         let [client, a, b, server, switch] = spaces.namespaces();
         for (bridge, host, address, gateway) in [
@@ -47,23 +47,23 @@ impl Pair {
             BoxUnderTest::start_inside(at, &config(name, &redis))
         };
         let daemons = [("a", a, 1), ("b", b, 2)].map(start);
-        Some(Pair { daemons, _redis: redis, spaces })
+        Some(Pair { daemons, redis, spaces })
     }
 
     /// What a box is for the group.
-    fn is(&self, daemon: usize, state: &str) -> bool {
+    pub fn is(&self, daemon: usize, state: &str) -> bool {
         let said = self.daemons[daemon].ask("ha status");
         text(&said.stdout).contains(&format!("group g1 {state}:"))
     }
 
     /// Waits until a box that stands by knows so many connections of the other one.
-    fn knows(&self, daemon: usize, count: usize) {
+    pub fn knows(&self, daemon: usize, count: usize) {
         let known = || self.daemons[daemon].tell("conntrack -C -p tcp --standby");
         wait_for("the standby to know the connections", || known() == format!("{count}\n"));
     }
 
     /// Waits until the client has this box as its router.
-    fn leads_to(&self, daemon: usize) {
+    pub fn leads_to(&self, daemon: usize) {
         let [client, ..] = self.spaces.namespaces();
         let neighbour = || client.tell("ip", "neighbour show 10.0.0.1");
         wait_for("gratuitous ARP", || neighbour().contains(MACS[daemon]));
@@ -117,7 +117,7 @@ ha:
     )
 }
 
-fn pings(from: Namespace<'_>, to: &str) -> bool {
+pub fn pings(from: Namespace<'_>, to: &str) -> bool {
     from.run("ping", &format!("-n -c 1 -W 1 {to}")).status.success()
 }
 
@@ -139,8 +139,12 @@ fn traffic_follows_the_box_that_is_promoted() {
     streams.go_on();
     pair.knows(1, 3);
 
+    let refused = b.ask("ha promote g1");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("another box says that it is active for group `g1`"));
+    assert!(pair.is(0, "active") && pair.is(1, "waiting"));
     assert!(a.tell("ha demote g1").contains("group g1 standby"));
-    assert!(b.tell("ha promote g1").contains("group g1 active"));
+    wait_for("the other box to take over", || pair.is(1, "active"));
     pair.leads_to(1);
     streams.go_on();
     let metrics = |at: usize| pair.daemons[at].metrics_in(pair.spaces.namespaces()[at + 1]);
@@ -161,7 +165,7 @@ fn traffic_follows_the_box_that_is_promoted() {
 }
 
 /// A keepalived that decides about the group, by what a box says of itself.
-fn keepalived(daemon: &BoxUnderTest, at: Namespace<'_>, priority: u8) -> Host {
+pub fn keepalived(daemon: &BoxUnderTest, at: Namespace<'_>, priority: u8) -> Host {
     let path = |end: &str| daemon.path(end).display().to_string();
     let program = sluice().get_program().to_string_lossy().into_owned();
     let script = |name: &str, text: &str| {

@@ -27,5 +27,6 @@ mod redis;
 mod reload;
 mod routed;
 mod site;
+mod split;
 mod translated;
 mod vlans;

@@ -39,6 +39,12 @@ impl Redis {
         self.server = None;
     }
 
+    /// Sends it a signal, as STOP, after which it answers nobody, and CONT.
+    pub fn signal(&self, name: &str) {
+        let pid = self.server.as_ref().unwrap().0.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    }
+
     /// What it answers to a command.
     pub fn ask(&self, arguments: &[&str]) -> String {
         let output = Command::new("redis-cli").arg("-s").arg(self.socket()).args(arguments).output().unwrap();

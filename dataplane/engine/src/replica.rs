@@ -24,6 +24,17 @@ pub enum Told {
     Record(Record),
     /// The whole table was told of that was asked for by this number.
     EndOfTable(u32),
+    /// All was told that had happened when it was asked for by this number.
+    EndOfRest(u32),
+}
+
+/// What a worker is asked to tell besides what happens. The answer bears the number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// The whole table; [`Told::EndOfTable`] comes behind the last connection. A table that was asked for before comes to no end then.
+    Table(u32),
+    /// That all is told; [`Told::EndOfRest`].
+    Rest(u32),
 }
 
 /// What a worker is told to do.
@@ -55,18 +66,20 @@ pub enum Returned {
 #[derive(Debug)]
 pub struct Replica {
     told: Producer<Told>,
-    tables: Consumer<u32>,
+    asked: Consumer<Ask>,
     orders: Consumer<Order>,
     returned: Producer<Returned>,
     /// The table that is being told: by which number it was asked for, and the slot to go on from.
     table: Option<(u32, u32)>,
+    /// By which number it was asked to say that all is told.
+    rest: Option<u32>,
 }
 
 /// What a worker tells, where it comes out.
 #[derive(Debug)]
 pub struct Outgoing {
     told: Consumer<Told>,
-    tables: Producer<u32>,
+    asked: Producer<Ask>,
 }
 
 /// What a worker is told, where it goes in.
@@ -79,12 +92,12 @@ pub struct Incoming {
 /// The rings of a worker.
 pub fn rings() -> (Replica, Outgoing, Incoming) {
     let (told, outgoing) = RingBuffer::new(WAITING);
-    let (ask, tables) = RingBuffer::new(1);
+    let (ask, asked) = RingBuffer::new(1);
     let (give, orders) = RingBuffer::new(WAITING);
     let (returned, back) = RingBuffer::new(WAITING);
     (
-        Replica { told, tables, orders, returned, table: None },
-        Outgoing { told: outgoing, tables: ask },
+        Replica { told, asked, orders, returned, table: None, rest: None },
+        Outgoing { told: outgoing, asked: ask },
         Incoming { orders: give, returned: back },
     )
 }
@@ -93,6 +106,11 @@ impl Replica {
     /// One round: tells what has happened and a page of the table, if that is asked for, and does what it is told. Says whether it has
     /// done any of that: other shards may be to hear of it.
     pub fn exchange(&mut self, shard: &mut Shard) -> bool {
+        match self.asked.pop() {
+            Ok(Ask::Table(number)) => self.table = Some((number, 0)),
+            Ok(Ask::Rest(number)) => self.rest = Some(number),
+            Err(_) => {}
+        }
         self.tell(shard);
         self.tell_table(shard);
         self.obey(shard)
@@ -103,15 +121,17 @@ impl Replica {
             if self.told.is_full() {
                 return;
             }
-            let Some(record) = shard.export() else { return };
+            let Some(record) = shard.export() else {
+                if let Some(number) = self.rest.take() {
+                    self.push(Told::EndOfRest(number));
+                }
+                return;
+            };
             self.push(Told::Record(record));
         }
     }
 
     fn tell_table(&mut self, shard: &mut Shard) {
-        if let Ok(number) = self.tables.pop() {
-            self.table = Some((number, 0));
-        }
         // A page, and what says that it was the last.
         let Some((number, cursor)) = self.table.filter(|_| self.told.slots() > PAGE) else { return };
         let mut page = arrayvec::ArrayVec::<_, PAGE>::new();
@@ -171,10 +191,9 @@ impl Outgoing {
         self.told.pop().ok()
     }
 
-    /// Has it tell of the whole table; [`Told::EndOfTable`] comes with this number behind the last connection. What was asked for before
-    /// comes to no end then. False where an earlier wish was not heard yet.
-    pub fn ask_for_table(&mut self, number: u32) -> bool {
-        self.tables.push(number).is_ok()
+    /// Asks it for something. False where it has not heard yet what it was asked for before.
+    pub fn ask(&mut self, ask: Ask) -> bool {
+        self.asked.push(ask).is_ok()
     }
 }
 
@@ -266,17 +285,32 @@ mod tests {
             heard
         };
         hear(&mut replica, &mut shard, &mut outgoing);
-        assert!(outgoing.ask_for_table(7));
-        assert!(!outgoing.ask_for_table(8), "one at a time");
+        assert!(outgoing.ask(Ask::Table(7)));
+        assert!(!outgoing.ask(Ask::Table(8)), "one at a time");
         let heard = hear(&mut replica, &mut shard, &mut outgoing);
         assert_eq!((heard.len(), heard.last()), (5001, Some(&Told::EndOfTable(7))));
         // One that is asked for meanwhile begins anew, and the first comes to no end.
-        assert!(outgoing.ask_for_table(8));
+        assert!(outgoing.ask(Ask::Table(8)));
         replica.exchange(&mut shard);
-        assert!(outgoing.ask_for_table(9));
+        assert!(outgoing.ask(Ask::Table(9)));
         let heard = hear(&mut replica, &mut shard, &mut outgoing);
         let ends: Vec<_> = heard.iter().filter(|told| matches!(told, Told::EndOfTable(_))).collect();
         assert_eq!((heard.len(), ends), (5001 + PAGE, vec![&Told::EndOfTable(9)]));
+    }
+
+    #[test]
+    fn who_asks_hears_when_all_is_told() {
+        let mut shard = full(5000);
+        let (mut replica, mut outgoing, _incoming) = rings();
+        assert!(outgoing.ask(Ask::Rest(3)));
+        let mut heard = vec![];
+        while heard.last() != Some(&Told::EndOfRest(3)) {
+            replica.exchange(&mut shard);
+            heard.extend(std::iter::from_fn(|| outgoing.receive()));
+        }
+        assert_eq!(heard.len(), 5001, "behind all that had happened");
+        rounds(&mut replica, &mut shard, 10);
+        assert_eq!(outgoing.receive(), None, "once");
     }
 
     #[test]
@@ -293,7 +327,7 @@ mod tests {
                 origin: Origin::Peer(group),
                 is_delegated: false,
             }),
-            Told::EndOfTable(_) => panic!("nobody has asked"),
+            Told::EndOfTable(_) | Told::EndOfRest(_) => panic!("nobody has asked"),
         };
         let first = records.iter().map(install);
         let again = records[..40].iter().map(install);

@@ -142,7 +142,7 @@ impl Middlebox {
 
     /// What the box tells of its connections is read as it was written.
     fn tell(&mut self) {
-        let header = Header { term: 1, sequence: 1, sent_ns: 1, kind: EntryKind::Inline };
+        let header = Header { term: 1, sequence: 1, sent_ns: 1, kind: EntryKind::Inline, role: None };
         for shard in &mut self.shards {
             let told: Vec<Record> = std::iter::from_fn(|| shard.export()).collect();
             let mut entry = Vec::new();

@@ -1,10 +1,13 @@
 //! What clients ask, one by one, and what they are answered.
 
+use std::time::Instant;
+
 use sluice_conntrack::State;
 use sluice_conntrack::groups::Role;
 use sluice_engine::command::Unanswered;
 use sluice_engine::report::Stats;
 
+use super::super::groups::on_workers;
 use super::super::lines::Lines;
 use super::super::totals::{counted, drops, shard_counters, total};
 use super::super::{entries, listings, ports, routes, rules, timeouts};
@@ -63,7 +66,8 @@ impl Daemon {
             Request::HaStatus => self.ha_status(),
             Request::ChangeRole { group, active, force } => {
                 let role = if active { Role::Active } else { Role::Standby };
-                let changed = self.groups.change(&group, role, force, &self.configuration, workers);
+                let change = &mut on_workers(&self.configuration, workers);
+                let changed = self.groups.change(&group, role, force, Instant::now(), change);
                 Ok(changed.unwrap_or_else(|message| Response::Error { message }))
             }
             Request::SwitchHelper { name, on } => self.switch_helper(&name, on),

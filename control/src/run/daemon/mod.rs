@@ -19,7 +19,7 @@ use super::background::Work;
 use super::candidate::Candidate;
 use super::dataplane::Dataplane;
 use super::events::Journal;
-use super::groups::Groups;
+use super::groups::{self, Groups};
 use super::ha::Cluster;
 use super::nat_rules::NatRules;
 use super::reload::Reloads;
@@ -72,7 +72,12 @@ impl Daemon {
         rerouting: Rerouting,
         events: SyncSender<Event>,
     ) -> Daemon {
-        let groups = Groups::start(&candidate.config, &candidate.configuration, &mut dataplane.workers);
+        let fencing = cluster.as_ref().map(Cluster::fencing);
+        let groups = Groups::start(
+            &candidate.config,
+            fencing,
+            &mut groups::on_workers(&candidate.configuration, &mut dataplane.workers),
+        );
         let mut daemon = Daemon {
             reloads: Reloads::new(file.clone(), events),
             rerouting,
@@ -109,15 +114,20 @@ impl Daemon {
         let tick = service::watchdog().map_or(TICK, |watchdog| TICK.min(watchdog / 2));
         let mut due = Instant::now();
         loop {
-            match events.recv_timeout(due.saturating_duration_since(Instant::now())) {
+            let wait = due.saturating_duration_since(Instant::now());
+            let wait = if self.groups.is_waiting() { wait.min(groups::PAUSE) } else { wait };
+            match events.recv_timeout(wait) {
                 Ok(Event::Call(call)) => self.answer(call),
                 Ok(Event::Reload) => self.reload(None),
                 Ok(Event::Done(Work::Reload | Work::Start)) => self.finish_reload(),
                 Ok(Event::Done(Work::Routes)) => self.finish_rerouting(),
                 Ok(Event::Followed(at, what)) => self.rerouting.hear(at, what, &self.config, self.revision),
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Event::Peer) | Err(RecvTimeoutError::Timeout) => {}
             }
+            let mut change = groups::on_workers(&self.configuration, &mut self.dataplane.workers);
+            self.groups.heed_peer(Instant::now(), &mut change);
+            drop(change);
             if Instant::now() >= due {
                 self.look_after_workers()?;
                 due = Instant::now() + tick;
@@ -125,8 +135,9 @@ impl Daemon {
         }
     }
 
-    /// Stops the packet path, keeps its connections for the next start, and says what it did.
+    /// Hands over to another box where one stands by, stops the packet path, keeps its connections for the next start, and says what it did.
     pub fn stop(mut self, state: Option<&StateDirectory>) -> Result<(), RunError> {
+        self.groups.hand_over(&mut groups::on_workers(&self.configuration, &mut self.dataplane.workers));
         self.dataplane.workers.drain();
         // Peers are told the last.
         drop(self.cluster.take());

@@ -30,6 +30,8 @@ pub struct Installer {
     delegated: VecDeque<(ShardId, Installing)>,
     /// Workers that have not yet said that they are done.
     busy: usize,
+    /// Whether all have, since they were told something.
+    is_done: bool,
     /// Records sent, and those of them that were not installed, since all were done.
     sent: u64,
     failed: u64,
@@ -49,6 +51,7 @@ impl Installer {
             group,
             delegated: VecDeque::new(),
             busy: 0,
+            is_done: true,
             sent: 0,
             failed: 0,
             heard,
@@ -92,6 +95,9 @@ impl Installer {
     /// # Errors
     /// The workers have ended.
     pub fn finish(&mut self) -> Result<bool, Over> {
+        if self.is_done {
+            return Ok(false);
+        }
         let refused: u64 = self.refused.iter().sum();
         loop {
             while let Some((home, installing)) = self.delegated.pop_front() {
@@ -107,7 +113,7 @@ impl Installer {
             }
         }
         self.heard.installed.fetch_add(self.sent.saturating_sub(self.failed), Relaxed);
-        (self.sent, self.failed) = (0, 0);
+        (self.sent, self.failed, self.is_done) = (0, 0, true);
         let more = self.refused.iter().sum::<u64>() - refused;
         self.heard.count(Failure::Claim, more);
         Ok(more > 0)
@@ -119,6 +125,7 @@ impl Installer {
 
     /// Gives a worker an order; waits for room.
     fn send(&mut self, worker: usize, order: Order) -> Result<(), Over> {
+        self.is_done = false;
         while !self.workers.get_mut(worker).ok_or(Over)?.send(order) {
             self.wait()?;
         }

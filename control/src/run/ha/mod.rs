@@ -5,12 +5,15 @@
 
 mod bulk;
 mod engine;
+mod fence;
 mod installer;
 mod keys;
 mod reader;
 mod shared;
 mod writer;
 
+#[cfg(test)]
+mod role_tests;
 #[cfg(test)]
 mod tests;
 
@@ -26,11 +29,13 @@ use sluice_engine::replica::{Incoming, Outgoing, Replica, rings};
 
 use super::RunError;
 use crate::config::{self, EngineUrl, Ha};
-use crate::socket::protocol::{EngineStatus, HaStatus, InstallFailures, PeerStatus};
+use crate::socket::protocol::{EngineStatus, GroupState, HaStatus, InstallFailures, PeerStatus};
 use engine::Address;
+pub use fence::Fencing;
 use installer::Installer;
 use keys::{GROUP, Keys};
-use reader::Reader;
+pub use reader::Wake;
+use reader::{Peer, Reader};
 use shared::{Heard, Spoken, Stop};
 use writer::Writer;
 
@@ -75,6 +80,7 @@ pub fn prepare(ha: &Ha, shard: &mut Shard, entries: u32) -> io::Result<()> {
 /// The threads of a cluster's box. When it is dropped they end, and what the workers have told until then is written.
 pub struct Cluster {
     ha: Ha,
+    fencing: Arc<Fencing>,
     spoken: Arc<Spoken>,
     heard: Vec<(String, EngineUrl, Arc<Heard>)>,
     stop: Arc<Stop>,
@@ -82,36 +88,45 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Begins to write and to read.
+    /// Begins to write and to read. Who looks after the groups is woken when the peer has become something else.
     ///
     /// # Errors
     /// A password cannot be read, or there is no thread.
-    pub fn start(ha: &Ha, ends: Ends) -> Result<Self, RunError> {
+    pub fn start(ha: &Ha, ends: Ends, wake: Wake) -> Result<Self, RunError> {
         let failed = |what: &str, error: io::Error| RunError::Other(format!("ha.{what}: {error}"));
         let address = |what: &str, url: &EngineUrl, password_file: Option<&Path>| {
             Address::new(url, password_file).map_err(|error| failed(&format!("{what}.password-file"), error))
         };
         let (spoken, stop) = (Arc::<Spoken>::default(), Arc::<Stop>::default());
-        let mut cluster =
-            Self { ha: ha.clone(), spoken, heard: Vec::new(), stop: Arc::clone(&stop), threads: Vec::new() };
+        let is_preferred = ha.groups.first().is_some_and(|group| group.prefer == ha.name);
+        let fencing = Arc::new(Fencing::new(!ha.groups.is_empty(), is_preferred));
+        let mut cluster = Self {
+            ha: ha.clone(),
+            fencing,
+            spoken,
+            heard: Vec::new(),
+            stop: Arc::clone(&stop),
+            threads: Vec::new(),
+        };
         let own = address("engine", &ha.engine.url, ha.engine.password_file.as_deref())?;
         let writer = Writer::new(
             own,
             Keys::of(&ha.cluster, &ha.name),
             ha.engine.memory.0,
             ends.outgoing,
+            Arc::clone(&cluster.fencing),
             Arc::clone(&cluster.spoken),
             Arc::clone(&stop),
         );
         // One peer at most: the rings to the workers are its reader's.
-        if let Some((name, peer)) = ha.peers.first_key_value() {
-            let address = address(&format!("peers.{name}"), &peer.url, peer.password_file.as_deref())?;
+        if let Some((name, of)) = ha.peers.first_key_value() {
+            let address = address(&format!("peers.{name}"), &of.url, of.password_file.as_deref())?;
             let heard = Arc::<Heard>::default();
-            cluster.heard.push((name.clone(), peer.url.clone(), Arc::clone(&heard)));
+            cluster.heard.push((name.clone(), of.url.clone(), Arc::clone(&heard)));
             let installer = Installer::new(ends.incoming, GROUP, Arc::clone(&heard), Arc::clone(&stop));
             let installer = installer.ok_or_else(|| RunError::Other("too many workers".to_owned()))?;
-            let keys = Keys::of(&ha.cluster, name);
-            let reader = Reader::new(name.clone(), address, keys, installer, heard, stop);
+            let peer = Peer { name: name.clone(), address, keys: Keys::of(&ha.cluster, name) };
+            let reader = Reader::new(peer, installer, Arc::clone(&cluster.fencing), wake, heard, stop);
             cluster
                 .spawn(format!("control-ha-{name}"), || reader.run())
                 .map_err(|error| failed("peers", error))?;
@@ -125,9 +140,15 @@ impl Cluster {
         Ok(())
     }
 
+    /// Which of two boxes is active for the first group.
+    pub fn fencing(&self) -> Arc<Fencing> {
+        Arc::clone(&self.fencing)
+    }
+
     /// How it stands, beside what the workers count.
     pub fn status(&self) -> HaStatus {
-        let Self { ha, spoken, heard, .. } = self;
+        let Self { ha, fencing, spoken, heard, .. } = self;
+        let role = fencing.lock().peer().map(GroupState::from);
         HaStatus {
             cluster: ha.cluster.clone(),
             name: ha.name.clone(),
@@ -139,7 +160,7 @@ impl Cluster {
                 records_sent: spoken.records.load(Relaxed),
                 bulks_sent: spoken.bulks.load(Relaxed),
             },
-            peers: heard.iter().map(|(name, url, heard)| peer(name, url, heard)).collect(),
+            peers: heard.iter().map(|(name, url, heard)| peer(name, url, heard, role)).collect(),
             ..HaStatus::default()
         }
     }
@@ -155,12 +176,13 @@ impl Drop for Cluster {
     }
 }
 
-fn peer(name: &str, url: &EngineUrl, heard: &Heard) -> PeerStatus {
+fn peer(name: &str, url: &EngineUrl, heard: &Heard, role: Option<GroupState>) -> PeerStatus {
     PeerStatus {
         name: name.to_owned(),
         url: url.to_string(),
         up: heard.is_up.load(Relaxed),
         synced: heard.is_synced.load(Relaxed),
+        role,
         term: heard.term.load(Relaxed),
         sequence: heard.sequence.load(Relaxed),
         lag_us: heard.lag_ns().map(|lag_ns| lag_ns / 1000),

@@ -1,19 +1,22 @@
 //! The thread that follows what a peer tells, and has it installed.
 //!
 //! Where something is missing, be it that the peer has begun anew or that this box was away for too long, it asks the peer for a bulk: to tell
-//! of all its connections once. What the bulk does not tell of is gone.
+//! of all its connections once. What the bulk does not tell of is gone. While this box is active, only what the peer is counts of all that
+//! it tells; a bulk follows when this box is on standby again.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use redis::RedisError;
+use sluice_conntrack::groups::Role;
 use sluice_conntrack::replica::{self, EntryKind, Followed, Follower, Header, Records};
 use thiserror::Error;
 use tracing::{info, warn};
 
 use super::bulk::Bulk;
 use super::engine::{Address, Engine, StreamId};
+use super::fence::Fencing;
 use super::installer::{Installer, Over};
 use super::keys::Keys;
 use super::shared::{Failure, Heard, Stop};
@@ -50,12 +53,25 @@ enum Interrupted {
     Over(#[from] Over),
 }
 
+/// How the control thread hears that a peer is something else than before.
+pub type Wake = Box<dyn Fn() + Send>;
+
+/// Where a peer's streams are.
+pub struct Peer {
+    /// Its name.
+    pub name: String,
+    /// Its Redis.
+    pub address: Address,
+    /// Its streams there.
+    pub keys: Keys,
+}
+
 /// One who follows a peer.
 pub struct Reader {
-    name: String,
-    address: Address,
-    keys: Keys,
+    peer: Peer,
     installer: Installer,
+    fencing: Arc<Fencing>,
+    wake: Wake,
     heard: Arc<Heard>,
     stop: Arc<Stop>,
     /// The last entry that was read.
@@ -63,6 +79,12 @@ pub struct Reader {
     follower: Follower,
     /// Whether anything was followed yet: what was before the first entry is no gap.
     has_begun: bool,
+    /// Whether what the peer tells of counted when it was looked at last.
+    follows: bool,
+    /// By which term the peer was active last.
+    active: Option<u32>,
+    /// Whether the control thread is yet to hear what the peer has become.
+    has_news: bool,
     /// When an entry came, and when one that was followed did.
     came: Instant,
     followed: Instant,
@@ -70,26 +92,29 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Of the peer of this name.
+    /// Of this peer.
     pub fn new(
-        name: String,
-        address: Address,
-        keys: Keys,
+        peer: Peer,
         installer: Installer,
+        fencing: Arc<Fencing>,
+        wake: Wake,
         heard: Arc<Heard>,
         stop: Arc<Stop>,
     ) -> Self {
         let (came, followed) = (Instant::now(), Instant::now());
         Self {
-            name,
-            address,
-            keys,
+            peer,
             installer,
+            fencing,
+            wake,
             heard,
             stop,
             last: None,
             follower: Follower::default(),
             has_begun: false,
+            follows: true,
+            active: None,
+            has_news: false,
             came,
             followed,
             bulk: Bulk::default(),
@@ -106,7 +131,7 @@ impl Reader {
                 Err(Interrupted::Engine(why)) => {
                     let was_up = self.heard.is_up.swap(false, Relaxed);
                     if was_up || !is_said {
-                        warn!("ha: the Redis of {}: {why}; it is tried again each second", self.name);
+                        warn!("ha: the Redis of {}: {why}; it is tried again each second", self.peer.name);
                         is_said = true;
                     }
                     was_up
@@ -123,35 +148,48 @@ impl Reader {
 
     /// Follows as long as the peer's Redis answers, or until it is over.
     fn follow(&mut self) -> Result<(), Interrupted> {
-        let mut engine = Engine::connect(&self.address)?;
+        let mut engine = Engine::connect(&self.peer.address)?;
         let last = match self.last {
             Some(last) => last,
-            None => engine.last(&self.keys.told)?.map(|(id, _)| id).unwrap_or_default(),
+            None => engine.last(&self.peer.keys.told)?.map(|(id, _)| id).unwrap_or_default(),
         };
         self.last = Some(last);
         if !self.heard.is_up.swap(true, Relaxed) {
-            info!("ha: the Redis of {} answers", self.name);
+            info!("ha: the Redis of {} answers", self.peer.name);
         }
         while !self.stop.is_over() {
-            if let Some(ask) = self.bulk.ask(Instant::now()) {
+            if self.is_to_be_told()
+                && let Some(ask) = self.bulk.ask(Instant::now())
+            {
                 if ask.is_late {
                     warn!(
                         "ha: {} did not tell of all its connections in time; it is asked once more",
-                        self.name
+                        self.peer.name
                     );
                 }
-                engine.append(&self.keys.asked, WISHES, WANT)?;
+                engine.append(&self.peer.keys.asked, WISHES, WANT)?;
             }
             self.read(&mut engine)?;
-            self.heard.is_synced.store(self.bulk.is_complete() && self.has_begun, Relaxed);
+            let has_nothing = self.fencing.lock().peer() == Some(Role::Standby);
+            self.heard.is_synced.store(self.has_begun && (self.bulk.is_complete() || has_nothing), Relaxed);
         }
         Ok(())
+    }
+
+    /// Whether the peer has connections to tell of, and this box is one to hear of them. What was told while it was active is missing.
+    fn is_to_be_told(&mut self) -> bool {
+        let fence = self.fencing.lock();
+        let followed = std::mem::replace(&mut self.follows, fence.follows());
+        if self.follows && !followed {
+            self.bulk.missed();
+        }
+        self.follows && fence.peer() != Some(Role::Standby)
     }
 
     /// Takes in what has come, or comes soon.
     fn read(&mut self, engine: &mut Engine) -> Result<(), Interrupted> {
         let last = self.last.unwrap_or_default();
-        let entries = engine.read(&self.keys.told, last, COUNT, Some(WAIT))?;
+        let entries = engine.read(&self.peer.keys.told, last, COUNT, Some(WAIT))?;
         let now = Instant::now();
         if entries.is_empty() {
             if now.duration_since(self.came) >= SILENCE {
@@ -177,12 +215,15 @@ impl Reader {
         if let Some(sent_ns) = sent_ns {
             self.heard.note_sent(sent_ns);
         }
+        if std::mem::take(&mut self.has_news) {
+            (self.wake)();
+        }
         Ok(())
     }
 
     /// Where a stream's last entry is older than the last that was read, it is another stream.
     fn begin_anew(&mut self, engine: &mut Engine, last: StreamId) -> Result<(), RedisError> {
-        let now_last = engine.last(&self.keys.told)?.map(|(id, _)| id).unwrap_or_default();
+        let now_last = engine.last(&self.peer.keys.told)?.map(|(id, _)| id).unwrap_or_default();
         if now_last < last {
             self.last = Some(StreamId::default());
             self.follower = Follower::default();
@@ -208,6 +249,20 @@ impl Reader {
         (self.has_begun, self.followed) = (true, now);
         self.heard.term.store(header.term, Relaxed);
         self.heard.sequence.store(header.sequence, Relaxed);
+        if header.kind == EntryKind::Handover {
+            // Who takes over has all that was told.
+            self.installer.finish()?;
+        }
+        let mut fence = self.fencing.lock();
+        self.has_news |= fence.hear(header, now);
+        let counts = fence.follows();
+        drop(fence);
+        if header.role == Some(Role::Active) && self.active.replace(header.term) != Some(header.term) {
+            self.bulk.missed();
+        }
+        if !counts {
+            return Ok(());
+        }
         if header.kind == EntryKind::BulkBegin {
             self.installer.begin_bulk()?;
             self.bulk.begun(now);
@@ -221,7 +276,7 @@ impl Reader {
         if header.kind == EntryKind::BulkEnd && self.bulk.ended(now) {
             self.installer.end_bulk()?;
             self.heard.bulks.fetch_add(1, Relaxed);
-            info!("ha: all connections of {} are known", self.name);
+            info!("ha: all connections of {} are known", self.peer.name);
         }
         Ok(())
     }

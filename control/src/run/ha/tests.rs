@@ -7,10 +7,13 @@ use std::time::{Duration, Instant as Clock};
 
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::expectations::Claims;
+use sluice_conntrack::groups::{Group, Groups, Takeover};
 use sluice_conntrack::policy::Policy;
 use sluice_conntrack::replica::{EntryKind, Header, Record, encode};
 use sluice_conntrack::settings::{Preset, Settings};
-use sluice_conntrack::{Capacity, Configuration, Forwarding, Instant, NewEntry, ShardId, Steering, Tuple};
+use sluice_conntrack::{
+    Capacity, Configuration, Forwarding, Instant, NewEntry, PortId, ShardId, Steering, Tuple,
+};
 use sluice_memory::Pages;
 
 use super::engine::{Engine, StreamId};
@@ -23,7 +26,7 @@ const ENTRIES: u32 = 8192;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A redis-server of its own.
-struct Server {
+pub(super) struct Server {
     directory: tempfile::TempDir,
     child: Option<Child>,
 }
@@ -55,6 +58,12 @@ impl Server {
         }
     }
 
+    /// Has it answer nobody any more, or go on.
+    pub(super) fn signal(&self, signal: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
     fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
@@ -62,7 +71,7 @@ impl Server {
         }
     }
 
-    fn url(&self) -> EngineUrl {
+    pub(super) fn url(&self) -> EngineUrl {
         EngineUrl::Unix(self.socket())
     }
 
@@ -78,7 +87,7 @@ impl Drop for Server {
 }
 
 /// The shards of a box, and what is between them and its cluster. Nobody works but in [`turn`](Self::turn).
-struct Shards(Vec<(Shard, Replica)>);
+pub(super) struct Shards(pub(super) Vec<(Shard, Replica)>);
 
 impl Shards {
     /// Those of a box of a cluster, and its ends of the rings.
@@ -88,7 +97,10 @@ impl Shards {
         let shard = |number| {
             let capacity = Capacity { entries: ENTRIES, seed: [1, 2, 3, 4], pages: Pages::Ordinary };
             let settings = Settings::of(Preset::Linux, ENTRIES * u32::from(WORKERS));
-            let configuration = Configuration::new(settings, Policy::default(), Forwarding::wire());
+            let mut configuration = Configuration::new(settings, Policy::default(), Forwarding::wire());
+            let group = || Group { addresses: vec![(PortId(1), [203, 0, 113, 1].into())], pools: vec![] };
+            configuration.groups =
+                Groups::new(ha.groups.iter().map(|_| group()).collect(), Takeover::default());
             let shard = Shard::new(capacity, configuration, Instant::default()).unwrap();
             let steering = Steering::new(ShardId(number), WORKERS).unwrap();
             let shard = shard.with_steering(steering).unwrap();
@@ -101,11 +113,16 @@ impl Shards {
     }
 
     /// A round of each worker.
-    fn turn(&mut self) {
+    pub(super) fn turn(&mut self) {
         for (shard, replica) in &mut self.0 {
             shard.expire(shard.now(), 64);
             replica.exchange(shard);
         }
+        self.pass_messages();
+    }
+
+    /// Has shards hear what others say to them.
+    pub(super) fn pass_messages(&mut self) {
         for (from, to) in [(0, 1), (1, 0)] {
             while let Some(message) = self.0[from].0.next_message(ShardId(to as u16)) {
                 self.0[to].0.receive(ShardId(from as u16), message);
@@ -114,7 +131,7 @@ impl Shards {
     }
 
     /// Has a connection of this number, known outside by a port of its own.
-    fn open(&mut self, number: u16) {
+    pub(super) fn open(&mut self, number: u16) {
         let [high, low] = number.to_be_bytes();
         let server = [198, 51, 100, 2].into();
         let new = NewEntry {
@@ -138,7 +155,7 @@ impl Shards {
     }
 
     /// The marks of its connections, of its own or of its peer's.
-    fn marks(&self, is_standby: bool) -> BTreeSet<u32> {
+    pub(super) fn marks(&self, is_standby: bool) -> BTreeSet<u32> {
         let mut marks = BTreeSet::new();
         for (shard, _) in &self.0 {
             let mut next = Some(0);
@@ -159,39 +176,48 @@ impl Shards {
 }
 
 /// A box `a` that is active and a box `b` that stands by for it.
-struct Pair {
-    servers: [Server; 2],
-    active: (Shards, Cluster),
-    standby: (Shards, Cluster),
+pub(super) struct Pair {
+    pub(super) servers: [Server; 2],
+    pub(super) active: (Shards, Cluster),
+    pub(super) standby: (Shards, Cluster),
 }
 
 /// The section of a box whose Redis and whose peer's are these.
 fn section(name: &str, own: &Server, peer: &EngineUrl) -> Ha {
+    section_with(name, own, peer, "")
+}
+
+pub(super) fn section_with(name: &str, own: &Server, peer: &EngineUrl, rest: &str) -> Ha {
     let other = if name == "a" { "b" } else { "a" };
     let text = format!(
-        "version: 1\ninterfaces: {{x: {{device: 'vdev:net_null0'}}, y: {{device: 'vdev:net_null1'}}}}\n\
-         ha: {{cluster: test, box: {name}, engine: {{url: '{}'}}, peers: {{{other}: {{url: '{}'}}}}}}",
+        "version: 1\ninterfaces: {{x: {{device: 'vdev:net_null0', addresses: [192.0.2.2/24]}}, y: {{device: 'vdev:net_null1'}}}}\n\
+         ha: {{cluster: test, box: {name}, engine: {{url: '{}'}}, peers: {{{other}: {{url: '{}'}}}} {rest}}}",
         own.url(),
         peer
     );
     config::parse("test", text.as_bytes()).unwrap().ha.unwrap()
 }
 
-fn begin(ha: &Ha) -> (Shards, Cluster) {
+pub(super) fn begin(ha: &Ha) -> (Shards, Cluster) {
     let (shards, ends) = Shards::new(ha);
-    (shards, Cluster::start(ha, ends).unwrap())
+    (shards, Cluster::start(ha, ends, Box::new(|| ())).unwrap())
 }
 
 impl Pair {
-    fn new() -> Self {
+    /// With this at the end of the section of each.
+    pub(super) fn with(rest: &str) -> Self {
         let servers = [Server::new(), Server::new()];
-        let active = begin(&section("a", &servers[0], &servers[1].url()));
-        let standby = begin(&section("b", &servers[1], &servers[0].url()));
+        let active = begin(&section_with("a", &servers[0], &servers[1].url(), rest));
+        let standby = begin(&section_with("b", &servers[1], &servers[0].url(), rest));
         Self { servers, active, standby }
     }
 
+    fn new() -> Self {
+        Self::with("")
+    }
+
     /// Has both work until something holds.
-    fn until(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> bool) {
+    pub(super) fn until(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> bool) {
         let begun = Clock::now();
         while !holds(self) {
             let status = || format!("{:#?}\n{:#?}", self.active.1.status(), self.standby.1.status());
@@ -214,7 +240,7 @@ impl Pair {
     }
 
     /// What the standby says of its peer.
-    fn peer(&self) -> PeerStatus {
+    pub(super) fn peer(&self) -> PeerStatus {
         self.standby.1.status().peers.remove(0)
     }
 
@@ -305,7 +331,7 @@ fn what_others_write_into_the_stream_is_counted_and_does_no_harm() {
     let mut forger = Engine::connect(&pair.servers[0].address()).unwrap();
     let forged = |term, sequence, kind, records: &[Record]| {
         let mut bytes = Vec::new();
-        encode(&Header { term, sequence, sent_ns: 1, kind }, records, &mut bytes);
+        encode(&Header { term, sequence, sent_ns: 1, kind, role: None }, records, &mut bytes);
         bytes
     };
     let mut torn = forged(1, 0, EntryKind::Inline, &[]);

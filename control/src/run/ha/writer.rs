@@ -9,11 +9,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use redis::RedisResult;
+use sluice_conntrack::groups::Role;
 use sluice_conntrack::replica::{self, EntryKind, Header, Record};
-use sluice_engine::replica::{Outgoing, Told};
+use sluice_engine::replica::{Ask, Outgoing, Told};
 use tracing::{info, warn};
 
 use super::engine::{Address, Engine, StreamId};
+use super::fence::Fencing;
 use super::keys::Keys;
 use super::shared::{Spoken, Stop, now_ns};
 
@@ -23,8 +25,14 @@ const TICK: Duration = Duration::from_millis(1);
 /// Records of a stream entry, at most: each costs Redis a third of what it would among 64.
 const RECORDS: usize = 1024;
 
-/// How often peers hear that the writer lives, and are looked for who ask for a bulk.
-const HEARTBEAT: Duration = Duration::from_millis(100);
+/// How often peers hear that the writer lives, and what it is, at least.
+const HEARTBEAT: Duration = Duration::from_millis(10);
+
+/// How often is looked for peers that ask for a bulk.
+const WISHES: Duration = Duration::from_millis(100);
+
+/// How long workers have to say that they have told all, before the peer takes over without.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// How long a Redis that is gone is left alone.
 const RETRY: Duration = Duration::from_secs(1);
@@ -55,13 +63,27 @@ impl Kept {
     }
 }
 
-/// A bulk that is being written.
+/// What all workers are asked for.
 #[derive(Debug)]
-struct Bulk {
-    /// The workers that were not asked for their tables yet.
+struct Asked {
+    ask: Ask,
+    since: Instant,
+    /// The workers that have not heard of it yet.
     unasked: Vec<usize>,
     /// The workers that have not come to the end.
     left: usize,
+}
+
+impl Asked {
+    fn new(ask: Ask, workers: usize) -> Self {
+        Self { ask, since: Instant::now(), unasked: (0..workers).collect(), left: workers }
+    }
+
+    /// Asks those that were not asked yet. True when all have come to the end.
+    fn go_on(&mut self, workers: &mut [Outgoing]) -> bool {
+        self.unasked.retain(|worker| !workers[*worker].ask(self.ask));
+        self.left == 0
+    }
 }
 
 /// One who writes.
@@ -70,14 +92,19 @@ pub struct Writer {
     keys: Keys,
     memory: u64,
     workers: Vec<Outgoing>,
+    fencing: Arc<Fencing>,
     spoken: Arc<Spoken>,
     stop: Arc<Stop>,
-    term: u32,
+    /// What its peers have heard of the box: its term, and what it is.
+    said: (u32, Option<Role>),
     sequence: u64,
     kept: Kept,
-    bulk: Option<Bulk>,
-    /// The number of the last bulk.
-    bulks: u32,
+    /// The tables of a bulk that is being written.
+    bulk: Option<Asked>,
+    /// What is yet to be told before the peer takes over.
+    rest: Option<Asked>,
+    /// The number of what workers were asked for last.
+    asked: u32,
     /// Whether a peer has asked for one that has not begun.
     is_wanted: bool,
     /// The last wish that was read.
@@ -95,6 +122,7 @@ impl Writer {
         keys: Keys,
         memory: u64,
         workers: Vec<Outgoing>,
+        fencing: Arc<Fencing>,
         spoken: Arc<Spoken>,
         stop: Arc<Stop>,
     ) -> Self {
@@ -103,13 +131,15 @@ impl Writer {
             keys,
             memory,
             workers,
+            fencing,
             spoken,
             stop,
-            term: 0,
+            said: (0, None),
             sequence: 0,
             kept: Kept::default(),
             bulk: None,
-            bulks: 0,
+            rest: None,
+            asked: 0,
             is_wanted: false,
             wish: StreamId::default(),
             written: Instant::now(),
@@ -138,13 +168,15 @@ impl Writer {
     /// Writes as long as Redis takes it, or until it is over.
     fn write(&mut self) -> RedisResult<()> {
         let mut engine = Engine::connect(&self.address)?;
-        self.begin_term(&mut engine)?;
+        self.begin_stream(&mut engine)?;
         loop {
             // What comes behind this may stay where it is.
             let is_over = self.stop.is_over();
             let due = Instant::now() + TICK;
+            self.say_role(&mut engine)?;
             self.write_what_is_told(&mut engine)?;
             self.go_on_with_bulk(&mut engine)?;
+            self.hand_over(&mut engine)?;
             if is_over {
                 return Ok(());
             }
@@ -152,7 +184,7 @@ impl Writer {
             if now.duration_since(self.written) >= HEARTBEAT {
                 self.append(&mut engine, EntryKind::Heartbeat)?;
             }
-            if now.duration_since(self.looked) >= HEARTBEAT {
+            if now.duration_since(self.looked) >= WISHES {
                 self.looked = now;
                 self.look_for_wishes(&mut engine)?;
             }
@@ -162,21 +194,53 @@ impl Writer {
 
     /// Begins a new stream. Its term is above all before: those that this daemon has written by, that of the stream that is there, and those
     /// of which nothing is left but that the clock was not as far then.
-    fn begin_term(&mut self, engine: &mut Engine) -> RedisResult<()> {
+    fn begin_stream(&mut self, engine: &mut Engine) -> RedisResult<()> {
         let now_s = u32::try_from(now_ns() / 1_000_000_000).unwrap_or(u32::MAX);
         let last = engine.last(&self.keys.told).ok().flatten().and_then(|(_, bytes)| bytes);
         let there =
             last.as_deref().and_then(|bytes| replica::decode(bytes).ok()).map(|(header, ..)| header.term);
-        self.term = now_s.max(self.term.max(there.unwrap_or_default()).saturating_add(1));
+        let above = there.map_or(0, |term| term.saturating_add(1));
+        let mut fence = self.fencing.lock();
+        fence.begin_stream(now_s.max(above));
+        self.said = fence.said();
+        drop(fence);
         self.sequence = 0;
         self.kept = Kept::default();
-        self.bulk = None;
+        (self.bulk, self.rest) = (None, None);
         engine.remove(&self.keys.told)?;
         self.wish = engine.last(&self.keys.asked)?.map(|(id, _)| id).unwrap_or_default();
         self.append(engine, EntryKind::Heartbeat)?;
-        self.spoken.term.store(self.term, Relaxed);
         self.spoken.is_up.store(true, Relaxed);
-        info!("ha: the box's own Redis answers: term {}", self.term);
+        info!("ha: the box's own Redis answers: term {}", self.said.0);
+        Ok(())
+    }
+
+    /// Says what the box has become, where it is something else than was said. Who hands over says so when it has told all.
+    fn say_role(&mut self, engine: &mut Engine) -> RedisResult<()> {
+        let said = self.fencing.lock().said();
+        if said == self.said {
+            return Ok(());
+        }
+        self.said = said;
+        self.append(engine, EntryKind::Role)
+    }
+
+    /// Where the box is to hand over, says so when the workers have told all, or have had their time.
+    fn hand_over(&mut self, engine: &mut Engine) -> RedisResult<()> {
+        if !self.fencing.lock().is_handing_over() {
+            self.rest = None;
+            return Ok(());
+        }
+        let rest = self.rest.get_or_insert_with(|| {
+            self.asked = self.asked.wrapping_add(1);
+            Asked::new(Ask::Rest(self.asked), self.workers.len())
+        });
+        if !rest.go_on(&mut self.workers) && rest.since.elapsed() < LAST_WORDS {
+            return Ok(());
+        }
+        self.said.1 = Some(Role::Standby);
+        self.append(engine, EntryKind::Handover)?;
+        self.fencing.lock().handed_over();
         Ok(())
     }
 
@@ -202,30 +266,29 @@ impl Writer {
             for _ in 0..share {
                 match worker.receive() {
                     Some(Told::Record(record)) => self.records.push(record),
-                    Some(Told::EndOfTable(number)) => {
-                        if let Some(bulk) = self.bulk.as_mut().filter(|_| number == self.bulks) {
-                            bulk.left -= 1;
-                        }
-                    }
+                    Some(Told::EndOfTable(number)) => come_to_end(&mut self.bulk, Ask::Table(number)),
+                    Some(Told::EndOfRest(number)) => come_to_end(&mut self.rest, Ask::Rest(number)),
                     None => break,
                 }
             }
         }
     }
 
-    /// Begins, goes on with or ends the telling of all connections. While one is under way, no other begins.
+    /// Begins, goes on with or ends the telling of all connections. While one is under way, no other begins. One that the box becomes
+    /// standby in the midst of comes to no end: what is missing in it may be there.
     fn go_on_with_bulk(&mut self, engine: &mut Engine) -> RedisResult<()> {
+        if !self.fencing.lock().tells_all() {
+            (self.bulk, self.is_wanted) = (None, false);
+            return Ok(());
+        }
         if self.bulk.is_none() && self.is_wanted {
             self.is_wanted = false;
             self.append(engine, EntryKind::BulkBegin)?;
-            self.bulks = self.bulks.wrapping_add(1);
-            let workers = self.workers.len();
-            self.bulk = Some(Bulk { unasked: (0..workers).collect(), left: workers });
+            self.asked = self.asked.wrapping_add(1);
+            self.bulk = Some(Asked::new(Ask::Table(self.asked), self.workers.len()));
         }
         let Some(bulk) = &mut self.bulk else { return Ok(()) };
-        let (workers, number) = (&mut self.workers, self.bulks);
-        bulk.unasked.retain(|worker| !workers[*worker].ask_for_table(number));
-        if bulk.left == 0 {
+        if bulk.go_on(&mut self.workers) {
             self.bulk = None;
             self.append(engine, EntryKind::BulkEnd)?;
             self.spoken.bulks.fetch_add(1, Relaxed);
@@ -243,7 +306,8 @@ impl Writer {
 
     /// Appends an entry with the records that were collected.
     fn append(&mut self, engine: &mut Engine, kind: EntryKind) -> RedisResult<()> {
-        let header = Header { term: self.term, sequence: self.sequence, sent_ns: now_ns(), kind };
+        let (term, role) = self.said;
+        let header = Header { term, sequence: self.sequence, sent_ns: now_ns(), kind, role };
         self.bytes.clear();
         replica::encode(&header, &self.records, &mut self.bytes);
         let kept = self.kept.with(self.bytes.len(), self.memory);
@@ -252,9 +316,17 @@ impl Writer {
         engine.append(&self.keys.told, kept, &self.bytes)?;
         self.sequence += 1;
         self.written = Instant::now();
+        self.spoken.term.store(term, Relaxed);
         self.spoken.sequence.store(self.sequence, Relaxed);
         self.spoken.records.fetch_add(count, Relaxed);
         Ok(())
+    }
+}
+
+/// A worker has come to the end of something; what nobody waits for any more does not count.
+fn come_to_end(asked: &mut Option<Asked>, ask: Ask) {
+    if let Some(asked) = asked.as_mut().filter(|asked| asked.ask == ask) {
+        asked.left -= 1;
     }
 }
 

@@ -45,7 +45,9 @@ impl Shard {
         }
         loop {
             let index = self.teller.as_mut()?.next_dirty()?;
-            if !self.table.entries.at(index).is_used() || self.is_foreign(index) {
+            // What was its own when the box was demoted is told yet: the peer goes on with it.
+            let is_peers = || self.told_for(index).is_some() && self.is_foreign(index);
+            if !self.table.entries.at(index).is_used() || is_peers() {
                 continue;
             }
             match self.connection(index) {

@@ -2,12 +2,15 @@
 //!
 //! ```text
 //!  0 u8 version   1 u8 bytes of a record   2 u16 records   4 u32 term   8 u64 sequence, one more for each entry
-//! 16 u64 when it was sent, ns since 1970   24 u16 kind   26 u16 flags   28 u32 CRC32c of header and records, itself left out
+//! 16 u64 when it was sent, ns since 1970   24 u16 kind   26 u16 role   28 u32 CRC32c of header and records, itself left out
 //! ```
+//!
+//! The role is 0 where nothing is said of one, 1 on standby, 2 active.
 //!
 //! A reader passes over bytes of a record beyond those it knows, and refuses a later version.
 
 use super::record::{NARROW_BYTES, Record, RecordError};
+use crate::groups::Role;
 use crate::wire::checksum::Crc32c;
 use thiserror::Error;
 use zerocopy::little_endian::{U16, U32, U64};
@@ -24,6 +27,8 @@ pub struct Header {
     pub sent_ns: u64,
     /// What its records are.
     pub kind: EntryKind,
+    /// What the writer is for the group, if it says so.
+    pub role: Option<Role>,
 }
 
 /// What the records of a stream entry are.
@@ -39,7 +44,7 @@ pub enum EntryKind {
     BulkEnd,
     /// None: the writer lives.
     Heartbeat,
-    /// None: the reader takes over.
+    /// None: the writer has told all and forwards no more; the reader takes over.
     Handover,
     /// None: the writer has another role, or term.
     Role,
@@ -72,6 +77,24 @@ impl EntryKind {
             6 => Self::Role,
             number => Self::Other(number),
         }
+    }
+}
+
+/// A role as a header has it.
+const fn number_of(role: Option<Role>) -> u16 {
+    match role {
+        None => 0,
+        Some(Role::Standby) => 1,
+        Some(Role::Active) => 2,
+    }
+}
+
+/// The role that a header has, if that is one which this version knows.
+const fn role_of(number: u16) -> Option<Role> {
+    match number {
+        1 => Some(Role::Standby),
+        2 => Some(Role::Active),
+        _ => None,
     }
 }
 
@@ -108,7 +131,7 @@ struct RawHeader {
     sequence: U64,
     sent_ns: U64,
     kind: U16,
-    flags: U16,
+    role: U16,
     crc: U32,
 }
 
@@ -151,7 +174,7 @@ pub fn encode(header: &Header, records: &[Record], out: &mut Vec<u8>) {
         sequence: header.sequence.into(),
         sent_ns: header.sent_ns.into(),
         kind: header.kind.number().into(),
-        flags: U16::ZERO,
+        role: number_of(header.role).into(),
         crc: U32::ZERO,
     };
     let begin = out.len();
@@ -196,6 +219,7 @@ pub fn decode(bytes: &[u8]) -> Result<(Header, Records<'_>, &[u8]), StreamError>
         sequence: raw.sequence.get(),
         sent_ns: raw.sent_ns.get(),
         kind: EntryKind::of(raw.kind.get()),
+        role: role_of(raw.role.get()),
     };
     Ok((header, Records { bytes, record_bytes }, rest))
 }
@@ -222,11 +246,12 @@ pub struct Follower {
 impl Follower {
     /// Takes note of an entry.
     pub fn follow(&mut self, header: &Header) -> Followed {
-        let Header { term, sequence, .. } = *header;
+        let Header { term, sequence, kind, .. } = *header;
         if term < self.term || term == self.term && sequence < self.next {
             return Followed::Old;
         }
-        let is_next = term == self.term && sequence == self.next;
+        // A writer that becomes active has a higher term, and goes on with its stream.
+        let is_next = sequence == self.next && (term == self.term || kind == EntryKind::Role);
         (self.term, self.next) = (term, sequence.saturating_add(1));
         if is_next { Followed::Next } else { Followed::Gap }
     }

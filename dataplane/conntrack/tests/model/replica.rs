@@ -186,7 +186,7 @@ fn write(told: &Receiver<Told>, shards: &[Sender<Parcel>], stream: &Sender<Optio
     let mut send = |kind, records: &[Record]| {
         sequence += 1;
         let mut entry = vec![];
-        encode(&Header { term: 1, sequence, sent_ns: 0, kind }, records, &mut entry);
+        encode(&Header { term: 1, sequence, sent_ns: 0, kind, role: None }, records, &mut entry);
         if thread_rng().gen_bool(0.9) {
             stream.send(Some(entry)).unwrap();
         }

@@ -1,6 +1,7 @@
 //! Golden streams: what each version has written is read as it was meant, for good.
 
 use super::*;
+use sluice_conntrack::groups::Role;
 use sluice_conntrack::replica::{EntryKind, Header, Record, StreamError, decode, encode};
 
 /// Made by a program of its own, by the layout in words.
@@ -66,9 +67,18 @@ fn entries() -> Vec<(Header, Vec<Record>)> {
         (EntryKind::BulkEnd, vec![]),
         (EntryKind::Heartbeat, vec![]),
         (EntryKind::Other(99), vec![]),
+        (EntryKind::Role, vec![]),
+        (EntryKind::Handover, vec![]),
     ];
-    let header =
-        |number: u64, kind| Header { term: 7, sequence: 1 + number, sent_ns: SENT_NS + 1000 * number, kind };
+    let role = |kind| match kind {
+        EntryKind::Role => Some(Role::Active),
+        EntryKind::Handover => Some(Role::Standby),
+        _ => None,
+    };
+    let header = |number: u64, kind| {
+        let sent_ns = SENT_NS + 1000 * number;
+        Header { term: 7, sequence: 1 + number, sent_ns, kind, role: role(kind) }
+    };
     (0..).zip(records).map(|(number, (kind, records))| (header(number, kind), records)).collect()
 }
 

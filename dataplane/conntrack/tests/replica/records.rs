@@ -7,7 +7,7 @@ use sluice_conntrack::replica::{
     EntryKind, Followed, Follower, HEADER_BYTES, Header, Record, RecordError, StreamError, decode, encode,
 };
 
-const HEADER: Header = Header { term: 1, sequence: 1, sent_ns: 1, kind: EntryKind::Inline };
+const HEADER: Header = Header { term: 1, sequence: 1, sent_ns: 1, kind: EntryKind::Inline, role: None };
 
 /// A record as it lies in a stream entry.
 fn slot(record: Record) -> Vec<u8> {
@@ -125,6 +125,17 @@ fn a_reader_knows_what_it_has_missed() {
     assert_eq!(follow(1, 11), Followed::Old, "one that knows less");
     assert_eq!(follow(2, u64::MAX), Followed::Gap);
     assert_eq!(follow(2, u64::MAX), Followed::Next, "nobody counts so far");
+}
+
+#[test]
+fn a_writer_that_becomes_active_goes_on_with_its_stream() {
+    let mut follower = Follower::default();
+    let mut follow = |term, sequence, kind| follower.follow(&Header { term, sequence, kind, ..HEADER });
+    assert_eq!(follow(1, 0, EntryKind::Heartbeat), Followed::Gap);
+    assert_eq!(follow(3, 1, EntryKind::Role), Followed::Next);
+    assert_eq!(follow(3, 2, EntryKind::Inline), Followed::Next);
+    assert_eq!(follow(4, 4, EntryKind::Role), Followed::Gap, "one is missing before it");
+    assert_eq!(follow(3, 5, EntryKind::Role), Followed::Old);
 }
 
 proptest! {

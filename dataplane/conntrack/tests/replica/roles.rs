@@ -119,6 +119,23 @@ fn a_promotion_touches_no_entry_and_all_connections_go_on() {
 }
 
 #[test]
+fn what_is_yet_to_be_told_of_is_told_when_the_box_is_demoted() {
+    for (nat, mut talk) in all() {
+        let (mut first, mut second) = (active(nat.clone()), on_standby(nat));
+        talk.open(&mut first);
+        first.shard.set_role(GROUP, Role::Standby);
+        told(&mut first).into_iter().for_each(|record| install(&mut second, record, PEER));
+        second.shard.set_role(GROUP, Role::Active);
+        assert!(talk.go_on(&mut second).iter().all(|(state, _)| *state == Some(State::Established)));
+        let told = told(&mut second);
+        assert_eq!(told.len(), 1, "{talk:?}");
+        told.into_iter().for_each(|record| install(&mut first, record, PEER));
+        assert_eq!(self::told(&mut first), [], "what is the other's now is the other's to tell");
+        first.check();
+    }
+}
+
+#[test]
 fn what_was_its_own_follows_the_peer_when_the_box_is_demoted() {
     let (mut first, mut second) = (active(masquerade()), on_standby(masquerade()));
     let (sent, seen) =
