@@ -93,7 +93,7 @@ fn control(helpers: Helped) -> Driver {
 
 #[library_benchmark(setup = control)]
 #[bench::plain(args = (Helped::Nobody), config = at_most(683))]
-#[bench::helped(args = (Helped::All), config = at_most(1157))]
+#[bench::helped(args = (Helped::All), config = at_most(1017))]
 fn line(driver: Driver) -> Driver {
     process(driver)
 }

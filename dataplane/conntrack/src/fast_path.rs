@@ -16,7 +16,7 @@ use crate::shard::Shard;
 use crate::table::{Found, Key};
 use crate::time::Tick;
 use crate::tracker::{self, Context};
-use crate::tuple::{Direction, Family, Tuple, address};
+use crate::tuple::{Direction, Family, Tuple, address, protocol};
 use crate::verdict::{Action, Handoff, State, Verdict};
 use crate::wire::ethernet;
 use crate::wire::usual::Usual;
@@ -194,18 +194,35 @@ impl Shard {
             verdict.next_hop = Some(self.destination_of_usual(frame, usual, (index, direction)));
         }
         if status.contains(Status::HELPER) {
-            self.help_usual(frame, usual, (index, direction), verdict);
-        } else if status.intersects(Status::TRANSLATED) {
-            self.translate_usual(frame, usual, (index, direction), is_hop);
-        } else if is_hop {
-            usual.pass_on(frame.head_mut());
+            self.help_usual(frame, usual, (index, direction), is_hop, verdict);
+        } else {
+            self.rewrite_usual(frame, usual, (index, direction), status, is_hop);
         }
         Some(())
     }
 
-    /// Has a helper read a usual packet that leaves, which may then have other text, and no longer leave so.
+    /// Has a helper read a usual packet that leaves.
     #[inline(never)]
     fn help_usual<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        usual: &Usual,
+        (index, direction): (u32, Direction),
+        is_hop: bool,
+        verdict: &mut Verdict,
+    ) {
+        let l4 = usual.l4(frame.head()).filter(|_| usual.selector.protocol() == protocol::TCP);
+        if l4.is_some_and(|l4| self.read_quiet(l4, index, direction)) {
+            let status = self.table.entries.at(index).status;
+            self.rewrite_usual(frame, usual, (index, direction), status, is_hop);
+        } else {
+            self.read_usual(frame, usual, (index, direction), verdict);
+        }
+    }
+
+    /// The same of one of which something may come: it may leave with other text, or not at all.
+    #[inline(never)]
+    fn read_usual<F: Frame>(
         &mut self,
         frame: &mut F,
         usual: &Usual,
@@ -219,6 +236,23 @@ impl Shard {
             self.count_drops(reason, 1);
         }
         verdict.action = self.configuration.forwarding.finish(frame, &headers, verdict.action);
+    }
+
+    /// Rewrites what a usual packet that leaves has in its headers.
+    #[inline(always)]
+    fn rewrite_usual<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        usual: &Usual,
+        (index, direction): (u32, Direction),
+        status: Status,
+        is_hop: bool,
+    ) {
+        if status.intersects(Status::TRANSLATED) {
+            self.translate_usual(frame, usual, (index, direction), is_hop);
+        } else if is_hop {
+            usual.pass_on(frame.head_mut());
+        }
     }
 
     /// Translates a usual packet that leaves, and takes one from its TTL if it is passed on by a router.

@@ -27,7 +27,7 @@ pub(crate) struct LengthPrefix {
 
 impl Delimiter {
     /// How many bytes of `rest` complete what came in part as `before`; `None` where more is to come.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn end(&self, before: &[u8], rest: &[u8]) -> Option<usize> {
         match self {
             Self::Newline => newline(rest).map(|newline| newline + 1),
@@ -57,7 +57,7 @@ impl Delimiter {
 }
 
 /// Where the first newline is, looked for in eight bytes at a time.
-#[inline]
+#[inline(always)]
 fn newline(bytes: &[u8]) -> Option<usize> {
     let (words, rest) = bytes.as_chunks::<8>();
     for (number, word) in words.iter().enumerate() {

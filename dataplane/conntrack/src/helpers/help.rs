@@ -29,13 +29,13 @@ const MAX_BUFFERS: u32 = 1 << 14;
 #[derive(Debug, FromZeros)]
 #[repr(C)]
 pub(crate) struct Help {
-    readers: [Reader; 2],
+    pub(super) readers: [Reader; 2],
     assemblies: [Assembly; 2],
     pub(super) newlines: [Newlines; 2],
     offsets: [Offsets; 2],
     pub(super) turns: Turns,
     /// The helper's own.
-    memory: HelperMemory,
+    pub(super) memory: HelperMemory,
     /// That of PPTP.
     pub(super) calls: Calls,
     /// Whether the helper reads nothing more. What it has rewritten stays shifted.
@@ -122,34 +122,6 @@ impl HelpTable {
     /// The same, to be changed.
     pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Help> {
         self.helps.get_mut(slot)
-    }
-
-    /// What is found in a segment that is the next line of its direction, whole and alone, with nothing before it that waits, as
-    /// nearly all are. Of any other nothing is read.
-    #[inline]
-    pub(super) fn find_in_next_line(
-        &mut self,
-        slot: Slot,
-        reader: &StreamReader,
-        direction: Direction,
-        seq: u32,
-        bytes: &[u8],
-    ) -> Option<Found> {
-        let help = self.helps.get_mut(slot)?;
-        let stream = &mut help.readers[direction as usize];
-        if help.is_off || !stream.is_at_line(seq, bytes, &reader.delimiter) {
-            return None;
-        }
-        stream.pass_line(bytes);
-        let line = Line { bytes, direction, is_first: false, is_resumed: false };
-        match (reader.inspect)(&line, &mut help.memory) {
-            Found::Nothing => Some(Found::Nothing),
-            Found::Body(bytes) => {
-                stream.pass_over(bytes);
-                Some(Found::Nothing)
-            }
-            found => Some(found),
-        }
     }
 
     /// How the numbers of both directions are shifted; `None` where they are not.
@@ -330,6 +302,12 @@ impl Help {
     /// Whether any text was rewritten.
     pub(super) fn has_changed(&self) -> bool {
         self.offsets.iter().any(|offsets| !offsets.is_none())
+    }
+
+    /// Whether not all before `ack` was read of what goes in this direction.
+    #[inline(always)]
+    pub(super) const fn misses(&self, direction: Direction, ack: u32) -> bool {
+        self.readers[direction as usize].misses(ack) || self.assemblies[direction as usize].misses(ack)
     }
 
     /// Whether it has begun to read with these.

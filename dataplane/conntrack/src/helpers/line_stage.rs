@@ -16,8 +16,7 @@ use std::ops::Range;
 const MAX_ANNOUNCING: usize = 4;
 
 impl Shard {
-    /// Reads the payload of a segment, which lies there in the frame, line by line, unless it was read as the next line and this was
-    /// found in it.
+    /// Reads the payload of a segment, which lies there in the frame, line by line.
     ///
     /// # Errors
     /// Why it must not leave.
@@ -27,12 +26,8 @@ impl Shard {
         frame: &F,
         payload: Range<usize>,
         reading: &Reading,
-        found: Option<&Found>,
     ) -> Result<(), DropReason> {
-        let read = |shard: &mut Self, payload: &[u8]| match found {
-            Some(found) => shard.follow_line(reading, payload, found, 0),
-            None => shard.read_payload(reading, payload),
-        };
+        let read = |shard: &mut Self, payload: &[u8]| shard.read_payload(reading, payload);
         self.with_payload(frame, payload.start, payload.len(), read)
     }
 

@@ -22,6 +22,7 @@ mod messages;
 mod newlines;
 mod payload;
 mod pptp;
+mod quiet;
 mod readers;
 mod reading;
 mod reads;

@@ -12,6 +12,11 @@ pub(crate) struct Slot(u32);
 impl Slot {
     /// No slot.
     pub(crate) const NONE: Self = Self(0);
+
+    /// Its number plus one, or 0.
+    pub(crate) const fn number(self) -> u32 {
+        self.0
+    }
 }
 
 /// The slots.

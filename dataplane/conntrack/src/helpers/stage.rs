@@ -3,7 +3,6 @@
 //! A packet comes here when the policy lets it pass, and before its addresses are translated: what a helper reads is what its
 //! sender has written.
 
-use super::found::Found;
 use super::help::Help;
 use super::payload;
 use super::reading::{Announcer, Part, Reading};
@@ -100,23 +99,14 @@ impl Shard {
             match &Descriptor::of(assigned.helper).reads {
                 Reads::Stream(reader) => {
                     let linux = reader.in_linux(self.configuration.settings.preset);
-                    let is_usual = linux.is_none() && self.configuration.helpers.is_on(assigned.helper);
-                    let found = match frame.head().get(payload.clone()) {
-                        Some(line) if is_usual => {
-                            self.help.find_in_next_line(slot, reader, direction, seq, line)
-                        }
-                        _ => None,
+                    let announcer = Announcer {
+                        is_linux: linux.is_some(),
+                        knows_outside: linux.is_none_or(|linux| linux.knows_outside),
+                        ..self.announcer(index, direction, assigned)
                     };
-                    if !matches!(found, Some(Found::Nothing)) {
-                        let announcer = Announcer {
-                            is_linux: linux.is_some(),
-                            knows_outside: linux.is_none_or(|linux| linux.knows_outside),
-                            ..self.announcer(index, direction, assigned)
-                        };
-                        let room = self.room_to_grow(frame, headers, egress);
-                        let part = Part { announcer, slot, seq, room };
-                        self.read_text(frame, payload, &Reading { part, reader, linux }, found.as_ref())?;
-                    }
+                    let room = self.room_to_grow(frame, headers, egress);
+                    let part = Part { announcer, slot, seq, room };
+                    self.read_text(frame, payload, &Reading { part, reader, linux })?;
                 }
                 Reads::Turns(_) | Reads::Messages(_) => {
                     let announcer = self.announcer(index, direction, assigned);

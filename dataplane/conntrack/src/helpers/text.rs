@@ -64,6 +64,18 @@ impl fmt::Write for Text {
     }
 }
 
+/// Four letters in capitals, if that is what they are.
+#[inline]
+pub(crate) const fn capitals(letters: [u8; 4]) -> Option<[u8; 4]> {
+    const HIGHEST: u32 = u32::from_ne_bytes([0x80; 4]);
+    // All four bytes at once: a sum has its highest bit set from this letter on.
+    const FROM_A: u32 = u32::from_ne_bytes([0x80 - b'A'; 4]);
+    const BEHIND_Z: u32 = u32::from_ne_bytes([0x80 - b'Z' - 1; 4]);
+    let word = u32::from_ne_bytes(letters) & !u32::from_ne_bytes([b' '; 4]);
+    let are_letters = word.wrapping_add(FROM_A) & !word.wrapping_add(BEHIND_Z) & !word & HIGHEST == HIGHEST;
+    if are_letters { Some(word.to_ne_bytes()) } else { None }
+}
+
 /// A number of up to five digits without leading zeros, and how many digits those are.
 pub(crate) fn decimal(text: &[u8]) -> Option<(u32, usize)> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -82,6 +94,22 @@ pub(crate) fn number<T: FromStr>(digits: &[u8]) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn capitals_are_made_of_letters_alone() {
+        for byte in 0..=u8::MAX {
+            for at in 0..4 {
+                let mut word = *b"aZzA";
+                word[at] = byte;
+                let expected = word
+                    .iter()
+                    .all(u8::is_ascii_alphabetic)
+                    .then(|| word.map(|letter| letter.to_ascii_uppercase()));
+                assert_eq!(capitals(word), expected, "{word:?}");
+            }
+        }
+        assert_eq!(capitals([0xff; 4]), None);
+    }
 
     #[test]
     fn it_holds_the_longest_address() {

@@ -9,7 +9,7 @@ mod tests;
 
 use super::delimiter::Delimiter;
 use super::found::{Announced, Form, Found, HelperMemory, Line};
-use super::text::{Text, decimal};
+use super::text::{Text, capitals, decimal};
 use super::{Descriptor, ExpectationClass, LinuxReader, Reads, Segments, StreamReader};
 use crate::family::Family;
 use crate::helper_event::HelperEvent;
@@ -63,6 +63,7 @@ fn may_announce(piece: &[u8], direction: Direction) -> bool {
 /// What a line announces.
 fn inspect(line: &Line<'_>, memory: &mut HelperMemory) -> Found {
     match line.direction {
+        Direction::Original if is_quiet(line) => Found::Nothing,
         Direction::Original => command(line, &mut memory.note),
         Direction::Reply => reply(line.bytes, &mut memory.note),
     }
@@ -93,17 +94,20 @@ fn rewrite(form: Form, family: Family, address: u128, port: u16) -> Text {
 #[inline]
 fn usual_verb(line: &[u8]) -> Option<[u8; 4]> {
     let [a, b, c, d, b' ' | b'\r' | b'\n'] = *line.first_chunk()? else { return None };
-    let verb = [a, b, c, d].map(|letter: u8| letter.to_ascii_uppercase());
-    verb.iter().all(u8::is_ascii_uppercase).then_some(verb)
+    capitals([a, b, c, d])
 }
 
-/// A line of the client's.
-fn command(line: &Line<'_>, note: &mut u32) -> Found {
+/// Whether a line of the client's, not its first, begins with a verb that announces nothing.
+#[inline(always)]
+fn is_quiet(line: &Line<'_>) -> bool {
     /// Those by which a connection is announced, or none by one.
     const NOTABLE: [[u8; 4]; 3] = [*b"PORT", *b"EPRT", *b"EPSV"];
-    if !line.is_first && usual_verb(line.bytes).is_some_and(|verb| !NOTABLE.contains(&verb)) {
-        return Found::Nothing;
-    }
+    !line.is_first && usual_verb(line.bytes).is_some_and(|verb| !NOTABLE.contains(&verb))
+}
+
+/// Any other line of the client's.
+#[inline(never)]
+fn command(line: &Line<'_>, note: &mut u32) -> Found {
     let text = without_telnet(line.bytes);
     let start = line.bytes.len() - text.len();
     let verb_len = text.iter().position(|byte| !(byte.is_ascii_alphabetic() || byte.is_ascii_digit()));
@@ -139,6 +143,7 @@ fn command(line: &Line<'_>, note: &mut u32) -> Found {
 }
 
 /// A line of the server's.
+#[inline(never)]
 fn reply(line: &[u8], note: &mut u32) -> Found {
     let going_on = *note & CODE;
     let code = match *line {

@@ -129,3 +129,20 @@ fn g14_a_listing_tells_from_where_on_numbers_are_shifted() {
         assert_eq!(session.it.entry().seqadj, Some([seqadj, Seqadj::default()]));
     }
 }
+
+#[test]
+fn g14_text_of_the_same_length_is_sent_again_the_same_when_its_helper_reads_no_more() {
+    for preset in PRESETS {
+        let mut session = masqueraded(preset, "10.9.9.9", [1000, 5000]);
+        let seq = session.next[0];
+        let said = session.says(Client, PORT);
+        assert_eq!((said.seq, said.text.as_str()), (seq, "PORT 10,9,9,9,19,137\r\n"));
+        session.says(Client, "AUTH TLS\r\n");
+        session.says(Server, "234 go on\r\n");
+        for _ in 0..2 {
+            let again = session.sends(Client, seq, PORT);
+            assert_eq!((again.drop(), again.seq, again.text.as_str()), (None, said.seq, said.text.as_str()));
+        }
+        session.it.check();
+    }
+}
