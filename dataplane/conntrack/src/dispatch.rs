@@ -20,7 +20,6 @@ use crate::pipeline::BURST;
 use crate::shard::Shard;
 use crate::time::Instant;
 use crate::verdict::{Action, DropReason, FragmentOffsets, Handoff, Verdict};
-use arrayvec::ArrayVec;
 use datagram::{Completed, Datagrams};
 use messages::{announce, flush_messages_to, others};
 use std::iter;
@@ -181,25 +180,23 @@ impl<P: Frame> Dispatcher<P> {
     ) -> Option<I::Item> {
         let limits = shard.fragment_limits();
         let mut whole = Completed::new();
-        let mut next = Some((packet, offsets, verdict));
-        let mut behind = None;
-        while let Some((packet, offsets, verdict)) = next.take() {
-            let completed = self.datagrams.add(now, shard, host, (packet, offsets), &limits, verdict);
-            if let Some(id) = completed {
+        let (mut packet, mut offsets, mut verdict) = (packet, offsets, verdict);
+        let behind = loop {
+            if let Some(id) = self.datagrams.add(now, shard, host, (packet, offsets), &limits, verdict) {
                 whole.push((id, verdict));
-            }
-            if whole.is_full() {
-                break;
+                if whole.is_full() {
+                    break None;
+                }
             }
             match packets.next() {
-                Some((packet, verdict)) if let Action::Reassemble(offsets) = verdict.action => {
-                    next = Some((packet, offsets, verdict));
+                Some((next, of_next)) if let Action::Reassemble(at) = of_next.action => {
+                    (packet, offsets, verdict) = (next, at, of_next);
                 }
-                other => behind = other,
+                other => break other,
             }
-        }
+        };
         if !whole.is_empty() {
-            self.decide_datagrams(now, shard, host, whole);
+            self.decide_datagrams(now, shard, host, &mut whole);
         }
         shard.count_fragments_held(self.datagrams.fragments());
         behind
@@ -212,15 +209,15 @@ impl<P: Frame> Dispatcher<P> {
         now: Instant,
         shard: &mut Shard,
         host: &mut H,
-        whole: Completed<'_>,
+        whole: &mut Completed<'_>,
     ) {
-        let mut decided: ArrayVec<_, BURST> =
-            whole.iter().map(|_| Verdict::dropped(DropReason::Truncated)).collect();
+        let mut decided = [Verdict::dropped(DropReason::Truncated); BURST];
+        let decided = &mut decided[..whole.len()];
         let ids = whole.iter().map(|(id, _)| *id);
-        self.datagrams.read_all(ids, |frames| shard.process(now, frames, &mut decided));
-        for ((id, verdict), decided) in whole.into_iter().zip(decided) {
-            *verdict = decided;
-            self.apply_to_load(now, shard, host, Load::Datagram(id), verdict, 0);
+        self.datagrams.read_all(ids, |frames| shard.process(now, frames, decided));
+        for ((id, verdict), decided) in whole.iter_mut().zip(decided) {
+            **verdict = *decided;
+            self.apply_to_load(now, shard, host, Load::Datagram(*id), verdict, 0);
             shard.count_reassembled();
         }
     }

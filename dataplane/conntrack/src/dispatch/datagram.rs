@@ -87,7 +87,7 @@ impl<P: Frame> Datagrams<P> {
             return None;
         };
         let mut lose = |packet, reason| lose_fragment(now, shard, host, packet, reason);
-        self.held.add(now, limits, &piece, packet, &mut lose).unwrap_or_else(|reason| {
+        self.held.add(now, limits, piece, packet, &mut lose).unwrap_or_else(|reason| {
             *verdict = Verdict::dropped(reason);
             None
         })
@@ -108,26 +108,29 @@ impl<P: Frame> Datagrams<P> {
         {
             return self.reply(shard, host, id);
         }
-        let mut leader = None;
+        let mut chain = self.held.open(id);
+        let Some((first, offsets)) = self.held.take(&mut chain) else { return };
+        let leader = Leader::of(&first, offsets);
+        if verdict.action == Action::Deliver {
+            shard.count_delivery();
+        }
+        host.finish(now, shard, first, verdict);
         let of_later = match verdict.action {
             Action::Reject(reason, _) => Verdict { action: Action::Drop(reason), ..*verdict },
             _ => *verdict,
         };
-        while let Some((mut packet, offsets)) = self.held.take(id) {
-            if verdict.action == Action::Deliver {
-                shard.count_delivery();
-            }
-            let Some(leader) = &leader else {
-                leader = Leader::of(&packet, offsets);
-                host.finish(now, shard, packet, verdict);
-                continue;
-            };
+        while let Some((mut later, offsets)) = self.held.take(&mut chain) {
             match of_later.action {
-                Action::Forward(_) => leader.lead(&mut packet, offsets, shard.is_routed()),
+                Action::Forward(_) => {
+                    if let Some(leader) = &leader {
+                        leader.lead(&mut later, offsets, shard.is_routed());
+                    }
+                }
+                Action::Deliver => shard.count_delivery(),
                 Action::Drop(reason) => shard.count_drops(reason, 1),
                 _ => {}
             }
-            host.finish(now, shard, packet, &of_later);
+            host.finish(now, shard, later, &of_later);
         }
     }
 
@@ -136,7 +139,8 @@ impl<P: Frame> Datagrams<P> {
     fn reply<H: Host<Packet = P>>(&mut self, shard: &mut Shard, host: &mut H, id: DatagramId) {
         let mut leader = None;
         shard.count_fragmented(1);
-        while let Some((mut packet, offsets)) = self.held.take(id) {
+        let mut chain = self.held.open(id);
+        while let Some((mut packet, offsets)) = self.held.take(&mut chain) {
             shard.count_delivery();
             shard.count_created();
             match &leader {
@@ -190,7 +194,8 @@ impl<P: Frame> Datagrams<P> {
         });
         if is_sent {
             shard.count_fragmented(self.held.count(id));
-            while self.held.take(id).is_some() {}
+            let mut chain = self.held.open(id);
+            while self.held.take(&mut chain).is_some() {}
         } else {
             verdict.action = Action::Drop(DropReason::NoBuffer);
             self.end(now, shard, host, id, DropReason::NoBuffer);
@@ -215,7 +220,8 @@ impl<P: Frame> Datagrams<P> {
             DropReason::HandoffFull
         } else {
             let handed = Handed { from: shard.steering().own(), by, hops };
-            while let Some((packet, _)) = self.held.take(id) {
+            let mut chain = self.held.open(id);
+            while let Some((packet, _)) = self.held.take(&mut chain) {
                 if let Err(packet) = host.hand_off(to, handed, packet) {
                     end(now, shard, host, packet, DropReason::HandoffFull);
                 }

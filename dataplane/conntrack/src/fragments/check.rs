@@ -51,23 +51,24 @@ pub(crate) fn check<P: Frame>(held: &Fragments<P>) -> Result<usize, String> {
     Ok(live().count() - waiting().count())
 }
 
-/// The fragments of a datagram are in order, and as many as that counts.
+/// The fragments of a datagram are apart from one another and, where it says so, in order, and as many as it counts.
 fn check_chain<P: Frame>(slots: &Slots<P>, datagram: &Datagram) -> Result<(), String> {
-    let (mut fragments, mut taken, mut end) = (0, 0, 0);
-    let (mut previous, mut next) = (NONE, datagram.first);
-    while next != NONE {
-        let slot = slots.at(next);
-        let Some(packet) = &slot.packet else {
-            return Err(format!("{datagram:?} has a slot that is free"));
-        };
-        if slot.previous != previous || slot.start < end || slot.end <= slot.start {
-            return Err(format!("{datagram:?} is not in order"));
-        }
-        (fragments, taken, end) = (fragments + 1, taken + u32::from(buffers(packet)), slot.end);
-        (previous, next) = (next, slot.next);
+    let chain: Vec<_> = slots.chain(datagram.first).collect();
+    if chain.iter().any(|(_, slot)| slot.packet.is_none()) {
+        return Err(format!("{datagram:?} has a slot that is free"));
     }
-    if (datagram.fragments, datagram.buffers, datagram.last) != (fragments, taken, previous) {
-        return Err(format!("{datagram:?} has {fragments} fragments in {taken} buffers"));
+    let spans: Vec<_> = chain.iter().map(|(_, slot)| (slot.start, slot.end)).collect();
+    let mut sorted = spans.clone();
+    sorted.sort_unstable();
+    let is_apart = sorted.iter().all(|(start, end)| start < end) && sorted.is_sorted_by(|a, b| a.1 <= b.0);
+    if !is_apart || datagram.is_in_order && spans != sorted {
+        return Err(format!("{datagram:?} is not in order"));
+    }
+    let taken: u32 =
+        chain.iter().filter_map(|(_, slot)| Some(u32::from(buffers(slot.packet.as_ref()?)))).sum();
+    let last = chain.last().map_or(NONE, |(slot, _)| *slot);
+    if (usize::from(datagram.fragments), datagram.buffers, datagram.last) != (chain.len(), taken, last) {
+        return Err(format!("{datagram:?} has {} fragments in {taken} buffers", chain.len()));
     }
     Ok(())
 }

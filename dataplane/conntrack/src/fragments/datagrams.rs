@@ -3,8 +3,8 @@
 use super::NONE;
 use super::directory::{Directory, Item};
 use super::piece::{Key, Piece, exceeds};
-use super::shortcuts::{NO_ROW, Place, Shortcuts};
-use super::slots::{Slot, Slots};
+use super::slots::Slots;
+use super::units::{MANY, Maps, NO_MAP};
 use crate::time::Tick;
 use crate::verdict::DropReason;
 use crate::wheel::{Timer, Timers};
@@ -36,23 +36,26 @@ pub(super) struct Datagram {
     pub(super) source: u32,
     pub(super) older: u32,
     pub(super) newer: u32,
-    /// The first and the last of its fragments, in the order of their positions in it.
+    /// The first and the last of the chain of its fragments.
     pub(super) first: u32,
     pub(super) last: u32,
-    /// Its shortcuts to them.
-    pub(super) row: u16,
+    /// The map of its units.
+    pub(super) map: u32,
     pub(super) fragments: u16,
+    /// Whether the chain is in the order of their positions.
+    pub(super) is_in_order: bool,
+    /// A bit for each value of the bits for ECN that a fragment has.
+    ecn: u8,
     /// Buffers that those take.
     pub(super) buffers: u32,
-    /// Bytes that are there, and how many there are to be.
+    /// Bytes that are there, where the last of them ends, and how many there are to be.
     bytes: u32,
+    reach: u32,
     end: Option<NonZeroU32>,
     /// The largest fragment with its IP header, in bytes.
     pub(super) largest_bytes: u32,
     /// Whether one as large as that must not be cut.
     pub(super) is_largest_fixed: bool,
-    /// A bit for each value of the bits for ECN that a fragment has.
-    ecn: u8,
 }
 
 const _: () = assert!(size_of::<Datagram>() == 128);
@@ -71,68 +74,74 @@ impl Datagram {
             newer: NONE,
             first: NONE,
             last: NONE,
-            row: NO_ROW,
+            map: NO_MAP,
             fragments: 0,
+            is_in_order: true,
+            ecn: 0,
             buffers: 0,
             bytes: 0,
+            reach: 0,
             end: None,
             largest_bytes: 0,
             is_largest_fixed: false,
-            ecn: 0,
         }
     }
 
-    /// Between which of those that are there a fragment belongs, if it can be part of the datagram together with them.
+    /// Whether a fragment can be part of the datagram together with those that are there. It then is, or ends it.
     ///
     /// # Errors
     /// [`DropReason::FragmentDuplicate`] for one that may be ignored (RFC 8200 section 4.5, RFC 5722); all other reasons are the
     /// datagram's end.
     #[inline(always)]
-    pub(super) fn locate<P>(
+    pub(super) fn admit<P>(
         &mut self,
         slots: &Slots<P>,
-        shortcuts: &mut Shortcuts,
+        maps: &mut Maps,
         piece: &Piece,
-    ) -> Result<Place, DropReason> {
+    ) -> Result<(), DropReason> {
         let is_beyond = |end: NonZeroU32| piece.end > end.get() || piece.is_last && piece.end < end.get();
-        if piece.is_impossible()
-            || self.end.is_some_and(is_beyond)
-            || piece.is_last && self.last != NONE && slots.at(self.last).end > piece.end
+        if piece.is_impossible() || self.end.is_some_and(is_beyond) || piece.is_last && self.reach > piece.end
         {
             return Err(DropReason::FragmentLength);
         }
-        let place @ Place { before, after, .. } = self.place(slots, shortcuts, piece.start);
-        if before != NONE && slots.at(before).end > piece.start {
-            let is_known = piece.end <= slots.at(before).end;
-            return Err(if is_known { DropReason::FragmentDuplicate } else { DropReason::FragmentOverlap });
+        if self.map == NO_MAP {
+            if self.is_behind_all(piece) || self.is_before_all(slots, piece) {
+                return Ok(());
+            }
+            if self.fragments < MANY {
+                return slots.admit(self.first, piece.start, piece.end);
+            }
+            self.map = maps.of_chain(slots, self.first);
         }
-        if after != NONE && slots.at(after).start < piece.end {
-            return Err(DropReason::FragmentOverlap);
-        }
-        Ok(place)
+        maps.admit(self.map, piece.start, piece.end)
     }
 
-    /// Where a fragment that starts there belongs. Most come in their order or in the inverse one.
-    #[inline(always)]
-    fn place<P>(&mut self, slots: &Slots<P>, shortcuts: &mut Shortcuts, start: u32) -> Place {
-        if self.last == NONE || slots.at(self.last).start <= start {
-            Place::at_end(self.last, NONE)
-        } else if start < slots.at(self.first).start {
-            Place::at_end(NONE, self.first)
-        } else {
-            shortcuts.place(&mut self.row, slots, self.first, start)
-        }
+    /// Most fragments come in their order...
+    const fn is_behind_all(&self, piece: &Piece) -> bool {
+        piece.start >= self.reach
     }
 
-    /// Takes a fragment in between its neighbours.
+    /// ... or in the inverse one.
+    fn is_before_all<P>(&self, slots: &Slots<P>, piece: &Piece) -> bool {
+        self.is_in_order && slots.get(self.first).is_some_and(|first| piece.end <= first.start)
+    }
+
+    /// Takes a fragment in, which has been given a slot.
     #[inline(always)]
-    pub(super) fn take_in(&mut self, piece: &Piece, slot: u32, Place { before, after, .. }: Place) {
-        if before == NONE {
+    pub(super) fn take_in<P>(&mut self, piece: &Piece, slot: u32, slots: &mut Slots<P>) {
+        let is_behind_all = self.is_behind_all(piece);
+        if !is_behind_all && self.is_before_all(slots, piece) {
+            slots.at_mut(slot).next = self.first;
             self.first = slot;
-        }
-        if after == NONE {
+        } else {
+            match self.last {
+                NONE => self.first = slot,
+                last => slots.at_mut(last).next = slot,
+            }
             self.last = slot;
+            self.is_in_order &= is_behind_all;
         }
+        self.reach = self.reach.max(piece.end);
         self.fragments += 1;
         self.bytes += piece.end - piece.start;
         if piece.packet_bytes > self.largest_bytes {
@@ -146,23 +155,22 @@ impl Datagram {
         }
     }
 
+    /// Puts its fragments in order.
+    pub(super) fn sort<P>(&mut self, slots: &mut Slots<P>, maps: &mut Maps) {
+        if self.is_in_order {
+            return;
+        }
+        if self.map == NO_MAP {
+            self.map = maps.of_chain(slots, self.first);
+        }
+        [self.first, self.last] = maps.sort(self.map, slots, self.first);
+        self.is_in_order = true;
+        maps.free(std::mem::replace(&mut self.map, NO_MAP));
+    }
+
     /// Whether it can be found, and gives way where there is no room.
     pub(super) const fn is_listed(&self) -> bool {
         self.source != NONE
-    }
-
-    /// Whether it may stay unlisted with a fragment: that is its first one, or makes it whole with that.
-    pub(super) fn is_brief<P>(&self, slots: &Slots<P>, piece: &Piece) -> bool {
-        match self.fragments {
-            0 => !piece.is_impossible(),
-            1 => {
-                let Slot { start: begins, end: ends, .. } = *slots.at(self.first);
-                let is_rest = piece.is_last && begins == 0 && piece.start == ends && piece.end > ends
-                    || self.end.is_some() && piece.start == 0 && piece.end == begins && !piece.is_last;
-                is_rest && !piece.is_impossible()
-            }
-            _ => false,
-        }
     }
 
     /// Whether all of it is there.

@@ -29,6 +29,8 @@ pub(super) struct Directory<T> {
     buckets: Box<[Bucket]>,
     /// The slots that are free.
     free: Vec<u32>,
+    /// Items that can be found.
+    linked: usize,
 }
 
 impl<T: Item> Directory<T> {
@@ -41,6 +43,7 @@ impl<T: Item> Directory<T> {
             slots: vec![vacant; room as usize].into(),
             buckets: vec![Bucket { hash: 0, number: NONE }; (2 * room as usize).next_power_of_two()].into(),
             free: (0..room).rev().collect(),
+            linked: 0,
         }
     }
 
@@ -77,6 +80,9 @@ impl<T: Item> Directory<T> {
 
     /// The number of the item of a key, which has this hash.
     pub(super) fn find(&self, key: &T::Key, hash: u32) -> Option<u32> {
+        if self.linked == 0 {
+            return None;
+        }
         let mut index = self.home(hash);
         loop {
             let bucket = self.buckets[index];
@@ -105,6 +111,7 @@ impl<T: Item> Directory<T> {
             index = self.next(index);
         }
         self.buckets[index] = Bucket { hash, number };
+        self.linked += 1;
     }
 
     /// Lets an item be found no more. Its slot stays its own.
@@ -124,6 +131,7 @@ impl<T: Item> Directory<T> {
             index = self.next(index);
         }
         self.buckets[hole].number = NONE;
+        self.linked -= 1;
     }
 
     /// Gives the slot of an item that is found no more to the next one.

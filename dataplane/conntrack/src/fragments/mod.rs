@@ -14,13 +14,13 @@ mod directory;
 mod leader;
 mod piece;
 mod plain;
-mod shortcuts;
 mod slots;
 mod sources;
 mod stage;
 mod store;
 #[cfg(test)]
 mod tests;
+mod units;
 mod whole;
 
 pub(crate) use check::check;
@@ -37,8 +37,7 @@ use crate::wheel::Wheel;
 use ahash::RandomState;
 use datagrams::{Datagram, Stage};
 use piece::Key;
-use shortcuts::Place;
-use slots::{Slot, buffers};
+use slots::buffers;
 use std::time::Duration;
 use store::Store;
 
@@ -51,6 +50,10 @@ const LONG_PAUSE: Duration = Duration::from_secs(24 * 3600);
 /// The number of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DatagramId(u32);
+
+/// Fragments of a datagram that are still held, from this slot on.
+#[derive(Debug)]
+pub(crate) struct Chain(u32);
 
 /// All fragments that one shard holds.
 #[derive(Debug)]
@@ -79,57 +82,59 @@ impl<P: Frame> Fragments<P> {
     ///
     /// # Errors
     /// Why the fragment itself was given there.
+    #[inline(always)]
     pub(crate) fn add(
         &mut self,
         now: Instant,
         limits: &FragmentLimits,
-        piece: &Piece,
+        mut piece: Piece,
         mut packet: P,
         drop: &mut impl FnMut(P, DropReason),
     ) -> Result<Option<DatagramId>, DropReason> {
         if now > self.now {
             self.advance(now, drop);
         }
-        let trimmed = piece.is_odd().then(|| piece.trim(&mut packet));
-        let piece = trimmed.as_ref().unwrap_or(piece);
-        let buffers = buffers(&packet);
-        let Some(number) = self.find_or_begin(limits, &piece.key, drop) else {
-            return refuse(packet, DropReason::FragmentLimit, drop);
+        piece.trim(&mut packet);
+        let buffers = buffers(&packet).into();
+        let number = if self.is_of_latest(&piece.key) {
+            self.latest
+        } else {
+            match self.find_or_begin(limits, piece.key, drop) {
+                Some(number) => number,
+                None => return refuse(packet, DropReason::FragmentLimit, drop),
+            }
         };
-        if !self.store.datagrams.at(number).is_listed()
-            && !self.stays_unlisted(number, limits, piece, buffers)
-        {
+        if !self.store.datagrams.at(number).is_listed() && !self.store.has_plenty(limits, buffers) {
             self.store.list(number, limits, drop);
         }
-        let place = match self.locate(number, limits, piece, buffers, drop) {
-            Ok(place) => place,
-            Err(reason) => return refuse(packet, reason, drop),
-        };
-        let slot = self.store.slots.insert(piece, packet, buffers, [place.before, place.after]);
-        let datagram = self.store.datagrams.at_mut(number);
-        datagram.take_in(piece, slot, place);
-        self.store.shortcuts.lead_to(datagram.row, place, piece.start, slot);
-        self.store.buffers += u32::from(buffers);
-        let fault = match datagram.is_whole() {
-            false => None,
-            true => match datagram.fault(self.store.slots.at(datagram.first).header_bytes) {
+        if let Err(reason) = self.admit(number, limits, &piece, buffers, drop) {
+            return refuse(packet, reason, drop);
+        }
+        let Store { slots, maps, datagrams, sources, buffers: taken, .. } = &mut self.store;
+        let datagram = datagrams.at_mut(number);
+        datagram.take_in(&piece, slots.insert(&piece, packet), slots);
+        datagram.buffers += buffers;
+        *taken += buffers;
+        if datagram.is_listed() {
+            sources.grow(datagram.source, buffers);
+        }
+        if datagram.is_whole() {
+            datagram.sort(slots, maps);
+            return match datagram.fault(slots.at(datagram.first).header_bytes) {
                 None => {
                     self.store.complete(number);
-                    self.store.datagrams.at_mut(number).buffers += u32::from(buffers);
-                    return Ok(Some(DatagramId(number)));
+                    Ok(Some(DatagramId(number)))
                 }
-                fault => fault,
-            },
-        };
-        datagram.buffers += u32::from(buffers);
-        if datagram.is_listed() {
-            let source = datagram.source;
-            self.store.sources.grow(source, buffers.into());
+                Some(reason) => {
+                    self.kill(number, limits, reason, drop);
+                    Err(reason)
+                }
+            };
         }
-        fault.map_or(Ok(None), |reason| {
-            self.kill(number, limits, reason, drop);
-            Err(reason)
-        })
+        if datagram.fragments > 1 {
+            self.list(number, limits, drop);
+        }
+        Ok(None)
     }
 
     /// How many fragments a whole datagram has.
@@ -137,21 +142,24 @@ impl<P: Frame> Fragments<P> {
         usize::from(self.store.datagrams.at(number).fragments)
     }
 
-    /// Takes the next fragment of a whole datagram out, in order, and says where it is in its frame. Behind the last the datagram
-    /// is forgotten.
-    #[inline(always)]
-    pub(crate) fn take(&mut self, DatagramId(number): DatagramId) -> Option<(P, FragmentOffsets)> {
+    /// Forgets a datagram that is whole. Gives its fragments, each of which is then to be [taken out](Self::take).
+    pub(crate) fn open(&mut self, DatagramId(number): DatagramId) -> Chain {
         let datagram = self.store.datagrams.at_mut(number);
         if datagram.stage != Stage::Whole {
-            return None;
+            return Chain(NONE);
         }
-        let Slot { offsets, buffers, .. } = *self.store.slots.at(datagram.first);
-        let (packet, next) = self.store.slots.take(datagram.first);
-        self.store.buffers -= u32::from(buffers);
-        datagram.first = next;
-        if next == NONE {
-            self.store.free(number);
-        }
+        let first = datagram.first;
+        self.store.buffers -= datagram.buffers;
+        self.store.free(number);
+        Chain(first)
+    }
+
+    /// Takes the next fragment of a datagram out, in order, and says where it is in its frame.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, Chain(next): &mut Chain) -> Option<(P, FragmentOffsets)> {
+        let offsets = self.store.slots.get(*next)?.offsets;
+        let (packet, following) = self.store.slots.take(*next);
+        *next = following;
         packet.map(|packet| (packet, offsets))
     }
 
@@ -192,26 +200,28 @@ impl<P: Frame> Fragments<P> {
         }
     }
 
-    /// The datagram of a key, if its time is not over, or else a new one. `None` where there is no room. It is most often that of
-    /// the fragment before.
+    /// Whether a key is that of the datagram which a fragment has come of last: it most often is.
+    #[inline(always)]
+    fn is_of_latest(&self, key: &Key) -> bool {
+        self.store.datagrams.get(self.latest).is_some_and(|latest| {
+            latest.stage == Stage::Unfinished && latest.key == *key && !latest.is_due(Tick::at(self.now))
+        })
+    }
+
+    /// The datagram of a key, if its time is not over, or else a new one. `None` where there is no room.
+    #[inline(never)]
     fn find_or_begin(
         &mut self,
         limits: &FragmentLimits,
-        key: &Key,
+        key: Key,
         drop: &mut impl FnMut(P, DropReason),
     ) -> Option<u32> {
         let tick = Tick::at(self.now);
-        let latest = self.store.datagrams.get(self.latest);
-        if latest.is_some_and(|datagram| {
-            datagram.stage == Stage::Unfinished && datagram.key == *key && !datagram.is_due(tick)
-        }) {
-            return Some(self.latest);
-        }
         if self.unlisted().is_some() {
             self.store.list(self.latest, limits, drop);
         }
-        let hash = self.store.hash(key);
-        let number = match self.store.datagrams.find(key, hash) {
+        let hash = self.store.hash(&key);
+        let number = match self.store.datagrams.find(&key, hash) {
             Some(number) if !self.store.datagrams.at(number).is_due(tick) => number,
             Some(number) => {
                 self.store.end(number, DropReason::FragmentTimeout, drop);
@@ -223,10 +233,12 @@ impl<P: Frame> Fragments<P> {
         Some(number)
     }
 
-    /// Whether a datagram can do without being listed though this fragment comes.
-    fn stays_unlisted(&self, number: u32, limits: &FragmentLimits, piece: &Piece, buffers: u16) -> bool {
-        self.store.has_plenty(limits, buffers.into())
-            && self.store.datagrams.at(number).is_brief(&self.store.slots, piece)
+    /// Lists a datagram, unless it is.
+    #[inline(always)]
+    fn list(&mut self, number: u32, limits: &FragmentLimits, drop: &mut impl FnMut(P, DropReason)) {
+        if !self.store.datagrams.at(number).is_listed() {
+            self.store.list(number, limits, drop);
+        }
     }
 
     /// The datagram that is not listed, if there is one: that which a fragment has come of last.
@@ -235,26 +247,24 @@ impl<P: Frame> Fragments<P> {
         (latest.stage == Stage::Unfinished && !latest.is_listed()).then_some(latest)
     }
 
-    /// Between which others of its datagram a fragment belongs, for which there is room then. Where it ends the datagram, that is
-    /// dead.
-    fn locate(
+    /// Whether a fragment can be part of its datagram, for which there is room then. Where it ends the datagram, that is dead.
+    #[inline(always)]
+    fn admit(
         &mut self,
         number: u32,
         limits: &FragmentLimits,
         piece: &Piece,
-        buffers: u16,
+        buffers: u32,
         drop: &mut impl FnMut(P, DropReason),
-    ) -> Result<Place, DropReason> {
+    ) -> Result<(), DropReason> {
         let datagram = self.store.datagrams.at_mut(number);
         if let Stage::Dead(reason) = datagram.stage {
             return Err(reason);
         }
         let may_grow = datagram.fragments < limits.fragments;
-        let reason = match datagram.locate(&self.store.slots, &mut self.store.shortcuts, piece) {
-            Ok(place) if may_grow && self.store.make_room(number, limits, buffers.into(), drop) => {
-                return Ok(place);
-            }
-            Ok(_) => DropReason::FragmentLimit,
+        let reason = match datagram.admit(&self.store.slots, &mut self.store.maps, piece) {
+            Ok(()) if may_grow && self.store.make_room(number, limits, buffers, drop) => return Ok(()),
+            Ok(()) => DropReason::FragmentLimit,
             Err(DropReason::FragmentDuplicate) => return Err(DropReason::FragmentDuplicate),
             Err(reason) => reason,
         };
@@ -272,9 +282,7 @@ impl<P: Frame> Fragments<P> {
         reason: DropReason,
         drop: &mut impl FnMut(P, DropReason),
     ) {
-        if !self.store.datagrams.at(number).is_listed() {
-            self.store.list(number, limits, drop);
-        }
+        self.list(number, limits, drop);
         self.store.kill(number, reason, drop);
     }
 }

@@ -22,15 +22,12 @@ const ECN: u8 = 3;
 /// What the fragments of one datagram have in common. Where networks are kept apart, by zone or VLAN, so are their datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
-    /// Addresses as numbers, the upper halves first: so aligned as the rest of it.
-    source: [u64; 2],
-    destination: [u64; 2],
-    identification: u32,
-    /// IPv4 numbers the datagrams of each protocol by themselves; IPv6 does not, and has zero here.
-    protocol: u8,
-    pub(super) family: Family,
-    zone: Zone,
+    /// Source and destination as numbers, the upper halves first. No arrays: what was read into registers is compared there.
+    addresses: (u64, u64, u64, u64),
+    /// Identification, zone and protocol. IPv4 numbers the datagrams of each protocol by themselves; IPv6 does not, and has zero here.
+    label: u64,
     vlans: u64,
+    pub(super) family: Family,
     /// The shard at which its datagram became whole, if this is another.
     whole_at: Option<ShardId>,
 }
@@ -38,38 +35,34 @@ pub(crate) struct Key {
 impl Key {
     /// That of no datagram.
     pub(super) const fn none() -> Self {
-        Self {
-            source: [0; 2],
-            destination: [0; 2],
-            identification: 0,
-            protocol: 0,
-            family: Family::V4,
-            zone: 0,
-            vlans: 0,
-            whole_at: None,
-        }
+        Self { addresses: (0, 0, 0, 0), label: 0, vlans: 0, family: Family::V4, whole_at: None }
     }
 
     /// Whose datagram it is.
     pub(super) const fn source(&self) -> SourceKey {
-        SourceKey::of(self.family, self.source)
+        let (upper, lower, ..) = self.addresses;
+        SourceKey::of(self.family, [upper, lower])
     }
 }
 
-const fn halves(address: u128) -> [u64; 2] {
-    [(address >> 64) as u64, address as u64]
+const fn halves(source: u128, destination: u128) -> (u64, u64, u64, u64) {
+    ((source >> 64) as u64, source as u64, (destination >> 64) as u64, destination as u64)
+}
+
+fn label(identification: u32, zone: Zone, protocol: u8) -> u64 {
+    u64::from(identification) << 32 | u64::from(zone) << 16 | u64::from(protocol)
 }
 
 /// What is told apart by its source and destination, identification, protocol, zone and VLANs has hashes of its own, whatever
 /// outsiders choose. Shards are few.
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { source, destination, identification, protocol, family, zone, vlans, whole_at: _ } = *self;
+        let Self { addresses: (a, b, c, d), label, vlans, family, whole_at: _ } = *self;
         match family {
-            Family::V4 => state.write_u64(source[1] << 32 | destination[1]),
-            Family::V6 => source.into_iter().chain(destination).for_each(|half| state.write_u64(half)),
+            Family::V4 => state.write_u64(b << 32 | d),
+            Family::V6 => [a, b, c, d].into_iter().for_each(|half| state.write_u64(half)),
         }
-        state.write_u64(u64::from(identification) << 32 | u64::from(zone) << 16 | u64::from(protocol));
+        state.write_u64(label);
         state.write_u64(vlans);
     }
 }
@@ -119,8 +112,8 @@ impl Piece {
         let (link, _) = head.split_at_checked(usize::from(offsets.l3))?;
         let header = head.get(offsets.header())?;
         let header_bytes = header.len() as u16;
+        let zone = handed.and_then(Handed::zone).unwrap_or(zone);
         let key = Key {
-            zone: handed.and_then(Handed::zone).unwrap_or(zone),
             vlans: ethernet::vlan_ids(link),
             whole_at: handed.filter(|handed| handed.is_datagram()).map(|handed| handed.from),
             ..Key::none()
@@ -132,10 +125,15 @@ impl Piece {
             let start = u32::from(units) * UNIT as u32;
             Some(Self {
                 key: Key {
-                    source: [0, u32_at(fixed, field::ipv4::SOURCE).into()],
-                    destination: [0, u32_at(fixed, field::ipv4::DESTINATION).into()],
-                    identification: u16_at(fixed, field::ipv4::IDENTIFICATION).into(),
-                    protocol: fixed[field::ipv4::PROTOCOL],
+                    addresses: halves(
+                        u32_at(fixed, field::ipv4::SOURCE).into(),
+                        u32_at(fixed, field::ipv4::DESTINATION).into(),
+                    ),
+                    label: label(
+                        u16_at(fixed, field::ipv4::IDENTIFICATION).into(),
+                        zone,
+                        fixed[field::ipv4::PROTOCOL],
+                    ),
                     ..key
                 },
                 start,
@@ -157,9 +155,11 @@ impl Piece {
             let start = u32::from(field & !7);
             Some(Self {
                 key: Key {
-                    source: halves(u128_at(fixed, field::ipv6::SOURCE)),
-                    destination: halves(u128_at(fixed, field::ipv6::DESTINATION)),
-                    identification: u32_at(fragment_header, field::extension::FRAGMENT_IDENTIFICATION),
+                    addresses: halves(
+                        u128_at(fixed, field::ipv6::SOURCE),
+                        u128_at(fixed, field::ipv6::DESTINATION),
+                    ),
+                    label: label(u32_at(fragment_header, field::extension::FRAGMENT_IDENTIFICATION), zone, 0),
                     family: Family::V6,
                     ..key
                 },
@@ -180,22 +180,30 @@ impl Piece {
         !self.is_last && !self.end.is_multiple_of(UNIT as u32)
     }
 
-    /// The same without what is beyond the last such position, which is cut off an odd fragment of IPv4, as Linux does.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn trim<F: Frame>(&self, frame: &mut F) -> Self {
-        let excess = self.end % UNIT as u32;
-        let packet_bytes = self.packet_bytes - excess;
-        let header = frame.head_mut().get_mut(self.offsets.header()).unwrap_or_default();
-        put(header, field::ipv4::TOTAL_LENGTH, (packet_bytes as u16).to_be_bytes());
-        ipv4::write_checksum(header);
-        Self { end: self.end - excess, packet_bytes, ..*self }
+    /// Cuts what is beyond the last such position off an odd fragment of IPv4, as Linux does.
+    #[inline(always)]
+    pub(super) fn trim<F: Frame>(&mut self, frame: &mut F) {
+        if self.is_odd() {
+            let excess = self.end % UNIT as u32;
+            self.end -= excess;
+            self.packet_bytes -= excess;
+            shorten(frame, self.offsets, self.packet_bytes);
+        }
     }
 
     /// Whether its datagram would be longer than its headers can say, or it says nothing at all.
     pub(super) const fn is_impossible(&self) -> bool {
         self.start == self.end || exceeds(self.header_bytes, self.end)
     }
+}
+
+/// Has the IPv4 header of a fragment say that it is so long.
+#[cold]
+#[inline(never)]
+fn shorten<F: Frame>(frame: &mut F, offsets: FragmentOffsets, packet_bytes: u32) {
+    let header = frame.head_mut().get_mut(offsets.header()).unwrap_or_default();
+    put(header, field::ipv4::TOTAL_LENGTH, (packet_bytes as u16).to_be_bytes());
+    ipv4::write_checksum(header);
 }
 
 /// Whether a datagram of so many bytes is too long behind headers of so many.

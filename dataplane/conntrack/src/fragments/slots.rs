@@ -1,13 +1,10 @@
-//! The slots of the packets that are held: a slab, in which the fragments of a datagram are a chain in their order.
+//! The slots of the packets that are held: a slab, in which the fragments of a datagram are a chain.
 
 use super::NONE;
 use super::piece::Piece;
 use crate::frame::Frame;
 use crate::settings::FRAGMENT_BUFFER_BYTES;
-use crate::verdict::FragmentOffsets;
-
-/// The fragments before and behind a position in a datagram: [`NONE`] at its ends.
-pub(super) type Neighbours = [u32; 2];
+use crate::verdict::{DropReason, FragmentOffsets};
 
 #[derive(Debug)]
 pub(super) struct Slot<P> {
@@ -19,9 +16,6 @@ pub(super) struct Slot<P> {
     pub(super) offsets: FragmentOffsets,
     /// Headers in front of them that the datagram's length counts, in bytes.
     pub(super) header_bytes: u16,
-    /// Buffers that the packet takes.
-    pub(super) buffers: u16,
-    pub(super) previous: u32,
     /// The next of its datagram, or of the free slots.
     pub(super) next: u32,
 }
@@ -41,8 +35,6 @@ impl<P> Slots<P> {
             end: 0,
             offsets: FragmentOffsets { l3: 0, payload: 0 },
             header_bytes: 0,
-            buffers: 0,
-            previous: NONE,
             next: if number + 1 < room { number + 1 } else { NONE },
         };
         Self { slots: (0..room).map(slot).collect(), free: if room > 0 { 0 } else { NONE }, len: 0 }
@@ -79,29 +71,45 @@ impl<P> Slots<P> {
         &mut self.slots[number as usize]
     }
 
-    /// Puts a packet between two others of its datagram, or at an end. There is room.
-    pub(super) fn insert(
-        &mut self,
-        piece: &Piece,
-        packet: P,
-        buffers: u16,
-        [previous, next]: Neighbours,
-    ) -> u32 {
+    /// Gives a packet a slot, in no chain yet. There is room.
+    #[inline(always)]
+    pub(super) fn insert(&mut self, piece: &Piece, packet: P) -> u32 {
         let number = self.free;
-        let slot = &mut self.slots[number as usize];
-        self.free = slot.next;
-        slot.packet = Some(packet);
-        (slot.start, slot.end, slot.offsets) = (piece.start, piece.end, piece.offsets);
-        (slot.header_bytes, slot.buffers) = (piece.header_bytes, buffers);
-        (slot.previous, slot.next) = (previous, next);
-        if previous != NONE {
-            self.at_mut(previous).next = number;
-        }
-        if next != NONE {
-            self.at_mut(next).previous = number;
-        }
+        let slot = self.at_mut(number);
+        let free = slot.next;
+        *slot = Slot {
+            packet: Some(packet),
+            start: piece.start,
+            end: piece.end,
+            offsets: piece.offsets,
+            header_bytes: piece.header_bytes,
+            next: NONE,
+        };
+        self.free = free;
         self.len += 1;
         number
+    }
+
+    /// What is in a chain, and the number of each.
+    pub(super) fn chain(&self, first: u32) -> impl Iterator<Item = (u32, &Slot<P>)> {
+        let mut next = first;
+        std::iter::from_fn(move || {
+            let (number, slot) = (next, self.get(next)?);
+            next = slot.next;
+            Some((number, slot))
+        })
+    }
+
+    /// Whether a fragment from `start` to `end` meets none of a chain.
+    ///
+    /// # Errors
+    /// [`DropReason::FragmentDuplicate`] where it is all within one of them, or else [`DropReason::FragmentOverlap`].
+    pub(super) fn admit(&self, first: u32, start: u32, end: u32) -> Result<(), DropReason> {
+        match self.chain(first).find(|(_, slot)| slot.start < end && start < slot.end) {
+            None => Ok(()),
+            Some((_, slot)) if slot.start <= start && end <= slot.end => Err(DropReason::FragmentDuplicate),
+            Some(_) => Err(DropReason::FragmentOverlap),
+        }
     }
 
     /// Takes a packet out, and gives the number of the next one.

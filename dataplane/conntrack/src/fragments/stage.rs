@@ -59,6 +59,7 @@ impl Shard {
     }
 
     /// Reads a fragment that is to be held.
+    #[inline(always)]
     pub(crate) fn read_fragment<F: Frame>(&self, frame: &F, offsets: FragmentOffsets) -> Option<Piece> {
         Piece::read(frame, offsets, self.configuration.zone_of(frame.port()))
     }

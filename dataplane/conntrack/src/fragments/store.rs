@@ -5,9 +5,9 @@ use super::NONE;
 use super::datagrams::{Datagram, Stage};
 use super::directory::{Directory, Item};
 use super::piece::Key;
-use super::shortcuts::{NO_ROW, Shortcuts};
 use super::slots::Slots;
 use super::sources::Sources;
+use super::units::{Maps, NO_MAP};
 use crate::family::Family;
 use crate::settings::{FRAGMENT_BUFFER_BYTES, FragmentLimits};
 use crate::time::Tick;
@@ -27,7 +27,7 @@ const PART_AT_ONCE: u32 = 512;
 pub(super) struct Store<P> {
     pub(super) slots: Slots<P>,
     pub(super) datagrams: Directory<Datagram>,
-    pub(super) shortcuts: Shortcuts,
+    pub(super) maps: Maps,
     pub(super) sources: Sources,
     hasher: RandomState,
     pub(super) wheel: Wheel,
@@ -45,7 +45,7 @@ impl<P> Store<P> {
         Self {
             slots: Slots::new(room),
             datagrams: Directory::new(room, vacant),
-            shortcuts: Shortcuts::new(room),
+            maps: Maps::new(room),
             sources: Sources::new(room, room),
             hasher,
             wheel: Wheel::new(now),
@@ -59,7 +59,7 @@ impl<P> Store<P> {
         &mut self,
         now: Tick,
         limits: &FragmentLimits,
-        key: &Key,
+        key: Key,
         hash: u32,
         drop: &mut impl FnMut(P, DropReason),
     ) -> Option<u32> {
@@ -70,14 +70,20 @@ impl<P> Store<P> {
             Family::V4 => limits.timeout_ms,
             Family::V6 => limits.timeout_v6_ms,
         };
-        self.datagrams.add(Datagram::new(*key, hash, now.after_ms(timeout_ms)))
+        self.datagrams.add(Datagram::new(key, hash, now.after_ms(timeout_ms)))
     }
 
     /// Whether so little is held that one datagram more exceeds no limit, whosever it is, with so many buffers more.
+    #[inline(always)]
     pub(super) const fn has_plenty(&self, limits: &FragmentLimits, buffers: u32) -> bool {
+        self.datagrams.len() <= limits.datagrams as usize
+            && self.buffers + buffers <= self.most(limits) / SHARE_OF_SOURCE
+    }
+
+    /// The most buffers that may be taken.
+    const fn most(&self, limits: &FragmentLimits) -> u32 {
         let most = limits.memory_bytes / FRAGMENT_BUFFER_BYTES;
-        let most = if most < self.room { most } else { self.room };
-        self.datagrams.len() <= limits.datagrams as usize && self.buffers + buffers <= most / SHARE_OF_SOURCE
+        if most < self.room { most } else { self.room }
     }
 
     /// Lists a datagram: by its key, with its source, and with its time. Most datagrams come in two fragments, one behind the other:
@@ -145,6 +151,7 @@ impl<P> Store<P> {
     }
 
     /// Makes room for buffers of a datagram. False where it is the next itself to give way.
+    #[inline(always)]
     pub(super) fn make_room(
         &mut self,
         number: u32,
@@ -152,7 +159,19 @@ impl<P> Store<P> {
         buffers: u32,
         drop: &mut impl FnMut(P, DropReason),
     ) -> bool {
-        let most = (limits.memory_bytes / FRAGMENT_BUFFER_BYTES).min(self.room);
+        self.buffers + buffers <= self.most(limits) / SHARE_OF_SOURCE
+            || self.have_give_way(number, limits, buffers, drop)
+    }
+
+    #[inline(never)]
+    fn have_give_way(
+        &mut self,
+        number: u32,
+        limits: &FragmentLimits,
+        buffers: u32,
+        drop: &mut impl FnMut(P, DropReason),
+    ) -> bool {
+        let most = self.most(limits);
         if !self.datagrams.at(number).is_listed() {
             return !self.slots.is_full();
         }
@@ -200,7 +219,7 @@ impl<P> Store<P> {
         let datagram = self.datagrams.at_mut(number);
         (datagram.last, datagram.fragments) = (NONE, 0);
         self.buffers -= std::mem::take(&mut datagram.buffers);
-        self.shortcuts.free(std::mem::replace(&mut datagram.row, NO_ROW));
+        self.maps.free(std::mem::replace(&mut datagram.map, NO_MAP));
         let mut next = std::mem::replace(&mut datagram.first, NONE);
         while next != NONE {
             let (packet, following) = self.slots.take(next);
@@ -246,9 +265,7 @@ impl<P> Store<P> {
 
     /// Gives the slot of a datagram to the next one.
     pub(super) fn free(&mut self, number: u32) {
-        let datagram = self.datagrams.at_mut(number);
-        datagram.stage = Stage::Free;
-        self.shortcuts.free(std::mem::replace(&mut datagram.row, NO_ROW));
+        self.datagrams.at_mut(number).stage = Stage::Free;
         self.datagrams.free(number);
     }
 }

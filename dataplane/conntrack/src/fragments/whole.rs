@@ -42,10 +42,13 @@ pub(crate) fn read_all<P: Frame>(
     ids: impl Iterator<Item = DatagramId> + Clone,
     read: impl FnOnce(&mut [Whole<'_, P>]),
 ) {
-    let mut firsts: ArrayVec<_, BURST> = ids.clone().map(|id| take_first(held, id)).collect();
-    let frames = ids.clone().zip(&mut firsts).map(|(id, first)| whole(held, id, first));
-    read(&mut frames.collect::<ArrayVec<_, BURST>>());
-    ids.zip(firsts).for_each(|(id, first)| put_first(held, id, first));
+    let mut firsts = ArrayVec::<_, BURST>::new();
+    firsts.extend(ids.clone().map(|id| take_first(held, id)));
+    let mut frames = ArrayVec::<_, BURST>::new();
+    frames.extend(ids.clone().zip(&mut firsts).map(|(id, first)| whole(held, id, first)));
+    read(&mut frames);
+    std::mem::drop(frames);
+    ids.zip(firsts.drain(..)).for_each(|(id, first)| put_first(held, id, first));
 }
 
 fn take_first<P: Frame>(held: &mut Fragments<P>, DatagramId(number): DatagramId) -> Option<P> {

@@ -29,12 +29,14 @@ impl Sum {
         for word in words {
             sum = add_with_carry(sum, u64::from_ne_bytes(*word));
         }
-        // Of the last eight bytes those that are left, with zeros behind them.
-        let last = match bytes.last_chunk::<8>() {
-            Some(last) => u64::from_le_bytes(*last) >> (56 - 8 * rest.len()) >> 8,
-            None => rest.iter().rev().fold(0, |last, byte| last << 8 | u64::from(*byte)),
-        };
-        sum = add_with_carry(sum, u64::from_ne_bytes(last.to_le_bytes()));
+        if !rest.is_empty() {
+            // Of the last eight bytes those that are left, with zeros behind them.
+            let last = match bytes.last_chunk::<8>() {
+                Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
+                None => rest.iter().rev().fold(0, |last, byte| last << 8 | u64::from(*byte)),
+            };
+            sum = add_with_carry(sum, u64::from_ne_bytes(last.to_le_bytes()));
+        }
         if self.odd {
             sum = u64::from(fold(sum).swap_bytes());
         }
@@ -81,6 +83,15 @@ impl Sum {
         // Of the last word the bytes that are left, with zeros behind them.
         let last = row.last_chunk().map_or(0, |last| u64::from_le_bytes(*last));
         sum.word(&(last >> (56 - 8 * rest.len()) >> 8).to_le_bytes())
+    }
+
+    /// The same as [`bytes`](Self::bytes) of what a fragment brings, which is most often short, or many segments.
+    #[inline(always)]
+    pub(super) fn segment(self, bytes: &[u8]) -> Self {
+        if self.odd || !(8..64).contains(&bytes.len()) {
+            return self.bytes(bytes);
+        }
+        Self { odd: bytes.len() % 2 == 1, ..self.rest_of_row(bytes, 0) }
     }
 
     /// The sum over whole words. A million of them do not overflow it.

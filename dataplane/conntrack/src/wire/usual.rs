@@ -199,7 +199,7 @@ impl Usual {
         let end = ethernet::HEADER_BYTES + self.l3_len as usize;
         let l4_len = (end - V4_L4) as u32;
         let length = Sum::words(&[l4_len.to_be_bytes(), [0, 0, 0, self.selector.protocol()]]);
-        checksum == Some([0; 2]) || frame.fold(begin, end - begin, length, Sum::bytes).is_valid()
+        checksum == Some([0; 2]) || frame.fold(begin, end - begin, length, Sum::segment).is_valid()
     }
 }
 

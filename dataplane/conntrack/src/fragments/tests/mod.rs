@@ -10,6 +10,9 @@ use crate::family::Family;
 use crate::ids::{PortId, Zone};
 use crate::settings::FRAGMENT_BUFFER_BYTES;
 use crate::wire::{self, ipv4};
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 type Packet = (PortId, Vec<u8>);
@@ -92,11 +95,12 @@ impl World {
         let piece = read(&packet, 0);
         let drops = &mut self.drops;
         let added =
-            self.fragments.add(self.now, &self.limits, &piece, packet, &mut |_, reason| drops.push(reason));
+            self.fragments.add(self.now, &self.limits, piece, packet, &mut |_, reason| drops.push(reason));
         self.came += 1;
         if let Ok(Some(id)) = added {
-            self.left
-                .push(std::iter::from_fn(|| self.fragments.take(id)).map(|(packet, _)| packet).collect());
+            let mut chain = self.fragments.open(id);
+            let fragments = std::iter::from_fn(|| self.fragments.take(&mut chain));
+            self.left.push(fragments.map(|(packet, _)| packet).collect());
         }
         self.check();
         added.map(|whole| whole.is_some())
@@ -133,8 +137,9 @@ fn all_cuts(family: Family) -> Vec<Cut> {
     (0..UNITS).flat_map(|start| (start + 1..=UNITS).map(move |end| cut(start, end))).collect()
 }
 
-/// What is to become of fragments that come in this order: whether they make a datagram, and which are dropped for what.
-fn model(cuts: &[Cut]) -> (bool, Vec<DropReason>) {
+/// What is to become of fragments of a datagram of so many units that come in this order: whether they make it, and which are dropped
+/// for what.
+fn model(cuts: &[Cut], units: u16) -> (bool, Vec<DropReason>) {
     let (mut known, mut drops, mut dead) = (Vec::<(u16, u16)>::new(), Vec::new(), false);
     for Cut { start, end, .. } in cuts.iter().copied() {
         let shares = |(from, to): &(u16, u16)| start < *to && *from < end;
@@ -148,7 +153,7 @@ fn model(cuts: &[Cut]) -> (bool, Vec<DropReason>) {
             dead = true;
         } else {
             known.push((start, end));
-            if known.iter().map(|(from, to)| to - from).sum::<u16>() == UNITS {
+            if known.iter().map(|(from, to)| to - from).sum::<u16>() == units {
                 return (true, drops);
             }
         }
@@ -170,7 +175,7 @@ fn two_and_three_fragments_in_every_relation_and_order() {
                     // What comes behind a whole datagram begins another.
                     let taken =
                         1 + whole.take_while(|added| *added != Ok(true)).count().min(sequence.len() - 1);
-                    let (is_whole, drops) = model(&sequence[..taken]);
+                    let (is_whole, drops) = model(&sequence[..taken], UNITS);
                     assert_eq!(!world.left.is_empty(), is_whole, "{sequence:?}");
                     assert_eq!(world.drops, drops, "{sequence:?}");
                     for left in &world.left {
@@ -183,6 +188,37 @@ fn two_and_three_fragments_in_every_relation_and_order() {
                     }
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn many_fragments_in_any_order_relate_as_few_do() {
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let lengths = FAMILIES.into_iter().flat_map(|family| [30, 70, 600, 8000].map(|units| (family, units)));
+    for (family, units) in lengths.flat_map(|it| [it; 50]) {
+        let mut ends: Vec<u16> = (0..100).map(|_| random.random_range(1..units)).chain([units]).collect();
+        ends.sort_unstable();
+        ends.dedup();
+        let cut = |start, end| Cut::of(family, start, end, end == units);
+        let starts = [0].into_iter().chain(ends.iter().copied());
+        let mut cuts: Vec<Cut> = starts.zip(&ends).map(|(start, end)| cut(start, *end)).collect();
+        cuts.shuffle(&mut random);
+        // One more, which is all of another, a part of it, or of two.
+        let other = cuts[random.random_range(0..cuts.len())];
+        let start = random.random_range(other.start..other.end);
+        let end = random.random_range(start + 1..=(other.end + 1).min(units));
+        cuts.insert(random.random_range(0..cuts.len()), cut(start, end));
+        let mut world = World::new(FragmentLimits { memory_bytes: 1 << 20, ..FragmentLimits::default() });
+        let taken =
+            1 + cuts.iter().take_while(|cut| world.add(**cut) != Ok(true)).count().min(cuts.len() - 1);
+        assert_eq!((!world.left.is_empty(), world.drops), model(&cuts[..taken], units), "{cuts:?}");
+        for left in &world.left {
+            let reach = left.iter().map(|packet| read(packet, 0)).fold(0, |reach, piece| {
+                assert_eq!(piece.start, reach, "{cuts:?}");
+                piece.end
+            });
+            assert_eq!(reach, 8 * u32::from(units));
         }
     }
 }

@@ -47,7 +47,7 @@ fn a_datagram_is_read_across_the_segments_of_its_fragments() {
                 let piece = Piece::read(&packet, offsets, 0).unwrap();
                 let lose = &mut |_, reason| panic!("{reason:?}");
                 let limits = FragmentLimits::default();
-                whole = fragments.add(now, &limits, &piece, packet, lose).unwrap();
+                whole = fragments.add(now, &limits, piece, packet, lose).unwrap();
             }
             crate::fragments::read(&mut fragments, whole.unwrap(), |whole| {
                 let bytes: Vec<&[u8]> = [whole.head()].into_iter().chain(whole.tail()).collect();
