@@ -182,7 +182,8 @@ impl Reassembly {
             burst: Vec::with_capacity(BURST),
             traffic,
         };
-        for step in [Step::Open, Step::Answer] {
+        // Behind the first two packets each direction has one whose verdict its connection remembers.
+        for step in [Step::Open, Step::Answer, Step::Original, Step::Reply] {
             let frame = |connection: &Connection| (port(step), connection.frame(step));
             for frames in it.traffic.connections.iter().map(frame).collect::<Vec<_>>().chunks(BUFFERS) {
                 it.write(frames);
