@@ -69,15 +69,15 @@ fn process(mut driver: Driver) -> Driver {
 }
 
 #[library_benchmark(setup = open)]
-#[bench::plain(args = (PLAIN), config = at_most(645))]
-#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(645))]
-#[bench::routed(args = (PLAIN.with_topology(Topology::Routed)), config = at_most(672))]
-#[bench::host_port(args = (PLAIN.with_topology(Topology::RoutedBesideHost)), config = at_most(672))]
-#[bench::routed_4_shards(args = (routed(4)), config = at_most(726))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(742))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(799))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(797))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(797))]
+#[bench::plain(args = (PLAIN), config = at_most(634))]
+#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(634))]
+#[bench::routed(args = (PLAIN.with_topology(Topology::Routed)), config = at_most(661))]
+#[bench::host_port(args = (PLAIN.with_topology(Topology::RoutedBesideHost)), config = at_most(661))]
+#[bench::routed_4_shards(args = (routed(4)), config = at_most(715))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(733))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(790))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(788))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(788))]
 fn established(driver: Driver) -> Driver {
     process(driver)
 }
@@ -92,19 +92,19 @@ fn control(helpers: Helped) -> Driver {
 }
 
 #[library_benchmark(setup = control)]
-#[bench::plain(args = (Helped::Nobody), config = at_most(683))]
-#[bench::helped(args = (Helped::All), config = at_most(1017))]
+#[bench::plain(args = (Helped::Nobody), config = at_most(673))]
+#[bench::helped(args = (Helped::All), config = at_most(1007))]
 fn line(driver: Driver) -> Driver {
     process(driver)
 }
 
 #[library_benchmark(setup = empty)]
-#[bench::plain(args = (PLAIN), config = at_most(1767))]
-#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(1767))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(3011))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(3202))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(3230))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(3246))]
+#[bench::plain(args = (PLAIN), config = at_most(1757))]
+#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(1757))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(3000))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(3192))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(3220))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(3235))]
 fn new(driver: Driver) -> Driver {
     process(driver)
 }

@@ -112,10 +112,14 @@ impl Sum {
 
     /// Whether the bytes added, with a checksum among them, are undamaged.
     ///
-    /// They are if the sum folds to all ones.
+    /// They are if the sum folds to all ones: if it is a multiple of that, other than zero.
     #[inline(always)]
     pub const fn is_valid(self) -> bool {
-        fold(self.total) == u16::MAX
+        /// How many multiples of 16 ones there are, beside zero.
+        const MULTIPLES: u64 = u64::MAX / u16::MAX as u64;
+        /// By this the n-th of them becomes n, and anything else a number that is larger than all: 16 ones times it are 1.
+        const INVERSE: u64 = MULTIPLES.wrapping_neg();
+        self.total.wrapping_mul(INVERSE).wrapping_sub(1) < MULTIPLES
     }
 
     /// The checksum of the bytes added, in host order: what belongs in a checksum field that was added as zero.

@@ -145,3 +145,16 @@ fn a_checksum_that_is_wrong_stays_so() {
     assert!(!complete_checksum(&mut frame));
     assert!(!verify_checksum(&frame, &parse(&frame).unwrap()));
 }
+
+#[test]
+fn bytes_are_undamaged_if_their_16_bit_words_come_to_all_ones() {
+    const EDGES: [u16; 7] = [0, 1, 0x7fff, 0x8000, 0xfffd, 0xfffe, 0xffff];
+    for number in 0..EDGES.len().pow(5) {
+        let words: [u16; 5] =
+            std::array::from_fn(|at| EDGES[number / EDGES.len().pow(at as u32) % EDGES.len()]);
+        let total: u32 = words.iter().copied().map(u32::from).sum();
+        let is_valid = (total & 0xffff) + (total >> 16) == 0xffff;
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+        assert_eq!(checksum::Sum::default().bytes(&bytes).is_valid(), is_valid, "{words:x?}");
+    }
+}
