@@ -3,6 +3,8 @@
 
 pub mod cli;
 pub mod config;
+mod diff;
+mod explain;
 pub mod host;
 mod http;
 pub mod import;

@@ -3,9 +3,11 @@
 mod ask;
 mod check;
 mod conntrack;
+mod diff;
 mod entries;
 mod events;
 mod expect;
+mod explain;
 mod ha;
 mod help;
 mod helpers;
@@ -96,6 +98,10 @@ pub enum Command {
     Timeouts(timeouts::TimeoutsArgs),
     /// Captures in, captures out, in capture time
     Replay(Replay),
+    /// What a configuration says otherwise than another, and whether a reload can change it
+    Diff(diff::Diff),
+    /// What every stage would say about a packet: tracking, translation, route, rules, verdict
+    Explain(explain::Explain),
     /// Play tests of a configuration: packets, and what is expected of them
     Test(test::Test),
     /// Make a configuration of a Linux box's rules
@@ -138,6 +144,8 @@ pub fn main() -> ExitCode {
         Command::Reload(ask) => ask.reload(),
         Command::Timeouts(timeouts) => timeouts.run(),
         Command::Replay(replay) => crate::replay::run(&replay),
+        Command::Diff(diff) => diff.run(),
+        Command::Explain(explain) => explain.run(),
         Command::Test(test) => test.run(),
         Command::Import(import) => import.run(),
         Command::Reference => print(&config::reference_yaml()),

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::config::{self, Config, ConfigError, Source};
+use crate::config::{self, ConfigError, Source};
 use crate::output::{fail, print, refuse};
 use crate::packet;
-use crate::rehearsal::Names;
+use crate::rehearsal::Subject;
 use crate::test_file::{Mismatch, Played, TestFile, compile, play};
 
 const EXAMPLE: &str = "\
@@ -19,7 +19,7 @@ A file of tests, kept beside the configuration:
     - name: clients surf, masqueraded     each test begins with an empty table
       steps:
         - packet: in lan tcp 10.0.0.2:40000 -> 192.0.2.1:80 syn
-          expect: { verdict: accept, state: new, rule: surf, out: wan, source: 203.0.113.1 }
+          expect: { verdict: accept, state: new, rule: out, out: wan, source: 203.0.113.1 }
         - packet: in wan tcp 192.0.2.1:80 -> 203.0.113.1:40000 syn ack
           expect: { state: established, destination: \"10.0.0.2:40000\" }
         - after: 2m
@@ -65,13 +65,6 @@ Nothing is opened and nothing running is asked: the packets go through the same
 tracking, translation, routes and rules as those of `sluice run`.
 Exit status 1 if a packet came to something else, or a file is wrong.";
 
-/// A configuration, and what its parts are called.
-struct Tested {
-    config: Config,
-    configuration: sluice_conntrack::Configuration,
-    names: Names,
-}
-
 impl Test {
     /// Does it.
     pub fn run(&self) -> ExitCode {
@@ -98,12 +91,13 @@ impl Test {
     /// Plays a file; gives what is to be shown, and whether all was as expected.
     fn play(&self, file: &Path) -> Result<(String, bool), Failure> {
         let (tests, source) = config::read_document::<TestFile>(file)?;
-        let Tested { config, configuration, names } = self.tested(file, &tests)?;
-        let planned = compile(&tests, &config, &names).map_err(|problems| source.refuse(problems))?;
+        let subject = self.subject(file, &tests)?;
+        let planned =
+            compile(&tests, &subject.config, &subject.names).map_err(|problems| source.refuse(problems))?;
         let mut shown = String::new();
         let (mut steps, mut wrong) = (0, 0);
         for test in &planned {
-            let played = play(test, &configuration, &names).map_err(|why| Failure::Other(why.to_string()))?;
+            let played = play(test, &subject).map_err(|why| Failure::Other(why.to_string()))?;
             steps += played.len();
             let failed = played.iter().filter(|step| !step.mismatches.is_empty()).count();
             wrong += failed;
@@ -123,17 +117,15 @@ impl Test {
     }
 
     /// The configuration that a file is about.
-    fn tested(&self, file: &Path, tests: &TestFile) -> Result<Tested, Failure> {
+    fn subject(&self, file: &Path, tests: &TestFile) -> Result<Subject, Failure> {
         let named = tests.config.as_ref().map(|config| file.parent().unwrap_or(Path::new("")).join(config));
-        let Some(path) = self.config.clone().or(named) else {
-            return Err(Failure::Other(
-                "which configuration? give it with -c, or name it by `config:`".to_owned(),
-            ));
-        };
-        let (config, source) = config::read_document::<Config>(&path)?;
-        let configuration = config::lower(&config).map_err(|problem| Failure::Other(problem.message))?;
-        let names = Names::of(&config, &source);
-        Ok(Tested { config, configuration, names })
+        match self.config.clone().or(named) {
+            Some(path) => Subject::read(&path).map_err(Failure::Wrong),
+            None => {
+                let why = "which configuration? give it with -c, or name it by `config:`";
+                Err(Failure::Other(why.to_owned()))
+            }
+        }
     }
 }
 
@@ -161,8 +153,9 @@ fn line(step: &Played, source: &Source) -> String {
     if let Some(outcome) = outcome {
         text.push_str(&format!("        came to {outcome}\n"));
     }
-    for Mismatch { key, expected, got } in mismatches {
+    for Mismatch { key, expected, got, note } in mismatches {
         text.push_str(&format!("        {key}: expected {expected}, got {got}\n"));
+        text.extend(note.iter().map(|note| format!("          {note}\n")));
     }
     text
 }

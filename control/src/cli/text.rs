@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use crate::config::{HelperRule, Host};
 use crate::socket::protocol::{
-    Counted, GroupStatus, HaStatus, HelperStatistics, NatRuleStatistics, Neighbour, NextHop, PeerStatus,
-    PoolStatistics, PortDescription, Response, Route, RouteKind, Statistics, Timeout,
+    Counted, GroupStatus, HaStatus, HelperStatistics, NatRuleStatistics, Neighbour, PeerStatus,
+    PoolStatistics, PortDescription, Response, Statistics, Timeout,
 };
 
 /// An answer for a reader's eyes.
@@ -18,8 +18,8 @@ pub(super) fn text_of(answer: &Response) -> String {
         }
         Response::Ports { ports } => ports_text(ports),
         Response::Neighbours { neighbours } => neighbours.iter().map(neighbour_line).collect(),
-        Response::Routes { routes, .. } => routes.iter().map(route_line).collect(),
-        Response::Route(route) => route_line(route),
+        Response::Routes { routes, .. } => routes.iter().map(|route| format!("{route}\n")).collect(),
+        Response::Route(route) => format!("{route}\n"),
         Response::NatRules { rules } => nat_rules_text(rules),
         Response::Pools { pools } => pools_text(pools),
         Response::Helpers { helpers, rules } => helpers_text(helpers, rules),
@@ -189,33 +189,6 @@ fn neighbour_line(neighbour: &Neighbour) -> String {
     format!("{address} dev {dev}{lladdr} {}\n", state.to_uppercase())
 }
 
-/// As `ip route` shows it.
-fn route_line(route: &Route) -> String {
-    let Route { kind, to, via, dev, proto, src, metric, nexthops } = route;
-    let kind = match kind {
-        RouteKind::Unicast => "",
-        RouteKind::Local => "local ",
-        RouteKind::Multicast => "multicast ",
-        RouteKind::Unreachable => "unreachable ",
-        RouteKind::Blackhole => "blackhole ",
-        RouteKind::Prohibit => "prohibit ",
-    };
-    let to = if to.ends_with("/0") { "default" } else { to };
-    let word =
-        |name: &str, value: Option<String>| value.map(|value| format!(" {name} {value}")).unwrap_or_default();
-    let via = word("via", via.map(|via| via.to_string()));
-    let dev = word("dev", dev.clone());
-    let src = word("src", src.map(|src| src.to_string()));
-    let proto = word("proto", proto.clone());
-    let metric = word("metric", metric.map(|metric| metric.to_string()));
-    let nexthop = |NextHop { via, dev, weight }: &NextHop| {
-        let via = word("via", via.map(|via| via.to_string()));
-        format!("\tnexthop{via} dev {dev} weight {weight}\n")
-    };
-    let nexthops: String = nexthops.iter().map(nexthop).collect();
-    format!("{kind}{to}{via}{dev}{proto}{src}{metric}\n{nexthops}")
-}
-
 fn helpers_text(helpers: &[HelperStatistics], rules: &[HelperRule]) -> String {
     if helpers.is_empty() {
         return "no helper\n".to_owned();
@@ -311,6 +284,7 @@ mod tests {
     use super::*;
     use crate::config::Helper;
     use crate::socket::protocol::{Balance, NatSide, PortStatistics, RuleStatistics};
+    use crate::socket::protocol::{NextHop, Route, RouteKind};
     use sluice_conntrack::helpers::HelperId;
 
     fn counted(name: &str, packets: u64) -> Counted {

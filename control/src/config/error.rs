@@ -55,6 +55,12 @@ impl ConfigError {
         ConfigError { file: file.to_owned(), text: text.to_owned(), findings }
     }
 
+    /// One thing that is wrong with these bytes of a text that is no file, which is called `name`.
+    pub fn of_words(name: &str, text: &str, at: Range<usize>, message: String, help: Option<String>) -> Self {
+        let finding = Finding { help, ..Finding::at(at, message) };
+        ConfigError::new(name, text, vec![finding])
+    }
+
     /// The findings, in the order of their lines.
     pub fn findings(&self) -> &[Finding] {
         &self.findings

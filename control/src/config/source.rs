@@ -17,11 +17,6 @@ impl Source {
         Source { file: file.to_owned(), text: text.to_owned(), begins }
     }
 
-    /// The name of the file.
-    pub fn file(&self) -> &str {
-        &self.file
-    }
-
     /// All that is wrong, each where it stands; at the nearest key above it where it has no place of its own.
     pub fn refuse(&self, problems: Vec<Problem>) -> ConfigError {
         let findings = match Spans::read(&self.text, self.begins) {

@@ -7,6 +7,7 @@ mod conversations;
 mod names;
 mod outcome;
 mod outside;
+mod subject;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,15 +18,18 @@ use sluice_conntrack::groups::{GroupSet, Role};
 use sluice_conntrack::ids::RuleId;
 use sluice_conntrack::listing::EntrySnapshot;
 use sluice_conntrack::policy::{Match, Rule, RuleAction};
-use sluice_conntrack::{Capacity, Configuration, DropReason, Instant, PortId, RuleCounters, Shard, Verdict};
+use sluice_conntrack::{
+    Capacity, Configuration, DropReason, Instant, PortId, RuleCounters, Shard, State, Verdict,
+};
 use sluice_memory::Pages;
 
 use crate::packet::{self, Content, Spoken};
 use conversations::Conversations;
 pub use names::{Named, Names};
-pub use outcome::{Outcome, Word, end};
+pub use outcome::{Ends, Outcome, Word, end};
 use outside::Outside;
 pub use outside::Sent;
+pub use subject::Subject;
 
 /// Room for entries, where the configuration allows more.
 const ENTRIES: u32 = 1 << 13;
@@ -50,6 +54,12 @@ pub struct Rehearsal {
 pub struct Came {
     /// The frame that came in, or the first of them.
     pub frame: Vec<u8>,
+    /// The port that it came in by.
+    pub ingress: PortId,
+    /// In how many fragments, 1 where it is whole.
+    pub fragments: usize,
+    /// Whether it was taken for the first packet of a connection.
+    pub is_first: bool,
     /// What was decided, the rule by its number in the configuration; of a datagram that came in fragments, with the last of them.
     pub verdict: Verdict,
     /// What the policy saw; `None` where it was not asked.
@@ -89,6 +99,7 @@ impl Rehearsal {
             shard.set_role(group, Role::Active);
             groups = groups.without(GroupSet::of(group));
         }
+        shard.log().keep_all();
         let dispatcher = Dispatcher::new(&shard);
         Ok(Self { shard, dispatcher, now, conversations: Conversations::default() })
     }
@@ -117,7 +128,9 @@ impl Rehearsal {
     /// What comes of a frame, or of a datagram's fragments, that come in by a port.
     pub fn send(&mut self, ingress: PortId, frames: Vec<Vec<u8>>) -> Came {
         let before = self.shard.rule_counters().clone();
+        let inserts = self.shard.counters().inserts;
         let frame = frames.first().cloned().unwrap_or_default();
+        let fragments = frames.len();
         let mut frames: Vec<_> = frames.into_iter().map(|frame| (ingress, frame)).collect();
         let mut verdicts = vec![Verdict::dropped(DropReason::Truncated); frames.len()];
         self.shard.process(self.now, &mut frames, &mut verdicts);
@@ -139,7 +152,14 @@ impl Rehearsal {
         let probe = PROBE.0 + 1;
         verdict.rule = verdict.rule.map(|RuleId(number)| RuleId(number.saturating_sub(probe)));
         let bound = bound(&before, self.shard.rule_counters());
-        Came { frame, verdict, facts, bound, sent: outside.sent, entry }
+        let has_none = verdict.entry.is_none() && matches!(verdict.state, Some(State::New | State::Related));
+        let is_first = self.shard.counters().inserts > inserts || has_none;
+        Came { frame, ingress, fragments, is_first, verdict, facts, bound, sent: outside.sent, entry }
+    }
+
+    /// The time.
+    pub const fn now(&self) -> Instant {
+        self.now
     }
 
     /// Entries in the table.

@@ -2,17 +2,20 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use sluice_conntrack::PortId;
 use sluice_conntrack::ids::RuleId;
 
 use crate::config::{Config, DEFAULT_RULE, LOCAL, Path, Source};
 
 /// A rule: its name, or its list and index, and `FILE:LINE`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Named {
     /// The name.
+    #[serde(rename = "rule")]
     pub name: String,
     /// The place, where it stands in the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
 }
 
@@ -38,6 +41,10 @@ pub struct Names {
     pub destination: Vec<Named>,
     /// The rules that translate sources.
     pub source: Vec<Named>,
+    /// The rules that exempt packets from tracking.
+    pub untracked: Vec<Named>,
+    /// The rules that give zones.
+    pub zones: Vec<Named>,
 }
 
 impl Names {
@@ -69,6 +76,8 @@ impl Names {
             default: Named { name: DEFAULT_RULE.to_owned(), place: default },
             destination: nat("destination", &config.nat.destination),
             source: nat("source", &config.nat.source),
+            untracked: rules(root.join("untracked"), &config.untracked),
+            zones: rules(root.join("zones"), &config.zones),
         }
     }
 

@@ -73,6 +73,8 @@ pub struct Outcome {
     pub came: Option<Ends>,
     /// Source and destination as it left or, where it did not, as the policy saw them.
     pub left: Option<Ends>,
+    /// What has left, in words.
+    pub sent: Vec<String>,
     /// What the box has said itself, in words.
     pub answer: Option<String>,
     /// The entry that it belongs to, as `conntrack -L` shows it.
@@ -131,6 +133,7 @@ impl Outcome {
             via: verdict.next_hop.filter(|_| out.is_some()),
             came: Ends::of_frame(&came.frame),
             left: left.or(seen),
+            sent: sent.iter().map(|sent| describe(&sent.frame)).collect(),
             answer: answers.first().map(|sent| describe(&sent.frame)),
             entry: came.entry.map(|entry| {
                 let mut line = String::new();

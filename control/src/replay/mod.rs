@@ -6,6 +6,7 @@
 
 mod args;
 mod capture;
+mod frames;
 mod helped;
 mod input;
 mod link_type;
@@ -31,8 +32,8 @@ use thiserror::Error;
 
 use crate::config::{self, Config};
 use crate::output::{fail, refuse, say};
-pub use args::Replay;
-use args::ReplayInput;
+pub use args::{Replay, ReplayInput};
+pub use frames::{CapturedFrame, frames};
 use input::{Input, Source, Targets};
 use play::{Interface, Played};
 use sluice_engine::Vlan;

@@ -58,7 +58,9 @@ use background::Work;
 use candidate::Candidate;
 use daemon::Daemon;
 use dataplane::Dataplane;
+pub(crate) use reload::needs_restart;
 use rerouting::Rerouting;
+pub(crate) use routes::get as route_to;
 use startup::Startup;
 use state::{LastGood, StateDirectory};
 

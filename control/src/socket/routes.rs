@@ -1,5 +1,6 @@
 //! Neighbours and routes, as the control socket tells of them.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -74,4 +75,35 @@ pub enum RouteKind {
     Blackhole,
     /// They are refused: the route prohibits them.
     Prohibit,
+}
+
+/// As `ip route` shows it.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Route { kind, to, via, dev, proto, src, metric, nexthops } = self;
+        f.write_str(match kind {
+            RouteKind::Unicast => "",
+            RouteKind::Local => "local ",
+            RouteKind::Multicast => "multicast ",
+            RouteKind::Unreachable => "unreachable ",
+            RouteKind::Blackhole => "blackhole ",
+            RouteKind::Prohibit => "prohibit ",
+        })?;
+        f.write_str(if to.ends_with("/0") { "default" } else { to })?;
+        let words = [
+            ("via", via.map(|via| via.to_string())),
+            ("dev", dev.clone()),
+            ("proto", proto.clone()),
+            ("src", src.map(|src| src.to_string())),
+            ("metric", metric.map(|metric| metric.to_string())),
+        ];
+        for (name, value) in words.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
+            write!(f, " {name} {value}")?;
+        }
+        for NextHop { via, dev, weight } in nexthops {
+            let via = via.map(|via| format!(" via {via}")).unwrap_or_default();
+            write!(f, "\n\tnexthop{via} dev {dev} weight {weight}")?;
+        }
+        Ok(())
+    }
 }

@@ -13,6 +13,14 @@ pub struct Mismatch {
     pub expected: String,
     /// What there is instead, where the rule that it is about stands.
     pub got: String,
+    /// Why, where that is known.
+    pub note: Option<String>,
+}
+
+impl Mismatch {
+    const fn new(key: &'static str, expected: String, got: String) -> Mismatch {
+        Mismatch { key, expected, got, note: None }
+    }
 }
 
 /// All that is not as expected of a packet.
@@ -20,17 +28,17 @@ pub fn mismatches(expected: &Expected, outcome: &Outcome) -> Vec<Mismatch> {
     let or_none = |text: Option<String>| text.unwrap_or_else(|| NONE.to_owned());
     let plain = |key, wanted: Option<String>, got: Option<String>| {
         let (wanted, got) = (wanted?, or_none(got));
-        (wanted != got).then_some(Mismatch { key, expected: wanted, got })
+        (wanted != got).then(|| Mismatch::new(key, wanted, got))
     };
     let rule = |key, wanted: &Option<String>, got: &Option<Named>| {
         let wanted = wanted.as_ref()?;
         let name = got.as_ref().map_or(NONE, |rule| &rule.name);
         let got = || or_none(got.as_ref().map(Named::to_string));
-        (wanted != name).then(|| Mismatch { key, expected: wanted.clone(), got: got() })
+        (wanted != name).then(|| Mismatch::new(key, wanted.clone(), got()))
     };
     let address = |key, wanted: Option<AddressRange>, got: Option<_>| {
         let wanted = wanted.filter(|wanted| !got.is_some_and(|got| is_within(wanted, got)))?;
-        Some(Mismatch { key, expected: wanted.to_string(), got: or_none(got.map(end)) })
+        Some(Mismatch::new(key, wanted.to_string(), or_none(got.map(end))))
     };
     let words = |key, wanted: &Option<String>, got: &Option<String>| {
         let wanted = wanted.as_ref()?;
@@ -38,7 +46,7 @@ pub fn mismatches(expected: &Expected, outcome: &Outcome) -> Vec<Mismatch> {
             None => wanted == NONE,
             Some(line) => wanted != NONE && has_words(line, wanted),
         };
-        (!fits).then(|| Mismatch { key, expected: wanted.clone(), got: or_none(got.clone()) })
+        (!fits).then(|| Mismatch::new(key, wanted.clone(), or_none(got.clone())))
     };
     let state = |state: &str| state.to_lowercase();
     let all = [
@@ -66,7 +74,7 @@ pub fn mismatches(expected: &Expected, outcome: &Outcome) -> Vec<Mismatch> {
 /// Whether there are as many entries as expected.
 pub fn entries(expected: &Expected, entries: u32) -> Option<Mismatch> {
     let wanted = expected.entries.filter(|wanted| *wanted != entries)?;
-    Some(Mismatch { key: "entries", expected: wanted.to_string(), got: entries.to_string() })
+    Some(Mismatch::new("entries", wanted.to_string(), entries.to_string()))
 }
 
 fn is_within(wanted: &AddressRange, (address, port): (std::net::IpAddr, Option<u16>)) -> bool {

@@ -3,12 +3,13 @@
 use std::io;
 use std::time::Duration;
 
-use sluice_conntrack::{Configuration, Instant};
+use sluice_conntrack::Instant;
 
 use super::compare::{Mismatch, entries, mismatches};
 use super::compile::{Planned, PlannedStep};
 use crate::config::Path;
-use crate::rehearsal::{Names, Outcome, Rehearsal};
+use crate::explain::missed;
+use crate::rehearsal::{Outcome, Rehearsal, Subject};
 
 /// The clock when a test begins.
 const BEGIN: Duration = Duration::from_secs(1);
@@ -30,17 +31,22 @@ pub struct Played {
 ///
 /// # Errors
 /// The host has no memory for one.
-pub fn play(test: &Planned, configuration: &Configuration, names: &Names) -> io::Result<Vec<Played>> {
-    let mut rehearsal = Rehearsal::new(configuration, Instant::default().after(BEGIN))?;
-    Ok(test.steps.iter().map(|step| play_step(step, &mut rehearsal, names)).collect())
+pub fn play(test: &Planned, subject: &Subject) -> io::Result<Vec<Played>> {
+    let mut rehearsal = Rehearsal::new(&subject.configuration, Instant::default().after(BEGIN))?;
+    Ok(test.steps.iter().map(|step| play_step(step, &mut rehearsal, subject)).collect())
 }
 
-fn play_step(step: &PlannedStep, rehearsal: &mut Rehearsal, names: &Names) -> Played {
+fn play_step(step: &PlannedStep, rehearsal: &mut Rehearsal, subject: &Subject) -> Played {
     let PlannedStep { path, after, packet, expected } = step;
     rehearsal.wait(Duration::from_secs(after.0.into()));
     let came = packet.as_ref().map(|(_, ingress, spoken)| rehearsal.say(*ingress, spoken));
-    let outcome = came.map(|came| Outcome::of(&came, names));
+    let outcome = came.as_ref().map(|came| Outcome::of(came, &subject.names));
     let mut wrong = outcome.as_ref().map_or_else(Vec::new, |outcome| mismatches(expected, outcome));
+    if let (Some(wrong), Some(came), Some(rule)) =
+        (wrong.iter_mut().find(|wrong| wrong.key == "rule"), &came, &expected.rule)
+    {
+        wrong.note = missed(subject, came, rule);
+    }
     wrong.extend(entries(expected, rehearsal.entries()));
     let words = packet.as_ref().map(|(text, ..)| text.clone());
     let waited = (after.0 > 0).then(|| format!("after {after}"));

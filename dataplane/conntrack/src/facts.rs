@@ -65,7 +65,7 @@ impl Facts {
     }
 
     /// What a packet itself shows, before tracking.
-    pub(crate) fn of_packet(packet: Packet<'_>, ingress: PortId) -> Self {
+    pub fn of_packet(packet: Packet<'_>, ingress: PortId) -> Self {
         let Packet { headers, .. } = packet;
         let l4 = packet.l4();
         let tcp_flags = if headers.protocol == protocol::TCP {

@@ -28,20 +28,26 @@ pub struct Log {
     ring: VecDeque<LogRecord>,
     second: u64,
     left: u32,
+    per_second: u32,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { ring: VecDeque::with_capacity(RING), second: 0, left: PER_SECOND }
+        Self { ring: VecDeque::with_capacity(RING), second: 0, left: PER_SECOND, per_second: PER_SECOND }
     }
 }
 
 impl Log {
+    /// Keeps all records that there is room for, however many a second: for whoever fetches them packet by packet.
+    pub const fn keep_all(&mut self) {
+        (self.left, self.per_second) = (u32::MAX, u32::MAX);
+    }
+
     /// Keeps a record; false when the ring is full or this second has had its share.
     pub fn push(&mut self, record: LogRecord) -> bool {
         if record.at.as_secs() != self.second {
             self.second = record.at.as_secs();
-            self.left = PER_SECOND;
+            self.left = self.per_second;
         }
         if self.left == 0 || self.ring.len() == RING {
             return false;
@@ -54,5 +60,44 @@ impl Log {
     /// Takes the oldest record.
     pub fn pop(&mut self) -> Option<LogRecord> {
         self.ring.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::family::Family;
+    use crate::ids::PortId;
+    use std::time::Duration;
+
+    fn record() -> LogRecord {
+        let facts = Facts {
+            state: None,
+            ingress: PortId(0),
+            egress: None,
+            family: Family::V4,
+            source: 1,
+            destination: 2,
+            protocol: 17,
+            source_port: 3,
+            destination_port: 4,
+            tcp_flags: 0,
+            zone: 0,
+            connection: None,
+        };
+        LogRecord { at: Instant::default().after(Duration::from_secs(9)), rule: RuleId(0), facts }
+    }
+
+    #[test]
+    fn a_second_has_its_share_unless_all_are_kept() {
+        let fetch = |log: &mut Log| {
+            (0..2 * PER_SECOND).filter(|_| log.push(record()) && log.pop().is_some()).count() as u32
+        };
+        let mut log = Log::default();
+        assert_eq!(fetch(&mut log), PER_SECOND);
+        log.keep_all();
+        assert_eq!(fetch(&mut log), 2 * PER_SECOND);
+        let kept = (0..2 * RING).filter(|_| log.push(record())).count();
+        assert_eq!(kept, RING, "for no more is there room");
     }
 }
