@@ -34,6 +34,7 @@ mod startup;
 mod state;
 mod timeouts;
 mod totals;
+mod track_file;
 mod workers;
 
 use std::path::PathBuf;

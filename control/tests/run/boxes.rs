@@ -44,7 +44,8 @@ impl Pair {
             assert!(ip(&format!("-n {at} link set ha up")));
             assert!(ip(&format!("-n {at} address add 10.99.0.{number}/24 dev ha")));
             assert!(ip(&format!("-n {at} link set inside address {}", MACS[usize::from(number) - 1])));
-            BoxUnderTest::start_inside(at, &config(name, &redis))
+            let track = format!("  track-file: {}\n", redis[usize::from(number) - 1].path("track").display());
+            BoxUnderTest::start_inside(at, &(config(name, &redis) + &track))
         };
         let daemons = [("a", a, 1), ("b", b, 2)].map(start);
         Some(Pair { daemons, redis, spaces })
@@ -60,6 +61,12 @@ impl Pair {
     pub fn knows(&self, daemon: usize, count: usize) {
         let known = || self.daemons[daemon].tell("conntrack -C -p tcp --standby");
         wait_for("the standby to know the connections", || known() == format!("{count}\n"));
+    }
+
+    /// Waits until keepalived may read that a box is as good as this number says.
+    pub fn tracks(&self, daemon: usize, number: &str) {
+        let file = self.redis[daemon].path("track");
+        wait_for("the tracked file", || fs::read_to_string(&file).is_ok_and(|text| text.trim() == number));
     }
 
     /// Waits until the client has this box as its router.
@@ -126,6 +133,8 @@ fn traffic_follows_the_box_that_is_promoted() {
     let Some(pair) = Pair::start("promote") else { return };
     let [client, _, _, server, _] = pair.spaces.namespaces();
     let [a, b] = &pair.daemons;
+    pair.tracks(0, "0");
+    pair.tracks(1, "0");
     assert!(pair.is(0, "standby") && pair.is(1, "standby"));
     assert!(!pings(client, "203.0.113.9") && !pings(client, "10.0.0.1"), "nobody answers");
     wait_for("the box's own address", || pings(client, "10.0.0.2"));

@@ -22,7 +22,12 @@ impl Redis {
 
     /// Where it listens.
     pub fn socket(&self) -> PathBuf {
-        self.directory.path().join("redis.sock")
+        self.path("redis.sock")
+    }
+
+    /// A file in its directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
     /// Begins anew, with nothing.

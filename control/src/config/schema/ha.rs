@@ -14,7 +14,7 @@ use crate::config::values::{EngineUrl, Size};
 #[serde(
     rename_all = "kebab-case",
     deny_unknown_fields,
-    expecting = "a mapping (cluster, box, replicate, engine, peers, groups, takeover)"
+    expecting = "a mapping (cluster, box, replicate, engine, peers, groups, takeover, track-file)"
 )]
 pub struct Ha {
     /// The name of the cluster, the same on all its boxes.
@@ -49,6 +49,12 @@ pub struct Ha {
     /// What happens when this box becomes active for a group.
     #[serde(default)]
     pub takeover: Takeover,
+
+    /// A file that keepalived tracks (`track_file`): 1 while another box is active for the first group whose connections this one does not
+    /// all know, for two minutes at most; 0 otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/run/sluice-track/state")]
+    pub track_file: Option<PathBuf>,
 }
 
 /// Which connections others are told of.

@@ -26,6 +26,7 @@ use super::reload::Reloads;
 use super::rerouting::Rerouting;
 use super::state::{LastGood, StateDirectory};
 use super::totals::summary;
+use super::track_file::TrackFile;
 use super::{Event, RunError, log, pools, ports, rules, service};
 use crate::config::Config;
 
@@ -47,6 +48,7 @@ pub struct Daemon {
     groups: Groups,
     /// The box as one of its cluster, if it is of one.
     cluster: Option<Cluster>,
+    track_file: Option<TrackFile>,
     /// The configuration in force, as the workers have it.
     configuration: Arc<Configuration>,
     records: log::Records,
@@ -78,6 +80,7 @@ impl Daemon {
             fencing,
             &mut groups::on_workers(&candidate.configuration, &mut dataplane.workers),
         );
+        let track_file = candidate.config.ha.as_ref().and_then(|ha| ha.track_file.clone());
         let mut daemon = Daemon {
             reloads: Reloads::new(file.clone(), events),
             rerouting,
@@ -90,6 +93,7 @@ impl Daemon {
             dataplane,
             groups,
             cluster,
+            track_file: track_file.map(|path| TrackFile::new(path, Instant::now())),
             records: log::Records::default(),
             loads: Vec::new(),
             rules: rules::Published::default(),
@@ -128,6 +132,9 @@ impl Daemon {
             let mut change = groups::on_workers(&self.configuration, &mut self.dataplane.workers);
             self.groups.heed_peer(Instant::now(), &mut change);
             drop(change);
+            if let (Some(file), Some(cluster)) = (&mut self.track_file, &self.cluster) {
+                file.write(cluster.known(), Instant::now());
+            }
             if Instant::now() >= due {
                 self.look_after_workers()?;
                 due = Instant::now() + tick;

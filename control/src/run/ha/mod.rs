@@ -22,12 +22,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use sluice_conntrack::Shard;
 use sluice_conntrack::replica::{Replicate, Teller};
 use sluice_engine::replica::{Incoming, Outgoing, Replica, rings};
 
 use super::RunError;
+use super::track_file::Known;
 use crate::config::{self, EngineUrl, Ha};
 use crate::socket::protocol::{EngineStatus, GroupState, HaStatus, InstallFailures, PeerStatus};
 use engine::Address;
@@ -143,6 +145,18 @@ impl Cluster {
     /// Which of two boxes is active for the first group.
     pub fn fencing(&self) -> Arc<Fencing> {
         Arc::clone(&self.fencing)
+    }
+
+    /// What the box knows of its peer, as far as that matters before it takes over.
+    pub fn known(&self) -> Known {
+        let fence = self.fencing.lock();
+        let is_synced = || self.heard.iter().all(|(.., heard)| heard.is_synced.load(Relaxed));
+        match fence.peer() {
+            _ if !fence.follows() || self.heard.is_empty() => Known::All,
+            None => Known::Nothing,
+            Some(_) if fence.is_taken(Instant::now()) && !is_synced() => Known::NotAll,
+            Some(_) => Known::All,
+        }
     }
 
     /// How it stands, beside what the workers count.
