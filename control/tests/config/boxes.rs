@@ -24,7 +24,10 @@ fn a_cluster_is_of_boxes_that_can_be_reached() {
             "a box can stand by for one peer",
         ),
         ("replicate: some", "`some` is not known here"),
-        ("something: {}", "valid keys here: cluster, box, replicate, engine, peers, groups, takeover, track-file"),
+        (
+            "something: {}",
+            "valid keys here: cluster, box, replicate, engine, peers, groups, takeover, track-file",
+        ),
     ] {
         let message = refusal(&file(rest));
         assert!(message.contains(said), "{rest}: {message}");
