@@ -65,11 +65,6 @@ pub(super) fn exit(done: Result<(), Failure>) -> ExitCode {
 }
 
 impl Ask {
-    /// `sluice stats`.
-    pub fn stats(&self) -> ExitCode {
-        self.show(&Request::Statistics)
-    }
-
     /// `sluice ports`.
     pub fn ports(&self) -> ExitCode {
         self.show(&Request::Ports)

@@ -9,7 +9,14 @@ its receive queues were full (of net_af_packet: the kernel's ring) or no mbuf wa
 free, `rx errors` those that arrived broken, `tx full` those that found its
 transmit queue full. `tx errors` are packets that a device took and could not
 send; they are counted as sent, too. A rule is shown by its name, or `#` and its index in
-policy.rules; its counters are reset by a reload.";
+policy.rules; its counters are reset by a reload.
+
+With --watch each interval has its rates, a second: `went` is what became of all
+packets, `rules` the packets that each rule has decided (those of established
+connections among them), `lost` the rx missed, errors, nombuf and tx full of a port.
+What stands still is left out.
+  sluice stats --watch              every second, until it is interrupted
+  sluice stats --watch 10s --count 6";
 
 pub(super) const PORTS_HELP: &str = "\
 The link state is the device's own report, and that of the kernel's interface

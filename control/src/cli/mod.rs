@@ -15,6 +15,7 @@ mod import;
 mod load;
 mod nat;
 mod routes;
+mod stats;
 mod test;
 mod text;
 mod timeouts;
@@ -77,8 +78,7 @@ pub enum Command {
     /// High availability of a running daemon: for what it is active, what its peers are told, and what it knows of them
     Ha(ha::HaArgs),
     /// A running daemon at a glance: entries, packets by state, ports, rules
-    #[command(after_help = help::STATS_HELP)]
-    Stats(Ask),
+    Stats(stats::Stats),
     /// The ports of a running daemon: link, address, queues, device
     #[command(after_help = help::PORTS_HELP)]
     Ports(Ask),
@@ -136,7 +136,7 @@ pub fn main() -> ExitCode {
         Command::Nat(nat) => nat.run(),
         Command::Helpers(helpers) => helpers.run(),
         Command::Ha(ha) => ha.run(),
-        Command::Stats(ask) => ask.stats(),
+        Command::Stats(stats) => stats.run(),
         Command::Ports(ask) => ask.ports(),
         Command::Neighbours(ask) => ask.neighbours(),
         Command::Routes(routes) => routes.run(),
