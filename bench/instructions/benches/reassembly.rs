@@ -56,11 +56,11 @@ fn flood(flood: Flood) -> Box<Reassembly> {
 }
 
 #[library_benchmark]
-#[bench::whole(setup = whole, config = at_most(580))]
-#[bench::in_two(setup = in_two, config = at_most(1062))]
-#[bench::tiny(setup = tiny, config = at_most(711))]
-#[bench::flood_first(args = (Flood::First), setup = flood, config = at_most(1547))]
-#[bench::flood_middle(args = (Flood::Middle), setup = flood, config = at_most(1524))]
+#[bench::whole(setup = whole, config = at_most(572))]
+#[bench::in_two(setup = in_two, config = at_most(1056))]
+#[bench::tiny(setup = tiny, config = at_most(707))]
+#[bench::flood_first(args = (Flood::First), setup = flood, config = at_most(1543))]
+#[bench::flood_middle(args = (Flood::Middle), setup = flood, config = at_most(1520))]
 fn fragments(mut reassembly: Box<Reassembly>) -> Box<Reassembly> {
     reassembly.process();
     reassembly
