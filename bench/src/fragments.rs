@@ -10,10 +10,9 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sluice_conntrack::dispatch::{Dispatcher, Host};
-use sluice_conntrack::exchange::Message;
 use sluice_conntrack::settings::{FRAGMENT_BUFFER_BYTES, FragmentLimits};
 use sluice_conntrack::verdict::{Action, DropReason, Verdict};
-use sluice_conntrack::{Capacity, Frame, Handed, Instant, PortId, Shard, ShardId};
+use sluice_conntrack::{Capacity, Frame, Instant, PortId, Shard};
 use sluice_engine::EXPIRY_BUDGET;
 use sluice_memory::Pages;
 
@@ -109,8 +108,6 @@ struct Sink {
 impl Host for Sink {
     type Packet = Packet;
 
-    const LANE: usize = 0;
-
     fn finish(&mut self, _: Instant, _: &mut Shard, packet: Packet, verdict: &Verdict) {
         self.forwarded += usize::from(matches!(verdict.action, Action::Forward(_)));
         self.free.push(packet);
@@ -121,24 +118,6 @@ impl Host for Sink {
     }
 
     fn make(&mut self, _: PortId, _: &[u8]) -> Option<Packet> {
-        None
-    }
-
-    fn hand_off(&mut self, _: ShardId, _: Handed, packet: Packet) -> Result<(), Packet> {
-        Err(packet)
-    }
-
-    fn room(&self, _: ShardId) -> usize {
-        0
-    }
-
-    fn lane_room(&self, _: ShardId) -> usize {
-        0
-    }
-
-    fn send(&mut self, _: ShardId, _: Message) {}
-
-    fn receive(&mut self, _: ShardId) -> Option<Message> {
         None
     }
 }

@@ -1,9 +1,8 @@
 //! What is outside of the box: frames that leave it are kept, with the port.
 
 use sluice_conntrack::dispatch::Host;
-use sluice_conntrack::exchange::Message;
 use sluice_conntrack::verdict::Action;
-use sluice_conntrack::{Handed, Instant, PortId, Shard, ShardId, Verdict};
+use sluice_conntrack::{Instant, PortId, Shard, Verdict};
 
 /// An answer is an ICMP error at most, or an echo reply as long as the request.
 const MAX_ANSWER_BYTES: usize = 65_536;
@@ -28,8 +27,6 @@ pub(super) struct Outside {
 impl Host for Outside {
     type Packet = (PortId, Vec<u8>);
 
-    const LANE: usize = 0;
-
     fn finish(&mut self, _: Instant, shard: &mut Shard, packet: Self::Packet, verdict: &Verdict) {
         let (ingress, frame) = &packet;
         if let Action::Forward(port) = verdict.action {
@@ -49,25 +46,5 @@ impl Host for Outside {
 
     fn make(&mut self, ingress: PortId, frame: &[u8]) -> Option<Self::Packet> {
         Some((ingress, frame.to_vec()))
-    }
-
-    // There is no other shard.
-
-    fn hand_off(&mut self, _: ShardId, _: Handed, packet: Self::Packet) -> Result<(), Self::Packet> {
-        Err(packet)
-    }
-
-    fn room(&self, _: ShardId) -> usize {
-        0
-    }
-
-    fn lane_room(&self, _: ShardId) -> usize {
-        0
-    }
-
-    fn send(&mut self, _: ShardId, _: Message) {}
-
-    fn receive(&mut self, _: ShardId) -> Option<Message> {
-        None
     }
 }

@@ -419,20 +419,6 @@ mod tests {
             None
         }
 
-        fn hand_off(&mut self, _: ShardId, _: Handed, packet: Self::Packet) -> Result<(), Self::Packet> {
-            Err(packet)
-        }
-
-        fn room(&self, _: ShardId) -> usize {
-            0
-        }
-
-        fn lane_room(&self, _: ShardId) -> usize {
-            0
-        }
-
-        fn send(&mut self, _: ShardId, _: Message) {}
-
         fn receive(&mut self, _: ShardId) -> Option<Message> {
             self.heard += 1;
             let tuple = Tuple::new([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), 17, self.heard as u16, 53);

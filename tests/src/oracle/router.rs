@@ -4,7 +4,6 @@ use anyhow::{Context as _, Result, anyhow};
 use serde_json::{Value, json};
 use sluice::config::Config;
 use sluice_conntrack::dispatch::{Dispatcher, Host};
-use sluice_conntrack::exchange::Message;
 use sluice_conntrack::headers::{Fragment, Packet as Parsed, PacketKind};
 use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::listing::EntrySnapshot;
@@ -12,8 +11,7 @@ use sluice_conntrack::tuple::{Family, protocol};
 use sluice_conntrack::verdict::Action;
 use sluice_conntrack::wire::tcp::Segment;
 use sluice_conntrack::{
-    Capacity, Direction, DropReason, Handed, Installation, Instant, PortId, Shard, ShardId, State, Verdict,
-    wire,
+    Capacity, Direction, DropReason, Installation, Instant, PortId, Shard, State, Verdict, wire,
 };
 use sluice_memory::Pages;
 use std::time::Duration;
@@ -172,8 +170,6 @@ impl Outside {
 impl Host for Outside {
     type Packet = Packet;
 
-    const LANE: usize = 0;
-
     fn finish(&mut self, _: Instant, shard: &mut Shard, packet: Packet, verdict: &Verdict) {
         self.measure(&packet);
         let mut answer = [0; MAX_ANSWER_BYTES];
@@ -191,8 +187,6 @@ impl Host for Outside {
         self.out.extend(shown);
     }
 
-    // There is no other shard.
-
     fn reply(&mut self, _: &mut Shard, packet: Packet) {
         self.measure(&packet);
         let side = SIDES.get(usize::from(packet.0.0));
@@ -201,24 +195,6 @@ impl Host for Outside {
 
     fn make(&mut self, ingress: PortId, frame: &[u8]) -> Option<Packet> {
         Some((ingress, frame.to_vec()))
-    }
-
-    fn hand_off(&mut self, _: ShardId, _: Handed, packet: Packet) -> Result<(), Packet> {
-        Err(packet)
-    }
-
-    fn room(&self, _: ShardId) -> usize {
-        0
-    }
-
-    fn lane_room(&self, _: ShardId) -> usize {
-        0
-    }
-
-    fn send(&mut self, _: ShardId, _: Message) {}
-
-    fn receive(&mut self, _: ShardId) -> Option<Message> {
-        None
     }
 }
 
