@@ -14,6 +14,7 @@ fn a_daemon_shows_what_it_tracks() {
     formats(&daemon);
     counters(&daemon);
     ports(&daemon);
+    rates(&daemon);
     timeouts(&daemon);
     nonsense(&daemon);
 }
@@ -136,6 +137,18 @@ fn ports(daemon: &BoxUnderTest) {
         (&answer["ports"][0]["driver"], &answer["ports"][0]["mtu"]),
         (&"net_pcap".into(), &1500.into())
     );
+}
+
+fn rates(daemon: &BoxUnderTest) {
+    let shown = daemon.tell("stats --watch 1s --count 2");
+    let blocks: Vec<&str> = shown.split("\n\n").filter(|block| !block.is_empty()).collect();
+    assert_eq!(blocks.len(), 2, "{shown}");
+    for block in blocks {
+        assert!(
+            block.starts_with(&format!("entries {} of ", FLOWS + 2)) && block.contains("\ninside "),
+            "{shown}"
+        );
+    }
 }
 
 fn timeouts(daemon: &BoxUnderTest) {
