@@ -1,7 +1,7 @@
 # The commands of Sluice. Each installs what it needs (deploy/dependencies.sh) and may be run as it is
 # on a new Debian 12 machine that has Rust and gcc.
 
-.PHONY: build deb demo test fuzz instructions bench lint
+.PHONY: build deb demo demo-ha test fuzz instructions bench lint
 DEPENDENCIES = deploy/dependencies.sh
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 # Runs what cargo tests under valgrind: the memory module has unsafe code, and Miri needs a nightly compiler.
@@ -31,6 +31,12 @@ demo:
 	$(DEPENDENCIES) build
 	cargo build --release -p sluice
 	deploy/demo.sh $(TARGET)/release/sluice
+
+# Needs root, for network namespaces.
+demo-ha:
+	$(DEPENDENCIES) build demo_ha
+	cargo build --release -p sluice
+	deploy/demo-ha.sh $(TARGET)/release/sluice
 
 test:
 	$(DEPENDENCIES) build test
