@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and who answers.
 
+mod apply;
 mod ask;
 mod check;
 mod conntrack;
@@ -94,6 +95,10 @@ pub enum Command {
     /// Have a running daemon read its configuration anew
     #[command(after_help = RELOAD_HELP)]
     Reload(Ask),
+    /// Put another file in force, for a time only unless it is confirmed, in the place of the configured one
+    Apply(apply::Apply),
+    /// Keep in force what `sluice apply --confirm` has put in force for a time
+    Confirm(apply::Confirm),
     /// Show or change the timeouts of a running daemon
     Timeouts(timeouts::TimeoutsArgs),
     /// Captures in, captures out, in capture time
@@ -142,6 +147,8 @@ pub fn main() -> ExitCode {
         Command::Routes(routes) => routes.run(),
         Command::Drops(ask) => ask.drops(),
         Command::Reload(ask) => ask.reload(),
+        Command::Apply(apply) => apply.run(),
+        Command::Confirm(confirm) => confirm.run(),
         Command::Timeouts(timeouts) => timeouts.run(),
         Command::Replay(replay) => crate::replay::run(&replay),
         Command::Diff(diff) => diff.run(),

@@ -26,6 +26,12 @@ pub(super) fn text_of(answer: &Response) -> String {
         Response::Groups { groups } => groups_text(groups),
         Response::HaStatus(status) => ha_text(status),
         Response::Reloaded { revision } => format!("configuration {revision} is in force\n"),
+        Response::OnTrial { revision, seconds } => format!(
+            "configuration {revision} is in force for {seconds} s; what was before comes back then, unless `sluice confirm` comes first\n"
+        ),
+        Response::Applied { revision, file, .. } => {
+            format!("configuration {revision} is in force, and is in {}\n", file.display())
+        }
         Response::Timeouts { timeouts } => timeouts.iter().map(timeout_line).collect(),
         Response::Count { .. }
         | Response::Entries { .. }

@@ -17,6 +17,11 @@ impl Source {
         Source { file: file.to_owned(), text: text.to_owned(), begins }
     }
 
+    /// The text, as it was read.
+    pub fn into_text(self) -> String {
+        self.text
+    }
+
     /// All that is wrong, each where it stands; at the nearest key above it where it has no place of its own.
     pub fn refuse(&self, problems: Vec<Problem>) -> ConfigError {
         let findings = match Spans::read(&self.text, self.begins) {

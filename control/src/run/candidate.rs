@@ -11,7 +11,7 @@ use super::state::{LAST_GOOD, StateDirectory};
 use crate::config::{self, Config, Followed, FollowedRoute, Forwarding, Problem, Rerouted};
 
 /// A configuration with all that is made of it, so that putting it in force is little work.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Candidate {
     /// As it was read.
     pub config: Config,
@@ -19,7 +19,9 @@ pub struct Candidate {
     pub configuration: Arc<Configuration>,
     /// The kernel's routes in that.
     pub followed_routes: Vec<FollowedRoute>,
-    /// As it is written for the next start.
+    /// As somebody has written it.
+    pub text: String,
+    /// As it is written for the next start, every default written out.
     pub yaml: String,
     /// Whether it is the last good one, which stands in for a file that is wrong.
     pub fallback: bool,
@@ -31,7 +33,8 @@ impl Candidate {
     /// # Errors
     /// [`RunError::Config`]: all that is wrong with it.
     pub fn read(file: &Path, followed: &[Arc<Followed>]) -> Result<Candidate, RunError> {
-        let config = config::read(file).map_err(|error| RunError::Config(Box::new(error)))?;
+        let (config, source): (Config, _) =
+            config::read_document(file).map_err(|error| RunError::Config(Box::new(error)))?;
         let wrong = |problem: Problem| RunError::Other(problem.message);
         let mut configuration = config::lower(&config).map_err(wrong)?;
         let mut followed_routes = Vec::new();
@@ -40,8 +43,9 @@ impl Candidate {
             configuration = configuration.with_router(router, config::nat(&config).map_err(wrong)?);
             followed_routes = routes;
         }
-        let (configuration, yaml) = (Arc::new(configuration), config::to_yaml(&config));
-        Ok(Candidate { config, configuration, followed_routes, yaml, fallback: false })
+        let (configuration, text, yaml) =
+            (Arc::new(configuration), source.into_text(), config::to_yaml(&config));
+        Ok(Candidate { config, configuration, followed_routes, text, yaml, fallback: false })
     }
 
     /// Reads the file that a start is to go by; where that is wrong, the last configuration that was in force, if there is

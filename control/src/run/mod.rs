@@ -35,6 +35,7 @@ mod state;
 mod timeouts;
 mod totals;
 mod track_file;
+mod trial;
 mod workers;
 
 use std::path::PathBuf;
@@ -59,6 +60,7 @@ use background::Work;
 use candidate::Candidate;
 use daemon::Daemon;
 use dataplane::Dataplane;
+use reload::Wanted;
 pub(crate) use reload::needs_restart;
 use rerouting::Rerouting;
 pub(crate) use routes::get as route_to;
@@ -189,7 +191,7 @@ impl Run {
             Daemon::new(self.config.clone(), candidate, last_good, dataplane, cluster, rerouting, events);
         service::ready();
         if reload {
-            daemon.reload(None);
+            daemon.reload(Wanted::Configured, None);
         }
         let end = daemon.serve(&received);
 

@@ -1,10 +1,11 @@
 //! Reloads. The file is read on a thread of its own: however long that takes, the control thread looks after the workers
 //! and feeds the watchdog. [`needs_restart`] is what a new configuration may not change while packets flow.
 
-use std::mem;
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
 use super::background::{Background, Work};
 use super::candidate::Candidate;
@@ -16,25 +17,54 @@ use crate::socket::protocol::Response;
 /// The clients that wait for a reload. One by signal has none.
 pub type Askers = Vec<SyncSender<Response>>;
 
+/// What is to be put in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// What the configured file says.
+    Configured,
+    /// What another file says, which is to take its place: at once, or when that is confirmed within a time.
+    Other {
+        /// The file.
+        file: PathBuf,
+        /// The time.
+        confirm_within: Option<Duration>,
+    },
+}
+
+/// What was read, of what was wanted, and who waits for it.
+pub struct Reading<T> {
+    /// What was wanted.
+    pub wanted: Wanted,
+    /// What has come of it.
+    pub read: T,
+    /// Who waits.
+    pub askers: Askers,
+}
+
 /// Reloads that were asked for.
 pub struct Reloads {
     file: PathBuf,
     events: SyncSender<Event>,
     /// The one whose file is being read.
-    reading: Option<(Background<Result<Candidate, RunError>>, Askers)>,
-    /// Who asked since that began: the file may have changed behind what was read, so it is read once more.
-    next: Option<Askers>,
+    reading: Option<Reading<Background<Result<Candidate, RunError>>>>,
+    /// What was asked for since that began: the file may have changed behind what was read, so it is read once more.
+    next: VecDeque<(Wanted, Askers)>,
 }
 
 impl Reloads {
     /// Of this file.
     pub fn new(file: PathBuf, events: SyncSender<Event>) -> Reloads {
-        Reloads { file, events, reading: None, next: None }
+        Reloads { file, events, reading: None, next: VecDeque::new() }
     }
 
-    /// Wants one.
-    pub fn ask(&mut self, asker: Option<SyncSender<Response>>) {
-        self.next.get_or_insert_default().extend(asker);
+    /// Wants one. Who want the configured file to be read anew, one behind the other, share the reading.
+    pub fn ask(&mut self, wanted: Wanted, asker: Option<SyncSender<Response>>) {
+        match self.next.back_mut() {
+            Some((last, askers)) if (&*last, &wanted) == (&Wanted::Configured, &Wanted::Configured) => {
+                askers.extend(asker);
+            }
+            _ => self.next.push_back((wanted, asker.into_iter().collect())),
+        }
     }
 
     /// Begins to read if that is wanted and nothing is being read; `followed` are the network stacks that routes are followed of.
@@ -44,12 +74,16 @@ impl Reloads {
     /// There is no thread: why, and who waits in vain.
     pub fn go_on(&mut self, followed: impl FnOnce() -> Vec<Arc<Followed>>) -> Result<bool, (String, Askers)> {
         if self.reading.is_none()
-            && let Some(askers) = self.next.take()
+            && let Some((wanted, askers)) = self.next.pop_front()
         {
-            let (file, followed) = (self.file.clone(), followed());
+            let file = match &wanted {
+                Wanted::Configured => &self.file,
+                Wanted::Other { file, .. } => file,
+            };
+            let (file, followed) = (file.clone(), followed());
             let read = move || Candidate::read(&file, &followed);
             match Background::start("control-reload", self.events.clone(), Work::Reload, read) {
-                Ok(reading) => self.reading = Some((reading, askers)),
+                Ok(read) => self.reading = Some(Reading { wanted, read, askers }),
                 Err(why) => return Err((why.to_string(), askers)),
             }
         }
@@ -57,13 +91,13 @@ impl Reloads {
     }
 
     /// What was read, and who waits for it. To be asked behind [`Work::Reload`].
-    pub fn read(&mut self) -> Option<(Result<Candidate, String>, Askers)> {
-        let (reading, askers) = mem::take(&mut self.reading)?;
-        let read = match reading.join() {
+    pub fn read(&mut self) -> Option<Reading<Result<Candidate, String>>> {
+        let Reading { wanted, read, askers } = self.reading.take()?;
+        let read = match read.join() {
             Some(read) => read.map_err(|why| why.to_string()),
-            None => Err(format!("{}: reading it failed; this is a fault of sluice", self.file.display())),
+            None => Err("reading the configuration failed; this is a fault of sluice".to_owned()),
         };
-        Some((read, askers))
+        Some(Reading { wanted, read, askers })
     }
 }
 

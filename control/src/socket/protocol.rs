@@ -4,6 +4,7 @@
 //! the position where the last page ended.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -162,6 +163,16 @@ pub enum Request {
     },
     /// Read the configuration file anew and put it in force.
     Reload,
+    /// Put in force what another file says.
+    Apply {
+        /// The file, from the root; the daemon reads it.
+        file: PathBuf,
+        /// Seconds until what was in force before comes back, unless it is confirmed; it does not where this is left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm_within_s: Option<u32>,
+    },
+    /// Keep in force what is on trial.
+    Confirm,
     /// All timeouts.
     Timeouts,
     /// Change a timeout until the next reload.
@@ -272,6 +283,22 @@ pub enum Response {
     Reloaded {
         /// How many configurations have been in force since the start.
         revision: u64,
+    },
+    /// The new configuration is in force for a time, unless it is confirmed.
+    OnTrial {
+        /// How many configurations have been in force since the start.
+        revision: u64,
+        /// The time.
+        seconds: u64,
+    },
+    /// The new configuration is in force for good, and its text is to be in the configured file.
+    Applied {
+        /// How many configurations have been in force since the start.
+        revision: u64,
+        /// The configured file.
+        file: PathBuf,
+        /// The text.
+        text: String,
     },
     /// Timeouts, all of them or the one that was set.
     Timeouts {

@@ -1,6 +1,6 @@
 //! What clients ask, one by one, and what they are answered.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sluice_conntrack::State;
 use sluice_conntrack::groups::Role;
@@ -9,6 +9,7 @@ use sluice_engine::report::Stats;
 
 use super::super::groups::on_workers;
 use super::super::lines::Lines;
+use super::super::reload::Wanted;
 use super::super::totals::{counted, drops, shard_counters, total};
 use super::super::{entries, listings, ports, routes, rules, timeouts};
 use super::Daemon;
@@ -72,7 +73,16 @@ impl Daemon {
             }
             Request::SwitchHelper { name, on } => self.switch_helper(&name, on),
             // Its answer comes when the file has been read.
-            Request::Reload => return self.reload(Some(reply)),
+            Request::Reload => return self.reload(Wanted::Configured, Some(reply)),
+            Request::Apply { file, .. } if !file.is_absolute() => {
+                let message = format!("{}: a path from the root is needed", file.display());
+                Ok(Response::Error { message })
+            }
+            Request::Apply { file, confirm_within_s } => {
+                let confirm_within = confirm_within_s.map(|seconds| Duration::from_secs(seconds.into()));
+                return self.reload(Wanted::Other { file, confirm_within }, Some(reply));
+            }
+            Request::Confirm => Ok(self.confirm()),
             Request::Timeouts => Ok(Response::Timeouts { timeouts: timeouts::list(&self.config) }),
             Request::SetTimeout { name, value } => {
                 Ok(self.set_timeout(&name, &value).unwrap_or_else(|message| Response::Error { message }))

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::time::Instant;
 
 use sluice_conntrack::listing::ExpectationSnapshot;
 use sluice_engine::command::Unanswered;
@@ -9,6 +10,7 @@ use tracing::{error, info};
 
 use super::super::candidate::Candidate;
 use super::super::nat_rules::NatRules;
+use super::super::reload::{Reading, Wanted};
 use super::super::{helpers, listings, pools, reload, rules, service, timeouts};
 use super::Daemon;
 use crate::config;
@@ -16,10 +18,10 @@ use crate::metrics;
 use crate::socket::protocol::Response;
 
 impl Daemon {
-    /// Has the file read anew; [`Daemon::finish_reload`] goes on from there.
-    pub fn reload(&mut self, asker: Option<SyncSender<Response>>) {
+    /// Has a file read; [`Daemon::finish_reload`] goes on from there.
+    pub fn reload(&mut self, wanted: Wanted, asker: Option<SyncSender<Response>>) {
         service::reloading();
-        self.reloads.ask(asker);
+        self.reloads.ask(wanted, asker);
         self.read_next();
     }
 
@@ -28,7 +30,7 @@ impl Daemon {
             Ok(true) => {}
             Ok(false) => service::ready(),
             Err((why, askers)) => {
-                self.reloaded(&Err(why), askers);
+                self.reloaded(Err(why), askers);
                 service::ready();
             }
         }
@@ -36,36 +38,43 @@ impl Daemon {
 
     /// Puts in force what was read, whole or not at all, and tells who waits for it.
     pub(super) fn finish_reload(&mut self) {
-        let Some((read, askers)) = self.reloads.read() else { return };
-        let done = read.and_then(|candidate| self.put_in_force(candidate));
-        self.reloaded(&done, askers);
+        let Some(Reading { wanted, read, askers }) = self.reloads.read() else { return };
+        let done = read.and_then(|candidate| match wanted {
+            Wanted::Configured => self.put_in_force_for_good(candidate),
+            Wanted::Other { confirm_within, .. } => self.apply(candidate, confirm_within, Instant::now()),
+        });
+        self.reloaded(done, askers);
         self.read_next();
     }
 
-    fn reloaded(&self, done: &Result<u64, String>, askers: reload::Askers) {
-        let answer = match done {
-            Ok(revision) => {
-                info!("{}: configuration {revision} is in force", self.file.display());
-                Response::Reloaded { revision: *revision }
-            }
-            Err(why) => {
-                metrics::refused();
-                error!("reload: nothing was changed: {why}");
-                Response::Error { message: why.clone() }
-            }
-        };
+    fn reloaded(&self, done: Result<Response, String>, askers: reload::Askers) {
+        let answer = done.unwrap_or_else(|message| {
+            metrics::refused();
+            error!("reload: nothing was changed: {message}");
+            Response::Error { message }
+        });
         for asker in askers {
             // A client that has gone away wants no answer.
             let _ = asker.send(answer.clone());
         }
     }
 
+    /// What the configured file says ends a trial, too.
+    fn put_in_force_for_good(&mut self, candidate: Candidate) -> Result<Response, String> {
+        let yaml = candidate.yaml.clone();
+        let revision = self.put_in_force(candidate)?;
+        self.trial = None;
+        self.keep_last_good(yaml);
+        info!("{}: configuration {revision} is in force", self.file.display());
+        Ok(Response::Reloaded { revision })
+    }
+
     /// Gives the new revision, or why this configuration cannot be put in force.
-    fn put_in_force(&mut self, candidate: Candidate) -> Result<u64, String> {
-        let Candidate { config, configuration, followed_routes, yaml, fallback } = candidate;
+    pub(super) fn put_in_force(&mut self, candidate: Candidate) -> Result<u64, String> {
+        let Candidate { config, configuration, followed_routes, fallback, .. } = candidate;
         let keys = reload::needs_restart(&self.config, &config, u64::from(self.dataplane.capacity()));
         if !keys.is_empty() {
-            return Err(format!("{}: only a restart can change {}", self.file.display(), keys.join(", ")));
+            return Err(format!("only a restart can change {}", keys.join(", ")));
         }
         // The records that wait name rules by their position in the old file.
         let written = self.records.write_out(&mut self.dataplane.workers, &self.config);
@@ -80,7 +89,7 @@ impl Daemon {
         self.dataplane.configure_hosts(&config);
         self.config = config;
         self.rerouting.configured(followed_routes);
-        self.applied(yaml, fallback);
+        self.applied(fallback);
         self.rerouting.go_on(&self.config, self.revision);
         Ok(self.revision)
     }
@@ -96,10 +105,14 @@ impl Daemon {
     }
 
     /// A configuration has come in force.
-    pub(super) fn applied(&mut self, yaml: String, fallback: bool) {
+    pub(super) fn applied(&mut self, fallback: bool) {
         self.revision += 1;
         self.fallback = fallback;
         metrics::applied(self.revision, fallback);
+    }
+
+    /// A start with a file that is wrong is to go on with this.
+    pub(super) fn keep_last_good(&self, yaml: String) {
         if let Some(last_good) = &self.last_good {
             last_good.keep(yaml);
         }

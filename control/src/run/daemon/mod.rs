@@ -1,9 +1,10 @@
-//! The control thread: serves requests and signals one by one ([`answers`]), puts changes in force ([`changes`]), and once a second looks
-//! after the workers ([`rounds`]).
+//! The control thread: serves requests and signals one by one ([`answers`]), puts changes in force ([`changes`]), for a time only if that
+//! is asked ([`trials`]), and once a second looks after the workers ([`rounds`]).
 
 mod answers;
 mod changes;
 mod rounds;
+mod trials;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,11 +23,12 @@ use super::events::Journal;
 use super::groups::{self, Groups};
 use super::ha::Cluster;
 use super::nat_rules::NatRules;
-use super::reload::Reloads;
+use super::reload::{Reloads, Wanted};
 use super::rerouting::Rerouting;
 use super::state::{LastGood, StateDirectory};
 use super::totals::summary;
 use super::track_file::TrackFile;
+use super::trial::Trial;
 use super::{Event, RunError, log, pools, ports, rules, service};
 use crate::config::Config;
 
@@ -41,6 +43,8 @@ pub struct Daemon {
     /// Whether the file was wrong at the start, and no reload has put another configuration in force than the last good one.
     fallback: bool,
     last_good: Option<LastGood>,
+    /// While what is in force waits for being confirmed.
+    trial: Option<Trial>,
     reloads: Reloads,
     rerouting: Rerouting,
     started: Instant,
@@ -89,6 +93,7 @@ impl Daemon {
             revision: 0,
             fallback: false,
             last_good,
+            trial: None,
             started: Instant::now(),
             dataplane,
             groups,
@@ -105,7 +110,8 @@ impl Daemon {
             shard_alarms: ShardAlarms::default(),
             journal: Journal::default(),
         };
-        daemon.applied(candidate.yaml, candidate.fallback);
+        daemon.applied(candidate.fallback);
+        daemon.keep_last_good(candidate.yaml);
         daemon
     }
 
@@ -120,15 +126,17 @@ impl Daemon {
         loop {
             let wait = due.saturating_duration_since(Instant::now());
             let wait = if self.groups.is_waiting() { wait.min(groups::PAUSE) } else { wait };
+            let wait = self.trial.as_ref().map_or(wait, |trial| wait.min(trial.left(Instant::now())));
             match events.recv_timeout(wait) {
                 Ok(Event::Call(call)) => self.answer(call),
-                Ok(Event::Reload) => self.reload(None),
+                Ok(Event::Reload) => self.reload(Wanted::Configured, None),
                 Ok(Event::Done(Work::Reload | Work::Start)) => self.finish_reload(),
                 Ok(Event::Done(Work::Routes)) => self.finish_rerouting(),
                 Ok(Event::Followed(at, what)) => self.rerouting.hear(at, what, &self.config, self.revision),
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Ok(Event::Peer) | Err(RecvTimeoutError::Timeout) => {}
             }
+            self.end_trial(Instant::now());
             let mut change = groups::on_workers(&self.configuration, &mut self.dataplane.workers);
             self.groups.heed_peer(Instant::now(), &mut change);
             drop(change);

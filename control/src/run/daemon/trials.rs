@@ -1,0 +1,86 @@
+//! Configurations that take the place of the configured one: at once, or on [trial](super::super::trial) until they are confirmed.
+
+use std::path;
+use std::time::{Duration, Instant};
+
+use tracing::{error, info, warn};
+
+use super::super::candidate::Candidate;
+use super::super::trial::{Trial, Tried};
+use super::Daemon;
+use crate::socket::protocol::Response;
+
+impl Daemon {
+    /// Puts in force what is to take the place of the configured file. Who has asked writes it there: the file is not the daemon's to
+    /// write.
+    pub(super) fn apply(
+        &mut self,
+        candidate: Candidate,
+        confirm_within: Option<Duration>,
+        now: Instant,
+    ) -> Result<Response, String> {
+        if let Some(trial) = &self.trial {
+            let left_s = trial.left(now).as_secs();
+            return Err(format!(
+                "configuration {} waits for being confirmed, {left_s} s more: `sluice confirm` keeps it, `sluice reload` takes it back",
+                self.revision
+            ));
+        }
+        let tried = Tried { text: candidate.text.clone(), yaml: candidate.yaml.clone() };
+        let before = self.in_force();
+        let revision = self.put_in_force(candidate)?;
+        let Some(confirm_within) = confirm_within else { return Ok(self.keep(tried)) };
+        self.trial = Some(Trial::start(tried, before, confirm_within, now));
+        let seconds = confirm_within.as_secs();
+        info!("configuration {revision} is in force for {seconds} s, unless it is confirmed");
+        Ok(Response::OnTrial { revision, seconds })
+    }
+
+    /// What is on trial stays in force.
+    pub(super) fn confirm(&mut self) -> Response {
+        match self.trial.take() {
+            Some(trial) => self.keep(trial.confirm()),
+            None => Response::Error {
+                message: "there is nothing to confirm: no configuration is on trial, or its time was over and what was before is in force again"
+                    .to_owned(),
+            },
+        }
+    }
+
+    /// Puts back in force what was before, if the time of a trial is over.
+    pub(super) fn end_trial(&mut self, now: Instant) {
+        let Some(before) = self.trial.as_mut().and_then(|trial| trial.take_back(now)) else { return };
+        let tried = self.revision;
+        match self.put_in_force(before) {
+            Ok(revision) => {
+                self.trial = None;
+                warn!(
+                    "configuration {tried} was not confirmed in time: what was before is in force again, as configuration {revision}"
+                );
+            }
+            Err(why) => error!(
+                "configuration {tried} was not confirmed in time, and what was before cannot be put in force: {why}"
+            ),
+        }
+    }
+
+    fn keep(&self, Tried { text, yaml }: Tried) -> Response {
+        self.keep_last_good(yaml);
+        info!("configuration {} is in force for good", self.revision);
+        let file = self.file.canonicalize().or_else(|_| path::absolute(&self.file));
+        Response::Applied { revision: self.revision, file: file.unwrap_or_else(|_| self.file.clone()), text }
+    }
+
+    /// What is in force, so that it can be once more. It needs no text: neither the configured file nor what is kept for a start changes
+    /// before a trial is confirmed.
+    fn in_force(&self) -> Candidate {
+        Candidate {
+            config: self.config.clone(),
+            configuration: self.configuration.clone(),
+            followed_routes: self.rerouting.routes.clone(),
+            text: String::new(),
+            yaml: String::new(),
+            fallback: self.fallback,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Another file takes the place of the configured one: for a time, until it is confirmed, or at once.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::box_under_test::{BoxUnderTest, POLICY, sluice, text, wait_for, write_capture, write_config};
+
+/// A daemon with a state directory, in a directory that has `new.yaml`, too, by which all packets are dropped.
+fn start() -> BoxUnderTest {
+    let directory = tempfile::tempdir().unwrap();
+    write_capture(&directory.path().join("in.pcap"));
+    write_config(directory.path(), "policy: { default: drop, rules: [{ name: newer, action: drop }] }\n");
+    fs::rename(directory.path().join("box.yaml"), directory.path().join("new.yaml")).unwrap();
+    write_config(directory.path(), POLICY);
+    spawn(directory)
+}
+
+fn spawn(directory: tempfile::TempDir) -> BoxUnderTest {
+    let mut command = sluice();
+    command.env("STATE_DIRECTORY", directory.path().join("state"));
+    BoxUnderTest::spawn(directory, command)
+}
+
+fn apply(daemon: &BoxUnderTest, how: &str) -> String {
+    format!("apply {how} {}", daemon.path("new.yaml").display())
+}
+
+/// Which of the two is in force, by a rule of it.
+fn is_in_force(daemon: &BoxUnderTest, rule: &str) -> bool {
+    daemon.tell("stats").contains(rule)
+}
+
+fn refused(daemon: &BoxUnderTest, arguments: &str) -> String {
+    let output = daemon.ask(arguments);
+    assert_eq!(output.status.code(), Some(1), "{arguments}");
+    text(&output.stderr)
+}
+
+#[test]
+fn what_nobody_confirms_is_taken_back_by_the_daemon_alone() {
+    let daemon = start();
+    let said = daemon.tell(&apply(&daemon, "--confirm 1s"));
+    assert!(said.starts_with("configuration 2 is in force for 1 s"), "{said}");
+    // Who has asked is gone by now.
+    wait_for("what was before", || is_in_force(&daemon, "no-doom"));
+    let log = daemon.stderr();
+    assert!(log.contains("configuration 2 was not confirmed in time"), "{log}");
+    assert!(refused(&daemon, "confirm").contains("there is nothing to confirm"));
+
+    daemon.tell(&apply(&daemon, "--confirm 1h"));
+    assert!(is_in_force(&daemon, "newer"));
+    let said = refused(&daemon, &apply(&daemon, ""));
+    assert!(said.contains("configuration 4 waits for being confirmed"), "{said}");
+    assert_eq!(daemon.tell("reload"), "configuration 5 is in force\n");
+    assert!(is_in_force(&daemon, "no-doom"));
+    assert!(refused(&daemon, "confirm").contains("there is nothing to confirm"), "the reload has ended it");
+}
+
+#[test]
+fn a_daemon_that_starts_anew_goes_by_what_was_confirmed() {
+    let daemon = start();
+    let configured = fs::read(daemon.path("box.yaml")).unwrap();
+    daemon.tell(&apply(&daemon, "--confirm 1h"));
+    let daemon = restart(daemon);
+    assert!(is_in_force(&daemon, "no-doom"));
+    assert_eq!(fs::read(daemon.path("box.yaml")).unwrap(), configured);
+    let last_good = fs::read_to_string(daemon.path("state/last-good.yaml")).unwrap();
+    assert!(last_good.contains("no-doom"), "{last_good}");
+
+    fs::set_permissions(daemon.path("box.yaml"), fs::Permissions::from_mode(0o640)).unwrap();
+    daemon.tell(&apply(&daemon, "--confirm 1h"));
+    let said = daemon.tell("confirm");
+    assert!(said.starts_with("configuration 2 is in force, and is in /"), "{said}");
+    let [configured, new] = ["box.yaml", "new.yaml"].map(|name| fs::read(daemon.path(name)).unwrap());
+    assert_eq!(configured, new);
+    assert_eq!(fs::metadata(daemon.path("box.yaml")).unwrap().permissions().mode() & 0o777, 0o640);
+    assert!(is_in_force(&restart(daemon), "newer"));
+}
+
+#[test]
+fn a_file_is_applied_at_once_or_nothing_is_changed() {
+    let daemon = start();
+    let configured = fs::read(daemon.path("box.yaml")).unwrap();
+    let new = fs::read_to_string(daemon.path("new.yaml")).unwrap();
+    fs::write(daemon.path("new.yaml"), new.replace("policy:", "polcy:")).unwrap();
+    assert!(refused(&daemon, &apply(&daemon, "--confirm 1h")).contains("new.yaml"));
+    fs::write(daemon.path("new.yaml"), new.replace("10K", "20K")).unwrap();
+    assert!(refused(&daemon, &apply(&daemon, "")).contains("only a restart can change"));
+    assert!(daemon.say(b"{\"request\":\"apply\",\"file\":\"-\"}\n").contains("a path from the root"));
+    assert_eq!(fs::read(daemon.path("box.yaml")).unwrap(), configured);
+    assert!(is_in_force(&daemon, "no-doom"));
+
+    fs::write(daemon.path("new.yaml"), &new).unwrap();
+    daemon.tell(&apply(&daemon, ""));
+    assert!(is_in_force(&daemon, "newer"));
+    assert_eq!(fs::read_to_string(daemon.path("box.yaml")).unwrap(), new);
+}
+
+/// Kills a daemon and starts another one in its directory.
+fn restart(mut daemon: BoxUnderTest) -> BoxUnderTest {
+    daemon.signal("KILL");
+    daemon.wait();
+    spawn(std::mem::replace(&mut daemon.directory, tempfile::tempdir().unwrap()))
+}
