@@ -1,9 +1,11 @@
 # The commands of Sluice. Each installs what it needs (deploy/dependencies.sh) and may be run as it is
 # on a new Debian 12 machine that has Rust and gcc.
 
-.PHONY: build deb demo demo-ha test fuzz instructions bench lint
+.PHONY: build release-pgo deb demo demo-ha test fuzz instructions bench lint
 DEPENDENCIES = deploy/dependencies.sh
 TARGET = $(or $(CARGO_TARGET_DIR),target)
+TRIPLE = x86_64-unknown-linux-gnu
+PGO = $(TARGET)/pgo/$(TRIPLE)/release
 # Runs what cargo tests under valgrind: the memory module has unsafe code, and Miri needs a nightly compiler.
 VALGRIND = CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind --quiet --error-exitcode=1"
 
@@ -14,18 +16,21 @@ build:
 	$(DEPENDENCIES) build
 	cargo build --release --workspace
 
+# Built by a profile of what it does most (profile-guided optimisation).
+release-pgo:
+	$(DEPENDENCIES) build pgo
+	deploy/release-pgo.sh $(TARGET)/pgo
+
 # What the program says of itself goes into the package with it.
-deb:
-	$(DEPENDENCIES) build
-	cargo build --release -p sluice
+deb: release-pgo
 	rm -rf target/deb && mkdir -p target/deb/completions
-	$(TARGET)/release/sluice man --all target/deb/man
-	$(TARGET)/release/sluice completions bash > target/deb/completions/sluice
-	$(TARGET)/release/sluice completions zsh > target/deb/completions/_sluice
-	$(TARGET)/release/sluice completions fish > target/deb/completions/sluice.fish
-	$(TARGET)/release/sluice schema > target/deb/schema.json
+	$(PGO)/sluice man --all target/deb/man
+	$(PGO)/sluice completions bash > target/deb/completions/sluice
+	$(PGO)/sluice completions zsh > target/deb/completions/_sluice
+	$(PGO)/sluice completions fish > target/deb/completions/sluice.fish
+	$(PGO)/sluice schema > target/deb/schema.json
 	cargo deb --version >/dev/null 2>&1 || cargo install --locked cargo-deb --version 3.8.0
-	cargo deb -p sluice --no-build --no-strip
+	CARGO_TARGET_DIR=$(TARGET)/pgo cargo deb -p sluice --no-build --no-strip --target $(TRIPLE) --output target/debian/
 
 demo:
 	$(DEPENDENCIES) build

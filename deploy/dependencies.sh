@@ -13,6 +13,8 @@ set -euo pipefail
     lint="shellcheck"
     record="bind9-dnsutils curl dnsmasq-base ethtool iproute2 iputils-ping nftables ngircd procps python3 tcpdump"
     record+=" tftp-hpa tftpd-hpa traceroute vsftpd"
+    # The LLVM of the compiler: it reads what that counts.
+    pgo="llvm-22"
     bench="openvswitch-switch-dpdk valgrind"
 }
 
