@@ -10,6 +10,9 @@ use crate::redis::Redis;
 /// The link-layer addresses of the boxes inside.
 const MACS: [&str; 2] = ["02:00:00:00:0a:01", "02:00:00:00:0b:01"];
 
+/// What keepalived tells a box by.
+const NOTIFY: &str = include_str!("../../../deploy/two-boxes/notify");
+
 /// Client, both boxes, each with a redis-server, and server, and the switches between them.
 pub struct Pair {
     pub daemons: [BoxUnderTest; 2],
@@ -173,25 +176,28 @@ fn traffic_follows_the_box_that_is_promoted() {
     assert!(a.ask("ha demote g1").status.success(), "it is on standby already");
 }
 
-/// A keepalived that decides about the group, by what a box says of itself.
+/// A keepalived that decides about the group, by what a box says of itself, and tells it by the script of `deploy/two-boxes`.
 pub fn keepalived(daemon: &BoxUnderTest, at: Namespace<'_>, priority: u8) -> Host {
     let path = |end: &str| daemon.path(end).display().to_string();
     let program = sluice().get_program().to_string_lossy().into_owned();
-    let script = |name: &str, text: &str| {
-        fs::write(
-            path(name),
-            format!("#!/bin/sh\nexec {program} ha {text} --socket {}\n", daemon.socket().display()),
-        )
-        .unwrap();
+    let socket = daemon.socket().display().to_string();
+    let script = |name: &str, text: String| {
+        fs::write(path(name), text).unwrap();
         fs::set_permissions(path(name), fs::Permissions::from_mode(0o755)).unwrap();
         path(name)
     };
-    let [alive, master, backup] = [("alive", "status"), ("master", "promote g1"), ("backup", "demote g1")]
-        .map(|(name, text)| script(name, text));
+    let alive = script("alive", format!("#!/bin/sh\nexec {program} ha status --socket {socket}\n"));
+    let told = |text: String, what: &str| {
+        text.replace(&format!("sluice ha {what}"), &format!("{program} ha {what} --socket {socket}"))
+    };
+    let notify = script("notify", told(told(NOTIFY.to_owned(), "promote"), "demote"));
+    let fifo = path("fifo");
     let config = format!(
         "global_defs {{
              script_user root
              enable_script_security
+             vrrp_notify_fifo {fifo}
+             vrrp_notify_fifo_script {notify}
          }}
          vrrp_script alive {{
              script \"{alive}\"
@@ -208,9 +214,6 @@ pub fn keepalived(daemon: &BoxUnderTest, at: Namespace<'_>, priority: u8) -> Hos
              advert_int 0.1
              virtual_ipaddress {{ 169.254.11.1/32 }}
              track_script {{ alive }}
-             notify_master \"{master}\"
-             notify_backup \"{backup}\"
-             notify_fault \"{backup}\"
          }}\n"
     );
     fs::write(path("keepalived.conf"), config).unwrap();
