@@ -87,6 +87,9 @@ fn a_file_is_applied_at_once_or_nothing_is_changed() {
     fs::write(daemon.path("new.yaml"), new.replace("10K", "20K")).unwrap();
     assert!(refused(&daemon, &apply(&daemon, "")).contains("only a restart can change"));
     assert!(daemon.say(b"{\"request\":\"apply\",\"file\":\"-\"}\n").contains("a path from the root"));
+    assert!(refused(&daemon, &apply(&daemon, "--confirm 0s")).contains("in no time"));
+    let itself = format!("apply --confirm 1h {}", daemon.path("box.yaml").display());
+    assert!(refused(&daemon, &itself).contains("the configured file itself"));
     assert_eq!(fs::read(daemon.path("box.yaml")).unwrap(), configured);
     assert!(is_in_force(&daemon, "no-doom"));
 

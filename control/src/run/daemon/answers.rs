@@ -74,13 +74,12 @@ impl Daemon {
             Request::SwitchHelper { name, on } => self.switch_helper(&name, on),
             // Its answer comes when the file has been read.
             Request::Reload => return self.reload(Wanted::Configured, Some(reply)),
-            Request::Apply { file, .. } if !file.is_absolute() => {
-                let message = format!("{}: a path from the root is needed", file.display());
-                Ok(Response::Error { message })
-            }
             Request::Apply { file, confirm_within_s } => {
                 let confirm_within = confirm_within_s.map(|seconds| Duration::from_secs(seconds.into()));
-                return self.reload(Wanted::Other { file, confirm_within }, Some(reply));
+                match self.may_apply(&file, confirm_within) {
+                    Ok(()) => return self.reload(Wanted::Other { file, confirm_within }, Some(reply)),
+                    Err(message) => Ok(Response::Error { message }),
+                }
             }
             Request::Confirm => Ok(self.confirm()),
             Request::Timeouts => Ok(Response::Timeouts { timeouts: timeouts::list(&self.config) }),

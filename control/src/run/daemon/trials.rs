@@ -1,6 +1,6 @@
 //! Configurations that take the place of the configured one: at once, or on [trial](super::super::trial) until they are confirmed.
 
-use std::path;
+use std::path::{self, Path};
 use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
@@ -11,6 +11,26 @@ use super::Daemon;
 use crate::socket::protocol::Response;
 
 impl Daemon {
+    /// Whether a file can take the place of the configured one, at once or if it is confirmed in that time.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub(super) fn may_apply(&self, file: &Path, confirm_within: Option<Duration>) -> Result<(), String> {
+        let is_configured =
+            || file.canonicalize().is_ok_and(|file| self.file.canonicalize().is_ok_and(|it| it == file));
+        if !file.is_absolute() {
+            return Err(format!("{}: a path from the root is needed", file.display()));
+        }
+        match confirm_within {
+            Some(Duration::ZERO) => Err("nobody can confirm it in no time".to_owned()),
+            Some(_) if is_configured() => Err(format!(
+                "{} is the configured file itself, by which a daemon would start before it is confirmed: apply a copy of it",
+                file.display()
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Puts in force what is to take the place of the configured file. Who has asked writes it there: the file is not the daemon's to
     /// write.
     pub(super) fn apply(
