@@ -13,6 +13,7 @@ pub mod metrics;
 mod output;
 mod packet;
 mod rehearsal;
+mod replace;
 mod replay;
 mod run;
 mod snapshot;

@@ -10,6 +10,7 @@ use clap::Args;
 
 use super::ask::{Ask, Failure, exit};
 use crate::config::Seconds;
+use crate::replace::replace;
 use crate::socket::Client;
 use crate::socket::protocol::{Request, Response};
 
@@ -77,7 +78,7 @@ impl Confirm {
 fn ask(ask: &Ask, request: &Request) -> Result<(), Failure> {
     let answer = Client::connect(&ask.socket.path)?.ask(request)?;
     if let Response::Applied { revision, file, text } = &answer {
-        replace(file, text).map_err(|why| {
+        put(file, text).map_err(|why| {
             Failure::Other(format!(
                 "configuration {revision} is in force, but {} cannot be replaced, so the next start goes by what it says: {why}",
                 file.display()
@@ -87,16 +88,14 @@ fn ask(ask: &Ask, request: &Request) -> Result<(), Failure> {
     ask.print(&answer)
 }
 
-/// Replaces a file in one step, after a crash it is the one or the other; owner and mode stay.
-fn replace(file: &Path, text: &str) -> io::Result<()> {
-    let directory = file.parent().unwrap_or(Path::new("/"));
-    let mut nascent = tempfile::NamedTempFile::new_in(directory)?;
-    nascent.write_all(text.as_bytes())?;
-    if let Ok(old) = fs::metadata(file) {
-        nascent.as_file().set_permissions(old.permissions())?;
-        fchown(nascent.as_file(), Some(old.uid()), Some(old.gid()))?;
-    }
-    nascent.as_file().sync_all()?;
-    nascent.persist(file).map_err(|error| error.error)?;
-    fs::File::open(directory)?.sync_all()
+/// Replaces a file by a text; owner and mode stay.
+fn put(file: &Path, text: &str) -> io::Result<()> {
+    replace(file, |mut nascent| {
+        nascent.write_all(text.as_bytes())?;
+        if let Ok(old) = fs::metadata(file) {
+            nascent.set_permissions(old.permissions())?;
+            fchown(nascent, Some(old.uid()), Some(old.gid()))?;
+        }
+        Ok(())
+    })
 }

@@ -11,7 +11,7 @@ use sluice_conntrack::tuple::{Family, address, protocol};
 use sluice_conntrack::wire::tcp::Segment;
 use sluice_conntrack::{PortId, State, wire};
 
-use super::why::{direction, why_not};
+use super::why::why_not;
 use super::{Passed, Stage};
 use crate::config::Protocol;
 use crate::rehearsal::{Came, Ends, Named, Outcome, Subject};
@@ -146,9 +146,9 @@ impl Way<'_> {
             (State::New, ..) if came.is_first => format!("{name}: no connection has its tuple"),
             (State::Related, ..) if came.is_first => format!("{name}: it was expected"),
             (State::Related, None, Some(way)) => {
-                format!("{name}: an error about a connection, in its {} direction", direction(way))
+                format!("{name}: an error about a connection, in its {} direction", way.name())
             }
-            (_, None, Some(way)) => format!("{name}, {} direction", direction(way)),
+            (_, None, Some(way)) => format!("{name}, {} direction", way.name()),
             _ => name.to_owned(),
         };
         stage("tracking", result)

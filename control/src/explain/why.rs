@@ -4,7 +4,7 @@ use serde_json::Value;
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::facts::Facts;
 use sluice_conntrack::policy::Match;
-use sluice_conntrack::tuple::{Direction, Family, address, protocol};
+use sluice_conntrack::tuple::{Family, address, protocol};
 
 use crate::config::{FLAGS, IcmpType, Protocol, inline_yaml};
 use crate::rehearsal::Names;
@@ -72,7 +72,7 @@ fn has(key: &str, facts: &Facts, names: &Names) -> Option<String> {
         "tcp-flags" => (facts.protocol == protocol::TCP).then(|| flags(facts.tcp_flags)),
         "zone" => Some(facts.zone.to_string()),
         "mark" => facts.mark().map(|mark| mark.to_string()),
-        "direction" => facts.connection.map(|connection| direction(connection.direction).to_owned()),
+        "direction" => facts.connection.map(|connection| connection.direction.name().to_owned()),
         "helper" => facts.connection?.helper.map(|helper| helper.name().to_owned()),
         _ => facts.connection.map(|connection| {
             let set = STATUS.iter().filter(|(_, bit)| connection.status.contains(*bit));
@@ -86,11 +86,4 @@ fn flags(bits: u8) -> String {
     let set = FLAGS.iter().filter(|(_, bit)| bits & bit != 0);
     let set: Vec<&str> = set.map(|(name, _)| *name).collect();
     if set.is_empty() { "none".to_owned() } else { set.join(",") }
-}
-
-pub(super) const fn direction(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Original => "original",
-        Direction::Reply => "reply",
-    }
 }

@@ -110,10 +110,7 @@ impl Trace {
             record: stamp.record,
             time: format!("{}.{:09}", stamp.time_ns / 1_000_000_000, stamp.time_ns % 1_000_000_000),
             state: verdict.state.map(State::name),
-            direction: verdict.direction.map(|direction| match direction {
-                Direction::Original => "original",
-                Direction::Reply => "reply",
-            }),
+            direction: verdict.direction.map(Direction::name),
             verdict: action,
             out,
             reason: verdict.drop_reason().map(DropReason::label),

@@ -14,6 +14,8 @@ use std::thread::{self, JoinHandle};
 
 use tracing::warn;
 
+use crate::replace::replace;
+
 /// The file of the last configuration that was in force, every default written out.
 pub const LAST_GOOD: &str = "last-good.yaml";
 
@@ -84,15 +86,12 @@ impl StateDirectory {
         name: &str,
         write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<T>,
     ) -> io::Result<T> {
-        let nascent = tempfile::NamedTempFile::new_in(&self.0)?;
-        let mut file = BufWriter::new(nascent.as_file());
-        let written = write(&mut file)?;
-        file.flush()?;
-        drop(file);
-        nascent.as_file().sync_all()?;
-        nascent.persist(self.file(name)).map_err(|error| error.error)?;
-        File::open(&self.0)?.sync_all()?;
-        Ok(written)
+        replace(&self.file(name), |file| {
+            let mut file = BufWriter::new(file);
+            let written = write(&mut file)?;
+            file.flush()?;
+            Ok(written)
+        })
     }
 }
 

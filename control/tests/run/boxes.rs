@@ -60,6 +60,15 @@ impl Pair {
         text(&said.stdout).contains(&format!("group g1 {state}:"))
     }
 
+    /// So many streams of the client to a server outside, which have begun to speak. The server is there as long as what is first.
+    pub fn open_streams(&self, count: usize) -> (Host, Streams) {
+        let [client, _, _, server, _] = self.spaces.namespaces();
+        let host = server.serve(8080, "python3", &format!("{PEERS} tcp-server 8080"));
+        let mut streams = Streams::open(client, "203.0.113.9", 8080, count);
+        streams.go_on();
+        (host, streams)
+    }
+
     /// Waits until a box that stands by knows so many connections of the other one.
     pub fn knows(&self, daemon: usize, count: usize) {
         let known = || self.daemons[daemon].tell("conntrack -C -p tcp --standby");
@@ -134,7 +143,7 @@ pub fn pings(from: Namespace<'_>, to: &str) -> bool {
 #[test]
 fn traffic_follows_the_box_that_is_promoted() {
     let Some(pair) = Pair::start("promote") else { return };
-    let [client, _, _, server, _] = pair.spaces.namespaces();
+    let [client, ..] = pair.spaces.namespaces();
     let [a, b] = &pair.daemons;
     pair.tracks(0, "0");
     pair.tracks(1, "0");
@@ -146,9 +155,7 @@ fn traffic_follows_the_box_that_is_promoted() {
     wait_for("the way through", || pings(client, "203.0.113.9"));
     wait_for("the group's address", || pings(client, "10.0.0.1"));
     pair.leads_to(0);
-    let _server = server.serve(8080, "python3", &format!("{PEERS} tcp-server 8080"));
-    let mut streams = Streams::open(client, "203.0.113.9", 8080, 3);
-    streams.go_on();
+    let (_server, mut streams) = pair.open_streams(3);
     pair.knows(1, 3);
 
     let refused = b.ask("ha promote g1");
@@ -226,12 +233,10 @@ pub fn keepalived(daemon: &BoxUnderTest, at: Namespace<'_>, priority: u8) -> Hos
 #[test]
 fn the_other_box_takes_over_when_one_is_killed() {
     let Some(mut pair) = Pair::start("killed") else { return };
-    let [client, at_a, at_b, server, _] = pair.spaces.namespaces();
+    let [_, at_a, at_b, ..] = pair.spaces.namespaces();
     let _deciders = [keepalived(&pair.daemons[0], at_a, 150), keepalived(&pair.daemons[1], at_b, 100)];
     wait_for("the preferred box to be active", || pair.is(0, "active") && pair.is(1, "standby"));
-    let _server = server.serve(8080, "python3", &format!("{PEERS} tcp-server 8080"));
-    let mut streams = Streams::open(client, "203.0.113.9", 8080, 3);
-    streams.go_on();
+    let (_server, mut streams) = pair.open_streams(3);
     pair.leads_to(0);
     pair.knows(1, 3);
     pair.daemons[0].signal("KILL");

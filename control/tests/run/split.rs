@@ -2,18 +2,16 @@
 
 use crate::box_under_test::wait_for;
 use crate::boxes::{Pair, keepalived, pings};
-use crate::namespaces::{PEERS, Streams};
+use crate::namespaces::Streams;
 
 #[test]
 fn two_boxes_that_were_both_active_come_to_one_when_they_hear_each_other() {
     let Some(pair) = Pair::start("split") else { return };
-    let [client, _, _, server, _] = pair.spaces.namespaces();
+    let [client, ..] = pair.spaces.namespaces();
     let [a, b] = &pair.daemons;
     a.tell("ha promote g1");
     wait_for("the way through", || pings(client, "203.0.113.9"));
-    let _server = server.serve(8080, "python3", &format!("{PEERS} tcp-server 8080"));
-    let mut streams = Streams::open(client, "203.0.113.9", 8080, 3);
-    streams.go_on();
+    let (_server, mut streams) = pair.open_streams(3);
     pair.knows(1, 3);
 
     pair.redis.iter().for_each(|redis| redis.signal("STOP"));
@@ -34,13 +32,11 @@ fn two_boxes_that_were_both_active_come_to_one_when_they_hear_each_other() {
 #[test]
 fn a_redis_that_is_stopped_costs_no_packet() {
     let Some(pair) = Pair::start("stopped") else { return };
-    let [client, _, _, server, _] = pair.spaces.namespaces();
+    let [client, ..] = pair.spaces.namespaces();
     let a = &pair.daemons[0];
     a.tell("ha promote g1");
     wait_for("the way through", || pings(client, "203.0.113.9"));
-    let _server = server.serve(8080, "python3", &format!("{PEERS} tcp-server 8080"));
-    let mut streams = Streams::open(client, "203.0.113.9", 8080, 3);
-    streams.go_on();
+    let (_server, mut streams) = pair.open_streams(3);
     pair.knows(1, 3);
 
     pair.redis[0].signal("STOP");
@@ -65,12 +61,10 @@ fn a_redis_that_is_stopped_costs_no_packet() {
 #[test]
 fn boxes_that_vrrp_does_not_reach_are_not_both_active() {
     let Some(pair) = Pair::start("unheard") else { return };
-    let [client, at_a, at_b, server, _] = pair.spaces.namespaces();
+    let [_, at_a, at_b, ..] = pair.spaces.namespaces();
     let _deciders = [keepalived(&pair.daemons[0], at_a, 150), keepalived(&pair.daemons[1], at_b, 100)];
     wait_for("the preferred box to be active", || pair.is(0, "active") && pair.is(1, "standby"));
-    let _server = server.serve(8080, "python3", &format!("{PEERS} tcp-server 8080"));
-    let mut streams = Streams::open(client, "203.0.113.9", 8080, 3);
-    streams.go_on();
+    let (_server, mut streams) = pair.open_streams(3);
     // Frames of VRRP get lost; the link is up.
     at_b.tell("nft", "add table ip deaf");
     at_b.tell("nft", "add chain ip deaf input { type filter hook input priority 0 ; }");

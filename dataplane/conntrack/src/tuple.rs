@@ -26,6 +26,14 @@ impl Direction {
             Self::Reply => Self::Original,
         }
     }
+
+    /// Its name, as connection tracking has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Original => "original",
+            Self::Reply => "reply",
+        }
+    }
 }
 
 /// IP protocol numbers that have a tracker or a meaning here (IANA "Protocol Numbers").
