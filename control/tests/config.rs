@@ -8,6 +8,8 @@ mod groups;
 mod limits;
 #[path = "config/links.rs"]
 mod links;
+#[path = "config/sets.rs"]
+mod sets;
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -102,9 +104,11 @@ fn every_example_in_the_schema_is_one() {
     for (key, property) in rule {
         let protocol = if key.ends_with("-port") { "protocol: tcp, " } else { "" };
         let action = if key == "action" { "" } else { "action: accept, " };
+        let state = if key == "connections" { "state: new, " } else { "" };
         let example = &property["examples"][0];
         let interfaces = "version: 1\ninterfaces: {inside: {device: 'vdev:net_null0'}, outside: {device: 'vdev:net_null1'}}";
-        let text = format!("{interfaces}\npolicy: {{rules: [{{{protocol}{action}{key}: {example}}}]}}");
+        let text =
+            format!("{interfaces}\npolicy: {{rules: [{{{protocol}{state}{action}{key}: {example}}}]}}");
         assert!(parse(&text).is_ok(), "{text}\n{}", refusal(&text));
     }
 }

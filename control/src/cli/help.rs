@@ -9,7 +9,7 @@ its receive queues were full (of net_af_packet: the kernel's ring) or no mbuf wa
 free, `rx errors` those that arrived broken, `tx full` those that found its
 transmit queue full. `tx errors` are packets that a device took and could not
 send; they are counted as sent, too. A rule is shown by its name, or `#` and its index in
-policy.rules; its counters are reset by a reload.
+policy.rules; its counters go on over a reload that keeps the rule as it is.
 
 With --watch each interval has its rates, a second: `went` is what became of all
 packets, `rules` the packets that each rule has decided (those of established
@@ -48,7 +48,7 @@ pub(super) const NAT_RULES_HELP: &str = "\
 A line for each rule that translates, by its name, or `destination-0`, `source-2`
 with its list and index, in the order in which packets meet them. `bound` is the
 connections whose destination or source it has chosen, which the policy has let
-pass; they are counted from the last reload.";
+pass; they are counted from the first reload on that has the rule as it is.";
 
 pub(super) const POOLS_HELP: &str = "\
 A line for each SNAT rule (nat.source) that translates, by its name, or
@@ -61,7 +61,7 @@ workers use, towards different servers, is counted twice. Rules with the same
 addresses share a pool, and show the same ports in use. Where a rule names no
 ports, its pool counts 1024-65535, the range of clients' ports. A 1:1 network
 (prefix translation) preserves ports and has no pool: `-`. `bound` and
-`exhausted` are counted from the last reload.";
+`exhausted` are counted from the first reload on that has the rule as it is.";
 
 pub(super) const OWNER_HELP: &str = "\
 The address and port are those that the other side sees: what a client's source

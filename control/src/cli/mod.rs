@@ -16,6 +16,7 @@ mod import;
 mod load;
 mod nat;
 mod routes;
+mod sets;
 mod stats;
 mod test;
 mod text;
@@ -89,6 +90,8 @@ pub enum Command {
     /// The routes of a running daemon, and the one to an address, as ip-route(8) shows them
     #[command(visible_alias = "route")]
     Routes(routes::Routes),
+    /// Named sets of addresses of a running daemon: what is in them, and changes of that
+    Set(sets::Sets),
     /// Drops and INVALID packets of a running daemon, by reason
     #[command(after_help = help::reasons())]
     Drops(Ask),
@@ -145,6 +148,7 @@ pub fn main() -> ExitCode {
         Command::Ports(ask) => ask.ports(),
         Command::Neighbours(ask) => ask.neighbours(),
         Command::Routes(routes) => routes.run(),
+        Command::Set(sets) => sets.run(),
         Command::Drops(ask) => ask.drops(),
         Command::Reload(ask) => ask.reload(),
         Command::Apply(apply) => apply.run(),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::config::{HelperRule, Host};
 use crate::socket::protocol::{
     Counted, GroupStatus, HaStatus, HelperStatistics, NatRuleStatistics, Neighbour, PeerStatus,
-    PoolStatistics, PortDescription, Response, Statistics, Timeout,
+    PoolStatistics, PortDescription, Response, SetSummary, Statistics, Timeout,
 };
 
 /// An answer for a reader's eyes.
@@ -32,6 +32,11 @@ pub(super) fn text_of(answer: &Response) -> String {
         Response::Applied { revision, file, .. } => {
             format!("configuration {revision} is in force, and is in {}\n", file.display())
         }
+        Response::Sets { sets } => sets_text(sets),
+        Response::Set { prefixes, .. } => prefixes.iter().map(|prefix| format!("{prefix}\n")).collect(),
+        Response::SetChanged { set, added, deleted, prefixes } => {
+            format!("set {set}: {added} added, {deleted} deleted, {prefixes} prefixes\n")
+        }
         Response::Timeouts { timeouts } => timeouts.iter().map(timeout_line).collect(),
         Response::Count { .. }
         | Response::Entries { .. }
@@ -43,6 +48,19 @@ pub(super) fn text_of(answer: &Response) -> String {
         | Response::Shards { .. }
         | Response::Error { .. } => String::new(),
     }
+}
+
+fn sets_text(sets: &[SetSummary]) -> String {
+    if sets.is_empty() {
+        return "no set\n".to_owned();
+    }
+    let mut text = String::from("set                        ipv4       ipv6    memory KiB  file\n");
+    for SetSummary { set, ipv4, ipv6, memory_bytes, file } in sets {
+        let file = file.as_ref().map_or_else(|| "-".to_owned(), |file| file.display().to_string());
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{set:<20} {ipv4:>10} {ipv6:>10} {:>13}  {file}", memory_bytes.div_ceil(1024));
+    }
+    text
 }
 
 fn groups_text(groups: &[GroupStatus]) -> String {

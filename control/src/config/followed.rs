@@ -87,7 +87,7 @@ pub(super) fn in_force(config: &Config, followed: &[impl AsRef<Followed>]) -> Ve
     let heard = followed.iter().flat_map(|stack| &stack.as_ref().addresses).map(|(_, own)| *own);
     let networks = own.chain(heard).filter(|own| !is_link_local(own.addr())).map(|own| own.trunc());
     let mut taken: BTreeSet<IpNet> = networks.collect();
-    taken.extend(config.routes.list.iter().map(|route| route.to.0.trunc()));
+    taken.extend(config.routes.list.iter().map(|route| route.prefix().0.trunc()));
     let mut all = Vec::new();
     for (number, stack) in followed.iter().enumerate() {
         let routes = &stack.as_ref().routes;

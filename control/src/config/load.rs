@@ -4,10 +4,14 @@
 //! and the rest is read again, until nothing is wrong or there is no more to take out.
 
 use std::io::Read;
+use std::path::Path as FilePath;
+use std::sync::Arc;
 
+use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 use serde_yaml::Value;
 
+use super::elements::{self, Elements, Unread};
 use super::error::{ConfigError, Finding, MAX_FINDINGS};
 use super::explain::{explain, missing_key};
 use super::path::{Path, Problem, Step};
@@ -15,6 +19,7 @@ use super::rules;
 use super::schema::Config;
 use super::source::Source;
 use super::spans::{Node, Scalar, Spans};
+use super::values::List;
 
 /// A rule set of the largest size allowed fits many times over.
 const MAX_FILE_BYTES: u64 = 8 << 20;
@@ -26,6 +31,14 @@ pub trait Document: DeserializeOwned {
 
     /// What the types cannot say.
     fn check(&self) -> Vec<Problem>;
+
+    /// Reads what it refers to; relative paths begin in a directory.
+    ///
+    /// # Errors
+    /// All that is wrong with that.
+    fn complete(&mut self, _directory: &FilePath, _source: &Source) -> Result<(), ConfigError> {
+        Ok(())
+    }
 }
 
 impl Document for Config {
@@ -35,15 +48,35 @@ impl Document for Config {
     fn check(&self) -> Vec<Problem> {
         rules::check(self)
     }
+
+    /// The files of sets.
+    fn complete(&mut self, directory: &FilePath, source: &Source) -> Result<(), ConfigError> {
+        for (name, set) in &mut self.sets {
+            let path = Path::root().join("sets").join(name.as_str());
+            let refuse = |path: Path, why| source.refuse(vec![Problem::at(path, why)]);
+            let mut prefixes: Vec<IpNet> = set.prefixes.iter().flat_map(List::iter).map(|it| it.0).collect();
+            if let Some(file) = &mut set.file {
+                *file = directory.join(&file);
+                prefixes.extend(elements::read_file(file).map_err(|unread| match unread {
+                    Unread::File(why) => refuse(path.join("file"), why),
+                    Unread::Lines(error) => *error,
+                })?);
+            }
+            let elements = Elements::from_iter(prefixes);
+            elements.check_size().map_err(|why| refuse(path, why))?;
+            set.elements = Arc::new(elements);
+        }
+        Ok(())
+    }
 }
 
 /// Reads and checks a configuration file, or standard input where its name is `-`.
-pub fn read(path: &std::path::Path) -> Result<Config, ConfigError> {
+pub fn read(path: &FilePath) -> Result<Config, ConfigError> {
     read_document(path).map(|(config, _)| config)
 }
 
 /// Reads and checks a file, or standard input where its name is `-`; gives its text, too, which knows where things stand.
-pub fn read_document<T: Document>(path: &std::path::Path) -> Result<(T, Source), ConfigError> {
+pub fn read_document<T: Document>(path: &FilePath) -> Result<(T, Source), ConfigError> {
     let name = path.display().to_string();
     let mut bytes = Vec::new();
     let mut read = |input: &mut dyn Read| input.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes);
@@ -78,10 +111,10 @@ pub fn parse_document<T: Document>(file: &str, bytes: &[u8]) -> Result<(T, Sourc
         problems if problems.is_empty() => Ok(document),
         problems => Err(problems),
     });
-    match checked {
-        Ok(document) => Ok((document, source)),
-        Err(problems) => Err(source.refuse(problems)),
-    }
+    let mut document = checked.map_err(|problems| source.refuse(problems))?;
+    let directory = FilePath::new(".").join(FilePath::new(file).parent().unwrap_or(FilePath::new("")));
+    document.complete(&std::path::absolute(&directory).unwrap_or(directory), &source)?;
+    Ok((document, source))
 }
 
 /// A configuration as YAML, every key written out.

@@ -200,6 +200,9 @@ impl Way<'_> {
             let because = why_not(&rule.matches, &value(written), &facts, names);
             let because = because.unwrap_or_else(|| match rule.action {
                 _ if rule.matches.limit.is_some() => "its limit is reached".to_owned(),
+                _ if rule.matches.connections.is_some() => {
+                    "its `connections` are for another number of open ones".to_owned()
+                }
                 RuleAction::Mark(mark) => {
                     if let Some(connection) = &mut facts.connection {
                         connection.mark = mark;

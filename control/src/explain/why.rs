@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::facts::Facts;
-use sluice_conntrack::policy::Match;
+use sluice_conntrack::policy::{InSets, Match};
 use sluice_conntrack::tuple::{Family, address, protocol};
 
 use crate::config::{FLAGS, IcmpType, Protocol, inline_yaml};
@@ -12,6 +12,11 @@ use crate::rehearsal::Names;
 /// A rule with one part of another.
 type Part = fn(&Match) -> Match;
 
+/// The sets that one side of a rule is looked for in.
+fn sets_of(matches: &Match, pick: fn(InSets) -> InSets) -> Option<Box<InSets>> {
+    matches.sets.as_ref().map(|sets| Box::new(pick(InSets::clone(sets))))
+}
+
 /// The parts, by their keys.
 const PARTS: [(&str, Part); 16] = [
     ("state", |m| Match { states: m.states, ..Match::default() }),
@@ -19,8 +24,16 @@ const PARTS: [(&str, Part); 16] = [
     ("out", |m| Match { egress: m.egress.clone(), ..Match::default() }),
     ("family", |m| Match { family: m.family, ..Match::default() }),
     ("protocol", |m| Match { protocols: m.protocols.clone(), ..Match::default() }),
-    ("source", |m| Match { source: m.source.clone(), ..Match::default() }),
-    ("destination", |m| Match { destination: m.destination.clone(), ..Match::default() }),
+    ("source", |m| Match {
+        source: m.source.clone(),
+        sets: sets_of(m, |sets| InSets { source: sets.source, ..InSets::default() }),
+        ..Match::default()
+    }),
+    ("destination", |m| Match {
+        destination: m.destination.clone(),
+        sets: sets_of(m, |sets| InSets { destination: sets.destination, ..InSets::default() }),
+        ..Match::default()
+    }),
     ("source-port", |m| Match { source_ports: m.source_ports.clone(), ..Match::default() }),
     ("destination-port", |m| Match { destination_ports: m.destination_ports.clone(), ..Match::default() }),
     ("icmp-type", |m| Match { icmp_types: m.icmp_types.clone(), ..Match::default() }),

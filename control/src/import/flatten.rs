@@ -5,9 +5,11 @@
 use std::rc::Rc;
 
 use super::host::Ports;
-use super::model::{Action, Chain, Rule, Table};
+use super::model::{Action, Chain, Field, Rule, Table};
 use super::report::{Effect, Origin, Report};
-use super::scope::{Nothing, Scope};
+use super::scope::{Bounds, Narrowed, Nothing, Scope};
+use super::set::NumberSet;
+use crate::config::TcpFlags;
 
 /// A rule of a list: packets and what is done to them. Jumps and returns are none any more; where the list ends, all packets that
 /// are left are accepted or dropped.
@@ -15,6 +17,8 @@ use super::scope::{Nothing, Scope};
 pub(super) struct Step {
     /// The packets.
     pub scope: Scope,
+    /// How many of them.
+    pub bounds: Bounds,
     /// What is done.
     pub action: Action,
     /// The rule that it comes of.
@@ -76,11 +80,12 @@ impl<'a> Walk<'a> {
                 return Err(format!("the ways through chain `{}` are too many", chain.name));
             }
             let Some(narrowed) = self.narrow(rule, &chain.rules[index + 1..], scope) else { continue };
-            let is_all = narrowed == *scope;
+            let (narrowed, bounds) = narrowed;
+            let is_all = bounds.is_all() && narrowed == *scope;
             let here = || [callers, &[(chain, index + 1)]].concat();
             let goes_on = match &rule.action {
                 Action::Accept | Action::Drop | Action::Reject(_) | Action::Translate(_) => {
-                    self.push(narrowed, rule)?;
+                    self.push(narrowed, bounds, rule)?;
                     false
                 }
                 Action::Return if is_all => {
@@ -114,7 +119,7 @@ impl<'a> Walk<'a> {
                 | Action::Untracked
                 | Action::Zone(_)
                 | Action::Helper(_) => {
-                    self.push(narrowed, rule)?;
+                    self.push(narrowed, bounds, rule)?;
                     true
                 }
                 Action::Count => true,
@@ -147,16 +152,18 @@ impl<'a> Walk<'a> {
         let accepts = self.first.base.is_none_or(|base| base.accepts);
         let action = if accepts { Action::Accept } else { Action::Drop };
         let origin = Rc::clone(&self.first.origin);
-        self.push(scope.clone(), &Rule { origin, matches: Vec::new(), action, comment: None })
+        let rule = Rule { origin, matches: Vec::new(), action, comment: None };
+        self.push(scope.clone(), Bounds::default(), &rule)
     }
 
-    fn push(&mut self, scope: Scope, rule: &Rule) -> Result<(), String> {
+    fn push(&mut self, scope: Scope, bounds: Bounds, rule: &Rule) -> Result<(), String> {
         if self.steps.len() >= MAX_STEPS {
             return Err(format!("the chains come to more than {MAX_STEPS} rules"));
         }
         let Rule { origin, action, comment, .. } = rule;
         self.steps.push(Step {
             scope,
+            bounds,
             action: action.clone(),
             origin: Rc::clone(origin),
             comment: comment.clone(),
@@ -194,8 +201,31 @@ impl<'a> Walk<'a> {
         rules.iter().map(of_rule).fold(Effect::Note, Effect::and)
     }
 
-    /// What a rule is about, before the rest of its chain; `None` if it is about no packet, or about what cannot be said.
-    fn narrow(&mut self, rule: &Rule, rest: &[Rule], scope: &Scope) -> Option<Scope> {
+    /// Takes note of what cannot be said of a rule's limits. Connections are counted by packets that are NEW.
+    fn bound(&mut self, rule: &Rule, narrowed: &mut Narrowed) {
+        if narrowed.bounds.is_all() {
+            return;
+        }
+        narrowed.unknown.extend(unbounded(&rule.action).map(|what| format!("{what} cannot be said")));
+        if narrowed.bounds.connections.is_none() {
+            return;
+        }
+        let new = NumberSet::one(0);
+        let is_new = narrowed.scope.set(Field::State) == Some(&new);
+        if !is_new && narrowed.scope.flags.iter().any(is_opening) && !narrowed.scope.looks_at(Field::State) {
+            narrowed.scope = narrowed.scope.clone().with(Field::State, new);
+            let why =
+                "only a SYN that begins a connection is looked at, and none of one that is open".to_owned();
+            narrowed.differs.push(why);
+        } else if !is_new {
+            let why = "open connections are looked at by packets of the state NEW alone".to_owned();
+            narrowed.unknown.push(why);
+        }
+    }
+
+    /// What a rule is about, and how much of that, before the rest of its chain; `None` if it is about no packet, or about what cannot
+    /// be said.
+    fn narrow(&mut self, rule: &Rule, rest: &[Rule], scope: &Scope) -> Option<(Scope, Bounds)> {
         let mut narrowed = match scope.narrow(&rule.matches, self.ports) {
             Ok(narrowed) => narrowed,
             Err(Nothing::Contradiction) => return None,
@@ -213,15 +243,36 @@ impl<'a> Walk<'a> {
             self.report.note(&rule.origin, "the log has a limit of its own, the same for all rules");
         }
         narrowed.unknown.append(&mut narrowed.limits);
+        self.bound(rule, &mut narrowed);
         if narrowed.unknown.is_empty() {
             for why in narrowed.wider {
                 self.report.left(&rule.origin, self.without_one(rule, rest).opposite(), why);
             }
-            return Some(narrowed.scope);
+            for why in narrowed.differs {
+                self.report.left(&rule.origin, Effect::Either, why);
+            }
+            return Some((narrowed.scope, narrowed.bounds));
         }
         let effect = self.without_one(rule, rest);
         self.report.left(&rule.origin, effect, narrowed.unknown.join("; "));
         None
+    }
+}
+
+/// Whether flags are those of an opening segment.
+fn is_opening(flags: &TcpFlags) -> bool {
+    !flags.negated && flags.set == 0x02 && flags.mask & 0x12 == 0x12
+}
+
+/// What there cannot be a limit of.
+fn unbounded(action: &Action) -> Option<&'static str> {
+    match action {
+        Action::Accept | Action::Drop | Action::Reject(_) | Action::Mark(_) | Action::Log(_) => None,
+        Action::Jump(_) | Action::Goto(_) => Some("a limit of what goes through another chain"),
+        Action::Return => Some("a limit of what leaves the chain"),
+        Action::Translate(_) => Some("a limit of what is translated"),
+        Action::Untracked | Action::Zone(_) | Action::Helper(_) => Some("a limit of how packets are tracked"),
+        Action::Count | Action::Unknown(..) => None,
     }
 }
 
@@ -243,7 +294,11 @@ fn effect(action: &Action) -> Effect {
 }
 
 /// Packets that a first list accepts go through the second. A list that accepts none but at its end stands before the other as it is.
-pub(super) fn compose(mut first: Vec<Step>, second: Vec<Step>) -> Result<Vec<Step>, String> {
+pub(super) fn compose(
+    mut first: Vec<Step>,
+    second: Vec<Step>,
+    report: &mut Report,
+) -> Result<Vec<Step>, String> {
     let accepts = |step: &Step| matches!(step.action, Action::Accept);
     if second.iter().all(accepts) {
         return Ok(first);
@@ -252,6 +307,14 @@ pub(super) fn compose(mut first: Vec<Step>, second: Vec<Step>) -> Result<Vec<Ste
     while first.last().is_some_and(accepts) {
         first.pop();
     }
+    first.retain(|step| {
+        let is_said = !accepts(step) || step.bounds.is_all();
+        if !is_said {
+            let why = "a limit of what goes through another table cannot be said";
+            report.left(&step.origin, Effect::Fewer, why);
+        }
+        is_said
+    });
     let mut both = Vec::with_capacity(first.len() + second.len());
     for step in first {
         if accepts(&step) {

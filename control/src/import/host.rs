@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::model::AddressKind;
 use super::report::{Effect, Origin, Report};
 use super::set::NumberSet;
-use crate::config::{Device, Interface, InterfaceAddress, LOCAL, Prefix, Route, is_name};
+use crate::config::{Destinations, Device, Interface, InterfaceAddress, LOCAL, Route, is_name};
 
 /// An interface that becomes a port of the box.
 #[derive(Clone, Debug)]
@@ -118,6 +118,8 @@ struct Link {
     ifname: String,
     link_type: String,
     mtu: u32,
+    /// The interface whose link a VLAN is on.
+    link: Option<String>,
     linkinfo: Option<LinkInfo>,
     parentbus: Option<String>,
     parentdev: Option<String>,
@@ -128,6 +130,14 @@ struct Link {
 #[serde(default)]
 struct LinkInfo {
     info_kind: Option<String>,
+    info_data: LinkData,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct LinkData {
+    id: Option<u16>,
+    protocol: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -166,16 +176,30 @@ pub(super) fn ports(
         let kind = link.linkinfo.as_ref().and_then(|info| info.info_kind.as_deref());
         link.link_type == "ether" && kind.is_none_or(|kind| kind == "veth")
     };
+    let is_port = |link: &Link| {
+        let parent = vlan(&link.ifname, Some(link)).map(|(parent, _)| parent);
+        is_nic(link)
+            || links.0.iter().any(|(_, other)| is_nic(other) && Some(&other.ifname) == parent.as_ref())
+    };
     let chosen: Vec<(String, Option<String>)> = if !named.is_empty() {
         named.to_vec()
     } else if !links.0.is_empty() {
-        links.0.iter().filter(|(_, link)| is_nic(link)).map(|(_, link)| (link.ifname.clone(), None)).collect()
+        links
+            .0
+            .iter()
+            .filter(|(_, link)| is_port(link))
+            .map(|(_, link)| (link.ifname.clone(), None))
+            .collect()
     } else {
         in_rules.iter().map(|name| (name.clone(), None)).collect()
     };
     let mut ports = Ports { list: Vec::new(), has_addresses: !links.0.is_empty() };
-    for (kernel, name) in chosen {
-        let name = name.unwrap_or_else(|| kernel.clone());
+    let name_of = |kernel: &str| {
+        let of = chosen.iter().find(|(known, _)| known == kernel);
+        of.map(|(kernel, name)| name.as_ref().unwrap_or(kernel).clone())
+    };
+    for (kernel, name) in &chosen {
+        let (kernel, name) = (kernel.clone(), name.clone().unwrap_or_else(|| kernel.clone()));
         if !is_name(&name, 15) || name == LOCAL {
             return Err(format!(
                 "`{name}` cannot be the name of a port; give it one: --interface {kernel}=NAME"
@@ -184,7 +208,13 @@ pub(super) fn ports(
         let made_up = format!("ffff:ff:{:02x}.{}", ports.list.len() / 8 % 32, ports.list.len() % 8);
         let mut interface = Interface::new(Device::Pci(made_up));
         interface.host = Some(crate::config::Host::default());
-        if let Some((origin, link)) = links.0.iter().find(|(_, link)| link.ifname == kernel) {
+        let known = links.0.iter().find(|(_, link)| link.ifname == kernel);
+        if let Some((parent, id)) = vlan(&kernel, known.map(|(_, link)| link))
+            && let Some(parent) = name_of(&parent)
+        {
+            interface.device = Device::Vlan(parent, id);
+        }
+        if let Some((origin, link)) = known {
             set_link(&mut interface, link, origin, report);
         }
         ports.list.push(Port { kernel, name, interface });
@@ -193,6 +223,23 @@ pub(super) fn ports(
         true => Err("no interface is known: give --addresses, or --interface NAME for each".to_owned()),
         false => Ok(ports),
     }
+}
+
+/// The interface on whose link a VLAN is, and its number: by what `ip -d` says of it, else by its name, `eth0.100`.
+fn vlan(kernel: &str, link: Option<&Link>) -> Option<(String, u16)> {
+    let info = link.and_then(|link| link.linkinfo.as_ref());
+    let (parent, id) = kernel.rsplit_once('.').unzip();
+    let by_name = id.and_then(|id| id.parse().ok());
+    let (parent, id) = match info.map(|info| (info.info_kind.as_deref(), &info.info_data)) {
+        Some((Some("vlan"), data)) => {
+            let is_tagged = data.protocol.as_deref().is_none_or(|protocol| protocol == "802.1Q");
+            let own = link.and_then(|link| link.link.as_deref());
+            (own.or(parent).filter(|_| is_tagged)?, data.id.or(by_name)?)
+        }
+        Some((Some(_), _)) => return None,
+        _ => (link.and_then(|link| link.link.as_deref()).or(parent)?, by_name?),
+    };
+    (1..=4094).contains(&id).then(|| (parent.to_owned(), id))
 }
 
 /// Takes over what the kernel says of an interface.
@@ -273,6 +320,6 @@ fn lowered(route: &KernelRoute, ports: &Ports) -> Result<Route, String> {
         }
         (to, _) => to,
     };
-    let to: Prefix = to.parse()?;
+    let to: Destinations = to.parse()?;
     Ok(Route { to, via: route.gateway, dev: dev.to_owned() })
 }

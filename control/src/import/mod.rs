@@ -5,6 +5,7 @@
 //! `draft` takes out what `sluice check` would refuse, and `write` makes text of the rest. A rule is carried over exactly, or it is
 //! in the report.
 
+mod address_sets;
 mod draft;
 mod flatten;
 mod host;
@@ -24,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::config::{self, Config, Conntrack, Forwarding, Preset, Route};
+use address_sets::AddressSets;
 use host::{Links, Ports};
 use model::{Field, Match, Table};
 use report::{Origin, Report};
@@ -70,7 +72,7 @@ pub struct Imported {
 pub fn import(sources: &Sources) -> Result<Imported, String> {
     let mut report = Report::default();
     let mut files = 0..;
-    let mut tables = Vec::new();
+    let (mut tables, mut sets) = (Vec::new(), AddressSets::default());
     for (list, is_v4) in [(&sources.iptables, true), (&sources.ip6tables, false)] {
         for ((name, text), number) in list.iter().zip(&mut files) {
             let source = iptables::Source { number, name, text, is_v4 };
@@ -78,7 +80,7 @@ pub fn import(sources: &Sources) -> Result<Imported, String> {
         }
     }
     for ((name, text), number) in sources.nft.iter().zip(&mut files) {
-        tables.extend(nft::read(number, name, text, &mut report)?);
+        tables.extend(nft::read(number, name, text, &mut report, &mut sets)?);
     }
     let mut links = Links::default();
     for ((name, text), number) in sources.addresses.iter().zip(&mut files) {
@@ -93,7 +95,8 @@ pub fn import(sources: &Sources) -> Result<Imported, String> {
     for ((name, text), number) in sources.sysctl.iter().zip(&mut files) {
         sysctl::read(number, name, text, &mut conntrack, &mut ports, &mut report);
     }
-    let mut draft = draft(&tables, &ports, &mut report)?;
+    let mut draft = draft(&tables, &ports, &mut report, &mut sets)?;
+    draft.config.sets = sets.into_config();
     draft.config.conntrack = conntrack;
     draft.routes = best(routes, &mut report);
     draft.settle(&mut report)?;
@@ -108,7 +111,12 @@ pub fn import(sources: &Sources) -> Result<Imported, String> {
 }
 
 /// The sections of the configuration that rules come to.
-fn draft(tables: &[Table], ports: &Ports, report: &mut Report) -> Result<draft::Draft, String> {
+fn draft(
+    tables: &[Table],
+    ports: &Ports,
+    report: &mut Report,
+    sets: &mut AddressSets,
+) -> Result<draft::Draft, String> {
     let mut config = Config::new(ports.interfaces());
     config.forwarding = Some(Forwarding::Routed);
     families(tables, report);
@@ -117,13 +125,14 @@ fn draft(tables: &[Table], ports: &Ports, report: &mut Report) -> Result<draft::
     let (destinations, sources) = (reader.destinations()?, reader.sources()?);
     let tracking = reader.tracking()?;
 
-    let mut sections = Sections { ports, report, names: BTreeSet::new() };
+    let mut sections = Sections { ports, report, sets, names: BTreeSet::new() };
     let (from_ports, to_ports) =
         (Scope::default().with(Field::In, ports.all()), Scope::default().with(Field::Out, ports.all()));
     let passing = from_ports.clone().with(Field::Out, ports.all());
     let mut policy = sections.policy(input, &from_ports, false);
     policy.extend(sections.policy(output, &to_ports, false));
     policy.extend(sections.policy(forward, &passing, true));
+    sections::report_shared_limits(&policy, sections.report);
     let tracking = sections.tracking(tracking);
     Ok(draft::Draft {
         config,
@@ -167,13 +176,13 @@ fn named(tables: &[Table]) -> Vec<String> {
 fn best(routes: Vec<(Route, u32, Rc<Origin>)>, report: &mut Report) -> Vec<Item<Route>> {
     let mut kept: BTreeMap<ipnet::IpNet, (Route, u32, Rc<Origin>)> = BTreeMap::new();
     for route in routes {
-        let other = match kept.remove(&route.0.to.0) {
+        let other = match kept.remove(&route.0.prefix().0) {
             Some(other) if other.1 <= route.1 => {
-                kept.insert(other.0.to.0, other);
+                kept.insert(other.0.prefix().0, other);
                 route
             }
             other => {
-                kept.insert(route.0.to.0, route);
+                kept.insert(route.0.prefix().0, route);
                 match other {
                     Some(other) => other,
                     None => continue,

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::report::{Effect, Origin};
 use super::set::NumberSet;
-use crate::config::{AddressRange, Mark, PortRange, Prefix, Redirect, Status, TcpFlags};
+use crate::config::{AddressRange, Connections, Limit, Mark, PortRange, Prefix, Redirect, Status, TcpFlags};
 
 /// The largest IPv4 address.
 pub(super) const MAX_V4: u128 = u32::MAX as u128;
@@ -168,8 +168,14 @@ pub(super) enum Match {
     Status(Vec<Status>),
     /// The helper that expected the connection.
     Helper(String),
-    /// A limit of rate.
-    Limit(String),
+    /// So many packets.
+    Limit(Limit),
+    /// So many connections.
+    Connections(Connections),
+    /// A limit that cannot be said, in words.
+    UnknownLimit(String),
+    /// Sluice looks at it otherwise, in words.
+    Differs(String),
     /// What Sluice does not look at, in words.
     Unknown(String),
     /// Sluice looks at more packets than these, in words.

@@ -118,7 +118,7 @@ impl Reader<'_> {
                 let mut list = flatten(table, chain, &scope, self.ports, self.report)?;
                 self.keep(&mut list, *base, part);
                 steps = Some(match steps {
-                    Some(rest) => compose(list, rest)?,
+                    Some(rest) => compose(list, rest, self.report)?,
                     None => list,
                 });
             }

@@ -1,36 +1,35 @@
 //! From a scope to the keys of a rule.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
-use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
-
+use super::address_sets::AddressSets;
 use super::host::Ports;
 use super::model::{Field, MAX_PORT, MAX_PROTOCOL, MAX_STATE};
 use super::scope::Scope;
 use super::set::NumberSet;
-use crate::config::{
-    Direction, Family, Helper, IcmpType, List, PortRange, Prefix, Protocol, Rule, State, is_name,
-};
+use crate::config::{Direction, Family, Helper, IcmpType, List, PortRange, Protocol, Rule, State, is_name};
 use sluice_conntrack::helpers::HelperId;
 
 /// The rule that matches the packets of a scope, where all packets are of another one already.
 ///
 /// # Errors
 /// What of it a rule cannot say.
-pub(super) fn rule(scope: &Scope, within: &Scope, ports: &Ports) -> Result<Rule, String> {
+pub(super) fn rule(
+    scope: &Scope,
+    within: &Scope,
+    ports: &Ports,
+    sets: &mut AddressSets,
+) -> Result<Rule, String> {
     let set = |field: Field| scope.set(field).filter(|set| within.set(field) != Some(set));
     let is_v4 = scope.set(Field::Family).map(|families| families.contains(0));
     let names = |field| list(set(field).map(|set| ports.names(set)).unwrap_or_default());
-    let prefixes = |field| {
+    let mut addresses = |field, called| {
         Ok::<_, String>(list(match (set(field), is_v4) {
             (None, _) => Vec::new(),
-            (Some(set), Some(is_v4)) => {
-                set.ranges().iter().flat_map(|range| prefixes(*range, is_v4)).collect()
-            }
+            (Some(set), Some(is_v4)) => sets.addresses(set, is_v4, called),
             (Some(_), None) => return Err("addresses without their family".to_owned()),
         }))
     };
-    let (source, destination) = (prefixes(Field::Source)?, prefixes(Field::Destination)?);
+    let source = addresses(Field::Source, "sources")?;
+    let destination = addresses(Field::Destination, "destinations")?;
     let is_said = source.is_some() || destination.is_some();
     let family = is_v4.filter(|_| !is_said).map(|is_v4| if is_v4 { Family::Ipv4 } else { Family::Ipv6 });
     let status = match scope.status.as_slice() {
@@ -69,6 +68,7 @@ pub(super) fn rule(scope: &Scope, within: &Scope, ports: &Ports) -> Result<Rule,
             Some(_) => return Err("either direction, but of a connection".to_owned()),
         },
         limit: None,
+        connections: None,
         name: None,
         action: None,
     })
@@ -101,17 +101,6 @@ fn port_ranges(set: Option<&NumberSet>) -> Vec<PortRange> {
     let port = |number: u128| u16::try_from(number.min(MAX_PORT)).unwrap_or(u16::MAX);
     let range = |(first, last): &(u128, u128)| PortRange { first: port(*first), last: port(*last) };
     set.into_iter().flat_map(NumberSet::ranges).map(range).collect()
-}
-
-/// The fewest prefixes that a range of addresses comes to.
-pub(super) fn prefixes((first, last): (u128, u128), is_v4: bool) -> Vec<Prefix> {
-    let v4 = |number: u128| Ipv4Addr::from_bits(u32::try_from(number).unwrap_or(u32::MAX));
-    match is_v4 {
-        true => Ipv4Subnets::new(v4(first), v4(last), 0).map(|net| Prefix(IpNet::V4(net))).collect(),
-        false => Ipv6Subnets::new(Ipv6Addr::from_bits(first), Ipv6Addr::from_bits(last), 0)
-            .map(|net| Prefix(IpNet::V6(net)))
-            .collect(),
-    }
 }
 
 /// The types of ICMP, or of ICMPv6, by their names where they have one.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::host::Ports;
 use super::model::{Field, MAX_PROTOCOL, MAX_V4, Match};
 use super::set::NumberSet;
-use crate::config::{Mark, Protocol, Status, TcpFlags};
+use crate::config::{Connections, Limit, Mark, Protocol, Status, TcpFlags};
 
 const UNKNOWN_KIND: &str =
     "the kind of an address is known of IPv4 only, and if the box's addresses are given";
@@ -35,6 +35,22 @@ pub(super) enum Nothing {
     NoPort(String),
 }
 
+/// How many of the packets of a scope a rule is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Bounds {
+    /// How many packets.
+    pub limit: Option<Limit>,
+    /// How many connections.
+    pub connections: Option<Connections>,
+}
+
+impl Bounds {
+    /// Whether it is for all of them.
+    pub(super) const fn is_all(self) -> bool {
+        self.limit.is_none() && self.connections.is_none()
+    }
+}
+
 /// What a rule is about: its scope, and what of its matches that does not say.
 #[derive(Debug)]
 pub(super) struct Narrowed {
@@ -42,8 +58,12 @@ pub(super) struct Narrowed {
     pub scope: Scope,
     /// Matches that Sluice does not know, in words.
     pub unknown: Vec<String>,
-    /// Limits of rate, in words.
+    /// Limits that cannot be said, in words.
     pub limits: Vec<String>,
+    /// How many packets, or connections, of the scope.
+    pub bounds: Bounds,
+    /// What of that is otherwise, in words.
+    pub differs: Vec<String>,
     /// Packets that are in the scope and that the matches do not fit, in words.
     pub wider: Vec<String>,
 }
@@ -52,6 +72,11 @@ impl Scope {
     /// What of a thing is in the scope; `None` is everything.
     pub(super) fn set(&self, field: Field) -> Option<&NumberSet> {
         self.sets.get(&field)
+    }
+
+    /// Whether anything is said about a thing.
+    pub(super) fn looks_at(&self, field: Field) -> bool {
+        self.sets.contains_key(&field)
     }
 
     /// The same scope with one thing more restricted, whether or not a packet is left.
@@ -88,8 +113,14 @@ impl Scope {
 
     /// The packets among these that all matches fit.
     pub(super) fn narrow(&self, matches: &[Match], ports: &Ports) -> Result<Narrowed, Nothing> {
-        let mut narrowed =
-            Narrowed { scope: self.clone(), unknown: Vec::new(), limits: Vec::new(), wider: Vec::new() };
+        let mut narrowed = Narrowed {
+            scope: self.clone(),
+            unknown: Vec::new(),
+            limits: Vec::new(),
+            bounds: Bounds::default(),
+            differs: Vec::new(),
+            wider: Vec::new(),
+        };
         for one in matches {
             let mut part = Scope::default();
             match one {
@@ -125,7 +156,18 @@ impl Scope {
                 Match::Mark(mark) => part.mark = Some(*mark),
                 Match::Status(status) => part.status.push(status.clone()),
                 Match::Helper(helper) => part.helper = Some(helper.clone()),
-                Match::Limit(limit) => narrowed.limits.push(limit.clone()),
+                Match::Limit(limit) => {
+                    if narrowed.bounds.limit.replace(*limit).is_some() {
+                        narrowed.limits.push("two limits of rate in one rule".to_owned());
+                    }
+                }
+                Match::Connections(connections) => {
+                    if narrowed.bounds.connections.replace(*connections).is_some() {
+                        narrowed.limits.push("two limits of connections in one rule".to_owned());
+                    }
+                }
+                Match::UnknownLimit(limit) => narrowed.limits.push(limit.clone()),
+                Match::Differs(why) => narrowed.differs.push(why.clone()),
                 Match::Unknown(why) => narrowed.unknown.push(why.clone()),
                 Match::Wider(why) => narrowed.wider.push(why.clone()),
             }

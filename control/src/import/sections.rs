@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use super::address_sets::AddressSets;
 use super::flatten::Step;
 use super::host::Ports;
 use super::model::{Action, Field, NatTarget, Rejection, Translation};
 use super::paths::Way;
 use super::report::{Effect, Origin, Report};
 use super::rules;
-use super::scope::Scope;
-use crate::config::{self, HelperRule, List, NatRule, PortRange, Prefix, Rule, Yes};
+use super::scope::{Bounds, Scope};
+use crate::config::{self, Addresses, HelperRule, List, NatRule, PortRange, Prefix, Rule, Yes};
 
 /// A rule, and what it comes of.
 pub(super) type Item<T> = (T, Option<Rc<Origin>>);
@@ -21,6 +22,8 @@ pub(super) struct Sections<'a> {
     pub ports: &'a Ports,
     /// What is left over.
     pub report: &'a mut Report,
+    /// Sets of addresses.
+    pub sets: &'a mut AddressSets,
     /// Names that rules have already.
     pub names: BTreeSet<String>,
 }
@@ -37,7 +40,7 @@ impl Sections<'_> {
             for step in steps {
                 let action = match &step.action {
                     Action::Accept => config::Action::Accept,
-                    Action::Drop if is_last && step.scope == scope => continue,
+                    Action::Drop if is_last && step.bounds.is_all() && step.scope == scope => continue,
                     Action::Drop => config::Action::Drop,
                     Action::Reject(rejection) => {
                         if *rejection == Rejection::Other {
@@ -63,10 +66,11 @@ impl Sections<'_> {
         step: Option<&Step>,
     ) -> Option<Item<Rule>> {
         let origin = step.map(|step| Rc::clone(&step.origin));
-        match rules::rule(scope, within, self.ports) {
+        match rules::rule(scope, within, self.ports, self.sets) {
             Ok(rule) => {
                 let name = step.and_then(|step| self.name(step));
-                Some((Rule { name, action: Some(action), ..rule }, origin))
+                let Bounds { limit, connections } = step.map_or_else(Bounds::default, |step| step.bounds);
+                Some((Rule { name, limit, connections, action: Some(action), ..rule }, origin))
             }
             Err(why) => {
                 let effect = effect(action);
@@ -128,7 +132,7 @@ impl Sections<'_> {
             }
             None => {}
         }
-        let rule = rules::rule(&scope, within, self.ports)?;
+        let rule = rules::rule(&scope, within, self.ports, self.sets)?;
         let unknown = [
             ("tcp-flags", rule.tcp_flags.is_some()),
             ("helper", rule.helper.is_some()),
@@ -171,11 +175,11 @@ impl Sections<'_> {
         let origin = Some(Rc::clone(&step.origin));
         match &step.action {
             Action::Untracked => {
-                let rule = rules::rule(&step.scope, &Scope::default(), self.ports)?;
+                let rule = rules::rule(&step.scope, &Scope::default(), self.ports, self.sets)?;
                 tracking.untracked.push((rule, origin));
             }
             Action::Zone(zone) => {
-                let rule = rules::rule(&step.scope, &Scope::default(), self.ports)?;
+                let rule = rules::rule(&step.scope, &Scope::default(), self.ports, self.sets)?;
                 tracking.zones.push((Rule { zone: Some(*zone), ..rule }, origin));
             }
             Action::Helper(name) => {
@@ -219,6 +223,21 @@ pub(super) fn effect(action: config::Action) -> Effect {
         config::Action::Accept => Effect::Fewer,
         config::Action::Drop | config::Action::Reject => Effect::More,
         config::Action::Mark(_) | config::Action::Log => Effect::Other,
+    }
+}
+
+/// Says of which rules, that came of one, each has a limit of its own now.
+pub(super) fn report_shared_limits(policy: &[Item<Rule>], report: &mut Report) {
+    let bounded = |rule: &Rule| rule.limit.is_some() || rule.connections.is_some();
+    let mut seen: Vec<(&Rc<Origin>, Option<config::Action>)> = Vec::new();
+    for (rule, origin) in policy {
+        let Some(origin) = origin.as_ref().filter(|_| bounded(rule)) else { continue };
+        if seen.contains(&(origin, rule.action)) {
+            let is_log = rule.action == Some(config::Action::Log);
+            let effect = if is_log { Effect::Note } else { Effect::Either };
+            report.left(origin, effect, "it has become several rules, each with a limit of its own");
+        }
+        seen.push((origin, rule.action));
     }
 }
 
@@ -268,9 +287,9 @@ fn translated(rule: &Rule, translation: &Translation, is_source: bool) -> Result
 }
 
 /// The network of a 1:1 translation, which is as long as the one that is matched.
-fn one_to_one(matched: &Option<List<Prefix>>, network: Prefix) -> Result<Prefix, String> {
+fn one_to_one(matched: &Option<List<Addresses>>, network: Prefix) -> Result<Prefix, String> {
     match matched.as_ref().map(|list| list.iter().as_slice()) {
-        Some([one]) if one.0.prefix_len() == network.0.prefix_len() => Ok(network),
+        Some([Addresses::Prefix(one)]) if one.0.prefix_len() == network.0.prefix_len() => Ok(network),
         _ => Err(format!("what becomes {network} has to be matched as one network of its length")),
     }
 }

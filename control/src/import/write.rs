@@ -23,6 +23,13 @@ pub(super) fn write(draft: &Draft) -> String {
     }
     text.push_str("forwarding: routed\n");
     list(&mut text, "", "routes", &draft.routes);
+    if !config.sets.is_empty() {
+        text.push_str("sets:\n");
+    }
+    for (name, set) in &config.sets {
+        let _ =
+            writeln!(text, "  {}: {}", inline_yaml(&Value::String(name.clone())), inline_yaml(&value(set)));
+    }
     let plain = Config::new(config.interfaces.clone());
     let conntrack = changed(&value(&config.conntrack), &value(&plain.conntrack)).unwrap_or_default();
     let _ = writeln!(text, "conntrack: {}", inline_yaml(&Value::Object(conntrack)));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use dpdk::{Burst, Device, Eal, EalOptions, Mbuf, Mempool, MempoolOptions, Port, PortOptions};
 use sluice_conntrack::answer::Pace;
+use sluice_conntrack::connection_counts::ConnectionCounts;
 use sluice_conntrack::counters::Counters;
 use sluice_conntrack::expectations::Claims;
 use sluice_conntrack::forward::MacAddress;
@@ -101,11 +102,13 @@ pub fn play(
     let first_ns = first_ns.unwrap_or_default();
     let (pace, limits) = (Arc::<Pace>::default(), Arc::<Limits>::default());
     let entries = entries(configuration, &Steering::single(), packets);
-    let no_memory = |error| Failure::new(format!("no memory for expectations: {error}"));
+    let no_memory = |error| Failure::new(format!("no memory for expectations and counts: {error}"));
     let claims = Arc::new(Claims::new(workers, entries).map_err(no_memory)?);
+    let counts = Arc::new(ConnectionCounts::new(entries, [1, 2, 3, 4]).map_err(no_memory)?);
     let shard = |number| {
         let shard = shard(configuration, number, workers, packets, first_ns)?;
         let shard = shard.with_pace(Arc::clone(&pace), Arc::clone(&limits));
+        let shard = shard.with_connection_counts(Arc::clone(&counts));
         shard.with_claims(Arc::clone(&claims)).map_err(no_memory)
     };
     let shards = (0..workers).map(shard).collect::<Result<_, _>>()?;

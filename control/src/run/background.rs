@@ -18,6 +18,8 @@ pub enum Work {
     Reload,
     /// A change of what is followed.
     Routes,
+    /// Changes of sets.
+    Sets,
 }
 
 /// Says that the work is done, whether it came to its end or panicked.

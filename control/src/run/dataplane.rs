@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use dpdk::{Device, DeviceInfo, Eal, EalOptions, Mempool, MempoolOptions, Port, PortOptions, Rss, lcore};
 use sluice_conntrack::answer::Pace;
+use sluice_conntrack::connection_counts::ConnectionCounts;
 use sluice_conntrack::expectations::Claims;
 use sluice_conntrack::limits::Limits;
 use sluice_conntrack::settings::FRAGMENT_BUFFER_BYTES;
@@ -145,6 +146,9 @@ fn shards(
     let claims = Claims::new(workers, entries)
         .map_err(|error| RunError::Other(format!("no memory for expectations: {error}")))?;
     let claims = Arc::new(claims);
+    let counts = ConnectionCounts::new(configuration.settings.max_entries, seed)
+        .map_err(|error| RunError::Other(format!("no memory for connection counts: {error}")))?;
+    let counts = Arc::new(counts);
     let shard = |(number, core): (u16, &u16)| {
         let steering = Steering::new(ShardId(number), workers)
             .ok_or_else(|| RunError::Other(format!("system.cores.workers: {} are too many", cores.len())))?;
@@ -152,9 +156,10 @@ fn shards(
         let capacity = Capacity { entries, seed, pages: Pages::Huge1G };
         let configuration = Arc::clone(configuration);
         let (pace, limits, claims) = (Arc::clone(&pace), Arc::clone(&limits), Arc::clone(&claims));
+        let counts = Arc::clone(&counts);
         let shard = || -> io::Result<Shard> {
             let shard = Shard::new(capacity, configuration, Instant::default())?;
-            let shard = shard.with_pace(pace, limits).with_nat_key(nat_key);
+            let shard = shard.with_pace(pace, limits).with_connection_counts(counts).with_nat_key(nat_key);
             let mut shard = shard.with_steering(steering)?.with_claims(claims)?;
             ha.map(|ha| ha::prepare(ha, &mut shard, entries)).transpose()?;
             Ok(shard)

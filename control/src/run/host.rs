@@ -61,7 +61,7 @@ impl HostNetwork {
         }
         addresses.dedup();
         let routes = config.routes.list.iter().filter(|route| route.dev == name);
-        let routes = routes.map(|route| HostRoute { to: route.to.0.trunc(), via: route.via });
+        let routes = routes.map(|route| HostRoute { to: route.prefix().0.trunc(), via: route.via });
         HostNetwork { addresses, routes: routes.collect() }
     }
 }

@@ -3,9 +3,9 @@
 
 use std::fmt::Write as _;
 
-use sluice_conntrack::PortId;
 use sluice_conntrack::log::LogRecord;
 use sluice_conntrack::tuple::{self, protocol};
+use sluice_conntrack::{DropReason, PortId};
 use sluice_engine::command::Unanswered;
 use sluice_engine::report::PAGE;
 use tracing::info;
@@ -78,11 +78,12 @@ fn line(record: &LogRecord, config: &Config) -> String {
     // Writing to a String cannot fail.
     let _ = write!(
         line,
-        " IN={} OUT={} SRC={} DST={} PROTO={}",
+        " IN={} OUT={} SRC={} DST={} LEN={} PROTO={}",
         port(facts.ingress),
         facts.egress.map_or("", port),
         tuple::address(facts.family, facts.source),
         tuple::address(facts.family, facts.destination),
+        record.len,
         crate::config::Protocol(facts.protocol)
     );
     let [kind, code] = facts.destination_port.to_be_bytes();
@@ -93,14 +94,47 @@ fn line(record: &LogRecord, config: &Config) -> String {
         protocol::ICMP | protocol::ICMPV6 => write!(line, " TYPE={kind} CODE={code}"),
         _ => Ok(()),
     };
+    if facts.protocol == protocol::TCP {
+        let flags = FLAGS.iter().filter(|(_, bit)| facts.tcp_flags & bit != 0);
+        flags.for_each(|(name, _)| line.extend([" ", name]));
+    }
     if let Some(state) = facts.state {
         let _ = write!(line, " STATE={}", state.name());
     }
     if let Some(mark @ 1..) = facts.mark() {
         let _ = write!(line, " MARK={mark:#x}");
     }
+    let _ = match record.dropped {
+        None => write!(line, " VERDICT=accept"),
+        Some(DropReason::Policy) => write!(line, " VERDICT=drop"),
+        Some(DropReason::Reject) => write!(line, " VERDICT=reject"),
+        Some(reason) => write!(line, " VERDICT=drop REASON={}", reason.label()),
+    };
+    if let Some(sent) = &record.translated {
+        let has_ports = protocol::has_ports(facts.protocol);
+        if sent.src != facts.source || has_ports && sent.selector.sport() != facts.source_port {
+            let _ = write!(line, " NSRC={}", sent.source());
+            let _ = if has_ports { write!(line, " NSPT={}", sent.selector.sport()) } else { Ok(()) };
+        }
+        if sent.dst != facts.destination || has_ports && sent.selector.dport() != facts.destination_port {
+            let _ = write!(line, " NDST={}", sent.destination());
+            let _ = if has_ports { write!(line, " NDPT={}", sent.selector.dport()) } else { Ok(()) };
+        }
+    }
     line
 }
+
+/// TCP's flags, as the kernel names and orders them.
+const FLAGS: [(&str, u8); 8] = [
+    ("CWR", 0x80),
+    ("ECE", 0x40),
+    ("URG", 0x20),
+    ("ACK", 0x10),
+    ("PSH", 0x08),
+    ("RST", 0x04),
+    ("SYN", 0x02),
+    ("FIN", 0x01),
+];
 
 #[cfg(test)]
 mod tests {
@@ -108,7 +142,7 @@ mod tests {
     use sluice_conntrack::entry::Status;
     use sluice_conntrack::facts::{Connection, Facts};
     use sluice_conntrack::ids::RuleId;
-    use sluice_conntrack::tuple::Family;
+    use sluice_conntrack::tuple::{Family, Tuple};
     use sluice_conntrack::{Direction, Instant, State};
 
     const CONFIG: &str = "\
@@ -137,11 +171,18 @@ policy: {rules: [{action: log}, {name: web, action: log}]}";
     #[test]
     fn records_look_like_the_kernels() {
         let config = crate::config::parse("test", CONFIG.as_bytes()).unwrap();
-        let line_of =
-            |rule, facts| line(&LogRecord { at: Instant::default(), rule: RuleId(rule), facts }, &config);
+        let record = |rule, facts| LogRecord {
+            at: Instant::default(),
+            rule: RuleId(rule),
+            facts,
+            len: 60,
+            dropped: None,
+            translated: None,
+        };
+        let line_of = |rule, facts| line(&record(rule, facts), &config);
         assert_eq!(
             line_of(1, facts()),
-            "rule web: IN=inside OUT=outside SRC=10.0.0.1 DST=192.0.2.9 PROTO=tcp SPT=40000 DPT=80 STATE=NEW"
+            "rule web: IN=inside OUT=outside SRC=10.0.0.1 DST=192.0.2.9 LEN=60 PROTO=tcp SPT=40000 DPT=80 SYN STATE=NEW VERDICT=accept"
         );
         let connection = Some(Connection {
             direction: Direction::Original,
@@ -152,7 +193,16 @@ policy: {rules: [{action: log}, {name: web, action: log}]}";
         let echo = Facts { protocol: 1, destination_port: 8 << 8, egress: None, connection, ..facts() };
         assert_eq!(
             line_of(0, echo),
-            "rule #0: IN=inside OUT= SRC=10.0.0.1 DST=192.0.2.9 PROTO=icmp TYPE=8 CODE=0 STATE=NEW MARK=0x10"
+            "rule #0: IN=inside OUT= SRC=10.0.0.1 DST=192.0.2.9 LEN=60 PROTO=icmp TYPE=8 CODE=0 STATE=NEW MARK=0x10 VERDICT=accept"
         );
+        let sent = Tuple::new([203, 0, 113, 1].into(), [192, 0, 2, 9].into(), 6, 1024, 80);
+        let answer = Facts { tcp_flags: 0x12, ..facts() };
+        let said =
+            |dropped| line(&LogRecord { dropped, translated: Some(sent), ..record(1, answer) }, &config);
+        assert!(said(None).ends_with("DPT=80 ACK SYN STATE=NEW VERDICT=accept NSRC=203.0.113.1 NSPT=1024"));
+        let refused = LogRecord { dropped: Some(DropReason::NatExhausted), ..record(1, facts()) };
+        assert!(line(&refused, &config).ends_with("STATE=NEW VERDICT=drop REASON=nat-exhausted"));
+        let rejected = LogRecord { dropped: Some(DropReason::Reject), ..record(1, facts()) };
+        assert!(line(&rejected, &config).ends_with("VERDICT=reject"));
     }
 }

@@ -29,6 +29,7 @@ mod rerouting;
 mod routes;
 mod rules;
 mod service;
+mod sets;
 mod snapshot;
 mod startup;
 mod state;

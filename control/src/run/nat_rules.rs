@@ -9,8 +9,8 @@ use crate::socket::protocol::{NatRuleStatistics, NatSide};
 /// The rules of one configuration that translate, in the order in which packets meet them.
 pub struct NatRules {
     rules: Vec<NatRule>,
-    /// How many connections of each have been published. They are counted anew with the next configuration, and what Prometheus
-    /// gets goes on.
+    /// How many connections of each have been published. What Prometheus gets of rules that the next configuration
+    /// does not have goes on, too.
     published: Vec<u64>,
 }
 
@@ -28,8 +28,8 @@ pub fn name(side: NatSide, index: usize, rule: &nat::NatRule) -> String {
 }
 
 impl NatRules {
-    /// Those of a configuration.
-    pub fn of(configuration: &Configuration) -> NatRules {
+    /// Those of a configuration, of which so much was published before, as it goes on.
+    pub fn of(configuration: &Configuration, counters: &RuleCounters) -> NatRules {
         let of_side = |side, (index, rule): (usize, &nat::NatRule)| {
             rule.target.translates().then(|| NatRule { side, index, name: name(side, index, rule) })
         };
@@ -38,7 +38,8 @@ impl NatRules {
         let source = configuration.nat.source().enumerate();
         let rules: Vec<_> =
             destination.chain(source.filter_map(|rule| of_side(NatSide::Source, rule))).collect();
-        NatRules { published: vec![0; rules.len()], rules }
+        let rules = NatRules { rules, published: Vec::new() };
+        NatRules { published: rules.list(counters).iter().map(|row| row.bound).collect(), ..rules }
     }
 
     /// Each rule as it stands.
@@ -78,7 +79,10 @@ mod tests {
              b: {{device: 'vdev:net_null1', addresses: [203.0.113.1/24]}}}}}}"
         );
         let config = crate::config::parse("test", text.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
-        let rules = NatRules::of(&crate::config::lower(&config).unwrap());
+        let rules = {
+            let lowered = crate::config::lower(&config).unwrap();
+            NatRules::of(&lowered, &RuleCounters::new(&lowered))
+        };
         let counter = |bound| NatCounter { bound, exhausted: 0 };
         let counters = RuleCounters {
             source: vec![counter(0), counter(3)],

@@ -20,8 +20,7 @@ pub struct Pools {
     pools: Vec<Pool>,
     /// The blocks of all of them, one behind the other.
     blocks: Vec<PortBlock>,
-    /// What has been published of the rules' counters. They begin anew with the next configuration, and what Prometheus
-    /// gets goes on.
+    /// What has been published of the rules' counters.
     published: Vec<NatCounter>,
     /// The connections that have found no port since that was last looked at, and what was made of it, by the rule's name.
     exhausted: BTreeMap<String, (u64, Alarm)>,
@@ -99,8 +98,8 @@ impl Pools {
     }
 
     /// Publishes what has come to the counters, and that a rule which `next` lacks has nothing to give any more; `next`
-    /// takes over.
-    pub fn replace(&mut self, next: Pools, counters: &[NatCounter]) {
+    /// takes over, of whose counters so much goes on.
+    pub fn replace(&mut self, next: Pools, counters: &[NatCounter], goes_on: &[NatCounter]) {
         self.publish_counters(counters);
         let gives = |pools: &Pools, name: &str| {
             pools.pools.iter().any(|pool| pool.name == name && !pool.blocks.is_empty())
@@ -112,7 +111,7 @@ impl Pools {
         }
         let mut exhausted = mem::take(&mut self.exhausted);
         exhausted.retain(|name, _| next.pools.iter().any(|pool| pool.name == *name));
-        *self = Pools { exhausted, ..next };
+        *self = Pools { exhausted, published: goes_on.to_vec(), ..next };
     }
 
     /// Logs which rules have run out of ports, and which have some again.

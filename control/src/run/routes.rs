@@ -60,17 +60,18 @@ pub fn list(config: &Config, followed: &[FollowedRoute], forwarding: &Forwarding
         ..empty(RouteKind::Unicast)
     });
     let is_network = |to: &IpNet| self::networks(router).any(|(_, own)| own.trunc() == to.trunc());
-    let configured = config.routes.list.iter().filter(|route| !is_network(&route.to.0)).map(|route| Route {
-        to: route.to.to_string(),
-        via: route.via,
-        dev: Some(route.dev.clone()),
-        proto: Some("static".to_owned()),
-        src: config.port(&route.dev).and_then(|port| {
-            // A route without a next router leads to neighbours of its own family.
-            router.source_towards(port, route.via.unwrap_or(route.to.0.addr()))
-        }),
-        ..empty(RouteKind::Unicast)
-    });
+    let configured =
+        config.routes.list.iter().filter(|route| !is_network(&route.prefix().0)).map(|route| Route {
+            to: route.prefix().to_string(),
+            via: route.via,
+            dev: Some(route.dev.clone()),
+            proto: Some("static".to_owned()),
+            src: config.port(&route.dev).and_then(|port| {
+                // A route without a next router leads to neighbours of its own family.
+                router.source_towards(port, route.via.unwrap_or(route.prefix().0.addr()))
+            }),
+            ..empty(RouteKind::Unicast)
+        });
     let mut before: Vec<Route> = networks.chain(configured).collect();
     let position = usize::try_from(from).unwrap_or(usize::MAX);
     let total = before.len() + followed.len();

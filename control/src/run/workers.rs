@@ -13,7 +13,7 @@ use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::nat::{PortBlock, SPACES};
 use sluice_conntrack::replica::Connection;
 use sluice_conntrack::{
-    Configuration, EntryUpdate, Installation, NewEntry, NotInserted, RuleCounters, Tuple,
+    Configuration, EntryUpdate, Installation, KeptRules, NewEntry, NotInserted, RuleCounters, Tuple,
 };
 use sluice_engine::command::{Answer, Command, Controller, RoleChange, Unanswered};
 use sluice_engine::report::{BLOCKS, ListedEntry, ListedExpectation, LogPage, Page, PortsUsedPage, Stats};
@@ -236,17 +236,24 @@ impl Workers {
         answers.into_iter().map(page).collect()
     }
 
-    /// Puts a configuration in force with every worker, between two bursts, or with none. Gives what the rules of the old
-    /// one have come to, with all workers together.
+    /// Puts a configuration in force with every worker, between two bursts, or with none; what rules that it keeps have come to goes on.
+    /// Gives what the rules of the old one have come to, with all workers together.
     ///
     /// A worker that does not answer in time has it all the same, and begins its next round by it.
     ///
     /// # Errors
     /// Some worker has ended, or takes no more commands: none was told.
-    pub fn configure(&mut self, configuration: &Arc<Configuration>) -> Result<RuleCounters, Unanswered> {
+    pub fn configure(
+        &mut self,
+        configuration: &Arc<Configuration>,
+        kept: &Arc<KeptRules>,
+    ) -> Result<RuleCounters, Unanswered> {
         self.ready()?;
         // All memory is there before the first worker hears of it.
-        let install = |_| Command::Configure(Box::new(Installation::new(Arc::clone(configuration))));
+        let install = |_| {
+            let next = Installation::new(Arc::clone(configuration)).keeping(Arc::clone(kept));
+            Command::Configure(Box::new(next))
+        };
         let commands: Vec<Command> = self.0.iter().map(install).collect();
         let mut counted = RuleCounters::default();
         for answer in self.send_to_all(commands) {
@@ -261,7 +268,7 @@ impl Workers {
     }
 
     /// Puts a configuration in force with every worker, between two bursts, or with none, that differs from the one they have in
-    /// routes, addresses and neighbours alone. One that does not answer in time has it all the same.
+    /// routes, addresses and neighbours, or in what its sets hold, alone. One that does not answer in time has it all the same.
     ///
     /// # Errors
     /// Some worker has ended, or takes no more commands: none was told.

@@ -22,6 +22,7 @@ mod ports;
 pub mod protocol;
 mod routes;
 mod server;
+mod sets;
 mod statistics;
 
 pub use client::{Client, ClientError};

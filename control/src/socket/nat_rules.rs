@@ -9,7 +9,7 @@ pub struct NatRuleStatistics {
     pub rule: String,
     /// What it translates.
     pub side: NatSide,
-    /// Connections that it has bound; since the configuration is in force.
+    /// Connections that it has bound; since a configuration has the rule as it is.
     pub bound: u64,
 }
 

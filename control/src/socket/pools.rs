@@ -14,9 +14,9 @@ pub struct PoolStatistics {
     pub ports: PortCounts,
     /// How many of these are in use. Each worker counts for itself: a port that two use, towards different servers, is two.
     pub used: PortCounts,
-    /// Connections that it has found a source for; since the configuration is in force.
+    /// Connections that it has found a source for; since a configuration has the rule as it is.
     pub bound: u64,
-    /// Connections that were dropped because all ports were taken; since the configuration is in force.
+    /// Connections that were dropped because all ports were taken; since a configuration has the rule as it is.
     pub exhausted: u64,
 }
 

@@ -18,9 +18,10 @@ pub use super::new_entry::Update;
 pub use super::pools::{PoolStatistics, PortCounts};
 pub use super::ports::{PortDescription, PortStatistics};
 pub use super::routes::{Neighbour, NextHop, Route, RouteKind};
+pub use super::sets::{SetChange, SetSummary};
 pub use super::statistics::{Balance, Counted, RuleStatistics, ShardCounters, Statistics, Timeout};
 use super::{ExpectationFilter, Filter, NewConnection, NewExpectation};
-use crate::config::HelperRule;
+use crate::config::{HelperRule, Prefix};
 use crate::listing::Format;
 
 /// What a client asks.
@@ -133,6 +134,23 @@ pub enum Request {
     Route {
         /// The destination.
         to: IpAddr,
+    },
+    /// The named sets.
+    Sets,
+    /// Prefixes of a set, as many as an answer has room for.
+    Set {
+        /// Its name.
+        name: String,
+        /// The first of them, by its position.
+        #[serde(default)]
+        from: u64,
+    },
+    /// Change what is in a set until the next reload.
+    ChangeSet {
+        /// Its name.
+        name: String,
+        /// How.
+        change: SetChange,
     },
     /// Drops by reason.
     Drops,
@@ -248,6 +266,30 @@ pub enum Response {
     },
     /// The route that packets to an address take.
     Route(Route),
+    /// The named sets.
+    Sets {
+        /// In the order of their names.
+        sets: Vec<SetSummary>,
+    },
+    /// Prefixes of a set.
+    Set {
+        /// In order, IPv4 before IPv6.
+        prefixes: Vec<Prefix>,
+        /// The position of the one behind them; left out at the end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<u64>,
+    },
+    /// A set was changed.
+    SetChanged {
+        /// Its name.
+        set: String,
+        /// How many prefixes have come into it.
+        added: u64,
+        /// How many have left it.
+        deleted: u64,
+        /// How many it has now.
+        prefixes: u64,
+    },
     /// Drops by reason.
     Drops {
         /// Packets that ended here, by every reason there is.

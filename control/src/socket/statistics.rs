@@ -55,7 +55,7 @@ pub struct Statistics {
     pub balance: Balance,
     /// The ports, in the order of their names.
     pub ports: Vec<PortStatistics>,
-    /// The rules that decide, in their order, and the default; since the configuration is in force.
+    /// The rules that decide, in their order, and the default; since a configuration has them as they are.
     pub rules: Vec<RuleStatistics>,
 }
 

@@ -27,6 +27,7 @@ mod packets;
 mod redis;
 mod reload;
 mod routed;
+mod sets;
 mod site;
 mod split;
 mod translated;

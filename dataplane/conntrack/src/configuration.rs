@@ -105,6 +105,13 @@ impl Configuration {
         other.with_nat(nat)
     }
 
+    /// The same with rules whose sets have other addresses: of policy, helpers and NAT.
+    #[must_use]
+    pub fn with_rules(&self, policy: Policy, helpers: Helpers, nat: Nat) -> Self {
+        let helpers = helpers.switched_as(&self.helpers);
+        Self { policy, helpers, ..self.clone() }.with_nat(nat)
+    }
+
     /// The same with other timeouts.
     #[must_use]
     pub fn with_timeouts(&self, timeouts: Timeouts) -> Self {

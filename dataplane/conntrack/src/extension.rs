@@ -3,6 +3,7 @@
 //! An entry that has an extension says so in its status, so that packets of all others never look here. The arena takes
 //! memory only where an extension is written.
 
+use crate::connection_counts::{Counted, MAX_COUNTED};
 use crate::entry::Status;
 use crate::expectations::Child;
 use crate::helpers::{AnnouncedPorts, Assigned, Dialog, HelperId, Slot};
@@ -29,6 +30,8 @@ pub(crate) struct Extension {
     pub(crate) sip: Dialog,
     /// Ports that its messages have announced.
     pub(crate) announced_ports: AnnouncedPorts,
+    /// Whether rules count it, by what is kept apart.
+    pub(crate) is_counted: bool,
     /// Whether its helper never reads it.
     pub(crate) is_unread: bool,
     /// The slot of the newest of its expectations, plus one; 0 where it has none.
@@ -65,6 +68,8 @@ pub(crate) struct Extensions {
     arena: Arena<Extension>,
     /// Of the few that were expected.
     children: Arena<KeptChild>,
+    /// Of the few that rules count: the keys, 0 where there is none.
+    counted: Arena<[u64; MAX_COUNTED]>,
 }
 
 /// What an entry keeps of the expectation that it met.
@@ -81,7 +86,12 @@ impl Extensions {
     /// # Errors
     /// When the host refuses the address space.
     pub(crate) fn new(entries: u32) -> io::Result<Self> {
-        Ok(Self { arena: Arena::sparse(entries as usize)?, children: Arena::sparse(entries as usize)? })
+        let entries = entries as usize;
+        Ok(Self {
+            arena: Arena::sparse(entries)?,
+            children: Arena::sparse(entries)?,
+            counted: Arena::sparse(entries)?,
+        })
     }
 
     /// The extension of the entry of this number and status, if it has one.
@@ -104,6 +114,21 @@ impl Extensions {
     /// Keeps that for an entry.
     pub(crate) fn keep_child(&mut self, entry: EntryId, child: &Child) {
         self.children[entry.index as usize] = KeptChild { generation: entry.generation, child: *child };
+    }
+
+    /// What counts the entry of this number, if its extension says that anything does; also of one that has ended, as long as no other
+    /// has taken its slot.
+    pub(crate) fn counted(&self, index: u32) -> Counted {
+        let keys = self.counted.get(index as usize).into_iter().flatten();
+        keys.copied().filter(|key| *key != 0).collect()
+    }
+
+    /// Keeps that for an entry, whose extension says so from now on.
+    pub(crate) fn keep_counted(&mut self, index: u32, status: &mut Status, counted: &Counted) {
+        let keys = &mut self.counted[index as usize];
+        *keys = [0; MAX_COUNTED];
+        keys.iter_mut().zip(counted).for_each(|(key, counted)| *key = *counted);
+        self.extend(index, status).is_counted = true;
     }
 
     /// The extension of an entry, which has one from now on. The entry's end is that of its extension.

@@ -1,6 +1,7 @@
 //! What the policy says about a packet: from the memory of its entry where that holds, else by a walk.
 
 use crate::configuration::Configuration;
+use crate::connection_counts::{Counted, Counter};
 use crate::entry::Entry;
 use crate::facts::{Connection, Facts};
 use crate::flows::Flow;
@@ -74,7 +75,8 @@ impl Shard {
     }
 
     /// The verdict of the policy on the first packet of a connection, and the mark that rules give the connection;
-    /// with it the rule that wants the packet logged. What comes of it is [recorded](Self::record_first) at the end.
+    /// with it the rule that wants the packet logged, and what counts the connection. What comes of it is [recorded](Self::record_first)
+    /// at the end.
     #[inline]
     pub(crate) fn judge_first(
         &mut self,
@@ -83,12 +85,14 @@ impl Shard {
         tracked: &Tracked,
         facts: &mut Facts,
         egress: &Egress,
-    ) -> (Verdict, Option<RuleId>) {
+    ) -> (Verdict, Option<RuleId>, Counted) {
         facts.egress = Some(egress.port);
         let limiter = Limiter { again: unconfirmed.attempt.again, ..self.limiter() };
-        let judgement = self.configuration.policy.judge(facts, &limiter);
+        let mut counter = Counter::new(&self.connection_counts, Counted::new());
+        let judgement = self.configuration.policy.judge(facts, &limiter, &mut counter);
+        let counted = counter.counted;
         unconfirmed.entry.mark = facts.mark().unwrap_or(0);
-        (self.apply(judgement.decision, headers, tracked, egress), judgement.log)
+        (self.apply(judgement.decision, headers, tracked, egress), judgement.log, counted)
     }
 
     /// Counts the first packet of a connection for the rule that has decided about it, and logs it for one that saw these facts:
@@ -110,7 +114,11 @@ impl Shard {
             self.rule_counters.count(verdict.rule, headers.l3_len);
         }
         if let Some(rule) = log {
-            self.record(rule, facts.with_mark(unconfirmed.inherited_mark()));
+            let dropped = verdict.drop_reason();
+            let leaves_as = unconfirmed.reply.invert();
+            let translated = (dropped.is_none() && leaves_as != unconfirmed.original).then_some(leaves_as);
+            let facts = facts.with_mark(unconfirmed.inherited_mark());
+            self.record(LogRecord { at: self.now, rule, facts, len: headers.l3_len, dropped, translated });
         }
     }
 
@@ -160,13 +168,20 @@ impl Shard {
         if let Some(to) = destination {
             facts.set_destination(to.address, to.port);
         }
+        let len = packet.headers.l3_len;
         let (Some(index), Some(direction)) = (tracked.entry(), tracked.direction) else {
-            return self.walk(&mut facts).decision;
+            let (judgement, counted) = self.walk(&mut facts, len, None, Counted::new());
+            counted.iter().for_each(|key| self.connection_counts.give_back(*key));
+            return judgement.decision;
         };
         let Entry { mark, status, .. } = *self.table.entries.at(index);
         let helper = self.table.child(index).and_then(|child| child.expectation.helper());
         facts.connection = Some(Connection { direction, mark, status, helper });
-        let judgement = self.walk(&mut facts);
+        let before = self.table.counted(index);
+        let (judgement, counted) = self.walk(&mut facts, len, Some((index, direction)), before.clone());
+        if counted != before {
+            self.keep_counted(index, &counted);
+        }
         if let Some(changed) = facts.mark().filter(|given| *given != mark) {
             self.set_mark(index, changed);
         }
@@ -216,13 +231,47 @@ impl Shard {
     }
 
     /// Walks the rules, which give the facts their mark, and logs what one of them wants logged.
-    fn walk(&mut self, facts: &mut Facts) -> Judgement {
+    /// Gives what counts its connection, which was counted by this before.
+    fn walk(
+        &mut self,
+        facts: &mut Facts,
+        len: u32,
+        of: Option<(u32, Direction)>,
+        before: Counted,
+    ) -> (Judgement, Counted) {
         let seen = *facts;
-        let judgement = self.configuration.policy.judge(facts, &self.limiter());
+        let mut counter = Counter::new(&self.connection_counts, before);
+        let judgement = self.configuration.policy.judge(facts, &self.limiter(), &mut counter);
+        let counted = counter.counted;
         if let Some(rule) = judgement.log {
-            self.record(rule, seen);
+            self.record_walk(rule, &judgement, seen, len, of);
         }
-        judgement
+        (judgement, counted)
+    }
+
+    /// Logs a packet, of an entry and a direction of that if it has one, as the rules have judged it.
+    #[cold]
+    fn record_walk(
+        &mut self,
+        rule: RuleId,
+        judgement: &Judgement,
+        facts: Facts,
+        len: u32,
+        of: Option<(u32, Direction)>,
+    ) {
+        let dropped = match self.configuration.policy.outcome(judgement.decision).0 {
+            Outcome::Accept => None,
+            Outcome::Drop => Some(DropReason::Policy),
+            Outcome::Reject => Some(DropReason::Reject),
+        };
+        let leaves_as = |(index, direction): (u32, Direction)| {
+            // An error about a connection goes its own way.
+            let is_its = self.table.entries.tuple(index, direction).src == facts.source;
+            let is_translated = self.table.entries.at(index).is_translated();
+            (is_its && is_translated).then(|| self.table.entries.tuple(index, direction.invert()).invert())
+        };
+        let translated = of.filter(|_| dropped.is_none()).and_then(leaves_as);
+        self.record(LogRecord { at: self.now, rule, facts, len, dropped, translated });
     }
 
     /// What rules with a limit are asked with about a packet that is new here.
@@ -231,8 +280,8 @@ impl Shard {
     }
 
     #[cold]
-    fn record(&mut self, rule: RuleId, facts: Facts) {
-        if !self.log.push(LogRecord { at: self.now, rule, facts }) {
+    fn record(&mut self, record: LogRecord) {
+        if !self.log.push(record) {
             self.counters.log_lost += 1;
         }
     }

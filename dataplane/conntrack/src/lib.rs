@@ -7,11 +7,13 @@
 //! A packet's way through the crate is one file, [`pipeline`]; everything it calls is below.
 #![forbid(unsafe_code)]
 
+mod address_set;
 mod admit;
 pub mod answer;
 mod check;
 mod claim;
 mod configuration;
+pub mod connection_counts;
 pub mod counters;
 pub mod dispatch;
 pub mod entries;
@@ -47,6 +49,7 @@ pub mod nat;
 mod operator;
 pub mod pipeline;
 pub mod policy;
+mod prefix;
 pub mod replica;
 mod rewritten;
 mod rule_counters;
@@ -76,7 +79,7 @@ pub use frame::{Checksum, Frame, Handed};
 pub use ids::{PortId, ShardId};
 pub use installation::Installation;
 pub use operator::{EntryUpdate, NewEntry, NotInserted};
-pub use rule_counters::{NatCounter, RuleCounter, RuleCounters};
+pub use rule_counters::{KeptRules, NatCounter, RuleCounter, RuleCounters};
 pub use shard::{Capacity, Shard};
 pub use steer::Steering;
 pub use time::Instant;

@@ -3,20 +3,24 @@
 //! Whoever is to know of that is told here: NAT, which counts ports and mappings, other shards, which have signposts, who
 //! listens ([`crate::events`]), and other boxes ([`crate::replica`]).
 
+use crate::connection_counts::{ConnectionCounts, Counted};
 use crate::counters::ProtocolLabel;
 use crate::entries::NONE;
 use crate::entry::{Judged, Status};
 use crate::events::{Event, EventKind, EventSender};
 use crate::helpers::Assigned;
+use crate::ids::EntryId;
 use crate::index::Hash;
 use crate::listing::EntrySnapshot;
 use crate::nat::Pools;
 use crate::shard::Shard;
 use crate::table::{Due, Found, Key, Removed};
 use crate::time::Tick;
+use crate::tracker;
 use crate::tuple::Tuple;
 use crate::unconfirmed::Unconfirmed;
 use std::mem;
+use std::sync::Arc;
 
 /// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +67,9 @@ impl Shard {
             self.refresh(index, Tick::at(self.now).after_ms(timeout_ms));
         }
         self.table.change_state(index, from);
+        if tracker::is_closed(self.table.entries.at(index)) {
+            self.give_back_closed(index);
+        }
         self.tell_update(index);
     }
 
@@ -138,10 +145,48 @@ impl Shard {
             self.counters.helper_connections[helper as usize] -= 1;
             self.help.end(extension.help);
         }
+        if extension.is_counted {
+            self.give_back(&self.table.last_counted(*index));
+        }
         if extension.newest_expectation() != NONE {
             self.end_expectations_of(extension.newest_expectation());
         }
         self.release_signposts(tuples, *status);
+    }
+
+    /// Makes its rules count connections together with those of all shards of the box.
+    #[must_use]
+    pub fn with_connection_counts(mut self, counts: Arc<ConnectionCounts>) -> Self {
+        self.connection_counts = counts;
+        self
+    }
+
+    /// Keeps what counts a connection that has begun with its first packet, or gives it back where none has.
+    #[cold]
+    pub(crate) fn settle_counted(&mut self, begun: Option<EntryId>, counted: &Counted) {
+        match begun {
+            Some(EntryId { index, .. }) => self.keep_counted(index, counted),
+            None => self.give_back(counted),
+        }
+    }
+
+    /// Keeps what counts a connection, until it ends or is closed.
+    #[cold]
+    pub(crate) fn keep_counted(&mut self, index: u32, counted: &Counted) {
+        self.table.keep_counted(index, counted);
+    }
+
+    #[cold]
+    fn give_back(&self, counted: &Counted) {
+        counted.iter().for_each(|key| self.connection_counts.give_back(*key));
+    }
+
+    /// Gives back what counts a connection that is closed, though its entry stays.
+    fn give_back_closed(&mut self, index: u32) {
+        if self.table.extension(index).is_some_and(|extension| extension.is_counted) {
+            self.give_back(&self.table.counted(index));
+            self.table.extend(index).is_counted = false;
+        }
     }
 
     /// Finds the live entry of a tuple, and the direction in which the tuple belongs to it. An entry whose time is

@@ -32,6 +32,19 @@ pub enum LimitBy {
     Destination(Bits),
 }
 
+impl LimitBy {
+    /// What a packet's part of a limit goes by.
+    pub(crate) fn key(self, hasher: &RandomState, id: u64, facts: &Facts) -> u64 {
+        let network = match self {
+            Self::Rule => 0,
+            Self::Source(bits) => bits.network(facts.family, facts.source),
+            Self::Destination(bits) => bits.network(facts.family, facts.destination),
+        };
+        let family = (self != Self::Rule).then_some(facts.family);
+        hasher.hash_one((id, family, network))
+    }
+}
+
 /// The length of a network's prefix, by family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Bits {
@@ -95,13 +108,7 @@ impl Limits {
 
     /// Whether a packet is within a limit, of which it takes its part then.
     fn take(&self, limit: &Limit, facts: &Facts, now: Instant) -> bool {
-        let network = match limit.by {
-            LimitBy::Rule => 0,
-            LimitBy::Source(bits) => bits.network(facts.family, facts.source),
-            LimitBy::Destination(bits) => bits.network(facts.family, facts.destination),
-        };
-        let family = (limit.by != LimitBy::Rule).then_some(facts.family);
-        let key = self.hasher.hash_one((limit.id, family, network));
+        let key = limit.by.key(&self.hasher, limit.id, facts);
         let sets = self.buckets.len() / WAYS;
         let first = key as usize % sets * WAYS;
         let Some(set) = self.buckets.get(first..first + WAYS) else { return true };

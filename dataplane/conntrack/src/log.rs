@@ -3,6 +3,8 @@
 use crate::facts::Facts;
 use crate::ids::RuleId;
 use crate::time::Instant;
+use crate::tuple::Tuple;
+use crate::verdict::DropReason;
 use std::collections::VecDeque;
 
 /// Records that wait to be fetched, at most.
@@ -20,6 +22,12 @@ pub struct LogRecord {
     pub rule: RuleId,
     /// What the rule looked at.
     pub facts: Facts,
+    /// Bytes of its IP datagram.
+    pub len: u32,
+    /// Why it did not pass, if it did not.
+    pub dropped: Option<DropReason>,
+    /// The tuple that it has as it leaves, if it does and another one than it came with.
+    pub translated: Option<Tuple>,
 }
 
 /// The records of a shard.
@@ -85,7 +93,8 @@ mod tests {
             zone: 0,
             connection: None,
         };
-        LogRecord { at: Instant::default().after(Duration::from_secs(9)), rule: RuleId(0), facts }
+        let at = Instant::default().after(Duration::from_secs(9));
+        LogRecord { at, rule: RuleId(0), facts, len: 28, dropped: None, translated: None }
     }
 
     #[test]

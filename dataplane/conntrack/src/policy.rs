@@ -3,14 +3,17 @@
 //! Rules are plain data that the control plane lowers its YAML to. [`Policy::judge`] walks them for
 //! packets that have no cached judgement; an established packet of a judged connection skips the walk.
 
+use crate::connection_counts::{ConnectionLimit, Counter};
 use crate::entry::Status;
 use crate::facts::{Connection, Facts};
 use crate::ids::{HelperId, PortId, RuleId, Zone};
 use crate::limits::{Limit, Limiter};
 use crate::tuple::{Direction, Family, protocol};
 use crate::verdict::State;
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
+
+pub use crate::address_set::{AddressSet, InSets};
+pub use crate::prefix::Prefix;
 
 /// A set of states.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,51 +35,6 @@ impl StateSet {
 impl FromIterator<State> for StateSet {
     fn from_iter<I: IntoIterator<Item = State>>(states: I) -> Self {
         states.into_iter().fold(Self::default(), Self::with)
-    }
-}
-
-/// An address prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Prefix {
-    family: Family,
-    network: u128,
-    mask: u128,
-}
-
-impl Prefix {
-    /// The prefix of `length` bits around `address`; a length beyond the family's is its longest.
-    pub fn new(address: IpAddr, length: u8) -> Self {
-        let (family, bits) = match address {
-            IpAddr::V4(_) => (Family::V4, 32),
-            IpAddr::V6(_) => (Family::V6, 128),
-        };
-        let host = bits - u32::from(length).min(bits);
-        let all = u128::MAX >> (128 - bits);
-        let mask = if host == 128 { 0 } else { all >> host << host };
-        Self { family, network: crate::tuple::number(address) & mask, mask }
-    }
-
-    /// The family of its addresses.
-    pub const fn family(&self) -> Family {
-        self.family
-    }
-
-    /// The number of its first address.
-    pub const fn first(&self) -> u128 {
-        self.network
-    }
-
-    /// The number of its last address.
-    pub const fn last(&self) -> u128 {
-        match self.family {
-            Family::V4 => self.network | (!self.mask & u32::MAX as u128),
-            Family::V6 => self.network | !self.mask,
-        }
-    }
-
-    /// Whether an address, given as its number, lies in it.
-    pub const fn contains(&self, family: Family, address: u128) -> bool {
-        family as u8 == self.family as u8 && address & self.mask == self.network
     }
 }
 
@@ -118,6 +76,8 @@ pub struct Match {
     pub source: Vec<Prefix>,
     /// Destination prefixes, any of them.
     pub destination: Vec<Prefix>,
+    /// Sets that the addresses are in.
+    pub sets: Option<Box<InSets>>,
     /// IP protocol numbers, any of them.
     pub protocols: Vec<u8>,
     /// Source ports, any of the ranges.
@@ -140,6 +100,8 @@ pub struct Match {
     pub helpers: Vec<HelperId>,
     /// How many packets that all else matches; none before tracking.
     pub limit: Option<Limit>,
+    /// How many connections that all else matches are open; of the state NEW alone, so that no other packet is asked about.
+    pub connections: Option<ConnectionLimit>,
 }
 
 /// What a rule does.
@@ -230,6 +192,7 @@ impl Match {
             && any(&self.protocols, |number| *number == facts.protocol)
             && any(&self.source, |prefix| prefix.contains(facts.family, facts.source))
             && any(&self.destination, |prefix| prefix.contains(facts.family, facts.destination))
+            && self.sets.as_ref().is_none_or(|sets| sets.hold(facts.family, facts.source, facts.destination))
             && any(&self.source_ports, |range| has_ports() && range.contains(&facts.source_port))
             && any(&self.destination_ports, |range| has_ports() && range.contains(&facts.destination_port))
             && any(&self.icmp_types, |wanted| {
@@ -272,7 +235,7 @@ impl Match {
 
 impl Policy {
     /// Walks the rules for one packet. The facts then have the mark that the rules have given to its connection.
-    pub fn judge(&self, facts: &mut Facts, limiter: &Limiter<'_>) -> Judgement {
+    pub fn judge(&self, facts: &mut Facts, limiter: &Limiter<'_>, counter: &mut Counter<'_>) -> Judgement {
         let mut judgement = Judgement { decision: Decision(None), log: None, repeats: true };
         for (number, rule) in (0..).zip(&self.rules) {
             judgement.repeats &= rule.matches.repeats();
@@ -284,6 +247,11 @@ impl Policy {
                 if !limiter.applies(limit, facts) {
                     continue;
                 }
+            }
+            if let Some(limit) = &rule.matches.connections
+                && !counter.applies(limit, facts)
+            {
+                continue;
             }
             match rule.action {
                 RuleAction::Accept | RuleAction::Drop | RuleAction::Reject => {

@@ -38,7 +38,18 @@ impl NatCounter {
     }
 }
 
-/// The counters of all rules, by their numbers. They begin with the configuration and end with it.
+/// Which rules of a configuration were in the one before: the number of each there, and here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeptRules {
+    /// Rules of the policy; its default has the number behind the last.
+    pub policy: Vec<(usize, usize)>,
+    /// Source rules.
+    pub source: Vec<(usize, usize)>,
+    /// Destination rules.
+    pub destination: Vec<(usize, usize)>,
+}
+
+/// The counters of all rules, by their numbers. Those of a rule go on in the next configuration that has it, too.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuleCounters {
     /// What each rule of the policy has decided; the last one is its default.
@@ -85,6 +96,20 @@ impl RuleCounters {
         if let Some(counter) = rules.source().and_then(|rule| self.source.get_mut(rule)) {
             counter.exhausted += 1;
         }
+    }
+
+    /// Goes on where those of rules that were kept have come to, and allocates nothing.
+    pub fn go_on(&mut self, before: &Self, kept: &KeptRules) {
+        fn list<T: Copy>(now: &mut [T], before: &[T], kept: &[(usize, usize)]) {
+            for (old, new) in kept {
+                if let (Some(now), Some(before)) = (now.get_mut(*new), before.get(*old)) {
+                    *now = *before;
+                }
+            }
+        }
+        list(&mut self.policy, &before.policy, &kept.policy);
+        list(&mut self.source, &before.source, &kept.source);
+        list(&mut self.destination, &before.destination, &kept.destination);
     }
 
     /// Copies those of rules that both have, and allocates nothing.

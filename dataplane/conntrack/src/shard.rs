@@ -2,6 +2,7 @@
 
 use crate::answer::Pace;
 use crate::configuration::Configuration;
+use crate::connection_counts::ConnectionCounts;
 use crate::counters::Counters;
 use crate::entries::Entries;
 use crate::entry::Entry;
@@ -86,6 +87,8 @@ pub struct Shard {
     pub(crate) pace: Arc<Pace>,
     /// What has been taken of the limits of its rules.
     pub(crate) limits: Arc<Limits>,
+    /// How many connections its rules count.
+    pub(crate) connection_counts: Arc<ConnectionCounts>,
     /// The latest time seen: time never runs backwards here.
     pub(crate) now: Instant,
     /// All that was due by then has ended.
@@ -106,7 +109,7 @@ impl Shard {
             let text = format!("a shard holds less than {} entries", wheel::MAX_TIMERS);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let Installation { configuration, rule_counters, pools } = Installation::new(configuration);
+        let Installation { configuration, rule_counters, pools, .. } = Installation::new(configuration);
         let slots = index_slots(capacity.entries, &configuration);
         let claims = Arc::new(Claims::new(1, capacity.entries)?);
         let expectations = Expectations::new(claims, &Steering::single(), capacity.seed, Tick::at(now))?;
@@ -131,6 +134,7 @@ impl Shard {
             macs: MacAddresses::default(),
             pace: Arc::default(),
             limits: Arc::default(),
+            connection_counts: Arc::new(ConnectionCounts::new(capacity.entries, capacity.seed)?),
             now,
             expired_by: now,
         })
@@ -192,12 +196,13 @@ impl Shard {
     /// [`Self::expire`] comes to them. It also comes to those that use ports of addresses which are new in the configuration,
     /// whose pools do not count them yet.
     pub fn configure(&mut self, next: &mut Installation) {
+        next.rule_counters.go_on(&self.rule_counters, &next.kept);
         mem::swap(&mut self.rule_counters, &mut next.rule_counters);
         self.reroute(next);
     }
 
-    /// The same with a configuration that differs from the present one in routes, addresses and neighbours alone: what its rules
-    /// have come to goes on.
+    /// The same with a configuration that differs from the present one in routes, addresses and neighbours, or in what its sets hold,
+    /// alone: what its rules have come to goes on.
     pub fn reroute(&mut self, next: &mut Installation) {
         self.begin_generation();
         mem::swap(&mut self.configuration, &mut next.configuration);

@@ -262,9 +262,13 @@ impl Shard {
         }
         let verdict = match self.configuration.forwarding.route(frame, headers, translated, &self.macs) {
             RouteResult::Open(egress) => {
-                let (mut verdict, log) = self.judge_first(unconfirmed, headers, tracked, facts, &egress);
+                let (mut verdict, log, counted) =
+                    self.judge_first(unconfirmed, headers, tracked, facts, &egress);
                 if verdict.drop_reason().is_none() {
                     self.admit(&parsed.key, packet, unconfirmed, facts, &egress, &mut verdict);
+                }
+                if !counted.is_empty() {
+                    self.settle_counted(verdict.entry, &counted);
                 }
                 self.record_first(&verdict, headers, unconfirmed, log, facts);
                 verdict

@@ -2,6 +2,7 @@
 //!
 //! It knows nothing of packets, policies and other shards: connections begin and end in [`crate::lifecycle`].
 
+use crate::connection_counts::Counted;
 use crate::counters::{ByState, ProtocolLabel};
 use crate::entries::{Entries, NONE};
 use crate::entry::{Entry, Status};
@@ -166,6 +167,24 @@ impl Table {
     /// What an entry keeps of the expectation that it met, if it was expected.
     pub(crate) fn child(&self, index: u32) -> Option<&Child> {
         self.extensions.child(index, self.entries.at(index).status)
+    }
+
+    /// What counts an entry.
+    pub(crate) fn counted(&self, index: u32) -> Counted {
+        match self.extension(index) {
+            Some(extension) if extension.is_counted => self.extensions.counted(index),
+            _ => Counted::new(),
+        }
+    }
+
+    /// The same of an entry that has ended, and was counted, as long as no other has taken its slot.
+    pub(crate) fn last_counted(&self, index: u32) -> Counted {
+        self.extensions.counted(index)
+    }
+
+    /// Keeps what counts an entry.
+    pub(crate) fn keep_counted(&mut self, index: u32, counted: &Counted) {
+        self.extensions.keep_counted(index, &mut self.entries.at_mut(index).status, counted);
     }
 
     /// The same of an entry that has ended, as long as no other has taken its slot and met an expectation.

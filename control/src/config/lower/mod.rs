@@ -9,7 +9,10 @@ mod settings;
 
 use sluice_conntrack::Configuration;
 use sluice_conntrack::forward::MAX_PORTS;
+use sluice_conntrack::helpers::Helpers;
 use sluice_conntrack::mss_clamp::{self, MssClamp};
+use sluice_conntrack::nat::Nat;
+use sluice_conntrack::policy::Policy;
 
 use super::path::Problem;
 use super::schema::{Config, Interface};
@@ -40,6 +43,27 @@ pub fn lower(config: &Config) -> Result<Configuration, Problem> {
         groups,
         ..configuration.with_nat(nat::nat(config)?)
     })
+}
+
+/// The rules that may look for addresses in named sets.
+#[derive(Clone, Debug)]
+pub struct LoweredRules {
+    policy: Policy,
+    helpers: Helpers,
+    nat: Nat,
+}
+
+/// Those of a configuration. Fails only for one that [`check`](super::check) refuses.
+pub fn lower_rules(config: &Config) -> Result<LoweredRules, Problem> {
+    let (policy, helpers) = (policy::policy(config)?, helpers::helpers(config)?);
+    Ok(LoweredRules { policy, helpers, nat: nat::nat(config)? })
+}
+
+impl LoweredRules {
+    /// A configuration with these rules, which differ from its own in what sets hold alone.
+    pub fn put_in(self, configuration: &Configuration) -> Configuration {
+        configuration.with_rules(self.policy, self.helpers, self.nat)
+    }
 }
 
 /// What SYNs may offer at an interface, and its MTU.

@@ -2,7 +2,7 @@
 
 use sluice_conntrack::nat;
 
-use super::policy::{matches, prefix};
+use super::policy::matches;
 use crate::config::path::{Path, Problem};
 use crate::config::schema::{Config, Filtering, Mapping, NatRule};
 use crate::config::values::{PortRange, Redirect};
@@ -46,7 +46,7 @@ fn target(rule: &NatRule) -> Option<nat::Target> {
         return Some(nat::Target::NoNat);
     }
     if let Some(network) = &rule.prefix {
-        return Some(nat::Target::Prefix(prefix(network)));
+        return Some(nat::Target::Prefix(network.into()));
     }
     if let Some(redirect) = rule.redirect {
         return Some(nat::Target::Masquerade(match redirect {

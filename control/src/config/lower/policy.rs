@@ -1,17 +1,19 @@
 //! From the rules of `policy`, `untracked` and `zones` to those that a shard goes by.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
-use ipnet::IpNet;
+use sluice_conntrack::connection_counts::ConnectionLimit;
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::limits::{self, LimitBy};
+use sluice_conntrack::policy::{AddressSet, InSets};
 use sluice_conntrack::tuple::Family;
 use sluice_conntrack::{Direction, State, policy};
 
 use crate::config::path::{Path, Problem};
-use crate::config::rules::no_interface;
+use crate::config::rules::{no_interface, no_set};
 use crate::config::schema::{self, Config, DefaultAction, Rule};
-use crate::config::values::{IcmpType, List, Prefix, Protocol};
+use crate::config::values::{Addresses, IcmpType, List, Protocol};
 
 /// The rules. Fails only for a configuration that [`check`](crate::config::check) refuses.
 pub(super) fn policy(config: &Config) -> Result<policy::Policy, Problem> {
@@ -59,6 +61,10 @@ pub(super) fn matches(config: &Config, rule: &Rule, path: &Path) -> Result<polic
             |name: &String| config.port(name).ok_or_else(|| no_interface(name, config, path.join(key)));
         values(names).map(port).collect::<Result<Vec<_>, _>>()
     };
+    let (source, in_source) = addresses(config, &rule.source, &path.join("source"))?;
+    let (destination, in_destination) = addresses(config, &rule.destination, &path.join("destination"))?;
+    let sets = InSets { source: in_source, destination: in_destination };
+    let sets = (sets != InSets::default()).then(|| Box::new(sets));
     Ok(policy::Match {
         states: rule.state.as_ref().map(|states| states.iter().map(state).collect()),
         ingress: ports("in", &rule.in_)?,
@@ -67,8 +73,9 @@ pub(super) fn matches(config: &Config, rule: &Rule, path: &Path) -> Result<polic
             schema::Family::Ipv4 => Family::V4,
             schema::Family::Ipv6 => Family::V6,
         }),
-        source: values(&rule.source).map(prefix).collect(),
-        destination: values(&rule.destination).map(prefix).collect(),
+        source,
+        destination,
+        sets,
         protocols: values(&rule.protocol).map(|protocol| protocol.0).collect(),
         source_ports: values(&rule.source_port).map(|range| range.first..=range.last).collect(),
         destination_ports: values(&rule.destination_port).map(|range| range.first..=range.last).collect(),
@@ -87,24 +94,67 @@ pub(super) fn matches(config: &Config, rule: &Rule, path: &Path) -> Result<polic
         helpers: values(&rule.helper).map(|helper| helper.0).collect(),
         status: rule.status.as_ref().map(|all| all.iter().map(status).collect()),
         limit: rule.limit.map(|limit| lower_limit(&limit, rule)),
+        connections: rule.connections.map(|connections| lower_connections(&connections, rule)),
     })
+}
+
+/// The addresses of a list: prefixes, or sets where there is one among them, of which what else is listed is one more.
+fn addresses(
+    config: &Config,
+    list: &Option<List<Addresses>>,
+    path: &Path,
+) -> Result<(Vec<policy::Prefix>, Vec<Arc<AddressSet>>), Problem> {
+    let prefixes: Vec<policy::Prefix> =
+        values(list).filter_map(Addresses::prefix).map(policy::Prefix::from).collect();
+    let mut sets = Vec::new();
+    for addresses in values(list) {
+        if let Addresses::Set(name) = addresses {
+            let set = config.sets.get(name).ok_or_else(|| no_set(name, config, path.clone()))?;
+            sets.push(set.elements.lowered());
+        }
+    }
+    if sets.is_empty() {
+        return Ok((prefixes, sets));
+    }
+    sets.extend((!prefixes.is_empty()).then(|| Arc::new(AddressSet::new(prefixes))));
+    Ok((Vec::new(), sets))
 }
 
 /// A limit, which goes by what its rule says: where that is the same after a reload, so is the limit.
 fn lower_limit(limit: &schema::Limit, rule: &Rule) -> limits::Limit {
-    let mut id = DefaultHasher::new();
-    format!("{rule:?}").hash(&mut id);
-    let bits = limits::Bits { v4: limit.ipv4_prefix, v6: limit.ipv6_prefix };
     limits::Limit {
-        id: id.finish(),
+        id: id(rule),
         interval_us: limit.rate.interval().as_micros() as u64,
         burst: limit.burst,
-        by: match limit.by {
-            None => LimitBy::Rule,
-            Some(schema::LimitBy::Source) => LimitBy::Source(bits),
-            Some(schema::LimitBy::Destination) => LimitBy::Destination(bits),
-        },
+        by: limit_by(limit.by, limit.ipv4_prefix, limit.ipv6_prefix),
         over: limit.over,
+    }
+}
+
+/// The same of connections. What is open goes on being counted where another number may be open after a reload, or something else is done.
+fn lower_connections(connections: &schema::Connections, rule: &Rule) -> ConnectionLimit {
+    let counts = schema::Connections { most: 0, over: false, ..*connections };
+    let counting = Rule { connections: Some(counts), limit: None, name: None, action: None, ..rule.clone() };
+    ConnectionLimit {
+        id: id(&counting),
+        most: connections.most,
+        by: limit_by(connections.by, connections.ipv4_prefix, connections.ipv6_prefix),
+        over: connections.over,
+    }
+}
+
+fn id(rule: &Rule) -> u64 {
+    let mut id = DefaultHasher::new();
+    format!("{rule:?}").hash(&mut id);
+    id.finish()
+}
+
+fn limit_by(by: Option<schema::LimitBy>, v4: u8, v6: u8) -> LimitBy {
+    let bits = limits::Bits { v4, v6 };
+    match by {
+        None => LimitBy::Rule,
+        Some(schema::LimitBy::Source) => LimitBy::Source(bits),
+        Some(schema::LimitBy::Destination) => LimitBy::Destination(bits),
     }
 }
 
@@ -129,14 +179,6 @@ fn status(status: &schema::Status) -> Status {
         schema::Status::Confirmed => Status::CONFIRMED,
         schema::Status::Snat => Status::SRC_NAT,
         schema::Status::Dnat => Status::DST_NAT,
-    }
-}
-
-pub(super) fn prefix(prefix: &Prefix) -> policy::Prefix {
-    let Prefix(net) = prefix;
-    match net {
-        IpNet::V4(v4) => policy::Prefix::new(v4.addr().into(), v4.prefix_len()),
-        IpNet::V6(v6) => policy::Prefix::new(v6.addr().into(), v6.prefix_len()),
     }
 }
 

@@ -8,7 +8,6 @@ use sluice_conntrack::forward::{Interface, Neighbour, Route, Router, RpFilter};
 use sluice_conntrack::ids::StackId;
 use sluice_conntrack::{Forwarding, PortId};
 
-use super::policy::prefix;
 use crate::config::followed::{Followed, FollowedRoute, Rerouted, in_force};
 use crate::config::path::{Path, Problem};
 use crate::config::rules::no_interface;
@@ -53,7 +52,7 @@ fn router(config: &Config, followed: &[Arc<Followed>], routes: &[FollowedRoute])
     let section = config.routes.path();
     let configured = config.routes.list.iter().enumerate().map(|(index, route)| {
         let port = port_of(config, &section, index, &route.dev)?;
-        Ok(Route::by(prefix(&route.to), port, route.via))
+        Ok(Route::by((&route.prefix()).into(), port, route.via))
     });
     let configured = configured.collect::<Result<Vec<_>, _>>()?;
     let section = Path::root().join("neighbours");
@@ -123,6 +122,19 @@ mod tests {
         let file = "routes: [{to: 0.0.0.0/0, via: 203.0.113.254, dev: outside}]\n\
                     neighbours: [{address: 203.0.113.254, mac: '02:00:00:00:00:fe', dev: outside}]";
         assert_eq!(lowered(file), Forwarding::Routed(Box::new(router)));
+        assert_eq!(lowered(&file.replace("0.0.0.0/0", "default")), lowered(file));
+    }
+
+    #[test]
+    fn default_is_of_the_family_of_the_next_router() {
+        let both = |[one, other]: [&str; 2]| {
+            lowered(&format!(
+                "routes: [{{to: {one}, via: 203.0.113.254, dev: outside}}, {{to: {other}, via: 'fe80::1', dev: outside}}]"
+            ))
+        };
+        assert_eq!(both(["default", "default"]), both(["0.0.0.0/0", "'::/0'"]));
+        let on_link = |to: &str| lowered(&format!("routes: [{{to: {to}, dev: outside}}]"));
+        assert_eq!(on_link("default"), on_link("0.0.0.0/0"));
     }
 
     #[test]

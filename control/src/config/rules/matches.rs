@@ -1,9 +1,10 @@
 //! What must hold for the matches of any rule.
 
 use super::common::{element, no_interface};
+use super::sets;
 use crate::config::path::{Path, Problem};
 use crate::config::schema::{Config, Family, LOCAL, Rule};
-use crate::config::values::{IcmpType, List, Prefix, Protocol};
+use crate::config::values::{Addresses, IcmpType, List, Protocol};
 
 /// What holds for the matches of any rule.
 pub(super) fn check(rule: &Rule, config: &Config, path: &Path) -> Vec<Problem> {
@@ -21,6 +22,9 @@ pub(super) fn check(rule: &Rule, config: &Config, path: &Path) -> Vec<Problem> {
                 problems.push(no_interface(name, config, element(list, path.join(key), index)));
             }
         }
+    }
+    for (key, list) in [("source", &rule.source), ("destination", &rule.destination)] {
+        problems.extend(sets::unknown(list, config, &path.join(key)));
     }
     let protocols = |fits: fn(Protocol) -> bool| {
         rule.protocol.as_ref().is_some_and(|protocols| protocols.iter().all(|protocol| fits(*protocol)))
@@ -70,8 +74,9 @@ type Families = (bool, bool);
 
 /// A packet is of one family: keys that are of different ones match none.
 fn families(rule: &Rule, path: &Path) -> Option<Problem> {
-    let of_prefixes = |list: &List<Prefix>| -> Families {
-        (list.iter().any(Prefix::is_ipv4), list.iter().any(|prefix| !prefix.is_ipv4()))
+    let of_addresses = |list: &List<Addresses>| -> Families {
+        let may_have = |is_ipv4| list.iter().any(|addresses| addresses.may_have(is_ipv4));
+        (may_have(true), may_have(false))
     };
     let of_protocols = |list: &List<Protocol>| -> Families {
         let all_but = |other| list.iter().any(|protocol| *protocol != other);
@@ -79,8 +84,8 @@ fn families(rule: &Rule, path: &Path) -> Option<Problem> {
     };
     let keys: [(&str, Option<Families>); 4] = [
         ("family", rule.family.map(|family| (family == Family::Ipv4, family == Family::Ipv6))),
-        ("source", rule.source.as_ref().map(of_prefixes)),
-        ("destination", rule.destination.as_ref().map(of_prefixes)),
+        ("source", rule.source.as_ref().map(of_addresses)),
+        ("destination", rule.destination.as_ref().map(of_addresses)),
         ("protocol", rule.protocol.as_ref().map(of_protocols)),
     ];
     let given: Vec<(&str, Families)> = keys.into_iter().filter_map(|(key, of)| Some((key, of?))).collect();

@@ -12,11 +12,13 @@ mod nat;
 mod policy;
 mod pools;
 mod routes;
+mod sets;
 
 use crate::config::path::{Path, Problem, Step};
 use crate::config::schema::Config;
 
 pub(crate) use common::no_interface;
+pub(crate) use sets::no_set;
 
 /// The keys that rules at this place cannot have, although rules of their kind have them elsewhere.
 pub(crate) fn refused_keys(path: &Path) -> Vec<&'static str> {
@@ -38,6 +40,7 @@ pub fn check(config: &Config) -> Vec<Problem> {
         fields::check,
         interfaces::check,
         routes::check,
+        sets::check,
         policy::check,
         helpers::check,
         nat::check,

@@ -6,7 +6,7 @@ use super::common::{element, number};
 use super::matches::{self, PORTED};
 use crate::config::path::{Path, Problem};
 use crate::config::schema::{Config, Family, Filtering, LOCAL, Mapping, NatRule};
-use crate::config::values::{List, PortRange, Prefix, Protocol, Redirect};
+use crate::config::values::{Addresses, List, PortRange, Protocol, Redirect};
 
 /// What a rule translates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -293,7 +293,7 @@ fn prefix(side: Side, rule: &NatRule, path: &Path) -> Option<Problem> {
         Side::Destination => ("destination", &rule.destination),
     };
     let matched: Vec<_> = list.iter().flat_map(List::iter).collect();
-    let [one] = matched.as_slice() else {
+    let [Addresses::Prefix(one)] = matched.as_slice() else {
         let problem = Problem::at(path, format!("`prefix` needs one network as the rule's `{key}`")).on_key();
         return Some(problem.expected(format!("`{key}:` with one prefix of {} bits", prefix.0.prefix_len())));
     };
@@ -311,8 +311,8 @@ fn prefix(side: Side, rule: &NatRule, path: &Path) -> Option<Problem> {
 fn families(side: Side, target: &str, rule: &NatRule, config: &Config, path: &Path) -> Vec<Problem> {
     let matched = |v4: bool| {
         let wanted = rule.family.is_none_or(|family| (family == Family::Ipv4) == v4);
-        let among = |list: &Option<List<Prefix>>| {
-            list.as_ref().is_none_or(|list| list.iter().any(|prefix| prefix.is_ipv4() == v4))
+        let among = |list: &Option<List<Addresses>>| {
+            list.as_ref().is_none_or(|list| list.iter().any(|addresses| addresses.may_have(v4)))
         };
         wanted && among(&rule.source) && among(&rule.destination)
     };

@@ -30,7 +30,7 @@ type Key = (&'static str, fn(&Rule) -> bool);
 
 /// Before tracking there is no state, no connection and no way out yet.
 #[rustfmt::skip]
-const AFTER_TRACKING: [Key; 8] = [
+const AFTER_TRACKING: [Key; 9] = [
     ("state", |rule| rule.state.is_some()),
     ("out", |rule| rule.out.is_some()),
     ("mark", |rule| rule.mark.is_some()),
@@ -38,6 +38,7 @@ const AFTER_TRACKING: [Key; 8] = [
     ("helper", |rule| rule.helper.is_some()),
     ("direction", |rule| rule.direction.is_some()),
     ("limit", |rule| rule.limit.is_some()),
+    ("connections", |rule| rule.connections.is_some()),
     ("action", |rule| rule.action.is_some()),
 ];
 
@@ -49,7 +50,7 @@ pub(super) fn refused_keys() -> Vec<&'static str> {
 fn early_rule(section: &str, rule: &Rule, path: &Path) -> Vec<Problem> {
     let problem = |(key, _): &Key| {
         let why = match *key {
-            "action" | "limit" => format!("a rule of `{section}` has no {key}"),
+            "action" | "limit" | "connections" => format!("a rule of `{section}` has no {key}"),
             _ => format!("a rule of `{section}` cannot match `{key}`: it is looked at before tracking"),
         };
         Problem::at(path.join(*key), why).on_key()

@@ -27,11 +27,11 @@ fn routes(config: &Config) -> Vec<Problem> {
         problems.push(Problem::at(path, message).help(Some("give one `host: true`".to_owned())));
     }
     for (index, route) in config.routes.list.iter().enumerate() {
-        let path = section.join(index);
-        if !seen.insert(route.to.0) {
-            problems.push(Problem::at(path.join("to"), format!("there is a route to {} already", route.to)));
+        let (path, to) = (section.join(index), route.prefix());
+        if !seen.insert(to.0) {
+            problems.push(Problem::at(path.join("to"), format!("there is a route to {to} already")));
         }
-        if route.to.0.addr().is_multicast() {
+        if to.0.addr().is_multicast() {
             problems.push(Problem::at(path.join("to"), "multicast is not forwarded".to_owned()));
         }
         if !config.interfaces.contains_key(&route.dev) {
@@ -39,8 +39,8 @@ fn routes(config: &Config) -> Vec<Problem> {
             continue;
         }
         let Some(via) = route.via else { continue };
-        if via.is_ipv4() != route.to.0.addr().is_ipv4() {
-            let message = format!("{via} is not of the same family as {}", route.to);
+        if via.is_ipv4() != to.is_ipv4() {
+            let message = format!("{via} is not of the same family as {to}");
             problems.push(Problem::at(path.join("via"), message));
         } else if config.addresses_at(&route.dev).any(|own| own.0.addr() == via) {
             problems.push(Problem::at(path.join("via"), format!("{via} is the box itself")));

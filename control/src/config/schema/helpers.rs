@@ -14,7 +14,7 @@ use super::matches::{match_keys, matches_of, rule};
 use super::nat::is_false;
 use super::policy::{Family, MAX_RULES, Rule, Status};
 use crate::config::path::Step;
-use crate::config::values::{Helper, IcmpType, List, Mark, PortRange, Prefix, Protocol};
+use crate::config::values::{Addresses, Helper, IcmpType, List, Mark, PortRange, Protocol};
 
 match_keys! {
     rule! {

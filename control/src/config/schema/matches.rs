@@ -15,11 +15,11 @@ macro_rules! match_keys {
                 /// Address family: ipv4 or ipv6.
                 family: Family = Family::Ipv4;
 
-                /// Source addresses.
-                source: List<Prefix> = "10.0.0.0/8";
+                /// Source addresses, or sets of them as "@blocked".
+                source: List<Addresses> = "10.0.0.0/8";
 
-                /// Destination addresses.
-                destination: List<Prefix> = "198.51.100.7";
+                /// Destination addresses, or sets of them as "@blocked".
+                destination: List<Addresses> = "198.51.100.7";
 
                 /// Protocols, by name or number.
                 protocol: List<Protocol> = &"tcp";

@@ -12,6 +12,7 @@ mod nat;
 mod network;
 mod policy;
 mod routes;
+mod sets;
 mod system;
 
 use std::collections::BTreeMap;
@@ -30,13 +31,14 @@ pub use conntrack::{
 pub use groups::{Group, Takeover};
 pub use ha::{Engine, Ha, Peer, Replicate};
 pub use helpers::{HelperRule, Helpers};
-pub use limit::{Limit, LimitBy};
+pub use limit::{Connections, Limit, LimitBy};
 pub use nat::{Filtering, Mapping, Nat, NatRule};
 pub use network::{Forwarding, Interface, Neighbour, RpFilter};
 pub(crate) use policy::LOCAL;
 pub(crate) use policy::MAX_RULES;
 pub use policy::{Action, DEFAULT_RULE, DefaultAction, Direction, Family, Policy, Rule, State, Status};
 pub use routes::{Follow, Route, Routes};
+pub use sets::AddressSet;
 pub use system::{Control, Cores, Idle, Memory, Metrics, System};
 
 /// The configuration of Sluice.
@@ -64,7 +66,7 @@ pub struct Config {
     /// prefixes that of an interface's address counts, then a static route, then the kernel's of the lowest metric.
     #[serde(default)]
     #[garde(skip)]
-    #[schemars(example = serde_json::json!([{"to": "0.0.0.0/0", "via": "203.0.113.254", "dev": "outside"}]))]
+    #[schemars(example = serde_json::json!([{"to": "default", "via": "203.0.113.254", "dev": "outside"}]))]
     pub routes: Routes,
 
     /// Hosts whose MAC address is given here and never asked for by ARP or neighbour discovery.
@@ -79,6 +81,15 @@ pub struct Config {
     #[garde(skip)]
     #[schemars(example = Forwarding::Wire)]
     pub forwarding: Option<Forwarding>,
+
+    /// Sets of addresses, each under a name of your choice: rules match "@NAME" wherever addresses may stand, at the same cost
+    /// however many it has. `prefixes` lists some, a `file` has more, one a line, with comments behind `#` or `;`; its path
+    /// begins where this file is. `sluice set` changes them until the next reload, which reads all anew. Up to 2 million
+    /// prefixes each. Of a set that a rule of `nat.destination` matches, the box answers for no address on a link.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[garde(skip)]
+    #[schemars(example = serde_json::json!({"blocked": {"prefixes": ["192.0.2.0/24", "2001:db8:bad::/48"], "file": "blocked.txt"}}))]
+    pub sets: BTreeMap<String, AddressSet>,
 
     /// Connection tracking.
     #[serde(default)]
@@ -143,6 +154,7 @@ impl Config {
             routes: Routes::default(),
             neighbours: Vec::new(),
             forwarding: None,
+            sets: BTreeMap::new(),
             conntrack: Conntrack::default(),
             untracked: Vec::new(),
             zones: Vec::new(),

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::matches::{match_keys, matches_of, rule};
 use super::policy::{Family, MAX_RULES, Rule, Status, sensible_name};
-use crate::config::values::{AddressRange, IcmpType, List, Mark, PortRange, Prefix, Protocol, Redirect, Yes};
+use crate::config::values::{
+    AddressRange, Addresses, IcmpType, List, Mark, PortRange, Prefix, Protocol, Redirect, Yes,
+};
 
 /// Address translation. A connection's first packet walks each list once and the first rule that matches decides for
 /// its whole life: the destination as the packet comes in, the source once the policy has let it pass.

@@ -9,9 +9,11 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sluice_conntrack::helpers::HelperId;
 
-use super::limit::Limit;
+use super::limit::{Connections, Limit};
 use super::matches::{match_keys, rule};
-use crate::config::values::{Helper, IcmpType, List, Mark, PortRange, Prefix, Protocol, TcpFlags, is_name};
+use crate::config::values::{
+    Addresses, Helper, IcmpType, List, Mark, PortRange, Protocol, TcpFlags, is_name,
+};
 
 /// Most rules in one section: a rule set is walked once per connection, and a longer one is a mistake.
 pub(crate) const MAX_RULES: usize = 10_000;
@@ -88,6 +90,12 @@ match_keys! {
             #[garde(skip)]
             #[schemars(example = serde_json::json!({"rate": "10/s", "burst": 5, "by": "source"}))]
             pub limit: Option<Limit>,
+
+            /// Which new connections the rule is for: those that with all open ones are so many or, with `over`, more; with `state: new`.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[garde(skip)]
+            #[schemars(example = serde_json::json!({"most": 20, "by": "source"}))]
+            pub connections: Option<Connections>,
 
             /// Name for counters, metrics and the log; letters, digits, `-`, `_` and `.`.
             #[serde(skip_serializing_if = "Option::is_none")]

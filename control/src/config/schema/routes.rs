@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
+use ipnet::{Ipv4Net, Ipv6Net};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::path::Path;
-use crate::config::values::Prefix;
+use crate::config::values::{Destinations, Prefix};
 
 /// Routes: a list of them, or a mapping that says whose are followed beside those of the file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,9 +43,9 @@ struct Following {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a route (to, via, dev)")]
 pub struct Route {
-    /// Destinations that take this route.
-    #[schemars(example = "0.0.0.0/0")]
-    pub to: Prefix,
+    /// Destinations that take this route; `default` is all of the next router's family, IPv4 without one.
+    #[schemars(example = &"default")]
+    pub to: Destinations,
 
     /// The next router; left out where the destinations are on the link itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,6 +55,19 @@ pub struct Route {
     /// The interface packets leave by.
     #[schemars(example = &"outside")]
     pub dev: String,
+}
+
+impl Route {
+    /// Destinations that take this route.
+    pub fn prefix(&self) -> Prefix {
+        match self.to {
+            Destinations::Prefix(prefix) => prefix,
+            Destinations::Default if self.via.is_some_and(|via| via.is_ipv6()) => {
+                Prefix(Ipv6Net::default().into())
+            }
+            Destinations::Default => Prefix(Ipv4Net::default().into()),
+        }
+    }
 }
 
 impl Routes {

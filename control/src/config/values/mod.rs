@@ -1,5 +1,6 @@
 //! The values of keys: scalars with units and of the network, and the list that may be written as one value.
 
+mod addresses;
 mod engine_url;
 mod helper;
 mod host;
@@ -12,6 +13,7 @@ mod rate;
 mod scalar;
 mod units;
 
+pub use addresses::{Addresses, Destinations};
 pub use engine_url::EngineUrl;
 pub use helper::Helper;
 pub use host::Host;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
+use sluice_conntrack::policy;
 use sluice_conntrack::tuple::protocol;
 
 use super::scalar::scalars;
@@ -182,6 +183,12 @@ impl Prefix {
     /// Whether the addresses are of IPv4.
     pub fn is_ipv4(&self) -> bool {
         self.0.addr().is_ipv4()
+    }
+}
+
+impl From<&Prefix> for policy::Prefix {
+    fn from(Prefix(net): &Prefix) -> policy::Prefix {
+        policy::Prefix::new(net.addr(), net.prefix_len())
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::limits;
 use super::words::Words;
 use crate::config::{IcmpType, Mark, PortRange, Protocol, Status, TcpFlags};
 use crate::import::model::{AddressKind, Field, MAX_PORT, MAX_PROTOCOL, MAX_STATE, MAX_V4, Match};
@@ -44,7 +45,7 @@ impl Parsed {
 }
 
 /// Matches (`-m`) whose options are read here.
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 21] = [
     "tcp",
     "udp",
     "udplite",
@@ -63,6 +64,7 @@ const KNOWN: [&str; 20] = [
     "helper",
     "limit",
     "hashlimit",
+    "connlimit",
     "standard",
     "dccp",
 ];
@@ -84,12 +86,12 @@ pub(super) fn read(words: &mut Words<'_>, is_v4: bool, parsed: &mut Parsed) -> R
             }
             continue;
         }
-        if matches!(module, "limit" | "hashlimit") && option.starts_with("--") {
-            parsed.matches.push(Match::Limit(format!("a limit of rate (`{module}`) cannot be said")));
-            words.skip_options();
+        negated |= words.take_not(); // as old versions write it
+        if matches!(module, "limit" | "hashlimit" | "connlimit") && option.starts_with(&format!("--{module}"))
+        {
+            parsed.matches.extend(limits::read(words, module, option, negated)?);
             continue;
         }
-        negated |= words.take_not(); // as old versions write it
         if option == "-f" || option == "--fragment" {
             // Rules see datagrams whole: no packet is a later fragment.
             let none = Match::Set(Field::Protocol, NumberSet::default());
@@ -189,7 +191,12 @@ fn not(found: Vec<Match>, option: &str, is_v4: bool) -> Vec<Match> {
         Match::Interface { field, names, negated } => Match::Interface { field, names, negated: !negated },
         Match::Address { field, kinds, negated } => Match::Address { field, kinds, negated: !negated },
         Match::TcpFlags(flags) => Match::TcpFlags(TcpFlags { negated: !flags.negated, ..flags }),
-        Match::Limit(_) | Match::Unknown(_) | Match::Wider(_) => one,
+        Match::Limit(_)
+        | Match::Connections(_)
+        | Match::UnknownLimit(_)
+        | Match::Differs(_)
+        | Match::Unknown(_)
+        | Match::Wider(_) => one,
         Match::Mark(_) | Match::Status(_) | Match::Helper(_) => unknown(&format!("! {option}")),
     };
     match found.len() {

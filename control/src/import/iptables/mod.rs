@@ -1,6 +1,7 @@
 //! What `iptables-save` and `ip6tables-save` write: tables (`*filter`), chains (`:INPUT DROP [0:0]`) and rules (`-A INPUT ...`), a
 //! line each.
 
+mod limits;
 mod matches;
 mod targets;
 mod words;

@@ -38,6 +38,14 @@ pub(super) fn read(value: &Value, objects: &Objects<'_>) -> Vec<Vec<Match>> {
     compare(left, op, right, objects).unwrap_or_else(unknown)
 }
 
+/// The side whose whole address is meant, whether it is of IPv4, and what is true of a packet that has one.
+pub(super) fn address(left: &Value) -> Option<(Field, bool, Vec<Match>)> {
+    match key(left).ok()? {
+        Key::Numbers(field, Kind::Address { is_v4 }, implied) => Some((field, is_v4, implied)),
+        _ => None,
+    }
+}
+
 fn unknown(why: String) -> Vec<Vec<Match>> {
     vec![vec![Match::Unknown(why)]]
 }

@@ -2,6 +2,7 @@
 //! it is by its only key.
 
 mod alternatives;
+mod limits;
 mod matches;
 mod statements;
 mod values;
@@ -10,8 +11,10 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
+use super::address_sets::AddressSets;
 use super::model::{Action, Base, Chain, Hook, Match, Rule, Table};
 use super::report::{Effect, Origin, Report};
+use super::rules;
 use alternatives::{Expanded, both};
 use values::Objects;
 
@@ -19,7 +22,13 @@ use values::Objects;
 ///
 /// # Errors
 /// The file is no JSON, or none of nft's.
-pub(super) fn read(number: usize, name: &str, text: &str, report: &mut Report) -> Result<Vec<Table>, String> {
+pub(super) fn read(
+    number: usize,
+    name: &str,
+    text: &str,
+    report: &mut Report,
+    sets: &mut AddressSets,
+) -> Result<Vec<Table>, String> {
     let ruleset: Value = serde_json::from_str(text).map_err(|error| format!("{name}: {error}"))?;
     let list = ruleset.get("nftables").and_then(Value::as_array);
     let list = list.ok_or_else(|| format!("{name}: it is not what `nft -j list ruleset` writes"))?;
@@ -63,6 +72,11 @@ pub(super) fn read(number: usize, name: &str, text: &str, report: &mut Report) -
             Rc::new(Origin { order: (number, index), place, text, note })
         };
         match kind.as_str() {
+            "set" => values::named(object, |name, is_v4, addresses| {
+                if let Some(name) = rules::name(name) {
+                    sets.name(name, is_v4, addresses);
+                }
+            }),
             "chain" => table.chains.push(chain(object, chain_name, origin(String::new()), report)),
             "rule" => {
                 let expressions = object.get("expr").and_then(Value::as_array);
@@ -129,7 +143,7 @@ fn rule(expressions: &[Value], objects: &Objects<'_>) -> Expanded {
                 continue;
             }
             _ => match statements::read(kind, value, objects) {
-                statements::Statement::Condition(condition) => vec![vec![condition]],
+                statements::Statement::Conditions(conditions) => vec![conditions],
                 statements::Statement::Nothing => continue,
                 statements::Statement::Actions(actions) => {
                     for (narrower, action) in actions {

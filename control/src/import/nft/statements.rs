@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::alternatives::{Expanded, both};
+use super::limits;
 use super::matches;
 use super::values::{Objects, plain};
 use crate::config::{AddressRange, PortRange, Redirect};
@@ -12,8 +13,8 @@ use crate::import::set::NumberSet;
 
 /// What a statement is.
 pub(super) enum Statement {
-    /// It only goes on for some packets.
-    Condition(Match),
+    /// It only goes on for packets that all of these fit.
+    Conditions(Vec<Match>),
     /// It does something, each to what its matches fit.
     Actions(Expanded),
     /// It does nothing of consequence.
@@ -22,16 +23,11 @@ pub(super) enum Statement {
 
 /// Reads a statement. One that is not known does nothing here, which is said.
 pub(super) fn read(kind: &str, value: &Value, objects: &Objects<'_>) -> Statement {
-    let limit = || Statement::Condition(Match::Limit(format!("a limit of rate (`{kind}`) cannot be said")));
     let action = match kind {
-        "limit" => return limit(),
-        "ct count" | "quota" => {
-            return Statement::Condition(Match::Unknown(format!("`{kind}` is not known")));
-        }
-        "set" if value.get("stmt").is_some() => {
-            return Statement::Condition(Match::Unknown(
-                "a limit for each element of a set is not known".to_owned(),
-            ));
+        "limit" | "ct count" => return Statement::Conditions(limits::read(kind, value)),
+        "quota" => return Statement::Conditions(vec![Match::Unknown(format!("`{kind}` is not known"))]),
+        "set" | "meter" if value.get("stmt").is_some() => {
+            return Statement::Conditions(limits::of_elements(value, objects));
         }
         "counter" | "comment" | "continue" => return Statement::Nothing,
         "snat" | "dnat" | "masquerade" | "redirect" => return translation(kind, value, objects),

@@ -46,13 +46,35 @@ impl<'a> Objects<'a> {
         let Some(name) = value.as_str().and_then(|text| text.strip_prefix('@')) else { return Ok(None) };
         let set = self.get("set", name).or_else(|| self.get("map", name));
         let set = set.ok_or_else(|| format!("there is no set `{name}`"))?;
-        let flags = set.get("flags").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let changes = |flag: &Value| matches!(flag.as_str(), Some("dynamic" | "timeout"));
-        match flags.iter().any(changes) || set.get("timeout").is_some() {
+        match is_filled_by_packets(set) {
             true => Err(format!("the set `{name}` changes as packets come")),
             false => Ok(Some(set.get("elem").and_then(Value::as_array).map_or(&[][..], Vec::as_slice))),
         }
     }
+}
+
+/// Tells of a set of addresses that does not change as packets come: its name, whether it is of IPv4, and what is in it.
+pub(super) fn named(set: &Value, tell: impl FnOnce(&str, bool, NumberSet)) {
+    let is_v4 = match set.get("type").and_then(Value::as_str) {
+        Some("ipv4_addr") => true,
+        Some("ipv6_addr") => false,
+        _ => return,
+    };
+    let (Some(name), false) = (set.get("name").and_then(Value::as_str), is_filled_by_packets(set)) else {
+        return;
+    };
+    let elements = set.get("elem").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let numbers = elements.iter().map(|element| numbers(element, Kind::Address { is_v4 }));
+    if let Ok(sets) = numbers.collect::<Result<Vec<NumberSet>, String>>() {
+        tell(name, is_v4, NumberSet::of_ranges(sets.iter().flat_map(|set| set.ranges().to_vec()).collect()));
+    }
+}
+
+/// Whether packets add to a set, or its elements go by themselves.
+fn is_filled_by_packets(set: &Value) -> bool {
+    let flags = set.get("flags").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let changes = |flag: &Value| matches!(flag.as_str(), Some("dynamic" | "timeout"));
+    flags.iter().any(changes) || set.get("timeout").is_some()
 }
 
 /// An element without what is said about it beside its value.

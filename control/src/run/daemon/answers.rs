@@ -11,7 +11,7 @@ use super::super::groups::on_workers;
 use super::super::lines::Lines;
 use super::super::reload::Wanted;
 use super::super::totals::{counted, drops, shard_counters, total};
-use super::super::{entries, listings, ports, routes, rules, timeouts};
+use super::super::{entries, listings, ports, routes, rules, sets, timeouts};
 use super::Daemon;
 use crate::config;
 use crate::listing::Format;
@@ -58,6 +58,10 @@ impl Daemon {
                 Ok(routes::list(&self.config, &self.rerouting.routes, &self.configuration.forwarding, from))
             }
             Request::Route { to } => Ok(routes::get(&self.config, &self.configuration.forwarding, to)),
+            Request::Sets => Ok(sets::list(&self.config)),
+            Request::Set { name, from } => Ok(sets::show(&self.config, &name, from)),
+            // Its answer comes when it is in force.
+            Request::ChangeSet { name, change } => return self.change_set(name, change, reply),
             Request::Drops => self.stats().map(|stats| drops(&stats)),
             Request::NatRules => {
                 self.stats().map(|stats| Response::NatRules { rules: self.nat_rules.list(&stats.rules) })

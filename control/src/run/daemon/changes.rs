@@ -1,9 +1,10 @@
-//! What changes while packets flow: reloads, routes that are followed, timeouts and helpers. Each is put in force whole or not at all.
+//! What changes while packets flow: reloads, routes that are followed, sets, timeouts and helpers. Each is put in force whole or not at all.
 
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 
+use sluice_conntrack::RuleCounters;
 use sluice_conntrack::listing::ExpectationSnapshot;
 use sluice_engine::command::Unanswered;
 use tracing::{error, info};
@@ -11,11 +12,12 @@ use tracing::{error, info};
 use super::super::candidate::Candidate;
 use super::super::nat_rules::NatRules;
 use super::super::reload::{Reading, Wanted};
+use super::super::sets::Made;
 use super::super::{helpers, listings, pools, reload, rules, service, timeouts};
 use super::Daemon;
 use crate::config;
 use crate::metrics;
-use crate::socket::protocol::Response;
+use crate::socket::protocol::{Response, SetChange};
 
 impl Daemon {
     /// Has a file read; [`Daemon::finish_reload`] goes on from there.
@@ -79,12 +81,16 @@ impl Daemon {
         // The records that wait name rules by their position in the old file.
         let written = self.records.write_out(&mut self.dataplane.workers, &self.config);
         written.map_err(|why| why.to_string())?;
-        let counted = self.dataplane.workers.configure(&configuration).map_err(|why| why.to_string())?;
+        let kept = Arc::new(rules::kept(&self.config, &config));
+        let workers = &mut self.dataplane.workers;
+        let counted = workers.configure(&configuration, &kept).map_err(|why| why.to_string())?;
+        let mut goes_on = RuleCounters::new(&configuration);
+        goes_on.go_on(&counted, &kept);
         self.rules.publish(&self.config.policy, &counted.policy);
-        self.rules = rules::Published::default();
         self.nat_rules.publish(&counted);
-        self.nat_rules = NatRules::of(&configuration);
-        self.pools.replace(pools::Pools::of(&configuration), &counted.source);
+        self.nat_rules = NatRules::of(&configuration, &goes_on);
+        self.pools.replace(pools::Pools::of(&configuration), &counted.source, &goes_on.source);
+        self.rules = rules::Published::of(goes_on.policy);
         self.configuration = configuration;
         self.dataplane.configure_hosts(&config);
         self.config = config;
@@ -102,6 +108,26 @@ impl Daemon {
             self.configuration = next;
         }
         self.rerouting.go_on(&self.config, self.revision);
+    }
+
+    /// Changes what is in a set; [`Daemon::finish_set_changes`] goes on from there.
+    pub(super) fn change_set(&mut self, name: String, change: SetChange, asker: SyncSender<Response>) {
+        self.set_changes.ask(name, change, asker);
+        self.set_changes.go_on(&self.config, self.revision);
+    }
+
+    /// Puts in force what has been made of changes of sets.
+    pub(super) fn finish_set_changes(&mut self) {
+        let Daemon { set_changes, config, configuration, dataplane, pools, .. } = self;
+        set_changes.finish(self.revision, |Made { sets, rules, .. }| {
+            let next = Arc::new(rules.put_in(configuration));
+            dataplane.workers.reroute(&next).map_err(|why| why.to_string())?;
+            pools.reroute(pools::Pools::of(&next));
+            (config.sets, *configuration) = (sets, next);
+            info!("sets were changed until the next reload");
+            Ok(())
+        });
+        self.set_changes.go_on(&self.config, self.revision);
     }
 
     /// A configuration has come in force.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use sluice_conntrack::Configuration;
+use sluice_conntrack::{Configuration, RuleCounters};
 use sluice_engine::Load;
 use tracing::info;
 
@@ -25,6 +25,7 @@ use super::ha::Cluster;
 use super::nat_rules::NatRules;
 use super::reload::{Reloads, Wanted};
 use super::rerouting::Rerouting;
+use super::sets::SetChanges;
 use super::state::{LastGood, StateDirectory};
 use super::totals::summary;
 use super::track_file::TrackFile;
@@ -47,6 +48,7 @@ pub struct Daemon {
     trial: Option<Trial>,
     reloads: Reloads,
     rerouting: Rerouting,
+    set_changes: SetChanges,
     started: Instant,
     dataplane: Dataplane,
     groups: Groups,
@@ -86,6 +88,7 @@ impl Daemon {
         );
         let track_file = candidate.config.ha.as_ref().and_then(|ha| ha.track_file.clone());
         let mut daemon = Daemon {
+            set_changes: SetChanges::new(events.clone()),
             reloads: Reloads::new(file.clone(), events),
             rerouting,
             file,
@@ -103,7 +106,7 @@ impl Daemon {
             loads: Vec::new(),
             rules: rules::Published::default(),
             pools: pools::Pools::of(&candidate.configuration),
-            nat_rules: NatRules::of(&candidate.configuration),
+            nat_rules: NatRules::of(&candidate.configuration, &RuleCounters::new(&candidate.configuration)),
             configuration: candidate.configuration,
             links: ports::LinkStates::default(),
             port_alarms: ports::PortAlarms::default(),
@@ -132,6 +135,7 @@ impl Daemon {
                 Ok(Event::Reload) => self.reload(Wanted::Configured, None),
                 Ok(Event::Done(Work::Reload | Work::Start)) => self.finish_reload(),
                 Ok(Event::Done(Work::Routes)) => self.finish_rerouting(),
+                Ok(Event::Done(Work::Sets)) => self.finish_set_changes(),
                 Ok(Event::Followed(at, what)) => self.rerouting.hear(at, what, &self.config, self.revision),
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Ok(Event::Peer) | Err(RecvTimeoutError::Timeout) => {}

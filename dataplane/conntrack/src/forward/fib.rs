@@ -5,7 +5,7 @@
 //! line of IPv4 (Gupta and others, "Routing Lookups in Hardware at Memory Access Speeds", 1998). A node keeps each run of slots that lead to the same but once, found by counting bits (Degermark and
 //! others, "Small Forwarding Tables for Fast Routing Lookups", 1997). Tables are made whole and never changed.
 
-use crate::policy::Prefix;
+use crate::prefix::Prefix;
 use crate::tuple::Family;
 use arrayvec::ArrayVec;
 
@@ -69,6 +69,9 @@ const SLOTS: u32 = 1 << 8;
 const ROOT_BITS: u32 = 16;
 const LARGE_ROOT_BITS: u32 = 24;
 const MANY_PREFIXES: usize = 1 << 14;
+/// The same of a table that has [a small root](Fib::small) as long as it has few prefixes.
+const SMALL_ROOT_BITS: u32 = 8;
+const FEW_PREFIXES: usize = 1 << 10;
 
 /// Addresses from a first one up to where the next range begins, which all have the same longest prefix. The address is that of a
 /// trie.
@@ -98,16 +101,18 @@ impl Fib {
 
     /// The FIB of these prefixes. Of two equal ones the later counts. What has no number that there can be leads nowhere.
     pub fn new(prefixes: impl IntoIterator<Item = (Prefix, u32)>) -> Self {
-        let [mut v4, mut v6] = [Vec::new(), Vec::new()];
-        for (prefix, number) in prefixes {
-            let entry = if number < Self::NUMBERS { Entry(number) } else { Entry::NOTHING };
-            match prefix.family() {
-                Family::V4 => v4.push((prefix.first() << 96, prefix.last() << 96 | u128::MAX >> 32, entry)),
-                Family::V6 => v6.push((prefix.first(), prefix.last(), entry)),
-            }
-        }
+        let [v4, v6] = by_family(prefixes);
         let v4_bits = if v4.len() < MANY_PREFIXES { ROOT_BITS } else { LARGE_ROOT_BITS };
         Self { v4: Trie::new(v4, v4_bits), v6: Trie::new(v6, ROOT_BITS) }
+    }
+
+    /// The same for where there are many tables: its roots are as small as prefixes are few, and a look-up goes a node deeper.
+    pub fn small(prefixes: impl IntoIterator<Item = (Prefix, u32)>) -> Self {
+        let [v4, v6] = by_family(prefixes).map(|of_family| {
+            let bits = if of_family.len() < FEW_PREFIXES { SMALL_ROOT_BITS } else { ROOT_BITS };
+            Trie::new(of_family, bits)
+        });
+        Self { v4, v6 }
     }
 
     /// What stands behind the longest prefix that an address, given as its number, lies in.
@@ -287,6 +292,19 @@ impl Node {
         let up_to_it = self.begins[word] & u64::MAX >> (63 - (slot & 63));
         self.first as usize + self.before[word] as usize + up_to_it.count_ones() as usize - 1
     }
+}
+
+/// The prefixes of IPv4 and of IPv6, by their first and last addresses in a trie.
+fn by_family(prefixes: impl IntoIterator<Item = (Prefix, u32)>) -> [Vec<(u128, u128, Entry)>; 2] {
+    let [mut v4, mut v6] = [Vec::new(), Vec::new()];
+    for (prefix, number) in prefixes {
+        let entry = if number < Fib::NUMBERS { Entry(number) } else { Entry::NOTHING };
+        match prefix.family() {
+            Family::V4 => v4.push((prefix.first() << 96, prefix.last() << 96 | u128::MAX >> 32, entry)),
+            Family::V6 => v6.push((prefix.first(), prefix.last(), entry)),
+        }
+    }
+    [v4, v6]
 }
 
 /// The ranges that prefixes cut a family's addresses into: two prefixes are disjoint, or one holds the other.

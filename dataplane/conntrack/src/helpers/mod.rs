@@ -194,6 +194,11 @@ impl Helpers {
         self.is_off[helper as usize] = !is_on;
     }
 
+    /// The same, of which those are switched off that are in others.
+    pub(crate) fn switched_as(self, others: &Self) -> Self {
+        Self { is_off: others.is_off, ..self }
+    }
+
     /// Whether a helper is switched on.
     pub const fn is_on(&self, helper: HelperId) -> bool {
         !self.is_off[helper as usize]

@@ -137,6 +137,11 @@ pub fn begin_told(context: Context<'_>, entry: &mut Entry, told: &Told, age_ms: 
     }
 }
 
+/// Whether a connection is closed, though its entry stays for what may still be on its way. Only of TCP that can be told.
+pub(crate) const fn is_closed(entry: &Entry) -> bool {
+    entry.protocol() == protocol::TCP && tcp::is_closed(entry)
+}
+
 /// Whether a packet that an ICMP error quotes, sent in `direction`, can be one that the error is about; `quoted` is what there
 /// is of its L4 header and payload. Only of TCP that can be told.
 #[cold]

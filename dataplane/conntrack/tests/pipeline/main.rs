@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod connections;
 mod entries;
 mod events;
 mod expectations;
@@ -19,6 +20,7 @@ mod pressure;
 mod reload;
 mod rules;
 mod sctp;
+mod sets;
 mod states;
 mod steering;
 mod timers;

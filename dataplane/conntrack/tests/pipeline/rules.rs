@@ -3,10 +3,12 @@
 use crate::common::*;
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::ids::RuleId;
+use sluice_conntrack::nat::{Nat, NatRule, PortChoice, Range, Target};
 use sluice_conntrack::policy::{IcmpType, Match, Policy, RuleAction, TcpFlags};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::Action;
-use sluice_conntrack::{Direction, DropReason, Installation, State, Verdict};
+use sluice_conntrack::{Direction, DropReason, Installation, KeptRules, RuleCounters, State, Verdict};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 fn linux(policy: sluice_conntrack::policy::Policy) -> Middlebox {
@@ -293,4 +295,47 @@ fn no_judgement_of_an_older_configuration_holds_however_many_there_were_since() 
         assert_eq!(it.inside(&pair.udp(1)).drop_reason(), Some(DropReason::Policy));
     }
     it.check();
+}
+
+#[test]
+fn what_kept_rules_have_come_to_goes_on_over_a_reload() {
+    let mut it = linux(firewall());
+    let pair = Pair::v4(4000, 53);
+    it.inside(&pair.udp(72));
+    it.outside(&pair.inverse().udp(172));
+    let next = rules([(to_port(9), RuleAction::Drop), (states([State::Established]), RuleAction::Accept)]);
+    let next = configuration(Settings::of(Preset::Linux, ROOM), next);
+    // The first rule of the firewall is the second one now, and the default is the same.
+    let kept = KeptRules { policy: vec![(0, 1), (2, 2)], ..KeptRules::default() };
+    let mut next = Installation::new(next).keeping(Arc::new(kept));
+    it.shard.configure(&mut next);
+    it.outside(&pair.inverse().udp(172));
+    let packets = |counters: &RuleCounters| counters.policy.iter().map(|it| it.packets).collect::<Vec<_>>();
+    assert_eq!(packets(it.shard.rule_counters()), [0, 2, 0]);
+    assert_eq!(packets(&next.rule_counters), [1, 1, 0], "and what was before comes back");
+}
+
+#[test]
+fn a_record_says_how_long_a_packet_is_what_becomes_of_it_and_as_what_it_leaves() {
+    let public = IpAddr::from([203, 0, 113, 10]);
+    let target = Target::Pool(vec![Range::of(public, PortChoice::Preserve)]);
+    let source = vec![NatRule::new(Match { egress: vec![OUTSIDE], ..everything() }, target)];
+    let policy = rules([(everything(), RuleAction::Log), (to_port(53), RuleAction::Accept)]);
+    let mut it = Middlebox::routed_with(policy, Nat { source, destination: vec![] });
+    let pair = Pair::of([10, 0, 0, 2].into(), 4000, [198, 51, 100, 2].into(), 53);
+    for _ in 0..2 {
+        it.inside(&pair.udp(10));
+        let record = it.shard.log().pop().unwrap();
+        assert_eq!((record.len, record.dropped), (38, None));
+        let sent = record.translated.unwrap();
+        assert_eq!(
+            (sent.source(), sent.selector.sport(), sent.destination()),
+            (public, 4000, pair.destination.ip())
+        );
+    }
+    it.outside(&Pair::of(pair.destination.ip(), 53, public, 4000).udp(10));
+    let record = it.shard.log().pop().unwrap();
+    assert_eq!((record.dropped, record.translated), (Some(DropReason::Policy), None));
+    it.inside(&pair.tcp("S", 1, 0));
+    assert_eq!(it.shard.log().pop().map(|record| (record.len, record.dropped)), Some((40, None)));
 }
