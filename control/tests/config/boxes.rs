@@ -10,13 +10,28 @@ fn a_cluster_is_of_boxes_that_can_be_reached() {
     };
     let config = parse(&file(peer)).unwrap();
     assert_eq!(parse(&config::to_yaml(&config)), Ok(config));
+    let secure = "peers: {b: {url: 'rediss://10.99.0.12:6380', user: a, password-file: /p, ca: /ca, cert: /cert, key: /key}}";
+    let config = parse(&file(secure)).unwrap();
+    assert_eq!(parse(&config::to_yaml(&config)), Ok(config));
     assert!(parse(&file("replicate: all")).is_ok(), "one that tells and listens to nobody");
     for (rest, said) in [
         ("peers: {a: {url: 'redis://10.99.0.12:6380'}}", "`a` is this box itself (ha.box)"),
         ("peers: {b: {url: 'unix:///run/redis.sock'}}", "is this box's own Redis (ha.engine)"),
         ("peers: {b: {url: 'redis://box-b:6380'}}", "`box-b:6380` is not an IP address and a port"),
         ("peers: {b: {url: 'redis://0.0.0.0:6380'}}", "nobody can be reached at 0.0.0.0:6380"),
-        ("peers: {b: {url: 'rediss://10.99.0.12:6380'}}", "TLS to Redis is not supported"),
+        ("peers: {b: {url: 'rediss://box-b:6380'}}", "`box-b:6380` is not an IP address and a port"),
+        ("peers: {b: {url: 'rediss://0.0.0.0:6380', ca: /ca}}", "nobody can be reached at 0.0.0.0:6380"),
+        ("peers: {b: {url: 'rediss://10.99.0.12:6380'}}", "`ca` is missing: who may have signed"),
+        (
+            "peers: {b: {url: 'rediss://10.99.0.12:6380', ca: /ca, cert: /cert}}",
+            "`key` is missing: `cert` and `key` go together",
+        ),
+        (
+            "peers: {b: {url: 'redis://10.99.0.12:6380', ca: /ca}}",
+            "redis://10.99.0.12:6380 is reached without TLS",
+        ),
+        ("peers: {b: {url: 'redis://10.99.0.12:6380', user: b}}", "the password of `b` is missing"),
+        ("verify: policy", "a wire does not know by which port a connection would begin"),
         ("peers: {'b:c': {url: 'redis://10.99.0.12:6380'}}", "`b:c` cannot be a name"),
         ("peers: {b: {}}", "lacks the key `url`"),
         (
@@ -26,7 +41,7 @@ fn a_cluster_is_of_boxes_that_can_be_reached() {
         ("replicate: some", "`some` is not known here"),
         (
             "something: {}",
-            "valid keys here: cluster, box, replicate, engine, peers, groups, takeover, track-file",
+            "valid keys here: cluster, box, replicate, verify, engine, peers, groups, takeover, track-file",
         ),
     ] {
         let message = refusal(&file(rest));
@@ -35,6 +50,10 @@ fn a_cluster_is_of_boxes_that_can_be_reached() {
     for (ha, said) in [
         ("ha: {cluster: edge, engine: {url: 'unix:///run/redis.sock'}}", "lacks the key `box`"),
         ("ha: {cluster: edge, box: a}", "lacks the key `engine`"),
+        (
+            "ha: {cluster: edge, box: a, engine: {url: 'rediss://127.0.0.1:6380'}}",
+            "the box's own Redis is reached in the clear",
+        ),
         ("ha: {cluster: '', box: a, engine: {url: 'unix:///r'}}", "`` cannot be a name"),
         ("ha: {cluster: c, box: a, engine: {url: 'unix:///r', memory: 9K}}", "9K is too little"),
     ] {

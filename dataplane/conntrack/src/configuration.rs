@@ -7,6 +7,7 @@ use crate::ids::{GroupId, PortId, Zone};
 use crate::mss_clamp::MssClamp;
 use crate::nat::{CompiledRules, Nat, masquerades};
 use crate::policy::Policy;
+use crate::replica::Verify;
 use crate::settings::{Settings, Timeouts};
 use crate::tuple::{Family, Tuple, address, number};
 use std::net::IpAddr;
@@ -31,6 +32,8 @@ pub struct Configuration {
     pub helpers: Helpers,
     /// The groups of addresses that another box may answer for instead.
     pub groups: Groups,
+    /// What is asked about connections that peers tell of.
+    pub verify: Verify,
     /// The zone of each port.
     pub zones: [Zone; MAX_PORTS],
 }
@@ -47,6 +50,7 @@ impl Configuration {
             mss_clamp: MssClamp::default(),
             helpers: Helpers::default(),
             groups: Groups::default(),
+            verify: Verify::default(),
             zones: [0; MAX_PORTS],
         }
     }

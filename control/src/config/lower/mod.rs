@@ -13,9 +13,10 @@ use sluice_conntrack::helpers::Helpers;
 use sluice_conntrack::mss_clamp::{self, MssClamp};
 use sluice_conntrack::nat::Nat;
 use sluice_conntrack::policy::Policy;
+use sluice_conntrack::replica::Verify;
 
 use super::path::Problem;
-use super::schema::{Config, Interface};
+use super::schema::{self, Config, Interface};
 use super::values::MssLimit;
 
 pub use groups::quotas;
@@ -35,12 +36,17 @@ pub fn lower(config: &Config) -> Result<Configuration, Problem> {
     let renumbers = config.nat.renumber;
     let helpers = helpers::helpers(config)?;
     let groups = groups::groups(config);
+    let verify = match config.ha.as_ref().map(|ha| ha.verify) {
+        Some(schema::Verify::Policy) => Verify::Policy,
+        Some(schema::Verify::None) | None => Verify::None,
+    };
     Ok(Configuration {
         zones,
         renumbers,
         mss_clamp,
         helpers,
         groups,
+        verify,
         ..configuration.with_nat(nat::nat(config)?)
     })
 }

@@ -1,7 +1,9 @@
 //! What must hold for the boxes of a cluster.
 
+use std::path::PathBuf;
+
 use crate::config::path::{Path, Problem};
-use crate::config::schema::{Config, Ha};
+use crate::config::schema::{Config, Forwarding, Ha, Peer, Verify};
 use crate::config::values::{EngineUrl, Size, is_name};
 
 /// Longest name of a cluster or a box.
@@ -30,8 +32,26 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
         let message = "a box can stand by for one peer".to_owned();
         problems.push(Problem::at(section.join("peers"), message));
     }
+    if matches!(ha.engine.url, EngineUrl::Tls(_)) {
+        let message = "the box's own Redis is reached in the clear: nobody else is on the way".to_owned();
+        let url = section.join("engine").join("url");
+        problems
+            .push(Problem::at(url, message).expected("`unix:///PATH` or `redis://ADDRESS:PORT`".to_owned()));
+    }
+    if ha.verify == Verify::Policy && config.forwarding() == Forwarding::Wire {
+        let message = "a wire does not know by which port a connection would begin".to_owned();
+        problems.push(Problem::at(section.join("verify"), message).expected("`none`".to_owned()));
+    }
+    problems.extend(user(ha.engine.user.as_ref(), ha.engine.password_file.as_ref(), &section.join("engine")));
     problems.extend(peers(ha, &section.join("peers")));
     problems
+}
+
+/// A user says who it is by a password.
+fn user(user: Option<&String>, password_file: Option<&PathBuf>, path: &Path) -> Option<Problem> {
+    let user = user.filter(|_| password_file.is_none())?;
+    let message = format!("the password of `{user}` is missing");
+    Some(Problem::at(path.join("user"), message).expected("`password-file` beside it".to_owned()))
 }
 
 fn peers(ha: &Ha, section: &Path) -> Vec<Problem> {
@@ -49,12 +69,39 @@ fn peers(ha: &Ha, section: &Path) -> Vec<Problem> {
             let message = format!("{} is this box's own Redis (ha.engine)", peer.url);
             problems.push(Problem::at(path.join("url"), message));
         }
-        if let EngineUrl::Tcp(address) = &peer.url
+        problems.extend(user(peer.user.as_ref(), peer.password_file.as_ref(), &path));
+        problems.extend(tls(peer, &path));
+        if let EngineUrl::Tcp(address) | EngineUrl::Tls(address) = &peer.url
             && (address.ip().is_unspecified() || address.port() == 0)
         {
             let message = format!("nobody can be reached at {address}");
             problems.push(Problem::at(path.join("url"), message));
         }
+    }
+    problems
+}
+
+/// What is wrong with how a peer is to be reached over TLS, or is not.
+fn tls(peer: &Peer, path: &Path) -> Vec<Problem> {
+    let is_tls = matches!(peer.url, EngineUrl::Tls(_));
+    let files = [("ca", &peer.ca), ("cert", &peer.cert), ("key", &peer.key)];
+    if !is_tls {
+        let given = files.into_iter().filter(|(_, file)| file.is_some());
+        let message = || format!("{} is reached without TLS", peer.url);
+        return given
+            .map(|(key, _)| {
+                Problem::at(path.join(key), message()).expected("a url of `rediss://`".to_owned())
+            })
+            .collect();
+    }
+    let missing = |key: &str, why: &str| Problem::at(path.clone(), format!("`{key}` is missing: {why}"));
+    let mut problems = Vec::new();
+    if peer.ca.is_none() {
+        problems.push(missing("ca", "who may have signed the certificate of the peer's Redis?"));
+    }
+    if peer.cert.is_some() != peer.key.is_some() {
+        let key = if peer.cert.is_some() { "key" } else { "cert" };
+        problems.push(missing(key, "`cert` and `key` go together"));
     }
     problems
 }

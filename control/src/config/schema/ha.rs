@@ -14,7 +14,7 @@ use crate::config::values::{EngineUrl, Size};
 #[serde(
     rename_all = "kebab-case",
     deny_unknown_fields,
-    expecting = "a mapping (cluster, box, replicate, engine, peers, groups, takeover, track-file)"
+    expecting = "a mapping (cluster, box, replicate, verify, engine, peers, groups, takeover, track-file)"
 )]
 pub struct Ha {
     /// The name of the cluster, the same on all its boxes.
@@ -31,6 +31,13 @@ pub struct Ha {
     #[serde(default)]
     #[schemars(example = Replicate::Assured)]
     pub replicate: Replicate,
+
+    /// What is asked about connections that peers tell of: `none`, or `policy`, whether the rules here would let them begin. Then they have
+    /// the mark that the rules give, and those that another connection has announced begin anew behind a takeover, unless rules accept them
+    /// as new.
+    #[serde(default)]
+    #[schemars(example = Verify::None)]
+    pub verify: Verify,
 
     /// The box's own Redis (or Valkey), where it writes what it tells. It lies in memory alone and needs no persistence.
     pub engine: Engine,
@@ -70,9 +77,24 @@ pub enum Replicate {
     All,
 }
 
+/// What is asked about connections that peers tell of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verify {
+    /// Nothing.
+    #[default]
+    None,
+    /// Whether the policy would let them begin.
+    Policy,
+}
+
 /// The box's own Redis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a mapping (url, memory, password-file)")]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    expecting = "a mapping (url, memory, user, password-file)"
+)]
 pub struct Engine {
     /// Its socket, `unix:///PATH`, or its address and port, `redis://ADDRESS:PORT`.
     #[schemars(example = &"unix:///run/redis-sluice/redis.sock")]
@@ -81,6 +103,11 @@ pub struct Engine {
     /// How much of what was told it keeps for a peer that comes late, at most. One that comes later still is told of all connections anew.
     #[serde(default = "default_memory")]
     pub memory: Size,
+
+    /// The user of Redis' access control list that the box is there. Left out: the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"writer")]
+    pub user: Option<String>,
 
     /// A file with the password that Redis wants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,14 +121,38 @@ fn default_memory() -> Size {
 
 /// The Redis of another box.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a mapping (url, password-file)")]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    expecting = "a mapping (url, user, password-file, ca, cert, key)"
+)]
 pub struct Peer {
-    /// Its address and port, `redis://ADDRESS:PORT`, or its socket, `unix:///PATH`.
-    #[schemars(example = &"redis://10.99.0.12:6380")]
+    /// Its address and port, `rediss://ADDRESS:PORT` over TLS and `redis://ADDRESS:PORT` in the clear, or its socket, `unix:///PATH`.
+    #[schemars(example = &"rediss://10.99.0.12:6380")]
     pub url: EngineUrl,
+
+    /// The user of Redis' access control list that the box is there. Left out: the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"reader")]
+    pub user: Option<String>,
 
     /// A file with the password that Redis wants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"/etc/sluice/ha-b.password")]
     pub password_file: Option<PathBuf>,
+
+    /// A file of PEM with the certificates of those who may have signed its own, which is for the address in `url`. Needed for TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/etc/sluice/ha-ca.pem")]
+    pub ca: Option<PathBuf>,
+
+    /// A file of PEM with the certificate by which this box shows who it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/etc/sluice/ha.pem")]
+    pub cert: Option<PathBuf>,
+
+    /// A file of PEM with the private key of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/etc/sluice/ha.key")]
+    pub key: Option<PathBuf>,
 }

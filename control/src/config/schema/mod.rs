@@ -29,7 +29,7 @@ pub use conntrack::{
     Conntrack, Fragments, GreTimeouts, Preset, SctpTimeouts, Tcp, TcpTimeouts, Timeouts, UdpTimeouts,
 };
 pub use groups::{Group, Takeover};
-pub use ha::{Engine, Ha, Peer, Replicate};
+pub use ha::{Engine, Ha, Peer, Replicate, Verify};
 pub use helpers::{HelperRule, Helpers};
 pub use limit::{Connections, Limit, LimitBy};
 pub use nat::{Filtering, Mapping, Nat, NatRule};

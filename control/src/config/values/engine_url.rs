@@ -18,20 +18,22 @@ pub enum EngineUrl {
     Unix(PathBuf),
     /// `redis://ADDRESS:PORT`: an address, no name that would have to be looked up.
     Tcp(SocketAddr),
+    /// `rediss://ADDRESS:PORT`: the same over TLS.
+    Tls(SocketAddr),
 }
 
 impl FromStr for EngineUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<EngineUrl, String> {
+        let socket = |address: &str| {
+            address.parse().map_err(|_| format!("`{address}` is not an IP address and a port"))
+        };
         match text.split_once("://") {
             Some(("unix", path)) if path.starts_with('/') => Ok(EngineUrl::Unix(PathBuf::from(path))),
             Some(("unix", path)) => Err(format!("`{path}` is not a path from the root")),
-            Some(("redis", address)) => address
-                .parse()
-                .map(EngineUrl::Tcp)
-                .map_err(|_| format!("`{address}` is not an IP address and a port")),
-            Some(("rediss", _)) => Err("TLS to Redis is not supported".to_owned()),
+            Some(("redis", address)) => socket(address).map(EngineUrl::Tcp),
+            Some(("rediss", address)) => socket(address).map(EngineUrl::Tls),
             _ => Err(format!("`{text}` is not the URL of a Redis")),
         }
     }
@@ -42,6 +44,7 @@ impl fmt::Display for EngineUrl {
         match self {
             EngineUrl::Unix(path) => write!(f, "unix://{}", path.display()),
             EngineUrl::Tcp(address) => write!(f, "redis://{address}"),
+            EngineUrl::Tls(address) => write!(f, "rediss://{address}"),
         }
     }
 }
@@ -52,14 +55,19 @@ mod tests {
 
     #[test]
     fn urls_are_sockets_or_addresses() {
-        for text in ["unix:///run/redis.sock", "redis://10.0.0.2:6380", "redis://[2001:db8::2]:6380"] {
+        for text in [
+            "unix:///run/redis.sock",
+            "redis://10.0.0.2:6380",
+            "redis://[2001:db8::2]:6380",
+            "rediss://10.0.0.2:6380",
+        ] {
             assert_eq!(text.parse::<EngineUrl>().unwrap().to_string(), text);
         }
         for (text, said) in [
             ("unix://run/redis.sock", "is not a path from the root"),
             ("redis://10.0.0.2", "is not an IP address and a port"),
             ("redis://box-b:6380", "is not an IP address and a port"),
-            ("rediss://10.0.0.2:6380", "TLS"),
+            ("rediss://box-b:6380", "is not an IP address and a port"),
             ("10.0.0.2:6380", "is not the URL"),
         ] {
             assert!(text.parse::<EngineUrl>().unwrap_err().contains(said), "{text}");

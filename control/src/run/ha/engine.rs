@@ -3,12 +3,16 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use redis::{Client, Cmd, Connection, ConnectionAddr, RedisError, RedisResult, Value, cmd};
+use redis::{
+    Client, ClientTlsConfig, Cmd, Connection, ConnectionAddr, RedisError, RedisResult, TlsCertificates,
+    Value, cmd,
+};
 
-use crate::config::EngineUrl;
+use crate::config::{self, EngineUrl};
 
 /// A Redis that does not answer for so long is gone.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -39,19 +43,81 @@ pub type Appended = (StreamId, Option<Vec<u8>>);
 /// Where a Redis is, and what lets one in.
 #[derive(Clone, Debug)]
 pub struct Address {
-    url: EngineUrl,
-    password: Option<String>,
+    client: Client,
+    /// The user and the password.
+    login: (Option<String>, Option<String>),
 }
 
 impl Address {
-    /// With the password of a file, if there is one.
+    /// That of the box's own Redis.
     ///
     /// # Errors
-    /// The file cannot be read.
-    pub fn new(url: &EngineUrl, password_file: Option<&Path>) -> io::Result<Self> {
-        let password = password_file.map(fs::read_to_string).transpose()?;
-        Ok(Self { url: url.clone(), password: password.map(|text| text.trim_end().to_owned()) })
+    /// Its password cannot be read.
+    pub fn of_own(engine: &config::Engine) -> io::Result<Self> {
+        Self::new(
+            &engine.url,
+            login(engine.user.as_ref(), engine.password_file.as_deref())?,
+            Files::default(),
+        )
     }
+
+    /// That of a peer's.
+    ///
+    /// # Errors
+    /// One of the files that it names cannot be read, or is no certificate or key.
+    pub fn of_peer(peer: &config::Peer) -> io::Result<Self> {
+        let files = Files { ca: peer.ca.as_deref(), cert: peer.cert.as_deref(), key: peer.key.as_deref() };
+        Self::new(&peer.url, login(peer.user.as_ref(), peer.password_file.as_deref())?, files)
+    }
+
+    fn new(url: &EngineUrl, login: (Option<String>, Option<String>), files: Files<'_>) -> io::Result<Self> {
+        let host = |at: &SocketAddr| (at.ip().to_string(), at.port());
+        let client = match url {
+            EngineUrl::Unix(path) => Client::open(ConnectionAddr::Unix(path.clone())),
+            EngineUrl::Tcp(at) => {
+                let (host, port) = host(at);
+                Client::open(ConnectionAddr::Tcp(host, port))
+            }
+            EngineUrl::Tls(at) => {
+                let (host, port) = host(at);
+                let address = ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None };
+                Client::build_with_tls(address, files.read()?)
+            }
+        };
+        Ok(Self { client: client.map_err(io::Error::other)?, login })
+    }
+}
+
+/// A user and the password that a file has.
+fn login(user: Option<&String>, file: Option<&Path>) -> io::Result<(Option<String>, Option<String>)> {
+    let password = file.map(read).transpose()?;
+    let password = password.map(|text| String::from_utf8_lossy(&text).trim_end().to_owned());
+    Ok((user.cloned(), password))
+}
+
+/// The files that TLS needs.
+#[derive(Clone, Copy, Debug, Default)]
+struct Files<'a> {
+    ca: Option<&'a Path>,
+    cert: Option<&'a Path>,
+    key: Option<&'a Path>,
+}
+
+impl Files<'_> {
+    fn read(self) -> io::Result<TlsCertificates> {
+        let client_tls = match (self.cert, self.key) {
+            (Some(cert), Some(key)) => {
+                Some(ClientTlsConfig { client_cert: read(cert)?, client_key: read(key)? })
+            }
+            _ => None,
+        };
+        Ok(TlsCertificates { client_tls, root_cert: self.ca.map(read).transpose()? })
+    }
+}
+
+/// A file, which an error names.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    fs::read(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
 /// A connection to a Redis. After an error it is of no use any more.
@@ -63,16 +129,13 @@ impl Engine {
     /// # Errors
     /// Nobody answers, or the password is wrong.
     pub fn connect(address: &Address) -> RedisResult<Self> {
-        let at = match &address.url {
-            EngineUrl::Unix(path) => ConnectionAddr::Unix(path.clone()),
-            EngineUrl::Tcp(at) => ConnectionAddr::Tcp(at.ip().to_string(), at.port()),
-        };
-        let connection = Client::open(at)?.get_connection_with_timeout(PATIENCE)?;
+        let connection = address.client.get_connection_with_timeout(PATIENCE)?;
         connection.set_read_timeout(Some(PATIENCE))?;
         connection.set_write_timeout(Some(PATIENCE))?;
         let mut engine = Self(connection);
-        match &address.password {
-            Some(password) => engine.ask(cmd("AUTH").arg(password))?,
+        let (user, password) = &address.login;
+        match password {
+            Some(password) => engine.ask(cmd("AUTH").arg(user).arg(password))?,
             None => engine.ask(&mut cmd("PING"))?,
         };
         Ok(engine)

@@ -8,17 +8,21 @@ mod engine;
 mod fence;
 mod installer;
 mod keys;
+mod pace;
 mod reader;
 mod shared;
 mod writer;
 
 #[cfg(test)]
+mod forged_tests;
+#[cfg(test)]
 mod role_tests;
+#[cfg(test)]
+mod secure_tests;
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
@@ -96,9 +100,6 @@ impl Cluster {
     /// A password cannot be read, or there is no thread.
     pub fn start(ha: &Ha, ends: Ends, wake: Wake) -> Result<Self, RunError> {
         let failed = |what: &str, error: io::Error| RunError::Other(format!("ha.{what}: {error}"));
-        let address = |what: &str, url: &EngineUrl, password_file: Option<&Path>| {
-            Address::new(url, password_file).map_err(|error| failed(&format!("{what}.password-file"), error))
-        };
         let (spoken, stop) = (Arc::<Spoken>::default(), Arc::<Stop>::default());
         let is_preferred = ha.groups.first().is_some_and(|group| group.prefer == ha.name);
         let fencing = Arc::new(Fencing::new(!ha.groups.is_empty(), is_preferred));
@@ -110,7 +111,7 @@ impl Cluster {
             stop: Arc::clone(&stop),
             threads: Vec::new(),
         };
-        let own = address("engine", &ha.engine.url, ha.engine.password_file.as_deref())?;
+        let own = Address::of_own(&ha.engine).map_err(|error| failed("engine", error))?;
         let writer = Writer::new(
             own,
             Keys::of(&ha.cluster, &ha.name),
@@ -122,7 +123,7 @@ impl Cluster {
         );
         // One peer at most: the rings to the workers are its reader's.
         if let Some((name, of)) = ha.peers.first_key_value() {
-            let address = address(&format!("peers.{name}"), &of.url, of.password_file.as_deref())?;
+            let address = Address::of_peer(of).map_err(|error| failed(&format!("peers.{name}"), error))?;
             let heard = Arc::<Heard>::default();
             cluster.heard.push((name.clone(), of.url.clone(), Arc::clone(&heard)));
             let installer = Installer::new(ends.incoming, GROUP, Arc::clone(&heard), Arc::clone(&stop));

@@ -19,6 +19,7 @@ use super::engine::{Address, Engine, StreamId};
 use super::fence::Fencing;
 use super::installer::{Installer, Over};
 use super::keys::Keys;
+use super::pace::Pace;
 use super::shared::{Failure, Heard, Stop};
 
 /// Entries that are read at a time, at most.
@@ -89,6 +90,7 @@ pub struct Reader {
     came: Instant,
     followed: Instant,
     bulk: Bulk,
+    pace: Pace,
 }
 
 impl Reader {
@@ -118,6 +120,7 @@ impl Reader {
             came,
             followed,
             bulk: Bulk::default(),
+            pace: Pace::default(),
         }
     }
 
@@ -266,6 +269,10 @@ impl Reader {
         if header.kind == EntryKind::BulkBegin {
             self.installer.begin_bulk()?;
             self.bulk.begun(now);
+        }
+        let wait = self.pace.take(records.len() as u32, Instant::now());
+        if !wait.is_zero() && self.stop.within(wait) {
+            return Err(Over);
         }
         for record in records {
             match record {

@@ -9,14 +9,13 @@ use sluice_conntrack::entry::Status;
 use sluice_conntrack::expectations::Claims;
 use sluice_conntrack::groups::{Group, Groups, Takeover};
 use sluice_conntrack::policy::Policy;
-use sluice_conntrack::replica::{EntryKind, Header, Record, encode};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::{
     Capacity, Configuration, Forwarding, Instant, NewEntry, PortId, ShardId, Steering, Tuple,
 };
 use sluice_memory::Pages;
 
-use super::engine::{Engine, StreamId};
+use super::engine::Engine;
 use super::*;
 
 const WORKERS: u16 = 2;
@@ -28,26 +27,37 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A redis-server of its own.
 pub(super) struct Server {
     directory: tempfile::TempDir,
+    arguments: Vec<String>,
+    /// How the box reaches it whose it is.
+    engine: config::Engine,
     child: Option<Child>,
 }
 
 impl Server {
     fn new() -> Self {
-        let mut server = Self { directory: tempfile::tempdir().unwrap(), child: None };
+        let socket = "--port 0 --save '' --appendonly no --unixsocket redis.sock";
+        let arguments = socket.split(' ').map(|word| word.replace('\'', "")).collect();
+        Self::with(tempfile::tempdir().unwrap(), arguments, None)
+    }
+
+    /// One that lives in a directory, listens to `redis.sock` there, and knows the box as a user whose password is in a file.
+    pub(super) fn with(
+        directory: tempfile::TempDir,
+        arguments: Vec<String>,
+        login: Option<(String, PathBuf)>,
+    ) -> Self {
+        let url = EngineUrl::Unix(directory.path().join("redis.sock"));
+        let (user, password_file) = login.unzip();
+        let engine = config::Engine { url, memory: config::Size(1 << 20), user, password_file };
+        let mut server = Self { directory, arguments, engine, child: None };
         server.start();
         server
     }
 
-    fn socket(&self) -> PathBuf {
-        self.directory.path().join("redis.sock")
-    }
-
     fn start(&mut self) {
         let child = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
-            .arg(self.socket())
-            .arg("--dir")
-            .arg(self.directory.path())
+            .args(&self.arguments)
+            .current_dir(self.directory.path())
             .stdout(Stdio::null())
             .spawn();
         self.child = Some(child.expect("redis-server is installed (deploy/dependencies.sh test)"));
@@ -72,11 +82,16 @@ impl Server {
     }
 
     pub(super) fn url(&self) -> EngineUrl {
-        EngineUrl::Unix(self.socket())
+        self.engine.url.clone()
     }
 
-    fn address(&self) -> Address {
-        Address::new(&self.url(), None).unwrap()
+    /// How the box reaches it.
+    pub(super) const fn engine(&self) -> &config::Engine {
+        &self.engine
+    }
+
+    pub(super) fn address(&self) -> Address {
+        Address::of_own(&self.engine).unwrap()
     }
 }
 
@@ -148,7 +163,7 @@ impl Shards {
     }
 
     /// Ends the connections of these numbers.
-    fn close(&mut self, numbers: std::ops::Range<u16>) {
+    pub(super) fn close(&mut self, numbers: std::ops::Range<u16>) {
         for (shard, _) in &mut self.0 {
             shard.delete(|entry| numbers.contains(&(entry.mark as u16)));
         }
@@ -212,7 +227,7 @@ impl Pair {
         Self { servers, active, standby }
     }
 
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with("")
     }
 
@@ -231,7 +246,7 @@ impl Pair {
     }
 
     /// Has both work until the standby has what the active box has, and knows that.
-    fn until_equal(&mut self, what: &str) {
+    pub(super) fn until_equal(&mut self, what: &str) {
         self.until(what, |pair| {
             pair.peer().synced && pair.standby.0.marks(true) == pair.active.0.marks(false)
         });
@@ -244,12 +259,12 @@ impl Pair {
         self.standby.1.status().peers.remove(0)
     }
 
-    fn failures(&self, reason: &str) -> u64 {
+    pub(super) fn failures(&self, reason: &str) -> u64 {
         let failures = self.peer().failures;
         failures.iter().find(|failure| failure.reason == reason).unwrap().count
     }
 
-    fn open(&mut self, numbers: std::ops::Range<u16>) {
+    pub(super) fn open(&mut self, numbers: std::ops::Range<u16>) {
         for number in numbers {
             self.active.0.open(number);
             self.active.0.turn();
@@ -320,52 +335,6 @@ fn an_active_box_that_begins_anew_takes_its_old_connections_along() {
     pair.open(400..600);
     pair.until_equal("what it has no more is gone");
     assert_eq!(pair.standby.0.marks(true).len(), 200);
-}
-
-#[test]
-fn what_others_write_into_the_stream_is_counted_and_does_no_harm() {
-    let mut pair = Pair::new();
-    pair.open(0..1000);
-    pair.until_equal("at first");
-    let key = Keys::of("test", "a").told;
-    let mut forger = Engine::connect(&pair.servers[0].address()).unwrap();
-    let forged = |term, sequence, kind, records: &[Record]| {
-        let mut bytes = Vec::new();
-        encode(&Header { term, sequence, sent_ns: 1, kind, role: None }, records, &mut bytes);
-        bytes
-    };
-    let mut torn = forged(1, 0, EntryKind::Inline, &[]);
-    torn[20] ^= 1;
-    for garbage in [&b""[..], b"garbage", &[0xff; 4096], &torn] {
-        forger.append(&key, 100_000, garbage).unwrap();
-    }
-    pair.until("the garbage is counted", |pair| pair.failures("damaged") == 4);
-    pair.until_equal("after garbage");
-    // By a term of nobody's: that all is gone.
-    let gaps = pair.peer().gaps;
-    forger.append(&key, 100_000, &forged(u32::MAX, 7, EntryKind::BulkBegin, &[])).unwrap();
-    forger.append(&key, 100_000, &forged(u32::MAX, 8, EntryKind::BulkEnd, &[])).unwrap();
-    pair.until("the forged term is seen", |pair| pair.peer().gaps > gaps);
-    let own = pair.active.1.status().engine.term;
-    pair.until("the peer's own term counts again", |pair| pair.peer().term == own);
-    pair.until_equal("after a forged term");
-    assert_eq!(pair.standby.0.marks(true).len(), 1000);
-}
-
-#[test]
-fn a_stream_of_which_the_begin_is_gone_is_told_anew() {
-    let mut pair = Pair::new();
-    pair.open(0..300);
-    pair.until_equal("at first");
-    let key = Keys::of("test", "a").told;
-    let mut other = Engine::connect(&pair.servers[0].address()).unwrap();
-    let (last, _) = other.last(&key).unwrap().unwrap();
-    assert!(last > StreamId::default());
-    other.remove(&key).unwrap();
-    pair.active.0.close(0..100);
-    pair.open(300..400);
-    pair.until_equal("after somebody has removed it");
-    assert_eq!(pair.standby.0.marks(true).len(), 300);
 }
 
 #[test]

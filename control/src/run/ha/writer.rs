@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use redis::RedisResult;
 use sluice_conntrack::groups::Role;
-use sluice_conntrack::replica::{self, EntryKind, Header, Record};
+use sluice_conntrack::replica::{self, EntryKind, Header, MAX_RECORDS, Record};
 use sluice_engine::replica::{Ask, Outgoing, Told};
 use tracing::{info, warn};
 
@@ -21,9 +21,6 @@ use super::shared::{Spoken, Stop, now_ns};
 
 /// How often is looked for what workers tell.
 const TICK: Duration = Duration::from_millis(1);
-
-/// Records of a stream entry, at most: each costs Redis a third of what it would among 64.
-const RECORDS: usize = 1024;
 
 /// How often peers hear that the writer lives, and what it is, at least.
 const HEARTBEAT: Duration = Duration::from_millis(10);
@@ -144,7 +141,7 @@ impl Writer {
             wish: StreamId::default(),
             written: Instant::now(),
             looked: Instant::now(),
-            records: Vec::with_capacity(RECORDS),
+            records: Vec::with_capacity(MAX_RECORDS),
             bytes: Vec::new(),
         }
     }
@@ -261,7 +258,7 @@ impl Writer {
 
     /// Takes what workers tell, as much as an entry has room for, of each the same share at most. Of each connection it stays in its order.
     fn collect(&mut self) {
-        let share = RECORDS / self.workers.len().max(1);
+        let share = MAX_RECORDS / self.workers.len().max(1);
         for worker in &mut self.workers {
             for _ in 0..share {
                 match worker.receive() {

@@ -253,7 +253,7 @@ impl Router {
     }
 
     /// The port by which packets for the box's address at a port leave: its host side, or else the box itself.
-    pub(super) fn local_side(&self, port: PortId) -> PortId {
+    pub(crate) fn local_side(&self, port: PortId) -> PortId {
         local_side(&self.interfaces, port)
     }
 

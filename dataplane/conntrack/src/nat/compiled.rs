@@ -4,7 +4,7 @@ use super::ports::choices;
 use super::rules::{self, Filtering, Nat, NatRule, PortChoice, Range};
 use crate::facts::Facts;
 use crate::policy::Prefix;
-use crate::tuple::{Family, Tuple, number};
+use crate::tuple::{Family, Tuple, number, protocol};
 use ahash::RandomState;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -74,6 +74,19 @@ impl CompiledRules {
     /// Whether the destination of any new connection may be another than it says.
     pub(crate) const fn may_change_destination(&self) -> bool {
         !self.destination.is_empty() || !self.open.is_empty()
+    }
+
+    /// Whether the first rule for a connection whose first packet shows these facts may give it the destination that a reply tuple says; `own`
+    /// is the box's address that it may mean.
+    pub(crate) fn may_lead(
+        &self,
+        facts: &Facts,
+        original: &Tuple,
+        own: Option<IpAddr>,
+        reply: &Tuple,
+    ) -> bool {
+        let rule = self.destination.iter().find(|compiled| compiled.applies(facts, own.is_some()));
+        rule.is_some_and(|compiled| compiled.leads(original, own, reply.src, reply.selector.sport()))
     }
 
     /// The address that the sender of an error has outside by a rule of its own.
@@ -170,6 +183,24 @@ impl CompiledRule {
         let parts = &self.pool(original.family()).parts;
         target.own_ports().is_some_and(|ports| own.map(number) == Some(address) && has(ports))
             || target.network().is_some_and(|network| same_host(network, original.src) == address)
+            || parts.iter().any(|part| part.contains(address) && has(&part.ports))
+    }
+
+    /// Whether the destination of a connection can become this port of this address by it, as far as it has ports; `own` is the box's
+    /// address that it may mean.
+    fn leads(&self, original: &Tuple, own: Option<IpAddr>, address: u128, port: u16) -> bool {
+        let dport = original.selector.dport();
+        // An ICMP message has no port that its destination goes by.
+        let has = |ports: &PortChoice| match ports {
+            _ if protocol::is_icmp(original.protocol()) => true,
+            PortChoice::Preserve => port == dport,
+            ports => choices(original, dport, ports).is_none_or(|range| range.contains(&port)),
+        };
+        let target = &self.rule.target;
+        let network = target.network().filter(|_| has(&PortChoice::Preserve));
+        let parts = &self.pool(original.family()).parts;
+        target.own_ports().is_some_and(|ports| own.map(number) == Some(address) && has(ports))
+            || network.is_some_and(|network| same_host(network, original.dst) == address)
             || parts.iter().any(|part| part.contains(address) && has(&part.ports))
     }
 

@@ -49,10 +49,9 @@ impl Shard {
     /// # Errors
     /// Why its connection cannot be here.
     pub fn install(&mut self, it: &Installing) -> Result<Installed, NotInstalled> {
-        let tuples = it.record.tuples();
-        let [original, _] = tuples;
+        let [original, _] = it.record.tuples();
         if let Origin::Peer(group) = it.origin {
-            self.may_tell(group, &tuples)?;
+            self.may_tell(group, &it.record)?;
         }
         let own = self.steering().own();
         if !it.is_delegated && self.steering().owner(&original) != own {
@@ -61,6 +60,7 @@ impl Shard {
         match &it.record {
             Record::End(tuples) => Ok(self.install_end(tuples)),
             Record::State(connection) => {
+                let connection = &self.verified(connection, it.origin)?;
                 let home = self.home(connection);
                 if home != own && !it.is_delegated {
                     self.exchange.delegate(&original, home).ok_or(NotInstalled::Full)?;
@@ -76,13 +76,23 @@ impl Shard {
         }
     }
 
-    /// Whether a peer may tell of a connection of a group.
-    fn may_tell(&self, group: GroupId, tuples: &[Tuple; 2]) -> Result<(), NotInstalled> {
+    /// Whether a peer may tell of a connection of a group: one whose addresses are the group's, as far as they are any group's. What is
+    /// translated to an address that is in none could go on with no other box.
+    fn may_tell(&self, group: GroupId, record: &Record) -> Result<(), NotInstalled> {
         if self.role(group) == Role::Active {
             return Err(NotInstalled::Active);
         }
-        match self.configuration.groups.of_addresses(tuples) {
+        let (groups, tuples) = (&self.configuration.groups, record.tuples());
+        let is_in_none = || match record {
+            // A translation may leave the address, and change the port alone.
+            Record::State(Connection { original, reply, .. }) if reply.dst != original.src => {
+                !groups.all().is_empty() && groups.of_number(reply.family(), reply.dst).is_none()
+            }
+            _ => false,
+        };
+        match groups.of_addresses(&tuples) {
             Some(other) if other != group => Err(NotInstalled::OtherGroup),
+            _ if is_in_none() => Err(NotInstalled::OtherGroup),
             _ => Ok(()),
         }
     }

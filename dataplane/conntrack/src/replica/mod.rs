@@ -14,13 +14,16 @@ mod install;
 mod record;
 mod stream;
 mod teller;
+mod verify;
 
 pub(crate) use foreign::{Adoption, Foreign};
 pub use record::{Connection, Record, RecordError, RecordStatus};
 pub use stream::{
-    EntryKind, Followed, Follower, HEADER_BYTES, Header, Records, StreamError, decode, encode, entry_bytes,
+    EntryKind, Followed, Follower, HEADER_BYTES, Header, MAX_RECORDS, Records, StreamError, decode, encode,
+    entry_bytes,
 };
 pub use teller::{Replicate, Teller};
+pub use verify::Verify;
 
 use crate::ids::{GroupId, ShardId};
 use thiserror::Error;
@@ -64,9 +67,12 @@ pub enum NotInstalled {
     /// This box is active for its group: nobody else tells of it any more.
     #[error("this box is active for its group")]
     Active,
-    /// It is translated to an address of another group.
-    #[error("it is translated to an address of another group")]
+    /// It is of another group, or translated to an address that is in none.
+    #[error("its addresses are not those of its group")]
     OtherGroup,
+    /// The policy would not let it begin here.
+    #[error("the policy would not let it begin")]
+    Policy,
     /// Packets of one of its tuples, or to its mapping, belong to another connection.
     #[error("one of its tuples belongs to another connection")]
     Exists,
@@ -83,7 +89,7 @@ pub enum NotInstalled {
 
 impl NotInstalled {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Elsewhere,
         Self::Exists,
         Self::LostAddress,
@@ -91,6 +97,7 @@ impl NotInstalled {
         Self::Busy,
         Self::Active,
         Self::OtherGroup,
+        Self::Policy,
     ];
 
     /// The metric label.
@@ -103,6 +110,7 @@ impl NotInstalled {
             Self::Busy => "busy",
             Self::Active => "active",
             Self::OtherGroup => "other-group",
+            Self::Policy => "policy",
         }
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! The role is 0 where nothing is said of one, 1 on standby, 2 active.
 //!
-//! A reader passes over bytes of a record beyond those it knows, and refuses a later version.
+//! A reader passes over bytes of a record beyond those it knows, and refuses a later version, and more records than a writer sends.
 
 use super::record::{NARROW_BYTES, Record, RecordError};
 use crate::groups::Role;
@@ -110,12 +110,18 @@ pub enum StreamError {
     /// Its records are shorter than records are.
     #[error("records have {NARROW_BYTES} bytes or more, not {0}")]
     RecordBytes(u8),
+    /// It has more records than an entry has.
+    #[error("a stream entry has at most {MAX_RECORDS} records, not {0}")]
+    Records(u16),
     /// It is damaged.
     #[error("a stream entry is damaged: its CRC is wrong")]
     Crc,
 }
 
 const VERSION: u8 = 1;
+
+/// Records of an entry, at most. In Redis each costs a third then of what it would among 64, and a reader knows how much it may be given.
+pub const MAX_RECORDS: usize = 1024;
 
 /// Bytes of a header.
 pub const HEADER_BYTES: usize = size_of::<RawHeader>();
@@ -160,11 +166,18 @@ impl Iterator for Records<'_> {
         self.bytes = rest;
         Some(Record::read(slot))
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let count = self.bytes.len() / self.record_bytes;
+        (count, Some(count))
+    }
 }
 
-/// Writes an entry behind what `out` has. Of the records it takes 65,535 at most.
+impl ExactSizeIterator for Records<'_> {}
+
+/// Writes an entry behind what `out` has. Of the records it takes [`MAX_RECORDS`] at most.
 pub fn encode(header: &Header, records: &[Record], out: &mut Vec<u8>) {
-    let records = &records[..records.len().min(usize::from(u16::MAX))];
+    let records = &records[..records.len().min(MAX_RECORDS)];
     let record_bytes = records.iter().map(Record::bytes).max().unwrap_or(NARROW_BYTES);
     let mut raw = RawHeader {
         version: VERSION,
@@ -191,7 +204,7 @@ pub fn encode(header: &Header, records: &[Record], out: &mut Vec<u8>) {
 /// How many bytes the entry has whose header `bytes` begin with.
 ///
 /// # Errors
-/// There is no header, or one of another version.
+/// There is no header, or one of another version, or of more than an entry has.
 pub fn entry_bytes(bytes: &[u8]) -> Result<usize, StreamError> {
     let (raw, _) = RawHeader::read_from_prefix(bytes).map_err(|_| StreamError::Short)?;
     if raw.version != VERSION {
@@ -199,6 +212,9 @@ pub fn entry_bytes(bytes: &[u8]) -> Result<usize, StreamError> {
     }
     if usize::from(raw.record_bytes) < NARROW_BYTES {
         return Err(StreamError::RecordBytes(raw.record_bytes));
+    }
+    if usize::from(raw.count.get()) > MAX_RECORDS {
+        return Err(StreamError::Records(raw.count.get()));
     }
     Ok(HEADER_BYTES + usize::from(raw.record_bytes) * usize::from(raw.count.get()))
 }

@@ -9,6 +9,7 @@ mod records;
 mod roles;
 mod talk;
 mod told;
+mod verified;
 
 use common::*;
 use sluice_conntrack::replica::{Connection, Origin, RecordStatus};
