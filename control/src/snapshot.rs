@@ -106,7 +106,7 @@ pub fn read(
                         visit(Ok(connection));
                     }
                 }
-                Ok(Record::End(_)) => {}
+                Ok(Record::End(_) | Record::Expected(_) | Record::Changed(_)) => {}
                 Err(error) => visit(Err(error)),
             }
         }
@@ -149,6 +149,7 @@ mod tests {
             age_s: 7,
             mark: number,
             tracker: [0; 8],
+            helper: None,
             entry: EntryId::default(),
         }
     }

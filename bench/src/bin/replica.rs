@@ -61,6 +61,7 @@ fn connection(number: u32, snat: bool) -> Connection {
         age_s: 0,
         mark: 0,
         tracker: [7, 7, 3, 3, 0, 0, 0, 0],
+        helper: None,
         entry: EntryId::default(),
     }
 }

@@ -132,6 +132,7 @@ mod tests {
             age_s: 7,
             mark: 0,
             tracker: [0; 8],
+            helper: None,
             entry: EntryId::default(),
         }
     }

@@ -7,10 +7,19 @@ use crate::ids::{GroupId, PortId, Zone};
 use crate::mss_clamp::MssClamp;
 use crate::nat::{CompiledRules, Nat, masquerades};
 use crate::policy::Policy;
-use crate::replica::Verify;
 use crate::settings::{Settings, Timeouts};
 use crate::tuple::{Family, Tuple, address, number};
 use std::net::IpAddr;
+
+/// What is asked about connections that peers tell of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verify {
+    /// Nothing.
+    #[default]
+    None,
+    /// Whether the policy would let them begin here.
+    Policy,
+}
 
 /// Everything that a reload replaces. All shards of a box share it, so nothing is written into it once it is in force: what a
 /// shard keeps by it is the shard's own ([`Installation`](crate::Installation)).

@@ -73,7 +73,7 @@ pub mod verdict;
 pub mod wheel;
 pub mod wire;
 
-pub use configuration::Configuration;
+pub use configuration::{Configuration, Verify};
 pub use forward::Forwarding;
 pub use frame::{Checksum, Frame, Handed};
 pub use ids::{PortId, ShardId};

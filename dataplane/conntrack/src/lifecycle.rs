@@ -45,10 +45,8 @@ impl Shard {
         if let Some(child) = &unconfirmed.child {
             self.expectations.claims().begin_child(child);
         }
-        if let Some(helper) = unconfirmed.helper {
-            self.table.extend(index).assign(helper);
-            self.counters.helper_connections[helper.helper as usize] += 1;
-            self.counters.helper_assignments[helper.helper as usize] += 1;
+        if let Some(assigned) = unconfirmed.helper {
+            self.assign(index, assigned);
         }
         let status = self.table.entries.at(index).status;
         if status.intersects(Status::TRANSLATED) {
@@ -57,6 +55,13 @@ impl Shard {
         }
         self.tell(EventKind::New, index);
         Some(index)
+    }
+
+    /// Has a helper read a connection.
+    pub(crate) fn assign(&mut self, index: u32, assigned: Assigned) {
+        self.table.extend(index).assign(assigned);
+        self.counters.helper_connections[assigned.helper as usize] += 1;
+        self.counters.helper_assignments[assigned.helper as usize] += 1;
     }
 
     /// Takes note that a packet has brought an entry from its tracker's state `from` into that which it has now, and lets it live

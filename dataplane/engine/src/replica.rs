@@ -6,7 +6,7 @@
 
 use rtrb::{Consumer, Producer, RingBuffer};
 use sluice_conntrack::ids::GroupId;
-use sluice_conntrack::replica::{Installed, Installing, NotInstalled, Record};
+use sluice_conntrack::replica::{Installed, Installing, NotInstalled, Record, Teller};
 use sluice_conntrack::{Shard, ShardId};
 
 use crate::report::PAGE;
@@ -19,6 +19,7 @@ const BUDGET: usize = 32;
 
 /// What a worker tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a worker allocates nothing")]
 pub enum Told {
     /// Of a connection.
     Record(Record),
@@ -39,6 +40,7 @@ pub enum Ask {
 
 /// What a worker is told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a worker allocates nothing")]
 pub enum Order {
     /// Do what a record says.
     Install(Installing),
@@ -52,6 +54,7 @@ pub enum Order {
 
 /// What comes back of orders. Of most nothing does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a worker allocates nothing")]
 pub enum Returned {
     /// That shard is to do it.
     Delegated(ShardId, Installing),
@@ -71,6 +74,8 @@ pub struct Replica {
     returned: Producer<Returned>,
     /// The table that is being told: by which number it was asked for, and the slot to go on from.
     table: Option<(u32, u32)>,
+    /// The number of a table that has come to its end, but for what was noted by then ([`Teller::noted`]).
+    table_end: Option<(u32, u64)>,
     /// By which number it was asked to say that all is told.
     rest: Option<u32>,
 }
@@ -96,7 +101,7 @@ pub fn rings() -> (Replica, Outgoing, Incoming) {
     let (give, orders) = RingBuffer::new(WAITING);
     let (returned, back) = RingBuffer::new(WAITING);
     (
-        Replica { told, asked, orders, returned, table: None, rest: None },
+        Replica { told, asked, orders, returned, table: None, table_end: None, rest: None },
         Outgoing { told: outgoing, asked: ask },
         Incoming { orders: give, returned: back },
     )
@@ -107,12 +112,13 @@ impl Replica {
     /// done any of that: other shards may be to hear of it.
     pub fn exchange(&mut self, shard: &mut Shard) -> bool {
         match self.asked.pop() {
-            Ok(Ask::Table(number)) => self.table = Some((number, 0)),
+            Ok(Ask::Table(number)) => (self.table, self.table_end) = (Some((number, 0)), None),
             Ok(Ask::Rest(number)) => self.rest = Some(number),
             Err(_) => {}
         }
         self.tell(shard);
         self.tell_table(shard);
+        self.end_table(shard);
         self.obey(shard)
     }
 
@@ -139,6 +145,18 @@ impl Replica {
         page.into_iter().for_each(|connection| self.push(Told::Record(Record::State(connection))));
         self.table = next.map(|next| (number, next));
         if next.is_none() {
+            self.table_end = Some((number, shard.teller().map_or(0, Teller::noted)));
+        }
+    }
+
+    /// Says that a table was told when all is that was left to be exported.
+    fn end_table(&mut self, shard: &Shard) {
+        let has_told = |noted| shard.teller().is_none_or(|teller| teller.has_told(noted));
+        if let Some((number, noted)) = self.table_end
+            && has_told(noted)
+            && !self.told.is_full()
+        {
+            self.table_end = None;
             self.push(Told::EndOfTable(number));
         }
     }
@@ -219,7 +237,7 @@ mod tests {
     use super::*;
     use sluice_conntrack::entry::Status;
     use sluice_conntrack::policy::Policy;
-    use sluice_conntrack::replica::{Origin, Replicate, Teller};
+    use sluice_conntrack::replica::{Origin, Replicate};
     use sluice_conntrack::settings::{Preset, Settings};
     use sluice_conntrack::{Capacity, Configuration, Forwarding, Instant, NewEntry, Tuple};
     use sluice_memory::Pages;

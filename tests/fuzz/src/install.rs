@@ -119,7 +119,7 @@ impl Middlebox {
         let mut shard = self.shards[0].steering().owner(&original);
         let mut installing = Installing { record, origin, is_delegated: false };
         while let Ok(Installed::Delegated(home)) = self.shards[usize::from(shard.0)].install(&installing) {
-            assert!(!installing.is_delegated || matches!(record, Record::End(_)), "to one other shard");
+            assert!(!installing.is_delegated || !matches!(record, Record::State(_)), "to one other shard");
             if std::mem::replace(&mut installing.is_delegated, true) {
                 break;
             }

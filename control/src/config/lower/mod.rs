@@ -7,13 +7,12 @@ mod policy;
 mod routes;
 mod settings;
 
-use sluice_conntrack::Configuration;
 use sluice_conntrack::forward::MAX_PORTS;
 use sluice_conntrack::helpers::Helpers;
 use sluice_conntrack::mss_clamp::{self, MssClamp};
 use sluice_conntrack::nat::Nat;
 use sluice_conntrack::policy::Policy;
-use sluice_conntrack::replica::Verify;
+use sluice_conntrack::{Configuration, Verify};
 
 use super::path::Problem;
 use super::schema::{self, Config, Interface};

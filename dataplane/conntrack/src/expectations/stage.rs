@@ -13,7 +13,7 @@ use crate::listing::ExpectationSnapshot;
 use crate::nat::announced;
 use crate::shard::Shard;
 use crate::time::{MAX_TIMEOUT, Tick};
-use crate::tuple::{Direction, Tuple};
+use crate::tuple::{Direction, Tuple, protocol};
 use crate::unconfirmed::Unconfirmed;
 use crate::verdict::{Action, State, Verdict};
 
@@ -66,7 +66,8 @@ impl Shard {
         expected
     }
 
-    fn try_to_expect(
+    /// The same, uncounted.
+    pub(crate) fn try_to_expect(
         &mut self,
         master: u32,
         wanted: &Wanted,
@@ -92,6 +93,7 @@ impl Shard {
                 let id = self.expectations.renew(slot, self.newest_expectation(master), &expectation);
                 self.table.extend(master).set_newest_expectation(slot);
                 self.exchange.announce(id, &expectation);
+                self.touch(master);
                 return Ok(id);
             }
             Some(slot) => self.end_expectation(slot),
@@ -103,7 +105,20 @@ impl Shard {
         let id = id.ok_or(Unexpected::Full)?;
         self.table.extend(master).set_newest_expectation(id.slot);
         self.exchange.announce(id, &expectation);
+        self.touch(master);
         Ok(id)
+    }
+
+    /// Visits what an entry expects yet and other boxes can be told of, with whether it is not to be met yet. Of calls of PPTP they are not.
+    pub(crate) fn visit_expected(&self, master: u32, mut visit: impl FnMut(Wanted, bool)) {
+        let now = Tick::at(self.now);
+        let slots = self.expectations.of_master(self.newest_expectation(master));
+        for slot in slots.filter(|slot| self.expectations.is_to_be_met(*slot, now)) {
+            let it = self.expectations.at(slot);
+            if it.tuple.protocol() != protocol::GRE && it.tuple.family() == it.master.family() {
+                visit(it.wanted(it.deadline.since_ms(now) as u32), it.is_inactive);
+            }
+        }
     }
 
     /// Whether an own expectation is to be met yet and is this one, but for how long.
@@ -177,6 +192,9 @@ impl Shard {
     }
 
     fn note_newest(&mut self, removed: &Removed) {
+        if removed.master != NONE {
+            self.touch(removed.master);
+        }
         if let Removed { master, newest: Some(newest), .. } = *removed {
             self.table.extend(master).set_newest_expectation(newest);
         }

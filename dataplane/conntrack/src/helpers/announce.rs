@@ -165,6 +165,7 @@ impl Shard {
         if change.shift() != 0 {
             self.table.entries.at_mut(index).status.insert(Status::SEQ_ADJUST);
         }
+        self.touch(index);
         Ok(())
     }
 

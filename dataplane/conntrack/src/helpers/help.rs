@@ -136,6 +136,19 @@ impl HelpTable {
         Some(help.offsets[direction as usize].shift(&self.changes))
     }
 
+    /// The changes of one direction that may come again, and by how much what comes before them is moved.
+    pub(super) fn unacknowledged(&self, slot: Slot, direction: Direction) -> Option<(u32, &[Change])> {
+        let help = self.helps.get(slot)?;
+        Some(help.offsets[direction as usize].unacknowledged(&self.changes))
+    }
+
+    /// Begins with one direction's numbers moved by so much.
+    pub(super) fn begin_shift(&mut self, slot: Slot, direction: Direction, before: u32) {
+        if let Some(help) = self.helps.get_mut(slot) {
+            help.offsets[direction as usize].begin(before, &mut self.changes);
+        }
+    }
+
     /// Takes note of a change of one direction. False where there is no room for it.
     pub(super) fn note_change(&mut self, slot: Slot, direction: Direction, change: Change) -> bool {
         let help = self.helps.get_mut(slot);

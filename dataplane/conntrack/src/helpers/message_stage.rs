@@ -142,5 +142,6 @@ impl Shard {
         if edits.as_slice().iter().any(|edit| edit.grown() != 0) {
             self.table.entries.at_mut(index).status.insert(Status::SEQ_ADJUST);
         }
+        self.touch(index);
     }
 }

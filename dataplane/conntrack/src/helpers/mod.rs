@@ -36,6 +36,7 @@ mod stream;
 mod talk;
 mod text;
 mod tftp;
+mod told;
 mod turn_stage;
 mod turns;
 
@@ -46,8 +47,10 @@ pub(crate) use message_reading::MessageReader;
 pub(crate) use readers::{DatagramReader, LinuxReader, Segments, StreamReader, TurnReader};
 pub(crate) use reads::Reads;
 pub use shift::Seqadj;
+pub(crate) use shift::{Change, MAX_CHANGES};
 pub(crate) use sip::Dialog;
 pub(crate) use slots::Slot;
+pub(crate) use text::Text;
 
 use crate::expectations::{Expectation, SourceMask};
 use crate::facts::Facts;

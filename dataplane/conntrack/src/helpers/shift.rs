@@ -10,7 +10,7 @@ use zerocopy::FromZeros;
 
 /// Rewritten texts that a direction remembers, to write them again when they are sent again: those of a few messages of SIP, of which
 /// each may have a dozen. One that was acknowledged gives way to another: the shift that it brought stays.
-const MAX_CHANGES: usize = 128;
+pub(crate) const MAX_CHANGES: usize = 128;
 
 /// A text that has become another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
@@ -92,6 +92,20 @@ impl Offsets {
     /// Whether nothing was ever changed.
     pub(crate) const fn is_none(&self) -> bool {
         self.before == 0 && self.len == 0
+    }
+
+    /// Begins with nothing remembered, but that all that was sent so far is moved by so much.
+    pub(crate) fn begin(&mut self, before: u32, lists: &mut Slots<ChangeList>) {
+        lists.give_back(&mut self.changes);
+        (self.before, self.len) = (before, 0);
+    }
+
+    /// The changes whose text the receiver may not have yet, and by how much what comes before them is moved.
+    pub(crate) fn unacknowledged<'a>(&self, lists: &'a Slots<ChangeList>) -> (u32, &'a [Change]) {
+        let changes = self.shift(lists).changes;
+        let has_come = |change: &&Change| !before(self.acknowledged, change.end());
+        let (old, new) = changes.split_at(changes.iter().take_while(has_come).count());
+        (old.iter().fold(self.before, |sum, change| sum.wrapping_add(change.shift())), new)
     }
 
     /// The shift.

@@ -16,6 +16,9 @@ pub(crate) struct Text {
 }
 
 impl Text {
+    /// Bytes of the longest.
+    pub(crate) const MAX_BYTES: usize = MAX_BYTES;
+
     /// What `arguments` come to. Nothing that is longer fits, and no helper writes anything longer.
     pub(crate) fn of(arguments: fmt::Arguments<'_>) -> Self {
         let mut text = Self { bytes: [0; MAX_BYTES], len: 0 };

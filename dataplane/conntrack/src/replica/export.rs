@@ -1,15 +1,20 @@
 //! Telling: which connections are to be told of, and the records of them.
 //!
-//! Ends are told first: what is told of a tuple after its end is another connection.
+//! Ends are told first: what is told of a tuple after its end is another connection. But what helpers have done beside a connection comes
+//! right behind its state.
 
+use super::helped::{Changed, Expected};
 use super::record::{Connection, Record, RecordStatus};
 use super::teller::Teller;
+use crate::entries::NONE;
 use crate::entry::Status;
+use crate::extension::Extension;
 use crate::ids::{EntryId, GroupId};
 use crate::nat::outside;
 use crate::shard::{LISTED_SLOTS, Shard};
 use crate::time::Tick;
 use crate::tracker;
+use crate::tuple::Direction;
 use std::mem;
 
 impl Shard {
@@ -40,6 +45,9 @@ impl Shard {
 
     /// The next record to be told. What is not asked for yet waits, and changes meanwhile.
     pub fn export(&mut self) -> Option<Record> {
+        if let Some(record) = self.teller.as_mut()?.next_beside() {
+            return Some(record);
+        }
         if let Some(tuples) = self.teller.as_mut()?.next_end() {
             return Some(Record::End(tuples));
         }
@@ -53,6 +61,9 @@ impl Shard {
             match self.connection(index) {
                 Some(connection) => {
                     self.teller.as_mut()?.note_told(index);
+                    if self.has_beside(index) {
+                        self.tell_beside(index);
+                    }
                     return Some(Record::State(connection));
                 }
                 // It can be told of no more.
@@ -65,7 +76,32 @@ impl Shard {
         }
     }
 
-    /// Visits the connections of this box from the slot `cursor` on that can be told of, at most `most` and [`LISTED_SLOTS`] slots; gives
+    /// Whether there is something to be told beside the state of an entry.
+    fn has_beside(&self, index: u32) -> bool {
+        let status = self.table.entries.at(index).status;
+        let expects = |extension: &Extension| extension.newest_expectation() != NONE;
+        status.contains(Status::SEQ_ADJUST) || self.table.extension(index).is_some_and(expects)
+    }
+
+    /// Has that told next.
+    #[cold]
+    fn tell_beside(&mut self, index: u32) {
+        let Some(mut teller) = self.teller.take() else { return };
+        let tuples = self.table.entries.tuples(index);
+        for direction in [Direction::Original, Direction::Reply] {
+            let changed =
+                |number, before, change| Changed { connection: tuples, direction, number, before, change };
+            self.visit_changes(index, direction, |number, before, change| {
+                teller.add_beside(Record::Changed(changed(number, before, change)));
+            });
+        }
+        self.visit_expected(index, |wanted, is_inactive| {
+            teller.add_beside(Record::Expected(Expected { master: tuples, wanted, is_inactive }));
+        });
+        self.teller = Some(teller);
+    }
+
+    /// Visits the connections of this box from the slot `cursor` on that can be told of by their state alone, at most `most` and [`LISTED_SLOTS`] slots; gives
     /// the slot to go on from, which may come without any, or `None` at the end.
     pub fn export_page(&self, cursor: u32, most: u32, mut visit: impl FnMut(Connection)) -> Option<u32> {
         let mut next = self.table.entries.next_index(cursor);
@@ -73,6 +109,7 @@ impl Shard {
         for _ in 0..LISTED_SLOTS {
             let Some(index) = next.filter(|_| visited < most) else { break };
             if self.table.entries.at(index).is_used()
+                && !self.table.entries.at(index).status.contains(Status::SEQ_ADJUST)
                 && !self.is_foreign(index)
                 && let Some(connection) = self.connection(index)
             {
@@ -84,15 +121,23 @@ impl Shard {
         next
     }
 
-    /// The same of those that others are to be told of, and from now on know.
+    /// The same of those that others are to be told of, and from now on know. Those beside which there is more to be told are
+    /// [exported](Self::export), as all that [was noted](Teller::noted) by then.
     pub fn tell_page(&mut self, cursor: u32, most: u32, mut visit: impl FnMut(Connection)) -> Option<u32> {
         let mut next = self.table.entries.next_index(cursor);
         let mut visited = 0;
         for _ in 0..LISTED_SLOTS {
             let Some(index) = next.filter(|_| visited < most) else { break };
             let entry = self.table.entries.at(index);
+            let status = entry.status;
             if entry.is_used()
-                && self.teller.as_ref()?.tells(entry.status)
+                && self.teller.as_ref()?.tells(status)
+                && !self.is_foreign(index)
+                && self.has_beside(index)
+            {
+                self.teller.as_mut()?.touch(index, status);
+            } else if self.table.entries.at(index).is_used()
+                && self.teller.as_ref()?.tells(status)
                 && !self.is_foreign(index)
                 && let Some(connection) = self.connection(index)
             {
@@ -111,20 +156,21 @@ impl Shard {
         if is_installed { self.foreign.group_of(index) } else { None }
     }
 
-    /// What is told of an entry. Nothing where its time is over, where a helper has moved its numbers, which are not told, and of a call,
-    /// whose control connection a helper would have to read on.
+    /// What is told of an entry. Nothing where its time is over, and of a call, whose control connection a helper would have to read on.
     fn connection(&self, index: u32) -> Option<Connection> {
         let entry = self.table.entries.at(index);
         let remaining_ms = entry.deadline.since_ms(Tick::at(self.now));
         let is_call =
             entry.status.contains(Status::DELEGATED) && !entry.status.intersects(Status::USES_MAPPING);
-        if remaining_ms <= 0 || entry.status.contains(Status::SEQ_ADJUST) || is_call {
+        if remaining_ms <= 0 || is_call {
             return None;
         }
         let [original, reply] = self.table.entries.tuples(index);
         let mut status = RecordStatus::of(entry.status);
         let is_open = || self.nat.mappings().client(&outside(&reply)).is_some_and(|client| client.is_open());
         status.set(RecordStatus::OPEN, status.contains(RecordStatus::MAPPED) && is_open());
+        let assigned = self.table.extension(index).and_then(Extension::assigned);
+        status.set(RecordStatus::LOOSE, assigned.is_some_and(|assigned| assigned.loose));
         Some(Connection {
             original,
             reply,
@@ -134,6 +180,7 @@ impl Shard {
             age_s: (self.now.as_secs() as u32).wrapping_sub(self.table.entries.cold(index).born_s),
             mark: entry.mark,
             tracker: tracker::told(entry),
+            helper: assigned.map(|assigned| assigned.helper),
             entry: EntryId { index, generation: entry.generation },
         })
     }

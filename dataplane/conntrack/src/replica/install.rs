@@ -3,9 +3,12 @@
 //! That is the owner of its original tuple, or of its mapping: to that the owner delegates it, as it does with a first packet. Where another
 //! shard owns the reply tuple, that is claimed. So a record may come from a box with any number of workers.
 
+use super::helped::Expected;
 use super::record::{Connection, Record, RecordStatus};
 use super::{Installed, Installing, NotInstalled, Origin};
+use crate::configuration::Verify;
 use crate::entry::{Entry, Status};
+use crate::expectations::{Limits, Unexpected};
 use crate::groups::{GroupSet, Role};
 use crate::headers::Packet;
 use crate::ids::{EntryId, GroupId, ShardId};
@@ -59,6 +62,18 @@ impl Shard {
         }
         match &it.record {
             Record::End(tuples) => Ok(self.install_end(tuples)),
+            Record::Expected(expected) => self.install_beside(it, |shard, master| {
+                let Expected { wanted, is_inactive, .. } = expected;
+                let done = shard.try_to_expect(master, wanted, Limits::default(), *is_inactive);
+                done.map(drop).map_err(|why| match why {
+                    Unexpected::Clash => NotInstalled::Exists,
+                    Unexpected::Full => NotInstalled::Full,
+                })
+            }),
+            Record::Changed(changed) => self.install_beside(it, |shard, index| {
+                let is_noted = shard.install_change(index, changed);
+                is_noted.then_some(()).ok_or(NotInstalled::Full)
+            }),
             Record::State(connection) => {
                 let connection = &self.verified(connection, it.origin)?;
                 let home = self.home(connection);
@@ -90,8 +105,13 @@ impl Shard {
             }
             _ => false,
         };
-        match groups.of_addresses(&tuples) {
+        let expected = match record {
+            Record::Expected(Expected { wanted, .. }) => groups.of(wanted.tuple.destination()),
+            _ => None,
+        };
+        match groups.of_addresses(&tuples).or(expected) {
             Some(other) if other != group => Err(NotInstalled::OtherGroup),
+            _ if expected.is_some_and(|other| other != group) => Err(NotInstalled::OtherGroup),
             _ if is_in_none() => Err(NotInstalled::OtherGroup),
             _ => Ok(()),
         }
@@ -128,6 +148,27 @@ impl Shard {
             self.end(index, End::Deleted);
         }
         Installed::Here
+    }
+
+    /// Does what is told of beside a connection that was told of by the same, on the shard that has it.
+    fn install_beside(
+        &mut self,
+        it: &Installing,
+        install: impl FnOnce(&mut Self, u32) -> Result<(), NotInstalled>,
+    ) -> Result<Installed, NotInstalled> {
+        let tuples = it.record.tuples();
+        let is_peers = it.origin.group().is_some();
+        if is_peers && self.configuration.verify == Verify::Policy {
+            return Err(NotInstalled::Policy);
+        }
+        if let Some(home) = self.exchange.signpost(&tuples[0]) {
+            return Ok(Installed::Delegated(home));
+        }
+        let index = self.entry_of(&tuples[0]).filter(|index| {
+            let is_installed = self.table.entries.at(*index).status.contains(Status::INSTALLED);
+            is_installed && self.is_foreign(*index) == is_peers && self.table.entries.tuples(*index) == tuples
+        });
+        install(self, index.ok_or(NotInstalled::Unknown)?).map(|()| Installed::Here)
     }
 
     /// The living entry of an original or reply tuple.
@@ -195,6 +236,7 @@ impl Shard {
         let mut unconfirmed = Unconfirmed::new(*original, None);
         unconfirmed.delegated = it.is_delegated;
         unconfirmed.is_foreign = it.origin.group().is_some();
+        unconfirmed.helper = connection.assigned();
         unconfirmed.masqueraded = status.contains(RecordStatus::MASQUERADED);
         if *reply != original.invert() {
             unconfirmed.commit(reply, self.table.key(reply).hash);
@@ -227,12 +269,14 @@ impl Shard {
     /// Brings a peer's connection up to date, or one that was this box's own before its group was on standby.
     fn update_foreign(&mut self, index: u32, group: GroupId, connection: &Connection) {
         let now = Tick::at(self.now);
+        self.begin_help_anew(index, connection.assigned());
         let mut entry = *self.table.entries.at(index);
         let from = entry.state;
         entry.tracker.clear();
         self.begin_told(&mut entry, connection);
         let told = connection.status.status().intersection(Status::SEEN_REPLY.union(Status::ASSURED));
         entry.status.insert(told.union(Status::INSTALLED));
+        entry.status.remove(Status::SEQ_ADJUST);
         (entry.state, entry.mark) = (connection.state, connection.mark);
         match self.told_for(index) {
             Some(_) => self.foreign.paint(index),

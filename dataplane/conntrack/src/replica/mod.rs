@@ -10,20 +10,23 @@
 mod adopt;
 mod export;
 mod foreign;
+mod helped;
 mod install;
+mod layout;
 mod record;
 mod stream;
 mod teller;
 mod verify;
 
 pub(crate) use foreign::{Adoption, Foreign};
-pub use record::{Connection, Record, RecordError, RecordStatus};
+pub use helped::{Changed, Expected};
+pub use layout::RecordError;
+pub use record::{Connection, Record, RecordStatus};
 pub use stream::{
     EntryKind, Followed, Follower, HEADER_BYTES, Header, MAX_RECORDS, Records, StreamError, decode, encode,
     entry_bytes,
 };
 pub use teller::{Replicate, Teller};
-pub use verify::Verify;
 
 use crate::ids::{GroupId, ShardId};
 use thiserror::Error;
@@ -73,6 +76,9 @@ pub enum NotInstalled {
     /// The policy would not let it begin here.
     #[error("the policy would not let it begin")]
     Policy,
+    /// What is told of beside a connection is of none that was told of.
+    #[error("its connection is not there")]
+    Unknown,
     /// Packets of one of its tuples, or to its mapping, belong to another connection.
     #[error("one of its tuples belongs to another connection")]
     Exists,
@@ -89,7 +95,7 @@ pub enum NotInstalled {
 
 impl NotInstalled {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Elsewhere,
         Self::Exists,
         Self::LostAddress,
@@ -98,6 +104,7 @@ impl NotInstalled {
         Self::Active,
         Self::OtherGroup,
         Self::Policy,
+        Self::Unknown,
     ];
 
     /// The metric label.
@@ -111,6 +118,7 @@ impl NotInstalled {
             Self::Active => "active",
             Self::OtherGroup => "other-group",
             Self::Policy => "policy",
+            Self::Unknown => "unknown",
         }
     }
 }

@@ -1,28 +1,14 @@
-//! The record of a connection, version 1: 64 bytes, or 128 of an IPv6 one. All numbers are little endian.
-//!
-//! ```text
-//!  0 u8 kind (1 state, 2 end)   1 u8 flags (1 IPv6, 2 translated)   2 u8 protocol   3 u8 the tracker's state
-//!  4 u16 zone   6 u16 status   8 u32 remaining, ms   12 u32 age, s   16 u32 mark
-//! 20 u32 slot and 24 u32 generation of the entry where it comes from
-//! 28 4 x u32 source and destination of the original and of the reply tuple; zeros of IPv6
-//! 44 u32 ports of the original, 48 u32 of the reply tuple: source port << 16 | destination port
-//! 52 8 bytes of the tracker   60 u32 spare
-//! 64 4 x u128 the addresses of IPv6
-//! ```
-//!
-//! What is read came from elsewhere: each field is checked, and what no entry can be like is refused. Whether the connection may be on
-//! this box is not known here.
+//! Records: what is told of a connection. Whether it may be on this box is not known here.
 
+use super::helped::{self, BODY_BYTES, Changed, Expected};
+use super::layout::{NARROW_BYTES, Narrow, RecordError, WIDE_BYTES, is_sender};
 use crate::entry::Status;
-use crate::ids::EntryId;
+use crate::ids::{EntryId, HelperId};
 use crate::time::MAX_TIMEOUT;
 use crate::tracker;
-use crate::tuple::{Family, Selector, Tuple, address};
+use crate::tuple::{Family, Tuple, protocol};
 use bitflags::bitflags;
-use std::net::IpAddr;
-use thiserror::Error;
-use zerocopy::little_endian::{U16, U32, U128};
-use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::FromBytes;
 
 /// What a record says of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +17,10 @@ pub enum Record {
     State(Connection),
     /// It has ended, which had this original and this reply tuple.
     End([Tuple; 2]),
+    /// It expects this. What it expected before its state was told of, it expects no more.
+    Expected(Expected),
+    /// A text of it has become another one.
+    Changed(Changed),
 }
 
 /// A connection as a record has it.
@@ -52,6 +42,8 @@ pub struct Connection {
     pub mark: u32,
     /// What its tracker says of it ([`tracker::told`]).
     pub tracker: tracker::Told,
+    /// The helper that reads it.
+    pub helper: Option<HelperId>,
     /// The entry's name where the record comes from, for the log.
     pub entry: EntryId,
 }
@@ -88,11 +80,15 @@ bitflags! {
         const MASQUERADED = 1 << 6;
         /// The filtering of its mapping is endpoint-independent: anybody may begin connections to its client.
         const OPEN = 1 << 7;
+        /// As [`Status::SEQ_ADJUST`]. Who does not know that bit does not go on with the connection, whose numbers are moved.
+        const SHIFTED = 1 << 8;
+        /// What its helper announces may have another address than the connection's own.
+        const LOOSE = 1 << 9;
     }
 }
 
 /// The bits that both have.
-const SAME: [(RecordStatus, Status); 7] = [
+const SAME: [(RecordStatus, Status); 8] = [
     (RecordStatus::SEEN_REPLY, Status::SEEN_REPLY),
     (RecordStatus::ASSURED, Status::ASSURED),
     (RecordStatus::SRC_NAT, Status::SRC_NAT),
@@ -100,6 +96,7 @@ const SAME: [(RecordStatus, Status); 7] = [
     (RecordStatus::EIF, Status::EIF),
     (RecordStatus::MAPPED, Status::MAPPED),
     (RecordStatus::MASQUERADED, Status::MASQUERADED),
+    (RecordStatus::SHIFTED, Status::SEQ_ADJUST),
 ];
 
 impl RecordStatus {
@@ -114,76 +111,10 @@ impl RecordStatus {
     }
 }
 
-/// Why a record is refused.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum RecordError {
-    /// It is shorter than a record is.
-    #[error("a record is cut off")]
-    Short,
-    /// Of a kind that this version does not know.
-    #[error("records of kind {0} are not known")]
-    Kind(u8),
-    /// Flags that there are not, or that its tuples contradict.
-    #[error("the flags {0:#x} of a record cannot be")]
-    Flags(u8),
-    /// Status bits that there are not, or that its tuples contradict.
-    #[error("the status {0:#x} of a record cannot be")]
-    Status(u16),
-    /// No packets have tuples like these.
-    #[error("no packets have the tuples of a record")]
-    Tuples,
-    /// Its protocol's tracker has no such state, or none that says this.
-    #[error("the protocol of a record has no state {0} like this")]
-    State(u8),
-    /// It would live longer than any connection, or not at all.
-    #[error("no connection has {0} ms to its end")]
-    Timeout(u32),
-}
-
-/// A record as it lies in a stream entry, but for the addresses of IPv6.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-struct Narrow {
-    kind: u8,
-    flags: u8,
-    protocol: u8,
-    state: u8,
-    zone: U16,
-    status: U16,
-    remaining_ms: U32,
-    age_s: U32,
-    mark: U32,
-    index: U32,
-    generation: U32,
-    addresses: [[U32; 2]; 2],
-    ports: [U32; 2],
-    tracker: tracker::Told,
-    spare: U32,
-}
-
-/// A record of IPv6.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-struct Wide {
-    narrow: Narrow,
-    addresses: [[U128; 2]; 2],
-}
-
-/// Bytes of a record of IPv4.
-pub(super) const NARROW_BYTES: usize = size_of::<Narrow>();
-
-/// Bytes of a record of IPv6.
-pub(super) const WIDE_BYTES: usize = size_of::<Wide>();
-
-const _: () = assert!(NARROW_BYTES == 64 && WIDE_BYTES == 128);
-
 const STATE: u8 = 1;
 const END: u8 = 2;
-
-/// Flag: IPv6.
-const IS_V6: u8 = 1;
-/// Flag: the reply tuple is another than the inverse of the original one.
-const IS_TRANSLATED: u8 = 2;
+const EXPECTED: u8 = 3;
+const CHANGED: u8 = 4;
 
 impl Record {
     /// The original and the reply tuple of its connection.
@@ -191,47 +122,44 @@ impl Record {
         match self {
             Self::State(Connection { original, reply, .. }) => [*original, *reply],
             Self::End(tuples) => *tuples,
+            Self::Expected(expected) => expected.master,
+            Self::Changed(changed) => changed.connection,
         }
     }
 
     /// How many bytes it takes at least.
     pub(super) const fn bytes(&self) -> usize {
-        match self.tuples()[0].family() {
+        let state = match self.tuples()[0].family() {
             Family::V4 => NARROW_BYTES,
             Family::V6 => WIDE_BYTES,
+        };
+        match self {
+            Self::State(_) | Self::End(_) => state,
+            Self::Expected(_) | Self::Changed(_) => state + BODY_BYTES,
         }
     }
 
     /// Writes it into `slot`, which is zero and has room for it.
     pub(super) fn write(&self, slot: &mut [u8]) {
-        let [original, reply] = self.tuples();
-        let is_v6 = original.family() == Family::V6;
-        let addresses = [original, reply].map(|tuple| [tuple.src, tuple.dst]);
-        let mut narrow = Narrow::new_zeroed();
-        narrow.kind = END;
-        narrow.flags = flags(&original, &reply);
-        narrow.protocol = original.protocol();
-        narrow.zone = original.selector.zone().into();
-        narrow.ports = [original, reply].map(|tuple| tuple.selector.ports().into());
-        if !is_v6 {
-            narrow.addresses = addresses.map(|pair| pair.map(|address| (address as u32).into()));
-        }
-        if let Self::State(connection) = self {
-            narrow.kind = STATE;
-            narrow.state = connection.state;
-            narrow.status = connection.status.bits().into();
-            narrow.remaining_ms = connection.remaining_ms.into();
-            narrow.age_s = connection.age_s.into();
-            narrow.mark = connection.mark.into();
-            narrow.index = connection.entry.index.into();
-            narrow.generation = connection.entry.generation.into();
-            narrow.tracker = connection.tracker;
-        }
-        let wide = Wide { narrow, addresses: addresses.map(|pair| pair.map(U128::from)) };
-        let bytes = if is_v6 { wide.as_bytes() } else { narrow.as_bytes() };
-        for (to, from) in slot.iter_mut().zip(bytes) {
-            *to = *from;
-        }
+        let tuples = self.tuples();
+        let mut narrow = Narrow::of(&tuples);
+        let mut body = [0; BODY_BYTES];
+        narrow.kind = match self {
+            Self::State(connection) => {
+                narrow.fill(connection);
+                STATE
+            }
+            Self::End(_) => END,
+            Self::Expected(expected) => {
+                body = expected.write(&mut narrow);
+                EXPECTED
+            }
+            Self::Changed(changed) => {
+                body = changed.write(&mut narrow);
+                CHANGED
+            }
+        };
+        narrow.write(&tuples, &body, slot);
     }
 
     /// Reads one from the begin of `slot`, and passes over what is behind it there.
@@ -244,44 +172,25 @@ impl Record {
         match narrow.kind {
             STATE => narrow.connection(tuples).map(Self::State),
             END => Ok(Self::End(tuples)),
+            EXPECTED => Expected::read(&narrow, slot, narrow.bytes(), tuples).map(Self::Expected),
+            CHANGED => Changed::read(&narrow, slot, narrow.bytes(), tuples).map(Self::Changed),
             kind => Err(RecordError::Kind(kind)),
         }
     }
 }
 
-/// The flags of a connection with these tuples.
-fn flags(original: &Tuple, reply: &Tuple) -> u8 {
-    let is_v6 = if original.family() == Family::V6 { IS_V6 } else { 0 };
-    let is_translated = if *reply == original.invert() { 0 } else { IS_TRANSLATED };
-    is_v6 | is_translated
-}
-
 impl Narrow {
-    /// The original and the reply tuple, which can be ones of a connection.
-    fn tuples(&self, slot: &[u8]) -> Result<[Tuple; 2], RecordError> {
-        let is_v6 = self.flags & IS_V6 != 0;
-        let family = if is_v6 { Family::V6 } else { Family::V4 };
-        let narrow = self.addresses.map(|pair| pair.map(|address| u128::from(address.get())));
-        let addresses = if is_v6 {
-            let (wide, _) = Wide::read_from_prefix(slot).map_err(|_| RecordError::Short)?;
-            wide.addresses.map(|pair| pair.map(U128::get))
-        } else {
-            narrow
-        };
-        let is_clean = !is_v6 || narrow == [[0; 2]; 2];
-        let selector = Selector::new(family, self.protocol, self.zone.get(), 0, 0);
-        let tuple = |[src, dst]: [u128; 2], ports: U32| {
-            let selector = selector.with_ports(ports.get());
-            Tuple { src, dst, selector }
-        };
-        let [original, reply] = [0, 1].map(|way| tuple(addresses[way], self.ports[way]));
-        if !is_clean || !original.may_be_answered_by(&reply) || !is_sender(family, original.src) {
-            return Err(RecordError::Tuples);
-        }
-        if self.flags != flags(&original, &reply) {
-            return Err(RecordError::Flags(self.flags));
-        }
-        Ok([original, reply])
+    /// Takes what is known of a connection, but for its tuples.
+    fn fill(&mut self, connection: &Connection) {
+        self.state = connection.state;
+        self.status = connection.status.bits().into();
+        self.remaining_ms = connection.remaining_ms.into();
+        self.age_s = connection.age_s.into();
+        self.mark = connection.mark.into();
+        self.index = connection.entry.index.into();
+        self.generation = connection.entry.generation.into();
+        self.tracker = connection.tracker;
+        self.helper = helped::number_of(connection.helper);
     }
 
     /// The connection of these tuples.
@@ -295,12 +204,17 @@ impl Narrow {
             || status.contains(RecordStatus::MASQUERADED) && !has_source
             || status.contains(RecordStatus::MAPPED.union(RecordStatus::EIF))
             || is_by_mapping && !has_source && !has_destination
-            || status.contains(RecordStatus::OPEN) && !status.contains(RecordStatus::MAPPED);
+            || status.contains(RecordStatus::OPEN) && !status.contains(RecordStatus::MAPPED)
+            || status.contains(RecordStatus::SHIFTED) && self.protocol != protocol::TCP;
         if contradicts {
             return Err(refused);
         }
         if status.contains(RecordStatus::SEEN_REPLY) && !is_sender(reply.family(), reply.src) {
             return Err(RecordError::Tuples);
+        }
+        let helper = helped::helper(self.helper)?;
+        if helper.is_some() && !matches!(self.protocol, protocol::TCP | protocol::UDP) {
+            return Err(RecordError::Helper(self.helper));
         }
         if !tracker::may_be_told(original.selector, self.state, &self.tracker) {
             return Err(RecordError::State(self.state));
@@ -318,15 +232,8 @@ impl Narrow {
             age_s: self.age_s.get(),
             mark: self.mark.get(),
             tracker: self.tracker,
+            helper,
             entry: EntryId { index: self.index.get(), generation: self.generation.get() },
         })
-    }
-}
-
-/// Whether packets may come from an address: no group has sent any (RFC 1122 section 3.2.1.3, RFC 4291 section 2.7).
-fn is_sender(family: Family, number: u128) -> bool {
-    match address(family, number) {
-        IpAddr::V4(v4) => !v4.is_multicast() && !v4.is_broadcast(),
-        IpAddr::V6(v6) => !v6.is_multicast(),
     }
 }

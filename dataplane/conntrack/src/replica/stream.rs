@@ -9,7 +9,8 @@
 //!
 //! A reader passes over bytes of a record beyond those it knows, and refuses a later version, and more records than a writer sends.
 
-use super::record::{NARROW_BYTES, Record, RecordError};
+use super::layout::{NARROW_BYTES, RecordError};
+use super::record::Record;
 use crate::groups::Role;
 use crate::wire::checksum::Crc32c;
 use thiserror::Error;

@@ -3,6 +3,7 @@
 //! Each entry is noted once, however often it changes, so that there is always room for its number: who does not listen for a while hears
 //! later how things are, and keeps nobody waiting.
 
+use super::record::Record;
 use crate::entry::Status;
 use crate::tuple::Tuple;
 use sluice_memory::Arena;
@@ -11,6 +12,9 @@ use std::io;
 
 /// Ends that wait to be told, at most. Of those beyond nothing is told: what others have of such a connection ages.
 const MAX_ENDS: usize = 4096;
+
+/// Records of what helpers have done beside one connection, at most.
+pub(super) const MAX_BESIDE: usize = 512;
 
 /// Which connections are told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,11 @@ pub struct Teller {
     dirty: Arena<u32>,
     first: u32,
     len: u32,
+    /// How many have been dirty so far, and how many of those were told of.
+    noted: u64,
+    taken: u64,
+    /// What is to be told next, beside the connection that was told of last.
+    beside: VecDeque<Record>,
     ends: VecDeque<[Tuple; 2]>,
     ends_lost: u64,
 }
@@ -52,6 +61,9 @@ impl Teller {
             dirty: Arena::sparse(entries as usize)?,
             first: 0,
             len: 0,
+            noted: 0,
+            taken: 0,
+            beside: VecDeque::with_capacity(MAX_BESIDE),
             ends: VecDeque::with_capacity(MAX_ENDS),
             ends_lost: 0,
         })
@@ -60,6 +72,16 @@ impl Teller {
     /// How many entries are to be told of.
     pub const fn dirty(&self) -> u32 {
         self.len
+    }
+
+    /// How many entries have been to be told of so far.
+    pub const fn noted(&self) -> u64 {
+        self.noted
+    }
+
+    /// Whether the first so many of those were told of, with all beside them.
+    pub fn has_told(&self, noted: u64) -> bool {
+        self.taken >= noted && self.beside.is_empty()
     }
 
     /// Ends that could not be told.
@@ -83,7 +105,7 @@ impl Teller {
         *note |= DIRTY;
         let last = (u64::from(self.first) + u64::from(self.len)) % u64::from(capacity);
         self.dirty[last as usize] = index;
-        self.len += 1;
+        (self.len, self.noted) = (self.len + 1, self.noted + 1);
     }
 
     /// Whether others know the connection of an entry.
@@ -110,6 +132,18 @@ impl Teller {
         }
     }
 
+    /// Something is to be told beside the entry that is told of now. Of more than there is room for nothing is told.
+    pub(super) fn add_beside(&mut self, record: Record) {
+        if self.beside.len() < MAX_BESIDE {
+            self.beside.push_back(record);
+        }
+    }
+
+    /// What is to be told beside the entry that was told of last.
+    pub(super) fn next_beside(&mut self) -> Option<Record> {
+        self.beside.pop_front()
+    }
+
     /// The next end to be told.
     pub(super) fn next_end(&mut self) -> Option<[Tuple; 2]> {
         self.ends.pop_front()
@@ -118,6 +152,7 @@ impl Teller {
     /// The next entry to be told of, unless it has ended.
     pub(super) fn next_dirty(&mut self) -> Option<u32> {
         self.len = self.len.checked_sub(1)?;
+        self.taken += 1;
         let index = self.dirty[self.first as usize];
         self.first = if self.first as usize + 1 < self.dirty.len() { self.first + 1 } else { 0 };
         self.notes[index as usize] &= !DIRTY;

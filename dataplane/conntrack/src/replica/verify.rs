@@ -3,6 +3,7 @@
 
 use super::record::{Connection, RecordStatus};
 use super::{NotInstalled, Origin};
+use crate::configuration::Verify;
 use crate::connection_counts::{Counted, Counter};
 use crate::entry::Status;
 use crate::facts::{self, Facts};
@@ -14,16 +15,6 @@ use crate::shard::Shard;
 use crate::tuple::{Direction, address, protocol};
 use crate::verdict::State;
 use crate::wire::tcp::Flags;
-
-/// What is asked about connections that peers tell of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Verify {
-    /// Nothing.
-    #[default]
-    None,
-    /// Whether the policy would let them begin here.
-    Policy,
-}
 
 impl Shard {
     /// The connection of a record as it may be here: with the mark that the rules give it, where a peer is to be verified.
@@ -37,6 +28,10 @@ impl Shard {
     ) -> Result<Connection, NotInstalled> {
         if origin == Origin::Own || self.configuration.verify == Verify::None {
             return Ok(*connection);
+        }
+        // Whoever has text of a connection changed says what its ends read.
+        if connection.status.contains(RecordStatus::SHIFTED) {
+            return Err(NotInstalled::Policy);
         }
         let mut facts = self.facts_of_first(connection).ok_or(NotInstalled::Policy)?;
         let policy = &self.configuration.policy;

@@ -1,11 +1,17 @@
 //! Golden streams: what each version has written is read as it was meant, for good.
 
 use super::*;
+use sluice_conntrack::expectations::{ChildNat, SourceMask, Wanted};
 use sluice_conntrack::groups::Role;
-use sluice_conntrack::replica::{EntryKind, Header, Record, StreamError, decode, encode};
+use sluice_conntrack::ids::HelperId;
+use sluice_conntrack::replica::{EntryKind, Header, Record, RecordError, StreamError, decode, encode};
+use sluice_conntrack::tuple::Direction;
 
 /// Made by a program of its own, by the layout in words.
 const VERSION_1: &str = include_str!("version-1.hex");
+
+/// The same of what helpers have done.
+const HELPED: &str = include_str!("helped-1.hex");
 
 const SENT_NS: u64 = 1_790_000_000_000_000_000;
 
@@ -115,4 +121,77 @@ fn what_a_later_writer_adds_to_a_record_is_passed_over() {
     longer[28..32].copy_from_slice(&crc);
     let (_, found, _) = decode(&longer).unwrap();
     assert_eq!(found.map(Result::unwrap).collect::<Vec<_>>(), *records);
+}
+
+#[test]
+fn what_helpers_have_done_is_read_and_written_as_version_1_has_it() {
+    let bytes = bytes(HELPED);
+    let (header, found, behind) = decode(&bytes).unwrap();
+    let records: Vec<_> = found.map(Result::unwrap).collect();
+    let [
+        Record::State(connection),
+        Record::Changed(changed),
+        Record::Expected(data),
+        Record::Expected(media),
+    ] = records[..]
+    else {
+        panic!("{records:?}")
+    };
+    assert!(behind.is_empty());
+    let masqueraded = RecordStatus::from_bits_retain(0x47);
+    assert_eq!(connection.status, masqueraded.union(RecordStatus::SHIFTED));
+    assert_eq!(connection.helper, Some(HelperId::Ftp));
+    let tuples = [connection.original, connection.reply];
+    assert_eq!((changed.connection, changed.direction), (tuples, Direction::Original));
+    assert_eq!((changed.number, changed.before), (0, 3));
+
+    let server = Tuple::new([198, 51, 100, 2].into(), [203, 0, 113, 1].into(), protocol::TCP, 0, 5001);
+    let client = u32::from_be_bytes([10, 0, 0, 5]).into();
+    let nat = ChildNat { source: ChildNat::BY_RULES, destination: client, port: 5001, source_port: 0 };
+    let wanted = Wanted {
+        tuple: server,
+        source: SourceMask::AnyPort,
+        class: 0,
+        one_shot: true,
+        timeout_ms: 300_000,
+        nat: Some(nat),
+        helper: Some(HelperId::Ftp),
+    };
+    assert_eq!((data.master, data.wanted, data.is_inactive), (tuples, wanted, false));
+    let [any, phone] = ["::", "fd00::5"].map(|address| address.parse().unwrap());
+    let wanted = Wanted {
+        tuple: Tuple::new(any, phone, protocol::UDP, 0, 6000),
+        source: SourceMask::Any,
+        one_shot: false,
+        timeout_ms: 299_000,
+        nat: None,
+        helper: Some(HelperId::Sip),
+        ..wanted
+    };
+    assert_eq!((media.wanted, media.is_inactive), (wanted, true));
+
+    let mut written = vec![];
+    encode(&header, &records, &mut written);
+    assert_eq!(written, bytes);
+}
+
+#[test]
+fn each_field_of_what_helpers_have_done_is_checked() {
+    let bytes = bytes(HELPED);
+    let slots: Vec<_> = bytes[32..].chunks(200).collect();
+    let wrong = |slot: usize, at: usize, byte: u8| {
+        let mut slot = slots[slot].to_vec();
+        slot[at] = byte;
+        Record::read(&slot).unwrap_err()
+    };
+    use RecordError::{Flags, Helper, State, Timeout, Tuples};
+    assert_eq!(wrong(0, 60, 99), Helper(99));
+    assert_eq!(wrong(1, 3, 2), State(2), "there are two directions");
+    assert_eq!(wrong(1, 2, protocol::UDP), Helper(0), "datagrams have no numbers");
+    assert_eq!((wrong(1, 52, 128), wrong(1, 53, 52), wrong(1, 54, 2)), (Helper(128), Helper(52), Helper(0)));
+    assert_eq!((wrong(2, 52, 3), wrong(2, 55, 14), wrong(2, 56, 8)), (Helper(3), Helper(14), Flags(8)));
+    assert_eq!((wrong(2, 54, protocol::GRE), wrong(2, 70, 1)), (Tuples, Tuples));
+    assert_eq!((wrong(2, 56, 1), wrong(2, 11, 0xff)), (Tuples, Timeout(0xff00_0000 | 300_000)));
+    assert_eq!(Record::read(&slots[2][..135]), Err(RecordError::Short));
+    assert_eq!(Record::read(&slots[3][..199]), Err(RecordError::Short));
 }

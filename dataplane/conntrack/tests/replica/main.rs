@@ -38,6 +38,7 @@ fn of(original: Tuple) -> Connection {
         age_s: 7,
         mark: 0,
         tracker: [0; 8],
+        helper: None,
         entry: EntryId { index: 6, generation: 1 },
     }
 }

@@ -28,7 +28,8 @@ fn each_field_of_a_record_is_checked() {
     let nat = translated(tcp([10, 0, 0, 5]), [203, 0, 113, 1], 5001);
     for (connection, at, bytes, error) in [
         (udp(), 0, 0, RecordError::Kind(0)),
-        (udp(), 0, 3, RecordError::Kind(3)),
+        (udp(), 0, 3, RecordError::Short),
+        (udp(), 0, 5, RecordError::Kind(5)),
         (udp(), 1, 1, RecordError::Short),
         (udp(), 1, 2, RecordError::Flags(2)),
         (udp(), 1, 0x84, RecordError::Flags(0x84)),
@@ -39,6 +40,8 @@ fn each_field_of_a_record_is_checked() {
         (nat, 3, 0, RecordError::State(0)),
         (nat, 3, 10, RecordError::State(10)),
         (udp(), 7, 1, RecordError::Status(0x103)),
+        (udp(), 7, 4, RecordError::Status(0x403)),
+        (udp(), 60, 14, RecordError::Helper(14)),
         (udp(), 6, 0x07, RecordError::Status(0x07)),
         (nat, 6, 0x03, RecordError::Status(0x03)),
         (nat, 6, 0x0f, RecordError::Status(0x0f)),
@@ -104,6 +107,7 @@ fn a_damaged_entry_is_refused() {
     assert_eq!(refused(0, 0), StreamError::Version(0));
     assert_eq!(refused(1, 63), StreamError::RecordBytes(63));
     assert_eq!(refused(2, 3), StreamError::Short);
+    assert_eq!(refused(3, 4), StreamError::Records(0x402));
     for at in (2..entry.len()).filter(|at| ![3].contains(at)) {
         assert!(matches!(refused(at, !entry[at]), StreamError::Crc | StreamError::Short), "{at}");
     }

@@ -10,7 +10,7 @@ use sluice_conntrack::settings::Preset;
 fn states(it: &mut Middlebox) -> Vec<Option<u8>> {
     let state = |record| match record {
         Record::State(connection) => Some(connection.state),
-        Record::End(_) => None,
+        Record::End(_) | Record::Expected(_) | Record::Changed(_) => None,
     };
     told(it).into_iter().map(state).collect()
 }

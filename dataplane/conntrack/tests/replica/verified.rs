@@ -5,9 +5,9 @@ use super::*;
 use sluice_conntrack::groups::{Group, Groups, Takeover};
 use sluice_conntrack::nat::{Nat, NatRule, PortChoice, Range, Target};
 use sluice_conntrack::policy::{Match, Policy, Prefix, RuleAction, StateSet};
-use sluice_conntrack::replica::{Installed, Installing, NotInstalled, Record, Verify};
+use sluice_conntrack::replica::{Installed, Installing, NotInstalled, Record};
 use sluice_conntrack::settings::{Preset, Settings};
-use sluice_conntrack::{Configuration, Instant, State, entry::Status};
+use sluice_conntrack::{Configuration, Instant, State, Verify, entry::Status};
 
 const REFUSED: Result<Installed, NotInstalled> = Err(NotInstalled::Policy);
 

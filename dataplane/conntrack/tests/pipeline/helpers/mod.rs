@@ -14,6 +14,7 @@ mod session;
 mod sip;
 mod streams;
 mod switched;
+mod takeover;
 mod talk;
 mod tftp;
 mod translated;
