@@ -29,7 +29,7 @@ pub(super) fn wanted(
 /// `-L`.
 pub(super) fn list(socket: &Socket, filter: &Filter, format: Format) -> Result<(), Failure> {
     let filter = Box::new(filter.clone());
-    let shown = print(socket, format, |from| Request::Entries {
+    let (shown, _) = print(socket, format, |from| Request::Entries {
         filter: filter.clone(),
         format: Some(format),
         from,
@@ -42,14 +42,15 @@ pub(super) fn list(socket: &Socket, filter: &Filter, format: Format) -> Result<(
 pub(super) fn count(socket: &Socket, filter: &Filter) -> Result<(), Failure> {
     let filter = Box::new(filter.clone());
     let request = |from| Request::Entries { filter: filter.clone(), format: None, from };
-    let fitting = page_by_page(socket, request, |_| Ok(()))?;
+    let (fitting, _) = page_by_page(socket, request, |_| Ok(()))?;
     Ok(writeln!(io::stdout(), "{fitting}")?)
 }
 
 /// `-G`.
 pub(super) fn get(socket: &Socket, filter: &Filter, format: Format) -> Result<(), Failure> {
     let filter = Box::new(filter.clone());
-    let shown = print(socket, format, |_| Request::Entry { filter: filter.clone(), format: Some(format) })?;
+    let (shown, _) =
+        print(socket, format, |_| Request::Entry { filter: filter.clone(), format: Some(format) })?;
     done(shown, "shown");
     Ok(())
 }
@@ -80,8 +81,9 @@ pub(super) fn update(
 
 /// `-F`.
 pub(super) fn flush(socket: &Socket) -> Result<(), Failure> {
-    page_by_page(socket, |from| Request::FlushEntries { from }, |_| Ok(()))?;
+    let (_, standby) = page_by_page(socket, |from| Request::FlushEntries { from }, |_| Ok(()))?;
     say(&format!("sluice v{}: connection tracking table has been emptied.", env!("CARGO_PKG_VERSION")));
+    left_alone(standby);
     Ok(())
 }
 
@@ -97,13 +99,25 @@ pub(super) fn done(entries: usize, what: &str) {
     say(&format!("sluice v{}: {entries} flow entries have been {what}.", env!("CARGO_PKG_VERSION")));
 }
 
-fn done_to_some(entries: usize, what: &str) -> Result<(), Failure> {
+/// Says how many entries nothing was done to, because another box has them.
+fn left_alone(standby: u64) {
+    if standby > 0 {
+        say(&format!("{standby} more are of another box, for which this one stands by: do it there."));
+    }
+}
+
+fn done_to_some((entries, standby): (usize, u64), what: &str) -> Result<(), Failure> {
     done(entries, what);
+    left_alone(standby);
     if entries == 0 { Err(Failure::Nothing) } else { Ok(()) }
 }
 
-/// Prints the answers, a line for each entry; gives how many those are.
-fn print(socket: &Socket, format: Format, request: impl FnMut(Cursor) -> Request) -> Result<usize, Failure> {
+/// Prints the answers, a line for each entry; gives how many those are, and how many fit and were left alone.
+fn print(
+    socket: &Socket,
+    format: Format,
+    request: impl FnMut(Cursor) -> Request,
+) -> Result<(usize, u64), Failure> {
     let mut out = Printer::new(BufWriter::new(io::stdout().lock()), format);
     let entries = page_by_page(socket, request, |line| out.line(line))?;
     out.end()?;
@@ -147,20 +161,24 @@ impl<W: Write> Printer<W> {
     }
 }
 
-/// Asks page by page; gives how many lines were answered.
+/// Asks page by page; gives how many lines were answered, and how many entries were left alone.
 fn page_by_page(
     socket: &Socket,
     mut request: impl FnMut(Cursor) -> Request,
     mut show: impl FnMut(&str) -> io::Result<()>,
-) -> Result<usize, Failure> {
-    let (mut client, mut from, mut answered) = (Client::connect(&socket.path)?, Cursor::default(), 0);
+) -> Result<(usize, u64), Failure> {
+    let (mut client, mut from) = (Client::connect(&socket.path)?, Cursor::default());
+    let (mut answered, mut left) = (0, 0);
     loop {
-        let Response::Entries { lines, next } = client.ask(&request(from))? else { return Err(unexpected()) };
+        let Response::Entries { lines, next, standby } = client.ask(&request(from))? else {
+            return Err(unexpected());
+        };
         lines.iter().try_for_each(|line| show(line))?;
         answered += lines.len();
+        left += standby;
         match next {
             Some(next) => from = next,
-            None => return Ok(answered),
+            None => return Ok((answered, left)),
         }
     }
 }

@@ -139,7 +139,7 @@ fn expectations(
     let (mut client, mut from, mut fitting) = (Client::connect(&socket.path)?, Cursor::default(), 0);
     loop {
         let request = Request::Expectations { filter: Box::new(filter.clone()), format: Some(format), from };
-        let Response::Entries { lines, next } = client.ask(&request)? else { return Err(unexpected()) };
+        let Response::Entries { lines, next, .. } = client.ask(&request)? else { return Err(unexpected()) };
         lines.iter().try_for_each(|line| show(line))?;
         fitting += lines.len();
         match next {

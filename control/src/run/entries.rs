@@ -30,7 +30,9 @@ pub fn get(workers: &mut Workers, filter: &Filter, lines: &Lines) -> Result<Resp
         Err(message) => return Ok(Response::Error { message }),
     };
     Ok(match workers.get(&tuple)? {
-        Some((shard, listed)) => Response::Entries { lines: vec![lines.entry(shard, &listed)], next: None },
+        Some((shard, listed)) => {
+            Response::Entries { lines: vec![lines.entry(shard, &listed)], next: None, standby: 0 }
+        }
         None => refused("such conntrack doesn't exist"),
     })
 }
@@ -69,7 +71,8 @@ pub fn update(
     act(workers, filter, from, change, Some(lines))
 }
 
-/// Does something to the entries that fit, and writes those that were still there, if it is said how.
+/// Does something to the entries that fit, and writes those that were still there, if it is said how. Those that this box stands by for are
+/// left alone: the other one has them, and tells of them again.
 fn act(
     workers: &mut Workers,
     filter: &Filter,
@@ -77,16 +80,18 @@ fn act(
     mut action: impl FnMut(&mut Workers, u16, Vec<ListedEntry>) -> Result<Vec<ListedEntry>, Unanswered>,
     lines: Option<&Lines>,
 ) -> Result<Response, Unanswered> {
-    let mut written = Vec::new();
+    let (mut written, mut standby) = (Vec::new(), 0);
     let next = pages(workers, Workers::list, from, |workers, listed| {
-        let fitting = listed.iter().filter(|(_, entry)| filter.matches(entry)).copied().collect();
+        let fitting = listed.iter().filter(|(_, entry)| filter.matches(entry)).copied();
+        let (left, fitting): (Vec<_>, _) = fitting.partition(|(_, entry)| entry.is_standby);
+        standby += left.len() as u64;
         let done = action(workers, from.shard, fitting)?;
         if let Some(lines) = lines {
             written.extend(done.iter().map(|listed| lines.entry(from.shard, listed)));
         }
         Ok(())
     })?;
-    Ok(Response::Entries { lines: written, next })
+    Ok(Response::Entries { lines: written, next, standby })
 }
 
 /// Makes an entry.
@@ -100,6 +105,9 @@ pub fn create(workers: &mut Workers, new: &NewConnection) -> Result<Response, Un
         Err(NotInserted::Exists) => Ok(Response::EntryExists),
         Err(NotInserted::Full) => Ok(refused("the table is full (conntrack.max-entries)")),
         Err(NotInserted::Malformed) => Ok(refused("no packet has tuples and a state like these")),
+        Err(NotInserted::Standby) => {
+            Ok(refused("this box stands by for its group: make it on the box that is active"))
+        }
         Err(NotInserted::Busy) => Ok(refused("too many connections wait for another worker; try again")),
     }
 }

@@ -29,7 +29,7 @@ pub fn entries(
         shown.extend(fitting.map(|listed| lines.entry(from.shard, listed)));
         Ok(())
     })?;
-    Ok(Response::Entries { lines: shown, next })
+    Ok(Response::Entries { lines: shown, next, standby: 0 })
 }
 
 /// Expectations from a position on, as many as a few pages hold.
@@ -45,7 +45,7 @@ pub fn expectations(
         lines.extend(fitting.map(|(_, expectation)| line(|out| expectation.write(layout, out))));
         Ok(())
     })?;
-    Ok(Response::Entries { lines, next })
+    Ok(Response::Entries { lines, next, standby: 0 })
 }
 
 /// Expects what an operator wants.

@@ -213,6 +213,9 @@ pub enum Response {
         /// Where the next page begins; left out at the end.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<Cursor>,
+        /// How many fit and were left as they are, since another box has them and this one stands by.
+        #[serde(default)]
+        standby: u64,
     },
     /// Events. Those that come behind them are to be asked for within a few seconds.
     Events {
@@ -398,6 +401,7 @@ mod tests {
             Response::Entries {
                 lines: vec!["a \"b\"".to_owned()],
                 next: Some(Cursor { shard: 1, position: 9 }),
+                standby: 2,
             },
             Response::Statistics(Statistics { uptime_s: 3, ..Statistics::default() }),
             Response::Error { message: "two\nlines".to_owned() },

@@ -63,6 +63,18 @@ policy: {{ default: accept }}
     assert_eq!(standby.tell("conntrack -C -p udp --standby"), "0\n");
     assert!(standby.tell("conntrack -L -p udp").contains("src=10.0.0.1 "));
 
+    // What the active box has, an operator changes there.
+    let left = "20 more are of another box, for which this one stands by: do it there.";
+    for verb in ["-D -d 10.9.0.2", "-U -d 10.9.0.2 --mark 7"] {
+        let said = standby.ask(&format!("conntrack {verb}"));
+        assert!(!said.status.success() && text(&said.stderr).contains(left), "{verb}: {said:?}");
+        assert!(text(&said.stderr).contains(": 0 flow entries have been "), "{said:?}");
+    }
+    assert!(text(&standby.ask("conntrack -F").stderr).contains(left));
+    assert_eq!(standby.tell("conntrack -C --standby"), "20\n");
+    active.tell("conntrack -U -d 10.9.0.2 --mark 7");
+    wait_for("the marks", || standby.tell("conntrack -C --standby --mark 7") == "20\n");
+
     drop(standby);
     let standby = begin_standby();
     wait_until_equal("a bulk, as the standby has begun anew", &active, &standby, 20);

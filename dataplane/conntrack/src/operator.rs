@@ -4,6 +4,7 @@
 //! found by listing them ([`Shard::list`]).
 
 use crate::entry::Status;
+use crate::groups::Role;
 use crate::ids::EntryId;
 use crate::lifecycle::End;
 use crate::listing::EntrySnapshot;
@@ -52,6 +53,8 @@ pub enum NotInserted {
     Full,
     /// No packet has tuples and a state like these.
     Malformed,
+    /// This box stands by for its group: another one has such connections.
+    Standby,
     /// Another worker, which is to be asked for the reply tuple, has too much to answer.
     Busy,
 }
@@ -116,6 +119,10 @@ impl Shard {
         let context = Context { settings: &self.configuration.settings, now };
         if !new.is_well_formed() || !tracker::begin_unseen(context, entry, new.tags) {
             return Err(NotInserted::Malformed);
+        }
+        let group = self.configuration.group_of(&[new.original, new.reply]);
+        if group.is_some_and(|group| self.role(group) == Role::Standby) {
+            return Err(NotInserted::Standby);
         }
         if self.is_known(&new.original) || self.is_known(&new.reply) {
             return Err(NotInserted::Exists);

@@ -2,6 +2,7 @@
 
 use super::talk::*;
 use super::*;
+use sluice_conntrack::entry::Status;
 use sluice_conntrack::groups::{Group, Groups, Role, Takeover};
 use sluice_conntrack::ids::GroupId;
 use sluice_conntrack::listing::EntrySnapshot;
@@ -10,7 +11,7 @@ use sluice_conntrack::policy::Policy;
 use sluice_conntrack::replica::{Installing, NotInstalled, Record, Replicate, Teller};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::verdict::{Action, Rejection};
-use sluice_conntrack::{Configuration, DropReason, Instant, State};
+use sluice_conntrack::{Configuration, DropReason, Instant, NewEntry, NotInserted, State};
 
 /// The addresses of the box in these tests, all of one group.
 fn group() -> Group {
@@ -261,5 +262,25 @@ fn a_peer_tells_only_of_groups_that_are_on_standby_and_of_their_addresses() {
     assert_eq!(install(&mut it, 0, [203, 0, 113, 9]), Err(NotInstalled::OtherGroup));
     assert!(install(&mut it, 0, [203, 0, 113, 8]).is_ok());
     assert_eq!(it.shard.foreign(), 1);
+    it.check();
+}
+
+#[test]
+fn an_operator_makes_no_connection_of_a_group_on_standby() {
+    let mut it = on_standby(masquerade());
+    let new = |original: Tuple| NewEntry {
+        original,
+        reply: original.invert(),
+        state: 0,
+        status: Status::default(),
+        timeout_ms: 1000,
+        mark: 0,
+        tags: [0; 2],
+    };
+    let of_group = new(udp().original);
+    assert_eq!(it.shard.insert_entry(&of_group), Some(Err(NotInserted::Standby)));
+    assert!(it.shard.is_empty());
+    it.shard.set_role(GROUP, Role::Active);
+    assert!(matches!(it.shard.insert_entry(&of_group), Some(Ok(_))));
     it.check();
 }
