@@ -11,11 +11,11 @@ use sluice_conntrack::tuple::Direction;
 const VERSION_1: &str = include_str!("version-1.hex");
 
 /// The same of what helpers have done.
-const HELPED: &str = include_str!("helped-1.hex");
+pub const HELPED: &str = include_str!("helped-1.hex");
 
 const SENT_NS: u64 = 1_790_000_000_000_000_000;
 
-fn bytes(hex: &str) -> Vec<u8> {
+pub fn bytes(hex: &str) -> Vec<u8> {
     let numbers = hex.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace);
     numbers.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
 }

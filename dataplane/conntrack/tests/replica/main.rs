@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod golden;
+mod helped;
 mod installed;
 mod records;
 mod roles;
