@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+mod compare;
 pub mod config;
 mod diff;
 mod explain;

@@ -3,6 +3,7 @@
 mod apply;
 mod ask;
 mod check;
+mod compare;
 mod conntrack;
 mod diff;
 mod entries;
@@ -112,6 +113,8 @@ pub enum Command {
     Explain(explain::Explain),
     /// Play tests of a configuration: packets, and what is expected of them
     Test(test::Test),
+    /// Play captures through the kernel, with a Linux box's rules, and through Sluice, and show each packet that differs
+    Compare(compare::Compare),
     /// Make a configuration of a Linux box's rules
     Import(Box<import::Import>),
     /// Print the reference configuration: every key, its meaning, its default
@@ -158,6 +161,7 @@ pub fn main() -> ExitCode {
         Command::Diff(diff) => diff.run(),
         Command::Explain(explain) => explain.run(),
         Command::Test(test) => test.run(),
+        Command::Compare(compare) => compare.run(),
         Command::Import(import) => import.run(),
         Command::Reference => print(&config::reference_yaml()),
         Command::Schema => print(&config::json_schema()),
