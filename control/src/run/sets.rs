@@ -38,8 +38,15 @@ pub struct Made {
 pub struct SetChanges {
     events: SyncSender<Event>,
     next: VecDeque<Asked>,
-    /// Those that are being made, for a configuration of this revision.
-    making: Option<(Vec<Asked>, Background<Result<Made, String>>, u64)>,
+    making: Option<Making>,
+}
+
+/// Changes that are being made.
+struct Making {
+    asked: Vec<Asked>,
+    work: Background<Result<Made, String>>,
+    /// The revision of the configuration that they are for.
+    revision: u64,
 }
 
 impl SetChanges {
@@ -64,7 +71,7 @@ impl SetChanges {
         match Background::start("control-sets", self.events.clone(), Work::Sets, move || {
             make(config, changes)
         }) {
-            Ok(making) => self.making = Some((asked, making, revision)),
+            Ok(work) => self.making = Some(Making { asked, work, revision }),
             Err(why) => refuse(asked, &why.to_string()),
         }
     }
@@ -72,8 +79,8 @@ impl SetChanges {
     /// What has been made for a configuration of this revision, put in force by `put`, which is told to who waits; made once more if
     /// another configuration has come in force meanwhile. To be asked behind [`Work::Sets`].
     pub fn finish(&mut self, revision: u64, put: impl FnOnce(Made) -> Result<(), String>) {
-        let Some((asked, making, made_for)) = self.making.take() else { return };
-        let made = making.join();
+        let Some(Making { asked, work, revision: made_for }) = self.making.take() else { return };
+        let made = work.join();
         if made_for != revision {
             asked.into_iter().rev().for_each(|asked| self.next.push_front(asked));
             return;
