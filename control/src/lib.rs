@@ -6,6 +6,7 @@ mod compare;
 pub mod config;
 mod diff;
 mod explain;
+mod export;
 pub mod host;
 mod http;
 pub mod import;

@@ -23,7 +23,9 @@ use sluice_engine::report::Stats;
 use sluice_engine::{AddressConflicts, HostCounters, NeighbourCounters, NeighbourState, PortCounters};
 
 use crate::http;
-use crate::socket::protocol::{EngineStatus, HaStatus, InstallFailures, PeerStatus, PortCounts};
+use crate::socket::protocol::{
+    EngineStatus, HaStatus, InstallFailures, JournalStatus, PeerStatus, PortCounts, SinkStatus,
+};
 
 /// Name and help text of each metric; a name that ends in `_total` is a counter, any other a gauge.
 #[rustfmt::skip]
@@ -82,8 +84,10 @@ const METRICS: &[(&str, &str)] = &[
     ("sluice_ha_install_failures_total", "Records of a peer that were not installed, by reason; of `damaged`, whole stream entries."),
     ("sluice_ha_gaps_total", "Times that entries of a peer's stream were missing, or that it began anew."),
     ("sluice_ha_bulks_total", "Times that a peer has told of all its connections."),
-    ("sluice_log_events_total", "Log records of log rules that were written."),
-    ("sluice_log_events_dropped_total", "Log records of log rules that were dropped by the rate limit."),
+    ("sluice_log_events_total", "Records that were written, by sink: `log`, those of log rules; `journal`, those of the NAT journal."),
+    ("sluice_log_events_dropped_total", "Records that were not written, by sink: those of log rules beyond the rate limit, events that an exporter lost."),
+    ("sluice_journal_bytes", "Bytes of the NAT journal's files."),
+    ("sluice_journal_oldest_timestamp_seconds", "When the oldest segment of the NAT journal begins, Unix time."),
 ];
 
 /// Those that shards count, and all others.
@@ -189,6 +193,19 @@ fn peer(status: &PeerStatus) {
         let labels = [peer(), vec![Label::new("reason", reason.clone())]].concat();
         counter!("sluice_ha_install_failures_total", labels).absolute(*count);
     }
+}
+
+/// Who is told of connections.
+pub fn export_sink(sink: &SinkStatus) {
+    let label = || vec![Label::new("sink", sink.sink.clone())];
+    counter!("sluice_log_events_total", label()).absolute(sink.written);
+    counter!("sluice_log_events_dropped_total", label()).absolute(sink.lost);
+}
+
+/// The NAT journal.
+pub fn journal(journal: &JournalStatus) {
+    gauge!("sluice_journal_bytes").set(journal.bytes as f64);
+    gauge!("sluice_journal_oldest_timestamp_seconds").set(journal.oldest_s as f64);
 }
 
 /// A rule of this name has decided so much more.

@@ -80,6 +80,11 @@ impl Ask {
         self.show(&Request::Drops)
     }
 
+    /// `sluice export`.
+    pub fn export(&self) -> ExitCode {
+        self.show(&Request::ExportStatus)
+    }
+
     /// `sluice reload`.
     pub fn reload(&self) -> ExitCode {
         self.show(&Request::Reload)

@@ -63,6 +63,23 @@ ports, its pool counts 1024-65535, the range of clients' ports. A 1:1 network
 (prefix translation) preserves ports and has no pool: `-`. `bound` and
 `exhausted` are counted from the first reload on that has the rule as it is.";
 
+pub(super) const OWNED_HELP: &str = "\
+Examples:
+  sluice nat who-owned 203.0.113.10:40123 @2026-11-30T09:15:00Z
+  sluice nat who-owned 203.0.113.10:40123/tcp @2h
+  sluice nat who-owned --journal /mnt/old '[2001:db8::1]:443' @2026-11-30T09:15:00+01:00
+
+The NAT journal is asked (export.journal), which needs no running daemon if
+--journal says where it is. A port serves several connections towards different
+servers, so there may be several lines. [start] is when a connection began, [stop]
+when it ended, [seen] when it was last known to go on. A gap is a time of which
+the journal does not know everything: what it hides may have been. What has just
+happened is in the journal a second later.";
+
+pub(super) const EXPORT_HELP: &str = "\
+`written` are records that the sink was given, `lost` events that it was not told
+of: it was too slow, or the workers' rings were full.";
+
 pub(super) const OWNER_HELP: &str = "\
 The address and port are those that the other side sees: what a client's source
 was translated to, or what is translated to a server behind the box. A port

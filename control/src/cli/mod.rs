@@ -16,6 +16,7 @@ mod helpers;
 mod import;
 mod load;
 mod nat;
+mod owned;
 mod routes;
 mod sets;
 mod stats;
@@ -58,7 +59,7 @@ Exit status: 0 if all is well, 1 if something is wrong, 2 if the command line is
 const RELOAD_HELP: &str = "\
 No packet and no connection is lost. A file that is wrong, or that changes what
 only a restart can change (system, interfaces' devices and MTU, a larger
-max-entries, metrics, control, ha), changes nothing, and the answer says why.";
+max-entries, metrics, control, ha, export), changes nothing, and the answer says why.";
 
 const MAN_HELP: &str = "\
 Examples:
@@ -80,6 +81,9 @@ pub enum Command {
     Helpers(helpers::Helpers),
     /// High availability of a running daemon: for what it is active, what its peers are told, and what it knows of them
     Ha(ha::HaArgs),
+    /// Who a running daemon tells of connections: the NAT journal
+    #[command(after_help = help::EXPORT_HELP)]
+    Export(Ask),
     /// A running daemon at a glance: entries, packets by state, ports, rules
     Stats(stats::Stats),
     /// The ports of a running daemon: link, address, queues, device
@@ -147,6 +151,7 @@ pub fn main() -> ExitCode {
         Command::Nat(nat) => nat.run(),
         Command::Helpers(helpers) => helpers.run(),
         Command::Ha(ha) => ha.run(),
+        Command::Export(ask) => ask.export(),
         Command::Stats(stats) => stats.run(),
         Command::Ports(ask) => ask.ports(),
         Command::Neighbours(ask) => ask.neighbours(),

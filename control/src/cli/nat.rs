@@ -7,7 +7,8 @@ use clap::{Args, Subcommand};
 
 use super::ask::{Ask, Socket, exit};
 use super::entries;
-use super::help::{NAT_RULES_HELP, OWNER_HELP, POOLS_HELP};
+use super::help::{NAT_RULES_HELP, OWNED_HELP, OWNER_HELP, POOLS_HELP};
+use super::owned::{WhoOwned, address_and_port};
 use crate::config::Protocol;
 use crate::listing::Format;
 use crate::socket::Filter;
@@ -19,8 +20,9 @@ use crate::socket::protocol::Request;
 Examples:
   sluice nat rules                              which rules translate connections?
   sluice nat pools                              how many ports are left?
-  sluice nat who-owns 203.0.113.10:40123        who was behind this address and port?
+  sluice nat who-owns 203.0.113.10:40123        who is behind this address and port?
   sluice nat who-owns '[2001:db8::1]:443' -p tcp
+  sluice nat who-owned 203.0.113.10:40123 @2h   and who was it two hours ago?
   sluice conntrack -L --src-nat                 all whose source is translated")]
 pub struct Nat {
     /// What to show
@@ -40,6 +42,9 @@ enum NatCommand {
     /// The connections that the outside knows by an address and port
     #[command(after_help = OWNER_HELP)]
     WhoOwns(WhoOwns),
+    /// The connections that the outside knew by an address and port at a time
+    #[command(after_help = OWNED_HELP)]
+    WhoOwned(WhoOwned),
 }
 
 /// Whose an address and port are.
@@ -62,34 +67,18 @@ struct WhoOwns {
     socket: Socket,
 }
 
-fn address_and_port(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "expected IP:PORT, such as 203.0.113.10:40123 or [2001:db8::1]:443".to_owned())
-}
-
 impl Nat {
     /// Does it.
     pub fn run(&self) -> ExitCode {
         match &self.command {
             NatCommand::Rules(ask) => ask.show(&Request::NatRules),
             NatCommand::Pools(ask) => ask.show(&Request::Pools),
+            NatCommand::WhoOwned(asked) => asked.run(),
             NatCommand::WhoOwns(asked) => {
                 let filter =
                     Filter { public: Some(asked.public), proto: asked.protocol, ..Filter::default() };
                 exit(entries::list(&asked.socket, &filter, asked.output))
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_needs_a_port() {
-        assert!(address_and_port("203.0.113.10:53").is_ok() && address_and_port("[2001:db8::1]:53").is_ok());
-        for wrong in ["203.0.113.10", "2001:db8::1:53", "203.0.113.10:65536", ""] {
-            assert!(address_and_port(wrong).unwrap_err().contains("[2001:db8::1]:443"), "{wrong}");
         }
     }
 }

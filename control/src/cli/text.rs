@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
+
 use crate::config::{HelperRule, Host};
 use crate::socket::protocol::{
-    Counted, GroupStatus, HaStatus, HelperStatistics, NatRuleStatistics, Neighbour, PeerStatus,
+    Counted, ExportStatus, GroupStatus, HaStatus, HelperStatistics, NatRuleStatistics, Neighbour, PeerStatus,
     PoolStatistics, PortDescription, Response, SetSummary, Statistics, Timeout,
 };
 
@@ -25,6 +27,7 @@ pub(super) fn text_of(answer: &Response) -> String {
         Response::Helpers { helpers, rules } => helpers_text(helpers, rules),
         Response::Groups { groups } => groups_text(groups),
         Response::HaStatus(status) => ha_text(status),
+        Response::ExportStatus(status) => export_text(status),
         Response::Reloaded { revision } => format!("configuration {revision} is in force\n"),
         Response::OnTrial { revision, seconds } => format!(
             "configuration {revision} is in force for {seconds} s; what was before comes back then, unless `sluice confirm` comes first\n"
@@ -73,6 +76,23 @@ fn groups_text(groups: &[GroupStatus]) -> String {
         )
     };
     groups.iter().map(line).collect()
+}
+
+fn export_text(status: &ExportStatus) -> String {
+    if status.sinks.is_empty() {
+        return "nobody is told of connections (export)\n".to_owned();
+    }
+    let mut text = format!("{:<10} {:>14} {:>10}  {}\n", "sink", "written", "lost", "to");
+    for it in &status.sinks {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{:<10} {:>14} {:>10}  {}", it.sink, it.written, it.lost, it.to);
+    }
+    if let Some(journal) = &status.journal {
+        let since = i64::try_from(journal.oldest_s).ok().and_then(|it| Timestamp::from_second(it).ok());
+        let mib = journal.bytes.div_ceil(1 << 20);
+        let _ = writeln!(text, "the journal takes {mib} MiB and begins at {}", since.unwrap_or_default());
+    }
+    text
 }
 
 fn timeout_line(timeout: &Timeout) -> String {

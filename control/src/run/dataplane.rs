@@ -39,6 +39,8 @@ const MBUFS_PER_WORKER: u32 = 4096;
 pub struct Dataplane {
     /// The workers.
     pub workers: Workers,
+    /// Their clock.
+    pub clock: Clock,
     ports: Vec<NamedPort>,
     mempools: Mempools,
     capacity: u32,
@@ -84,8 +86,9 @@ impl Dataplane {
         let mut queues = Queues::share_out(open, workers);
         start_hosts(config, &mut ports, &mut queues)?;
         let mut ends = Ends::default();
-        let workers = start_workers(&eal, config, shards, queues, &mempools, &mut ends)?;
-        Ok(Dataplane { workers, ports, mempools, capacity, ends })
+        let clock = Clock::new(&eal);
+        let workers = start_workers((&eal, clock), config, shards, queues, &mempools, &mut ends)?;
+        Ok(Dataplane { workers, clock, ports, mempools, capacity, ends })
     }
 
     /// Joins the cluster, if the box is of one. `wake` is called when a peer has become something else.
@@ -312,14 +315,13 @@ fn start_hosts(config: &Config, ports: &mut [NamedPort], queues: &mut [Queues]) 
 
 /// Starts a worker for each shard, on its core. Where one cannot start, those before it have ended again.
 fn start_workers(
-    eal: &Eal,
+    (eal, clock): (&Eal, Clock),
     config: &Config,
     shards: Vec<Shard>,
     queues: Vec<Queues>,
     mempools: &Mempools,
     ends: &mut Ends,
 ) -> Result<Workers, RunError> {
-    let clock = Clock::new(eal);
     let mut started = Workers(Vec::with_capacity(shards.len()));
     let cores = &config.system.cores.workers;
     for (number, ((shard, queues), core)) in shards.into_iter().zip(queues).zip(cores).enumerate() {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use sluice_conntrack::events::{Event, EventReceiver};
 use sluice_engine::command::Unanswered;
 
+use super::export::Export;
 use super::lines::Lines;
 use super::workers::Workers;
 use crate::socket::protocol::{EventFilter, Response};
@@ -25,6 +26,25 @@ const PER_ANSWER: usize = 1024;
 
 /// Nobody listens who has not asked for so long.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where events come from: the workers, or, where those tell it, what exports them.
+pub struct Source<'a>(pub &'a mut Workers, pub Option<&'a Export>);
+
+impl Source<'_> {
+    fn listen(&mut self) -> Result<Vec<EventReceiver>, Unanswered> {
+        match self.1 {
+            Some(export) => Ok(export.listen(self.0.count(), RING)),
+            None => self.0.listen(RING),
+        }
+    }
+
+    fn stop_listening(&mut self) {
+        match self.1 {
+            Some(export) => export.stop_listening(),
+            None => self.0.stop_listening(),
+        }
+    }
+}
 
 /// An event of a shard, its number, and when it happened by the host's clock.
 struct Kept {
@@ -51,14 +71,14 @@ impl Journal {
     /// The events that fit from a number on, as many as an answer has room for; without a number none, from when on there are some.
     pub fn answer(
         &mut self,
-        workers: &mut Workers,
+        source: &mut Source<'_>,
         filter: &EventFilter,
         lines: &Lines,
         from: Option<u64>,
     ) -> Result<Response, Unanswered> {
         self.asked = Some(Instant::now());
         if self.receivers.is_empty() {
-            self.receivers = workers.listen(RING)?;
+            self.receivers = source.listen()?;
         }
         self.fetch();
         Ok(self.page(filter, lines, from.unwrap_or(self.next)))
@@ -83,9 +103,9 @@ impl Journal {
     }
 
     /// Stops listening if nobody has asked for long.
-    pub fn look_after(&mut self, workers: &mut Workers) {
+    pub fn look_after(&mut self, source: &mut Source<'_>) {
         if self.asked.is_some_and(|asked| asked.elapsed() > PATIENCE) {
-            workers.stop_listening();
+            source.stop_listening();
             *self = Self { next: self.next, ..Self::default() };
         }
     }
@@ -137,7 +157,7 @@ mod tests {
 
     fn tell(sender: &mut EventSender, ms: u64) {
         let (at, id) = (Time::from_ns(ms * 1_000_000), EntryId::default());
-        sender.send(Event { at, kind: EventKind::New, id, entry: entry() });
+        sender.send(Event { at, kind: EventKind::New, end: None, id, entry: entry() });
     }
 
     /// How many are shown and lost from a number on, and the next one.

@@ -53,8 +53,10 @@ impl Lines {
 
     fn extras(&self, shard: u16, id: EntryId, entry: &EntrySnapshot) -> Extras {
         let has_id = self.format.id || self.layout == Layout::Xml;
-        let age =
-            entry.age_s.filter(|_| self.format.ktimestamp).map(|age_s| Duration::from_secs(age_s.into()));
+        let age = entry
+            .shown_age_s()
+            .filter(|_| self.format.ktimestamp)
+            .map(|age_s| Duration::from_secs(age_s.into()));
         let start = age.and_then(|age| self.now.checked_sub(age)).map(|start| self.moment(start));
         Extras { id: has_id.then(|| number_of(shard, id)), start, ..Extras::default() }
     }

@@ -12,6 +12,7 @@ mod daemon;
 mod dataplane;
 mod entries;
 mod events;
+mod export;
 mod follow;
 mod groups;
 mod ha;
@@ -61,6 +62,7 @@ use background::Work;
 use candidate::Candidate;
 use daemon::Daemon;
 use dataplane::Dataplane;
+use export::Export;
 use reload::Wanted;
 pub(crate) use reload::needs_restart;
 use rerouting::Rerouting;
@@ -187,9 +189,17 @@ impl Run {
         let told = events.clone();
         // Where so many events wait, the control thread is awake.
         let wake = Box::new(move || drop(told.try_send(Event::Peer)));
+        let export = Export::start(&candidate.config, &mut dataplane)?;
         let cluster = dataplane.start_cluster(&candidate.config, wake)?;
-        let mut daemon =
-            Daemon::new(self.config.clone(), candidate, last_good, dataplane, cluster, rerouting, events);
+        let mut daemon = Daemon::new(
+            self.config.clone(),
+            candidate,
+            last_good,
+            (dataplane, export),
+            cluster,
+            rerouting,
+            events,
+        );
         service::ready();
         if reload {
             daemon.reload(Wanted::Configured, None);

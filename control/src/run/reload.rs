@@ -123,6 +123,7 @@ pub fn needs_restart(running: &Config, wanted: &Config, capacity: u64) -> Vec<St
     differs("routes.follow", running.routes.follow != wanted.routes.follow);
     differs("conntrack.max-entries", wanted.conntrack.max_entries.0 > capacity);
     differs("ha", running.ha != wanted.ha);
+    differs("export", running.export != wanted.export);
     differs("metrics.listen", running.metrics != wanted.metrics);
     differs("control.socket", running.control != wanted.control);
     keys
@@ -157,6 +158,7 @@ mod tests {
             (INTERFACES, "system: {memory: {hugepages: 2G}}", "system.memory"),
             (INTERFACES, "conntrack: {max-entries: 1001}", "conntrack.max-entries"),
             (INTERFACES, "ha: {cluster: c, box: a, engine: {url: 'unix:///tmp/a'}}", "ha"),
+            (INTERFACES, "export: {journal: {directory: /tmp/j}}", "export"),
             (INTERFACES, "metrics: {listen: '127.0.0.1:1'}", "metrics.listen"),
             (INTERFACES, "control: {socket: /tmp/other}", "control.socket"),
             ("interfaces: {a: {device: 'vdev:net_null0'}, c: {device: 'vdev:net_null1'}}", "", "interfaces"),

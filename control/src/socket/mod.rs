@@ -9,6 +9,7 @@ mod clients;
 mod cursor;
 mod event_filter;
 mod expectation_filter;
+mod export;
 mod filter;
 mod filter_values;
 mod groups;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::cursor::Cursor;
 pub use super::event_filter::{EventFilter, EventName};
+pub use super::export::{ExportStatus, JournalStatus, SinkStatus};
 pub use super::groups::{GroupState, GroupStatus};
 pub use super::ha::{EngineStatus, HaStatus, InstallFailures, PeerStatus};
 pub use super::helpers::HelperStatistics;
@@ -169,6 +170,8 @@ pub enum Request {
     },
     /// The box as one of its cluster.
     HaStatus,
+    /// Who is told of connections.
+    ExportStatus,
     /// Make the box active for a group, or have it stand by.
     ChangeRole {
         /// The group's name.
@@ -324,6 +327,8 @@ pub enum Response {
     },
     /// The box as one of its cluster.
     HaStatus(Box<HaStatus>),
+    /// Who is told of connections.
+    ExportStatus(ExportStatus),
     /// The new configuration is in force.
     Reloaded {
         /// How many configurations have been in force since the start.

@@ -11,6 +11,7 @@ mod daemons;
 mod devices;
 mod entries;
 mod events;
+mod export;
 mod fallback;
 mod floods;
 mod follow;

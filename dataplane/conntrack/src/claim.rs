@@ -2,11 +2,11 @@
 //! release ([`crate::exchange`]), and about the first packets that are held meanwhile.
 
 use crate::entry::{Entry, Status};
+use crate::events::End;
 use crate::exchange::{Answered, Message};
 use crate::frame::Frame;
 use crate::headers::{Fragment, Headers};
 use crate::ids::{EntryId, ShardId, Zone};
-use crate::lifecycle::End;
 use crate::nat::MAX_BINDINGS;
 use crate::shard::Shard;
 use crate::time::Instant;

@@ -3,12 +3,12 @@
 use crate::configuration::Configuration;
 use crate::connection_counts::{Counted, Counter};
 use crate::entry::Entry;
+use crate::events::End;
 use crate::facts::{Connection, Facts};
 use crate::flows::Flow;
 use crate::forward::Egress;
 use crate::headers::{Headers, Packet};
 use crate::ids::{PortId, RuleId};
-use crate::lifecycle::End;
 use crate::limits::Limiter;
 use crate::log::LogRecord;
 use crate::nat::Destination;

@@ -7,7 +7,7 @@ use crate::connection_counts::{ConnectionCounts, Counted};
 use crate::counters::ProtocolLabel;
 use crate::entries::NONE;
 use crate::entry::{Judged, Status};
-use crate::events::{Event, EventKind, EventSender};
+use crate::events::{End, Event, EventKind, EventSender};
 use crate::helpers::Assigned;
 use crate::ids::EntryId;
 use crate::index::Hash;
@@ -21,21 +21,6 @@ use crate::tuple::Tuple;
 use crate::unconfirmed::Unconfirmed;
 use std::mem;
 use std::sync::Arc;
-
-/// Why a connection ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// It has expired.
-    Expired,
-    /// Evicted for a new one.
-    Evicted,
-    /// Deleted: the box has lost its address, or the operator says so.
-    Deleted,
-    /// A packet says so: a reset, the answer to a query, an error, a connection opened in its place.
-    Closed,
-    /// Its first packet does not leave: another shard has refused its reply tuple, or its helper what the packet says.
-    Refused,
-}
 
 impl Shard {
     /// Begins a connection: it enters the table under the hash of its original tuple. `None` when there is no room for it.
@@ -53,7 +38,7 @@ impl Shard {
             let tuples = [&unconfirmed.original, &unconfirmed.reply];
             self.nat.count_ports(index, tuples, status, Pools::take);
         }
-        self.tell(EventKind::New, index);
+        self.tell(EventKind::New, index, None);
         Some(index)
     }
 
@@ -96,7 +81,7 @@ impl Shard {
 
     /// Ends a connection.
     pub(crate) fn end(&mut self, index: u32, end: End) {
-        self.tell(EventKind::Destroy, index);
+        self.tell(EventKind::Destroy, index, Some(end));
         let removed = self.table.remove(index);
         self.release_removed(&removed, end);
     }
@@ -111,7 +96,7 @@ impl Shard {
                 None => return false,
             }
         };
-        self.tell(EventKind::Destroy, index);
+        self.tell(EventKind::Destroy, index, Some(End::Expired));
         let removed = self.table.remove_disarmed(index);
         self.release_removed(&removed, End::Expired);
         true
@@ -267,14 +252,14 @@ impl Shard {
 
     /// Tells whoever listens that an entry is another than before.
     pub(crate) fn tell_update(&mut self, index: u32) {
-        self.tell(EventKind::Update, index);
+        self.tell(EventKind::Update, index, None);
     }
 
-    /// Tells whoever listens what happens to an entry.
+    /// Tells whoever listens what happens to an entry; why, if it ends.
     #[inline(always)]
-    fn tell(&mut self, kind: EventKind, index: u32) {
+    fn tell(&mut self, kind: EventKind, index: u32, end: Option<End>) {
         if self.listener.is_some() {
-            self.tell_listener(kind, index);
+            self.tell_listener(kind, index, end);
         }
         if self.teller.is_some() {
             self.tell_others(kind, index);
@@ -291,9 +276,13 @@ impl Shard {
 
     #[cold]
     #[inline(never)]
-    fn tell_listener(&mut self, kind: EventKind, index: u32) {
+    fn tell_listener(&mut self, kind: EventKind, index: u32, end: Option<End>) {
+        let is_translated = self.table.entries.at(index).status.intersects(Status::TRANSLATED);
+        if !self.listener.as_ref().is_some_and(|listener| listener.is_wanted(kind, is_translated)) {
+            return;
+        }
         let (id, entry) = (self.table.entries.id(index), self.snapshot(index));
-        let event = Event { at: self.now, kind, id, entry };
+        let event = Event { at: self.now, kind, end, id, entry };
         if let Some(listener) = &mut self.listener {
             listener.send(event);
         }

@@ -4,9 +4,9 @@
 //! found by listing them ([`Shard::list`]).
 
 use crate::entry::Status;
+use crate::events::End;
 use crate::groups::Role;
 use crate::ids::EntryId;
-use crate::lifecycle::End;
 use crate::listing::EntrySnapshot;
 use crate::shard::Shard;
 use crate::time::{MAX_TIMEOUT, Tick};

@@ -4,10 +4,10 @@
 //! came in; then text, numbers and addresses are rewritten together.
 
 use crate::entry::Status;
+use crate::events::End;
 use crate::frame::Frame;
 use crate::headers::{Headers, Packet, PacketKind};
 use crate::ids::PortId;
-use crate::lifecycle::End;
 use crate::nat::{self, BoundBy, Destination};
 use crate::shard::Shard;
 use crate::track::Tracked;

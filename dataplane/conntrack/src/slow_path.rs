@@ -3,12 +3,12 @@
 use crate::claim::delegated_in;
 use crate::configuration::Configuration;
 use crate::entry::Status;
+use crate::events::End;
 use crate::facts::Facts;
 use crate::forward::{Forwarding, RouteResult};
 use crate::frame::{Frame, Handed};
 use crate::headers::{Headers, Packet, PacketKind};
 use crate::ids::{EntryId, Zone};
-use crate::lifecycle::End;
 use crate::nat::{self, Bound, Destination};
 use crate::shard::Shard;
 use crate::table::{Found, Key};

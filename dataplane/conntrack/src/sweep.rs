@@ -4,9 +4,9 @@
 //! ports of addresses which the configuration brings are counted there ([`Pools`]).
 
 use crate::entry::Status;
+use crate::events::End;
 use crate::forward::{Forwarding, Router};
 use crate::ids::PortId;
-use crate::lifecycle::End;
 use crate::nat::{Pools, inside};
 use crate::shard::Shard;
 use crate::tuple::{Direction, address};

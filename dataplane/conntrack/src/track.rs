@@ -1,10 +1,10 @@
 //! Tracking: which connection a packet belongs to, and what it does to that connection's entry.
 
 use crate::entry::Status;
+use crate::events::End;
 use crate::frame::{Frame, Handed};
 use crate::headers::{Packet, PacketKind};
 use crate::ids::{EntryId, ShardId};
-use crate::lifecycle::End;
 use crate::settings::Preset;
 use crate::shard::Shard;
 use crate::table::{Found, Key};

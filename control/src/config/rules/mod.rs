@@ -1,6 +1,7 @@
 //! What the types alone cannot say: names that must exist, values that must not meet, keys that need others.
 
 mod common;
+mod export;
 mod fields;
 mod groups;
 mod ha;
@@ -47,6 +48,7 @@ pub fn check(config: &Config) -> Vec<Problem> {
         pools::check,
         ha::check,
         groups::check,
+        export::check,
     ];
     sections.into_iter().flat_map(|check| check(config)).collect()
 }

@@ -3,6 +3,7 @@
 //! Each doc comment below is the key's description in the reference file and in the JSON schema.
 
 mod conntrack;
+mod export;
 mod groups;
 mod ha;
 mod helpers;
@@ -28,6 +29,7 @@ use crate::config::values::{InterfaceAddress, List};
 pub use conntrack::{
     Conntrack, Fragments, GreTimeouts, Preset, SctpTimeouts, Tcp, TcpTimeouts, Timeouts, UdpTimeouts,
 };
+pub use export::{Export, Journal};
 pub use groups::{Group, Takeover};
 pub use ha::{Engine, Ha, Peer, Replicate, Verify};
 pub use helpers::{HelperRule, Helpers};
@@ -133,6 +135,11 @@ pub struct Config {
     #[garde(skip)]
     pub ha: Option<Ha>,
 
+    /// Who is told of connections that begin and end. Left out: nobody is.
+    #[serde(default, skip_serializing_if = "Export::is_empty")]
+    #[garde(skip)]
+    pub export: Export,
+
     /// Prometheus metrics.
     #[serde(default)]
     #[garde(skip)]
@@ -162,6 +169,7 @@ impl Config {
             nat: Nat::default(),
             policy: Policy::default(),
             ha: None,
+            export: Export::default(),
             metrics: Metrics::default(),
             control: Control::default(),
         }

@@ -7,6 +7,8 @@ use sluice_conntrack::groups::Role;
 use sluice_engine::command::Unanswered;
 use sluice_engine::report::Stats;
 
+use super::super::events::Source;
+use super::super::export::Export;
 use super::super::groups::on_workers;
 use super::super::lines::Lines;
 use super::super::reload::Wanted;
@@ -16,7 +18,7 @@ use super::Daemon;
 use crate::config;
 use crate::listing::Format;
 use crate::socket::Call;
-use crate::socket::protocol::{HaStatus, PoolStatistics, Request, Response, Statistics};
+use crate::socket::protocol::{ExportStatus, HaStatus, PoolStatistics, Request, Response, Statistics};
 
 impl Daemon {
     /// Answers a request, now or, where it takes long, later.
@@ -38,7 +40,8 @@ impl Daemon {
             }
             Request::CreateEntry(new) => entries::create(workers, &new),
             Request::Events { filter, format, from } => {
-                self.journal.answer(workers, &filter, &lines(format), from)
+                let source = &mut Source(workers, self.export.as_ref());
+                self.journal.answer(source, &filter, &lines(format), from)
             }
             Request::Expectations { filter, format, from } => {
                 listings::expectations(workers, &filter, lines(format).layout(), from)
@@ -69,6 +72,9 @@ impl Daemon {
             Request::Pools => self.pools().map(|pools| Response::Pools { pools }),
             Request::Helpers => self.helpers(),
             Request::HaStatus => self.ha_status(),
+            Request::ExportStatus => Ok(Response::ExportStatus(
+                self.export.as_ref().map_or_else(ExportStatus::default, Export::status),
+            )),
             Request::ChangeRole { group, active, force } => {
                 let role = if active { Role::Active } else { Role::Standby };
                 let change = &mut on_workers(&self.configuration, workers);

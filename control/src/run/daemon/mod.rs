@@ -20,6 +20,7 @@ use super::background::Work;
 use super::candidate::Candidate;
 use super::dataplane::Dataplane;
 use super::events::Journal;
+use super::export::Export;
 use super::groups::{self, Groups};
 use super::ha::Cluster;
 use super::nat_rules::NatRules;
@@ -67,6 +68,8 @@ pub struct Daemon {
     port_alarms: ports::PortAlarms,
     shard_alarms: ShardAlarms,
     journal: Journal,
+    /// Who is told of connections, if anybody is.
+    export: Option<Export>,
 }
 
 impl Daemon {
@@ -75,7 +78,7 @@ impl Daemon {
         file: PathBuf,
         candidate: Candidate,
         last_good: Option<LastGood>,
-        mut dataplane: Dataplane,
+        (mut dataplane, export): (Dataplane, Option<Export>),
         cluster: Option<Cluster>,
         rerouting: Rerouting,
         events: SyncSender<Event>,
@@ -112,6 +115,7 @@ impl Daemon {
             port_alarms: ports::PortAlarms::default(),
             shard_alarms: ShardAlarms::default(),
             journal: Journal::default(),
+            export,
         };
         daemon.applied(candidate.fallback);
         daemon.keep_last_good(candidate.yaml);
@@ -158,6 +162,7 @@ impl Daemon {
     pub fn stop(mut self, state: Option<&StateDirectory>) -> Result<(), RunError> {
         self.groups.hand_over(&mut groups::on_workers(&self.configuration, &mut self.dataplane.workers));
         self.dataplane.workers.drain();
+        drop(self.export.take());
         // Peers are told the last.
         drop(self.cluster.take());
         super::snapshot::keep(state, &mut self.dataplane.workers);

@@ -7,6 +7,7 @@ use sluice_engine::Load;
 use sluice_engine::command::Unanswered;
 use sluice_engine::report::Stats;
 
+use super::super::events::Source;
 use super::super::totals::{busy_ratio, total};
 use super::super::{RunError, ports, service};
 use super::Daemon;
@@ -17,8 +18,11 @@ impl Daemon {
     /// watchdog goes hungry.
     pub(super) fn look_after_workers(&mut self) -> Result<(), RunError> {
         self.links.watch(self.dataplane.ports());
-        self.journal.look_after(&mut self.dataplane.workers);
-        let written = self.records.write_out(&mut self.dataplane.workers, &self.config);
+        self.journal.look_after(&mut Source(&mut self.dataplane.workers, self.export.as_ref()));
+        let told = self.export.as_mut().map(|export| export.look_after(&mut self.dataplane.workers));
+        let written = told
+            .unwrap_or(Ok(()))
+            .and_then(|()| self.records.write_out(&mut self.dataplane.workers, &self.config));
         let counted =
             written.and_then(|()| Ok((self.shards()?, self.dataplane.workers.ports(self.pools.blocks())?)));
         match counted {

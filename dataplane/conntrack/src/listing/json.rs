@@ -58,7 +58,7 @@ pub(super) fn write(entry: &EntrySnapshot, out: &mut impl fmt::Write) -> fmt::Re
         write!(out, "{comma}\"{name}\"")?;
     }
     write!(out, "],\"mark\":{},\"zone\":{}", entry.mark, entry.zone())?;
-    if let Some(age_s) = entry.age_s {
+    if let Some(age_s) = entry.shown_age_s() {
         write!(out, ",\"age\":{age_s}")?;
     }
     if let Some(helper) = entry.helper {

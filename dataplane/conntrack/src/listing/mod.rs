@@ -113,8 +113,10 @@ pub struct EntrySnapshot {
     pub tags: Option<TagPair>,
     /// Connection mark.
     pub mark: u32,
-    /// Whole seconds since its birth; `None` without timestamps.
-    pub age_s: Option<u32>,
+    /// Whole seconds since its birth.
+    pub age_s: u32,
+    /// Whether listings show that: `conntrack.timestamp`.
+    pub shows_age: bool,
     /// Name of the helper that reads it.
     pub helper: Option<&'static str>,
     /// How the sequence numbers of the original and the reply direction are shifted; `None` where they are not.
@@ -152,7 +154,8 @@ impl EntrySnapshot {
             gre_timeouts: (original.protocol() == protocol::GRE).then(|| gre::timeouts(entry)),
             tags: (original.protocol() == protocol::SCTP).then(|| sctp::tags(entry)),
             mark: entry.mark,
-            age_s: settings.timestamp.then_some(age_s),
+            age_s,
+            shows_age: settings.timestamp,
             helper: None,
             seqadj: None,
             master: None,
@@ -164,6 +167,11 @@ impl EntrySnapshot {
     /// The connection's zone.
     pub const fn zone(&self) -> Zone {
         self.original.selector.zone()
+    }
+
+    /// Its age, where listings show it.
+    pub fn shown_age_s(&self) -> Option<u32> {
+        self.shows_age.then_some(self.age_s)
     }
 
     /// Writes one line, without the newline.

@@ -178,7 +178,7 @@ fn write_details(
     if style.kernel || entry.zone() != 0 {
         write!(out, "zone={} ", entry.zone())?;
     }
-    if let Some(age_s) = entry.age_s.filter(|_| occasion.whole) {
+    if let Some(age_s) = entry.shown_age_s().filter(|_| occasion.whole) {
         write!(out, "delta-time={age_s} ")?;
     }
     for (name, moment) in [("start", extras.start), ("stop", extras.stop)] {

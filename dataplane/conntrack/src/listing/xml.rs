@@ -61,7 +61,7 @@ pub(super) fn write(
         }
         out.write_str("</timestamp>")?;
     }
-    if let Some(age_s) = entry.age_s.filter(|_| is_whole) {
+    if let Some(age_s) = entry.shown_age_s().filter(|_| is_whole) {
         write!(out, "<deltatime>{age_s}</deltatime>")?;
     }
     out.write_str("</meta>")?;

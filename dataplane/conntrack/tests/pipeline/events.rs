@@ -4,7 +4,7 @@ use crate::common::*;
 use EventKind::{Destroy, New, Update};
 use sluice_conntrack::EntryUpdate;
 use sluice_conntrack::entry::Status;
-use sluice_conntrack::events::{Event, EventKind, EventReceiver, events};
+use sluice_conntrack::events::{End, Event, EventKind, EventReceiver, Interest, events};
 use sluice_conntrack::settings::{Preset, Settings};
 
 /// A box that is listened to.
@@ -77,6 +77,7 @@ fn an_end_shows_what_has_passed() {
         let told = told(&mut receiver);
         let [_, end] = &told[..] else { panic!("{told:?}") };
         assert_eq!((end.kind, end.entry.traffic.unwrap()[0].packets), (Destroy, 1));
+        assert_eq!(end.end, Some(if deleted { End::Deleted } else { End::Expired }));
         assert_eq!(end.entry.remaining_s, if deleted { 30 } else { 0 });
     }
     it.check();
@@ -110,5 +111,19 @@ fn what_a_slow_listener_loses_is_counted_and_nobody_waits_for_it() {
     assert!(it.shard.listen(None).is_some());
     it.inside(&Pair::v4(12, 53).udp(1));
     assert_eq!(told(&mut receiver), []);
+    it.check();
+}
+
+#[test]
+fn a_listener_hears_what_it_wants_alone() {
+    let (mut it, mut receiver) = listened(Preset::Linux, 64);
+    receiver.want(Interest { updates: false, untranslated: true });
+    let pair = Pair::v4(4000, 80);
+    it.inside(&pair.tcp("S", 1000, 0));
+    it.outside(&pair.inverse().tcp("SA", 5000, 1001));
+    assert_eq!(kinds(&mut receiver), [(New, Some("SYN_SENT"))]);
+    receiver.want(Interest { updates: true, untranslated: false });
+    it.inside(&Pair::v4(4001, 53).udp(1));
+    assert_eq!((told(&mut receiver), receiver.take_lost()), (vec![], 0));
     it.check();
 }

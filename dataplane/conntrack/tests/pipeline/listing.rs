@@ -98,7 +98,7 @@ fn an_age_counts_from_the_first_packet() {
     it.pass(secs(100));
     it.inside(&Pair::v4(4000, 53).udp(1));
     it.pass(secs(17));
-    assert_eq!(it.entry().age_s, Some(17));
+    assert_eq!(it.entry().shown_age_s(), Some(17));
 }
 
 #[test]

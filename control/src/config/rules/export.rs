@@ -1,0 +1,32 @@
+//! What must hold for those who are told of connections.
+
+use crate::config::path::{Path, Problem};
+use crate::config::schema::Config;
+use crate::config::values::{Seconds, Size};
+
+/// The least that a journal is of use in: 16 segments of 1 MiB.
+const LEAST_SIZE: Size = Size(16 << 20);
+
+/// Age is told by segment, and one goes on for an hour.
+const LEAST_KEEP: Seconds = Seconds(3600);
+
+pub(super) fn check(config: &Config) -> Vec<Problem> {
+    let section = Path::root().join("export");
+    let mut problems = Vec::new();
+    if let Some(journal) = &config.export.journal {
+        let path = section.join("journal");
+        if !journal.directory.is_absolute() {
+            let message = format!("`{}` is not a path from the root", journal.directory.display());
+            problems.push(Problem::at(path.join("directory"), message));
+        }
+        if journal.size < LEAST_SIZE {
+            let message = format!("{} is too little; the least is {LEAST_SIZE}", journal.size);
+            problems.push(Problem::at(path.join("size"), message));
+        }
+        if journal.keep < LEAST_KEEP {
+            let message = format!("{} is too short; the least is {LEAST_KEEP}", journal.keep);
+            problems.push(Problem::at(path.join("keep"), message));
+        }
+    }
+    problems
+}

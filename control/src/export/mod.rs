@@ -1,0 +1,5 @@
+//! What the box tells others of connections that begin and end: as what ([`record`]), and in which formats. Who has the formats
+//! written and sent is `run/export`.
+
+pub mod journal;
+pub mod record;

@@ -1,0 +1,119 @@
+//! Tells others of connections that begin and end: the [journal].
+//!
+//! Workers tell events over their rings. A thread of the control core, [`pump`], takes them out, makes records of them by the host's
+//! clock and gives them to the sinks, each of which has a thread and a queue of its own: what a queue has no room for is lost to that
+//! sink, which is told how much. Where nothing is exported, there is none of this, and workers tell nothing.
+
+mod journal;
+mod pump;
+mod roll_call;
+mod sink;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use sluice_conntrack::events::{EventReceiver, Interest, events};
+use sluice_engine::command::Unanswered;
+
+use super::RunError;
+use super::dataplane::Dataplane;
+use super::workers::Workers;
+use crate::config::{self, Config};
+use crate::metrics;
+use crate::socket::protocol::ExportStatus;
+use pump::{Pump, Taps};
+pub use roll_call::RollCall;
+use sink::Sink;
+
+/// Events that wait in a worker's ring, at most: those of 50 ms at 300,000 events a second.
+const RING: usize = 1 << 14;
+
+/// Those who are told, and what takes it to them.
+pub struct Export {
+    sinks: Vec<Sink>,
+    journal: Option<Arc<journal::Shared>>,
+    roll_call: RollCall,
+    taps: Taps,
+    is_over: Arc<AtomicBool>,
+    pump: Option<JoinHandle<()>>,
+}
+
+impl Export {
+    /// Begins, if anything is to be exported.
+    ///
+    /// # Errors
+    /// The journal cannot be written, the system gives no thread, or a worker does not answer.
+    pub fn start(config: &Config, dataplane: &mut Dataplane) -> Result<Option<Export>, RunError> {
+        let config::Export { journal } = &config.export;
+        if config.export.is_empty() {
+            return Ok(None);
+        }
+        let mut sinks = Vec::new();
+        let journal = journal.as_ref().map(journal::start).transpose()?.map(|(sink, shared)| {
+            sinks.push(sink);
+            shared
+        });
+        let interest = Interest { updates: false, untranslated: false };
+        let receivers =
+            dataplane.workers.listen(RING).map_err(|why| RunError::Other(format!("export: {why}")))?;
+        receivers.iter().for_each(|receiver| receiver.want(interest));
+        let (taps, is_over) = (Taps::default(), Arc::<AtomicBool>::default());
+        let (roll_call, called) = RollCall::start();
+        let pump = Pump {
+            receivers,
+            clock: dataplane.clock,
+            interest,
+            taps: taps.clone(),
+            called,
+            sinks: sinks.iter().map(Sink::sender).collect(),
+            is_over: Arc::clone(&is_over),
+        };
+        let run = thread::Builder::new().name("export".to_owned()).spawn(move || pump.run());
+        let pump = run.map_err(|error: io::Error| RunError::Other(format!("export: {error}")))?;
+        Ok(Some(Export { sinks, journal, roll_call, taps, is_over, pump: Some(pump) }))
+    }
+
+    /// What `conntrack -E` listens to, in the place of the workers' rings: all events.
+    pub fn listen(&self, workers: u16, room: usize) -> Vec<EventReceiver> {
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| events(room)).unzip();
+        self.taps.set(senders);
+        receivers
+    }
+
+    /// Nobody listens any more.
+    pub fn stop_listening(&self) {
+        self.taps.set(Vec::new());
+    }
+
+    /// Has connections that there are told as such, when it is time to, and publishes what sinks have come to.
+    pub fn look_after(&mut self, workers: &mut Workers) -> Result<(), Unanswered> {
+        for sink in self.status().sinks {
+            metrics::export_sink(&sink);
+        }
+        if let Some(journal) = self.status().journal {
+            metrics::journal(&journal);
+        }
+        self.roll_call.go_on(workers)
+    }
+
+    /// Those who are told, and what they have come to.
+    pub fn status(&self) -> ExportStatus {
+        ExportStatus {
+            sinks: self.sinks.iter().map(Sink::status).collect(),
+            journal: self.journal.as_ref().map(|journal| journal.status()),
+        }
+    }
+}
+
+impl Drop for Export {
+    /// What has happened so far is told.
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        if let Some(pump) = self.pump.take() {
+            let _ = pump.join();
+        }
+        self.sinks.drain(..).for_each(Sink::join);
+    }
+}

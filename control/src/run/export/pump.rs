@@ -1,0 +1,130 @@
+//! Takes events out of the workers' rings, and gives them to the sinks.
+
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use sluice_conntrack::Instant;
+use sluice_conntrack::events::{Event, EventKind, EventReceiver, EventSender, Interest};
+use sluice_conntrack::listing::EntrySnapshot;
+use sluice_engine::Clock;
+
+use super::RING;
+use super::sink::{PER_BATCH, SinkSender};
+use crate::export::record::{Micros, Record, What, now_us};
+
+/// How long it sleeps where there is nothing to take. A worker's ring holds as much as is told in that time at a million events
+/// a second.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// How often sinks are told that nothing happens.
+const TICK_US: Micros = 1_000_000;
+
+/// Where else all events go, worker by worker, while somebody listens.
+#[derive(Clone, Default)]
+pub struct Taps(Arc<Mutex<Vec<EventSender>>>);
+
+impl Taps {
+    /// To these from now on.
+    pub fn set(&self, senders: Vec<EventSender>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = senders;
+    }
+}
+
+/// What the thread has.
+pub struct Pump {
+    /// The workers' rings.
+    pub receivers: Vec<EventReceiver>,
+    /// The workers' clock.
+    pub clock: Clock,
+    /// What the sinks want.
+    pub interest: Interest,
+    /// Who else listens.
+    pub taps: Taps,
+    /// Connections that there are.
+    pub called: Receiver<Vec<EntrySnapshot>>,
+    /// The sinks.
+    pub sinks: Vec<Option<SinkSender>>,
+    /// Whether it is to end.
+    pub is_over: Arc<AtomicBool>,
+}
+
+impl Pump {
+    /// Runs until it is over, and takes what has happened until then.
+    pub fn run(mut self) {
+        let mut told_us = 0;
+        loop {
+            let is_last = self.is_over.load(Ordering::Relaxed);
+            let (mut events, lost) = self.take();
+            events.sort_by_key(|event| event.at);
+            let (now_us, now) = (now_us(), self.clock.now());
+            let mut records: Vec<Record> =
+                events.iter().filter_map(|event| record(event, now_us, now, self.interest)).collect();
+            let alive = self.called.try_iter().flatten();
+            records.extend(alive.map(|entry| Record::of(&entry, What::Alive, now_us, None)));
+            if records.is_empty() && lost == 0 {
+                if now_us.abs_diff(told_us) >= TICK_US || is_last {
+                    self.tell(&[], 0, now_us);
+                    told_us = now_us;
+                }
+            } else {
+                self.tell(&records, lost, now_us);
+                told_us = now_us;
+            }
+            if is_last {
+                return;
+            }
+            if events.len() < RING / 2 {
+                thread::sleep(PAUSE);
+            }
+        }
+    }
+
+    fn tell(&mut self, records: &[Record], lost: u64, now_us: Micros) {
+        let mut lost = lost;
+        let mut batches: Vec<&[Record]> = records.chunks(PER_BATCH).collect();
+        if batches.is_empty() {
+            batches.push(&[]);
+        }
+        for batch in batches {
+            let (batch, lost) = (Arc::from(batch), mem::take(&mut lost));
+            self.sinks.iter_mut().flatten().for_each(|sink| sink.send(&batch, lost, now_us));
+        }
+    }
+
+    /// What the rings have, and how many events were lost.
+    fn take(&mut self) -> (Vec<Event>, u64) {
+        let (mut events, mut lost) = (Vec::new(), 0);
+        let mut taps = self.taps.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let interest = if taps.is_empty() { self.interest } else { Interest::ALL };
+        for (number, receiver) in self.receivers.iter_mut().enumerate() {
+            receiver.want(interest);
+            let begin = events.len();
+            // What comes meanwhile is for the next time.
+            events.extend(std::iter::from_fn(|| receiver.receive()).take(RING));
+            let missing = receiver.take_lost();
+            lost += missing;
+            if let Some(tap) = taps.get_mut(number) {
+                events[begin..].iter().for_each(|event| tap.send(*event));
+                tap.lose(missing);
+            }
+        }
+        (events, lost)
+    }
+}
+
+/// The record of an event, if sinks want it: of connections of this box's own alone, for a peer tells of its own.
+fn record(event: &Event, now_us: Micros, now: Instant, interest: Interest) -> Option<Record> {
+    let what = match event.kind {
+        EventKind::New => What::Begin,
+        EventKind::Destroy => What::End,
+        EventKind::Update => return None,
+    };
+    let ago_us = now.since(event.at).as_micros() as Micros;
+    let record = Record::of(&event.entry, what, now_us.saturating_sub(ago_us), event.end);
+    let is_wanted = interest.untranslated || record.translation.is_translated();
+    (is_wanted && !event.entry.is_standby).then_some(record)
+}
