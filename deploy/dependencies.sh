@@ -8,7 +8,7 @@ set -euo pipefail
     build="libdpdk-dev dpdk libclang-dev libpcap-dev pkg-config"
     demo_ha="ethtool iperf3 iproute2 iputils-ping keepalived openssh-client openssh-server procps python3 redis-server"
     test="amanda-client bind9-dnsutils bird2 conntrack curl dnsmasq-base ethtool ffmpeg frr g++ iperf3 iproute2 iputils-ping keepalived lftp lua5.4"
-    test+=" iptables nftables ngircd openssh-client openssh-server openssl pptp-linux pptpd procps prometheus python3-irc python3-scapy python3-venv redis-server sane-utils sip-tester tftp-hpa"
+    test+=" iptables nfdump nftables ngircd openssh-client openssh-server openssl pptp-linux pptpd procps prometheus python3-irc python3-scapy python3-venv redis-server rsyslog sane-utils sip-tester tftp-hpa"
     test+=" tftpd-hpa traceroute udhcpc valgrind vsftpd"
     lint="shellcheck"
     record="bind9-dnsutils curl dnsmasq-base ethtool iproute2 iputils-ping nftables ngircd procps python3 tcpdump"

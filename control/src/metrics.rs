@@ -84,7 +84,7 @@ const METRICS: &[(&str, &str)] = &[
     ("sluice_ha_install_failures_total", "Records of a peer that were not installed, by reason; of `damaged`, whole stream entries."),
     ("sluice_ha_gaps_total", "Times that entries of a peer's stream were missing, or that it began anew."),
     ("sluice_ha_bulks_total", "Times that a peer has told of all its connections."),
-    ("sluice_log_events_total", "Records that were written, by sink: `log`, those of log rules; `journal`, those of the NAT journal."),
+    ("sluice_log_events_total", "Records that were written, by sink: `log`, those of log rules; `journal`, `syslog`, `ipfix`, those of connections."),
     ("sluice_log_events_dropped_total", "Records that were not written, by sink: those of log rules beyond the rate limit, events that an exporter lost."),
     ("sluice_journal_bytes", "Bytes of the NAT journal's files."),
     ("sluice_journal_oldest_timestamp_seconds", "When the oldest segment of the NAT journal begins, Unix time."),
@@ -195,11 +195,14 @@ fn peer(status: &PeerStatus) {
     }
 }
 
-/// Who is told of connections.
-pub fn export_sink(sink: &SinkStatus) {
-    let label = || vec![Label::new("sink", sink.sink.clone())];
-    counter!("sluice_log_events_total", label()).absolute(sink.written);
-    counter!("sluice_log_events_dropped_total", label()).absolute(sink.lost);
+/// Who is told of connections: those of a kind together.
+pub fn exported(sinks: &[SinkStatus]) {
+    for SinkStatus { sink, .. } in sinks {
+        let of_kind = || sinks.iter().filter(|it| it.sink == *sink);
+        let label = || vec![Label::new("sink", sink.clone())];
+        counter!("sluice_log_events_total", label()).absolute(of_kind().map(|it| it.written).sum());
+        counter!("sluice_log_events_dropped_total", label()).absolute(of_kind().map(|it| it.lost).sum());
+    }
 }
 
 /// The NAT journal.

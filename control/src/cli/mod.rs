@@ -81,7 +81,7 @@ pub enum Command {
     Helpers(helpers::Helpers),
     /// High availability of a running daemon: for what it is active, what its peers are told, and what it knows of them
     Ha(ha::HaArgs),
-    /// Who a running daemon tells of connections: the NAT journal
+    /// Who a running daemon tells of connections: the NAT journal, syslog, collectors of IPFIX
     #[command(after_help = help::EXPORT_HELP)]
     Export(Ask),
     /// A running daemon at a glance: entries, packets by state, ports, rules

@@ -17,7 +17,7 @@ pub struct ExportStatus {
 /// One who is told.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SinkStatus {
-    /// What it is: `journal`.
+    /// What it is: `journal`, `syslog` or `ipfix`.
     pub sink: String,
     /// Where it is.
     pub to: String,

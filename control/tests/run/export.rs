@@ -1,12 +1,18 @@
 //! What a running daemon tells of connections, and who it tells.
 
+use std::fs;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 
 use serde_json::{Value, json};
 
 use crate::box_under_test::{BoxUnderTest, FLOWS, sluice, text, wait_for, write_capture, write_config};
 use crate::metrics::{scrape, value};
+use crate::namespaces::Host;
 
 /// Translates all of UDP, and exports to these.
 fn config(export: &str) -> String {
@@ -102,6 +108,142 @@ fn the_journal_knows_who_had_a_port_across_a_restart() {
     assert_eq!((&within["owners"][0]["sure"], &within["gaps"][0]["over"]), (&json!(true), &json!(true)));
     let before = ask(directory.path(), port, "1h");
     assert_eq!((&before["owners"], &before["gaps"][0]["over"]), (&json!([]), &json!(true)), "{before}");
+}
+
+/// A flow that is not of the capture, and its port outside, which the pool does not give.
+const FLOW: &str = "-p udp -s 10.0.0.1 -d 10.0.0.2 --sport 40007 --dport 53";
+const PUBLIC: u16 = 6999;
+
+/// Begins and ends that flow, and ends the connection of TCP.
+fn begin_and_end(daemon: &BoxUnderTest) {
+    daemon.tell(&format!("conntrack -I -t 60 {FLOW} --src-nat 203.0.113.10:{PUBLIC}"));
+    daemon.tell(&format!("conntrack -D {FLOW}"));
+    daemon.tell("conntrack -D -p tcp");
+}
+
+/// What comes to a receiver, message by message.
+fn messages(
+    mut receive: impl FnMut(&mut [u8]) -> std::io::Result<usize> + Send + 'static,
+) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(length @ 1..) = receive(&mut buffer) {
+            if sender.send(buffer[..length].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Waits until all that has come has this in it.
+fn wait_for_text(received: &Receiver<Vec<u8>>, wanted: &str) -> String {
+    let mut all = String::new();
+    wait_for(wanted, || {
+        received.try_iter().for_each(|message| all += &(text(&message) + "\n"));
+        all.contains(wanted)
+    });
+    all
+}
+
+/// Whether nothing listens at a port, of TCP and of UDP.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+#[test]
+fn syslog_hears_of_begins_and_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let unix = UnixDatagram::bind(directory.path().join("syslog")).unwrap();
+    let (to_udp, to_unix) = (udp.local_addr().unwrap(), directory.path().join("syslog"));
+    let (udp, unix) = (messages(move |buffer| udp.recv(buffer)), messages(move |buffer| unix.recv(buffer)));
+    let (port, path) = (free_port(), directory.path().display().to_string());
+    let rsyslog = format!(
+        "module(load=\"imtcp\")
+input(type=\"imtcp\" address=\"127.0.0.1\" port=\"{port}\")
+template(name=\"all\" type=\"string\" string=\"%pri-text% %app-name% %msgid% %structured-data%%msg%\\n\")
+action(type=\"omfile\" file=\"{path}/log\" template=\"all\")
+"
+    );
+    fs::write(directory.path().join("rsyslog.conf"), rsyslog).unwrap();
+    let mut command = Command::new("rsyslogd");
+    command.args(["-n", "-f", &format!("{path}/rsyslog.conf"), "-i", &format!("{path}/rsyslog.pid")]);
+    let _rsyslogd = Host(command.spawn().unwrap());
+    wait_for("rsyslogd", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let export = format!(
+        "syslog: [{{ to: 'udp://{to_udp}', facility: local0 }}, {{ to: 'unix://{}' }}, {{ to: 'tcp://127.0.0.1:{port}', of: all }}]",
+        to_unix.display()
+    );
+    let daemon = start(directory, &export);
+    begin_and_end(&daemon);
+    let data = format!(
+        "[sluice@32473 protocol=\"udp\" src=\"10.0.0.1\" dst=\"10.0.0.2\" sport=\"40007\" dport=\"53\" \
+         post-nat-src=\"203.0.113.10\" post-nat-dst=\"10.0.0.2\" post-nat-sport=\"{PUBLIC}\" post-nat-dport=\"53\" start="
+    );
+    let said = wait_for_text(&udp, &data);
+    assert!(
+        said.contains(" END [")
+            && said.contains("reason=\"deleted\"] end udp 10.0.0.1,40007 -> 10.0.0.2,53 as "),
+        "{said}"
+    );
+    assert!(said.starts_with("<134>1 ") && !said.contains("protocol=\"tcp\""), "{said}");
+    assert!(wait_for_text(&unix, &data).starts_with("<30>1 "));
+    let log = || fs::read_to_string(daemon.path("log")).unwrap_or_default();
+    wait_for("all of it", || log().contains(&data) && log().contains("END [sluice@32473 protocol=\"tcp\""));
+    let begun = "daemon.info sluice BEGIN [sluice@32473 protocol=\"udp\" src=\"10.0.0.1\" dst=\"10.0.0.2\" sport=\"40007\" ";
+    assert!(log().lines().any(|line| line.starts_with(begun)), "{}", log());
+    wait_for("the counters", || {
+        daemon
+            .tell("export")
+            .lines()
+            .any(|line| line.starts_with("syslog") && line.ends_with(&port.to_string()))
+    });
+    let scraped = scrape(&daemon);
+    assert_eq!(value(&scraped, r#"sluice_log_events_dropped_total{sink="syslog"}"#).as_deref(), Some("0"));
+}
+
+/// Read back by nfdump.
+#[test]
+fn collectors_of_ipfix_understand_flows_and_events() {
+    let directory = tempfile::tempdir().unwrap();
+    let (port, path) = (free_port(), directory.path().join("flows"));
+    fs::create_dir(&path).unwrap();
+    let mut command = Command::new("nfcapd");
+    command.args(["-b", "127.0.0.1", "-p", &port.to_string(), "-t", "2", "-w"]).arg(&path);
+    let said = directory.path().join("nfcapd");
+    let out = fs::File::create(&said).unwrap();
+    command.stderr(out.try_clone().unwrap()).stdout(out);
+    let _nfcapd = Host(command.spawn().unwrap());
+    wait_for("nfcapd", || fs::read_to_string(&said).unwrap().contains("Startup nfcapd."));
+    let export = format!("ipfix: [{{ to: 'udp://127.0.0.1:{port}', domain: 7 }}]");
+    let daemon = start(directory, &export);
+    begin_and_end(&daemon);
+    let shown = |format: &str, filter: &str| {
+        let mut command = Command::new("nfdump");
+        let output =
+            command.args(["-q", "-N", "-R"]).arg(&path).args(["-o", format, filter]).output().unwrap();
+        let lines = text(&output.stdout);
+        lines.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+    };
+    let format = "fmt:%pr %sap %dap %nsap %ndap %pkt %byt %opkt %obyt";
+    // The last that is told; nfcapd shows it when it begins its next file.
+    let of_tcp = "6 10.0.0.1:40000 10.0.0.2:80 10.0.0.1:40000 10.0.0.2:80 1 40 0 0";
+    wait_for("all records", || shown(format, "proto tcp") == [of_tcp]);
+    // Begin, end, and the flow.
+    let of_udp = format!("17 10.0.0.1:40007 10.0.0.2:53 203.0.113.10:{PUBLIC} 10.0.0.2:53 0 0 0 0");
+    assert_eq!(shown(format, "src port 40007"), vec![of_udp; 3]);
+    let raw = shown("raw", "src port 40007");
+    let of = |name: &str| raw.iter().filter(|line| line.starts_with(name)).cloned().collect::<Vec<_>>();
+    // nfdump 1.7.1 has no names for those of RFC 8158.
+    assert_eq!(of("nat event"), ["nat event = 4: UNKNOW", "nat event = 5: UNKNOW"]);
+    assert_eq!(of("end reason"), ["end reason = 0x04 forced end"]);
+    let collected = fs::read_to_string(said).unwrap();
+    let [all, good] =
+        ["Sequence Errors: ", "Sequence Errors: 0, Bad Packets: 0"].map(|it| collected.matches(it).count());
+    assert_eq!(all, good, "{collected}");
 }
 
 /// Ends a daemon and gives its directory.

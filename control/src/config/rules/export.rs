@@ -2,13 +2,16 @@
 
 use crate::config::path::{Path, Problem};
 use crate::config::schema::Config;
-use crate::config::values::{Seconds, Size};
+use crate::config::values::{Endpoint, Seconds, Size};
 
 /// The least that a journal is of use in: 16 segments of 1 MiB.
 const LEAST_SIZE: Size = Size(16 << 20);
 
 /// Age is told by segment, and one goes on for an hour.
 const LEAST_KEEP: Seconds = Seconds(3600);
+
+/// Each has a thread and a queue.
+const MAX_RECEIVERS: usize = 8;
 
 pub(super) fn check(config: &Config) -> Vec<Problem> {
     let section = Path::root().join("export");
@@ -27,6 +30,17 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
             let message = format!("{} is too short; the least is {LEAST_KEEP}", journal.keep);
             problems.push(Problem::at(path.join("keep"), message));
         }
+    }
+    for (number, ipfix) in config.export.ipfix.iter().enumerate() {
+        if matches!(ipfix.to, Endpoint::Unix(_)) {
+            let message = "IPFIX goes over UDP or TCP".to_owned();
+            problems.push(Problem::at(section.join("ipfix").join(number).join("to"), message));
+        }
+    }
+    let receivers = config.export.syslog.len() + config.export.ipfix.len();
+    if receivers > MAX_RECEIVERS {
+        let message = format!("{receivers} are too many who are told; the most is {MAX_RECEIVERS}");
+        problems.push(Problem::at(section, message));
     }
     problems
 }

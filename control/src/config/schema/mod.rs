@@ -29,7 +29,7 @@ use crate::config::values::{InterfaceAddress, List};
 pub use conntrack::{
     Conntrack, Fragments, GreTimeouts, Preset, SctpTimeouts, Tcp, TcpTimeouts, Timeouts, UdpTimeouts,
 };
-pub use export::{Export, Journal};
+pub use export::{Export, Flows, Ipfix, Journal, Syslog, Told};
 pub use groups::{Group, Takeover};
 pub use ha::{Engine, Ha, Peer, Replicate, Verify};
 pub use helpers::{HelperRule, Helpers};

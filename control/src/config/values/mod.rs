@@ -1,7 +1,9 @@
 //! The values of keys: scalars with units and of the network, and the list that may be written as one value.
 
 mod addresses;
+mod endpoint;
 mod engine_url;
+mod facility;
 mod helper;
 mod host;
 mod list;
@@ -14,7 +16,9 @@ mod scalar;
 mod units;
 
 pub use addresses::{Addresses, Destinations};
+pub use endpoint::Endpoint;
 pub use engine_url::EngineUrl;
+pub use facility::Facility;
 pub use helper::Helper;
 pub use host::Host;
 pub use list::List;

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use super::super::RunError;
-use super::sink::{Batch, Counters, Sink};
+use super::sink::{Batch, Batches, Counters, Sink};
 use crate::config;
 use crate::export::journal::format::{Gap, Item, Why};
 use crate::export::journal::writer::{Limits, Writer};
@@ -52,11 +52,11 @@ pub fn start(config: &config::Journal) -> Result<(Sink, Arc<Shared>), RunError> 
     Ok((sink.map_err(failed)?, shared))
 }
 
-fn run(mut writer: Writer, batches: &Receiver<Batch>, counters: &Counters, shared: &Shared) {
+fn run(mut writer: Writer, batches: &Batches, counters: &Counters, shared: &Shared) {
     let (mut flushed, mut lost) = (Instant::now(), 0);
     publish(&writer, counters, shared, &mut lost);
     loop {
-        match batches.recv_timeout(FLUSH.saturating_sub(flushed.elapsed())) {
+        match batches.next_within(FLUSH.saturating_sub(flushed.elapsed())) {
             Ok(batch) => write(&mut writer, &batch),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,

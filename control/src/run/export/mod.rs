@@ -1,23 +1,29 @@
-//! Tells others of connections that begin and end: the [journal].
+//! Tells others of connections that begin and end: the [journal], [syslog], and collectors of [ipfix].
 //!
 //! Workers tell events over their rings. A thread of the control core, [`pump`], takes them out, makes records of them by the host's
 //! clock and gives them to the sinks, each of which has a thread and a queue of its own: what a queue has no room for is lost to that
 //! sink, which is told how much. Where nothing is exported, there is none of this, and workers tell nothing.
 
+mod ipfix;
 mod journal;
+mod link;
 mod pump;
 mod roll_call;
 mod sink;
+mod syslog;
 
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use sluice_conntrack::events::{EventReceiver, Interest, events};
 use sluice_engine::command::Unanswered;
 
 use super::RunError;
+use super::alarms::Alarm;
 use super::dataplane::Dataplane;
 use super::workers::Workers;
 use crate::config::{self, Config};
@@ -35,6 +41,8 @@ pub struct Export {
     sinks: Vec<Sink>,
     journal: Option<Arc<journal::Shared>>,
     roll_call: RollCall,
+    /// Of losses, and how many there were when it was last looked at.
+    alarm: (Alarm, u64),
     taps: Taps,
     is_over: Arc<AtomicBool>,
     pump: Option<JoinHandle<()>>,
@@ -46,7 +54,7 @@ impl Export {
     /// # Errors
     /// The journal cannot be written, the system gives no thread, or a worker does not answer.
     pub fn start(config: &Config, dataplane: &mut Dataplane) -> Result<Option<Export>, RunError> {
-        let config::Export { journal } = &config.export;
+        let config::Export { journal, syslog, ipfix } = &config.export;
         if config.export.is_empty() {
             return Ok(None);
         }
@@ -55,7 +63,13 @@ impl Export {
             sinks.push(sink);
             shared
         });
-        let interest = Interest { updates: false, untranslated: false };
+        for it in syslog {
+            sinks.push(syslog::start(it)?);
+        }
+        for it in ipfix {
+            sinks.push(ipfix::start(it)?);
+        }
+        let interest = Interest { updates: false, untranslated: config.export.wants_untranslated() };
         let receivers =
             dataplane.workers.listen(RING).map_err(|why| RunError::Other(format!("export: {why}")))?;
         receivers.iter().for_each(|receiver| receiver.want(interest));
@@ -72,7 +86,15 @@ impl Export {
         };
         let run = thread::Builder::new().name("export".to_owned()).spawn(move || pump.run());
         let pump = run.map_err(|error: io::Error| RunError::Other(format!("export: {error}")))?;
-        Ok(Some(Export { sinks, journal, roll_call, taps, is_over, pump: Some(pump) }))
+        Ok(Some(Export {
+            sinks,
+            journal,
+            roll_call,
+            alarm: Default::default(),
+            taps,
+            is_over,
+            pump: Some(pump),
+        }))
     }
 
     /// What `conntrack -E` listens to, in the place of the workers' rings: all events.
@@ -89,10 +111,19 @@ impl Export {
 
     /// Has connections that there are told as such, when it is time to, and publishes what sinks have come to.
     pub fn look_after(&mut self, workers: &mut Workers) -> Result<(), Unanswered> {
-        for sink in self.status().sinks {
-            metrics::export_sink(&sink);
-        }
-        if let Some(journal) = self.status().journal {
+        let ExportStatus { sinks, journal } = self.status();
+        metrics::exported(&sinks);
+        let lost = sinks.iter().map(|sink| sink.lost).sum::<u64>();
+        let (alarm, seen) = &mut self.alarm;
+        let more = lost.saturating_sub(mem::replace(seen, lost));
+        alarm.log(
+            more,
+            Instant::now(),
+            "export",
+            "`sluice export` shows to whom",
+            "events of connections lost",
+        );
+        if let Some(journal) = journal {
             metrics::journal(&journal);
         }
         self.roll_call.go_on(workers)

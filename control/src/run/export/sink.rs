@@ -3,16 +3,20 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crate::export::record::{Micros, Record, now_us};
 use crate::socket::protocol::SinkStatus;
 
-/// Batches that wait for a sink, at most: some seconds' worth.
-const WAITING: usize = 256;
+/// Batches that wait for a sink, at most: those of 40 s where little happens.
+const WAITING: usize = 1 << 12;
 
-/// Records in a batch, at most: with all queues full, a sink has some 50 MB of them waiting.
+/// Records that wait for a sink, at most: some 50 MB of memory.
+const WAITING_RECORDS: u64 = 1 << 18;
+
+/// Records in a batch, at most.
 pub const PER_BATCH: usize = 1024;
 
 /// Records, in the order in which they happened.
@@ -35,6 +39,33 @@ pub struct Counters {
     pub written: AtomicU64,
     /// Events that it was not told of.
     pub lost: AtomicU64,
+    /// Records that wait for it.
+    waiting: AtomicU64,
+}
+
+/// The end of a sink's queue that the sink has.
+pub struct Batches {
+    received: Receiver<Batch>,
+    counters: Arc<Counters>,
+}
+
+impl Batches {
+    /// The next one, if it comes in that time.
+    ///
+    /// # Errors
+    /// None has come, or none comes any more.
+    pub fn next_within(&self, time: Duration) -> Result<Batch, RecvTimeoutError> {
+        let batch = self.received.recv_timeout(time)?;
+        self.counters.waiting.fetch_sub(batch.records.len() as u64, Ordering::Relaxed);
+        Ok(batch)
+    }
+
+    /// All that come, until none comes any more.
+    pub fn iter(&self) -> impl Iterator<Item = Batch> {
+        self.received.iter().inspect(|batch| {
+            self.counters.waiting.fetch_sub(batch.records.len() as u64, Ordering::Relaxed);
+        })
+    }
 }
 
 /// A sink, for the control thread.
@@ -64,13 +95,14 @@ impl Sink {
     pub fn start(
         name: &'static str,
         to: String,
-        run: impl FnOnce(&Receiver<Batch>, &Counters) + Send + 'static,
+        run: impl FnOnce(&Batches, &Counters) + Send + 'static,
     ) -> io::Result<Sink> {
         let (batches, received) = mpsc::sync_channel(WAITING);
         let counters = Arc::<Counters>::default();
         let counted = Arc::clone(&counters);
-        let thread =
-            thread::Builder::new().name(format!("export-{name}")).spawn(move || run(&received, &counted))?;
+        let thread = thread::Builder::new()
+            .name(format!("export-{name}"))
+            .spawn(move || run(&Batches { received, counters: Arc::clone(&counted) }, &counted))?;
         Ok(Sink { name, to, counters, batches: Some(batches), thread: Some(thread) })
     }
 
@@ -106,12 +138,21 @@ impl SinkSender {
             self.lose(lost);
         }
         let (lost, lost_from_us) = self.untold.unwrap_or_default();
+        let count = records.len() as u64;
+        // The pump alone adds to them.
+        if self.counters.waiting.load(Ordering::Relaxed) + count > WAITING_RECORDS {
+            return self.lose(count);
+        }
+        self.counters.waiting.fetch_add(count, Ordering::Relaxed);
         match self.batches.try_send(Batch { records: Arc::clone(records), lost, lost_from_us, at_us }) {
             Ok(()) => {
                 self.untold = None;
                 self.told_us = at_us;
             }
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.lose(records.len() as u64),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.counters.waiting.fetch_sub(count, Ordering::Relaxed);
+                self.lose(count);
+            }
         }
     }
 
@@ -129,7 +170,7 @@ mod tests {
     fn what_a_slow_sink_is_not_told_of_it_hears_the_number_of() {
         let (go, wait) = mpsc::channel::<()>();
         let (told, heard) = mpsc::channel();
-        let run = move |batches: &Receiver<Batch>, _: &Counters| {
+        let run = move |batches: &Batches, _: &Counters| {
             let _ = wait.recv();
             batches
                 .iter()
