@@ -77,7 +77,7 @@ impl Confirm {
 /// Asks, and where the new configuration is in force for good, replaces the configured file.
 fn ask(ask: &Ask, request: &Request) -> Result<(), Failure> {
     let answer = Client::connect(&ask.socket.path)?.ask(request)?;
-    if let Response::Applied { revision, file, text } = &answer {
+    if let Response::Applied { revision, file, text, .. } = &answer {
         put(file, text).map_err(|why| {
             Failure::Other(format!(
                 "configuration {revision} is in force, but {} cannot be replaced, so the next start goes by what it says: {why}",

@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use sluice_conntrack::{Instant, PortId};
 
+use super::ask::{Failure, Socket, exit};
+use super::running::Running;
 use crate::config::ConfigError;
 use crate::explain::{Explanation, Passed, Stage, explain};
 use crate::output::{fail, print, refuse};
@@ -23,24 +25,27 @@ Examples:
   sluice explain -c box.yaml 'in lan udp 10.0.0.2:5000 -> 192.0.2.53:53' \\
                              'in wan udp 192.0.2.53:53 -> 203.0.113.1:5000'
   sluice explain -c box.yaml --in lan=a.pcap --in wan=b.pcap --packet 7
+  sluice explain 'in wan tcp 192.0.2.1:80 -> 203.0.113.1:40000'     asks a daemon
 
 Each stage is shown with the rule by which it decides, and where that stands in the
 file; below it the rules in front of that, and what they miss in the packet.
 Several packets come in one after the other, so that answers find their connection.
-Nothing is opened and nothing running is asked or changed: the packets go through
-the same tracking, translation, routes and rules as those of `sluice run`.";
+The packets go through the same tracking, translation, routes and rules as those of
+`sluice run`, but no device is opened, and nothing that runs is changed. Without -c a
+daemon says by which configuration it runs, and which of its connections each packet
+belongs to.";
 
 /// What every stage would say about a packet: tracking, translation, route, rules, verdict
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{}", packet::HELP))]
 pub struct Explain {
-    /// Configuration file; its devices are not opened
+    /// Configuration file; its devices are not opened. Without one a running daemon is asked
     #[arg(short, long, value_name = "FILE")]
-    config: PathBuf,
+    config: Option<PathBuf>,
 
     /// Packets of a capture that come in by an interface; may be given once for each, and they come in the order of
     /// their stamps
-    #[arg(long = "in", value_name = "NAME=FILE", conflicts_with = "packets")]
+    #[arg(long = "in", value_name = "NAME=FILE", conflicts_with = "packets", requires = "config")]
     inputs: Vec<ReplayInput>,
 
     /// Show one packet only, by its number from 1; those before it come in all the same
@@ -54,6 +59,10 @@ pub struct Explain {
     /// How it is shown: json is an object for each packet
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     output: Format,
+
+    /// Where to ask
+    #[command(flatten)]
+    socket: Socket,
 
     /// Packets in words, each one argument
     #[arg(value_name = "PACKET", required_unless_present = "inputs")]
@@ -75,9 +84,15 @@ enum Incoming {
 impl Explain {
     /// Does it.
     pub fn run(&self) -> ExitCode {
-        let subject = match Subject::read(&self.config) {
-            Ok(subject) => subject,
-            Err(error) => return refuse(&error),
+        let (mut running, subject) = match &self.config {
+            Some(file) => match Subject::read(file) {
+                Ok(subject) => (None, subject),
+                Err(error) => return refuse(&error),
+            },
+            None => match Running::connect(&self.socket) {
+                Ok((running, subject)) => (Some(running), subject),
+                Err(failure) => return exit(Err(failure)),
+            },
         };
         let incoming = match self.inputs.is_empty() {
             true => match self.spoken(&subject) {
@@ -89,9 +104,9 @@ impl Explain {
                 Err(why) => return fail(&why),
             },
         };
-        match self.explain_all(&subject, incoming) {
+        match self.explain_all(&subject, running.as_mut(), incoming) {
             Ok(text) => print(&text),
-            Err(error) => fail(&format!("no memory for a table: {error}")),
+            Err(failure) => exit(Err(failure)),
         }
     }
 
@@ -124,17 +139,29 @@ impl Explain {
         Ok(all.into_iter().map(|(port, frame)| Incoming::Captured(port, frame)).collect())
     }
 
-    fn explain_all(&self, subject: &Subject, incoming: Vec<Incoming>) -> std::io::Result<String> {
+    fn explain_all(
+        &self,
+        subject: &Subject,
+        mut running: Option<&mut Running>,
+        incoming: Vec<Incoming>,
+    ) -> Result<String, Failure> {
         let begin = match incoming.first() {
             Some(Incoming::Captured(_, first)) => Instant::from_ns(first.time_ns),
             _ => Instant::default().after(Duration::from_secs(1)),
         };
-        let mut rehearsal = Rehearsal::new(&subject.configuration, begin)?;
+        let no_memory = |error| Failure::Other(format!("no memory for a table: {error}"));
+        let mut rehearsal = Rehearsal::new(&subject.configuration, begin).map_err(no_memory)?;
         let mut text = String::new();
         for (number, incoming) in (1..).zip(incoming) {
+            let brought = match (&mut running, &incoming) {
+                (Some(running), Incoming::Spoken(_, ingress, spoken)) => {
+                    Some(running.bring(subject, &mut rehearsal, *ingress, spoken)?)
+                }
+                _ => None,
+            };
             let (packet, came) = come_in(subject, &mut rehearsal, incoming);
             if self.packet.is_none_or(|wanted| wanted == number) {
-                let explanation = explain(subject, &came, packet);
+                let explanation = Explanation { running: brought, ..explain(subject, &came, packet) };
                 text.push_str(&match self.output {
                     Format::Json => format!("{}\n", serde_json::to_string(&explanation).unwrap_or_default()),
                     Format::Text if text.is_empty() => self.show(&explanation),
@@ -145,8 +172,11 @@ impl Explain {
         Ok(text)
     }
 
-    fn show(&self, Explanation { packet, stages, verdict }: &Explanation) -> String {
+    fn show(&self, Explanation { packet, running, stages, verdict }: &Explanation) -> String {
         let mut text = line("packet", packet);
+        if let Some(running) = running {
+            text.push_str(&line("running", running));
+        }
         for Stage { stage, result, rule, passed } in stages {
             let rule = rule.as_ref().map(|rule| format!(", by {rule}")).unwrap_or_default();
             text.push_str(&line(stage, &format!("{}{rule}", result.replace('\n', "\n           "))));

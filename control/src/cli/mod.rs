@@ -4,6 +4,7 @@ mod apply;
 mod ask;
 mod check;
 mod compare;
+mod config;
 mod conntrack;
 mod diff;
 mod entries;
@@ -15,14 +16,17 @@ mod help;
 mod helpers;
 mod import;
 mod load;
+mod log_level;
 mod nat;
 mod owned;
 mod routes;
+mod running;
 mod sets;
 mod stats;
 mod test;
 mod text;
 mod timeouts;
+mod trace;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,7 +34,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config;
+use crate::config as configuration;
 use crate::output::{fail, print};
 use crate::replay::Replay;
 use crate::run::Run;
@@ -86,6 +90,8 @@ pub enum Command {
     Export(Ask),
     /// A running daemon at a glance: entries, packets by state, ports, rules
     Stats(stats::Stats),
+    /// What becomes of packets of a running daemon, as it happens: a line each
+    Trace(trace::Trace),
     /// The ports of a running daemon: link, address, queues, device
     #[command(after_help = help::PORTS_HELP)]
     Ports(Ask),
@@ -107,11 +113,15 @@ pub enum Command {
     Apply(apply::Apply),
     /// Keep in force what `sluice apply --confirm` has put in force for a time
     Confirm(apply::Confirm),
+    /// The configuration that a daemon runs by: its file, its hash, since when, and its text
+    Config(config::ConfigArgs),
+    /// Show or change how much a running daemon says in its log
+    LogLevel(log_level::LogLevelArgs),
     /// Show or change the timeouts of a running daemon
     Timeouts(timeouts::TimeoutsArgs),
     /// Captures in, captures out, in capture time
     Replay(Replay),
-    /// What a configuration says otherwise than another, and whether a reload can change it
+    /// What a configuration says otherwise than another, or than a running daemon's, and which connections a reload would cut
     Diff(diff::Diff),
     /// What every stage would say about a packet: tracking, translation, route, rules, verdict
     Explain(explain::Explain),
@@ -153,6 +163,7 @@ pub fn main() -> ExitCode {
         Command::Ha(ha) => ha.run(),
         Command::Export(ask) => ask.export(),
         Command::Stats(stats) => stats.run(),
+        Command::Trace(trace) => trace.run(),
         Command::Ports(ask) => ask.ports(),
         Command::Neighbours(ask) => ask.neighbours(),
         Command::Routes(routes) => routes.run(),
@@ -161,6 +172,8 @@ pub fn main() -> ExitCode {
         Command::Reload(ask) => ask.reload(),
         Command::Apply(apply) => apply.run(),
         Command::Confirm(confirm) => confirm.run(),
+        Command::Config(config) => config.run(),
+        Command::LogLevel(level) => level.run(),
         Command::Timeouts(timeouts) => timeouts.run(),
         Command::Replay(replay) => crate::replay::run(&replay),
         Command::Diff(diff) => diff.run(),
@@ -168,8 +181,8 @@ pub fn main() -> ExitCode {
         Command::Test(test) => test.run(),
         Command::Compare(compare) => compare.run(),
         Command::Import(import) => import.run(),
-        Command::Reference => print(&config::reference_yaml()),
-        Command::Schema => print(&config::json_schema()),
+        Command::Reference => print(&configuration::reference_yaml()),
+        Command::Schema => print(&configuration::json_schema()),
         Command::Completions { shell } => completions(shell),
         Command::Man { all: Some(directory), .. } => manuals(&directory),
         Command::Man { command, all: None } => manual(&command),

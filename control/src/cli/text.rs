@@ -6,8 +6,9 @@ use jiff::Timestamp;
 
 use crate::config::{HelperRule, Host};
 use crate::socket::protocol::{
-    Counted, ExportStatus, GroupStatus, HaStatus, HelperStatistics, NatRuleStatistics, Neighbour, PeerStatus,
-    PoolStatistics, PortDescription, Response, SetSummary, Statistics, Timeout,
+    Counted, Cuts, ExportStatus, GroupStatus, HaStatus, HelperStatistics, NatRuleStatistics, Neighbour,
+    PeerStatus, PoolStatistics, PortDescription, Response, RunningConfiguration, SetSummary, Statistics,
+    Timeout, TrialStatus,
 };
 
 /// An answer for a reader's eyes.
@@ -28,27 +29,37 @@ pub(super) fn text_of(answer: &Response) -> String {
         Response::Groups { groups } => groups_text(groups),
         Response::HaStatus(status) => ha_text(status),
         Response::ExportStatus(status) => export_text(status),
-        Response::Reloaded { revision } => format!("configuration {revision} is in force\n"),
-        Response::OnTrial { revision, seconds } => format!(
-            "configuration {revision} is in force for {seconds} s; what was before comes back then, unless `sluice confirm` comes first\n"
+        Response::Reloaded { revision, cuts } => {
+            format!("configuration {revision} is in force\n{}", cuts_line(cuts.as_ref()))
+        }
+        Response::OnTrial { revision, seconds, cuts } => format!(
+            "configuration {revision} is in force for {seconds} s; what was before comes back then, unless `sluice confirm` comes first\n{}",
+            cuts_line(cuts.as_ref())
         ),
-        Response::Applied { revision, file, .. } => {
-            format!("configuration {revision} is in force, and is in {}\n", file.display())
+        Response::Applied { revision, file, cuts, .. } => {
+            let file = file.display();
+            format!("configuration {revision} is in force, and is in {file}\n{}", cuts_line(cuts.as_ref()))
         }
         Response::Sets { sets } => sets_text(sets),
         Response::Set { prefixes, .. } => prefixes.iter().map(|prefix| format!("{prefix}\n")).collect(),
         Response::SetChanged { set, added, deleted, prefixes } => {
             format!("set {set}: {added} added, {deleted} deleted, {prefixes} prefixes\n")
         }
+        Response::LogLevel { level } => format!("{}\n", level.name()),
+        Response::Configuration(running) => configuration_text(running),
         Response::Timeouts { timeouts } => timeouts.iter().map(timeout_line).collect(),
         Response::Count { .. }
         | Response::Entries { .. }
+        | Response::Connection { .. }
         | Response::Events { .. }
+        | Response::Trace(_)
         | Response::EntryCreated
         | Response::EntryExists
         | Response::ExpectationCreated
         | Response::ExpectationsDeleted { .. }
         | Response::Shards { .. }
+        | Response::Considered(_)
+        | Response::Cuts(_)
         | Response::Error { .. } => String::new(),
     }
 }
@@ -64,6 +75,27 @@ fn sets_text(sets: &[SetSummary]) -> String {
         let _ = writeln!(text, "{set:<20} {ipv4:>10} {ipv6:>10} {:>13}  {file}", memory_bytes.div_ceil(1024));
     }
     text
+}
+
+/// The text, and in front of it, as comments, which it is.
+fn configuration_text(
+    RunningConfiguration { revision, status, trial, text, .. }: &RunningConfiguration,
+) -> String {
+    let trial = trial.as_ref().map_or_else(String::new, |trial| format!("# {}\n", trial_text(trial)));
+    let (file, hash, since) = (status.file.display(), &status.sha256, &status.since);
+    format!("# configuration {revision} of {file}, in force since {since}\n# sha256 {hash}\n{trial}{text}")
+}
+
+/// What becomes of a configuration on trial.
+fn trial_text(TrialStatus { left_s, before }: &TrialStatus) -> String {
+    let (file, since) = (before.file.display(), &before.since);
+    format!(
+        "ON TRIAL: in {left_s} s {file} comes back as it was since {since}, unless `sluice confirm` comes first"
+    )
+}
+
+fn cuts_line(cuts: Option<&Cuts>) -> String {
+    cuts.map_or_else(String::new, |cuts| format!("{cuts}\n"))
 }
 
 fn groups_text(groups: &[GroupStatus]) -> String {
@@ -157,6 +189,8 @@ fn statistics_text(statistics: &Statistics) -> String {
         version,
         uptime_s,
         revision,
+        configuration,
+        trial,
         fallback,
         entries,
         entries_limit,
@@ -168,8 +202,12 @@ fn statistics_text(statistics: &Statistics) -> String {
     let [came, went] = balance.sums();
     let share = *entries as f64 * 100.0 / (*entries_limit).max(1) as f64;
     let mut text = format!(
-        "sluice {version}, up {}, configuration {revision}\n{}entries {entries} of {entries_limit} ({share:.1} %)\n\n",
+        "sluice {version}, up {}\nconfiguration {revision} of {}, in force since {}, sha256 {}\n{}{}entries {entries} of {entries_limit} ({share:.1} %)\n\n",
         duration_text(*uptime_s),
+        configuration.file.display(),
+        configuration.since,
+        configuration.sha256,
+        trial.as_ref().map_or_else(String::new, |trial| trial_text(trial) + "\n"),
         if *fallback { FALLBACK } else { "" }
     );
     text += &counted_text("packets by state", packets, "no packets");
@@ -327,7 +365,7 @@ fn pools_text(pools: &[PoolStatistics]) -> String {
 mod tests {
     use super::*;
     use crate::config::Helper;
-    use crate::socket::protocol::{Balance, NatSide, PortStatistics, RuleStatistics};
+    use crate::socket::protocol::{Balance, ConfigurationStatus, NatSide, PortStatistics, RuleStatistics};
     use crate::socket::protocol::{NextHop, Route, RouteKind};
     use sluice_conntrack::helpers::HelperId;
 
@@ -452,6 +490,12 @@ mod tests {
             version: "0.1.0".to_owned(),
             uptime_s: 65,
             revision: 2,
+            configuration: ConfigurationStatus {
+                file: "/etc/sluice/sluice.yaml".into(),
+                sha256: "ba78".to_owned(),
+                since: "2026-11-30T09:30:00Z".to_owned(),
+            },
+            trial: None,
             fallback: false,
             entries: 5,
             entries_limit: 1000,
@@ -469,9 +513,15 @@ mod tests {
             rules: vec![RuleStatistics { rule: "web".to_owned(), packets: 7, bytes: 700 }],
         };
         let fallback = Response::Statistics(Statistics { fallback: true, ..statistics.clone() });
-        assert!(text_of(&fallback).contains("configuration 2\nFALLBACK: the configuration file was wrong"));
+        assert!(text_of(&fallback).contains("sha256 ba78\nFALLBACK: the configuration file was wrong"));
+        let trial = TrialStatus { left_s: 42, before: statistics.configuration.clone() };
+        let on_trial = Response::Statistics(Statistics { trial: Some(trial), ..statistics.clone() });
+        let said = "\nON TRIAL: in 42 s /etc/sluice/sluice.yaml comes back as it was since 2026-11-30T09:30:00Z, unless";
+        assert!(text_of(&on_trial).contains(said), "{}", text_of(&on_trial));
         let text = text_of(&Response::Statistics(statistics));
-        assert!(text.starts_with("sluice 0.1.0, up 1m 5s, configuration 2\nentries 5 of 1000 (0.5 %)\n\n"));
+        let head = "sluice 0.1.0, up 1m 5s\nconfiguration 2 of /etc/sluice/sluice.yaml, in force since \
+                    2026-11-30T09:30:00Z, sha256 ba78\nentries 5 of 1000 (0.5 %)\n\n";
+        assert!(text.starts_with(head), "{text}");
         assert!(text.contains("NEW") && !text.contains("RELATED"));
         let balance = "\npackets that came: 11\n  received                        9\n  answers                         2\n\n\
                        packets that went: 11\n  sent                            8\n  dropped                         3\n\n";

@@ -24,7 +24,7 @@ pub fn commands(config: &Config) -> Result<String, String> {
     }
     for route in &config.routes.list {
         let via = route.via.map(|via| format!(" via {via} onlink")).unwrap_or_default();
-        let _ = writeln!(lines, "route add {}{via} dev {}", route.to.0.trunc(), route.dev);
+        let _ = writeln!(lines, "route add {}{via} dev {}", route.prefix().0.trunc(), route.dev);
     }
     Ok(lines)
 }

@@ -18,8 +18,8 @@ impl Source {
     }
 
     /// The text, as it was read.
-    pub fn into_text(self) -> String {
-        self.text
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// All that is wrong, each where it stands; at the nearest key above it where it has no place of its own.

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::Path as FilePath;
 
+use serde::Serialize;
 use serde_json::Value;
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
@@ -19,7 +20,7 @@ pub struct Side {
 }
 
 /// What is said otherwise at one place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// The key, from the top.
     pub path: String,
@@ -28,7 +29,7 @@ pub struct Difference {
 }
 
 /// A value that goes or comes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
     /// Whether it is one of the new configuration.
     pub comes: bool,
@@ -45,6 +46,16 @@ impl Side {
     /// All that is wrong with it.
     pub fn read(file: &FilePath) -> Result<Side, ConfigError> {
         let (config, source) = config::read_document::<Config>(file)?;
+        Ok(Side { config: config::resolved(config), source })
+    }
+
+    /// What a daemon runs by: a text, and all that is in force, every default written out.
+    ///
+    /// # Errors
+    /// Another version has written it, in which this one finds something wrong.
+    pub fn running(file: &str, text: &str, yaml: &str) -> Result<Side, ConfigError> {
+        let (_, source) = config::parse_document::<Config>(file, text.as_bytes())?;
+        let config = config::parse(file, yaml.as_bytes())?;
         Ok(Side { config: config::resolved(config), source })
     }
 

@@ -16,6 +16,9 @@ use crate::rehearsal::{Came, Named, Outcome, Subject};
 pub struct Explanation {
     /// The packet, in words.
     pub packet: String,
+    /// The connection of a running daemon that it belongs to; left out where none was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub running: Option<String>,
     /// Each stage that it came to.
     pub stages: Vec<Stage>,
     /// What becomes of it, and why where no rule says so.
@@ -54,7 +57,7 @@ pub fn explain(subject: &Subject, came: &Came, packet: String) -> Explanation {
     let reason = outcome.reason.filter(|reason| !by_rule(reason));
     let reason = reason.map(|reason| format!(" ({}): {}", reason.label(), reason.meaning()));
     let verdict = format!("{}{}", outcome.verdict, reason.unwrap_or_default());
-    Explanation { packet, stages: stages::all(subject, came, &outcome), verdict }
+    Explanation { packet, running: None, stages: stages::all(subject, came, &outcome), verdict }
 }
 
 /// What a rule of the policy, by its name, misses in a packet that it has not decided about.

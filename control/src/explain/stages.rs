@@ -14,6 +14,7 @@ use sluice_conntrack::{PortId, State, wire};
 use super::why::why_not;
 use super::{Passed, Stage};
 use crate::config::Protocol;
+use crate::packet::early_facts;
 use crate::rehearsal::{Came, Ends, Named, Outcome, Subject};
 use crate::run::route_to;
 use crate::socket::protocol::Response;
@@ -36,7 +37,12 @@ pub(super) fn all(subject: &Subject, came: &Came, outcome: &Outcome) -> Vec<Stag
     stages.push(stage("fragments", fragments(came, &headers)));
     let Some(state) = outcome.state else { return stages };
     if headers.family().is_some() {
-        let way = Way { subject, came, outcome, early: early(subject, came, &frame, &headers) };
+        let way = Way {
+            subject,
+            came,
+            outcome,
+            early: early_facts(&subject.configuration, came.ingress, &frame.1, &headers),
+        };
         stages.push(way.zone());
         stages.push(way.untracked());
         stages.push(way.tracking(state));
@@ -91,17 +97,6 @@ fn fragments(came: &Came, headers: &Headers) -> String {
         (1, Fragment::Later) => "a later fragment of its datagram".to_owned(),
         (pieces, _) => format!("{pieces}, put together and taken as one packet"),
     }
-}
-
-/// What rules see of a packet before it is tracked.
-fn early(subject: &Subject, came: &Came, frame: &Frame, headers: &Headers) -> Facts {
-    let Subject { configuration, .. } = subject;
-    let packet = Packet { headers, head: &frame.1 };
-    let mut facts = Facts::of_packet(packet, came.ingress);
-    let port = came.ingress.behind().unwrap_or(came.ingress);
-    let of_port = configuration.zones.get(usize::from(port.0)).copied().unwrap_or_default();
-    facts.zone = configuration.policy.zone(&facts).unwrap_or(of_port);
-    facts
 }
 
 /// A packet, and all that is known of its way.

@@ -8,6 +8,7 @@ mod given;
 mod ingress;
 #[cfg(test)]
 mod tests;
+mod tuple;
 mod words;
 
 use std::net::IpAddr;
@@ -16,6 +17,7 @@ use std::ops::Range;
 pub use build::{Numbers, fragments, frame};
 pub use describe::describe;
 pub use ingress::ingress;
+pub use tuple::{early_facts, tuple};
 pub use words::parse;
 
 /// What stands below `--help` of the commands that take packets in words.

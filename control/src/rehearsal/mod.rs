@@ -18,6 +18,7 @@ use sluice_conntrack::groups::{GroupSet, Role};
 use sluice_conntrack::ids::RuleId;
 use sluice_conntrack::listing::EntrySnapshot;
 use sluice_conntrack::policy::{Match, Rule, RuleAction};
+use sluice_conntrack::replica::{Connection, Installing, Origin, Record};
 use sluice_conntrack::{
     Capacity, Configuration, DropReason, Instant, PortId, RuleCounters, Shard, State, Verdict,
 };
@@ -112,12 +113,27 @@ impl Rehearsal {
         while !self.dispatcher.expire(self.now, &mut self.shard, &mut outside, u32::MAX) {}
     }
 
+    /// Has the table know a connection of another box's, as that tells of it; says whether it does.
+    pub fn install(&mut self, connection: Connection) -> bool {
+        let record = Record::State(connection);
+        let installing = Installing { record, origin: Origin::Own, is_delegated: false };
+        self.shard.install(&installing).is_ok()
+    }
+
+    /// The frame of a packet in words, whole.
+    pub fn frame(&self, spoken: &Spoken) -> Vec<u8> {
+        match &spoken.content {
+            Content::Frame(frame) => frame.clone(),
+            Content::Packet(packet) => packet::frame(packet, self.conversations.numbers(packet)),
+        }
+    }
+
     /// What comes of a packet in words. Numbers of TCP that were not given are those that its sender would have.
     pub fn say(&mut self, ingress: PortId, spoken: &Spoken) -> Came {
         match &spoken.content {
             Content::Frame(frame) => self.send(ingress, vec![frame.clone()]),
             Content::Packet(packet) => {
-                let frame = packet::frame(packet, self.conversations.numbers(packet));
+                let frame = self.frame(spoken);
                 let came = self.send(ingress, packet::fragments(frame, spoken.fragment));
                 self.conversations.note(packet, &came.sent);
                 came

@@ -22,7 +22,7 @@ pub enum Word {
     Drop,
     /// It ends here, and its sender is told.
     Reject,
-    /// It is a fragment that waits for the rest of its datagram.
+    /// It waits: a fragment for the rest of its datagram, a first packet for another worker.
     Hold,
 }
 
@@ -31,8 +31,8 @@ impl Word {
         match action {
             Action::Forward(_) | Action::Fragment(..) | Action::Announce(_) | Action::Deliver => Word::Accept,
             Action::Reject(..) => Word::Reject,
-            Action::Reassemble(_) => Word::Hold,
-            Action::Drop(_) | Action::Handoff(..) | Action::Hold(_) | Action::Wait => Word::Drop,
+            Action::Reassemble(_) | Action::Hold(_) | Action::Wait => Word::Hold,
+            Action::Drop(_) | Action::Handoff(..) => Word::Drop,
         }
     }
 }

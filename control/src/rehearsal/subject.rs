@@ -5,7 +5,7 @@ use std::path::Path;
 use sluice_conntrack::{Configuration, PortId};
 
 use super::Names;
-use crate::config::{self, Config, ConfigError, Forwarding, Problem};
+use crate::config::{self, Config, ConfigError, Forwarding, Problem, Source};
 
 const ETHERTYPE: std::ops::Range<usize> = 12..14;
 const TAG: std::ops::Range<usize> = 12..16;
@@ -29,9 +29,22 @@ impl Subject {
     /// All that is wrong with it.
     pub fn read(path: &Path) -> Result<Subject, Box<ConfigError>> {
         let (config, source) = config::read_document::<Config>(path)?;
+        Self::of(config, &source)
+    }
+
+    /// What a daemon runs by: the text of a file, and all that is in force, every default written out.
+    ///
+    /// # Errors
+    /// Another version has written it, in which this one finds something wrong.
+    pub fn running(file: &str, text: &str, yaml: &str) -> Result<Subject, Box<ConfigError>> {
+        let (_, source) = config::parse_document::<Config>(file, text.as_bytes())?;
+        Self::of(config::parse(file, yaml.as_bytes())?, &source)
+    }
+
+    fn of(config: Config, source: &Source) -> Result<Subject, Box<ConfigError>> {
         let wrong = |problem: Problem| source.refuse(vec![problem]);
         let configuration = config::lower(&config).map_err(wrong)?;
-        let names = Names::of(&config, &source);
+        let names = Names::of(&config, source);
         Ok(Subject { config, configuration, names })
     }
 

@@ -1,6 +1,6 @@
 //! A configuration that was read and is ready to be put in force; and which one a start goes by.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sluice_conntrack::Configuration;
@@ -8,7 +8,7 @@ use tracing::error;
 
 use super::RunError;
 use super::state::{LAST_GOOD, StateDirectory};
-use crate::config::{self, Config, Followed, FollowedRoute, Forwarding, Problem, Rerouted};
+use crate::config::{self, Config, Followed, FollowedRoute, Forwarding, Problem, Rerouted, Source};
 
 /// A configuration with all that is made of it, so that putting it in force is little work.
 #[derive(Clone, Debug)]
@@ -19,8 +19,10 @@ pub struct Candidate {
     pub configuration: Arc<Configuration>,
     /// The kernel's routes in that.
     pub followed_routes: Vec<FollowedRoute>,
+    /// The file that it was read from.
+    pub file: PathBuf,
     /// As somebody has written it.
-    pub text: String,
+    pub source: Source,
     /// As it is written for the next start, every default written out.
     pub yaml: String,
     /// Whether it is the last good one, which stands in for a file that is wrong.
@@ -33,7 +35,7 @@ impl Candidate {
     /// # Errors
     /// [`RunError::Config`]: all that is wrong with it.
     pub fn read(file: &Path, followed: &[Arc<Followed>]) -> Result<Candidate, RunError> {
-        let (config, source): (Config, _) =
+        let (config, source): (Config, Source) =
             config::read_document(file).map_err(|error| RunError::Config(Box::new(error)))?;
         let wrong = |problem: Problem| RunError::Other(problem.message);
         let mut configuration = config::lower(&config).map_err(wrong)?;
@@ -43,9 +45,9 @@ impl Candidate {
             configuration = configuration.with_router(router, config::nat(&config).map_err(wrong)?);
             followed_routes = routes;
         }
-        let (configuration, text, yaml) =
-            (Arc::new(configuration), source.into_text(), config::to_yaml(&config));
-        Ok(Candidate { config, configuration, followed_routes, text, yaml, fallback: false })
+        let (configuration, yaml) = (Arc::new(configuration), config::to_yaml(&config));
+        let file = file.to_owned();
+        Ok(Candidate { config, configuration, followed_routes, file, source, yaml, fallback: false })
     }
 
     /// Reads the file that a start is to go by; where that is wrong, the last configuration that was in force, if there is

@@ -12,7 +12,7 @@ use super::lines::Lines;
 use super::listings::pages;
 use super::workers::Workers;
 use crate::config::Mark;
-use crate::socket::protocol::{Cursor, Response, Update};
+use crate::socket::protocol::{Cursor, LiveConnection, PacketTuple, Response, Update};
 use crate::socket::{self, Filter, NewConnection};
 
 /// How often, and how long each time, the answer of another worker to a new entry's claim is waited for.
@@ -35,6 +35,20 @@ pub fn get(workers: &mut Workers, filter: &Filter, lines: &Lines) -> Result<Resp
         }
         None => refused("such conntrack doesn't exist"),
     })
+}
+
+/// The connection that packets of a tuple belong to, with its state.
+pub fn connection(workers: &mut Workers, tuple: &PacketTuple, lines: &Lines) -> Result<Response, Unanswered> {
+    let tuple = match tuple.lower() {
+        Ok(tuple) => tuple,
+        Err(message) => return Ok(refused(&message)),
+    };
+    let Some((shard, listed)) = workers.get(&tuple)? else {
+        return Ok(Response::Connection { connection: None });
+    };
+    let state = workers.export_one(shard, &tuple)?;
+    let connection = Some(LiveConnection::new(lines.entry(shard, &listed), shard, state));
+    Ok(Response::Connection { connection })
 }
 
 /// Deletes the entries that fit, on a few pages from a position in the table on.

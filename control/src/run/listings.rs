@@ -6,15 +6,12 @@ use sluice_engine::command::Unanswered;
 use sluice_engine::report::{Listed, ListedExpectation, Page};
 
 use super::lines::{Lines, line};
-use super::workers::Workers;
+use super::workers::{Filled, Workers};
 use crate::socket::protocol::{Cursor, Response};
 use crate::socket::{ExpectationFilter, Filter, NewExpectation};
 
 /// Pages of a worker's in one answer to a client: some hundred kilobytes of text at most.
 const PAGES_PER_ANSWER: usize = 8;
-
-/// Has a worker fill a page; `None` where there is no such worker.
-type List<T> = fn(&mut Workers, u16, Box<Page<T>>) -> Option<Result<Box<Page<T>>, Unanswered>>;
 
 /// Entries from a position in the table on, as many as a few pages hold.
 pub fn entries(
@@ -97,10 +94,10 @@ pub fn end_expectations(
     Ok(count)
 }
 
-/// Visits the next pages of the worker that a position is in, one by one, from there on; gives the position behind them, `None` at the end.
+/// Visits the next pages of the worker that a position is in, which has them filled by `list`, one by one, from there on; gives the position behind them, `None` at the end.
 pub fn pages<T: Listed>(
     workers: &mut Workers,
-    list: List<T>,
+    mut list: impl FnMut(&mut Workers, u16, Box<Page<T>>) -> Filled<T>,
     from: Cursor,
     mut visit: impl FnMut(&mut Workers, &[T]) -> Result<(), Unanswered>,
 ) -> Result<Option<Cursor>, Unanswered> {

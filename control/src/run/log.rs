@@ -2,6 +2,7 @@
 //! rules, as the kernel's LOG target writes them.
 
 use std::fmt::Write as _;
+use std::sync::OnceLock;
 
 use sluice_conntrack::log::LogRecord;
 use sluice_conntrack::tuple::{self, protocol};
@@ -10,24 +11,45 @@ use sluice_engine::command::Unanswered;
 use sluice_engine::report::PAGE;
 use tracing::info;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Registry;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::workers::Workers;
 use crate::config::Config;
+use crate::socket::protocol::LogLevel;
 
 /// Records written out a second; the others are counted.
 const RECORDS_PER_SECOND: usize = 100;
 
+/// How much is said, for as long as the process lives.
+static LEVEL: OnceLock<Handle<LevelFilter, Registry>> = OnceLock::new();
+
 /// From now on `info!` and its like are heard.
 pub fn start() {
+    let (level, handle) = reload::Layer::new(LevelFilter::INFO);
     // systemd sets it where standard error goes to the journal.
     let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
     let text = journal.is_none().then(|| {
         tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false)
     });
     // A subscriber that is there already, as in a test, is kept.
-    let _ = tracing_subscriber::registry().with(LevelFilter::INFO).with(journal).with(text).try_init();
+    if tracing_subscriber::registry().with(level).with(journal).with(text).try_init().is_ok() {
+        let _ = LEVEL.set(handle);
+    }
+}
+
+/// How much is said from now on, or, where nothing is asked for, now.
+pub fn level(wanted: Option<LogLevel>) -> LogLevel {
+    let handle = LEVEL.get();
+    if let (Some(level), Some(handle)) = (wanted, handle) {
+        // It is there as long as the process.
+        let _ = handle.reload(level.filter());
+        info!("the log says what is {} or worse from now on", level.name());
+    }
+    let filter = handle.and_then(Handle::clone_current);
+    LogLevel::ALL.into_iter().find(|level| Some(level.filter()) == filter).unwrap_or_default()
 }
 
 /// The records of `log` rules since the start.

@@ -5,9 +5,11 @@
 //! a file, is done by threads of its own ([`background`]). A worker's thread does nothing but packets; it and the control
 //! thread speak over rings alone.
 
+mod aftermath;
 mod alarms;
 mod background;
 mod candidate;
+mod considered;
 mod daemon;
 mod dataplane;
 mod entries;
@@ -18,6 +20,8 @@ mod groups;
 mod ha;
 mod helpers;
 mod host;
+mod in_force;
+mod journal;
 mod lines;
 mod listings;
 mod log;
@@ -36,6 +40,7 @@ mod startup;
 mod state;
 mod timeouts;
 mod totals;
+mod trace;
 mod track_file;
 mod trial;
 mod workers;

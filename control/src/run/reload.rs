@@ -17,7 +17,7 @@ use crate::socket::protocol::Response;
 /// The clients that wait for a reload. One by signal has none.
 pub type Askers = Vec<SyncSender<Response>>;
 
-/// What is to be put in force.
+/// What is to be read, as a rule to be put in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// What the configured file says.
@@ -28,6 +28,11 @@ pub enum Wanted {
         file: PathBuf,
         /// The time.
         confirm_within: Option<Duration>,
+    },
+    /// What another file says, which is only looked at.
+    Considered {
+        /// The file.
+        file: PathBuf,
     },
 }
 
@@ -78,7 +83,7 @@ impl Reloads {
         {
             let file = match &wanted {
                 Wanted::Configured => &self.file,
-                Wanted::Other { file, .. } => file,
+                Wanted::Other { file, .. } | Wanted::Considered { file } => file,
             };
             let (file, followed) = (file.clone(), followed());
             let read = move || Candidate::read(&file, &followed);

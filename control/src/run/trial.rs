@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::candidate::Candidate;
+use crate::socket::protocol::{ConfigurationStatus, TrialStatus};
 
 /// When a configuration that was in force before is tried once more, where that has failed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -16,6 +17,8 @@ pub struct Trial {
     /// What is in force, as it was written, and as it is written for the next start.
     on_trial: Tried,
     before: Candidate,
+    /// What is said of that.
+    before_status: ConfigurationStatus,
     ends: Instant,
 }
 
@@ -30,13 +33,23 @@ pub struct Tried {
 
 impl Trial {
     /// Of what came in force now in the place of `before`.
-    pub fn start(on_trial: Tried, before: Candidate, confirm_within: Duration, now: Instant) -> Trial {
-        Trial { on_trial, before, ends: now + confirm_within }
+    pub fn start(
+        on_trial: Tried,
+        (before, before_status): (Candidate, ConfigurationStatus),
+        confirm_within: Duration,
+        now: Instant,
+    ) -> Trial {
+        Trial { on_trial, before, before_status, ends: now + confirm_within }
     }
 
     /// How long it has left.
     pub fn left(&self, now: Instant) -> Duration {
         self.ends.saturating_duration_since(now)
+    }
+
+    /// What is said of it.
+    pub fn status(&self, now: Instant) -> TrialStatus {
+        TrialStatus { left_s: self.left(now).as_secs(), before: self.before_status.clone() }
     }
 
     /// It is confirmed.
@@ -70,7 +83,7 @@ mod tests {
 
     fn trial(start: Instant) -> Trial {
         let on_trial = Tried { text: "written".to_owned(), yaml: "whole".to_owned() };
-        Trial::start(on_trial, candidate(5), Duration::from_secs(60), start)
+        Trial::start(on_trial, (candidate(5), ConfigurationStatus::default()), Duration::from_secs(60), start)
     }
 
     #[test]

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use dpdk::Burst;
 use dpdk::lcore::Lcore;
-use sluice_conntrack::events::{EventReceiver, events};
+use sluice_conntrack::cut::Change;
+use sluice_conntrack::events::{EventReceiver, Receiver, ring};
 use sluice_conntrack::expectations::{ExpectationId, Unexpected, Wanted};
 use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::nat::{PortBlock, SPACES};
@@ -16,7 +18,10 @@ use sluice_conntrack::{
     Configuration, EntryUpdate, Installation, KeptRules, NewEntry, NotInserted, RuleCounters, Tuple,
 };
 use sluice_engine::command::{Answer, Command, Controller, RoleChange, Unanswered};
-use sluice_engine::report::{BLOCKS, ListedEntry, ListedExpectation, LogPage, Page, PortsUsedPage, Stats};
+use sluice_engine::report::{
+    BLOCKS, ListedCut, ListedEntry, ListedExpectation, LogPage, Page, PortsUsedPage, Stats,
+};
+use sluice_engine::trace::{TraceFilter, TraceRecord, trace};
 use sluice_engine::{NeighbourSnapshot, Worker};
 use tracing::warn;
 
@@ -32,6 +37,9 @@ const MAX_DRAINS: usize = 64;
 /// How long a device has for what its transmit queues hold: a queue of 1024 full frames at 1 Gbit/s.
 const LAST_FRAMES: Duration = Duration::from_millis(20);
 
+/// A page that a worker has filled. `None` where there is no such worker.
+pub type Filled<T> = Option<Result<Box<Page<T>>, Unanswered>>;
+
 /// A worker on its core.
 pub struct Handle {
     /// What commands go over.
@@ -42,10 +50,13 @@ pub struct Handle {
 
 /// The entries that a worker answers with.
 fn entries(answer: Answer) -> Result<Vec<ListedEntry>, Unanswered> {
-    match answer {
-        Answer::Entries(entries) => Ok(entries),
-        _ => Err(Unanswered::Late),
-    }
+    if let Answer::Entries(entries) = answer { Ok(entries) } else { Err(Unanswered::Late) }
+}
+
+/// That all workers do it, be it later, unless one has ended.
+fn unless_gone(answers: &[Result<Answer, Unanswered>]) -> Result<(), Unanswered> {
+    let is_gone = answers.iter().any(|answer| matches!(answer, Err(Unanswered::Gone)));
+    if is_gone { Err(Unanswered::Gone) } else { Ok(()) }
 }
 
 /// All workers, by the number of their shard.
@@ -57,32 +68,42 @@ impl Workers {
         self.0.len() as u16
     }
 
-    /// Has a worker fill a page of entries. `None` where there is no such worker.
-    pub fn list(
-        &mut self,
-        shard: u16,
-        page: Box<Page<ListedEntry>>,
-    ) -> Option<Result<Box<Page<ListedEntry>>, Unanswered>> {
-        let worker = self.0.get_mut(usize::from(shard))?;
-        Some(match worker.controller.ask(Command::List(page), PATIENCE) {
-            Ok(Answer::Listed(page)) => Ok(page),
-            Ok(_) => Err(Unanswered::Late),
-            Err(why) => Err(why),
+    /// Has a worker fill a page of entries.
+    pub fn list(&mut self, shard: u16, page: Box<Page<ListedEntry>>) -> Filled<ListedEntry> {
+        self.ask_one(shard, Command::List(page), |answer| match answer {
+            Answer::Listed(page) => Some(page),
+            _ => None,
         })
     }
 
-    /// Has a worker fill a page of connections as they are told to others. `None` where there is no such worker.
-    pub fn export(
+    /// Has a worker fill a page of connections that a change cuts.
+    pub fn list_cut(
         &mut self,
         shard: u16,
-        page: Box<Page<Connection>>,
-    ) -> Option<Result<Box<Page<Connection>>, Unanswered>> {
-        let worker = self.0.get_mut(usize::from(shard))?;
-        Some(match worker.controller.ask(Command::Export(page), PATIENCE) {
-            Ok(Answer::Exported(page)) => Ok(page),
-            Ok(_) => Err(Unanswered::Late),
-            Err(why) => Err(why),
+        page: Box<Page<ListedCut>>,
+        change: &Arc<Change>,
+    ) -> Filled<ListedCut> {
+        self.ask_one(shard, Command::ListCut(page, Arc::clone(change)), |answer| match answer {
+            Answer::CutListed(page, _) => Some(page),
+            _ => None,
         })
+    }
+
+    /// Has a worker fill a page of connections as they are told to others.
+    pub fn export(&mut self, shard: u16, page: Box<Page<Connection>>) -> Filled<Connection> {
+        self.ask_one(shard, Command::Export(page), |answer| match answer {
+            Answer::Exported(page) => Some(page),
+            _ => None,
+        })
+    }
+
+    /// The connection of a tuple as a worker tells others of it, if it can.
+    pub fn export_one(&mut self, shard: u16, tuple: &Tuple) -> Result<Option<Connection>, Unanswered> {
+        let told = self.ask_one(shard, Command::ExportOne(*tuple), |answer| match answer {
+            Answer::ExportedOne(connection) => Some(connection),
+            _ => None,
+        });
+        told.unwrap_or(Ok(None))
     }
 
     /// The entry that packets of a tuple belong to, and the number of the worker that has it.
@@ -136,17 +157,15 @@ impl Workers {
         Err(Unanswered::Late)
     }
 
-    /// Has a worker fill a page of what it expects. `None` where there is no such worker.
+    /// Has a worker fill a page of what it expects.
     pub fn list_expectations(
         &mut self,
         shard: u16,
         page: Box<Page<ListedExpectation>>,
-    ) -> Option<Result<Box<Page<ListedExpectation>>, Unanswered>> {
-        let worker = self.0.get_mut(usize::from(shard))?;
-        Some(match worker.controller.ask(Command::ListExpectations(page), PATIENCE) {
-            Ok(Answer::ExpectationsListed(page)) => Ok(page),
-            Ok(_) => Err(Unanswered::Late),
-            Err(why) => Err(why),
+    ) -> Filled<ListedExpectation> {
+        self.ask_one(shard, Command::ListExpectations(page), |answer| match answer {
+            Answer::ExpectationsListed(page) => Some(page),
+            _ => None,
         })
     }
 
@@ -177,10 +196,9 @@ impl Workers {
 
     /// Has each worker tell what becomes of its connections, into a ring with room for so many events.
     pub fn listen(&mut self, room: usize) -> Result<Vec<EventReceiver>, Unanswered> {
-        let (senders, receivers): (Vec<_>, Vec<_>) = self.0.iter().map(|_| events(room)).unzip();
+        let (senders, receivers): (Vec<_>, Vec<_>) = self.0.iter().map(|_| ring(room)).unzip();
         let commands = senders.into_iter().map(|sender| Command::Listen(Some(Box::new(sender))));
-        self.send_to_all(commands).into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(receivers)
+        self.send_to_all(commands).into_iter().collect::<Result<Vec<_>, _>>().map(|_| receivers)
     }
 
     /// Has none of them tell it any more.
@@ -188,13 +206,28 @@ impl Workers {
         self.send_to_all(repeat_with(|| Command::Listen(None)));
     }
 
+    /// Has each worker trace packets that a filter is about, into a ring with room for so many of them.
+    pub fn trace(
+        &mut self,
+        filter: &TraceFilter,
+        room: usize,
+    ) -> Result<Vec<Receiver<TraceRecord>>, Unanswered> {
+        let pairs = self.0.iter().map(|_| trace(filter.clone(), room, Burst::CAPACITY));
+        let (traces, receivers): (Vec<_>, Vec<_>) = pairs.unzip();
+        let commands = traces.into_iter().map(|trace| Command::Trace(Some(Box::new(trace))));
+        self.send_to_all(commands).into_iter().collect::<Result<Vec<_>, _>>().map(|_| receivers)
+    }
+
+    /// Has none of them trace any more.
+    pub fn stop_tracing(&mut self) {
+        self.send_to_all(repeat_with(|| Command::Trace(None)));
+    }
+
     /// Has each worker copy its counters, those of the rules of a configuration among them.
     pub fn stats(&mut self, configuration: &Configuration) -> Result<Vec<Stats>, Unanswered> {
         let answers = self.ask_all(|| Command::Stats(Box::new(Stats::new(configuration))))?;
-        let stats = |answer| match answer {
-            Answer::Stats(stats) => Ok(*stats),
-            _ => Err(Unanswered::Late),
-        };
+        let stats =
+            |answer| if let Answer::Stats(stats) = answer { Ok(*stats) } else { Err(Unanswered::Late) };
         answers.into_iter().map(stats).collect()
     }
 
@@ -229,10 +262,7 @@ impl Workers {
     /// Has each worker fill a page of log records.
     pub fn log(&mut self) -> Result<Vec<LogPage>, Unanswered> {
         let answers = self.ask_all(|| Command::Log(Box::new(LogPage::new())))?;
-        let page = |answer| match answer {
-            Answer::Logged(page) => Ok(*page),
-            _ => Err(Unanswered::Late),
-        };
+        let page = |answer| if let Answer::Logged(page) = answer { Ok(*page) } else { Err(Unanswered::Late) };
         answers.into_iter().map(page).collect()
     }
 
@@ -276,11 +306,7 @@ impl Workers {
         self.ready()?;
         let install = |_| Command::Reroute(Box::new(Installation::new(Arc::clone(configuration))));
         let commands: Vec<Command> = self.0.iter().map(install).collect();
-        let answers = self.send_to_all(commands);
-        match answers.iter().any(|answer| matches!(answer, Err(Unanswered::Gone))) {
-            true => Err(Unanswered::Gone),
-            false => Ok(()),
-        }
+        unless_gone(&self.send_to_all(commands))
     }
 
     /// Puts a configuration in force with every worker, or with none, that differs from the one they have in its timeouts or in
@@ -290,11 +316,7 @@ impl Workers {
     /// Some worker has ended, or takes no more commands: none was told.
     pub fn amend(&mut self, configuration: &Arc<Configuration>) -> Result<(), Unanswered> {
         self.ready()?;
-        let answers = self.send_to_all(repeat_with(|| Command::Amend(Arc::clone(configuration))));
-        match answers.iter().any(|answer| matches!(answer, Err(Unanswered::Gone))) {
-            true => Err(Unanswered::Gone),
-            false => Ok(()),
-        }
+        unless_gone(&self.send_to_all(repeat_with(|| Command::Amend(Arc::clone(configuration)))))
     }
 
     /// Has every worker, between two bursts, or none be something else for a group. One that does not answer in time is it all the same.
@@ -303,11 +325,7 @@ impl Workers {
     /// Some worker has ended, or takes no more commands: none was told.
     pub fn change_role(&mut self, change: impl Fn() -> RoleChange) -> Result<(), Unanswered> {
         self.ready()?;
-        let answers = self.send_to_all(repeat_with(|| Command::Role(Box::new(change()))));
-        match answers.iter().any(|answer| matches!(answer, Err(Unanswered::Gone))) {
-            true => Err(Unanswered::Gone),
-            false => Ok(()),
-        }
+        unless_gone(&self.send_to_all(repeat_with(|| Command::Role(Box::new(change())))))
     }
 
     /// Whether each worker takes a command.
@@ -318,12 +336,8 @@ impl Workers {
     /// Has all workers send what they have received and receive nothing more.
     pub fn drain(&mut self) {
         for _ in 0..MAX_DRAINS {
-            let moved = self.ask_all(|| Command::Drain).map(|answers| {
-                answers
-                    .iter()
-                    .map(|answer| if let Answer::Drained(moved) = answer { *moved } else { 0 })
-                    .sum()
-            });
+            let moved = |answer: &Answer| if let Answer::Drained(moved) = answer { *moved } else { 0 };
+            let moved = self.ask_all(|| Command::Drain).map(|answers| answers.iter().map(moved).sum());
             // With a worker that does not answer there is nothing to wait for.
             if moved.unwrap_or(0_u64) == 0 {
                 break;
@@ -344,6 +358,18 @@ impl Workers {
             None => Ok(()),
             Some(number) => Err(RunError::Other(format!("worker {number} panicked"))),
         }
+    }
+
+    /// Asks one worker for what `take` takes from its answer. `None` where there is no such worker.
+    fn ask_one<T>(
+        &mut self,
+        shard: u16,
+        command: Command,
+        take: impl FnOnce(Answer) -> Option<T>,
+    ) -> Option<Result<T, Unanswered>> {
+        let worker = self.0.get_mut(usize::from(shard))?;
+        let answer = worker.controller.ask(command, PATIENCE);
+        Some(answer.and_then(|answer| take(answer).ok_or(Unanswered::Late)))
     }
 
     /// Asks all workers; gives their answers, in order, if there are all of them.

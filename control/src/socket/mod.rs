@@ -4,9 +4,12 @@
 //! asked and answered, `filter` and `expectation_filter` which entries and expectations are meant, `new_entry` and
 //! `new_expectation` what an operator makes, `server` the daemon's end, `clients` who is connected to it, `client` the other end. To try it by hand: `echo '{"request":"count"}' | socat - UNIX:/run/sluice/control.sock`.
 
+mod answer;
 mod client;
 mod clients;
+mod configuration;
 mod cursor;
+mod cuts;
 mod event_filter;
 mod expectation_filter;
 mod export;
@@ -15,6 +18,8 @@ mod filter_values;
 mod groups;
 mod ha;
 mod helpers;
+mod live;
+mod log_level;
 mod nat_rules;
 mod new_entry;
 mod new_expectation;
@@ -25,6 +30,7 @@ mod routes;
 mod server;
 mod sets;
 mod statistics;
+mod trace;
 
 pub use client::{Client, ClientError};
 pub use expectation_filter::ExpectationFilter;
@@ -33,6 +39,7 @@ pub use filter_values::{EntryStatus, Family, NatPeer, Network};
 pub use new_entry::{NewConnection, required, tuple};
 pub use new_expectation::{Ends, NewExpectation, Source};
 pub use server::{Call, Server, SocketError};
+pub use trace::TraceFilter;
 
 /// Longest request in bytes, the newline included.
 pub const MAX_REQUEST_BYTES: usize = 16 << 10;

@@ -8,12 +8,19 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::answer::Response;
+pub use super::configuration::{
+    ConfigurationStatus, Considered, CutConnection, CutPage, CutsRequest, RunningConfiguration, TrialStatus,
+};
 pub use super::cursor::Cursor;
+pub use super::cuts::{CutCount, Cuts};
 pub use super::event_filter::{EventFilter, EventName};
 pub use super::export::{ExportStatus, JournalStatus, SinkStatus};
 pub use super::groups::{GroupState, GroupStatus};
 pub use super::ha::{EngineStatus, HaStatus, InstallFailures, PeerStatus};
 pub use super::helpers::HelperStatistics;
+pub use super::live::{LiveConnection, PacketTuple};
+pub use super::log_level::LogLevel;
 pub use super::nat_rules::{NatRuleStatistics, NatSide};
 pub use super::new_entry::Update;
 pub use super::pools::{PoolStatistics, PortCounts};
@@ -21,8 +28,8 @@ pub use super::ports::{PortDescription, PortStatistics};
 pub use super::routes::{Neighbour, NextHop, Route, RouteKind};
 pub use super::sets::{SetChange, SetSummary};
 pub use super::statistics::{Balance, Counted, RuleStatistics, ShardCounters, Statistics, Timeout};
+pub use super::trace::{TracePage, TraceRequest};
 use super::{ExpectationFilter, Filter, NewConnection, NewExpectation};
-use crate::config::{HelperRule, Prefix};
 use crate::listing::Format;
 
 /// What a client asks.
@@ -49,6 +56,8 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         format: Option<Format>,
     },
+    /// The connection that packets of a tuple belong to, with all of its state.
+    Connection(PacketTuple),
     /// Delete entries on a page of the table.
     DeleteEntries {
         /// Which entries.
@@ -95,6 +104,8 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<u64>,
     },
+    /// What becomes of packets from now on, or from one on that an answer names.
+    Trace(Box<TraceRequest>),
     /// A page of what is expected.
     Expectations {
         /// Which expectations.
@@ -194,6 +205,21 @@ pub enum Request {
     },
     /// Keep in force what is on trial.
     Confirm,
+    /// The configuration in force.
+    Configuration,
+    /// Read a file as for a reload, and put nothing of it in force.
+    Consider {
+        /// The file, from the root; the daemon reads it.
+        file: PathBuf,
+    },
+    /// Connections on a page of the table that a configuration which is considered would cut.
+    Cuts(CutsRequest),
+    /// How much the log says.
+    LogLevel {
+        /// The least that it says from now on; left out, it goes on as it does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        level: Option<LogLevel>,
+    },
     /// All timeouts.
     Timeouts,
     /// Change a timeout until the next reload.
@@ -203,174 +229,6 @@ pub enum Request {
         /// Its value, as in the configuration file: `90`, `5m`, `5d`.
         value: String,
     },
-}
-
-/// What the daemon answers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "response", rename_all = "kebab-case")]
-pub enum Response {
-    /// A page of entries or of expectations, or what was done to entries on one. It may have no lines and yet not be the last one.
-    Entries {
-        /// One a line.
-        lines: Vec<String>,
-        /// Where the next page begins; left out at the end.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        next: Option<Cursor>,
-        /// How many fit and were left as they are, since another box has them and this one stands by.
-        #[serde(default)]
-        standby: u64,
-    },
-    /// Events. Those that come behind them are to be asked for within a few seconds.
-    Events {
-        /// One a line.
-        lines: Vec<String>,
-        /// How many events between the first that was asked for and the next one are lost, whatever they were.
-        lost: u64,
-        /// The number of the next event.
-        next: u64,
-    },
-    /// An entry was made.
-    EntryCreated,
-    /// There is an entry of its tuple already.
-    EntryExists,
-    /// An expectation was made.
-    ExpectationCreated,
-    /// Expectations were deleted.
-    ExpectationsDeleted {
-        /// How many.
-        count: u64,
-    },
-    /// How many entries there are.
-    Count {
-        /// Entries of all shards.
-        entries: u64,
-    },
-    /// Each shard's counters.
-    Shards {
-        /// In the order of their numbers.
-        shards: Vec<ShardCounters>,
-    },
-    /// The daemon at a glance.
-    Statistics(Statistics),
-    /// The ports and their links.
-    Ports {
-        /// In the order of their names.
-        ports: Vec<PortDescription>,
-    },
-    /// The neighbours of the ports.
-    Neighbours {
-        /// In the order of their ports and addresses.
-        neighbours: Vec<Neighbour>,
-    },
-    /// Routes.
-    Routes {
-        /// The networks of the ports, then the configured routes in their order.
-        routes: Vec<Route>,
-        /// The position of the route behind them; left out at the end.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        next: Option<u64>,
-    },
-    /// The route that packets to an address take.
-    Route(Route),
-    /// The named sets.
-    Sets {
-        /// In the order of their names.
-        sets: Vec<SetSummary>,
-    },
-    /// Prefixes of a set.
-    Set {
-        /// In order, IPv4 before IPv6.
-        prefixes: Vec<Prefix>,
-        /// The position of the one behind them; left out at the end.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        next: Option<u64>,
-    },
-    /// A set was changed.
-    SetChanged {
-        /// Its name.
-        set: String,
-        /// How many prefixes have come into it.
-        added: u64,
-        /// How many have left it.
-        deleted: u64,
-        /// How many it has now.
-        prefixes: u64,
-    },
-    /// Drops by reason.
-    Drops {
-        /// Packets that ended here, by every reason there is.
-        drops: Vec<Counted>,
-        /// INVALID packets, which the policy judges, by every reason there is.
-        invalid: Vec<Counted>,
-    },
-    /// What the rules of NAT have bound.
-    NatRules {
-        /// The rules that translate, in the order in which packets meet them.
-        rules: Vec<NatRuleStatistics>,
-    },
-    /// What the SNAT rules have to give, and what is taken of it.
-    Pools {
-        /// The rules that translate, in their order.
-        pools: Vec<PoolStatistics>,
-    },
-    /// Helpers: those that the configuration assigns, or the one that was switched.
-    Helpers {
-        /// In the order of their numbers.
-        helpers: Vec<HelperStatistics>,
-        /// What assigns them, in the order in which a first packet meets it.
-        rules: Vec<HelperRule>,
-    },
-    /// What the box is for each group.
-    Groups {
-        /// In the order of the configuration file.
-        groups: Vec<GroupStatus>,
-    },
-    /// The box as one of its cluster.
-    HaStatus(Box<HaStatus>),
-    /// Who is told of connections.
-    ExportStatus(ExportStatus),
-    /// The new configuration is in force.
-    Reloaded {
-        /// How many configurations have been in force since the start.
-        revision: u64,
-    },
-    /// The new configuration is in force for a time, unless it is confirmed.
-    OnTrial {
-        /// How many configurations have been in force since the start.
-        revision: u64,
-        /// The time.
-        seconds: u64,
-    },
-    /// The new configuration is in force for good, and its text is to be in the configured file.
-    Applied {
-        /// How many configurations have been in force since the start.
-        revision: u64,
-        /// The configured file.
-        file: PathBuf,
-        /// The text.
-        text: String,
-    },
-    /// Timeouts, all of them or the one that was set.
-    Timeouts {
-        /// In the order of the configuration file.
-        timeouts: Vec<Timeout>,
-    },
-    /// The request could not be served, and nothing was changed.
-    Error {
-        /// Why, for the user's eyes.
-        message: String,
-    },
-}
-
-impl Response {
-    /// The answer as it is sent, its newline included.
-    pub fn line(&self) -> Vec<u8> {
-        // Answers are plain data, so they are always valid JSON.
-        let mut line =
-            serde_json::to_vec(self).unwrap_or_else(|_| br#"{"response":"error","message":""}"#.to_vec());
-        line.push(b'\n');
-        line
-    }
 }
 
 #[cfg(test)]

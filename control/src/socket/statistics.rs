@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::configuration::{ConfigurationStatus, TrialStatus};
 use super::ports::PortStatistics;
 
 /// Counters of one shard, named as `conntrack -S` names them.
@@ -41,6 +42,12 @@ pub struct Statistics {
     pub uptime_s: u64,
     /// How many configurations have been in force since the start.
     pub revision: u64,
+    /// Which one is in force.
+    #[serde(default)]
+    pub configuration: ConfigurationStatus,
+    /// Where that waits for being confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<TrialStatus>,
     /// Whether the file was wrong at the start, so that the last good configuration is in force.
     #[serde(default)]
     pub fallback: bool,

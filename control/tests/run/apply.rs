@@ -39,8 +39,10 @@ fn refused(daemon: &BoxUnderTest, arguments: &str) -> String {
 #[test]
 fn what_nobody_confirms_is_taken_back_by_the_daemon_alone() {
     let daemon = start();
+    wait_for("the capture to be tracked", || daemon.tell("conntrack -C") == "1202\n");
     let said = daemon.tell(&apply(&daemon, "--confirm 1s"));
     assert!(said.starts_with("configuration 2 is in force for 1 s"), "{said}");
+    assert!(said.ends_with("\nit cuts 1202 connections: 1202 policy\n"), "{said}");
     // Who has asked is gone by now.
     wait_for("what was before", || is_in_force(&daemon, "no-doom"));
     let log = daemon.stderr();
@@ -49,11 +51,30 @@ fn what_nobody_confirms_is_taken_back_by_the_daemon_alone() {
 
     daemon.tell(&apply(&daemon, "--confirm 1h"));
     assert!(is_in_force(&daemon, "newer"));
+    on_trial(&daemon);
     let said = refused(&daemon, &apply(&daemon, ""));
     assert!(said.contains("configuration 4 waits for being confirmed"), "{said}");
-    assert_eq!(daemon.tell("reload"), "configuration 5 is in force\n");
+    assert_eq!(daemon.tell("reload"), "configuration 5 is in force\nit cuts no connection\n");
+    assert!(!daemon.tell("stats").contains("ON TRIAL"));
     assert!(is_in_force(&daemon, "no-doom"));
     assert!(refused(&daemon, "confirm").contains("there is nothing to confirm"), "the reload has ended it");
+}
+
+/// Whoever looks sees which file is on trial, and what comes back when its time is over.
+fn on_trial(daemon: &BoxUnderTest) {
+    let shown = daemon.tell("stats");
+    let named = |line: &str, file: &str| {
+        shown.lines().any(|it| it.starts_with(line) && it.contains(&daemon.path(file).display().to_string()))
+    };
+    assert!(named("configuration 4 of ", "new.yaml"), "{shown}");
+    assert!(
+        shown.contains("\nON TRIAL: in 35") && shown.contains(" s box.yaml comes back as it was"),
+        "{shown}"
+    );
+    let said: serde_json::Value = serde_json::from_str(&daemon.tell("config --json")).unwrap();
+    let left_s = said["trial"]["left_s"].as_u64().unwrap();
+    assert!((3500..=3600).contains(&left_s), "{said}");
+    assert_eq!((&said["revision"], &said["trial"]["before"]["file"]), (&4.into(), &"box.yaml".into()));
 }
 
 #[test]

@@ -253,6 +253,18 @@ conntrack: {{ max-entries: 10K, timeouts: {{ udp: {{ unreplied: 1h }} }} }}
     fs::write(directory.join("box.yaml"), head + rest).unwrap();
 }
 
+/// The same, and the capture, which comes over and over, as fast as it goes, into a port that takes everything.
+pub fn write_endless(directory: &Path, rest: &str) {
+    write_capture(&directory.join("in.pcap"));
+    write_config(directory, rest);
+    let (file, path) = (directory.join("box.yaml"), directory.display());
+    let endless = fs::read_to_string(&file)
+        .unwrap()
+        .replace(&format!("tx_pcap={path}/back.pcap"), "infinite_rx=1")
+        .replace(&format!("net_pcap1,tx_pcap={path}/out.pcap"), "net_null0,no-rx=1");
+    fs::write(&file, endless).unwrap();
+}
+
 /// A UDP datagram without payload and checksum, from 10.0.0.1 to 10.0.0.2.
 pub fn udp(sport: u16, dport: u16) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0];

@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 
-use crate::box_under_test::{BoxUnderTest, POLICY, sluice, text, wait_for, write_capture, write_config};
+use crate::box_under_test::{BoxUnderTest, POLICY, sluice, text, wait_for, write_endless};
 
 #[test]
 fn a_reload_changes_all_or_nothing_and_loses_no_entry() {
@@ -26,7 +26,8 @@ fn a_reload_changes_all_or_nothing_and_loses_no_entry() {
     refused("only a restart can change conntrack.max-entries");
 
     daemon.write_config("policy: {default: drop}\n");
-    assert_eq!(daemon.tell("reload"), "configuration 2 is in force\n");
+    let cut = "it cuts 1202 connections: 1202 policy\n";
+    assert_eq!(daemon.tell("reload"), format!("configuration 2 is in force\n{cut}"));
     assert_eq!(daemon.tell("conntrack -C"), "1202\n");
 
     daemon.write_config(POLICY);
@@ -36,6 +37,11 @@ fn a_reload_changes_all_or_nothing_and_loses_no_entry() {
     daemon.signal("HUP");
     wait_for("the refusal", || daemon.stderr().matches("nothing was changed").count() == 4);
     assert_eq!((revision(&daemon), daemon.tell("conntrack -C")), (3, "1202\n".to_owned()));
+}
+
+/// What a reload says that cuts nothing.
+fn in_force(revision: u64) -> String {
+    format!("configuration {revision} is in force\nit cuts no connection\n")
 }
 
 fn stats(daemon: &BoxUnderTest) -> serde_json::Value {
@@ -53,23 +59,14 @@ fn packets_received(daemon: &BoxUnderTest) -> u64 {
 #[test]
 fn no_packet_is_lost_while_configurations_change() {
     let directory = tempfile::tempdir().unwrap();
-    write_capture(&directory.path().join("in.pcap"));
-    write_config(directory.path(), POLICY);
-    // The capture over and over, as fast as it goes, into a port that takes everything.
-    let file = directory.path().join("box.yaml");
-    let path = directory.path().display().to_string();
-    let endless = std::fs::read_to_string(&file)
-        .unwrap()
-        .replace(&format!("tx_pcap={path}/back.pcap"), "infinite_rx=1")
-        .replace(&format!("net_pcap1,tx_pcap={path}/out.pcap"), "net_null0,no-rx=1");
-    std::fs::write(&file, endless).unwrap();
+    write_endless(directory.path(), POLICY);
     let mut daemon = BoxUnderTest::spawn(directory, sluice());
     wait_for("the flows", || daemon.tell("conntrack -C") == "1202\n");
     for number in 2..=20 {
         // So that each configuration meets packets, however slow the machine is.
         let before = packets_received(&daemon);
         wait_for("the capture to go round", || packets_received(&daemon) > before + 1204);
-        assert_eq!(daemon.tell("reload"), format!("configuration {number} is in force\n"));
+        assert_eq!(daemon.tell("reload"), in_force(number));
         assert_eq!(daemon.tell("conntrack -C"), "1202\n");
     }
     let drops: serde_json::Value = serde_json::from_str(&daemon.tell("drops --json")).unwrap();
@@ -107,7 +104,7 @@ fn a_file_that_takes_long_to_read_keeps_nobody_waiting() {
     assert_eq!((revision(&daemon), daemon.tell("conntrack -C")), (1, "1202\n".to_owned()));
     file.write_all(&config).unwrap();
     drop(file);
-    assert_eq!(text(&first.wait_with_output().unwrap().stdout), "configuration 2 is in force\n");
+    assert_eq!(text(&first.wait_with_output().unwrap().stdout), in_force(2));
 
     let second = begin_reload(&daemon);
     let file = open_when_it_is_read();
@@ -127,7 +124,7 @@ nat: { source: [{ protocol: tcp, to: 203.0.112.0-203.0.127.255 }] }
 fn a_large_pool_takes_memory_where_it_is_used() {
     let daemon = BoxUnderTest::start_with(tempfile::tempdir().unwrap(), LARGE_POOL);
     for number in 2..=4 {
-        assert_eq!(daemon.tell("reload"), format!("configuration {number} is in force\n"));
+        assert_eq!(daemon.tell("reload"), in_force(number));
     }
     assert!(daemon.resident_kib() < 1 << 20, "{} KiB", daemon.resident_kib());
 }

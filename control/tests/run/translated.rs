@@ -250,7 +250,8 @@ fn a_reload_breaks_no_connection() {
     // Without a word of translation, and with it again.
     for revision in 2..12 {
         let nat = if revision % 2 == 0 { "" } else { NAT };
-        assert_eq!(site.reload(&format!("{nat}{POLICY}")), format!("configuration {revision} is in force\n"));
+        let said = format!("configuration {revision} is in force\nit cuts no connection\n");
+        assert_eq!(site.reload(&format!("{nat}{POLICY}")), said);
         streams.go_on();
         assert_eq!(tuples(&open()), before);
     }

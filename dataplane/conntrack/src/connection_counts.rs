@@ -120,12 +120,19 @@ pub struct Counter<'a> {
     counts: &'a ConnectionCounts,
     /// What counts the connection already, and with it what counts it from now on if it stays.
     pub(crate) counted: Counted,
+    /// Whether connections are not counted, only looked at as if they were.
+    only_looks: bool,
 }
 
 impl<'a> Counter<'a> {
     /// That of a connection which is counted by this.
     pub(crate) const fn new(counts: &'a ConnectionCounts, counted: Counted) -> Self {
-        Self { counts, counted }
+        Self { counts, counted, only_looks: false }
+    }
+
+    /// One by which nothing is counted.
+    pub(crate) const fn looking(counts: &'a ConnectionCounts, counted: Counted) -> Self {
+        Self { counts, counted, only_looks: true }
     }
 
     /// Whether a rule with this limit is for the packet of these facts, which all else in it matches. Counts its connection, if that
@@ -138,6 +145,8 @@ impl<'a> Counter<'a> {
             Some(self.counts.get(key))
         } else if self.counted.is_full() {
             None
+        } else if self.only_looks {
+            Some(self.counts.get(key).saturating_add(1))
         } else {
             let open = self.counts.take(key);
             self.counted.extend(open.map(|_| key));

@@ -175,6 +175,12 @@ counters! {
         deletes: "sluice_conntrack_deletes_total",
         /// Entries that a packet ended: a reset, the answer to a query, an ICMP error, a connection opened anew.
         closed: "sluice_conntrack_closed_total",
+        /// Connections that a configuration has ended, by reason: at once, or with their next packet.
+        addresses_lost: "sluice_conntrack_configuration_ends_total" ["reason" = "lost-address"],
+        /// Connections that a configuration has ended, by reason: at once, or with their next packet.
+        routes_changed: "sluice_conntrack_configuration_ends_total" ["reason" = "route-changed"],
+        /// Workers that look through their table for what a configuration asks of its entries.
+        sweeps: "sluice_conntrack_sweeps",
         /// Connections that are expected.
         expectations: "sluice_conntrack_expectations",
         /// Expectations that were made.

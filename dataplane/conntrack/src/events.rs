@@ -58,70 +58,81 @@ impl Interest {
     pub const ALL: Self = Self { updates: true, untranslated: true };
 }
 
-/// What both ends of a ring know.
-#[derive(Debug)]
-struct Shared {
-    lost: AtomicU64,
-    updates: AtomicBool,
-    untranslated: AtomicBool,
-}
+/// The end of the ring that a shard tells events by.
+pub type EventSender = Sender<Event>;
 
-/// The end of the ring that a shard has.
+/// The listener's end.
+pub type EventReceiver = Receiver<Event>;
+
+/// The end of a bounded ring that whoever tells something has.
 #[derive(Debug)]
-pub struct EventSender {
-    ring: Producer<Event>,
+pub struct Sender<T> {
+    ring: Producer<T>,
     shared: Arc<Shared>,
 }
 
 /// The listener's end.
 #[derive(Debug)]
-pub struct EventReceiver {
-    ring: Consumer<Event>,
+pub struct Receiver<T> {
+    ring: Consumer<T>,
     shared: Arc<Shared>,
 }
 
-/// A ring with room for so many events, of all that happen.
-pub fn events(room: usize) -> (EventSender, EventReceiver) {
+/// What both ends of a ring know.
+#[derive(Debug)]
+struct Shared {
+    lost: AtomicU64,
+    /// Of events, which the listener wants.
+    updates: AtomicBool,
+    untranslated: AtomicBool,
+}
+
+/// A ring with room for so many, whose listener wants all.
+pub fn ring<T>(room: usize) -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = RingBuffer::new(room);
     let [updates, untranslated] = [true; 2].map(AtomicBool::new);
     let shared = Arc::new(Shared { lost: AtomicU64::new(0), updates, untranslated });
-    (EventSender { ring: sender, shared: Arc::clone(&shared) }, EventReceiver { ring: receiver, shared })
+    (Sender { ring: sender, shared: Arc::clone(&shared) }, Receiver { ring: receiver, shared })
 }
 
-impl EventSender {
-    /// Whether the listener wants to hear of this.
-    pub fn is_wanted(&self, kind: EventKind, is_translated: bool) -> bool {
-        (kind != EventKind::Update || self.shared.updates.load(Ordering::Relaxed))
-            && (is_translated || self.shared.untranslated.load(Ordering::Relaxed))
-    }
-
-    /// Tells an event, or counts it as lost.
-    pub fn send(&mut self, event: Event) {
-        if self.ring.push(event).is_err() {
+impl<T> Sender<T> {
+    /// Tells something, or counts it as lost.
+    pub fn send(&mut self, it: T) {
+        if self.ring.push(it).is_err() {
             self.lose(1);
         }
     }
 
-    /// Counts events that were lost before they came here.
+    /// Counts what was lost before it came here.
     pub fn lose(&self, count: u64) {
         self.shared.lost.fetch_add(count, Ordering::Relaxed);
     }
 }
 
-impl EventReceiver {
+impl<T> Receiver<T> {
+    /// The next one, if there is one already.
+    pub fn receive(&mut self) -> Option<T> {
+        self.ring.pop().ok()
+    }
+
+    /// How many were lost since this was last asked.
+    pub fn take_lost(&self) -> u64 {
+        self.shared.lost.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl Sender<Event> {
+    /// Whether the listener wants to hear of this.
+    pub fn is_wanted(&self, kind: EventKind, is_translated: bool) -> bool {
+        (kind != EventKind::Update || self.shared.updates.load(Ordering::Relaxed))
+            && (is_translated || self.shared.untranslated.load(Ordering::Relaxed))
+    }
+}
+
+impl Receiver<Event> {
     /// Wants these from now on.
     pub fn want(&self, interest: Interest) {
         self.shared.updates.store(interest.updates, Ordering::Relaxed);
         self.shared.untranslated.store(interest.untranslated, Ordering::Relaxed);
-    }
-
-    /// The next event, if there is one already.
-    pub fn receive(&mut self) -> Option<Event> {
-        self.ring.pop().ok()
-    }
-
-    /// How many events were lost since this was last asked.
-    pub fn take_lost(&self) -> u64 {
-        self.shared.lost.swap(0, Ordering::Relaxed)
     }
 }

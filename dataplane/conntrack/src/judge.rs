@@ -54,11 +54,14 @@ impl Shard {
     /// Whether a packet that may pass belongs to a masqueraded connection and would leave by another interface than that. Routes
     /// change with the configuration only, so nobody asks where a judgement is remembered.
     fn is_rerouted(&self, tracked: &Tracked, decision: Decision, egress: &Egress) -> bool {
-        let (outcome, _) = self.configuration.policy.outcome(decision);
+        let Configuration { policy, forwarding, .. } = &*self.configuration;
+        let (outcome, _) = policy.outcome(decision);
         matches!(tracked.state, State::New | State::Established)
             && tracked.direction == Some(Direction::Original)
             && matches!((outcome, egress.action()), (Outcome::Accept, Action::Forward(_)))
-            && tracked.entry().is_some_and(|index| self.is_masqueraded_elsewhere(index, egress.port))
+            && tracked
+                .entry()
+                .is_some_and(|index| self.is_masqueraded_elsewhere(index, egress.port, forwarding))
     }
 
     /// Ends such a connection, as Linux does.
@@ -68,6 +71,7 @@ impl Shard {
         let (_, rule) = self.configuration.policy.outcome(decision);
         self.rule_counters.count(rule, headers.l3_len);
         if let Some(index) = tracked.entry() {
+            self.counters.routes_changed += 1;
             self.end(index, End::Closed);
         }
         let dropped = self.verdict(tracked, Action::Drop(DropReason::NatRouteChanged));

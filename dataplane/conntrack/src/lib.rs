@@ -15,6 +15,7 @@ mod claim;
 mod configuration;
 pub mod connection_counts;
 pub mod counters;
+pub mod cut;
 pub mod dispatch;
 pub mod entries;
 pub mod entry;

@@ -75,6 +75,11 @@ impl Shard {
         Some((id, self.snapshot(index)))
     }
 
+    /// The entry of a name, if it lives.
+    pub fn snapshot_of(&self, id: EntryId) -> Option<EntrySnapshot> {
+        self.living(id).map(|id| self.snapshot(id.index))
+    }
+
     /// Deletes an entry, if it lives; gives it as it was.
     pub fn delete_entry(&mut self, id: EntryId) -> Option<EntrySnapshot> {
         let EntryId { index, .. } = self.living(id)?;

@@ -239,6 +239,7 @@ impl Shard {
         let of_box = |count: u32| if is_first { u64::from(count) } else { 0 };
         Counters {
             entries: *self.table.gauges(),
+            sweeps: u64::from(self.nat.sweep.is_some()),
             standby_entries: u64::from(self.foreign()),
             dirty_entries: self.teller().map_or(0, |teller| u64::from(teller.dirty())),
             ends_lost: self.teller().map_or(0, Teller::ends_lost),

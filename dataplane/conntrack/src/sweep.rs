@@ -49,27 +49,28 @@ impl Shard {
                 let take_late = |pools: &mut Pools, reply: &_, _| pools.take_late(reply);
                 self.nat.count_ports(index, tuples.each_ref(), status, take_late);
             }
-            if self.has_lost_address(index) {
+            if self.has_lost_address(index, &self.configuration.forwarding) {
+                self.counters.addresses_lost += 1;
                 self.end(index, End::Deleted);
             }
         }
         self.nat.sweep.is_none()
     }
 
-    /// Whether a connection is masqueraded as an address that the box does not have at a port.
-    pub(crate) fn is_masqueraded_elsewhere(&self, index: u32, port: PortId) -> bool {
+    /// Whether a connection is masqueraded as an address that a box which forwards so does not have at a port.
+    pub(crate) fn is_masqueraded_elsewhere(&self, index: u32, port: PortId, forwarding: &Forwarding) -> bool {
         let entry = self.table.entries.at(index);
         if !entry.status.contains(Status::MASQUERADED) {
             return false;
         }
         let reply = self.table.entries.tuple(index, Direction::Reply);
         let given = address(reply.family(), reply.dst);
-        router(&self.configuration.forwarding)
-            .is_none_or(|router| router.addresses(port).all(|own| own != given))
+        router(forwarding).is_none_or(|router| router.addresses(port).all(|own| own != given))
     }
 
-    /// Whether a connection lives in a slot that is masqueraded as an address which is not the box's, or came in by one.
-    pub(crate) fn has_lost_address(&self, index: u32) -> bool {
+    /// Whether a connection lives in a slot that is masqueraded as an address which a box that forwards so does not have, or came in
+    /// by one.
+    pub(crate) fn has_lost_address(&self, index: u32, forwarding: &Forwarding) -> bool {
         let entry = self.table.entries.at(index);
         if !entry.is_used()
             || !(entry.status.intersects(Status::MASQUERADED) || entry.status.intersects(Status::EIF))
@@ -81,7 +82,7 @@ impl Shard {
         let mapped =
             entry.status.contains(Status::EIF).then(|| self.nat.mappings().get(&inside(&reply))).flatten();
         let given = masqueraded.into_iter().chain(mapped.and_then(|mapped| mapped.own_address()));
-        let router = router(&self.configuration.forwarding);
+        let router = router(forwarding);
         let is_lost = |own| router.is_none_or(|router| !router.is_own(address(reply.family(), own)));
         given.into_iter().any(is_lost)
     }

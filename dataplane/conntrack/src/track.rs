@@ -78,7 +78,7 @@ impl Tracked {
 
 /// The state of packets of a connection that nobody has answered.
 #[cold]
-const fn unanswered(status: Status) -> State {
+pub(crate) const fn unanswered(status: Status) -> State {
     if status.contains(Status::EXPECTED) { State::Related } else { State::New }
 }
 

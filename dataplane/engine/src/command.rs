@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Monotonic};
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
+use sluice_conntrack::cut::Change;
 use sluice_conntrack::events::EventSender;
 use sluice_conntrack::expectations::{ExpectationId, Unexpected, Wanted};
 use sluice_conntrack::ids::EntryId;
@@ -40,8 +41,9 @@ use sluice_conntrack::{Configuration, EntryUpdate, Installation, NewEntry, NotIn
 use thiserror::Error;
 
 use crate::neighbour::NeighbourSnapshot;
-use crate::report::{ListedEntry, ListedExpectation, LogPage, Page, PortsUsedPage, Stats};
+use crate::report::{ListedCut, ListedEntry, ListedExpectation, LogPage, Page, PortsUsedPage, Stats};
 pub use crate::role_change::RoleChange;
+use crate::trace::Trace;
 
 /// Commands that wait, at most.
 const WAITING: usize = 16;
@@ -51,8 +53,12 @@ const WAITING: usize = 16;
 pub enum Command {
     /// Fill the page with entries.
     List(Box<Page<ListedEntry>>),
+    /// Fill the page with connections that a change cuts.
+    ListCut(Box<Page<ListedCut>>, Arc<Change>),
     /// Fill the page with connections as they are told to others.
     Export(Box<Page<Connection>>),
+    /// Tell of the connection of this tuple as it is told to others.
+    ExportOne(Tuple),
     /// Put the entry of this tuple into the list, which has room for one.
     Get(Tuple, Vec<ListedEntry>),
     /// Delete these, a page at most.
@@ -69,6 +75,8 @@ pub enum Command {
     Unexpect(Vec<ExpectationId>),
     /// Tell this listener, or none, of connections that begin, change and end.
     Listen(Option<Box<EventSender>>),
+    /// Trace packets into this, or none any more.
+    Trace(Option<Box<Trace>>),
     /// Fill in what has been counted.
     Stats(Box<Stats>),
     /// Put this configuration in force.
@@ -96,8 +104,12 @@ pub enum Command {
 pub enum Answer {
     /// A page of entries.
     Listed(Box<Page<ListedEntry>>),
+    /// A page of connections that the change cuts.
+    CutListed(Box<Page<ListedCut>>, Arc<Change>),
     /// A page of connections.
     Exported(Box<Page<Connection>>),
+    /// The connection, if the shard has one that can be told of.
+    ExportedOne(Option<Connection>),
     /// Those of the list that were there: as they were at their end, or as they are now.
     Entries(Vec<ListedEntry>),
     /// What became of the entry that was to be made; `None` where it is another shard's.
@@ -110,6 +122,8 @@ pub enum Answer {
     Unexpected(Vec<ExpectationId>),
     /// That is told. This is the listener before.
     Listening(Option<Box<EventSender>>),
+    /// They are traced. This is the trace before.
+    Tracing(Option<Box<Trace>>),
     /// What has been counted.
     Stats(Box<Stats>),
     /// The configuration that was in force before, and what its rules have come to.

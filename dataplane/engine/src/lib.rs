@@ -26,6 +26,7 @@ pub mod replica;
 pub mod report;
 mod role_change;
 mod tag;
+pub mod trace;
 mod worker;
 
 pub use clock::Clock;

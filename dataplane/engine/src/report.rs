@@ -3,6 +3,7 @@
 //! Whoever asks has made the memory, and the worker fills it as far as it goes: it neither allocates nor frees.
 
 use sluice_conntrack::counters::Counters;
+use sluice_conntrack::cut::{Change, Cut};
 use sluice_conntrack::expectations::ExpectationId;
 use sluice_conntrack::forward::MAX_PORTS;
 use sluice_conntrack::ids::EntryId;
@@ -46,6 +47,13 @@ pub trait Listed {
 pub type ListedEntry = (EntryId, EntrySnapshot);
 
 impl Listed for ListedEntry {
+    const PAGE: usize = PAGE;
+}
+
+/// An entry that a change cuts, and why.
+pub type ListedCut = (Cut, ListedEntry);
+
+impl Listed for ListedCut {
     const PAGE: usize = PAGE;
 }
 
@@ -104,6 +112,15 @@ impl<T: Listed> Page<T> {
 impl Page<ListedEntry> {
     pub(crate) fn filled(mut self: Box<Self>, shard: &Shard) -> Box<Self> {
         self.fill_by(|cursor, most, visit| shard.list(cursor, most, |id, entry| visit((id, entry))));
+        self
+    }
+}
+
+impl Page<ListedCut> {
+    pub(crate) fn filled(mut self: Box<Self>, shard: &Shard, change: &Change) -> Box<Self> {
+        self.fill_by(|cursor, most, visit| {
+            shard.list_cut(change, cursor, most, |cut, id, entry| visit((cut, (id, entry))))
+        });
         self
     }
 }

@@ -1,5 +1,7 @@
 //! The worker: receive, track, transmit, and again.
 
+use std::mem;
+
 use arrayvec::ArrayVec;
 use dpdk::{Burst, Mempool};
 use sluice_conntrack::dispatch::{self, Dispatcher};
@@ -18,6 +20,7 @@ use crate::port::PortCounters;
 use crate::queues::Queues;
 use crate::replica::Replica;
 use crate::report::{Load, Stats};
+use crate::trace::Trace;
 
 /// Steps of expiry in one round: 20 us at most with ten million entries, as much as a burst is. A million entries that
 /// expire at once are gone 0.7 s later on a worker that has 20 us of packets in each round (`bench`'s `expiry`).
@@ -38,6 +41,8 @@ pub struct Worker {
     load: Load,
     /// The rings to other boxes, where there are any.
     replica: Option<Box<Replica>>,
+    /// Who is told what is decided about packets, while somebody is.
+    trace: Option<Box<Trace>>,
     /// Whether ports are received from.
     receiving: bool,
     /// Packets received or taken over since the last drain.
@@ -56,6 +61,7 @@ impl Worker {
             decided: 0,
             load: Load::default(),
             replica: None,
+            trace: None,
             receiving: true,
             moved: 0,
         }
@@ -77,7 +83,9 @@ impl Worker {
     pub fn answer(&mut self, command: Command) -> Answer {
         match command {
             Command::List(page) => Answer::Listed(page.filled(self.shard())),
+            Command::ListCut(page, change) => Answer::CutListed(page.filled(self.shard(), &change), change),
             Command::Export(page) => Answer::Exported(page.filled(self.shard())),
+            Command::ExportOne(tuple) => Answer::ExportedOne(self.shard.export_one(&tuple)),
             Command::Get(tuple, mut list) => {
                 acts::get(self.shard(), &tuple, &mut list);
                 Answer::Entries(list)
@@ -106,6 +114,7 @@ impl Worker {
                 Answer::Unexpected(ids)
             }
             Command::Listen(listener) => Answer::Listening(self.shard_mut().listen(listener)),
+            Command::Trace(trace) => Answer::Tracing(mem::replace(&mut self.trace, trace)),
             Command::Stats(mut stats) => {
                 self.report(&mut stats);
                 Answer::Stats(stats)
@@ -262,7 +271,13 @@ impl Worker {
             Received { port, mbuf, hashes, handed }
         });
         let mut frames: ArrayVec<_, { Burst::CAPACITY }> = frames.collect();
+        if let Some(trace) = &mut self.trace {
+            trace.note(&frames);
+        }
         self.shard.process(now, &mut frames, &mut self.verdicts);
+        if let Some(trace) = &mut self.trace {
+            trace.tell(&self.shard, &frames, &self.verdicts);
+        }
         drop(frames);
         self.decided = burst.len();
         let packets = burst.drain().enumerate().map(|(index, mbuf)| {
@@ -324,7 +339,7 @@ impl Worker {
     /// packets that have moved since it was last called.
     pub(crate) fn drain(&mut self) -> u64 {
         let now = self.shard.now();
-        if std::mem::replace(&mut self.receiving, false) {
+        if mem::replace(&mut self.receiving, false) {
             let mut bursts = 0;
             while bursts < LAST_BURSTS && self.receive_all(now) > 0 {
                 bursts += 1;
@@ -339,7 +354,7 @@ impl Worker {
                 packets => self.moved += packets as u64,
             }
         }
-        std::mem::take(&mut self.moved)
+        mem::take(&mut self.moved)
     }
 
     /// Fills in what has been counted.

@@ -6,6 +6,7 @@ use sluice_conntrack::State;
 use sluice_conntrack::groups::Role;
 use sluice_engine::command::Unanswered;
 use sluice_engine::report::Stats;
+use tracing::debug;
 
 use super::super::events::Source;
 use super::super::export::Export;
@@ -13,16 +14,21 @@ use super::super::groups::on_workers;
 use super::super::lines::Lines;
 use super::super::reload::Wanted;
 use super::super::totals::{counted, drops, shard_counters, total};
-use super::super::{entries, listings, ports, routes, rules, sets, timeouts};
+use super::super::{entries, listings, log, ports, routes, rules, sets, timeouts};
 use super::Daemon;
+use super::trials::is_from_root;
 use crate::config;
 use crate::listing::Format;
+use crate::rehearsal::Names;
 use crate::socket::Call;
-use crate::socket::protocol::{ExportStatus, HaStatus, PoolStatistics, Request, Response, Statistics};
+use crate::socket::protocol::{
+    CutsRequest, ExportStatus, HaStatus, PoolStatistics, Request, Response, Statistics,
+};
 
 impl Daemon {
     /// Answers a request, now or, where it takes long, later.
     pub(super) fn answer(&mut self, Call { request, reply }: Call) {
+        debug!("asked: {request:?}");
         let preset = config::settings(&self.config.conntrack).preset;
         let lines = |format: Option<Format>| Lines::new(format, preset);
         let workers = &mut self.dataplane.workers;
@@ -31,6 +37,7 @@ impl Daemon {
                 listings::entries(workers, &filter, &lines(format), from)
             }
             Request::Entry { filter, format } => entries::get(workers, &filter, &lines(format)),
+            Request::Connection(tuple) => entries::connection(workers, &tuple, &lines(None)),
             Request::DeleteEntries { filter, format, from } => {
                 entries::delete(workers, &filter, &lines(format), from)
             }
@@ -41,7 +48,11 @@ impl Daemon {
             Request::CreateEntry(new) => entries::create(workers, &new),
             Request::Events { filter, format, from } => {
                 let source = &mut Source(workers, self.export.as_ref());
-                self.journal.answer(source, &filter, &lines(format), from)
+                self.events.answer(source, &filter, &lines(format), from)
+            }
+            Request::Trace(request) => {
+                let names = || Names::of(&self.config, &self.in_force.source);
+                self.tracing.answer(workers, &self.config, names, *request)
             }
             Request::Expectations { filter, format, from } => {
                 listings::expectations(workers, &filter, lines(format).layout(), from)
@@ -92,6 +103,16 @@ impl Daemon {
                 }
             }
             Request::Confirm => Ok(self.confirm()),
+            Request::Configuration => Ok(Response::Configuration(Box::new(self.running_configuration()))),
+            Request::Consider { file } => match is_from_root(&file) {
+                Ok(()) => return self.read_to_consider(file, reply),
+                Err(message) => Ok(Response::Error { message }),
+            },
+            Request::Cuts(CutsRequest { number, list, format, from }) => {
+                let lines = list.then(|| lines(format));
+                self.considering.answer(workers, number, lines.as_ref(), from, Instant::now())
+            }
+            Request::LogLevel { level } => Ok(Response::LogLevel { level: log::level(level) }),
             Request::Timeouts => Ok(Response::Timeouts { timeouts: timeouts::list(&self.config) }),
             Request::SetTimeout { name, value } => {
                 Ok(self.set_timeout(&name, &value).unwrap_or_else(|message| Response::Error { message }))
@@ -118,6 +139,8 @@ impl Daemon {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: self.started.elapsed().as_secs(),
             revision: self.revision,
+            configuration: self.in_force.status(),
+            trial: self.trial_status(Instant::now()),
             fallback: self.fallback,
             entries: u64::from(stats.entries),
             entries_limit: self.entries_limit(),

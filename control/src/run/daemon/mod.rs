@@ -15,20 +15,24 @@ use sluice_conntrack::{Configuration, RuleCounters};
 use sluice_engine::Load;
 use tracing::info;
 
+use super::aftermath::Aftermath;
 use super::alarms::ShardAlarms;
 use super::background::Work;
 use super::candidate::Candidate;
+use super::considered::Considering;
 use super::dataplane::Dataplane;
-use super::events::Journal;
+use super::events::Events;
 use super::export::Export;
 use super::groups::{self, Groups};
 use super::ha::Cluster;
+use super::in_force::InForce;
 use super::nat_rules::NatRules;
 use super::reload::{Reloads, Wanted};
 use super::rerouting::Rerouting;
 use super::sets::SetChanges;
 use super::state::{LastGood, StateDirectory};
 use super::totals::summary;
+use super::trace::Tracing;
 use super::track_file::TrackFile;
 use super::trial::Trial;
 use super::{Event, RunError, log, pools, ports, rules, service};
@@ -45,9 +49,13 @@ pub struct Daemon {
     /// Whether the file was wrong at the start, and no reload has put another configuration in force than the last good one.
     fallback: bool,
     last_good: Option<LastGood>,
+    in_force: InForce,
+    considering: Considering,
     /// While what is in force waits for being confirmed.
     trial: Option<Trial>,
     reloads: Reloads,
+    /// While it is not known what the configuration that has come in force has cut.
+    aftermath: Option<Aftermath>,
     rerouting: Rerouting,
     set_changes: SetChanges,
     started: Instant,
@@ -67,7 +75,8 @@ pub struct Daemon {
     links: ports::LinkStates,
     port_alarms: ports::PortAlarms,
     shard_alarms: ShardAlarms,
-    journal: Journal,
+    events: Events,
+    tracing: Tracing,
     /// Who is told of connections, if anybody is.
     export: Option<Export>,
 }
@@ -93,11 +102,14 @@ impl Daemon {
         let mut daemon = Daemon {
             set_changes: SetChanges::new(events.clone()),
             reloads: Reloads::new(file.clone(), events),
+            aftermath: None,
             rerouting,
             file,
             config: candidate.config,
             revision: 0,
             fallback: false,
+            in_force: InForce::now(candidate.file, candidate.source),
+            considering: Considering::default(),
             last_good,
             trial: None,
             started: Instant::now(),
@@ -114,7 +126,8 @@ impl Daemon {
             links: ports::LinkStates::default(),
             port_alarms: ports::PortAlarms::default(),
             shard_alarms: ShardAlarms::default(),
-            journal: Journal::default(),
+            events: Events::default(),
+            tracing: Tracing::default(),
             export,
         };
         daemon.applied(candidate.fallback);
@@ -134,6 +147,7 @@ impl Daemon {
             let wait = due.saturating_duration_since(Instant::now());
             let wait = if self.groups.is_waiting() { wait.min(groups::PAUSE) } else { wait };
             let wait = self.trial.as_ref().map_or(wait, |trial| wait.min(trial.left(Instant::now())));
+            let wait = self.aftermath.as_ref().map_or(wait, |aftermath| wait.min(aftermath.pause()));
             match events.recv_timeout(wait) {
                 Ok(Event::Call(call)) => self.answer(call),
                 Ok(Event::Reload) => self.reload(Wanted::Configured, None),
@@ -145,6 +159,7 @@ impl Daemon {
                 Ok(Event::Peer) | Err(RecvTimeoutError::Timeout) => {}
             }
             self.end_trial(Instant::now());
+            self.go_on_with_aftermath();
             let mut change = groups::on_workers(&self.configuration, &mut self.dataplane.workers);
             self.groups.heed_peer(Instant::now(), &mut change);
             drop(change);

@@ -18,7 +18,9 @@ impl Daemon {
     /// watchdog goes hungry.
     pub(super) fn look_after_workers(&mut self) -> Result<(), RunError> {
         self.links.watch(self.dataplane.ports());
-        self.journal.look_after(&mut Source(&mut self.dataplane.workers, self.export.as_ref()));
+        self.considering.look_after(Instant::now());
+        self.events.look_after(&mut Source(&mut self.dataplane.workers, self.export.as_ref()));
+        self.tracing.look_after(&mut self.dataplane.workers);
         let told = self.export.as_mut().map(|export| export.look_after(&mut self.dataplane.workers));
         let written = told
             .unwrap_or(Ok(()))

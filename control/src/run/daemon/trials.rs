@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 use super::super::candidate::Candidate;
 use super::super::trial::{Trial, Tried};
 use super::Daemon;
-use crate::socket::protocol::Response;
+use crate::socket::protocol::{Response, TrialStatus};
 
 impl Daemon {
     /// Whether a file can take the place of the configured one, at once or if it is confirmed in that time.
@@ -18,9 +18,7 @@ impl Daemon {
     pub(super) fn may_apply(&self, file: &Path, confirm_within: Option<Duration>) -> Result<(), String> {
         let is_configured =
             || file.canonicalize().is_ok_and(|file| self.file.canonicalize().is_ok_and(|it| it == file));
-        if !file.is_absolute() {
-            return Err(format!("{}: a path from the root is needed", file.display()));
-        }
+        is_from_root(file)?;
         match confirm_within {
             Some(Duration::ZERO) => Err("nobody can confirm it in no time".to_owned()),
             Some(_) if is_configured() => Err(format!(
@@ -46,14 +44,14 @@ impl Daemon {
                 self.revision
             ));
         }
-        let tried = Tried { text: candidate.text.clone(), yaml: candidate.yaml.clone() };
-        let before = self.in_force();
+        let tried = Tried { text: candidate.source.text().to_owned(), yaml: candidate.yaml.clone() };
+        let (before, status) = (self.in_force(), self.in_force.status());
         let revision = self.put_in_force(candidate)?;
         let Some(confirm_within) = confirm_within else { return Ok(self.keep(tried)) };
-        self.trial = Some(Trial::start(tried, before, confirm_within, now));
+        self.trial = Some(Trial::start(tried, (before, status), confirm_within, now));
         let seconds = confirm_within.as_secs();
         info!("configuration {revision} is in force for {seconds} s, unless it is confirmed");
-        Ok(Response::OnTrial { revision, seconds })
+        Ok(Response::OnTrial { revision, seconds, cuts: None })
     }
 
     /// What is on trial stays in force.
@@ -84,23 +82,42 @@ impl Daemon {
         }
     }
 
-    fn keep(&self, Tried { text, yaml }: Tried) -> Response {
+    fn keep(&mut self, Tried { text, yaml }: Tried) -> Response {
         self.keep_last_good(yaml);
         info!("configuration {} is in force for good", self.revision);
         let file = self.file.canonicalize().or_else(|_| path::absolute(&self.file));
-        Response::Applied { revision: self.revision, file: file.unwrap_or_else(|_| self.file.clone()), text }
+        let file = file.unwrap_or_else(|_| self.file.clone());
+        self.in_force.file.clone_from(&file);
+        Response::Applied { revision: self.revision, file, text, cuts: None }
     }
 
-    /// What is in force, so that it can be once more. It needs no text: neither the configured file nor what is kept for a start changes
-    /// before a trial is confirmed.
+    /// How the trial stands, if there is one.
+    pub(super) fn trial_status(&self, now: Instant) -> Option<TrialStatus> {
+        self.trial.as_ref().map(|trial| trial.status(now))
+    }
+
+    /// What is in force, so that it can be once more. It needs no text for the next start: what is kept for that does not change before a
+    /// trial is confirmed.
     fn in_force(&self) -> Candidate {
         Candidate {
             config: self.config.clone(),
             configuration: self.configuration.clone(),
             followed_routes: self.rerouting.routes.clone(),
-            text: String::new(),
+            file: self.in_force.file.clone(),
+            source: self.in_force.source.clone(),
             yaml: String::new(),
             fallback: self.fallback,
         }
+    }
+}
+
+/// Whether the daemon finds a file that a client names, wherever the client is.
+///
+/// # Errors
+/// It does not.
+pub(super) fn is_from_root(file: &Path) -> Result<(), String> {
+    match file.is_absolute() {
+        true => Ok(()),
+        false => Err(format!("{}: a path from the root is needed", file.display())),
     }
 }

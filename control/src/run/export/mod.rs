@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use sluice_conntrack::events::{EventReceiver, Interest, events};
+use sluice_conntrack::events::{EventReceiver, Interest, ring};
 use sluice_engine::command::Unanswered;
 
 use super::RunError;
@@ -99,7 +99,7 @@ impl Export {
 
     /// What `conntrack -E` listens to, in the place of the workers' rings: all events.
     pub fn listen(&self, workers: u16, room: usize) -> Vec<EventReceiver> {
-        let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| events(room)).unzip();
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| ring(room)).unzip();
         self.taps.set(senders);
         receivers
     }

@@ -24,9 +24,10 @@ pub use table::{Route, RouteType};
 use crate::frame::Frame;
 use crate::headers::{Headers, PacketKind};
 use crate::ids::PortId;
-use crate::tuple::{Family, address};
+use crate::tuple::{Family, Tuple, address};
 use crate::verdict::{Action, DropReason};
 use crate::wire::ethernet;
+use arrayvec::ArrayVec;
 use std::net::IpAddr;
 
 /// Most ports of a box, VLANs among them.
@@ -159,6 +160,29 @@ impl Forwarding {
                 }
             }
             Self::Routed(router) => route::route(router, frame, headers, translated, macs),
+        }
+    }
+
+    /// The port by which packets of a tuple leave that come in by a port, and whose destination has become this one; `None` where they
+    /// are not passed on.
+    pub(crate) fn way_out(&self, ingress: PortId, tuple: &Tuple, destination: u128) -> Option<PortId> {
+        match self {
+            Self::Wire { peers } => Some(peer(peers, ingress)),
+            Self::Routed(router) => router.way_out(tuple, destination),
+        }
+    }
+
+    /// The ports by which packets may come in whose answers are of this tuple, and go to `destination`: on a wire any of it, else that by
+    /// which the answers leave.
+    pub(crate) fn ways_in(&self, answer: &Tuple, destination: u128) -> ArrayVec<PortId, MAX_PORTS> {
+        match self {
+            Self::Wire { peers } => {
+                let ports = (0..MAX_PORTS as u8).map(PortId);
+                ports
+                    .filter(|port| peer(peers, *port) != *port && peer(peers, peer(peers, *port)) == *port)
+                    .collect()
+            }
+            Self::Routed(router) => router.way_out(answer, destination).into_iter().collect(),
         }
     }
 

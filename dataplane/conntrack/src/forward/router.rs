@@ -8,7 +8,7 @@ use super::{FibEntry, Via};
 use crate::headers::Headers;
 use crate::ids::PortId;
 use crate::policy::Prefix;
-use crate::tuple::Family;
+use crate::tuple::{Family, Tuple};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -99,6 +99,12 @@ impl Router {
         let next_hops = self.entry(Family::of(address), crate::tuple::number(address))?.as_ref().ok()?;
         let via = self.hops(next_hops).first()?;
         (!via.port.is_local()).then_some(via.port)
+    }
+
+    /// The port by which packets of a tuple leave whose destination has become this one; `None` where they are not passed on.
+    pub(crate) fn way_out(&self, tuple: &Tuple, destination: u128) -> Option<PortId> {
+        let next_hops = self.entry(tuple.family(), destination)?.as_ref().ok()?;
+        Some(self.table.destinations.choose(next_hops, tuple).port)
     }
 
     /// The next hops of a route.

@@ -14,7 +14,7 @@ use crate::nat::outside;
 use crate::shard::{LISTED_SLOTS, Shard};
 use crate::time::Tick;
 use crate::tracker;
-use crate::tuple::Direction;
+use crate::tuple::{Direction, Tuple};
 use std::mem;
 
 impl Shard {
@@ -121,7 +121,13 @@ impl Shard {
         next
     }
 
-    /// The same of those that others are to be told of, and from now on know. Those beside which there is more to be told are
+    /// The connection that packets of a tuple belong to, if it can be told of.
+    pub fn export_one(&self, tuple: &Tuple) -> Option<Connection> {
+        let (index, _) = self.table.search(&self.table.key(tuple), tuple)?;
+        self.connection(index)
+    }
+
+    /// As [`Self::export_page`], of those that others are to be told of, and from now on know. Those beside which there is more to be told are
     /// [exported](Self::export), as all that [was noted](Teller::noted) by then.
     pub fn tell_page(&mut self, cursor: u32, most: u32, mut visit: impl FnMut(Connection)) -> Option<u32> {
         let mut next = self.table.entries.next_index(cursor);

@@ -207,7 +207,7 @@ impl Shard {
         self.foreign.note(index, group);
         let born_s = (self.now.as_secs() as u32).wrapping_sub(connection.age_s);
         self.table.entries.set_born(index, born_s);
-        if group.is_none() && self.has_lost_address(index) {
+        if group.is_none() && self.has_lost_address(index, &self.configuration.forwarding) {
             self.end(index, End::Deleted);
             return Err(NotInstalled::LostAddress);
         }

@@ -4,13 +4,13 @@ use crate::common::*;
 use EventKind::{Destroy, New, Update};
 use sluice_conntrack::EntryUpdate;
 use sluice_conntrack::entry::Status;
-use sluice_conntrack::events::{End, Event, EventKind, EventReceiver, Interest, events};
+use sluice_conntrack::events::{End, Event, EventKind, EventReceiver, Interest, ring};
 use sluice_conntrack::settings::{Preset, Settings};
 
 /// A box that is listened to.
 fn listened(preset: Preset, room: usize) -> (Middlebox, EventReceiver) {
     let mut it = Middlebox::with(Settings::of(preset, ROOM), accept_all());
-    let (sender, receiver) = events(room);
+    let (sender, receiver) = ring(room);
     assert!(it.shard.listen(Some(Box::new(sender))).is_none());
     (it, receiver)
 }

@@ -1,5 +1,6 @@
 //! Translation from outside: a packet in, and byte for byte the packet that leaves, checksums and all.
 
+mod cut;
 mod destination;
 mod errors;
 mod expected;
