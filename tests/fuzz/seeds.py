@@ -357,7 +357,7 @@ for name, orders in RAS.items():
 STATUS = {"seen-reply": 1, "assured": 2, "snat": 4, "dnat": 8, "eif": 16, "mapped": 32, "masqueraded": 64, "open": 128}
 
 
-def record(original, reply, protocol, *status, kind=1, state=0, remaining_ms=100_000, tracker=bytes(8)):
+def record(original, reply, protocol, *status, kind=1, state=0, remaining_ms=100_000, tracker=bytes(8), helper=0):
     """A record of two tuples, each a source, a destination and their ports, padded to the length of one of IPv6."""
     addresses = [ipaddress.ip_address(address) for tuple in (original, reply) for address in tuple[:2]]
     is_v6 = addresses[0].version == 6
@@ -367,7 +367,7 @@ def record(original, reply, protocol, *status, kind=1, state=0, remaining_ms=100
     head = struct.pack("<BBBBHHIIIII", kind, flags, protocol, state, 0, bits, remaining_ms, 7, 0, 1, 1)
     narrow = [0] * 4 if is_v6 else [int(address) for address in addresses]
     ports = [sport << 16 | dport for _, _, sport, dport in (original, reply)]
-    head += struct.pack("<4I2I", *narrow, *ports) + tracker + bytes(4)
+    head += struct.pack("<4I2I", *narrow, *ports) + tracker + bytes([helper, 0, 0, 0])
     return (head + b"".join(int(address).to_bytes(16, "little") for address in addresses if is_v6)).ljust(128, b"\0")
 
 
@@ -404,12 +404,30 @@ CLASH = record(("10.0.0.77", "192.0.2.1", 4000, 53), ("192.0.2.1", "203.0.113.9"
 PING = record(("10.0.0.1", "192.0.2.1", 7, 0x800), ("192.0.2.1", "10.0.0.1", 7, 0), 1, "seen-reply")
 
 
+CONTROL = record(("10.0.0.1", "192.0.2.1", 4000, 21), ("192.0.2.1", "203.0.113.9", 21, 4000), 6, "seen-reply", "assured",
+                 "snat", state=3, tracker=bytes([7, 7, 3, 3, 0, 0, 0, 0]), helper=1)
+
+
+def helped(kind, of, state, remaining_ms, mark, tracker, body):
+    """A record of what the helper of a connection of IPv4 has done: as its own, with 72 bytes behind the head."""
+    head = struct.pack("<BBBB", kind, of[1], of[2], state) + of[4:8] + struct.pack("<III", remaining_ms, 0, mark) + of[20:52]
+    return head + tracker + bytes(4) + body.ljust(72, b"\0")
+
+
+# The client's data connection is expected from the server, at a port that the translation has chosen.
+EXPECTED = helped(3, CONTROL, 0, 100_000, 0, bytes([1, 0, 6, 1, 5, 0, 0, 0]), b"".join(
+    int(ipaddress.ip_address(address)).to_bytes(16, "little")
+    for address in ("192.0.2.1", "203.0.113.9", "0.0.0.0", "10.0.0.1")) + struct.pack("<IHH", 5001, 5001, 0))
+REWRITTEN = helped(4, CONTROL, 0, 0, 0, bytes([0, 18, 1, 0, 0, 0, 0, 0]),
+                   b"203,0,113,9,19,137".ljust(64, b"\0") + struct.pack("<IHH", 1005, 5001, 17))
+
+
 def end(of):
     return b"\x02" + of[1:3] + bytes(1) + of[4:6] + bytes(22) + of[28:52] + bytes(12) + of[64:]
 
 
 def installed(*records, own=0):
-    return b"".join(bytes([0x40 | own]) + one for one in records)
+    return b"".join(bytes([0x40 | own]) + one.ljust(200, b"\0") for one in records)
 
 
 INSTALL = {
@@ -423,6 +441,8 @@ INSTALL = {
     "a-bulk": installed(connection(1), connection(2)) + b"\xd0" + installed(connection(2), connection(3)) + b"\xd1\xcf",
     "taken-over": b"\xe0" + installed(TCP, PING) + b"\xe1\xcb",
     "runs-out": installed(TCP, MAPPED, ENTERED, PING) + b"\xc8\xca\xcb\xcc\xcd",
+    "what-helpers-have-done": installed(CONTROL, EXPECTED, REWRITTEN, CONTROL, EXPECTED) + b"\xe0" + installed(EXPECTED, REWRITTEN, end(CONTROL)),
+    "helped-and-of-the-box-itself": installed(CONTROL, REWRITTEN, EXPECTED, own=1) + b"\xc8\xcb",
     "a-stream": stream_entry(2, 1) + stream_entry(1, 2, TCP, MAPPED) + stream_entry(0, 3, ENTERED, end(TCP)) + stream_entry(3, 4),
     "a-stream-with-a-gap": stream_entry(0, 1, TCP) + stream_entry(0, 9, MAPPED) + stream_entry(0, 5, end(TCP)) + stream_entry(99, 10),
 }

@@ -33,8 +33,8 @@ pub enum Response {
         /// Where the next page begins; left out at the end.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<Cursor>,
-        /// How many fit and were left as they are, since another box has them and this one stands by.
-        #[serde(default)]
+        /// How many fit and were left as they are, since another box has them and this one stands by; left out where none were.
+        #[serde(default, skip_serializing_if = "is_zero")]
         standby: u64,
     },
     /// The connection that packets of a tuple belong to.
@@ -226,4 +226,9 @@ impl Response {
         line.push(b'\n');
         line
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }

@@ -22,7 +22,7 @@ const ACTIVE: u8 = 0xe0;
 const GROUP: GroupId = GroupId(0);
 
 /// Bytes that a record by itself has at most.
-const RECORD_BYTES: usize = 128;
+const RECORD_BYTES: usize = 200;
 
 struct Middlebox {
     shards: Vec<Shard>,
