@@ -1,10 +1,14 @@
 //! `sluice compare` against the kernel of this machine: needs root, and says so where it has not.
 
+mod capture;
+
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use etherparse::{PacketBuilder, PacketBuilderStep, VlanId};
+
+use capture::capture;
 
 const BOX: &str = "version: 1
 interfaces:
@@ -105,17 +109,6 @@ impl Bench {
         compare.current_dir(self.0.path()).args(["compare", "-c", "box.yaml"]).args(arguments);
         compare.args(["--in", "lan=lan.pcap", "--in", "wan=wan.pcap"]).output().unwrap()
     }
-}
-
-fn capture(frames: &Frames) -> Vec<u8> {
-    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
-    let mut file = words(&[0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, 1]);
-    for (second, frame) in frames {
-        let bytes = frame.len() as u32;
-        file.extend(words(&[*second, 0, bytes, bytes]));
-        file.extend(frame);
-    }
-    file
 }
 
 /// What comes in from inside and from outside. The box's MAC address is another one here than on the kernel's side.

@@ -1,26 +1,18 @@
 //! What would happen, from outside: `sluice test` and `sluice explain`, word for word.
 
+mod capture;
+
 use std::process::Command;
 
 use etherparse::{PacketBuilder, VlanId};
+
+use capture::capture;
 
 /// `TRYCMD=overwrite cargo test -p sluice --test rehearsal` writes the answers anew.
 #[test]
 fn answers_are_as_written_down() {
     let cases = trycmd::TestCases::new();
     cases.case("tests/rehearsal/*.md");
-}
-
-/// A capture of Ethernet frames, each with its second.
-fn capture(frames: &[(u32, Vec<u8>)]) -> Vec<u8> {
-    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
-    let mut file = words(&[0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, 1]);
-    for (second, frame) in frames {
-        let bytes = frame.len() as u32;
-        file.extend(words(&[*second, 0, bytes, bytes]));
-        file.extend(frame);
-    }
-    file
 }
 
 #[test]

@@ -5,12 +5,11 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use sluice_conntrack::PortId;
 
 use crate::compare::{Comparison, Rules, compare};
 use crate::output::{fail, print, refuse};
 use crate::rehearsal::Subject;
-use crate::replay::{ReplayInput, frames};
+use crate::replay::{ReplayInput, captured};
 
 /// Packets that are shown, unless all are asked for.
 const SHOWN: usize = 20;
@@ -74,7 +73,10 @@ impl Compare {
         let rules = self.nft.iter().cloned().map(Rules::Nft);
         let rules = rules.chain(self.iptables.iter().cloned().map(Rules::Iptables));
         let rules: Vec<Rules> = rules.chain(self.ip6tables.iter().cloned().map(Rules::Ip6tables)).collect();
-        let compared = self.captured(&subject).and_then(|frames| compare(&subject, &rules, frames));
+        let compared = captured(&subject.config, &self.inputs).and_then(|captured| {
+            let frames = captured.into_iter().map(|(port, frame)| (port, frame.bytes));
+            compare(&subject, &rules, frames.collect())
+        });
         let comparison = match compared {
             Ok(comparison) => comparison,
             Err(why) => return fail(&why),
@@ -84,20 +86,6 @@ impl Compare {
             Format::Json => format!("{}\n", to_json(&comparison)),
         });
         if comparison.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-    }
-
-    /// The packets of all captures, in the order of their stamps.
-    fn captured(&self, subject: &Subject) -> Result<Vec<(PortId, Vec<u8>)>, String> {
-        let mut all = Vec::new();
-        for input in &self.inputs {
-            let Some(port) = subject.config.port(&input.interface) else {
-                return Err(format!("--in: there is no interface `{}`", input.interface));
-            };
-            let frames = frames(&input.file).map_err(|why| why.to_string())?;
-            all.extend(frames.into_iter().map(|frame| (port, frame)));
-        }
-        all.sort_by_key(|(_, frame)| frame.time_ns);
-        Ok(all.into_iter().map(|(port, frame)| (port, frame.bytes)).collect())
     }
 
     fn show(&self, comparison: &Comparison) -> String {
@@ -125,10 +113,6 @@ impl Compare {
 fn to_json(
     Comparison { alike: [leave, for_box, refused, end], differences }: &Comparison,
 ) -> serde_json::Value {
-    let differences: Vec<_> = differences
-        .iter()
-        .map(|it| json!({ "number": it.number, "packet": it.packet, "kernel": it.kernel, "sluice": it.sluice }))
-        .collect();
     json!({
         "alike": { "accept": leave, "local": for_box, "reject": refused, "drop": end },
         "differences": differences,

@@ -14,7 +14,7 @@ use crate::explain::{Explanation, Passed, Stage, explain};
 use crate::output::{fail, print, refuse};
 use crate::packet::{self, Spoken, Wrong};
 use crate::rehearsal::{Came, Rehearsal, Subject};
-use crate::replay::{CapturedFrame, ReplayInput, frames};
+use crate::replay::{CapturedFrame, ReplayInput, captured};
 
 /// Rules that were passed and are shown of a stage, at most, unless all are asked for.
 const SHOWN: usize = 10;
@@ -99,8 +99,8 @@ impl Explain {
                 Ok(spoken) => spoken,
                 Err(code) => return code,
             },
-            false => match self.captured(&subject) {
-                Ok(captured) => captured,
+            false => match captured(&subject.config, &self.inputs) {
+                Ok(all) => all.into_iter().map(|(port, frame)| Incoming::Captured(port, frame)).collect(),
                 Err(why) => return fail(&why),
             },
         };
@@ -122,21 +122,6 @@ impl Explain {
             })
         };
         self.packets.iter().map(one).collect()
-    }
-
-    /// The packets of all captures, in the order of their stamps.
-    fn captured(&self, subject: &Subject) -> Result<Vec<Incoming>, String> {
-        let mut all = Vec::new();
-        for input in &self.inputs {
-            let Some(port) = subject.config.port(&input.interface) else {
-                return Err(format!("--in: there is no interface `{}`", input.interface));
-            };
-            all.extend(
-                frames(&input.file).map_err(|why| why.to_string())?.into_iter().map(|frame| (port, frame)),
-            );
-        }
-        all.sort_by_key(|(_, frame)| frame.time_ns);
-        Ok(all.into_iter().map(|(port, frame)| Incoming::Captured(port, frame)).collect())
     }
 
     fn explain_all(

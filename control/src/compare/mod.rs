@@ -7,8 +7,9 @@ mod router;
 
 use std::thread;
 
+use serde::Serialize;
 use sluice_conntrack::verdict::Action;
-use sluice_conntrack::{Instant, PortId};
+use sluice_conntrack::{Instant, PortId, wire};
 
 use crate::packet::describe;
 use crate::rehearsal::{Came, Outcome, Rehearsal, Subject};
@@ -32,7 +33,7 @@ pub enum Fate {
 }
 
 /// A packet that the two sides do not treat alike.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Difference {
     /// Its number, from 1.
     pub number: usize,
@@ -129,7 +130,7 @@ impl Fate {
         match (self, other) {
             (Fate::Leaves(these), Fate::Leaves(those)) => {
                 let alike = |(this, that): (&Leaving, &Leaving)| {
-                    this.0 == that.0 && ip_packet(&this.1) == ip_packet(&that.1)
+                    this.0 == that.0 && ip_packet(this) == ip_packet(that)
                 };
                 these.len() == those.len() && these.iter().zip(those).all(alike)
             }
@@ -154,7 +155,7 @@ impl Fate {
     /// Where two packets differ that words do not tell apart.
     fn first_other_byte(&self, other: &Fate) -> String {
         let (Fate::Leaves(these), Fate::Leaves(those)) = (self, other) else { return String::new() };
-        let pairs = these.iter().zip(those).map(|(this, that)| (ip_packet(&this.1), ip_packet(&that.1)));
+        let pairs = these.iter().zip(those).map(|(this, that)| (ip_packet(this), ip_packet(that)));
         let differ = |(this, that): (&[u8], &[u8])| {
             let at = this.iter().zip(that).position(|(this, that)| this != that);
             (this != that).then(|| at.unwrap_or(this.len().min(that.len())))
@@ -165,12 +166,9 @@ impl Fate {
 }
 
 /// The IP packet of a frame, without what fills a short frame up.
-fn ip_packet(frame: &[u8]) -> &[u8] {
-    let packet = frame.get(14..).unwrap_or_default();
-    let length = match packet.first().map(|first| first >> 4) {
-        Some(4) => packet.get(2..4).map(|bytes| usize::from(u16::from_be_bytes([bytes[0], bytes[1]]))),
-        Some(6) => packet.get(4..6).map(|bytes| 40 + usize::from(u16::from_be_bytes([bytes[0], bytes[1]]))),
-        _ => None,
-    };
-    length.and_then(|length| packet.get(..length)).unwrap_or(packet)
+fn ip_packet(leaving: &Leaving) -> &[u8] {
+    let (_, frame) = leaving;
+    let Ok(headers) = wire::parse(leaving) else { return frame };
+    let packet = frame.get(usize::from(headers.l3_offset)..).unwrap_or_default();
+    packet.get(..headers.l3_len as usize).unwrap_or(packet)
 }

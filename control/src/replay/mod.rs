@@ -33,7 +33,7 @@ use thiserror::Error;
 use crate::config::{self, Config};
 use crate::output::{fail, refuse, say};
 pub use args::{Replay, ReplayInput};
-pub use frames::{CapturedFrame, frames};
+pub use frames::{CapturedFrame, captured};
 use input::{Input, Source, Targets};
 use play::{Interface, Played};
 use sluice_engine::Vlan;
