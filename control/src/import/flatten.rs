@@ -118,7 +118,8 @@ impl<'a> Walk<'a> {
                 | Action::Log(_)
                 | Action::Untracked
                 | Action::Zone(_)
-                | Action::Helper(_) => {
+                | Action::Helper(_)
+                | Action::ClampMss(_) => {
                     self.push(narrowed, bounds, rule)?;
                     true
                 }
@@ -206,7 +207,14 @@ impl<'a> Walk<'a> {
         if narrowed.bounds.is_all() {
             return;
         }
-        narrowed.unknown.extend(unbounded(&rule.action).map(|what| format!("{what} cannot be said")));
+        if narrowed.bounds.no_reverse_path.is_some() && !matches!(rule.action, Action::Drop) {
+            narrowed
+                .unknown
+                .push("what no route leads back to is dropped, or nothing is done to it".to_owned());
+        }
+        let is_some = narrowed.bounds.limit.is_some() || narrowed.bounds.connections.is_some();
+        let unbounded = unbounded(&rule.action).filter(|_| is_some);
+        narrowed.unknown.extend(unbounded.map(|what| format!("{what} cannot be said")));
         if narrowed.bounds.connections.is_none() {
             return;
         }
@@ -272,6 +280,7 @@ fn unbounded(action: &Action) -> Option<&'static str> {
         Action::Return => Some("a limit of what leaves the chain"),
         Action::Translate(_) => Some("a limit of what is translated"),
         Action::Untracked | Action::Zone(_) | Action::Helper(_) => Some("a limit of how packets are tracked"),
+        Action::ClampMss(_) => Some("a limit of what is clamped"),
         Action::Count | Action::Unknown(..) => None,
     }
 }
@@ -289,7 +298,8 @@ fn effect(action: &Action) -> Effect {
         | Action::Translate(_)
         | Action::Untracked
         | Action::Zone(_)
-        | Action::Helper(_) => Effect::Other,
+        | Action::Helper(_)
+        | Action::ClampMss(_) => Effect::Other,
     }
 }
 

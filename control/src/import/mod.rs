@@ -1,7 +1,7 @@
 //! `sluice import`: from the rules of a Linux box to a configuration, and to a list of what could not be carried over.
 //!
 //! Readers ([`iptables`], [`nft`]) turn what tools write into one [`model`]. `host` is what the box says of its interfaces. `flatten` makes
-//! lists of chains that jump to one another, `paths` puts those together as packets meet them, and `sections` turns lists into rules.
+//! lists of chains that jump to one another, `paths` puts those together as packets meet them, `sections` turns lists into rules, and `interfaces` into keys of those.
 //! `draft` takes out what `sluice check` would refuse, and `write` makes text of the rest. A rule is carried over exactly, or it is
 //! in the report.
 
@@ -9,6 +9,7 @@ mod address_sets;
 mod draft;
 mod flatten;
 mod host;
+mod interfaces;
 mod iptables;
 mod model;
 mod nft;
@@ -95,6 +96,10 @@ pub fn import(sources: &Sources) -> Result<Imported, String> {
     for ((name, text), number) in sources.sysctl.iter().zip(&mut files) {
         sysctl::read(number, name, text, &mut conntrack, &mut ports, &mut report);
     }
+    let mut reader = paths::Reader { tables: &tables, ports: &ports, report: &mut report };
+    let (arriving, leaving) = (reader.arriving()?, reader.leaving()?);
+    interfaces::filter_reverse_paths(&arriving, &mut ports, &mut report);
+    interfaces::clamp_mss(&leaving, &mut ports, &mut report);
     let mut draft = draft(&tables, &ports, &mut report, &mut sets)?;
     draft.config.sets = sets.into_config();
     draft.config.conntrack = conntrack;

@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use super::report::{Effect, Origin};
 use super::set::NumberSet;
-use crate::config::{AddressRange, Connections, Limit, Mark, PortRange, Prefix, Redirect, Status, TcpFlags};
+use crate::config::{
+    AddressRange, Connections, Limit, Mark, MssLimit, PortRange, Prefix, Redirect, RpFilter, Status, TcpFlags,
+};
 
 /// The largest IPv4 address.
 pub(super) const MAX_V4: u128 = u32::MAX as u128;
@@ -172,6 +174,8 @@ pub(super) enum Match {
     Limit(Limit),
     /// So many connections.
     Connections(Connections),
+    /// Packets whose source the reverse path filter does not let pass.
+    NoReversePath(RpFilter),
     /// A limit that cannot be said, in words.
     UnknownLimit(String),
     /// Sluice looks at it otherwise, in words.
@@ -218,6 +222,8 @@ pub(super) enum Action {
     Zone(u16),
     /// The connection is read by this helper.
     Helper(String),
+    /// SYNs offer no larger segments.
+    ClampMss(MssLimit),
     /// Nothing: the rule counts.
     Count,
     /// What Sluice does not do, in words, and what comes of not doing it.

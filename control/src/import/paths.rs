@@ -77,13 +77,28 @@ impl Reader<'_> {
 
     /// What the chains say of packets before, or as, they are tracked: a list for each chain.
     pub(super) fn tracking(&mut self) -> Result<Vec<Vec<Step>>, String> {
+        let own = Scope::default().with(Field::In, self.local());
+        let mut lists = self.lists(&[Hook::Output], &own)?;
+        lists.extend(self.arriving()?);
+        Ok(lists)
+    }
+
+    /// What they say of packets as those come in: a list for each chain.
+    pub(super) fn arriving(&mut self) -> Result<Vec<Vec<Step>>, String> {
+        self.lists(&[Hook::Prerouting], &self.in_ports())
+    }
+
+    /// What they say of packets that pass, on their way to where they leave: a list for each chain.
+    pub(super) fn leaving(&mut self) -> Result<Vec<Vec<Step>>, String> {
+        let scope = self.out_ports().with(Field::In, self.ports.all());
+        self.lists(&[Hook::Forward, Hook::Postrouting], &scope)
+    }
+
+    fn lists(&mut self, hooks: &[Hook], scope: &Scope) -> Result<Vec<Vec<Step>>, String> {
         let mut lists = Vec::new();
-        for (hook, interfaces) in [(Hook::Output, self.local()), (Hook::Prerouting, self.ports.all())] {
-            let scope = Scope::default().with(Field::In, interfaces);
-            for (table, chain, _) in chains(self.tables, &[hook], Part::Policy) {
-                if let Some(scope) = families(table.families, &scope) {
-                    lists.push(flatten(table, chain, &scope, self.ports, self.report)?);
-                }
+        for (table, chain, _) in chains(self.tables, hooks, Part::Policy) {
+            if let Some(scope) = families(table.families, scope) {
+                lists.push(flatten(table, chain, &scope, self.ports, self.report)?);
             }
         }
         Ok(lists)
@@ -140,6 +155,20 @@ impl Reader<'_> {
                     if !matches!(base.hook, Hook::Prerouting | Hook::Output) || part == Part::Nat {
                         let why = "how a packet is tracked is said where it comes in";
                         self.report.left(&step.origin, Effect::Other, why);
+                    }
+                    return false;
+                }
+                Action::ClampMss(_) => {
+                    if !matches!(base.hook, Hook::Forward | Hook::Postrouting) || part == Part::Nat {
+                        let why = "segments are clamped of what passes, and by no rule that translates";
+                        self.report.left(&step.origin, Effect::Other, why);
+                    }
+                    return false;
+                }
+                Action::Drop if step.bounds.no_reverse_path.is_some() && part == Part::Policy => {
+                    if base.hook != Hook::Prerouting {
+                        let why = "a reverse path filter is of all that comes in by an interface";
+                        self.report.left(&step.origin, Effect::More, why);
                     }
                     return false;
                 }

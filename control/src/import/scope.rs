@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::host::Ports;
 use super::model::{Field, MAX_PROTOCOL, MAX_V4, Match};
 use super::set::NumberSet;
-use crate::config::{Connections, Limit, Mark, Protocol, Status, TcpFlags};
+use crate::config::{Connections, Limit, Mark, Protocol, RpFilter, Status, TcpFlags};
 
 const UNKNOWN_KIND: &str =
     "the kind of an address is known of IPv4 only, and if the box's addresses are given";
@@ -35,19 +35,21 @@ pub(super) enum Nothing {
     NoPort(String),
 }
 
-/// How many of the packets of a scope a rule is for.
+/// Which of the packets of a scope a rule is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Bounds {
     /// How many packets.
     pub limit: Option<Limit>,
     /// How many connections.
     pub connections: Option<Connections>,
+    /// Those that the reverse path filter does not let pass.
+    pub no_reverse_path: Option<RpFilter>,
 }
 
 impl Bounds {
     /// Whether it is for all of them.
     pub(super) const fn is_all(self) -> bool {
-        self.limit.is_none() && self.connections.is_none()
+        self.limit.is_none() && self.connections.is_none() && self.no_reverse_path.is_none()
     }
 }
 
@@ -60,7 +62,7 @@ pub(super) struct Narrowed {
     pub unknown: Vec<String>,
     /// Limits that cannot be said, in words.
     pub limits: Vec<String>,
-    /// How many packets, or connections, of the scope.
+    /// Which packets of the scope.
     pub bounds: Bounds,
     /// What of that is otherwise, in words.
     pub differs: Vec<String>,
@@ -164,6 +166,11 @@ impl Scope {
                 Match::Connections(connections) => {
                     if narrowed.bounds.connections.replace(*connections).is_some() {
                         narrowed.limits.push("two limits of connections in one rule".to_owned());
+                    }
+                }
+                Match::NoReversePath(filter) => {
+                    if narrowed.bounds.no_reverse_path.replace(*filter).is_some() {
+                        narrowed.unknown.push("two reverse path filters in one rule".to_owned());
                     }
                 }
                 Match::UnknownLimit(limit) => narrowed.limits.push(limit.clone()),

@@ -69,7 +69,7 @@ impl Sections<'_> {
         match rules::rule(scope, within, self.ports, self.sets) {
             Ok(rule) => {
                 let name = step.and_then(|step| self.name(step));
-                let Bounds { limit, connections } = step.map_or_else(Bounds::default, |step| step.bounds);
+                let Bounds { limit, connections, .. } = step.map_or_else(Bounds::default, |step| step.bounds);
                 Some((Rule { name, limit, connections, action: Some(action), ..rule }, origin))
             }
             Err(why) => {

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::limits;
 use super::words::Words;
+use super::{limits, reverse_path};
 use crate::config::{IcmpType, Mark, PortRange, Protocol, Status, TcpFlags};
 use crate::import::model::{AddressKind, Field, MAX_PORT, MAX_PROTOCOL, MAX_STATE, MAX_V4, Match};
 use crate::import::set::NumberSet;
@@ -45,7 +45,7 @@ impl Parsed {
 }
 
 /// Matches (`-m`) whose options are read here.
-const KNOWN: [&str; 21] = [
+const KNOWN: [&str; 22] = [
     "tcp",
     "udp",
     "udplite",
@@ -65,6 +65,7 @@ const KNOWN: [&str; 21] = [
     "limit",
     "hashlimit",
     "connlimit",
+    "rpfilter",
     "standard",
     "dccp",
 ];
@@ -83,6 +84,9 @@ pub(super) fn read(words: &mut Words<'_>, is_v4: bool, parsed: &mut Parsed) -> R
             if !KNOWN.contains(&module) {
                 parsed.matches.push(Match::Unknown(format!("the match `{module}` is not known")));
                 words.skip_options();
+            }
+            if module == "rpfilter" {
+                parsed.matches.push(reverse_path::read(words));
             }
             continue;
         }
@@ -193,6 +197,7 @@ fn not(found: Vec<Match>, option: &str, is_v4: bool) -> Vec<Match> {
         Match::TcpFlags(flags) => Match::TcpFlags(TcpFlags { negated: !flags.negated, ..flags }),
         Match::Limit(_)
         | Match::Connections(_)
+        | Match::NoReversePath(_)
         | Match::UnknownLimit(_)
         | Match::Differs(_)
         | Match::Unknown(_)

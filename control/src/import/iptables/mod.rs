@@ -3,6 +3,7 @@
 
 mod limits;
 mod matches;
+mod reverse_path;
 mod targets;
 mod words;
 

@@ -2,7 +2,7 @@
 
 use super::matches::{Parsed, mark};
 use super::words::Words;
-use crate::config::{AddressRange, PortRange, Protocol, Redirect};
+use crate::config::{AddressRange, MssLimit, PortRange, Protocol, Redirect};
 use crate::import::model::{Action, NatTarget, Rejection, Table, Translation};
 use crate::import::report::Effect;
 
@@ -49,6 +49,7 @@ pub(super) fn read(words: &mut Words<'_>, table: &Table, is_v4: bool, parsed: &P
         "NOTRACK" => Ok(Action::Untracked),
         "CT" => conntrack(&mut options),
         "CONNMARK" | "MARK" => set_mark(target, &mut options),
+        "TCPMSS" => clamp_mss(&mut options),
         "AUDIT" | "TRACE" | "CHECKSUM" => {
             return Action::Unknown(format!("{target} does nothing here"), Effect::Note);
         }
@@ -196,4 +197,14 @@ fn set_mark(target: &str, options: &mut Options) -> Result<Action, String> {
         mark if mark.mask == u32::MAX => Ok(Action::Mark(mark.value)),
         _ => Err("a mark is set as a whole".to_owned()),
     }
+}
+
+/// `TCPMSS --clamp-mss-to-pmtu`, `TCPMSS --set-mss 1360`.
+fn clamp_mss(options: &mut Options) -> Result<Action, String> {
+    let limit = match options.take("--set-mss") {
+        Some(bytes) => bytes.parse()?,
+        None if options.take_word("--clamp-mss-to-pmtu") => MssLimit::Pmtu,
+        None => return Err("it does not say to what it clamps".to_owned()),
+    };
+    Ok(Action::ClampMss(limit))
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::alternatives::both;
 use super::values::{Kind, Objects, numbers, plain};
-use crate::config::{Mark, Protocol, Status, TcpFlags};
+use crate::config::{Mark, Protocol, RpFilter, Status, TcpFlags};
 use crate::import::model::{AddressKind, Field, MAX_PORT, MAX_PROTOCOL, MAX_STATE, MAX_V4, Match};
 use crate::import::set::NumberSet;
 
@@ -27,6 +27,8 @@ enum Key {
     Helper,
     /// The kind of an address.
     AddressKind(Field),
+    /// The interface by which a route leads back to the source.
+    ReversePath(RpFilter),
 }
 
 /// A match: any of what is returned, each of which is all of its matches. What cannot be read is an unknown match.
@@ -111,6 +113,11 @@ fn compare(left: &Value, op: &str, right: &Value, objects: &Objects<'_>) -> Resu
                 .ok_or_else(|| format!("addresses of the kind {right} cannot be told"))?;
             (vec![], Match::Address { field: *field, kinds, negated: is_negated(op)? })
         }
+        // `missing` is written as false, and the number of no interface is 0.
+        Key::ReversePath(filter) => match (right.as_bool(), right.as_u64(), is_negated(op)?) {
+            (Some(false), _, false) | (_, Some(0), false) => (vec![], Match::NoReversePath(*filter)),
+            _ => return Err("what a route leads back to cannot be said, only what none does".to_owned()),
+        },
     };
     Ok(vec![[&implied[..], &[positive]].concat()])
 }
@@ -178,15 +185,22 @@ fn key(left: &Value) -> Result<Key, String> {
             _ => None,
         }
     } else {
-        left.get("fib").filter(|fib| fib.get("result").and_then(Value::as_str) == Some("type")).and_then(
-            |fib| match fib.get("flags").and_then(Value::as_array).map(Vec::as_slice) {
-                Some([one]) if one == "daddr" => Some(Key::AddressKind(Field::Destination)),
-                Some([one]) if one == "saddr" => Some(Key::AddressKind(Field::Source)),
-                _ => None,
-            },
-        )
+        left.get("fib").and_then(fib_key)
     };
     found.ok_or_else(not_known)
+}
+
+/// What the routes say of addresses. The mark of a packet is nothing that routes look at here.
+fn fib_key(fib: &Value) -> Option<Key> {
+    let flags = fib.get("flags").and_then(Value::as_array)?;
+    let flags: Vec<&str> = flags.iter().filter_map(Value::as_str).filter(|flag| *flag != "mark").collect();
+    match (fib.get("result").and_then(Value::as_str)?, flags.as_slice()) {
+        ("type", ["daddr"]) => Some(Key::AddressKind(Field::Destination)),
+        ("type", ["saddr"]) => Some(Key::AddressKind(Field::Source)),
+        ("oif" | "oifname", ["saddr", "iif"]) => Some(Key::ReversePath(RpFilter::Strict)),
+        ("oif" | "oifname", ["saddr"]) => Some(Key::ReversePath(RpFilter::Loose)),
+        _ => None,
+    }
 }
 
 /// A field of a header. Who looks at it means packets that have the header.

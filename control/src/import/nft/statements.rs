@@ -6,7 +6,7 @@ use super::alternatives::{Expanded, both};
 use super::limits;
 use super::matches;
 use super::values::{Objects, plain};
-use crate::config::{AddressRange, PortRange, Redirect};
+use crate::config::{AddressRange, MssLimit, PortRange, Redirect};
 use crate::import::model::{Action, Field, Match, NatTarget, Rejection, Translation};
 use crate::import::report::Effect;
 use crate::import::set::NumberSet;
@@ -119,8 +119,12 @@ fn helper(value: &Value, objects: &Objects<'_>) -> Statement {
     Statement::Actions(vec![(matches, Action::Helper(word("type").to_owned()))])
 }
 
-/// `ct mark set 7`, `ct zone set 1`; all else that is changed of a packet has no equal.
+/// `ct mark set 7`, `ct zone set 1`, `tcp option maxseg size set rt mtu`; all else that is changed of a packet has no equal.
 fn mangle(value: &Value) -> Action {
+    let option = value.get("key").and_then(|key| key.get("tcp option"));
+    if option.and_then(|option| option.get("name")).and_then(Value::as_str) == Some("maxseg") {
+        return clamp_mss(value.get("value"));
+    }
     let key =
         value.get("key").and_then(|key| key.get("ct")).and_then(|ct| ct.get("key")).and_then(Value::as_str);
     let number = value.get("value").and_then(Value::as_u64);
@@ -131,6 +135,17 @@ fn mangle(value: &Value) -> Action {
         (Some("zone"), _, Some(zone)) => Action::Zone(zone),
         _ => Action::Unknown("what it changes has no equal".to_owned(), Effect::Other),
     }
+}
+
+/// What the option becomes: `rt mtu`, or a number.
+fn clamp_mss(size: Option<&Value>) -> Action {
+    let is_mtu = |size: &Value| size.get("rt").and_then(|rt| rt.get("key")).is_some_and(|key| key == "mtu");
+    let limit = match size {
+        Some(size) if is_mtu(size) => Ok(MssLimit::Pmtu),
+        Some(size) => size.to_string().parse(),
+        None => Err("it does not say to what it clamps".to_owned()),
+    };
+    limit.map_or_else(|why| Action::Unknown(why, Effect::Other), Action::ClampMss)
 }
 
 fn translation(kind: &str, value: &Value, objects: &Objects<'_>) -> Statement {
