@@ -24,7 +24,7 @@ use sluice_engine::{AddressConflicts, HostCounters, NeighbourCounters, Neighbour
 
 use crate::http;
 use crate::socket::protocol::{
-    EngineStatus, HaStatus, InstallFailures, JournalStatus, PeerStatus, PortCounts, SinkStatus,
+    HaStatus, InstallFailures, JournalStatus, PeerStatus, PortCounts, SinkStatus, StreamStatus,
 };
 
 /// Name and help text of each metric; a name that ends in `_total` is a counter, any other a gauge.
@@ -171,16 +171,19 @@ pub fn refused() {
 
 /// The box as one of its cluster.
 pub fn cluster(status: &HaStatus) {
-    let EngineStatus { up, term, records_sent, bulks_sent, .. } = status.engine;
-    gauge!("sluice_ha_engine_up").set(u32::from(up));
-    gauge!("sluice_ha_term").set(f64::from(term));
-    counter!("sluice_ha_records_sent_total").absolute(records_sent);
-    counter!("sluice_ha_bulks_sent_total").absolute(bulks_sent);
+    gauge!("sluice_ha_engine_up").set(u32::from(status.engine.up));
+    for StreamStatus { group, term, records_sent, bulks_sent, .. } in &status.streams {
+        let group = || vec![Label::new("group", group.clone())];
+        gauge!("sluice_ha_term", group()).set(f64::from(*term));
+        counter!("sluice_ha_records_sent_total", group()).absolute(*records_sent);
+        counter!("sluice_ha_bulks_sent_total", group()).absolute(*bulks_sent);
+    }
     status.peers.iter().for_each(peer);
 }
 
 fn peer(status: &PeerStatus) {
-    let peer = || vec![Label::new("peer", status.name.clone())];
+    let PeerStatus { name, group, .. } = status;
+    let peer = || vec![Label::new("peer", name.clone()), Label::new("group", group.clone())];
     gauge!("sluice_ha_peer_up", peer()).set(u32::from(status.up));
     gauge!("sluice_ha_synced", peer()).set(u32::from(status.synced));
     if let Some(lag_us) = status.lag_us {

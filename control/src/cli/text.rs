@@ -8,7 +8,7 @@ use crate::config::{HelperRule, Host};
 use crate::socket::protocol::{
     Counted, Cuts, ExportStatus, GroupStatus, HaStatus, HelperStatistics, NatRuleStatistics, Neighbour,
     PeerStatus, PoolStatistics, PortDescription, Response, RunningConfiguration, SetSummary, Statistics,
-    Timeout, TrialStatus,
+    StreamStatus, Timeout, TrialStatus,
 };
 
 /// An answer for a reader's eyes.
@@ -132,16 +132,17 @@ fn timeout_line(timeout: &Timeout) -> String {
 }
 
 fn ha_text(status: &HaStatus) -> String {
-    let HaStatus { cluster, name, engine, dirty_entries, ends_lost, standby_entries, groups, peers } = status;
+    let HaStatus { cluster, name, engine, streams, dirty_entries, ends_lost, standby_entries, groups, peers } =
+        status;
     let up = if engine.up { "up" } else { "DOWN" };
-    let mut text = format!("box {name} of cluster {cluster}\n");
-    let _ =
-        writeln!(text, "redis {} {up}: term {}, {} stream entries", engine.url, engine.term, engine.sequence);
-    let _ = writeln!(
-        text,
-        "told {} records and {} times all; {dirty_entries} connections wait, {ends_lost} ends lost",
-        engine.records_sent, engine.bulks_sent
-    );
+    let mut text = format!("box {name} of cluster {cluster}\nredis {} {up}\n", engine.url);
+    for StreamStatus { group, term, sequence, records_sent, bulks_sent } in streams {
+        let _ = writeln!(
+            text,
+            "tells of {group} by term {term}: {records_sent} records and {bulks_sent} times all in {sequence} stream entries"
+        );
+    }
+    let _ = writeln!(text, "{dirty_entries} connections wait to be told of, {ends_lost} ends lost");
     let _ = writeln!(text, "stands by for {standby_entries} connections");
     text += &groups_text(groups);
     peers.iter().for_each(|peer| text += &peer_text(peer));
@@ -155,11 +156,12 @@ fn peer_text(peer: &PeerStatus) -> String {
         (true, true) => "synced",
     };
     let lag = peer.lag_us.map_or_else(|| "-".to_owned(), |us| format!("{}.{:03} ms", us / 1000, us % 1000));
-    let mut text = format!("peer {} {} {state}: lag {lag}, term {}\n", peer.name, peer.url, peer.term);
+    let PeerStatus { name, group, url, term, .. } = peer;
+    let mut text = format!("peer {name} {url} tells of {group}, {state}: lag {lag}, term {term}\n");
     let _ = writeln!(
         text,
         "  {}{} records installed, {} gaps, {} bulks",
-        peer.role.map_or_else(String::new, |role| format!("{} for the first group; ", role.name())),
+        peer.role.map_or_else(String::new, |role| format!("it is {}; ", role.name())),
         peer.records_installed,
         peer.gaps,
         peer.bulks

@@ -39,7 +39,7 @@ struct State {
     role: Role,
     /// Whether the box was promoted last, and not demoted.
     is_promoted: bool,
-    /// What its peer and this box tell each other of it: of the first group.
+    /// What its peer and this box tell each other of it.
     fencing: Option<Arc<Fencing>>,
     takeovers: u64,
     depositions: u64,
@@ -125,15 +125,16 @@ impl State {
 pub struct Groups(Vec<State>);
 
 impl Groups {
-    /// Those of a configuration, for each of which the box is active from now on if no other one stands by.
-    pub fn start(config: &Config, fencing: Option<Arc<Fencing>>, change: Change<'_>) -> Groups {
+    /// Those of a configuration, for each of which the box is active from now on if no other one stands by. What peers say of them is in
+    /// `fencings`, by their numbers.
+    pub fn start(config: &Config, fencings: &[Arc<Fencing>], change: Change<'_>) -> Groups {
         let groups = config.ha.iter().flat_map(|ha| &ha.groups).cloned();
-        let state = |(id, group)| State {
+        let state = |(id, group): (GroupId, _)| State {
             id,
             group,
             role: Role::Standby,
             is_promoted: false,
-            fencing: fencing.clone().filter(|_| id == GroupId(0)),
+            fencing: fencings.get(usize::from(id.0)).cloned(),
             takeovers: 0,
             depositions: 0,
         };
@@ -197,15 +198,18 @@ impl Groups {
 
     /// Leaves to another box that is heard what this one is active for: it goes on with all connections while this one is not there.
     pub fn hand_over(&mut self, change: Change<'_>) {
+        let now = Instant::now();
+        let is_heard = |fencing: &Arc<Fencing>| fencing.lock().hears(now);
+        let mut leaving = Vec::new();
         for state in self.0.iter_mut().filter(|state| state.role == Role::Active) {
-            let Some(fencing) = state.fencing.clone() else { continue };
-            if !fencing.lock().hears(Instant::now()) || state.leave(true, change).is_err() {
-                continue;
+            if let Some(fencing) = state.fencing.clone().filter(is_heard)
+                && state.leave(true, change).is_ok()
+            {
+                leaving.push(fencing);
             }
-            let since = Instant::now();
-            while fencing.lock().is_handing_over() && since.elapsed() < LAST_WORDS {
-                thread::sleep(Duration::from_millis(1));
-            }
+        }
+        while leaving.iter().any(|fencing| fencing.lock().is_handing_over()) && now.elapsed() < LAST_WORDS {
+            thread::sleep(Duration::from_millis(1));
         }
     }
 

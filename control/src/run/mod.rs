@@ -193,7 +193,7 @@ impl Run {
         let rerouting = Rerouting::start(&candidate.config, dataplane.ports(), events.clone())?;
         let told = events.clone();
         // Where so many events wait, the control thread is awake.
-        let wake = Box::new(move || drop(told.try_send(Event::Peer)));
+        let wake = Arc::new(move || drop(told.try_send(Event::Peer)));
         let export = Export::start(&candidate.config, &mut dataplane)?;
         let cluster = dataplane.start_cluster(&candidate.config, wake)?;
         let mut daemon = Daemon::new(

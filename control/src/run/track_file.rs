@@ -1,5 +1,5 @@
-//! The file by which keepalived knows whether this box may take over (its `track_file`): 1 while another box is active whose connections
-//! it does not know, 0 otherwise. systemd writes 2 there when the daemon has ended.
+//! The files by which keepalived knows whether this box may take over (its `track_file`): 1 while another box is active whose connections
+//! it does not know, 0 otherwise. systemd writes 2 there when the daemon has ended. A group may have one of its own.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,26 +7,58 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use crate::config::Ha;
+
 /// How long a box that has begun waits for its peer to be heard at all.
 const FIRST_WORD: Duration = Duration::from_secs(3);
 
 /// How long a box does without taking over, at most: a service that begins anew is better than none.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What there is to know of the peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What there is to know of the peer of a group, from what is best on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Known {
+    /// There is nothing that this box should know and does not.
+    All,
     /// It has not been heard yet.
     Nothing,
     /// It is active, and not all of its connections are known.
     NotAll,
-    /// There is nothing that this box should know and does not.
-    All,
 }
 
-/// The file.
+/// The files of a box, each with the number of the group that it is about: without one it is about all that have none of their own.
+#[derive(Debug, Default)]
+pub struct TrackFiles {
+    files: Vec<(TrackFile, Option<usize>)>,
+}
+
+impl TrackFiles {
+    /// Those of a box that begins now.
+    pub fn of(ha: Option<&Ha>, now: Instant) -> TrackFiles {
+        let Some(ha) = ha else { return TrackFiles::default() };
+        let of_groups = ha.groups.iter().enumerate().map(|(index, group)| (&group.track_file, Some(index)));
+        let named = of_groups.chain([(&ha.track_file, None)]);
+        let named = named.filter_map(|(path, of)| Some((TrackFile::new(path.clone()?, now), of)));
+        TrackFiles { files: named.collect() }
+    }
+
+    /// Writes what follows from what is known now of the connections of each group.
+    pub fn write(&mut self, known: &[Known], now: Instant) {
+        let owns: Vec<usize> = self.files.iter().filter_map(|(_, of)| *of).collect();
+        for (file, of) in &mut self.files {
+            let mut about = known.iter().enumerate().filter(|(index, _)| match of {
+                Some(of) => of == index,
+                None => !owns.contains(index),
+            });
+            let worst = about.by_ref().map(|(_, known)| *known).max();
+            file.write(worst.unwrap_or(Known::All), now);
+        }
+    }
+}
+
+/// A file.
 #[derive(Debug)]
-pub struct TrackFile {
+struct TrackFile {
     path: PathBuf,
     started: Instant,
     /// Since when the box knows too little.
@@ -37,12 +69,12 @@ pub struct TrackFile {
 
 impl TrackFile {
     /// Of a box that begins now.
-    pub fn new(path: PathBuf, now: Instant) -> TrackFile {
+    fn new(path: PathBuf, now: Instant) -> TrackFile {
         TrackFile { path, started: now, since: None, said: None }
     }
 
     /// Writes what follows from what is known now, where it is something else than before.
-    pub fn write(&mut self, known: Known, now: Instant) {
+    fn write(&mut self, known: Known, now: Instant) {
         let lacks = match known {
             Known::Nothing => now.duration_since(self.started) < FIRST_WORD,
             Known::NotAll => true,
@@ -53,20 +85,22 @@ impl TrackFile {
         if self.said == Some(is_fit) {
             return;
         }
+        let path = self.path.display();
         match fs::write(&self.path, if is_fit { "0\n" } else { "1\n" }) {
             Ok(()) if is_fit && lacks => {
                 warn!(
-                    "ha: not all connections of the other box are known for {PATIENCE:?}; this one may take over without"
+                    "ha: {path}: not all connections of the other box are known for {PATIENCE:?}; this one may take over without"
                 );
             }
-            Ok(()) if is_fit => info!("ha: this box may take over"),
-            Ok(()) => info!("ha: this box is not to take over yet: it does not know the other's connections"),
-            Err(error) if self.said.is_some() => warn!("{}: {error} (ha.track-file)", self.path.display()),
-            Err(error) => {
-                warn!(
-                    "{}: {error} (ha.track-file); keepalived does not hear of this box",
-                    self.path.display()
+            Ok(()) if is_fit => info!("ha: {path}: this box may take over"),
+            Ok(()) => {
+                info!(
+                    "ha: {path}: this box is not to take over yet: it does not know the other's connections"
                 );
+            }
+            Err(error) if self.said.is_some() => warn!("{path}: {error} (track-file)"),
+            Err(error) => {
+                warn!("{path}: {error} (track-file); keepalived does not hear of this box");
             }
         }
         self.said = Some(is_fit);
@@ -94,6 +128,25 @@ mod tests {
         use Known::{All, NotAll, Nothing};
         assert_eq!(said(&[(0, Nothing), (1, NotAll), (2, All), (9, All), (10, NotAll), (11, All)]), "110010");
         assert_eq!(said(&[(0, Nothing), (2, Nothing), (3, Nothing), (9, NotAll)]), "1101");
+    }
+
+    #[test]
+    fn a_groups_own_file_says_nothing_of_the_others() {
+        use Known::{All, NotAll, Nothing};
+        let (directory, now) = (tempfile::tempdir().unwrap(), Instant::now());
+        let file = |name: &str, of| (TrackFile::new(directory.path().join(name), now), of);
+        let mut files = TrackFiles { files: vec![file("second", Some(1)), file("rest", None)] };
+        for (known, second, rest) in [
+            ([All, NotAll, All], "1", "0"),
+            ([NotAll, All, All], "0", "1"),
+            ([All, All, Nothing], "0", "1"),
+            ([All, All, All], "0", "0"),
+        ] {
+            files.write(&known, now);
+            let said =
+                ["second", "rest"].map(|name| fs::read_to_string(directory.path().join(name)).unwrap());
+            assert_eq!(said.each_ref().map(|said| said.trim()), [second, rest], "{known:?}");
+        }
     }
 
     #[test]

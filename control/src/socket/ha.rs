@@ -12,8 +12,10 @@ pub struct HaStatus {
     /// Name of the box.
     #[serde(rename = "box")]
     pub name: String,
-    /// What it tells.
+    /// Where it tells.
     pub engine: EngineStatus,
+    /// What it tells of each group.
+    pub streams: Vec<StreamStatus>,
     /// Connections that peers are yet to be told of.
     pub dirty_entries: u64,
     /// Ends of connections that peers could not be told of.
@@ -22,7 +24,7 @@ pub struct HaStatus {
     pub standby_entries: u64,
     /// Its groups, in the order of the configuration file.
     pub groups: Vec<GroupStatus>,
-    /// Its peers, in the order of their names.
+    /// What its peers tell of each group that they have a part in.
     pub peers: Vec<PeerStatus>,
 }
 
@@ -33,6 +35,13 @@ pub struct EngineStatus {
     pub url: String,
     /// Whether it takes what the box writes.
     pub up: bool,
+}
+
+/// What the box tells of a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamStatus {
+    /// The group's name; `all` where the box has no groups.
+    pub group: String,
     /// The term that the box writes by; 0 before the first.
     pub term: u32,
     /// Stream entries written in it.
@@ -43,18 +52,20 @@ pub struct EngineStatus {
     pub bulks_sent: u64,
 }
 
-/// A peer.
+/// What a peer tells of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerStatus {
     /// Its name.
     pub name: String,
+    /// The group's name; `all` where the box has no groups.
+    pub group: String,
     /// Where its Redis is.
     pub url: String,
     /// Whether that answers.
     pub up: bool,
     /// Whether all is known that it has told.
     pub synced: bool,
-    /// What it is for the first group; left out where it has not said so.
+    /// What it is for the group; left out where it has not said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<GroupState>,
     /// The term of the last stream entry that was read.

@@ -36,7 +36,7 @@ fn a_cluster_is_of_boxes_that_can_be_reached() {
         ("peers: {b: {}}", "lacks the key `url`"),
         (
             "peers: {b: {url: 'redis://10.0.0.2:1'}, c: {url: 'redis://10.0.0.3:1'}}",
-            "a box can stand by for one peer",
+            "without groups a box can stand by for one peer",
         ),
         ("replicate: some", "`some` is not known here"),
         (

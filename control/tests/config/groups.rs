@@ -48,6 +48,21 @@ fn the_samples_of_two_boxes_are_right_and_have_the_same_group() {
 }
 
 #[test]
+fn the_samples_of_three_boxes_have_each_group_twice_and_alike() {
+    let read = |name: &str| {
+        let path = format!("{}/../deploy/three-boxes/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+        config::read(std::path::Path::new(&path)).unwrap_or_else(|error| panic!("{error}")).ha.unwrap()
+    };
+    let boxes = ["a", "b", "c"].map(read);
+    let all: Vec<_> = boxes.iter().flat_map(|it| it.groups.iter().map(|group| (&it.name, group))).collect();
+    assert_eq!(all.len(), 2 * 4);
+    for (name, group) in &all {
+        assert_eq!(all.iter().filter(|(_, other)| other == group).count(), 2, "{}", group.name);
+        assert!(group.prefer == **name || group.standby.as_ref() == Some(*name));
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_group_is_said() {
     let second = |rest: &str| group("g1", ADDRESSES) + ", " + &group("g2", rest);
     let share = |share: &str, last: u8| format!("share: {share}, addresses: {{inside: 10.0.0.{last}/24}}");

@@ -90,7 +90,7 @@ impl Pair {
 }
 
 /// Joins a host to a switch by a cable.
-fn plug(switch: Namespace<'_>, bridge: &str, (host, interface): (Namespace<'_>, &str)) {
+pub fn plug(switch: Namespace<'_>, bridge: &str, (host, interface): (Namespace<'_>, &str)) {
     let number =
         format!("{host}").bytes().rev().take(2).fold(String::new(), |name, byte| name + &format!("{byte:x}"));
     let port = format!("{}{number}", &bridge[..3]);
@@ -183,8 +183,19 @@ fn traffic_follows_the_box_that_is_promoted() {
     assert!(a.ask("ha demote g1").status.success(), "it is on standby already");
 }
 
-/// A keepalived that decides about the group, by what a box says of itself, and tells it by the script of `deploy/two-boxes`.
-pub fn keepalived(daemon: &BoxUnderTest, at: Namespace<'_>, priority: u8) -> Host {
+/// A keepalived that decides about the group of two boxes.
+pub fn keepalived_of_pair(daemon: &BoxUnderTest, at: Namespace<'_>, priority: u8) -> Host {
+    keepalived(daemon, at, "ha", &[("g1".to_owned(), 11, priority)])
+}
+
+/// A keepalived that decides about groups, each by its name, its virtual router and the box's priority, by what a box says of itself, and
+/// tells it by the script of `deploy/two-boxes`.
+pub fn keepalived(
+    daemon: &BoxUnderTest,
+    at: Namespace<'_>,
+    interface: &str,
+    groups: &[(String, u8, u8)],
+) -> Host {
     let path = |end: &str| daemon.path(end).display().to_string();
     let program = sluice().get_program().to_string_lossy().into_owned();
     let socket = daemon.socket().display().to_string();
@@ -212,18 +223,24 @@ pub fn keepalived(daemon: &BoxUnderTest, at: Namespace<'_>, priority: u8) -> Hos
              fall 1
              rise 1
          }}
-         vrrp_instance g1 {{
-             version 3
-             state BACKUP
-             interface ha
-             virtual_router_id 11
-             priority {priority}
-             advert_int 0.1
-             virtual_ipaddress {{ 169.254.11.1/32 }}
-             track_script {{ alive }}
-         }}\n"
+         "
     );
-    fs::write(path("keepalived.conf"), config).unwrap();
+    let instance = |(group, router, priority): &(String, u8, u8)| {
+        format!(
+            "vrrp_instance {group} {{
+                 version 3
+                 state BACKUP
+                 interface {interface}
+                 virtual_router_id {router}
+                 priority {priority}
+                 advert_int 0.1
+                 virtual_ipaddress {{ 169.254.11.{router}/32 }}
+                 track_script {{ alive }}
+             }}\n"
+        )
+    };
+    let instances: String = groups.iter().map(instance).collect();
+    fs::write(path("keepalived.conf"), config + &instances).unwrap();
     let arguments =
         format!("-n -l -P -f {} -p {} -r {}", path("keepalived.conf"), path("pid"), path("vrrp-pid"));
     let mut command = at.command("keepalived", &arguments);
@@ -234,7 +251,8 @@ pub fn keepalived(daemon: &BoxUnderTest, at: Namespace<'_>, priority: u8) -> Hos
 fn the_other_box_takes_over_when_one_is_killed() {
     let Some(mut pair) = Pair::start("killed") else { return };
     let [_, at_a, at_b, ..] = pair.spaces.namespaces();
-    let _deciders = [keepalived(&pair.daemons[0], at_a, 150), keepalived(&pair.daemons[1], at_b, 100)];
+    let _deciders =
+        [keepalived_of_pair(&pair.daemons[0], at_a, 150), keepalived_of_pair(&pair.daemons[1], at_b, 100)];
     wait_for("the preferred box to be active", || pair.is(0, "active") && pair.is(1, "standby"));
     let (_server, mut streams) = pair.open_streams(3);
     pair.leads_to(0);

@@ -80,7 +80,7 @@ policy: {{ default: accept }}
     wait_until_equal("a bulk, as the standby has begun anew", &active, &standby, 20);
 
     near.kill();
-    wait_for("the loss of Redis", || active.tell("ha status").contains(" DOWN: "));
+    wait_for("the loss of Redis", || active.tell("ha status").contains(" DOWN\n"));
     let mut more = Streams::open(client, "10.9.0.2", 8080, 5);
     more.go_on();
     streams.go_on();
@@ -96,7 +96,7 @@ policy: {{ default: accept }}
         text(&Command::new("curl").args(["-sSf", "--noproxy", "*", &page]).output().unwrap().stdout)
     };
     wait_for("garbage to be counted", || {
-        page().contains("sluice_ha_install_failures_total{peer=\"a\",reason=\"damaged\"} 4\n")
+        page().contains("sluice_ha_install_failures_total{peer=\"a\",group=\"all\",reason=\"damaged\"} 4\n")
     });
 
     streams.close();
@@ -105,17 +105,18 @@ policy: {{ default: accept }}
     let page = page();
     for line in [
         "sluice_ha_engine_up 1",
-        "sluice_ha_peer_up{peer=\"a\"} 1",
-        "sluice_ha_synced{peer=\"a\"} 1",
+        "sluice_ha_peer_up{peer=\"a\",group=\"all\"} 1",
+        "sluice_ha_synced{peer=\"a\",group=\"all\"} 1",
         "sluice_ha_standby_entries{shard=\"0\"} 25",
         "sluice_ha_dirty_entries{shard=\"0\"} 0",
         "sluice_ha_ends_lost_total{shard=\"0\"} 0",
-        "sluice_ha_bulks_total{peer=\"a\"} 2",
+        "sluice_ha_bulks_total{peer=\"a\",group=\"all\"} 2",
     ] {
         assert!(page.contains(&format!("{line}\n")), "{line}: {page}");
     }
     assert!(
-        page.contains("sluice_ha_lag_seconds{peer=\"a\"} ") && page.contains("sluice_ha_term 1"),
+        page.contains("sluice_ha_lag_seconds{peer=\"a\",group=\"all\"} ")
+            && page.contains("sluice_ha_term{group=\"all\"} 1"),
         "{page}"
     );
     let status = standby.tell("ha status");

@@ -33,6 +33,7 @@ mod routed;
 mod sets;
 mod site;
 mod split;
+mod three_boxes;
 mod trace;
 mod translated;
 mod vlans;

@@ -21,9 +21,9 @@ const BUDGET: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "a worker allocates nothing")]
 pub enum Told {
-    /// Of a connection.
-    Record(Record),
-    /// The whole table was told of that was asked for by this number.
+    /// Of a connection of this group.
+    Record(GroupId, Record),
+    /// All connections of a group were told of that were asked for by this number.
     EndOfTable(u32),
     /// All was told that had happened when it was asked for by this number.
     EndOfRest(u32),
@@ -32,8 +32,8 @@ pub enum Told {
 /// What a worker is asked to tell besides what happens. The answer bears the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// The whole table; [`Told::EndOfTable`] comes behind the last connection. A table that was asked for before comes to no end then.
-    Table(u32),
+    /// All connections of a group; [`Told::EndOfTable`] comes behind the last one. What was asked for before comes to no end then.
+    Table(GroupId, u32),
     /// That all is told; [`Told::EndOfRest`].
     Rest(u32),
 }
@@ -65,6 +65,16 @@ pub enum Returned {
     Done(u64),
 }
 
+/// The connections of a group that are being told.
+#[derive(Clone, Copy, Debug)]
+struct Table {
+    group: GroupId,
+    /// By which number they were asked for.
+    number: u32,
+    /// The slot to go on from.
+    cursor: u32,
+}
+
 /// The worker's end.
 #[derive(Debug)]
 pub struct Replica {
@@ -72,8 +82,8 @@ pub struct Replica {
     asked: Consumer<Ask>,
     orders: Consumer<Order>,
     returned: Producer<Returned>,
-    /// The table that is being told: by which number it was asked for, and the slot to go on from.
-    table: Option<(u32, u32)>,
+    /// The table that is being told.
+    table: Option<Table>,
     /// The number of a table that has come to its end, but for what was noted by then ([`Teller::noted`]).
     table_end: Option<(u32, u64)>,
     /// By which number it was asked to say that all is told.
@@ -112,7 +122,9 @@ impl Replica {
     /// done any of that: other shards may be to hear of it.
     pub fn exchange(&mut self, shard: &mut Shard) -> bool {
         match self.asked.pop() {
-            Ok(Ask::Table(number)) => (self.table, self.table_end) = (Some((number, 0)), None),
+            Ok(Ask::Table(group, number)) => {
+                (self.table, self.table_end) = (Some(Table { group, number, cursor: 0 }), None);
+            }
             Ok(Ask::Rest(number)) => self.rest = Some(number),
             Err(_) => {}
         }
@@ -133,17 +145,21 @@ impl Replica {
                 }
                 return;
             };
-            self.push(Told::Record(record));
+            // What is of no group no other box goes on with.
+            if let Some(group) = shard.told_in(&record) {
+                self.push(Told::Record(group, record));
+            }
         }
     }
 
     fn tell_table(&mut self, shard: &mut Shard) {
         // A page, and what says that it was the last.
-        let Some((number, cursor)) = self.table.filter(|_| self.told.slots() > PAGE) else { return };
+        let Some(table) = self.table.filter(|_| self.told.slots() > PAGE) else { return };
+        let Table { group, number, cursor } = table;
         let mut page = arrayvec::ArrayVec::<_, PAGE>::new();
-        let next = shard.tell_page(cursor, PAGE as u32, |connection| page.push(connection));
-        page.into_iter().for_each(|connection| self.push(Told::Record(Record::State(connection))));
-        self.table = next.map(|next| (number, next));
+        let next = shard.tell_page(group, cursor, PAGE as u32, |connection| page.push(connection));
+        page.into_iter().for_each(|connection| self.push(Told::Record(group, Record::State(connection))));
+        self.table = next.map(|cursor| Table { cursor, ..table });
         if next.is_none() {
             self.table_end = Some((number, shard.teller().map_or(0, Teller::noted)));
         }
@@ -287,7 +303,7 @@ mod tests {
         rounds(&mut replica, &mut shard, 1000);
         let ended = std::iter::from_fn(|| outgoing.receive()).collect::<Vec<_>>();
         assert_eq!((told, ended.len()), (WAITING, WAITING), "nobody hears of the rest, which nobody knew");
-        assert!(ended.iter().all(|told| matches!(told, Told::Record(Record::End(_)))));
+        assert!(ended.iter().all(|told| matches!(told, Told::Record(_, Record::End(_)))));
     }
 
     #[test]
@@ -303,14 +319,14 @@ mod tests {
             heard
         };
         hear(&mut replica, &mut shard, &mut outgoing);
-        assert!(outgoing.ask(Ask::Table(7)));
-        assert!(!outgoing.ask(Ask::Table(8)), "one at a time");
+        assert!(outgoing.ask(Ask::Table(GroupId(0), 7)));
+        assert!(!outgoing.ask(Ask::Table(GroupId(0), 8)), "one at a time");
         let heard = hear(&mut replica, &mut shard, &mut outgoing);
         assert_eq!((heard.len(), heard.last()), (5001, Some(&Told::EndOfTable(7))));
         // One that is asked for meanwhile begins anew, and the first comes to no end.
-        assert!(outgoing.ask(Ask::Table(8)));
+        assert!(outgoing.ask(Ask::Table(GroupId(0), 8)));
         replica.exchange(&mut shard);
-        assert!(outgoing.ask(Ask::Table(9)));
+        assert!(outgoing.ask(Ask::Table(GroupId(0), 9)));
         let heard = hear(&mut replica, &mut shard, &mut outgoing);
         let ends: Vec<_> = heard.iter().filter(|told| matches!(told, Told::EndOfTable(_))).collect();
         assert_eq!((heard.len(), ends), (5001 + PAGE, vec![&Told::EndOfTable(9)]));
@@ -340,7 +356,7 @@ mod tests {
         let (mut replica, _, mut incoming) = rings();
         let group = GroupId(0);
         let install = |record: &Told| match record {
-            Told::Record(record) => Order::Install(Installing {
+            Told::Record(_, record) => Order::Install(Installing {
                 record: *record,
                 origin: Origin::Peer(group),
                 is_delegated: false,

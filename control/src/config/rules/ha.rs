@@ -12,7 +12,7 @@ const MAX_NAME: usize = 32;
 /// The least that a stream is of use in: some 16,000 records.
 const LEAST_MEMORY: Size = Size(1 << 20);
 
-/// A box can tell the connections of one peer from its own, not yet those of several from each other.
+/// Peers whose connections a box can tell from each other where nothing says of which group they are.
 const MAX_PEERS: usize = 1;
 
 pub(super) fn check(config: &Config) -> Vec<Problem> {
@@ -28,9 +28,10 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
         let message = format!("{} is too little; the least is {LEAST_MEMORY}", ha.engine.memory);
         problems.push(Problem::at(section.join("engine").join("memory"), message));
     }
-    if ha.peers.len() > MAX_PEERS {
-        let message = "a box can stand by for one peer".to_owned();
-        problems.push(Problem::at(section.join("peers"), message));
+    if ha.groups.is_empty() && ha.peers.len() > MAX_PEERS {
+        let message = "without groups a box can stand by for one peer".to_owned();
+        let help = "`ha.groups` says which addresses it shares with each".to_owned();
+        problems.push(Problem::at(section.join("peers"), message).help(Some(help)));
     }
     if matches!(ha.engine.url, EngineUrl::Tls(_)) {
         let message = "the box's own Redis is reached in the clear: nobody else is on the way".to_owned();

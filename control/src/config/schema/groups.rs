@@ -1,6 +1,7 @@
 //! The part of the section `ha` that says which box answers for which addresses.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use crate::config::values::{AddressRange, InterfaceAddress, List, Percent, Secon
 #[serde(
     rename_all = "kebab-case",
     deny_unknown_fields,
-    expecting = "a group (name, prefer, standby, addresses, nat, share)"
+    expecting = "a group (name, prefer, standby, addresses, nat, share, track-file)"
 )]
 pub struct Group {
     /// Its name, by which `sluice ha promote` and `demote` speak of it.
@@ -43,6 +44,11 @@ pub struct Group {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"50%")]
     pub share: Option<Percent>,
+
+    /// A file that keepalived tracks for this group alone, as `ha.track-file`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/run/sluice-track/g1")]
+    pub track_file: Option<PathBuf>,
 }
 
 /// What happens when a box becomes active.

@@ -42,8 +42,8 @@ pub struct Ha {
     /// The box's own Redis (or Valkey), where it writes what it tells. It lies in memory alone and needs no persistence.
     pub engine: Engine,
 
-    /// The Redis of each other box, under its name: there this one reads. Its connections are kept beside this box's own, for which the
-    /// table has half its room then.
+    /// The Redis of each other box, under its name: there this one reads. Without groups there is one at most, whose connections are kept beside
+    /// this box's own, for which the table has half its room then.
     #[serde(default)]
     #[schemars(example = serde_json::json!({"b": {"url": "redis://10.99.0.12:6380"}}))]
     pub peers: BTreeMap<String, Peer>,
@@ -57,8 +57,8 @@ pub struct Ha {
     #[serde(default)]
     pub takeover: Takeover,
 
-    /// A file that keepalived tracks (`track_file`): 1 while another box is active for the first group whose connections this one does not
-    /// all know, for two minutes at most; 0 otherwise.
+    /// A file that keepalived tracks (`track_file`): 1 while another box is active for a group whose connections this one does not all know,
+    /// for two minutes at most; 0 otherwise. It is about all groups that have no file of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"/run/sluice-track/state")]
     pub track_file: Option<PathBuf>,
@@ -100,7 +100,7 @@ pub struct Engine {
     #[schemars(example = &"unix:///run/redis-sluice/redis.sock")]
     pub url: EngineUrl,
 
-    /// How much of what was told it keeps for a peer that comes late, at most. One that comes later still is told of all connections anew.
+    /// How much of what was told of a group it keeps for a peer that comes late, at most. One that comes later still is told of all connections anew.
     #[serde(default = "default_memory")]
     pub memory: Size,
 

@@ -33,7 +33,7 @@ use super::sets::SetChanges;
 use super::state::{LastGood, StateDirectory};
 use super::totals::summary;
 use super::trace::Tracing;
-use super::track_file::TrackFile;
+use super::track_file::TrackFiles;
 use super::trial::Trial;
 use super::{Event, RunError, log, pools, ports, rules, service};
 use crate::config::Config;
@@ -63,7 +63,7 @@ pub struct Daemon {
     groups: Groups,
     /// The box as one of its cluster, if it is of one.
     cluster: Option<Cluster>,
-    track_file: Option<TrackFile>,
+    track_files: TrackFiles,
     /// The configuration in force, as the workers have it.
     configuration: Arc<Configuration>,
     records: log::Records,
@@ -92,14 +92,14 @@ impl Daemon {
         rerouting: Rerouting,
         events: SyncSender<Event>,
     ) -> Daemon {
-        let fencing = cluster.as_ref().map(Cluster::fencing);
+        let fencings = cluster.as_ref().map(Cluster::fencings).unwrap_or_default();
         let groups = Groups::start(
             &candidate.config,
-            fencing,
+            &fencings,
             &mut groups::on_workers(&candidate.configuration, &mut dataplane.workers),
         );
-        let track_file = candidate.config.ha.as_ref().and_then(|ha| ha.track_file.clone());
         let mut daemon = Daemon {
+            track_files: TrackFiles::of(candidate.config.ha.as_ref(), Instant::now()),
             set_changes: SetChanges::new(events.clone()),
             reloads: Reloads::new(file.clone(), events),
             aftermath: None,
@@ -116,7 +116,7 @@ impl Daemon {
             dataplane,
             groups,
             cluster,
-            track_file: track_file.map(|path| TrackFile::new(path, Instant::now())),
+
             records: log::Records::default(),
             loads: Vec::new(),
             rules: rules::Published::default(),
@@ -163,8 +163,8 @@ impl Daemon {
             let mut change = groups::on_workers(&self.configuration, &mut self.dataplane.workers);
             self.groups.heed_peer(Instant::now(), &mut change);
             drop(change);
-            if let (Some(file), Some(cluster)) = (&mut self.track_file, &self.cluster) {
-                file.write(cluster.known(), Instant::now());
+            if let Some(cluster) = &self.cluster {
+                self.track_files.write(&cluster.known(), Instant::now());
             }
             if Instant::now() >= due {
                 self.look_after_workers()?;

@@ -38,7 +38,7 @@ impl Node {
             .replace("peers: {b", if name == "a" { "peers: {b" } else { "peers: {a" });
         let config = crate::config::parse("test", text.as_bytes()).unwrap();
         let fencing = Arc::new(Fencing::new(true, name == "a"));
-        let groups = Groups::start(&config, Some(Arc::clone(&fencing)), &mut |_, _| Ok(()));
+        let groups = Groups::start(&config, &[Arc::clone(&fencing)], &mut |_, _| Ok(()));
         Node { groups, fencing, role: Role::Standby, announced: 0, said: None, stream: VecDeque::new() }
     }
 

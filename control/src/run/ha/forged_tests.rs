@@ -16,7 +16,7 @@ fn what_others_write_into_the_stream_is_counted_and_does_no_harm() {
     let mut pair = Pair::new();
     pair.open(0..1000);
     pair.until_equal("at first");
-    let key = Keys::of("test", "a").told;
+    let key = Keys::of("test", "a", "all").told;
     let mut forger = Engine::connect(&pair.servers[0].address()).unwrap();
     let forged = |term, sequence, kind, records: &[Record]| {
         let mut bytes = Vec::new();
@@ -40,7 +40,7 @@ fn what_others_write_into_the_stream_is_counted_and_does_no_harm() {
     forger.append(&key, 100_000, &forged(u32::MAX, 7, EntryKind::BulkBegin, &[])).unwrap();
     forger.append(&key, 100_000, &forged(u32::MAX, 8, EntryKind::BulkEnd, &[])).unwrap();
     pair.until("the forged term is seen", |pair| pair.peer().gaps > gaps);
-    let own = pair.active.1.status().engine.term;
+    let own = pair.active.1.status().streams[0].term;
     pair.until("the peer's own term counts again", |pair| pair.peer().term == own);
     pair.until_equal("after a forged term");
     assert_eq!(pair.standby.0.marks(true).len(), 1000);
@@ -51,7 +51,7 @@ fn a_stream_of_which_the_begin_is_gone_is_told_anew() {
     let mut pair = Pair::new();
     pair.open(0..300);
     pair.until_equal("at first");
-    let key = Keys::of("test", "a").told;
+    let key = Keys::of("test", "a", "all").told;
     let mut other = Engine::connect(&pair.servers[0].address()).unwrap();
     let (last, _) = other.last(&key).unwrap().unwrap();
     assert!(last > StreamId::default());

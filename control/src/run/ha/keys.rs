@@ -1,26 +1,18 @@
 //! The names of streams in the Redis of a box.
 
-use sluice_conntrack::ids::GroupId;
-
-/// The group that all connections are of while a box has none.
-pub const GROUP: GroupId = GroupId(0);
-
-/// How that is called.
-const GROUP_NAME: &str = "all";
-
 /// The streams of a group of a box.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys {
-    /// What the box tells of its connections.
+    /// What the box tells of the group's connections.
     pub told: String,
-    /// What its peers ask it for.
+    /// What the other box of the group asks it for.
     pub asked: String,
 }
 
 impl Keys {
-    /// Those of a box of a cluster.
-    pub fn of(cluster: &str, name: &str) -> Self {
-        let told = format!("sluice:{cluster}:{name}:{GROUP_NAME}");
+    /// Those of a group of a box of a cluster.
+    pub fn of(cluster: &str, name: &str, group: &str) -> Self {
+        let told = format!("sluice:{cluster}:{name}:{group}");
         Self { asked: format!("{told}:req"), told }
     }
 }

@@ -1,20 +1,25 @@
 //! High availability: other boxes are told of this box's connections, and it stands by for theirs.
 //!
-//! Each box writes into a Redis of its own, by one thread (`writer.rs`), and reads that of its peer by another (`reader.rs`). Both reach
-//! the workers over rings alone ([`sluice_engine::replica`]), so that no Redis, whatever it does, keeps a packet waiting.
+//! Each box writes into a Redis of its own, a stream for each of its groups (`stream.rs`), by one thread (`writer.rs`), and reads the streams
+//! of others by a thread for each group (`reader.rs`). All reach the workers over rings alone ([`sluice_engine::replica`]), so that no
+//! Redis, whatever it does, keeps a packet waiting.
 
 mod bulk;
 mod engine;
 mod fence;
 mod installer;
 mod keys;
+mod member;
 mod pace;
 mod reader;
 mod shared;
+mod stream;
 mod writer;
 
 #[cfg(test)]
 mod forged_tests;
+#[cfg(test)]
+mod group_tests;
 #[cfg(test)]
 mod role_tests;
 #[cfg(test)]
@@ -24,25 +29,30 @@ mod tests;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use sluice_conntrack::Shard;
+use sluice_conntrack::ids::GroupId;
 use sluice_conntrack::replica::{Replicate, Teller};
 use sluice_engine::replica::{Incoming, Outgoing, Replica, rings};
 
 use super::RunError;
 use super::track_file::Known;
-use crate::config::{self, EngineUrl, Ha};
-use crate::socket::protocol::{EngineStatus, GroupState, HaStatus, InstallFailures, PeerStatus};
+use crate::config::{self, Ha};
+use crate::socket::protocol::{
+    EngineStatus, GroupState, HaStatus, InstallFailures, PeerStatus, StreamStatus,
+};
 use engine::Address;
 pub use fence::Fencing;
-use installer::Installer;
-use keys::{GROUP, Keys};
+use installer::Workers;
+use keys::Keys;
+use member::Member;
 pub use reader::Wake;
 use reader::{Peer, Reader};
-use shared::{Heard, Spoken, Stop};
+use shared::Stop;
+use stream::Stream;
 use writer::Writer;
 
 /// The ends of the workers' rings.
@@ -75,7 +85,7 @@ pub fn prepare(ha: &Ha, shard: &mut Shard, entries: u32) -> io::Result<()> {
     let teller = replicate.map(|replicate| Teller::new(replicate, entries)).transpose()?;
     shard.tell_by(teller.map(Box::new));
     if ha.groups.is_empty() && !ha.peers.is_empty() {
-        shard.set_quota(GROUP, entries / 2);
+        shard.set_quota(GroupId(0), entries / 2);
     }
     for (group, quota) in config::quotas(ha, entries) {
         shard.set_quota(group, quota);
@@ -86,54 +96,50 @@ pub fn prepare(ha: &Ha, shard: &mut Shard, entries: u32) -> io::Result<()> {
 /// The threads of a cluster's box. When it is dropped they end, and what the workers have told until then is written.
 pub struct Cluster {
     ha: Ha,
-    fencing: Arc<Fencing>,
-    spoken: Arc<Spoken>,
-    heard: Vec<(String, EngineUrl, Arc<Heard>)>,
+    /// By the numbers of the groups.
+    members: Vec<Arc<Member>>,
+    is_up: Arc<AtomicBool>,
     stop: Arc<Stop>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Cluster {
-    /// Begins to write and to read. Who looks after the groups is woken when the peer has become something else.
+    /// Begins to write and to read. Who looks after the groups is woken when a peer has become something else.
     ///
     /// # Errors
     /// A password cannot be read, or there is no thread.
     pub fn start(ha: &Ha, ends: Ends, wake: Wake) -> Result<Self, RunError> {
         let failed = |what: &str, error: io::Error| RunError::Other(format!("ha.{what}: {error}"));
-        let (spoken, stop) = (Arc::<Spoken>::default(), Arc::<Stop>::default());
-        let is_preferred = ha.groups.first().is_some_and(|group| group.prefer == ha.name);
-        let fencing = Arc::new(Fencing::new(!ha.groups.is_empty(), is_preferred));
+        let (is_up, stop) = (Arc::<AtomicBool>::default(), Arc::<Stop>::default());
+        let members = Member::all(ha);
         let mut cluster = Self {
             ha: ha.clone(),
-            fencing,
-            spoken,
-            heard: Vec::new(),
+            members: members.clone(),
+            is_up: Arc::clone(&is_up),
             stop: Arc::clone(&stop),
             threads: Vec::new(),
         };
         let own = Address::of_own(&ha.engine).map_err(|error| failed("engine", error))?;
-        let writer = Writer::new(
-            own,
-            Keys::of(&ha.cluster, &ha.name),
-            ha.engine.memory.0,
-            ends.outgoing,
-            Arc::clone(&cluster.fencing),
-            Arc::clone(&cluster.spoken),
-            Arc::clone(&stop),
-        );
-        // One peer at most: the rings to the workers are its reader's.
-        if let Some((name, of)) = ha.peers.first_key_value() {
+        let workers = Workers::new(ends.incoming, Arc::clone(&stop));
+        let workers = workers.ok_or_else(|| RunError::Other("too many workers".to_owned()))?;
+        for member in &members {
+            let Some((name, of)) = member.other.as_ref().and_then(|name| ha.peers.get_key_value(name)) else {
+                continue;
+            };
             let address = Address::of_peer(of).map_err(|error| failed(&format!("peers.{name}"), error))?;
-            let heard = Arc::<Heard>::default();
-            cluster.heard.push((name.clone(), of.url.clone(), Arc::clone(&heard)));
-            let installer = Installer::new(ends.incoming, GROUP, Arc::clone(&heard), Arc::clone(&stop));
-            let installer = installer.ok_or_else(|| RunError::Other("too many workers".to_owned()))?;
-            let peer = Peer { name: name.clone(), address, keys: Keys::of(&ha.cluster, name) };
-            let reader = Reader::new(peer, installer, Arc::clone(&cluster.fencing), wake, heard, stop);
+            let keys = Keys::of(&ha.cluster, name, &member.name);
+            let peer = Peer { name: name.clone(), address, keys };
+            let (wake, stop) = (Arc::clone(&wake), Arc::clone(&stop));
+            let reader = Reader::new(peer, Arc::clone(member), workers.clone(), wake, stop);
             cluster
-                .spawn(format!("control-ha-{name}"), || reader.run())
+                .spawn(format!("control-ha-{}", member.name), || reader.run())
                 .map_err(|error| failed("peers", error))?;
         }
+        let stream = |member: &Arc<Member>| {
+            let keys = Keys::of(&ha.cluster, &ha.name, &member.name);
+            Stream::new(Arc::clone(member), keys, ha.engine.memory.0)
+        };
+        let writer = Writer::new(own, ends.outgoing, members.iter().map(stream).collect(), is_up, stop);
         cluster.spawn("control-ha".to_owned(), || writer.run()).map_err(|error| failed("engine", error))?;
         Ok(cluster)
     }
@@ -143,39 +149,26 @@ impl Cluster {
         Ok(())
     }
 
-    /// Which of two boxes is active for the first group.
-    pub fn fencing(&self) -> Arc<Fencing> {
-        Arc::clone(&self.fencing)
+    /// Which of two boxes is active for each group, by their numbers.
+    pub fn fencings(&self) -> Vec<Arc<Fencing>> {
+        self.members.iter().map(|member| Arc::clone(&member.fencing)).collect()
     }
 
-    /// What the box knows of its peer, as far as that matters before it takes over.
-    pub fn known(&self) -> Known {
-        let fence = self.fencing.lock();
-        let is_synced = || self.heard.iter().all(|(.., heard)| heard.is_synced.load(Relaxed));
-        match fence.peer() {
-            _ if !fence.follows() || self.heard.is_empty() => Known::All,
-            None => Known::Nothing,
-            Some(_) if fence.is_taken(Instant::now()) && !is_synced() => Known::NotAll,
-            Some(_) => Known::All,
-        }
+    /// What the box knows of the connections of each group, as far as that matters before it takes over.
+    pub fn known(&self) -> Vec<Known> {
+        let now = Instant::now();
+        self.members.iter().map(|member| member.known(now)).collect()
     }
 
     /// How it stands, beside what the workers count.
     pub fn status(&self) -> HaStatus {
-        let Self { ha, fencing, spoken, heard, .. } = self;
-        let role = fencing.lock().peer().map(GroupState::from);
+        let Self { ha, members, is_up, .. } = self;
         HaStatus {
             cluster: ha.cluster.clone(),
             name: ha.name.clone(),
-            engine: EngineStatus {
-                url: ha.engine.url.to_string(),
-                up: spoken.is_up.load(Relaxed),
-                term: spoken.term.load(Relaxed),
-                sequence: spoken.sequence.load(Relaxed),
-                records_sent: spoken.records.load(Relaxed),
-                bulks_sent: spoken.bulks.load(Relaxed),
-            },
-            peers: heard.iter().map(|(name, url, heard)| peer(name, url, heard, role)).collect(),
+            engine: EngineStatus { url: ha.engine.url.to_string(), up: is_up.load(Relaxed) },
+            streams: members.iter().map(|member| stream(member)).collect(),
+            peers: members.iter().filter_map(|member| peer(member, ha)).collect(),
             ..HaStatus::default()
         }
     }
@@ -191,13 +184,27 @@ impl Drop for Cluster {
     }
 }
 
-fn peer(name: &str, url: &EngineUrl, heard: &Heard, role: Option<GroupState>) -> PeerStatus {
-    PeerStatus {
-        name: name.to_owned(),
-        url: url.to_string(),
+fn stream(member: &Member) -> StreamStatus {
+    let Member { name, spoken, .. } = member;
+    StreamStatus {
+        group: name.clone(),
+        term: spoken.term.load(Relaxed),
+        sequence: spoken.sequence.load(Relaxed),
+        records_sent: spoken.records.load(Relaxed),
+        bulks_sent: spoken.bulks.load(Relaxed),
+    }
+}
+
+fn peer(member: &Member, ha: &Ha) -> Option<PeerStatus> {
+    let (name, of) = ha.peers.get_key_value(member.other.as_ref()?)?;
+    let heard = &member.heard;
+    Some(PeerStatus {
+        name: name.clone(),
+        group: member.name.clone(),
+        url: of.url.to_string(),
         up: heard.is_up.load(Relaxed),
         synced: heard.is_synced.load(Relaxed),
-        role,
+        role: member.peer_role().map(GroupState::from),
         term: heard.term.load(Relaxed),
         sequence: heard.sequence.load(Relaxed),
         lag_us: heard.lag_ns().map(|lag_ns| lag_ns / 1000),
@@ -208,5 +215,5 @@ fn peer(name: &str, url: &EngineUrl, heard: &Heard, role: Option<GroupState>) ->
             .collect(),
         gaps: heard.gaps.load(Relaxed),
         bulks: heard.bulks.load(Relaxed),
-    }
+    })
 }

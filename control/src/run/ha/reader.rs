@@ -1,4 +1,4 @@
-//! The thread that follows what a peer tells, and has it installed.
+//! The thread that follows what a peer tells of a group, and has it installed.
 //!
 //! Where something is missing, be it that the peer has begun anew or that this box was away for too long, it asks the peer for a bulk: to tell
 //! of all its connections once. What the bulk does not tell of is gone. While this box is active, only what the peer is counts of all that
@@ -16,11 +16,10 @@ use tracing::{info, warn};
 
 use super::bulk::Bulk;
 use super::engine::{Address, Engine, StreamId};
-use super::fence::Fencing;
-use super::installer::{Installer, Over};
+use super::installer::{Installer, Over, Workers};
 use super::keys::Keys;
-use super::pace::Pace;
-use super::shared::{Failure, Heard, Stop};
+use super::member::Member;
+use super::shared::{Failure, Stop};
 
 /// Entries that are read at a time, at most.
 const COUNT: usize = 256;
@@ -55,25 +54,24 @@ enum Interrupted {
 }
 
 /// How the control thread hears that a peer is something else than before.
-pub type Wake = Box<dyn Fn() + Send>;
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
-/// Where a peer's streams are.
+/// Where the streams of a peer's group are.
 pub struct Peer {
-    /// Its name.
+    /// The peer's name.
     pub name: String,
     /// Its Redis.
     pub address: Address,
-    /// Its streams there.
+    /// The streams there.
     pub keys: Keys,
 }
 
-/// One who follows a peer.
+/// One who follows what a peer tells of a group.
 pub struct Reader {
     peer: Peer,
-    installer: Installer,
-    fencing: Arc<Fencing>,
+    member: Arc<Member>,
+    workers: Workers,
     wake: Wake,
-    heard: Arc<Heard>,
     stop: Arc<Stop>,
     /// The last entry that was read.
     last: Option<StreamId>,
@@ -90,26 +88,19 @@ pub struct Reader {
     came: Instant,
     followed: Instant,
     bulk: Bulk,
-    pace: Pace,
+    /// How many connections the workers had ended because they could not be kept, when that was looked at last.
+    refused: u64,
 }
 
 impl Reader {
-    /// Of this peer.
-    pub fn new(
-        peer: Peer,
-        installer: Installer,
-        fencing: Arc<Fencing>,
-        wake: Wake,
-        heard: Arc<Heard>,
-        stop: Arc<Stop>,
-    ) -> Self {
+    /// Of this peer and group.
+    pub fn new(peer: Peer, member: Arc<Member>, workers: Workers, wake: Wake, stop: Arc<Stop>) -> Self {
         let (came, followed) = (Instant::now(), Instant::now());
         Self {
             peer,
-            installer,
-            fencing,
+            member,
+            workers,
             wake,
-            heard,
             stop,
             last: None,
             follower: Follower::default(),
@@ -120,7 +111,7 @@ impl Reader {
             came,
             followed,
             bulk: Bulk::default(),
-            pace: Pace::default(),
+            refused: 0,
         }
     }
 
@@ -132,9 +123,10 @@ impl Reader {
             let was_up = match self.follow() {
                 Ok(()) | Err(Interrupted::Over(_)) => return,
                 Err(Interrupted::Engine(why)) => {
-                    let was_up = self.heard.is_up.swap(false, Relaxed);
+                    let was_up = self.member.heard.is_up.swap(false, Relaxed);
                     if was_up || !is_said {
-                        warn!("ha: the Redis of {}: {why}; it is tried again each second", self.peer.name);
+                        let (name, group) = (&self.peer.name, &self.member.name);
+                        warn!("ha: {group}: the Redis of {name}: {why}; it is tried again each second");
                         is_said = true;
                     }
                     was_up
@@ -157,31 +149,34 @@ impl Reader {
             None => engine.last(&self.peer.keys.told)?.map(|(id, _)| id).unwrap_or_default(),
         };
         self.last = Some(last);
-        if !self.heard.is_up.swap(true, Relaxed) {
-            info!("ha: the Redis of {} answers", self.peer.name);
+        if !self.member.heard.is_up.swap(true, Relaxed) {
+            info!("ha: {}: the Redis of {} answers", self.member.name, self.peer.name);
         }
         while !self.stop.is_over() {
             if self.is_to_be_told()
                 && let Some(ask) = self.bulk.ask(Instant::now())
             {
                 if ask.is_late {
+                    let (name, group) = (&self.peer.name, &self.member.name);
                     warn!(
-                        "ha: {} did not tell of all its connections in time; it is asked once more",
-                        self.peer.name
+                        "ha: {group}: {name} did not tell of all connections in time; it is asked once more"
                     );
                 }
                 engine.append(&self.peer.keys.asked, WISHES, WANT)?;
             }
             self.read(&mut engine)?;
-            let has_nothing = self.fencing.lock().peer() == Some(Role::Standby);
-            self.heard.is_synced.store(self.has_begun && (self.bulk.is_complete() || has_nothing), Relaxed);
+            let has_nothing = self.member.fencing.lock().peer() == Some(Role::Standby);
+            self.member
+                .heard
+                .is_synced
+                .store(self.has_begun && (self.bulk.is_complete() || has_nothing), Relaxed);
         }
         Ok(())
     }
 
     /// Whether the peer has connections to tell of, and this box is one to hear of them. What was told while it was active is missing.
     fn is_to_be_told(&mut self) -> bool {
-        let fence = self.fencing.lock();
+        let fence = self.member.fencing.lock();
         let followed = std::mem::replace(&mut self.follows, fence.follows());
         if self.follows && !followed {
             self.bulk.missed();
@@ -202,21 +197,25 @@ impl Reader {
         }
         self.came = now;
         let mut sent_ns = None;
+        let (member, workers) = (Arc::clone(&self.member), self.workers.clone());
+        let mut installer = workers.of(&member);
         for (id, bytes) in entries {
             self.last = Some(id);
             match bytes.as_deref().map(replica::decode) {
                 Some(Ok((header, records, []))) => {
-                    self.take(&header, records, now)?;
+                    self.take(&header, records, now, &mut installer)?;
                     sent_ns = Some(header.sent_ns);
                 }
-                _ => self.heard.count(Failure::Entry, 1),
+                _ => self.member.heard.count(Failure::Entry, 1),
             }
         }
-        if self.installer.finish()? {
+        let refused = installer.finish()?;
+        if std::mem::replace(&mut self.refused, refused) < refused {
             self.bulk.doubted(now);
         }
+        drop(installer);
         if let Some(sent_ns) = sent_ns {
-            self.heard.note_sent(sent_ns);
+            self.member.heard.note_sent(sent_ns);
         }
         if std::mem::take(&mut self.has_news) {
             (self.wake)();
@@ -235,7 +234,13 @@ impl Reader {
     }
 
     /// Does what a stream entry says.
-    fn take(&mut self, header: &Header, records: Records<'_>, now: Instant) -> Result<(), Over> {
+    fn take(
+        &mut self,
+        header: &Header,
+        records: Records<'_>,
+        now: Instant,
+        installer: &mut Installer<'_>,
+    ) -> Result<(), Over> {
         let mut followed = self.follower.follow(header);
         if followed == Followed::Old && now.duration_since(self.followed) >= STALE {
             self.follower = Follower::default();
@@ -244,19 +249,19 @@ impl Reader {
         match followed {
             Followed::Old => return Ok(()),
             Followed::Gap => {
-                self.heard.gaps.fetch_add(u64::from(self.has_begun), Relaxed);
+                self.member.heard.gaps.fetch_add(u64::from(self.has_begun), Relaxed);
                 self.bulk.missed();
             }
             Followed::Next => {}
         }
         (self.has_begun, self.followed) = (true, now);
-        self.heard.term.store(header.term, Relaxed);
-        self.heard.sequence.store(header.sequence, Relaxed);
+        self.member.heard.term.store(header.term, Relaxed);
+        self.member.heard.sequence.store(header.sequence, Relaxed);
         if header.kind == EntryKind::Handover {
             // Who takes over has all that was told.
-            self.installer.finish()?;
+            installer.finish()?;
         }
-        let mut fence = self.fencing.lock();
+        let mut fence = self.member.fencing.lock();
         self.has_news |= fence.hear(header, now);
         let counts = fence.follows();
         drop(fence);
@@ -267,23 +272,20 @@ impl Reader {
             return Ok(());
         }
         if header.kind == EntryKind::BulkBegin {
-            self.installer.begin_bulk()?;
+            installer.begin_bulk()?;
             self.bulk.begun(now);
         }
-        let wait = self.pace.take(records.len() as u32, Instant::now());
-        if !wait.is_zero() && self.stop.within(wait) {
-            return Err(Over);
-        }
+        installer.pace(records.len())?;
         for record in records {
             match record {
-                Ok(record) => self.installer.install(record)?,
-                Err(_) => self.heard.count(Failure::Record, 1),
+                Ok(record) => installer.install(record)?,
+                Err(_) => self.member.heard.count(Failure::Record, 1),
             }
         }
         if header.kind == EntryKind::BulkEnd && self.bulk.ended(now) {
-            self.installer.end_bulk()?;
-            self.heard.bulks.fetch_add(1, Relaxed);
-            info!("ha: all connections of {} are known", self.peer.name);
+            installer.end_bulk()?;
+            self.member.heard.bulks.fetch_add(1, Relaxed);
+            info!("ha: {}: all connections of {} are known", self.member.name, self.peer.name);
         }
         Ok(())
     }

@@ -22,18 +22,18 @@ fn open((shards, _): &mut (Shards, Cluster), numbers: std::ops::Range<u16>) {
 
 /// What the control thread does as it changes the role of a box.
 fn set_role((shards, _): &mut (Shards, Cluster), role: Role) {
-    shards.0.iter_mut().for_each(|(shard, _)| shard.set_role(GROUP, role));
+    shards.0.iter_mut().for_each(|(shard, _)| shard.set_role(GroupId(0), role));
 }
 
 fn promote(node: &mut (Shards, Cluster)) {
-    node.1.fencing().lock().take();
+    node.1.fencings()[0].lock().take();
     set_role(node, Role::Active);
 }
 
 fn demote(node: &mut (Shards, Cluster), hands_over: bool) {
-    node.1.fencing().lock().leave();
+    node.1.fencings()[0].lock().leave();
     set_role(node, Role::Standby);
-    let fencing = node.1.fencing();
+    let fencing = node.1.fencings().remove(0);
     if hands_over { fencing.lock().hand_over() } else { fencing.lock().stand_by() }
 }
 
@@ -60,7 +60,7 @@ fn who_takes_over_by_plan_has_all_that_was_told_or_waits_to_be() {
     // These are yet to be told when the box is demoted.
     open(&mut pair.active, 1000..2000);
     demote(&mut pair.active, true);
-    let fencing = pair.standby.1.fencing();
+    let fencing = pair.standby.1.fencings().remove(0);
     pair.until("the handover", |_| fencing.lock().is_offered());
     assert_eq!(pair.standby.0.marks(true).len(), 2000);
     promote(&mut pair.standby);
@@ -69,7 +69,7 @@ fn who_takes_over_by_plan_has_all_that_was_told_or_waits_to_be() {
     // And back.
     open(&mut pair.standby, 2000..2500);
     demote(&mut pair.standby, true);
-    let fencing = pair.active.1.fencing();
+    let fencing = pair.active.1.fencings().remove(0);
     pair.until("the handover", |_| fencing.lock().is_offered());
     promote(&mut pair.active);
     until_standby_has_all(&mut pair, true, 2500);
@@ -82,7 +82,7 @@ fn after_both_were_active_the_later_one_stays_and_the_other_has_its_connections(
     open(&mut pair.active, 0..500);
     until_standby_has_all(&mut pair, true, 500);
     pair.servers.iter().for_each(|server| server.signal("-STOP"));
-    let fencings = [pair.active.1.fencing(), pair.standby.1.fencing()];
+    let fencings = [pair.active.1.fencings().remove(0), pair.standby.1.fencings().remove(0)];
     pair.until("silence", |_| !fencings[1].lock().is_taken(std::time::Instant::now()));
     promote(&mut pair.standby);
     open(&mut pair.active, 500..600);

@@ -91,7 +91,7 @@ fn boxes_tell_each_other_over_tls_what_nobody_else_hears_or_says() {
         peer.synced && pair.standby.0.marks(true).len() == 500
     });
 
-    let of_a = Keys::of("edge", "a");
+    let of_a = Keys::of("edge", "a", "all");
     let connect = |peer: &config::Peer| Engine::connect(&Address::of_peer(peer).unwrap());
     let friend = peer("b", ports[0], keys.path());
     let mut it = connect(&friend).unwrap();

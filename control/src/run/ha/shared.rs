@@ -41,7 +41,7 @@ impl Failure {
     }
 }
 
-/// What there is to know of a peer.
+/// What there is to know of what a peer tells of a group.
 #[derive(Debug, Default)]
 pub struct Heard {
     /// Whether its Redis answers.
@@ -95,18 +95,16 @@ impl Heard {
     }
 }
 
-/// What there is to know of what this box tells.
+/// What there is to know of what this box tells of a group.
 #[derive(Debug, Default)]
 pub struct Spoken {
-    /// Whether its Redis takes what it writes.
-    pub is_up: AtomicBool,
     /// The term that it writes by.
     pub term: AtomicU32,
     /// Entries written in it.
     pub sequence: AtomicU64,
     /// Records written.
     pub records: AtomicU64,
-    /// Times that the whole table was told.
+    /// Times that all connections were told of.
     pub bulks: AtomicU64,
 }
 

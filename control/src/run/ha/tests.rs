@@ -7,22 +7,23 @@ use std::time::{Duration, Instant as Clock};
 
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::expectations::Claims;
-use sluice_conntrack::groups::{Group, Groups, Takeover};
 use sluice_conntrack::policy::Policy;
 use sluice_conntrack::settings::{Preset, Settings};
-use sluice_conntrack::{
-    Capacity, Configuration, Forwarding, Instant, NewEntry, PortId, ShardId, Steering, Tuple,
-};
+use sluice_conntrack::{Capacity, Configuration, Forwarding, Instant, NewEntry, ShardId, Steering, Tuple};
 use sluice_memory::Pages;
 
 use super::engine::Engine;
 use super::*;
+use crate::config::EngineUrl;
 
 const WORKERS: u16 = 2;
 const ENTRIES: u32 = 8192;
 
+/// What all boxes have.
+const INTERFACES: &str = "version: 1\ninterfaces: {x: {device: 'vdev:net_null0', addresses: [192.0.2.2/24]}, y: {device: 'vdev:net_null1'}}\n";
+
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A redis-server of its own.
 pub(super) struct Server {
@@ -34,7 +35,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let socket = "--port 0 --save '' --appendonly no --unixsocket redis.sock";
         let arguments = socket.split(' ').map(|word| word.replace('\'', "")).collect();
         Self::with(tempfile::tempdir().unwrap(), arguments, None)
@@ -112,10 +113,13 @@ impl Shards {
         let shard = |number| {
             let capacity = Capacity { entries: ENTRIES, seed: [1, 2, 3, 4], pages: Pages::Ordinary };
             let settings = Settings::of(Preset::Linux, ENTRIES * u32::from(WORKERS));
-            let mut configuration = Configuration::new(settings, Policy::default(), Forwarding::wire());
-            let group = || Group { addresses: vec![(PortId(1), [203, 0, 113, 1].into())], pools: vec![] };
-            configuration.groups =
-                Groups::new(ha.groups.iter().map(|_| group()).collect(), Takeover::default());
+            let configuration = if ha.groups.is_empty() {
+                Configuration::new(settings, Policy::default(), Forwarding::wire())
+            } else {
+                let mut config = config::parse("test", INTERFACES.as_bytes()).unwrap();
+                config.ha = Some(ha.clone());
+                Configuration { settings, ..config::lower(&config).unwrap() }
+            };
             let shard = Shard::new(capacity, configuration, Instant::default()).unwrap();
             let steering = Steering::new(ShardId(number), WORKERS).unwrap();
             let shard = shard.with_steering(steering).unwrap();
@@ -147,11 +151,16 @@ impl Shards {
 
     /// Has a connection of this number, known outside by a port of its own.
     pub(super) fn open(&mut self, number: u16) {
+        self.open_as(number, [203, 0, 113, 1]);
+    }
+
+    /// The same, known by this address.
+    pub(super) fn open_as(&mut self, number: u16, outside: [u8; 4]) {
         let [high, low] = number.to_be_bytes();
         let server = [198, 51, 100, 2].into();
         let new = NewEntry {
             original: Tuple::new([10, 0, high, low].into(), server, 17, 4000, 53),
-            reply: Tuple::new(server, [203, 0, 113, 1].into(), 17, 53, 5000 + number),
+            reply: Tuple::new(server, outside.into(), 17, 53, 5000 + number),
             state: 0,
             status: Status::SEEN_REPLY.union(Status::ASSURED),
             timeout_ms: 3_600_000,
@@ -203,19 +212,22 @@ fn section(name: &str, own: &Server, peer: &EngineUrl) -> Ha {
 }
 
 pub(super) fn section_with(name: &str, own: &Server, peer: &EngineUrl, rest: &str) -> Ha {
-    let other = if name == "a" { "b" } else { "a" };
+    section_of(name, own, &[(if name == "a" { "b" } else { "a" }, peer.clone())], rest)
+}
+
+/// The same of a box that has these peers.
+pub(super) fn section_of(name: &str, own: &Server, peers: &[(&str, EngineUrl)], rest: &str) -> Ha {
+    let peers: Vec<_> = peers.iter().map(|(name, url)| format!("{name}: {{url: '{url}'}}")).collect();
+    let (peers, url) = (peers.join(", "), own.url());
     let text = format!(
-        "version: 1\ninterfaces: {{x: {{device: 'vdev:net_null0', addresses: [192.0.2.2/24]}}, y: {{device: 'vdev:net_null1'}}}}\n\
-         ha: {{cluster: test, box: {name}, engine: {{url: '{}'}}, peers: {{{other}: {{url: '{}'}}}} {rest}}}",
-        own.url(),
-        peer
+        "{INTERFACES}ha: {{cluster: test, box: {name}, engine: {{url: '{url}'}}, peers: {{{peers}}} {rest}}}"
     );
     config::parse("test", text.as_bytes()).unwrap().ha.unwrap()
 }
 
 pub(super) fn begin(ha: &Ha) -> (Shards, Cluster) {
     let (shards, ends) = Shards::new(ha);
-    (shards, Cluster::start(ha, ends, Box::new(|| ())).unwrap())
+    (shards, Cluster::start(ha, ends, Arc::new(|| ())).unwrap())
 }
 
 impl Pair {
@@ -344,7 +356,7 @@ fn a_box_alone_has_nothing_to_wait_for() {
     let (mut shards, cluster) = begin(&ha);
     (0..100).for_each(|number| shards.open(number));
     let begun = Clock::now();
-    while cluster.status().engine.records_sent < 100 {
+    while cluster.status().streams[0].records_sent < 100 {
         assert!(begun.elapsed() < PATIENCE, "{:?}", cluster.status());
         shards.turn();
         thread::sleep(Duration::from_millis(1));

@@ -127,26 +127,28 @@ impl Shard {
         self.connection(index)
     }
 
-    /// As [`Self::export_page`], of those that others are to be told of, and from now on know. Those beside which there is more to be told are
-    /// [exported](Self::export), as all that [was noted](Teller::noted) by then.
-    pub fn tell_page(&mut self, cursor: u32, most: u32, mut visit: impl FnMut(Connection)) -> Option<u32> {
+    /// As [`Self::export_page`], of those of a group that others are to be told of, and from now on know. Those beside which there is more to
+    /// be told are [exported](Self::export), as all that [was noted](Teller::noted) by then.
+    pub fn tell_page(
+        &mut self,
+        group: GroupId,
+        cursor: u32,
+        most: u32,
+        mut visit: impl FnMut(Connection),
+    ) -> Option<u32> {
         let mut next = self.table.entries.next_index(cursor);
         let mut visited = 0;
         for _ in 0..LISTED_SLOTS {
             let Some(index) = next.filter(|_| visited < most) else { break };
             let entry = self.table.entries.at(index);
             let status = entry.status;
-            if entry.is_used()
+            let is_told = entry.is_used()
                 && self.teller.as_ref()?.tells(status)
                 && !self.is_foreign(index)
-                && self.has_beside(index)
-            {
+                && self.group_told_in(&self.table.entries.tuples(index)) == Some(group);
+            if is_told && self.has_beside(index) {
                 self.teller.as_mut()?.touch(index, status);
-            } else if self.table.entries.at(index).is_used()
-                && self.teller.as_ref()?.tells(status)
-                && !self.is_foreign(index)
-                && let Some(connection) = self.connection(index)
-            {
+            } else if is_told && let Some(connection) = self.connection(index) {
                 self.teller.as_mut()?.note_told(index);
                 visit(connection);
                 visited += 1;
@@ -154,6 +156,16 @@ impl Shard {
             next = self.table.entries.next_index(index + 1);
         }
         next
+    }
+
+    /// The group among whose connections others hear of a record. `None` where it is of the box alone.
+    pub fn told_in(&self, record: &Record) -> Option<GroupId> {
+        self.group_told_in(&record.tuples())
+    }
+
+    /// A box that has no groups tells of all its connections as of one.
+    fn group_told_in(&self, tuples: &[Tuple; 2]) -> Option<GroupId> {
+        if self.has_groups() { self.configuration.group_of(tuples) } else { Some(GroupId(0)) }
     }
 
     /// The group that a peer told of an entry for, unless that is this box's own by now.

@@ -166,7 +166,7 @@ fn who_is_told_of_the_table_is_told_of_the_ends_of_what_it_has() {
     it.shard.tell_by(Some(Box::new(teller)));
     let (mut shown, mut next) = (vec![], Some(0));
     while let Some(cursor) = next {
-        next = it.shard.tell_page(cursor, 4, |connection| shown.push(connection.original));
+        next = it.shard.tell_page(GROUP, cursor, 4, |connection| shown.push(connection.original));
     }
     assert_eq!(shown.len(), 10, "those that are assured, each once");
     assert_eq!(told(&mut it), [], "nothing has happened since");

@@ -112,7 +112,7 @@ fn who_is_told_of_the_table_is_told_of_what_is_expected() {
     session.says(Server, PASSIVE);
     while session.it.shard.export().is_some() {}
     let mut visited = 0;
-    let next = session.it.shard.tell_page(0, u32::MAX, |_| visited += 1);
+    let next = session.it.shard.tell_page(GROUP, 0, u32::MAX, |_| visited += 1);
     let noted = session.it.shard.teller().unwrap().noted();
     assert_eq!((next, visited), (None, 0), "more than its state is to be told of it");
     assert!(!session.it.shard.teller().unwrap().has_told(noted));
