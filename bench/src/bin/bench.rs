@@ -101,6 +101,10 @@ fn main() -> anyhow::Result<()> {
     let text = Process::run(&sibling("replica")?, &[])?;
     figures.append(&mut serde_json::from_str(&text).context("figures of replica")?);
 
+    eprintln!("Many boxes ...");
+    let text = Process::run(&sibling("boxes")?, &[])?;
+    figures.append(&mut serde_json::from_str(&text).context("figures of boxes")?);
+
     if let Some(path) = &options.instructions {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -303,6 +307,10 @@ fn print_table(figures: &Map<String, Value>) {
         ("ha_export_ns", "telling of a connection", "ns each", "at most 30"),
         ("ha_install_ns", "installing one that was told of", "ns each", "at most 400"),
         ("ha_nat_install_ns", "the same, translated", "ns each", "at most 400"),
+        ("ha_boxes_one_dead_lost", "lost as one of 64 boxes dies", "of all", "0"),
+        ("ha_boxes_one_dead_busiest", "the busiest box then", "times", "at most 1.13"),
+        ("ha_boxes_two_dead_lost", "lost as two die at once", "of all", "at most 0.002"),
+        ("ha_boxes_upgraded_lost", "lost as all are restarted in turn", "of all", "0"),
         ("instructions_established", "established packet", "instructions", ""),
         ("instructions_routed_established", "routed packet", "instructions", ""),
         ("instructions_host_port_established", "the same beside a host port", "instructions", "no more"),

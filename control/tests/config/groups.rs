@@ -73,6 +73,13 @@ fn what_is_wrong_with_a_group_is_said() {
             "",
             "203.0.113.0-203.0.113.7 is in group `g1` already",
         ),
+        (
+            group("g1", &format!("{ADDRESSES}, hosts: [10.1.0.0/16]"))
+                + ", "
+                + &group("g2", "addresses: {outside: 203.0.113.3/24}, hosts: [10.0.0.0/24, 10.1.2.0/24]"),
+            "",
+            "10.1.2.0-10.1.2.255 is in group `g1` already",
+        ),
         (group("g1", ADDRESSES) + ", " + &group("g1", "addresses: {}"), "", "another group is named `g1`"),
         (group("g1", "addresses: {}"), "", "a group without addresses has no traffic"),
         (group("g1", "addresses: {insider: 10.0.0.1/24}"), "", "there is no interface `insider`"),

@@ -70,7 +70,7 @@ impl Configuration {
         self.zones[port as usize % MAX_PORTS]
     }
 
-    /// The group of a connection: that of the addresses that it is translated to, or made to or from; else the first one with addresses
+    /// The group of a connection: that of the addresses that it is translated to, or made to or from, or of its hosts; else the first one with addresses
     /// at the port that its client is behind. `None` for one of the box's own, and where there are no groups.
     pub fn group_of(&self, tuples: &[Tuple; 2]) -> Option<GroupId> {
         let Forwarding::Routed(router) = &self.forwarding else { return self.groups.all().first() };

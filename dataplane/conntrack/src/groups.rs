@@ -73,6 +73,8 @@ pub struct Group {
     pub addresses: Vec<(PortId, IpAddr)>,
     /// Those that connections are translated to: ranges from the first to the last.
     pub pools: Vec<(IpAddr, IpAddr)>,
+    /// Those of hosts whose connections are the group's where they are translated to no address of any: ranges, too.
+    pub hosts: Vec<(IpAddr, IpAddr)>,
 }
 
 /// For how long a takeover lasts.
@@ -90,11 +92,30 @@ impl Default for Takeover {
     }
 }
 
+/// Whose addresses are, each range from the first to the last, sorted; none overlap.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Ranges(Vec<(Family, u128, u128, GroupId)>);
+
+impl Ranges {
+    fn add(&mut self, id: GroupId, ranges: impl Iterator<Item = (IpAddr, IpAddr)>) {
+        self.0.extend(ranges.map(|(first, last)| (Family::of(first), number(first), number(last), id)));
+        self.0.sort_unstable();
+    }
+
+    fn find(&self, family: Family, address: u128) -> Option<GroupId> {
+        let behind = self.0.partition_point(|(of, first, ..)| (*of, *first) <= (family, address));
+        let (of, _, last, group) = *self.0.get(behind.checked_sub(1)?)?;
+        (of == family && address <= last).then_some(group)
+    }
+}
+
 /// The groups of a box, ready for look-ups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Groups {
-    /// Their addresses and pools, each from the first to the last, sorted; none overlap.
-    ranges: Vec<(Family, u128, u128, GroupId)>,
+    /// Their addresses and pools.
+    own: Ranges,
+    /// Their hosts.
+    hosts: Ranges,
     /// Those that have addresses at each port.
     at_ports: [GroupSet; MAX_PORTS],
     /// All that there are.
@@ -117,12 +138,9 @@ impl Groups {
                 }
             }
             let single = group.addresses.iter().map(|(_, address)| (*address, *address));
-            let ranges = single.chain(group.pools.iter().copied());
-            groups
-                .ranges
-                .extend(ranges.map(|(first, last)| (Family::of(first), number(first), number(last), id)));
+            groups.own.add(id, single.chain(group.pools.iter().copied()));
+            groups.hosts.add(id, group.hosts.iter().copied());
         }
-        groups.ranges.sort_unstable();
         groups.list = list;
         groups
     }
@@ -149,17 +167,22 @@ impl Groups {
 
     /// The same of an address given as its number.
     pub(crate) fn of_number(&self, family: Family, address: u128) -> Option<GroupId> {
-        let behind = self.ranges.partition_point(|(of, first, ..)| (*of, *first) <= (family, address));
-        let (of, _, last, group) = *self.ranges.get(behind.checked_sub(1)?)?;
-        (of == family && address <= last).then_some(group)
+        self.own.find(family, address)
     }
 
-    /// The group of a connection by the addresses that it is translated to, or that it was made to or from.
+    /// The group that two hosts have to do with, if one of them is of one.
+    pub(crate) fn of_hosts(&self, family: Family, hosts: [u128; 2]) -> Option<GroupId> {
+        hosts.into_iter().find_map(|address| self.hosts.find(family, address))
+    }
+
+    /// The group of a connection by the addresses that it is translated to, or that it was made to or from, or else by the hosts at its
+    /// ends.
     pub(crate) fn of_addresses(&self, [original, reply]: &[Tuple; 2]) -> Option<GroupId> {
         let family = original.family();
         [reply.dst, original.dst, original.src]
             .into_iter()
             .find_map(|address| self.of_number(family, address))
+            .or_else(|| self.of_hosts(family, [original.src, reply.src]))
     }
 }
 
@@ -203,10 +226,12 @@ mod tests {
         let one = Group {
             addresses: vec![(PortId(0), ip("10.0.0.1")), (PortId(1), ip("203.0.113.1"))],
             pools: vec![(ip("203.0.113.16"), ip("203.0.113.31"))],
+            hosts: vec![(ip("10.0.1.0"), ip("10.0.1.255"))],
         };
         let other = Group {
             addresses: vec![(PortId(1), ip("203.0.113.2")), (PortId(1), ip("2001:db8::2"))],
             pools: vec![(ip("203.0.113.32"), ip("203.0.113.32"))],
+            hosts: vec![(ip("10.0.2.0"), ip("10.0.2.255"))],
         };
         Groups::new(vec![one, other], Takeover::default())
     }
@@ -253,5 +278,19 @@ mod tests {
         let outside = Tuple::new(ip("198.51.100.2"), ip("203.0.113.2"), 6, 4000, 80);
         let server = Tuple::new(ip("10.0.0.8"), ip("198.51.100.2"), 6, 80, 4000);
         assert_eq!(groups.of_addresses(&[outside, server]), Some(GroupId(1)));
+        // What is not translated, by the hosts at its ends, whichever has begun.
+        for (from, to, group) in [
+            ("10.0.1.9", "198.51.100.2", Some(0)),
+            ("198.51.100.2", "10.0.2.0", Some(1)),
+            ("10.0.1.255", "10.0.2.9", Some(0)),
+            ("10.0.3.0", "198.51.100.2", None),
+        ] {
+            let tuple = Tuple::new(ip(from), ip(to), 6, 4000, 80);
+            assert_eq!(groups.of_addresses(&[tuple, tuple.invert()]), group.map(GroupId), "{from} {to}");
+        }
+        let other = Tuple::new(ip("198.51.100.2"), ip("203.0.113.17"), 6, 80, 4000);
+        let host = Tuple::new(ip("10.0.2.9"), ip("198.51.100.2"), 6, 4000, 80);
+        assert_eq!(groups.of_addresses(&[host, other]), Some(GroupId(0)), "what it is translated to counts");
+        assert_eq!(groups.of(ip("10.0.1.9")), None, "hosts have their addresses themselves");
     }
 }

@@ -85,8 +85,8 @@ impl Shard {
         }
     }
 
-    /// Whether a packet is of a group that the box is on standby for: to an address of it, of a connection of it, or else through a port
-    /// where no group with addresses is active. What is for the box itself, or for a link, is of none.
+    /// Whether a packet is of a group that the box is on standby for: to an address of it, of a connection of it, from or to a host of it, or
+    /// else through a port where no group with addresses is active. What is for the box itself, or for a link, is of none.
     #[cold]
     #[inline(never)]
     pub(crate) fn is_on_standby<F: Frame>(&self, frame: &F, parsed: &Parsed) -> bool {
@@ -123,7 +123,8 @@ impl Shard {
         let known = found.and_then(|(index, _)| {
             self.told_for(index).or_else(|| groups.of_addresses(&self.table.entries.tuples(index)))
         });
-        match known {
+        let hosts = [source, crate::tuple::number(destination)];
+        match known.or_else(|| groups.of_hosts(family, hosts)) {
             Some(group) => is_standby(group),
             None => {
                 let here = groups.at_port(frame.port());

@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn the_addresses_of_a_group_are_the_boxs_own_while_it_is_active() {
         let address = |text: &str| -> IpAddr { text.parse().unwrap() };
-        let group = Group { addresses: vec![(PORT, address("10.0.0.1"))], pools: vec![] };
+        let group = Group { addresses: vec![(PORT, address("10.0.0.1"))], ..Group::default() };
         let (router, groups) = (router(), Groups::new(vec![group], Takeover::default()));
         let other = Speaker { address: address("10.0.0.1"), mac: [2, 0, 0, 0, 0, 9] };
         let has_it = Message::Advertisement { from: other, overrides: true };

@@ -6,7 +6,7 @@ use sluice_conntrack::groups::{Group, Groups, Takeover};
 use sluice_conntrack::ids::GroupId;
 
 use crate::config::schema::{self, Config, Ha};
-use crate::config::values::InterfaceAddress;
+use crate::config::values::{AddressRange, InterfaceAddress};
 
 /// How much of the table the groups have whose share nobody says: the rest is for connections of the box itself.
 const ALL_SHARES: u32 = 90;
@@ -19,8 +19,8 @@ pub(super) fn groups(config: &Config) -> Groups {
             let port = config.port(name);
             list.iter().filter_map(move |InterfaceAddress(own)| Some((port?, own.addr())))
         });
-        let pools = group.nat.iter().map(|range| (range.first, range.last));
-        Group { addresses: addresses.collect(), pools: pools.collect() }
+        let ranges = |list: &[AddressRange]| list.iter().map(|range| (range.first, range.last)).collect();
+        Group { addresses: addresses.collect(), pools: ranges(&group.nat), hosts: ranges(&group.hosts) }
     };
     let seconds = |of: crate::config::values::Seconds| Duration::from_secs(of.0.into());
     let takeover = Takeover { resets: seconds(ha.takeover.resets), adopt: seconds(ha.takeover.adopt) };

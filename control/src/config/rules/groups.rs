@@ -9,7 +9,7 @@ use super::common::{element, number};
 use super::no_interface;
 use crate::config::path::{Path, Problem};
 use crate::config::schema::{Config, Forwarding, Group, Ha, NatRule};
-use crate::config::values::{List, is_name};
+use crate::config::values::{AddressRange, List, is_name};
 
 /// Longest name of a group.
 const MAX_NAME: usize = 32;
@@ -36,6 +36,8 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
     let ranges: Vec<Vec<Range>> =
         ha.groups.iter().enumerate().map(|(index, group)| ranges(group, &section.join(index))).collect();
     problems.extend(apart(ha, &ranges));
+    let hosts = |(index, group): (usize, &Group)| listed(&group.hosts, &section.join(index).join("hosts"));
+    problems.extend(apart(ha, &ha.groups.iter().enumerate().map(hosts).collect::<Vec<_>>()));
     problems.extend(own(config, &ranges));
     problems.extend(nat(config, ha, &ranges));
     problems.extend(shares(ha, &section));
@@ -94,9 +96,11 @@ fn ranges(group: &Group, path: &Path) -> Vec<Range> {
         };
         list.iter().enumerate().map(at).collect::<Vec<_>>()
     };
-    let nat = group.nat.iter().enumerate();
-    let nat = nat.map(|(index, range)| (range.first, range.last, path.join("nat").join(index)));
-    group.addresses.iter().flat_map(of_interface).chain(nat).collect()
+    group.addresses.iter().flat_map(of_interface).chain(listed(&group.nat, &path.join("nat"))).collect()
+}
+
+fn listed(list: &[AddressRange], path: &Path) -> Vec<Range> {
+    list.iter().enumerate().map(|(index, range)| (range.first, range.last, path.join(index))).collect()
 }
 
 fn overlap((first, last, _): &Range, (other, until, _): &Range) -> bool {

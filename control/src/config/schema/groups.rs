@@ -13,7 +13,7 @@ use crate::config::values::{AddressRange, InterfaceAddress, List, Percent, Secon
 #[serde(
     rename_all = "kebab-case",
     deny_unknown_fields,
-    expecting = "a group (name, prefer, standby, addresses, nat, share, track-file)"
+    expecting = "a group (name, prefer, standby, addresses, nat, hosts, share, track-file)"
 )]
 pub struct Group {
     /// Its name, by which `sluice ha promote` and `demote` speak of it.
@@ -38,6 +38,12 @@ pub struct Group {
     #[serde(default)]
     #[schemars(example = &["203.0.113.16/28"])]
     pub nat: Vec<AddressRange>,
+
+    /// Hosts whose connections are the group's where they are not translated to an address of any group: those that have it as their
+    /// router. Left out: such a connection is of the first group with an address at the interface where its client is.
+    #[serde(default)]
+    #[schemars(example = &["10.0.0.0/24"])]
+    pub hosts: Vec<AddressRange>,
 
     /// How much of the table its connections may take while this box is on standby. Left out: what other groups leave of 90 %, in equal
     /// parts.

@@ -115,7 +115,7 @@ fn its_mark_is_the_one_that_the_rules_give() {
 #[test]
 fn what_is_translated_to_an_address_of_no_group_is_not_installed() {
     let ip = |text: &str| text.parse().unwrap();
-    let group = Group { addresses: vec![(OUTSIDE, ip("203.0.113.1"))], pools: vec![] };
+    let group = Group { addresses: vec![(OUTSIDE, ip("203.0.113.1"))], ..Group::default() };
     let groups = Groups::new(vec![group], Takeover::default());
     let settings = Settings::of(Preset::Linux, ROOM);
     let configuration = Configuration { groups, ..routed(settings, accept_all(), masquerade()) };
