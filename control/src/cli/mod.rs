@@ -2,6 +2,7 @@
 
 mod apply;
 mod ask;
+mod capture;
 mod check;
 mod compare;
 mod config;
@@ -19,6 +20,7 @@ mod load;
 mod log_level;
 mod nat;
 mod owned;
+mod pcapng;
 mod routes;
 mod running;
 mod sets;
@@ -92,6 +94,8 @@ pub enum Command {
     Stats(stats::Stats),
     /// What becomes of packets of a running daemon, as it happens: a line each
     Trace(trace::Trace),
+    /// Packets of a running daemon, into a capture file with what was decided about each
+    Capture(Box<capture::Capture>),
     /// The ports of a running daemon: link, address, queues, device
     #[command(after_help = help::PORTS_HELP)]
     Ports(Ask),
@@ -164,6 +168,7 @@ pub fn main() -> ExitCode {
         Command::Export(ask) => ask.export(),
         Command::Stats(stats) => stats.run(),
         Command::Trace(trace) => trace.run(),
+        Command::Capture(capture) => capture.run(),
         Command::Ports(ask) => ask.ports(),
         Command::Neighbours(ask) => ask.neighbours(),
         Command::Routes(routes) => routes.run(),

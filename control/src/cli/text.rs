@@ -53,6 +53,7 @@ pub(super) fn text_of(answer: &Response) -> String {
         | Response::Connection { .. }
         | Response::Events { .. }
         | Response::Trace(_)
+        | Response::Capture(_)
         | Response::EntryCreated
         | Response::EntryExists
         | Response::ExpectationCreated

@@ -14,7 +14,7 @@ use signal_hook::flag;
 use super::ask::{Failure, Socket, exit, unexpected};
 use crate::output::say;
 use crate::socket::protocol::{Request, Response, TracePage, TraceRequest};
-use crate::socket::{Client, TraceFilter};
+use crate::socket::{Client, PacketFilter};
 
 /// How long nothing is asked where nothing has happened.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -33,13 +33,14 @@ if its source and destination fit, turned round or not, or those of the original
 direction of its connection, so that answers to a translated client are shown, too.
 
 Packets go on as they do without it. What workers tell faster than it is read is lost, and
-at the end it is said how many that were: trace few of many packets, not all. There is one
-trace at a time, which any number of clients may read. A packet that has waited for another
-worker or for the rest of its datagram is shown as it comes in, with `hold`.")]
+at the end it is said how many that were: trace few of many packets, not all. Up to four
+traces and captures go on at one time, each of which any number of clients may read. A packet
+that has waited for another worker or for the rest of its datagram is shown as it comes in,
+with `hold`.")]
 pub struct Trace {
     /// Which packets
     #[command(flatten)]
-    filter: TraceFilter,
+    filter: PacketFilter,
 
     /// End after so many packets
     #[arg(short, long, value_name = "N")]

@@ -35,7 +35,7 @@ impl Source<'_> {
 }
 
 /// The events of all workers.
-pub struct Events(Journal<Event>);
+pub struct Events(Journal<EventReceiver>);
 
 impl Default for Events {
     fn default() -> Self {

@@ -9,10 +9,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sluice_conntrack::Instant as Time;
 use sluice_conntrack::events::{Event, Receiver};
-use sluice_engine::trace::TraceRecord;
+use sluice_engine::watch::{PacketReceiver, WatchedPacket};
 
 /// Records in one answer, at most: some hundred kilobytes of text.
 const PER_ANSWER: usize = 1024;
+
+/// What records in one answer have in bytes, at most, but for the last.
+const BYTES_PER_ANSWER: usize = 1 << 20;
+
+/// What records are kept for clients in bytes, at most.
+const KEPT_BYTES: usize = 16 << 20;
 
 /// Nobody listens who has not asked for so long.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -21,6 +27,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub trait Timed {
     /// The time, by the workers' clock.
     fn at(&self) -> Time;
+
+    /// How much memory it takes.
+    fn bytes(&self) -> usize
+    where
+        Self: Sized,
+    {
+        size_of::<Self>()
+    }
 }
 
 impl Timed for Event {
@@ -29,9 +43,49 @@ impl Timed for Event {
     }
 }
 
-impl Timed for TraceRecord {
+impl Timed for WatchedPacket {
     fn at(&self) -> Time {
-        self.at
+        self.decided.at
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.came.bytes.len() + self.became.bytes.len()
+    }
+}
+
+/// Where a worker's records come from.
+pub trait Told {
+    /// What is told.
+    type Record: Timed;
+
+    /// The next record, if there is one already.
+    fn receive(&mut self) -> Option<Self::Record>;
+
+    /// How many were lost since this was last asked.
+    fn take_lost(&self) -> u64;
+}
+
+impl<T: Timed> Told for Receiver<T> {
+    type Record = T;
+
+    fn receive(&mut self) -> Option<T> {
+        self.receive()
+    }
+
+    fn take_lost(&self) -> u64 {
+        self.take_lost()
+    }
+}
+
+impl Told for PacketReceiver {
+    type Record = WatchedPacket;
+
+    fn receive(&mut self) -> Option<WatchedPacket> {
+        self.receive()
+    }
+
+    fn take_lost(&self) -> u64 {
+        self.take_lost()
     }
 }
 
@@ -44,34 +98,36 @@ struct Kept<T> {
 }
 
 /// The records of all workers.
-pub struct Journal<T> {
+pub struct Journal<R: Told> {
     /// Records that are kept for clients, at most.
     room: usize,
     /// What workers tell, while somebody listens.
-    receivers: Vec<Receiver<T>>,
+    receivers: Vec<R>,
     /// The last records, oldest first. Where numbers are missing, some were lost.
-    kept: VecDeque<Kept<T>>,
+    kept: VecDeque<Kept<R::Record>>,
+    /// What these have in bytes.
+    kept_bytes: usize,
     /// The number of the next record.
     next: u64,
     /// When records were last asked for.
     asked: Option<Instant>,
 }
 
-/// Records from a number on, as lines.
+/// Records from a number on, as lines or whatever is made of them.
 #[derive(Debug, PartialEq, Eq)]
-pub struct JournalPage {
+pub struct JournalPage<L = String> {
     /// The lines.
-    pub lines: Vec<String>,
+    pub lines: Vec<L>,
     /// How many records between the first that was asked for and the next one are lost.
     pub lost: u64,
     /// The number of the next record.
     pub next: u64,
 }
 
-impl<T: Timed> Journal<T> {
+impl<R: Told> Journal<R> {
     /// With room for so many records.
     pub const fn new(room: usize) -> Self {
-        Self { room, receivers: Vec::new(), kept: VecDeque::new(), next: 0, asked: None }
+        Self { room, receivers: Vec::new(), kept: VecDeque::new(), kept_bytes: 0, next: 0, asked: None }
     }
 
     /// Whether anybody listens.
@@ -85,38 +141,40 @@ impl<T: Timed> Journal<T> {
     }
 
     /// Somebody listens to this from now on, and to nothing that was told before.
-    pub fn listen(&mut self, receivers: Vec<Receiver<T>>) {
+    pub fn listen(&mut self, receivers: Vec<R>) {
         self.receivers = receivers;
-        self.kept.clear();
+        self.drop_oldest(usize::MAX);
     }
 
     /// The records from a number on of which there are lines, as many as an answer has room for; without a number none, from when on there
     /// are some.
-    pub fn page(
+    pub fn page<L, I: IntoIterator<Item = L>>(
         &mut self,
         from: Option<u64>,
-        line: impl FnMut(u16, &T, SystemTime) -> Option<String>,
-    ) -> JournalPage {
+        line: impl FnMut(u16, &R::Record, SystemTime) -> I,
+    ) -> JournalPage<L> {
         self.asked = Some(Instant::now());
         self.fetch();
         self.page_from(from.unwrap_or(self.next), line)
     }
 
-    fn page_from(
+    fn page_from<L, I: IntoIterator<Item = L>>(
         &self,
         from: u64,
-        mut line: impl FnMut(u16, &T, SystemTime) -> Option<String>,
-    ) -> JournalPage {
+        mut line: impl FnMut(u16, &R::Record, SystemTime) -> I,
+    ) -> JournalPage<L> {
         let from = from.min(self.next);
-        let (mut expected, mut lost, mut lines) = (from, 0, Vec::new());
+        let (mut expected, mut lost, mut lines, mut bytes) = (from, 0, Vec::new(), 0);
         let begin = self.kept.partition_point(|kept| kept.number < from);
         for Kept { number, shard, at, record } in self.kept.iter().skip(begin) {
-            if lines.len() == PER_ANSWER {
+            if lines.len() >= PER_ANSWER || bytes > BYTES_PER_ANSWER {
                 return JournalPage { lines, lost, next: expected };
             }
             lost += number - expected;
             expected = number + 1;
+            let before = lines.len();
             lines.extend(line(*shard, record, *at));
+            bytes += if lines.len() > before { record.bytes() } else { 0 };
         }
         lost += self.next - expected;
         JournalPage { lines, lost, next: self.next }
@@ -134,7 +192,7 @@ impl<T: Timed> Journal<T> {
     /// What was told so far can be shown no more: it is lost.
     pub fn forget(&mut self) {
         self.fetch();
-        self.kept.clear();
+        self.drop_oldest(usize::MAX);
     }
 
     /// Takes over what workers have told, in the order in which it happened.
@@ -151,12 +209,21 @@ impl<T: Timed> Journal<T> {
         let (now, last) = (SystemTime::now(), told.last().map(|(_, record)| record.at()).unwrap_or_default());
         for (shard, record) in told {
             let at = now.checked_sub(last.since(record.at())).unwrap_or(now);
+            self.kept_bytes += record.bytes();
             self.kept.push_back(Kept { number: self.next, shard, at, record });
             self.next += 1;
         }
         self.next += lost;
-        let surplus = self.kept.len().saturating_sub(self.room);
-        self.kept.drain(..surplus);
+        self.drop_oldest(self.kept.len().saturating_sub(self.room));
+        while self.kept_bytes > KEPT_BYTES {
+            self.drop_oldest(1);
+        }
+    }
+
+    /// Keeps so many of the oldest records no longer.
+    fn drop_oldest(&mut self, count: usize) {
+        let count = count.min(self.kept.len());
+        self.kept_bytes -= self.kept.drain(..count).map(|kept| kept.record.bytes()).sum::<usize>();
     }
 }
 
@@ -179,12 +246,12 @@ mod tests {
     }
 
     /// How many are shown and lost from a number on, and the next one.
-    fn asked(journal: &Journal<Time>, from: u64) -> (usize, u64, u64) {
-        let JournalPage { lines, lost, next } = journal.page_from(from, |_, _, _| Some(String::new()));
+    fn asked(journal: &Journal<Receiver<Time>>, from: u64) -> (usize, u64, u64) {
+        let JournalPage { lines, lost, next } = journal.page_from(from, |_, _, _| Some(()));
         (lines.len(), lost, next)
     }
 
-    fn journal(receivers: Vec<Receiver<Time>>) -> Journal<Time> {
+    fn journal(receivers: Vec<Receiver<Time>>) -> Journal<Receiver<Time>> {
         let mut journal = Journal::new(ROOM);
         journal.listen(receivers);
         journal
@@ -203,6 +270,34 @@ mod tests {
         assert_eq!(asked(&journal, 99), (0, 0, 6));
         journal.forget();
         assert_eq!((asked(&journal, 4), asked(&journal, 6)), ((0, 2, 6), (0, 0, 6)));
+    }
+
+    /// A record that takes much memory.
+    struct Large;
+
+    impl Timed for Large {
+        fn at(&self) -> Time {
+            Time::default()
+        }
+
+        fn bytes(&self) -> usize {
+            KEPT_BYTES / 10
+        }
+    }
+
+    #[test]
+    fn what_is_kept_and_answered_is_bounded_in_bytes() {
+        let (mut sender, receiver) = ring(ROOM);
+        let mut journal = Journal::new(ROOM);
+        journal.listen(vec![receiver]);
+        (0..15).for_each(|_| sender.send(Large));
+        journal.fetch();
+        let page = journal.page_from(0, |_, _, _| Some(()));
+        assert_eq!((page.lines.len(), page.lost, page.next), (1, 5, 6), "one is enough for an answer");
+        assert_eq!(
+            journal.page_from(6, |_, _, _| None::<()>),
+            JournalPage { lines: vec![], lost: 0, next: 15 }
+        );
     }
 
     #[test]

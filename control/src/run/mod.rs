@@ -9,6 +9,7 @@ mod aftermath;
 mod alarms;
 mod background;
 mod candidate;
+mod capture;
 mod considered;
 mod daemon;
 mod dataplane;
@@ -43,6 +44,7 @@ mod totals;
 mod trace;
 mod track_file;
 mod trial;
+mod watches;
 mod workers;
 
 use std::path::PathBuf;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use dpdk::Burst;
 use dpdk::lcore::Lcore;
 use sluice_conntrack::cut::Change;
-use sluice_conntrack::events::{EventReceiver, Receiver, ring};
+use sluice_conntrack::events::{EventReceiver, ring};
 use sluice_conntrack::expectations::{ExpectationId, Unexpected, Wanted};
 use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::nat::{PortBlock, SPACES};
@@ -21,7 +21,7 @@ use sluice_engine::command::{Answer, Command, Controller, RoleChange, Unanswered
 use sluice_engine::report::{
     BLOCKS, ListedCut, ListedEntry, ListedExpectation, LogPage, Page, PortsUsedPage, Stats,
 };
-use sluice_engine::trace::{TraceFilter, TraceRecord, trace};
+use sluice_engine::watch::{PacketReceiver, WatchFilter, watch};
 use sluice_engine::{NeighbourSnapshot, Worker};
 use tracing::warn;
 
@@ -206,21 +206,22 @@ impl Workers {
         self.send_to_all(repeat_with(|| Command::Listen(None)));
     }
 
-    /// Has each worker trace packets that a filter is about, into a ring with room for so many of them.
-    pub fn trace(
+    /// Has each worker watch packets, so many bytes of each, for a slot, into rings with room for so many and their bytes.
+    pub fn watch(
         &mut self,
-        filter: &TraceFilter,
-        room: usize,
-    ) -> Result<Vec<Receiver<TraceRecord>>, Unanswered> {
-        let pairs = self.0.iter().map(|_| trace(filter.clone(), room, Burst::CAPACITY));
-        let (traces, receivers): (Vec<_>, Vec<_>) = pairs.unzip();
-        let commands = traces.into_iter().map(|trace| Command::Trace(Some(Box::new(trace))));
+        slot: usize,
+        (filter, snap_bytes): (&WatchFilter, usize),
+        room: (usize, usize),
+    ) -> Result<Vec<PacketReceiver>, Unanswered> {
+        let pairs = self.0.iter().map(|_| watch(filter.clone(), snap_bytes, room, Burst::CAPACITY));
+        let (watches, receivers): (Vec<_>, Vec<_>) = pairs.unzip();
+        let commands = watches.into_iter().map(|watch| Command::Watch(slot, Some(Box::new(watch))));
         self.send_to_all(commands).into_iter().collect::<Result<Vec<_>, _>>().map(|_| receivers)
     }
 
-    /// Has none of them trace any more.
-    pub fn stop_tracing(&mut self) {
-        self.send_to_all(repeat_with(|| Command::Trace(None)));
+    /// Has none of them watch anything for a slot any more.
+    pub fn stop_watching(&mut self, slot: usize) {
+        self.send_to_all(repeat_with(|| Command::Watch(slot, None)));
     }
 
     /// Has each worker copy its counters, those of the rules of a configuration among them.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::capture::CapturePage;
 use super::configuration::{Considered, CutPage, RunningConfiguration};
 use super::cursor::Cursor;
 use super::cuts::Cuts;
@@ -53,6 +54,8 @@ pub enum Response {
     },
     /// Packets. Those that come behind them are to be asked for within a few seconds.
     Trace(TracePage),
+    /// Packets themselves. Those that come behind them are to be asked for within a few seconds.
+    Capture(CapturePage),
     /// An entry was made.
     EntryCreated,
     /// There is an entry of its tuple already.

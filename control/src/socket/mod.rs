@@ -5,6 +5,7 @@
 //! `new_expectation` what an operator makes, `server` the daemon's end, `clients` who is connected to it, `client` the other end. To try it by hand: `echo '{"request":"count"}' | socat - UNIX:/run/sluice/control.sock`.
 
 mod answer;
+mod capture;
 mod client;
 mod clients;
 mod configuration;
@@ -23,6 +24,7 @@ mod log_level;
 mod nat_rules;
 mod new_entry;
 mod new_expectation;
+mod packet_filter;
 mod pools;
 mod ports;
 pub mod protocol;
@@ -38,8 +40,8 @@ pub use filter::Filter;
 pub use filter_values::{EntryStatus, Family, NatPeer, Network};
 pub use new_entry::{NewConnection, required, tuple};
 pub use new_expectation::{Ends, NewExpectation, Source};
+pub use packet_filter::PacketFilter;
 pub use server::{Call, Server, SocketError};
-pub use trace::TraceFilter;
 
 /// Longest request in bytes, the newline included.
 pub const MAX_REQUEST_BYTES: usize = 16 << 10;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use super::answer::Response;
+pub use super::capture::{CapturePage, CapturePoint, CaptureRequest, CapturedPacket};
 pub use super::configuration::{
     ConfigurationStatus, Considered, CutConnection, CutPage, CutsRequest, RunningConfiguration, TrialStatus,
 };
@@ -106,6 +107,8 @@ pub enum Request {
     },
     /// What becomes of packets from now on, or from one on that an answer names.
     Trace(Box<TraceRequest>),
+    /// Packets themselves from now on, or from a record on that an answer names.
+    Capture(Box<CaptureRequest>),
     /// A page of what is expected.
     Expectations {
         /// Which expectations.

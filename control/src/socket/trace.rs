@@ -1,60 +1,15 @@
-//! Which packets a trace is about.
+//! A trace, as it is asked for and said on the control socket.
 
-use clap::Args;
 use serde::{Deserialize, Serialize};
-use sluice_conntrack::policy::Prefix;
-use sluice_engine::trace;
 
-use super::filter_values::Network;
-use crate::config::{Config, Protocol};
-
-/// A packet is traced if it fits all that are given: its own source and destination, turned round, or those of the original direction
-/// of its connection.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
-#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
-pub struct TraceFilter {
-    /// The interface that it comes in by
-    #[arg(long = "in", value_name = "INTERFACE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ingress: Option<String>,
-
-    /// Layer 4 protocol, by name or number: tcp, udp, icmp, 47
-    #[arg(short = 'p', long, value_name = "PROTO")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub proto: Option<Protocol>,
-
-    /// Source address or network
-    #[arg(short = 's', long, value_name = "IP[/LENGTH]")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub src: Option<Network>,
-
-    /// Destination address or network
-    #[arg(short = 'd', long, value_name = "IP[/LENGTH]")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dst: Option<Network>,
-
-    /// Source port
-    #[arg(long, value_name = "PORT")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sport: Option<u16>,
-
-    /// Destination port
-    #[arg(long, value_name = "PORT")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dport: Option<u16>,
-
-    /// Only what is dropped or rejected
-    #[arg(long)]
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub drops: bool,
-}
+use super::packet_filter::PacketFilter;
 
 /// What a client asks of a trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TraceRequest {
     /// Which packets.
-    pub filter: TraceFilter,
+    pub filter: PacketFilter,
     /// Whether each is an object, not a line for a reader's eyes.
     pub json: bool,
     /// The number of the first packet; without it from the next one on.
@@ -71,24 +26,4 @@ pub struct TracePage {
     pub lost: u64,
     /// The number of the next packet.
     pub next: u64,
-}
-
-impl TraceFilter {
-    /// As workers know it.
-    ///
-    /// # Errors
-    /// There is no such interface.
-    pub fn lower(&self, config: &Config) -> Result<trace::TraceFilter, String> {
-        let port = |name: &String| config.port(name).ok_or_else(|| format!("there is no interface `{name}`"));
-        let prefix = |network: Network| Prefix::new(network.0.addr(), network.0.prefix_len());
-        Ok(trace::TraceFilter {
-            ingress: self.ingress.as_ref().map(port).transpose()?,
-            protocol: self.proto.map(|proto| proto.0),
-            source: self.src.map(prefix),
-            destination: self.dst.map(prefix),
-            source_port: self.sport,
-            destination_port: self.dport,
-            drops: self.drops,
-        })
-    }
 }

@@ -5,6 +5,7 @@ mod apply;
 mod box_under_test;
 mod boxes;
 mod calls;
+mod capture;
 mod commands;
 mod cores;
 mod cuts;

@@ -48,9 +48,11 @@ fn packets_are_shown_with_what_became_of_them() {
         assert!(["truncated", "policy"].contains(&reason), "{packet}");
         assert_eq!((&packet["in"], &packet["worker"]), (&"inside".into(), &0.into()));
     }
-    let ask_both = b"{\"request\":\"trace\"}\n{\"request\":\"trace\",\"filter\":{\"dport\":9}}\n";
-    wait_for("one trace to be in the way of another", || {
-        daemon.say(ask_both).contains("another trace goes on")
+    let ask = |port: u16| json!({"request": "trace", "filter": {"dport": port}}).to_string() + "\n";
+    let ask_all = (1..=5).map(ask).collect::<String>();
+    wait_for("four traces to be in the way of another", || {
+        let answers = daemon.say(ask_all.as_bytes());
+        answers.lines().filter(|answer| answer.contains("4 others trace or capture packets")).count() == 1
     });
     let refused = daemon.ask("trace --in nowhere");
     assert_eq!(refused.status.code(), Some(1));

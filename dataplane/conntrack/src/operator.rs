@@ -12,7 +12,7 @@ use crate::shard::Shard;
 use crate::time::{MAX_TIMEOUT, Tick};
 use crate::tracker::sctp::TagPair;
 use crate::tracker::{self, Context};
-use crate::tuple::Tuple;
+use crate::tuple::{Direction, Tuple};
 use crate::unconfirmed::Unconfirmed;
 
 /// What of an entry is changed. What is `None` stays.
@@ -78,6 +78,11 @@ impl Shard {
     /// The entry of a name, if it lives.
     pub fn snapshot_of(&self, id: EntryId) -> Option<EntrySnapshot> {
         self.living(id).map(|id| self.snapshot(id.index))
+    }
+
+    /// The original tuple of the entry of a name, if it lives.
+    pub fn original_of(&self, id: EntryId) -> Option<Tuple> {
+        self.living(id).map(|id| self.table.entries.tuple(id.index, Direction::Original))
     }
 
     /// Deletes an entry, if it lives; gives it as it was.

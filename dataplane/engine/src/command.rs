@@ -43,7 +43,7 @@ use thiserror::Error;
 use crate::neighbour::NeighbourSnapshot;
 use crate::report::{ListedCut, ListedEntry, ListedExpectation, LogPage, Page, PortsUsedPage, Stats};
 pub use crate::role_change::RoleChange;
-use crate::trace::Trace;
+use crate::watch::Watch;
 
 /// Commands that wait, at most.
 const WAITING: usize = 16;
@@ -75,8 +75,8 @@ pub enum Command {
     Unexpect(Vec<ExpectationId>),
     /// Tell this listener, or none, of connections that begin, change and end.
     Listen(Option<Box<EventSender>>),
-    /// Trace packets into this, or none any more.
-    Trace(Option<Box<Trace>>),
+    /// Watch packets for whoever has this slot, or none any more.
+    Watch(usize, Option<Box<Watch>>),
     /// Fill in what has been counted.
     Stats(Box<Stats>),
     /// Put this configuration in force.
@@ -122,8 +122,8 @@ pub enum Answer {
     Unexpected(Vec<ExpectationId>),
     /// That is told. This is the listener before.
     Listening(Option<Box<EventSender>>),
-    /// They are traced. This is the trace before.
-    Tracing(Option<Box<Trace>>),
+    /// They are watched. This is what was watched in the slot before.
+    Watching(Option<Box<Watch>>),
     /// What has been counted.
     Stats(Box<Stats>),
     /// The configuration that was in force before, and what its rules have come to.

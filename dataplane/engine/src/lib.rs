@@ -26,7 +26,7 @@ pub mod replica;
 pub mod report;
 mod role_change;
 mod tag;
-pub mod trace;
+pub mod watch;
 mod worker;
 
 pub use clock::Clock;

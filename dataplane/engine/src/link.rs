@@ -29,7 +29,7 @@ const LONGEST_ANSWER: usize = 9216 + 64;
 const MAX_ANNOUNCED: usize = 64;
 
 /// A packet that waits for its next hop.
-struct Undelivered {
+pub(crate) struct Undelivered {
     ingress: PortId,
     mbuf: Mbuf,
     /// That by which it was forwarded.
@@ -42,7 +42,7 @@ pub(crate) struct Links {
     /// Their host sides, where they have one.
     pub(crate) hosts: Vec<Option<HostSide>>,
     /// The neighbours of a routed box that is a host on its links.
-    neighbours: Option<Neighbours<Undelivered>>,
+    pub(crate) neighbours: Option<Neighbours<Undelivered>>,
     /// The groups that the box is in on its links, of which the first worker tells.
     listeners: Listeners,
     /// What the first worker says of groups that the box has become active for.

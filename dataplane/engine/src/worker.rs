@@ -20,7 +20,7 @@ use crate::port::PortCounters;
 use crate::queues::Queues;
 use crate::replica::Replica;
 use crate::report::{Load, Stats};
-use crate::trace::Trace;
+use crate::watch::Watches;
 
 /// Steps of expiry in one round: 20 us at most with ten million entries, as much as a burst is. A million entries that
 /// expire at once are gone 0.7 s later on a worker that has 20 us of packets in each round (`bench`'s `expiry`).
@@ -42,7 +42,7 @@ pub struct Worker {
     /// The rings to other boxes, where there are any.
     replica: Option<Box<Replica>>,
     /// Who is told what is decided about packets, while somebody is.
-    trace: Option<Box<Trace>>,
+    watches: Watches,
     /// Whether ports are received from.
     receiving: bool,
     /// Packets received or taken over since the last drain.
@@ -61,7 +61,7 @@ impl Worker {
             decided: 0,
             load: Load::default(),
             replica: None,
-            trace: None,
+            watches: Watches::default(),
             receiving: true,
             moved: 0,
         }
@@ -114,7 +114,7 @@ impl Worker {
                 Answer::Unexpected(ids)
             }
             Command::Listen(listener) => Answer::Listening(self.shard_mut().listen(listener)),
-            Command::Trace(trace) => Answer::Tracing(mem::replace(&mut self.trace, trace)),
+            Command::Watch(slot, watch) => Answer::Watching(self.watches.set(slot, watch)),
             Command::Stats(mut stats) => {
                 self.report(&mut stats);
                 Answer::Stats(stats)
@@ -271,13 +271,9 @@ impl Worker {
             Received { port, mbuf, hashes, handed }
         });
         let mut frames: ArrayVec<_, { Burst::CAPACITY }> = frames.collect();
-        if let Some(trace) = &mut self.trace {
-            trace.note(&frames);
-        }
+        self.watches.note(&self.shard, &frames);
         self.shard.process(now, &mut frames, &mut self.verdicts);
-        if let Some(trace) = &mut self.trace {
-            trace.tell(&self.shard, &frames, &self.verdicts);
-        }
+        self.watches.tell(&self.shard, &self.io.links, &frames, &self.verdicts);
         drop(frames);
         self.decided = burst.len();
         let packets = burst.drain().enumerate().map(|(index, mbuf)| {

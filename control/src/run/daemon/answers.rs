@@ -14,7 +14,7 @@ use super::super::groups::on_workers;
 use super::super::lines::Lines;
 use super::super::reload::Wanted;
 use super::super::totals::{counted, drops, shard_counters, total};
-use super::super::{entries, listings, log, ports, routes, rules, sets, timeouts};
+use super::super::{capture, entries, listings, log, ports, routes, rules, sets, timeouts, trace};
 use super::Daemon;
 use super::trials::is_from_root;
 use crate::config;
@@ -52,7 +52,11 @@ impl Daemon {
             }
             Request::Trace(request) => {
                 let names = || Names::of(&self.config, &self.in_force.source);
-                self.tracing.answer(workers, &self.config, names, *request)
+                trace::answer(&mut self.watches, workers, &self.config, names, *request)
+            }
+            Request::Capture(request) => {
+                let names = || Names::of(&self.config, &self.in_force.source);
+                capture::answer(&mut self.watches, workers, &self.config, names, &request)
             }
             Request::Expectations { filter, format, from } => {
                 listings::expectations(workers, &filter, lines(format).layout(), from)

@@ -158,7 +158,7 @@ impl Daemon {
         self.rerouting.configured(followed_routes);
         self.in_force = InForce::now(file, source);
         self.considering.end();
-        self.tracing.rename();
+        self.watches.rename();
         self.applied(fallback);
         self.aftermath = Some(Aftermath::begin(change, self.revision, ended, Instant::now()));
         self.rerouting.go_on(&self.config, self.revision);

@@ -32,9 +32,9 @@ use super::rerouting::Rerouting;
 use super::sets::SetChanges;
 use super::state::{LastGood, StateDirectory};
 use super::totals::summary;
-use super::trace::Tracing;
 use super::track_file::TrackFiles;
 use super::trial::Trial;
+use super::watches::Watches;
 use super::{Event, RunError, log, pools, ports, rules, service};
 use crate::config::Config;
 
@@ -76,7 +76,7 @@ pub struct Daemon {
     port_alarms: ports::PortAlarms,
     shard_alarms: ShardAlarms,
     events: Events,
-    tracing: Tracing,
+    watches: Watches,
     /// Who is told of connections, if anybody is.
     export: Option<Export>,
 }
@@ -127,7 +127,7 @@ impl Daemon {
             port_alarms: ports::PortAlarms::default(),
             shard_alarms: ShardAlarms::default(),
             events: Events::default(),
-            tracing: Tracing::default(),
+            watches: Watches::default(),
             export,
         };
         daemon.applied(candidate.fallback);

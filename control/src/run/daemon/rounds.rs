@@ -20,7 +20,7 @@ impl Daemon {
         self.links.watch(self.dataplane.ports());
         self.considering.look_after(Instant::now());
         self.events.look_after(&mut Source(&mut self.dataplane.workers, self.export.as_ref()));
-        self.tracing.look_after(&mut self.dataplane.workers);
+        self.watches.look_after(&mut self.dataplane.workers);
         let told = self.export.as_mut().map(|export| export.look_after(&mut self.dataplane.workers));
         let written = told
             .unwrap_or(Ok(()))

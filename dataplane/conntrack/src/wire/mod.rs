@@ -11,6 +11,7 @@ mod complete;
 pub(crate) mod dhcp;
 pub mod ethernet;
 pub mod field;
+mod glance;
 pub(crate) mod gre;
 pub mod icmp;
 pub(crate) mod ipv4;
@@ -25,6 +26,7 @@ pub(crate) mod usual;
 mod verify;
 
 pub use complete::complete_checksum;
+pub use glance::glance;
 pub use verify::verify_checksum;
 
 use crate::frame::{Frame, Reassembled};

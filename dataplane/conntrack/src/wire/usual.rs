@@ -203,8 +203,9 @@ impl Usual {
     }
 }
 
+/// Where the L4 header of a usual packet of a family stands in its frame.
 #[inline(always)]
-const fn l4_offset(family: Family) -> usize {
+pub(super) const fn l4_offset(family: Family) -> usize {
     match family {
         Family::V4 => V4_L4,
         Family::V6 => V6_L4,

@@ -159,6 +159,13 @@ impl<P> Neighbours<P> {
         }
     }
 
+    /// The MAC address of a neighbour, if it is known; nothing is done for that.
+    pub(crate) fn peek(&self, port: PortId, address: IpAddr) -> Option<MacAddress> {
+        let slot = *self.by_address.get(&(port, address))?;
+        let neighbour = self.neighbours.get(slot as usize)?;
+        (neighbour.state != State::Incomplete).then_some(neighbour.mac)
+    }
+
     /// Has a packet wait for a neighbour that is not known. The fragments of a datagram come one behind the other: those behind
     /// the first wait where it does.
     #[cold]
