@@ -11,7 +11,10 @@ use tempfile::NamedTempFile;
 /// # Errors
 /// The disk is full, or the directory may not be written; and what `write` fails by. Then the old file stays.
 pub fn replace<T>(path: &Path, write: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
+    let directory = match path.parent() {
+        Some(directory) if directory.as_os_str().is_empty() => Path::new("."),
+        directory => directory.unwrap_or(Path::new("/")),
+    };
     let nascent = NamedTempFile::new_in(directory)?;
     let written = write(nascent.as_file())?;
     nascent.as_file().sync_all()?;

@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, ValueEnum};
 
 use super::ask::{Failure, Socket, exit, unexpected};
+use super::snapshot::SnapshotCommand;
 use super::{entries, events, expect, load};
 use crate::config::Seconds;
 use crate::listing::{Format, Listing};
@@ -39,6 +40,8 @@ Examples:
                                                have a connection tracked and translated of which no packet was seen
   sluice conntrack -L -o save > connections    save them
   sluice conntrack -R connections              have them tracked again, here or by another box
+  sluice conntrack save connections            save them as a daemon keeps them over a restart, with expectations
+  sluice conntrack load connections            have those tracked again
   sluice conntrack -E                          what becomes of connections, as it happens
   sluice conntrack -E -e NEW,DESTROY -p tcp --dport 22 -o timestamp,id
                                                who logs in and out
@@ -70,6 +73,11 @@ What -I makes is met once, from any port of its source unless --tuple-port-src
 says which, and counts as one of the helper that its master has. It is over when
 its master is.
 
+`save` writes what a daemon tells its peer, too: no text, but all that a connection
+needs to go on: windows' scales, tags, helpers, translated text, expectations. `load`
+takes what is sound of it, and says of each other record why it is refused. What -o
+save prints is text, which conntrack(8) reads as well, and -R reads.
+
 With -U, -m is the new mark: the bits of its mask are cleared and those of its
 value flipped. -D and -U fail where no entry fits.
 
@@ -84,7 +92,12 @@ no packet waits for it, and it says how many events it has lost.
 With -o, `save` prints the options of a command that makes the entry, `id` a number
 that it keeps for life, `ktimestamp` when it began (conntrack.timestamp), and
 `timestamp` when an event happened.")]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct ConntrackArgs {
+    /// What is done with the whole table
+    #[command(subcommand)]
+    snapshot: Option<SnapshotCommand>,
+
     /// What to do
     #[command(flatten)]
     pub command: ConntrackCommand,
@@ -197,6 +210,9 @@ impl ConntrackCommand {
 impl ConntrackArgs {
     /// Does it.
     pub fn run(&self) -> ExitCode {
+        if let Some(snapshot) = &self.snapshot {
+            return exit(snapshot.run());
+        }
         if let Some((kind, message)) = self.problem() {
             let mut whole = super::Cli::command();
             whole.build();

@@ -119,7 +119,8 @@ mod tests {
             ("-A -t 60 -s 10.0.0.5 -d 192.0.2.1 -p udp --sport x --dport 2", "'x'"),
             ("-A -t 60 -s 10.0.0.5 -d 192.0.2.1 -p udp --sport 1 --dport 2 --what", "--what"),
             ("--help", "--help"),
-            ("expect it all", "argument"),
+            ("expect it all", "'it'"),
+            ("save it", "-A or -I"),
         ] {
             let message = parsed(line).unwrap_err();
             assert!(message.contains(said) && !message.contains('\n'), "{line}: {message}");

@@ -24,6 +24,7 @@ mod pcapng;
 mod routes;
 mod running;
 mod sets;
+mod snapshot;
 mod stats;
 mod test;
 mod text;

@@ -54,6 +54,8 @@ pub(super) fn text_of(answer: &Response) -> String {
         | Response::Events { .. }
         | Response::Trace(_)
         | Response::Capture(_)
+        | Response::Saved { .. }
+        | Response::Loaded { .. }
         | Response::EntryCreated
         | Response::EntryExists
         | Response::ExpectationCreated

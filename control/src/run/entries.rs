@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use sluice_conntrack::entry::Status;
-use sluice_conntrack::{EntryUpdate, NewEntry, NotInserted};
+use sluice_conntrack::{EntryUpdate, NotInserted, Tuple};
 use sluice_engine::command::Unanswered;
 use sluice_engine::report::ListedEntry;
 
@@ -115,7 +115,8 @@ pub fn create(workers: &mut Workers, new: &NewConnection) -> Result<Response, Un
         Err(message) => return Ok(Response::Error { message }),
     };
     match workers.insert(&new)? {
-        Ok(_) => confirmed(workers, &new),
+        Ok(_) if is_agreed(workers, &new.original)? => Ok(Response::EntryCreated),
+        Ok(_) => Ok(refused("such conntrack exists: its reply tuple is another's")),
         Err(NotInserted::Exists) => Ok(Response::EntryExists),
         Err(NotInserted::Full) => Ok(refused("the table is full (conntrack.max-entries)")),
         Err(NotInserted::Malformed) => Ok(refused("no packet has tuples and a state like these")),
@@ -126,13 +127,13 @@ pub fn create(workers: &mut Workers, new: &NewConnection) -> Result<Response, Un
     }
 }
 
-/// Waits until the worker that the answers come to, if that is another one, has agreed.
-fn confirmed(workers: &mut Workers, new: &NewEntry) -> Result<Response, Unanswered> {
+/// Waits until the worker that its answers come to, if that is another one, has agreed to the connection of an original tuple, which was
+/// made just now; false if it has not.
+pub fn is_agreed(workers: &mut Workers, original: &Tuple) -> Result<bool, Unanswered> {
     for _ in 0..CLAIM_LOOKS {
-        match workers.get(&new.original)? {
+        match workers.get(original)? {
             Some((_, (_, entry))) if entry.status.contains(Status::PENDING) => thread::sleep(CLAIM_PAUSE),
-            Some(_) => return Ok(Response::EntryCreated),
-            None => return Ok(refused("such conntrack exists: its reply tuple is another's")),
+            found => return Ok(found.is_some()),
         }
     }
     Err(Unanswered::Late)

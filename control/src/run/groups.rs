@@ -213,6 +213,11 @@ impl Groups {
         }
     }
 
+    /// Whether it stands by for a group.
+    pub fn is_standby(&self, id: GroupId) -> bool {
+        self.0.iter().any(|state| state.id == id && state.role == Role::Standby)
+    }
+
     /// What the box is for each.
     pub fn status(&self) -> Vec<GroupStatus> {
         let status = |state: &State| GroupStatus {

@@ -30,6 +30,7 @@ mod named_port;
 mod nat_rules;
 mod pools;
 mod ports;
+mod records;
 mod reload;
 mod rerouting;
 mod routes;

@@ -5,14 +5,15 @@
 use std::fs::{self, File};
 use std::io::{self, BufReader};
 
-use sluice_conntrack::replica::{Connection, Installed, Installing, NotInstalled, Origin, Record};
+use sluice_conntrack::replica::{Installed, Installing, NotInstalled, Origin, Record};
 use sluice_conntrack::{Shard, ShardId};
+use sluice_engine::command::{Answer, Command};
 use sluice_engine::report::Page;
 use tracing::{info, warn};
 
 use super::state::{CONNECTIONS, StateDirectory};
-use super::workers::Workers;
-use crate::snapshot::{self, Writer};
+use super::workers::{Filled, Workers};
+use crate::snapshot::{Reader, SnapshotError, Writer};
 
 /// Keeps the connections of all workers, which have been drained, in the state directory if there is one.
 pub fn keep(state: Option<&StateDirectory>, workers: &mut Workers) {
@@ -28,14 +29,22 @@ fn write(mut writer: Writer<impl io::Write>, workers: &mut Workers) -> io::Resul
     for shard in 0..workers.count() {
         let mut next = Some(Box::new(Page::from_start()));
         while let Some(page) = next {
-            let Some(page) = workers.export(shard, page).transpose().map_err(io::Error::other)? else {
+            let Some(page) = export(workers, shard, page).transpose().map_err(io::Error::other)? else {
                 break;
             };
-            page.items().iter().try_for_each(|connection| writer.write(connection))?;
+            page.items().iter().try_for_each(|record| writer.write(*record))?;
             next = page.into_next();
         }
     }
     writer.finish()
+}
+
+/// Has a worker fill a page of records.
+pub fn export(workers: &mut Workers, shard: u16, page: Box<Page<Record>>) -> Filled<Record> {
+    workers.ask_one(shard, Command::Export(page), |answer| match answer {
+        Answer::Exported(page) => Some(page),
+        _ => None,
+    })
 }
 
 /// Puts the connections that a state directory has kept into the shards of a box that has not begun yet.
@@ -50,13 +59,23 @@ pub fn go_on(state: Option<&StateDirectory>, mut shards: Vec<Shard>) -> Vec<Shar
         }
     };
     let (mut installed, mut refused) = (0_u64, 0_u64);
-    let read = snapshot::read(BufReader::new(file), |connection| {
-        let done = connection.is_ok_and(|connection| install(&mut shards, connection).is_ok());
-        installed += u64::from(done);
-        refused += u64::from(!done);
-    });
-    if let Err(error) = read {
-        warn!("{}: not all connections that were kept can be read: {error}", path.display());
+    let mut reader = Reader::new(BufReader::new(file));
+    loop {
+        let page = match reader.next_page() {
+            Ok(Some(page)) => page,
+            Ok(None) => break,
+            Err(error) => {
+                warn!("{}: not all connections that were kept can be read: {error}", path.display());
+                if let SnapshotError::Damaged(..) = error { continue } else { break }
+            }
+        };
+        for (_, record) in page {
+            let done = record.is_ok_and(|record| install(&mut shards, record).is_ok());
+            if !matches!(record, Ok(Record::Expected(_) | Record::Changed(_))) {
+                installed += u64::from(done);
+                refused += u64::from(!done);
+            }
+        }
     }
     if let Err(error) = fs::remove_file(&path) {
         warn!("{}: cannot be removed: {error}", path.display());
@@ -65,10 +84,10 @@ pub fn go_on(state: Option<&StateDirectory>, mut shards: Vec<Shard>) -> Vec<Shar
     shards
 }
 
-/// Installs a connection with the shard that it is for.
-fn install(shards: &mut [Shard], connection: Connection) -> Result<(), NotInstalled> {
-    let mut shard = shards[0].steering().owner(&connection.original);
-    let record = Record::State(connection);
+/// Installs a record with the shard that it is for.
+fn install(shards: &mut [Shard], record: Record) -> Result<(), NotInstalled> {
+    let [original, _] = record.tuples();
+    let mut shard = shards[0].steering().owner(&original);
     let mut installing = Installing { record, origin: Origin::Own, is_delegated: false };
     while let Installed::Delegated(home) = shards[usize::from(shard.0)].install(&installing)? {
         (shard, installing.is_delegated) = (home, true);
@@ -96,7 +115,7 @@ mod tests {
     use sluice_conntrack::expectations::Claims;
     use sluice_conntrack::ids::EntryId;
     use sluice_conntrack::policy::Policy;
-    use sluice_conntrack::replica::RecordStatus;
+    use sluice_conntrack::replica::{Connection, RecordStatus};
     use sluice_conntrack::settings::{Preset, Settings};
     use sluice_conntrack::{Capacity, Configuration, Forwarding, Instant, Steering, Tuple};
     use sluice_memory::Pages;
@@ -120,10 +139,10 @@ mod tests {
     }
 
     /// A connection of a client of its own, known outside by a port of its own.
-    fn connection(number: u16) -> Connection {
+    fn connection(number: u16) -> Record {
         let [high, low] = number.to_be_bytes();
         let server = [198, 51, 100, 2].into();
-        Connection {
+        Record::State(Connection {
             original: Tuple::new([10, 0, high, low].into(), server, 17, 4000, 53),
             reply: Tuple::new(server, [203, 0, 113, 1].into(), 17, 53, 5000 + number),
             state: 0,
@@ -134,13 +153,13 @@ mod tests {
             tracker: [0; 8],
             helper: None,
             entry: EntryId::default(),
-        }
+        })
     }
 
     fn kept(state: &StateDirectory, count: u16) {
         let write = |file: &mut io::BufWriter<&File>| {
             let mut writer = Writer::new(file)?;
-            (0..count).try_for_each(|number| writer.write(&connection(number)))?;
+            (0..count).try_for_each(|number| writer.write(connection(number)))?;
             writer.finish()
         };
         assert_eq!(state.write_by(CONNECTIONS, write).unwrap(), u64::from(count));

@@ -89,14 +89,6 @@ impl Workers {
         })
     }
 
-    /// Has a worker fill a page of connections as they are told to others.
-    pub fn export(&mut self, shard: u16, page: Box<Page<Connection>>) -> Filled<Connection> {
-        self.ask_one(shard, Command::Export(page), |answer| match answer {
-            Answer::Exported(page) => Some(page),
-            _ => None,
-        })
-    }
-
     /// The connection of a tuple as a worker tells others of it, if it can.
     pub fn export_one(&mut self, shard: u16, tuple: &Tuple) -> Result<Option<Connection>, Unanswered> {
         let told = self.ask_one(shard, Command::ExportOne(*tuple), |answer| match answer {
@@ -362,7 +354,7 @@ impl Workers {
     }
 
     /// Asks one worker for what `take` takes from its answer. `None` where there is no such worker.
-    fn ask_one<T>(
+    pub fn ask_one<T>(
         &mut self,
         shard: u16,
         command: Command,

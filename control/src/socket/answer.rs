@@ -15,6 +15,7 @@ use super::helpers::HelperStatistics;
 use super::live::LiveConnection;
 use super::log_level::LogLevel;
 use super::nat_rules::NatRuleStatistics;
+use super::packed::Packed;
 use super::pools::PoolStatistics;
 use super::ports::PortDescription;
 use super::routes::{Neighbour, Route};
@@ -56,6 +57,19 @@ pub enum Response {
     Trace(TracePage),
     /// Packets themselves. Those that come behind them are to be asked for within a few seconds.
     Capture(CapturePage),
+    /// A page of the table, which may have no records and yet not be the last one.
+    Saved {
+        /// Its connections, each with what helpers have done beside it behind it.
+        records: Vec<Packed>,
+        /// Where the next page begins; left out at the end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<Cursor>,
+    },
+    /// Records were loaded.
+    Loaded {
+        /// Those that were not.
+        not_loaded: Vec<NotLoaded>,
+    },
     /// An entry was made.
     EntryCreated,
     /// There is an entry of its tuple already.
@@ -207,6 +221,15 @@ pub enum Response {
         /// Why, for the user's eyes.
         message: String,
     },
+}
+
+/// A record that was not loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotLoaded {
+    /// Its number among those of the request, from 0 on.
+    pub number: usize,
+    /// Why, for the user's eyes.
+    pub why: String,
 }
 
 impl Response {

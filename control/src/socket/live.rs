@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use sluice_conntrack::Tuple;
-use sluice_conntrack::replica::{Connection, EntryKind, Header, Record, decode, encode};
+use sluice_conntrack::replica::{Connection, Record};
 use sluice_conntrack::tuple::address;
+
+use super::packed::Packed;
 
 /// The tuple of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,26 +58,22 @@ pub struct LiveConnection {
     pub worker: u16,
     /// All of its state, as boxes tell one another; left out where it cannot be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub record: Option<Vec<u8>>,
+    pub record: Option<Packed>,
 }
 
 impl LiveConnection {
     /// One whose state is this.
     pub fn new(line: String, worker: u16, state: Option<Connection>) -> LiveConnection {
-        let header = Header { term: 0, sequence: 0, sent_ns: 0, kind: EntryKind::Bulk, role: None };
-        let record = state.map(|connection| {
-            let mut bytes = Vec::new();
-            encode(&header, &[Record::State(connection)], &mut bytes);
-            bytes
-        });
+        let record = state.map(|connection| Packed::of(&[Record::State(connection)]));
         LiveConnection { line, worker, record }
     }
 
     /// Its state, where that was told and can be read.
     pub fn state(&self) -> Option<Connection> {
-        let (_, mut records, _) = decode(self.record.as_ref()?).ok()?;
-        let Record::State(connection) = records.next()?.ok()? else { return None };
-        Some(connection)
+        match self.record.as_ref()?.records().ok()?.first()? {
+            Ok(Record::State(connection)) => Some(*connection),
+            _ => None,
+        }
     }
 }
 

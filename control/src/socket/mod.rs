@@ -2,7 +2,7 @@
 //!
 //! A Unix socket, mode 0660; each request is one line of JSON, and so is its answer. `protocol` is what can be
 //! asked and answered, `filter` and `expectation_filter` which entries and expectations are meant, `new_entry` and
-//! `new_expectation` what an operator makes, `server` the daemon's end, `clients` who is connected to it, `client` the other end. To try it by hand: `echo '{"request":"count"}' | socat - UNIX:/run/sluice/control.sock`.
+//! `new_expectation` what an operator makes, `packed` records that are saved and loaded, `server` the daemon's end, `clients` who is connected to it, `client` the other end. To try it by hand: `echo '{"request":"count"}' | socat - UNIX:/run/sluice/control.sock`.
 
 mod answer;
 mod capture;
@@ -24,6 +24,7 @@ mod log_level;
 mod nat_rules;
 mod new_entry;
 mod new_expectation;
+mod packed;
 mod packet_filter;
 mod pools;
 mod ports;
@@ -40,6 +41,7 @@ pub use filter::Filter;
 pub use filter_values::{EntryStatus, Family, NatPeer, Network};
 pub use new_entry::{NewConnection, required, tuple};
 pub use new_expectation::{Ends, NewExpectation, Source};
+pub use packed::Packed;
 pub use packet_filter::PacketFilter;
 pub use server::{Call, Server, SocketError};
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use super::answer::Response;
+pub use super::answer::{NotLoaded, Response};
 pub use super::capture::{CapturePage, CapturePoint, CaptureRequest, CapturedPacket};
 pub use super::configuration::{
     ConfigurationStatus, Considered, CutConnection, CutPage, CutsRequest, RunningConfiguration, TrialStatus,
@@ -30,7 +30,7 @@ pub use super::routes::{Neighbour, NextHop, Route, RouteKind};
 pub use super::sets::{SetChange, SetSummary};
 pub use super::statistics::{Balance, Counted, RuleStatistics, ShardCounters, Statistics, Timeout};
 pub use super::trace::{TracePage, TraceRequest};
-use super::{ExpectationFilter, Filter, NewConnection, NewExpectation};
+use super::{ExpectationFilter, Filter, NewConnection, NewExpectation, Packed};
 use crate::listing::Format;
 
 /// What a client asks.
@@ -93,6 +93,17 @@ pub enum Request {
     },
     /// Make an entry.
     CreateEntry(NewConnection),
+    /// A page of the table, as records that a daemon can go on by.
+    Save {
+        /// Where the page begins.
+        #[serde(default)]
+        from: Cursor,
+    },
+    /// Go on by these records: make their connections, and what helpers have done beside those.
+    Load {
+        /// The records, in the order in which they were saved.
+        records: Packed,
+    },
     /// What becomes of connections from now on, or from an event on that an answer names.
     Events {
         /// Which events.

@@ -33,6 +33,7 @@ mod reload;
 mod routed;
 mod sets;
 mod site;
+mod snapshots;
 mod split;
 mod three_boxes;
 mod trace;

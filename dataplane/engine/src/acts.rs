@@ -3,6 +3,7 @@
 use sluice_conntrack::listing::EntrySnapshot;
 use sluice_conntrack::{EntryUpdate, Shard, Tuple};
 
+use crate::command::ToInstall;
 use crate::report::ListedEntry;
 
 /// Puts the entry of a tuple into the list, which has room for one.
@@ -20,6 +21,11 @@ pub(crate) fn delete(shard: &mut Shard, list: &mut Vec<ListedEntry>) {
 /// Changes those of the list that live; the others leave it.
 pub(crate) fn update(shard: &mut Shard, list: &mut Vec<ListedEntry>, update: &EntryUpdate) {
     list.retain_mut(|listed| replace(listed, shard.update_entry(listed.0, update)));
+}
+
+/// Does what the records of the list say, and notes what became of each.
+pub(crate) fn install(shard: &mut Shard, list: &mut [ToInstall]) {
+    list.iter_mut().for_each(|(installing, became)| *became = Some(shard.install(installing)));
 }
 
 /// Lists an entry as it is said to be; false where there is none.

@@ -36,7 +36,7 @@ use sluice_conntrack::cut::Change;
 use sluice_conntrack::events::EventSender;
 use sluice_conntrack::expectations::{ExpectationId, Unexpected, Wanted};
 use sluice_conntrack::ids::EntryId;
-use sluice_conntrack::replica::Connection;
+use sluice_conntrack::replica::{Connection, Installed, Installing, NotInstalled, Record};
 use sluice_conntrack::{Configuration, EntryUpdate, Installation, NewEntry, NotInserted, Tuple};
 use thiserror::Error;
 
@@ -55,8 +55,8 @@ pub enum Command {
     List(Box<Page<ListedEntry>>),
     /// Fill the page with connections that a change cuts.
     ListCut(Box<Page<ListedCut>>, Arc<Change>),
-    /// Fill the page with connections as they are told to others.
-    Export(Box<Page<Connection>>),
+    /// Fill the page with records of connections.
+    Export(Box<Page<Record>>),
     /// Tell of the connection of this tuple as it is told to others.
     ExportOne(Tuple),
     /// Put the entry of this tuple into the list, which has room for one.
@@ -67,6 +67,8 @@ pub enum Command {
     Update(Vec<ListedEntry>, EntryUpdate),
     /// Make an entry, if its original tuple is this shard's.
     Insert(Box<NewEntry>),
+    /// Do what these records say, a page of them at most.
+    Install(Vec<ToInstall>),
     /// Fill the page with what the shard expects.
     ListExpectations(Box<Page<ListedExpectation>>),
     /// Expect something for the connection of this original tuple, if that is this shard's.
@@ -99,6 +101,9 @@ pub enum Command {
     Stop,
 }
 
+/// A record on its way into the table, and what became of it, if it was tried.
+pub type ToInstall = (Installing, Option<Result<Installed, NotInstalled>>);
+
 /// What it says: the box of the command, filled.
 #[derive(Debug)]
 pub enum Answer {
@@ -106,14 +111,16 @@ pub enum Answer {
     Listed(Box<Page<ListedEntry>>),
     /// A page of connections that the change cuts.
     CutListed(Box<Page<ListedCut>>, Arc<Change>),
-    /// A page of connections.
-    Exported(Box<Page<Connection>>),
+    /// A page of records.
+    Exported(Box<Page<Record>>),
     /// The connection, if the shard has one that can be told of.
     ExportedOne(Option<Connection>),
     /// Those of the list that were there: as they were at their end, or as they are now.
     Entries(Vec<ListedEntry>),
     /// What became of the entry that was to be made; `None` where it is another shard's.
     Inserted(Box<NewEntry>, Option<Result<EntryId, NotInserted>>),
+    /// The list, with what became of each.
+    Installed(Vec<ToInstall>),
     /// A page of expectations.
     ExpectationsListed(Box<Page<ListedExpectation>>),
     /// What became of it; `None` where the shard has no such connection.

@@ -10,7 +10,7 @@ use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::listing::{EntrySnapshot, ExpectationSnapshot};
 use sluice_conntrack::log::LogRecord;
 use sluice_conntrack::nat::{PortBlock, SPACES};
-use sluice_conntrack::replica::Connection;
+use sluice_conntrack::replica::{MAX_RECORDS_OF_ONE, Record};
 use sluice_conntrack::{Configuration, Instant, RuleCounters, Shard};
 
 use crate::host::HostCounters;
@@ -41,6 +41,8 @@ pub struct Page<T> {
 pub trait Listed {
     /// How many are on a page.
     const PAGE: usize;
+    /// How many it has room for: what is listed by several is listed by all of them.
+    const ROOM: usize = Self::PAGE;
 }
 
 /// An entry, and how others name it.
@@ -64,8 +66,10 @@ impl Listed for ListedExpectation {
     const PAGE: usize = PAGE;
 }
 
-impl Listed for Connection {
+/// A page of them is full when there are as many as on one of entries, and all of its last connection.
+impl Listed for Record {
     const PAGE: usize = PAGE;
+    const ROOM: usize = PAGE + MAX_RECORDS_OF_ONE;
 }
 
 impl Listed for NeighbourSnapshot {
@@ -80,7 +84,7 @@ impl<T: Listed> Page<T> {
 
     /// The page that begins at a position of what is listed, to be filled.
     pub fn from(cursor: u32) -> Self {
-        Self { cursor, items: Vec::with_capacity(T::PAGE), next: None }
+        Self { cursor, items: Vec::with_capacity(T::ROOM), next: None }
     }
 
     /// Fills the page by `list`, which begins at a position, looks at so many at most, and says where to go on.
@@ -134,7 +138,7 @@ impl Page<ListedExpectation> {
     }
 }
 
-impl Page<Connection> {
+impl Page<Record> {
     pub(crate) fn filled(mut self: Box<Self>, shard: &Shard) -> Box<Self> {
         self.fill_by(|cursor, most, visit| shard.export_page(cursor, most, visit));
         self

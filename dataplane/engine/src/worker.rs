@@ -103,6 +103,11 @@ impl Worker {
                 dispatch::flush_messages(&mut self.shard, &mut self.io);
                 Answer::Inserted(new, inserted)
             }
+            Command::Install(mut list) => {
+                acts::install(self.shard_mut(), &mut list);
+                dispatch::flush_messages(&mut self.shard, &mut self.io);
+                Answer::Installed(list)
+            }
             Command::ListExpectations(page) => Answer::ExpectationsListed(page.filled(self.shard())),
             Command::Expect(master, wanted) => {
                 let expected = self.shard.expect_for_operator(&master, &wanted);

@@ -14,7 +14,7 @@ use super::super::groups::on_workers;
 use super::super::lines::Lines;
 use super::super::reload::Wanted;
 use super::super::totals::{counted, drops, shard_counters, total};
-use super::super::{capture, entries, listings, log, ports, routes, rules, sets, timeouts, trace};
+use super::super::{capture, entries, listings, log, ports, records, routes, rules, sets, timeouts, trace};
 use super::Daemon;
 use super::trials::is_from_root;
 use crate::config;
@@ -44,6 +44,13 @@ impl Daemon {
             Request::FlushEntries { from } => entries::flush(workers, from),
             Request::UpdateEntries { filter, update, format, from } => {
                 entries::update(workers, &filter, update, &lines(format), from)
+            }
+            Request::Save { from } => records::save(workers, from),
+            Request::Load { records } => {
+                let (configuration, groups) = (&self.configuration, &self.groups);
+                records::load(workers, &records, |tuples| {
+                    configuration.group_of(tuples).is_some_and(|group| groups.is_standby(group))
+                })
             }
             Request::CreateEntry(new) => entries::create(workers, &new),
             Request::Events { filter, format, from } => {

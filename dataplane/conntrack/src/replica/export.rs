@@ -5,7 +5,7 @@
 
 use super::helped::{Changed, Expected};
 use super::record::{Connection, Record, RecordStatus};
-use super::teller::Teller;
+use super::teller::{MAX_BESIDE, Teller};
 use crate::entries::NONE;
 use crate::entry::Status;
 use crate::extension::Extension;
@@ -87,34 +87,46 @@ impl Shard {
     #[cold]
     fn tell_beside(&mut self, index: u32) {
         let Some(mut teller) = self.teller.take() else { return };
+        self.visit_beside(index, |record| teller.add_beside(record));
+        self.teller = Some(teller);
+    }
+
+    /// Visits what is to be told beside the state of an entry.
+    fn visit_beside(&self, index: u32, mut visit: impl FnMut(Record)) {
         let tuples = self.table.entries.tuples(index);
         for direction in [Direction::Original, Direction::Reply] {
             let changed =
                 |number, before, change| Changed { connection: tuples, direction, number, before, change };
             self.visit_changes(index, direction, |number, before, change| {
-                teller.add_beside(Record::Changed(changed(number, before, change)));
+                visit(Record::Changed(changed(number, before, change)));
             });
         }
         self.visit_expected(index, |wanted, is_inactive| {
-            teller.add_beside(Record::Expected(Expected { master: tuples, wanted, is_inactive }));
+            visit(Record::Expected(Expected { master: tuples, wanted, is_inactive }));
         });
-        self.teller = Some(teller);
     }
 
-    /// Visits the connections of this box from the slot `cursor` on that can be told of by their state alone, at most `most` and [`LISTED_SLOTS`] slots; gives
-    /// the slot to go on from, which may come without any, or `None` at the end.
-    pub fn export_page(&self, cursor: u32, most: u32, mut visit: impl FnMut(Connection)) -> Option<u32> {
+    /// Visits what is to be told of the connections of this box from the slot `cursor` on, each behind it by what helpers have done beside it:
+    /// of no more connections once `most` records were visited, so that there are fewer than that and [`MAX_RECORDS_OF_ONE`] of them, and of at
+    /// most [`LISTED_SLOTS`] slots. Gives the slot to go on from, which may come without any, or `None` at the end.
+    pub fn export_page(&self, cursor: u32, most: u32, mut visit: impl FnMut(Record)) -> Option<u32> {
         let mut next = self.table.entries.next_index(cursor);
         let mut visited = 0;
         for _ in 0..LISTED_SLOTS {
             let Some(index) = next.filter(|_| visited < most) else { break };
             if self.table.entries.at(index).is_used()
-                && !self.table.entries.at(index).status.contains(Status::SEQ_ADJUST)
                 && !self.is_foreign(index)
                 && let Some(connection) = self.connection(index)
             {
-                visit(connection);
+                visit(Record::State(connection));
                 visited += 1;
+                let mut room = MAX_BESIDE;
+                self.visit_beside(index, |record| {
+                    if let Some(left) = room.checked_sub(1) {
+                        visit(record);
+                        (room, visited) = (left, visited + 1);
+                    }
+                });
             }
             next = self.table.entries.next_index(index + 1);
         }

@@ -154,6 +154,16 @@ impl Expected {
     }
 }
 
+impl Expected {
+    /// What is expected when so much time has passed; `None` where nothing is any more.
+    #[must_use]
+    pub fn after_ms(mut self, ms: u64) -> Option<Self> {
+        let left = u64::from(self.wanted.timeout_ms).checked_sub(ms).filter(|left| *left > 0)?;
+        self.wanted.timeout_ms = left as u32;
+        Some(self)
+    }
+}
+
 impl Changed {
     /// Puts it into a record of its connection, and gives what stands behind that.
     pub(super) fn write(&self, narrow: &mut Narrow) -> [u8; BODY_BYTES] {

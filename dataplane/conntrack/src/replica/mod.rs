@@ -24,9 +24,9 @@ pub use layout::RecordError;
 pub use record::{Connection, Record, RecordStatus};
 pub use stream::{
     EntryKind, Followed, Follower, HEADER_BYTES, Header, MAX_RECORDS, Records, StreamError, decode, encode,
-    entry_bytes,
+    entry_bytes, entry_records,
 };
-pub use teller::{Replicate, Teller};
+pub use teller::{MAX_RECORDS_OF_ONE, Replicate, Teller};
 
 use crate::ids::{GroupId, ShardId};
 use thiserror::Error;

@@ -127,6 +127,16 @@ impl Record {
         }
     }
 
+    /// What it says when so much time has passed without a packet; `None` where what it tells of has ended by then.
+    #[must_use]
+    pub fn after_ms(self, ms: u64) -> Option<Self> {
+        match self {
+            Self::State(connection) => connection.after_ms(ms).map(Self::State),
+            Self::Expected(expected) => expected.after_ms(ms).map(Self::Expected),
+            Self::End(_) | Self::Changed(_) => Some(self),
+        }
+    }
+
     /// How many bytes it takes at least.
     pub(super) const fn bytes(&self) -> usize {
         let state = match self.tuples()[0].family() {

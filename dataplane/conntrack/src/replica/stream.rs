@@ -145,6 +145,21 @@ struct RawHeader {
 const _: () = assert!(HEADER_BYTES == 32);
 
 impl RawHeader {
+    /// The one that `bytes` begin with, of this version and with no more records than an entry has.
+    fn checked(bytes: &[u8]) -> Result<Self, StreamError> {
+        let (raw, _) = Self::read_from_prefix(bytes).map_err(|_| StreamError::Short)?;
+        if raw.version != VERSION {
+            return Err(StreamError::Version(raw.version));
+        }
+        if usize::from(raw.record_bytes) < NARROW_BYTES {
+            return Err(StreamError::RecordBytes(raw.record_bytes));
+        }
+        if usize::from(raw.count.get()) > MAX_RECORDS {
+            return Err(StreamError::Records(raw.count.get()));
+        }
+        Ok(raw)
+    }
+
     /// The CRC that it is to have with these records.
     fn crc_with(&self, records: &[u8]) -> U32 {
         let unsigned = Self { crc: U32::ZERO, ..*self };
@@ -207,17 +222,16 @@ pub fn encode(header: &Header, records: &[Record], out: &mut Vec<u8>) {
 /// # Errors
 /// There is no header, or one of another version, or of more than an entry has.
 pub fn entry_bytes(bytes: &[u8]) -> Result<usize, StreamError> {
-    let (raw, _) = RawHeader::read_from_prefix(bytes).map_err(|_| StreamError::Short)?;
-    if raw.version != VERSION {
-        return Err(StreamError::Version(raw.version));
-    }
-    if usize::from(raw.record_bytes) < NARROW_BYTES {
-        return Err(StreamError::RecordBytes(raw.record_bytes));
-    }
-    if usize::from(raw.count.get()) > MAX_RECORDS {
-        return Err(StreamError::Records(raw.count.get()));
-    }
-    Ok(HEADER_BYTES + usize::from(raw.record_bytes) * usize::from(raw.count.get()))
+    RawHeader::checked(bytes)
+        .map(|raw| HEADER_BYTES + usize::from(raw.record_bytes) * usize::from(raw.count.get()))
+}
+
+/// How many records the entry has whose header `bytes` begin with.
+///
+/// # Errors
+/// Those of [`entry_bytes`].
+pub fn entry_records(bytes: &[u8]) -> Result<usize, StreamError> {
+    RawHeader::checked(bytes).map(|raw| usize::from(raw.count.get()))
 }
 
 /// Reads the entry that `bytes` begin with; gives its header, its records and what is behind it.

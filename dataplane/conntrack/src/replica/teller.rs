@@ -16,6 +16,9 @@ const MAX_ENDS: usize = 4096;
 /// Records of what helpers have done beside one connection, at most.
 pub(super) const MAX_BESIDE: usize = 512;
 
+/// Records of one connection, at most.
+pub const MAX_RECORDS_OF_ONE: usize = 1 + MAX_BESIDE;
+
 /// Which connections are told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replicate {

@@ -11,8 +11,8 @@ use sluice_conntrack::exchange::Message;
 use sluice_conntrack::groups::Role;
 use sluice_conntrack::ids::GroupId;
 use sluice_conntrack::replica::{
-    Connection, EntryKind, Followed, Follower, Header, Installed, Installing, Origin, Record, Replicate,
-    Teller, decode, encode,
+    EntryKind, Followed, Follower, Header, Installed, Installing, Origin, Record, Replicate, Teller, decode,
+    encode,
 };
 use sluice_conntrack::{EntryUpdate, NewEntry};
 use std::collections::{BTreeMap, BTreeSet};
@@ -174,8 +174,7 @@ impl Node {
     /// All connections of the shard.
     fn page(&self) -> Vec<Record> {
         let mut records = vec![];
-        let visit = |connection: Connection| records.push(Record::State(connection));
-        assert_eq!(self.shard.export_page(0, u32::MAX, visit), None);
+        assert_eq!(self.shard.export_page(0, u32::MAX, |record| records.push(record)), None);
         records
     }
 }

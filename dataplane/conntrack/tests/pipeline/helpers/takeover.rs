@@ -167,6 +167,36 @@ fn text_that_was_not_acknowledged_becomes_the_same_when_it_is_sent_again() {
 }
 
 #[test]
+fn who_restarts_goes_on_with_text_and_with_what_is_expected() {
+    let (mut session, mut next) = translated("203.0.113.77");
+    session.says(Client, PORT);
+    session.says(Server, "200 PORT\r\n");
+    let (mut saved, shard) = (vec![], &session.it.shard);
+    assert_eq!(shard.export_page(0, u32::MAX, |record| saved.push(record)), None);
+    let [Record::State(_), Record::Changed(_), Record::Expected(_)] = saved[..] else { panic!("{saved:?}") };
+    // A page ends behind a connection, with all that is told beside it.
+    let mut page = vec![];
+    shard.export_page(0, 1, |record| page.push(record));
+    assert_eq!(page, saved);
+    for record in saved {
+        let installing = Installing { record, origin: Origin::Own, is_delegated: false };
+        assert_eq!(next.shard.install(&installing), Ok(Installed::Here), "{record:?}");
+    }
+    let before = session.expected();
+    session.it = next;
+    assert_eq!(session.expected(), before);
+    session.says(Client, "NOOP\r\n");
+    session.says(Server, "200 OK\r\n");
+    let (verdict, to) = {
+        let data = Pair::at("198.51.100.2:20", "203.0.113.77:5001");
+        session.it.reaches(OUTSIDE, &data.tcp("S", 1, 0))
+    };
+    assert_eq!((verdict.state, to.as_str()), (Some(State::Related), "10.0.0.2:5001"));
+    assert_eq!(session.it.shard.counters().invalid.iter().sum::<u64>(), 0);
+    session.it.check();
+}
+
+#[test]
 fn a_box_that_verifies_expects_nothing_that_a_peer_says() {
     let (mut session, mut standby) = translated("203.0.113.77");
     standby.change(|configuration| configuration.verify = Verify::Policy);
