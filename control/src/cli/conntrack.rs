@@ -8,90 +8,17 @@ use clap::{Args, CommandFactory, ValueEnum};
 
 use super::ask::{Failure, Socket, exit, unexpected};
 use super::snapshot::SnapshotCommand;
-use super::{entries, events, expect, load};
+use super::{entries, events, expect, help, load};
 use crate::config::Seconds;
 use crate::listing::{Format, Listing};
-use crate::socket::protocol::{EventFilter, EventName, Request, Response, ShardCounters, Update};
+use crate::socket::protocol::{
+    EventFilter, EventName, ExpectationEventFilter, Request, Response, ShardCounters, Update,
+};
 use crate::socket::{self, Client, ExpectationFilter, Filter, NewConnection};
 
 /// The tracked connections of a running daemon, as conntrack(8) shows them
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "\
-Examples:
-  sluice conntrack -L                          every entry
-  sluice conntrack -L -p tcp --state SYN_SENT  connections that nobody answers
-  sluice conntrack -L -s 10.0.0.5 -o extended  those that one host opened
-  sluice conntrack -L -d 2001:db8::/32 -p udp  to one network
-  sluice conntrack -L -u UNREPLIED -w 7        unanswered ones of a zone
-  sluice conntrack -L --any-nat                translated ones
-  sluice conntrack -C                          how many there are
-  sluice conntrack -C -p tcp --state TIME_WAIT how many of these
-  sluice conntrack -S                          counters of each shard
-  sluice conntrack -G -p udp -s 10.0.0.5 -d 192.0.2.1 --sport 4000 --dport 53
-                                               one entry, by its tuple in either direction
-  sluice conntrack -D -s 10.0.0.5              end all connections of a host
-  sluice conntrack -D -p tcp --dport 25 -f ipv6
-                                               end these, and print them
-  sluice conntrack -F                          end all connections
-  sluice conntrack -U -s 10.0.0.5 -m 0x10/0xf0 mark connections
-  sluice conntrack -U -p udp --dport 53 -t 10  have them end in ten seconds unless a packet comes
-  sluice conntrack -I -p tcp -s 10.0.0.5 -d 192.0.2.1 --sport 4000 --dport 22 -t 1h
-                   --state ESTABLISHED -u SEEN_REPLY,ASSURED -n 203.0.113.1:5000
-                                               have a connection tracked and translated of which no packet was seen
-  sluice conntrack -L -o save > connections    save them
-  sluice conntrack -R connections              have them tracked again, here or by another box
-  sluice conntrack save connections            save them as a daemon keeps them over a restart, with expectations
-  sluice conntrack load connections            have those tracked again
-  sluice conntrack -E                          what becomes of connections, as it happens
-  sluice conntrack -E -e NEW,DESTROY -p tcp --dport 22 -o timestamp,id
-                                               who logs in and out
-  sluice conntrack -L -o extended,id           with the family, and a number for each
-  sluice conntrack -L expect                   what helpers expect
-  sluice conntrack -D expect --tuple-dst 10.0.0.5
-                                               have nothing more expected for a host
-  sluice conntrack -G expect -p tcp --tuple-src 192.0.2.1 --tuple-dst 10.0.0.5 --tuple-port-dst 5001
-                                               one of them, if it is there
-  sluice conntrack -I expect -p tcp -s 10.0.0.5 -d 192.0.2.1 --sport 40000 --dport 21 -t 60
-                   --tuple-src 192.0.2.1 --tuple-dst 10.0.0.5 --tuple-port-dst 5001
-                                               expect a connection for another, as its helper would
-
-Filters are those of conntrack(8): an entry is meant if all that are given fit.
-The first direction of a line is the original one (-s, -d, --sport, --dport), the
-second the reply (-r, -q, --reply-port-src, --reply-port-dst), whose addresses
-and ports are those after NAT.
-
--S prints a line for each shard, by the words of conntrack(8): `found` look-ups
-that found an entry, `invalid` INVALID packets, `insert` new entries,
-`insert_failed` entries refused and `drop` packets dropped because the table was
-full, `early_drop` entries evicted for new ones.
-
-The table `expect` has the expectations of helpers, and those that -I makes. Of
-the filters of entries those of protocol, family and zone apply to what is
-expected, and -s, -d, --sport and --dport to its master.
-
-What -I makes is met once, from any port of its source unless --tuple-port-src
-says which, and counts as one of the helper that its master has. It is over when
-its master is.
-
-`save` writes what a daemon tells its peer, too: no text, but all that a connection
-needs to go on: windows' scales, tags, helpers, translated text, expectations. `load`
-takes what is sound of it, and says of each other record why it is refused. What -o
-save prints is text, which conntrack(8) reads as well, and -R reads.
-
-With -U, -m is the new mark: the bits of its mask are cleared and those of its
-value flipped. -D and -U fail where no entry fits.
-
-What -I and -A make has the reply tuple that follows from the original one, but for
-what -r, -q, --reply-port-src, --reply-port-dst, -n and -g say; no rules of NAT
-apply to it and no helper reads it. Windows of TCP are learnt from its packets.
-
--E prints connections that begin (NEW), whose state or mark changes or whose timeout
--U changes (UPDATES), and that end (DESTROY). Where more happens than it can print,
-no packet waits for it, and it says how many events it has lost.
-
-With -o, `save` prints the options of a command that makes the entry, `id` a number
-that it keeps for life, `ktimestamp` when it began (conntrack.timestamp), and
-`timestamp` when an event happened.")]
+#[command(after_help = help::CONNTRACK_HELP)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct ConntrackArgs {
     /// What is done with the whole table
@@ -135,9 +62,28 @@ pub struct ConntrackArgs {
     #[arg(short, long, value_name = "FORMAT", default_value = "conntrack")]
     pub output: Format,
 
+    /// What conntrack(8) does with labels, which are not kept here
+    #[command(flatten)]
+    labels: Labels,
+
     /// Where to ask
     #[command(flatten)]
     pub socket: Socket,
+}
+
+/// conntrack(8)'s options of labels, so that whoever gives one is told what there is instead.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+struct Labels {
+    #[arg(short, long, hide = true)]
+    label: Option<String>,
+    #[arg(long, hide = true)]
+    label_add: Option<String>,
+    #[arg(long, hide = true, num_args = 0..=1)]
+    label_del: Option<Option<String>>,
+}
+
+impl Labels {
+    const NONE: Self = Self { label: None, label_add: None, label_del: None };
 }
 
 /// conntrack(8)'s tables.
@@ -191,7 +137,7 @@ pub struct ConntrackCommand {
     #[arg(short = 'F', long)]
     pub flush: bool,
 
-    /// Print what becomes of connections as it happens, until SIGINT
+    /// Print what becomes of connections or expectations as it happens, until SIGINT
     #[arg(short = 'E', long)]
     pub event: bool,
 
@@ -234,6 +180,9 @@ impl ConntrackArgs {
         let is_filtered = !self.filter.is_empty() || self.expectations != ExpectationFilter::default();
         let ExpectationFilter { mask_src, mask_dst, .. } = self.expectations;
         match self.table {
+            _ if self.labels != Labels::NONE => {
+                conflict("labels are not kept: a mark has 32 bits, which --mark sets and filters by")
+            }
             _ if stats && is_filtered => {
                 conflict("-S shows what each shard has counted: filters do not apply to it")
             }
@@ -270,12 +219,11 @@ impl ConntrackArgs {
             }
             Table::Conntrack => None,
             Table::Expect if stats => conflict("-S has no table"),
-            Table::Expect if event => conflict("-E is for the table `conntrack`"),
             Table::Expect if add || load => conflict("-A and -R are for the table `conntrack`"),
             Table::Expect
                 if ![Listing::Conntrack, Listing::Extended, Listing::Json, Listing::Proc]
                     .map(Format::of)
-                    .contains(&self.output) =>
+                    .contains(&Format { timestamp: self.output.timestamp && !event, ..self.output }) =>
             {
                 conflict("expectations have the layouts conntrack, json and proc")
             }
@@ -363,6 +311,10 @@ impl ConntrackArgs {
             ConntrackCommand { delete: true, .. } => expect::delete(socket, filter, false),
             ConntrackCommand { flush: true, .. } => expect::delete(socket, filter, true),
             ConntrackCommand { count: true, .. } => expect::count(socket, &filter),
+            ConntrackCommand { event: true, .. } => {
+                let filter = ExpectationEventFilter { kinds: self.event_mask.clone(), expectation: filter };
+                events::watch_expectations(socket, filter, self.output)
+            }
             _ => expect::list(socket, &filter, self.output).map(|_| ()),
         }
     }
@@ -461,6 +413,7 @@ mod tests {
             "-D expect",
             "-C expect",
             "-D expect -p tcp --dport 21",
+            "-E expect -e NEW,DESTROY --dport 21 -o timestamp",
         ] {
             assert_eq!(conntrack(&format!("conntrack {line}")).unwrap().problem(), None, "{line}");
         }
@@ -473,7 +426,8 @@ mod tests {
             "-L --mask-src 255.0.0.0",
             "-L --orig-vtag 1",
             "-L -e NEW",
-            "-E expect",
+            "-E expect -o xml",
+            "-L expect -o timestamp",
             "-L expect -o xml",
             "-G -p tcp -s 10.0.0.5",
             "-I -p tcp -s 10.0.0.5 -d 192.0.2.1 --sport 1 --dport 2 -t 60",

@@ -1,4 +1,4 @@
-//! What is told below the options of the commands that ask a daemon for numbers.
+//! What is told below the options of the commands that ask a daemon.
 
 use sluice_conntrack::{DropReason, InvalidReason};
 
@@ -85,3 +85,83 @@ The address and port are those that the other side sees: what a client's source
 was translated to, or what is translated to a server behind the box. A port
 serves several connections towards different servers, so there may be several
 lines. For ICMP the port is the identifier.";
+
+pub const CONNTRACK_HELP: &str = "\
+Examples:
+  sluice conntrack -L                          every entry
+  sluice conntrack -L -p tcp --state SYN_SENT  connections that nobody answers
+  sluice conntrack -L -s 10.0.0.5 -o extended  those that one host opened
+  sluice conntrack -L -d 2001:db8::/32 -p udp  to one network
+  sluice conntrack -L -u UNREPLIED -w 7        unanswered ones of a zone
+  sluice conntrack -L --any-nat                translated ones
+  sluice conntrack -C                          how many there are
+  sluice conntrack -C -p tcp --state TIME_WAIT how many of these
+  sluice conntrack -S                          counters of each shard
+  sluice conntrack -G -p udp -s 10.0.0.5 -d 192.0.2.1 --sport 4000 --dport 53
+                                               one entry, by its tuple in either direction
+  sluice conntrack -D -s 10.0.0.5              end all connections of a host
+  sluice conntrack -D -p tcp --dport 25 -f ipv6
+                                               end these, and print them
+  sluice conntrack -F                          end all connections
+  sluice conntrack -U -s 10.0.0.5 -m 0x10/0xf0 mark connections
+  sluice conntrack -U -p udp --dport 53 -t 10  have them end in ten seconds unless a packet comes
+  sluice conntrack -I -p tcp -s 10.0.0.5 -d 192.0.2.1 --sport 4000 --dport 22 -t 1h
+                   --state ESTABLISHED -u SEEN_REPLY,ASSURED -n 203.0.113.1:5000
+                                               have a connection tracked and translated of which no packet was seen
+  sluice conntrack -L -o save > connections    save them
+  sluice conntrack -R connections              have them tracked again, here or by another box
+  sluice conntrack save connections            save them as a daemon keeps them over a restart, with expectations
+  sluice conntrack load connections            have those tracked again
+  sluice conntrack -E                          what becomes of connections, as it happens
+  sluice conntrack -E -e NEW,DESTROY -p tcp --dport 22 -o timestamp,id
+                                               who logs in and out
+  sluice conntrack -E expect                   what helpers begin to expect, and what is expected no more
+  sluice conntrack -L -o extended,id           with the family, and a number for each
+  sluice conntrack -L expect                   what helpers expect
+  sluice conntrack -D expect --tuple-dst 10.0.0.5
+                                               have nothing more expected for a host
+  sluice conntrack -G expect -p tcp --tuple-src 192.0.2.1 --tuple-dst 10.0.0.5 --tuple-port-dst 5001
+                                               one of them, if it is there
+  sluice conntrack -I expect -p tcp -s 10.0.0.5 -d 192.0.2.1 --sport 40000 --dport 21 -t 60
+                   --tuple-src 192.0.2.1 --tuple-dst 10.0.0.5 --tuple-port-dst 5001
+                                               expect a connection for another, as its helper would
+
+Filters are those of conntrack(8): an entry is meant if all that are given fit.
+The first direction of a line is the original one (-s, -d, --sport, --dport), the
+second the reply (-r, -q, --reply-port-src, --reply-port-dst), whose addresses
+and ports are those after NAT.
+
+-S prints a line for each shard, by the words of conntrack(8): `found` look-ups
+that found an entry, `invalid` INVALID packets, `insert` new entries,
+`insert_failed` entries refused and `drop` packets dropped because the table was
+full, `early_drop` entries evicted for new ones.
+
+The table `expect` has the expectations of helpers, and those that -I makes. Of
+the filters of entries those of protocol, family and zone apply to what is
+expected, and -s, -d, --sport and --dport to its master.
+
+What -I makes is met once, from any port of its source unless --tuple-port-src
+says which, and counts as one of the helper that its master has. It is over when
+its master is.
+
+`save` writes what a daemon tells its peer, too: no text, but all that a connection
+needs to go on: windows' scales, tags, helpers, translated text, expectations. `load`
+takes what is sound of it, and says of each other record why it is refused. What -o
+save prints is text, which conntrack(8) reads as well, and -R reads.
+
+With -U, -m is the new mark: the bits of its mask are cleared and those of its
+value flipped. -D and -U fail where no entry fits.
+
+What -I and -A make has the reply tuple that follows from the original one, but for
+what -r, -q, --reply-port-src, --reply-port-dst, -n and -g say; no rules of NAT
+apply to it and no helper reads it. Windows of TCP are learnt from its packets.
+
+-E prints connections that begin (NEW), that are answered or become assured, whose
+state or mark changes or whose timeout -U changes (UPDATES), and that end (DESTROY);
+of the table `expect` what begins to be expected (NEW), and is so no more since it was
+met, is too old or its master is over (DESTROY). Where more happens than it can print,
+no packet waits for it, and it says how many events it has lost.
+
+With -o, `save` prints the options of a command that makes the entry, `id` a number
+that it keeps for life, `ktimestamp` when it began (conntrack.timestamp), and
+`timestamp` when an event happened.";

@@ -4,6 +4,7 @@
 //! between them, as keepalived does, promotes one. What the other box says of itself is [heeded](Groups::heed_peer): a box does not become
 //! active while it hears another one that is, and of two that are active one steps back ([`super::ha::Fencing`]).
 
+use std::mem;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,6 +44,8 @@ struct State {
     fencing: Option<Arc<Fencing>>,
     takeovers: u64,
     depositions: u64,
+    /// Whether it became active since that was last asked.
+    has_become_active: bool,
 }
 
 impl State {
@@ -63,6 +66,7 @@ impl State {
     fn set_role(&mut self, role: Role, change: Change<'_>) -> Result<(), String> {
         change(self.id, role)?;
         self.role = role;
+        self.has_become_active |= role == Role::Active;
         match role {
             Role::Active => info!("group {}: this box is active", self.group.name),
             Role::Standby => warn!("group {}: this box is on standby", self.group.name),
@@ -137,6 +141,7 @@ impl Groups {
             fencing: fencings.get(usize::from(id.0)).cloned(),
             takeovers: 0,
             depositions: 0,
+            has_become_active: false,
         };
         let mut groups = Groups((0..).map(GroupId).zip(groups).map(state).collect());
         for state in groups.0.iter_mut().filter(|state| state.group.standby.is_none()) {
@@ -211,6 +216,11 @@ impl Groups {
         while leaving.iter().any(|fencing| fencing.lock().is_handing_over()) && now.elapsed() < LAST_WORDS {
             thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Whether it has become active for a group since this was last asked.
+    pub fn has_become_active(&mut self) -> bool {
+        self.0.iter_mut().map(|state| mem::take(&mut state.has_become_active)).filter(|has| *has).count() > 0
     }
 
     /// Whether it stands by for a group.

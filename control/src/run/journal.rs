@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
 use sluice_conntrack::Instant as Time;
-use sluice_conntrack::events::{Event, Receiver};
+use sluice_conntrack::events::{Event, ExpectationEvent, Receiver};
 use sluice_engine::watch::{PacketReceiver, WatchedPacket};
 
 /// Records in one answer, at most: some hundred kilobytes of text.
@@ -38,6 +38,12 @@ pub trait Timed {
 }
 
 impl Timed for Event {
+    fn at(&self) -> Time {
+        self.at
+    }
+}
+
+impl Timed for ExpectationEvent {
     fn at(&self) -> Time {
         self.at
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use sluice_conntrack::events::{Event, EventKind};
+use sluice_conntrack::events::{Event, EventKind, ExpectationEvent};
 use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::listing::{EntrySnapshot, Extras, Layout, Moment};
 use sluice_conntrack::settings::Preset;
@@ -49,6 +49,12 @@ impl Lines {
         let is_over = *kind == EventKind::Destroy && extras.start.is_some();
         extras.stop = is_over.then(|| self.moment(at));
         line(|out| entry.write_event(*kind, self.layout, &extras, out))
+    }
+
+    /// An event of an expectation, and when it happened.
+    pub fn expectation_event(&self, event: &ExpectationEvent, at: SystemTime) -> String {
+        let at = self.format.timestamp.then(|| self.moment(at));
+        line(|out| event.expectation.write_event(event.kind, self.layout, at, out))
     }
 
     fn extras(&self, shard: u16, id: EntryId, entry: &EntrySnapshot) -> Extras {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use dpdk::Burst;
 use dpdk::lcore::Lcore;
 use sluice_conntrack::cut::Change;
-use sluice_conntrack::events::{EventReceiver, ring};
+use sluice_conntrack::events::{Receiver, Sender, ring};
 use sluice_conntrack::expectations::{ExpectationId, Unexpected, Wanted};
 use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::nat::{PortBlock, SPACES};
@@ -39,6 +39,9 @@ const LAST_FRAMES: Duration = Duration::from_millis(20);
 
 /// A page that a worker has filled. `None` where there is no such worker.
 pub type Filled<T> = Option<Result<Box<Page<T>>, Unanswered>>;
+
+/// A command to tell something to this listener, or to none.
+pub type Listen<T> = fn(Option<Box<Sender<T>>>) -> Command;
 
 /// A worker on its core.
 pub struct Handle {
@@ -186,16 +189,16 @@ impl Workers {
         }
     }
 
-    /// Has each worker tell what becomes of its connections, into a ring with room for so many events.
-    pub fn listen(&mut self, room: usize) -> Result<Vec<EventReceiver>, Unanswered> {
+    /// Has each worker tell, by this command, what becomes of its connections or expectations, into a ring with room for so many events.
+    pub fn listen<T>(&mut self, listen: Listen<T>, room: usize) -> Result<Vec<Receiver<T>>, Unanswered> {
         let (senders, receivers): (Vec<_>, Vec<_>) = self.0.iter().map(|_| ring(room)).unzip();
-        let commands = senders.into_iter().map(|sender| Command::Listen(Some(Box::new(sender))));
+        let commands = senders.into_iter().map(|sender| listen(Some(Box::new(sender))));
         self.send_to_all(commands).into_iter().collect::<Result<Vec<_>, _>>().map(|_| receivers)
     }
 
     /// Has none of them tell it any more.
-    pub fn stop_listening(&mut self) {
-        self.send_to_all(repeat_with(|| Command::Listen(None)));
+    pub fn stop_listening<T>(&mut self, listen: Listen<T>) {
+        self.send_to_all(repeat_with(|| listen(None)));
     }
 
     /// Has each worker watch packets, so many bytes of each, for a slot, into rings with room for so many and their bytes.

@@ -2,9 +2,9 @@
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use sluice_conntrack::events::{Event, EventKind};
+use sluice_conntrack::events::{Event, EventKind, ExpectationEvent};
 
-use super::Filter;
+use super::{ExpectationFilter, Filter};
 
 /// Kinds of events, by conntrack(8)'s names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -15,7 +15,7 @@ pub enum EventName {
     All,
     /// A connection begins
     New,
-    /// Its state or mark changes, or an operator changes its timeout
+    /// It is answered or becomes assured, its state or mark changes, or an operator changes its timeout
     #[value(alias = "UPDATE")]
     Updates,
     /// It ends
@@ -37,12 +37,35 @@ pub struct EventFilter {
 impl EventFilter {
     /// Whether an event fits.
     pub fn matches(&self, event: &Event) -> bool {
-        let is_of = |name: &EventName| match name {
-            EventName::All => true,
-            EventName::New => event.kind == EventKind::New,
-            EventName::Updates => event.kind == EventKind::Update,
-            EventName::Destroy => event.kind == EventKind::Destroy,
-        };
-        (self.kinds.is_empty() || self.kinds.iter().any(is_of)) && self.entry.matches(&event.entry)
+        is_of(event.kind, &self.kinds) && self.entry.matches(&event.entry)
     }
+}
+
+/// The same of expectations.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ExpectationEventFilter {
+    /// The kinds; all, where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<EventName>,
+    /// The expectation.
+    pub expectation: ExpectationFilter,
+}
+
+impl ExpectationEventFilter {
+    /// Whether an event fits.
+    pub fn matches(&self, event: &ExpectationEvent) -> bool {
+        is_of(event.kind, &self.kinds) && self.expectation.matches(&event.expectation)
+    }
+}
+
+/// Whether an event is of one of these kinds, or there are none.
+fn is_of(kind: EventKind, names: &[EventName]) -> bool {
+    let is_it = |name: &EventName| match name {
+        EventName::All => true,
+        EventName::New => kind == EventKind::New,
+        EventName::Updates => kind == EventKind::Update,
+        EventName::Destroy => kind == EventKind::Destroy,
+    };
+    names.is_empty() || names.iter().any(is_it)
 }

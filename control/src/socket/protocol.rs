@@ -15,7 +15,7 @@ pub use super::configuration::{
 };
 pub use super::cursor::Cursor;
 pub use super::cuts::{CutCount, Cuts};
-pub use super::event_filter::{EventFilter, EventName};
+pub use super::event_filter::{EventFilter, EventName, ExpectationEventFilter};
 pub use super::export::{ExportStatus, JournalStatus, SinkStatus};
 pub use super::groups::{GroupState, GroupStatus};
 pub use super::ha::{EngineStatus, HaStatus, InstallFailures, PeerStatus, StreamStatus};
@@ -109,6 +109,18 @@ pub enum Request {
         /// Which events.
         #[serde(default)]
         filter: Box<EventFilter>,
+        /// How they are written; conntrack(8)'s way unless told otherwise.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        format: Option<Format>,
+        /// The number of the first event.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<u64>,
+    },
+    /// What becomes of expectations from now on, or from an event on that an answer names.
+    ExpectationEvents {
+        /// Which events.
+        #[serde(default)]
+        filter: Box<ExpectationEventFilter>,
         /// How they are written; conntrack(8)'s way unless told otherwise.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         format: Option<Format>,

@@ -17,6 +17,7 @@ fn a_daemon_tells_what_becomes_of_connections() {
     layouts(&daemon);
     tells(&daemon);
     watched(&daemon);
+    tells_of_expectations(&daemon);
 }
 
 fn layouts(daemon: &BoxUnderTest) {
@@ -87,6 +88,34 @@ fn tells(daemon: &BoxUnderTest) {
     let told = events(daemon, &json!({"request": "events", "from": 2, "format": "extended,timestamp,id"}));
     let line = told["lines"][0].as_str().unwrap();
     assert!(line.starts_with('[') && line.contains("]\t    [NEW] ipv4     2 udp      17 60 "), "{line}");
+}
+
+fn tells_of_expectations(daemon: &BoxUnderTest) {
+    let master = "-p tcp -s 10.0.0.1 -d 10.0.0.2 --sport 9 --dport 21";
+    let child = "--tuple-src 10.0.0.2 --tuple-dst 10.0.0.1 --tuple-port-dst 5001";
+    daemon.tell(&format!("conntrack -I {master} -t 1h --state ESTABLISHED -u SEEN_REPLY,ASSURED"));
+    events(daemon, &json!({"request": "expectation-events"}));
+    for command in [&*format!("-I expect {master} {child} -t 60"), &format!("-D expect {child}")] {
+        daemon.tell(&format!("conntrack {command}"));
+    }
+    let told = |request: Value| -> Vec<String> {
+        let mut whole = json!({"request": "expectation-events", "from": 0});
+        whole.as_object_mut().unwrap().extend(request.as_object().unwrap().clone());
+        let told = events(daemon, &whole);
+        assert_eq!((&told["lost"], &told["next"]), (&json!(0), &json!(2)), "{told}");
+        told["lines"].as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned()).collect()
+    };
+    let tuples = "proto=6 src=10.0.0.2 dst=10.0.0.1 sport=0 dport=5001 mask-src=255.255.255.255 mask-dst=255.255.255.255 \
+                  sport=0 dport=65535 master-src=10.0.0.1 master-dst=10.0.0.2 sport=9 dport=21 class=0";
+    let lines = told(json!({}));
+    assert_eq!(lines[0], format!("    [NEW] 60 {tuples}"));
+    assert!(lines[1].starts_with("[DESTROY] ") && lines[1].ends_with(tuples), "{lines:?}");
+    assert_eq!(told(json!({"filter": {"kinds": ["DESTROY"]}})), lines[1..]);
+    assert_eq!(told(json!({"filter": {"expectation": {"tuple-port-dst": 7}}})), [""; 0]);
+    let json = &told(json!({"format": "json"}))[0];
+    assert_eq!(serde_json::from_str::<Value>(json).unwrap()["expectation"]["timeout"], 60);
+    let labels = daemon.ask("conntrack -L --label eth");
+    assert!(labels.status.code() == Some(2) && text(&labels.stderr).contains("labels are not kept"));
 }
 
 /// The command prints them until it is interrupted.

@@ -8,7 +8,7 @@
 pub use crate::listing::EventKind;
 
 use crate::ids::EntryId;
-use crate::listing::EntrySnapshot;
+use crate::listing::{EntrySnapshot, ExpectationSnapshot};
 use crate::time::Instant;
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::sync::Arc;
@@ -57,6 +57,20 @@ impl Interest {
     /// All.
     pub const ALL: Self = Self { updates: true, untranslated: true };
 }
+
+/// What has become of an expectation, which begins and ends: conntrack(8)'s `-E expect`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpectationEvent {
+    /// When.
+    pub at: Instant,
+    /// What.
+    pub kind: EventKind,
+    /// The expectation, as it is then.
+    pub expectation: ExpectationSnapshot,
+}
+
+/// The end of the ring that a shard tells that by.
+pub type ExpectationSender = Sender<ExpectationEvent>;
 
 /// The end of the ring that a shard tells events by.
 pub type EventSender = Sender<Event>;

@@ -63,6 +63,16 @@ impl Shard {
         self.tell_update(index);
     }
 
+    /// Takes note that a packet has answered an entry, or made it an assured one, and lets it live so long, if it does: who listens is told
+    /// of both.
+    #[inline(never)]
+    pub(crate) fn change_status(&mut self, index: u32, timeout_ms: Option<u32>) {
+        if let Some(timeout_ms) = timeout_ms {
+            self.refresh(index, Tick::at(self.now).after_ms(timeout_ms));
+        }
+        self.tell_update(index);
+    }
+
     /// Gives an entry another mark, and with it what the entry expects.
     pub(crate) fn set_mark(&mut self, index: u32, mark: u32) {
         let entry = self.table.entries.at_mut(index);

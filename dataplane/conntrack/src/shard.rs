@@ -6,7 +6,7 @@ use crate::connection_counts::ConnectionCounts;
 use crate::counters::Counters;
 use crate::entries::Entries;
 use crate::entry::Entry;
-use crate::events::EventSender;
+use crate::events::{EventSender, ExpectationSender};
 use crate::exchange::Exchange;
 use crate::expectations::{Claims, Expectations};
 use crate::extension::Extension;
@@ -68,6 +68,8 @@ pub struct Shard {
     pub(crate) log: Log,
     /// Who is told of connections that begin, change and end.
     pub(crate) listener: Option<Box<EventSender>>,
+    /// Who is told what becomes of expectations.
+    pub(crate) expectation_listener: Option<Box<ExpectationSender>>,
     /// What other boxes are yet to be told.
     pub(crate) teller: Option<Box<Teller>>,
     /// Which connections were installed.
@@ -124,6 +126,7 @@ impl Shard {
             counters: Counters::default(),
             log: Log::default(),
             listener: None,
+            expectation_listener: None,
             teller: None,
             foreign: Foreign::new(capacity.entries)?,
             takeovers: Takeovers::default(),

@@ -76,6 +76,13 @@ impl Tracked {
     }
 }
 
+/// What an entry was before a packet, of what others are told of.
+#[derive(Clone, Copy)]
+struct Before {
+    state: u8,
+    status: Status,
+}
+
 /// The state of packets of a connection that nobody has answered.
 #[cold]
 pub(crate) const fn unanswered(status: Status) -> State {
@@ -130,8 +137,8 @@ impl Shard {
     ) -> Tracked {
         let now = Tick::at(self.now);
         let entry = self.table.entries.at_mut(index);
-        let answered = entry.status.contains(Status::SEEN_REPLY);
-        let tracker_state = entry.state;
+        let before = Before { state: entry.state, status: entry.status };
+        let answered = before.status.contains(Status::SEEN_REPLY);
         let context = Context { settings: &self.configuration.settings, now };
         let update = tracker::update(context, packet, entry, direction);
         let reply = direction == Direction::Reply;
@@ -141,21 +148,22 @@ impl Shard {
             Update::Refresh { timeout_ms } => Some(timeout_ms),
             Update::Ignore => None,
             Update::Assured { timeout_ms } => {
-                self.take_assured(index, packet, direction, tracker_state, timeout_ms);
+                self.take_assured(index, packet, direction, before, timeout_ms);
                 return belongs(Lookup::Table(index));
             }
             Update::Syn { timeout_ms } => {
-                return self.take_syn(index, packet, direction, tracker_state, timeout_ms);
+                return self.take_syn(index, packet, direction, before, timeout_ms);
             }
             Update::End => return belongs(Lookup::Ending(index)),
             Update::Invalid(reason) => return Tracked::invalid(reason),
             Update::Reopen => return self.reopen(index, packet, handed),
         };
-        self.bring_up_to_date(index, packet.headers.l3_len, direction, tracker_state, timeout_ms);
+        self.bring_up_to_date(index, packet.headers.l3_len, direction, before, timeout_ms);
         belongs(Lookup::Table(index))
     }
 
-    /// Brings the entry of a packet of so many bytes that belongs to it up to date, whose tracker was in `tracker_state` before.
+    /// Brings the entry of a packet of so many bytes that belongs to it up to date. Who listens is told once if its state or its status is
+    /// another than before.
     /// Without a timeout the packet is not counted.
     #[inline(always)]
     fn bring_up_to_date(
@@ -163,7 +171,7 @@ impl Shard {
         index: u32,
         l3_len: u32,
         direction: Direction,
-        tracker_state: u8,
+        before: Before,
         timeout_ms: Option<u32>,
     ) {
         let entry = self.table.entries.at_mut(index);
@@ -173,8 +181,11 @@ impl Shard {
         if timeout_ms.is_some() {
             self.account(index, direction, l3_len);
         }
-        if self.table.entries.at(index).state != tracker_state {
-            self.change_state(index, tracker_state, timeout_ms);
+        let entry = self.table.entries.at(index);
+        if entry.state != before.state {
+            self.change_state(index, before.state, timeout_ms);
+        } else if entry.status != before.status {
+            self.change_status(index, timeout_ms);
         }
         if let Some(timeout_ms) = timeout_ms {
             let deadline = Tick::at(self.now).after_ms(timeout_ms);
@@ -189,11 +200,10 @@ impl Shard {
         index: u32,
         packet: Packet<'_>,
         direction: Direction,
-        tracker_state: u8,
+        before: Before,
         timeout_ms: u32,
     ) {
-        self.bring_up_to_date(index, packet.headers.l3_len, direction, tracker_state, Some(timeout_ms));
-        self.touch(index);
+        self.bring_up_to_date(index, packet.headers.l3_len, direction, before, Some(timeout_ms));
     }
 
     /// Counts a packet of so many bytes for its entry, if packets are counted.
@@ -212,14 +222,14 @@ impl Shard {
         index: u32,
         packet: Packet<'_>,
         direction: Direction,
-        tracker_state: u8,
+        before: Before,
         timeout_ms: Option<u32>,
     ) -> Tracked {
         let answered = self.table.entries.at(index).status.contains(Status::SEEN_REPLY);
         let established = answered || direction == Direction::Reply;
         let status = self.table.entries.at(index).status;
         let state = if established { State::Established } else { unanswered(status) };
-        self.bring_up_to_date(index, packet.headers.l3_len, direction, tracker_state, timeout_ms);
+        self.bring_up_to_date(index, packet.headers.l3_len, direction, before, timeout_ms);
         Tracked { state, direction: Some(direction), invalid: None, lookup: Lookup::Syn(index) }
     }
 

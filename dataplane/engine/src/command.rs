@@ -33,7 +33,7 @@ use std::time::{Duration, Instant as Monotonic};
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use sluice_conntrack::cut::Change;
-use sluice_conntrack::events::EventSender;
+use sluice_conntrack::events::{EventSender, ExpectationSender};
 use sluice_conntrack::expectations::{ExpectationId, Unexpected, Wanted};
 use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::replica::{Connection, Installed, Installing, NotInstalled, Record};
@@ -77,6 +77,8 @@ pub enum Command {
     Unexpect(Vec<ExpectationId>),
     /// Tell this listener, or none, of connections that begin, change and end.
     Listen(Option<Box<EventSender>>),
+    /// Tell this listener, or none, of expectations that begin and end.
+    ListenToExpectations(Option<Box<ExpectationSender>>),
     /// Watch packets for whoever has this slot, or none any more.
     Watch(usize, Option<Box<Watch>>),
     /// Fill in what has been counted.
@@ -129,6 +131,8 @@ pub enum Answer {
     Unexpected(Vec<ExpectationId>),
     /// That is told. This is the listener before.
     Listening(Option<Box<EventSender>>),
+    /// That is told. This is the listener before.
+    ListeningToExpectations(Option<Box<ExpectationSender>>),
     /// They are watched. This is what was watched in the slot before.
     Watching(Option<Box<Watch>>),
     /// What has been counted.

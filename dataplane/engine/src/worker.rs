@@ -86,25 +86,16 @@ impl Worker {
             Command::ListCut(page, change) => Answer::CutListed(page.filled(self.shard(), &change), change),
             Command::Export(page) => Answer::Exported(page.filled(self.shard())),
             Command::ExportOne(tuple) => Answer::ExportedOne(self.shard.export_one(&tuple)),
-            Command::Get(tuple, mut list) => {
-                acts::get(self.shard(), &tuple, &mut list);
-                Answer::Entries(list)
-            }
-            Command::Delete(mut list) => {
-                acts::delete(self.shard_mut(), &mut list);
-                Answer::Entries(list)
-            }
-            Command::Update(mut list, update) => {
-                acts::update(self.shard_mut(), &mut list, &update);
-                Answer::Entries(list)
-            }
+            Command::Get(tuple, list) => Answer::Entries(acts::get(self.shard(), &tuple, list)),
+            Command::Delete(list) => Answer::Entries(acts::delete(self.shard_mut(), list)),
+            Command::Update(list, update) => Answer::Entries(acts::update(self.shard_mut(), list, &update)),
             Command::Insert(new) => {
                 let inserted = self.shard.insert_entry(&new);
                 dispatch::flush_messages(&mut self.shard, &mut self.io);
                 Answer::Inserted(new, inserted)
             }
-            Command::Install(mut list) => {
-                acts::install(self.shard_mut(), &mut list);
+            Command::Install(list) => {
+                let list = acts::install(self.shard_mut(), list);
                 dispatch::flush_messages(&mut self.shard, &mut self.io);
                 Answer::Installed(list)
             }
@@ -119,6 +110,9 @@ impl Worker {
                 Answer::Unexpected(ids)
             }
             Command::Listen(listener) => Answer::Listening(self.shard_mut().listen(listener)),
+            Command::ListenToExpectations(listener) => {
+                Answer::ListeningToExpectations(self.shard_mut().listen_to_expectations(listener))
+            }
             Command::Watch(slot, watch) => Answer::Watching(self.watches.set(slot, watch)),
             Command::Stats(mut stats) => {
                 self.report(&mut stats);

@@ -57,6 +57,9 @@ impl Daemon {
                 let source = &mut Source(workers, self.export.as_ref());
                 self.events.answer(source, &filter, &lines(format), from)
             }
+            Request::ExpectationEvents { filter, format, from } => {
+                self.expectation_events.answer(workers, &filter, &lines(format), from)
+            }
             Request::Trace(request) => {
                 let names = || Names::of(&self.config, &self.in_force.source);
                 trace::answer(&mut self.watches, workers, &self.config, names, *request)

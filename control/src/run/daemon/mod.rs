@@ -21,7 +21,7 @@ use super::background::Work;
 use super::candidate::Candidate;
 use super::considered::Considering;
 use super::dataplane::Dataplane;
-use super::events::Events;
+use super::events::{Events, ExpectationEvents};
 use super::export::Export;
 use super::groups::{self, Groups};
 use super::ha::Cluster;
@@ -76,6 +76,7 @@ pub struct Daemon {
     port_alarms: ports::PortAlarms,
     shard_alarms: ShardAlarms,
     events: Events,
+    expectation_events: ExpectationEvents,
     watches: Watches,
     /// Who is told of connections, if anybody is.
     export: Option<Export>,
@@ -127,6 +128,7 @@ impl Daemon {
             port_alarms: ports::PortAlarms::default(),
             shard_alarms: ShardAlarms::default(),
             events: Events::default(),
+            expectation_events: ExpectationEvents::default(),
             watches: Watches::default(),
             export,
         };

@@ -20,8 +20,15 @@ impl Daemon {
         self.links.watch(self.dataplane.ports());
         self.considering.look_after(Instant::now());
         self.events.look_after(&mut Source(&mut self.dataplane.workers, self.export.as_ref()));
+        self.expectation_events.look_after(&mut self.dataplane.workers);
         self.watches.look_after(&mut self.dataplane.workers);
-        let told = self.export.as_mut().map(|export| export.look_after(&mut self.dataplane.workers));
+        let has_taken_over = self.groups.has_become_active();
+        let told = self.export.as_mut().map(|export| {
+            if has_taken_over {
+                export.has_taken_over();
+            }
+            export.look_after(&mut self.dataplane.workers)
+        });
         let written = told
             .unwrap_or(Ok(()))
             .and_then(|()| self.records.write_out(&mut self.dataplane.workers, &self.config));

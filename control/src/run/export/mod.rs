@@ -20,7 +20,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use sluice_conntrack::events::{EventReceiver, Interest, ring};
-use sluice_engine::command::Unanswered;
+use sluice_engine::command::{Command, Unanswered};
 
 use super::RunError;
 use super::alarms::Alarm;
@@ -70,8 +70,10 @@ impl Export {
             sinks.push(ipfix::start(it)?);
         }
         let interest = Interest { updates: false, untranslated: config.export.wants_untranslated() };
-        let receivers =
-            dataplane.workers.listen(RING).map_err(|why| RunError::Other(format!("export: {why}")))?;
+        let receivers = dataplane
+            .workers
+            .listen(Command::Listen, RING)
+            .map_err(|why| RunError::Other(format!("export: {why}")))?;
         receivers.iter().for_each(|receiver| receiver.want(interest));
         let (taps, is_over) = (Taps::default(), Arc::<AtomicBool>::default());
         let (roll_call, called) = RollCall::start();
@@ -127,6 +129,11 @@ impl Export {
             metrics::journal(&journal);
         }
         self.roll_call.go_on(workers)
+    }
+
+    /// The box has become active for connections that another one had: all that there are are told as such now.
+    pub fn has_taken_over(&mut self) {
+        self.roll_call.begin();
     }
 
     /// Those who are told, and what they have come to.

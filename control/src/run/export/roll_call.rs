@@ -1,5 +1,6 @@
 //! Calls the roll: all translated connections that there are get into the journal once in [`ROLL_CALL`], so that a search need not
-//! go back to the begin of one that goes on for days, and at the start those that the box went on with.
+//! go back to the begin of one that goes on for days; and at the start, and when the box becomes active for a group, since it goes on with
+//! connections then that were another's.
 
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::{Duration, Instant};
@@ -40,6 +41,11 @@ impl RollCall {
         (RollCall { position: Position::At(0, 0), pages }, called)
     }
 
+    /// Begins with the next ones, whatever was called so far.
+    pub const fn begin(&mut self) {
+        self.position = Position::At(0, 0);
+    }
+
     /// Calls the next ones, for as long as it may take.
     ///
     /// # Errors
@@ -50,7 +56,7 @@ impl RollCall {
             if began < until {
                 return Ok(());
             }
-            self.position = Position::At(0, 0);
+            self.begin();
         }
         while let Position::At(shard, cursor) = self.position
             && began.elapsed() < SHARE
@@ -71,5 +77,24 @@ impl RollCall {
             self.position = page.next().map_or(Position::At(shard + 1, 0), |next| Position::At(shard, next));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_takes_over_calls_the_roll_at_once() {
+        let (mut roll_call, _called) = RollCall::start();
+        let mut nobody = Workers(Vec::new());
+        for _ in 0..2 {
+            roll_call.go_on(&mut nobody).unwrap();
+            assert!(matches!(roll_call.position, Position::Waits(until) if until > Instant::now()));
+            roll_call.go_on(&mut nobody).unwrap();
+            assert!(matches!(roll_call.position, Position::Waits(_)), "it has an hour");
+            roll_call.begin();
+            assert!(matches!(roll_call.position, Position::At(0, 0)));
+        }
     }
 }

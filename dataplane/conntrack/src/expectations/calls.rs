@@ -12,7 +12,7 @@ use super::child::Child;
 use super::claims::Ended;
 use super::table::Removed;
 use crate::entry::Status;
-use crate::events::End;
+use crate::events::{End, EventKind};
 use crate::headers::{Headers, Packet, PacketKind};
 use crate::shard::Shard;
 use crate::time::Tick;
@@ -44,9 +44,11 @@ impl Shard {
     /// The first packet of a call was decided about: neither direction is expected any more, whatever became of it.
     pub(super) fn conclude_call(&mut self, child: &Child) {
         let now = Tick::at(self.now);
-        if self.expectations.meet_call(child.id.slot, &child.expectation.answer(), now) {
+        let met = self.expectations.meet_call(child.id.slot, &child.expectation.answer(), now);
+        if met[0].is_some() {
             self.count_met(&child.expectation);
         }
+        met.iter().flatten().for_each(|expectation| self.tell_expectation(EventKind::Destroy, expectation));
     }
 
     /// Ends the connection of a call that has ended with the expectation that was removed, wherever that is.
@@ -54,7 +56,7 @@ impl Shard {
         if removed.ended != Ended::Call {
             return;
         }
-        let [tuple, answer] = &removed.call;
+        let (tuple, answer) = (&removed.expectation.tuple, &removed.expectation.answer());
         let home = self.steering().home_of_call(tuple, answer);
         if home == self.steering().own() {
             self.end_call(tuple);

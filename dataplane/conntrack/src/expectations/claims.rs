@@ -167,12 +167,14 @@ impl Claims {
         self.exchange(slot, word(generation) | HELD, word(generation)) || self.is_open(slot, generation)
     }
 
-    /// Uses up what was claimed.
-    pub(super) fn use_up(&self, child: &Child) {
+    /// Uses up what was claimed. False where it may be met again, or has ended.
+    pub(super) fn use_up(&self, child: &Child) -> bool {
         let ExpectationId { slot, generation } = child.id;
-        if self.exchange(slot, word(generation) | HELD, 0) {
+        let is_used_up = self.exchange(slot, word(generation) | HELD, 0);
+        if is_used_up {
             self.count_end(&child.expectation);
         }
+        is_used_up
     }
 
     /// Ends it, whoever holds it.

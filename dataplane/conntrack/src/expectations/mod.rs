@@ -24,6 +24,7 @@ mod calls;
 mod child;
 mod claims;
 mod expectation;
+mod listener;
 mod revision;
 mod slots;
 mod stage;

@@ -6,6 +6,7 @@ use super::expectation::{Expectation, ExpectationId, Limits, Unexpected, Wanted}
 use super::table::Removed;
 use crate::entries::NONE;
 use crate::entry::Status;
+use crate::events::EventKind;
 use crate::facts::Facts;
 use crate::helper_event::HelperEvent;
 use crate::helpers::Assigned;
@@ -90,10 +91,13 @@ impl Shard {
         }
         match before {
             Some(slot) if self.is_renewed_by(slot, &expectation) => {
+                let before = *self.expectations.at(slot);
+                self.tell_expectation(EventKind::Destroy, &before);
                 let id = self.expectations.renew(slot, self.newest_expectation(master), &expectation);
                 self.table.extend(master).set_newest_expectation(slot);
                 self.exchange.announce(id, &expectation);
                 self.touch(master);
+                self.tell_expectation(EventKind::New, &expectation);
                 return Ok(id);
             }
             Some(slot) => self.end_expectation(slot),
@@ -106,6 +110,7 @@ impl Shard {
         self.table.extend(master).set_newest_expectation(id.slot);
         self.exchange.announce(id, &expectation);
         self.touch(master);
+        self.tell_expectation(EventKind::New, &expectation);
         Ok(id)
     }
 
@@ -188,7 +193,15 @@ impl Shard {
     pub(super) fn end_expectation(&mut self, slot: u32) {
         let removed = self.expectations.remove(slot);
         self.note_newest(&removed);
-        self.end_call_of(&removed);
+        self.end_removed(&removed);
+    }
+
+    /// Ends what came of an expectation that was removed, and tells that it is over.
+    fn end_removed(&mut self, removed: &Removed) {
+        if removed.ended == Ended::Open {
+            self.tell_expectation(EventKind::Destroy, &removed.expectation);
+        }
+        self.end_call_of(removed);
     }
 
     fn note_newest(&mut self, removed: &Removed) {
@@ -207,7 +220,7 @@ impl Shard {
         while let Some(slot) = next {
             next = self.expectations.of_master(slot).nth(1);
             let removed = self.expectations.remove(slot);
-            self.end_call_of(&removed);
+            self.end_removed(&removed);
         }
     }
 
@@ -217,7 +230,8 @@ impl Shard {
             let Some(removed) = own else { continue };
             if removed.ended == Ended::Open {
                 self.counters.expectations_expired += 1;
-                self.counters.count_event(removed.helper, HelperEvent::Expired);
+                self.counters.count_event(removed.expectation.helper(), HelperEvent::Expired);
+                self.tell_expectation(EventKind::Destroy, &removed.expectation);
             }
             self.note_newest(&removed);
         }
@@ -341,7 +355,9 @@ impl Shard {
                 self.conclude_call(child);
             }
         } else if is_decided {
-            claims.use_up(child);
+            if claims.use_up(child) {
+                self.tell_expectation(EventKind::Destroy, &child.expectation);
+            }
         } else if claims.give_back(child) {
             self.counters.expectations_met -= 1;
             self.counters.uncount_event(child.expectation.helper(), HelperEvent::Met);

@@ -4,7 +4,6 @@ use super::claims::{Claims, Ended, MAX_GENERATION};
 use super::expectation::{Expectation, ExpectationId};
 use super::slots::{Slot, Slots};
 use crate::entries::NONE;
-use crate::ids::HelperId;
 use crate::steer::Steering;
 use crate::time::Tick;
 use crate::tuple::Tuple;
@@ -28,12 +27,10 @@ pub(super) struct Removed {
     pub(super) master: u32,
     /// The newest of its expectations, where that is another one now.
     pub(super) newest: Option<u32>,
-    /// The helper that it was for.
-    pub(super) helper: Option<HelperId>,
-    /// What it was.
+    /// What was expected.
+    pub(super) expectation: Expectation,
+    /// What became of that.
     pub(super) ended: Ended,
-    /// The tuples of its child, if it is a call: the one by which it comes, and the one by which it is answered.
-    pub(super) call: [Tuple; 2],
 }
 
 /// The table.
@@ -159,13 +156,16 @@ impl Expectations {
     }
 
     /// The call that is met in its direction by this slot is met in the other by packets of this tuple, too.
-    pub(super) fn meet_call(&self, slot: u32, answer: &Tuple, now: Tick) -> bool {
+    pub(super) fn meet_call(&self, slot: u32, answer: &Tuple, now: Tick) -> [Option<Expectation>; 2] {
         let master = self.at(slot).master_id;
         let is_other = |other: &u32| self.at(*other).is_call() && self.at(*other).master_id == master;
         let other = self.chain(answer, now).filter(is_other).find(|other| self.at(*other).is_met_by(answer));
-        let meet = |slot| self.claims.meet(slot, self.slots.at(slot).generation, self.at(slot));
-        other.map(meet);
-        meet(slot)
+        let meet = |slot: u32| {
+            let is_met = self.claims.meet(slot, self.slots.at(slot).generation, self.at(slot));
+            is_met.then(|| *self.at(slot))
+        };
+        let answered = other.and_then(meet);
+        [meet(slot), answered]
     }
 
     /// The newest expectation that a packet of this tuple meets at `now`.
@@ -304,8 +304,7 @@ impl Expectations {
         self.unlist(slot);
         self.slots.at_mut(slot).next = std::mem::replace(&mut self.free, slot);
         let newest = (newer == NONE).then_some(older);
-        let call = [expectation.tuple, expectation.answer()];
-        Removed { master, newest, helper: expectation.helper(), ended, call }
+        Removed { master, newest, expectation, ended }
     }
 
     /// Takes the next one out that has expired at `now`; of an own one, says whose it was.

@@ -1,7 +1,7 @@
 //! Listings of expectations: one a line, in the layouts of conntrack(8) 1.4.7 and of /proc/net/nf_conntrack_expect, or as JSON.
 
 use super::text::{self, CONNTRACK, NF_CONNTRACK};
-use super::{Layout, family_name, json, protocol_name};
+use super::{EventKind, Layout, Moment, family_name, json, protocol_name};
 use crate::expectations::{ChildNat, Expectation, SourceMask};
 use crate::helpers::Descriptor;
 use crate::time::{Instant, Tick};
@@ -54,6 +54,26 @@ impl ExpectationSnapshot {
             Layout::IpConntrack | Layout::NfConntrack => self.write_proc(out),
             Layout::Json => self.write_json(out),
         }
+    }
+
+    /// Writes one line about an event, as `conntrack -E expect` does, and when it happened, if that is given.
+    pub fn write_event(
+        &self,
+        kind: EventKind,
+        layout: Layout,
+        at: Option<Moment>,
+        out: &mut impl fmt::Write,
+    ) -> fmt::Result {
+        if layout == Layout::Json {
+            write!(out, "{{\"event\":\"{}\",\"expectation\":", kind.name())?;
+            self.write_json(out)?;
+            return out.write_char('}');
+        }
+        if let Some(at) = at {
+            text::write_time(at, out)?;
+        }
+        write!(out, "{:>9} ", format!("[{}]", kind.name().to_uppercase()))?;
+        self.write_conntrack(out)
     }
 
     /// Linux's names of what sets it apart from most.
@@ -182,6 +202,23 @@ mod tests {
         assert!(permanent.contains("src=0.0.0.0 dst=10.0.0.2"), "{permanent}");
         assert!(permanent.contains("mask-src=0.0.0.0"), "{permanent}");
         assert!(permanent.contains("dport=21 PERMANENT class=0 helper=ftp"), "{permanent}");
+    }
+
+    #[test]
+    fn as_conntrack_tells_of_it() {
+        let shown = snapshot(true, SourceMask::AnyPort);
+        let event = |kind, layout, at| {
+            let mut line = String::new();
+            shown.write_event(kind, layout, at, &mut line).unwrap();
+            line
+        };
+        let listed = line(&shown, Layout::Conntrack);
+        assert_eq!(event(EventKind::New, Layout::Conntrack, None), format!("    [NEW] {listed}"));
+        let at = Moment { unix_ns: 1_700_000_000_000_004_000, ..Moment::default() };
+        let gone = event(EventKind::Destroy, Layout::Conntrack, Some(at));
+        assert_eq!(gone, format!("[1700000000.000004]\t[DESTROY] {listed}"));
+        let json = event(EventKind::New, Layout::Json, None);
+        assert!(json.starts_with(r#"{"event":"new","expectation":{"family":"ipv4","#), "{json}");
     }
 
     #[test]

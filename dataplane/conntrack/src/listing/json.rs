@@ -16,12 +16,7 @@ const STATUS_NAMES: &[(Status, &str)] = &[
 
 /// The same with what has happened to it.
 pub(super) fn write_event(entry: &EntrySnapshot, kind: EventKind, out: &mut impl fmt::Write) -> fmt::Result {
-    let event = match kind {
-        EventKind::New => "new",
-        EventKind::Update => "update",
-        EventKind::Destroy => "destroy",
-    };
-    write!(out, "{{\"event\":\"{event}\",\"entry\":")?;
+    write!(out, "{{\"event\":\"{}\",\"entry\":", kind.name())?;
     write(entry, out)?;
     out.write_char('}')
 }

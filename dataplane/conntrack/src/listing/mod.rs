@@ -77,10 +77,21 @@ pub struct Extras {
 pub enum EventKind {
     /// It is in the table.
     New,
-    /// Its tracker's state or its mark has changed, or an operator has changed its timeout.
+    /// It was answered or has become assured, its tracker's state or its mark has changed, or an operator has changed its timeout.
     Update,
     /// It has ended.
     Destroy,
+}
+
+impl EventKind {
+    /// Its name.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Update => "update",
+            Self::Destroy => "destroy",
+        }
+    }
 }
 
 /// Packets and bytes of one direction.

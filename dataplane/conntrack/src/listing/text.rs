@@ -1,6 +1,6 @@
 //! The text layouts. They differ in little, so one function writes them all from a [`Style`].
 
-use super::{EntrySnapshot, EventKind, Extras, Keys, Traffic, family_name, protocol_name};
+use super::{EntrySnapshot, EventKind, Extras, Keys, Moment, Traffic, family_name, protocol_name};
 use crate::entry::Status;
 use crate::tuple::{Direction, Tuple, protocol};
 use std::fmt;
@@ -75,11 +75,16 @@ pub(super) fn write_event(
         EventKind::Destroy => &DESTROYED,
     };
     if let Some(at) = extras.at {
-        write!(out, "[{}.{:06}]\t", at.unix_ns / 1_000_000_000, at.unix_ns / 1000 % 1_000_000)?;
+        write_time(at, out)?;
     }
     let mut line = String::new();
     write_on(occasion, entry, style, extras, &mut line)?;
     out.write_str(line.trim_end())
+}
+
+/// Writes when something happened, as conntrack(8) does in front of it.
+pub(super) fn write_time(at: Moment, out: &mut impl fmt::Write) -> fmt::Result {
+    write!(out, "[{}.{:06}]\t", at.unix_ns / 1_000_000_000, at.unix_ns / 1000 % 1_000_000)
 }
 
 fn write_on(

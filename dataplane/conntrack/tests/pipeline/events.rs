@@ -47,6 +47,36 @@ fn a_tcp_connection_is_told_from_its_syn_to_its_end() {
     }
 }
 
+/// As Linux: IPCT_REPLY and IPCT_ASSURED, one event for a packet.
+#[test]
+fn answers_and_streams_are_told_where_there_are_no_states() {
+    for pair in Pair::both(4000, 53) {
+        let (mut it, mut receiver) = listened(Preset::Linux, 64);
+        let mut told = |it: &mut Middlebox, packet: &Packet, is_reply: bool| -> Vec<(EventKind, [bool; 2])> {
+            if is_reply {
+                it.outside(packet)
+            } else {
+                it.inside(packet)
+            };
+            let having = |event: &Event| {
+                [Status::SEEN_REPLY, Status::ASSURED].map(|bit| event.entry.status.contains(bit))
+            };
+            self::told(&mut receiver).iter().map(|event| (event.kind, having(event))).collect()
+        };
+        let (there, back) = (pair.udp(1), pair.inverse().udp(1));
+        assert_eq!(told(&mut it, &there, false), [(New, [false, false])]);
+        assert_eq!(told(&mut it, &there, false), []);
+        assert_eq!(told(&mut it, &back, true), [(Update, [true, false])]);
+        assert_eq!(told(&mut it, &back, true), []);
+        it.pass(secs(3));
+        assert_eq!(told(&mut it, &there, false), [(Update, [true, true])]);
+        for _ in 0..3 {
+            assert_eq!((told(&mut it, &there, false), told(&mut it, &back, true)), (vec![], vec![]));
+        }
+        it.check();
+    }
+}
+
 #[test]
 fn an_event_shows_the_connection_after_it() {
     let (mut it, mut receiver) = listened(Preset::Linux, 64);

@@ -1,6 +1,7 @@
 //! Expectations from outside: a connection announces another, and packets come that are it or not.
 
 mod child;
+mod events;
 mod limits;
 
 use crate::common::expecting::{tuple, wanted};
