@@ -24,6 +24,7 @@ mod helpers;
 mod host;
 mod life;
 mod linux;
+mod listeners;
 mod metrics;
 mod namespaces;
 mod nat;

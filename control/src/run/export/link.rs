@@ -58,7 +58,7 @@ impl Link {
         let sent = match socket {
             Socket::Udp(socket) => socket.send(message).map(drop),
             Socket::Unix(socket) => socket.send(message).map(drop),
-            Socket::Tcp(stream) => stream.write_all(message),
+            Socket::Tcp(stream) => write_in_time(stream, message),
         };
         if let Err(error) = &sent {
             tracing::warn!("export: {}: {error}", self.to);
@@ -67,6 +67,23 @@ impl Link {
         }
         sent.is_ok()
     }
+}
+
+/// Writes all of it within [`PATIENCE`], however little of it is taken at a time.
+fn write_in_time(stream: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    let until = Instant::now() + PATIENCE;
+    while !bytes.is_empty() {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_write_timeout(Some(left))?;
+        match stream.write(bytes)? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => bytes = &bytes[written..],
+        }
+    }
+    Ok(())
 }
 
 fn connect(to: &Endpoint) -> io::Result<Socket> {
@@ -82,7 +99,6 @@ fn connect(to: &Endpoint) -> io::Result<Socket> {
         }
         Endpoint::Tcp(address) => {
             let stream = TcpStream::connect_timeout(address, PATIENCE)?;
-            stream.set_write_timeout(Some(PATIENCE))?;
             stream.set_nodelay(true)?;
             Socket::Tcp(stream)
         }
@@ -93,4 +109,31 @@ fn connect(to: &Endpoint) -> io::Result<Socket> {
             Socket::Unix(socket)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn who_takes_a_message_bit_by_bit_has_its_time_and_no_more() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut link = Link::new(Endpoint::Tcp(listener.local_addr().unwrap()));
+        assert!(link.open() && link.send(b"short"));
+        let (mut slow, _) = listener.accept().unwrap();
+        thread::spawn(move || {
+            // All of it would take it half a minute.
+            while slow.read(&mut [0; 1 << 14]).is_ok_and(|read| read > 0) {
+                thread::sleep(PAUSE / 100);
+            }
+        });
+        let since = Instant::now();
+        assert!(!link.send(&vec![0; 64 << 20]));
+        assert!(since.elapsed() < 3 * PATIENCE, "{:?}", since.elapsed());
+        assert!(!link.send(b"more") && !link.open(), "it is left alone for a while");
+    }
 }

@@ -3,19 +3,15 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{
-    Client, ClientTlsConfig, Cmd, Connection, ConnectionAddr, RedisError, RedisResult, TlsCertificates,
-    Value, cmd,
-};
+use redis::{Cmd, Parser, RedisError, RedisResult, Value, cmd};
+use rustls::ClientConfig;
 
+use super::transport::{Bounds, Credentials, Transport};
 use crate::config::{self, EngineUrl};
-
-/// A Redis that does not answer for so long is gone.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The one field of a stream entry.
 const FIELD: &str = "r";
@@ -43,7 +39,9 @@ pub type Appended = (StreamId, Option<Vec<u8>>);
 /// Where a Redis is, and what lets one in.
 #[derive(Clone, Debug)]
 pub struct Address {
-    client: Client,
+    url: EngineUrl,
+    /// What TLS needs, where it is spoken.
+    tls: Option<Arc<ClientConfig>>,
     /// The user and the password.
     login: (Option<String>, Option<String>),
 }
@@ -54,11 +52,8 @@ impl Address {
     /// # Errors
     /// Its password cannot be read.
     pub fn of_own(engine: &config::Engine) -> io::Result<Self> {
-        Self::new(
-            &engine.url,
-            login(engine.user.as_ref(), engine.password_file.as_deref())?,
-            Files::default(),
-        )
+        let login = login(engine.user.as_ref(), engine.password_file.as_deref())?;
+        Self::new(&engine.url, login, Files::default())
     }
 
     /// That of a peer's.
@@ -71,20 +66,17 @@ impl Address {
     }
 
     fn new(url: &EngineUrl, login: (Option<String>, Option<String>), files: Files<'_>) -> io::Result<Self> {
-        let host = |at: &SocketAddr| (at.ip().to_string(), at.port());
-        let client = match url {
-            EngineUrl::Unix(path) => Client::open(ConnectionAddr::Unix(path.clone())),
-            EngineUrl::Tcp(at) => {
-                let (host, port) = host(at);
-                Client::open(ConnectionAddr::Tcp(host, port))
-            }
-            EngineUrl::Tls(at) => {
-                let (host, port) = host(at);
-                let address = ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None };
-                Client::build_with_tls(address, files.read()?)
-            }
+        let tls = match url {
+            EngineUrl::Tls(_) => Some(files.read()?.read()?),
+            EngineUrl::Tcp(_) | EngineUrl::Unix(_) => None,
         };
-        Ok(Self { client: client.map_err(io::Error::other)?, login })
+        Ok(Self { url: url.clone(), tls, login })
+    }
+
+    /// One that anybody may ask.
+    #[cfg(test)]
+    pub const fn unguarded(url: EngineUrl) -> Self {
+        Self { url, tls: None, login: (None, None) }
     }
 }
 
@@ -104,14 +96,12 @@ struct Files<'a> {
 }
 
 impl Files<'_> {
-    fn read(self) -> io::Result<TlsCertificates> {
-        let client_tls = match (self.cert, self.key) {
-            (Some(cert), Some(key)) => {
-                Some(ClientTlsConfig { client_cert: read(cert)?, client_key: read(key)? })
-            }
+    fn read(self) -> io::Result<Credentials> {
+        let own = match (self.cert, self.key) {
+            (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
             _ => None,
         };
-        Ok(TlsCertificates { client_tls, root_cert: self.ca.map(read).transpose()? })
+        Ok(Credentials { authority: self.ca.map(read).transpose()?, own })
     }
 }
 
@@ -121,7 +111,10 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// A connection to a Redis. After an error it is of no use any more.
-pub struct Engine(Connection);
+pub struct Engine {
+    transport: Transport,
+    parser: Parser,
+}
 
 impl Engine {
     /// Connects.
@@ -129,10 +122,16 @@ impl Engine {
     /// # Errors
     /// Nobody answers, or the password is wrong.
     pub fn connect(address: &Address) -> RedisResult<Self> {
-        let connection = address.client.get_connection_with_timeout(PATIENCE)?;
-        connection.set_read_timeout(Some(PATIENCE))?;
-        connection.set_write_timeout(Some(PATIENCE))?;
-        let mut engine = Self(connection);
+        Self::connect_within(address, Bounds::default())
+    }
+
+    /// The same, where questions and answers have other bounds.
+    ///
+    /// # Errors
+    /// Those.
+    pub fn connect_within(address: &Address, bounds: Bounds) -> RedisResult<Self> {
+        let transport = Transport::connect(&address.url, address.tls.as_ref(), bounds)?;
+        let mut engine = Self { transport, parser: Parser::new() };
         let (user, password) = &address.login;
         match password {
             Some(password) => engine.ask(cmd("AUTH").arg(user).arg(password))?,
@@ -142,7 +141,8 @@ impl Engine {
     }
 
     fn ask(&mut self, command: &mut Cmd) -> RedisResult<Value> {
-        command.query(&mut self.0)
+        self.transport.ask(&command.get_packed_command())?;
+        self.parser.parse_value(&mut self.transport)?.extract_error()
     }
 
     /// Removes a stream.

@@ -14,6 +14,7 @@ mod pace;
 mod reader;
 mod shared;
 mod stream;
+mod transport;
 mod writer;
 
 #[cfg(test)]
