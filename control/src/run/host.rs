@@ -4,7 +4,7 @@
 //! The thread lives in the network namespace of its TAP. It naps between its rounds rather than waiting for frames: a worker
 //! that had to wake it would make a system call.
 
-mod netlink;
+pub(super) mod netlink;
 
 use std::fs::File;
 use std::io;

@@ -17,6 +17,7 @@ mod entries;
 mod events;
 mod export;
 mod follow;
+mod group_routes;
 mod groups;
 mod ha;
 mod helpers;
@@ -71,6 +72,7 @@ use candidate::Candidate;
 use daemon::Daemon;
 use dataplane::Dataplane;
 use export::Export;
+use group_routes::GroupRoutes;
 use reload::Wanted;
 pub(crate) use reload::needs_restart;
 use rerouting::Rerouting;
@@ -198,13 +200,14 @@ impl Run {
         // Where so many events wait, the control thread is awake.
         let wake = Arc::new(move || drop(told.try_send(Event::Peer)));
         let export = Export::start(&candidate.config, &mut dataplane)?;
+        let group_routes = GroupRoutes::start(&candidate.config)?;
         let cluster = dataplane.start_cluster(&candidate.config, wake)?;
         let mut daemon = Daemon::new(
             self.config.clone(),
             candidate,
             last_good,
             (dataplane, export),
-            cluster,
+            (cluster, group_routes),
             rerouting,
             events,
         );

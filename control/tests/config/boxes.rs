@@ -41,7 +41,7 @@ fn a_cluster_is_of_boxes_that_can_be_reached() {
         ("replicate: some", "`some` is not known here"),
         (
             "something: {}",
-            "valid keys here: cluster, box, replicate, verify, engine, peers, groups, takeover, track-file",
+            "valid keys here: cluster, box, replicate, verify, engine, peers, groups, takeover, track-file, announce",
         ),
     ] {
         let message = refusal(&file(rest));

@@ -23,6 +23,11 @@ pub struct Pair {
 impl Pair {
     /// Boxes `a` and `b`, which both are on standby. `None` where there are no namespaces.
     pub fn start(test: &str) -> Option<Pair> {
+        Pair::start_with(test, "")
+    }
+
+    /// The same with this at the end of their section `ha`.
+    pub fn start_with(test: &str, rest: &str) -> Option<Pair> {
         let spaces = Spaces::new(test, ["client", "a", "b", "server", "switch"])?;
         let [client, a, b, server, switch] = spaces.namespaces();
         for (bridge, host, address, gateway) in [
@@ -48,7 +53,7 @@ impl Pair {
             assert!(ip(&format!("-n {at} address add 10.99.0.{number}/24 dev ha")));
             assert!(ip(&format!("-n {at} link set inside address {}", MACS[usize::from(number) - 1])));
             let track = format!("  track-file: {}\n", redis[usize::from(number) - 1].path("track").display());
-            BoxUnderTest::start_inside(at, &(config(name, &redis) + &track))
+            BoxUnderTest::start_inside(at, &(config(name, &redis) + &track + rest))
         };
         let daemons = [("a", a, 1), ("b", b, 2)].map(start);
         Some(Pair { daemons, redis, spaces })
@@ -113,7 +118,7 @@ fn config(name: &str, redis: &[Redis; 2]) -> String {
 system: {{ cores: {{ control: 0, workers: [0] }}, memory: {{ hugepages: 512M }} }}
 interfaces:
   inside: {{ device: 'vdev:net_af_packet0,iface=inside', addresses: [10.0.0.{number}/24] }}
-  outside: {{ device: 'vdev:net_af_packet1,iface=outside' }}
+  outside: {{ device: 'vdev:net_af_packet1,iface=outside', addresses: [203.0.113.{number}/24] }}
 conntrack: {{ max-entries: 1K, tcp: {{ loose: false }} }}
 nat: {{ source: [{{ out: outside, source: 10.0.0.0/24, to: 203.0.113.16-203.0.113.31 }}] }}
 policy:

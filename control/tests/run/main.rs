@@ -1,6 +1,7 @@
 //! `sluice run` from outside: the real binary on DPDK's virtual devices, asked over its socket.
 
 mod alarms;
+mod announced;
 mod apply;
 mod box_under_test;
 mod boxes;

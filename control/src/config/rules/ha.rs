@@ -44,6 +44,13 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
         problems.push(Problem::at(section.join("verify"), message).expected("`none`".to_owned()));
     }
     problems.extend(user(ha.engine.user.as_ref(), ha.engine.password_file.as_ref(), &section.join("engine")));
+    if let Some(announce) = &ha.announce
+        && (announce.table == 0 || (253..=255).contains(&announce.table))
+    {
+        let message = format!("packets go by table {} of the kernel", announce.table);
+        let table = section.join("announce").join("table");
+        problems.push(Problem::at(table, message).expected("a table of its own, such as 84".to_owned()));
+    }
     problems.extend(peers(ha, &section.join("peers")));
     problems
 }

@@ -14,7 +14,7 @@ use crate::config::values::{EngineUrl, Size};
 #[serde(
     rename_all = "kebab-case",
     deny_unknown_fields,
-    expecting = "a mapping (cluster, box, replicate, verify, engine, peers, groups, takeover, track-file)"
+    expecting = "a mapping (cluster, box, replicate, verify, engine, peers, groups, takeover, track-file, announce)"
 )]
 pub struct Ha {
     /// The name of the cluster, the same on all its boxes.
@@ -62,6 +62,26 @@ pub struct Ha {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"/run/sluice-track/state")]
     pub track_file: Option<PathBuf>,
+
+    /// Where routing daemons find routes to the addresses of groups, to announce them: metric 10 where this box is active, 1000 where it
+    /// stands by and knows all connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = serde_json::json!({"table": 84}))]
+    pub announce: Option<Announce>,
+}
+
+/// Where routing daemons look for routes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping (table, namespace)")]
+pub struct Announce {
+    /// The number of a routing table of the kernel that no rule leads to. FRR takes those up to 252.
+    #[schemars(example = &84)]
+    pub table: u32,
+
+    /// The network namespace of the routing daemon; left out: the one that Sluice is started in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"uplink")]
+    pub namespace: Option<String>,
 }
 
 /// Which connections others are told of.

@@ -31,7 +31,7 @@ pub use conntrack::{
 };
 pub use export::{Export, Flows, Ipfix, Journal, Syslog, Told};
 pub use groups::{Group, Takeover};
-pub use ha::{Engine, Ha, Peer, Replicate, Verify};
+pub use ha::{Announce, Engine, Ha, Peer, Replicate, Verify};
 pub use helpers::{HelperRule, Helpers};
 pub use limit::{Connections, Limit, LimitBy};
 pub use nat::{Filtering, Mapping, Nat, NatRule};

@@ -23,6 +23,7 @@ use super::considered::Considering;
 use super::dataplane::Dataplane;
 use super::events::{Events, ExpectationEvents};
 use super::export::Export;
+use super::group_routes::GroupRoutes;
 use super::groups::{self, Groups};
 use super::ha::Cluster;
 use super::in_force::InForce;
@@ -64,6 +65,8 @@ pub struct Daemon {
     /// The box as one of its cluster, if it is of one.
     cluster: Option<Cluster>,
     track_files: TrackFiles,
+    /// What routing daemons are to announce, if there are any.
+    group_routes: Option<GroupRoutes>,
     /// The configuration in force, as the workers have it.
     configuration: Arc<Configuration>,
     records: log::Records,
@@ -89,7 +92,7 @@ impl Daemon {
         candidate: Candidate,
         last_good: Option<LastGood>,
         (mut dataplane, export): (Dataplane, Option<Export>),
-        cluster: Option<Cluster>,
+        (cluster, group_routes): (Option<Cluster>, Option<GroupRoutes>),
         rerouting: Rerouting,
         events: SyncSender<Event>,
     ) -> Daemon {
@@ -100,6 +103,7 @@ impl Daemon {
             &mut groups::on_workers(&candidate.configuration, &mut dataplane.workers),
         );
         let mut daemon = Daemon {
+            group_routes,
             track_files: TrackFiles::of(candidate.config.ha.as_ref(), Instant::now()),
             set_changes: SetChanges::new(events.clone()),
             reloads: Reloads::new(file.clone(), events),
@@ -166,7 +170,11 @@ impl Daemon {
             self.groups.heed_peer(Instant::now(), &mut change);
             drop(change);
             if let Some(cluster) = &self.cluster {
-                self.track_files.write(&cluster.known(), Instant::now());
+                let known = cluster.known();
+                self.track_files.write(&known, Instant::now());
+                if let Some(routes) = &mut self.group_routes {
+                    routes.follow(&self.groups.status(), &known);
+                }
             }
             if Instant::now() >= due {
                 self.look_after_workers()?;
@@ -178,6 +186,7 @@ impl Daemon {
     /// Hands over to another box where one stands by, stops the packet path, keeps its connections for the next start, and says what it did.
     pub fn stop(mut self, state: Option<&StateDirectory>) -> Result<(), RunError> {
         self.groups.hand_over(&mut groups::on_workers(&self.configuration, &mut self.dataplane.workers));
+        drop(self.group_routes.take());
         self.dataplane.workers.drain();
         drop(self.export.take());
         // Peers are told the last.

@@ -10,7 +10,7 @@ use sluice_conntrack::forward::MacAddress;
 use super::{HostNetwork, HostRoute};
 
 /// Runs something with a connection to the kernel, which lasts as long.
-fn with_kernel<T>(ask: impl AsyncFnOnce(&Handle) -> T) -> io::Result<T> {
+pub(in crate::run) fn with_kernel<T>(ask: impl AsyncFnOnce(&Handle) -> T) -> io::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
         let (connection, handle, _) = rtnetlink::new_connection()?;
