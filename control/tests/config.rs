@@ -10,6 +10,8 @@ mod limits;
 mod links;
 #[path = "config/sets.rs"]
 mod sets;
+#[path = "config/synproxy.rs"]
+mod synproxy;
 
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -104,7 +104,7 @@ impl Fate {
             Action::Deliver => Fate::ForBox,
             Action::Forward(port) if PortId::LOCAL.covers(port) => Fate::ForBox,
             Action::Reject(..) => Fate::Refused,
-            Action::Forward(_) | Action::Fragment(..) | Action::Announce(_) => {
+            Action::Forward(_) | Action::Fragment(..) | Action::Announce(_) | Action::Acknowledge(_) => {
                 let passed = came.sent.iter().filter(|sent| !sent.is_answer);
                 Fate::Leaves(passed.map(|sent| (sent.port, sent.frame.clone())).collect())
             }

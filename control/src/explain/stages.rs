@@ -194,7 +194,14 @@ impl Way<'_> {
         for ((rule, name), written) in rules.take(decided) {
             let because = why_not(&rule.matches, &value(written), &facts, names);
             let because = because.unwrap_or_else(|| match rule.action {
-                _ if rule.matches.limit.is_some() => "its limit is reached".to_owned(),
+                // Of what goes on nobody has noted whether it was within the limit.
+                RuleAction::Mark(_) | RuleAction::Log if is_bounded(&rule.matches) => {
+                    "is for some of such packets, and the walk goes on".to_owned()
+                }
+                _ if let Some(limit) = &rule.matches.limit => {
+                    let is_not = if limit.over { " not" } else { "" };
+                    format!("its limit is{is_not} reached")
+                }
                 _ if rule.matches.connections.is_some() => {
                     "its `connections` are for another number of open ones".to_owned()
                 }
@@ -206,16 +213,17 @@ impl Way<'_> {
                 }
                 RuleAction::Log => "logs the packet, and the walk goes on".to_owned(),
                 // What decides and applies has decided: these do not stand in front of that.
+                RuleAction::Synproxy(_) => "is for TCP that is NEW".to_owned(),
                 RuleAction::Accept | RuleAction::Drop | RuleAction::Reject => "does not decide".to_owned(),
             });
             passed.push(Passed { rule: name.clone(), because });
         }
         let action =
             match self.came.verdict.rule.and_then(|rule| config.policy.rules.get(usize::from(rule.0))) {
-                Some(rule) => rule.action.map(|action| value(&action)),
-                None => Some(value(&config.policy.default)),
+                Some(rule) => rule.action.map(|action| action.word().to_owned()),
+                None => value(&config.policy.default).as_str().map(str::to_owned),
             };
-        let action = action.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
+        let action = action.unwrap_or_default();
         Some(Stage { rule, passed, ..stage("policy", action) })
     }
 
@@ -302,6 +310,11 @@ impl Way<'_> {
         }
         (None, passed)
     }
+}
+
+/// Whether a rule is for some of the packets that it matches.
+const fn is_bounded(matches: &Match) -> bool {
+    matches.limit.is_some() || matches.connections.is_some()
 }
 
 fn egress(outcome: &Outcome) -> Option<Stage> {

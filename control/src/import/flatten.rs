@@ -84,7 +84,11 @@ impl<'a> Walk<'a> {
             let is_all = bounds.is_all() && narrowed == *scope;
             let here = || [callers, &[(chain, index + 1)]].concat();
             let goes_on = match &rule.action {
-                Action::Accept | Action::Drop | Action::Reject(_) | Action::Translate(_) => {
+                Action::Accept
+                | Action::Drop
+                | Action::Reject(_)
+                | Action::Synproxy(_)
+                | Action::Translate(_) => {
                     self.push(narrowed, bounds, rule)?;
                     false
                 }
@@ -275,7 +279,12 @@ fn is_opening(flags: &TcpFlags) -> bool {
 /// What there cannot be a limit of.
 fn unbounded(action: &Action) -> Option<&'static str> {
     match action {
-        Action::Accept | Action::Drop | Action::Reject(_) | Action::Mark(_) | Action::Log(_) => None,
+        Action::Accept
+        | Action::Drop
+        | Action::Reject(_)
+        | Action::Synproxy(_)
+        | Action::Mark(_)
+        | Action::Log(_) => None,
         Action::Jump(_) | Action::Goto(_) => Some("a limit of what goes through another chain"),
         Action::Return => Some("a limit of what leaves the chain"),
         Action::Translate(_) => Some("a limit of what is translated"),
@@ -291,7 +300,7 @@ fn effect(action: &Action) -> Effect {
         Action::Accept => Effect::Fewer,
         Action::Drop | Action::Reject(_) => Effect::More,
         Action::Return | Action::Count => Effect::Note,
-        Action::Jump(_) | Action::Goto(_) => Effect::Either,
+        Action::Jump(_) | Action::Goto(_) | Action::Synproxy(_) => Effect::Either,
         Action::Unknown(_, effect) => *effect,
         Action::Mark(_)
         | Action::Log(_)

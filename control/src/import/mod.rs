@@ -130,7 +130,7 @@ fn draft(
     let (destinations, sources) = (reader.destinations()?, reader.sources()?);
     let tracking = reader.tracking()?;
 
-    let mut sections = Sections { ports, report, sets, names: BTreeSet::new() };
+    let mut sections = Sections { ports, report, sets, proxied: Vec::new(), names: BTreeSet::new() };
     let (from_ports, to_ports) =
         (Scope::default().with(Field::In, ports.all()), Scope::default().with(Field::Out, ports.all()));
     let passing = from_ports.clone().with(Field::Out, ports.all());

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use super::report::{Effect, Origin};
 use super::set::NumberSet;
 use crate::config::{
-    AddressRange, Connections, Limit, Mark, MssLimit, PortRange, Prefix, Redirect, RpFilter, Status, TcpFlags,
+    AddressRange, Connections, Limit, Mark, MssLimit, PortRange, Prefix, Redirect, RpFilter, Status,
+    Synproxy, TcpFlags,
 };
 
 /// The largest IPv4 address.
@@ -222,6 +223,8 @@ pub(super) enum Action {
     Zone(u16),
     /// The connection is read by this helper.
     Helper(String),
+    /// SYNs are answered with SYN cookies, in which servers offer this.
+    Synproxy(Synproxy),
     /// SYNs offer no larger segments.
     ClampMss(MssLimit),
     /// Nothing: the rule counts.

@@ -11,7 +11,8 @@ use super::paths::Way;
 use super::report::{Effect, Origin, Report};
 use super::rules;
 use super::scope::{Bounds, Scope};
-use crate::config::{self, Addresses, HelperRule, List, NatRule, PortRange, Prefix, Rule, Yes};
+use super::set::NumberSet;
+use crate::config::{self, Addresses, HelperRule, List, NatRule, PortRange, Prefix, Rule, TcpFlags, Yes};
 
 /// A rule, and what it comes of.
 pub(super) type Item<T> = (T, Option<Rc<Origin>>);
@@ -24,6 +25,8 @@ pub(super) struct Sections<'a> {
     pub report: &'a mut Report,
     /// Sets of addresses.
     pub sets: &'a mut AddressSets,
+    /// Packets of which SYNs are answered with SYN cookies.
+    pub proxied: Vec<Scope>,
     /// Names that rules have already.
     pub names: BTreeSet<String>,
 }
@@ -50,6 +53,13 @@ impl Sections<'_> {
                     }
                     Action::Mark(mark) => config::Action::Mark(*mark),
                     Action::Log(_) => config::Action::Log,
+                    Action::Synproxy(offer) => {
+                        let scope = of_new(step.scope.clone());
+                        self.proxied.push(scope.clone());
+                        let action = config::Action::Synproxy(*offer);
+                        items.extend(self.rule(&scope, within, action, Some(&step)));
+                        continue;
+                    }
                     _ => continue,
                 };
                 items.extend(self.rule(&step.scope, within, action, Some(&step)));
@@ -158,6 +168,10 @@ impl Sections<'_> {
                 if !matches!(step.action, Action::Untracked | Action::Zone(_) | Action::Helper(_)) {
                     continue;
                 }
+                if matches!(step.action, Action::Untracked) && self.is_proxied(&step.scope) {
+                    self.report.note(&step.origin, "SYNs are NEW as they are answered with SYN cookies");
+                    continue;
+                }
                 if gone.iter().any(|scope| scope.and(&step.scope).is_some()) {
                     let why = "some of its packets leave the chain before, which cannot be said";
                     self.report.left(&step.origin, Effect::Other, why);
@@ -169,6 +183,13 @@ impl Sections<'_> {
             }
         }
         tracking
+    }
+
+    /// Whether it is about SYNs that are answered with SYN cookies.
+    fn is_proxied(&self, scope: &Scope) -> bool {
+        const SYN: u8 = 0x02;
+        let is_syn = |flags: &TcpFlags| flags.mask & SYN != 0 && (flags.set & SYN != 0) != flags.negated;
+        scope.flags.iter().any(is_syn) && self.proxied.iter().any(|proxied| proxied.and(scope).is_some())
     }
 
     fn early(&mut self, step: &Step, tracking: &mut Tracking) -> Result<(), String> {
@@ -217,11 +238,21 @@ pub(super) struct Tracking {
     pub helpers: Vec<Item<HelperRule>>,
 }
 
+/// The packets for which SYNPROXY stands, as they are here: there a SYN is not tracked, and the ACK with the cookie INVALID.
+fn of_new(scope: Scope) -> Scope {
+    let new = NumberSet::one(0);
+    match scope.set(Field::State) {
+        Some(states) if !states.contains(0) => scope.without(Field::State).with(Field::State, new),
+        _ => scope,
+    }
+}
+
 /// What comes of leaving out a rule of the policy.
 pub(super) fn effect(action: config::Action) -> Effect {
     match action {
         config::Action::Accept => Effect::Fewer,
         config::Action::Drop | config::Action::Reject => Effect::More,
+        config::Action::Synproxy(_) => Effect::Either,
         config::Action::Mark(_) | config::Action::Log => Effect::Other,
     }
 }

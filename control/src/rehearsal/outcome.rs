@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 use sluice_conntrack::listing::Layout;
 use sluice_conntrack::tuple::{address, protocol};
-use sluice_conntrack::verdict::Action;
+use sluice_conntrack::verdict::{Action, Rejection};
 use sluice_conntrack::{DropReason, InvalidReason, PortId, State, wire};
 
 use super::{Came, Named, Names};
@@ -22,6 +22,8 @@ pub enum Word {
     Drop,
     /// It ends here, and its sender is told.
     Reject,
+    /// It ends here, and is answered with a SYN cookie.
+    Synproxy,
     /// It waits: a fragment for the rest of its datagram, a first packet for another worker.
     Hold,
 }
@@ -29,7 +31,12 @@ pub enum Word {
 impl Word {
     const fn of(action: Action) -> Word {
         match action {
-            Action::Forward(_) | Action::Fragment(..) | Action::Announce(_) | Action::Deliver => Word::Accept,
+            Action::Forward(_)
+            | Action::Fragment(..)
+            | Action::Announce(_)
+            | Action::Acknowledge(_)
+            | Action::Deliver => Word::Accept,
+            Action::Reject(_, Rejection::SynCookie) => Word::Synproxy,
             Action::Reject(..) => Word::Reject,
             Action::Reassemble(_) | Action::Hold(_) | Action::Wait => Word::Hold,
             Action::Drop(_) | Action::Handoff(..) => Word::Drop,
@@ -43,10 +50,14 @@ impl fmt::Display for Word {
             Word::Accept => "accept",
             Word::Drop => "drop",
             Word::Reject => "reject",
+            Word::Synproxy => "synproxy",
             Word::Hold => "hold",
         })
     }
 }
+
+/// Reasons that the verdict itself says.
+const SAID_BY_RULE: [DropReason; 3] = [DropReason::Policy, DropReason::Reject, DropReason::SynCookie];
 
 /// All that there is to say of it.
 #[derive(Clone, Debug)]
@@ -106,7 +117,10 @@ impl Outcome {
     pub fn of(came: &Came, names: &Names) -> Outcome {
         let verdict = &came.verdict;
         let out = match verdict.action {
-            Action::Forward(port) | Action::Fragment(port, _) | Action::Announce(port) => Some(port),
+            Action::Forward(port)
+            | Action::Fragment(port, _)
+            | Action::Announce(port)
+            | Action::Acknowledge(port) => Some(port),
             Action::Deliver => Some(PortId::LOCAL),
             _ => None,
         };
@@ -170,9 +184,7 @@ impl Ends {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.verdict)?;
-        if let Some(reason) =
-            self.reason.filter(|reason| ![DropReason::Policy, DropReason::Reject].contains(reason))
-        {
+        if let Some(reason) = self.reason.filter(|reason| !SAID_BY_RULE.contains(reason)) {
             write!(f, " ({})", reason.label())?;
         }
         if let Some(state) = self.state {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sluice_conntrack::ids::{EntryId, RuleId};
-use sluice_conntrack::verdict::Action;
+use sluice_conntrack::verdict::{Action, Rejection};
 use sluice_conntrack::{Direction, DropReason, PortId, ShardId, State, Verdict};
 
 use super::Failure;
@@ -96,9 +96,13 @@ impl Trace {
             Action::Forward(egress) | Action::Fragment(egress, _) => ("accept", interface(egress)),
             Action::Deliver => ("deliver", None),
             // Where the next shard's verdict is not known, the ring was full.
-            Action::Drop(_) | Action::Handoff(..) | Action::Hold(_) | Action::Announce(_) | Action::Wait => {
-                ("drop", None)
-            }
+            Action::Drop(_)
+            | Action::Handoff(..)
+            | Action::Hold(_)
+            | Action::Announce(_)
+            | Action::Acknowledge(_)
+            | Action::Wait => ("drop", None),
+            Action::Reject(_, Rejection::SynCookie) => ("synproxy", None),
             Action::Reject(..) => ("reject", None),
             Action::Reassemble(_) => ("hold", None),
         };

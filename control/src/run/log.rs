@@ -130,6 +130,7 @@ fn line(record: &LogRecord, config: &Config) -> String {
         None => write!(line, " VERDICT=accept"),
         Some(DropReason::Policy) => write!(line, " VERDICT=drop"),
         Some(DropReason::Reject) => write!(line, " VERDICT=reject"),
+        Some(DropReason::SynCookie) => write!(line, " VERDICT=synproxy"),
         Some(reason) => write!(line, " VERDICT=drop REASON={}", reason.label()),
     };
     if let Some(sent) = &record.translated {

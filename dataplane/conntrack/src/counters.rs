@@ -204,6 +204,10 @@ counters! {
         answers: "sluice_answers_total",
         /// TCP resets and ICMP errors not written because the rate limit was reached.
         answers_withheld: "sluice_answers_withheld_total",
+        /// SYNs that were answered with a SYN cookie.
+        syn_cookies_sent: "sluice_syn_cookies_sent_total",
+        /// Connections that have begun with a SYN cookie that came back.
+        syn_cookies_accepted: "sluice_syn_cookies_accepted_total",
         /// TCP segments of unknown connections that were answered by a reset, or were to be, soon after a takeover.
         unknown_resets: "sluice_ha_unknown_resets_total",
         /// Datagrams that came in fragments and have become whole.

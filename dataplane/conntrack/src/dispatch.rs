@@ -4,6 +4,7 @@
 //! The rules are here and nowhere else: workers over DPDK's queues and rings, the model checker and the simulations are
 //! *hosts* that run them, each with packets and rings of its own.
 
+mod acknowledgement;
 mod datagram;
 mod host;
 mod messages;
@@ -20,6 +21,7 @@ use crate::pipeline::BURST;
 use crate::shard::Shard;
 use crate::time::Instant;
 use crate::verdict::{Action, DropReason, FragmentOffsets, Handoff, Verdict};
+use acknowledgement::acknowledge;
 use datagram::{Completed, Datagrams};
 use messages::{announce, flush_messages_to, others};
 use std::iter;
@@ -120,6 +122,13 @@ impl<P: Frame> Dispatcher<P> {
             }
             Action::Announce(egress) => {
                 announce(shard, host);
+                verdict.action = Action::Forward(egress);
+                host.finish(now, shard, packet, verdict);
+            }
+            Action::Acknowledge(egress) => {
+                if let Some(made) = acknowledge(shard, host, &packet, verdict) {
+                    host.reply(shard, made);
+                }
                 verdict.action = Action::Forward(egress);
                 host.finish(now, shard, packet, verdict);
             }

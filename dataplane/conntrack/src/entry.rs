@@ -33,9 +33,10 @@ bitflags! {
         const DST_NAT = 1 << 5;
         /// It has an extension ([`crate::extension`]).
         const EXTENDED = 1 << 6;
-        /// A helper reads it, which its extension names.
+        /// A helper reads it, which its extension names; or its numbers are moved as if one did.
         const HELPER = 1 << 7;
-        /// A helper has rewritten text of it, and its sequence numbers are moved ([`crate::helpers`]).
+        /// A helper has rewritten text of it ([`crate::helpers`]), or it began with a SYN cookie ([`crate::synproxy`]), and its
+        /// sequence numbers are moved.
         const SEQ_ADJUST = 1 << 8;
         /// Installed from a record ([`crate::replica`]), and not at home yet: a peer's, without a packet since, or with windows that are
         /// being learnt.

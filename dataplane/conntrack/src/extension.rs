@@ -9,6 +9,7 @@ use crate::expectations::Child;
 use crate::helpers::{AnnouncedPorts, Assigned, Dialog, HelperId, Slot};
 use crate::ids::EntryId;
 use crate::nat::BoundBy;
+use crate::synproxy::Proxied;
 use sluice_memory::Arena;
 use std::io;
 use zerocopy::FromZeros;
@@ -30,6 +31,8 @@ pub(crate) struct Extension {
     pub(crate) sip: Dialog,
     /// Ports that its messages have announced.
     pub(crate) announced_ports: AnnouncedPorts,
+    /// How it began, if that was with a SYN cookie.
+    pub(crate) proxied: Proxied,
     /// Whether rules count it, by what is kept apart.
     pub(crate) is_counted: bool,
     /// Whether its helper never reads it.

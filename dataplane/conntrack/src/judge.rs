@@ -96,7 +96,12 @@ impl Shard {
         let judgement = self.configuration.policy.judge(facts, &limiter, &mut counter);
         let counted = counter.counted;
         unconfirmed.entry.mark = facts.mark().unwrap_or(0);
-        (self.apply(judgement.decision, headers, tracked, egress), judgement.log, counted)
+        let mut verdict = self.apply(judgement.decision, headers, tracked, egress);
+        let (outcome, _) = self.configuration.policy.outcome(judgement.decision);
+        if outcome == Outcome::Synproxy && unconfirmed.proxied.is_none() {
+            verdict.refuse(self.ask_for_cookie(facts, unconfirmed));
+        }
+        (verdict, judgement.log, counted)
     }
 
     /// Counts the first packet of a connection for the rule that has decided about it, and logs it for one that saw these facts:
@@ -131,7 +136,7 @@ impl Shard {
     fn apply(&self, decision: Decision, headers: &Headers, tracked: &Tracked, egress: &Egress) -> Verdict {
         let (outcome, rule) = self.configuration.policy.outcome(decision);
         let action = match outcome {
-            Outcome::Accept => egress.action(),
+            Outcome::Accept | Outcome::Synproxy => egress.action(),
             Outcome::Drop => Action::Drop(DropReason::Policy),
             Outcome::Reject if headers.protocol == protocol::TCP => {
                 Action::Reject(DropReason::Reject, Rejection::TcpReset)
@@ -264,7 +269,7 @@ impl Shard {
         of: Option<(u32, Direction)>,
     ) {
         let dropped = match self.configuration.policy.outcome(judgement.decision).0 {
-            Outcome::Accept => None,
+            Outcome::Accept | Outcome::Synproxy => None,
             Outcome::Drop => Some(DropReason::Policy),
             Outcome::Reject => Some(DropReason::Reject),
         };

@@ -60,6 +60,7 @@ mod slow_path;
 mod standby;
 pub mod steer;
 mod sweep;
+pub mod synproxy;
 mod table;
 #[cfg(test)]
 mod testing;

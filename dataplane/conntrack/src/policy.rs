@@ -8,6 +8,7 @@ use crate::entry::Status;
 use crate::facts::{Connection, Facts};
 use crate::ids::{HelperId, PortId, RuleId, Zone};
 use crate::limits::{Limit, Limiter};
+use crate::synproxy::Synproxy;
 use crate::tuple::{Direction, Family, protocol};
 use crate::verdict::State;
 use std::ops::RangeInclusive;
@@ -115,6 +116,8 @@ pub enum RuleAction {
     Reject,
     /// The connection gets this mark, if there is one; the walk goes on.
     Mark(u32),
+    /// Of a TCP segment that is NEW: a SYN is answered with a SYN cookie, and the connection begins when that comes back.
+    Synproxy(Synproxy),
     /// The packet is logged, within the rate limit; the walk goes on.
     Log,
 }
@@ -140,6 +143,8 @@ pub enum Outcome {
     Drop,
     /// The packet is dropped and its sender told.
     Reject,
+    /// It passes if its sender has brought a SYN cookie, and is asked for one if not.
+    Synproxy,
 }
 
 /// The rules of the box.
@@ -254,7 +259,9 @@ impl Policy {
                 continue;
             }
             match rule.action {
-                RuleAction::Accept | RuleAction::Drop | RuleAction::Reject => {
+                RuleAction::Synproxy(_)
+                    if facts.protocol != protocol::TCP || facts.state != Some(State::New) => {}
+                RuleAction::Accept | RuleAction::Drop | RuleAction::Reject | RuleAction::Synproxy(_) => {
                     judgement.decision = Decision(Some(RuleId(number)));
                     break;
                 }
@@ -283,9 +290,24 @@ impl Policy {
             Some(RuleAction::Accept) => Outcome::Accept,
             Some(RuleAction::Drop) => Outcome::Drop,
             Some(RuleAction::Reject) => Outcome::Reject,
+            Some(RuleAction::Synproxy(_)) => Outcome::Synproxy,
             Some(RuleAction::Mark(_) | RuleAction::Log) | None => self.default,
         };
         (outcome, rule)
+    }
+
+    /// Whether any SYN is answered with a SYN cookie.
+    pub(crate) fn has_synproxy(&self) -> bool {
+        self.rules.iter().any(|rule| matches!(rule.action, RuleAction::Synproxy(_)))
+    }
+
+    /// The largest window scale that a SYN/ACK with a SYN cookie offers.
+    pub(crate) fn largest_wscale(&self) -> u8 {
+        let wscale = |rule: &Rule| match rule.action {
+            RuleAction::Synproxy(synproxy) => synproxy.wscale,
+            _ => None,
+        };
+        self.rules.iter().filter_map(wscale).max().unwrap_or(0)
     }
 
     /// Whether packets are looked at before tracking: for a rule's zone, or to be left untracked.

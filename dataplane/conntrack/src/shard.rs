@@ -24,6 +24,7 @@ use crate::nat::{NatState, PortBlock, SPACES};
 use crate::replica::{Adoption, Foreign, Teller};
 use crate::rule_counters::RuleCounters;
 use crate::steer::Steering;
+use crate::synproxy::Cookies;
 use crate::table::Table;
 use crate::time::{Instant, Tick};
 use crate::tuple::Direction;
@@ -85,8 +86,9 @@ pub struct Shard {
     pub(crate) expectations: Expectations,
     /// The link-layer addresses of the ports, as far as the box is a host on their links.
     pub(crate) macs: MacAddresses,
-    /// The pace of the box's answers.
+    /// The pace of the box's answers, and the SYN cookies that it gives out.
     pub(crate) pace: Arc<Pace>,
+    pub(crate) cookies: Cookies,
     /// What has been taken of the limits of its rules.
     pub(crate) limits: Arc<Limits>,
     /// How many connections its rules count.
@@ -136,6 +138,7 @@ impl Shard {
             nat: NatState::new(capacity.entries, capacity.seed, pools)?,
             macs: MacAddresses::default(),
             pace: Arc::default(),
+            cookies: Cookies::new(capacity.seed),
             limits: Arc::default(),
             connection_counts: Arc::new(ConnectionCounts::new(capacity.entries, capacity.seed)?),
             now,
@@ -149,8 +152,7 @@ impl Shard {
         [hot, cold, Index::arena_bytes(index_slots(entries, configuration))]
     }
 
-    /// Makes it one of several, all with as much room: what belongs to another is handed off, and limits of the box are
-    /// shared.
+    /// Makes it one of several, all with as much room: what is another's is handed off, and limits of the box are shared.
     ///
     /// # Errors
     /// When the host refuses address space.
@@ -176,8 +178,7 @@ impl Shard {
         self
     }
 
-    /// Has new connections draw addresses and ports by a secret key that lasts longer than the shard, so that connections which
-    /// outlive it are translated as before by the next one. All shards of a box have the same.
+    /// Has new connections draw addresses and ports by a secret key that the shards after it have, too, as all of its box do.
     #[must_use]
     pub fn with_nat_key(mut self, key: [u64; 4]) -> Self {
         self.nat.set_key(key);

@@ -156,7 +156,12 @@ impl Shard {
 
     /// The same once it is known what the packet belongs to.
     #[inline(always)]
-    fn decide_tracked<F: Frame>(&mut self, frame: &mut F, parsed: &Parsed, tracked: &Tracked) -> Verdict {
+    pub(crate) fn decide_tracked<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        parsed: &Parsed,
+        tracked: &Tracked,
+    ) -> Verdict {
         let headers = &parsed.headers;
         match tracked.lookup {
             Lookup::Elsewhere(shard, by) => Verdict::ended(Action::Handoff(shard, by)),
@@ -188,6 +193,9 @@ impl Shard {
             return Verdict { entry: Some(self.table.entries.id(index)), ..Verdict::ended(Action::Wait) };
         }
         let direction = found.direction.unwrap_or(Direction::Original);
+        if let Some(proxied) = self.proxied(index, &parsed.headers) {
+            return self.decide_proxied(frame, parsed, (index, direction), proxied);
+        }
         let packet = Packet { headers: &parsed.headers, head: frame.head() };
         let tracked = self.track_adjusted(index, packet, direction, frame.handed());
         self.decide_tracked(frame, parsed, &tracked)
@@ -209,13 +217,20 @@ impl Shard {
         tracked: &Tracked,
         replaces: Option<u32>,
     ) -> Verdict {
-        let headers = &parsed.headers;
-        let packet = Packet { headers, head: frame.head() };
+        let packet = Packet { headers: &parsed.headers, head: frame.head() };
         if self.has_groups() && self.is_lost_outside(packet) {
             let action = self.reset_lost();
             return self.verdict(tracked, action);
         }
-        let mut unconfirmed = Unconfirmed::new(headers.tuple, replaces);
+        let mut proven = None;
+        let proxied = self.take_cookie(frame, &parsed.headers).map(|(headers, proxied)| {
+            proven = Some(Parsed { headers, ..*parsed });
+            proxied
+        });
+        let parsed = proven.as_ref().unwrap_or(parsed);
+        let headers = &parsed.headers;
+        let packet = Packet { headers, head: frame.head() };
+        let mut unconfirmed = Unconfirmed { proxied, ..Unconfirmed::new(headers.tuple, replaces) };
         if let Err(reason) = self.open(packet, &mut unconfirmed) {
             return self.decide_untracked(frame, headers, &Tracked::invalid(reason));
         }
@@ -269,6 +284,9 @@ impl Shard {
                 }
                 if !counted.is_empty() {
                     self.settle_counted(verdict.entry, &counted);
+                }
+                if let Some(proxied) = unconfirmed.proxied {
+                    self.begin_proxied(proxied, &mut verdict);
                 }
                 self.record_first(&verdict, headers, unconfirmed, log, facts);
                 verdict

@@ -128,7 +128,7 @@ impl Shard {
 
     /// Brings the entry of a packet up to date.
     #[inline(always)]
-    fn track_found(
+    pub(crate) fn track_found(
         &mut self,
         index: u32,
         packet: Packet<'_>,

@@ -10,6 +10,7 @@ use crate::helpers::Assigned;
 use crate::ids::EntryId;
 use crate::index::Hash;
 use crate::nat::{BoundBy, Destination, Filtering};
+use crate::synproxy::Proxied;
 use crate::tuple::Tuple;
 use zerocopy::FromZeros;
 
@@ -51,6 +52,8 @@ pub(crate) struct Unconfirmed {
     pub(crate) eif: bool,
     /// The helper that reads it.
     pub(crate) helper: Option<Assigned>,
+    /// What its client has brought a SYN cookie for, if it has.
+    pub(crate) proxied: Option<Proxied>,
     /// Whether another shard has delegated it to this one: then it stays.
     pub(crate) delegated: bool,
     /// Whether a peer has told of it, which has it.
@@ -80,6 +83,7 @@ impl Unconfirmed {
             mapped: None,
             eif: false,
             helper: None,
+            proxied: None,
             delegated: false,
             is_foreign: false,
             child: None,

@@ -104,6 +104,11 @@ reasons! {
         Policy = "policy",
         /// A rule of the policy says reject; the sender was told, unless the rate limit forbade it.
         Reject = "reject",
+        /// A SYN that was answered with a SYN cookie (`synproxy`): nothing is known of it until the cookie comes back.
+        SynCookie = "syn-cookie",
+        /// A TCP segment of no known connection that brings no good SYN cookie to where one is asked for (`synproxy`), or one that comes
+        /// before server and box are agreed.
+        BadSynCookie = "bad-syn-cookie",
         /// The table is full of assured entries.
         TableFull = "table-full",
         /// The connection found no address and port to be translated to: those of its rule are all taken, or it has no
@@ -198,6 +203,8 @@ reasons! {
 pub enum Rejection {
     /// A TCP reset.
     TcpReset,
+    /// A SYN/ACK with a SYN cookie.
+    SynCookie,
     /// ICMP destination unreachable, administratively prohibited (RFC 1812, RFC 4443).
     Prohibited,
     /// ICMP destination unreachable, port unreachable.
@@ -236,6 +243,8 @@ pub enum Action {
     Hold(PortId),
     /// Leaves by this port as soon as all other shards have been told what it announces ([`crate::expectations`]).
     Announce(PortId),
+    /// Leaves by this port, and the box acknowledges it to its sender, a server, in the name of its client ([`crate::synproxy`]).
+    Acknowledge(PortId),
     /// Belongs to an entry whose claim is not answered yet, and is to come again when it is.
     Wait,
     /// Is a fragment, and is held until its datagram is whole ([`crate::fragments`]).
@@ -332,6 +341,7 @@ impl Verdict {
             | Action::Handoff(..)
             | Action::Hold(_)
             | Action::Announce(_)
+            | Action::Acknowledge(_)
             | Action::Wait
             | Action::Reassemble(_) => None,
             Action::Drop(reason) | Action::Reject(reason, _) => Some(reason),

@@ -42,6 +42,7 @@ impl Host for Io {
             | Action::Handoff(..)
             | Action::Hold(_)
             | Action::Announce(_)
+            | Action::Acknowledge(_)
             | Action::Wait
             | Action::Reassemble(_) => {}
         }

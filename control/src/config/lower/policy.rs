@@ -7,6 +7,7 @@ use sluice_conntrack::connection_counts::ConnectionLimit;
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::limits::{self, LimitBy};
 use sluice_conntrack::policy::{AddressSet, InSets};
+use sluice_conntrack::synproxy;
 use sluice_conntrack::tuple::Family;
 use sluice_conntrack::{Direction, State, policy};
 
@@ -49,6 +50,9 @@ fn policy_rule(config: &Config, rule: &Rule, path: &Path) -> Result<policy::Rule
         Some(schema::Action::Reject) => RuleAction::Reject,
         Some(schema::Action::Mark(mark)) => RuleAction::Mark(mark),
         Some(schema::Action::Log) => RuleAction::Log,
+        Some(schema::Action::Synproxy(schema::Synproxy { mss, wscale, sack_perm })) => {
+            RuleAction::Synproxy(synproxy::Synproxy { mss, wscale, sack_perm })
+        }
         None => return Err(Problem::at(path.clone(), format!("`{path}` lacks the key `action`"))),
     };
     Ok(policy::Rule { name: rule.name.clone(), matches: matches(config, rule, path)?, action })

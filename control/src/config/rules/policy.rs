@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{limits, matches};
 use crate::config::path::{Path, Problem};
-use crate::config::schema::{Config, DEFAULT_RULE, Rule, State};
+use crate::config::schema::{Action, Config, DEFAULT_RULE, Rule, State, Synproxy};
+use crate::config::values::{List, Protocol};
 
 pub(super) fn check(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -68,8 +69,11 @@ fn policy_rule(rule: &Rule, path: &Path) -> Vec<Problem> {
     let mut problems = Vec::new();
     if rule.action.is_none() {
         let message = format!("`{path}` lacks the key `action`");
-        let expected = "`action: accept`, drop, reject, log or { mark: NUMBER }".to_owned();
+        let expected = "`action: accept`, drop, reject, log, synproxy or { mark: NUMBER }".to_owned();
         problems.push(Problem::at(path.clone(), message).expected(expected));
+    }
+    if let Some(Action::Synproxy(offer)) = &rule.action {
+        problems.extend(synproxy(offer, rule, &path.join("action")));
     }
     let stateless = rule
         .state
@@ -83,6 +87,30 @@ fn policy_rule(rule: &Rule, path: &Path) -> Vec<Problem> {
     if let Some((key, _)) = of_connections.into_iter().find(|(_, present)| stateless && *present) {
         let message = format!("packets of this state belong to no connection, so none has a `{key}`");
         problems.push(Problem::at(path.join(key), message).on_key());
+    }
+    problems
+}
+
+/// What can be offered, and to whom.
+fn synproxy(offer: &Synproxy, rule: &Rule, path: &Path) -> Vec<Problem> {
+    let offered = path.join("synproxy");
+    let mut problems = Vec::new();
+    if offer.mss < 88 {
+        problems.push(Problem::at(offered.join("mss"), format!("{} is no maximum segment size", offer.mss)));
+    }
+    if offer.wscale.is_some_and(|wscale| wscale > 14) {
+        let message = "the largest window scale is 14 (RFC 7323)".to_owned();
+        problems.push(Problem::at(offered.join("wscale"), message));
+    }
+    let is_tcp = |protocols: &List<Protocol>| protocols.iter().all(|protocol| *protocol == Protocol::TCP);
+    if !rule.protocol.as_ref().is_some_and(is_tcp) {
+        let message = "SYNs are of TCP alone".to_owned();
+        problems.push(Problem::at(path.clone(), message).expected("`protocol: tcp`".to_owned()));
+    }
+    let is_new = |states: &List<State>| states.iter().any(|state| *state == State::New);
+    if !rule.state.as_ref().is_none_or(is_new) {
+        let message = "a SYN that begins a connection is NEW".to_owned();
+        problems.push(Problem::at(path.clone(), message).expected("`state: new`".to_owned()));
     }
     problems
 }

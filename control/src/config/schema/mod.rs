@@ -2,6 +2,7 @@
 //!
 //! Each doc comment below is the key's description in the reference file and in the JSON schema.
 
+mod action;
 mod conntrack;
 mod export;
 mod groups;
@@ -26,6 +27,7 @@ use sluice_conntrack::PortId;
 
 use crate::config::values::{InterfaceAddress, List};
 
+pub use action::{Action, Synproxy};
 pub use conntrack::{
     Conntrack, Fragments, GreTimeouts, Preset, SctpTimeouts, Tcp, TcpTimeouts, Timeouts, UdpTimeouts,
 };
@@ -38,7 +40,7 @@ pub use nat::{Filtering, Mapping, Nat, NatRule};
 pub use network::{Forwarding, Interface, Neighbour, RpFilter};
 pub(crate) use policy::LOCAL;
 pub(crate) use policy::MAX_RULES;
-pub use policy::{Action, DEFAULT_RULE, DefaultAction, Direction, Family, Policy, Rule, State, Status};
+pub use policy::{DEFAULT_RULE, DefaultAction, Direction, Family, Policy, Rule, State, Status};
 pub use routes::{Follow, Route, Routes};
 pub use sets::AddressSet;
 pub use system::{Control, Cores, Idle, Memory, Metrics, System};

@@ -1,14 +1,11 @@
 //! Rules: what they match and what they do, shared by `policy` and `untracked`.
 
-use std::fmt;
-
 use garde::Validate;
 use schemars::JsonSchema;
-use serde::de::{Error, MapAccess, Visitor};
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use sluice_conntrack::helpers::HelperId;
 
+use super::action::Action;
 use super::limit::{Connections, Limit};
 use super::matches::{match_keys, rule};
 use crate::config::values::{
@@ -32,7 +29,7 @@ pub struct Policy {
     #[garde(skip)]
     pub default: DefaultAction,
 
-    /// The rules, in order. `accept`, `drop` and `reject` decide; `mark` and `log` do their work and go on.
+    /// The rules, in order. `accept`, `drop`, `reject` and `synproxy` decide; `mark` and `log` do their work and go on.
     #[garde(length(max = MAX_RULES), dive)]
     pub rules: Vec<Rule>,
 }
@@ -85,7 +82,7 @@ match_keys! {
             #[schemars(example = Direction::Original)]
             pub direction: Option<Direction>,
 
-            /// How many packets the rule is for: those within a rate or, with `over`, beyond it; of all, or of each source or destination.
+            /// How many packets the rule is for: those within a rate or, with `over`, beyond it; of all, or of each source or destination. It is asked before `connections`.
             #[serde(skip_serializing_if = "Option::is_none")]
             #[garde(skip)]
             #[schemars(example = serde_json::json!({"rate": "10/s", "burst": 5, "by": "source"}))]
@@ -103,7 +100,7 @@ match_keys! {
             #[schemars(example = &"web")]
             pub name: Option<String>,
 
-            /// What to do: accept, drop, reject, log, or `mark:` with the mark to set.
+            /// What to do: accept, drop, reject, synproxy (with what clients are offered), log, or `mark:` with the mark to set.
             #[serde(skip_serializing_if = "Option::is_none")]
             #[garde(skip)]
             #[schemars(example = Action::Accept)]
@@ -171,78 +168,4 @@ pub enum Direction {
     Original,
     /// The other way.
     Reply,
-}
-
-/// What a rule does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
-#[schemars(rename_all = "kebab-case")]
-pub enum Action {
-    /// The packet passes.
-    Accept,
-    /// It does not, and nobody is told.
-    Drop,
-    /// It does not, and its sender is told: a TCP reset, or ICMP unreachable.
-    Reject,
-    /// Set the connection's mark, and go on with the next rule.
-    Mark(u32),
-    /// Write a line to the log, rate-limited, and go on with the next rule.
-    Log,
-}
-
-impl Action {
-    /// The actions that are one word.
-    const WORDS: [(&'static str, Action); 4] = [
-        ("accept", Action::Accept),
-        ("drop", Action::Drop),
-        ("reject", Action::Reject),
-        ("log", Action::Log),
-    ];
-}
-
-impl<'de> Deserialize<'de> for Action {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Action, D::Error> {
-        from.deserialize_any(ActionVisitor)
-    }
-}
-
-struct ActionVisitor;
-
-impl<'de> Visitor<'de> for ActionVisitor {
-    type Value = Action;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("accept, drop, reject, log or { mark: NUMBER }")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Action, E> {
-        let known = Action::WORDS.iter().find(|(word, _)| *word == text);
-        match (known, text) {
-            (Some((_, action)), _) => Ok(*action),
-            (None, "mark") => Err(E::custom("`mark` lacks the mark to set, expected { mark: NUMBER }")),
-            (None, _) => Err(E::unknown_variant(text, &["accept", "drop", "reject", "log", "mark"])),
-        }
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Action, A::Error> {
-        let mut mark = None;
-        while let Some(key) = map.next_key::<String>()? {
-            match key.as_str() {
-                "mark" => mark = Some(map.next_value()?),
-                other => return Err(A::Error::unknown_field(other, &["mark"])),
-            }
-        }
-        mark.map(Action::Mark).ok_or_else(|| A::Error::missing_field("mark"))
-    }
-}
-
-impl Serialize for Action {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        if let Action::Mark(mark) = self {
-            let mut map = to.serialize_map(Some(1))?;
-            map.serialize_entry("mark", mark)?;
-            return map.end();
-        }
-        let word = Action::WORDS.iter().find(|(_, action)| action == self);
-        to.serialize_str(word.map_or("", |(word, _)| word))
-    }
 }

@@ -1,5 +1,7 @@
 //! Limits of iptables: how many packets (`limit`, `hashlimit`), and how many connections (`connlimit`).
 
+use std::collections::BTreeSet;
+
 use super::words::Words;
 use crate::config::{Connections, Limit, LimitBy, Rate};
 use crate::import::model::Match;
@@ -11,6 +13,16 @@ const EXPIRE_S: u64 = 10;
 
 /// The options of a module, from the first of them on, each with its value.
 type Options<'a> = Vec<(&'a str, &'a str)>;
+
+/// The names (`--hashlimit-name`) that several rules of a file have: those share what is left of their limits.
+pub(super) fn shared_names(text: &str) -> BTreeSet<&str> {
+    let (mut once, mut shared) = (BTreeSet::new(), BTreeSet::new());
+    for line in text.lines() {
+        let name = line.split_once("--hashlimit-name ").and_then(|(_, rest)| rest.split(' ').next());
+        shared.extend(name.filter(|name| !once.insert(*name)));
+    }
+    shared
+}
 
 /// Reads a limit, whose first option was taken already; `negated` is whether a `!` stands before that.
 pub(super) fn read<'a>(

@@ -7,6 +7,7 @@ mod reverse_path;
 mod targets;
 mod words;
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::model::{Base, Chain, Field, Hook, Match, Rule, Table};
@@ -34,6 +35,7 @@ const PRIORITIES: [(&str, i64); 5] = [("raw", -300), ("mangle", -150), ("nat", -
 pub(super) fn read(source: &Source<'_>, report: &mut Report) -> Vec<Table> {
     let mut tables: Vec<Table> = Vec::new();
     let mut table = None;
+    let shared = limits::shared_names(source.text);
     for (number, line) in (1..).zip(source.text.lines()) {
         let line = line.trim();
         let origin = Rc::new(Origin {
@@ -57,7 +59,7 @@ pub(super) fn read(source: &Source<'_>, report: &mut Report) -> Vec<Table> {
                 (Some(name), Some(table)) if first == ':' => {
                     chain(name, table, &line[1..], origin.clone(), report)
                 }
-                (Some(_), Some(table)) => rule(table, line, &origin, source.is_v4),
+                (Some(_), Some(table)) => rule(table, line, &origin, source.is_v4, &shared),
                 _ => Some("it is outside of a table".to_owned()),
             },
         };
@@ -98,11 +100,18 @@ fn chain(
 }
 
 /// `-A INPUT -p tcp ... -j ACCEPT`, before which there may be counters.
-fn rule(table: &mut Table, line: &str, origin: &Rc<Origin>, is_v4: bool) -> Option<String> {
+fn rule(
+    table: &mut Table,
+    line: &str,
+    origin: &Rc<Origin>,
+    is_v4: bool,
+    shared_limits: &BTreeSet<&str>,
+) -> Option<String> {
     let words = match split(line) {
         Ok(words) => words,
         Err(why) => return Some(why),
     };
+    let limit_name = words.iter().skip_while(|word| *word != "--hashlimit-name").nth(1);
     let mut words = Words::new(&words);
     words.skip_counters();
     if !matches!(words.next(), Some("-A" | "--append")) {
@@ -118,6 +127,11 @@ fn rule(table: &mut Table, line: &str, origin: &Rc<Origin>, is_v4: bool) -> Opti
     parsed.matches.push(family);
     if let Err(why) = matches::read(&mut words, is_v4, &mut parsed) {
         return Some(why);
+    }
+    if let Some(name) = limit_name.filter(|name| shared_limits.contains(name.as_str())) {
+        let why =
+            format!("rules of the name `{name}` share what is left of their limit, here each has its own");
+        parsed.matches.push(Match::Differs(why));
     }
     let action = targets::read(&mut words, table, is_v4, &parsed);
     let chain = table.chains.iter_mut().find(|chain| chain.name == name)?;

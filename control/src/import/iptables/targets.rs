@@ -2,7 +2,7 @@
 
 use super::matches::{Parsed, mark};
 use super::words::Words;
-use crate::config::{AddressRange, MssLimit, PortRange, Protocol, Redirect};
+use crate::config::{AddressRange, MssLimit, PortRange, Protocol, Redirect, Synproxy};
 use crate::import::model::{Action, NatTarget, Rejection, Table, Translation};
 use crate::import::report::Effect;
 
@@ -50,6 +50,7 @@ pub(super) fn read(words: &mut Words<'_>, table: &Table, is_v4: bool, parsed: &P
         "CT" => conntrack(&mut options),
         "CONNMARK" | "MARK" => set_mark(target, &mut options),
         "TCPMSS" => clamp_mss(&mut options),
+        "SYNPROXY" => synproxy(&mut options),
         "AUDIT" | "TRACE" | "CHECKSUM" => {
             return Action::Unknown(format!("{target} does nothing here"), Effect::Note);
         }
@@ -207,4 +208,17 @@ fn clamp_mss(options: &mut Options) -> Result<Action, String> {
         None => return Err("it does not say to what it clamps".to_owned()),
     };
     Ok(Action::ClampMss(limit))
+}
+
+/// `SYNPROXY --sack-perm --timestamp --wscale 7 --mss 1460`. Timestamps and ECN are offered to nobody here.
+fn synproxy(options: &mut Options) -> Result<Action, String> {
+    let wrong = |number: String| format!("`{number}` is no number that can be offered");
+    let mss = options.take_list("--mss")?;
+    let wscale = options.take("--wscale");
+    let _ = (options.take_word("--timestamp"), options.take_word("--ecn"));
+    Ok(Action::Synproxy(Synproxy {
+        mss: mss.parse().map_err(|_| wrong(mss))?,
+        wscale: wscale.map(|wscale| wscale.parse().map_err(|_| wrong(wscale))).transpose()?,
+        sack_perm: options.take_word("--sack-perm"),
+    }))
 }

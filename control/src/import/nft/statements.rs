@@ -6,7 +6,7 @@ use super::alternatives::{Expanded, both};
 use super::limits;
 use super::matches;
 use super::values::{Objects, plain};
-use crate::config::{AddressRange, MssLimit, PortRange, Redirect};
+use crate::config::{AddressRange, MssLimit, PortRange, Redirect, Synproxy};
 use crate::import::model::{Action, Field, Match, NatTarget, Rejection, Translation};
 use crate::import::report::Effect;
 use crate::import::set::NumberSet;
@@ -43,7 +43,8 @@ pub(super) fn read(kind: &str, value: &Value, objects: &Objects<'_>) -> Statemen
         "ct helper" => return helper(value, objects),
         "mangle" => mangle(value),
         "flow" => Action::Unknown("every connection takes the short way here".to_owned(), Effect::Note),
-        "queue" | "tproxy" | "synproxy" => Action::Unknown(
+        "synproxy" => synproxy(value, objects),
+        "queue" | "tproxy" => Action::Unknown(
             format!("`{kind}` hands packets to a program, which has none here"),
             Effect::Either,
         ),
@@ -134,6 +135,24 @@ fn mangle(value: &Value) -> Action {
         (Some("mark"), Some(mark), _) => Action::Mark(mark),
         (Some("zone"), _, Some(zone)) => Action::Zone(zone),
         _ => Action::Unknown("what it changes has no equal".to_owned(), Effect::Other),
+    }
+}
+
+/// `synproxy mss 1460 wscale 7 timestamp sack-perm`, or an object of that name. Timestamps are offered to nobody here.
+fn synproxy(value: &Value, objects: &Objects<'_>) -> Action {
+    let named = value.as_str().map(|name| name.trim_start_matches('@'));
+    let value = named.and_then(|name| objects.get("synproxy", name)).unwrap_or(value);
+    let number = |key: &str| value.get(key).and_then(Value::as_u64);
+    let flags = value.get("flags");
+    let has = |name: &str| match flags {
+        Some(Value::Array(flags)) => flags.iter().any(|flag| flag == name),
+        flag => flag.is_some_and(|flag| flag == name),
+    };
+    let mss = number("mss").and_then(|mss| u16::try_from(mss).ok());
+    let wscale = number("wscale").map(u8::try_from).transpose();
+    match (mss, wscale) {
+        (Some(mss), Ok(wscale)) => Action::Synproxy(Synproxy { mss, wscale, sack_perm: has("sack-perm") }),
+        _ => Action::Unknown("what it offers to clients cannot be said".to_owned(), Effect::Either),
     }
 }
 

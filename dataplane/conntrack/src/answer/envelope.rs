@@ -50,6 +50,11 @@ impl<'a> Envelope<'a> {
         Self { source, ..self }
     }
 
+    /// The same from one address to another.
+    pub(super) fn between(self, source: u128, destination: u128) -> Self {
+        Self { source, destination, ..self }
+    }
+
     /// Writes the headers and, behind them, what `content` writes and gives the length of, into `out`. `content` leaves
     /// `checksum` zero. Gives the length of the frame, or `None` where it does not fit.
     pub(super) fn write(

@@ -18,7 +18,7 @@ const PRECEDENCE: u8 = 0xc0;
 /// Type, code and the 32 bits behind the checksum of an error about a datagram.
 fn message(family: Family, rejection: Rejection, datagram: &[u8]) -> Option<(u8, u8, u32)> {
     Some(match (rejection, family) {
-        (Rejection::TcpReset, _) => return None,
+        (Rejection::TcpReset | Rejection::SynCookie, _) => return None,
         (Rejection::Prohibited, Family::V4) => (3, 13, 0),
         (Rejection::Prohibited, Family::V6) => (1, 1, 0),
         (Rejection::PortUnreachable, Family::V4) => (3, 3, 0),

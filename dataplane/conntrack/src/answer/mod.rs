@@ -6,6 +6,7 @@
 mod echo;
 mod envelope;
 mod error;
+mod handshake;
 mod pace;
 mod reset;
 #[cfg(test)]
@@ -41,15 +42,18 @@ impl Shard {
             | Action::Handoff(..)
             | Action::Hold(_)
             | Action::Announce(_)
+            | Action::Acknowledge(_)
             | Action::Wait
             | Action::Reassemble(_) => return None,
         };
         let headers = &wire::parse(frame).ok()?;
-        let as_host = matches!(reason, DropReason::Local | DropReason::Reject);
+        let as_host = matches!(reason, DropReason::Local | DropReason::Reject | DropReason::SynCookie);
         if !may_be_answered(frame, headers) || as_host && !is_sound(frame, headers) {
             return None;
         }
-        if rejection.is_some() && !self.pace.take(self.now) {
+        // A cookie is no longer than the SYN that asks for it, and who floods the box is not to keep others from theirs.
+        let is_paced = rejection.is_some_and(|rejection| rejection != Rejection::SynCookie);
+        if is_paced && !self.pace.take(self.now) {
             self.counters.answers_withheld += 1;
             return None;
         }
@@ -57,6 +61,7 @@ impl Shard {
         let length = match rejection {
             None => echo::write(frame, headers, packet, out),
             Some(Rejection::TcpReset) => reset::write(frame, headers, packet, out),
+            Some(Rejection::SynCookie) => self.write_cookie(frame, headers, verdict, out),
             Some(rejection) => {
                 let source = self.speaker(frame.port(), headers, reason);
                 error::write(

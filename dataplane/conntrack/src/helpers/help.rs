@@ -143,7 +143,7 @@ impl HelpTable {
     }
 
     /// Begins with one direction's numbers moved by so much.
-    pub(super) fn begin_shift(&mut self, slot: Slot, direction: Direction, before: u32) {
+    pub(crate) fn begin_shift(&mut self, slot: Slot, direction: Direction, before: u32) {
         if let Some(help) = self.helps.get_mut(slot) {
             help.offsets[direction as usize].begin(before, &mut self.changes);
         }

@@ -278,7 +278,7 @@ impl Shard {
         extension.help
     }
 
-    pub(super) fn take_help(&mut self, index: u32) -> Slot {
+    pub(crate) fn take_help(&mut self, index: u32) -> Slot {
         let slot = self.help.begin();
         if slot == Slot::NONE {
             let helper = self.assigned(index).map(|assigned| assigned.helper);

@@ -45,7 +45,8 @@ impl Shard {
         if number == 0 {
             self.help.begin_shift(slot, direction, before);
         }
-        self.table.entries.at_mut(index).status.insert(Status::SEQ_ADJUST);
+        // Numbers are moved where helpers read.
+        self.table.entries.at_mut(index).status.insert(Status::SEQ_ADJUST.union(Status::HELPER));
         slot != Slot::NONE && change.is_none_or(|change| self.help.note_change(slot, direction, change))
     }
 

@@ -42,7 +42,9 @@ impl Shard {
         // Connections are counted by what walks the rules for their packets.
         counter.counted.iter().for_each(|key| self.connection_counts.give_back(*key));
         match policy.outcome(judgement.decision) {
-            (Outcome::Accept, _) => Ok(Connection { mark: facts.mark().unwrap_or(0), ..*connection }),
+            (Outcome::Accept | Outcome::Synproxy, _) => {
+                Ok(Connection { mark: facts.mark().unwrap_or(0), ..*connection })
+            }
             (Outcome::Drop | Outcome::Reject, _) => Err(NotInstalled::Policy),
         }
     }

@@ -34,6 +34,7 @@ use crate::headers::{Fragment, Headers, Packet, PacketKind};
 use crate::tuple::{Family, Selector, Tuple, protocol};
 use crate::verdict::{DropReason, InvalidReason};
 use bytes::{put, u16_at, u32_at, u128_at};
+use checksum::Sum;
 
 /// What an IP header says, whatever its version.
 #[derive(Clone, Copy, Debug)]
@@ -171,6 +172,17 @@ pub(crate) fn write_length(head: &mut [u8], headers: &Headers) {
         }
         None => {}
     }
+}
+
+/// Writes the checksum of an L4 packet whose field has zeros and that is in the first segment.
+pub(crate) fn write_checksum<F: Frame>(frame: &mut F, headers: &Headers, field: field::Field) {
+    let l4 = segments::slices(frame, headers.l4_offset, headers.l4_len as usize);
+    let sum = l4.fold(verify::pseudo_header(frame, headers, headers.l4_len), Sum::bytes).checksum();
+    put(
+        frame.head_mut().get_mut(usize::from(headers.l4_offset)..).unwrap_or_default(),
+        field,
+        sum.to_be_bytes(),
+    );
 }
 
 /// Source and destination of a packet that is as it was when it was parsed: they are those of its tuple, but for an error, whose

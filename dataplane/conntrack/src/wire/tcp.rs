@@ -1,4 +1,4 @@
-//! TCP segments (RFC 9293) with the options that a middlebox reads: window scale (RFC 7323) and SACK
+//! TCP segments (RFC 9293) with the options that a middlebox reads: segment size, window scale (RFC 7323) and SACK
 //! (RFC 2018).
 
 use super::PortPair;
@@ -137,6 +137,8 @@ const fn data_offset(header: &[u8; HEADER_BYTES]) -> usize {
 /// One option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TcpOption<'a> {
+    /// The maximum segment size.
+    Mss(u16),
     /// Window scale, as sent: RFC 7323 takes anything above 14 for 14.
     WindowScale(u8),
     /// SACK may be used.
@@ -192,6 +194,7 @@ impl<'a> Iterator for Options<'a> {
 impl<'a> TcpOption<'a> {
     fn from_parts(kind: u8, value: &'a [u8]) -> Self {
         match (kind, value) {
+            (2, &[high, low]) => Self::Mss(u16::from_be_bytes([high, low])),
             (3, &[shift]) => Self::WindowScale(shift),
             (4, []) => Self::SackPermitted,
             (5, blocks) => match blocks.as_chunks() {
@@ -253,9 +256,9 @@ mod tests {
 
     #[test]
     fn options_end_where_they_are_damaged() {
-        use TcpOption::{Other, SackPermitted, WindowScale};
+        use TcpOption::{Mss, Other, SackPermitted, WindowScale};
         assert_eq!(options(&[1, 3, 3, 7, 4, 2, 0, 3, 3, 9]), [WindowScale(7), SackPermitted]);
-        assert_eq!(options(&[2, 4, 5, 180, 3, 4, 7, 7]), [Other { kind: 2 }, Other { kind: 3 }]);
+        assert_eq!(options(&[2, 4, 5, 180, 3, 4, 7, 7]), [Mss(1460), Other { kind: 3 }]);
         for damaged in [&[3][..], &[3, 0, 7], &[3, 1, 7], &[3, 4, 7], &[8, 255]] {
             assert_eq!(options(damaged), [], "{damaged:?}");
         }

@@ -16,6 +16,7 @@ mod mtu;
 mod operator;
 mod reload;
 mod replica;
+mod synproxy;
 mod workers;
 
 use cluster::Cluster;
@@ -93,10 +94,7 @@ fn numbered(mut packet: Packet, number: u32) -> Vec<u8> {
 fn answer(frame: &[u8]) -> Vec<u8> {
     let (Seen { source, destination, protocol }, number) = seen(frame);
     let pair = Pair::of(destination.0.into(), destination.1, source.0.into(), source.1);
-    let packet = match protocol {
-        frame::ICMP => pair.echo_reply(source.1, 1),
-        _ => pair.udp(16),
-    };
+    let packet = if protocol == frame::ICMP { pair.echo_reply(source.1, 1) } else { pair.udp(16) };
     numbered(packet, number)
 }
 

@@ -23,4 +23,5 @@ mod sctp;
 mod sets;
 mod states;
 mod steering;
+mod synproxy;
 mod timers;

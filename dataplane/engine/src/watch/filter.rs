@@ -95,7 +95,10 @@ impl WatchFilter {
 /// The port that a packet leaves by, if it does.
 pub const fn egress(verdict: &Verdict) -> Option<PortId> {
     match verdict.action {
-        Action::Forward(port) | Action::Fragment(port, _) | Action::Announce(port) => Some(port),
+        Action::Forward(port)
+        | Action::Fragment(port, _)
+        | Action::Announce(port)
+        | Action::Acknowledge(port) => Some(port),
         _ => None,
     }
 }

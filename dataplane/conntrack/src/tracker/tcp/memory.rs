@@ -65,7 +65,7 @@ pub fn options(segment: &Segment<'_>) -> (u8, Traits) {
                 traits.insert(Traits::SCALES);
             }
             TcpOption::SackPermitted => traits.insert(Traits::SACK),
-            TcpOption::Sack(_) | TcpOption::Other { .. } => {}
+            TcpOption::Mss(_) | TcpOption::Sack(_) | TcpOption::Other { .. } => {}
         }
     }
     (scale, traits)

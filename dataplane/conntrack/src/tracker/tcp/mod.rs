@@ -15,6 +15,7 @@ mod table;
 mod tests;
 mod window;
 
+pub(crate) use memory::MAX_SCALE;
 pub use state::TcpState;
 
 use super::{Context, Told, Update};
@@ -25,7 +26,7 @@ use crate::tuple::Direction;
 use crate::verdict::InvalidReason;
 use crate::wire::tcp::{Flags, Segment};
 use crate::wire::{bytes, field};
-use memory::{MAX_SCALE, Mark, TcpMemory};
+use memory::{Mark, TcpMemory};
 use offer::Offer;
 use reset::reset;
 use side::Traits;
