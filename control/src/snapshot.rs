@@ -99,15 +99,18 @@ pub struct Reader<R> {
     is_over: bool,
     /// The last connection, if it has ended since.
     ended: Option<[Tuple; 2]>,
+    /// When the reading began, nanoseconds since 1970: all records are as they were then, however long it takes.
+    begun_ns: u64,
 }
 
 impl<R: Read> Reader<R> {
     /// Begins.
-    pub const fn new(input: R) -> Self {
-        Self { input, bytes: Vec::new(), sequence: 0, records: 0, is_over: false, ended: None }
+    pub fn new(input: R) -> Self {
+        let begun_ns = now_ns();
+        Self { input, bytes: Vec::new(), sequence: 0, records: 0, is_over: false, ended: None, begun_ns }
     }
 
-    /// The next records, as they are now: connections that have ended by themselves since, and what is told beside those, are left out.
+    /// The next records, as they were when the reading began: connections that have ended by themselves since, and what is told beside those, are left out.
     /// `None` at the end.
     ///
     /// # Errors
@@ -135,7 +138,7 @@ impl<R: Read> Reader<R> {
         }
         (self.sequence, self.records) = (sequence + 1, self.records + records.len() as u64);
         self.is_over = header.kind == EntryKind::BulkEnd;
-        let passed_ms = now_ns().saturating_sub(header.sent_ns) / 1_000_000;
+        let passed_ms = self.begun_ns.saturating_sub(header.sent_ns) / 1_000_000;
         let ended = &mut self.ended;
         let numbered = (first..).zip(records).filter_map(|(number, record)| match record {
             Ok(record) => Some((number, Ok(as_of_now(record, passed_ms, ended)?))),

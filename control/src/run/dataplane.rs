@@ -69,6 +69,8 @@ impl Dataplane {
         let shards =
             startup.wait_for("tables", move || shards(&cores, &configuration, ha.as_ref(), nat_key))??;
         let state = state.cloned();
+        // For the shards it is the begin of time when they get connections that go on, however long it takes until packets come.
+        let begun = std::time::Instant::now();
         let shards = startup.wait_for("connections", move || snapshot::go_on(state.as_ref(), shards))?;
         let table_bytes: usize = shards.iter().map(Shard::memory_bytes).sum();
         let mut pages: Vec<String> = shards.iter().map(|shard| shard.pages().to_string()).collect();
@@ -86,7 +88,7 @@ impl Dataplane {
         let mut queues = Queues::share_out(open, workers);
         start_hosts(config, &mut ports, &mut queues)?;
         let mut ends = Ends::default();
-        let clock = Clock::new(&eal);
+        let clock = Clock::since(&eal, begun);
         let workers = start_workers((&eal, clock), config, shards, queues, &mempools, &mut ends)?;
         Ok(Dataplane { workers, clock, ports, mempools, capacity, ends })
     }

@@ -19,6 +19,13 @@ impl Clock {
         Self { start: lcore::tsc(), ns_per_cycle: ns_per_cycle as u64 }
     }
 
+    /// A clock that shows how much time has passed since then.
+    pub fn since(eal: &Eal, then: std::time::Instant) -> Self {
+        let Self { start, ns_per_cycle } = Self::new(eal);
+        let cycles = (then.elapsed().as_nanos() << 32) / u128::from(ns_per_cycle.max(1));
+        Self { start: start.saturating_sub(cycles as u64), ns_per_cycle }
+    }
+
     /// What time it is.
     pub fn now(&self) -> Instant {
         let cycles = lcore::tsc().saturating_sub(self.start);
