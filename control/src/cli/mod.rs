@@ -21,6 +21,7 @@ mod log_level;
 mod nat;
 mod owned;
 mod pcapng;
+mod rates;
 mod routes;
 mod running;
 mod sets;
@@ -29,6 +30,7 @@ mod stats;
 mod test;
 mod text;
 mod timeouts;
+mod top;
 mod trace;
 
 use std::fs;
@@ -93,6 +95,8 @@ pub enum Command {
     Export(Ask),
     /// A running daemon at a glance: entries, packets by state, ports, rules
     Stats(stats::Stats),
+    /// A running daemon on a screen, anew each second: rates, drops, workers, pools, who has made the connections
+    Top(top::Top),
     /// What becomes of packets of a running daemon, as it happens: a line each
     Trace(trace::Trace),
     /// Packets of a running daemon, into a capture file with what was decided about each
@@ -168,6 +172,7 @@ pub fn main() -> ExitCode {
         Command::Ha(ha) => ha.run(),
         Command::Export(ask) => ask.export(),
         Command::Stats(stats) => stats.run(),
+        Command::Top(top) => top.run(),
         Command::Trace(trace) => trace.run(),
         Command::Capture(capture) => capture.run(),
         Command::Ports(ask) => ask.ports(),

@@ -10,9 +10,10 @@ use clap::Args;
 
 use super::ask::{Ask, Failure, exit, unexpected};
 use super::help;
+use super::rates::{PortRates, Rates};
 use crate::config::Seconds;
 use crate::socket::Client;
-use crate::socket::protocol::{Counted, PortStatistics, Request, Response, RuleStatistics, Statistics};
+use crate::socket::protocol::{Request, Response, Statistics};
 
 /// A running daemon at a glance: entries, packets by state, ports, rules
 #[derive(Clone, Debug, Args)]
@@ -48,7 +49,7 @@ impl Stats {
         while self.count.is_none_or(|count| shown < count) {
             thread::sleep(interval);
             let (now, after) = (Instant::now(), statistics(&mut client)?);
-            let text = rates(&before, &after, now.duration_since(asked));
+            let text = text(&after, &Rates::between(&before, &after, now.duration_since(asked)));
             io::stdout().write_all(text.as_bytes())?;
             (before, asked, shown) = (after, now, shown + 1);
         }
@@ -56,54 +57,29 @@ impl Stats {
     }
 }
 
-fn statistics(client: &mut Client) -> Result<Statistics, Failure> {
+pub(super) fn statistics(client: &mut Client) -> Result<Statistics, Failure> {
     match client.ask(&Request::Statistics)? {
-        Response::Statistics(statistics) => Ok(statistics),
+        Response::Statistics(statistics) => Ok(*statistics),
         _ => Err(unexpected()),
     }
 }
 
-/// What has been counted a second between two answers. Counters of rules that have begun anew, with a configuration, count from there.
-fn rates(before: &Statistics, after: &Statistics, time: Duration) -> String {
-    let rate = |before: u64, after: u64| {
-        let counted = if after < before { after } else { after - before };
-        counted as f64 / time.as_secs_f64()
-    };
+/// What has been counted a second between two answers.
+fn text(after: &Statistics, rates: &Rates) -> String {
     let Statistics { entries, entries_limit, .. } = after;
-    let grown = (*entries as f64 - before.entries as f64) / time.as_secs_f64();
-    let mut text = format!("entries {entries} of {entries_limit}, {grown:+.0}/s\n");
-    let was = |list: &[Counted], name: &str| {
-        list.iter().find(|counted| counted.name == name).map_or(0, |counted| counted.packets)
-    };
-    let mut counted = |title: &str, before: &[Counted], after: &[Counted]| {
-        let rates = after.iter().map(|now| (&now.name, rate(was(before, &now.name), now.packets)));
-        let rates = rates.filter(|(_, rate)| *rate > 0.0).map(|(name, rate)| format!("{name} {rate:.0}"));
-        let rates: Vec<String> = rates.collect();
-        if !rates.is_empty() {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "{title:<10} {}", rates.join(", "));
-        }
-    };
-    counted("packets/s", &before.packets, &after.packets);
-    counted("went/s", &before.balance.went, &after.balance.went);
-    let rule = |rule: &RuleStatistics| Counted { name: rule.rule.clone(), packets: rule.packets };
-    let rules = |of: &Statistics| of.rules.iter().map(rule).collect::<Vec<_>>();
-    counted("rules/s", &rules(before), &rules(after));
+    let mut text = format!("entries {entries} of {entries_limit}, {:+.0}/s\n", rates.entries);
+    let lists = [("packets/s", &rates.packets), ("went/s", &rates.went), ("rules/s", &rates.rules)];
+    for (title, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
+        let rates: Vec<String> = list.iter().map(|(name, rate)| format!("{name} {rate:.0}")).collect();
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{title:<10} {}", rates.join(", "));
+    }
     text += "port              rx packets/s      rx Mbit/s   tx packets/s      tx Mbit/s       lost/s\n";
-    let unknown = PortStatistics::default();
-    for port in &after.ports {
-        let was = before.ports.iter().find(|was| was.name == port.name).unwrap_or(&unknown);
-        let mbits = |before: u64, after: u64| rate(before, after) * 8.0 / 1e6;
-        let lost = |port: &PortStatistics| port.rx_missed + port.rx_errors + port.rx_nombuf + port.tx_full;
+    for PortRates { name, rx_packets, rx_bytes, tx_packets, tx_bytes, lost } in &rates.ports {
+        let [rx_mbits, tx_mbits] = [rx_bytes, tx_bytes].map(|bytes| bytes * 8.0 / 1e6);
         let _ = writeln!(
             text,
-            "{:<15} {:>14.0} {:>14.1} {:>14.0} {:>14.1} {:>12.0}",
-            port.name,
-            rate(was.rx_packets, port.rx_packets),
-            mbits(was.rx_bytes, port.rx_bytes),
-            rate(was.tx_packets, port.tx_packets),
-            mbits(was.tx_bytes, port.tx_bytes),
-            rate(lost(was), lost(port)),
+            "{name:<15} {rx_packets:>14.0} {rx_mbits:>14.1} {tx_packets:>14.0} {tx_mbits:>14.1} {lost:>12.0}"
         );
     }
     text + "\n"
@@ -112,7 +88,11 @@ fn rates(before: &Statistics, after: &Statistics, time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::socket::protocol::Balance;
+    use crate::socket::protocol::{Balance, Counted, PortStatistics, RuleStatistics};
+
+    fn rates(before: &Statistics, after: &Statistics, time: Duration) -> String {
+        text(after, &Rates::between(before, after, time))
+    }
 
     fn counted(name: &str, packets: u64) -> Counted {
         Counted { name: name.to_owned(), packets }

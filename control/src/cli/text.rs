@@ -56,6 +56,7 @@ pub(super) fn text_of(answer: &Response) -> String {
         | Response::Capture(_)
         | Response::Saved { .. }
         | Response::Loaded { .. }
+        | Response::Sources(_)
         | Response::EntryCreated
         | Response::EntryExists
         | Response::ExpectationCreated
@@ -203,6 +204,9 @@ fn statistics_text(statistics: &Statistics) -> String {
         balance,
         ports,
         rules,
+        // What they do a second is shown by `sluice top`.
+        workers: _,
+        mbufs: _,
     } = statistics;
     let [came, went] = balance.sums();
     let share = *entries as f64 * 100.0 / (*entries_limit).max(1) as f64;
@@ -516,14 +520,16 @@ mod tests {
                 ..PortStatistics::default()
             }],
             rules: vec![RuleStatistics { rule: "web".to_owned(), packets: 7, bytes: 700 }],
+            ..Statistics::default()
         };
-        let fallback = Response::Statistics(Statistics { fallback: true, ..statistics.clone() });
+        let told = |statistics| Response::Statistics(Box::new(statistics));
+        let fallback = told(Statistics { fallback: true, ..statistics.clone() });
         assert!(text_of(&fallback).contains("sha256 ba78\nFALLBACK: the configuration file was wrong"));
         let trial = TrialStatus { left_s: 42, before: statistics.configuration.clone() };
-        let on_trial = Response::Statistics(Statistics { trial: Some(trial), ..statistics.clone() });
+        let on_trial = told(Statistics { trial: Some(trial), ..statistics.clone() });
         let said = "\nON TRIAL: in 42 s /etc/sluice/sluice.yaml comes back as it was since 2026-11-30T09:30:00Z, unless";
         assert!(text_of(&on_trial).contains(said), "{}", text_of(&on_trial));
-        let text = text_of(&Response::Statistics(statistics));
+        let text = text_of(&told(statistics));
         let head = "sluice 0.1.0, up 1m 5s\nconfiguration 2 of /etc/sluice/sluice.yaml, in force since \
                     2026-11-30T09:30:00Z, sha256 ba78\nentries 5 of 1000 (0.5 %)\n\n";
         assert!(text.starts_with(head), "{text}");

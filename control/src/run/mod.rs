@@ -39,6 +39,7 @@ mod rules;
 mod service;
 mod sets;
 mod snapshot;
+mod sources;
 mod startup;
 mod state;
 mod timeouts;

@@ -4,7 +4,7 @@ use sluice_conntrack::{DropReason, InvalidReason, State};
 use sluice_engine::Load;
 use sluice_engine::report::Stats;
 
-use crate::socket::protocol::{Counted, Response, ShardCounters};
+use crate::socket::protocol::{Counted, Response, ShardCounters, WorkerStatistics};
 
 /// What all workers have counted together.
 pub fn total(shards: &[Stats]) -> Stats {
@@ -49,6 +49,18 @@ pub fn shard_counters((shard, stats): (u16, &Stats)) -> ShardCounters {
         insert_failed: counters.insert_failures,
         drop: counters.drops[DropReason::TableFull as usize],
         early_drop: counters.early_drops,
+    }
+}
+
+/// What a worker does.
+pub fn worker(stats: &Stats) -> WorkerStatistics {
+    WorkerStatistics {
+        entries: stats.entries.into(),
+        inserts: stats.counters.inserts,
+        held: stats.held,
+        handed_off: stats.handed_off,
+        busy_ns: stats.load.busy_ns,
+        idle_ns: stats.load.idle_ns,
     }
 }
 

@@ -369,7 +369,7 @@ impl Workers {
     }
 
     /// Asks all workers; gives their answers, in order, if there are all of them.
-    fn ask_all(&mut self, command: impl FnMut() -> Command) -> Result<Vec<Answer>, Unanswered> {
+    pub(super) fn ask_all(&mut self, command: impl FnMut() -> Command) -> Result<Vec<Answer>, Unanswered> {
         self.send_to_all(repeat_with(command)).into_iter().collect()
     }
 

@@ -20,6 +20,7 @@ use super::pools::PoolStatistics;
 use super::ports::PortDescription;
 use super::routes::{Neighbour, Route};
 use super::sets::SetSummary;
+use super::sources::SourceCounts;
 use super::statistics::{Counted, ShardCounters, Statistics, Timeout};
 use super::trace::TracePage;
 use crate::config::{HelperRule, Prefix};
@@ -92,7 +93,9 @@ pub enum Response {
         shards: Vec<ShardCounters>,
     },
     /// The daemon at a glance.
-    Statistics(Statistics),
+    Statistics(Box<Statistics>),
+    /// Who has made connections.
+    Sources(SourceCounts),
     /// The ports and their links.
     Ports {
         /// In the order of their names.

@@ -32,6 +32,7 @@ pub mod protocol;
 mod routes;
 mod server;
 mod sets;
+mod sources;
 mod statistics;
 mod trace;
 

@@ -28,7 +28,10 @@ pub use super::pools::{PoolStatistics, PortCounts};
 pub use super::ports::{PortDescription, PortStatistics};
 pub use super::routes::{Neighbour, NextHop, Route, RouteKind};
 pub use super::sets::{SetChange, SetSummary};
-pub use super::statistics::{Balance, Counted, RuleStatistics, ShardCounters, Statistics, Timeout};
+pub use super::sources::{SourceCount, SourceCounts};
+pub use super::statistics::{
+    Balance, Counted, Mbufs, RuleStatistics, ShardCounters, Statistics, Timeout, WorkerStatistics,
+};
 pub use super::trace::{TracePage, TraceRequest};
 use super::{ExpectationFilter, Filter, NewConnection, NewExpectation, Packed};
 use crate::listing::Format;
@@ -158,6 +161,12 @@ pub enum Request {
     Shards,
     /// The daemon at a glance.
     Statistics,
+    /// Who has made how many of some of the connections.
+    Sources {
+        /// Another number is a sample of others.
+        #[serde(default)]
+        phase: u32,
+    },
     /// The ports and their links.
     Ports,
     /// The neighbours of the ports.
@@ -292,7 +301,7 @@ mod tests {
                 next: Some(Cursor { shard: 1, position: 9 }),
                 standby: 2,
             },
-            Response::Statistics(Statistics { uptime_s: 3, ..Statistics::default() }),
+            Response::Statistics(Box::new(Statistics { uptime_s: 3, ..Statistics::default() })),
             Response::Error { message: "two\nlines".to_owned() },
         ];
         for answer in answers {

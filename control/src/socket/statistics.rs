@@ -64,6 +64,38 @@ pub struct Statistics {
     pub ports: Vec<PortStatistics>,
     /// The rules that decide, in their order, and the default; since a configuration has them as they are.
     pub rules: Vec<RuleStatistics>,
+    /// The workers, in the order of their numbers.
+    #[serde(default)]
+    pub workers: Vec<WorkerStatistics>,
+    /// The memory of packets.
+    #[serde(default)]
+    pub mbufs: Mbufs,
+}
+
+/// A worker, since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerStatistics {
+    /// Entries of its share of the table.
+    pub entries: u64,
+    /// Connections that it has put into the table.
+    pub inserts: u64,
+    /// Packets that wait with it: fragments for the rest of their datagram, others for another worker or a neighbour.
+    pub held: u64,
+    /// Packets that it has handed to other workers.
+    pub handed_off: u64,
+    /// Nanoseconds in rounds that had packets.
+    pub busy_ns: u64,
+    /// Nanoseconds in rounds that had none.
+    pub idle_ns: u64,
+}
+
+/// Packets that there is memory for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mbufs {
+    /// How many are free.
+    pub available: u64,
+    /// How many there are.
+    pub size: u64,
 }
 
 /// The packets of all ports and host sides since the start. Both sides come to the same sum, but for packets that are on their way between

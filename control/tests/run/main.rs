@@ -39,6 +39,7 @@ mod snapshots;
 mod split;
 mod synproxy;
 mod three_boxes;
+mod top;
 mod trace;
 mod translated;
 mod vlans;

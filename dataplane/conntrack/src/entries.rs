@@ -236,6 +236,16 @@ impl Entries {
         (index < self.capacity()).then_some(index)
     }
 
+    /// So many of the slots that have ever been taken, or all of these, as far from one another as they can be; `phase` says where they
+    /// begin.
+    pub fn spread(&self, most: u32, phase: u32) -> impl Iterator<Item = u32> {
+        let (low, taken) = (u64::from(self.low), u64::from(self.low + self.capacity() - self.high));
+        let count = u64::from(most).min(taken);
+        let slot = move |number: u64| (number * taken / count + u64::from(phase)) % taken;
+        let gap = self.high - self.low;
+        (0..count).map(move |number| slot(number) as u32 + if slot(number) < low { 0 } else { gap })
+    }
+
     /// The number of the first entry in use from `index` on, however far that is.
     pub fn next_used(&self, index: u32) -> Option<u32> {
         let mut slot = self.next_index(index)?;
@@ -345,6 +355,19 @@ mod tests {
             assert_eq!(entries.direction(index, &reply), None, "somebody else lives there now");
             entries.remove(index);
         }
+    }
+
+    #[test]
+    fn what_is_spread_is_in_slots_that_were_taken() {
+        let mut entries = Entries::new(100, Pages::Ordinary).unwrap();
+        assert_eq!(entries.spread(5, 3).count(), 0, "nothing is there");
+        for number in 0..20 {
+            assert!(insert(&mut entries, &tuple(number, number % 2 == 1)).is_some());
+        }
+        let mut all: Vec<u32> = entries.spread(100, 7).collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..10).chain(90..100).collect::<Vec<_>>());
+        assert_eq!(entries.spread(4, 1).collect::<Vec<_>>(), [1, 6, 91, 96]);
     }
 
     #[test]

@@ -54,6 +54,7 @@ mod prefix;
 pub mod replica;
 mod rewritten;
 mod rule_counters;
+mod sample;
 pub mod settings;
 pub mod shard;
 mod slow_path;

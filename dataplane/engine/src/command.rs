@@ -41,7 +41,9 @@ use sluice_conntrack::{Configuration, EntryUpdate, Installation, NewEntry, NotIn
 use thiserror::Error;
 
 use crate::neighbour::NeighbourSnapshot;
-use crate::report::{ListedCut, ListedEntry, ListedExpectation, LogPage, Page, PortsUsedPage, Stats};
+use crate::report::{
+    ListedCut, ListedEntry, ListedExpectation, LogPage, Page, PortsUsedPage, SourceSample, Stats,
+};
 pub use crate::role_change::RoleChange;
 use crate::watch::Watch;
 
@@ -93,6 +95,8 @@ pub enum Command {
     Role(Box<RoleChange>),
     /// Fill the page with how many ports of its blocks are in use.
     PortsUsed(Box<PortsUsedPage>),
+    /// Fill the sample with who has made connections.
+    SampleSources(Box<SourceSample>),
     /// Fill the page with neighbours.
     Neighbours(Box<Page<NeighbourSnapshot>>),
     /// Fill the page with records of `log` rules, which leave the shard.
@@ -147,6 +151,8 @@ pub enum Answer {
     RoleChanged(Box<RoleChange>),
     /// A page of ports in use.
     PortsUsed(Box<PortsUsedPage>),
+    /// The sample is filled.
+    SourcesSampled(Box<SourceSample>),
     /// A page of neighbours.
     Neighbours(Box<Page<NeighbourSnapshot>>),
     /// A page of records.

@@ -2,6 +2,8 @@
 //!
 //! Whoever asks has made the memory, and the worker fills it as far as it goes: it neither allocates nor frees.
 
+use std::net::IpAddr;
+
 use sluice_conntrack::counters::Counters;
 use sluice_conntrack::cut::{Change, Cut};
 use sluice_conntrack::expectations::ExpectationId;
@@ -24,6 +26,10 @@ pub const PAGE: usize = 64;
 /// Blocks on a page of ports in use. Each is some ten cache lines from memory, so that a page takes a worker a few tens of
 /// microseconds at most.
 pub const BLOCKS: usize = 32;
+
+/// Slots of the table that are looked at for a sample of sources: each is some cache lines from memory, all together some tens of
+/// microseconds.
+pub const SAMPLED: usize = 256;
 
 /// Slots of the neighbour cache on a page of neighbours: each is some cache lines from memory, too.
 pub const NEIGHBOURS: usize = 256;
@@ -241,6 +247,31 @@ impl Stats {
         self.handed_off += handed_off;
         self.load.busy_ns += load.busy_ns;
         self.load.idle_ns += load.idle_ns;
+    }
+}
+
+/// Who has made some of the connections.
+#[derive(Debug)]
+pub struct SourceSample {
+    phase: u32,
+    sources: Vec<IpAddr>,
+}
+
+impl SourceSample {
+    /// To be filled; another phase is a sample of others.
+    pub fn new(phase: u32) -> Self {
+        Self { phase, sources: Vec::with_capacity(SAMPLED) }
+    }
+
+    pub(crate) fn fill(&mut self, shard: &Shard) {
+        let Self { phase, sources } = self;
+        sources.clear();
+        shard.sample_sources(SAMPLED as u32, *phase, |source| sources.push(source));
+    }
+
+    /// The original source of each.
+    pub fn sources(&self) -> &[IpAddr] {
+        &self.sources
     }
 }
 

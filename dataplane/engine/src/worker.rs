@@ -134,6 +134,10 @@ impl Worker {
                 self.io.links.change_role(&self.shard, &mut change);
                 Answer::RoleChanged(change)
             }
+            Command::SampleSources(mut sample) => {
+                sample.fill(self.shard());
+                Answer::SourcesSampled(sample)
+            }
             Command::PortsUsed(mut page) => {
                 page.fill(self.shard());
                 Answer::PortsUsed(page)

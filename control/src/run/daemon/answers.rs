@@ -13,8 +13,10 @@ use super::super::export::Export;
 use super::super::groups::on_workers;
 use super::super::lines::Lines;
 use super::super::reload::Wanted;
-use super::super::totals::{counted, drops, shard_counters, total};
-use super::super::{capture, entries, listings, log, ports, records, routes, rules, sets, timeouts, trace};
+use super::super::totals::{counted, drops, shard_counters, total, worker};
+use super::super::{
+    capture, entries, listings, log, ports, records, routes, rules, sets, sources, timeouts, trace,
+};
 use super::Daemon;
 use super::trials::is_from_root;
 use crate::config;
@@ -22,7 +24,7 @@ use crate::listing::Format;
 use crate::rehearsal::Names;
 use crate::socket::Call;
 use crate::socket::protocol::{
-    CutsRequest, ExportStatus, HaStatus, PoolStatistics, Request, Response, Statistics,
+    CutsRequest, ExportStatus, HaStatus, Mbufs, PoolStatistics, Request, Response, Statistics,
 };
 
 impl Daemon {
@@ -77,7 +79,10 @@ impl Daemon {
             Request::Shards => self
                 .shards()
                 .map(|shards| Response::Shards { shards: (0..).zip(&shards).map(shard_counters).collect() }),
-            Request::Statistics => self.statistics().map(Response::Statistics),
+            Request::Statistics => {
+                self.statistics().map(|statistics| Response::Statistics(Box::new(statistics)))
+            }
+            Request::Sources { phase } => sources::sample(workers, phase),
             Request::Ports => Ok(Response::Ports { ports: ports::describe(self.dataplane.ports()) }),
             Request::Neighbours => workers.neighbours().map(|neighbours| Response::Neighbours {
                 neighbours: routes::neighbours(&neighbours, &self.config),
@@ -148,7 +153,9 @@ impl Daemon {
     }
 
     fn statistics(&mut self) -> Result<Statistics, Unanswered> {
-        let stats = self.stats()?;
+        let shards = self.shards()?;
+        let stats = total(&shards);
+        let (available, size) = self.dataplane.mbufs();
         Ok(Statistics {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: self.started.elapsed().as_secs(),
@@ -162,6 +169,8 @@ impl Daemon {
             balance: ports::balance(self.dataplane.ports(), &stats),
             ports: ports::statistics(self.dataplane.ports(), &stats.ports),
             rules: rules::list(&self.config.policy, &stats.rules.policy),
+            workers: shards.iter().map(worker).collect(),
+            mbufs: Mbufs { available: available.into(), size: size.into() },
         })
     }
 
