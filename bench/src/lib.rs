@@ -10,6 +10,7 @@ pub mod fragments;
 pub mod full_table;
 pub mod huge_pages;
 pub mod interrupt;
+pub mod looking;
 pub mod opponent;
 pub mod ovs;
 pub mod process;

@@ -28,21 +28,21 @@ const MBUFS: u32 = 262_143;
 
 /// DPDK, running in this process.
 pub struct Bench {
-    eal: Eal,
+    pub(crate) eal: Eal,
     pool: Mempool,
     core: usize,
     snat: bool,
 }
 
 /// A running worker, from the control thread's side.
-struct Running {
+pub(crate) struct Running {
     controller: Controller,
     worker: Lcore<Worker>,
     stats: Option<Box<Stats>>,
 }
 
 /// Ports and their queues.
-type OpenPorts = (Vec<Port>, Vec<OpenPort>);
+pub(crate) type OpenPorts = (Vec<Port>, Vec<OpenPort>);
 
 impl Bench {
     /// Starts DPDK for one poll-mode thread on `core`, which translates the sources of connections or not.
@@ -76,7 +76,7 @@ impl Bench {
         duration: Duration,
     ) -> anyhow::Result<f64> {
         let clock = Clock::new(&self.eal);
-        let shard = self.opened(&clock, &captures.setup, connections)?;
+        let shard = self.opened(&clock, &captures.setup, connections, connections)?;
         let (ports, queues) = self.both_directions(captures)?;
         let mut running = self.run(clock, shard, queues)?;
         sleep(WARM_UP)?;
@@ -117,10 +117,16 @@ impl Bench {
         rate_of_growth(&samples, connections.into())
     }
 
-    /// A shard that has seen the handshakes of a capture.
-    fn opened(&self, clock: &Clock, setup: &Path, connections: u32) -> anyhow::Result<Shard> {
+    /// A shard with room for so many entries that has seen the handshakes of a capture.
+    pub(crate) fn opened(
+        &self,
+        clock: &Clock,
+        setup: &Path,
+        connections: u32,
+        entries: u32,
+    ) -> anyhow::Result<Shard> {
         let (ports, queues) = self.attach(&[&format!("net_pcap_setup,rx_pcap={}", setup.display())])?;
-        let mut worker = Worker::new(self.shard(clock, connections)?, Queues::single(queues), self.pool);
+        let mut worker = Worker::new(self.shard(clock, entries)?, Queues::single(queues), self.pool);
         let mut burst = Burst::new();
         let mut left = u64::from(connections) * 3;
         let begin = Instant::now();
@@ -145,7 +151,7 @@ impl Bench {
         configuration(limit, self.snat.into())
     }
 
-    fn both_directions(&self, captures: &Captures) -> anyhow::Result<OpenPorts> {
+    pub(crate) fn both_directions(&self, captures: &Captures) -> anyhow::Result<OpenPorts> {
         let [inside, outside] =
             [("inside", &captures.established_inside), ("outside", &captures.established_outside)].map(
                 |(name, capture)| format!("net_pcap_{name},rx_pcap={},infinite_rx=1", capture.display()),
@@ -164,7 +170,7 @@ impl Bench {
         Ok((ports, queues))
     }
 
-    fn run(&self, clock: Clock, shard: Shard, queues: Vec<OpenPort>) -> anyhow::Result<Running> {
+    pub(crate) fn run(&self, clock: Clock, shard: Shard, queues: Vec<OpenPort>) -> anyhow::Result<Running> {
         let (controller, mut inbox) = channel();
         let stats = Some(Box::new(Stats::new(shard.configuration())));
         let mut worker = Worker::new(shard, Queues::single(queues), self.pool);
@@ -177,7 +183,7 @@ impl Bench {
 }
 
 impl Running {
-    fn ask(&mut self, command: Command) -> anyhow::Result<Answer> {
+    pub(crate) fn ask(&mut self, command: Command) -> anyhow::Result<Answer> {
         self.controller.ask(command, PATIENCE).context("the worker does not answer")
     }
 
@@ -190,12 +196,12 @@ impl Running {
     }
 
     /// Packets that it has received and transmitted.
-    fn passed(&mut self) -> anyhow::Result<(u64, u64)> {
+    pub(crate) fn passed(&mut self) -> anyhow::Result<(u64, u64)> {
         let ports = &self.stats()?.ports;
         Ok((ports.iter().map(|port| port.rx_packets).sum(), ports.iter().map(|port| port.tx_packets).sum()))
     }
 
-    fn stop(mut self) -> anyhow::Result<Worker> {
+    pub(crate) fn stop(mut self) -> anyhow::Result<Worker> {
         self.ask(Command::Stop)?;
         self.worker.join().ok().context("the worker panicked")
     }
@@ -217,6 +223,6 @@ fn pass_for(cycles: u64, inside: &mut OpenPort, outside: &mut OpenPort) -> u64 {
     packets
 }
 
-fn close(ports: Vec<Port>) -> anyhow::Result<()> {
+pub(crate) fn close(ports: Vec<Port>) -> anyhow::Result<()> {
     ports.into_iter().try_for_each(Port::close).context("a port does not close")
 }

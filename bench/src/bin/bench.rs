@@ -93,6 +93,10 @@ fn main() -> anyhow::Result<()> {
     let text = Process::run(&sibling("fragments")?, &[])?;
     figures.append(&mut serde_json::from_str(&text).context("figures of fragments")?);
 
+    eprintln!("Being looked at ...");
+    let text = Process::run(&sibling("looking")?, &[format!("--core={}", options.core)])?;
+    figures.append(&mut serde_json::from_str(&text).context("figures of looking")?);
+
     eprintln!("A full routing table ...");
     let text = Process::run(&sibling("routes")?, &[])?;
     figures.append(&mut serde_json::from_str(&text).context("figures of routes")?);
@@ -300,6 +304,10 @@ fn print_table(figures: &Map<String, Value>) {
         ("fragment_rate_fraction", "packets of datagrams in two to whole ones", "times", "at least 0.5"),
         ("fragment_flood_loss", "taken by a flood of 1%", "of the rate", "under 0.05"),
         ("fragment_smack_cost", "one of 128 tiny fragments to a packet", "times", "at most 1"),
+        ("looking_cost", "counters, dump, events and capture", "of the rate", "under 0.05"),
+        ("dump_cost", "a dump of 10 million entries", "of the rate", "under 0.02"),
+        ("capture_cost", "a capture that fits none", "of the rate", ""),
+        ("dumped_per_second", "entries in that dump", "a second", ""),
         ("routed_extra_ns", "a full table, more than over a wire", "ns a packet", "at most 15"),
         ("routes_load_ms", "1 M routes of IPv4, 250 k of IPv6, made", "ms", ""),
         ("routes_memory_bytes", "their memory", "bytes", ""),
