@@ -119,19 +119,19 @@ impl ConnectionCounts {
 pub struct Counter<'a> {
     counts: &'a ConnectionCounts,
     /// What counts the connection already, and with it what counts it from now on if it stays.
-    pub(crate) counted: Counted,
+    counted: &'a mut Counted,
     /// Whether connections are not counted, only looked at as if they were.
     only_looks: bool,
 }
 
 impl<'a> Counter<'a> {
     /// That of a connection which is counted by this.
-    pub(crate) const fn new(counts: &'a ConnectionCounts, counted: Counted) -> Self {
+    pub(crate) const fn new(counts: &'a ConnectionCounts, counted: &'a mut Counted) -> Self {
         Self { counts, counted, only_looks: false }
     }
 
     /// One by which nothing is counted.
-    pub(crate) const fn looking(counts: &'a ConnectionCounts, counted: Counted) -> Self {
+    pub(crate) const fn looking(counts: &'a ConnectionCounts, counted: &'a mut Counted) -> Self {
         Self { counts, counted, only_looks: true }
     }
 

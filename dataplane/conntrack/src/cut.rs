@@ -175,9 +175,10 @@ impl Shard {
         facts.egress = Some(egress);
         facts.set_destination(translated.dst, Some(translated.selector.dport()));
         let limiter = Limiter { limits: &self.limits, now: self.now, again: true };
-        let mut counter = Counter::looking(&self.connection_counts, self.table.counted(index));
+        let mut counted = self.table.counted(index);
+        let mut counter = Counter::looking(&self.connection_counts, &mut counted);
         let decision = configuration.policy.judge(&mut facts, &limiter, &mut counter).decision;
-        if configuration.policy.outcome(decision).0 != Outcome::Accept {
+        if matches!(configuration.policy.outcome(decision).0, Outcome::Drop | Outcome::Reject) {
             return Some(Cut::Policy);
         }
         let is_elsewhere = direction == Direction::Original

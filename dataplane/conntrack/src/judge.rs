@@ -79,7 +79,7 @@ impl Shard {
     }
 
     /// The verdict of the policy on the first packet of a connection, and the mark that rules give the connection;
-    /// with it the rule that wants the packet logged, and what counts the connection. What comes of it is [recorded](Self::record_first)
+    /// with it the rule that wants the packet logged. What counts the connection is put into `counted`. What comes of it is [recorded](Self::record_first)
     /// at the end.
     #[inline]
     pub(crate) fn judge_first(
@@ -89,19 +89,19 @@ impl Shard {
         tracked: &Tracked,
         facts: &mut Facts,
         egress: &Egress,
-    ) -> (Verdict, Option<RuleId>, Counted) {
+        counted: &mut Counted,
+    ) -> (Verdict, Option<RuleId>) {
         facts.egress = Some(egress.port);
         let limiter = Limiter { again: unconfirmed.attempt.again, ..self.limiter() };
-        let mut counter = Counter::new(&self.connection_counts, Counted::new());
+        let mut counter = Counter::new(&self.connection_counts, counted);
         let judgement = self.configuration.policy.judge(facts, &limiter, &mut counter);
-        let counted = counter.counted;
         unconfirmed.entry.mark = facts.mark().unwrap_or(0);
-        let mut verdict = self.apply(judgement.decision, headers, tracked, egress);
-        let (outcome, _) = self.configuration.policy.outcome(judgement.decision);
-        if outcome == Outcome::Synproxy && unconfirmed.proxied.is_none() {
-            verdict.refuse(self.ask_for_cookie(facts, unconfirmed));
+        let (outcome, rule) = self.configuration.policy.outcome(judgement.decision);
+        if outcome == Outcome::Synproxy && !unconfirmed.is_proven {
+            let action = self.ask_for_cookie(facts, unconfirmed);
+            return (Verdict { rule, ..self.verdict(tracked, action) }, judgement.log);
         }
-        (verdict, judgement.log, counted)
+        (self.apply(judgement.decision, headers, tracked, egress), judgement.log)
     }
 
     /// Counts the first packet of a connection for the rule that has decided about it, and logs it for one that saw these facts:
@@ -179,7 +179,8 @@ impl Shard {
         }
         let len = packet.headers.l3_len;
         let (Some(index), Some(direction)) = (tracked.entry(), tracked.direction) else {
-            let (judgement, counted) = self.walk(&mut facts, len, None, Counted::new());
+            let mut counted = Counted::new();
+            let judgement = self.walk(&mut facts, len, None, &mut counted);
             counted.iter().for_each(|key| self.connection_counts.give_back(*key));
             return judgement.decision;
         };
@@ -187,7 +188,8 @@ impl Shard {
         let helper = self.table.child(index).and_then(|child| child.expectation.helper());
         facts.connection = Some(Connection { direction, mark, status, helper });
         let before = self.table.counted(index);
-        let (judgement, counted) = self.walk(&mut facts, len, Some((index, direction)), before.clone());
+        let mut counted = before.clone();
+        let judgement = self.walk(&mut facts, len, Some((index, direction)), &mut counted);
         if counted != before {
             self.keep_counted(index, &counted);
         }
@@ -240,22 +242,21 @@ impl Shard {
     }
 
     /// Walks the rules, which give the facts their mark, and logs what one of them wants logged.
-    /// Gives what counts its connection, which was counted by this before.
+    /// What counts its connection is `counted`, as far as it did before, and is added there.
     fn walk(
         &mut self,
         facts: &mut Facts,
         len: u32,
         of: Option<(u32, Direction)>,
-        before: Counted,
-    ) -> (Judgement, Counted) {
+        counted: &mut Counted,
+    ) -> Judgement {
         let seen = *facts;
-        let mut counter = Counter::new(&self.connection_counts, before);
+        let mut counter = Counter::new(&self.connection_counts, counted);
         let judgement = self.configuration.policy.judge(facts, &self.limiter(), &mut counter);
-        let counted = counter.counted;
         if let Some(rule) = judgement.log {
             self.record_walk(rule, &judgement, seen, len, of);
         }
-        (judgement, counted)
+        judgement
     }
 
     /// Logs a packet, of an entry and a direction of that if it has one, as the rules have judged it.

@@ -2,6 +2,7 @@
 
 use crate::claim::delegated_in;
 use crate::configuration::Configuration;
+use crate::connection_counts::Counted;
 use crate::entry::Status;
 use crate::events::End;
 use crate::facts::Facts;
@@ -11,9 +12,11 @@ use crate::headers::{Headers, Packet, PacketKind};
 use crate::ids::{EntryId, Zone};
 use crate::nat::{self, Bound, Destination};
 use crate::shard::Shard;
+use crate::synproxy::Proxied;
 use crate::table::{Found, Key};
 use crate::time::Instant;
 use crate::track::{Lookup, Tracked};
+use crate::tracker::tcp::TcpState;
 use crate::tuple::{Direction, protocol};
 use crate::unconfirmed::{Attempt, Unconfirmed};
 use crate::verdict::{Action, DropReason, Handoff, InvalidReason, State, Verdict};
@@ -166,7 +169,7 @@ impl Shard {
         match tracked.lookup {
             Lookup::Elsewhere(shard, by) => Verdict::ended(Action::Handoff(shard, by)),
             Lookup::Apart(index) => self.decide_apart(frame, parsed, tracked, index),
-            Lookup::New(replaces) => self.decide_new(frame, parsed, tracked, replaces),
+            Lookup::New(replaces) => self.decide_new(frame, parsed, tracked, replaces, None),
             Lookup::Table(index) | Lookup::Syn(index) | Lookup::Ending(index)
                 if self.table.entries.at(index).is_rewritten() =>
             {
@@ -208,7 +211,7 @@ impl Shard {
         self.conclude(frame, headers, tracked, verdict)
     }
 
-    /// About the first packet of a connection.
+    /// About the first packet of a connection, whose client has brought a SYN cookie where it is `proxied`.
     #[inline(never)]
     fn decide_new<F: Frame>(
         &mut self,
@@ -216,22 +219,27 @@ impl Shard {
         parsed: &Parsed,
         tracked: &Tracked,
         replaces: Option<u32>,
+        proxied: Option<&Proxied>,
     ) -> Verdict {
         let packet = Packet { headers: &parsed.headers, head: frame.head() };
         if self.has_groups() && self.is_lost_outside(packet) {
             let action = self.reset_lost();
             return self.verdict(tracked, action);
         }
-        let mut proven = None;
-        let proxied = self.take_cookie(frame, &parsed.headers).map(|(headers, proxied)| {
-            proven = Some(Parsed { headers, ..*parsed });
-            proxied
-        });
-        let parsed = proven.as_ref().unwrap_or(parsed);
         let headers = &parsed.headers;
         let packet = Packet { headers, head: frame.head() };
-        let mut unconfirmed = Unconfirmed { proxied, ..Unconfirmed::new(headers.tuple, replaces) };
-        if let Err(reason) = self.open(packet, &mut unconfirmed) {
+        let mut unconfirmed = Unconfirmed::new(headers.tuple, replaces);
+        unconfirmed.is_proven = proxied.is_some();
+        let opened = self.open(packet, &mut unconfirmed);
+        // A client sends a cookie back in what else would be picked up in mid-stream, or be INVALID.
+        if (unconfirmed.entry.state == TcpState::Established as u8 || opened.is_err())
+            && proxied.is_none()
+            && let Some(verdict) = self.decide_proven(frame, parsed, tracked, replaces)
+        {
+            return verdict;
+        }
+        let packet = Packet { headers, head: frame.head() };
+        if let Err(reason) = opened {
             return self.decide_untracked(frame, headers, &Tracked::invalid(reason));
         }
         unconfirmed.delegated = delegated_in(frame).is_some();
@@ -243,11 +251,25 @@ impl Shard {
         if let Some(assigned) = self.configuration.helpers.assign(&facts) {
             unconfirmed.helper = Some(assigned);
         }
-        let mut verdict = self.decide_opened(frame, parsed, tracked, &mut unconfirmed, &mut facts);
+        let mut verdict = self.decide_opened(frame, parsed, tracked, &mut unconfirmed, &mut facts, proxied);
         if let Some(child) = &unconfirmed.child {
             self.conclude_child(child, &mut verdict);
         }
         verdict
+    }
+
+    /// The same where it brings a SYN cookie: it becomes the SYN to the server. `None` where it has none.
+    #[cold]
+    #[inline(never)]
+    fn decide_proven<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        parsed: &Parsed,
+        tracked: &Tracked,
+        replaces: Option<u32>,
+    ) -> Option<Verdict> {
+        let (headers, proxied) = self.take_cookie(frame, &parsed.headers)?;
+        Some(self.decide_new(frame, &Parsed { headers, ..*parsed }, tracked, replaces, Some(&proxied)))
     }
 
     /// The same when it is known what it is the first packet of.
@@ -259,6 +281,7 @@ impl Shard {
         tracked: &Tracked,
         unconfirmed: &mut Unconfirmed,
         facts: &mut Facts,
+        proxied: Option<&Proxied>,
     ) -> Verdict {
         let headers = &parsed.headers;
         let packet = Packet { headers, head: frame.head() };
@@ -277,16 +300,17 @@ impl Shard {
         }
         let verdict = match self.configuration.forwarding.route(frame, headers, translated, &self.macs) {
             RouteResult::Open(egress) => {
-                let (mut verdict, log, counted) =
-                    self.judge_first(unconfirmed, headers, tracked, facts, &egress);
+                let mut counted = Counted::new();
+                let (mut verdict, log) =
+                    self.judge_first(unconfirmed, headers, tracked, facts, &egress, &mut counted);
                 if verdict.drop_reason().is_none() {
                     self.admit(&parsed.key, packet, unconfirmed, facts, &egress, &mut verdict);
                 }
                 if !counted.is_empty() {
                     self.settle_counted(verdict.entry, &counted);
                 }
-                if let Some(proxied) = unconfirmed.proxied {
-                    self.begin_proxied(proxied, &mut verdict);
+                if let Some(proxied) = proxied {
+                    self.begin_proxied(*proxied, &mut verdict);
                 }
                 self.record_first(&verdict, headers, unconfirmed, log, facts);
                 verdict

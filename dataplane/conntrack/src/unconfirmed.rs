@@ -10,7 +10,6 @@ use crate::helpers::Assigned;
 use crate::ids::EntryId;
 use crate::index::Hash;
 use crate::nat::{BoundBy, Destination, Filtering};
-use crate::synproxy::Proxied;
 use crate::tuple::Tuple;
 use zerocopy::FromZeros;
 
@@ -52,8 +51,8 @@ pub(crate) struct Unconfirmed {
     pub(crate) eif: bool,
     /// The helper that reads it.
     pub(crate) helper: Option<Assigned>,
-    /// What its client has brought a SYN cookie for, if it has.
-    pub(crate) proxied: Option<Proxied>,
+    /// Whether its client has brought a SYN cookie.
+    pub(crate) is_proven: bool,
     /// Whether another shard has delegated it to this one: then it stays.
     pub(crate) delegated: bool,
     /// Whether a peer has told of it, which has it.
@@ -83,7 +82,7 @@ impl Unconfirmed {
             mapped: None,
             eif: false,
             helper: None,
-            proxied: None,
+            is_proven: false,
             delegated: false,
             is_foreign: false,
             child: None,

@@ -37,10 +37,11 @@ impl Shard {
         let policy = &self.configuration.policy;
         // It takes no part of any limit: its first packet has, where it came.
         let limiter = Limiter { limits: &self.limits, now: self.now, again: true };
-        let mut counter = Counter::new(&self.connection_counts, Counted::new());
+        let mut counted = Counted::new();
+        let mut counter = Counter::new(&self.connection_counts, &mut counted);
         let judgement = policy.judge(&mut facts, &limiter, &mut counter);
         // Connections are counted by what walks the rules for their packets.
-        counter.counted.iter().for_each(|key| self.connection_counts.give_back(*key));
+        counted.iter().for_each(|key| self.connection_counts.give_back(*key));
         match policy.outcome(judgement.decision) {
             (Outcome::Accept | Outcome::Synproxy, _) => {
                 Ok(Connection { mark: facts.mark().unwrap_or(0), ..*connection })

@@ -15,7 +15,6 @@ use crate::slow_path::Parsed;
 use crate::tuple::{Direction, Family, protocol};
 use crate::unconfirmed::Unconfirmed;
 use crate::verdict::{Action, DropReason, Rejection, Verdict};
-use crate::wire::field;
 use crate::wire::tcp::{Flags, HEADER_BYTES, Segment};
 
 /// Flags that say what a segment is for.
@@ -51,26 +50,20 @@ impl Shard {
 
     /// Takes the cookie of a TCP segment that belongs to no connection, and makes the segment the SYN to the server. `None` where it has
     /// none, or no good one, and is as it was.
-    #[inline]
     pub(crate) fn take_cookie<F: Frame>(
         &self,
         frame: &mut F,
         headers: &Headers,
     ) -> Option<(Headers, Proxied)> {
         let is_tcp = headers.protocol == protocol::TCP && headers.kind == PacketKind::Tracked;
-        let l4 = Packet { headers, head: frame.head() }.l4();
-        let has_ack =
-            || l4.get(field::tcp::FLAGS).is_some_and(|flags| flags & KIND.bits() == Flags::ACK.bits());
-        if is_tcp && has_ack() { self.take_cookie_of_ack(frame, headers) } else { None }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn take_cookie_of_ack<F: Frame>(&self, frame: &mut F, headers: &Headers) -> Option<(Headers, Proxied)> {
-        if !self.configuration.policy.has_synproxy() {
+        if !is_tcp || !self.configuration.policy.has_synproxy() {
             return None;
         }
-        let Segment { seq, ack, window, .. } = Segment::parse(&Packet { headers, head: frame.head() })?;
+        let Segment { seq, ack, window, flags, .. } =
+            Segment::parse(&Packet { headers, head: frame.head() })?;
+        if flags.intersection(KIND) != Flags::ACK {
+            return None;
+        }
         let cookie = ack.wrapping_sub(1);
         let open = |isn: u32| {
             let offer: ClientOffer = self.cookies.open(self.now, &headers.tuple, isn, cookie)?;
