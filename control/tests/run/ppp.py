@@ -20,6 +20,8 @@ LCP, IPV4 = b"\xff\x03\xc0\x21", b"\xff\x03\x00\x21"
 PACKETS = 20
 # Packets of a call may be lost as it begins, as pppd knows. So each is sent again after so long, this often at most.
 PATIENCE_S, TRIES = 1, 60
+# How long pptp-linux has to hang up.
+HANG_UP_S = 10
 
 
 def fcs(payload):
@@ -96,7 +98,11 @@ def call(server, own):
     print("talked", flush=True)
     sys.stdin.read()
     pptp.send_signal(signal.SIGTERM)
-    sys.exit(pptp.wait())
+    try:
+        sys.exit(pptp.wait(HANG_UP_S))
+    except subprocess.TimeoutExpired:
+        # Its handler logs, and waits for itself for good where the signal comes while it logs.
+        pptp.kill()
 
 
 if __name__ == "__main__":
