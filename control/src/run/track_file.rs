@@ -26,32 +26,31 @@ pub enum Known {
     NotAll,
 }
 
-/// The files of a box, each with the number of the group that it is about: without one it is about all that have none of their own.
+/// The files of a box, each with the numbers of the groups that it is about: its own, or all that have no file of their own.
 #[derive(Debug, Default)]
 pub struct TrackFiles {
-    files: Vec<(TrackFile, Option<usize>)>,
+    files: Vec<(TrackFile, Vec<usize>)>,
 }
 
 impl TrackFiles {
     /// Those of a box that begins now.
     pub fn of(ha: Option<&Ha>, now: Instant) -> TrackFiles {
         let Some(ha) = ha else { return TrackFiles::default() };
-        let of_groups = ha.groups.iter().enumerate().map(|(index, group)| (&group.track_file, Some(index)));
-        let named = of_groups.chain([(&ha.track_file, None)]);
-        let named = named.filter_map(|(path, of)| Some((TrackFile::new(path.clone()?, now), of)));
+        let own = |index: usize| ha.groups.get(index)?.track_file.as_ref();
+        // A box without groups has one that all connections are of.
+        let numbers = 0..ha.groups.len().max(1);
+        let of_groups = numbers.clone().map(|index| (own(index), vec![index]));
+        let rest = numbers.filter(|index| own(*index).is_none()).collect();
+        let named = of_groups.chain([(ha.track_file.as_ref(), rest)]);
+        let named = named.filter_map(|(path, of)| Some((TrackFile::new(path?.clone(), now), of)));
         TrackFiles { files: named.collect() }
     }
 
     /// Writes what follows from what is known now of the connections of each group.
     pub fn write(&mut self, known: &[Known], now: Instant) {
-        let owns: Vec<usize> = self.files.iter().filter_map(|(_, of)| *of).collect();
         for (file, of) in &mut self.files {
-            let mut about = known.iter().enumerate().filter(|(index, _)| match of {
-                Some(of) => of == index,
-                None => !owns.contains(index),
-            });
-            let worst = about.by_ref().map(|(_, known)| *known).max();
-            file.write(worst.unwrap_or(Known::All), now);
+            let worst = of.iter().filter_map(|index| known.get(*index)).max();
+            file.write(worst.copied().unwrap_or(Known::All), now);
         }
     }
 }
@@ -135,7 +134,7 @@ mod tests {
         use Known::{All, NotAll, Nothing};
         let (directory, now) = (tempfile::tempdir().unwrap(), Instant::now());
         let file = |name: &str, of| (TrackFile::new(directory.path().join(name), now), of);
-        let mut files = TrackFiles { files: vec![file("second", Some(1)), file("rest", None)] };
+        let mut files = TrackFiles { files: vec![file("second", vec![1]), file("rest", vec![0, 2])] };
         for (known, second, rest) in [
             ([All, NotAll, All], "1", "0"),
             ([NotAll, All, All], "0", "1"),

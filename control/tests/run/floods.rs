@@ -2,7 +2,7 @@
 //! stays bounded, and connections go on.
 
 use crate::box_under_test::{BoxUnderTest, wait_for};
-use crate::namespaces::{PEERS, Row, Streams, ip};
+use crate::namespaces::{PEERS, ROUTER, Row, Streams, ip};
 
 /// Makes the frames.
 const FLOOD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/run/flood.py");
@@ -16,25 +16,13 @@ const SLACK_KIB: u64 = 16 * 1024;
 
 #[test]
 fn floods_of_hosts_that_there_are_not_end_no_connection() {
-    let row = Row::new("floods", &["10.0.0.2/16", "fd00:1::2/64"], &["10.1.0.2/16", "2001:db8:2::2/64"]);
-    let Some(row) = row else { return };
+    let Some(row) = Row::routed("floods") else { return };
     let [client, middle, server] = row.namespaces();
-    middle.tell("sysctl", "-qw net.ipv6.conf.all.disable_ipv6=1");
     // The daemon serves its metrics there.
     assert!(ip(&format!("-n {middle} link set lo up")));
-    for (host, v4, v6) in [(client, "10.0.0.1", "fd00:1::1"), (server, "10.1.0.1", "2001:db8:2::1")] {
-        assert!(ip(&format!("-n {host} route add default via {v4}")));
-        assert!(ip(&format!("-n {host} -6 route add default via {v6}")));
-    }
-    let config = "version: 1
-system: { cores: { control: 0, workers: [0] }, memory: { hugepages: 512M } }
-interfaces:
-  inside: { device: 'vdev:net_af_packet0,iface=inside', addresses: [10.0.0.1/16, 'fd00:1::1/64'] }
-  outside: { device: 'vdev:net_af_packet1,iface=outside', addresses: [10.1.0.1/16, '2001:db8:2::1/64'] }
-conntrack: { max-entries: 4K }
-policy: { rules: [{ state: [established, related], action: accept }, { in: inside, state: new, action: accept }] }
+    let rules = "policy: { rules: [{ state: [established, related], action: accept }, { in: inside, state: new, action: accept }] }
 ";
-    let daemon = BoxUnderTest::start_inside(middle, config);
+    let daemon = BoxUnderTest::start_inside(middle, &(ROUTER.to_owned() + rules));
     let _server = server.serve(8080, "python3", &format!("{PEERS} tcp-server 8080"));
     let mut streams = ["10.1.0.2", "2001:db8:2::2"].map(|to| Streams::open(client, to, 8080, 4));
     let go_on = |streams: &mut [Streams; 2]| streams.iter_mut().for_each(Streams::go_on);

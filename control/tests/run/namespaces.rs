@@ -162,10 +162,31 @@ impl Row {
         Some(row)
     }
 
+    /// One whose client and server have a router in the middle, of both families: [`ROUTER`].
+    pub fn routed(test: &str) -> Option<Row> {
+        let row = Row::new(test, &["10.0.0.2/16", "fd00:1::2/64"], &["10.1.0.2/16", "2001:db8:2::2/64"])?;
+        let [client, middle, server] = row.namespaces();
+        middle.tell("sysctl", "-qw net.ipv6.conf.all.disable_ipv6=1");
+        for (host, v4, v6) in [(client, "10.0.0.1", "fd00:1::1"), (server, "10.1.0.1", "2001:db8:2::1")] {
+            assert!(ip(&format!("-n {host} route add default via {v4}")));
+            assert!(ip(&format!("-n {host} -6 route add default via {v6}")));
+        }
+        Some(row)
+    }
+
     pub fn namespaces(&self) -> [Namespace<'_>; 3] {
         self.0.namespaces()
     }
 }
+
+/// How the configuration of that router begins.
+pub const ROUTER: &str = "version: 1
+system: { cores: { control: 0, workers: [0] }, memory: { hugepages: 512M } }
+interfaces:
+  inside: { device: 'vdev:net_af_packet0,iface=inside', addresses: [10.0.0.1/16, 'fd00:1::1/64'] }
+  outside: { device: 'vdev:net_af_packet1,iface=outside', addresses: [10.1.0.1/16, '2001:db8:2::1/64'] }
+conntrack: { max-entries: 4K }
+";
 
 #[test]
 fn a_real_connection_is_tracked() {

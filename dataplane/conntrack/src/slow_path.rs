@@ -221,13 +221,12 @@ impl Shard {
         replaces: Option<u32>,
         proxied: Option<&Proxied>,
     ) -> Verdict {
-        let packet = Packet { headers: &parsed.headers, head: frame.head() };
+        let headers = &parsed.headers;
+        let packet = Packet { headers, head: frame.head() };
         if self.has_groups() && self.is_lost_outside(packet) {
             let action = self.reset_lost();
             return self.verdict(tracked, action);
         }
-        let headers = &parsed.headers;
-        let packet = Packet { headers, head: frame.head() };
         let mut unconfirmed = Unconfirmed::new(headers.tuple, replaces);
         unconfirmed.is_proven = proxied.is_some();
         let opened = self.open(packet, &mut unconfirmed);
