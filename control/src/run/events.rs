@@ -4,6 +4,7 @@ use sluice_conntrack::events::{Event, EventReceiver, ExpectationEvent, Receiver}
 use sluice_engine::command::{Command, Unanswered};
 
 use super::export::Export;
+use super::host_time::HostTime;
 use super::journal::{Journal, JournalPage};
 use super::lines::Lines;
 use super::workers::Workers;
@@ -37,13 +38,12 @@ impl Source<'_> {
 /// The events of all workers.
 pub struct Events(Journal<EventReceiver>);
 
-impl Default for Events {
-    fn default() -> Self {
-        Self(Journal::new(KEPT))
-    }
-}
-
 impl Events {
+    /// None yet.
+    pub const fn new(time: HostTime) -> Self {
+        Self(Journal::new(KEPT, time))
+    }
+
     /// The events that fit from a number on, as many as an answer has room for; without a number none, from when on there are some.
     pub fn answer(
         &mut self,
@@ -71,13 +71,12 @@ impl Events {
 /// What becomes of the expectations of all workers.
 pub struct ExpectationEvents(Journal<Receiver<ExpectationEvent>>);
 
-impl Default for ExpectationEvents {
-    fn default() -> Self {
-        Self(Journal::new(KEPT))
-    }
-}
-
 impl ExpectationEvents {
+    /// None yet.
+    pub const fn new(time: HostTime) -> Self {
+        Self(Journal::new(KEPT, time))
+    }
+
     /// As [`Events::answer`].
     pub fn answer(
         &mut self,

@@ -11,6 +11,8 @@ use sluice_conntrack::Instant as Time;
 use sluice_conntrack::events::{Event, ExpectationEvent, Receiver};
 use sluice_engine::watch::{PacketReceiver, WatchedPacket};
 
+use super::host_time::HostTime;
+
 /// Records in one answer, at most: some hundred kilobytes of text.
 const PER_ANSWER: usize = 1024;
 
@@ -107,6 +109,8 @@ struct Kept<T> {
 pub struct Journal<R: Told> {
     /// Records that are kept for clients, at most.
     room: usize,
+    /// When records were, by the host's clock.
+    time: HostTime,
     /// What workers tell, while somebody listens.
     receivers: Vec<R>,
     /// The last records, oldest first. Where numbers are missing, some were lost.
@@ -132,8 +136,8 @@ pub struct JournalPage<L = String> {
 
 impl<R: Told> Journal<R> {
     /// With room for so many records.
-    pub const fn new(room: usize) -> Self {
-        Self { room, receivers: Vec::new(), kept: VecDeque::new(), kept_bytes: 0, next: 0, asked: None }
+    pub const fn new(room: usize, time: HostTime) -> Self {
+        Self { room, time, receivers: Vec::new(), kept: VecDeque::new(), kept_bytes: 0, next: 0, asked: None }
     }
 
     /// Whether anybody listens.
@@ -190,7 +194,7 @@ impl<R: Told> Journal<R> {
     pub fn end_unasked(&mut self) -> bool {
         let is_over = self.asked.is_some_and(|asked| asked.elapsed() > PATIENCE);
         if is_over {
-            *self = Self { next: self.next, ..Self::new(self.room) };
+            *self = Self { next: self.next, ..Self::new(self.room, self.time.clone()) };
         }
         is_over
     }
@@ -211,10 +215,9 @@ impl<R: Told> Journal<R> {
             lost += receiver.take_lost();
         }
         told.sort_by_key(|(_, record)| record.at());
-        // The last has just happened: workers' clocks begin with the daemon, and this one tells the others' times.
-        let (now, last) = (SystemTime::now(), told.last().map(|(_, record)| record.at()).unwrap_or_default());
+        self.time.follow();
         for (shard, record) in told {
-            let at = now.checked_sub(last.since(record.at())).unwrap_or(now);
+            let at = self.time.at(record.at());
             self.kept_bytes += record.bytes();
             self.kept.push_back(Kept { number: self.next, shard, at, record });
             self.next += 1;
@@ -258,7 +261,7 @@ mod tests {
     }
 
     fn journal(receivers: Vec<Receiver<Time>>) -> Journal<Receiver<Time>> {
-        let mut journal = Journal::new(ROOM);
+        let mut journal = Journal::new(ROOM, HostTime::new(Time::default));
         journal.listen(receivers);
         journal
     }
@@ -294,7 +297,7 @@ mod tests {
     #[test]
     fn what_is_kept_and_answered_is_bounded_in_bytes() {
         let (mut sender, receiver) = ring(ROOM);
-        let mut journal = Journal::new(ROOM);
+        let mut journal = Journal::new(ROOM, HostTime::new(Time::default));
         journal.listen(vec![receiver]);
         (0..15).for_each(|_| sender.send(Large));
         journal.fetch();

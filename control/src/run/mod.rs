@@ -22,6 +22,7 @@ mod groups;
 mod ha;
 mod helpers;
 mod host;
+mod host_time;
 mod in_force;
 mod journal;
 mod lines;

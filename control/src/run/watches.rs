@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use sluice_engine::command::Unanswered;
 use sluice_engine::watch::{PacketReceiver, WATCHES, WatchFilter, WatchedPacket};
 
+use super::host_time::HostTime;
 use super::journal::{Journal, JournalPage};
 use super::workers::Workers;
 use crate::rehearsal::Names;
@@ -39,14 +40,13 @@ pub struct Watches {
     names: Option<Names>,
 }
 
-impl Default for Watches {
-    fn default() -> Self {
-        let slot = || Slot { journal: Journal::new(KEPT), watched: None };
+impl Watches {
+    /// Nothing yet.
+    pub fn new(time: &HostTime) -> Self {
+        let slot = || Slot { journal: Journal::new(KEPT, time.clone()), watched: None };
         Self { slots: std::array::from_fn(|_| slot()), names: None }
     }
-}
 
-impl Watches {
     /// What `line` makes of the packets that were watched from a number on; without a number none, from when on there are some.
     /// An error in words where too many others watch.
     pub fn page<L, I: IntoIterator<Item = L>>(

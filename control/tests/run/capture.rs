@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use etherparse::{NetHeaders, PacketHeaders};
 use pcap_parser::pcapng::Block;
 use pcap_parser::traits::PcapNGPacketBlock as _;
-use pcap_parser::{OptionCode, PcapBlockOwned, PcapNGOption, PcapNGSlice};
+use pcap_parser::{OptionCode, PcapBlockOwned, PcapNGOption, PcapNGSlice, nom};
 use serde_json::{Value, json};
 
 use crate::box_under_test::{BoxUnderTest, sluice, text, wait_for, write_endless};
@@ -48,7 +48,8 @@ impl Captured {
     }
 }
 
-/// The packets of a capture file, in its order, and the number of interfaces that it has statistics of.
+/// The packets of a capture file, in its order, and the number of interfaces that it has statistics of, which end it. The last block of
+/// one that is still written may be there in part.
 fn read(file: &[u8]) -> (Vec<Captured>, usize) {
     let value = |options: &[PcapNGOption<'_>], code: u16| {
         let option = options.iter().find(|option| option.code == OptionCode(code)).unwrap();
@@ -56,7 +57,11 @@ fn read(file: &[u8]) -> (Vec<Captured>, usize) {
     };
     let (mut interfaces, mut packets, mut statistics) = (Vec::new(), Vec::new(), 0);
     for block in PcapNGSlice::from_slice(file).unwrap() {
-        match block.unwrap() {
+        let block = match block {
+            Err(nom::Err::Incomplete(_)) => break,
+            block => block.unwrap(),
+        };
+        match block {
             PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => {
                 assert_eq!(interface.if_tsresol, 9, "nanoseconds");
                 interfaces.push(interface.if_name().unwrap().unwrap().to_owned());
@@ -123,15 +128,17 @@ fn a_masqueraded_connection_is_captured_before_and_after_its_translation() {
     });
     signal(&capture, "INT");
     assert!(capture.wait().unwrap().success());
-    let said = fs::read_to_string(daemon.path("capture-stderr")).unwrap();
-    assert!(said.ends_with(" packets have been captured, 0 have been lost.\n"), "{said}");
-
     let (packets, statistics) = read(&fs::read(&file).unwrap());
     assert_eq!(statistics, 2);
+    // The stream is as fast as it can be: how many of its packets are lost is the host's affair.
+    let said = fs::read_to_string(daemon.path("capture-stderr")).unwrap();
+    let captured = format!("\nsluice: {} packets have been captured, ", packets.len());
+    assert!(said.contains(&captured) && said.ends_with(" have been lost.\n"), "{said}");
     let mut places = [0; 4];
     // Among them may be what the router says of the narrow link behind it: that is about the connection.
     let (errors, segments): (Vec<_>, Vec<_>) = packets.iter().partition(|packet| packet.protocol() == ICMP);
     assert!(errors.iter().all(|error| error.comment.starts_with("accept RELATED ")), "{errors:?}");
+    assert!(segments.is_sorted_by_key(|packet| packet.time_ns), "one worker's, as it decided about them");
     for packet in segments {
         let (number, ends) = match packet.place() {
             ("inside", false) => (0, (client, server)),
@@ -145,7 +152,6 @@ fn a_masqueraded_connection_is_captured_before_and_after_its_translation() {
     }
     assert!(places.iter().all(|packets| *packets > 1), "{places:?}");
     assert!(packets.iter().all(|packet| packet.len as usize == packet.bytes.len()));
-    assert!(packets.is_sorted_by_key(|packet| packet.time_ns));
     let sent = |interface| packets.iter().rfind(|packet| packet.place() == (interface, true)).unwrap();
     assert_eq!(sent("outside").bytes[..6], [2, 0, 0, 0, 2, 0xfe], "the router's MAC address");
     assert_eq!(sent("inside").bytes[..6], [2, 0, 0, 0, 1, 2], "the client's");

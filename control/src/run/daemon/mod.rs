@@ -26,6 +26,7 @@ use super::export::Export;
 use super::group_routes::GroupRoutes;
 use super::groups::{self, Groups};
 use super::ha::Cluster;
+use super::host_time::HostTime;
 use super::in_force::InForce;
 use super::nat_rules::NatRules;
 use super::reload::{Reloads, Wanted};
@@ -102,6 +103,8 @@ impl Daemon {
             &fencings,
             &mut groups::on_workers(&candidate.configuration, &mut dataplane.workers),
         );
+        let clock = dataplane.clock;
+        let time = HostTime::new(move || clock.now());
         let mut daemon = Daemon {
             group_routes,
             track_files: TrackFiles::of(candidate.config.ha.as_ref(), Instant::now()),
@@ -131,9 +134,9 @@ impl Daemon {
             links: ports::LinkStates::default(),
             port_alarms: ports::PortAlarms::default(),
             shard_alarms: ShardAlarms::default(),
-            events: Events::default(),
-            expectation_events: ExpectationEvents::default(),
-            watches: Watches::default(),
+            events: Events::new(time.clone()),
+            watches: Watches::new(&time),
+            expectation_events: ExpectationEvents::new(time),
             export,
         };
         daemon.applied(candidate.fallback);
