@@ -12,6 +12,8 @@ mod links;
 mod sets;
 #[path = "config/synproxy.rs"]
 mod synproxy;
+#[path = "config/yaml.rs"]
+mod yaml;
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -166,18 +168,6 @@ fn deep_nesting_is_refused() {
             assert_every_finding_has_a_place(&error, &text);
         }
     }
-}
-
-/// As many brackets as one likes where they open nothing.
-#[test]
-fn brackets_in_text_do_not_nest() {
-    let brackets = "[{".repeat(1000);
-    for text in [format!("# {brackets}"), format!("policy: {{rules: []}} # {brackets}")] {
-        assert!(parse(&with(&text)).is_ok());
-    }
-    let named = |text: &str| refusal(&with(&format!("control: {{socket: {text}}}\ncolour: red")));
-    assert!(named(&format!("'{brackets}'")).contains("unknown key `colour`"));
-    assert!(named(&format!("\"{brackets}\"")).contains("unknown key `colour`"));
 }
 
 #[test]

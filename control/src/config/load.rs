@@ -1,4 +1,4 @@
-//! Text to [`Config`], or to another [`Document`]: the one module that speaks serde_yaml.
+//! Text to [`Config`], or to another [`Document`]. The text is parsed once, and serde reads the tree of that.
 //!
 //! Serde stops at the first error. To find them all, the key that an error is about is taken out of the tree
 //! and the rest is read again, until nothing is wrong or there is no more to take out.
@@ -18,7 +18,8 @@ use super::path::{Path, Problem, Step};
 use super::rules;
 use super::schema::Config;
 use super::source::Source;
-use super::spans::{Node, Scalar, Spans};
+use super::spans::Spans;
+use super::tree;
 use super::values::List;
 
 /// A rule set of the largest size allowed fits many times over.
@@ -102,8 +103,8 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Config, ConfigError> {
 pub fn parse_document<T: Document>(file: &str, bytes: &[u8]) -> Result<(T, Source), ConfigError> {
     let text = text_of(file, bytes, T::BEGINS)?;
     let fail = |findings| Err(ConfigError::new(file, text, findings));
-    let tree = match tree(text, T::BEGINS) {
-        Ok(tree) => tree,
+    let tree = match Spans::read(text, T::BEGINS) {
+        Ok(spans) => tree::value(spans.root()),
         Err(finding) => return fail(vec![finding]),
     };
     let source = Source::new(file, text, T::BEGINS);
@@ -193,53 +194,6 @@ fn unprintable(text: &str) -> Option<Finding> {
     })
 }
 
-/// The text as a tree.
-///
-/// Places come from one parser and values from another: what they do not read alike is refused.
-fn tree(text: &str, begins: &'static str) -> Result<Value, Finding> {
-    let spans = Spans::read(text, begins)?;
-    let tree = serde_yaml::from_str(text).map_err(|error| {
-        let place = error.location().map(|at| (at.line(), at.column())).unwrap_or_default();
-        let what = error.to_string();
-        let suffix = format!(" at line {} column {}", place.0, place.1);
-        let lines = spans.lines();
-        lines.not_yaml(lines.at(place.0, place.1), what.strip_suffix(&suffix).unwrap_or(&what))
-    })?;
-    match difference(spans.root(), &tree) {
-        None => Ok(tree),
-        Some(node) => {
-            let finding = Finding::at(spans.lines().node(node), "YAML that can be read in two ways");
-            Err(finding.help("put it on one line, or into quotes"))
-        }
-    }
-}
-
-/// The first value that is not the same in both.
-fn difference<'a>(node: &'a Node, value: &Value) -> Option<&'a Node> {
-    match (node, value) {
-        (Node::Mapping(_, entries), Value::Mapping(map)) if entries.len() == map.len() => {
-            let mut pairs = entries.iter().zip(map);
-            pairs.find_map(|((key, node), (name, value))| match is_same(key, name) {
-                true => difference(node, value),
-                false => Some(node),
-            })
-        }
-        (Node::Sequence(_, items), Value::Sequence(list)) if items.len() == list.len() => {
-            items.iter().zip(list).find_map(|(node, value)| difference(node, value))
-        }
-        (Node::Scalar(scalar), value) if is_same(scalar, value) => None,
-        _ => Some(node),
-    }
-}
-
-fn is_same(scalar: &Scalar, value: &Value) -> bool {
-    match value {
-        Value::String(text) => *text == scalar.text,
-        Value::Null | Value::Bool(_) | Value::Number(_) => scalar.is_plain,
-        _ => false,
-    }
-}
-
 /// The tree as the types have it, or everything that does not fit them.
 fn typed<T: DeserializeOwned>(mut tree: Value) -> Result<T, Vec<Problem>> {
     let mut problems = Vec::new();
@@ -312,16 +266,14 @@ fn remove(tree: &mut Value, path: &Path) -> Option<Path> {
         };
     }
     let map = at.as_mapping_mut()?;
-    let key = map.keys().find(|key| Step::Key(key_text(key)) == *last)?.clone();
+    let key = map.keys().find(|key| matches!(last, Step::Key(name) if key_text(key) == name))?.clone();
     map.shift_remove(&key)?;
     Some(key_path)
 }
 
-fn key_text(key: &Value) -> String {
-    match key {
-        Value::String(text) => text.clone(),
-        other => serde_yaml::to_string(other).unwrap_or_default().trim_end().to_owned(),
-    }
+/// All keys are words.
+fn key_text(key: &Value) -> &str {
+    key.as_str().unwrap_or_default()
 }
 
 fn path_of(path: &serde_path_to_error::Path) -> Path {

@@ -18,6 +18,7 @@ mod rules;
 mod schema;
 mod source;
 mod spans;
+mod tree;
 mod values;
 
 pub use elements::{Elements, Unread, read_file as read_set_file};

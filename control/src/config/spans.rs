@@ -71,11 +71,6 @@ impl<'a> Spans<'a> {
         }
     }
 
-    /// The lines of the text.
-    pub(super) fn lines(&self) -> &Lines<'a> {
-        &self.lines
-    }
-
     /// The whole file.
     pub(super) fn root(&self) -> &Node {
         &self.root
@@ -172,6 +167,11 @@ impl Reader<'_> {
                 let scalar = Scalar { text, is_plain, start: self.lines.byte(&mark) };
                 match self.open.last_mut() {
                     None => return Err(no_sections(scalar.start, self.begins)),
+                    Some(Open { inside: Inside::Mapping(_, None, _), .. })
+                        if is_plain && scalar.text.is_empty() =>
+                    {
+                        return Err(no_word(scalar.start));
+                    }
                     Some(Open { inside: Inside::Mapping(_, key @ None, seen), .. }) => {
                         if let Some(first) = seen.insert(scalar.text.clone(), mark.line()) {
                             return Err(self.lines.duplicate(&scalar, first));
@@ -195,9 +195,7 @@ impl Reader<'_> {
         let at = self.lines.byte(&start);
         match self.open.last() {
             None if matches!(inside, Inside::Sequence(_)) => Err(no_sections(at, self.begins)),
-            Some(Open { inside: Inside::Mapping(_, None, _), .. }) => {
-                Err(Finding::at(at..at + 1, "a key must be a plain word"))
-            }
+            Some(Open { inside: Inside::Mapping(_, None, _), .. }) => Err(no_word(at)),
             _ if self.open.len() == MAX_DEPTH => Err(too_deep(at)),
             _ => {
                 self.open.push(Open { start, inside });
@@ -250,6 +248,10 @@ fn anchor(at: usize) -> Finding {
         .help("write the value out wherever it is wanted; text that begins so needs quotes")
 }
 
+fn no_word(at: usize) -> Finding {
+    Finding::at(at..at + 1, "a key must be a plain word")
+}
+
 fn too_deep(at: usize) -> Finding {
     Finding::at(at..at + 1, "nested too deeply")
 }
@@ -259,7 +261,7 @@ fn no_sections(at: usize, begins: &str) -> Finding {
 }
 
 /// The lines of a text, to turn line and column into a byte.
-pub(super) struct Lines<'a> {
+struct Lines<'a> {
     text: &'a str,
     starts: Vec<usize>,
 }
@@ -271,7 +273,7 @@ impl<'a> Lines<'a> {
     }
 
     /// The byte at this line and column, both counted from 1, the column in characters.
-    pub(super) fn at(&self, line: usize, column: usize) -> usize {
+    fn at(&self, line: usize, column: usize) -> usize {
         let Some(start) = self.starts.get(line.saturating_sub(1)) else { return self.text.len() };
         let rest = self.text[*start..].lines().next().unwrap_or("");
         let offset = rest.char_indices().nth(column.saturating_sub(1)).map_or(rest.len(), |(byte, _)| byte);
@@ -284,7 +286,7 @@ impl<'a> Lines<'a> {
     }
 
     /// What the parser says of a text that is not YAML, in the words of the person who wrote it.
-    pub(super) fn not_yaml(&self, at: usize, what: &str) -> Finding {
+    fn not_yaml(&self, at: usize, what: &str) -> Finding {
         let start = self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
         let line = self.text[start..].lines().next().unwrap_or("");
         let indentation = &line[..line.len() - line.trim_start().len()];
@@ -312,7 +314,7 @@ impl<'a> Lines<'a> {
     }
 
     /// The place of a value, as far as it is on one line.
-    pub(super) fn node(&self, node: &Node) -> Range<usize> {
+    fn node(&self, node: &Node) -> Range<usize> {
         match node {
             Node::Scalar(scalar) => self.scalar(scalar),
             Node::Mapping(block, _) | Node::Sequence(block, _) => {
