@@ -2,6 +2,8 @@
 
 #[path = "config/boxes.rs"]
 mod boxes;
+#[path = "config/export.rs"]
+mod export;
 #[path = "config/groups.rs"]
 mod groups;
 #[path = "config/limits.rs"]

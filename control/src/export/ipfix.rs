@@ -180,15 +180,19 @@ impl Exporter {
         self.finish(now_us).0
     }
 
-    /// The flow of a connection that has ended; gives a message that is full, if there is one.
+    /// The flow of a connection that has ended, or the part of one that goes on; gives a message that is full, if there is one.
     pub fn flow(&mut self, record: &Record, now_us: Micros) -> Option<Message> {
         let Record { translation, traffic, end, state } = record;
-        let end = end.filter(|_| translation.what == What::End)?;
+        let reason = match (translation.what, end) {
+            (What::Begin, _) | (What::End, None) => return None,
+            (What::Alive, _) => ACTIVE_TIMEOUT,
+            (What::End, Some(end)) => flow_end_reason(*end, *state),
+        };
         let full = self.make_room(Template::Flow(translation.original.family()), now_us);
         for time in [translation.began_us, translation.at_us] {
             self.message.extend((time / 1000).to_be_bytes());
         }
-        self.message.push(flow_end_reason(end, *state));
+        self.message.push(reason);
         for traffic in traffic.unwrap_or_default() {
             self.message.extend(traffic.packets.to_be_bytes());
             self.message.extend(traffic.bytes.to_be_bytes());
@@ -305,6 +309,9 @@ impl Field {
     }
 }
 
+/// The flow goes on (RFC 5102 section 5.11.3).
+const ACTIVE_TIMEOUT: u8 = 2;
+
 /// Why a flow has ended (RFC 5102 section 5.11.3).
 fn flow_end_reason(end: End, state: Option<&'static str>) -> u8 {
     const IDLE_TIMEOUT: u8 = 1;
@@ -403,10 +410,13 @@ mod tests {
         ];
         assert_eq!((&event[9..34], &flow[49..74]), (&ends[..], &ends[..]));
         assert_eq!(flow[17..25], 2_u64.to_be_bytes());
+        exporter.flow(&record(What::Alive), now_us);
+        let (message, _) = exporter.rest(now_us).unwrap();
+        assert_eq!(sets(&message, 2)[0].1[16], 2, "a flow goes on");
         let full = (0..100).filter_map(|_| exporter.flow(&record(What::End), now_us));
         let full: Vec<_> = full.collect();
         assert!(full.iter().all(|(message, _)| message.len() <= MAX_MESSAGE && message.len() > 1280));
         let per_message = (MAX_MESSAGE - 16 - 4) / lengths[1].1;
-        assert_eq!(sets(&full[1].0, 2 + per_message as u32)[0].1.len(), per_message * lengths[1].1);
+        assert_eq!(sets(&full[1].0, 3 + per_message as u32)[0].1.len(), per_message * lengths[1].1);
     }
 }

@@ -205,45 +205,81 @@ action(type=\"omfile\" file=\"{path}/log\" template=\"all\")
     assert_eq!(value(&scraped, r#"sluice_log_events_dropped_total{sink="syslog"}"#).as_deref(), Some("0"));
 }
 
+/// A collector of IPFIX, which writes into a directory of its own what nfdump reads.
+struct Collector {
+    directory: tempfile::TempDir,
+    port: u16,
+    _nfcapd: Host,
+}
+
+impl Collector {
+    fn start() -> Collector {
+        let (directory, port) = (tempfile::tempdir().unwrap(), free_port());
+        let flows = directory.path().join("flows");
+        fs::create_dir(&flows).unwrap();
+        let mut command = Command::new("nfcapd");
+        command.args(["-b", "127.0.0.1", "-p", &port.to_string(), "-t", "2", "-w"]).arg(flows);
+        let out = fs::File::create(directory.path().join("said")).unwrap();
+        command.stderr(out.try_clone().unwrap()).stdout(out);
+        let it = Collector { directory, port, _nfcapd: Host(command.spawn().unwrap()) };
+        wait_for("nfcapd", || it.said().contains("Startup nfcapd."));
+        it
+    }
+
+    /// Its own words.
+    fn said(&self) -> String {
+        fs::read_to_string(self.directory.path().join("said")).unwrap()
+    }
+
+    /// Records that it has written, in the order of their times.
+    fn shown(&self, format: &str, filter: &str) -> Vec<String> {
+        let mut command = Command::new("nfdump");
+        let flows = self.directory.path().join("flows");
+        let output =
+            command.args(["-q", "-N", "-R"]).arg(flows).args(["-o", format, filter]).output().unwrap();
+        let lines = text(&output.stdout);
+        lines.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    }
+}
+
 /// Read back by nfdump.
 #[test]
 fn collectors_of_ipfix_understand_flows_and_events() {
-    let directory = tempfile::tempdir().unwrap();
-    let (port, path) = (free_port(), directory.path().join("flows"));
-    fs::create_dir(&path).unwrap();
-    let mut command = Command::new("nfcapd");
-    command.args(["-b", "127.0.0.1", "-p", &port.to_string(), "-t", "2", "-w"]).arg(&path);
-    let said = directory.path().join("nfcapd");
-    let out = fs::File::create(&said).unwrap();
-    command.stderr(out.try_clone().unwrap()).stdout(out);
-    let _nfcapd = Host(command.spawn().unwrap());
-    wait_for("nfcapd", || fs::read_to_string(&said).unwrap().contains("Startup nfcapd."));
-    let export = format!("ipfix: [{{ to: 'udp://127.0.0.1:{port}', domain: 7 }}]");
-    let daemon = start(directory, &export);
+    let collector = Collector::start();
+    let export = format!("ipfix: [{{ to: 'udp://127.0.0.1:{}', domain: 7 }}]", collector.port);
+    let daemon = start(tempfile::tempdir().unwrap(), &export);
     begin_and_end(&daemon);
-    let shown = |format: &str, filter: &str| {
-        let mut command = Command::new("nfdump");
-        let output =
-            command.args(["-q", "-N", "-R"]).arg(&path).args(["-o", format, filter]).output().unwrap();
-        let lines = text(&output.stdout);
-        lines.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
-    };
     let format = "fmt:%pr %sap %dap %nsap %ndap %pkt %byt %opkt %obyt";
     // The last that is told; nfcapd shows it when it begins its next file.
     let of_tcp = "6 10.0.0.1:40000 10.0.0.2:80 10.0.0.1:40000 10.0.0.2:80 1 40 0 0";
-    wait_for("all records", || shown(format, "proto tcp") == [of_tcp]);
+    wait_for("all records", || collector.shown(format, "proto tcp") == [of_tcp]);
     // Begin, end, and the flow.
     let of_udp = format!("17 10.0.0.1:40007 10.0.0.2:53 203.0.113.10:{PUBLIC} 10.0.0.2:53 0 0 0 0");
-    assert_eq!(shown(format, "src port 40007"), vec![of_udp; 3]);
-    let raw = shown("raw", "src port 40007");
+    assert_eq!(collector.shown(format, "src port 40007"), vec![of_udp; 3]);
+    let raw = collector.shown("raw", "src port 40007");
     let of = |name: &str| raw.iter().filter(|line| line.starts_with(name)).cloned().collect::<Vec<_>>();
     // nfdump 1.7.1 has no names for those of RFC 8158.
     assert_eq!(of("nat event"), ["nat event = 4: UNKNOW", "nat event = 5: UNKNOW"]);
     assert_eq!(of("end reason"), ["end reason = 0x04 forced end"]);
-    let collected = fs::read_to_string(said).unwrap();
-    let [all, good] =
-        ["Sequence Errors: ", "Sequence Errors: 0, Bad Packets: 0"].map(|it| collected.matches(it).count());
-    assert_eq!(all, good, "{collected}");
+    let [all, good] = ["Sequence Errors: ", "Sequence Errors: 0, Bad Packets: 0"]
+        .map(|it| collector.said().matches(it).count());
+    assert_eq!(all, good, "{}", collector.said());
+}
+
+#[test]
+fn a_flow_that_goes_on_is_told_of_with_what_has_passed_since() {
+    let collector = Collector::start();
+    let export = format!("ipfix: [{{ to: 'udp://127.0.0.1:{}', active-timeout: 10s }}]", collector.port);
+    let daemon = start(tempfile::tempdir().unwrap(), &export);
+    let shown = || collector.shown("fmt:%pkt %byt", "proto tcp");
+    wait_for("the first part", || shown() == ["1 40"]);
+    daemon.tell("conntrack -D -p tcp");
+    wait_for("its end", || shown() == ["1 40", "0 0"]);
+    let raw = collector.shown("raw", "proto tcp");
+    let of = |name: &str| raw.iter().filter(|line| line.starts_with(name)).cloned().collect::<Vec<_>>();
+    assert_eq!(of("end reason"), ["end reason = 0x02 active timeout", "end reason = 0x04 forced end"]);
+    let [begun, until] = ["fmt:%ts", "fmt:%te"].map(|format| collector.shown(format, "proto tcp"));
+    assert_eq!(begun[1], until[0], "the parts of a flow follow one another");
 }
 
 /// Ends a daemon and gives its directory.

@@ -10,6 +10,9 @@ const LEAST_SIZE: Size = Size(16 << 20);
 /// Age is told by segment, and one goes on for an hour.
 const LEAST_KEEP: Seconds = Seconds(3600);
 
+/// A round past all connections takes an eighth of it.
+const LEAST_ACTIVE_TIMEOUT: Seconds = Seconds(10);
+
 /// Each has a thread and a queue.
 const MAX_RECEIVERS: usize = 8;
 
@@ -35,6 +38,16 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
         if matches!(ipfix.to, Endpoint::Unix(_)) {
             let message = "IPFIX goes over UDP or TCP".to_owned();
             problems.push(Problem::at(section.join("ipfix").join(number).join("to"), message));
+        }
+    }
+    for (number, ipfix) in config.export.ipfix.iter().enumerate() {
+        let timeout = ipfix.active_timeout;
+        if timeout > Seconds(0) && timeout < LEAST_ACTIVE_TIMEOUT {
+            let path = section.join("ipfix").join(number).join("active-timeout");
+            let message = format!("{timeout} is too short; the least is {LEAST_ACTIVE_TIMEOUT}");
+            problems.push(
+                Problem::at(path, message).help(Some("0 has flows told of when they end alone".to_owned())),
+            );
         }
     }
     let receivers = config.export.syslog.len() + config.export.ipfix.len();

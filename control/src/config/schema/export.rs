@@ -85,7 +85,7 @@ fn default_facility() -> Facility {
 #[serde(
     rename_all = "kebab-case",
     deny_unknown_fields,
-    expecting = "a mapping (to, domain, flows, nat-events)"
+    expecting = "a mapping (to, domain, flows, active-timeout, nat-events)"
 )]
 pub struct Ipfix {
     /// Where it is: udp://ADDRESS:PORT or tcp://ADDRESS:PORT.
@@ -96,9 +96,14 @@ pub struct Ipfix {
     #[serde(default)]
     pub domain: u32,
 
-    /// Of which connections a flow record is sent when they end, with what has passed both ways: `all` or `translated` ones, or `none`.
+    /// Of which connections a flow record is sent when they end, and while they go on, with what has passed both ways: `all` or `translated` ones, or `none`.
     #[serde(default)]
     pub flows: Flows,
+
+    /// After how long a flow that goes on is told of, and how often from then on, with what has passed since: 10s at least; 0 for never.
+    #[serde(default = "default_active_timeout")]
+    #[schemars(example = &"5m")]
+    pub active_timeout: Seconds,
 
     /// Whether begins and ends of translated connections are sent as events of NAT.
     #[serde(default = "yes")]
@@ -122,6 +127,10 @@ fn yes() -> bool {
     true
 }
 
+fn default_active_timeout() -> Seconds {
+    Seconds(30 * 60)
+}
+
 fn default_size() -> Size {
     Size(10 << 30)
 }
@@ -130,7 +139,19 @@ fn default_keep() -> Seconds {
     Seconds(30 * 86_400)
 }
 
+impl Ipfix {
+    /// Whether it is told of flows that go on.
+    pub fn tells_of_going_on(&self) -> bool {
+        self.flows != Flows::None && self.active_timeout > Seconds(0)
+    }
+}
+
 impl Export {
+    /// The least time after which somebody is told of a flow that goes on, in seconds.
+    pub fn active_timeout(&self) -> Option<u32> {
+        self.ipfix.iter().filter(|ipfix| ipfix.tells_of_going_on()).map(|ipfix| ipfix.active_timeout.0).min()
+    }
+
     /// Whether somebody is told of connections that are not translated.
     pub fn wants_untranslated(&self) -> bool {
         self.syslog.iter().any(|syslog| syslog.of == Told::All)

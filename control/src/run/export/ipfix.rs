@@ -1,36 +1,45 @@
 //! Sends messages of IPFIX: over UDP or TCP (RFC 7011 section 10). Templates are sent where the way is opened, and again every
 //! [`TEMPLATES`] while records are sent, with how many events were lost.
 
-use std::process;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use std::{process, thread};
 
 use super::super::RunError;
 use super::link::Link;
-use super::sink::{Batch, Batches, Counters, Sink};
+use super::sink::{Batch, Batches, Called, Counters, Sink};
 use crate::config::{self, Flows};
+use crate::export::going_on::GoingOn;
 use crate::export::ipfix::Exporter;
-use crate::export::record::now_us;
+use crate::export::record::{What, now_us};
 
 /// How often templates are sent again: a collector that has begun anew understands nothing until then.
 const TEMPLATES: Duration = Duration::from_secs(60);
 
-/// Begins to send.
+/// How long nothing is sent behind a message that flows which go on have filled: those of a second come spread over a part of it, so that no
+/// collector's buffer is too small for them.
+const SPREAD: Duration = Duration::from_micros(250);
+
+/// Begins to send. Flows that go on are called in rounds of so many seconds.
 ///
 /// # Errors
 /// The system gives no thread.
-pub fn start(config: &config::Ipfix) -> Result<Sink, RunError> {
+pub fn start(config: &config::Ipfix, round_s: u32) -> Result<Sink, RunError> {
+    // What a round calls may be as much too early as another was late.
+    let due_s = config.active_timeout.0.saturating_sub(round_s);
     let mut it = Stream {
         link: Link::new(config.to.clone()),
         exporter: Exporter::new(config.domain, process::id()),
         flows: config.flows,
         nat_events: config.nat_events,
+        going_on: GoingOn::new(u64::from(due_s) * 1_000_000),
         taught: None,
     };
     let run = move |batches: &Batches, counters: &Counters| {
         batches.iter().for_each(|batch| it.send(&batch, counters));
     };
-    Sink::start("ipfix", config.to.to_string(), run)
+    let called = config.tells_of_going_on().then_some(Called::ByActiveTimeout);
+    Sink::start("ipfix", config.to.to_string(), called, run)
         .map_err(|error| RunError::Other(format!("export.ipfix: {error}")))
 }
 
@@ -39,6 +48,7 @@ struct Stream {
     exporter: Exporter,
     flows: Flows,
     nat_events: bool,
+    going_on: GoingOn,
     /// When templates were last sent.
     taught: Option<Instant>,
 }
@@ -50,6 +60,7 @@ impl Stream {
         if self.link.open() || self.taught.is_none_or(|taught| taught.elapsed() >= TEMPLATES) {
             let templates = self.exporter.templates(counters.lost.load(Ordering::Relaxed), now_us);
             self.taught = self.link.send(&templates).then(Instant::now);
+            self.going_on.sweep(now_us);
         }
         for record in batch.records.iter() {
             let translation = &record.translation;
@@ -62,9 +73,13 @@ impl Stream {
                 Flows::Translated => translation.is_translated(),
                 Flows::None => false,
             };
-            if is_told {
-                let full = self.exporter.flow(record, now_us);
+            if let Some(part) = is_told.then(|| self.going_on.part(record)).flatten() {
+                let full = self.exporter.flow(&part, now_us);
+                let is_spread = full.is_some() && translation.what == What::Alive;
                 self.finish(full, counters);
+                if is_spread {
+                    thread::sleep(SPREAD);
+                }
             }
         }
         let rest = self.exporter.rest(now_us);

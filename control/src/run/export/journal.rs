@@ -7,7 +7,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use super::super::RunError;
-use super::sink::{Batch, Batches, Counters, Sink};
+use super::sink::{Batch, Batches, Called, Counters, Sink};
 use crate::config;
 use crate::export::journal::format::{Gap, Item, Why};
 use crate::export::journal::writer::{Limits, Writer};
@@ -48,7 +48,9 @@ pub fn start(config: &config::Journal) -> Result<(Sink, Arc<Shared>), RunError> 
     let to = directory.display().to_string();
     let shared = Arc::new(Shared { directory, bytes: AtomicU64::new(0), oldest_us: AtomicU64::new(0) });
     let seen = Arc::clone(&shared);
-    let sink = Sink::start("journal", to, move |batches, counters| run(writer, batches, counters, &seen));
+    let called = Some(Called::ByRollCall);
+    let sink =
+        Sink::start("journal", to, called, move |batches, counters| run(writer, batches, counters, &seen));
     Ok((sink.map_err(failed)?, shared))
 }
 

@@ -4,6 +4,7 @@
 //! clock and gives them to the sinks, each of which has a thread and a queue of its own: what a queue has no room for is lost to that
 //! sink, which is told how much. Where nothing is exported, there is none of this, and workers tell nothing.
 
+mod active_timeout;
 mod ipfix;
 mod journal;
 mod link;
@@ -11,6 +12,7 @@ mod pump;
 mod roll_call;
 mod sink;
 mod syslog;
+mod walk;
 
 use std::io;
 use std::mem;
@@ -20,6 +22,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use sluice_conntrack::events::{EventReceiver, Interest, ring};
+use sluice_engine::Clock;
 use sluice_engine::command::{Command, Unanswered};
 
 use super::RunError;
@@ -29,9 +32,10 @@ use super::workers::Workers;
 use crate::config::{self, Config};
 use crate::metrics;
 use crate::socket::protocol::ExportStatus;
+use active_timeout::ActiveTimeout;
 use pump::{Pump, Taps};
-pub use roll_call::RollCall;
-use sink::Sink;
+use roll_call::RollCall;
+use sink::{Called, Sink};
 
 /// Events that wait in a worker's ring, at most: those of 50 ms at 300,000 events a second.
 const RING: usize = 1 << 14;
@@ -41,6 +45,8 @@ pub struct Export {
     sinks: Vec<Sink>,
     journal: Option<Arc<journal::Shared>>,
     roll_call: RollCall,
+    active_timeout: Option<ActiveTimeout>,
+    clock: Clock,
     /// Of losses, and how many there were when it was last looked at.
     alarm: (Alarm, u64),
     taps: Taps,
@@ -66,9 +72,11 @@ impl Export {
         for it in syslog {
             sinks.push(syslog::start(it)?);
         }
+        let timeout_s = config.export.active_timeout();
         for it in ipfix {
-            sinks.push(ipfix::start(it)?);
+            sinks.push(ipfix::start(it, timeout_s.map_or(0, active_timeout::round_s))?);
         }
+        let clock = dataplane.clock;
         let interest = Interest { updates: false, untranslated: config.export.wants_untranslated() };
         let receivers = dataplane
             .workers
@@ -77,9 +85,16 @@ impl Export {
         receivers.iter().for_each(|receiver| receiver.want(interest));
         let (taps, is_over) = (Taps::default(), Arc::<AtomicBool>::default());
         let (roll_call, called) = RollCall::start();
+        let mut called = vec![(Called::ByRollCall, called)];
+        let active_timeout = timeout_s.map(|timeout_s| {
+            let (it, received) =
+                ActiveTimeout::start(timeout_s, interest.untranslated, clock.now().as_secs());
+            called.push((Called::ByActiveTimeout, received));
+            it
+        });
         let pump = Pump {
             receivers,
-            clock: dataplane.clock,
+            clock,
             interest,
             taps: taps.clone(),
             called,
@@ -92,6 +107,8 @@ impl Export {
             sinks,
             journal,
             roll_call,
+            active_timeout,
+            clock,
             alarm: Default::default(),
             taps,
             is_over,
@@ -127,6 +144,9 @@ impl Export {
         );
         if let Some(journal) = journal {
             metrics::journal(&journal);
+        }
+        if let Some(active_timeout) = &mut self.active_timeout {
+            active_timeout.go_on(workers, self.clock.now().as_secs())?;
         }
         self.roll_call.go_on(workers)
     }

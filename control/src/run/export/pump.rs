@@ -13,7 +13,7 @@ use sluice_conntrack::listing::EntrySnapshot;
 use sluice_engine::Clock;
 
 use super::RING;
-use super::sink::{PER_BATCH, SinkSender};
+use super::sink::{Called, PER_BATCH, SinkSender};
 use crate::export::record::{Micros, Record, What, now_us};
 
 /// How long it sleeps where there is nothing to take. A worker's ring holds as much as is told in that time at a million events
@@ -44,8 +44,8 @@ pub struct Pump {
     pub interest: Interest,
     /// Who else listens.
     pub taps: Taps,
-    /// Connections that there are.
-    pub called: Receiver<Vec<EntrySnapshot>>,
+    /// Connections that go on, by how they are called.
+    pub called: Vec<(Called, Receiver<Vec<EntrySnapshot>>)>,
     /// The sinks.
     pub sinks: Vec<Option<SinkSender>>,
     /// Whether it is to end.
@@ -58,28 +58,38 @@ impl Pump {
         let mut told_us = 0;
         loop {
             let is_last = self.is_over.load(Ordering::Relaxed);
+            // What has ended since it was called is told behind it to have ended.
+            self.tell_called(Called::ByActiveTimeout);
             let (mut events, lost) = self.take();
             events.sort_by_key(|event| event.at);
             let (now_us, now) = (now_us(), self.clock.now());
-            let mut records: Vec<Record> =
+            let records: Vec<Record> =
                 events.iter().filter_map(|event| record(event, now_us, now, self.interest)).collect();
-            let alive = self.called.try_iter().flatten();
-            records.extend(alive.map(|entry| Record::of(&entry, What::Alive, now_us, None)));
-            if records.is_empty() && lost == 0 {
-                if now_us.abs_diff(told_us) >= TICK_US || is_last {
-                    self.tell(&[], 0, now_us);
-                    told_us = now_us;
-                }
-            } else {
+            let has_news = !records.is_empty() || lost > 0;
+            if has_news || now_us.abs_diff(told_us) >= TICK_US || is_last {
                 self.tell(&records, lost, now_us);
                 told_us = now_us;
             }
+            self.tell_called(Called::ByRollCall);
             if is_last {
                 return;
             }
             if events.len() < RING / 2 {
                 thread::sleep(PAUSE);
             }
+        }
+    }
+
+    /// Tells of connections that go on those who hear of them by this way.
+    fn tell_called(&mut self, by: Called) {
+        let now_us = now_us();
+        let received = self.called.iter().filter(|(called, _)| *called == by);
+        let entries = received.flat_map(|(_, received)| received.try_iter().flatten());
+        let records: Vec<Record> =
+            entries.map(|entry| Record::of(&entry, What::Alive, now_us, None)).collect();
+        for batch in records.chunks(PER_BATCH).map(Arc::from) {
+            let sinks = self.sinks.iter_mut().flatten().filter(|sink| sink.called == Some(by));
+            sinks.for_each(|sink| sink.send(&batch, 0, now_us));
         }
     }
 

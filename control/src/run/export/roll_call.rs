@@ -2,48 +2,34 @@
 //! go back to the begin of one that goes on for days; and at the start, and when the box becomes active for a group, since it goes on with
 //! connections then that were another's.
 
-use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::Receiver;
+use std::time::Instant;
 
 use sluice_conntrack::entry::Status;
 use sluice_conntrack::listing::EntrySnapshot;
 use sluice_engine::command::Unanswered;
-use sluice_engine::report::Page;
 
+use super::walk::Walk;
 use crate::export::journal::ROLL_CALL;
 use crate::run::workers::Workers;
 
-/// How much of the control thread's second it may take.
-const SHARE: Duration = Duration::from_millis(50);
-
-/// Pages that wait for the thread that takes them, at most.
-const WAITING: usize = 1024;
-
-/// Where it is.
-#[derive(Clone, Copy, Debug)]
-enum Position {
-    /// Until the next one begins.
-    Waits(Instant),
-    /// At this slot of a shard's.
-    At(u16, u32),
-}
-
 /// The roll call.
 pub struct RollCall {
-    position: Position,
-    pages: SyncSender<Vec<EntrySnapshot>>,
+    walk: Walk,
+    /// When the next one begins.
+    next: Instant,
 }
 
 impl RollCall {
     /// The first begins at once; what is called comes out at the other end.
     pub fn start() -> (RollCall, Receiver<Vec<EntrySnapshot>>) {
-        let (pages, called) = mpsc::sync_channel(WAITING);
-        (RollCall { position: Position::At(0, 0), pages }, called)
+        let (walk, called) = Walk::new();
+        (RollCall { walk, next: Instant::now() }, called)
     }
 
     /// Begins with the next ones, whatever was called so far.
     pub const fn begin(&mut self) {
-        self.position = Position::At(0, 0);
+        self.walk.begin();
     }
 
     /// Calls the next ones, for as long as it may take.
@@ -51,30 +37,15 @@ impl RollCall {
     /// # Errors
     /// A worker does not answer.
     pub fn go_on(&mut self, workers: &mut Workers) -> Result<(), Unanswered> {
-        let began = Instant::now();
-        if let Position::Waits(until) = self.position {
-            if began < until {
+        if self.walk.is_over() {
+            if Instant::now() < self.next {
                 return Ok(());
             }
             self.begin();
         }
-        while let Position::At(shard, cursor) = self.position
-            && began.elapsed() < SHARE
-        {
-            let Some(page) = workers.list(shard, Box::new(Page::from(cursor))) else {
-                self.position = Position::Waits(Instant::now() + ROLL_CALL);
-                break;
-            };
-            let page = page?;
-            let is_called =
-                |entry: &&EntrySnapshot| entry.status.intersects(Status::TRANSLATED) && !entry.is_standby;
-            let called: Vec<_> =
-                page.items().iter().map(|(_, entry)| entry).filter(is_called).copied().collect();
-            // Where the queue is full, this page is called again.
-            if !called.is_empty() && self.pages.try_send(called).is_err() {
-                break;
-            }
-            self.position = page.next().map_or(Position::At(shard + 1, 0), |next| Position::At(shard, next));
+        self.walk.go_on(workers, usize::MAX, |entry| entry.status.intersects(Status::TRANSLATED))?;
+        if self.walk.is_over() {
+            self.next = Instant::now() + ROLL_CALL;
         }
         Ok(())
     }
@@ -90,11 +61,11 @@ mod tests {
         let mut nobody = Workers(Vec::new());
         for _ in 0..2 {
             roll_call.go_on(&mut nobody).unwrap();
-            assert!(matches!(roll_call.position, Position::Waits(until) if until > Instant::now()));
+            assert!(roll_call.walk.is_over() && roll_call.next > Instant::now());
             roll_call.go_on(&mut nobody).unwrap();
-            assert!(matches!(roll_call.position, Position::Waits(_)), "it has an hour");
+            assert!(roll_call.walk.is_over(), "it has an hour");
             roll_call.begin();
-            assert!(matches!(roll_call.position, Position::At(0, 0)));
+            assert!(!roll_call.walk.is_over());
         }
     }
 }

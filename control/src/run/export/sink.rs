@@ -19,6 +19,15 @@ const WAITING_RECORDS: u64 = 1 << 18;
 /// Records in a batch, at most.
 pub const PER_BATCH: usize = 1024;
 
+/// How connections that go on are called, for those who are told of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Called {
+    /// All that are translated, once in a while.
+    ByRollCall,
+    /// Those that have gone on for the active timeout.
+    ByActiveTimeout,
+}
+
 /// Records, in the order in which they happened.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -72,6 +81,7 @@ impl Batches {
 pub struct Sink {
     name: &'static str,
     to: String,
+    called: Option<Called>,
     counters: Arc<Counters>,
     batches: Option<SyncSender<Batch>>,
     thread: Option<JoinHandle<()>>,
@@ -80,6 +90,8 @@ pub struct Sink {
 /// The end of a sink's queue that the pump has.
 #[derive(Debug)]
 pub struct SinkSender {
+    /// Of which connections that go on it is told, if of any.
+    pub called: Option<Called>,
     batches: SyncSender<Batch>,
     counters: Arc<Counters>,
     /// What it has to hear was lost, since when.
@@ -95,6 +107,7 @@ impl Sink {
     pub fn start(
         name: &'static str,
         to: String,
+        called: Option<Called>,
         run: impl FnOnce(&Batches, &Counters) + Send + 'static,
     ) -> io::Result<Sink> {
         let (batches, received) = mpsc::sync_channel(WAITING);
@@ -103,13 +116,13 @@ impl Sink {
         let thread = thread::Builder::new()
             .name(format!("export-{name}"))
             .spawn(move || run(&Batches { received, counters: Arc::clone(&counted) }, &counted))?;
-        Ok(Sink { name, to, counters, batches: Some(batches), thread: Some(thread) })
+        Ok(Sink { name, to, called, counters, batches: Some(batches), thread: Some(thread) })
     }
 
     /// The sending end of its queue.
     pub fn sender(&self) -> Option<SinkSender> {
         let (batches, counters) = (self.batches.clone()?, Arc::clone(&self.counters));
-        Some(SinkSender { batches, counters, untold: None, told_us: now_us() })
+        Some(SinkSender { called: self.called, batches, counters, untold: None, told_us: now_us() })
     }
 
     /// What it has come to.
@@ -176,7 +189,7 @@ mod tests {
                 .iter()
                 .for_each(|batch| told.send((batch.lost, batch.lost_from_us, batch.at_us)).unwrap());
         };
-        let sink = Sink::start("slow", String::new(), run).unwrap();
+        let sink = Sink::start("slow", String::new(), None, run).unwrap();
         let mut sender = sink.sender().unwrap();
         let none: Arc<[Record]> = Arc::default();
         let room = WAITING as Micros;

@@ -29,7 +29,7 @@ pub fn start(config: &config::Syslog) -> Result<Sink, RunError> {
             send(&mut link, &speaker, of, &batch, &mut untold, counters);
         }
     };
-    Sink::start("syslog", config.to.to_string(), run)
+    Sink::start("syslog", config.to.to_string(), None, run)
         .map_err(|error| RunError::Other(format!("export.syslog: {error}")))
 }
 
