@@ -57,6 +57,15 @@ pub struct Record {
     pub end: Option<End>,
 }
 
+/// What a `log` rule has said of a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// When the packet came.
+    pub at_us: Micros,
+    /// What the log says of it.
+    pub text: String,
+}
+
 impl Record {
     /// Of an entry, at a time.
     pub fn of(entry: &EntrySnapshot, what: What, at_us: Micros, end: Option<End>) -> Record {

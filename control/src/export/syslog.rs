@@ -10,7 +10,7 @@ use sluice_conntrack::events::End;
 use sluice_conntrack::listing::Traffic;
 use sluice_conntrack::tuple::protocol;
 
-use super::record::{Micros, Record, Translation, What};
+use super::record::{LogLine, Micros, Record, Translation, What};
 use crate::config::Protocol;
 
 /// Name of the structured data.
@@ -71,10 +71,16 @@ impl Speaker {
         Some(text)
     }
 
+    /// What a `log` rule has said.
+    pub fn logged(&self, line: &LogLine) -> String {
+        let LogLine { at_us, text } = line;
+        format!("{}- {text}", self.head(INFORMATIONAL, *at_us, "LOG"))
+    }
+
     /// So many events were lost.
     pub fn lost(&self, count: u64, at_us: Micros) -> String {
         let head = self.head(WARNING, at_us, "LOST");
-        format!("{head}[{SD_ID} lost=\"{count}\"] {count} events of connections were lost")
+        format!("{head}[{SD_ID} lost=\"{count}\"] {count} events were lost")
     }
 
     fn head(&self, severity: u8, at_us: Micros, message_id: &str) -> String {
@@ -158,8 +164,10 @@ mod tests {
         let begin = speaker.message(&record(What::Begin)).unwrap();
         assert!(begin.contains(" BEGIN [") && !begin.contains("start="), "{begin}");
         assert_eq!(speaker.message(&record(What::Alive)), None);
-        let lost = "<132>1 1970-01-01T00:00:00.000000Z edge sluice 77 LOST [sluice@32473 lost=\"9\"] 9 events of connections \
-                    were lost";
+        let line = LogLine { at_us: 250_000, text: "rule web: IN=lan".to_owned() };
+        let logged = "<134>1 1970-01-01T00:00:00.250000Z edge sluice 77 LOG - rule web: IN=lan";
+        assert_eq!(speaker.logged(&line), logged);
+        let lost = "<132>1 1970-01-01T00:00:00.000000Z edge sluice 77 LOST [sluice@32473 lost=\"9\"] 9 events were lost";
         assert_eq!(speaker.lost(9, 0), lost);
     }
 }

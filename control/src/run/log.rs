@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use sluice_conntrack::log::LogRecord;
 use sluice_conntrack::tuple::{self, protocol};
-use sluice_conntrack::{DropReason, PortId};
+use sluice_conntrack::{DropReason, Instant, PortId};
 use sluice_engine::command::Unanswered;
 use sluice_engine::report::PAGE;
 use tracing::info;
@@ -62,15 +62,23 @@ pub struct Records {
 }
 
 impl Records {
-    /// Writes out what `log` rules saw, at most so much.
-    pub fn write_out(&mut self, workers: &mut Workers, config: &Config) -> Result<(), Unanswered> {
-        let mut seen = 0;
+    /// Writes out what `log` rules saw, at most so much; gives all of it that was fetched, if `others` hear of it, too.
+    pub fn write_out(
+        &mut self,
+        workers: &mut Workers,
+        config: &Config,
+        others: bool,
+    ) -> Result<Vec<(Instant, String)>, Unanswered> {
+        let (mut seen, mut told) = (0, Vec::new());
         loop {
             let pages = workers.log()?;
             for record in pages.iter().flat_map(|page| page.records()) {
-                if seen < RECORDS_PER_SECOND {
-                    info!("{}", line(record, config));
+                let is_written = seen < RECORDS_PER_SECOND;
+                let line = (is_written || others).then(|| line(record, config));
+                if let Some(line) = line.as_ref().filter(|_| is_written) {
+                    info!("{line}");
                 }
+                told.extend(line.filter(|_| others).map(|line| (record.at, line)));
                 seen += 1;
             }
             // Workers that log faster than this thread reads do not keep it here.
@@ -84,7 +92,7 @@ impl Records {
         }
         self.written += written as u64;
         self.left_out += (seen - written) as u64;
-        Ok(())
+        Ok(told)
     }
 }
 
@@ -166,7 +174,7 @@ mod tests {
     use sluice_conntrack::facts::{Connection, Facts};
     use sluice_conntrack::ids::RuleId;
     use sluice_conntrack::tuple::{Family, Tuple};
-    use sluice_conntrack::{Direction, Instant, State};
+    use sluice_conntrack::{Direction, State};
 
     const CONFIG: &str = "\
 version: 1

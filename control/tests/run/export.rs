@@ -17,7 +17,7 @@ use crate::namespaces::Host;
 /// Translates all of UDP, and exports to these.
 fn config(export: &str) -> String {
     format!(
-        "policy: {{ default: accept }}
+        "policy: {{ default: accept, rules: [{{ name: web, protocol: tcp, action: log }}] }}
 nat: {{ source: [{{ protocol: udp, to: 203.0.113.10, ports: 2000-5999 }}] }}
 export: {{ {export} }}
 "
@@ -174,7 +174,7 @@ action(type=\"omfile\" file=\"{path}/log\" template=\"all\")
     let _rsyslogd = Host(command.spawn().unwrap());
     wait_for("rsyslogd", || TcpStream::connect(("127.0.0.1", port)).is_ok());
     let export = format!(
-        "syslog: [{{ to: 'udp://{to_udp}', facility: local0 }}, {{ to: 'unix://{}' }}, {{ to: 'tcp://127.0.0.1:{port}', of: all }}]",
+        "syslog: [{{ to: 'udp://{to_udp}', facility: local0 }}, {{ to: 'unix://{}', of: none, log-rules: true }}, {{ to: 'tcp://127.0.0.1:{port}', of: all }}]",
         to_unix.display()
     );
     let daemon = start(directory, &export);
@@ -190,7 +190,12 @@ action(type=\"omfile\" file=\"{path}/log\" template=\"all\")
         "{said}"
     );
     assert!(said.starts_with("<134>1 ") && !said.contains("protocol=\"tcp\""), "{said}");
-    assert!(wait_for_text(&unix, &data).starts_with("<30>1 "));
+    let logged = " LOG - rule web: IN=inside OUT=outside SRC=10.0.0.1 DST=10.0.0.2 LEN=40 PROTO=tcp SPT=40000 DPT=80 SYN ";
+    let said = wait_for_text(&unix, logged);
+    assert!(
+        said.starts_with("<30>1 ") && said.lines().count() == 1,
+        "of connections it hears nothing: {said}"
+    );
     let log = || fs::read_to_string(daemon.path("log")).unwrap_or_default();
     wait_for("all of it", || log().contains(&data) && log().contains("END [sluice@32473 protocol=\"tcp\""));
     let begun = "daemon.info sluice BEGIN [sluice@32473 protocol=\"udp\" src=\"10.0.0.1\" dst=\"10.0.0.2\" sport=\"40007\" ";

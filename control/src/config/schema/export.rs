@@ -52,6 +52,8 @@ pub struct Journal {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Told {
+    /// None.
+    None,
     /// Those whose addresses are translated.
     #[default]
     Translated,
@@ -61,7 +63,11 @@ pub enum Told {
 
 /// A receiver of syslog.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, expecting = "a mapping (to, facility, of)")]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    expecting = "a mapping (to, facility, of, log-rules)"
+)]
 pub struct Syslog {
     /// Where it is: udp://ADDRESS:PORT, tcp://ADDRESS:PORT (RFC 6587, with the length of each message) or unix:///PATH.
     #[schemars(example = &"udp://192.0.2.5:514")]
@@ -71,9 +77,13 @@ pub struct Syslog {
     #[serde(default = "default_facility")]
     pub facility: Facility,
 
-    /// Of which connections it is told: `translated` ones, or `all`.
+    /// Of which connections it is told: `translated` ones, `all` or `none`.
     #[serde(default)]
     pub of: Told,
+
+    /// Whether it is told what rules with `action: log` say of packets, too.
+    #[serde(default)]
+    pub log_rules: bool,
 }
 
 fn default_facility() -> Facility {

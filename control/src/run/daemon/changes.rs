@@ -137,8 +137,7 @@ impl Daemon {
             return Err(format!("only a restart can change {}", keys.join(", ")));
         }
         // The records that wait name rules by their position in the old file.
-        let written = self.records.write_out(&mut self.dataplane.workers, &self.config);
-        written.map_err(|why| why.to_string())?;
+        self.write_out_records().map_err(|why| why.to_string())?;
         let ended = Ended::of(&self.stats().map_err(|why| why.to_string())?.counters);
         let change = Change::new(Arc::clone(&self.configuration), Arc::clone(&configuration));
         self.end_aftermath();

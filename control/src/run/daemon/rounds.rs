@@ -8,6 +8,7 @@ use sluice_engine::command::Unanswered;
 use sluice_engine::report::Stats;
 
 use super::super::events::Source;
+use super::super::export::Export;
 use super::super::totals::{busy_ratio, total};
 use super::super::{RunError, ports, service};
 use super::Daemon;
@@ -29,9 +30,7 @@ impl Daemon {
             }
             export.look_after(&mut self.dataplane.workers)
         });
-        let written = told
-            .unwrap_or(Ok(()))
-            .and_then(|()| self.records.write_out(&mut self.dataplane.workers, &self.config));
+        let written = told.unwrap_or(Ok(())).and_then(|()| self.write_out_records());
         let counted =
             written.and_then(|()| Ok((self.shards()?, self.dataplane.workers.ports(self.pools.blocks())?)));
         match counted {
@@ -47,6 +46,16 @@ impl Daemon {
             Err(Unanswered::Late) => Ok(()),
             Err(Unanswered::Gone) => Err(RunError::Other(Unanswered::Gone.to_string())),
         }
+    }
+
+    /// Has written, and told to those who hear of it, what `log` rules have said.
+    pub(super) fn write_out_records(&mut self) -> Result<(), Unanswered> {
+        let others = self.export.as_ref().is_some_and(Export::hears_lines);
+        let lines = self.records.write_out(&mut self.dataplane.workers, &self.config, others)?;
+        if let Some(export) = &mut self.export {
+            export.tell_lines(lines);
+        }
+        Ok(())
     }
 
     /// Gives the number of entries.

@@ -7,7 +7,7 @@ use std::{process, thread};
 
 use super::super::RunError;
 use super::link::Link;
-use super::sink::{Batch, Batches, Called, Counters, Sink};
+use super::sink::{Batch, Batches, Called, Counters, Hears, Sink};
 use crate::config::{self, Flows};
 use crate::export::going_on::GoingOn;
 use crate::export::ipfix::Exporter;
@@ -39,7 +39,7 @@ pub fn start(config: &config::Ipfix, round_s: u32) -> Result<Sink, RunError> {
         batches.iter().for_each(|batch| it.send(&batch, counters));
     };
     let called = config.tells_of_going_on().then_some(Called::ByActiveTimeout);
-    Sink::start("ipfix", config.to.to_string(), called, run)
+    Sink::start("ipfix", config.to.to_string(), Hears { called, lines: false }, run)
         .map_err(|error| RunError::Other(format!("export.ipfix: {error}")))
 }
 
@@ -62,7 +62,7 @@ impl Stream {
             self.taught = self.link.send(&templates).then(Instant::now);
             self.going_on.sweep(now_us);
         }
-        for record in batch.records.iter() {
+        for record in batch.news.records.iter() {
             let translation = &record.translation;
             if self.nat_events && translation.is_translated() {
                 let full = self.exporter.event(translation, now_us);

@@ -7,7 +7,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use super::super::RunError;
-use super::sink::{Batch, Batches, Called, Counters, Sink};
+use super::sink::{Batch, Batches, Called, Counters, Hears, Sink};
 use crate::config;
 use crate::export::journal::format::{Gap, Item, Why};
 use crate::export::journal::writer::{Limits, Writer};
@@ -48,9 +48,9 @@ pub fn start(config: &config::Journal) -> Result<(Sink, Arc<Shared>), RunError> 
     let to = directory.display().to_string();
     let shared = Arc::new(Shared { directory, bytes: AtomicU64::new(0), oldest_us: AtomicU64::new(0) });
     let seen = Arc::clone(&shared);
-    let called = Some(Called::ByRollCall);
+    let hears = Hears { called: Some(Called::ByRollCall), lines: false };
     let sink =
-        Sink::start("journal", to, called, move |batches, counters| run(writer, batches, counters, &seen));
+        Sink::start("journal", to, hears, move |batches, counters| run(writer, batches, counters, &seen));
     Ok((sink.map_err(failed)?, shared))
 }
 
@@ -73,12 +73,12 @@ fn run(mut writer: Writer, batches: &Batches, counters: &Counters, shared: &Shar
 }
 
 fn write(writer: &mut Writer, batch: &Batch) {
-    let Batch { records, lost, lost_from_us, at_us } = batch;
+    let Batch { news, lost, lost_from_us, at_us } = batch;
     if *lost > 0 {
         let gap = Gap { why: Why::Lost, from_us: *lost_from_us, to_us: *at_us, lost: *lost };
         writer.write(Item::Gap(gap), *at_us);
     }
-    let translated = records.iter().filter(|record| record.translation.is_translated());
+    let translated = news.records.iter().filter(|record| record.translation.is_translated());
     translated.for_each(|record| writer.write(Item::Translation(record.translation), *at_us));
 }
 

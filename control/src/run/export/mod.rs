@@ -18,9 +18,11 @@ use std::io;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use sluice_conntrack::Instant as PacketTime;
 use sluice_conntrack::events::{EventReceiver, Interest, ring};
 use sluice_engine::Clock;
 use sluice_engine::command::{Command, Unanswered};
@@ -30,6 +32,7 @@ use super::alarms::Alarm;
 use super::dataplane::Dataplane;
 use super::workers::Workers;
 use crate::config::{self, Config};
+use crate::export::record::{LogLine, Micros, now_us};
 use crate::metrics;
 use crate::socket::protocol::ExportStatus;
 use active_timeout::ActiveTimeout;
@@ -40,6 +43,9 @@ use sink::{Called, Sink};
 /// Events that wait in a worker's ring, at most: those of 50 ms at 300,000 events a second.
 const RING: usize = 1 << 14;
 
+/// Seconds of what `log` rules have said that wait for the thread that takes it to the sinks, at most.
+const SECONDS_OF_LINES: usize = 16;
+
 /// Those who are told, and what takes it to them.
 pub struct Export {
     sinks: Vec<Sink>,
@@ -47,6 +53,9 @@ pub struct Export {
     roll_call: RollCall,
     active_timeout: Option<ActiveTimeout>,
     clock: Clock,
+    /// What `log` rules say, where somebody hears of it; and how many lines were lost since the last that were not.
+    lines: Option<SyncSender<(Vec<LogLine>, u64)>>,
+    lost_lines: u64,
     /// Of losses, and how many there were when it was last looked at.
     alarm: (Alarm, u64),
     taps: Taps,
@@ -83,6 +92,7 @@ impl Export {
             .listen(Command::Listen, RING)
             .map_err(|why| RunError::Other(format!("export: {why}")))?;
         receivers.iter().for_each(|receiver| receiver.want(interest));
+        let (to_pump, lines) = mpsc::sync_channel(SECONDS_OF_LINES);
         let (taps, is_over) = (Taps::default(), Arc::<AtomicBool>::default());
         let (roll_call, called) = RollCall::start();
         let mut called = vec![(Called::ByRollCall, called)];
@@ -98,6 +108,7 @@ impl Export {
             interest,
             taps: taps.clone(),
             called,
+            lines,
             sinks: sinks.iter().map(Sink::sender).collect(),
             is_over: Arc::clone(&is_over),
         };
@@ -109,6 +120,8 @@ impl Export {
             roll_call,
             active_timeout,
             clock,
+            lines: syslog.iter().any(|it| it.log_rules).then_some(to_pump),
+            lost_lines: 0,
             alarm: Default::default(),
             taps,
             is_over,
@@ -128,6 +141,23 @@ impl Export {
         self.taps.set(Vec::new());
     }
 
+    /// Whether somebody hears of what `log` rules say.
+    pub const fn hears_lines(&self) -> bool {
+        self.lines.is_some()
+    }
+
+    /// Has what `log` rules have said told.
+    pub fn tell_lines(&mut self, lines: Vec<(PacketTime, String)>) {
+        let Some(sender) = self.lines.as_ref().filter(|_| !lines.is_empty()) else { return };
+        let (now_us, now, count) = (now_us(), self.clock.now(), lines.len() as u64);
+        let at_us = |at| now_us.saturating_sub(now.since(at).as_micros() as Micros);
+        let lines = lines.into_iter().map(|(at, text)| LogLine { at_us: at_us(at), text }).collect();
+        match sender.try_send((lines, self.lost_lines)) {
+            Ok(()) => self.lost_lines = 0,
+            Err(_) => self.lost_lines += count,
+        }
+    }
+
     /// Has connections that there are told as such, when it is time to, and publishes what sinks have come to.
     pub fn look_after(&mut self, workers: &mut Workers) -> Result<(), Unanswered> {
         let ExportStatus { sinks, journal } = self.status();
@@ -135,13 +165,7 @@ impl Export {
         let lost = sinks.iter().map(|sink| sink.lost).sum::<u64>();
         let (alarm, seen) = &mut self.alarm;
         let more = lost.saturating_sub(mem::replace(seen, lost));
-        alarm.log(
-            more,
-            Instant::now(),
-            "export",
-            "`sluice export` shows to whom",
-            "events of connections lost",
-        );
+        alarm.log(more, Instant::now(), "export", "`sluice export` shows to whom", "events lost");
         if let Some(journal) = journal {
             metrics::journal(&journal);
         }

@@ -13,8 +13,8 @@ use sluice_conntrack::listing::EntrySnapshot;
 use sluice_engine::Clock;
 
 use super::RING;
-use super::sink::{Called, PER_BATCH, SinkSender};
-use crate::export::record::{Micros, Record, What, now_us};
+use super::sink::{Called, News, PER_BATCH, SinkSender};
+use crate::export::record::{LogLine, Micros, Record, What, now_us};
 
 /// How long it sleeps where there is nothing to take. A worker's ring holds as much as is told in that time at a million events
 /// a second.
@@ -46,6 +46,8 @@ pub struct Pump {
     pub taps: Taps,
     /// Connections that go on, by how they are called.
     pub called: Vec<(Called, Receiver<Vec<EntrySnapshot>>)>,
+    /// What `log` rules have said, and how much of that was lost in front of it.
+    pub lines: Receiver<(Vec<LogLine>, u64)>,
     /// The sinks.
     pub sinks: Vec<Option<SinkSender>>,
     /// Whether it is to end.
@@ -71,6 +73,7 @@ impl Pump {
                 told_us = now_us;
             }
             self.tell_called(Called::ByRollCall);
+            self.tell_lines(now_us);
             if is_last {
                 return;
             }
@@ -87,9 +90,18 @@ impl Pump {
         let entries = received.flat_map(|(_, received)| received.try_iter().flatten());
         let records: Vec<Record> =
             entries.map(|entry| Record::of(&entry, What::Alive, now_us, None)).collect();
-        for batch in records.chunks(PER_BATCH).map(Arc::from) {
-            let sinks = self.sinks.iter_mut().flatten().filter(|sink| sink.called == Some(by));
-            sinks.for_each(|sink| sink.send(&batch, 0, now_us));
+        for records in records.chunks(PER_BATCH).map(Arc::from) {
+            let news = News { records, ..News::default() };
+            let sinks = self.sinks.iter_mut().flatten().filter(|sink| sink.hears.called == Some(by));
+            sinks.for_each(|sink| sink.send(&news, 0, now_us));
+        }
+    }
+
+    fn tell_lines(&mut self, now_us: Micros) {
+        for (lines, lost) in self.lines.try_iter() {
+            let news = News { lines: Arc::from(lines), ..News::default() };
+            let sinks = self.sinks.iter_mut().flatten().filter(|sink| sink.hears.lines);
+            sinks.for_each(|sink| sink.send(&news, lost, now_us));
         }
     }
 
@@ -100,8 +112,9 @@ impl Pump {
             batches.push(&[]);
         }
         for batch in batches {
-            let (batch, lost) = (Arc::from(batch), mem::take(&mut lost));
-            self.sinks.iter_mut().flatten().for_each(|sink| sink.send(&batch, lost, now_us));
+            let news = News { records: Arc::from(batch), ..News::default() };
+            let lost = mem::take(&mut lost);
+            self.sinks.iter_mut().flatten().for_each(|sink| sink.send(&news, lost, now_us));
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::export::record::{Micros, Record, now_us};
+use crate::export::record::{LogLine, Micros, Record, now_us};
 use crate::socket::protocol::SinkStatus;
 
 /// Batches that wait for a sink, at most: those of 40 s where little happens.
@@ -28,11 +28,35 @@ pub enum Called {
     ByActiveTimeout,
 }
 
-/// Records, in the order in which they happened.
+/// What a sink hears of, besides connections that begin and end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hears {
+    /// Of which connections that go on, if of any.
+    pub called: Option<Called>,
+    /// Whether of what `log` rules say.
+    pub lines: bool,
+}
+
+/// What there is to tell.
+#[derive(Clone, Debug, Default)]
+pub struct News {
+    /// Of connections.
+    pub records: Arc<[Record]>,
+    /// Of packets that met `log` rules.
+    pub lines: Arc<[LogLine]>,
+}
+
+impl News {
+    fn count(&self) -> u64 {
+        (self.records.len() + self.lines.len()) as u64
+    }
+}
+
+/// Some of it, in the order in which they happened.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// The records.
-    pub records: Arc<[Record]>,
+    /// What is in it.
+    pub news: News,
     /// Events that were lost on the way, in front of them.
     pub lost: u64,
     /// Since when: the last batch in front of the loss.
@@ -44,11 +68,11 @@ pub struct Batch {
 /// What a sink has come to.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Records that it was given.
+    /// What it was given.
     pub written: AtomicU64,
     /// Events that it was not told of.
     pub lost: AtomicU64,
-    /// Records that wait for it.
+    /// How much waits for it.
     waiting: AtomicU64,
 }
 
@@ -65,14 +89,14 @@ impl Batches {
     /// None has come, or none comes any more.
     pub fn next_within(&self, time: Duration) -> Result<Batch, RecvTimeoutError> {
         let batch = self.received.recv_timeout(time)?;
-        self.counters.waiting.fetch_sub(batch.records.len() as u64, Ordering::Relaxed);
+        self.counters.waiting.fetch_sub(batch.news.count(), Ordering::Relaxed);
         Ok(batch)
     }
 
     /// All that come, until none comes any more.
     pub fn iter(&self) -> impl Iterator<Item = Batch> {
         self.received.iter().inspect(|batch| {
-            self.counters.waiting.fetch_sub(batch.records.len() as u64, Ordering::Relaxed);
+            self.counters.waiting.fetch_sub(batch.news.count(), Ordering::Relaxed);
         })
     }
 }
@@ -81,7 +105,7 @@ impl Batches {
 pub struct Sink {
     name: &'static str,
     to: String,
-    called: Option<Called>,
+    hears: Hears,
     counters: Arc<Counters>,
     batches: Option<SyncSender<Batch>>,
     thread: Option<JoinHandle<()>>,
@@ -90,8 +114,8 @@ pub struct Sink {
 /// The end of a sink's queue that the pump has.
 #[derive(Debug)]
 pub struct SinkSender {
-    /// Of which connections that go on it is told, if of any.
-    pub called: Option<Called>,
+    /// What it hears of.
+    pub hears: Hears,
     batches: SyncSender<Batch>,
     counters: Arc<Counters>,
     /// What it has to hear was lost, since when.
@@ -107,7 +131,7 @@ impl Sink {
     pub fn start(
         name: &'static str,
         to: String,
-        called: Option<Called>,
+        hears: Hears,
         run: impl FnOnce(&Batches, &Counters) + Send + 'static,
     ) -> io::Result<Sink> {
         let (batches, received) = mpsc::sync_channel(WAITING);
@@ -116,13 +140,13 @@ impl Sink {
         let thread = thread::Builder::new()
             .name(format!("export-{name}"))
             .spawn(move || run(&Batches { received, counters: Arc::clone(&counted) }, &counted))?;
-        Ok(Sink { name, to, called, counters, batches: Some(batches), thread: Some(thread) })
+        Ok(Sink { name, to, hears, counters, batches: Some(batches), thread: Some(thread) })
     }
 
     /// The sending end of its queue.
     pub fn sender(&self) -> Option<SinkSender> {
         let (batches, counters) = (self.batches.clone()?, Arc::clone(&self.counters));
-        Some(SinkSender { called: self.called, batches, counters, untold: None, told_us: now_us() })
+        Some(SinkSender { hears: self.hears, batches, counters, untold: None, told_us: now_us() })
     }
 
     /// What it has come to.
@@ -146,18 +170,18 @@ impl Sink {
 
 impl SinkSender {
     /// Gives it a batch, or counts what is in it as lost.
-    pub fn send(&mut self, records: &Arc<[Record]>, lost: u64, at_us: Micros) {
+    pub fn send(&mut self, news: &News, lost: u64, at_us: Micros) {
         if lost > 0 {
             self.lose(lost);
         }
         let (lost, lost_from_us) = self.untold.unwrap_or_default();
-        let count = records.len() as u64;
+        let count = news.count();
         // The pump alone adds to them.
         if self.counters.waiting.load(Ordering::Relaxed) + count > WAITING_RECORDS {
             return self.lose(count);
         }
         self.counters.waiting.fetch_add(count, Ordering::Relaxed);
-        match self.batches.try_send(Batch { records: Arc::clone(records), lost, lost_from_us, at_us }) {
+        match self.batches.try_send(Batch { news: news.clone(), lost, lost_from_us, at_us }) {
             Ok(()) => {
                 self.untold = None;
                 self.told_us = at_us;
@@ -189,9 +213,9 @@ mod tests {
                 .iter()
                 .for_each(|batch| told.send((batch.lost, batch.lost_from_us, batch.at_us)).unwrap());
         };
-        let sink = Sink::start("slow", String::new(), None, run).unwrap();
+        let sink = Sink::start("slow", String::new(), Hears::default(), run).unwrap();
         let mut sender = sink.sender().unwrap();
-        let none: Arc<[Record]> = Arc::default();
+        let none = News::default();
         let room = WAITING as Micros;
         (1..=room).for_each(|at_us| sender.send(&none, 0, at_us));
         // They do not fit, and neither does what was lost on the way.

@@ -6,7 +6,7 @@ use std::{fs, process};
 
 use super::super::RunError;
 use super::link::Link;
-use super::sink::{Batch, Batches, Counters, Sink};
+use super::sink::{Batch, Batches, Counters, Hears, Sink};
 use crate::config::{self, Told};
 use crate::export::record::{Record, now_us};
 use crate::export::syslog::Speaker;
@@ -29,7 +29,8 @@ pub fn start(config: &config::Syslog) -> Result<Sink, RunError> {
             send(&mut link, &speaker, of, &batch, &mut untold, counters);
         }
     };
-    Sink::start("syslog", config.to.to_string(), None, run)
+    let hears = Hears { called: None, lines: config.log_rules };
+    Sink::start("syslog", config.to.to_string(), hears, run)
         .map_err(|error| RunError::Other(format!("export.syslog: {error}")))
 }
 
@@ -45,8 +46,14 @@ fn send(link: &mut Link, speaker: &Speaker, of: Told, batch: &Batch, untold: &mu
     if *untold > 0 && link.send(&framed(speaker.lost(*untold, now_us()))) {
         *untold = 0;
     }
-    let is_told = |record: &&Record| of == Told::All || record.translation.is_translated();
-    for message in batch.records.iter().filter(is_told).filter_map(|record| speaker.message(record)) {
+    let is_told = |record: &&Record| match of {
+        Told::None => false,
+        Told::Translated => record.translation.is_translated(),
+        Told::All => true,
+    };
+    let records = batch.news.records.iter().filter(is_told).filter_map(|record| speaker.message(record));
+    let lines = batch.news.lines.iter().map(|line| speaker.logged(line));
+    for message in records.chain(lines) {
         match link.send(&framed(message)) {
             true => counters.written.fetch_add(1, Ordering::Relaxed),
             false => {
