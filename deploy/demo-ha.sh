@@ -114,10 +114,9 @@ END
     run_daemon "$name" "$own" 2>/dev/null &
     wait_for "box $name to stand by" tracked "$name" 0
 
-    sed "s|sluice \(ha [a-z]*\)|$sluice \1 --socket $own/control.sock|" "$files/notify" >"$own/notify"
-    chmod 755 "$own/notify"
-    sed -e "s|router_id sluice-a|router_id sluice-$name|; s|priority 150|priority $priority|" \
-        -e "s|/run/sluice-track/state|$own/track|; s|/usr/lib/sluice/notify|$own/notify|; s|/run/sluice-notify|$own/notify.fifo|" "$files/keepalived.conf" >"$own/keepalived.conf"
+    sed -e "s|router_id sluice-a|router_id sluice-$name|; s|priority 254|priority $priority|" \
+        -e "s|/run/sluice-track/state|$own/track|g; s|/run/sluice-notify|$own/notify|" \
+        -e "s|/usr/bin/sluice ha notify|$sluice ha notify --socket $own/control.sock|" "$files/keepalived.conf" >"$own/keepalived.conf"
     start "$name" "$name/keepalived" keepalived -n -l -P -f "$own/keepalived.conf" -p "$own/keepalived.pid" -r "$own/vrrp.pid"
 }
 
@@ -145,8 +144,8 @@ start_servers() {
 make_network
 start_servers
 echo "Two boxes start, each with its redis-server and its keepalived."
-start_box a 1 150
-start_box b 2 100
+start_box a 1 254
+start_box b 2 250
 wait_for "box a to be active" is a active
 wait_for "the way through box a" reaches
 wait_for "box b to know all of box a" tracked b 0

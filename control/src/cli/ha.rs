@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::ask::Ask;
+use super::notify::NotifyArgs;
 use crate::socket::protocol::Request;
 
 /// High availability of a running daemon: for what it is active, what its peers are told, and what it knows of them
@@ -13,8 +14,10 @@ use crate::socket::protocol::Request;
 Examples:
   sluice ha status              this box, its groups, its Redis and its peers
   sluice ha status --json       the same for programs
-  sluice ha promote g1          be active for a group; keepalived's notify script says so
+  sluice ha promote g1          be active for a group; keepalived says so by `notify`
   sluice ha demote g1           hand over to the other box and stand by
+  sluice ha notify --track-file /run/sluice-track/state FIFO
+                                as keepalived's vrrp_notify_fifo_script, which adds FIFO
   sluice conntrack -L --standby the connections of the peer that this box stands by for
 
 A peer is `synced` when this box knows all that the peer has told. `lag` is how old
@@ -48,6 +51,8 @@ enum HaCommand {
     Promote(Change),
     /// Stand by for a group
     Demote(Change),
+    /// Do what keepalived says over a pipe, and tell it as soon as the daemon dies
+    Notify(NotifyArgs),
 }
 
 /// A change of what the box is for a group.
@@ -73,11 +78,12 @@ impl Change {
 
 impl HaArgs {
     /// Does it.
-    pub fn run(&self) -> ExitCode {
-        match &self.command {
+    pub fn run(self) -> ExitCode {
+        match self.command {
             HaCommand::Status(ask) => ask.show(&Request::HaStatus),
             HaCommand::Promote(change) => change.to(true),
             HaCommand::Demote(change) => change.to(false),
+            HaCommand::Notify(args) => args.run(),
         }
     }
 }

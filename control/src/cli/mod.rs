@@ -19,6 +19,7 @@ mod import;
 mod load;
 mod log_level;
 mod nat;
+mod notify;
 mod owned;
 mod pcapng;
 mod rates;

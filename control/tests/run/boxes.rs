@@ -1,7 +1,7 @@
 //! Two boxes on the same links, one of which answers for the addresses of both at a time.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use crate::box_under_test::{BoxUnderTest, sluice, text, wait_for};
 use crate::namespaces::{Host, Namespace, PEERS, Spaces, Streams, ip};
@@ -9,9 +9,6 @@ use crate::redis::Redis;
 
 /// The link-layer addresses of the boxes inside.
 const MACS: [&str; 2] = ["02:00:00:00:0a:01", "02:00:00:00:0b:01"];
-
-/// What keepalived tells a box by.
-const NOTIFY: &str = include_str!("../../../deploy/two-boxes/notify");
 
 /// Client, both boxes, each with a redis-server, and server, and the switches between them.
 pub struct Pair {
@@ -84,6 +81,17 @@ impl Pair {
     pub fn tracks(&self, daemon: usize, number: &str) {
         let file = self.redis[daemon].path("track");
         wait_for("the tracked file", || fs::read_to_string(&file).is_ok_and(|text| text.trim() == number));
+    }
+
+    /// Has a keepalived decide at each box; the first one is preferred.
+    pub fn decide(&self) -> [Host; 2] {
+        let [_, a, b, ..] = self.spaces.namespaces();
+        [(0, a, 254), (1, b, 250)].map(|(own, at, priority)| {
+            self.tracks(own, "0");
+            let track_file = self.redis[own].path("track");
+            let instance = Instance { group: "g1".to_owned(), router: 11, priority, track_file };
+            keepalived(&self.daemons[own], at, "ha", &[instance])
+        })
     }
 
     /// Waits until the client has this box as its router.
@@ -188,51 +196,42 @@ fn traffic_follows_the_box_that_is_promoted() {
     assert!(a.ask("ha demote g1").status.success(), "it is on standby already");
 }
 
-/// A keepalived that decides about the group of two boxes.
-pub fn keepalived_of_pair(daemon: &BoxUnderTest, at: Namespace<'_>, priority: u8) -> Host {
-    keepalived(daemon, at, "ha", &[("g1".to_owned(), 11, priority)])
+/// What a keepalived decides about: a group by its virtual router and the box's priority, as far as the box may take it by a file.
+pub struct Instance {
+    pub group: String,
+    pub router: u8,
+    pub priority: u8,
+    pub track_file: PathBuf,
 }
 
-/// A keepalived that decides about groups, each by its name, its virtual router and the box's priority, by what a box says of itself, and
-/// tells it by the script of `deploy/two-boxes`.
-pub fn keepalived(
-    daemon: &BoxUnderTest,
-    at: Namespace<'_>,
-    interface: &str,
-    groups: &[(String, u8, u8)],
-) -> Host {
+/// A keepalived that decides about groups by what a box says of itself, and tells it, as that of `deploy/two-boxes`.
+pub fn keepalived(daemon: &BoxUnderTest, at: Namespace<'_>, interface: &str, groups: &[Instance]) -> Host {
     let path = |end: &str| daemon.path(end).display().to_string();
     let program = sluice().get_program().to_string_lossy().into_owned();
-    let socket = daemon.socket().display().to_string();
-    let script = |name: &str, text: String| {
-        fs::write(path(name), text).unwrap();
-        fs::set_permissions(path(name), fs::Permissions::from_mode(0o755)).unwrap();
-        path(name)
-    };
-    let alive = script("alive", format!("#!/bin/sh\nexec {program} ha status --socket {socket}\n"));
-    let told = |text: String, what: &str| {
-        text.replace(&format!("sluice ha {what}"), &format!("{program} ha {what} --socket {socket}"))
-    };
-    let notify = script("notify", told(told(NOTIFY.to_owned(), "promote"), "demote"));
-    let fifo = path("fifo");
+    let track_files = groups.iter().map(|it| format!(" --track-file {}", it.track_file.display()));
+    let notify = format!(
+        "{program} ha notify --socket {}{}",
+        daemon.socket().display(),
+        track_files.collect::<String>()
+    );
     let config = format!(
         "global_defs {{
              script_user root
              enable_script_security
-             vrrp_notify_fifo {fifo}
-             vrrp_notify_fifo_script {notify}
+             vrrp_notify_fifo {}
+             vrrp_notify_fifo_script \"{notify}\"
          }}
-         vrrp_script alive {{
-             script \"{alive}\"
-             interval 1
-             fall 1
-             rise 1
-         }}
-         "
+         ",
+        path("fifo")
     );
-    let instance = |(group, router, priority): &(String, u8, u8)| {
+    let instance = |it: &Instance| {
+        let Instance { group, router, priority, track_file } = it;
         format!(
-            "vrrp_instance {group} {{
+            "track_file {group} {{
+                 file {}
+                 weight -127
+             }}
+             vrrp_instance {group} {{
                  version 3
                  state BACKUP
                  interface {interface}
@@ -240,8 +239,9 @@ pub fn keepalived(
                  priority {priority}
                  advert_int 0.1
                  virtual_ipaddress {{ 169.254.11.{router}/32 }}
-                 track_script {{ alive }}
-             }}\n"
+                 track_file {{ {group} }}
+             }}\n",
+            track_file.display()
         )
     };
     let instances: String = groups.iter().map(instance).collect();
@@ -255,14 +255,13 @@ pub fn keepalived(
 #[test]
 fn the_other_box_takes_over_when_one_is_killed() {
     let Some(mut pair) = Pair::start("killed") else { return };
-    let [_, at_a, at_b, ..] = pair.spaces.namespaces();
-    let _deciders =
-        [keepalived_of_pair(&pair.daemons[0], at_a, 150), keepalived_of_pair(&pair.daemons[1], at_b, 100)];
+    let _deciders = pair.decide();
     wait_for("the preferred box to be active", || pair.is(0, "active") && pair.is(1, "standby"));
     let (_server, mut streams) = pair.open_streams(3);
     pair.leads_to(0);
     pair.knows(1, 3);
     pair.daemons[0].signal("KILL");
+    pair.tracks(0, "2");
     wait_for("the other box to be active", || pair.is(1, "active"));
     pair.leads_to(1);
     streams.go_on();

@@ -1,7 +1,7 @@
 //! Three boxes that share four groups, by the files of `deploy/three-boxes`, each with a redis-server and a keepalived.
 
 use crate::box_under_test::{BoxUnderTest, text, wait_for};
-use crate::boxes::{keepalived, plug};
+use crate::boxes::{Instance, keepalived, plug};
 use crate::namespaces::{Host, Namespace, PEERS, Spaces, Streams, ip};
 use crate::redis::Redis;
 
@@ -59,8 +59,11 @@ impl Site {
         let spaces = self.spaces.namespaces();
         [0, 1, 2].map(|own| {
             let groups = GROUPS.iter().zip(1..).filter_map(|((prefer, standby), number)| {
-                let priority = if own == *prefer { 150 } else { 100 };
-                [*prefer, *standby].contains(&own).then(|| (format!("g{number}"), 10 + number, priority))
+                let priority = if own == *prefer { 254 } else { 250 };
+                let group = format!("g{number}");
+                let track_file = self.redis[own].path(&group);
+                let instance = Instance { group, router: 10 + number, priority, track_file };
+                [*prefer, *standby].contains(&own).then_some(instance)
             });
             keepalived(&self.daemons[own], spaces[4 + own], "ha0", &groups.collect::<Vec<_>>())
         })
