@@ -99,12 +99,12 @@ fn line(driver: Driver) -> Driver {
 }
 
 #[library_benchmark(setup = empty)]
-#[bench::plain(args = (PLAIN), config = at_most(1821))]
-#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(1821))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(3069))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(3261))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(3289))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(3305))]
+#[bench::plain(args = (PLAIN), config = at_most(1696))]
+#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(1696))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(2907))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(3099))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(3127))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(3142))]
 fn new(driver: Driver) -> Driver {
     process(driver)
 }

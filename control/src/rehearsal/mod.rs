@@ -90,7 +90,9 @@ impl Rehearsal {
     pub fn new(configuration: &Configuration, now: Instant) -> std::io::Result<Self> {
         let mut configuration = configuration.clone();
         let probe = Rule { name: None, matches: Match::default(), action: RuleAction::Log };
-        configuration.policy.rules.insert(usize::from(PROBE.0), probe);
+        let mut policy = configuration.policy.into_policy();
+        policy.rules.insert(usize::from(PROBE.0), probe);
+        configuration.policy = policy.into();
         configuration.groups.takeover.resets = Duration::ZERO;
         let mut groups = configuration.groups.all();
         let entries = configuration.settings.max_entries.min(ENTRIES);

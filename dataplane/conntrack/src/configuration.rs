@@ -1,5 +1,6 @@
 //! The configuration of a box: everything that a reload replaces.
 
+use crate::compiled_policy::CompiledPolicy;
 use crate::forward::{Forwarding, MAX_PORTS, Router};
 use crate::groups::Groups;
 use crate::helpers::{HelperId, Helpers};
@@ -28,7 +29,7 @@ pub struct Configuration {
     /// Settings of tracking.
     pub settings: Settings,
     /// The rules.
-    pub policy: Policy,
+    pub policy: CompiledPolicy,
     /// Where packets leave.
     pub forwarding: Forwarding,
     /// Which connections are translated.
@@ -52,7 +53,7 @@ impl Configuration {
     pub fn new(settings: Settings, policy: Policy, forwarding: Forwarding) -> Self {
         Self {
             settings,
-            policy,
+            policy: policy.into(),
             forwarding,
             nat: CompiledRules::default(),
             renumbers: false,
@@ -122,7 +123,7 @@ impl Configuration {
     #[must_use]
     pub fn with_rules(&self, policy: Policy, helpers: Helpers, nat: Nat) -> Self {
         let helpers = helpers.switched_as(&self.helpers);
-        Self { policy, helpers, ..self.clone() }.with_nat(nat)
+        Self { policy: policy.into(), helpers, ..self.clone() }.with_nat(nat)
     }
 
     /// The same with other timeouts.

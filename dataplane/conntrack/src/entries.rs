@@ -84,6 +84,7 @@ impl Entries {
     }
 
     /// Takes a slot for `entry`, whose tuples are `original` and `reply` and whose status is `status`; gives its number, or `None` when all are taken.
+    #[inline]
     pub fn insert(
         &mut self,
         original: &Tuple,

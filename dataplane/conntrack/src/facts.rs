@@ -52,20 +52,22 @@ pub struct Connection {
 
 impl Facts {
     /// Those of a connection's first packet, before it is routed.
+    #[inline]
     pub(crate) fn of_first_packet(packet: Packet<'_>, ingress: PortId) -> Self {
-        let mut facts = Self::of_packet(packet, ingress);
-        facts.state = Some(State::New);
-        facts.connection = Some(Connection {
-            direction: Direction::Original,
-            mark: 0,
-            status: Status::default(),
-            helper: None,
-        });
-        facts
+        let connection =
+            Connection { direction: Direction::Original, mark: 0, status: Status::default(), helper: None };
+        let facts = Self::seen(packet, ingress);
+        Self { state: Some(State::New), connection: Some(connection), ..facts }
     }
 
     /// What a packet itself shows, before tracking.
+    #[inline(never)]
     pub fn of_packet(packet: Packet<'_>, ingress: PortId) -> Self {
+        Self::seen(packet, ingress)
+    }
+
+    #[inline(always)]
+    fn seen(packet: Packet<'_>, ingress: PortId) -> Self {
         let Packet { headers, .. } = packet;
         let l4 = packet.l4();
         let tcp_flags = if headers.protocol == protocol::TCP {

@@ -12,6 +12,7 @@ mod admit;
 pub mod answer;
 mod check;
 mod claim;
+mod compiled_policy;
 mod configuration;
 pub mod connection_counts;
 pub mod counters;
@@ -76,6 +77,7 @@ pub mod verdict;
 pub mod wheel;
 pub mod wire;
 
+pub use compiled_policy::CompiledPolicy;
 pub use configuration::{Configuration, Verify};
 pub use forward::Forwarding;
 pub use frame::{Checksum, Frame, Handed};

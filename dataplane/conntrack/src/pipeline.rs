@@ -11,6 +11,7 @@ use crate::entries::NONE;
 use crate::forward::Forwarding;
 use crate::frame::Frame;
 use crate::headers::PacketKind;
+use crate::ids::EntryId;
 use crate::shard::Shard;
 use crate::slow_path::Parsed;
 use crate::table::Key;
@@ -65,6 +66,32 @@ impl Shard {
         self.hold_back(slice::from_mut(&mut verdict));
         self.count(&verdict);
         verdict
+    }
+
+    /// Decides about a packet once more, which was counted and logged before, and whose connection was refused its
+    /// reply tuple so often. The entry that it had has ended, the last one that is.
+    pub(crate) fn decide_again<F: Frame>(
+        &mut self,
+        now: Instant,
+        frame: &mut F,
+        refusals: u8,
+        before: EntryId,
+    ) -> Verdict {
+        self.advance(now);
+        let mut verdict = self.decide_alone(frame, Attempt { again: true, refusals, before });
+        if let Some(reason) = verdict.drop_reason() {
+            self.count_drops(reason, 1);
+        }
+        self.hold_back(slice::from_mut(&mut verdict));
+        verdict
+    }
+
+    /// Decides about a packet by itself, on which this was tried before.
+    pub(crate) fn decide_alone<F: Frame>(&mut self, frame: &mut F, attempt: Attempt) -> Verdict {
+        let mut parsed = Parsed { attempt, ..Parsed::default() };
+        self.parse(frame, &mut parsed);
+        self.fetch_entry(&mut parsed.key, parsed.headers.tuple.family());
+        self.decide_parsed(frame, &parsed)
     }
 
     /// A burst's way. What `recognise` recognises takes the fast path, all else is parsed and takes the slow one.

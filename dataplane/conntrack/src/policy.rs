@@ -1,16 +1,17 @@
 //! Policy: ordered rules, the first that decides wins, a default at the end.
 //!
-//! Rules are plain data that the control plane lowers its YAML to. [`Policy::judge`] walks them for
-//! packets that have no cached judgement; an established packet of a judged connection skips the walk.
+//! Rules are plain data that the control plane lowers its YAML to. [`CompiledPolicy`](crate::CompiledPolicy) walks them for packets that have
+//! no cached judgement; an established packet of a judged connection skips the walk.
 
-use crate::connection_counts::{ConnectionLimit, Counter};
+use crate::connection_counts::ConnectionLimit;
 use crate::entry::Status;
 use crate::facts::{Connection, Facts};
 use crate::ids::{HelperId, PortId, RuleId, Zone};
-use crate::limits::{Limit, Limiter};
+use crate::limits::Limit;
 use crate::synproxy::Synproxy;
 use crate::tuple::{Direction, Family, protocol};
 use crate::verdict::State;
+use bitflags::bitflags;
 use std::ops::RangeInclusive;
 
 pub use crate::address_set::{AddressSet, InSets};
@@ -164,6 +165,13 @@ pub struct Policy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Decision(Option<RuleId>);
 
+impl Decision {
+    /// That of a rule.
+    pub(crate) const fn by(rule: RuleId) -> Self {
+        Self(Some(rule))
+    }
+}
+
 /// What a walk through the rules came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Judgement {
@@ -175,31 +183,103 @@ pub struct Judgement {
     pub repeats: bool,
 }
 
-#[inline(always)]
 fn any<T>(list: &[T], test: impl FnMut(&T) -> bool) -> bool {
     list.is_empty() || list.iter().any(test)
 }
 
+bitflags! {
+    /// Parts of a [`Match`], besides states and limits.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct Parts: u16 {
+        const INGRESS = 1;
+        const EGRESS = 1 << 1;
+        const PROTOCOLS = 1 << 2;
+        const SOURCE = 1 << 3;
+        const DESTINATION = 1 << 4;
+        const SOURCE_PORTS = 1 << 5;
+        const DESTINATION_PORTS = 1 << 6;
+        const CONNECTION = 1 << 7;
+        const FAMILY = 1 << 8;
+        const SETS = 1 << 9;
+        const ICMP_TYPES = 1 << 10;
+        const TCP_FLAGS = 1 << 11;
+        const ZONE = 1 << 12;
+    }
+}
+
+impl Parts {
+    /// Those that few rules have.
+    const RARE: Self = Self::CONNECTION
+        .union(Self::FAMILY)
+        .union(Self::SETS)
+        .union(Self::ICMP_TYPES)
+        .union(Self::TCP_FLAGS)
+        .union(Self::ZONE);
+}
+
 impl Match {
-    /// Whether all of it applies but for its limit. Most rules that do not are for packets of other states: those cost no more than that.
-    #[inline]
+    /// Whether all of it applies but for its limits.
     pub fn applies(&self, facts: &Facts) -> bool {
-        self.states.is_none_or(|set| facts.state.is_some_and(|state| set.contains(state)))
-            && self.applies_within_states(facts)
+        self.applies_by(self.parts(), facts)
     }
 
-    fn applies_within_states(&self, facts: &Facts) -> bool {
+    /// The same of one that has these parts.
+    #[inline]
+    pub(crate) fn applies_by(&self, parts: Parts, facts: &Facts) -> bool {
+        self.states.is_none_or(|set| facts.state.is_some_and(|state| set.contains(state)))
+            && self.parts_apply(parts, facts)
+    }
+
+    /// The parts that it has.
+    pub(crate) fn parts(&self) -> Parts {
+        let asks_connection = self.direction.is_some()
+            || self.mark.is_some()
+            || self.status.is_some()
+            || !self.helpers.is_empty();
+        let parts = [
+            (Parts::INGRESS, !self.ingress.is_empty()),
+            (Parts::EGRESS, !self.egress.is_empty()),
+            (Parts::PROTOCOLS, !self.protocols.is_empty()),
+            (Parts::SOURCE, !self.source.is_empty()),
+            (Parts::DESTINATION, !self.destination.is_empty()),
+            (Parts::SOURCE_PORTS, !self.source_ports.is_empty()),
+            (Parts::DESTINATION_PORTS, !self.destination_ports.is_empty()),
+            (Parts::CONNECTION, asks_connection),
+            (Parts::FAMILY, self.family.is_some()),
+            (Parts::SETS, self.sets.is_some()),
+            (Parts::ICMP_TYPES, !self.icmp_types.is_empty()),
+            (Parts::TCP_FLAGS, self.tcp_flags.is_some()),
+            (Parts::ZONE, self.zone.is_some()),
+        ];
+        parts.into_iter().filter(|(_, has)| *has).map(|(part, _)| part).collect()
+    }
+
+    /// Whether these parts, which are all that it has, apply.
+    #[inline]
+    pub(crate) fn parts_apply(&self, parts: Parts, facts: &Facts) -> bool {
+        let lacks = |part| !parts.contains(part);
         let has_ports = || protocol::has_ports(facts.protocol);
+        (lacks(Parts::INGRESS) || self.ingress.iter().any(|port| port.covers(facts.ingress)))
+            && (lacks(Parts::EGRESS)
+                || facts.egress.is_some_and(|egress| self.egress.iter().any(|port| port.covers(egress))))
+            && (lacks(Parts::PROTOCOLS) || self.protocols.contains(&facts.protocol))
+            && (lacks(Parts::SOURCE)
+                || self.source.iter().any(|prefix| prefix.contains(facts.family, facts.source)))
+            && (lacks(Parts::DESTINATION)
+                || self.destination.iter().any(|prefix| prefix.contains(facts.family, facts.destination)))
+            && (lacks(Parts::SOURCE_PORTS)
+                || has_ports() && self.source_ports.iter().any(|range| range.contains(&facts.source_port)))
+            && (lacks(Parts::DESTINATION_PORTS)
+                || has_ports()
+                    && self.destination_ports.iter().any(|range| range.contains(&facts.destination_port)))
+            && (!parts.intersects(Parts::RARE) || self.rare_apply(facts))
+    }
+
+    #[inline(never)]
+    fn rare_apply(&self, facts: &Facts) -> bool {
         self.applies_to_connection(facts.connection.as_ref())
-            && any(&self.ingress, |port| port.covers(facts.ingress))
-            && any(&self.egress, |port| facts.egress.is_some_and(|egress| port.covers(egress)))
             && self.family.is_none_or(|family| family == facts.family)
-            && any(&self.protocols, |number| *number == facts.protocol)
-            && any(&self.source, |prefix| prefix.contains(facts.family, facts.source))
-            && any(&self.destination, |prefix| prefix.contains(facts.family, facts.destination))
             && self.sets.as_ref().is_none_or(|sets| sets.hold(facts.family, facts.source, facts.destination))
-            && any(&self.source_ports, |range| has_ports() && range.contains(&facts.source_port))
-            && any(&self.destination_ports, |range| has_ports() && range.contains(&facts.destination_port))
             && any(&self.icmp_types, |wanted| {
                 let [icmp_type, icmp_code] = facts.destination_port.to_be_bytes();
                 wanted.protocol == facts.protocol
@@ -214,7 +294,6 @@ impl Match {
     }
 
     /// What it says about a connection does not apply to a packet that has none.
-    #[inline(always)]
     fn applies_to_connection(&self, connection: Option<&Connection>) -> bool {
         match connection {
             None => {
@@ -233,53 +312,12 @@ impl Match {
     }
 
     /// Whether it applies to all packets of one direction of a connection alike, or to none.
-    const fn repeats(&self) -> bool {
+    pub(crate) const fn repeats(&self) -> bool {
         self.tcp_flags.is_none() && self.status.is_none() && self.icmp_types.is_empty()
     }
 }
 
 impl Policy {
-    /// Walks the rules for one packet. The facts then have the mark that the rules have given to its connection.
-    pub fn judge(&self, facts: &mut Facts, limiter: &Limiter<'_>, counter: &mut Counter<'_>) -> Judgement {
-        let mut judgement = Judgement { decision: Decision(None), log: None, repeats: true };
-        for (number, rule) in (0..).zip(&self.rules) {
-            judgement.repeats &= rule.matches.repeats();
-            if !rule.matches.applies(facts) {
-                continue;
-            }
-            if let Some(limit) = &rule.matches.limit {
-                judgement.repeats = false;
-                if !limiter.applies(limit, facts) {
-                    continue;
-                }
-            }
-            if let Some(limit) = &rule.matches.connections
-                && !counter.applies(limit, facts)
-            {
-                continue;
-            }
-            match rule.action {
-                RuleAction::Synproxy(_)
-                    if facts.protocol != protocol::TCP || facts.state != Some(State::New) => {}
-                RuleAction::Accept | RuleAction::Drop | RuleAction::Reject | RuleAction::Synproxy(_) => {
-                    judgement.decision = Decision(Some(RuleId(number)));
-                    break;
-                }
-                RuleAction::Mark(mark) => {
-                    if let Some(connection) = &mut facts.connection {
-                        judgement.repeats &= connection.mark == mark;
-                        connection.mark = mark;
-                    }
-                }
-                RuleAction::Log => {
-                    judgement.log = judgement.log.or(Some(RuleId(number)));
-                    judgement.repeats = false;
-                }
-            }
-        }
-        judgement
-    }
-
     /// What a decision comes to, and the rule behind it.
     #[inline(always)]
     pub fn outcome(&self, decision: Decision) -> (Outcome, Option<RuleId>) {
@@ -294,11 +332,6 @@ impl Policy {
             Some(RuleAction::Mark(_) | RuleAction::Log) | None => self.default,
         };
         (outcome, rule)
-    }
-
-    /// Whether any SYN is answered with a SYN cookie.
-    pub(crate) fn has_synproxy(&self) -> bool {
-        self.rules.iter().any(|rule| matches!(rule.action, RuleAction::Synproxy(_)))
     }
 
     /// The largest window scale that a SYN/ACK with a SYN cookie offers.

@@ -33,7 +33,7 @@ impl Shard {
             return self.decide_error(frame, headers, tracked, index, direction);
         }
         let to = self.translated(index, direction);
-        let verdict = if nat::is_rewritable(Packet { headers, head: frame.head() }, &to) {
+        let mut verdict = if nat::is_rewritable(Packet { headers, head: frame.head() }, &to) {
             self.route_and_judge(frame, headers, tracked, Some(&Destination::of(&to)))
         } else {
             self.verdict(tracked, Action::Drop(DropReason::NatUnknown))
@@ -41,7 +41,8 @@ impl Shard {
         if let Action::Forward(_) = verdict.action {
             self.rewrite(frame, headers, &to);
         }
-        self.conclude(frame, headers, tracked, verdict)
+        self.conclude(frame, headers, tracked, &mut verdict);
+        verdict
     }
 
     /// About a packet of a connection that has a helper, translated or not.
@@ -67,7 +68,8 @@ impl Shard {
         {
             verdict.refuse(Action::Drop(reason));
         }
-        self.conclude(frame, &headers, tracked, verdict)
+        self.conclude(frame, &headers, tracked, &mut verdict);
+        verdict
     }
 
     /// Has the helper of a connection read a packet that leaves by `egress`, and translates it.
@@ -102,7 +104,7 @@ impl Shard {
     ) -> Verdict {
         let mut edit = self.error_edit(index, direction);
         let destination = edit.dst.map(|address| Destination { address, port: None });
-        let verdict = if wire::icmp::is_translatable(Packet { headers, head: frame.head() }) {
+        let mut verdict = if wire::icmp::is_translatable(Packet { headers, head: frame.head() }) {
             self.route_and_judge(frame, headers, tracked, destination.as_ref())
         } else {
             self.verdict(tracked, Action::Drop(DropReason::NatUnknown))
@@ -112,7 +114,8 @@ impl Shard {
             edit.src = edit.src.map(|src| self.public_sender(packet, frame.port(), egress).unwrap_or(src));
             self.rewrite_error(frame, headers, &edit);
         }
-        self.conclude(frame, headers, tracked, verdict)
+        self.conclude(frame, headers, tracked, &mut verdict);
+        verdict
     }
 
     /// Does what the verdict on the first packet of a connection with a helper asks for, and ends the connection where that refuses
@@ -145,6 +148,7 @@ impl Shard {
         {
             self.rewrite(frame, &headers, &self.translated(index, Direction::Original));
         }
-        self.conclude(frame, &headers, tracked, verdict)
+        self.conclude(frame, &headers, tracked, &mut verdict);
+        verdict
     }
 }

@@ -14,14 +14,12 @@ use crate::nat::{self, Bound, Destination};
 use crate::shard::Shard;
 use crate::synproxy::Proxied;
 use crate::table::{Found, Key};
-use crate::time::Instant;
 use crate::track::{Lookup, Tracked};
 use crate::tracker::tcp::TcpState;
 use crate::tuple::{Direction, protocol};
 use crate::unconfirmed::{Attempt, Unconfirmed};
 use crate::verdict::{Action, DropReason, Handoff, InvalidReason, State, Verdict};
 use crate::wire;
-use std::slice;
 
 /// A packet that takes the slow path.
 #[derive(Clone, Copy, Debug, Default)]
@@ -114,24 +112,21 @@ impl Shard {
         (zone, policy.is_untracked(&Facts { zone, ..facts }))
     }
 
-    /// Decides about a packet by itself, on which this was tried before.
-    pub(crate) fn decide_alone<F: Frame>(&mut self, frame: &mut F, attempt: Attempt) -> Verdict {
-        let mut parsed = Parsed { attempt, ..Parsed::default() };
-        self.parse(frame, &mut parsed);
-        self.fetch_entry(&mut parsed.key, parsed.headers.tuple.family());
-        self.decide_parsed(frame, &parsed)
-    }
-
     /// Last pass: all that is decided about one packet.
     #[inline(never)]
     pub(crate) fn decide_parsed<F: Frame>(&mut self, frame: &mut F, parsed: &Parsed) -> Verdict {
-        let verdict = match parsed.ended {
-            Some(action) => Verdict::ended(action),
+        match delegated_in(frame) {
             None => self.decide(frame, parsed),
-        };
-        if let Some(zone) = delegated_in(frame)
-            && !self.keeps_delegation(&verdict)
-        {
+            Some(zone) => self.decide_delegated(frame, parsed, zone),
+        }
+    }
+
+    /// The same about one that another shard has delegated to this one, whose signpost in this zone goes if its connection does not begin.
+    #[cold]
+    #[inline(never)]
+    fn decide_delegated<F: Frame>(&mut self, frame: &mut F, parsed: &Parsed, zone: Zone) -> Verdict {
+        let verdict = self.decide(frame, parsed);
+        if !self.keeps_delegation(&verdict) {
             self.decline(parsed.headers.tuple, zone);
         }
         verdict
@@ -139,6 +134,9 @@ impl Shard {
 
     #[inline(always)]
     fn decide<F: Frame>(&mut self, frame: &mut F, parsed: &Parsed) -> Verdict {
+        if let Some(action) = parsed.ended {
+            return Verdict::ended(action);
+        }
         let headers = &parsed.headers;
         if self.has_groups() && self.is_on_standby(frame, parsed) {
             return Verdict::dropped(DropReason::Standby);
@@ -176,8 +174,9 @@ impl Shard {
                 self.decide_rewritten(frame, headers, tracked, index)
             }
             Lookup::None | Lookup::Table(_) | Lookup::Syn(_) | Lookup::Ending(_) => {
-                let verdict = self.route_and_judge(frame, headers, tracked, None);
-                self.conclude(frame, headers, tracked, verdict)
+                let mut verdict = self.route_and_judge(frame, headers, tracked, None);
+                self.conclude(frame, headers, tracked, &mut verdict);
+                verdict
             }
         }
     }
@@ -207,8 +206,9 @@ impl Shard {
     /// About a packet that opens no connection though it has none.
     #[inline(never)]
     fn decide_untracked<F: Frame>(&mut self, frame: &mut F, headers: &Headers, tracked: &Tracked) -> Verdict {
-        let verdict = self.route_and_judge(frame, headers, tracked, None);
-        self.conclude(frame, headers, tracked, verdict)
+        let mut verdict = self.route_and_judge(frame, headers, tracked, None);
+        self.conclude(frame, headers, tracked, &mut verdict);
+        verdict
     }
 
     /// About the first packet of a connection, whose client has brought a SYN cookie where it is `proxied`.
@@ -297,25 +297,27 @@ impl Shard {
         if translated.is_some() && !nat::is_rewritable(packet, &unconfirmed.reply.invert()) {
             return self.verdict(tracked, Action::Drop(DropReason::NatUnknown));
         }
-        let verdict = match self.configuration.forwarding.route(frame, headers, translated, &self.macs) {
-            RouteResult::Open(egress) => {
-                let mut counted = Counted::new();
-                let (mut verdict, log) =
-                    self.judge_first(unconfirmed, headers, tracked, facts, &egress, &mut counted);
-                if verdict.drop_reason().is_none() {
-                    self.admit(&parsed.key, packet, unconfirmed, facts, &egress, &mut verdict);
-                }
-                if !counted.is_empty() {
-                    self.settle_counted(verdict.entry, &counted);
-                }
-                if let Some(proxied) = proxied {
-                    self.begin_proxied(*proxied, &mut verdict);
-                }
-                self.record_first(&verdict, headers, unconfirmed, log, facts);
-                verdict
+        let egress = match self.configuration.forwarding.route(frame, headers, translated, &self.macs) {
+            RouteResult::Open(egress) => egress,
+            RouteResult::Closed(action) => {
+                let mut verdict = self.verdict(tracked, action);
+                self.conclude(frame, headers, tracked, &mut verdict);
+                return verdict;
             }
-            RouteResult::Closed(action) => self.verdict(tracked, action),
         };
+        let mut counted = Counted::new();
+        let (mut verdict, log) =
+            self.judge_first(unconfirmed, headers, tracked, facts, &egress, &mut counted);
+        if verdict.drop_reason().is_none() {
+            self.admit(&parsed.key, packet, unconfirmed, facts, &egress, &mut verdict);
+        }
+        if !counted.is_empty() {
+            self.settle_counted(verdict.entry, &counted);
+        }
+        if let Some(proxied) = proxied {
+            self.begin_proxied(*proxied, &mut verdict);
+        }
+        self.record_first(&verdict, headers, unconfirmed, log, facts);
         if unconfirmed.helper.is_some()
             && let Some(EntryId { index, .. }) = verdict.entry
         {
@@ -327,7 +329,8 @@ impl Shard {
         {
             self.rewrite(frame, headers, &self.translated(index, Direction::Original));
         }
-        self.conclude(frame, headers, tracked, verdict)
+        self.conclude(frame, headers, tracked, &mut verdict);
+        verdict
     }
 
     /// What the policy says about a packet on its way, if that is not closed. Its destination may have been translated.
@@ -354,15 +357,14 @@ impl Shard {
         frame: &mut F,
         headers: &Headers,
         tracked: &Tracked,
-        mut verdict: Verdict,
-    ) -> Verdict {
+        verdict: &mut Verdict,
+    ) {
         if !matches!(tracked.lookup, Lookup::Table(_))
             && (!self.configuration.mss_clamp.is_empty() || matches!(tracked.lookup, Lookup::Ending(_)))
         {
             self.conclude_rarer(frame, headers, tracked.lookup, verdict.action);
         }
         verdict.action = self.configuration.forwarding.finish(frame, headers, verdict.action);
-        verdict
     }
 
     /// Ends the entry that ends with a packet which passes, and clamps the maximum segment size of a SYN that leaves.
@@ -374,23 +376,5 @@ impl Shard {
         if let Action::Forward(egress) = action {
             self.configuration.mss_clamp.apply(frame, headers, egress);
         }
-    }
-
-    /// Decides about a packet once more, which was counted and logged before, and whose connection was refused its
-    /// reply tuple so often. The entry that it had has ended, the last one that is.
-    pub(crate) fn decide_again<F: Frame>(
-        &mut self,
-        now: Instant,
-        frame: &mut F,
-        refusals: u8,
-        before: EntryId,
-    ) -> Verdict {
-        self.advance(now);
-        let mut verdict = self.decide_alone(frame, Attempt { again: true, refusals, before });
-        if let Some(reason) = verdict.drop_reason() {
-            self.count_drops(reason, 1);
-        }
-        self.hold_back(slice::from_mut(&mut verdict));
-        verdict
     }
 }

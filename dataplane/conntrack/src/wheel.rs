@@ -80,6 +80,7 @@ impl Wheel {
     }
 
     /// Links a timer, which is linked nowhere, to the slot of its deadline.
+    #[inline]
     pub fn arm(&mut self, timers: &mut impl Timers, index: u32) {
         let due = slot_time(timers.deadline(index));
         // A deadline in the past, which looks far ahead in modular time, is due at once.

@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn an_empty_file_has_the_default_policy() {
-        assert_eq!(lower(&config("")).unwrap().policy, sluice_conntrack::policy::Policy::default());
+        assert_eq!(lower(&config("")).unwrap().policy, sluice_conntrack::policy::Policy::default().into());
     }
 
     #[test]

@@ -28,7 +28,11 @@ fn answer(shard: &mut Shard, frame: Vec<u8>, verdict: &Verdict) -> Option<Vec<u8
 fn rejecting() -> Shard {
     let mut shard = shard(vec![], Outcome::Reject);
     let Configuration { settings, policy, .. } = shard.configuration().clone();
-    shard.configure(&mut Installation::new(Configuration::new(settings, policy, Forwarding::wire())));
+    shard.configure(&mut Installation::new(Configuration::new(
+        settings,
+        policy.into_policy(),
+        Forwarding::wire(),
+    )));
     shard
 }
 

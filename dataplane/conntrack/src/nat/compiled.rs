@@ -3,7 +3,7 @@
 use super::ports::choices;
 use super::rules::{self, Filtering, Nat, NatRule, PortChoice, Range};
 use crate::facts::Facts;
-use crate::policy::Prefix;
+use crate::policy::{Parts, Prefix};
 use crate::tuple::{Family, Tuple, number, protocol};
 use ahash::RandomState;
 use std::net::IpAddr;
@@ -121,6 +121,8 @@ fn outside(rule: &NatRule, own: impl Fn(&NatRule) -> Vec<IpAddr>) -> Vec<(Family
 #[derive(Clone, Debug)]
 pub(super) struct CompiledRule {
     pub(super) rule: NatRule,
+    /// What its match looks at.
+    parts: Parts,
     v4: AddressPool,
     v6: AddressPool,
 }
@@ -129,7 +131,7 @@ impl CompiledRule {
     fn new(rule: NatRule) -> Self {
         let ranges = rule.target.ranges();
         let (v4, v6) = (AddressPool::new(ranges, Family::V4), AddressPool::new(ranges, Family::V6));
-        Self { rule, v4, v6 }
+        Self { parts: rule.matches.parts(), rule, v4, v6 }
     }
 
     const fn pool(&self, family: Family) -> &AddressPool {
@@ -141,7 +143,7 @@ impl CompiledRule {
 
     /// Whether a connection is bound by it; `own` says whether the box has an address that it may mean.
     pub(super) fn applies(&self, facts: &Facts, own: bool) -> bool {
-        self.rule.matches.applies(facts) && self.serves(facts.family, own)
+        self.rule.matches.applies_by(self.parts, facts) && self.serves(facts.family, own)
     }
 
     /// Whether its target has anything for a family.

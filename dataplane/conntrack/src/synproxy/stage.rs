@@ -182,7 +182,8 @@ impl Shard {
         let to = is_translated.then(|| Destination::of(&self.translated(index, Direction::Reply)));
         let mut verdict = self.route_and_judge(frame, &headers, &tracked, to.as_ref());
         let Action::Forward(egress) = verdict.action else {
-            return self.conclude(frame, &headers, &tracked, verdict);
+            self.conclude(frame, &headers, &tracked, &mut verdict);
+            return verdict;
         };
         let update = Header {
             seq: seq.wrapping_add(1),
@@ -209,7 +210,7 @@ impl Shard {
         if let Err(reason) = opens {
             verdict.refuse(Action::Drop(reason));
         }
-        verdict = self.conclude(frame, &headers, &tracked, verdict);
+        self.conclude(frame, &headers, &tracked, &mut verdict);
         if let Action::Forward(egress) = verdict.action {
             verdict.action = Action::Acknowledge(egress);
         }

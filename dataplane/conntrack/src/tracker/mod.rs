@@ -57,6 +57,7 @@ pub enum Update {
 
 /// Fills `entry`, whose selector is set and whose tracker bytes are zero, from the first packet of a
 /// connection. Returns the entry's first timeout in milliseconds, or why the packet is INVALID.
+#[inline]
 pub fn open(context: Context<'_>, packet: Packet<'_>, entry: &mut Entry) -> Result<u32, InvalidReason> {
     match packet.headers.protocol {
         protocol::TCP => tcp::open(context, packet, entry),

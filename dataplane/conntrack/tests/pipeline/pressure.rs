@@ -139,7 +139,7 @@ fn a_full_table_tells_nobody_what_the_rules_drop() {
         let mut it = limited(preset, 1);
         it.change(|configuration| configuration.settings.reject_when_full = true);
         assure(&mut it, Pair::v4(1, 53));
-        it.change(|configuration| configuration.policy = Policy::default());
+        it.change(|configuration| configuration.policy = Policy::default().into());
         let verdict = it.inside(&Pair::v4(2, 53).udp(1));
         assert_eq!((verdict.state, verdict.action), (Some(State::New), Action::Drop(DropReason::Policy)));
         assert_eq!(it.drops(DropReason::TableFull), 0);

@@ -71,7 +71,10 @@ fn rules_of_all_kinds_look_for_addresses_in_sets() {
     };
     let mut it = Middlebox::with(Settings::of(Preset::Linux, ROOM), policy);
     assert_eq!(state(it.inside(&pair.udp(9))), State::Untracked);
-    it.change(|configuration| configuration.policy.untracked.clear());
+    it.change(|configuration| {
+        let policy = Policy { untracked: vec![], ..configuration.policy.clone().into_policy() };
+        configuration.policy = policy.into();
+    });
     assert_eq!(state(it.inside(&pair.udp(9))), State::New);
     assert_eq!(it.entry().original.selector.zone(), 3);
 
