@@ -23,8 +23,6 @@ pub struct Candidate {
     pub file: PathBuf,
     /// As somebody has written it.
     pub source: Source,
-    /// As it is written for the next start, every default written out.
-    pub yaml: String,
     /// Whether it is the last good one, which stands in for a file that is wrong.
     pub fallback: bool,
 }
@@ -45,9 +43,8 @@ impl Candidate {
             configuration = configuration.with_router(router, config::nat(&config).map_err(wrong)?);
             followed_routes = routes;
         }
-        let (configuration, yaml) = (Arc::new(configuration), config::to_yaml(&config));
-        let file = file.to_owned();
-        Ok(Candidate { config, configuration, followed_routes, file, source, yaml, fallback: false })
+        let (configuration, file) = (Arc::new(configuration), file.to_owned());
+        Ok(Candidate { config, configuration, followed_routes, file, source, fallback: false })
     }
 
     /// Reads the file that a start is to go by; where that is wrong, the last configuration that was in force, if there is

@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::candidate::Candidate;
+use crate::config::Config;
 use crate::socket::protocol::{ConfigurationStatus, TrialStatus};
 
 /// When a configuration that was in force before is tried once more, where that has failed.
@@ -27,8 +28,8 @@ pub struct Trial {
 pub struct Tried {
     /// As somebody has written it, which is to be in the configured file.
     pub text: String,
-    /// With every default written out.
-    pub yaml: String,
+    /// As it was read.
+    pub config: Config,
 }
 
 impl Trial {
@@ -82,7 +83,7 @@ mod tests {
     }
 
     fn trial(start: Instant) -> Trial {
-        let on_trial = Tried { text: "written".to_owned(), yaml: "whole".to_owned() };
+        let on_trial = Tried { text: "written".to_owned(), config: candidate(7).config };
         Trial::start(on_trial, (candidate(5), ConfigurationStatus::default()), Duration::from_secs(60), start)
     }
 
@@ -101,7 +102,7 @@ mod tests {
 
     #[test]
     fn what_is_confirmed_is_what_was_tried() {
-        let Tried { text, yaml } = trial(Instant::now()).confirm();
-        assert_eq!((text.as_str(), yaml.as_str()), ("written", "whole"));
+        let Tried { text, config } = trial(Instant::now()).confirm();
+        assert_eq!((text.as_str(), config.interfaces["a"].zone), ("written", 7));
     }
 }

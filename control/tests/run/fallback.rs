@@ -32,8 +32,11 @@ fn a_start_goes_on_with_the_last_good_configuration_and_says_so() {
     write_config(directory.path(), "policy: { default: accept }\n");
     let daemon = start(directory);
     assert_fallback(&daemon, false);
-    daemon.write_config(POLICY);
+    std::fs::write(daemon.path("list.txt"), "192.0.2.0/24\n").unwrap();
+    daemon.write_config(&format!("sets: {{ listed: {{ file: list.txt }} }}\n{POLICY}"));
     daemon.tell("reload");
+    // Neither the file nor what it names can be read at the next start.
+    std::fs::write(daemon.path("list.txt"), "192.0.2.0/33\n").unwrap();
 
     let directory = end(daemon);
     write_config(directory.path(), "polcy: {}\n");
@@ -43,6 +46,7 @@ fn a_start_goes_on_with_the_last_good_configuration_and_says_so() {
     assert!(said.contains("polcy") && said.contains("ERROR FALLBACK: box.yaml is wrong"), "{said}");
     let stats = daemon.tell("stats");
     assert!(stats.contains("no-doom"), "that of the last reload is in force: {stats}");
+    assert_eq!(daemon.tell("set show listed"), "192.0.2.0/24\n");
     assert_eq!(daemon.ask("reload").status.code(), Some(1), "the file is still wrong");
     assert_fallback(&daemon, true);
     daemon.write_config(POLICY);

@@ -121,10 +121,10 @@ impl Daemon {
 
     /// What the configured file says ends a trial, too.
     fn put_in_force_for_good(&mut self, candidate: Candidate) -> Result<Response, String> {
-        let yaml = candidate.yaml.clone();
+        let config = candidate.config.clone();
         let revision = self.put_in_force(candidate)?;
         self.trial = None;
-        self.keep_last_good(yaml);
+        self.keep_last_good(config);
         info!("{}: configuration {revision} is in force", self.file.display());
         Ok(Response::Reloaded { revision, cuts: None })
     }
@@ -202,9 +202,9 @@ impl Daemon {
     }
 
     /// A start with a file that is wrong is to go on with this.
-    pub(super) fn keep_last_good(&self, yaml: String) {
+    pub(super) fn keep_last_good(&self, config: Config) {
         if let Some(last_good) = &self.last_good {
-            last_good.keep(yaml);
+            last_good.keep(config);
         }
     }
 

@@ -140,7 +140,7 @@ impl Daemon {
             export,
         };
         daemon.applied(candidate.fallback);
-        daemon.keep_last_good(candidate.yaml);
+        daemon.keep_last_good(daemon.config.clone());
         daemon
     }
 

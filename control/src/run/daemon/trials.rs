@@ -44,7 +44,7 @@ impl Daemon {
                 self.revision
             ));
         }
-        let tried = Tried { text: candidate.source.text().to_owned(), yaml: candidate.yaml.clone() };
+        let tried = Tried { text: candidate.source.text().to_owned(), config: candidate.config.clone() };
         let (before, status) = (self.in_force(), self.in_force.status());
         let revision = self.put_in_force(candidate)?;
         let Some(confirm_within) = confirm_within else { return Ok(self.keep(tried)) };
@@ -82,8 +82,8 @@ impl Daemon {
         }
     }
 
-    fn keep(&mut self, Tried { text, yaml }: Tried) -> Response {
-        self.keep_last_good(yaml);
+    fn keep(&mut self, Tried { text, config }: Tried) -> Response {
+        self.keep_last_good(config);
         info!("configuration {} is in force for good", self.revision);
         let file = self.file.canonicalize().or_else(|_| path::absolute(&self.file));
         let file = file.unwrap_or_else(|_| self.file.clone());
@@ -96,8 +96,7 @@ impl Daemon {
         self.trial.as_ref().map(|trial| trial.status(now))
     }
 
-    /// What is in force, so that it can be once more. It needs no text for the next start: what is kept for that does not change before a
-    /// trial is confirmed.
+    /// What is in force, so that it can be once more.
     fn in_force(&self) -> Candidate {
         Candidate {
             config: self.config.clone(),
@@ -105,7 +104,6 @@ impl Daemon {
             followed_routes: self.rerouting.routes.clone(),
             file: self.in_force.file.clone(),
             source: self.in_force.source.clone(),
-            yaml: String::new(),
             fallback: self.fallback,
         }
     }
