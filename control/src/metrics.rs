@@ -11,6 +11,7 @@
 //! stays with the workers, whose counters cost a packet one addition and no atomic one; and its listener has no bounds, so
 //! the page is served by [`http`].
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,6 +23,7 @@ use sluice_conntrack::counters::{Counters, Sample as CounterSample};
 use sluice_engine::report::Stats;
 use sluice_engine::{AddressConflicts, HostCounters, NeighbourCounters, NeighbourState, PortCounters};
 
+use crate::config::AddressSet;
 use crate::http;
 use crate::socket::protocol::{
     HaStatus, InstallFailures, JournalStatus, PeerStatus, PortCounts, SinkStatus, StreamStatus,
@@ -37,6 +39,7 @@ const METRICS: &[(&str, &str)] = &[
     ("sluice_config_fallback", "Whether the file was wrong at the start and the last good configuration is in force instead."),
     ("sluice_followed_routes", "Routes of the kernel's in force (routes.follow)."),
     ("sluice_followed_routes_swaps_total", "Times that changed routes of the kernel's were put in force, many changes at a time."),
+    ("sluice_set_prefixes", "Prefixes in a named set of addresses, as it is in force; 0 once there is no such set."),
     ("sluice_conntrack_entries_limit", "Maximum number of entries (conntrack.max-entries)."),
     ("sluice_conntrack_signposts", "Signposts: tuples owned by other shards whose packets are steered to this one."),
     ("sluice_neighbours", "Neighbours (ARP and neighbour discovery) by state; each worker knows its own."),
@@ -162,6 +165,18 @@ pub fn applied(revision: u64, fallback: bool) {
 pub fn rerouted(routes: usize) {
     gauge!("sluice_followed_routes").set(routes as f64);
     counter!("sluice_followed_routes_swaps_total").increment(1);
+}
+
+/// How many prefixes named sets have.
+pub fn sets(sets: &BTreeMap<String, AddressSet>) {
+    for (name, set) in sets {
+        gauge!("sluice_set_prefixes", "set" => name.clone()).set(set.elements.list().len() as f64);
+    }
+}
+
+/// There are no such sets any more.
+pub fn forget_sets<'a>(names: impl Iterator<Item = &'a String>) {
+    names.for_each(|name| gauge!("sluice_set_prefixes", "set" => name.clone()).set(0));
 }
 
 /// A configuration was refused.

@@ -13,6 +13,9 @@ const HELPERS: &str = "helpers: [{ name: tftp, ports: 53 }]\n";
 /// A rule that is about nobody: what it has to give is published all the same.
 const NAT: &str = "nat: { source: [{ name: nobody, source: 192.0.2.0/24, to: 203.0.113.10 }] }\n";
 
+/// A set that no rule looks into.
+const SETS: &str = "sets: { blocked: { prefixes: [192.0.2.0/24, '2001:db8::/32'] } }\n";
+
 /// A cluster that nobody answers for.
 const HA: &str = "ha: { cluster: edge, box: a, engine: { url: 'unix:///nonexistent/a' }, peers: { b: { url: 'unix:///nonexistent/b' } } }\n";
 
@@ -21,7 +24,7 @@ fn metrics_are_served_and_sound() {
     let directory = tempfile::tempdir().unwrap();
     let journal = directory.path().join("journal");
     let export = format!("export: {{ journal: {{ directory: {}, size: 100M }} }}\n", journal.display());
-    let daemon = BoxUnderTest::start_with(directory, &format!("{POLICY}{NAT}{HELPERS}{HA}{export}"));
+    let daemon = BoxUnderTest::start_with(directory, &format!("{POLICY}{NAT}{SETS}{HELPERS}{HA}{export}"));
     wait_for("the counters to be published", || {
         value(&scrape(&daemon), r#"sluice_conntrack_inserts_total{shard="0"}"#) == Some("1202".to_owned())
     });
@@ -37,6 +40,7 @@ fn metrics_are_served_and_sound() {
         (r#"sluice_policy_rule_bytes_total{rule="no-doom"}"#, "28"),
         (r#"sluice_nat_pool_ports{pool="nobody",proto="tcp"}"#, "64512"),
         (r#"sluice_nat_pool_ports_used{pool="nobody",proto="tcp"}"#, "0"),
+        (r#"sluice_set_prefixes{set="blocked"}"#, "2"),
         (r#"sluice_conntrack_signposts{shard="0"}"#, "0"),
         (r#"sluice_neighbours{shard="0",state="incomplete"}"#, "0"),
         (r#"sluice_neighbour_evictions_total{shard="0",state="stale"}"#, "0"),

@@ -153,6 +153,7 @@ impl Daemon {
         self.rules = rules::Published::of(goes_on.policy);
         self.configuration = configuration;
         self.dataplane.configure_hosts(&config);
+        metrics::forget_sets(self.config.sets.keys().filter(|name| !config.sets.contains_key(*name)));
         self.config = config;
         self.rerouting.configured(followed_routes);
         self.in_force = InForce::now(file, source);

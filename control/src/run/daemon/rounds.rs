@@ -66,6 +66,7 @@ impl Daemon {
             self.loads.iter_mut().zip(shards).map(|(before, stats)| busy_ratio(before, stats.load)).collect();
         self.rules.publish(&self.config.policy, &stats.rules.policy);
         self.nat_rules.publish(&stats.rules);
+        metrics::sets(&self.config.sets);
         self.pools.publish(ports_used, &stats.rules.source);
         let now = Instant::now();
         self.shard_alarms.watch(&stats, self.entries_limit(), now);
