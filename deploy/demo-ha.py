@@ -1,9 +1,10 @@
 """Traffic of demo-ha.sh: a server that sends back what comes, and a client that sees how long each kind of traffic stands still.
 
-usage: demo-ha.py serve PORT | measure ADDRESS PORT CONNECTIONS SECONDS SESSION SUMMARY
+usage: demo-ha.py serve PORT | measure ADDRESS PORT CONNECTIONS SECONDS SESSION SUMMARY RUN
 
 The client opens the TCP connections, a flow of UDP, iperf3 and SESSION, a command that gives back what it is given. It prints a line when
-all of them are under way, and reads one just before the box is killed. When iperf3 has ended it prints a table, and writes SUMMARY, of JSON.
+all of them are under way, and reads one just before the box ends. When iperf3 has ended it prints a table, and adds to SUMMARY, of JSON, what
+came of this RUN.
 """
 import json
 import selectors
@@ -228,7 +229,7 @@ class Client:
         return sum(one.is_lost or one.asked is not None for one in self.connections)
 
 
-def measure(address, port, connections, seconds, session, summary):
+def measure(address, port, connections, seconds, session, summary, run):
     client = Client((address, int(port)), int(connections), seconds, session)
     client.run()
     if client.killed is None:
@@ -243,11 +244,24 @@ def measure(address, port, connections, seconds, session, summary):
         ("TCP, a request a second, the slowest", count, count - lost, ms(client.longest_tcp)),
         ("iperf3, 50 Mbit/s, in steps of 100 ms", 1, int(load is not None), ms(load)),
         ("SSH, a key each 10 ms", 1, int(not client.is_session_lost), ms(client.keys.longest)),
-        ("conntrackd beside keepalived", "", "", "not measured"),
     ]
     for what, opened, survived, still in rows:
         print(f"{what:40} {opened:>11} {survived:>9} {still:>13}")
-    figures = {"ha_connections_lost": lost, "ha_takeover_process_ms": round(client.udp.longest * 1000)}
+    write_figures(summary, run, lost, round(client.udp.longest * 1000))
+
+
+def write_figures(summary, run, lost, still_ms):
+    """Puts those of a run beside those of others; of Sluice, connections that any of them lost are lost."""
+    try:
+        with open(summary, encoding="utf-8") as file:
+            figures = json.load(file)
+    except FileNotFoundError:
+        figures = {"ha_connections_lost": 0}
+    if run == "conntrackd":
+        figures |= {"ha_conntrackd_connections_lost": lost, "ha_conntrackd_takeover_box_ms": still_ms}
+    else:
+        figures["ha_connections_lost"] += lost
+        figures[f"ha_takeover_{run}_ms"] = still_ms
     with open(summary, "w", encoding="utf-8") as file:
         json.dump(figures, file, indent=2)
 

@@ -1,19 +1,36 @@
 #!/usr/bin/env bash
-# Kills the active one of two boxes under traffic, and shows what that cost: demo-ha.sh SLUICE (the built command).
-# The boxes run in network namespaces, by the files of deploy/two-boxes, each with a redis-server and a keepalived.
+# Has the active one of two boxes end under traffic, and shows what that cost: demo-ha.sh SLUICE [RUN] (SLUICE is the built command).
+# The boxes run in network namespaces, by the files of deploy/two-boxes, each with a redis-server and a keepalived. The runs:
+#   process     Sluice is killed (kill -9)
+#   box         all cables of the box are pulled at once
+#   planned     `sluice ha demote`
+#   conntrackd  as `box`, but the boxes are Linux routers with conntrackd, by the files of deploy/conntrackd
 set -euo pipefail
 
 sluice=$(realpath "$1")
 files=$(realpath "$(dirname "$0")/two-boxes")
+linux_files=$(realpath "$(dirname "$0")/conntrackd")
 traffic=$(realpath "$(dirname "$0")/demo-ha.py")
 out=target/demo-ha
 connections=2000
-seconds=20
+seconds=12
+
+if [ $# = 1 ]; then
+    rm -f "$out/summary.json"
+    for run in process box planned conntrackd; do "$0" "$sluice" $run; done
+    cat <<END
+
+Machine: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores, Linux $(uname -r), load average $(cut -d ' ' -f 1 /proc/loadavg).
+Figures are in $out/summary.json. How such a pair is set up: docs/two-boxes.md.
+END
+    exit
+fi
+run=$2
 
 fail() { echo "demo-ha: $1" >&2; exit 1; }
 
 [ "$(id -u)" = 0 ] || fail "network namespaces need root: sudo make demo-ha"
-for program in ip ethtool python3 redis-server keepalived iperf3 ssh ssh-keygen /usr/sbin/sshd; do
+for program in ip ethtool python3 redis-server keepalived conntrackd conntrack nft iperf3 ssh ssh-keygen /usr/sbin/sshd; do
     command -v "$program" >/dev/null || fail "there is no $program: deploy/dependencies.sh demo_ha installs what is needed"
 done
 
@@ -120,11 +137,43 @@ END
     start "$name" "$name/keepalived" keepalived -n -l -P -f "$own/keepalived.conf" -p "$own/keepalived.pid" -r "$own/vrrp.pid"
 }
 
+# start_linux_box NAME NUMBER PRIORITY: a Linux router that tells the other one by conntrackd.
+start_linux_box() {
+    local name=$1 number=$2 priority=$3 own=$directory/$1 file
+    mkdir "$own"
+    for file in conntrackd.conf keepalived.conf notify; do
+        sed -e "s|router_id linux-a|router_id linux-$name|; s|priority 254|priority $priority|; s|/run/conntrackd|$own|" \
+            "$linux_files/$file" >"$own/$file"
+    done
+    [ "$name" = a ] || sed -i "/^    UDP/,/^    }/{s|10.99.0.1|10.99.0.X|; s|10.99.0.2|10.99.0.1|; s|10.99.0.X|10.99.0.2|}" "$own/conntrackd.conf"
+    chmod 755 "$own/notify"
+    ip -n "$prefix-$name" address add "10.0.0.$((number + 1))/24" dev inside
+    ip -n "$prefix-$name" address add "203.0.113.$((number + 1))/24" dev outside
+    inside "$name" sysctl -qw net.ipv4.ip_forward=1 net.netfilter.nf_conntrack_tcp_loose=0
+    inside "$name" nft -f "$linux_files/rules.nft"
+    start "$name" "$name/conntrackd" conntrackd -C "$own/conntrackd.conf"
+    wait_for "conntrackd of $name" [ -S "$own/socket" ]
+    start "$name" "$name/keepalived" keepalived -n -l -P -f "$own/keepalived.conf" -p "$own/keepalived.pid" -r "$own/vrrp.pid"
+}
+
 tracked() { [ "$(<"$directory/$1/track")" = "$2" ]; }
 ask() { "$sluice" "${@:2}" --socket "$directory/$1/control.sock" 2>/dev/null; }
-is() { ask "$1" ha status | grep -q "group g1 $2:"; }
+is_active() {
+    if [ $run = conntrackd ]; then
+        ip -n "$prefix-$1" -br address show dev inside | grep -q 10.0.0.1/
+    else
+        ask "$1" ha status | grep -q "group g1 active:"
+    fi
+}
 # The standby knows of the session, of iperf3's two connections, and of these.
-knows() { [ "$(ask "$1" conntrack -C -p tcp --standby)" -ge "$2" ] 2>/dev/null; }
+knows() { [ "$(known "$1")" -ge "$2" ] 2>/dev/null; }
+known() {
+    if [ $run = conntrackd ]; then
+        inside "$1" conntrackd -C "$directory/$1/conntrackd.conf" -e | grep -c ESTABLISHED
+    else
+        ask "$1" conntrack -C -p tcp --standby
+    fi
+}
 reaches() { inside client ping -n -c 1 -W 1 203.0.113.254 >/dev/null; }
 listens() { inside server ss -Hltn "sport = $1" | grep -q LISTEN; }
 
@@ -143,33 +192,43 @@ start_servers() {
 
 make_network
 start_servers
-echo "Two boxes start, each with its redis-server and its keepalived."
-start_box a 1 254
-start_box b 2 250
-wait_for "box a to be active" is a active
+case $run in
+    conntrackd) starts=start_linux_box; echo "Two Linux routers start, each with its conntrackd and its keepalived." ;;
+    *) starts=start_box; echo "Two boxes start, each with its redis-server and its keepalived." ;;
+esac
+$starts a 1 254
+$starts b 2 250
+wait_for "box a to be active" is_active a
 wait_for "the way through box a" reaches
-wait_for "box b to know all of box a" tracked b 0
+[ $run = conntrackd ] || wait_for "box b to know all of box a" tracked b 0
 
 echo "$connections TCP connections, a flow of UDP, iperf3 and an SSH session are under way through box a."
 coproc client { inside client python3 "$traffic" measure 203.0.113.254 7 "$connections" "$seconds" \
     "ssh -T -i $directory/server/key -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR root@203.0.113.254 cat" \
-    "$out/summary.json"; }
+    "$out/summary.json" "$run"; }
 client_id=$!
 started+=("$client_id")
 exec {answers}<&"${client[0]}"
 read -r _ <&"$answers" || fail "the traffic did not get through"
 wait_for "box b to know the connections" knows b $((connections + 3))
 
-echo "Box a is killed (kill -9)."
 echo killed >&"${client[1]}"
-kill -KILL "$(<"$directory/a/pid")"
-wait_for "box b to be active" is b active
+case $run in
+    process)
+        echo "Sluice of box a is killed (kill -9)."
+        kill -KILL "$(<"$directory/a/pid")" ;;
+    planned)
+        echo "Box a hands over (sluice ha demote)."
+        ask a ha demote g1 >/dev/null ;;
+    *)
+        echo "All cables of box a are pulled."
+        # That between the boxes first: a box that has died says nothing.
+        ip -n "$prefix-a" link set ha0 down
+        ip -n "$prefix-switch" -b - <<<$'link set inside-a down\nlink set outside-a down' ;;
+esac
+wait_for "box b to be active" is_active b
 echo "Box b is active."
 echo
 cat <&"$answers"
 wait "$client_id"
-cat <<END
-
-Machine: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores, Linux $(uname -r), load average $(cut -d ' ' -f 1 /proc/loadavg).
-Figures are in $out/summary.json. How such a pair is set up: docs/two-boxes.md.
-END
+echo

@@ -6,7 +6,7 @@ set -euo pipefail
 # shellcheck disable=SC2034 # each list is read by its name
 {
     build="libdpdk-dev dpdk libclang-dev libpcap-dev pkg-config"
-    demo_ha="ethtool iperf3 iproute2 iputils-ping keepalived openssh-client openssh-server procps python3 redis-server"
+    demo_ha="conntrack conntrackd ethtool iperf3 iproute2 iputils-ping keepalived nftables openssh-client openssh-server procps python3 redis-server"
     test="amanda-client bind9-dnsutils bird2 conntrack curl dnsmasq-base ethtool ffmpeg frr g++ iperf3 iproute2 iputils-ping keepalived lftp lua5.4"
     test+=" iptables nfdump nftables ngircd openssh-client openssh-server openssl pptp-linux pptpd procps prometheus python3-irc python3-scapy python3-venv redis-server rsyslog sane-utils sip-tester tftp-hpa"
     test+=" tftpd-hpa traceroute udhcpc valgrind vsftpd"

@@ -26,7 +26,8 @@ use sluice_engine::{AddressConflicts, HostCounters, NeighbourCounters, Neighbour
 use crate::config::AddressSet;
 use crate::http;
 use crate::socket::protocol::{
-    HaStatus, InstallFailures, JournalStatus, PeerStatus, PortCounts, SinkStatus, StreamStatus,
+    HaStatus, InstallFailures, JournalStatus, LeaseStatus, PeerStatus, PortCounts, SinkStatus, StreamStatus,
+    WitnessStatus,
 };
 
 /// Name and help text of each metric; a name that ends in `_total` is a counter, any other a gauge.
@@ -86,6 +87,8 @@ const METRICS: &[(&str, &str)] = &[
     ("sluice_ha_records_installed_total", "Records of a peer that were installed."),
     ("sluice_ha_install_failures_total", "Records of a peer that were not installed, by reason; of `damaged`, whole stream entries."),
     ("sluice_ha_gaps_total", "Times that entries of a peer's stream were missing, or that it began anew."),
+    ("sluice_ha_witness_up", "Whether the witness answers (ha.witness)."),
+    ("sluice_ha_lease", "Whether the witness' lease of a group is this box's."),
     ("sluice_ha_bulks_total", "Times that a peer has told of all its connections."),
     ("sluice_log_events_total", "Records that were written, by sink: `log`, those of log rules; `journal`, `syslog`, `ipfix`, those of connections."),
     ("sluice_log_events_dropped_total", "Records that were not written, by sink: those of log rules beyond the rate limit, events that an exporter lost."),
@@ -194,6 +197,12 @@ pub fn cluster(status: &HaStatus) {
         counter!("sluice_ha_bulks_sent_total", group()).absolute(*bulks_sent);
     }
     status.peers.iter().for_each(peer);
+    if let Some(WitnessStatus { up, leases, .. }) = &status.witness {
+        gauge!("sluice_ha_witness_up").set(u32::from(*up));
+        for LeaseStatus { group, held } in leases {
+            gauge!("sluice_ha_lease", vec![Label::new("group", group.clone())]).set(u32::from(*held));
+        }
+    }
 }
 
 fn peer(status: &PeerStatus) {

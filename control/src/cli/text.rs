@@ -8,7 +8,7 @@ use crate::config::{HelperRule, Host};
 use crate::socket::protocol::{
     Counted, Cuts, ExportStatus, GroupStatus, HaStatus, HelperStatistics, NatRuleStatistics, Neighbour,
     PeerStatus, PoolStatistics, PortDescription, Response, RunningConfiguration, SetSummary, Statistics,
-    StreamStatus, Timeout, TrialStatus,
+    StreamStatus, Timeout, TrialStatus, WitnessStatus,
 };
 
 /// An answer for a reader's eyes.
@@ -136,8 +136,7 @@ fn timeout_line(timeout: &Timeout) -> String {
 }
 
 fn ha_text(status: &HaStatus) -> String {
-    let HaStatus { cluster, name, engine, streams, dirty_entries, ends_lost, standby_entries, groups, peers } =
-        status;
+    let HaStatus { cluster, name, engine, streams, dirty_entries, ends_lost, standby_entries, .. } = status;
     let up = if engine.up { "up" } else { "DOWN" };
     let mut text = format!("box {name} of cluster {cluster}\nredis {} {up}\n", engine.url);
     for StreamStatus { group, term, sequence, records_sent, bulks_sent } in streams {
@@ -148,8 +147,15 @@ fn ha_text(status: &HaStatus) -> String {
     }
     let _ = writeln!(text, "{dirty_entries} connections wait to be told of, {ends_lost} ends lost");
     let _ = writeln!(text, "stands by for {standby_entries} connections");
-    text += &groups_text(groups);
-    peers.iter().for_each(|peer| text += &peer_text(peer));
+    text += &groups_text(&status.groups);
+    status.peers.iter().for_each(|peer| text += &peer_text(peer));
+    if let Some(WitnessStatus { url, up, leases }) = &status.witness {
+        let held: Vec<_> =
+            leases.iter().filter(|lease| lease.held).map(|lease| lease.group.as_str()).collect();
+        let held = if held.is_empty() { "none".to_owned() } else { held.join(", ") };
+        let _ =
+            writeln!(text, "witness {url} {}: leases of this box: {held}", if *up { "up" } else { "DOWN" });
+    }
     text
 }
 

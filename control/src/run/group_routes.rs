@@ -131,16 +131,17 @@ fn write(announce: &Announce, all: Vec<IpNet>, told: &Receiver<Routes>) {
         });
         let table = announce.table;
         let done = with_kernel(async |kernel| {
-            for (prefix, metric) in &wanted {
-                if let Err(why) = add(kernel, message(table, *prefix, *metric)).await {
-                    warn!("ha: route to {prefix} in table {table}: {why}");
-                }
-            }
+            // First what goes: FRR knows one route to a prefix of a table, and drops the new one with an old one that goes later.
             for (prefix, metric) in
                 before.iter().filter(|(prefix, metric)| wanted.get(prefix) != Some(metric))
             {
                 // It may not have been there.
                 let _ = kernel.route().del(message(table, *prefix, *metric)).execute().await;
+            }
+            for (prefix, metric) in &wanted {
+                if let Err(why) = add(kernel, message(table, *prefix, *metric)).await {
+                    warn!("ha: route to {prefix} in table {table}: {why}");
+                }
             }
         });
         match done {

@@ -40,6 +40,8 @@ struct State {
     role: Role,
     /// Whether the box was promoted last, and not demoted.
     is_promoted: bool,
+    /// Whether that was by force, whatever a witness says.
+    is_forced: bool,
     /// What its peer and this box tell each other of it.
     fencing: Option<Arc<Fencing>>,
     takeovers: u64,
@@ -58,9 +60,16 @@ impl State {
         }
     }
 
-    /// Whether another box was heard just now that is active.
-    fn is_taken(&self, now: Instant) -> bool {
-        self.fencing.as_ref().is_some_and(|fencing| fencing.lock().is_taken(now))
+    /// Why the box cannot be active now, if it cannot.
+    fn hindrance(&self, now: Instant) -> Option<&'static str> {
+        let fence = self.fencing.as_ref()?.lock();
+        match (fence.is_taken(now), fence.may_take(now)) {
+            (true, _) => Some("another box says that it is active"),
+            (false, false) => {
+                Some("the other box's host does not answer yet, nor is the witness' lease this box's")
+            }
+            (false, true) => None,
+        }
     }
 
     fn set_role(&mut self, role: Role, change: Change<'_>) -> Result<(), String> {
@@ -108,9 +117,14 @@ impl State {
         let Some(fencing) = &self.fencing else { return Ok(()) };
         let mut fence = fencing.lock();
         let (is_deposed, is_offered, is_alone) = (fence.is_deposed(), fence.is_offered(), fence.take_alone());
-        let is_free = !fence.is_taken(now);
+        let is_free = !fence.is_taken(now) && fence.may_take(now);
+        let is_cut_off = fence.is_cut_off(now) && !self.is_forced;
+        fence.want(self.is_promoted && self.role == Role::Standby, now);
         drop(fence);
-        if is_deposed {
+        if is_cut_off {
+            warn!("group {}: this box reaches neither the other one nor the witness", self.group.name);
+            self.leave(false, change)?;
+        } else if is_deposed {
             warn!("group {}: another box is active by a higher term", self.group.name);
             self.leave(false, change)?;
             self.depositions += 1;
@@ -138,6 +152,7 @@ impl Groups {
             group,
             role: Role::Standby,
             is_promoted: false,
+            is_forced: false,
             fencing: fencings.get(usize::from(id.0)).cloned(),
             takeovers: 0,
             depositions: 0,
@@ -170,10 +185,15 @@ impl Groups {
         if role == Role::Standby && state.group.standby.is_none() && !is_forced {
             return Err(format!("no other box stands by for group `{name}`: --force leaves it to nobody"));
         }
-        if role == Role::Active && state.role != role && !is_forced && state.is_taken(now) {
+        state.is_forced = is_forced && role == Role::Active;
+        if role == Role::Active
+            && state.role != role
+            && !is_forced
+            && let Some(why) = state.hindrance(now)
+        {
             state.is_promoted = true;
             return Err(format!(
-                "another box says that it is active for group `{name}`: this one waits until it is not; --force does not wait"
+                "{why} for group `{name}`: this one waits until that changes; --force does not wait"
             ));
         }
         if state.role != role {

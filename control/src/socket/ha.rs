@@ -26,6 +26,29 @@ pub struct HaStatus {
     pub groups: Vec<GroupStatus>,
     /// What its peers tell of each group that they have a part in.
     pub peers: Vec<PeerStatus>,
+    /// Who says which of two boxes may be active that do not hear each other; left out where there is nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness: Option<WitnessStatus>,
+}
+
+/// The witness on a third host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WitnessStatus {
+    /// Where it is.
+    pub url: String,
+    /// Whether it answers.
+    pub up: bool,
+    /// Whose the groups' leases are.
+    pub leases: Vec<LeaseStatus>,
+}
+
+/// The lease of a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseStatus {
+    /// The group's name.
+    pub group: String,
+    /// Whether it is this box's.
+    pub held: bool,
 }
 
 /// The box's own Redis.

@@ -18,7 +18,9 @@ pub use super::cuts::{CutCount, Cuts};
 pub use super::event_filter::{EventFilter, EventName, ExpectationEventFilter};
 pub use super::export::{ExportStatus, JournalStatus, SinkStatus};
 pub use super::groups::{GroupState, GroupStatus};
-pub use super::ha::{EngineStatus, HaStatus, InstallFailures, PeerStatus, StreamStatus};
+pub use super::ha::{
+    EngineStatus, HaStatus, InstallFailures, LeaseStatus, PeerStatus, StreamStatus, WitnessStatus,
+};
 pub use super::helpers::HelperStatistics;
 pub use super::live::{LiveConnection, PacketTuple};
 pub use super::log_level::LogLevel;

@@ -38,10 +38,13 @@ fn a_cluster_is_of_boxes_that_can_be_reached() {
             "peers: {b: {url: 'redis://10.0.0.2:1'}, c: {url: 'redis://10.0.0.3:1'}}",
             "without groups a box can stand by for one peer",
         ),
+        ("witness: {url: 'redis://10.0.0.30:1'}", "there is nothing to witness"),
+        ("witness: {url: 'unix:///run/redis.sock'}", "is the Redis of one of the boxes"),
+        ("witness: {url: 'rediss://10.0.0.30:1'}", "`ca` is missing"),
         ("replicate: some", "`some` is not known here"),
         (
             "something: {}",
-            "valid keys here: cluster, box, replicate, verify, engine, peers, groups, takeover, track-file, announce",
+            "valid keys here: cluster, box, replicate, verify, engine, peers, witness, groups, takeover, track-file, announce",
         ),
     ] {
         let message = refusal(&file(rest));

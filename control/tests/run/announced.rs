@@ -1,9 +1,11 @@
-//! Two boxes whose groups BIRD announces to the router above, by the file of `deploy/two-boxes`: what comes back goes to the one that is
+//! Two boxes whose groups BIRD or FRR announces to the router above, by the file of `deploy/two-boxes`: what comes back goes to the one that is
 //! active, over routes and not by ARP.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
-use crate::box_under_test::wait_for;
+use crate::box_under_test::{text, wait_for};
 use crate::boxes::{Pair, pings};
 use crate::namespaces::{Host, Namespace, ip};
 
@@ -84,4 +86,35 @@ fn what_comes_back_goes_to_the_box_that_is_active() {
     let [_, a, ..] = pair.spaces.namespaces();
     assert_eq!(a.tell("ip", "route show table 84"), "");
     drop(near_a);
+}
+
+#[test]
+fn frr_follows_a_box_that_changes_its_role() {
+    let Some(pair) = Pair::start_with("frr", "  announce: { table: 84 }\n") else { return };
+    let [_, a, ..] = pair.spaces.namespaces();
+    // It runs as a user of its own.
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    fs::write(path("zebra.conf"), "ip import-table 84\n").unwrap();
+    let [config, pid, api] = ["zebra.conf", "zebra.pid", "zebra.api"].map(path);
+    let arguments = format!("-f {config} -i {pid} -z {api} --vty_socket {}", directory.path().display());
+    let _zebra = Host(a.command("/usr/lib/frr/zebra", &arguments).spawn().unwrap());
+    let has = |metric: u32| {
+        let shown = Command::new("vtysh")
+            .arg("--vty_socket")
+            .arg(directory.path())
+            .args(["-d", "zebra", "-c", "show ip route"])
+            .output()
+            .unwrap();
+        let shown = text(&shown.stdout);
+        ["203.0.113.1/32", "203.0.113.16/28"].iter().all(|to| shown.contains(&format!("{to} [15/{metric}]")))
+    };
+    wait_for("routes of a box that stands by", || has(1000));
+    for _ in 0..2 {
+        pair.daemons[0].tell("ha promote g1 --force");
+        wait_for("routes of an active box", || has(10));
+        pair.daemons[0].tell("ha demote g1");
+        wait_for("routes of a box that stands by again", || has(1000));
+    }
 }

@@ -25,32 +25,43 @@ impl Pair {
 
     /// The same with this at the end of their section `ha`.
     pub fn start_with(test: &str, rest: &str) -> Option<Pair> {
+        Pair::start_changed(test, |config| config + rest)
+    }
+
+    /// The same by configurations that were changed.
+    pub fn start_changed(test: &str, change: impl Fn(String) -> String) -> Option<Pair> {
         let spaces = Spaces::new(test, ["client", "a", "b", "server", "switch"])?;
         let [client, a, b, server, switch] = spaces.namespaces();
-        for (bridge, host, address, gateway) in [
-            ("inside", client, "10.0.0.9/24", "10.0.0.1"),
-            ("outside", server, "203.0.113.9/24", "203.0.113.1"),
+        for (bridge, host, v4, v6) in [
+            ("inside", client, ["10.0.0.9/24", "10.0.0.1"], ["fd00:a::9/64", "fd00:a::1"]),
+            ("outside", server, ["203.0.113.9/24", "203.0.113.1"], ["fd00:f::9/64", "fd00:f::1"]),
         ] {
             assert!(ip(&format!("-n {switch} link add {bridge} type bridge")));
             assert!(ip(&format!("-n {switch} link set {bridge} up")));
             plug(switch, bridge, (host, "eth0"));
-            assert!(ip(&format!("-n {host} address add {address} dev eth0")));
-            assert!(ip(&format!("-n {host} route add default via {gateway}")));
+            for [address, gateway] in [v4, v6] {
+                let nodad = if address.contains(':') { " nodad" } else { "" };
+                assert!(ip(&format!("-n {host} address add {address} dev eth0{nodad}")));
+                assert!(ip(&format!("-n {host} route add default via {gateway}")));
+            }
             host.tell("ethtool", "-K eth0 tso off gso off");
             plug(switch, bridge, (a, bridge));
             plug(switch, bridge, (b, bridge));
         }
         // What the boxes say to each other.
         assert!(ip(&format!("link add ha netns {a} type veth peer name ha netns {b}")));
-        let redis = [Redis::new(), Redis::new()];
-        let start = |(name, at, number): (&str, Namespace<'_>, u8)| {
+        for (at, number) in [(a, 1), (b, 2)] {
             at.tell("sysctl", "-qw net.ipv6.conf.all.disable_ipv6=1");
             assert!(ip(&format!("-n {at} link set lo up")));
             assert!(ip(&format!("-n {at} link set ha up")));
             assert!(ip(&format!("-n {at} address add 10.99.0.{number}/24 dev ha")));
+        }
+        let redis = [a, b].map(|at| Redis::inside(at, 6380));
+        let start = |(name, at, number): (&str, Namespace<'_>, u8)| {
             assert!(ip(&format!("-n {at} link set inside address {}", MACS[usize::from(number) - 1])));
             let track = format!("  track-file: {}\n", redis[usize::from(number) - 1].path("track").display());
-            BoxUnderTest::start_inside(at, &(config(name, &redis) + &track + rest))
+            let config = config(name, &redis[usize::from(number) - 1]) + &track;
+            BoxUnderTest::start_inside(at, &change(config))
         };
         let daemons = [("a", a, 1), ("b", b, 2)].map(start);
         Some(Pair { daemons, redis, spaces })
@@ -64,11 +75,17 @@ impl Pair {
 
     /// So many streams of the client to a server outside, which have begun to speak. The server is there as long as what is first.
     pub fn open_streams(&self, count: usize) -> (Host, Streams) {
-        let [client, _, _, server, _] = self.spaces.namespaces();
+        let [_, _, _, server, _] = self.spaces.namespaces();
         let host = server.serve(8080, "python3", &format!("{PEERS} tcp-server 8080"));
-        let mut streams = Streams::open(client, "203.0.113.9", 8080, count);
+        (host, self.open_streams_to("203.0.113.9", count))
+    }
+
+    /// So many more, to the same server by this address.
+    pub fn open_streams_to(&self, address: &str, count: usize) -> Streams {
+        let [client, ..] = self.spaces.namespaces();
+        let mut streams = Streams::open(client, address, 8080, count);
         streams.go_on();
-        (host, streams)
+        streams
     }
 
     /// Waits until a box that stands by knows so many connections of the other one.
@@ -114,19 +131,18 @@ pub fn plug(switch: Namespace<'_>, bridge: &str, (host, interface): (Namespace<'
 }
 
 /// Sources are translated to addresses of the group, and nothing passes in mid-stream that the box does not know.
-fn config(name: &str, redis: &[Redis; 2]) -> String {
-    let [a, b] = [0, 1].map(|at: usize| format!("unix://{}", redis[at].socket().display()));
-    let (number, own, peer) = if name == "a" {
-        (2, a, format!("b: {{ url: '{b}' }}"))
-    } else {
-        (3, b, format!("a: {{ url: '{a}' }}"))
+fn config(name: &str, own: &Redis) -> String {
+    let own = format!("unix://{}", own.socket().display());
+    let (number, peer) = match name {
+        "a" => (2, "b: { url: 'redis://10.99.0.2:6380' }"),
+        _ => (3, "a: { url: 'redis://10.99.0.1:6380' }"),
     };
     format!(
         "version: 1
 system: {{ cores: {{ control: 0, workers: [0] }}, memory: {{ hugepages: 512M }} }}
 interfaces:
-  inside: {{ device: 'vdev:net_af_packet0,iface=inside', addresses: [10.0.0.{number}/24] }}
-  outside: {{ device: 'vdev:net_af_packet1,iface=outside', addresses: [203.0.113.{number}/24] }}
+  inside: {{ device: 'vdev:net_af_packet0,iface=inside', addresses: [10.0.0.{number}/24, 'fd00:a::{number}/64'] }}
+  outside: {{ device: 'vdev:net_af_packet1,iface=outside', addresses: [203.0.113.{number}/24, 'fd00:f::{number}/64'] }}
 conntrack: {{ max-entries: 1K, tcp: {{ loose: false }} }}
 nat: {{ source: [{{ out: outside, source: 10.0.0.0/24, to: 203.0.113.16-203.0.113.31 }}] }}
 policy:
@@ -143,7 +159,7 @@ ha:
     - name: g1
       prefer: a
       standby: b
-      addresses: {{ inside: 10.0.0.1/24, outside: 203.0.113.1/24 }}
+      addresses: {{ inside: [10.0.0.1/24, 'fd00:a::1/64'], outside: [203.0.113.1/24, 'fd00:f::1/64'] }}
       nat: [203.0.113.16/28]
 "
     )
@@ -238,6 +254,7 @@ pub fn keepalived(daemon: &BoxUnderTest, at: Namespace<'_>, interface: &str, gro
                  virtual_router_id {router}
                  priority {priority}
                  advert_int 0.1
+                 dont_track_primary
                  virtual_ipaddress {{ 169.254.11.{router}/32 }}
                  track_file {{ {group} }}
              }}\n",
@@ -258,13 +275,16 @@ fn the_other_box_takes_over_when_one_is_killed() {
     let _deciders = pair.decide();
     wait_for("the preferred box to be active", || pair.is(0, "active") && pair.is(1, "standby"));
     let (_server, mut streams) = pair.open_streams(3);
+    let mut untranslated = pair.open_streams_to("fd00:f::9", 2);
     pair.leads_to(0);
-    pair.knows(1, 3);
+    pair.knows(1, 5);
     pair.daemons[0].signal("KILL");
     pair.tracks(0, "2");
     wait_for("the other box to be active", || pair.is(1, "active"));
     pair.leads_to(1);
     streams.go_on();
+    untranslated.go_on();
     streams.close();
+    untranslated.close();
     pair.daemons[0].wait();
 }

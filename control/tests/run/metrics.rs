@@ -176,8 +176,8 @@ fn promtool_is_content(scraped: &str) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// What only a box has that has groups, or hears a peer; that they do is tested elsewhere.
-const OF_PAIRS: [&str; 2] = ["sluice_ha_depositions_total", "sluice_ha_lag_seconds"];
+/// What only a box has that has groups, hears a peer or asks a witness; that they do is tested elsewhere.
+const OF_PAIRS: [&str; 3] = ["sluice_ha_depositions_total", "sluice_ha_lag_seconds", "sluice_ha_witness_up"];
 
 fn alerts_and_dashboard_ask_for_what_there_is(scraped: &str) {
     let names = |text: &str| -> BTreeSet<String> {

@@ -15,6 +15,7 @@ const FILES: [&str; 3] = [
 const GROUPS: [(usize, usize); 4] = [(0, 1), (1, 2), (2, 0), (0, 2)];
 
 const SERVER: &str = "203.0.113.254";
+const SERVER_V6: &str = "2001:db8:f::fe";
 
 /// A client of each group, the boxes, a server, and the switches between them.
 struct Site {
@@ -37,10 +38,16 @@ impl Site {
             plug(switch, "inside", (client, "eth0"));
             assert!(ip(&format!("-n {client} address add 10.0.{number}.9/16 dev eth0")));
             assert!(ip(&format!("-n {client} route add default via 10.0.{number}.1")));
+            assert!(ip(&format!("-n {client} address add 2001:db8:a:{number}::9/64 dev eth0 nodad")));
+            assert!(ip(&format!("-n {client} route add default via 2001:db8:a:{number}::1")));
             client.tell("ethtool", "-K eth0 tso off gso off");
         }
         plug(switch, "outside", (server, "eth0"));
         assert!(ip(&format!("-n {server} address add {SERVER}/24 dev eth0")));
+        assert!(ip(&format!("-n {server} address add {SERVER_V6}/64 dev eth0 nodad")));
+        for group in 1..=4 {
+            assert!(ip(&format!("-n {server} route add 2001:db8:a:{group}::/64 via 2001:db8:f::{group}")));
+        }
         server.tell("ethtool", "-K eth0 tso off gso off");
         let redis = [Redis::new(), Redis::new(), Redis::new()];
         let start = |own: usize| {
@@ -125,15 +132,21 @@ fn the_groups_of_a_box_that_dies_go_to_two_others() {
         streams.go_on();
         streams
     });
+    // What is not translated is of the group whose hosts have it.
+    let mut untranslated = [0, 1, 2, 3].map(|at| {
+        let mut streams = Streams::open(spaces[at], SERVER_V6, 8080, 1);
+        streams.go_on();
+        streams
+    });
     // Each knows those of its groups alone: g3 at a, g1 at b, g2 and g4 at c.
-    site.stand_by_for([3, 1, 2 + 4]);
+    site.stand_by_for([3 + 1, 1 + 1, 2 + 4 + 2]);
     site.daemons[0].signal("KILL");
     site.come_to([1, 1, 2, 2]);
-    streams.iter_mut().for_each(Streams::go_on);
+    streams.iter_mut().chain(&mut untranslated).for_each(Streams::go_on);
     let b = site.daemons[1].tell("ha status");
     assert!(b.contains("group g2 active: b preferred, c stands by, 1 takeovers"), "it has not moved: {b}");
     site.daemons[0].wait();
-    streams.into_iter().for_each(Streams::close);
+    streams.into_iter().chain(untranslated).for_each(Streams::close);
 }
 
 #[test]

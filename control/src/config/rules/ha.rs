@@ -52,6 +52,7 @@ pub(super) fn check(config: &Config) -> Vec<Problem> {
         problems.push(Problem::at(table, message).expected("a table of its own, such as 84".to_owned()));
     }
     problems.extend(peers(ha, &section.join("peers")));
+    problems.extend(witness(ha, &section.join("witness")));
     problems
 }
 
@@ -77,14 +78,36 @@ fn peers(ha: &Ha, section: &Path) -> Vec<Problem> {
             let message = format!("{} is this box's own Redis (ha.engine)", peer.url);
             problems.push(Problem::at(path.join("url"), message));
         }
-        problems.extend(user(peer.user.as_ref(), peer.password_file.as_ref(), &path));
-        problems.extend(tls(peer, &path));
-        if let EngineUrl::Tcp(address) | EngineUrl::Tls(address) = &peer.url
-            && (address.ip().is_unspecified() || address.port() == 0)
-        {
-            let message = format!("nobody can be reached at {address}");
-            problems.push(Problem::at(path.join("url"), message));
-        }
+        problems.extend(reached(peer, &path));
+    }
+    problems
+}
+
+fn witness(ha: &Ha, path: &Path) -> Vec<Problem> {
+    let Some(witness) = &ha.witness else { return Vec::new() };
+    let mut problems = reached(witness, path);
+    if ha.groups.iter().all(|group| group.standby.is_none()) {
+        let message = "without a group that another box stands by for there is nothing to witness".to_owned();
+        problems.push(Problem::at(path.clone(), message).on_key());
+    }
+    let boxes = ha.peers.values().map(|peer| &peer.url).chain([&ha.engine.url]);
+    if boxes.into_iter().any(|url| *url == witness.url) {
+        let message =
+            format!("{} is the Redis of one of the boxes; a witness is on another host", witness.url);
+        problems.push(Problem::at(path.join("url"), message));
+    }
+    problems
+}
+
+/// What is wrong with how a Redis of another host is to be reached.
+fn reached(peer: &Peer, path: &Path) -> Vec<Problem> {
+    let mut problems = tls(peer, path);
+    problems.extend(user(peer.user.as_ref(), peer.password_file.as_ref(), path));
+    if let EngineUrl::Tcp(address) | EngineUrl::Tls(address) = &peer.url
+        && (address.ip().is_unspecified() || address.port() == 0)
+    {
+        let message = format!("nobody can be reached at {address}");
+        problems.push(Problem::at(path.join("url"), message));
     }
     problems
 }

@@ -14,7 +14,7 @@ use crate::config::values::{EngineUrl, Size};
 #[serde(
     rename_all = "kebab-case",
     deny_unknown_fields,
-    expecting = "a mapping (cluster, box, replicate, verify, engine, peers, groups, takeover, track-file, announce)"
+    expecting = "a mapping (cluster, box, replicate, verify, engine, peers, witness, groups, takeover, track-file, announce)"
 )]
 pub struct Ha {
     /// The name of the cluster, the same on all its boxes.
@@ -47,6 +47,12 @@ pub struct Ha {
     #[serde(default)]
     #[schemars(example = serde_json::json!({"b": {"url": "redis://10.99.0.12:6380"}}))]
     pub peers: BTreeMap<String, Peer>,
+
+    /// A Redis on a third host, by which one of two boxes that do not hear each other is active, and not both: it has a lease of each group for
+    /// three seconds. A box that reaches neither its peer nor the witness is not active.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = serde_json::json!({"url": "rediss://10.99.0.30:6380", "ca": "/etc/sluice/ha-ca.pem"}))]
+    pub witness: Option<Peer>,
 
     /// Groups of addresses, each of which one box answers for at a time.
     #[serde(default)]
@@ -139,7 +145,7 @@ fn default_memory() -> Size {
     Size(256 << 20)
 }
 
-/// The Redis of another box.
+/// The Redis of another box, or of a witness.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     rename_all = "kebab-case",

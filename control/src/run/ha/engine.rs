@@ -16,6 +16,12 @@ use crate::config::{self, EngineUrl};
 /// The one field of a stream entry.
 const FIELD: &str = "r";
 
+/// What Redis does at once, so that nobody else is between the question and the answer.
+const TAKE_LEASE: &str = "if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end \
+     if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0";
+const GIVE_LEASE_BACK: &str =
+    "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
+
 /// The ID of a stream entry: milliseconds, and a number among those of one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StreamId(u64, u64);
@@ -143,6 +149,32 @@ impl Engine {
     fn ask(&mut self, command: &mut Cmd) -> RedisResult<Value> {
         self.transport.ask(&command.get_packed_command())?;
         self.parser.parse_value(&mut self.transport)?.extract_error()
+    }
+
+    /// Whether it answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn ping(&mut self) -> RedisResult<()> {
+        self.ask(&mut cmd("PING")).map(drop)
+    }
+
+    /// Takes a key for so long where it is nobody's, or keeps it for so long where it is this one's already; whether it is then.
+    ///
+    /// # Errors
+    /// Redis is gone, or refuses.
+    pub fn take_lease(&mut self, key: &str, name: &str, time: Duration) -> RedisResult<bool> {
+        let mut command = cmd("EVAL");
+        command.arg(TAKE_LEASE).arg(1).arg(key).arg(name).arg(time.as_millis() as u64);
+        self.ask(&mut command).map(|answer| answer == Value::Int(1))
+    }
+
+    /// Gives a key back, if it is this one's.
+    ///
+    /// # Errors
+    /// Redis is gone, or refuses.
+    pub fn give_lease_back(&mut self, key: &str, name: &str) -> RedisResult<()> {
+        self.ask(cmd("EVAL").arg(GIVE_LEASE_BACK).arg(1).arg(key).arg(name)).map(drop)
     }
 
     /// Removes a stream.

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use sluice_conntrack::groups::Role;
 use sluice_conntrack::replica::{EntryKind, Header};
 
+use super::lease::Lease;
+
 /// A box that was not heard for so long may be dead: several heartbeats, and less than keepalived takes to notice it.
 const ALIVE: Duration = Duration::from_millis(80);
 
@@ -49,6 +51,8 @@ pub struct Fence {
     /// Whether the peer was active beside this box, and whether it has stepped back.
     was_contested: bool,
     is_alone: bool,
+    /// By what the box may be active at all, where there is a witness.
+    pub lease: Option<Lease>,
 }
 
 impl Fence {
@@ -56,7 +60,7 @@ impl Fence {
     pub fn new(has_groups: bool, is_preferred: bool) -> Self {
         let own = if has_groups { Own::Standby } else { Own::Ungrouped };
         let (is_offered, was_contested, is_alone) = (false, false, false);
-        Self { is_preferred, own, term: 0, peer: None, is_offered, was_contested, is_alone }
+        Self { is_preferred, own, term: 0, peer: None, is_offered, was_contested, is_alone, lease: None }
     }
 
     /// What the box says of itself: its term, and what it is.
@@ -104,6 +108,30 @@ impl Fence {
     /// Whether the peer was heard just now, and is active.
     pub fn is_taken(&self, now: Instant) -> bool {
         self.peer() == Some(Role::Active) && self.hears(now)
+    }
+
+    /// Whether the box is to become active and asks for what lets it.
+    pub fn want(&mut self, is_wanted: bool, now: Instant) {
+        if let Some(lease) = &mut self.lease {
+            lease.want(is_wanted, now);
+        }
+    }
+
+    /// The peer's host has answered.
+    pub fn reach(&mut self, now: Instant) {
+        if let Some(lease) = &mut self.lease {
+            lease.reach(now);
+        }
+    }
+
+    /// Whether the peer's host or the witness lets it become active.
+    pub fn may_take(&self, now: Instant) -> bool {
+        self.lease.is_none_or(|lease| lease.allows_taking(now))
+    }
+
+    /// Whether it is active and reaches neither.
+    pub fn is_cut_off(&self, now: Instant) -> bool {
+        self.own == Own::Active && self.lease.is_some_and(|lease| !lease.allows_staying(now))
     }
 
     /// Whether the peer has handed over to this box.

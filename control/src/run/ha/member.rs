@@ -8,6 +8,7 @@ use sluice_conntrack::groups::Role;
 use sluice_conntrack::ids::GroupId;
 
 use super::fence::Fencing;
+use super::lease::Lease;
 use super::shared::{Heard, Spoken};
 use crate::config::Ha;
 use crate::run::track_file::Known;
@@ -53,7 +54,9 @@ impl Member {
         let member = |(id, group): (GroupId, &crate::config::Group)| {
             let is_preferred = group.prefer == ha.name;
             let other = if is_preferred { group.standby.as_ref() } else { Some(&group.prefer) };
-            Self::new(id, &group.name, other, Fencing::new(true, is_preferred))
+            let fencing = Fencing::new(true, is_preferred);
+            fencing.lock().lease = other.and(ha.witness.as_ref()).map(|_| Lease::default());
+            Self::new(id, &group.name, other, fencing)
         };
         (0..).map(GroupId).zip(&ha.groups).map(member).collect()
     }

@@ -9,12 +9,14 @@ mod engine;
 mod fence;
 mod installer;
 mod keys;
+mod lease;
 mod member;
 mod pace;
 mod reader;
 mod shared;
 mod stream;
 mod transport;
+mod witness;
 mod writer;
 
 #[cfg(test)]
@@ -43,7 +45,7 @@ use super::RunError;
 use super::track_file::Known;
 use crate::config::{self, Ha};
 use crate::socket::protocol::{
-    EngineStatus, GroupState, HaStatus, InstallFailures, PeerStatus, StreamStatus,
+    EngineStatus, GroupState, HaStatus, InstallFailures, LeaseStatus, PeerStatus, StreamStatus, WitnessStatus,
 };
 use engine::Address;
 pub use fence::Fencing;
@@ -54,6 +56,7 @@ pub use reader::Wake;
 use reader::{Peer, Reader};
 use shared::Stop;
 use stream::Stream;
+use witness::Witness;
 use writer::Writer;
 
 /// The ends of the workers' rings.
@@ -100,6 +103,7 @@ pub struct Cluster {
     /// By the numbers of the groups.
     members: Vec<Arc<Member>>,
     is_up: Arc<AtomicBool>,
+    is_witness_up: Arc<AtomicBool>,
     stop: Arc<Stop>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -117,6 +121,7 @@ impl Cluster {
             ha: ha.clone(),
             members: members.clone(),
             is_up: Arc::clone(&is_up),
+            is_witness_up: Arc::default(),
             stop: Arc::clone(&stop),
             threads: Vec::new(),
         };
@@ -136,6 +141,12 @@ impl Cluster {
                 .spawn(format!("control-ha-{}", member.name), || reader.run())
                 .map_err(|error| failed("peers", error))?;
         }
+        if let Some(of) = &ha.witness {
+            let witness = cluster.witness(of, wake).map_err(|error| failed("witness", error))?;
+            cluster
+                .spawn("control-ha-lease".to_owned(), || witness.run())
+                .map_err(|error| failed("witness", error))?;
+        }
         let stream = |member: &Arc<Member>| {
             let keys = Keys::of(&ha.cluster, &ha.name, &member.name);
             Stream::new(Arc::clone(member), keys, ha.engine.memory.0)
@@ -143,6 +154,15 @@ impl Cluster {
         let writer = Writer::new(own, ends.outgoing, members.iter().map(stream).collect(), is_up, stop);
         cluster.spawn("control-ha".to_owned(), || writer.run()).map_err(|error| failed("engine", error))?;
         Ok(cluster)
+    }
+
+    /// Who asks for the leases of the groups.
+    fn witness(&self, of: &config::Peer, wake: Wake) -> io::Result<Witness> {
+        let Self { ha, members, is_witness_up, stop, .. } = self;
+        let peers = ha.peers.iter().map(|(name, of)| Ok((name.clone(), Address::of_peer(of)?)));
+        let peers = peers.collect::<io::Result<_>>()?;
+        let (names, is_up) = ((ha.cluster.as_str(), ha.name.as_str()), Arc::clone(is_witness_up));
+        Ok(Witness::new(names, Address::of_peer(of)?, peers, members, is_up, (wake, Arc::clone(stop))))
     }
 
     fn spawn(&mut self, name: String, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
@@ -161,6 +181,19 @@ impl Cluster {
         self.members.iter().map(|member| member.known(now)).collect()
     }
 
+    fn witness_status(&self, of: &config::Peer) -> WitnessStatus {
+        let now = Instant::now();
+        let lease = |member: &Arc<Member>| {
+            let lease = member.fencing.lock().lease?;
+            Some(LeaseStatus { group: member.name.clone(), held: lease.is_held(now) })
+        };
+        WitnessStatus {
+            url: of.url.to_string(),
+            up: self.is_witness_up.load(Relaxed),
+            leases: self.members.iter().filter_map(lease).collect(),
+        }
+    }
+
     /// How it stands, beside what the workers count.
     pub fn status(&self) -> HaStatus {
         let Self { ha, members, is_up, .. } = self;
@@ -170,6 +203,7 @@ impl Cluster {
             engine: EngineStatus { url: ha.engine.url.to_string(), up: is_up.load(Relaxed) },
             streams: members.iter().map(|member| stream(member)).collect(),
             peers: members.iter().filter_map(|member| peer(member, ha)).collect(),
+            witness: ha.witness.as_ref().map(|of| self.witness_status(of)),
             ..HaStatus::default()
         }
     }
