@@ -1,9 +1,11 @@
 //! What is said that a configuration cuts, and what becomes of the next packets once it is in force.
 
 use super::*;
+use crate::common::frame::Segment;
 use sluice_conntrack::cut::{Change, Cut};
 use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::limits::{Limit, LimitBy};
+use sluice_conntrack::synproxy::Synproxy;
 use std::sync::Arc;
 
 /// A router with two ways out, whose default route goes by one of them, and which masquerades what leaves by them.
@@ -122,6 +124,22 @@ fn what_is_cut_by_whichever_port_it_comes_is_cut() {
     it.configure(wire(by(INSIDE)));
     let [(_, cut)] = said(&it, &wire(by(OUTSIDE)))[..] else { panic!("it did not come in there before") };
     assert_eq!(cut, Cut::Policy);
+}
+
+/// Who has begun is not asked for a SYN cookie: its SYN goes on when it comes again.
+#[test]
+fn a_rule_with_syn_cookies_cuts_no_connection() {
+    let wire = |policy| configuration(Settings::of(Preset::Linux, ROOM), policy);
+    let cookies = RuleAction::Synproxy(Synproxy { mss: 1460, wscale: Some(7), sack_perm: true });
+    let tcp = || Match { protocols: vec![6], ..Match::default() };
+    let after = || wire(rules([(states([State::Established]), RuleAction::Accept), (tcp(), cookies)]));
+    let syn = |host| from(host).segment(&Segment { flags: 0x02, seq: 1000, ..Segment::default() });
+    let mut it = Middlebox::of_configuration(wire(accept_all()));
+    assert_eq!(it.inside(&syn(2)).action, Action::Forward(OUTSIDE));
+    assert_eq!(said(&it, &after()), []);
+    it.configure(after());
+    assert_eq!(it.inside(&syn(2)).action, Action::Forward(OUTSIDE));
+    assert_eq!(it.inside(&syn(3)).drop_reason(), Some(DropReason::SynCookie));
 }
 
 #[test]
