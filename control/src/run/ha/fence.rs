@@ -91,7 +91,9 @@ impl Fence {
         let was_offered = std::mem::replace(&mut self.is_offered, is_offered);
         let is_contested = self.own == Own::Active && role == Some(Role::Active);
         let was_contested = std::mem::replace(&mut self.was_contested, is_contested);
-        self.is_alone |= was_contested && !is_contested && self.own == Own::Active;
+        // A term that has changed is one of a box that has been active meanwhile, though it may not have been heard then.
+        let has_been_active = was_contested || before.is_some_and(|before| before.term != term);
+        self.is_alone |= has_been_active && !is_contested && self.own == Own::Active;
         before.is_none_or(|before| (before.term, before.role) != (term, role)) || was_offered != is_offered
     }
 
@@ -260,6 +262,17 @@ mod tests {
             fence.stand_by();
             assert!(!fence.is_deposed() && fence.follows() && !fence.tells_all());
         }
+    }
+
+    #[test]
+    fn who_was_not_heard_while_it_was_active_has_been_all_the_same() {
+        let (mut fence, now) = (Fence::new(true, true), Instant::now());
+        fence.hear(&beat(5, Role::Standby), now);
+        fence.take();
+        fence.hear(&beat(5, Role::Standby), now);
+        assert!(!fence.take_alone());
+        fence.hear(&beat(7, Role::Standby), now);
+        assert!(fence.take_alone() && !fence.take_alone());
     }
 
     #[test]
