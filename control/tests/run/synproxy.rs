@@ -51,4 +51,5 @@ policy:
     let cookies = server.tell("nstat", "-asz TcpExtSyncookiesSent");
     assert!(cookies.lines().any(|line| line.split_whitespace().nth(1) == Some("0")), "{cookies}");
     streams.into_iter().for_each(Streams::close);
+    daemon.balances();
 }

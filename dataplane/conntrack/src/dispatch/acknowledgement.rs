@@ -11,12 +11,14 @@ const LONGEST_ACK: usize = 128;
 /// Acknowledges a server's SYN/ACK, which `packet` was.
 #[cold]
 pub(super) fn acknowledge<H: Host>(
-    shard: &Shard,
+    shard: &mut Shard,
     host: &mut H,
     packet: &H::Packet,
     verdict: &Verdict,
 ) -> Option<H::Packet> {
     let mut ack = [0; LONGEST_ACK];
     let length = shard.acknowledge(packet, verdict, &mut ack)?;
-    host.make(packet.port(), ack.get(..length)?)
+    let made = host.make(packet.port(), ack.get(..length)?)?;
+    shard.counters.answers += 1;
+    Some(made)
 }
