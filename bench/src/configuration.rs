@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use sluice_conntrack::forward::{Interface, Route, Router};
+use sluice_conntrack::helpers::{Assignment, Descriptor, HelperId};
 use sluice_conntrack::ids::StackId;
 use sluice_conntrack::nat::{self, Nat, PortChoice, Range, Target};
 use sluice_conntrack::policy::{Match, Outcome, Policy, Prefix, Rule, RuleAction};
@@ -45,6 +46,41 @@ impl Topology {
         };
         let routes = [(INSIDE, 18), (OUTSIDE, 19)].map(route);
         Forwarding::Routed(Box::new(Router::new(vec![interface(INSIDE.0), interface(OUTSIDE.0)], routes)))
+    }
+}
+
+/// Which connections helpers read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Helped {
+    /// None: no helper is configured.
+    Nobody,
+    /// Others than those that there are.
+    Others,
+    /// All of TCP.
+    All,
+}
+
+impl Helped {
+    pub(crate) fn assignments(self) -> Vec<Assignment> {
+        let assignment = |helper: HelperId, ports: &[u16], source: &[Prefix]| Assignment {
+            helper,
+            on: Match {
+                source: source.to_vec(),
+                destination_ports: ports.iter().map(|port| *port..=*port).collect(),
+                ..Match::default()
+            },
+            loose: false,
+        };
+        // A network for documentation (RFC 5737).
+        let others = [Prefix::new([192, 0, 2, 0].into(), 24)];
+        let ports = |helper| Descriptor::of(helper).ports;
+        // One without ports is for connections that another expects.
+        let assignable = HelperId::ALL.into_iter().filter(|helper| !ports(*helper).is_empty());
+        match self {
+            Self::Nobody => Vec::new(),
+            Self::Others => assignable.map(|helper| assignment(helper, ports(helper), &others)).collect(),
+            Self::All => vec![assignment(HelperId::Ftp, &[], &[])],
+        }
     }
 }
 

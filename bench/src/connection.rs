@@ -35,6 +35,7 @@ const SYN_OPTIONS: [u8; 4] = [3, 3, 7, 1];
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
 const PSH: u8 = 0x08;
 const ACK: u8 = 0x10;
@@ -63,12 +64,18 @@ pub enum Step {
     Original,
     /// From server to client, as often as one likes: ACK, or a datagram.
     Reply,
+    /// The client's FIN, or a datagram.
+    Close,
+    /// The server's, which acknowledges the client's, or a datagram.
+    CloseReply,
+    /// The client's ACK of that, the last segment of all, or a datagram.
+    Last,
 }
 
 impl Step {
     /// Whether the client, who is inside, sends it.
     pub fn from_inside(self) -> bool {
-        matches!(self, Step::Open | Step::Original)
+        matches!(self, Step::Open | Step::Original | Step::Close | Step::Last)
     }
 }
 
@@ -179,6 +186,9 @@ impl Connection {
             Step::Answer => (self.server_isn, client_next, SYN | ACK),
             Step::Original => (client_next, server_next, ACK),
             Step::Reply => (server_next, client_next, ACK),
+            Step::Close => (client_next, server_next, FIN | ACK),
+            Step::CloseReply => (server_next, client_next.wrapping_add(1), FIN | ACK),
+            Step::Last => (client_next.wrapping_add(1), server_next.wrapping_add(1), ACK),
         };
         let options: &[u8] = if flags & SYN != 0 { &SYN_OPTIONS } else { &[] };
         let header_bytes = TCP_BYTES + options.len();

@@ -7,9 +7,8 @@ use anyhow::{Context, ensure};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use sluice_conntrack::helpers::{Assignment, Descriptor, HelperId, Helpers};
+use sluice_conntrack::helpers::Helpers;
 use sluice_conntrack::ids::ShardId;
-use sluice_conntrack::policy::{Match, Prefix};
 use sluice_conntrack::settings::{Preset, Settings};
 use sluice_conntrack::steer::Steering;
 use sluice_conntrack::verdict::{Action, DropReason, Verdict};
@@ -17,7 +16,7 @@ use sluice_conntrack::{Capacity, Forwarding, Frame, Installation, Instant, PortI
 use sluice_engine::EXPIRY_BUDGET;
 use sluice_memory::Pages;
 
-use crate::configuration::{INSIDE, OUTSIDE, Topology, configuration};
+use crate::configuration::{Helped, INSIDE, OUTSIDE, Topology, configuration};
 use crate::connection::{self, Connection, Endpoint, Protocol, Step};
 
 /// Packets that a worker takes from a queue at once.
@@ -26,6 +25,9 @@ pub const BURST: usize = 32;
 /// Buffers that frames go round in. With 64 bytes each they stay in a second-level cache, where a NIC that
 /// writes into the cache (DDIO) would put them.
 pub const BUFFERS: usize = 4096;
+
+/// Rounds of a worker in which an entry ends, if the time of any is over: a step of the wheel may be over empty slots alone.
+const ROUNDS: usize = 4096;
 
 /// How much later the next burst comes.
 pub(crate) const BETWEEN_BURSTS: Duration = Duration::from_micros(3);
@@ -67,8 +69,10 @@ impl Frame for Buffer {
 /// What is driven.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
-    /// Connections of the shard, for which it has just room.
+    /// Connections that there are packets of.
     pub connections: u32,
+    /// Entries that the shard has room for: as many, if no other number is said.
+    pub room: Option<u32>,
     /// Decides tuples and the key of the index.
     pub seed: u64,
     /// How many connections in a hundred are UDP.
@@ -85,28 +89,24 @@ pub struct Setup {
     pub topology: Topology,
 }
 
-/// Which connections helpers read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Helped {
-    /// None: no helper is configured.
-    Nobody,
-    /// Others than those that there are.
-    Others,
-    /// All of TCP.
-    All,
-}
-
 impl Setup {
     /// Connections of the only shard of a box without NAT.
     pub const fn new(connections: u32, seed: u64, udp_percent: u8) -> Self {
         let (shard, preset, helpers) = ((ShardId(0), 1), Preset::Linux, Helped::Nobody);
-        Self { connections, seed, udp_percent, snat: false, shard, preset, helpers, topology: Topology::Wire }
+        let (snat, topology, room) = (false, Topology::Wire, None);
+        Self { connections, room, seed, udp_percent, snat, shard, preset, helpers, topology }
     }
 
     /// The same with the sources of connections translated.
     #[must_use]
     pub const fn with_snat(self) -> Self {
         Self { snat: true, ..self }
+    }
+
+    /// The same with room for so many entries.
+    #[must_use]
+    pub const fn with_room(self, entries: u32) -> Self {
+        Self { room: Some(entries), ..self }
     }
 
     /// The same with another preset.
@@ -158,30 +158,6 @@ impl Peers {
     }
 }
 
-impl Helped {
-    fn assignments(self) -> Vec<Assignment> {
-        let assignment = |helper: HelperId, ports: &[u16], source: &[Prefix]| Assignment {
-            helper,
-            on: Match {
-                source: source.to_vec(),
-                destination_ports: ports.iter().map(|port| *port..=*port).collect(),
-                ..Match::default()
-            },
-            loose: false,
-        };
-        // A network for documentation (RFC 5737).
-        let others = [Prefix::new([192, 0, 2, 0].into(), 24)];
-        let ports = |helper| Descriptor::of(helper).ports;
-        // One without ports is for connections that another expects.
-        let assignable = HelperId::ALL.into_iter().filter(|helper| !ports(*helper).is_empty());
-        match self {
-            Self::Nobody => Vec::new(),
-            Self::Others => assignable.map(|helper| assignment(helper, ports(helper), &others)).collect(),
-            Self::All => vec![assignment(HelperId::Ftp, &[], &[])],
-        }
-    }
-}
-
 /// A shard and the frames it is driven with.
 pub struct Driver {
     shard: Shard,
@@ -207,13 +183,13 @@ impl Driver {
     ) -> anyhow::Result<Self> {
         let now = Instant::from_ns(1_000_000_000);
         let (own, shards) = setup.shard;
-        let limit = setup.connections * u32::from(shards);
+        let entries = setup.room.unwrap_or(setup.connections);
+        let limit = entries * u32::from(shards);
         let mut configuration = configuration(limit, setup.addresses());
         configuration.settings = Settings::of(setup.preset, limit);
         configuration.helpers = Helpers::new(setup.helpers.assignments());
         configuration.forwarding = forwarding;
-        let capacity =
-            Capacity { entries: setup.connections, seed: [setup.seed, 2, 3, 4], pages: Pages::Huge2M };
+        let capacity = Capacity { entries, seed: [setup.seed, 2, 3, 4], pages: Pages::Huge2M };
         let steering = Steering::new(own, shards).context("no such shard")?;
         let peers = peers(setup, &steering, place);
         Ok(Self {
@@ -232,6 +208,11 @@ impl Driver {
         &self.shard
     }
 
+    /// The original tuples of the connections, as packets of theirs come in.
+    pub fn originals(&self) -> Vec<Tuple> {
+        self.peers.iter().map(|peers| tuple(&peers.connection)).collect()
+    }
+
     /// Packets that went to another shard so far.
     pub const fn handoffs(&self) -> u64 {
         self.handoffs
@@ -248,6 +229,19 @@ impl Driver {
         self.shard.expire(now, EXPIRY_BUDGET);
     }
 
+    /// Ends all whose time is over, in shares of a worker's rounds; gives the time that took.
+    pub fn expire_all(&mut self) -> Duration {
+        let begin = std::time::Instant::now();
+        let mut before = u32::MAX;
+        while self.shard.len() < before {
+            before = self.shard.len();
+            for _ in 0..ROUNDS {
+                self.shard.expire(self.now, EXPIRY_BUDGET);
+            }
+        }
+        begin.elapsed()
+    }
+
     /// Puts other routes in force, and leaves the old ones in their place.
     pub fn reroute(&mut self, next: &mut Installation) {
         self.shard.reroute(next);
@@ -260,7 +254,11 @@ impl Driver {
 
     /// Opens all connections by three packets each, and waits until Linux takes those of UDP for streams.
     pub fn open(&mut self) -> anyhow::Result<()> {
-        let count = self.peers.len() as u32;
+        self.open_first(self.peers.len() as u32)
+    }
+
+    /// The same with so many of them, the first ones.
+    pub fn open_first(&mut self, count: u32) -> anyhow::Result<()> {
         for step in [Step::Open, Step::Answer, Step::Original] {
             self.drive((0..count).map(|number| (number, step)))?;
         }
@@ -334,22 +332,32 @@ impl Driver {
     }
 }
 
+/// The tuple of a client's packets.
+fn tuple(Connection { protocol, client, server, .. }: &Connection) -> Tuple {
+    let number = match protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+    };
+    Tuple::new(client.address.into(), server.address.into(), number, client.port, server.port)
+}
+
+/// Bytes of an empty shard with room for so many connections, translated if there is NAT, and the time to make it.
+pub fn empty_shard(entries: u32, snat: bool) -> anyhow::Result<(usize, Duration)> {
+    let setup = Setup { snat, ..Setup::new(entries, 1, 0) };
+    let configuration = configuration(entries, setup.addresses());
+    let capacity = Capacity { entries, seed: [1, 2, 3, 4], pages: Pages::Huge2M };
+    let begin = std::time::Instant::now();
+    let shard = Shard::new(capacity, configuration, Instant::from_ns(0))?;
+    Ok((shard.memory_bytes(), begin.elapsed()))
+}
+
 /// The first connections of a seed, made others, whose packets come to this shard.
 fn peers(
     setup: Setup,
     steering: &Steering,
     place: impl Fn(u32, Connection) -> Connection + Sync,
 ) -> Vec<Peers> {
-    let is_own = |connection: &Connection| {
-        let Connection { client, server, .. } = connection;
-        let number = match connection.protocol {
-            Protocol::Tcp => 6,
-            Protocol::Udp => 17,
-        };
-        let tuple =
-            Tuple::new(client.address.into(), server.address.into(), number, client.port, server.port);
-        steering.owner(&tuple) == steering.own()
-    };
+    let is_own = |connection: &Connection| steering.owner(&tuple(connection)) == steering.own();
     let mut peers = Vec::with_capacity(setup.connections as usize);
     let mut next = 0;
     while peers.len() < setup.connections as usize {

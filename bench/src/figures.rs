@@ -24,6 +24,14 @@ pub fn ratios(figures: &[f64], to: &[f64]) -> Vec<f64> {
     figures.iter().zip(to).map(|(figure, to)| figure / to).collect()
 }
 
+/// How many times as fast a packet is as another's, each less the time that the roofline takes for one: all three are rates, and figures at the
+/// same index belong together.
+pub fn net_ratios(rates: &[f64], to: &[f64], roofline: &[f64]) -> Vec<f64> {
+    let net = |rate: f64, roofline: f64| 1.0 / rate - 1.0 / roofline;
+    let ratio = |((rate, to), roofline): ((&f64, &f64), &f64)| net(*to, *roofline) / net(*rate, *roofline);
+    rates.iter().zip(to).zip(roofline).map(ratio).collect()
+}
+
 /// How fast the count of `samples` (seconds, count) grew over the measured part of `connections`.
 pub fn rate_of_growth(samples: &[(f64, u64)], connections: u64) -> anyhow::Result<f64> {
     let part = connections * MEASURED_TENTHS.start() / 10..=connections * MEASURED_TENTHS.end() / 10;
@@ -53,6 +61,12 @@ mod tests {
     #[test]
     fn ratios_are_of_the_same_round() {
         assert_eq!(ratios(&[8.0, 9.0], &[2.0, 3.0]), [4.0, 3.0]);
+    }
+
+    #[test]
+    fn what_both_have_is_taken_off_both() {
+        let [ratio] = net_ratios(&[5.0], &[1.0], &[10.0])[..] else { panic!() };
+        assert!((ratio - 9.0).abs() < 1e-9, "0.9 s to 0.1 s: {ratio}");
     }
 
     #[test]

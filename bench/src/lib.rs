@@ -1,6 +1,7 @@
 //! The benchmarks: their traffic, and the program that Sluice is measured beside.
 #![forbid(unsafe_code)]
 
+pub mod bare_table;
 pub mod boxes;
 pub mod configuration;
 pub mod connection;

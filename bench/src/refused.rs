@@ -52,7 +52,7 @@ impl Refused {
     }
 
     /// Lets it be forgotten that there is no port.
-    fn forget(&mut self) {
+    pub fn forget(&mut self) {
         self.now = self.now.after(FORGOTTEN);
     }
 

@@ -11,9 +11,9 @@
 use gungraun::{
     Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
 };
-use sluice_bench::configuration::Topology;
+use sluice_bench::configuration::{Helped, Topology};
 use sluice_bench::connection::Step;
-use sluice_bench::driver::{BUFFERS, Driver, Helped, Setup, random_packets};
+use sluice_bench::driver::{BUFFERS, Driver, Setup, random_packets};
 use sluice_bench::refused::{Refused, SERVERS};
 use sluice_conntrack::ShardId;
 use sluice_conntrack::settings::Preset;
@@ -69,15 +69,15 @@ fn process(mut driver: Driver) -> Driver {
 }
 
 #[library_benchmark(setup = open)]
-#[bench::plain(args = (PLAIN), config = at_most(634))]
-#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(634))]
-#[bench::routed(args = (PLAIN.with_topology(Topology::Routed)), config = at_most(661))]
-#[bench::host_port(args = (PLAIN.with_topology(Topology::RoutedBesideHost)), config = at_most(661))]
-#[bench::routed_4_shards(args = (routed(4)), config = at_most(715))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(733))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(790))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(788))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(788))]
+#[bench::plain(args = (PLAIN), config = at_most(637))]
+#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(637))]
+#[bench::routed(args = (PLAIN.with_topology(Topology::Routed)), config = at_most(662))]
+#[bench::host_port(args = (PLAIN.with_topology(Topology::RoutedBesideHost)), config = at_most(662))]
+#[bench::routed_4_shards(args = (routed(4)), config = at_most(716))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(734))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(791))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(789))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(789))]
 fn established(driver: Driver) -> Driver {
     process(driver)
 }
@@ -99,12 +99,12 @@ fn line(driver: Driver) -> Driver {
 }
 
 #[library_benchmark(setup = empty)]
-#[bench::plain(args = (PLAIN), config = at_most(1696))]
-#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(1696))]
-#[bench::snat_1_shard(args = (snat(1)), config = at_most(2907))]
-#[bench::snat_2_shards(args = (snat(2)), config = at_most(3099))]
-#[bench::snat_4_shards(args = (snat(4)), config = at_most(3127))]
-#[bench::snat_8_shards(args = (snat(8)), config = at_most(3142))]
+#[bench::plain(args = (PLAIN), config = at_most(1701))]
+#[bench::helpers_of_others(args = (PLAIN.with_helpers(Helped::Others)), config = at_most(1701))]
+#[bench::snat_1_shard(args = (snat(1)), config = at_most(2926))]
+#[bench::snat_2_shards(args = (snat(2)), config = at_most(3118))]
+#[bench::snat_4_shards(args = (snat(4)), config = at_most(3146))]
+#[bench::snat_8_shards(args = (snat(8)), config = at_most(3161))]
 fn new(driver: Driver) -> Driver {
     process(driver)
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 use clap::Parser;
 use serde_json::{Map, Value, json};
+use sluice_bench::bare_table::BareTable;
 use sluice_bench::connection::Step;
 use sluice_bench::driver::{Driver, Setup, random_packets};
 use sluice_bench::figures::median;
 use sluice_bench::huge_pages::HugePages;
 use sluice_bench::interrupt;
-use sluice_conntrack::ShardId;
+use sluice_conntrack::{ShardId, Tuple};
 
 /// Measure packets in random flow order and new connections, plain and translated in turn; print a JSON object.
 #[derive(Parser)]
@@ -111,6 +112,29 @@ impl Options {
             figures.insert(format!("bytes_per_{what}_{name}"), json!(bytes));
         }
         figures.insert(format!("pages_{name}"), json!(format!("{:?}", nat.shard().pages())));
+        drop(nat);
+        self.bound(&mut plain, &name, figures)
+    }
+
+    /// Packets of the same connections, beside those that a bare table counts.
+    fn bound(&self, plain: &mut Driver, name: &str, figures: &mut Map<String, Value>) -> anyhow::Result<()> {
+        let originals = plain.originals();
+        let mut bare = BareTable::new(&originals)?;
+        let connections = plain.shard().len();
+        let mut packets = random_packets(self.seed, connections);
+        let rounds = self.measure(|| {
+            let planned: Vec<_> = packets.by_ref().take(self.packets).collect();
+            let tuple = |&(number, step): &(u32, Step)| -> Tuple {
+                let original = originals[number as usize];
+                if step.from_inside() { original } else { original.invert() }
+            };
+            let tuples: Vec<_> = planned.iter().map(tuple).collect();
+            let bound = ns_per(bare.count(&tuples)?, self.packets);
+            let track = ns_per(plain.drive(planned)?, self.packets);
+            Ok((bound, track / bound))
+        })?;
+        let names = (&*format!("bound_ns_{name}"), &*format!("track_to_bound_{name}"));
+        insert_pair(figures, names, rounds);
         Ok(())
     }
 

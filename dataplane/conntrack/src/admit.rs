@@ -140,6 +140,11 @@ impl Shard {
         true
     }
 
+    /// Whether another connection of this box makes one give way.
+    pub(crate) fn is_full(&self) -> bool {
+        self.len_of(false) >= self.limit_of(false)
+    }
+
     /// How many entries there are, of this box or of peers.
     const fn len_of(&self, is_foreign: bool) -> u32 {
         let foreign = self.foreign.len();

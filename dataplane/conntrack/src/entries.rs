@@ -198,6 +198,13 @@ impl Entries {
         }
     }
 
+    /// Fetches what is read of an entry that ends.
+    #[inline]
+    pub(crate) fn prefetch_ending(&self, index: u32) {
+        self.arena.prefetch(index as usize);
+        self.cold.prefetch(index as usize);
+    }
+
     /// The entry at `index`.
     #[inline]
     pub fn at(&self, index: u32) -> &Entry {

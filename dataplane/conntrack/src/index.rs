@@ -272,14 +272,25 @@ impl Index {
     /// The entries in whose slots one of this hash can come, its own two buckets' first: where to look for one to
     /// evict. If those buckets are full, room elsewhere is of no use.
     pub fn neighbours(&self, hash: Hash) -> impl Iterator<Item = u32> + '_ {
-        let count = self.buckets.len();
-        let first = self.first(hash);
-        let reach = if self.is_full(hash) { 0 } else { NEIGHBOURHOOD.min(count) };
-        let others = (1..reach).map(move |step| (first + step) % count);
-        [first, self.second(hash)].into_iter().chain(others).flat_map(move |number| {
-            let bucket = &self.buckets[number];
-            (0..SLOTS).filter(|slot| bucket.tags[*slot] != 0).map(|slot| bucket.entries[slot])
-        })
+        let (count, first) = (self.buckets.len(), self.first(hash));
+        // Most searches end in the first bucket: no more is read before that is over.
+        let bucket = move |step: usize| match step {
+            0 => Some(first),
+            1 => Some(self.second(hash)),
+            2 if self.is_full(hash) => None,
+            _ => (step <= NEIGHBOURHOOD.min(count)).then(|| (first + step - 1) % count),
+        };
+        (0..).map_while(bucket).flat_map(|number| self.entries_of(number))
+    }
+
+    /// The entries in the first bucket of a hash.
+    pub(crate) fn nearest(&self, hash: Hash) -> impl Iterator<Item = u32> + '_ {
+        self.entries_of(self.first(hash))
+    }
+
+    fn entries_of(&self, number: usize) -> impl Iterator<Item = u32> + '_ {
+        let bucket = &self.buckets[number];
+        (0..SLOTS).filter(|slot| bucket.tags[*slot] != 0).map(|slot| bucket.entries[slot])
     }
 }
 

@@ -172,8 +172,8 @@ impl Shard {
         }
     }
 
-    /// Second pass: fetches the entries that these packets most probably belong to, or what it takes to route and to translate new
-    /// ones.
+    /// Second pass: fetches the entries that these packets most probably belong to, or what it takes to route, to translate and to make
+    /// room for new ones.
     #[inline(never)]
     fn fetch<F: Frame>(
         &self,
@@ -198,8 +198,7 @@ impl Shard {
             };
             has_new |= key.candidate == NONE;
         }
-        let Configuration { forwarding, nat, .. } = &*self.configuration;
-        if has_new && (nat.may_change_source() || matches!(forwarding, Forwarding::Routed(_))) {
+        if has_new {
             self.fetch_for_new(&slots[together.clone()], parsed, &frames[together]);
         }
     }
@@ -212,15 +211,19 @@ impl Shard {
             Forwarding::Routed(router) => Some(router),
             Forwarding::Wire { .. } => None,
         };
+        let (translates, is_full) = (nat.may_change_source(), self.is_full());
+        if router.is_none() && !translates && !is_full {
+            return;
+        }
         let mut destinations = ArrayVec::<_, AHEAD>::new();
         for (slot, frame) in slots.iter().zip(frames) {
-            let tuple = match slot {
-                Slot::Usual(usual, key) if key.candidate == NONE => usual.tuple(frame.head()),
+            let (tuple, key) = match slot {
+                Slot::Usual(usual, key) if key.candidate == NONE => (usual.tuple(frame.head()), key),
                 Slot::Parsed(number) => match &parsed[*number] {
                     Parsed { headers, ended: None, key, .. }
                         if key.candidate == NONE && headers.kind == PacketKind::Tracked =>
                     {
-                        headers.tuple
+                        (headers.tuple, key)
                     }
                     _ => continue,
                 },
@@ -229,8 +232,11 @@ impl Shard {
             if router.is_some() {
                 destinations.push((tuple.family(), tuple.dst));
             }
-            if nat.may_change_source() {
+            if translates {
                 self.prefetch_translation(&tuple);
+            }
+            if is_full {
+                self.table.prefetch_evictable(key.hash);
             }
         }
         if let Some(router) = router {

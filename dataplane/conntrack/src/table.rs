@@ -17,6 +17,9 @@ use crate::wheel::Wheel;
 use sluice_memory::Pages;
 use std::io;
 
+/// Entries of a bucket that are fetched ahead of a search for one to evict: one of the first few will do most of the time.
+const EVICTABLE_AHEAD: usize = 3;
+
 /// What a tuple is looked up by.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Key {
@@ -128,6 +131,11 @@ impl Table {
             .peekable();
         let first = candidates.peek().copied();
         candidates.find(|index| !is(Status::PENDING, index)).or(first)
+    }
+
+    /// Fetches what [`Self::evictable`] will look at first for a connection of this hash, whose bucket is there.
+    pub(crate) fn prefetch_evictable(&self, hash: Hash) {
+        self.index.nearest(hash).take(EVICTABLE_AHEAD).for_each(|index| self.entries.prefetch_ending(index));
     }
 
     /// Puts a connection in, under the hash of its original tuple and, if it is translated, of its reply tuple; `born_s` is the
