@@ -17,7 +17,7 @@ seconds=12
 
 if [ $# = 1 ]; then
     rm -f "$out/summary.json"
-    for run in process box planned conntrackd; do "$0" "$sluice" $run; done
+    for run in process box planned conntrackd; do "$0" "$sluice" "$run"; done
     cat <<END
 
 Machine: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores, Linux $(uname -r), load average $(cut -d ' ' -f 1 /proc/loadavg).
@@ -159,7 +159,7 @@ start_linux_box() {
 tracked() { [ "$(<"$directory/$1/track")" = "$2" ]; }
 ask() { "$sluice" "${@:2}" --socket "$directory/$1/control.sock" 2>/dev/null; }
 is_active() {
-    if [ $run = conntrackd ]; then
+    if [ "$run" = conntrackd ]; then
         ip -n "$prefix-$1" -br address show dev inside | grep -q 10.0.0.1/
     else
         ask "$1" ha status | grep -q "group g1 active:"
@@ -168,7 +168,7 @@ is_active() {
 # The standby knows of the session, of iperf3's two connections, and of these.
 knows() { [ "$(known "$1")" -ge "$2" ] 2>/dev/null; }
 known() {
-    if [ $run = conntrackd ]; then
+    if [ "$run" = conntrackd ]; then
         inside "$1" conntrackd -C "$directory/$1/conntrackd.conf" -e | grep -c ESTABLISHED
     else
         ask "$1" conntrack -C -p tcp --standby
@@ -192,7 +192,7 @@ start_servers() {
 
 make_network
 start_servers
-case $run in
+case "$run" in
     conntrackd) starts=start_linux_box; echo "Two Linux routers start, each with its conntrackd and its keepalived." ;;
     *) starts=start_box; echo "Two boxes start, each with its redis-server and its keepalived." ;;
 esac
@@ -200,7 +200,7 @@ $starts a 1 254
 $starts b 2 250
 wait_for "box a to be active" is_active a
 wait_for "the way through box a" reaches
-[ $run = conntrackd ] || wait_for "box b to know all of box a" tracked b 0
+[ "$run" = conntrackd ] || wait_for "box b to know all of box a" tracked b 0
 
 echo "$connections TCP connections, a flow of UDP, iperf3 and an SSH session are under way through box a."
 coproc client { inside client python3 "$traffic" measure 203.0.113.254 7 "$connections" "$seconds" \
@@ -213,7 +213,7 @@ read -r _ <&"$answers" || fail "the traffic did not get through"
 wait_for "box b to know the connections" knows b $((connections + 3))
 
 echo killed >&"${client[1]}"
-case $run in
+case "$run" in
     process)
         echo "Sluice of box a is killed (kill -9)."
         kill -KILL "$(<"$directory/a/pid")" ;;
