@@ -28,6 +28,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_rx_burst",
     "rte_eth_rx_queue_setup",
     "rte_eth_stats_get",
+    "rte_eth_stats_reset",
     "rte_eth_tx_burst",
     "rte_eth_tx_queue_setup",
     "rte_get_tsc_hz",

@@ -1,7 +1,7 @@
 //! Devices that lose packets behind DPDK's back, on interfaces of the kernel.
 
 use crate::box_under_test::{BoxUnderTest, wait_for};
-use crate::namespaces::{Namespace, Row, ip};
+use crate::namespaces::{Host, Namespace, ROUTER, Row, ip};
 
 const CONFIG: &str = "version: 1
 system: { cores: { control: 0, workers: [0] }, memory: { hugepages: 512M } }
@@ -88,4 +88,28 @@ fn losses_of_the_kernels_ring_are_missed_packets() {
     wait_for("each packet to be counted", || received() + missed() >= 2000);
     assert!(missed() > 0);
     wait_for("the log", || daemon.stderr().contains("WARN port inside: receive queue full: "));
+}
+
+/// A packet socket takes the frames of every interface from when it is made until it is bound to one: those of a device that is
+/// being attached include those of its neighbours.
+#[test]
+fn a_port_receives_nothing_from_before_it_was_started() {
+    let Some(row) = Row::routed("early") else { return };
+    let [client, middle, server] = row.namespaces();
+    let mac = |port: &str| middle.tell("cat", &format!("/sys/class/net/{port}/address")).trim().to_owned();
+    for (host, router, port) in [(client, "10.0.0.1", "inside"), (server, "10.1.0.1", "outside")] {
+        assert!(ip(&format!("-n {host} neighbour add {router} lladdr {} dev eth0", mac(port))));
+    }
+    let script = "import socket; s = socket.socket(type=socket.SOCK_DGRAM); [s.sendto(b'x', ('10.2.0.2', 9)) for _ in iter(int, 1)]";
+    let send = |from: Namespace<'_>| Host(from.command("python3", "-c").arg(script).spawn().unwrap());
+    let _senders = [client, server].map(send);
+    let config = ROUTER.replace("workers: [0]", "workers: [0, 1]") + "policy: { default: accept }\n";
+    for _ in 0..3 {
+        let daemon = BoxUnderTest::start_inside(middle, &config);
+        wait_for("packets of both hosts", || {
+            ["inside", "outside"].iter().all(|port| counted(&daemon, port, "rx_packets") > 100)
+        });
+        let drops = daemon.tell("drops");
+        assert!(!drops.contains("other-host"), "{drops}");
+    }
 }

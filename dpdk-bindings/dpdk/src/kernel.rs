@@ -25,7 +25,12 @@ impl KernelInterface {
         let sockets = open_sockets().filter(|&fd| packet_socket_on(fd) == Some(index));
         // SAFETY: the descriptor is open: the driver closes it when the device is detached, which this borrow ends before.
         let again = |fd| unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned().ok();
-        Self { index, sockets: sockets.filter_map(again).collect(), missed: AtomicU64::new(0) }
+        let sockets: Vec<OwnedFd> = sockets.filter_map(again).collect();
+        // What they have lost so far was not for a port that runs.
+        for socket in &sockets {
+            take_drops(socket);
+        }
+        Self { index, sockets, missed: AtomicU64::new(0) }
     }
 
     /// Whether the interface is there, up and has its carrier (`IFF_RUNNING`, netdevice(7)).
@@ -33,7 +38,7 @@ impl KernelInterface {
         flags(self.index).is_some_and(|flags| flags & libc::IFF_RUNNING != 0)
     }
 
-    /// Packets that found the rings of the driver's sockets full, since the device was started.
+    /// Packets that found the rings of the driver's sockets full since this was made.
     pub(crate) fn missed(&self) -> u64 {
         // The kernel's counters begin anew with each answer.
         let more = self.sockets.iter().map(|socket| u64::from(take_drops(socket))).sum();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::device::Attached;
 use crate::kernel::KernelInterface;
 use crate::rss;
-use crate::{Device, DeviceInfo, DpdkError, Mempool, Rss, RssGap, RxQueue, TxQueue};
+use crate::{Burst, Device, DeviceInfo, DpdkError, Mempool, Rss, RssGap, RxQueue, TxQueue};
 
 /// How a port is set up.
 #[derive(Debug, Clone)]
@@ -197,6 +197,26 @@ fn optional(call: &'static str, subject: &str, status: i32) -> Result<bool, Dpdk
     DpdkError::check(call, subject, status).map(|_| true)
 }
 
+/// Frames of a receive queue before which [`discard_early`] ends: more than a ring has room for.
+const MOST_EARLY: usize = 1 << 16;
+
+/// Frees what has come to packet sockets before the port was started, which a NIC does not receive. A packet socket receives
+/// from when it is made, and until it is bound to an interface, the frames of all of them (packet(7)): the driver's first ones
+/// may be of another port, or come by two queues.
+fn discard_early(attached: &Attached, queues: &mut [RxQueue]) -> Result<(), DpdkError> {
+    let mut burst = Burst::new();
+    for queue in queues {
+        let mut early = 0;
+        while early < MOST_EARLY && queue.receive(&mut burst) > 0 {
+            early += burst.len();
+            burst.clear();
+        }
+    }
+    // SAFETY: the port is attached.
+    let status = unsafe { dpdk_sys::rte_eth_stats_reset(attached.id()) };
+    DpdkError::check("rte_eth_stats_reset", attached.name(), status).map(drop)
+}
+
 impl Port {
     /// Sets a device up and starts it; received packets come from `pool`. Gives the port and each of its
     /// queues, in order.
@@ -234,9 +254,13 @@ impl Port {
             dpdk_sys::rte_eth_dev_get_mtu(attached.id(), &mut mtu)
         })?;
 
-        let kernel = (info.if_index != 0).then(|| KernelInterface::new(info.if_index));
         let attached = Arc::new(attached);
-        let rx = (0..options.rx_queues).map(|queue| RxQueue::new(Arc::clone(&attached), queue)).collect();
+        let mut rx: Vec<_> =
+            (0..options.rx_queues).map(|queue| RxQueue::new(Arc::clone(&attached), queue)).collect();
+        if info.driver == "net_af_packet" {
+            discard_early(&attached, &mut rx)?;
+        }
+        let kernel = (info.if_index != 0).then(|| KernelInterface::new(info.if_index));
         let tx = (0..options.tx_queues).map(|queue| TxQueue::new(Arc::clone(&attached), queue)).collect();
         let hashes = options.rss.is_some() && rss_gaps.iter().all(|gap| *gap == RssGap::Table);
         Ok((Self { attached, info, kernel, mtu, rss_gaps, hashes }, rx, tx))
