@@ -234,6 +234,7 @@ pub fn keepalived(daemon: &BoxUnderTest, at: Namespace<'_>, interface: &str, gro
         "global_defs {{
              script_user root
              enable_script_security
+             vrrp_priority -20
              vrrp_notify_fifo {}
              vrrp_notify_fifo_script \"{notify}\"
          }}
