@@ -24,7 +24,12 @@ pub type Micros = u64;
 
 /// What time it is.
 pub fn now_us() -> Micros {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as Micros
+    micros(SystemTime::now())
+}
+
+/// A time of the host's clock.
+pub fn micros(at: SystemTime) -> Micros {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as Micros
 }
 
 /// Who had which addresses and ports, as the journal keeps it.

@@ -30,9 +30,10 @@ use sluice_engine::command::{Command, Unanswered};
 use super::RunError;
 use super::alarms::Alarm;
 use super::dataplane::Dataplane;
+use super::host_time::HostTime;
 use super::workers::Workers;
 use crate::config::{self, Config};
-use crate::export::record::{LogLine, Micros, now_us};
+use crate::export::record::{LogLine, micros};
 use crate::metrics;
 use crate::socket::protocol::ExportStatus;
 use active_timeout::ActiveTimeout;
@@ -53,6 +54,8 @@ pub struct Export {
     roll_call: RollCall,
     active_timeout: Option<ActiveTimeout>,
     clock: Clock,
+    /// What the stamps of what `log` rules say go by.
+    time: HostTime,
     /// What `log` rules say, where somebody hears of it; and how many lines were lost since the last that were not.
     lines: Option<SyncSender<(Vec<LogLine>, u64)>>,
     lost_lines: u64,
@@ -102,9 +105,10 @@ impl Export {
             called.push((Called::ByActiveTimeout, received));
             it
         });
+        let time = HostTime::new(move || clock.now());
         let pump = Pump {
             receivers,
-            clock,
+            time: time.clone(),
             interest,
             taps: taps.clone(),
             called,
@@ -120,6 +124,7 @@ impl Export {
             roll_call,
             active_timeout,
             clock,
+            time,
             lines: syslog.iter().any(|it| it.log_rules).then_some(to_pump),
             lost_lines: 0,
             alarm: Default::default(),
@@ -149,9 +154,10 @@ impl Export {
     /// Has what `log` rules have said told.
     pub fn tell_lines(&mut self, lines: Vec<(PacketTime, String)>) {
         let Some(sender) = self.lines.as_ref().filter(|_| !lines.is_empty()) else { return };
-        let (now_us, now, count) = (now_us(), self.clock.now(), lines.len() as u64);
-        let at_us = |at| now_us.saturating_sub(now.since(at).as_micros() as Micros);
-        let lines = lines.into_iter().map(|(at, text)| LogLine { at_us: at_us(at), text }).collect();
+        let count = lines.len() as u64;
+        self.time.follow();
+        let line = |(at, text)| LogLine { at_us: micros(self.time.at(at)), text };
+        let lines = lines.into_iter().map(line).collect();
         match sender.try_send((lines, self.lost_lines)) {
             Ok(()) => self.lost_lines = 0,
             Err(_) => self.lost_lines += count,

@@ -7,14 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use sluice_conntrack::Instant;
 use sluice_conntrack::events::{Event, EventKind, EventReceiver, EventSender, Interest};
 use sluice_conntrack::listing::EntrySnapshot;
-use sluice_engine::Clock;
 
 use super::RING;
 use super::sink::{Called, News, PER_BATCH, SinkSender};
-use crate::export::record::{LogLine, Micros, Record, What, now_us};
+use crate::export::record::{LogLine, Micros, Record, What, micros, now_us};
+use crate::run::host_time::HostTime;
 
 /// How long it sleeps where there is nothing to take. A worker's ring holds as much as is told in that time at a million events
 /// a second.
@@ -38,8 +37,8 @@ impl Taps {
 pub struct Pump {
     /// The workers' rings.
     pub receivers: Vec<EventReceiver>,
-    /// The workers' clock.
-    pub clock: Clock,
+    /// What the stamps of events go by.
+    pub time: HostTime,
     /// What the sinks want.
     pub interest: Interest,
     /// Who else listens.
@@ -64,9 +63,10 @@ impl Pump {
             self.tell_called(Called::ByActiveTimeout);
             let (mut events, lost) = self.take();
             events.sort_by_key(|event| event.at);
-            let (now_us, now) = (now_us(), self.clock.now());
+            self.time.follow();
             let records: Vec<Record> =
-                events.iter().filter_map(|event| record(event, now_us, now, self.interest)).collect();
+                events.iter().filter_map(|event| record(event, &self.time, self.interest)).collect();
+            let now_us = now_us();
             let has_news = !records.is_empty() || lost > 0;
             if has_news || now_us.abs_diff(told_us) >= TICK_US || is_last {
                 self.tell(&records, lost, now_us);
@@ -140,14 +140,82 @@ impl Pump {
 }
 
 /// The record of an event, if sinks want it: of connections of this box's own alone, for a peer tells of its own.
-fn record(event: &Event, now_us: Micros, now: Instant, interest: Interest) -> Option<Record> {
+fn record(event: &Event, time: &HostTime, interest: Interest) -> Option<Record> {
     let what = match event.kind {
         EventKind::New => What::Begin,
         EventKind::Destroy => What::End,
         EventKind::Update => return None,
     };
-    let ago_us = now.since(event.at).as_micros() as Micros;
-    let record = Record::of(&event.entry, what, now_us.saturating_sub(ago_us), event.end);
+    let record = Record::of(&event.entry, what, micros(time.at(event.at)), event.end);
     let is_wanted = interest.untranslated || record.translation.is_translated();
     (is_wanted && !event.entry.is_standby).then_some(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::record::now_us;
+    use crate::run::export::sink::{Hears, Sink};
+    use sluice_conntrack::events::ring;
+    use sluice_conntrack::ids::EntryId;
+    use sluice_conntrack::{Instant, Tuple};
+    use std::sync::mpsc;
+
+    fn begin(at_us: u64) -> Event {
+        let at = Instant::from_ns(at_us * 1000);
+        let original = Tuple::new([10, 0, 0, 1].into(), [192, 0, 2, 1].into(), 17, at_us as u16, 53);
+        let entry = EntrySnapshot {
+            original,
+            reply: original.invert(),
+            state: None,
+            remaining_s: 30,
+            status: Default::default(),
+            traffic: None,
+            gre_timeouts: None,
+            tags: None,
+            mark: 0,
+            age_s: 0,
+            shows_age: false,
+            helper: None,
+            seqadj: None,
+            master: None,
+            uses: 1,
+            is_standby: false,
+        };
+        Event { at, kind: EventKind::New, end: None, id: EntryId { index: 0, generation: 0 }, entry }
+    }
+
+    #[test]
+    fn events_of_all_workers_are_told_in_their_order_and_by_the_hosts_clock_when_they_were() {
+        let began = std::time::Instant::now();
+        let zero_us = now_us();
+        let time = HostTime::new(move || Instant::from_ns(began.elapsed().as_nanos() as u64));
+        let (told, heard) = mpsc::channel();
+        let sink = Sink::start("test", String::new(), Hears::default(), move |batches, _| {
+            batches.iter().for_each(|batch| told.send(batch.news.records).unwrap());
+        });
+        let sink = sink.unwrap();
+        let rings = [[5, 12_345], [7, 11_111]].map(|times| {
+            let (mut sender, receiver) = ring(2);
+            times.iter().for_each(|at_us| sender.send(begin(*at_us)));
+            receiver
+        });
+        let pump = Pump {
+            receivers: rings.into(),
+            time: time.clone(),
+            interest: Interest::ALL,
+            taps: Taps::default(),
+            called: Vec::new(),
+            lines: mpsc::channel().1,
+            sinks: vec![sink.sender()],
+            is_over: Arc::new(true.into()),
+        };
+        pump.run();
+        sink.join();
+        let stamps: Vec<_> = heard.iter().flat_map(|records| records.to_vec()).collect();
+        let stamps: Vec<_> = stamps.iter().map(|record| record.translation.at_us).collect();
+        let expected = [5, 7, 11_111, 12_345].map(|at_us| micros(time.at(Instant::from_ns(at_us * 1000))));
+        assert_eq!(stamps, expected);
+        assert!(expected[0].abs_diff(zero_us) < 60_000_000, "the clock was read a moment before");
+    }
 }
