@@ -2,7 +2,7 @@
 
 use crate::box_under_test::wait_for;
 use crate::boxes::{Pair, pings};
-use crate::namespaces::Streams;
+use crate::namespaces::{Streams, ip};
 
 #[test]
 fn two_boxes_that_were_both_active_come_to_one_when_they_hear_each_other() {
@@ -74,6 +74,27 @@ fn boxes_that_vrrp_does_not_reach_are_not_both_active() {
     streams.go_on();
     at_b.tell("nft", "delete table ip deaf");
     wait_for("the preferred box to be active", || pair.is(0, "active") && pair.is(1, "standby"));
+    pair.leads_to(0);
+    streams.go_on();
+    streams.close();
+}
+
+#[test]
+fn streams_that_went_on_through_the_other_box_behind_a_cut_link_go_on_when_it_is_back() {
+    let Some(pair) = Pair::start("cut") else { return };
+    let [_, at_a, ..] = pair.spaces.namespaces();
+    let _deciders = pair.decide();
+    let is_one = || pair.is(0, "active") && pair.is(1, "standby");
+    wait_for("the preferred box to be active", is_one);
+    let (_server, mut streams) = pair.open_streams(3);
+    pair.knows(1, 3);
+    // Nobody can tell that from a dead box. The hosts believe the one that they heard last.
+    assert!(ip(&format!("-n {at_a} link set ha down")));
+    wait_for("the other one to take over", || pair.is(1, "active"));
+    pair.leads_to(1);
+    streams.go_on();
+    assert!(ip(&format!("-n {at_a} link set ha up")));
+    wait_for("the preferred box alone to be active", is_one);
     pair.leads_to(0);
     streams.go_on();
     streams.close();

@@ -46,6 +46,8 @@ pub struct Fence {
     own: Own,
     term: u32,
     peer: Option<Peer>,
+    /// Whether what the peer has said is being read, and is not read to its end.
+    is_reading: bool,
     /// Whether the peer has told all and waits for this box to be active.
     is_offered: bool,
     /// Whether the peer was active beside this box, and whether it has stepped back.
@@ -59,8 +61,17 @@ impl Fence {
     /// Of a box that is on standby where there are groups.
     pub fn new(has_groups: bool, is_preferred: bool) -> Self {
         let own = if has_groups { Own::Standby } else { Own::Ungrouped };
-        let (is_offered, was_contested, is_alone) = (false, false, false);
-        Self { is_preferred, own, term: 0, peer: None, is_offered, was_contested, is_alone, lease: None }
+        Self {
+            is_preferred,
+            own,
+            term: 0,
+            peer: None,
+            is_reading: false,
+            is_offered: false,
+            was_contested: false,
+            is_alone: false,
+            lease: None,
+        }
     }
 
     /// What the box says of itself: its term, and what it is.
@@ -102,9 +113,23 @@ impl Fence {
         self.peer.and_then(|peer| peer.role)
     }
 
+    /// What the peer has said is being read from now on, which may take a while: the peer is not silent meanwhile.
+    pub fn begin_reading(&mut self) {
+        self.is_reading = true;
+    }
+
+    /// All is read that it has said until now.
+    pub fn end_reading(&mut self, now: Instant) {
+        if std::mem::take(&mut self.is_reading)
+            && let Some(peer) = &mut self.peer
+        {
+            peer.heard = now;
+        }
+    }
+
     /// Whether the peer was heard just now.
     pub fn hears(&self, now: Instant) -> bool {
-        self.peer.is_some_and(|peer| now.duration_since(peer.heard) < ALIVE)
+        self.peer.is_some_and(|peer| self.is_reading || now.saturating_duration_since(peer.heard) < ALIVE)
     }
 
     /// Whether the peer was heard just now, and is active.
@@ -244,6 +269,18 @@ mod tests {
         fence.take();
         assert_eq!(fence.said(), (6, Some(Role::Active)), "above all that was heard of");
         assert!(!fence.is_deposed() && !fence.follows() && fence.tells_all());
+    }
+
+    #[test]
+    fn who_is_yet_to_read_all_that_an_active_peer_has_said_does_not_take_its_silence_for_one() {
+        let (mut fence, now) = (Fence::new(true, true), Instant::now());
+        fence.begin_reading();
+        fence.hear(&beat(5, Role::Active), now);
+        let read = now + 100 * ALIVE;
+        assert!(fence.is_taken(read), "it was late, not silent");
+        fence.end_reading(read);
+        fence.end_reading(read + ALIVE);
+        assert!(fence.is_taken(read + ALIVE / 2) && !fence.is_taken(read + ALIVE));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Where something is missing, be it that the peer has begun anew or that this box was away for too long, it asks the peer for a bulk: to tell
 //! of all its connections once. What the bulk does not tell of is gone. While this box is active, only what the peer is counts of all that
-//! it tells; a bulk follows when this box is on standby again.
+//! it tells; a bulk follows when this box is on standby again. Where it reads that the peer was active by a higher term than its own, it steps
+//! back before it reads what the peer has told by that.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -35,6 +36,9 @@ const SILENCE: Duration = Duration::from_secs(1);
 
 /// A term that nobody writes by for so long, while somebody writes by a lower one, was nobody's.
 const STALE: Duration = Duration::from_secs(3);
+
+/// How often is looked whether this box has stepped back that is to.
+const STEP_BACK: Duration = Duration::from_millis(1);
 
 /// Wishes that a peer's Redis keeps, at most.
 const WISHES: usize = 16;
@@ -75,6 +79,8 @@ pub struct Reader {
     stop: Arc<Stop>,
     /// The last entry that was read.
     last: Option<StreamId>,
+    /// Whether as many came then as are read at a time.
+    has_more: bool,
     follower: Follower,
     /// Whether anything was followed yet: what was before the first entry is no gap.
     has_begun: bool,
@@ -103,6 +109,7 @@ impl Reader {
             wake,
             stop,
             last: None,
+            has_more: false,
             follower: Follower::default(),
             has_begun: false,
             follows: true,
@@ -123,6 +130,8 @@ impl Reader {
             let was_up = match self.follow() {
                 Ok(()) | Err(Interrupted::Over(_)) => return,
                 Err(Interrupted::Engine(why)) => {
+                    self.has_more = false;
+                    self.member.fencing.lock().end_reading(Instant::now());
                     let was_up = self.member.heard.is_up.swap(false, Relaxed);
                     if was_up || !is_said {
                         let (name, group) = (&self.peer.name, &self.member.name);
@@ -187,15 +196,19 @@ impl Reader {
     /// Takes in what has come, or comes soon.
     fn read(&mut self, engine: &mut Engine) -> Result<(), Interrupted> {
         let last = self.last.unwrap_or_default();
-        let entries = engine.read(&self.peer.keys.told, last, COUNT, Some(WAIT))?;
+        let wait = (!self.has_more).then_some(WAIT);
+        let entries = engine.read(&self.peer.keys.told, last, COUNT, wait)?;
         let now = Instant::now();
+        self.has_more = entries.len() == COUNT;
         if entries.is_empty() {
+            self.member.fencing.lock().end_reading(now);
             if now.duration_since(self.came) >= SILENCE {
                 self.begin_anew(engine, last)?;
             }
             return Ok(());
         }
         self.came = now;
+        self.member.fencing.lock().begin_reading();
         let mut sent_ns = None;
         let (member, workers) = (Arc::clone(&self.member), self.workers.clone());
         let mut installer = workers.of(&member);
@@ -214,6 +227,9 @@ impl Reader {
             self.bulk.doubted(now);
         }
         drop(installer);
+        if !self.has_more {
+            self.member.fencing.lock().end_reading(Instant::now());
+        }
         if let Some(sent_ns) = sent_ns {
             self.member.heard.note_sent(sent_ns);
         }
@@ -231,6 +247,13 @@ impl Reader {
             self.follower = Follower::default();
         }
         Ok(())
+    }
+
+    /// Reads no further before this box has stepped back, of which the control thread hears at once: from here on the peer knows more, and
+    /// what it tells, be it of long ago behind a cut link, and even if it hands over at the end of that, is what this box goes on with.
+    fn wait_to_step_back(&self) {
+        (self.wake)();
+        while self.member.fencing.lock().is_deposed() && !self.stop.within(STEP_BACK) {}
     }
 
     /// Does what a stream entry says.
@@ -263,8 +286,12 @@ impl Reader {
         }
         let mut fence = self.member.fencing.lock();
         self.has_news |= fence.hear(header, now);
-        let counts = fence.follows();
+        let is_deposed = fence.is_deposed();
         drop(fence);
+        if is_deposed {
+            self.wait_to_step_back();
+        }
+        let counts = self.member.fencing.lock().follows();
         if header.role == Some(Role::Active) && self.active.replace(header.term) != Some(header.term) {
             self.bulk.missed();
         }

@@ -113,3 +113,24 @@ fn a_box_that_begins_anew_on_standby_takes_nothing_from_the_other() {
     promote(&mut pair.standby);
     until_standby_has_all(&mut pair, false, 300);
 }
+
+#[test]
+fn who_hands_over_before_the_other_steps_back_leaves_all_that_it_has_to_it() {
+    let mut pair = pair();
+    promote(&mut pair.active);
+    open(&mut pair.active, 0..500);
+    until_standby_has_all(&mut pair, true, 500);
+    // Behind a cut link both of it come at once: that the other one was active, and that it is no more.
+    promote(&mut pair.standby);
+    open(&mut pair.standby, 1000..1500);
+    demote(&mut pair.standby, true);
+    let fencings = [pair.active.1.fencings().remove(0), pair.standby.1.fencings().remove(0)];
+    pair.until("the second one to have told all", |_| !fencings[1].lock().is_handing_over());
+    pair.until("the first one to hear of it", |_| fencings[0].lock().is_deposed());
+    demote(&mut pair.active, false);
+    pair.until("the offer", |_| fencings[0].lock().is_offered());
+    let all: std::collections::BTreeSet<u32> = (0..500).chain(1000..1500).collect();
+    assert_eq!(pair.active.0.marks(true), all);
+    promote(&mut pair.active);
+    until_standby_has_all(&mut pair, true, 1000);
+}
