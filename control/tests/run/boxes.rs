@@ -119,11 +119,16 @@ impl Pair {
     }
 }
 
-/// Joins a host to a switch by a cable.
-pub fn plug(switch: Namespace<'_>, bridge: &str, (host, interface): (Namespace<'_>, &str)) {
+/// What the switch calls its end of a host's cable to one of its bridges.
+pub fn port_to(host: Namespace<'_>, bridge: &str) -> String {
     let number =
         format!("{host}").bytes().rev().take(2).fold(String::new(), |name, byte| name + &format!("{byte:x}"));
-    let port = format!("{}{number}", &bridge[..3]);
+    format!("{}{number}", &bridge[..3])
+}
+
+/// Joins a host to a switch by a cable.
+pub fn plug(switch: Namespace<'_>, bridge: &str, (host, interface): (Namespace<'_>, &str)) {
+    let port = port_to(host, bridge);
     assert!(ip(&format!("link add {port} netns {switch} type veth peer name {interface} netns {host}")));
     assert!(ip(&format!("-n {switch} link set {port} master {bridge}")));
     assert!(ip(&format!("-n {switch} link set {port} up")));

@@ -173,6 +173,11 @@ impl Fence {
             && self.peer.is_some_and(|peer| peer.role == Some(Role::Active) && is_above(&peer))
     }
 
+    /// Whether this box is to step back, or does so just now: its workers may not have heard of it.
+    pub fn is_stepping_back(&self) -> bool {
+        self.is_deposed() || matches!(self.own, Own::Leaving | Own::HandingOver)
+    }
+
     /// Whether the peer has stepped back since this was asked, having been active beside this box.
     pub fn take_alone(&mut self) -> bool {
         std::mem::take(&mut self.is_alone)
@@ -296,8 +301,13 @@ mod tests {
             assert!(!fence.is_deposed(), "the term of one on standby claims nothing");
             fence.hear(&beat(term, Role::Active), now);
             assert_eq!(fence.is_deposed(), is_deposed, "{is_preferred} {term}");
+            assert_eq!(fence.is_stepping_back(), is_deposed);
+            fence.leave();
+            assert!(fence.is_stepping_back() && !fence.follows(), "its workers are yet to hear of it");
             fence.stand_by();
-            assert!(!fence.is_deposed() && fence.follows() && !fence.tells_all());
+            assert!(
+                !fence.is_deposed() && !fence.is_stepping_back() && fence.follows() && !fence.tells_all()
+            );
         }
     }
 

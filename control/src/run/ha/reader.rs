@@ -253,7 +253,7 @@ impl Reader {
     /// what it tells, be it of long ago behind a cut link, and even if it hands over at the end of that, is what this box goes on with.
     fn wait_to_step_back(&self) {
         (self.wake)();
-        while self.member.fencing.lock().is_deposed() && !self.stop.within(STEP_BACK) {}
+        while self.member.fencing.lock().is_stepping_back() && !self.stop.within(STEP_BACK) {}
     }
 
     /// Does what a stream entry says.

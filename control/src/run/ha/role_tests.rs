@@ -127,6 +127,10 @@ fn who_hands_over_before_the_other_steps_back_leaves_all_that_it_has_to_it() {
     let fencings = [pair.active.1.fencings().remove(0), pair.standby.1.fencings().remove(0)];
     pair.until("the second one to have told all", |_| !fencings[1].lock().is_handing_over());
     pair.until("the first one to hear of it", |_| fencings[0].lock().is_deposed());
+    // Workers take their time to change their role.
+    fencings[0].lock().leave();
+    let mut rounds = 0..100;
+    pair.until("some rounds", |_| rounds.next().is_none());
     demote(&mut pair.active, false);
     pair.until("the offer", |_| fencings[0].lock().is_offered());
     let all: std::collections::BTreeSet<u32> = (0..500).chain(1000..1500).collect();
