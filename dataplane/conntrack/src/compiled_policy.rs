@@ -68,7 +68,8 @@ pub struct CompiledPolicy {
     policy: Policy,
     /// For each state, and for packets without one, the rules that can apply.
     walks: [Vec<Step>; State::ALL.len() + 1],
-    has_synproxy: bool,
+    /// The largest window scale that a SYN/ACK with a SYN cookie offers; `None` where no SYN is answered with one.
+    largest_wscale: Option<u8>,
 }
 
 impl From<Policy> for CompiledPolicy {
@@ -81,8 +82,12 @@ impl From<Policy> for CompiledPolicy {
             let rules = (0..).zip(&policy.rules).filter(|(_, rule)| concerns(rule));
             rules.map(|(number, rule)| Step::new(number, rule)).collect()
         };
-        let has_synproxy = policy.rules.iter().any(|rule| matches!(rule.action, RuleAction::Synproxy(_)));
-        Self { walks: std::array::from_fn(walk), has_synproxy, policy }
+        let wscale = |rule: &Rule| match rule.action {
+            RuleAction::Synproxy(synproxy) => Some(synproxy.wscale.unwrap_or(0)),
+            _ => None,
+        };
+        let largest_wscale = policy.rules.iter().filter_map(wscale).max();
+        Self { walks: std::array::from_fn(walk), largest_wscale, policy }
     }
 }
 
@@ -111,7 +116,12 @@ impl CompiledPolicy {
     /// Whether any SYN is answered with a SYN cookie.
     #[inline(always)]
     pub(crate) const fn has_synproxy(&self) -> bool {
-        self.has_synproxy
+        self.largest_wscale.is_some()
+    }
+
+    /// The largest window scale that a SYN/ACK with a SYN cookie offers.
+    pub(crate) fn largest_wscale(&self) -> u8 {
+        self.largest_wscale.unwrap_or(0)
     }
 
     /// Walks the rules for one packet. The facts then have the mark that the rules have given to its connection.
@@ -169,6 +179,7 @@ mod tests {
     use crate::ids::PortId;
     use crate::limits::Limits;
     use crate::policy::{Match, Outcome, Prefix, StateSet, TcpFlags};
+    use crate::synproxy::Synproxy;
     use crate::time::Instant;
     use crate::tuple::Direction;
     use proptest::prelude::*;
@@ -239,6 +250,22 @@ mod tests {
             }
         }
         (None, log, facts.mark())
+    }
+
+    #[test]
+    fn the_largest_scale_that_any_rule_offers_is_known_beforehand() {
+        let rule = |wscale: &Option<u8>| Rule {
+            name: None,
+            matches: Match::default(),
+            action: RuleAction::Synproxy(Synproxy { mss: 1460, wscale: *wscale, sack_perm: true }),
+        };
+        for (offered, known) in
+            [(&[][..], (false, 0)), (&[None], (true, 0)), (&[Some(7), None, Some(9), Some(2)], (true, 9))]
+        {
+            let rules = offered.iter().map(rule).collect();
+            let policy = CompiledPolicy::from(Policy { rules, ..Policy::default() });
+            assert_eq!((policy.has_synproxy(), policy.largest_wscale()), known);
+        }
     }
 
     proptest! {

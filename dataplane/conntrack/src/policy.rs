@@ -334,15 +334,6 @@ impl Policy {
         (outcome, rule)
     }
 
-    /// The largest window scale that a SYN/ACK with a SYN cookie offers.
-    pub(crate) fn largest_wscale(&self) -> u8 {
-        let wscale = |rule: &Rule| match rule.action {
-            RuleAction::Synproxy(synproxy) => synproxy.wscale,
-            _ => None,
-        };
-        self.rules.iter().filter_map(wscale).max().unwrap_or(0)
-    }
-
     /// Whether packets are looked at before tracking: for a rule's zone, or to be left untracked.
     pub const fn looks_ahead(&self) -> bool {
         !self.untracked.is_empty() || !self.zones.is_empty()
