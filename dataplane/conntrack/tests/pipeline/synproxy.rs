@@ -1,5 +1,7 @@
 //! SYN cookies: what client and server get, byte for byte, and what a flood of SYNs costs.
 
+mod vlans;
+
 use crate::common::frame::Segment;
 use crate::common::*;
 use sluice_conntrack::dispatch::{Dispatcher, Host};
@@ -58,6 +60,8 @@ struct World {
     pair: Pair,
     /// As the server sees it.
     inside: Pair,
+    /// The VLAN's tag that all frames have, if they have one: priority and VLAN.
+    tag: Option<u16>,
 }
 
 fn synproxy() -> RuleAction {
@@ -72,7 +76,7 @@ fn policy() -> Policy {
 
 impl World {
     fn new(it: Middlebox, pair: Pair, inside: Pair) -> Self {
-        Self { dispatcher: Dispatcher::new(&it.shard), it, pair, inside }
+        Self { dispatcher: Dispatcher::new(&it.shard), it, pair, inside, tag: None }
     }
 
     /// On a wire.
@@ -82,12 +86,14 @@ impl World {
 
     /// What comes of a frame, and its verdict.
     fn take(&mut self, port: PortId, packet: &Packet) -> (Verdict, Wires) {
-        let mut frames = [(port, packet.frame())];
+        let tags = self.tag.map(|tag| (0x8100, tag)).into_iter().collect();
+        let mut frames = [(port, Packet { tags, ..packet.clone() }.frame())];
         let mut verdict = self.it.burst(&mut frames)[0];
         let mut wires = Wires::default();
         let [frame] = frames;
         let decided = verdict;
         self.dispatcher.apply(self.it.now, &mut self.it.shard, &mut wires, frame, &mut verdict);
+        self.tag.inspect(|tag| wires.take_off(*tag));
         (decided, wires)
     }
 
