@@ -20,12 +20,12 @@ use crate::socket::protocol::{
 /// The exit status where only a restart puts the new configuration in force.
 const NEEDS_RESTART: u8 = 3;
 
-/// What a configuration says otherwise than another, or than a running daemon's, and which connections a reload would cut
+/// What a configuration says otherwise than another, or than a running daemon's, and what a reload would do to open connections
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   sluice diff new.yaml                   against the running daemon
-  sluice diff --connections new.yaml     with the connections that would be cut
+  sluice diff --connections new.yaml     with the connections that are meant
   sluice diff box.yaml new.yaml          two files, without any daemon
 
 Both are compared as they would be in force, with every default written out: two
@@ -40,8 +40,11 @@ are, by the rules that a reload goes by; those that would be cut are counted by 
   zone           its packets come to another zone
   untracked      its packets are tracked no more, nor translated
   policy         the policy drops its next packet
-All others go on, and keep their translation. The daemon reads the file, so its user
-must be able to.
+All others go on, and keep their translation. Those are counted, too, that would be
+translated otherwise if they began by the new rules:
+  stale-nat      the rules of NAT, or the way it takes, would give it another translation,
+                 or none; once `sluice conntrack -D` has ended it, it begins anew
+The daemon reads the file, so its user must be able to.
 
 Exit status 0 if a reload puts the new one in force, 3 if only a restart can, 1 if a
 file is wrong.")]
@@ -50,7 +53,7 @@ pub struct Diff {
     #[arg(value_name = "FILE", num_args = 1..=2, required = true)]
     files: Vec<PathBuf>,
 
-    /// Show the connections that would be cut, too
+    /// Show the connections that would be cut, or translated otherwise, too
     #[arg(long)]
     connections: bool,
 
@@ -71,13 +74,16 @@ struct Report {
     /// What a reload would cut; of files alone nobody knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     cuts: Option<Cuts>,
+    /// How many go on, but would be translated otherwise if they began by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stale_nat: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     connections: Vec<Shown>,
     #[serde(skip_serializing_if = "Option::is_none")]
     beyond_limit: Option<u64>,
 }
 
-/// A connection that would be cut.
+/// A connection that would be cut, or translated otherwise.
 #[derive(Debug, Serialize)]
 struct Shown {
     reason: String,
@@ -134,32 +140,35 @@ impl Diff {
         };
         let mut report = Report { needs_restart, ..compare(&Sides { old, new }) };
         if report.needs_restart.is_empty() {
-            report.cuts = Some(self.count_cuts(&mut client, number, &mut report.connections)?);
+            self.ask_what_becomes(&mut client, number, &mut report)?;
             report.beyond_limit = (beyond_limit > 0).then_some(beyond_limit);
         }
         Ok(report)
     }
 
-    /// What it cuts, page by page.
-    fn count_cuts(&self, client: &mut Client, number: u64, shown: &mut Vec<Shown>) -> Result<Cuts, Failure> {
+    /// What becomes of open connections, page by page.
+    fn ask_what_becomes(&self, client: &mut Client, number: u64, report: &mut Report) -> Result<(), Failure> {
         let format = if self.json { Listing::Json } else { Listing::Conntrack };
         let (list, format) = (self.connections, Some(Format::of(format)));
-        let (mut all, mut from) = (Cuts::default(), Cursor::default());
+        let (mut all, mut all_stale, mut from) = (Cuts::default(), 0, Cursor::default());
         loop {
             let answer = client.ask(&Request::Cuts(CutsRequest { number, list, format, from }))?;
-            let Response::Cuts(CutPage { cuts, connections, next }) = answer else {
+            let Response::Cuts(CutPage { cuts, stale_nat, connections, next }) = answer else {
                 return Err(unexpected());
             };
             all.add(&cuts);
-            shown.extend(connections.into_iter().map(|CutConnection { reason, line }| Shown {
+            all_stale += stale_nat;
+            report.connections.extend(connections.into_iter().map(|CutConnection { reason, line }| Shown {
                 reason,
                 connection: serde_json::from_str(&line).unwrap_or(Value::String(line)),
             }));
             match next {
                 Some(next) => from = next,
-                None => return Ok(all),
+                None => break,
             }
         }
+        (report.cuts, report.stale_nat) = (Some(all), Some(all_stale));
+        Ok(())
     }
 }
 
@@ -183,6 +192,16 @@ fn text(report: &Report) -> String {
     // Writing to a String cannot fail.
     if let Some(cuts) = &report.cuts {
         let _ = writeln!(text, "{cuts}");
+    }
+    match report.stale_nat {
+        None | Some(0) => {}
+        Some(1) => text.push_str("1 connection goes on, but would be translated otherwise if it began now\n"),
+        Some(more) => {
+            let _ = writeln!(
+                text,
+                "{more} connections go on, but would be translated otherwise if they began now"
+            );
+        }
     }
     if let Some(beyond) = report.beyond_limit {
         let _ = writeln!(

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sluice_conntrack::counters::Counters;
-use sluice_conntrack::cut::{Change, Cut};
+use sluice_conntrack::cut::{Change, Cut, Fate};
 use sluice_engine::command::Unanswered;
-use sluice_engine::report::{ListedCut, Page};
+use sluice_engine::report::{ListedChange, Page};
 use tracing::info;
 
 use super::listings::pages;
@@ -116,7 +116,11 @@ impl Aftermath {
                 }
             }
             Stage::Looks(from) => {
-                let next = cut(workers, &self.change, from, |_, (cut, _)| self.cuts.count(*cut, 1))?;
+                let next = changed(workers, &self.change, from, |_, (fate, _)| {
+                    if let Fate::Cut(cut) = fate {
+                        self.cuts.count(*cut, 1);
+                    }
+                })?;
                 self.stage = next.map_or(Stage::Over, Stage::Looks);
             }
             Stage::Over => {}
@@ -137,15 +141,16 @@ impl Aftermath {
     }
 }
 
-/// Visits the connections that a change cuts on the next pages from a position on; gives the position behind them.
-pub fn cut(
+/// Visits the connections that a change does something to on the next pages from a position on; gives the position behind them.
+pub fn changed(
     workers: &mut Workers,
     change: &Arc<Change>,
     from: Cursor,
-    mut visit: impl FnMut(u16, &ListedCut),
+    mut visit: impl FnMut(u16, &ListedChange),
 ) -> Result<Option<Cursor>, Unanswered> {
-    let list =
-        |workers: &mut Workers, shard, page: Box<Page<ListedCut>>| workers.list_cut(shard, page, change);
+    let list = |workers: &mut Workers, shard, page: Box<Page<ListedChange>>| {
+        workers.list_changed(shard, page, change)
+    };
     pages(workers, list, from, |_, listed| {
         listed.iter().for_each(|listed| visit(from.shard, listed));
         Ok(())

@@ -1,4 +1,5 @@
-//! A configuration that somebody considers: the file was read, nothing of it is in force, and it is asked page by page what it would cut.
+//! A configuration that somebody considers: the file was read, nothing of it is in force, and it is asked page by page what it would do to
+//! open connections.
 //!
 //! One is kept, for as long as somebody asks about it. Whoever comes with the number of another one begins anew.
 
@@ -6,10 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sluice_conntrack::Configuration;
-use sluice_conntrack::cut::Change;
+use sluice_conntrack::cut::{Change, Fate};
 use sluice_engine::command::Unanswered;
 
-use super::aftermath::cut;
+use super::aftermath::changed;
 use super::lines::Lines;
 use super::workers::Workers;
 use crate::socket::protocol::{Cursor, CutConnection, CutPage, Cuts, Response};
@@ -29,11 +30,12 @@ impl Considering {
     /// Somebody considers putting another configuration in force; gives the number to ask about it by.
     pub fn begin(&mut self, before: &Arc<Configuration>, after: Arc<Configuration>, now: Instant) -> u64 {
         self.number += 1;
-        self.change = Some((Arc::new(Change::new(Arc::clone(before), after)), now));
+        let change = Change::new(Arc::clone(before), after).with_stale_nat();
+        self.change = Some((Arc::new(change), now));
         self.number
     }
 
-    /// What the one of that number cuts from a position on; the connections themselves where `lines` says how to write them.
+    /// What the one of that number cuts, and whose translation it makes stale, from a position on; the connections themselves where `lines` says how to write them.
     pub fn answer(
         &mut self,
         workers: &mut Workers,
@@ -47,16 +49,19 @@ impl Considering {
             return Ok(Response::Error { message });
         };
         *asked = now;
-        let (mut cuts, mut connections) = (Cuts::default(), Vec::new());
-        let next = cut(workers, change, from, |shard, (cut, listed)| {
-            cuts.count(*cut, 1);
+        let (mut cuts, mut stale_nat, mut connections) = (Cuts::default(), 0, Vec::new());
+        let next = changed(workers, change, from, |shard, (fate, listed)| {
+            match fate {
+                Fate::Cut(cut) => cuts.count(*cut, 1),
+                Fate::StaleNat => stale_nat += 1,
+            }
             let connection = |lines: &Lines| CutConnection {
-                reason: cut.label().to_owned(),
+                reason: fate.label().to_owned(),
                 line: lines.entry(shard, listed),
             };
             connections.extend(lines.map(connection));
         })?;
-        Ok(Response::Cuts(CutPage { cuts, connections, next }))
+        Ok(Response::Cuts(CutPage { cuts, stale_nat, connections, next }))
     }
 
     /// What was considered is so no more: another configuration has come in force.

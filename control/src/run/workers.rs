@@ -19,7 +19,7 @@ use sluice_conntrack::{
 };
 use sluice_engine::command::{Answer, Command, Controller, RoleChange, Unanswered};
 use sluice_engine::report::{
-    BLOCKS, ListedCut, ListedEntry, ListedExpectation, LogPage, Page, PortsUsedPage, Stats,
+    BLOCKS, ListedChange, ListedEntry, ListedExpectation, LogPage, Page, PortsUsedPage, Stats,
 };
 use sluice_engine::watch::{PacketReceiver, WatchFilter, watch};
 use sluice_engine::{NeighbourSnapshot, Worker};
@@ -79,15 +79,15 @@ impl Workers {
         })
     }
 
-    /// Has a worker fill a page of connections that a change cuts.
-    pub fn list_cut(
+    /// Has a worker fill a page of connections that a change does something to.
+    pub fn list_changed(
         &mut self,
         shard: u16,
-        page: Box<Page<ListedCut>>,
+        page: Box<Page<ListedChange>>,
         change: &Arc<Change>,
-    ) -> Filled<ListedCut> {
-        self.ask_one(shard, Command::ListCut(page, Arc::clone(change)), |answer| match answer {
-            Answer::CutListed(page, _) => Some(page),
+    ) -> Filled<ListedChange> {
+        self.ask_one(shard, Command::ListChanged(page, Arc::clone(change)), |answer| match answer {
+            Answer::ChangedListed(page, _) => Some(page),
             _ => None,
         })
     }

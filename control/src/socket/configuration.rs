@@ -73,11 +73,14 @@ pub struct CutsRequest {
     pub from: Cursor,
 }
 
-/// Connections that a configuration which is considered would cut, of a part of the table.
+/// Connections that a configuration which is considered would cut or make stale, of a part of the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CutPage {
-    /// How many.
+    /// How many it would cut.
     pub cuts: Cuts,
+    /// How many go on, but would be translated otherwise if they began by it.
+    #[serde(default)]
+    pub stale_nat: u64,
     /// The connections themselves, if they were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub connections: Vec<CutConnection>,
@@ -86,10 +89,10 @@ pub struct CutPage {
     pub next: Option<Cursor>,
 }
 
-/// A connection that is cut.
+/// A connection that is cut, or whose translation gets stale.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CutConnection {
-    /// Why, as [`CutCount::reason`](super::protocol::CutCount::reason).
+    /// Why it is cut, as [`CutCount::reason`](super::protocol::CutCount::reason), or `stale-nat`.
     pub reason: String,
     /// The connection, as a listing shows it.
     pub line: String,

@@ -74,6 +74,39 @@ fn what_a_reload_would_cut_is_said_before_and_after() {
     );
 }
 
+/// The rules of NAT are for connections that begin: those that are open go on as they are.
+#[test]
+fn what_would_be_translated_otherwise_is_said_before_a_reload() {
+    let daemon = BoxUnderTest::start();
+    let rest = "\
+nat: { source: [{ protocol: udp, source-port: 7-8, to: 192.0.2.7 }] }
+policy: { default: accept, rules: [{ protocol: tcp, action: drop }] }
+";
+    let new = write_new(&daemon, rest);
+    let before = entries(&daemon);
+    let said = daemon.tell(&format!("diff --connections {new}"));
+    let counted = "\
+it cuts 1 connection: 1 policy
+2 connections go on, but would be translated otherwise if they began now
+";
+    assert!(said.contains(counted), "{said}");
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains("[stale-nat] udp ")).collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    for part in ["sport=7 dport=53", "sport=8 dport=53"] {
+        assert!(lines.iter().any(|line| line.contains(part)), "{part}: {said}");
+    }
+    let json: Value =
+        serde_json::from_str(&daemon.tell(&format!("diff --connections --json {new}"))).unwrap();
+    assert_eq!((&json["cuts"]["connections"], &json["stale_nat"]), (&1.into(), &2.into()), "{json}");
+    let is_stale =
+        |shown: &&Value| shown["reason"] == "stale-nat" && shown["connection"]["protocol"] == "udp";
+    assert_eq!(json["connections"].as_array().unwrap().iter().filter(is_stale).count(), 2, "{json}");
+
+    daemon.write_config(rest);
+    assert_eq!(daemon.tell("reload"), "configuration 2 is in force\nit cuts 1 connection: 1 policy\n");
+    assert_eq!(entries(&daemon), before, "all of them as they were");
+}
+
 #[test]
 fn what_cannot_be_put_in_force_cuts_nothing() {
     let daemon = BoxUnderTest::start();

@@ -2,13 +2,13 @@
 //!
 //! That is found out without changing anything, by the rules that the packets themselves will meet: the sweep's
 //! ([`crate::sweep`]) and the policy's. A connection that did not pass before is not cut. What stays open keeps its
-//! translation, whatever the rules of NAT say now.
+//! translation, whatever the rules of NAT say now: which would get another one today is [`Fate::StaleNat`] (`stale_nat.rs`).
 
 use crate::configuration::Configuration;
 use crate::connection_counts::Counter;
 use crate::entry::{Entry, Status};
 use crate::facts::{Connection, Facts};
-use crate::forward::{Forwarding, MAX_PORTS};
+use crate::forward::{Egress, Forwarding, MAX_PORTS};
 use crate::ids::{EntryId, PortId};
 use crate::limits::Limiter;
 use crate::listing::EntrySnapshot;
@@ -22,7 +22,7 @@ use crate::wire::tcp::Flags;
 use arrayvec::ArrayVec;
 use std::sync::Arc;
 
-/// Rules that one call of [`Shard::list_cut`] walks past, about: as much work as a burst of new connections.
+/// Rules that one call of [`Shard::list_changed`] walks past, about: as much work as a burst of new connections.
 const WALKED_RULES: u32 = 2048;
 
 /// Why packets of a connection do not pass.
@@ -60,13 +60,34 @@ impl Cut {
     }
 }
 
+/// What a change does to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It cuts it.
+    Cut(Cut),
+    /// It goes on with a translation, or without one, that it would not get if it began now.
+    StaleNat,
+}
+
+impl Fate {
+    /// The label in listings.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Cut(cut) => cut.label(),
+            Self::StaleNat => "stale-nat",
+        }
+    }
+}
+
 /// A configuration that takes the place of another one.
 #[derive(Clone, Debug)]
 pub struct Change {
-    before: Arc<Configuration>,
-    after: Arc<Configuration>,
+    pub(crate) before: Arc<Configuration>,
+    pub(crate) after: Arc<Configuration>,
     /// Whether packets may meet something else than before.
     may_cut: bool,
+    /// Whether first packets may be translated otherwise than before, and anybody asks for that.
+    may_translate_otherwise: bool,
 }
 
 impl Change {
@@ -75,7 +96,22 @@ impl Change {
         let may_cut = before.forwarding != after.forwarding
             || before.policy != after.policy
             || before.zones != after.zones;
-        Self { before, after, may_cut }
+        Self { before, after, may_cut, may_translate_otherwise: false }
+    }
+
+    /// Has connections told, too, that would be translated otherwise if they began now.
+    #[must_use]
+    pub fn with_stale_nat(mut self) -> Self {
+        let [before, after] = [&self.before.nat, &self.after.nat];
+        let translates = !(before.is_empty() && after.is_empty());
+        // Which rule a connection is for may depend on its way, and on the mark that the policy gives.
+        self.may_translate_otherwise = translates && (self.may_cut || before != after);
+        self
+    }
+
+    /// Whether a connection may get another translation than before, and anybody asks for that.
+    pub(crate) const fn may_translate_otherwise(&self) -> bool {
+        self.may_translate_otherwise
     }
 
     /// Whether it may cut anything. Where it does not, no entry needs to be looked at.
@@ -85,22 +121,24 @@ impl Change {
 
     /// Entries that are looked at between two bursts, at most.
     fn entries_at_once(&self) -> u32 {
-        let rules = self.before.policy.rules.len() + self.after.policy.rules.len();
+        let rules =
+            |it: &Configuration| it.policy.rules.len() + it.nat.source().len() + it.nat.destination().len();
+        let rules = rules(&self.before) + rules(&self.after);
         (WALKED_RULES / (rules as u32).max(1)).max(1)
     }
 }
 
 impl Shard {
-    /// Looks for connections that a change cuts from the slot `cursor` on, at `most` entries and [`LISTED_SLOTS`] at most. Gives the
-    /// slot to go on from, or `None` at the end.
-    pub fn list_cut(
+    /// Looks for connections that a change does something to from the slot `cursor` on, at `most` entries and [`LISTED_SLOTS`] at most.
+    /// Gives the slot to go on from, or `None` at the end.
+    pub fn list_changed(
         &self,
         change: &Change,
         cursor: u32,
         most: u32,
-        mut visit: impl FnMut(Cut, EntryId, EntrySnapshot),
+        mut visit: impl FnMut(Fate, EntryId, EntrySnapshot),
     ) -> Option<u32> {
-        if !change.may_cut {
+        if !(change.may_cut || change.may_translate_otherwise) {
             return None;
         }
         let (now, most) = (Tick::at(self.now), most.min(change.entries_at_once()));
@@ -111,8 +149,8 @@ impl Shard {
             let entry = self.table.entries.at(index);
             if entry.is_used() && !entry.deadline.is_due(now) {
                 looked_at += 1;
-                if let Some(cut) = self.cut(index, change) {
-                    visit(cut, self.table.entries.id(index), self.snapshot(index));
+                if let Some(fate) = self.fate(index, change) {
+                    visit(fate, self.table.entries.id(index), self.snapshot(index));
                 }
             }
             next = self.table.entries.next_index(index + 1);
@@ -120,7 +158,15 @@ impl Shard {
         next
     }
 
+    fn fate(&self, index: u32, change: &Change) -> Option<Fate> {
+        let is_stale = || self.gets_stale(index, change).then_some(Fate::StaleNat);
+        self.cut(index, change).map(Fate::Cut).or_else(is_stale)
+    }
+
     fn cut(&self, index: u32, change: &Change) -> Option<Cut> {
+        if !change.may_cut {
+            return None;
+        }
         if self.has_lost_address(index, &change.after.forwarding) {
             return Some(Cut::LostAddress);
         }
@@ -134,7 +180,7 @@ impl Shard {
     }
 
     /// The ports by which packets of a direction may come in: that for which they were judged, else all that forwarding allows.
-    fn ways_in(
+    pub(crate) fn ways_in(
         &self,
         index: u32,
         direction: Direction,
@@ -168,7 +214,9 @@ impl Shard {
         if configuration.policy.is_untracked(&facts) {
             return Some(Cut::Untracked);
         }
-        let Some(egress) = configuration.forwarding.way_out(ingress, &tuple, translated.dst) else {
+        let Some(Egress { port: egress, .. }) =
+            configuration.forwarding.way_out(ingress, &tuple, translated.dst)
+        else {
             return Some(Cut::NoRoute);
         };
         self.see_connection(index, direction, &mut facts);

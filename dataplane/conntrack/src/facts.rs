@@ -4,8 +4,9 @@ use crate::entry::Status;
 use crate::family::Family;
 use crate::headers::{Packet, PacketKind};
 use crate::ids::{HelperId, PortId, Zone};
-use crate::tuple::{Direction, protocol};
+use crate::tuple::{Direction, Tuple, protocol};
 use crate::verdict::State;
+use crate::wire::tcp::Flags;
 use crate::wire::{self, field};
 
 /// Everything a rule can look at.
@@ -50,14 +51,37 @@ pub struct Connection {
     pub helper: Option<HelperId>,
 }
 
+impl Connection {
+    /// One that begins.
+    const fn new() -> Self {
+        Self { direction: Direction::Original, mark: 0, status: Status::empty(), helper: None }
+    }
+}
+
 impl Facts {
     /// Those of a connection's first packet, before it is routed.
     #[inline]
     pub(crate) fn of_first_packet(packet: Packet<'_>, ingress: PortId) -> Self {
-        let connection =
-            Connection { direction: Direction::Original, mark: 0, status: Status::default(), helper: None };
-        let facts = Self::seen(packet, ingress);
-        Self { state: Some(State::New), connection: Some(connection), ..facts }
+        Self { state: Some(State::New), connection: Some(Connection::new()), ..Self::seen(packet, ingress) }
+    }
+
+    /// The same as far as the connection's original tuple says it: of TCP, the packet is a SYN.
+    pub(crate) fn of_first(original: &Tuple, ingress: PortId) -> Self {
+        let protocol = original.protocol();
+        Self {
+            state: Some(State::New),
+            ingress,
+            egress: None,
+            family: original.family(),
+            source: original.src,
+            destination: original.dst,
+            protocol,
+            source_port: original.selector.sport(),
+            destination_port: original.selector.dport(),
+            tcp_flags: if protocol == protocol::TCP { Flags::SYN.bits() } else { 0 },
+            zone: original.selector.zone(),
+            connection: Some(Connection::new()),
+        }
     }
 
     /// What a packet itself shows, before tracking.
@@ -100,6 +124,14 @@ impl Facts {
     pub(crate) fn set_destination(&mut self, address: u128, port: Option<u16>) {
         self.destination = address;
         self.destination_port = port.unwrap_or(self.destination_port);
+    }
+
+    /// The same where the rules of NAT have translated it.
+    pub(crate) fn set_translated_destination(&mut self, address: u128, port: Option<u16>) {
+        self.set_destination(address, port);
+        if let Some(connection) = &mut self.connection {
+            connection.status.insert(Status::DST_NAT);
+        }
     }
 
     /// Whether the packet's connection has all these status bits.

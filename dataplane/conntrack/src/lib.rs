@@ -59,6 +59,7 @@ mod sample;
 pub mod settings;
 pub mod shard;
 mod slow_path;
+mod stale_nat;
 mod standby;
 pub mod steer;
 mod sweep;

@@ -42,7 +42,7 @@ use thiserror::Error;
 
 use crate::neighbour::NeighbourSnapshot;
 use crate::report::{
-    ListedCut, ListedEntry, ListedExpectation, LogPage, Page, PortsUsedPage, SourceSample, Stats,
+    ListedChange, ListedEntry, ListedExpectation, LogPage, Page, PortsUsedPage, SourceSample, Stats,
 };
 pub use crate::role_change::RoleChange;
 use crate::watch::Watch;
@@ -55,8 +55,8 @@ const WAITING: usize = 16;
 pub enum Command {
     /// Fill the page with entries.
     List(Box<Page<ListedEntry>>),
-    /// Fill the page with connections that a change cuts.
-    ListCut(Box<Page<ListedCut>>, Arc<Change>),
+    /// Fill the page with connections that a change does something to.
+    ListChanged(Box<Page<ListedChange>>, Arc<Change>),
     /// Fill the page with records of connections.
     Export(Box<Page<Record>>),
     /// Tell of the connection of this tuple as it is told to others.
@@ -115,8 +115,8 @@ pub type ToInstall = (Installing, Option<Result<Installed, NotInstalled>>);
 pub enum Answer {
     /// A page of entries.
     Listed(Box<Page<ListedEntry>>),
-    /// A page of connections that the change cuts.
-    CutListed(Box<Page<ListedCut>>, Arc<Change>),
+    /// A page of connections that the change does something to.
+    ChangedListed(Box<Page<ListedChange>>, Arc<Change>),
     /// A page of records.
     Exported(Box<Page<Record>>),
     /// The connection, if the shard has one that can be told of.

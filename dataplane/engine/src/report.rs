@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use sluice_conntrack::counters::Counters;
-use sluice_conntrack::cut::{Change, Cut};
+use sluice_conntrack::cut::{Change, Fate};
 use sluice_conntrack::expectations::ExpectationId;
 use sluice_conntrack::forward::MAX_PORTS;
 use sluice_conntrack::ids::EntryId;
@@ -58,10 +58,10 @@ impl Listed for ListedEntry {
     const PAGE: usize = PAGE;
 }
 
-/// An entry that a change cuts, and why.
-pub type ListedCut = (Cut, ListedEntry);
+/// An entry that a change does something to, and what.
+pub type ListedChange = (Fate, ListedEntry);
 
-impl Listed for ListedCut {
+impl Listed for ListedChange {
     const PAGE: usize = PAGE;
 }
 
@@ -126,10 +126,10 @@ impl Page<ListedEntry> {
     }
 }
 
-impl Page<ListedCut> {
+impl Page<ListedChange> {
     pub(crate) fn filled(mut self: Box<Self>, shard: &Shard, change: &Change) -> Box<Self> {
         self.fill_by(|cursor, most, visit| {
-            shard.list_cut(change, cursor, most, |cut, id, entry| visit((cut, (id, entry))))
+            shard.list_changed(change, cursor, most, |fate, id, entry| visit((fate, (id, entry))))
         });
         self
     }

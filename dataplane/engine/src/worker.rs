@@ -83,7 +83,9 @@ impl Worker {
     pub fn answer(&mut self, command: Command) -> Answer {
         match command {
             Command::List(page) => Answer::Listed(page.filled(self.shard())),
-            Command::ListCut(page, change) => Answer::CutListed(page.filled(self.shard(), &change), change),
+            Command::ListChanged(page, change) => {
+                Answer::ChangedListed(page.filled(self.shard(), &change), change)
+            }
             Command::Export(page) => Answer::Exported(page.filled(self.shard())),
             Command::ExportOne(tuple) => Answer::ExportedOne(self.shard.export_one(&tuple)),
             Command::Get(tuple, list) => Answer::Entries(acts::get(self.shard(), &tuple, list)),

@@ -163,11 +163,11 @@ impl Forwarding {
         }
     }
 
-    /// The port by which packets of a tuple leave that come in by a port, and whose destination has become this one; `None` where they
-    /// are not passed on.
-    pub(crate) fn way_out(&self, ingress: PortId, tuple: &Tuple, destination: u128) -> Option<PortId> {
+    /// Where packets of a tuple leave that come in by a port, and whose destination has become this one; `None` where they are not
+    /// passed on.
+    pub(crate) fn way_out(&self, ingress: PortId, tuple: &Tuple, destination: u128) -> Option<Egress> {
         match self {
-            Self::Wire { peers } => Some(peer(peers, ingress)),
+            Self::Wire { peers } => Some(Egress::by(peer(peers, ingress))),
             Self::Routed(router) => router.way_out(tuple, destination),
         }
     }
@@ -182,7 +182,9 @@ impl Forwarding {
                     .filter(|port| peer(peers, *port) != *port && peer(peers, peer(peers, *port)) == *port)
                     .collect()
             }
-            Self::Routed(router) => router.way_out(answer, destination).into_iter().collect(),
+            Self::Routed(router) => {
+                router.way_out(answer, destination).iter().map(|egress| egress.port).collect()
+            }
         }
     }
 

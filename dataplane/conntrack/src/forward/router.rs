@@ -4,7 +4,7 @@ use super::interface::Interface;
 use super::link::{MacAddress, groups, is_link_local, link_local, solicited_node};
 use super::next_hops::NextHops;
 use super::table::{Route, RouteTable, local_side};
-use super::{FibEntry, Via};
+use super::{Egress, FibEntry, Via};
 use crate::headers::Headers;
 use crate::ids::PortId;
 use crate::policy::Prefix;
@@ -101,10 +101,10 @@ impl Router {
         (!via.port.is_local()).then_some(via.port)
     }
 
-    /// The port by which packets of a tuple leave whose destination has become this one; `None` where they are not passed on.
-    pub(crate) fn way_out(&self, tuple: &Tuple, destination: u128) -> Option<PortId> {
+    /// Where packets of a tuple leave whose destination has become this one; `None` where they are not passed on.
+    pub(crate) fn way_out(&self, tuple: &Tuple, destination: u128) -> Option<Egress> {
         let next_hops = self.entry(tuple.family(), destination)?.as_ref().ok()?;
-        Some(self.table.destinations.choose(next_hops, tuple).port)
+        Some(self.table.destinations.choose(next_hops, tuple).egress(tuple.family(), destination))
     }
 
     /// The next hops of a route.

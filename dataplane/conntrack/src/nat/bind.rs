@@ -13,9 +13,9 @@ use crate::configuration::Configuration;
 use crate::entry::Status;
 use crate::expectations::ChildNat;
 use crate::facts::Facts;
-use crate::forward::{Egress, Forwarding};
-use crate::ids::{PortId, ShardId};
-use crate::tuple::{Family, Tuple, number, protocol};
+use crate::forward::Egress;
+use crate::ids::ShardId;
+use crate::tuple::{Tuple, number, protocol};
 use crate::unconfirmed::Unconfirmed;
 use std::net::IpAddr;
 
@@ -74,7 +74,7 @@ impl<'a> Binding<'a> {
     fn bind_destination_by_rule(&self, unconfirmed: &mut Unconfirmed, facts: &Facts) -> bool {
         let original = &unconfirmed.original;
         let family = original.family();
-        let own = self.own_address(facts.ingress, original.source());
+        let own = self.configuration.own_address(facts.ingress, original.source());
         let mut rules = self.configuration.nat.destination.iter().enumerate();
         let Some((rule, compiled)) = rules.find(|(_, compiled)| compiled.applies(facts, own.is_some()))
         else {
@@ -165,7 +165,7 @@ impl<'a> Binding<'a> {
             return self.bind_by(rule, rules.get(rule)?, unconfirmed, facts, egress);
         }
         let is_hairpin = unconfirmed.hairpin && egress.port == facts.ingress;
-        let own = if is_hairpin { self.masquerade_address(egress) } else { None };
+        let own = if is_hairpin { self.configuration.masquerade_address(egress) } else { None };
         let candidate = Candidate { address: number(own?), ports: &PortChoice::Preserve, steers: true };
         unconfirmed.masqueraded = true;
         Some(Bound::of(self.commit_anywhere(unconfirmed, &candidate)))
@@ -181,10 +181,7 @@ impl<'a> Binding<'a> {
         egress: &Egress,
     ) -> Option<Bound> {
         let NatRule { target, random, mapping, filtering, .. } = &compiled.rule;
-        // Who has no address yet asks for one as nobody else (Linux's nf_nat_masquerade).
-        let is_masqueraded = target.own_ports().is_some();
-        let keeps = || unconfirmed.original.src == 0 || self.is_of_box_alone(facts, &unconfirmed.original);
-        if !target.translates() || is_masqueraded && keeps() {
+        if self.configuration.keeps_source(&compiled.rule, facts, &unconfirmed.original) {
             return None;
         }
         // A connection uses one mapping: what comes in by its server's, has none of its client's.
@@ -198,8 +195,8 @@ impl<'a> Binding<'a> {
             }
         }
         unconfirmed.bound_by.set_source(rule);
-        unconfirmed.masqueraded = is_masqueraded;
-        let own = if unconfirmed.masqueraded { self.masquerade_address(egress) } else { None };
+        unconfirmed.masqueraded = target.own_ports().is_some();
+        let own = if unconfirmed.masqueraded { self.configuration.masquerade_address(egress) } else { None };
         if unconfirmed.masqueraded && own.is_none() {
             return Some(Bound::Exhausted);
         }
@@ -270,29 +267,5 @@ impl<'a> Binding<'a> {
         };
         let ports = &PortChoice::Among(port..=port);
         self.search.commit_source(unconfirmed, &Candidate { ports, ..candidate }, is_random, Reach::Home)
-    }
-
-    /// Whether the box itself speaks from an address that no other one takes over: masqueraded, it would have that of a group.
-    fn is_of_box_alone(&self, facts: &Facts, original: &Tuple) -> bool {
-        let groups = &self.configuration.groups;
-        facts.ingress.is_local()
-            && !groups.all().is_empty()
-            && groups.of_number(original.family(), original.src).is_none()
-    }
-
-    /// The box's own address that a connection is masqueraded as.
-    fn masquerade_address(&self, egress: &Egress) -> Option<IpAddr> {
-        self.own_address(egress.port, egress.next_hop?)
-    }
-
-    /// The box's own address at a port, as a host behind it sees it.
-    fn own_address(&self, port: PortId, host: IpAddr) -> Option<IpAddr> {
-        match &self.configuration.forwarding {
-            Forwarding::Wire { .. } => None,
-            Forwarding::Routed(router) => {
-                let own = router.source_towards(port, host);
-                own.filter(|own| Family::of(*own) == Family::of(host))
-            }
-        }
     }
 }

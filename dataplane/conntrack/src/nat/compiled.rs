@@ -24,7 +24,7 @@ pub(super) struct Candidate<'a> {
 }
 
 /// The compiled rules of a configuration, in the order of the rules.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CompiledRules {
     pub(super) source: Vec<CompiledRule>,
     pub(super) destination: Vec<CompiledRule>,
@@ -76,19 +76,6 @@ impl CompiledRules {
         !self.destination.is_empty() || !self.open.is_empty()
     }
 
-    /// Whether the first rule for a connection whose first packet shows these facts may give it the destination that a reply tuple says; `own`
-    /// is the box's address that it may mean.
-    pub(crate) fn may_lead(
-        &self,
-        facts: &Facts,
-        original: &Tuple,
-        own: Option<IpAddr>,
-        reply: &Tuple,
-    ) -> bool {
-        let rule = self.destination.iter().find(|compiled| compiled.applies(facts, own.is_some()));
-        rule.is_some_and(|compiled| compiled.leads(original, own, reply.src, reply.selector.sport()))
-    }
-
     /// The address that the sender of an error has outside by a rule of its own.
     #[cold]
     pub(crate) fn public_sender(&self, facts: &Facts) -> Option<u128> {
@@ -118,7 +105,7 @@ fn outside(rule: &NatRule, own: impl Fn(&NatRule) -> Vec<IpAddr>) -> Vec<(Family
 }
 
 /// A rule, and the addresses of its pool by family.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct CompiledRule {
     pub(super) rule: NatRule,
     /// What its match looks at.
@@ -190,7 +177,7 @@ impl CompiledRule {
 
     /// Whether the destination of a connection can become this port of this address by it, as far as it has ports; `own` is the box's
     /// address that it may mean.
-    fn leads(&self, original: &Tuple, own: Option<IpAddr>, address: u128, port: u16) -> bool {
+    pub(super) fn leads(&self, original: &Tuple, own: Option<IpAddr>, address: u128, port: u16) -> bool {
         let dport = original.selector.dport();
         // An ICMP message has no port that its destination goes by.
         let has = |ports: &PortChoice| match ports {
@@ -224,7 +211,7 @@ impl CompiledRule {
 }
 
 /// The addresses of one family that a rule chooses from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct AddressPool {
     /// How many they are. Choices are numbers of 63 bits: more addresses are used as far as those reach.
     size: u64,
@@ -232,7 +219,7 @@ struct AddressPool {
 }
 
 /// Addresses in a row.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Part {
     first: u128,
     size: u64,

@@ -11,6 +11,7 @@ mod budget;
 mod compiled;
 pub(crate) mod edit;
 mod exhausted;
+mod given;
 mod ip_ids;
 mod mapping;
 mod pools;

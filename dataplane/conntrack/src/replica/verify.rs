@@ -5,16 +5,13 @@ use super::record::{Connection, RecordStatus};
 use super::{NotInstalled, Origin};
 use crate::configuration::Verify;
 use crate::connection_counts::{Counted, Counter};
-use crate::entry::Status;
-use crate::facts::{self, Facts};
+use crate::facts::Facts;
 use crate::forward::Forwarding;
 use crate::ids::PortId;
 use crate::limits::Limiter;
 use crate::policy::Outcome;
 use crate::shard::Shard;
-use crate::tuple::{Direction, address, protocol};
-use crate::verdict::State;
-use crate::wire::tcp::Flags;
+use crate::tuple::{address, protocol};
 
 impl Shard {
     /// The connection of a record as it may be here: with the mark that the rules give it, where a peer is to be verified.
@@ -55,37 +52,13 @@ impl Shard {
     fn facts_of_first(&self, connection: &Connection) -> Option<Facts> {
         let Connection { original, reply, status, .. } = connection;
         let (ingress, egress) = self.way_of(connection)?;
-        let selector = original.selector;
-        let is_tcp = original.protocol() == protocol::TCP;
-        let mut facts = Facts {
-            state: Some(State::New),
-            ingress,
-            egress: None,
-            family: original.family(),
-            source: original.src,
-            destination: original.dst,
-            protocol: original.protocol(),
-            source_port: selector.sport(),
-            destination_port: selector.dport(),
-            tcp_flags: if is_tcp { Flags::SYN.bits() } else { 0 },
-            zone: selector.zone(),
-            connection: Some(facts::Connection {
-                direction: Direction::Original,
-                mark: 0,
-                status: Status::default(),
-                helper: None,
-            }),
-        };
+        let mut facts = Facts::of_first(original, ingress);
         if status.contains(RecordStatus::DST_NAT) {
-            let own = match &self.configuration.forwarding {
-                Forwarding::Routed(router) => router.source_towards(ingress, original.source()),
-                Forwarding::Wire { .. } => None,
-            };
-            let is_by_rule = self.configuration.nat.may_lead(&facts, original, own, reply);
             let has_ports = protocol::has_ports(original.protocol());
-            facts.set_destination(reply.src, has_ports.then(|| reply.selector.sport()));
-            if let Some(connection) = facts.connection.as_mut().filter(|_| is_by_rule) {
-                connection.status.insert(Status::DST_NAT);
+            let (to, port) = (reply.src, has_ports.then(|| reply.selector.sport()));
+            match self.configuration.may_lead(&facts, original, reply) {
+                Some(true) => facts.set_translated_destination(to, port),
+                Some(false) | None => facts.set_destination(to, port),
             }
         }
         facts.egress = Some(egress);

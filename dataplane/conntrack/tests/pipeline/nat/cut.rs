@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::common::frame::Segment;
-use sluice_conntrack::cut::{Change, Cut};
+use sluice_conntrack::cut::{Change, Cut, Fate};
 use sluice_conntrack::ids::EntryId;
 use sluice_conntrack::limits::{Limit, LimitBy};
 use sluice_conntrack::synproxy::Synproxy;
@@ -60,7 +60,10 @@ fn said(it: &Middlebox, after: &Configuration) -> Vec<(EntryId, Cut)> {
     let change = Change::new(before, Arc::new(after.clone()));
     let (mut said, mut next) = (vec![], Some(0));
     while let Some(cursor) = next {
-        next = it.shard.list_cut(&change, cursor, 1, |cut, id, _| said.push((id, cut)));
+        next = it.shard.list_changed(&change, cursor, 1, |fate, id, _| match fate {
+            Fate::Cut(cut) => said.push((id, cut)),
+            Fate::StaleNat => panic!("nobody has asked for that"),
+        });
     }
     said
 }

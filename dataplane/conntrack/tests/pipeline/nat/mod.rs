@@ -13,6 +13,7 @@ mod protocols;
 mod reload;
 mod search;
 mod source;
+mod stale;
 
 use crate::common::*;
 use sluice_conntrack::entry::Status;
