@@ -169,8 +169,10 @@ impl Entries {
     }
 
     /// The original and the reply tuple of the entry at `index`.
+    #[inline]
     pub fn tuples(&self, index: u32) -> [Tuple; 2] {
-        [Direction::Original, Direction::Reply].map(|direction| self.tuple(index, direction))
+        let family = self.at(index).selector.family();
+        [self.tuple_in(family, index, Direction::Original), self.tuple_in(family, index, Direction::Reply)]
     }
 
     /// The direction in which a packet of `tuple` belongs to the entry at `index`; `None` if it does not, or no connection

@@ -9,7 +9,6 @@ use crate::entry::Entry;
 use crate::events::{EventSender, ExpectationSender};
 use crate::exchange::Exchange;
 use crate::expectations::{Claims, Expectations};
-use crate::extension::Extension;
 use crate::flows::Flows;
 use crate::forward::{MacAddress, MacAddresses};
 use crate::groups::Takeovers;
@@ -27,7 +26,6 @@ use crate::steer::Steering;
 use crate::synproxy::Cookies;
 use crate::table::Table;
 use crate::time::{Instant, Tick};
-use crate::tuple::Direction;
 use crate::verdict::DropReason;
 use crate::wheel::{self, Wheel};
 use sluice_memory::Pages;
@@ -366,31 +364,27 @@ impl Shard {
     }
 
     /// An entry as listings show it.
+    #[inline]
     pub(crate) fn snapshot(&self, index: u32) -> EntrySnapshot {
-        let settings = &self.configuration.settings;
-        let tuples = [Direction::Original, Direction::Reply]
-            .map(|direction| self.table.entries.tuple(index, direction));
-        let snapshot = EntrySnapshot::of(
-            self.table.entries.at(index),
-            self.table.entries.cold(index),
-            tuples,
-            settings,
+        let entries = &self.table.entries;
+        // It is large, and a listing makes many: it is made where it stays.
+        let mut snapshot = EntrySnapshot::of(
+            entries.at(index),
+            entries.cold(index),
+            entries.tuples(index),
+            &self.configuration.settings,
             self.now,
         );
-        let extension = self.table.extension(index);
-        let helper = extension.and_then(Extension::assigned).map(|assigned| assigned.helper.name());
-        let seqadj = extension.and_then(|extension| self.help.seqadj(extension.help));
-        let master = self.table.child(index).map(|child| child.expectation.master);
-        let children =
-            self.expectations.claims().children(self.steering().own(), self.table.entries.id(index));
-        EntrySnapshot {
-            helper,
-            seqadj,
-            master,
-            uses: 1 + children,
-            is_standby: self.is_foreign(index),
-            ..snapshot
+        if let Some(extension) = self.table.extension(index) {
+            snapshot.helper = extension.assigned().map(|assigned| assigned.helper.name());
+            snapshot.seqadj = self.help.seqadj(extension.help);
         }
+        if let Some(child) = self.table.child(index) {
+            snapshot.master = Some(child.expectation.master);
+        }
+        snapshot.uses += self.expectations.claims().children(self.steering().own(), entries.id(index));
+        snapshot.is_standby = self.is_foreign(index);
+        snapshot
     }
 }
 

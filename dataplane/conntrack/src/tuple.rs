@@ -201,6 +201,7 @@ impl Tuple {
     }
 
     /// The tuple of the opposite direction.
+    #[inline]
     pub fn invert(self) -> Self {
         Self { src: self.dst, dst: self.src, selector: self.selector.invert() }
     }

@@ -14,7 +14,7 @@ mod tests;
 pub use expectation::ExpectationSnapshot;
 pub use moment::Moment;
 
-use crate::entry::{Cold, Entry, Status};
+use crate::entry::{Cold, Counter, Entry, Status};
 use crate::helpers::Seqadj;
 use crate::ids::Zone;
 use crate::settings::{Preset, Settings};
@@ -103,6 +103,12 @@ pub struct Traffic {
     pub bytes: u64,
 }
 
+impl Traffic {
+    const fn of(counter: &Counter) -> Self {
+        Self { packets: counter.packets(), bytes: counter.bytes() }
+    }
+}
+
 /// An entry as it was at one moment, for whoever wants to show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntrySnapshot {
@@ -143,6 +149,7 @@ pub struct EntrySnapshot {
 impl EntrySnapshot {
     /// What `entry` with these tuples, the original and the reply one, is at `now`: an entry that has no helper and was
     /// not expected.
+    #[inline]
     pub fn of(
         entry: &Entry,
         cold: &Cold,
@@ -151,8 +158,8 @@ impl EntrySnapshot {
         now: Instant,
     ) -> Self {
         let remaining_ms = entry.deadline.since_ms(Tick::at(now)).max(0);
-        let traffic =
-            entry.counters.map(|counter| Traffic { packets: counter.packets(), bytes: counter.bytes() });
+        let [original_counter, reply_counter] = &entry.counters;
+        let traffic = || [Traffic::of(original_counter), Traffic::of(reply_counter)];
         // One that was installed may be older than the clock.
         let age_s = (now.as_secs() as u32).wrapping_sub(cold.born_s);
         Self {
@@ -161,7 +168,7 @@ impl EntrySnapshot {
             state: state_name(original.protocol(), entry.state),
             remaining_s: remaining_ms as u32 / 1000,
             status: entry.status,
-            traffic: settings.accounting.then_some(traffic),
+            traffic: settings.accounting.then(traffic),
             gre_timeouts: (original.protocol() == protocol::GRE).then(|| gre::timeouts(entry)),
             tags: (original.protocol() == protocol::SCTP).then(|| sctp::tags(entry)),
             mark: entry.mark,

@@ -68,15 +68,15 @@ impl WatchFilter {
         self.ingress.is_none_or(|port| port.covers(ingress)) && (self.sides.sent || self.is_at(ingress))
     }
 
-    /// Whether the ends of a tuple fit.
+    /// Whether the ends of a tuple fit: what takes least to find out comes first, since most packets do not.
     #[inline]
     pub(super) fn fits(&self, tuple: &Tuple) -> bool {
         let in_prefix = |prefix: &Prefix, address| prefix.contains(tuple.family(), address);
         self.protocol.is_none_or(|protocol| protocol == tuple.protocol())
-            && self.source.is_none_or(|prefix| in_prefix(&prefix, tuple.src))
-            && self.destination.is_none_or(|prefix| in_prefix(&prefix, tuple.dst))
             && self.source_port.is_none_or(|port| port == tuple.selector.sport())
             && self.destination_port.is_none_or(|port| port == tuple.selector.dport())
+            && self.source.is_none_or(|prefix| in_prefix(&prefix, tuple.src))
+            && self.destination.is_none_or(|prefix| in_prefix(&prefix, tuple.dst))
     }
 
     /// Where a packet is watched that has come in by a port and about which this was decided.

@@ -33,7 +33,7 @@ pub struct Watch {
     filter: WatchFilter,
     snap_bytes: usize,
     sender: PacketSender,
-    /// The packets of the burst that the shard is given.
+    /// Those packets of the burst which the shard is given that may fit.
     came: Vec<Came>,
     /// Their bytes, as far as they are kept.
     bytes: Vec<u8>,
@@ -41,18 +41,19 @@ pub struct Watch {
     became: Vec<u8>,
 }
 
-/// A packet as it came in.
+/// A packet that may fit, as it came in.
 #[derive(Debug)]
 struct Came {
+    /// Its place in the burst.
+    index: usize,
     fit: Fit,
     len: u32,
     bytes: Range<usize>,
 }
 
-/// Whether a packet fits, as far as it is known before the shard has seen it.
+/// Whether a packet fits that may, as far as it is known before the shard has seen it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fit {
-    No,
     /// If its connection does.
     Maybe,
     Yes,
@@ -85,33 +86,36 @@ impl Watch {
         self.came.clear();
         self.bytes.clear();
         let (takes_all, translates) = (self.filter.takes_all(), !shard.configuration().nat.is_empty());
-        for frame in frames.iter().take(self.came.capacity()) {
-            let fit = if takes_all { Fit::Yes } else { self.fit(frame, translates) };
-            let fit = if self.filter.fits_ingress(frame.port()) { fit } else { Fit::No };
-            let (len, begin) = (frame.len_bytes() as u32, self.bytes.len());
-            if fit != Fit::No {
-                keep(frame, self.snap_bytes, &mut self.bytes);
+        for (index, frame) in frames.iter().take(self.came.capacity()).enumerate() {
+            if !self.filter.fits_ingress(frame.port()) {
+                continue;
             }
-            self.came.push(Came { fit, len, bytes: begin..self.bytes.len() });
+            let fit = if takes_all { Some(Fit::Yes) } else { self.fit(frame, translates) };
+            let Some(fit) = fit else { continue };
+            let (len, begin) = (frame.len_bytes() as u32, self.bytes.len());
+            keep(frame, self.snap_bytes, &mut self.bytes);
+            self.came.push(Came { index, fit, len, bytes: begin..self.bytes.len() });
         }
     }
 
-    /// Whether a packet fits by itself. Those of TCP and UDP are of a connection of another tuple only where there is translation.
+    /// Whether a packet may fit. Those of TCP and UDP are of a connection of another tuple only where there is translation.
     #[inline]
-    fn fit<F: Frame>(&self, frame: &F, translates: bool) -> Fit {
+    fn fit<F: Frame>(&self, frame: &F, translates: bool) -> Option<Fit> {
         let glance = wire::glance(frame.head());
-        let others = if glance.is_some() && !translates { Fit::No } else { Fit::Maybe };
+        let others = (glance.is_none() || translates).then_some(Fit::Maybe);
         let tuple = glance.or_else(|| wire::parse(frame).ok().map(|headers| headers.tuple));
         match tuple {
-            Some(tuple) if self.filter.fits(&tuple) || self.filter.fits(&tuple.invert()) => Fit::Yes,
+            Some(tuple) if self.filter.fits(&tuple) || self.filter.fits(&tuple.invert()) => Some(Fit::Yes),
             _ => others,
         }
     }
 
     /// Tells what was decided about them.
     fn tell<F: Frame>(&mut self, shard: &Shard, links: &Links, frames: &[F], verdicts: &[Verdict]) {
-        let told = frames.iter().zip(verdicts).zip(&self.came).filter(|(_, came)| came.fit != Fit::No);
-        for ((frame, verdict), came) in told {
+        for came in &self.came {
+            let (Some(frame), Some(verdict)) = (frames.get(came.index), verdicts.get(came.index)) else {
+                continue;
+            };
             let is_wanted = !self.filter.drops || verdict.drop_reason().is_some();
             let Sides { received, sent } = self.filter.sides_of(frame.port(), verdict);
             // The worker that a packet goes to tells of it.
@@ -250,15 +254,15 @@ mod tests {
             let (watch, _receiver) = watch(to_port(port), 64, (1, 1), 1);
             watch.fit(frame, translates)
         };
-        assert_eq!((fit(443, false, &frame()), fit(80, false, &frame())), (Fit::Yes, Fit::No));
-        assert_eq!(fit(80, true, &frame()), Fit::Maybe, "its connection may have another tuple");
+        assert_eq!((fit(443, false, &frame()), fit(80, false, &frame())), (Some(Fit::Yes), None));
+        assert_eq!(fit(80, true, &frame()), Some(Fit::Maybe), "its connection may have another tuple");
         let mut back = frame();
         back.1[26..34].rotate_left(4);
         back.1[34..38].rotate_left(2);
-        assert_eq!(fit(443, false, &back), Fit::Yes);
+        assert_eq!(fit(443, false, &back), Some(Fit::Yes));
         let mut error = frame();
         error.1[23] = 1;
-        assert_eq!(fit(443, false, &error), Fit::Maybe, "an ICMP error is about a connection");
+        assert_eq!(fit(443, false, &error), Some(Fit::Maybe), "an ICMP error is about a connection");
     }
 
     #[test]
