@@ -25,7 +25,7 @@ const NEEDS_RESTART: u8 = 3;
 #[command(after_help = "\
 Examples:
   sluice diff new.yaml                   against the running daemon
-  sluice diff --connections new.yaml     with the connections that are meant
+  sluice diff --connections new.yaml     with those connections themselves
   sluice diff box.yaml new.yaml          two files, without any daemon
 
 Both are compared as they would be in force, with every default written out: two

@@ -131,7 +131,7 @@ pub enum Command {
     Timeouts(timeouts::TimeoutsArgs),
     /// Captures in, captures out, in capture time
     Replay(Replay),
-    /// What a configuration says otherwise than another, or than a running daemon's, and which connections a reload would cut
+    /// What a configuration says otherwise than another, or than a running daemon's, and what a reload would do to open connections
     Diff(diff::Diff),
     /// What every stage would say about a packet: tracking, translation, route, rules, verdict
     Explain(explain::Explain),
