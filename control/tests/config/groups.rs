@@ -63,6 +63,27 @@ fn the_samples_of_three_boxes_have_each_group_twice_and_alike() {
 }
 
 #[test]
+fn the_sample_over_tls_is_that_of_its_box_but_for_how_the_boxes_reach_each_other() {
+    let read = |name: &str| {
+        let path = format!("{}/../deploy/three-boxes/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+        config::read(std::path::Path::new(&path)).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let (plain, mut over_tls) = (read("a"), read("a-tls"));
+    let (before, ha) = (plain.ha.clone().unwrap(), over_tls.ha.as_mut().unwrap());
+    assert_eq!(ha.engine.user.as_ref(), Some(&ha.name));
+    for (name, peer) in &mut ha.peers {
+        assert!(matches!(peer.url, config::EngineUrl::Tls(_)) && peer.user.as_ref() == Some(&before.name));
+        assert!(
+            peer.password_file.is_some() && peer.ca.is_some() && peer.cert.is_some() && peer.key.is_some()
+        );
+        let at = peer.url.to_string().replace("rediss:", "redis:");
+        assert_eq!(at, before.peers[name].url.to_string());
+    }
+    (ha.engine, ha.peers) = (before.engine, before.peers);
+    assert_eq!(over_tls, plain);
+}
+
+#[test]
 fn what_is_wrong_with_a_group_is_said() {
     let second = |rest: &str| group("g1", ADDRESSES) + ", " + &group("g2", rest);
     let share = |share: &str, last: u8| format!("share: {share}, addresses: {{inside: 10.0.0.{last}/24}}");

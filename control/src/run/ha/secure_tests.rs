@@ -1,4 +1,4 @@
-//! Boxes that show each other who they are: TLS and the users of Redis, by the files of `deploy/two-boxes`.
+//! Boxes that show each other who they are: TLS and the users of Redis, by the files of `deploy/two-boxes` and `deploy/three-boxes`.
 
 use std::fs;
 use std::net::TcpListener;
@@ -10,15 +10,16 @@ use super::tests::{Pair, Server, begin};
 use super::*;
 
 const REDIS: &str = include_str!("../../../../deploy/two-boxes/redis.conf");
+const REDIS_OF_THREE: &str = include_str!("../../../../deploy/three-boxes/redis.conf");
 const CERTIFICATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/two-boxes/certificates");
 
-/// A directory of certificates for boxes `a` and `b`, which one authority has signed.
+/// A directory of certificates for boxes `a`, `b` and `c`, which one authority has signed.
 fn certificates() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let mut command = Command::new(CERTIFICATES);
-    command.arg(directory.path()).args(["a=127.0.0.1", "b=127.0.0.1"]).stderr(Stdio::null());
+    command.arg(directory.path()).args(["a=127.0.0.1", "b=127.0.0.1", "c=127.0.0.1"]).stderr(Stdio::null());
     assert!(command.status().unwrap().success(), "openssl is installed (deploy/dependencies.sh test)");
-    for name in ["a", "b"] {
+    for name in ["a", "b", "c"] {
         fs::write(directory.path().join(format!("{name}.password")), format!("change-me-{name}\n")).unwrap();
     }
     directory
@@ -40,10 +41,9 @@ fn exchanged(text: &str) -> String {
         .replace("me-A", "me-b")
 }
 
-/// The Redis of a box, over TLS at that port of this host.
-fn server(name: &str, keys: &std::path::Path, port: u16) -> Server {
+/// The Redis of a box by this file, over TLS at that port of this host.
+fn server(name: &str, text: &str, keys: &std::path::Path, port: u16) -> Server {
     let directory = tempfile::tempdir().unwrap();
-    let text = if name == "a" { REDIS.to_owned() } else { exchanged(REDIS) };
     let at = |file: &str| keys.join(file).display().to_string();
     let text = text
         .replace("10.99.0.1", "127.0.0.1")
@@ -74,7 +74,8 @@ fn peer(name: &str, port: u16, keys: &std::path::Path) -> config::Peer {
 fn boxes_tell_each_other_over_tls_what_nobody_else_hears_or_says() {
     let (keys, others) = (certificates(), certificates());
     let ports = [free_port(), free_port()];
-    let servers = [server("a", keys.path(), ports[0]), server("b", keys.path(), ports[1])];
+    let servers =
+        [server("a", REDIS, keys.path(), ports[0]), server("b", &exchanged(REDIS), keys.path(), ports[1])];
     let begin = |name: &str, own: usize| {
         let other = if name == "a" { "b" } else { "a" };
         let mut ha = super::tests::section_with(name, &servers[own], &servers[1 - own].url(), "");
@@ -120,4 +121,21 @@ fn boxes_tell_each_other_over_tls_what_nobody_else_hears_or_says() {
     let missing = config::Peer { key: Some(keys.path().join("none.key")), ..friend };
     let said = Address::of_peer(&missing).unwrap_err().to_string();
     assert!(said.contains("none.key"), "{said}");
+}
+
+#[test]
+fn each_peer_of_three_boxes_reads_and_asks_as_itself_and_writes_nothing() {
+    let (keys, port) = (certificates(), free_port());
+    let own = server("a", REDIS_OF_THREE, keys.path(), port);
+    let of_group = Keys::of("edge", "a", "g1");
+    Engine::connect(&own.address()).unwrap().append(&of_group.told, 16, b"said").unwrap();
+    for name in ["b", "c"] {
+        let mut it = Engine::connect(&Address::of_peer(&peer(name, port, keys.path())).unwrap()).unwrap();
+        assert!(it.last(&of_group.told).unwrap().is_some());
+        it.append(&of_group.asked, 16, b"want").unwrap();
+        assert!(it.append(&of_group.told, 16, b"lies").is_err());
+        let of_another = Keys::of("edge", "z", "g1");
+        let refused = it.last(&of_another.told).err().map(|error| error.to_string());
+        assert!(refused.is_some_and(|refused| refused.contains("permission")), "{name}");
+    }
 }
