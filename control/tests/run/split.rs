@@ -68,9 +68,9 @@ fn boxes_that_vrrp_does_not_reach_are_not_both_active() {
     at_b.tell("nft", "add table ip deaf");
     at_b.tell("nft", "add chain ip deaf input { type filter hook input priority 0 ; }");
     at_b.tell("nft", "add rule ip deaf input ip protocol vrrp drop");
-    let one = || [0, 1].map(|at| pair.is(at, "active")) != [true; 2];
     wait_for("both to be promoted", || pair.is(0, "waiting") || pair.is(1, "waiting"));
-    assert!(one());
+    // On a host so busy that neither hears the other in time, both are for as long as that takes.
+    wait_for("one to be active alone", || pair.is(0, "active") != pair.is(1, "active"));
     streams.go_on();
     at_b.tell("nft", "delete table ip deaf");
     wait_for("the preferred box to be active", || pair.is(0, "active") && pair.is(1, "standby"));

@@ -162,7 +162,7 @@ impl Shard {
     fn insert_in_crowd(&mut self, key: &Key, unconfirmed: &Unconfirmed) -> Option<u32> {
         let reply_hash = unconfirmed.reply_hash;
         for hash in [Some(key.hash), reply_hash].into_iter().flatten() {
-            if self.table.index.is_full(hash) && !self.evict(hash, unconfirmed.is_foreign) {
+            if self.table.index.is_full(hash) && !self.evict_neighbour(hash, unconfirmed.is_foreign) {
                 return None;
             }
         }

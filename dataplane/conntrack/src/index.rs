@@ -283,11 +283,6 @@ impl Index {
         (0..).map_while(bucket).flat_map(|number| self.entries_of(number))
     }
 
-    /// The entries in the first bucket of a hash.
-    pub(crate) fn nearest(&self, hash: Hash) -> impl Iterator<Item = u32> + '_ {
-        self.entries_of(self.first(hash))
-    }
-
     fn entries_of(&self, number: usize) -> impl Iterator<Item = u32> + '_ {
         let bucket = &self.buckets[number];
         (0..SLOTS).filter(|slot| bucket.tags[*slot] != 0).map(|slot| bucket.entries[slot])

@@ -21,6 +21,7 @@ pub mod dispatch;
 pub mod entries;
 pub mod entry;
 pub mod events;
+mod evict;
 pub mod exchange;
 pub mod expectations;
 mod extension;

@@ -8,6 +8,7 @@ use crate::counters::ProtocolLabel;
 use crate::entries::NONE;
 use crate::entry::{Judged, Status};
 use crate::events::{End, Event, EventKind, EventSender};
+use crate::extension::Extension;
 use crate::helpers::Assigned;
 use crate::ids::EntryId;
 use crate::index::Hash;
@@ -141,17 +142,25 @@ impl Shard {
         {
             self.expectations.claims().end_child(child);
         }
+        if let Some(extension) = extension {
+            self.release_extension(*index, extension);
+        }
+        self.release_signposts(tuples, *status);
+    }
+
+    /// Gives back what a connection had beside its entry.
+    #[cold]
+    fn release_extension(&mut self, index: u32, extension: &Extension) {
         if let Some(Assigned { helper, .. }) = extension.assigned() {
             self.counters.helper_connections[helper as usize] -= 1;
             self.help.end(extension.help);
         }
         if extension.is_counted {
-            self.give_back(&self.table.last_counted(*index));
+            self.give_back(&self.table.last_counted(index));
         }
         if extension.newest_expectation() != NONE {
             self.end_expectations_of(extension.newest_expectation());
         }
-        self.release_signposts(tuples, *status);
     }
 
     /// Makes its rules count connections together with those of all shards of the box.
@@ -240,19 +249,6 @@ impl Shard {
         if !self.end_if_due(index) {
             self.end(index, End::Closed);
         }
-    }
-
-    /// The entry that makes room for a connection of this hash, if there is one: one of a peer's for another of those alone.
-    pub(crate) fn evictable(&self, hash: Hash, is_foreign: bool) -> Option<u32> {
-        self.table.evictable(hash, Tick::at(self.now), |index| self.is_foreign(index) == is_foreign)
-    }
-
-    /// Ends that. False where there is none.
-    pub(crate) fn evict(&mut self, hash: Hash, is_foreign: bool) -> bool {
-        let Some(victim) = self.evictable(hash, is_foreign) else { return false };
-        let is_expired = self.table.entries.at(victim).deadline.is_due(Tick::at(self.now));
-        self.end(victim, if is_expired { End::Expired } else { End::Evicted });
-        true
     }
 
     /// Tells events to another listener from now on, or to nobody. Gives the one before.

@@ -216,14 +216,15 @@ impl Shard {
             return;
         }
         let mut destinations = ArrayVec::<_, AHEAD>::new();
+        let mut evictions = 0;
         for (slot, frame) in slots.iter().zip(frames) {
-            let (tuple, key) = match slot {
-                Slot::Usual(usual, key) if key.candidate == NONE => (usual.tuple(frame.head()), key),
+            let tuple = match slot {
+                Slot::Usual(usual, key) if key.candidate == NONE => usual.tuple(frame.head()),
                 Slot::Parsed(number) => match &parsed[*number] {
                     Parsed { headers, ended: None, key, .. }
                         if key.candidate == NONE && headers.kind == PacketKind::Tracked =>
                     {
-                        (headers.tuple, key)
+                        headers.tuple
                     }
                     _ => continue,
                 },
@@ -236,7 +237,8 @@ impl Shard {
                 self.prefetch_translation(&tuple);
             }
             if is_full {
-                self.table.prefetch_evictable(key.hash);
+                self.prefetch_evictable(evictions);
+                evictions += 1;
             }
         }
         if let Some(router) = router {

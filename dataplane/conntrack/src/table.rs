@@ -17,9 +17,6 @@ use crate::wheel::Wheel;
 use sluice_memory::Pages;
 use std::io;
 
-/// Entries of a bucket that are fetched ahead of a search for one to evict: one of the first few will do most of the time.
-const EVICTABLE_AHEAD: usize = 3;
-
 /// What a tuple is looked up by.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Key {
@@ -39,6 +36,8 @@ pub(crate) struct Table {
     extensions: Extensions,
     pub(crate) index: Index,
     pub(crate) wheel: Wheel,
+    /// The slot from which on the next entry to give way is looked for ([`crate::evict`]).
+    pub(crate) hand: u32,
     /// Entries by protocol and state.
     gauges: ByState,
     /// Those of them that are translated.
@@ -65,8 +64,8 @@ pub(crate) struct Removed {
     pub(crate) status: Status,
     /// Its tracker's last state.
     pub(crate) state: u8,
-    /// What it had beside its entry.
-    pub(crate) extension: Extension,
+    /// What it had beside its entry, if it had anything.
+    pub(crate) extension: Option<Extension>,
 }
 
 impl Removed {
@@ -87,6 +86,7 @@ impl Table {
             extensions: Extensions::new(entries)?,
             index: Index::new(slots, seed, pages)?,
             wheel: Wheel::new(now),
+            hand: 0,
             gauges: ByState::default(),
             translated: 0,
         })
@@ -117,25 +117,6 @@ impl Table {
     #[inline(never)]
     pub(crate) fn search(&self, key: &Key, tuple: &Tuple) -> Found {
         self.index.find(key.hash, |index| self.entries.direction(index, tuple))
-    }
-
-    /// The entry to evict for a connection of this hash, of those that may go: unassured or one that has expired at `now`; if it can
-    /// be, one whose first packet is not held.
-    pub(crate) fn evictable(&self, hash: Hash, now: Tick, may_go: impl Fn(u32) -> bool) -> Option<u32> {
-        let is = |bit, index: &u32| self.entries.at(*index).status.contains(bit);
-        let is_expired = |index: &u32| self.entries.at(*index).deadline.is_due(now);
-        let mut candidates = self
-            .index
-            .neighbours(hash)
-            .filter(|index| (!is(Status::ASSURED, index) || is_expired(index)) && may_go(*index))
-            .peekable();
-        let first = candidates.peek().copied();
-        candidates.find(|index| !is(Status::PENDING, index)).or(first)
-    }
-
-    /// Fetches what [`Self::evictable`] will look at first for a connection of this hash, whose bucket is there.
-    pub(crate) fn prefetch_evictable(&self, hash: Hash) {
-        self.index.nearest(hash).take(EVICTABLE_AHEAD).for_each(|index| self.entries.prefetch_ending(index));
     }
 
     /// Puts a connection in, under the hash of its original tuple and, if it is translated, of its reply tuple; `born_s` is the
@@ -223,7 +204,7 @@ impl Table {
         let tuples = self.entries.tuples(index);
         let [original, reply] = &tuples;
         let Entry { state, status, .. } = *self.entries.at(index);
-        let extension = self.extension(index).copied().unwrap_or_default();
+        let extension = self.extension(index).copied();
         let removed = Removed { index, tuples, status, state, extension };
         *self.gauge(original.protocol(), state) -= 1;
         if removed.is_translated() {
@@ -333,17 +314,5 @@ mod tests {
         assert_eq!(expired(500), [0; 0]);
         assert_eq!(expired(40_000), [2, 3]);
         assert_eq!(expired(100_000), [1]);
-    }
-
-    #[test]
-    fn who_is_assured_gives_way_only_when_its_time_is_over() {
-        let mut table = table(1);
-        let connection = connection(udp(1), 1000);
-        let index = insert(&mut table, &connection).unwrap();
-        let hash = table.key(&udp(2)).hash;
-        assert_eq!(table.evictable(hash, Tick::default(), |_| true), Some(index));
-        table.entries.at_mut(index).status.insert(Status::ASSURED);
-        assert_eq!(table.evictable(hash, Tick::default(), |_| true), None);
-        assert_eq!(table.evictable(hash, Tick::default().after_ms(2000), |_| true), Some(index));
     }
 }

@@ -36,6 +36,35 @@ fn a_new_connection_takes_the_place_of_an_unassured_entry() {
     }
 }
 
+/// In a flood each has the same time to be answered: as long as it takes to fill what is not assured once more.
+#[test]
+fn who_is_unassured_for_longest_gives_way_first() {
+    let mut it = limited(Preset::Linux, 60);
+    let is_assured = |sport: u16| sport.is_multiple_of(3);
+    let pair = |sport: u16| Pair::both(sport, 53)[usize::from(sport % 2)];
+    (0..60).filter(|sport| is_assured(*sport)).for_each(|sport| assure(&mut it, pair(sport)));
+    for sport in (0..60).filter(|sport| !is_assured(*sport)) {
+        it.inside(&pair(sport).udp(1));
+    }
+    let sports = |it: &Middlebox| -> Vec<u16> {
+        let mut sports: Vec<_> =
+            it.entries().iter().map(|(_, entry)| entry.original.selector.sport()).collect();
+        sports.sort_unstable();
+        sports
+    };
+    let mut others: Vec<u16> = (0..60).filter(|sport| !is_assured(*sport)).collect();
+    // Those of IPv4 lie side by side, and behind them those of IPv6, the latest first.
+    others.sort_by_key(|sport| (sport % 2, if sport % 2 == 0 { *sport } else { 60 - sport }));
+    for (late, gone) in (100..140).zip(1..) {
+        it.inside(&Pair::v4(late, 53).udp(1));
+        let mut expected: Vec<u16> = (0..60).filter(|sport| !others[..gone].contains(sport)).collect();
+        expected.extend(100..=late);
+        assert_eq!(sports(&it), expected);
+    }
+    assert_eq!(it.shard.counters().early_drops, 40);
+    it.check();
+}
+
 #[test]
 fn assured_entries_are_spared() {
     for preset in [Preset::Classic, Preset::Linux] {
