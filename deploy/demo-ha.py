@@ -1,12 +1,15 @@
 """Traffic of demo-ha.sh: a server that sends back what comes, and a client that sees how long each kind of traffic stands still.
 
-usage: demo-ha.py serve PORT | measure ADDRESS PORT CONNECTIONS SECONDS SESSION SUMMARY RUN
+usage: demo-ha.py serve PORT | measure ADDRESS PORT CONNECTIONS SECONDS SESSION SUMMARY RUN | watch PROCESSOR
 
 The client opens the TCP connections, a flow of UDP, iperf3 and SESSION, a command that gives back what it is given. It prints a line when
 all of them are under way, and reads one just before the box ends. When iperf3 has ended it prints a table, and adds to SUMMARY, of JSON, what
-came of this RUN.
+came of this RUN. Beside what stood still there is the same of the machine's processors, each of which something asks each millisecond: a guest whose
+host lets its processors rest for a tenth of a second has the traffic rest as long, whatever the boxes do.
 """
 import json
+import os
+import select
 import selectors
 import shlex
 import socket
@@ -20,6 +23,8 @@ UDP_PERIOD = 0.001
 KEY_PERIOD = 0.01
 # Seconds until a connection that does not answer is lost.
 PATIENCE = 10
+# What stands still from within so many seconds of the end of a box on does so for that.
+AT_ONCE = 1.0
 # Seconds of an interval that iperf3 counts: the shortest that it knows.
 INTERVAL = 0.1
 
@@ -55,16 +60,55 @@ def send_back(connection, ready):
 
 
 class Stillness:
-    """The longest time between two answers since the box was killed."""
+    """The longest time between two answers since the box was killed: for that, and later."""
 
     def __init__(self):
         self.last = time.monotonic()
-        self.longest = 0.0
+        self.longest = self.later = 0.0
 
     def answered(self, now, killed):
         if killed is not None and now > killed:
-            self.longest = max(self.longest, now - self.last)
+            if self.last < killed + AT_ONCE:
+                self.longest = max(self.longest, now - self.last)
+            else:
+                self.later = max(self.later, now - self.last)
         self.last = now
+
+
+def watch(processor):
+    """Says how long a processor stood still since it was told of the end of a box, and later, when there is no more to be told."""
+    os.sched_setaffinity(0, {int(processor)})
+    still, killed = Stillness(), None
+    while True:
+        told, _, _ = select.select([sys.stdin], [], [], UDP_PERIOD)
+        now = time.monotonic()
+        still.answered(now, killed)
+        if told:
+            if not sys.stdin.readline():
+                break
+            killed = now
+    print(still.longest, still.later)
+
+
+class Processors:
+    """Those of the machine, each of which is watched."""
+
+    def __init__(self):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.watched = [
+            subprocess.Popen([sys.executable, __file__, "watch", str(one)], **pipes)
+            for one in sorted(os.sched_getaffinity(0))
+        ]
+
+    def killed(self):
+        for one in self.watched:
+            one.stdin.write("killed\n")
+            one.stdin.flush()
+
+    def stood_still(self):
+        """Seconds that one of them stood still for the end of the box, and later."""
+        said = [one.communicate()[0].split() for one in self.watched]
+        return [max(map(float, each)) for each in zip(*said)]
 
 
 class Connection:
@@ -116,6 +160,7 @@ class Client:
         self.ready.register(self.session.stdout, selectors.EVENT_READ, self.take_keys)
         self.ready.register(sys.stdin, selectors.EVENT_READ, self.take_word)
         self.killed = None
+        self.processors = Processors()
         self.longest_tcp = 0.0
         self.udp, self.keys = Stillness(), Stillness()
         self.is_session_lost = False
@@ -154,6 +199,7 @@ class Client:
     def take_word(self, now):
         sys.stdin.readline()
         self.killed = now
+        self.processors.killed()
         self.ready.unregister(sys.stdin)
 
     def take_load(self, _):
@@ -187,6 +233,10 @@ class Client:
                 said = True
                 self.begin_load()
                 print("under way", flush=True)
+        # All are asked at once at last, which takes a while: a datagram whose answer waits for that has not stood still.
+        self.ready.unregister(self.flow)
+        if not self.is_session_lost:
+            self.ready.unregister(self.session.stdout)
         end = time.monotonic() + PATIENCE
         for one in self.connections:
             one.ask(time.monotonic())
@@ -234,19 +284,20 @@ def measure(address, port, connections, seconds, session, summary, run):
     client.run()
     if client.killed is None:
         sys.exit("the traffic came to its end before the box was killed: the machine is too busy")
-    load = client.iperf3_stood_still()
+    load, host = client.iperf3_stood_still(), client.processors.stood_still()
     client.session.kill()
     count, lost = len(client.connections), client.lost()
     ms = lambda still: "-" if still is None else f"{still * 1000:.0f} ms"
     rows = [
-        ("", "connections", "survived", "stood still"),
-        ("UDP, a datagram each millisecond", 1, int(client.is_answered()), ms(client.udp.longest)),
-        ("TCP, a request a second, the slowest", count, count - lost, ms(client.longest_tcp)),
-        ("iperf3, 50 Mbit/s, in steps of 100 ms", 1, int(load is not None), ms(load)),
-        ("SSH, a key each 10 ms", 1, int(not client.is_session_lost), ms(client.keys.longest)),
+        ("", "connections", "survived", "stood still", "later"),
+        ("UDP, a datagram each millisecond", 1, int(client.is_answered()), ms(client.udp.longest), ms(client.udp.later)),
+        ("TCP, a request a second, the slowest", count, count - lost, ms(client.longest_tcp), ""),
+        ("iperf3, 50 Mbit/s, in steps of 100 ms", 1, int(load is not None), ms(load), ""),
+        ("SSH, a key each 10 ms", 1, int(not client.is_session_lost), ms(client.keys.longest), ms(client.keys.later)),
+        ("the machine's processors", "", "", *map(ms, host)),
     ]
-    for what, opened, survived, still in rows:
-        print(f"{what:40} {opened:>11} {survived:>9} {still:>13}")
+    for what, opened, survived, still, later in rows:
+        print(f"{what:40} {opened:>11} {survived:>9} {still:>13} {later:>9}")
     write_figures(summary, run, lost, round(client.udp.longest * 1000))
 
 
@@ -266,5 +317,5 @@ def write_figures(summary, run, lost, still_ms):
         json.dump(figures, file, indent=2)
 
 
-PROGRAMS = {"serve": serve, "measure": measure}
+PROGRAMS = {"serve": serve, "measure": measure, "watch": watch}
 PROGRAMS[sys.argv[1]](*sys.argv[2:])
