@@ -38,6 +38,47 @@ for port, capture in enumerate(captures):
             (directory / "shard" / name).write_bytes(bytes([choice]) + orders + b"\xa5\xe0")
 
 
+def packet(port, *segment, v6=False):
+    """A TCP segment between a client at port 0 and a server at port 1, in a burst of its own. Nobody looks at its checksums."""
+    flags, seq, ack, options, payload = segment
+    ends = ("fd00:1::2", "2001:db8::80") if v6 else ("10.0.0.2", "203.0.113.80")
+    source, destination = (ipaddress.ip_address(end).packed for end in ends[::1 - 2 * port])
+    sport, dport = (40000, 8080)[::1 - 2 * port]
+    tcp = struct.pack(">HHIIBBHHH", sport, dport, seq, ack, 0x50 + (len(options) << 2), flags, 500, 0, 0) + options + payload
+    ip = (struct.pack(">IHBB", 6 << 28, len(tcp), 6, 64) if v6
+          else struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(tcp), 1, 0x4000, 64, 6, 0)) + source + destination
+    frame = bytes(12) + (b"\x86\xdd" if v6 else b"\x08\x00") + ip + tcp
+    return bytes([0x40 + port, len(frame)]) + frame
+
+
+def proxied(v6):
+    """What may become of a connection whose SYN is answered with a cookie."""
+    offer = b"\x02\x04\x05\x78\x04\x02\x01\x01\x01\x03\x03\x09"
+    syn, bring = packet(0, 0x02, 1000, 0, offer, b"", v6=v6), b"\xf8"
+    plain_syn, stray = packet(0, 0x02, 1000, 0, b"", b"", v6=v6), packet(0, 0x10, 1001, 5, b"", b"", v6=v6)
+    answer = packet(1, 0x12, 700_000, 1001, offer, b"", v6=v6)
+    data, answered = packet(0, 0x18, 1001, 700_001, b"", b"GET", v6=v6), packet(1, 0x18, 700_001, 1004, b"", b"OK", v6=v6)
+    refused, reset = packet(1, 0x14, 0, 1001, b"", b"", v6=v6), packet(0, 0x04, 1001, 0, b"", b"", v6=v6)
+    return {
+        "opened": syn + bring + answer + data + answered,
+        "plain": plain_syn + bring + answer + answered,
+        "again": syn + syn + bring + bring + answer + answer + bring,
+        "stray": stray + syn + stray + bring,
+        "refused": syn + bring + refused + bring,
+        "reset": syn + bring + reset + syn + bring + answer + reset,
+        "early": syn + bring + answered + answer,
+        "old": syn + b"\xaf\xaf" + bring,
+        "reloaded": syn + b"\xc0\x87" + bring + b"\xc0\x27" + answer + data,
+    }
+
+
+for v6 in (False, True):
+    for name, orders in proxied(v6).items():
+        # Wired and routed, without translation and with it, with a window scale and without.
+        for choice in (0x07, 0x0f, 0x87, 0x27, 0xaf):
+            (directory / "shard" / f"synproxy-{name}.{v6:d}.{choice:02x}").write_bytes(bytes([choice]) + orders)
+
+
 def whole(datagram, shard=0, units=26):
     """A datagram in two fragments, the first at one shard and the second at the other."""
     return first(datagram, shard) + last(datagram, 1 - shard, units=units)

@@ -7,6 +7,7 @@ use sluice_conntrack::ids::StackId;
 use sluice_conntrack::nat::{self, Nat};
 use sluice_conntrack::policy::{Match, Outcome, Policy, Prefix, Rule, RuleAction};
 use sluice_conntrack::settings::{Preset, Settings};
+use sluice_conntrack::synproxy::Synproxy;
 use sluice_conntrack::verdict::Action;
 use sluice_conntrack::{
     Capacity, Checksum, Configuration, DropReason, Forwarding, Frame, Installation, Instant, PortId, Shard,
@@ -28,6 +29,8 @@ const EXPIRE: u8 = 0xb0;
 const RELOAD: u8 = 0xc0;
 const DELETE: u8 = 0xd0;
 const LIST: u8 = 0xe0;
+/// Somebody brings the last SYN cookie of the box back.
+const BRING: u8 = 0xf8;
 
 /// A frame whose checksums a device has found good, so that a fuzzer need not.
 #[derive(Clone, Debug)]
@@ -44,6 +47,14 @@ impl Frame for Verified {
 
     fn head_mut(&mut self) -> &mut [u8] {
         &mut self.1
+    }
+
+    fn splice(&mut self, at: usize, removed: usize, inserted: &[u8]) -> bool {
+        let has = at <= self.1.len() && removed <= self.1.len() - at;
+        if has {
+            self.1.splice(at..at + removed, inserted.iter().copied());
+        }
+        has
     }
 
     fn l3_checksum(&self) -> Checksum {
@@ -67,6 +78,7 @@ pub fn play(bytes: &[u8]) {
     let capacity = Capacity { entries: ROOM, seed: [1, 2, 3, 4], pages: sluice_memory::Pages::Ordinary };
     let mut now = Instant::from_ns(0);
     let mut shard = Shard::new(capacity, configuration(orders.byte()), now).expect("memory");
+    let mut brought = None;
     while let Some(order) = orders.next() {
         match order {
             0..PACKET => {
@@ -76,7 +88,7 @@ pub fn play(bytes: &[u8]) {
                     let port = port(orders.byte());
                     frames.push(Verified(port, orders.frame()));
                 }
-                packets(&mut shard, now, &mut frames);
+                brought = packets(&mut shard, now, &mut frames).or(brought);
             }
             PACKET..WAIT => {
                 let wait = Duration::from_millis(u64::from(order) << (orders.byte() % 32));
@@ -96,6 +108,11 @@ pub fn play(bytes: &[u8]) {
                 let port = u16::from(orders.byte());
                 shard.delete(|entry| entry.original.selector.dport() == port);
             }
+            BRING.. => {
+                if let Some(ack) = brought.clone() {
+                    packets(&mut shard, now, &mut [ack]);
+                }
+            }
             LIST.. => {
                 let mut listed = 0;
                 shard.list(u32::from(order - LIST), 5, |id, _| {
@@ -112,7 +129,9 @@ pub fn play(bytes: &[u8]) {
     check(&shard);
 }
 
-pub(crate) fn packets(shard: &mut Shard, now: Instant, frames: &mut [Verified]) {
+/// Passes packets through a shard. Gives the ACK that brings back the last SYN cookie, if one was sent.
+pub(crate) fn packets(shard: &mut Shard, now: Instant, frames: &mut [Verified]) -> Option<Verified> {
+    let mut brought = None;
     let mut verdicts = vec![Verdict::dropped(DropReason::Truncated); frames.len()];
     shard.process(now, frames, &mut verdicts);
     for (frame, verdict) in frames.iter().zip(&verdicts) {
@@ -127,8 +146,29 @@ pub(crate) fn packets(shard: &mut Shard, now: Instant, frames: &mut [Verified]) 
             let sound =
                 matches!(headers.kind, PacketKind::Tracked | PacketKind::Error | PacketKind::Invalid(_));
             assert!(sound && wire::verify_checksum(&answer, &headers), "{headers:?}");
+            if verdict.drop_reason() == Some(DropReason::SynCookie) {
+                brought = Some(bring(frame, &answer.1, usize::from(headers.l4_offset)));
+            }
         }
     }
+    brought
+}
+
+/// The ACK of whoever has sent a SYN, for the SYN/ACK that it was answered with, whose header of TCP begins where that of the SYN does, unless
+/// the SYN has options of IP.
+fn bring(syn: &Verified, syn_ack: &[u8], l4: usize) -> Verified {
+    let mut ack = syn.1.clone();
+    let number =
+        |at: usize| syn_ack.get(at..at + 4).map_or(0, |at| u32::from_be_bytes([at[0], at[1], at[2], at[3]]));
+    let mut put = |at: usize, bytes: &[u8]| {
+        if let Some(place) = ack.get_mut(at..at + bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+    };
+    put(l4 + 4, &number(l4 + 8).to_be_bytes());
+    put(l4 + 8, &number(l4 + 4).wrapping_add(1).to_be_bytes());
+    put(l4 + 13, &[0x10]);
+    Verified(syn.0, ack)
 }
 
 pub(crate) fn check(shard: &Shard) {
@@ -160,6 +200,10 @@ pub(crate) fn configuration(choice: u8) -> Configuration {
             rule(of_port(21), RuleAction::Mark(u32::from(bit(1)))),
             rule(Match { mark: Some((1, 1)), ..Match::default() }, RuleAction::Log),
             rule(of_port(6667), RuleAction::Drop),
+            rule(
+                of_port(8080),
+                RuleAction::Synproxy(Synproxy { mss: 1460, wscale: bit(3).then_some(7), sack_perm: bit(0) }),
+            ),
         ],
         default: if bit(6) { Outcome::Reject } else { Outcome::Accept },
     };
