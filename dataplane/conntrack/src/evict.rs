@@ -71,8 +71,9 @@ impl Shard {
 
     fn end_evicted(&mut self, victim: Option<u32>) -> bool {
         let Some(victim) = victim else { return false };
-        let is_expired = self.table.entries.at(victim).deadline.is_due(Tick::at(self.now));
-        self.end(victim, if is_expired { End::Expired } else { End::Evicted });
+        if !self.end_if_due(victim) {
+            self.end(victim, End::Evicted);
+        }
         true
     }
 

@@ -236,7 +236,7 @@ impl Shard {
     }
 
     /// Ends an entry if it has expired, and says whether it had.
-    fn end_if_due(&mut self, index: u32) -> bool {
+    pub(crate) fn end_if_due(&mut self, index: u32) -> bool {
         let is_due = self.table.entries.at(index).deadline.is_due(Tick::at(self.now));
         if is_due {
             self.end(index, End::Expired);

@@ -154,7 +154,6 @@ fn record(event: &Event, time: &HostTime, interest: Interest) -> Option<Record> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::record::now_us;
     use crate::run::export::sink::{Hears, Sink};
     use sluice_conntrack::events::ring;
     use sluice_conntrack::ids::EntryId;

@@ -30,13 +30,9 @@ impl Configuration {
         if egress.port.is_local() {
             return stays;
         }
-        if let Some(CompiledRule { rule, .. }) = self.source_rule(seen)
-            && self.keeps_source(rule, seen, original)
-        {
-            return stays;
-        }
         let own = self.masquerade_address(egress);
-        match self.source_rule(seen) {
+        match self.nat.source.iter().find(|compiled| compiled.applies(seen, true)) {
+            Some(CompiledRule { rule, .. }) if self.keeps_source(rule, seen, original) => stays,
             Some(compiled) => compiled.offers(original, own, reply.dst, reply.selector.dport()),
             None if egress.port == first.ingress && self.hairpins(first, original) => {
                 own.map_or(stays, |own| number(own) == reply.dst)
@@ -54,11 +50,6 @@ impl Configuration {
 
     fn hairpins(&self, first: &Facts, original: &Tuple) -> bool {
         self.destination_rule(first, original).is_some_and(|(compiled, _)| compiled.rule.hairpin)
-    }
-
-    /// The rule that says what a connection's source becomes.
-    fn source_rule(&self, seen: &Facts) -> Option<&CompiledRule> {
-        self.nat.source.iter().find(|compiled| compiled.applies(seen, true))
     }
 
     /// Whether a rule leaves a connection's source alone that it is for.
